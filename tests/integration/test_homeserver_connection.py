@@ -66,7 +66,9 @@ async def first_warning(address: str) -> EventDict:
     """What is logged first while the homeserver at ``address`` is waited for."""
     homeserver = Homeserver(address, "as_token")
     with capture_logs() as logs:
-        waiting = asyncio.create_task(startup_checks._wait_for(homeserver, HomeserverMonitor(homeserver, "city")))
+        waiting = asyncio.create_task(
+            startup_checks._wait_for_homeserver(homeserver, HomeserverMonitor(homeserver, "city"))
+        )
 
         async def logged() -> bool:
             return any(line["event"] == "homeserver_away" for line in logs)
@@ -82,7 +84,7 @@ async def first_warning(address: str) -> EventDict:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The general warning comes later than any test waits: what is said is said because of its cause."""
-    monkeypatch.setattr(startup_checks, "_TELL_AFTER_S", 3600.0)
+    monkeypatch.setattr(startup_checks, "_LOG_AFTER_S", 3600.0)
 
 
 @pytest.mark.usefixtures("patient")
@@ -106,7 +108,7 @@ async def test_http_on_https_port_advises_https(tmp_path: Path) -> None:
 
 async def test_https_on_silent_http_listener_advises_http(monkeypatch: pytest.MonkeyPatch) -> None:
     """Synapse's own listener waits for the end of the line that a TLS handshake seems to be."""
-    monkeypatch.setattr(startup_checks, "_TELL_AFTER_S", 0.2)
+    monkeypatch.setattr(startup_checks, "_LOG_AFTER_S", 0.2)
 
     async def line_by_line(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n")
@@ -121,7 +123,7 @@ async def test_tls_proxy_that_answers_400_to_http_advises_https(tmp_path: Path) 
         address = f"http://{HOST}:{port}"
         homeserver = Homeserver(address, "as_token")
         with pytest.raises(StartError) as raised:
-            await startup_checks._wait_for(homeserver, HomeserverMonitor(homeserver, "city"))
+            await startup_checks._wait_for_homeserver(homeserver, HomeserverMonitor(homeserver, "city"))
         await homeserver.close()
     assert "must begin with https://" in raised.value.help
 
@@ -183,12 +185,12 @@ async def test_unknown_host_name_advises_name() -> None:
 
 
 async def test_refused_connection_asks_whether_synapse_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(startup_checks, "_TELL_AFTER_S", 0.2)
+    monkeypatch.setattr(startup_checks, "_LOG_AFTER_S", 0.2)
     assert "Is Synapse running" in (await first_warning(f"http://{HOST}:{free_port()}"))["help"]
 
 
 async def test_silent_homeserver_reported_while_its_request_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(startup_checks, "_TELL_AFTER_S", 0.2)
+    monkeypatch.setattr(startup_checks, "_LOG_AFTER_S", 0.2)
 
     async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):

@@ -131,7 +131,7 @@ async def office(
     sqlite_url: str, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch, client_timeout_s: float
 ) -> AsyncIterator[Office]:
     monkeypatch.setattr(homeserver_transport, "_TIMEOUT", aiohttp.ClientTimeout(total=client_timeout_s))
-    monkeypatch.setattr(watch_module, "_FIRST_PROBE_S", 0.01)
+    monkeypatch.setattr(watch_module, "_MIN_RETRY_S", 0.01)
     monkeypatch.setattr(delivery_module, "_RETRY_MS", 2)
     monkeypatch.setattr(delivery_module, "_REFUSED_RETRY_MS", 20)
     database, online_members = Database(sqlite_url), OnlineMembers()
@@ -811,9 +811,9 @@ async def test_refused_token_noticed_and_its_return_too(homeserver: ScriptedHome
     homeserver.next("versions", *[refused(401, "M_UNKNOWN_TOKEN")] * 3)
     with capture_logs() as logs:
         for _ in range(3):
-            await monitor._feel_pulse()
+            await monitor._probe()
         assert monitor.refusal == "does not accept our as_token (M_UNKNOWN_TOKEN)"
-        await monitor._feel_pulse()
+        await monitor._probe()
     assert monitor.refusal is None
     assert [line["event"] for line in logs] == ["token_refused", "token_accepted"]
     assert len(returns) == 1, "what waits is tried again at once"
@@ -827,7 +827,7 @@ async def test_ping_with_refused_token_names_the_token(homeserver: ScriptedHomes
     homeserver.next("ping", *[refused(401, "M_UNKNOWN_TOKEN")] * 2)
     with capture_logs() as logs:
         for _ in range(2):
-            assert not await monitor.ask_for_delivery()
+            assert not await monitor.request_delivery()
     assert [line["event"] for line in logs] == ["token_refused"]
     assert monitor.refusal == "does not accept our as_token (M_UNKNOWN_TOKEN)"
     assert monitor.unreached is None
@@ -857,12 +857,12 @@ async def test_pings_that_fail_are_named_until_one_arrives(
     monitor.found()
     homeserver.next("ping", *[refused(502, code, message)] * 3)
     with capture_logs() as logs:
-        assert not await monitor.ask_for_delivery()
+        assert not await monitor.request_delivery()
         assert monitor.unreached is None, "one may fail while Synapse starts"
-        assert not await monitor.ask_for_delivery()
+        assert not await monitor.request_delivery()
         assert monitor.unreached == said
-        assert not await monitor.ask_for_delivery()
-        assert await monitor.ask_for_delivery()
+        assert not await monitor.request_delivery()
+        assert await monitor.request_delivery()
         assert monitor.unreached is None
     assert [line["event"] for line in logs] == ["homeserver_cannot_reach_us", "homeserver_reaches_us"]
     assert help_ in logs[0]["help"]

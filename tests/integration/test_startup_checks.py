@@ -9,7 +9,7 @@ import pytest
 
 from daarion_appservice.config.settings import Settings
 from daarion_appservice.errors import StartError
-from daarion_appservice.matrix.client import startup_checks as check_in_module
+from daarion_appservice.matrix.client import startup_checks
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from daarion_appservice.matrix.client.startup_checks import run_startup_checks
@@ -28,8 +28,8 @@ SETTINGS = cast("Settings", PARTS)
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_in_module, "_SLOWEST_PROBE_S", 0.01)
-    monkeypatch.setattr(check_in_module, "_UNREACHABLE_PAUSE_S", 0.01)
+    monkeypatch.setattr(startup_checks, "_MAX_RETRY_S", 0.01)
+    monkeypatch.setattr(startup_checks, "_PING_PAUSE_S", 0.01)
 
 
 async def _checked_in(homeserver: ScriptedHomeserver) -> HomeserverMonitor:

@@ -288,7 +288,7 @@ class GapBackfill:
         unknown = await self._late.unknown(stretches)
         if not unknown:
             return
-        may_come = await self._monitor.ask_for_delivery()
+        may_come = await self._monitor.request_delivery()
         give_up = loop.time() + _LONGEST_PATIENCE_S
         until = loop.time() + _PATIENCE_S
         while may_come and unknown and loop.time() < min(until, give_up):

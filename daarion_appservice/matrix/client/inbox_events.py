@@ -27,7 +27,7 @@ def inbox_event(event: Any) -> ReceivedEvent:
     Returns:
         The row; a dead letter if the value is no valid event, with a hash as its id if it has no valid event id.
     """
-    text, error = _written(event)
+    text, error = _serialize(event)
     if isinstance(event, dict):
         event_id, room_id = event.get("event_id"), event.get("room_id")
         if _is_id(event_id) and _is_id(room_id):
@@ -36,7 +36,7 @@ def inbox_event(event: Any) -> ReceivedEvent:
     return ReceivedEvent(f"unreadable:{digest}", "", text, error or "no event_id or room_id")
 
 
-def _written(event: Any) -> tuple[str, str | None]:
+def _serialize(event: Any) -> tuple[str, str | None]:
     """Return the event's JSON text and None, or an empty object and the reason why the event is invalid."""
     try:
         text = _dumps(event)

@@ -36,13 +36,13 @@ def loads(body: bytes) -> Any:
     except orjson.JSONDecodeError:
         pass
     try:
-        return _read(body)
+        return _parse(body)
     except RecursionError:
-        return _read(_flattened(body))
+        return _parse(_flattened(body))
 
 
-def _read(body: bytes) -> Any:
-    parsed = json.loads(body, parse_int=_integer, parse_float=_finite, parse_constant=_refuse)
+def _parse(body: bytes) -> Any:
+    parsed = json.loads(body, parse_int=_integer, parse_float=_finite, parse_constant=_reject_constant)
     return orjson.loads(json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace"))
 
 
@@ -55,23 +55,23 @@ def _finite(digits: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _refuse(constant: str) -> None:
+def _reject_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
 def _flattened(body: bytes) -> bytes:
     """Replace arrays and objects that are nested deeper than ``_MAX_DEPTH`` with null."""
-    kept: list[bytes] = []
+    parts: list[bytes] = []
     depth = start = 0
     for token in _TOKEN.finditer(body):
         match token[0]:
             case b"[" | b"{":
                 depth += 1
                 if depth == _MAX_DEPTH + 1:
-                    kept += [body[start : token.start()], b"null"]
+                    parts += [body[start : token.start()], b"null"]
             case b"]" | b"}":
                 depth -= 1
                 if depth == _MAX_DEPTH:
                     start = token.end()
     # A body that ends within such a value stays incomplete, so that the parser rejects it.
-    return b"".join(kept if depth > _MAX_DEPTH else [*kept, body[start:]])
+    return b"".join(parts if depth > _MAX_DEPTH else [*parts, body[start:]])

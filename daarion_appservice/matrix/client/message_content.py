@@ -26,8 +26,8 @@ _MAX_MENTIONS: Final = 50
 _SHORTCODES: Final = ("shortcode", "com.beeper.reaction.shortcode")
 _MAX_SHORTCODE_CHARS: Final = 64
 _MAX_SIZE: Final = 1 << 53
-_MAX_PLACE: Final = 100
-_MAX_EXCERPT: Final = 250
+_MAX_LOCATION_CHARS: Final = 100
+_MAX_EXCERPT_CHARS: Final = 250
 
 
 # --- from Matrix ---------------------------------------------------------------------------------------
@@ -45,24 +45,28 @@ def _read_message(content: Event, identities: Identities) -> Content | None:
     if body is None or msgtype is None or msgtype.startswith("m.key.verification."):
         return None
     media = _read_media(content, body) if msgtype in _MEDIA else None
-    is_shown_as_it_is = msgtype in _TEXTS or media is not None
-    said, html = strip_reply_fallback(body) if "m.relates_to" in content else body, _read_html(content)
+    is_supported = msgtype in _TEXTS or media is not None
+    text, html = strip_reply_fallback(body) if "m.relates_to" in content else body, _read_html(content)
     if msgtype in _MEDIA and optional_text(content, "filename") in {None, body}:
-        said = without_turning(said)  # The body is the file name.
+        text = without_turning(text)  # The body is the file name.
     return Content(
-        said,
+        text,
         html,
         # An unknown msgtype is displayed by its body, as the specification requires.
-        msgtype if is_shown_as_it_is else "m.text",
+        msgtype if is_supported else "m.text",
         media,
-        _read_mentions(content, said, html, identities),
+        _read_mentions(content, text, html, identities),
     )
 
 
-def with_place(said: Content, content: Event) -> Content:
+def with_location(message: Content, content: Event) -> Content:
     """Append the coordinates of a location (``geo:`` URI, RFC 5870), which clients show on a map, to its text."""
-    place = optional_text(content, "geo_uri") if optional_text(content, "msgtype") == "m.location" else None
-    return replace(said, body=f"{said.body} ({place[:_MAX_PLACE]})") if place and place not in said.body else said
+    location = optional_text(content, "geo_uri") if optional_text(content, "msgtype") == "m.location" else None
+    return (
+        replace(message, body=f"{message.body} ({location[:_MAX_LOCATION_CHARS]})")
+        if location and location not in message.body
+        else message
+    )
 
 
 def msgtype_of_file(content: Event) -> str | None:
@@ -121,7 +125,7 @@ def _read_mentions(content: Event, body: str, html: str | None, identities: Iden
     users = (
         inner(content, "m.mentions").get("user_ids")
         if "m.mentions" in content
-        else _written(body, html or "", identities)
+        else _named_users(body, html or "", identities)
     )
     if not isinstance(users, list):
         return ()
@@ -131,7 +135,7 @@ def _read_mentions(content: Event, body: str, html: str | None, identities: Iden
     return tuple(dict.fromkeys(subject for subject in subjects if subject))
 
 
-def _written(body: str, html: str, identities: Identities) -> list[str]:
+def _named_users(body: str, html: str, identities: Identities) -> list[str]:
     """Return the service's users that the text names: clients from before spec 1.7 send no ``m.mentions``."""
     names = [f"@{name}" for name in names_in(body)]
     links = [unquote(link) for link in _LINK.findall(html)]
@@ -166,63 +170,67 @@ def _number(info: Event, key: str) -> int | None:
 
 
 def message_content(
-    message: Message, answered: Message | None, identities: Identities, *, is_private: bool = False
+    message: Message, reply_target: Message | None, identities: Identities, *, is_private: bool = False
 ) -> dict[str, Any]:
     """Return the content of the Matrix event for a message.
 
     Args:
-        answered: the message that it replies to.
+        reply_target: the message that it replies to.
         is_private: the message belongs to a direct chat with one person alone. Every message there is for that person,
             so the content has no reply and no mentions, for each of which clients would notify.
     """
-    content = _said(message, _meant(message, answered, is_private=is_private), identities) | {MESSAGE_ID: message.id}
-    if answered is not None and answered.matrix_event_id is not None and not is_private:
-        content["m.relates_to"] = {"m.in_reply_to": {"event_id": answered.matrix_event_id}}
+    content = _content(message, _mentioned_subjects(message, reply_target, is_private=is_private), identities) | {
+        MESSAGE_ID: message.id
+    }
+    if reply_target is not None and reply_target.matrix_event_id is not None and not is_private:
+        content["m.relates_to"] = {"m.in_reply_to": {"event_id": reply_target.matrix_event_id}}
     return content
 
 
 def edit_content(
     message: Message,
-    answered: Message | None,
+    reply_target: Message | None,
     original: EventId,
     identities: Identities,
     *,
     edit_id: str,
-    told: Collection[SubjectId],
+    mentioned_before: Collection[SubjectId],
     is_private: bool = False,
 ) -> dict[str, Any]:
     """Return the content of the Matrix event for an edit; clients without support for edits show its body.
 
     Args:
         message: the message with its new content.
-        answered: the message that it replies to.
+        reply_target: the message that it replies to.
         original: the event of the message.
         edit_id: the id of the revision, by which the city recognizes its own event.
-        told: the subjects mentioned before this edit. The event mentions only others, so that no user is notified
-            twice, and its ``m.new_content`` mentions all (MSC3952, "Editing").
+        mentioned_before: the subjects mentioned before this edit. The event mentions only others, so that no user is
+            notified twice, and its ``m.new_content`` mentions all (MSC3952, "Editing").
         is_private: as for ``message_content``.
     """
     # The fallback is an excerpt: an event cannot contain the longest message twice.
-    excerpt = message.body if len(message.body) <= _MAX_EXCERPT else message.body[:_MAX_EXCERPT] + "…"
-    meant = _meant(message, answered, is_private=is_private)
-    known = {*told, *([answered.author.subject] if answered else [])}
+    excerpt = message.body if len(message.body) <= _MAX_EXCERPT_CHARS else message.body[:_MAX_EXCERPT_CHARS] + "…"
+    mentioned = _mentioned_subjects(message, reply_target, is_private=is_private)
+    notified = {*mentioned_before, *([reply_target.author.subject] if reply_target else [])}
     return {
         "msgtype": "m.text",
         "body": f"* {excerpt}",
-        "m.mentions": _mentions([subject for subject in meant if subject not in known], identities),
-        "m.new_content": _said(message, meant, identities),
+        "m.mentions": _mentions([subject for subject in mentioned if subject not in notified], identities),
+        "m.new_content": _content(message, mentioned, identities),
         "m.relates_to": {"rel_type": "m.replace", "event_id": original},
         MESSAGE_ID: message.id,
         EDIT_ID: edit_id,
     }
 
 
-def _meant(message: Message, answered: Message | None, *, is_private: bool) -> list[SubjectId]:
+def _mentioned_subjects(message: Message, reply_target: Message | None, *, is_private: bool) -> list[SubjectId]:
     """Return the subjects that a message mentions: the named ones and, as specified, the author that it replies to."""
     if is_private:
         return []
-    is_reply = answered is not None and answered.matrix_event_id is not None
-    return list(dict.fromkeys([*message.mentions, *([answered.author.subject] if answered and is_reply else [])]))
+    is_reply = reply_target is not None and reply_target.matrix_event_id is not None
+    return list(
+        dict.fromkeys([*message.mentions, *([reply_target.author.subject] if reply_target and is_reply else [])])
+    )
 
 
 def reaction_content(original: EventId, reaction: Reaction) -> dict[str, Any]:
@@ -234,11 +242,11 @@ def reaction_content(original: EventId, reaction: Reaction) -> dict[str, Any]:
     return content | (dict.fromkeys(_SHORTCODES, reaction.shortcode) if reaction.shortcode else {})
 
 
-def _said(message: Message, meant: list[SubjectId], identities: Identities) -> dict[str, Any]:
+def _content(message: Message, mentioned: list[SubjectId], identities: Identities) -> dict[str, Any]:
     content: dict[str, Any] = {
         "msgtype": message.msgtype,
         "body": message.body,
-        "m.mentions": _mentions(meant, identities),
+        "m.mentions": _mentions(mentioned, identities),
     }
     if message.formatted_body is not None:
         content |= {"format": _HTML, "formatted_body": message.formatted_body}

@@ -19,24 +19,25 @@ from ...realtime.listeners import notify_all
 from .connection_advice import callback_advice, homeserver_advice
 from .homeserver import Homeserver
 
-_PULSE_S: Final = 1.0
+_PROBE_INTERVAL_S: Final = 1.0
 """The interval of probes while the homeserver is up. A restarting Synapse does not respond for longer than this, so
 that the monitor notices every absence: Synapse never delivers the events of that time (see ``matrix/backfill``)."""
-_FIRST_PROBE_S: Final = 0.25
-_SLOWEST_PROBE_S: Final = 5.0
-_ECHO_S: Final = 10.0
+_MIN_RETRY_S: Final = 0.25
+_MAX_RETRY_S: Final = 5.0
+_ECHO_TIMEOUT_S: Final = 10.0
 """The longest time between an event that the service sends and the next transaction, before the monitor pings."""
 
-_PING_S: Final = 10.0
-"""The timeout of a ping. A proxy between homeserver and service should time out earlier (docs/how-to/put-a-proxy-in-front.md)."""
+_PING_TIMEOUT_S: Final = 10.0
+"""The timeout of a ping. A proxy between homeserver and service should time out earlier
+(docs/how-to/put-a-proxy-in-front.md)."""
 _HELD_BACK: Final = (
     "does something between Synapse and appservice.address, or a replica that hangs, hold requests back?"
 )
 
-_FAILED_PINGS: Final = 2
+_MAX_FAILED_PINGS: Final = 2
 """The number of consecutive failed pings after which the service is not ready. One also fails while Synapse starts."""
 
-_OTHER_REGISTRATION: Final = (
+_WRONG_REGISTRATION: Final = (
     "messages from Matrix wait in Synapse: it has another hs_token than this service; compare with `daarion-appservice "
     "registration check`, give Synapse the right file and restart it"
 )
@@ -44,11 +45,11 @@ _NO_URL: Final = (
     "messages from Matrix wait in Synapse: its copy of the registration has no url; give Synapse the file that "
     "`daarion-appservice registration generate` made, and restart it"
 )
-_OTHER_ID: Final = (
+_WRONG_ID: Final = (
     "messages from Matrix wait in Synapse: its copy of the registration has another id than appservice.id; compare with "
     "`daarion-appservice registration check`, give Synapse the right file and restart it"
 )
-_CANNOT_REACH_US: Final = "messages from Matrix wait in Synapse: is appservice.address what Synapse reaches us under?"
+_WRONG_ADDRESS: Final = "messages from Matrix wait in Synapse: is appservice.address what Synapse reaches us under?"
 
 log = structlog.get_logger()
 
@@ -106,9 +107,9 @@ class HomeserverMonitor:
         """Record that a request got no response."""
         # A timeout of one request does not prove an absence; the next probe decides.
         if not isinstance(error, HomeserverTimeout):
-            self._is_lost(error)
+            self._mark_lost(error)
 
-    def _is_lost(self, error: HomeserverUnavailable) -> None:
+    def _mark_lost(self, error: HomeserverUnavailable) -> None:
         if not self._up.is_set():
             return
         self.reason = str(error)
@@ -120,7 +121,7 @@ class HomeserverMonitor:
     def expect_echo(self) -> None:
         """Record that the service sent an event, which the homeserver must return in a transaction."""
         if self._echo_due is None:
-            self._echo_due = asyncio.get_running_loop().time() + _ECHO_S
+            self._echo_due = asyncio.get_running_loop().time() + _ECHO_TIMEOUT_S
 
     def mark_reachable(self) -> None:
         """Record that events arrived, in a transaction or by a sweep; a sweep does not prove that pings arrive."""
@@ -130,31 +131,31 @@ class HomeserverMonitor:
         """Probe the homeserver, wait for it if it is lost, and ping it if transactions are overdue; until cancelled."""
         while True:
             try:
-                async with asyncio.timeout(_PULSE_S):
+                async with asyncio.timeout(_PROBE_INTERVAL_S):
                     await self._lost.wait()
             except TimeoutError:
-                await self._feel_pulse()
-                await self._ask_why_silent()
+                await self._probe()
+                await self._ping_if_overdue()
                 continue
-            await asyncio.sleep(_FIRST_PROBE_S)
+            await asyncio.sleep(_MIN_RETRY_S)
             await self._probe_until_back()
             self.found()
             log.info("homeserver_back")
             notify_all("HomeserverBack", self._on_return)
 
-    async def _feel_pulse(self) -> None:
+    async def _probe(self) -> None:
         if not self.is_up:
             return
         try:
             await self._homeserver.versions()
         except HomeserverUnavailable as error:
-            self._is_lost(error)
+            self._mark_lost(error)
         except HomeserverRefused as error:
-            self._is_refused(error)
+            self._mark_refused(error)
         else:
-            self._is_accepted()
+            self._mark_accepted()
 
-    def _is_refused(self, error: HomeserverRefused) -> None:
+    def _mark_refused(self, error: HomeserverRefused) -> None:
         # Synapse checks a token even on endpoints that need none.
         if error.status != 401:
             log.debug("no_versions", error=str(error))
@@ -167,25 +168,25 @@ class HomeserverMonitor:
                 "`daarion-appservice registration check`, then restart Synapse",
             )
 
-    def _is_accepted(self) -> None:
+    def _mark_accepted(self) -> None:
         if self.refusal is not None:
             self.refusal = None
             log.info("token_accepted")
             notify_all("HomeserverBack", self._on_return)
 
-    async def _ask_why_silent(self) -> None:
+    async def _ping_if_overdue(self) -> None:
         due = [each for each in (self._echo_due, self._ping_due) if each is not None]
         if not due or asyncio.get_running_loop().time() < min(due):
             return
         self._echo_due = self._ping_due = None
         try:
-            await self.ask_for_delivery()
+            await self.request_delivery()
         except HomeserverUnavailable as error:
             self.lost(error)
         for listener in self._on_silence:
             listener()
 
-    async def ask_for_delivery(self) -> bool:
+    async def request_delivery(self) -> bool:
         """Ping, so that the homeserver delivers the transactions that wait for a retry.
 
         Returns:
@@ -195,52 +196,52 @@ class HomeserverMonitor:
             HomeserverUnavailable: the request to the homeserver got no response.
         """
         try:
-            async with asyncio.timeout(_PING_S):
+            async with asyncio.timeout(_PING_TIMEOUT_S):
                 await self._homeserver.ping(self._appservice_id)
         except TimeoutError:
             log.warning(
-                "homeserver_cannot_reach_us", error=f"no answer to a ping within {_PING_S:g} s", help=_HELD_BACK
+                "homeserver_cannot_reach_us", error=f"no answer to a ping within {_PING_TIMEOUT_S:g} s", help=_HELD_BACK
             )
             return False
         except HomeserverRefused as error:
-            await self._is_unreached(error)
+            await self._record_failed_ping(error)
             return False
-        self._is_reached()
+        self._record_ping()
         return True
 
-    async def _is_unreached(self, error: HomeserverRefused) -> None:
-        """Record a ping that did not arrive, or that this service refused; the next one follows after ``_ECHO_S``."""
-        self._ping_due = asyncio.get_running_loop().time() + _ECHO_S
+    async def _record_failed_ping(self, error: HomeserverRefused) -> None:
+        """Record a ping that did not arrive, or that this service refused; repeat it after ``_ECHO_TIMEOUT_S``."""
+        self._ping_due = asyncio.get_running_loop().time() + _ECHO_TIMEOUT_S
         if error.status == 401:
-            self._is_refused(error)
+            self._mark_refused(error)
             return
         self._failed_pings += 1
-        what, help_ = await self._ping_problem(error)
+        problem, help_ = await self._ping_problem(error)
         if help_ != self._logged_help:
             self._logged_help = help_
             log.warning("homeserver_cannot_reach_us", error=str(error), help=help_)
-        if self._failed_pings >= _FAILED_PINGS:
-            self.unreached = what
+        if self._failed_pings >= _MAX_FAILED_PINGS:
+            self.unreached = problem
 
     async def _ping_problem(self, error: HomeserverRefused) -> tuple[str, str]:
         """Return what a failed ping means, as text for ``/readyz``, and the advice for the log."""
         if is_token_wrong(error):
-            return "has another hs_token", _OTHER_REGISTRATION
+            return "has another hs_token", _WRONG_REGISTRATION
         match error.errcode:
             case "M_URL_NOT_SET":
                 return "has a registration of this service without url", _NO_URL
             case "M_FORBIDDEN":
-                return "has a registration of this service with another id", _OTHER_ID
+                return "has a registration of this service with another id", _WRONG_ID
         tls_advice = await callback_advice(self._callback_address, error.message)
-        return f"cannot reach us: {error}", tls_advice or _CANNOT_REACH_US
+        return f"cannot reach us: {error}", tls_advice or _WRONG_ADDRESS
 
-    def _is_reached(self) -> None:
+    def _record_ping(self) -> None:
         if self.unreached is not None:
             log.info("homeserver_reaches_us")
         self.unreached, self._failed_pings, self._ping_due, self._logged_help = None, 0, None, ""
 
     async def _probe_until_back(self) -> None:
-        pause_s, logged_help = _FIRST_PROBE_S, ""
+        pause_s, logged_help = _MIN_RETRY_S, ""
         while True:
             try:
                 await self._homeserver.versions()
@@ -253,13 +254,13 @@ class HomeserverMonitor:
                     log.warning("homeserver_lost", reason=self.reason, help=help_)
             except HomeserverRefused as error:
                 # The homeserver responds, so it is up. That it cannot reach the service delays no messages.
-                await self._is_unreached(error)
+                await self._record_failed_ping(error)
                 return
             else:
-                self._is_reached()
+                self._record_ping()
                 return
             await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, _SLOWEST_PROBE_S)
+            pause_s = min(pause_s * 2, _MAX_RETRY_S)
 
 
 def is_token_wrong(error: HomeserverRefused) -> bool:

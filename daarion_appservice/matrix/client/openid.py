@@ -7,6 +7,7 @@ Source: client-server API, "OpenID"; server-server API, ``/openid/userinfo``.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -26,18 +27,18 @@ from ...errors import (
 )
 from .homeserver import Homeserver
 
-_ANSWER_S: Final = 10.0
+_TIMEOUT_S: Final = 10.0
 _RETRY_S: Final = 5.0
 
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
 class OpenId:
     """Verifies OpenID tokens, and looks up the display names of their holders."""
 
-    def __init__(self, homeserver: Homeserver, identities: Identities) -> None:
-        self._homeserver = homeserver
-        self._identities = identities
+    homeserver: Homeserver
+    identities: Identities
 
     async def holder(self, token: str, server: str) -> UserId:
         """Return the user that an OpenID token was issued for.
@@ -50,32 +51,34 @@ class OpenId:
             Forbidden: the token is invalid, of another homeserver, or of a user of the service.
             Unavailable: the homeserver did not respond, or does not serve ``/openid/userinfo``.
         """
-        self._check_ours(server)
-        user = UserId(await self._ask(token))
+        self._check_domain(server)
+        user = UserId(await self._request_user_id(token))
         if not is_user_id(user):
-            raise _invalid()
-        self._check_ours(user.partition(":")[2])
-        if not self._identities.is_person(user):
+            raise _invalid_token()
+        self._check_domain(user.partition(":")[2])
+        if not self.identities.is_person(user):
             raise Forbidden("openid_foreign", f"{user} is the city's own")
         return user
 
     async def name_of(self, user: UserId) -> str:
         """Return a user's display name, or the localpart if the name is missing, not displayable or not available."""
         try:
-            async with asyncio.timeout(_ANSWER_S):
-                return person_name(await self._homeserver.display_name(user) or "")
+            async with asyncio.timeout(_TIMEOUT_S):
+                return person_name(await self.homeserver.display_name(user) or "")
         except (HomeserverError, TimeoutError, InvalidInput):
             return user[1:].partition(":")[0]
 
-    def _check_ours(self, server: str) -> None:
-        ours = self._identities.domain
-        if server != ours:
-            raise Forbidden("openid_foreign", f"only accounts of {ours} count here, and this one is of {server[:255]}")
+    def _check_domain(self, server: str) -> None:
+        domain = self.identities.domain
+        if server != domain:
+            raise Forbidden(
+                "openid_foreign", f"only accounts of {domain} count here, and this one is of {server[:255]}"
+            )
 
-    async def _ask(self, token: str) -> str:
+    async def _request_user_id(self, token: str) -> str:
         try:
-            async with asyncio.timeout(_ANSWER_S):
-                return await self._homeserver.openid_holder(token)
+            async with asyncio.timeout(_TIMEOUT_S):
+                return await self.homeserver.openid_holder(token)
         except (HomeserverUnavailable, InvalidHomeserverResponse, HomeserverRateLimited, TimeoutError) as error:
             raise Unavailable(
                 "homeserver_away",
@@ -84,7 +87,7 @@ class OpenId:
             ) from error
         except HomeserverRefused as error:
             if error.status == 401:
-                raise _invalid() from error
+                raise _invalid_token() from error
             log.warning(
                 "openid_unavailable",
                 error=str(error),
@@ -97,5 +100,5 @@ class OpenId:
             ) from error
 
 
-def _invalid() -> Forbidden:
+def _invalid_token() -> Forbidden:
     return Forbidden("openid_invalid", "the homeserver says that this token is nobody's: get a new one")

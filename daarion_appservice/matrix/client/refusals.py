@@ -20,7 +20,7 @@ def is_blocked(error: HomeserverRefused) -> bool:
     return error.status == 403 and _BLOCKED in error.message
 
 
-def may_answer_later(error: HomeserverRefused) -> bool:
+def is_transient(error: HomeserverRefused) -> bool:
     """Return whether the same request may succeed later: the refusal concerns the whole service or homeserver."""
     # The homeserver would send a response of the wrong shape again.
     if isinstance(error, InvalidHomeserverResponse):

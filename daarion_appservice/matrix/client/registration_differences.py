@@ -23,7 +23,11 @@ def find(values: Mapping[str, Any], wanted: Registration, domain: str) -> list[s
         wanted: the registration that the configuration requires.
         domain: the server name of the homeserver.
     """
-    return [*_plain_differences(values, wanted), *_switches(values), *_namespaces(values, wanted, domain)]
+    return [
+        *_value_differences(values, wanted),
+        *_flag_differences(values),
+        *_namespace_differences(values, wanted, domain),
+    ]
 
 
 def cautions(values: Mapping[str, Any], protocol: str) -> list[str]:
@@ -38,7 +42,7 @@ def cautions(values: Mapping[str, Any], protocol: str) -> list[str]:
     return [missing]
 
 
-def _plain_differences(values: Mapping[str, Any], wanted: Registration) -> list[str]:
+def _value_differences(values: Mapping[str, Any], wanted: Registration) -> list[str]:
     found = []
     for name, key in (("id", "id"), ("url", "address"), ("sender_localpart", "bot")):
         theirs, ours = values.get(name), getattr(wanted, name)
@@ -55,7 +59,7 @@ def _plain_differences(values: Mapping[str, Any], wanted: Registration) -> list[
     return found
 
 
-def _switches(values: Mapping[str, Any]) -> list[str]:
+def _flag_differences(values: Mapping[str, Any]) -> list[str]:
     found = []
     if values.get("rate_limited") is not False:
         found.append("rate_limited must be false, or Synapse lets each ghost change presence only once in ten seconds")
@@ -67,7 +71,7 @@ def _switches(values: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _namespaces(values: Mapping[str, Any], wanted: Registration, domain: str) -> list[str]:
+def _namespace_differences(values: Mapping[str, Any], wanted: Registration, domain: str) -> list[str]:
     namespaces = values.get("namespaces")
     if not isinstance(namespaces, dict):
         return ["namespaces are missing"]
@@ -78,13 +82,17 @@ def _namespaces(values: Mapping[str, Any], wanted: Registration, domain: str) ->
         ],
         "aliases": [f"#city:{domain}", f"#city_x:{domain}"],
     }
-    found = [sentence for kind, ids in ours.items() for sentence in _coverage(kind, namespaces.get(kind), ids, domain)]
+    found = [
+        sentence
+        for kind, ids in ours.items()
+        for sentence in _match_differences(kind, namespaces.get(kind), ids, domain)
+    ]
     if namespaces.get("rooms"):
         found.append("namespaces.rooms must be empty: the city's rooms are known by who is in them")
     return found
 
 
-def _coverage(kind: str, entries: Any, ours: list[str], domain: str) -> list[str]:
+def _match_differences(kind: str, entries: Any, ours: list[str], domain: str) -> list[str]:
     """Return where the regexes do not match exactly the service's ids, exclusively."""
     regexes: list[tuple[re.Pattern[str], bool]] = []
     found = []
@@ -101,12 +109,12 @@ def _coverage(kind: str, entries: Any, ours: list[str], domain: str) -> list[str
         elif not exclusive:
             found.append(f"namespaces.{kind} matches {id_}, but not exclusively")
     for regex, _ in regexes:
-        if stranger := next((each for each in _strangers(ours, domain) if regex.match(each)), None):
-            found.append(f"namespaces.{kind} has {regex.pattern}, which also matches {stranger}: that is not ours")
+        if foreign_id := next((each for each in _foreign_ids(ours, domain) if regex.match(each)), None):
+            found.append(f"namespaces.{kind} has {regex.pattern}, which also matches {foreign_id}: that is not ours")
     return found
 
 
-def _strangers(ours: list[str], domain: str) -> list[str]:
+def _foreign_ids(ours: list[str], domain: str) -> list[str]:
     """Return foreign ids that an imprecise regex matches: other users, other homeservers, longer or dotless domains."""
     sigil = ours[0][0]
     others = [f"{sigil}alice:{domain}", f"{sigil}alice_agent_x:{domain}"]

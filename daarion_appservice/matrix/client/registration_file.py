@@ -76,12 +76,12 @@ def generate(
     missing = [name for name in TOKENS if not getattr(settings.appservice, name).get_secret_value()]
     known = _tokens_in(path) if replacing and missing else {}
     kept = [name for name in missing if name in known]
-    made = {name: known.get(name) or token() for name in missing}
-    if made:
+    tokens_to_write = {name: known.get(name) or token() for name in missing}
+    if tokens_to_write:
         # Write the configuration first: if the other file cannot be written, the next attempt uses the same tokens.
-        config_edit.set_values(config, {f"appservice.{name}": value for name, value in made.items()})
+        config_edit.set_values(config, {f"appservice.{name}": value for name, value in tokens_to_write.items()})
     ours = Registration.of(settings)
-    tokens = [made.get(name) or getattr(ours, name) for name in TOKENS]
+    tokens = [tokens_to_write.get(name) or getattr(ours, name) for name in TOKENS]
     text = dataclasses.replace(ours, as_token=tokens[0], hs_token=tokens[1]).render()
     if replacing:
         private_file.replace(path, text, ExitCode.REGISTRATION, but=stat.S_IRWXO)

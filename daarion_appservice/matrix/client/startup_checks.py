@@ -17,20 +17,22 @@ from .connection_advice import callback_advice, homeserver_advice
 from .homeserver import Homeserver
 from .monitor import HomeserverMonitor, is_token_wrong
 
-_FIRST_PROBE_S: Final = 0.1
-_SLOWEST_PROBE_S: Final = 2.0
-_TELL_AFTER_S: Final = 5.0
+_MIN_RETRY_S: Final = 0.1
+_MAX_RETRY_S: Final = 2.0
+_LOG_AFTER_S: Final = 5.0
 """The time before the log reports a missing homeserver, so that there is no warning if both start together."""
-_UNREACHABLE_TRIES: Final = 5
+_MAX_PINGS: Final = 5
 """The number of failed pings before the start fails: a network of containers becomes reachable gradually."""
 
-_UNREACHABLE_PAUSE_S: Final = 1.0
+_PING_PAUSE_S: Final = 1.0
 _TWISTED_RACE: Final = "AlreadyCalled"
 """Part of Synapse 1.163's error message for a ping that failed in its HTTP client, which cancelled a timer that had
 fired. It happens on a busy machine, also five times in a row, and is independent of the address (seen in kill tests)."""
-_UNREACHED: Final = frozenset({"M_CONNECTION_FAILED", "M_CONNECTION_TIMEOUT"})
+_NO_RESPONSE: Final = frozenset({"M_CONNECTION_FAILED", "M_CONNECTION_TIMEOUT"})
 """The errcodes of a ping to which this service did not respond (client-server API, ``POST /appservice/{id}/ping``)."""
-_NOT_RUNNING: Final = "Is Synapse running, and is homeserver.address right? The city is up meanwhile; messages wait."
+_MAYBE_NOT_RUNNING: Final = (
+    "Is Synapse running, and is homeserver.address right? The city is up meanwhile; messages wait."
+)
 _WRONG_ADDRESS: Final = (
     "homeserver.address must be the address of Synapse's client listener, usually http://localhost:8008."
 )
@@ -47,31 +49,31 @@ async def run_startup_checks(
         StartError: the homeserver refuses the service, is not the configured one, or cannot reach the service.
     """
     while True:
-        await _wait_for(homeserver, monitor)
+        await _wait_for_homeserver(homeserver, monitor)
         try:
             await identify(homeserver, settings, identities)
             await _ping(homeserver, settings)
         except HomeserverUnavailable as error:
             # The homeserver responded a moment ago, so that it is being stopped or started.
             monitor.reason = str(error)
-            await asyncio.sleep(_SLOWEST_PROBE_S)
+            await asyncio.sleep(_MAX_RETRY_S)
         else:
             monitor.found()
             return
 
 
-async def _wait_for(homeserver: Homeserver, monitor: HomeserverMonitor) -> None:
+async def _wait_for_homeserver(homeserver: Homeserver, monitor: HomeserverMonitor) -> None:
     loop = asyncio.get_running_loop()
-    logged_help, begun, pause_s = "", loop.time(), _FIRST_PROBE_S
+    logged_help, began_s, pause_s = "", loop.time(), _MIN_RETRY_S
     while True:
         try:
             # A request that hangs must not prevent the log message.
-            async with asyncio.timeout(None if logged_help else _TELL_AFTER_S):
+            async with asyncio.timeout(None if logged_help else _LOG_AFTER_S):
                 await homeserver.versions()
         except (HomeserverUnreachable, HomeserverRefused) as error:
             if isinstance(error, HomeserverRefused) and is_busy(error):
                 monitor.reason = str(error)
-                await asyncio.sleep(_SLOWEST_PROBE_S)
+                await asyncio.sleep(_MAX_RETRY_S)
                 continue
             if isinstance(error, HomeserverRefused) and error.status == 401:
                 return  # This is a homeserver that refuses the token even here; `identify` raises the error for it.
@@ -81,23 +83,23 @@ async def _wait_for(homeserver: Homeserver, monitor: HomeserverMonitor) -> None:
                 ExitCode.HOMESERVER_REFUSED,
             ) from error
         except (HomeserverUnavailable, TimeoutError) as error:
-            monitor.reason = str(error) or f"{homeserver.address} did not answer within {_TELL_AFTER_S:.0f} seconds"
-            is_late = loop.time() - begun >= _TELL_AFTER_S
-            help_ = await homeserver_advice(homeserver.address, error) or (_NOT_RUNNING if is_late else "")
+            monitor.reason = str(error) or f"{homeserver.address} did not answer within {_LOG_AFTER_S:.0f} seconds"
+            is_late = loop.time() - began_s >= _LOG_AFTER_S
+            help_ = await homeserver_advice(homeserver.address, error) or (_MAYBE_NOT_RUNNING if is_late else "")
             # The advice may change while the service waits, for example if the homeserver starts without TLS.
-            if help_ and help_ != logged_help and not (logged_help and help_ == _NOT_RUNNING):
+            if help_ and help_ != logged_help and not (logged_help and help_ == _MAYBE_NOT_RUNNING):
                 logged_help = help_
                 log.warning("homeserver_away", address=homeserver.address, reason=monitor.reason, help=help_)
         else:
             return
         await asyncio.sleep(pause_s)
-        pause_s = min(pause_s * 1.5, _SLOWEST_PROBE_S)
+        pause_s = min(pause_s * 1.5, _MAX_RETRY_S)
 
 
 async def identify(homeserver: Homeserver, settings: Settings, identities: Identities) -> None:
     """Raise StartError unless the homeserver accepts the ``as_token`` and has the configured name and bot."""
     try:
-        me = await homeserver.whoami()
+        user = await homeserver.whoami()
     except HomeserverRefused as error:
         if is_busy(error):
             raise HomeserverUnavailable(str(error)) from error
@@ -107,7 +109,7 @@ async def identify(homeserver: Homeserver, settings: Settings, identities: Ident
             "and been restarted since? If so, compare the two with `daarion-appservice registration check`.",
             ExitCode.HOMESERVER_REFUSED,
         ) from error
-    localpart, _, domain = me.removeprefix("@").partition(":")
+    localpart, _, domain = user.removeprefix("@").partition(":")
     if domain != settings.homeserver.domain:
         raise StartError(
             f"This Synapse is {domain}, but homeserver.domain says {settings.homeserver.domain}.",
@@ -115,7 +117,7 @@ async def identify(homeserver: Homeserver, settings: Settings, identities: Ident
             "and give Synapse the new file; or point homeserver.address to the right Synapse.",
             ExitCode.HOMESERVER_REFUSED,
         )
-    if me != identities.bot:
+    if user != identities.bot:
         raise StartError(
             f"Synapse knows this application service's bot as @{localpart}, but appservice.bot says "
             f"{settings.appservice.bot}.",
@@ -130,49 +132,49 @@ def is_busy(error: HomeserverRefused) -> bool:
 
 
 async def _ping(homeserver: Homeserver, settings: Settings) -> None:
-    for tries_left in reversed(range(_UNREACHABLE_TRIES)):
+    for tries_left in reversed(range(_MAX_PINGS)):
         try:
             await homeserver.ping(settings.appservice.id)
         except HomeserverRefused as error:
             if is_busy(error) or _TWISTED_RACE in error.message:
                 raise HomeserverUnavailable(str(error)) from error
-            problem = _unreachable(error, settings, await callback_advice(settings.appservice.address, error.message))
-            if error.errcode not in _UNREACHED or not tries_left:
+            problem = _ping_error(error, settings, await callback_advice(settings.appservice.address, error.message))
+            if error.errcode not in _NO_RESPONSE or not tries_left:
                 raise problem from error
             log.warning("homeserver_cannot_reach_us", reason=error.message, help=problem.help)
-            await asyncio.sleep(_UNREACHABLE_PAUSE_S)
+            await asyncio.sleep(_PING_PAUSE_S)
         else:
             return
 
 
-def _unreachable(error: HomeserverRefused, settings: Settings, tls_advice: str | None) -> StartError:
+def _ping_error(error: HomeserverRefused, settings: Settings, tls_advice: str | None) -> StartError:
     address = settings.appservice.address
     match error.errcode:
         case "M_BAD_STATUS" if is_token_wrong(error):
-            what = "Synapse reaches us, but with another hs_token than ours."
+            message = "Synapse reaches us, but with another hs_token than ours."
             help_ = (
                 "Synapse and the city have different registration files: compare with `daarion-appservice registration "
                 "check`, give Synapse the right one and restart it."
             )
         case "M_BAD_STATUS":
-            what = f"Synapse reaches something at {address}, but it is not this service ({error.message})."
+            message = f"Synapse reaches something at {address}, but it is not this service ({error.message})."
             help_ = tls_advice or (
                 "Set appservice.address to where Synapse reaches the matrix listener, in the registration too."
             )
         case "M_CONNECTION_FAILED" | "M_CONNECTION_TIMEOUT":
-            what = f"Synapse cannot reach us at {address} ({error.message})."
+            message = f"Synapse cannot reach us at {address} ({error.message})."
             help_ = tls_advice or (
                 f"The matrix listener is at {settings.matrix.host}:{settings.matrix.port}. Set appservice.address to how "
                 "Synapse sees it (in Docker: the service's name), run `daarion-appservice registration generate "
                 "--force`, and restart Synapse."
             )
         case "M_URL_NOT_SET":
-            what = "The registration that Synapse has names no url for us."
+            message = "The registration that Synapse has names no url for us."
             help_ = "Give Synapse the file that `daarion-appservice registration generate` makes, and restart it."
         case "M_FORBIDDEN":
-            what = f"Synapse knows us under another id than {settings.appservice.id!r}."
+            message = f"Synapse knows us under another id than {settings.appservice.id!r}."
             help_ = "appservice.id must be the `id` in the registration: see `daarion-appservice registration check`."
         case _:
-            what = f"Synapse could not ping us: {error}."
+            message = f"Synapse could not ping us: {error}."
             help_ = "Look into Synapse's log for the reason."
-    return StartError(what, help_, ExitCode.HOMESERVER_REFUSED)
+    return StartError(message, help_, ExitCode.HOMESERVER_REFUSED)

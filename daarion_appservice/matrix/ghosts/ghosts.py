@@ -30,7 +30,7 @@ from ...storage.database import Database
 from ...storage.ghosts import Ghost
 from ..client.homeserver import Homeserver
 from ..client.membership_events import restriction_after
-from ..client.refusals import ACCOUNT_TAKEN, may_answer_later
+from ..client.refusals import ACCOUNT_TAKEN, is_transient
 from ..client.user_requests import CITY_DEVICE
 
 PUT_OUT: Final = "DAARION_PUT_OUT"
@@ -171,7 +171,7 @@ class Ghosts:
             try:
                 await self._homeserver.make_device(user)
             except HomeserverRefused as error:
-                if is_unregistered(error) or may_answer_later(error):
+                if is_unregistered(error) or is_transient(error):
                     raise
                 self._devices_refused = True
                 log.warning(

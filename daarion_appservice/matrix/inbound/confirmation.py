@@ -33,7 +33,7 @@ from ...storage.database import Database, Transaction
 from ...storage.inbox import InboxRow
 from ..client.homeserver import Homeserver
 from ..client.inbox_events import inbox_event
-from ..client.refusals import may_answer_later
+from ..client.refusals import is_transient
 from .current_state import NotShown, StateKey, is_absent, key_of, may_unsettle, read_state
 from .state_differences import Known, differences, read_known
 
@@ -237,7 +237,7 @@ class Confirmation:
             # No user of the application service is in the room any more, so its state does not matter.
             found.instead = {row.id: [] for row, _, _ in doubtful.states}
         except HomeserverRefused as error:
-            if not may_answer_later(error):
+            if not is_transient(error):
                 # A retry gets the same response, so only these events fail: waiting would block the room for ever.
                 found.failed = dict.fromkeys(doubtful.row_ids, error)
                 return found

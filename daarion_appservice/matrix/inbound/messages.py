@@ -49,7 +49,7 @@ from ..client.message_content import (
     replaced,
     replied_to,
     shortcode_of,
-    with_place,
+    with_location,
 )
 
 _MAX_ID_CHARS: Final = 255
@@ -341,7 +341,7 @@ def _shown(said: Content | None, room: Room, content: Event) -> Content | None:
     # An encrypted file keeps its msgtype, so that its name is not read as a text message.
     msgtype = msgtype_of_file(content) or said.msgtype
     media = replace(said.media, is_private=True) if said.media else None
-    return replace(with_place(said, content), msgtype=msgtype, media=media, formatted_body=None)
+    return replace(with_location(said, content), msgtype=msgtype, media=media, formatted_body=None)
 
 
 async def _own(tx: Transaction, room: Room, content: Event) -> Message | None:

@@ -152,7 +152,7 @@ class OutboxRenderer:
             original,
             self.identities,
             edit_id=entry.txn_id,
-            told=await tx.revisions.mentioned_before(revision) if revision else message.mentions,
+            mentioned_before=await tx.revisions.mentioned_before(revision) if revision else message.mentions,
             is_private=await _is_private(tx, message),
         )
         return OutgoingEvent(message.author, message.edited_at_ms or message.created_at_ms, "m.room.message", content)

@@ -22,7 +22,7 @@ from ...errors import HomeserverRefused, HomeserverTimeout, HomeserverUnavailabl
 from ...realtime.isolation import isolated
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
-from ..client.refusals import may_answer_later
+from ..client.refusals import is_transient
 from ..client.transport import JSON
 from ..ghosts.ghosts import Ghosts, Profile, is_unregistered
 from .observer_coverage import ObserverCoverage
@@ -223,7 +223,7 @@ class Observer:
             except HomeserverRefused as error:
                 log.debug("presence_refused", user=user, error=str(error))
                 # A refusal that concerns this user alone must not delay the others.
-                if is_unregistered(error) or may_answer_later(error):
+                if is_unregistered(error) or is_transient(error):
                     self._observer_coverage.retry_request()
                     await asyncio.sleep(_REFUSED_PAUSE_S)
                 else:
