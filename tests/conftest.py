@@ -24,6 +24,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 from daarion_appservice.demo.local_synapse import LocalSynapse
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
+from tests.parts import forked_processes
 from tests.parts import synapse_workers as synapse_workers_part
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import AGENTS, RunningCity, StartCity
@@ -46,6 +47,7 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+forked_processes.install()
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final, Protocol
 
 from ..errors import DaarionError
 from . import die_with_parent
@@ -38,6 +38,30 @@ def python(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
+class Process(Protocol):
+    """The part of `subprocess.Popen` that a `Child` uses."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+    def wait(self) -> int: ...
+
+    def send_signal(self, number: int, /) -> None: ...
+
+
+def launch(command: Sequence[str], log: BinaryIO, environment: Mapping[str, str] | None) -> Process:
+    """Start ``command`` in a session of its own, tied to this process, with its output in ``log``."""
+    return subprocess.Popen(  # noqa: S603
+        _tied_to_us(command),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        start_new_session=True,
+    )
+
+
 @dataclass(slots=True)
 class Child:
     """One child process. Start it from the main thread: the kernel treats the end of that thread as the parent's."""
@@ -47,7 +71,7 @@ class Child:
     log: Path
     environment: Mapping[str, str] | None = None
     """None for the environment of this process."""
-    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _process: Process | None = field(default=None, init=False)
     _log_start: int = field(default=0, init=False)
 
     def start(self) -> None:
@@ -56,14 +80,7 @@ class Child:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._log_start = log.tell()
-            self._process = subprocess.Popen(  # noqa: S603
-                _tied_to_us(self.command),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=self.environment,
-                start_new_session=True,
-            )
+            self._process = launch(self.command, log, self.environment)
 
     @property
     def running(self) -> bool:

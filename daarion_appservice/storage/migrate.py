@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -33,9 +34,15 @@ def migrations_directory() -> Path:
 
 def head() -> str:
     """Return the revision that this software expects."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    revision = _scripts().get_current_head()
     assert revision is not None
     return revision
+
+
+@cache
+def _scripts() -> ScriptDirectory:
+    # Alembic executes every migration script to learn the order of revisions: once for each process.
+    return ScriptDirectory.from_config(_config())
 
 
 async def upgrade(database: Database, to: str = "head") -> tuple[str | None, str]:
@@ -71,15 +78,16 @@ async def current(database: Database) -> str | None:
 
 def _upgrade(connection: Connection, to: str) -> tuple[str | None, str]:
     before = _revision(connection)
-    config = _config()
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if before is not None and before not in known:
+    if before == head() and to == "head":
+        return before, before
+    if before is not None and before not in {script.revision for script in _scripts().walk_revisions()}:
         raise StartError(
             f"The database was written by a newer daarion-appservice: its revision is {before}, "
             f"the newest that this one knows is {head()}.",
             "Install the newer version again, or restore the backup that was made before the upgrade.",
             ExitCode.DATABASE,
         )
+    config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, to)
     return before, head()
