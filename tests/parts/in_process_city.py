@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+from aiohttp import web_app
 from yarl import URL
 
 from daarion_appservice.app import listening, load
@@ -118,3 +119,5 @@ async def in_process_city(
             yield InProcessCity(city, session)
     finally:
         await city.close()
+        # aiohttp caches a thousand handlers with their middlewares for the whole process, and each holds its city.
+        web_app._cached_build_middleware.cache_clear()
