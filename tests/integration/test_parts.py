@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import aiohttp
@@ -10,7 +12,8 @@ import pytest
 from sqlalchemy import inspect
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from daarion_appservice.errors import HomeserverRefused, StartError
+from daarion_appservice.demo.child_processes import Child, python
+from daarion_appservice.errors import ExitCode, HomeserverRefused, StartError
 from tests.parts.ports import free_port
 from tests.parts.postgres import Postgres
 from tests.parts.synapse import BootSynapse, boot
@@ -82,3 +85,23 @@ def test_databases_do_not_see_each_other(postgres: Postgres) -> None:
 
     postgres.drop_database(one)
     postgres.drop_database(other)
+
+
+@pytest.mark.parametrize(("arguments", "exit_code"), [(["--version"], ExitCode.OK), (["nonsense"], ExitCode.USAGE)])
+async def test_forked_service_ends_with_its_exit_code(tmp_path: Path, arguments: list[str], exit_code: int) -> None:
+    child = Child("Service", python("daarion_appservice", *arguments), tmp_path / "service.log")
+
+    child.start()
+
+    assert await child.ended() == exit_code
+    assert "daarion-appservice" in "\n".join(child.last_lines())
+
+
+async def test_forked_synapse_leads_its_session_and_is_killed(synapse: BootSynapse) -> None:
+    child = (await synapse()).child
+    assert child.pid is not None
+    assert os.getsid(child.pid) == child.pid
+
+    child.kill()
+
+    assert child.exit_code == -signal.SIGKILL

@@ -58,7 +58,7 @@ def _become_program(start: dict[str, Any], server: int) -> None:
     sys.argv[1:] = start["arguments"]
     if "twisted.internet.reactor" in sys.modules:
         # A forked epoll descriptor is shared with the parent: give the reactor one of its own.
-        reactor = sys.modules["twisted.internet.reactor"]
+        reactor: Any = sys.modules["twisted.internet.reactor"]
         type(reactor).__init__(reactor)
 
 
