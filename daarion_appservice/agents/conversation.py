@@ -75,7 +75,7 @@ def _history(agent: Agent, room: Room, before: tuple[Message, ...]) -> list[Exch
         if message.msgtype == "m.notice":
             continue
         is_own = message.author.subject == agent_subject(agent.slug)
-        is_plain = is_own or (room.agent is not None and not room.in_company)
+        is_plain = is_own or (room.agent is not None and not room.is_group)
         content = message_prompt(message) if is_plain else f"{message.author.display_name}: {message_prompt(message)}"
         left -= len(content)
         if left < 0:

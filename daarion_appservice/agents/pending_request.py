@@ -37,7 +37,7 @@ class PendingRequest:
 
     @property
     def others_listen(self) -> bool:
-        return self.room.agent is None or self.room.in_company
+        return self.room.agent is None or self.room.is_group
 
     def failure_text(self, why: ReplyFailure) -> str:
         return failure_notice(why, self._words, self.agent.display_name)

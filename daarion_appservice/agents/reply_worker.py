@@ -184,7 +184,7 @@ class ReplyWorker:
         async with self._database.reading() as tx:
             # The reply may have been given since the list of pending replies was read.
             now = await tx.agent_replies.still_pending(owed.id)
-            message, room = await tx.messages.get(owed.question_id), await tx.rooms.get(owed.room_id)
+            message, room = await tx.messages.get(owed.request_id), await tx.rooms.get(owed.room_id)
             if now is None or agent is None or message is None or message.deleted or room is None:
                 return None
             conversation = await read_conversation(tx, agent, room, message)
@@ -229,7 +229,7 @@ class ReplyWorker:
 
     async def _later(self, asked: PendingRequest, error: CityError, *, after_s: float = 0) -> None:
         now_ms = self._now_ms()
-        if now_ms - asked.reply.asked_at_ms > _GIVE_UP_MS:
+        if now_ms - asked.reply.requested_at_ms > _GIVE_UP_MS:
             await self._excuse(asked, ReplyFailure.BUSY)
         else:
             retry_at_ms = now_ms + int(after_s * 1000) + _BUSY_RETRY_MS
@@ -307,7 +307,7 @@ class ReplyWorker:
         """Raise OthersPresent if another user has joined the chat since the request."""
         async with self._database.reading() as tx:
             room = await tx.rooms.get(asked.room.id)
-        if room is None or room.in_company:
+        if room is None or room.is_group:
             raise OthersPresent
 
     async def _excuse(self, asked: PendingRequest, why: ReplyFailure) -> None:

@@ -90,13 +90,13 @@ class AgentReplies:
             PendingReply(AnswerId(self._new_id()), message.id, room.id, slug, depth, now_ms, failure=failure)
             for slug in agents[: min(_MAX_AGENTS, max(1, remaining))]
         ]
-        await tx.agent_replies.add(pending, asker=message.author.subject)
+        await tx.agent_replies.add(pending, requester=message.author.subject)
         return pending
 
     async def requested_agents(self, tx: CityTransaction, room: Room, message: Message) -> list[AgentSlug]:
         """Return the agents that a message asks, each once."""
         author = message.author
-        if room.agent is not None and not room.in_company:
+        if room.agent is not None and not room.is_group:
             return [room.agent] if author.kind is not AuthorKind.AGENT else []
         asked = dict.fromkeys([*self._mentioned(message), *await self._agents_replied_to(tx, message)])
         if author.kind is AuthorKind.AGENT:

@@ -22,7 +22,7 @@ class ReplyFailure(StrEnum):
     """The reply would disclose the asker's private data to other members."""
     TOO_LONG = "too_long"
     TOO_MUCH = "too_much"
-    """The asker exceeded the limit of questions."""
+    """The requester exceeded the limit of questions."""
     FORGOTTEN = "forgotten"
     """The message was a command to forget, which was carried out."""
 
@@ -32,12 +32,12 @@ class PendingReply:
     """A mention or direct message that an agent has yet to answer."""
 
     id: AnswerId
-    question_id: MessageId
+    request_id: MessageId
     room_id: RoomId
     agent: AgentSlug
     depth: int
     """The number of agents that replied before in this chain of agents."""
-    asked_at_ms: int
+    requested_at_ms: int
     attempts: int = 0
     retry_at_ms: int = 0
     failure: ReplyFailure | None = None

@@ -26,7 +26,7 @@ class RoomEventKind(StrEnum):
 class Removal:
     """A kick or a ban of a member."""
 
-    standing: RestrictionKind
+    kind: RestrictionKind
     """KICKED or BANNED."""
     by: Author | None = None
     """None if the city itself removed the member."""

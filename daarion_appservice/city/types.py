@@ -130,7 +130,7 @@ class Room:
     created_at_ms: int
     agent: AgentSlug | None = None
     """The agent of a direct chat with a Matrix user; None for the city's public rooms."""
-    in_company: bool = False
+    is_group: bool = False
     """A direct chat with more than one person: the agent answers only mentions and replies."""
     last_seq: int = 0
     last_event_ms: int | None = None

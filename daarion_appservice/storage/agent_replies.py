@@ -36,19 +36,19 @@ _pending_reply: Final = RowMapper(PendingReply)
 class ReplyRepository(Repository):
     """The table ``agent_replies``."""
 
-    async def add(self, pending: list[PendingReply], *, asker: SubjectId) -> None:
+    async def add(self, pending: list[PendingReply], *, requester: SubjectId) -> None:
         """Insert pending replies, except those that were requested before."""
         await self._connection.execute(
             insert(self._connection, agent_replies).on_conflict_do_nothing(),
             [
                 {
                     "id": each.id,
-                    "question_id": each.question_id,
+                    "request_id": each.request_id,
                     "agent": each.agent,
                     "room_id": each.room_id,
                     "depth": each.depth,
-                    "asker": asker,
-                    "asked_at_ms": each.asked_at_ms,
+                    "requester": requester,
+                    "requested_at_ms": each.requested_at_ms,
                     "failure": each.failure,
                 }
                 for each in pending
@@ -62,18 +62,18 @@ class ReplyRepository(Repository):
             .select_from(agent_replies)
             .where(
                 agent_replies.c.room_id == room,
-                agent_replies.c.asked_at_ms >= since_ms,
-                agent_replies.c.asker.startswith(AGENT_SUBJECT, autoescape=True),
+                agent_replies.c.requested_at_ms >= since_ms,
+                agent_replies.c.requester.startswith(AGENT_SUBJECT, autoescape=True),
             )
         )
         return int(found.scalar_one())
 
-    async def asked_by(self, asker: SubjectId, *, since_ms: int) -> int:
+    async def asked_by(self, requester: SubjectId, *, since_ms: int) -> int:
         """Return how many replies a subject requested in all rooms since ``since_ms``."""
         found = await self._connection.execute(
             select(func.count())
             .select_from(agent_replies)
-            .where(agent_replies.c.asker == asker, agent_replies.c.asked_at_ms >= since_ms)
+            .where(agent_replies.c.requester == requester, agent_replies.c.requested_at_ms >= since_ms)
         )
         return int(found.scalar_one())
 
@@ -88,14 +88,14 @@ class ReplyRepository(Repository):
     async def posted_for(self, questions: list[MessageId], agent: AgentSlug) -> dict[MessageId, MessageId]:
         """Return an agent's replies by the messages that requested them."""
         found = await self._connection.execute(
-            select(agent_replies.c.question_id, agent_replies.c.message_id).where(
-                agent_replies.c.question_id.in_(questions),
+            select(agent_replies.c.request_id, agent_replies.c.message_id).where(
+                agent_replies.c.request_id.in_(questions),
                 agent_replies.c.agent == agent,
                 agent_replies.c.state == ReplyState.POSTED,
                 agent_replies.c.failure.is_(None),
             )
         )
-        return {MessageId(row.question_id): MessageId(row.message_id) for row in found}
+        return {MessageId(row.request_id): MessageId(row.message_id) for row in found}
 
     async def pending(self, *, now_ms: int, limit: int) -> list[PendingReply]:
         """Return the replies that are due now, in the order of their requests.

@@ -38,18 +38,18 @@ class DirectChatRepository(RoomColumns):
         )
         return int(found.scalar_one())
 
-    async def mark_pending(self, chat: RoomId, *, in_company: bool | None = None) -> None:
+    async def mark_pending(self, chat: RoomId, *, is_group: bool | None = None) -> None:
         """Mark a direct chat as pending, to be checked by the reconciler.
 
         Args:
-            in_company: whether the chat has other members too; None leaves it unchanged.
+            is_group: whether the chat has other members too; None leaves it unchanged.
         """
-        company = {} if in_company is None else {"in_company": in_company}
+        company = {} if is_group is None else {"is_group": is_group}
         await self._update(chat, matrix_status=MatrixStatus.PENDING, archived=False, **company)
 
-    async def mark_linked(self, chat: RoomId, *, in_company: bool) -> None:
+    async def mark_linked(self, chat: RoomId, *, is_group: bool) -> None:
         """Mark a direct chat as linked: the agent has joined."""
-        await self._update(chat, matrix_status=MatrixStatus.LINKED, matrix_error=None, in_company=in_company)
+        await self._update(chat, matrix_status=MatrixStatus.LINKED, matrix_error=None, is_group=is_group)
 
     async def close(self, chat: RoomId) -> None:
         """Archive a direct chat that the agent has left."""

@@ -12,7 +12,7 @@ from .tables import key_values
 from .upsert import insert
 
 _REGISTRY: Final = "registry_version"
-_HELD: Final = "presence_held_ms:"
+_PRESENCE_TIMEOUT: Final = "presence_timeout_ms:"
 _WRITE_PROBE: Final = "write_probe"
 _KEY_LENGTH: Final = 64
 
@@ -25,16 +25,16 @@ class KeyValueRepository(Repository):
         found = await self._connection.execute(select(key_values.c.value).where(key_values.c.key == _REGISTRY))
         return int(found.scalar() or 0)
 
-    async def presence_held_ms(self, software: str) -> int | None:
+    async def presence_timeout_ms(self, software: str) -> int | None:
         """Return how long this homeserver software holds a presence without refresh; None if it was never measured."""
         found = await self._connection.execute(
-            select(key_values.c.value).where(key_values.c.key == _held_key(software))
+            select(key_values.c.value).where(key_values.c.key == _presence_timeout_key(software))
         )
         value = found.scalar()
         return None if value is None else int(value)
 
-    async def put_presence_held_ms(self, software: str, held_ms: int) -> None:
-        await self._put(_held_key(software), str(held_ms))
+    async def put_presence_timeout_ms(self, software: str, timeout_ms: int) -> None:
+        await self._put(_presence_timeout_key(software), str(timeout_ms))
 
     async def put_write_probe(self) -> None:
         """Write a row without meaning, to find out whether the database accepts writes."""
@@ -47,8 +47,8 @@ class KeyValueRepository(Repository):
         )
 
 
-def _held_key(software: str) -> str:
-    return (_HELD + software)[:_KEY_LENGTH]
+def _presence_timeout_key(software: str) -> str:
+    return (_PRESENCE_TIMEOUT + software)[:_KEY_LENGTH]
 
 
 async def registry_changed(connection: AsyncConnection) -> None:

@@ -39,7 +39,7 @@ class MatrixRoomRepository(RoomColumns):
         visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE,
     ) -> None:
         """Link the room with ``matrix_room``; it is pending until the reconciler has checked it."""
-        await self._link(room, matrix_room, told_archived=False, **visibility_values(visibility))
+        await self._link(room, matrix_room, applied_archived=False, **visibility_values(visibility))
 
     async def move(
         self,
@@ -66,8 +66,8 @@ class MatrixRoomRepository(RoomColumns):
             matrix_room_id=matrix_room,
             matrix_status=MatrixStatus.PENDING,
             matrix_error=None,
-            told_name=None,
-            told_topic=None,
+            applied_name=None,
+            applied_topic=None,
             in_directory=None,
             in_space=None,
             encrypted=False,
@@ -80,19 +80,19 @@ class MatrixRoomRepository(RoomColumns):
     async def applied_state(self, room: RoomId) -> AppliedRoomState:
         row = (await self._connection.execute(select(rooms).where(rooms.c.id == room))).one()
         in_space = MatrixRoomId(row.in_space) if row.in_space else None
-        return AppliedRoomState(row.told_name, row.told_topic, row.in_directory, in_space, row.told_archived)
+        return AppliedRoomState(row.applied_name, row.applied_topic, row.in_directory, in_space, row.applied_archived)
 
     async def set_applied_state(self, room: RoomId, applied: AppliedRoomState) -> None:
         await self._update(
             room,
-            told_name=applied.name,
-            told_topic=applied.topic,
+            applied_name=applied.name,
+            applied_topic=applied.topic,
             in_directory=applied.in_directory,
             in_space=applied.in_space,
-            told_archived=applied.archived,
+            applied_archived=applied.archived,
         )
 
     async def set_applied_text(self, room: RoomId, *, name: str | None = None, topic: str | None = None) -> None:
         """Store name or topic of the Matrix room, which may differ from the city room's."""
-        values = {"told_name": name} if name is not None else {}
-        await self._update(room, **values | ({"told_topic": topic} if topic is not None else {}))
+        values = {"applied_name": name} if name is not None else {}
+        await self._update(room, **values | ({"applied_topic": topic} if topic is not None else {}))

@@ -18,29 +18,29 @@ class RestrictionRepository(Repository):
         """Return the restriction of a user in a room; None if there is none."""
         row = (
             await self._connection.execute(
-                select(restrictions.c.standing, restrictions.c.reason).where(
+                select(restrictions.c.kind, restrictions.c.reason).where(
                     restrictions.c.room_id == room, restrictions.c.user_id == user
                 )
             )
         ).first()
-        return Restriction(RestrictionKind(row.standing), row.reason) if row else None
+        return Restriction(RestrictionKind(row.kind), row.reason) if row else None
 
     async def of_room(self, room: RoomId) -> dict[UserId, Restriction]:
         """Return all restrictions in a room."""
         rows = await self._connection.execute(select(restrictions).where(restrictions.c.room_id == room))
-        return {UserId(row.user_id): Restriction(RestrictionKind(row.standing), row.reason) for row in rows}
+        return {UserId(row.user_id): Restriction(RestrictionKind(row.kind), row.reason) for row in rows}
 
     async def removed_users(self) -> set[tuple[RoomId, UserId]]:
         """Return all bans and kicks, as pairs of room and user."""
         rows = await self._connection.execute(
             select(restrictions.c.room_id, restrictions.c.user_id).where(
-                restrictions.c.standing.in_([RestrictionKind.BANNED, RestrictionKind.KICKED])
+                restrictions.c.kind.in_([RestrictionKind.BANNED, RestrictionKind.KICKED])
             )
         )
         return {(RoomId(row.room_id), UserId(row.user_id)) for row in rows}
 
     async def put(self, room: RoomId, user: UserId, stands: Restriction, *, now_ms: int) -> None:
-        values = {"standing": stands.kind, "reason": stands.reason, "at_ms": now_ms}
+        values = {"kind": stands.kind, "reason": stands.reason, "at_ms": now_ms}
         await self._connection.execute(
             insert(self._connection, restrictions)
             .values(room_id=room, user_id=user, **values)

@@ -90,4 +90,4 @@ def _event(row: Row[Any], message: Message | None) -> RoomEvent:
 def _removal(stored: dict[str, Any]) -> Removal:
     by = stored["by"]
     author = by and Author(AuthorKind(by["kind"]), by["id"], by["display_name"], by["avatar_url"])
-    return Removal(RestrictionKind(stored["standing"]), author, stored["reason"])
+    return Removal(RestrictionKind(stored["kind"]), author, stored["reason"])

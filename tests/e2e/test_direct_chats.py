@@ -182,7 +182,7 @@ async def _is_in_company(city: RunningCity, room: str) -> bool:
     try:
         async with database.reading() as tx:
             chat = await tx.rooms.by_matrix_id(MatrixRoomId(room))
-            return chat is not None and chat.in_company
+            return chat is not None and chat.is_group
     finally:
         await database.close()
 

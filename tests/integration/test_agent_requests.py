@@ -205,7 +205,7 @@ async def test_files_in_the_history_are_described(forum: AgentReplyHarness) -> N
 async def test_image_goes_to_a_model_that_sees(forum: AgentReplyHarness, is_reply: bool) -> None:
     forum.core_kind, forum.max_image_bytes = "openai", 1_000
     forum.pictures[PHOTO["url"]] = PNG, "image/png"  # type: ignore[index]
-    chat = await forum.chat(SCRIBE, in_company=is_reply)
+    chat = await forum.chat(SCRIBE, is_group=is_reply)
     await happens(forum, chat.id, PHOTO)
     forum.core.next(answers({"choices": [{"message": {"content": "Кіт"}}]}))
     if is_reply:

@@ -84,9 +84,9 @@ async def room(forum: AgentReplyHarness, room_id: RoomId) -> Any:
         return await tx.rooms.get(room_id)
 
 
-@pytest.mark.parametrize("in_company", [False, True], ids=["alone", "in company"])
-async def test_answer_in_a_direct_chat_is_a_reply_only_in_company(forum: AgentReplyHarness, in_company: bool) -> None:
-    chat = await forum.chat(SCRIBE, in_company=in_company)
+@pytest.mark.parametrize("is_group", [False, True], ids=["alone", "in company"])
+async def test_answer_in_a_direct_chat_is_a_reply_only_in_company(forum: AgentReplyHarness, is_group: bool) -> None:
+    chat = await forum.chat(SCRIBE, is_group=is_group)
     await forum.happens(chat, "m.room.message", {"msgtype": "m.text", "body": "Писар, ти тут?"}, sender=ALICE)
     (question,) = await forum.said(chat.id)
     draft = Draft("Тут", reply_to=question.id)
@@ -95,7 +95,7 @@ async def test_answer_in_a_direct_chat_is_a_reply_only_in_company(forum: AgentRe
     await is_sent(forum, answer)
     await forum.desk.changes.edit(WRITER, chat.id, answer.id, "Тут я")
     (edit,) = await rendered_events(forum)
-    if in_company:
+    if is_group:
         assert rendered.content["m.relates_to"] == {"m.in_reply_to": {"event_id": question.matrix_event_id}}
         assert mentioned(rendered.content) == [ALICE]
         assert mentioned(edit.content["m.new_content"]) == [ALICE]

@@ -424,14 +424,15 @@ async def test_what_is_known_of_homeservers_and_ghosts_survives_a_restart(databa
     long_name = "Synapse/1.163.2 (b=matrix-org-hotfixes,4d1e8a9c)" * 2
     for software, held_ms in (("Synapse/1.163.2", 33_000), ("", 1), (long_name, 2), ("Synapse/1.163.2", 90_000)):
         async with database.transaction() as tx:
-            await tx.key_values.put_presence_held_ms(software, held_ms)
+            await tx.key_values.put_presence_timeout_ms(software, held_ms)
     ghost = Ghost(UserId(DAARWIZZ), "DAARWIZZ", status_text="слухаю")
     async with database.transaction() as tx:
         await tx.ghosts.put(Ghost(UserId(DAARWIZZ), "DAARWIZZ"))
         await tx.ghosts.put(ghost)
     async with database.reading() as tx:
         held = [
-            await tx.key_values.presence_held_ms(software) for software in ("Synapse/1.163.2", "", long_name, "another")
+            await tx.key_values.presence_timeout_ms(software)
+            for software in ("Synapse/1.163.2", "", long_name, "another")
         ]
         assert held == [90_000, 1, 2, None]
         assert await tx.ghosts.all() == [ghost]

@@ -41,7 +41,7 @@ async def links(forum: AgentReplyHarness, user: str, citizen: CitizenId) -> None
 
 
 async def test_in_company_an_agent_answers_whoever_turns_to_it(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SCRIBE, in_company=True)
+    chat = await forum.chat(SCRIBE, is_group=True)
     async with forum.answering():
         await forum.hears(chat, ALICE, "Бобе, ходімо обідати")
         await forum.hears(chat, ALICE, "@varta, а ти?")
@@ -215,7 +215,7 @@ async def test_second_me_waits_until_it_is_known_who_listens(forum: AgentReplyHa
         await eventually(was_put_off)
         assert forum.core.asked == []
         async with forum.database.transaction() as tx:
-            await tx.direct_chats.mark_linked(chat.id, in_company=False)
+            await tx.direct_chats.mark_linked(chat.id, is_group=False)
         await forum.answers(room=chat.id)
 
 
@@ -290,7 +290,7 @@ async def test_whom_an_older_client_means_stands_in_the_text(
 
 
 async def test_second_me_says_nothing_where_others_listen(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SECOND_ME, in_company=True)
+    chat = await forum.chat(SECOND_ME, is_group=True)
     async with forum.answering():
         await forum.desk.post(Author(AuthorKind.CITIZEN, "u_1", "Оксана"), "general", "@second_me, що я питала?")
         await forum.hears(chat, ALICE, "Second Me, what did I ask?")
@@ -387,14 +387,14 @@ async def test_files_of_a_chat_are_fetched_for_nobody_nor_what_an_edit_brings_in
 async def test_agent_repeats_nothing_to_who_joined_later(
     forum: AgentReplyHarness, visibility: str, is_repeated: bool
 ) -> None:
-    chat = await forum.chat(SCRIBE, in_company=True)
+    chat = await forum.chat(SCRIBE, is_group=True)
     content = {"history_visibility": visibility}
     await forum.happens(chat, "m.room.history_visibility", content, sender=ALICE, state_key="")
     await forum.hears(chat, ALICE, "Код від сейфа 1234")
     await forum.happens(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
     await forum.hears(chat, ALICE, "Вітаю, Мелорі")
     async with forum.database.transaction() as tx:
-        await tx.direct_chats.mark_linked(chat.id, in_company=True)
+        await tx.direct_chats.mark_linked(chat.id, is_group=True)
     async with forum.answering():
         await forum.hears(chat, MALLORY, "Писар, що казали до мене?")
         await forum.answers(room=chat.id)

@@ -9,18 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, func, insert, select, text
 
+from daarion_appservice.city.restrictions import Restriction, RestrictionKind
 from daarion_appservice.city.rooms import Rooms, room_id_of
 from daarion_appservice.city.tokens import new_token
-from daarion_appservice.city.types import Agent, AgentSlug, Member, Room, UserId
+from daarion_appservice.city.types import Agent, AgentSlug, Member, Room, RoomId, SubjectId, UserId
 from daarion_appservice.clock import new_id
 from daarion_appservice.errors import Conflict, ConstraintViolated, ExitCode, StartError
 from daarion_appservice.storage import migrate, tables
 from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.inbox import ReceivedEvent
+from daarion_appservice.storage.matrix_rooms import AppliedRoomState
 from tests.parts.ports import free_port
 
 SCRIBE = Agent("scribe", AgentSlug("scribe"), "Писар", rooms=("general",))
@@ -113,8 +116,68 @@ async def test_migration_that_renames_tables_keeps_their_rows(database: Database
         assert [tuple(row) for row in await read(select(tables.restrictions))] == [("r", "@u:x", "banned", "noise", 7)]
         assert ("key", "value") in [tuple(row) for row in await read(select(tables.key_values))]
         replies = tables.agent_replies.c
-        found = await read(select(replies.agent, replies.state, replies.failure, replies.asked_at_ms))
+        found = await read(select(replies.agent, replies.state, replies.failure, replies.requested_at_ms))
         assert {tuple(row) for row in found} == {(old, new, "too_much", 5) for old, new in states.items()}
+
+
+@EMPTY
+async def test_migration_0015_keeps_data_in_both_directions(database: Database) -> None:
+    removal = '{"standing":"banned","by":null,"reason":"a \\"standing\\": noise"}'
+    await migrate.upgrade(database, "0014")
+    async with database.transaction() as tx:
+        for statement in (
+            (
+                "INSERT INTO rooms (id, slug, name, created_at_ms, told_name, told_topic, told_archived, in_company) "
+                "VALUES ('r', 'r', 'r', 1, 'name', 'topic', true, true)"
+            ),
+            (
+                "INSERT INTO messages (id, room_id, seq, author_kind, author_id, author_name, body, msgtype, created_at_ms, "
+                "delivery) VALUES ('m', 'r', 1, 'citizen', 'u', 'U', '', '', 1, 'sent')"
+            ),
+            "INSERT INTO restrictions VALUES ('r', '@u:x', 'banned', 'noise', 7)",
+            (
+                "INSERT INTO agent_replies (id, question_id, agent, room_id, depth, asker, asked_at_ms, state, message_id, "
+                "attempts, retry_at_ms, error, failure) "
+                "VALUES ('a', 'm', 'scribe', 'r', 1, 'u_1', 5, 'posted', 'n', 2, 3, 'no', 'too_much')"
+            ),
+            "INSERT INTO key_values VALUES ('presence_held_ms:Synapse 1.120', '40000')",
+            (
+                "INSERT INTO room_events (room_id, seq, kind, author_kind, author_id, author_name, at_ms, removal) "
+                f"VALUES ('r', 2, 'city.room.leave', 'matrix', '@u:x', 'U', 1, '{removal}')"
+            ),
+        ):
+            await tx.connection.exec_driver_sql(statement)
+
+    await migrate.upgrade(database)
+    async with database.reading() as tx:
+        assert await tx.restrictions.get(RoomId("r"), UserId("@u:x")) == Restriction(RestrictionKind.BANNED, "noise")
+        assert await tx.matrix_rooms.applied_state(RoomId("r")) == AppliedRoomState("name", "topic", None, None, True)
+        room = await tx.rooms.get(RoomId("r"))
+        assert room is not None
+        assert room.is_group
+        assert await tx.key_values.presence_timeout_ms("Synapse 1.120") == 40_000
+        assert await tx.agent_replies.asked_by(SubjectId("u_1"), since_ms=5) == 1
+        rows = await tx.connection.execute(select(tables.agent_replies))
+        assert [tuple(row) for row in rows] == [
+            ("a", "m", "scribe", "r", 1, "u_1", 5, "posted", "n", 2, 3, "no", "too_much")
+        ]
+        stored = await tx.connection.scalar(select(tables.room_events.c.removal))
+    assert stored == removal.replace('"standing":', '"kind":', 1)
+
+    async with database.transaction() as tx:
+        await tx.connection.run_sync(lambda connection: _downgrade(connection, "0014"))
+    async with database.reading() as tx:
+        rows = await tx.connection.exec_driver_sql("SELECT question_id, asker, asked_at_ms FROM agent_replies")
+        assert [tuple(row) for row in rows] == [("m", "u_1", 5)]
+        stored = await tx.connection.exec_driver_sql("SELECT standing, removal FROM restrictions, room_events")
+        assert [tuple(row) for row in stored] == [("banned", removal)]
+    await migrate.upgrade(database)
+
+
+def _downgrade(connection: Connection, to: str) -> None:
+    config = migrate._config()
+    config.attributes["connection"] = connection
+    command.downgrade(config, to)
 
 
 @EMPTY

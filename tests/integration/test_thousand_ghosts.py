@@ -119,7 +119,7 @@ async def test_how_long_a_homeserver_waits_is_found_out_and_kept(
         async def held_ms() -> int | None:
             assert not finding.done(), finding.exception()
             async with town.database.reading() as tx:
-                return await tx.key_values.presence_held_ms(town.client.software)
+                return await tx.key_values.presence_timeout_ms(town.client.software)
 
         held_s = (await eventually(held_ms, 180) or 0) / 1000
         finding.cancel()

@@ -127,14 +127,14 @@ class AgentReplyHarness:
             [Heartbeat(agent_subject(agent.slug), status, "runtime") for agent in agents]
         )
 
-    async def chat(self, agent: Agent, *, in_company: bool = False) -> Room:
+    async def chat(self, agent: Agent, *, is_group: bool = False) -> Room:
         """A direct chat of somebody with an agent."""
         chat_id = f"direct_{new_id()}"
         matrix_room = MatrixRoomId(f"!{chat_id}")
         chat = Room(RoomId(chat_id), chat_id, "", "", False, False, 0, agent=agent.slug, matrix_room_id=matrix_room)
         async with self.database.transaction() as tx:
             await tx.rooms.add(chat, created_by=None)
-            await tx.direct_chats.mark_linked(chat.id, in_company=in_company)
+            await tx.direct_chats.mark_linked(chat.id, is_group=is_group)
             kept = await tx.rooms.get(chat.id)
         assert kept is not None
         return kept

@@ -52,7 +52,7 @@ class RoomFrames:
         if removal is None:
             return {"cause": "left", "by": None, "reason": None}
         by = removal.by and author_view(removal.by, self.identities)
-        return {"cause": removal.standing, "by": by, "reason": removal.reason}
+        return {"cause": removal.kind, "by": by, "reason": removal.reason}
 
     def changed(self, room: Room) -> bytes:
         view = room_view(room, self.online_members.members_online(room.id), self.identities)

@@ -142,7 +142,7 @@ class DirectChatHandlers:
             await tx.direct_chats.close(chat.id)
             return []
         # A user who joins can read later messages at once, so the chat counts as shared before it is reconciled.
-        await tx.direct_chats.mark_pending(chat.id, in_company=True if membership == "join" else None)
+        await tx.direct_chats.mark_pending(chat.id, is_group=True if membership == "join" else None)
         return [DirectChatChanged(chat.id)]
 
     async def _note_stay(self, tx: Transaction, chat: Room, event: Event, membership: str) -> None:

@@ -248,7 +248,7 @@ def _forbidden_reason(event: OutgoingEvent | None, room: Room | None) -> Deliver
     is_private = is_second_me(room.agent) and event.event_type == "m.room.message" and not is_notice
     if room.archived:
         return DeliveryError.CHAT_OVER
-    return DeliveryError.NOT_PRIVATE if is_private and room.in_company else None
+    return DeliveryError.NOT_PRIVATE if is_private and room.is_group else None
 
 
 def _is_already_done(event: OutgoingEvent, error: HomeserverRefused) -> bool:

@@ -171,7 +171,7 @@ class OutboxRenderer:
 async def _is_private(tx: Transaction, message: Message) -> bool:
     """Return whether a message belongs to a direct chat of one person and one agent alone."""
     room = await tx.rooms.get(message.room_id)
-    return room is not None and room.agent is not None and not room.in_company
+    return room is not None and room.agent is not None and not room.is_group
 
 
 async def _message_of(tx: Transaction, entry: OutboxRow) -> Message | None:

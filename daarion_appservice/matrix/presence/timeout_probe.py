@@ -157,7 +157,7 @@ class PresenceTimeoutProbe:
         """Return the period for the stored timeout of this server software and version, until it is measured again."""
         try:
             async with self._database.reading() as tx:
-                timeout_ms = await tx.key_values.presence_held_ms(self._homeserver.software)
+                timeout_ms = await tx.key_values.presence_timeout_ms(self._homeserver.software)
         except DatabaseError as error:
             log.debug("presence_timeout_unknown", error=str(error))
             timeout_ms = None
@@ -166,6 +166,6 @@ class PresenceTimeoutProbe:
     async def _store(self, timeout_ms: int) -> None:
         try:
             async with self._database.transaction() as tx:
-                await tx.key_values.put_presence_held_ms(self._homeserver.software, timeout_ms)
+                await tx.key_values.put_presence_timeout_ms(self._homeserver.software, timeout_ms)
         except DatabaseError as error:
             log.debug("presence_timeout_not_kept", error=str(error))

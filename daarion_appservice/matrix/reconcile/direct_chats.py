@@ -184,7 +184,7 @@ class DirectChats:
         async with self._database.transaction() as tx:
             await tx.inbox_order.put_in_order(chat.matrix_room_id, said, now_ms=self._now_ms())
             await tx.rooms.governed(chat.id, history_visibility=visibility)
-            await tx.direct_chats.mark_linked(chat.id, in_company=len(there) > 2 or others_may_read)
+            await tx.direct_chats.mark_linked(chat.id, is_group=len(there) > 2 or others_may_read)
         if is_encryption(encryption or {}):
             author = Author(AuthorKind.AGENT, agent.slug, agent.display_name)
             draft = Draft(_UNREADABLE, msgtype="m.notice", client_id=UNREADABLE)

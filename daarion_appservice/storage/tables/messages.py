@@ -103,7 +103,7 @@ reactions = Table(
     Column("removed", Boolean, nullable=False, server_default=text("false")),
 )
 Index(
-    "ix_reactions_given",
+    "ix_reactions_active",
     reactions.c.message_id,
     reactions.c.author_kind,
     reactions.c.author_id,

@@ -13,7 +13,7 @@ rooms = Table(
     Column("slug", String(64), nullable=False, unique=True),
     # Slug of the agent of a direct chat; NULL in a public room.
     Column("agent", String(64)),
-    Column("in_company", Boolean, nullable=False, server_default=false()),
+    Column("is_group", Boolean, nullable=False, server_default=false()),
     Column("name", Text, nullable=False),
     Column("description", Text, nullable=False, server_default=""),
     Column("is_default", Boolean, nullable=False, server_default=text("false")),
@@ -38,11 +38,11 @@ rooms = Table(
     # Whether the homeserver was asked for the history visibility; false in rooms from before this column existed.
     Column("visibility_known", Boolean, nullable=False, server_default=text("false")),
     # Last known state of the Matrix room, so that a restart sends no state that is set already.
-    Column("told_name", Text),
-    Column("told_topic", Text),
+    Column("applied_name", Text),
+    Column("applied_topic", Text),
     Column("in_directory", Boolean),
     Column("in_space", String(255)),
-    Column("told_archived", Boolean, nullable=False, server_default=text("false")),
+    Column("applied_archived", Boolean, nullable=False, server_default=text("false")),
 )
 
 # Matrix rooms that an upgrade replaced: their later messages and redactions still apply to the city room.
@@ -59,7 +59,7 @@ restrictions = Table(
     metadata,
     Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), primary_key=True),
     Column("user_id", String(255), primary_key=True),
-    Column("standing", String(16), nullable=False),
+    Column("kind", String(16), nullable=False),
     Column("reason", Text),
     Column("at_ms", BigInteger, nullable=False),
 )
