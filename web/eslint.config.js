@@ -3,7 +3,7 @@ import reactHooks from "eslint-plugin-react-hooks";
 import tseslint from "typescript-eslint";
 
 export default tseslint.config(
-  { ignores: ["dist", "node_modules"] },
+  { ignores: ["dist", "node_modules", "src/api/schema.d.ts"] },
   {
     files: ["src/**/*.{ts,tsx}", "build/**/*.ts", "worker/**/*.ts", "vite.config.ts"],
     extends: [

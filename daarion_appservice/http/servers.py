@@ -108,6 +108,7 @@ class Listener:
     """
 
     def __init__(self, name: str, app: web.Application, host: str, port: int, connections: TcpConnections) -> None:
+        self.app = app
         self._name = name
         self._host = host
         self._port = port

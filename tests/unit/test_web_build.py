@@ -1,4 +1,4 @@
-"""The build of the pages: which Node does it, and what it leaves."""
+"""The build of the pages: the choice of Node, and the files that are written."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ UNPACK = (
         ("node is not installed", False),
     ],
 )
-def test_a_node_that_vite_does_not_take_is_none(tmp_path: Path, says: str, is_new_enough: bool) -> None:
+def test_node_version_is_one_that_vite_supports(tmp_path: Path, says: str, is_new_enough: bool) -> None:
     node = tmp_path / "node"
     node.write_text(f"#!/bin/sh\necho {says}\n")
     node.chmod(0o755)
     assert web_build._is_new_enough(str(node)) is is_new_enough
 
 
-def test_a_node_that_does_not_run_is_none(tmp_path: Path) -> None:
+def test_node_that_does_not_run_is_refused(tmp_path: Path) -> None:
     assert not web_build._is_new_enough(None)
     assert not web_build._is_new_enough(str(tmp_path / "node"))
 
 
-def test_what_is_built_is_packed_and_replaces_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_build_compresses_and_replaces_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = tmp_path / "web", tmp_path / "package" / "web_dist"
     (target / "assets").mkdir(parents=True)
     (target / "assets" / "older.js").write_text("")
@@ -88,5 +88,5 @@ def test_a_build_that_fails_leaves_what_was_there(
     monkeypatch.setattr(web_build, "SOURCE", source)
     monkeypatch.setattr(web_build, "TARGET", target)
     assert web_build.main([]) == 1
-    assert "The city's pages: " in capfd.readouterr().err
+    assert "Pages: " in capfd.readouterr().err
     assert (target / "index.html").read_text() == "as it was"

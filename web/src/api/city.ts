@@ -1,20 +1,23 @@
 import { ask, askJson } from "./http";
 import type {
   Agent,
-  Home,
+  CitizenNames,
+  CityHome,
+  CurrentCitizen,
   Interaction,
-  Joined,
-  Me,
+  Membership,
   Message,
   MicroDaoDetails,
+  NewMessage,
   NodeDetails,
+  OpenIdToken,
+  PresenceList,
   Room,
   RoomDetails,
-  SignedIn,
-  Site,
-  Unread,
+  SignInResult,
+  SiteSettings,
   SubjectId,
-  SubjectPresence,
+  UnreadCount,
 } from "./types";
 
 type Signal = AbortSignal | undefined;
@@ -22,21 +25,6 @@ type Signal = AbortSignal | undefined;
 const part = encodeURIComponent;
 const room = (name: string) => `/city/rooms/${part(name)}`;
 const message = (roomName: string, id: string) => `${room(roomName)}/messages/${part(id)}`;
-
-export interface NewMessage {
-  body: string;
-  client_id: string;
-  reply_to?: string | null;
-  /** The `mxc` of one's own upload. */
-  media?: string | null;
-}
-
-export interface OpenIdToken {
-  access_token: string;
-  token_type: string;
-  matrix_server_name: string;
-  expires_in: number;
-}
 
 /** Milliseconds until an answer of the agents core must begin. */
 const CORE_WITHIN_MS = 90_000;
@@ -46,18 +34,18 @@ export const MAX_ROOMS = 500;
 
 /** Every route of the city that the pages use; see docs/reference/api.md. Each raises Problem. */
 export const city = {
-  site: (signal: Signal) => askJson<Site>("/city/site", { signal }),
-  me: (signal: Signal) => askJson<Me>("/city/me", { signal }),
-  signInWithName: (name: string) => askJson<SignedIn>("/city/sign-in/name", { method: "POST", body: { name } }),
-  signInWithMatrix: (token: OpenIdToken) => askJson<SignedIn>("/city/sign-in/matrix", { method: "POST", body: token }),
+  site: (signal: Signal) => askJson<SiteSettings>("/city/site", { signal }),
+  me: (signal: Signal) => askJson<CurrentCitizen>("/city/me", { signal }),
+  signInWithName: (name: string) => askJson<SignInResult>("/city/sign-in/name", { method: "POST", body: { name } }),
+  signInWithMatrix: (token: OpenIdToken) => askJson<SignInResult>("/city/sign-in/matrix", { method: "POST", body: token }),
 
   citizens: (ids: readonly SubjectId[], signal: Signal) =>
-    askJson<{ citizens: { id: SubjectId; display_name: string | null }[] }>("/city/citizens", {
+    askJson<CitizenNames>("/city/citizens", {
       query: { ids: ids.join(",") },
       signal,
     }),
 
-  home: (signal: Signal) => askJson<Home>("/city/home", { signal }),
+  home: (signal: Signal) => askJson<CityHome>("/city/home", { signal }),
 
   rooms: (sort: "popular" | "recent" | "name", signal: Signal) =>
     askJson<Room[]>("/city/rooms", { query: { sort, limit: MAX_ROOMS }, signal }),
@@ -66,11 +54,11 @@ export const city = {
     askJson<Room[]>("/city/rooms", { query: { ids: ids.slice(0, 100).join(",") }, signal }),
   /** `since`: at most 100 times `<room id>:<seq>`. */
   unread: (since: readonly string[], signal: Signal) =>
-    askJson<Unread[]>("/city/me/unread", { query: { since: since.join(",") }, signal }),
+    askJson<UnreadCount[]>("/city/me/unread", { query: { since: since.join(",") }, signal }),
   room: (name: string, signal: Signal) => askJson<RoomDetails>(room(name), { signal }),
   openRoom: (name: string, description: string) => askJson<Room>("/city/rooms", { method: "POST", body: { name, description } }),
-  join: (name: string) => askJson<Joined>(`${room(name)}/join`, { method: "POST" }),
-  leave: (name: string) => askJson<Joined>(`${room(name)}/leave`, { method: "POST" }),
+  join: (name: string) => askJson<Membership>(`${room(name)}/join`, { method: "POST" }),
+  leave: (name: string) => askJson<Membership>(`${room(name)}/leave`, { method: "POST" }),
 
   /** Oldest first; those whose `seq` is lower than `before`. */
   messages: (name: string, before: number, limit: number, signal: Signal) =>
@@ -96,8 +84,7 @@ export const city = {
   agentsOf: (ids: readonly string[]) => askJson<Agent[]>("/api/v1/agents", { query: { ids: ids.join(",") } }),
   agent: (id: string, signal: Signal) => askJson<Agent>(`/api/v1/agents/${part(id)}`, { signal }),
   /** At most 500 subjects; answered in the order asked. */
-  presence: (subjects: readonly SubjectId[]) =>
-    askJson<{ presences: SubjectPresence[] }>("/api/v1/presence", { query: { ids: subjects.join(",") } }),
+  presence: (subjects: readonly SubjectId[]) => askJson<PresenceList>("/api/v1/presence", { query: { ids: subjects.join(",") } }),
   node: (id: string, signal: Signal) => askJson<NodeDetails>(`/api/v1/nodes/${part(id)}`, { signal }),
   microDao: (slug: string, signal: Signal) => askJson<MicroDaoDetails>(`/api/v1/microdaos/${part(slug)}`, { signal }),
 

@@ -2,7 +2,7 @@ import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { act, render } from "@testing-library/react";
 import { MemoryRouter } from "react-router";
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Home, Room } from "../api/types";
+import type { CityHome, Room } from "../api/types";
 import CityRoomsPage from "../features/city/rooms/CityRoomsPage";
 import HomePage from "../features/home/HomePage";
 import { beginSpeaking, choose } from "../lib/i18n";
@@ -25,7 +25,7 @@ const listed = (number: number, changes: Partial<Room> = {}): Room => ({
   ...changes,
 });
 const ROOMS = Array.from({ length: 8 }, (_, number) => listed(number));
-const HOME: Home = {
+const HOME: CityHome = {
   online: { citizens: 0, agents: 0, people: 0, total: 0 },
   feed: [],
   popular_rooms: ROOMS.slice(0, 3),

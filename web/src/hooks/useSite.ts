@@ -1,9 +1,9 @@
 import { useQuery } from "@tanstack/react-query";
 import { queries } from "../api/queries";
-import type { Site } from "../api/types";
+import type { SiteSettings } from "../api/types";
 
 /** What holds until the city has told: the contract's own numbers, and no way to sign in. */
-const UNTIL_KNOWN: Site = {
+const UNTIL_KNOWN: SiteSettings = {
   city_name: "DAARION",
   sign_in: { url: null, name: false, matrix: false },
   matrix: { server_name: "", homeserver_url: null, client_url: null },
@@ -11,6 +11,6 @@ const UNTIL_KNOWN: Site = {
   away_after_ms: 300_000,
 };
 
-export function useSite(): Site {
+export function useSite(): SiteSettings {
   return useQuery(queries.site).data ?? UNTIL_KNOWN;
 }

@@ -1,6 +1,6 @@
 /** Emoji as the Unicode standard counts them (UTS #51): flags, keycaps and families are one each. */
 
-import type { Tally } from "../api/types";
+import type { ReactionCount } from "../api/types";
 import { plainName } from "./names";
 
 const MAX_SHOWN_LARGE = 12;
@@ -23,7 +23,7 @@ export function isEmojiOnly(text: string): boolean {
 }
 
 /** A reaction in words: an emoji itself, a picture by the name that its sender gave it or else as `picture`; never its address. */
-export function reactionName({ emoji, shortcode }: Pick<Tally, "emoji" | "shortcode">, picture: string): string {
+export function reactionName({ emoji, shortcode }: Pick<ReactionCount, "emoji" | "shortcode">, picture: string): string {
   if (!emoji.startsWith("mxc://")) return plainName(emoji);
   return plainName(shortcode ?? "").trim() || picture;
 }

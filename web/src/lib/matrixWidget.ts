@@ -1,4 +1,4 @@
-import type { OpenIdToken } from "../api/city";
+import type { OpenIdToken } from "../api/types";
 
 /** Which widget this page is, when a Matrix client shows it as one. */
 export interface WidgetPlace {
@@ -19,11 +19,9 @@ export async function openIdToken({ widgetId, clientOrigin }: WidgetPlace): Prom
   const { WidgetApi } = await import("matrix-widget-api");
   const api = new WidgetApi(widgetId, clientOrigin);
   api.start();
-  const { access_token, token_type, matrix_server_name, expires_in } = await api
-    .requestOpenIDConnectToken()
-    .finally(() => api.transport.stop());
+  const { access_token, matrix_server_name } = await api.requestOpenIDConnectToken().finally(() => api.transport.stop());
   if (!access_token || !matrix_server_name) throw new Error("the client gave no OpenID token");
-  return { access_token, token_type: token_type ?? "Bearer", matrix_server_name, expires_in: expires_in ?? 0 };
+  return { access_token, matrix_server_name };
 }
 
 /** What to say in a room to have `address` there as a widget. */

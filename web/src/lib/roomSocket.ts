@@ -1,4 +1,4 @@
-import type { Author, Member, Message, Room, RoomDetails, Status, SubjectId } from "../api/types";
+import type { Author, OnlineMember, Message, Room, RoomDetails, Status, SubjectId } from "../api/types";
 import { Problem } from "../api/problem";
 import { waitMs } from "./backoff";
 import type { Cancel } from "./clock";
@@ -33,7 +33,7 @@ export interface RoomSink {
   /** In order, each durable one once. */
   heard: (event: RoomEvent) => void;
   /** Who is here, after events about that may have been missed. */
-  membersAgain: (members: Member[]) => void;
+  membersAgain: (members: OnlineMember[]) => void;
   link: (state: LinkState) => void;
   /** The room cannot be had, and trying again does not help. */
   failed: (error: unknown) => void;

@@ -1,5 +1,5 @@
 import { create } from "zustand";
-import type { Heads, Status, SubjectId, SubjectPresence } from "../api/types";
+import type { OnlineCounts, Status, SubjectId, SubjectPresence } from "../api/types";
 import type { LinkState } from "../lib/reconnectingSocket";
 import { kindOf } from "../lib/subjects";
 
@@ -46,11 +46,11 @@ export function useStatus(subject: SubjectId): Status {
   return usePresence((state) => statusOf(state.here, subject));
 }
 
-export function countHeads(here: PresenceState["here"]): Heads {
-  const heads: Heads = { citizens: 0, agents: 0, people: 0, total: 0 };
+export function countOnline(here: PresenceState["here"]): OnlineCounts {
+  const counts: OnlineCounts = { citizens: 0, agents: 0, people: 0, total: 0 };
   for (const subject of Object.keys(here)) {
-    heads[({ citizen: "citizens", agent: "agents", matrix: "people" } as const)[kindOf(subject)]] += 1;
-    heads.total += 1;
+    counts[({ citizen: "citizens", agent: "agents", matrix: "people" } as const)[kindOf(subject)]] += 1;
+    counts.total += 1;
   }
-  return heads;
+  return counts;
 }

@@ -3,7 +3,7 @@ import { currentToken } from "../api/http";
 import type { Agent, Status } from "../api/types";
 import { OKSANA, TARAS, token } from "../testing/samples";
 import { byKindAndName, usePeople } from "./people";
-import { countHeads, statusOf, usePresence } from "./presence";
+import { countOnline, statusOf, usePresence } from "./presence";
 import { beginSession, useSession, leaveToSignIn } from "./session";
 
 const is = (user_id: string, status: Status) => ({ user_id, status, status_msg: null, last_active_ago_ms: null });
@@ -30,7 +30,7 @@ describe("who is here", () => {
 
   it("is counted by kind", () => {
     usePresence.getState().snapshot([is("u_1", "online"), is("agent:varta", "away"), is("@olena:city", "online")]);
-    expect(countHeads(usePresence.getState().here)).toEqual({ citizens: 1, agents: 1, people: 1, total: 3 });
+    expect(countOnline(usePresence.getState().here)).toEqual({ citizens: 1, agents: 1, people: 1, total: 3 });
   });
 });
 

@@ -51,6 +51,8 @@ export function room(lastSeq: number, messages: Message[] = [], changes: Partial
     matrix_status: "linked",
     matrix_error: null,
     encrypted: false,
+    history_visibility: "shared",
+    is_public: true,
     is_default: true,
     archived: false,
     created_at: "2026-11-22T12:00:00Z",

@@ -3,13 +3,13 @@ import { useEffect } from "react";
 import { useTranslation } from "react-i18next";
 import { Link } from "react-router";
 import { queries } from "../../api/queries";
-import type { Heads, Home } from "../../api/types";
+import type { OnlineCounts, CityHome } from "../../api/types";
 import { ButtonLink } from "../../components/ui/Button";
 import { Icon } from "../../components/ui/Icon";
 import { ProblemNotice, Skeleton } from "../../components/ui/Notice";
 import { useUnread } from "../../hooks/useUnread";
 import { usePageTitle } from "../../hooks/usePageTitle";
-import { countHeads, usePresence } from "../../stores/presence";
+import { countOnline, usePresence } from "../../stores/presence";
 import { usePeople } from "../../stores/people";
 import { PresenceBar } from "../city/presence/PresenceBar";
 import { RoomCards } from "../city/rooms/RoomCards";
@@ -22,10 +22,10 @@ export default function HomePage() {
   const home = useQuery(queries.home);
   usePageTitle(null);
   useFeedFaces(home.data);
-  const heads = useHeads(home.data);
+  const counts = useOnlineCounts(home.data);
   return (
     <>
-      <Hero heads={heads} />
+      <Hero counts={counts} />
       <PresenceBar />
       {home.isPending && <Skeleton heights={[4, 14]} />}
       {home.isError && !home.data && <ProblemNotice error={home.error} onRetry={() => void home.refetch()} />}
@@ -34,7 +34,7 @@ export default function HomePage() {
   );
 }
 
-function Hero({ heads }: { heads: Heads | null }) {
+function Hero({ counts }: { counts: OnlineCounts | null }) {
   const { t } = useTranslation();
   return (
     <section className={styles.hero}>
@@ -45,10 +45,10 @@ function Hero({ heads }: { heads: Heads | null }) {
           <ButtonLink to="/city" look="main">
             {t("home.enter")}
           </ButtonLink>
-          {heads && (
+          {counts && (
             <span>
               <strong>
-                {t("home.people", { count: heads.citizens + heads.people })} · {t("home.agents", { count: heads.agents })}
+                {t("home.people", { count: counts.citizens + counts.people })} · {t("home.agents", { count: counts.agents })}
               </strong>
               <br />
               {t("home.windowsHint")}
@@ -57,13 +57,13 @@ function Hero({ heads }: { heads: Heads | null }) {
         </p>
       </div>
       <div className={styles.street}>
-        <Street lit={heads?.total ?? 0} />
+        <Street lit={counts?.total ?? 0} />
       </div>
     </section>
   );
 }
 
-function Below({ home }: { home: Home }) {
+function Below({ home }: { home: CityHome }) {
   const { t } = useTranslation();
   const unread = useUnread(home.popular_rooms);
   return (
@@ -107,13 +107,13 @@ function SecondMeCall({ isAvailable }: { isAvailable: boolean }) {
 }
 
 /** Live once the socket has told who is here; what the page was told first until then. */
-function useHeads(home: Home | undefined): Heads | null {
+function useOnlineCounts(home: CityHome | undefined): OnlineCounts | null {
   const here = usePresence((state) => state.here);
   const isKnown = usePresence((state) => state.isKnown);
-  return isKnown ? countHeads(here) : (home?.online ?? null);
+  return isKnown ? countOnline(here) : (home?.online ?? null);
 }
 
-function useFeedFaces(home: Home | undefined): void {
+function useFeedFaces(home: CityHome | undefined): void {
   useEffect(() => {
     if (home) usePeople.getState().meet(home.feed.flatMap(({ actor }) => actor ?? []));
   }, [home]);

@@ -105,10 +105,10 @@ function Ribbon({ past, shown, onShow }: RibbonProps) {
   }, [newest]);
   return (
     <ul ref={list} className={styles.ribbon} aria-label={t("secondMe.history")}>
-      {past.toReversed().map(({ id, prompt, prompt_excerpt: excerpt, created_at: at }) => (
+      {past.toReversed().map(({ id, prompt_excerpt: excerpt, created_at: at }) => (
         <li key={id}>
           <button type="button" className={styles.past} aria-pressed={id === shown} onClick={() => onShow(id)}>
-            <span dir="auto">{excerpt ?? prompt}</span>
+            <span dir="auto">{excerpt}</span>
             <small>{ago(at, now, i18n.language)}</small>
           </button>
         </li>

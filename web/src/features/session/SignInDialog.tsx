@@ -4,7 +4,7 @@ import { useTranslation } from "react-i18next";
 import { city } from "../../api/city";
 import { queries } from "../../api/queries";
 import { Problem } from "../../api/problem";
-import type { SignedIn, Site } from "../../api/types";
+import type { SignInResult, SiteSettings } from "../../api/types";
 import { Button, buttonClass } from "../../components/ui/Button";
 import { Dialog } from "../../components/ui/Dialog";
 import { TextField } from "../../components/ui/Field";
@@ -31,7 +31,7 @@ export function SignInDialog() {
   );
 }
 
-function Ways({ site: { sign_in: ways } }: { site: Site }) {
+function Ways({ site: { sign_in: ways } }: { site: SiteSettings }) {
   const { t } = useTranslation();
   const place = widgetPlace(location.href);
   if (!ways.url && !ways.name && !ways.matrix) return <p className={styles.ways}>{t("session.none")}</p>;
@@ -44,7 +44,7 @@ function Ways({ site: { sign_in: ways } }: { site: Site }) {
   );
 }
 
-function useSignIn<Input>(prove: (input: Input) => Promise<SignedIn>) {
+function useSignIn<Input>(prove: (input: Input) => Promise<SignInResult>) {
   const signIn = useSession((state) => state.signIn);
   return useMutation({
     mutationFn: async (input: Input) => {

@@ -1,6 +1,6 @@
 import { fireEvent, render, screen } from "@testing-library/react";
 import { beforeAll, describe, expect, it } from "vitest";
-import type { Tally } from "../../../api/types";
+import type { ReactionCount } from "../../../api/types";
 import { beginSpeaking, choose } from "../../../lib/i18n";
 import { FakeWorld } from "../../../testing/fakeSockets";
 import { message } from "../../../testing/samples";
@@ -9,7 +9,7 @@ import { RoomModel } from "./roomModel";
 import { Tallies } from "./Tallies";
 import { RoomContext } from "./useRoom";
 
-const CAT: Tally = {
+const CAT: ReactionCount = {
   emoji: "mxc://far.example/cat",
   count: 2,
   by: ["u_2"],
@@ -22,7 +22,7 @@ beforeAll(async () => {
   await choose("en");
 });
 
-function show(tally: Tally): HTMLElement {
+function show(tally: ReactionCount): HTMLElement {
   const { clock, open, random } = new FakeWorld();
   const nobody = { token: () => null, refused: () => undefined, me: () => null, meet: () => undefined, isShown: () => true };
   const model = new RoomModel("general", { clock, open, random, outbox, ...nobody });

@@ -1,6 +1,6 @@
 import { useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
-import type { Message, Tally } from "../../../api/types";
+import type { Message, ReactionCount } from "../../../api/types";
 import { reactionName } from "../../../lib/emoji";
 import { useSession } from "../../../stores/session";
 import { useNames } from "../../../hooks/useNames";
@@ -36,7 +36,7 @@ export function Tallies({ message }: { message: Message }) {
 }
 
 /** An emoji, or the picture that a Matrix client sent as one; its name where the picture cannot be shown. */
-function Sign({ tally }: { tally: Tally }) {
+function Sign({ tally }: { tally: ReactionCount }) {
   const { t } = useTranslation();
   const [brokenUrl, setBrokenUrl] = useState<string | null>(null);
   if (tally.url === null || tally.url === brokenUrl) return <bdi>{reactionName(tally, t("room.reactionPicture"))}</bdi>;

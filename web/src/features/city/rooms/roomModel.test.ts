@@ -79,7 +79,7 @@ describe("a room that is looked at", () => {
     sockets.last.accept();
     sockets.last.tell({ event: "city.room.message", seq: 4, message: message(4, { author: TARAS }) });
     expect(lines()).not.toContain("unread");
-    vi.spyOn(city, "say").mockImplementation((_room, said) => Promise.resolve(message(5, { client_id: said.client_id })));
+    vi.spyOn(city, "say").mockImplementation((_room, said) => Promise.resolve(message(5, { client_id: said.client_id ?? null })));
     model.say("hello", null);
     await settled();
     sockets.last.tell({ event: "city.room.message", seq: 6, message: message(6, { author: TARAS }) });
@@ -119,7 +119,9 @@ describe("a room that is looked at", () => {
   it("shows one's own words once: as they are said, by the answer, and by the socket", async () => {
     const say = vi
       .spyOn(city, "say")
-      .mockImplementation((_room, said) => Promise.resolve(message(4, { client_id: said.client_id, delivery: "pending" })));
+      .mockImplementation((_room, said) =>
+        Promise.resolve(message(4, { client_id: said.client_id ?? null, delivery: "pending" })),
+      );
     model.say("hello", null);
     expect(waiting().map(({ body }) => body)).toEqual(["hello"]);
     await settled();
@@ -307,7 +309,9 @@ describe("a room that is looked at", () => {
     });
 
     it("comes back to the newest messages with one's own", async () => {
-      vi.spyOn(city, "say").mockImplementation((_room, { client_id }) => Promise.resolve(message(10_001, { client_id })));
+      vi.spyOn(city, "say").mockImplementation((_room, { client_id }) =>
+        Promise.resolve(message(10_001, { client_id: client_id ?? null })),
+      );
       await model.find("m100");
       model.say("hello", null);
       await settled();

@@ -1,6 +1,6 @@
 import { createStore, type StoreApi } from "zustand";
 import { city } from "../../../api/city";
-import type { Author, Media, Member, Message, Room, RoomDetails, SubjectId } from "../../../api/types";
+import type { Author, Media, OnlineMember, Message, Room, RoomDetails, SubjectId } from "../../../api/types";
 import { Problem } from "../../../api/problem";
 import { readUpTo } from "../../../lib/readMarks";
 import type { LinkState, SocketWorld } from "../../../lib/reconnectingSocket";
@@ -322,7 +322,7 @@ export class RoomModel {
     this.set({ members, room: room && { ...room, members_online: membersOnline } });
   }
 
-  private setMembers(members: readonly Member[]): void {
+  private setMembers(members: readonly OnlineMember[]): void {
     this.world.meet(members);
     this.set({ members: new Set(members.map(subjectOf)) });
   }

@@ -1,4 +1,4 @@
-import type { Media, Message, RoomDetails, SubjectId, Tally } from "../../../api/types";
+import type { Media, Message, RoomDetails, SubjectId, ReactionCount } from "../../../api/types";
 import { Problem } from "../../../api/problem";
 import type { RoomEvent } from "../../../lib/roomSocket";
 import type { Action, Entry } from "../../../outbox/entry";
@@ -163,7 +163,7 @@ function changed(message: Message, action: OutgoingChange["action"], me: Subject
   }
 }
 
-function withReaction(tallies: readonly Tally[], emoji: string, given: boolean, me: SubjectId): Tally[] {
+function withReaction(tallies: readonly ReactionCount[], emoji: string, given: boolean, me: SubjectId): ReactionCount[] {
   const known = tallies.find((tally) => tally.emoji === emoji) ?? { emoji, count: 0, by: [], url: null, shortcode: null };
   if (known.by.includes(me) === given) return [...tallies];
   const by = given ? [...known.by, me] : known.by.filter((subject) => subject !== me);
