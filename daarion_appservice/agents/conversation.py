@@ -32,26 +32,26 @@ async def read_conversation(tx: Transaction, agent: Agent, room: Room, message: 
     joined later and may not read them.
     """
     before = await tx.messages.before(message.room_id, message.seq, limit=_HISTORY)
-    given = await tx.agent_replies.posted_for([each.id for each in before], agent.slug)
-    answers = await tx.messages.some(list(given.values()))
-    told = []
+    reply_ids = await tx.agent_replies.posted_for([each.id for each in before], agent.slug)
+    replies = await tx.messages.some(list(reply_ids.values()))
+    messages = []
     for each in before:
-        told.append(each)
-        answer = answers.get(given[each.id]) if each.id in given else None
-        if answer is not None and answer.seq > message.seq:
-            told.append(answer)
+        messages.append(each)
+        reply = replies.get(reply_ids[each.id]) if each.id in reply_ids else None
+        if reply is not None and reply.seq > message.seq:
+            messages.append(reply)
     replied_to = await tx.messages.get(message.reply_to) if message.reply_to else None
     newest_join = await tx.membership_periods.newest_join(room.id) if room.history_visibility in CLOSED else 0
 
-    def is_told(each: Message) -> bool:
+    def is_included(each: Message) -> bool:
         return not each.deleted and may_be_repeated(each, room.history_visibility, newest_join)
 
     return Conversation(
-        tuple(filter(is_told, told)), replied_to if replied_to is not None and is_told(replied_to) else None
+        tuple(filter(is_included, messages)), replied_to if replied_to is not None and is_included(replied_to) else None
     )
 
 
-def question_of(agent: Agent, room: Room, message: Message, conversation: Conversation) -> AgentRequest:
+def agent_request(agent: Agent, room: Room, message: Message, conversation: Conversation) -> AgentRequest:
     """Return the request to the agents core for ``message``."""
     replied_to = conversation.replied_to
     attachments = (attachment_of(each) for each in (message, replied_to) if each is not None)
@@ -69,7 +69,7 @@ def question_of(agent: Agent, room: Room, message: Message, conversation: Conver
 
 def _history(agent: Agent, room: Room, before: tuple[Message, ...]) -> list[Exchange]:
     """Return the newest messages that fit, with names of authors other than the agent where there are several."""
-    left = _HISTORY_CHARS
+    remaining = _HISTORY_CHARS
     history: list[Exchange] = []
     for message in reversed(before):
         if message.msgtype == "m.notice":
@@ -77,8 +77,8 @@ def _history(agent: Agent, room: Room, before: tuple[Message, ...]) -> list[Exch
         is_own = message.author.subject == agent_subject(agent.slug)
         is_plain = is_own or (room.agent is not None and not room.is_group)
         content = message_prompt(message) if is_plain else f"{message.author.display_name}: {message_prompt(message)}"
-        left -= len(content)
-        if left < 0:
+        remaining -= len(content)
+        if remaining < 0:
             break
         history.append(Exchange("assistant" if is_own else "user", content))
     return history[::-1]

@@ -5,9 +5,13 @@ from __future__ import annotations
 from ..agents.core import AgentsCore
 from ..agents.image_inputs import ImageInputs
 from ..agents.metrics import CoreMetrics
+from ..agents.reply_kinds import CoreReplies
+from ..agents.reply_posting import ReplyPoster
 from ..agents.reply_worker import ReplyWorker
+from ..agents.request_watcher import RequestWatcher
 from ..agents.second_me import SecondMe
 from ..agents.second_me_availability import SecondMeAvailability
+from ..agents.second_me_replies import SecondMeReplies
 from ..city.accounts import Accounts
 from ..clock import new_id, now_ms, steady_ms
 from ..config import Settings
@@ -30,17 +34,16 @@ class City(MatrixParts):
         self.second_me_availability = SecondMeAvailability(
             self.second_me, self.presence, heartbeat_s=settings.presence.heartbeat_s
         )
+        images = ImageInputs(self.media.picture, max_bytes=settings.agents_core.max_image_bytes)
+        self.request_watcher = RequestWatcher(self.database, self.answers)
         self.reply_worker = ReplyWorker(
-            self.core,
-            self.second_me,
-            self.accounts,
             self.database,
             self.agents,
             self.presence,
-            self.messages,
-            self.changes,
-            self.answers,
-            ImageInputs(self.media.picture, max_bytes=settings.agents_core.max_image_bytes),
+            CoreReplies(self.core, images),
+            SecondMeReplies(self.second_me, self.accounts, images, self.database),
+            ReplyPoster(self.database, self.messages, self.changes, self.answers, self.bus.publish),
+            self.request_watcher,
             self.bus.publish,
             now_ms,
             patience_ms=int(settings.presence.ttl_s * 1000),

@@ -42,7 +42,7 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(DirectChatChanged, city.direct_chats.wake)
     city.bus.subscribe(InvitationRejected, lambda _: city.invitation_decliner.wake())
     city.bus.subscribe(RepliesPending, lambda _: city.reply_worker.wake())
-    city.bus.subscribe(RoomEventStored, city.reply_worker.happened)
+    city.bus.subscribe(RoomEventStored, city.request_watcher.on_room_event)
     city.bus.subscribe(EventsMissed, lambda _: city.room_streams.missed())
     city.bus.subscribe(RegistryChanged, lambda _: city.reconciler.wake())
     city.bus.subscribe(RegistryChanged, lambda _: city.inbound.wake())

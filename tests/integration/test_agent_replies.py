@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from daarion_appservice.agents import edit_throttle
-from daarion_appservice.agents import reply_worker as answerer_module
+from daarion_appservice.agents import reply_worker as reply_worker_module
 from daarion_appservice.city.agent_replies import MAX_DEPTH
 from daarion_appservice.city.events import LocalUserTyping
 from daarion_appservice.city.messages import Draft
@@ -254,7 +254,7 @@ async def test_an_answer_that_is_longer_than_a_message_is_cut(forum: AgentReplyH
 async def test_a_room_with_many_questions_does_not_hold_up_another(
     forum: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answerer_module, "_BATCH", 2)
+    monkeypatch.setattr(reply_worker_module, "_BATCH", 2)
     await Rooms(forum.database, forum.published.append, now_ms, new_id).open("Builders")
     gate = asyncio.Event()
     forum.core.next(after(gate, says("зараз")))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.agents import cancellation, edit_throttle
+from daarion_appservice.agents import edit_throttle, request_watcher
 from daarion_appservice.city.messages import Draft
 from daarion_appservice.city.second_me import SECOND_ME
 from daarion_appservice.city.types import Author, AuthorKind, Media, Message, RoomId
@@ -39,7 +39,7 @@ PHOTO = {
 
 @pytest.fixture
 async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AgentReplyHarness]:
-    monkeypatch.setattr(cancellation, "_LOOK_S", 0.02)
+    monkeypatch.setattr(request_watcher, "_CHECK_INTERVAL_S", 0.02)
     monkeypatch.setattr(edit_throttle, "_FIRST_S", 0.0)
     monkeypatch.setattr(edit_throttle, "_NEXT_S", 0.0)
     async with open_agent_replies(database_url, monkeypatch) as forum:
@@ -326,7 +326,7 @@ async def test_what_was_shown_goes_also_when_the_process_ended_meanwhile(forum: 
 async def test_failure_after_the_question_was_deleted_is_not_told(
     forum: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cancellation, "_LOOK_S", 60.0)
+    monkeypatch.setattr(request_watcher, "_CHECK_INTERVAL_S", 60.0)
     gate = asyncio.Event()
     forum.core.next(pauses(gate, delta("Поло"), b"data: {nonsense\n\n"))
     question = await forum.desk.post(OKSANA, "general", "@scribe?")
@@ -341,7 +341,7 @@ async def test_failure_after_the_question_was_deleted_is_not_told(
 async def test_answer_that_was_whole_as_the_question_was_deleted_goes(
     forum: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cancellation, "_LOOK_S", 60.0)
+    monkeypatch.setattr(request_watcher, "_CHECK_INTERVAL_S", 60.0)
     gate = asyncio.Event()
     forum.core.next(pauses(gate, delta("Поло"), delta("вина"), DONE))
     question = await forum.desk.post(OKSANA, "general", "@scribe?")

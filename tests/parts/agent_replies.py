@@ -11,12 +11,16 @@ from typing import Any, Final, Literal
 import pytest
 from prometheus_client import CollectorRegistry
 
-from daarion_appservice.agents import reply_worker as answerer_module
+from daarion_appservice.agents import reply_worker as reply_worker_module
 from daarion_appservice.agents.core import AgentsCore
 from daarion_appservice.agents.image_inputs import ImageInputs
 from daarion_appservice.agents.metrics import CoreMetrics
+from daarion_appservice.agents.reply_kinds import CoreReplies
+from daarion_appservice.agents.reply_posting import ReplyPoster
 from daarion_appservice.agents.reply_worker import ReplyWorker
+from daarion_appservice.agents.request_watcher import RequestWatcher
 from daarion_appservice.agents.second_me import SecondMe
+from daarion_appservice.agents.second_me_replies import SecondMeReplies
 from daarion_appservice.city.accounts import Accounts
 from daarion_appservice.city.events import CityEvent
 from daarion_appservice.city.presence import Heartbeat, Status
@@ -98,17 +102,16 @@ class AgentReplyHarness:
         """The part of the service that has agents answer; when the block ends it does so as in a crash."""
         settings = AgentsCoreSettings(url=self.core.url, timeout_s=self.core_timeout_s, kind=self.core_kind)
         core = AgentsCore(settings, steady_ms, CoreMetrics(CollectorRegistry()))
+        images = ImageInputs(self.picture, max_bytes=self.max_image_bytes)
+        second_me = SecondMe(core, self.database, now_ms, new_id, agent_id="second_me")
         reply_worker = ReplyWorker(
-            core,
-            SecondMe(core, self.database, now_ms, new_id, agent_id="second_me"),
-            self.accounts,
             self.database,
             self.desk.agents,
             self.presence,
-            self.desk.messages,
-            self.desk.changes,
-            self.desk.answers,
-            ImageInputs(self.picture, max_bytes=self.max_image_bytes),
+            CoreReplies(core, images),
+            SecondMeReplies(second_me, self.accounts, images, self.database),
+            ReplyPoster(self.database, self.desk.messages, self.desk.changes, self.desk.answers, self.published.append),
+            RequestWatcher(self.database, self.desk.answers),
             self.published.append,
             steady_ms,
             patience_ms=self.patience_ms,
@@ -178,8 +181,8 @@ class AgentReplyHarness:
 @asynccontextmanager
 async def open_agent_replies(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AgentReplyHarness]:
     """General, where the scribe and Варта live, who are here, and so is Second Me."""
-    monkeypatch.setattr(answerer_module, "_BUSY_RETRY_MS", 10)
-    monkeypatch.setattr(answerer_module, "_LONGEST_WAIT_S", 0.05)
+    monkeypatch.setattr(reply_worker_module, "_BUSY_RETRY_MS", 10)
+    monkeypatch.setattr(reply_worker_module, "_MAX_IDLE_S", 0.05)
     database = Database(database_url)
     await migrate.upgrade(database)
     published: list[CityEvent] = []

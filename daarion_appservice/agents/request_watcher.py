@@ -1,0 +1,109 @@
+"""Cancels the generation of a reply when its request is deleted or edited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from ..city.agent_replies import AgentReplies
+from ..city.events import RoomEventStored
+from ..city.pending_replies import AnswerId
+from ..city.types import MessageId
+from ..errors import DatabaseError
+from ..storage.database import Database
+from .pending_request import PendingRequest
+
+_CHECK_INTERVAL_S: Final = 2.0
+"""How often to check the request without an event, in seconds: a process may miss an event."""
+_MAX_RESTARTS: Final = 5
+"""How many times a request that is edited during its reply is sent again."""
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+
+class RequestDeleted(Exception):
+    """The author deleted the request, or edited it so that it no longer mentions the agent."""
+
+
+class RequestEdited(Exception):
+    """The text of the request differs from the one that the agents core received."""
+
+
+class RequestWatcher:
+    """Watches the messages whose replies are being generated."""
+
+    def __init__(self, database: Database, agent_replies: AgentReplies) -> None:
+        self._database = database
+        self._agent_replies = agent_replies
+        self._watched: dict[AnswerId, tuple[MessageId, asyncio.Event]] = {}
+        """The message of each request, and an event that is set when the message changes."""
+        self._restarts: dict[AnswerId, int] = {}
+
+    def on_room_event(self, stored: RoomEventStored) -> None:
+        """Check the requests whose message changed in this event."""
+        message = stored.event.message
+        for message_id, changed in self._watched.values():
+            if message is not None and message.id == message_id:
+                changed.set()
+
+    async def cancel_on_change(self, request: PendingRequest, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of ``work``, or cancel it when the request changes.
+
+        Args:
+            request: the request that is watched.
+            work: runs as a task of its own.
+
+        Raises:
+            RequestDeleted, RequestEdited: the request has changed.
+        """
+        changed = asyncio.Event()
+        self._watched[request.reply.id] = request.message.id, changed
+        task = asyncio.create_task(work)
+        try:
+            while not task.done():
+                changed.clear()
+                waiting = asyncio.create_task(changed.wait())
+                await asyncio.wait({task, waiting}, timeout=_CHECK_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED)
+                waiting.cancel()
+                if not task.done():
+                    await self._check(request)
+            return await task
+        finally:
+            del self._watched[request.reply.id]
+            if not task.done():
+                task.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await task
+
+    def forget(self, reply: AnswerId) -> None:
+        """Forget how often a reply was restarted, because it is posted or withdrawn."""
+        self._restarts.pop(reply, None)
+
+    async def _check(self, request: PendingRequest) -> None:
+        """Raise RequestDeleted or RequestEdited if the request has changed."""
+        agent, seen = request.reply.agent, request.message
+        try:
+            async with self._database.reading() as tx:
+                message = await tx.messages.get(seen.id)
+                is_requested = message is not None and agent in await self._agent_replies.requested_agents(
+                    tx, request.room, message
+                )
+        except DatabaseError as error:
+            log.error("replies_unavailable", error=str(error), help="the database does not answer; trying again")
+            return
+        if message is None or message.deleted:
+            raise RequestDeleted
+        if message.body == seen.body and message.media == seen.media:
+            return
+        if not is_requested:
+            raise RequestDeleted
+        restarts = self._restarts.get(request.reply.id, 0)
+        if restarts < _MAX_RESTARTS:
+            self._restarts[request.reply.id] = restarts + 1
+            raise RequestEdited
