@@ -1,0 +1,84 @@
+"""Messages to a room that became private: refused with a reason, or sent for an invited author."""
+
+from __future__ import annotations
+
+import pytest
+
+from daarion_appservice.city.restrictions import Restriction, RestrictionKind
+from daarion_appservice.city.rooms import room_id_of
+from daarion_appservice.city.types import (
+    Delivery,
+)
+from daarion_appservice.clock import now_ms
+from daarion_appservice.matrix.outbound import delivery as delivery_module
+from tests.parts.messaging import link
+from tests.parts.outbound import (
+    GENERAL,
+    OKSANA,
+    OKSANAS_GHOST,
+    OutboundHarness,
+    last_message,
+    make_private,
+)
+from tests.parts.scripted_homeserver import (
+    Reply,
+    ScriptedHomeserver,
+    refused,
+)
+
+NOT_INVITED = refused(403, "M_FORBIDDEN", "You are not invited to this room.")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error"),
+    [
+        pytest.param(NOT_INVITED, "invite_only", id="not invited"),
+        pytest.param(refused(413, "M_TOO_LARGE"), "too_large", id="too large"),
+        pytest.param(refused(400, "M_UNKNOWN"), "refused", id="other"),
+    ],
+)
+async def test_refused_message_has_error_until_retried(
+    outbound: OutboundHarness,
+    homeserver: ScriptedHomeserver,
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: Reply,
+    error: str,
+) -> None:
+    monkeypatch.setattr(delivery_module, "_UNLINKED_RETRY_MS", 20)
+    await outbound.unlink_general()
+    message = await outbound.post("just before", author=OKSANA)
+    if error == "invite_only":
+        await make_private(outbound)
+    homeserver.next("join", *[refusal] * (2 if refusal.status == 403 else 1))
+    async with outbound.database.transaction() as tx:
+        await link(tx, room_id_of("general"), GENERAL)
+    await outbound.deliveries_when_done()
+    last, why = await last_message(outbound)
+    assert (last.delivery, why) == (Delivery.FAILED, error)
+    assert homeserver.all("invite") == []
+
+    async with outbound.database.transaction() as tx:
+        await tx.restrictions.put(
+            room_id_of("general"), OKSANAS_GHOST, Restriction(RestrictionKind.INVITED, None), now_ms=now_ms()
+        )
+    again = await outbound.messaging.messages.retry_delivery(OKSANA, "general", message.id)
+    assert (again.delivery, again.delivery_error) == (Delivery.PENDING, None)
+    outbound.worker.wake()
+    assert await outbound.deliveries_when_done() == [("just before", Delivery.SENT)]
+    assert (await last_message(outbound))[1] is None
+
+
+@pytest.mark.parametrize("visibility", ["shared", "invited", "joined"])
+async def test_invited_author_may_send_to_private_room(
+    outbound: OutboundHarness, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch, visibility: str
+) -> None:
+    monkeypatch.setattr(delivery_module, "_UNLINKED_RETRY_MS", 20)
+    await outbound.unlink_general()
+    await outbound.post("just before", author=OKSANA)
+    await make_private(outbound, history_visibility=visibility)
+    async with outbound.database.transaction() as tx:
+        await tx.restrictions.put(
+            room_id_of("general"), OKSANAS_GHOST, Restriction(RestrictionKind.INVITED, None), now_ms=now_ms()
+        )
+        await link(tx, room_id_of("general"), GENERAL)
+    assert await outbound.deliveries_when_done() == [("just before", Delivery.SENT)]

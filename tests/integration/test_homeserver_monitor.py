@@ -1,0 +1,106 @@
+"""The homeserver monitor: refused tokens, failed pings, and rate limits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from daarion_appservice.errors import HomeserverRateLimited
+from daarion_appservice.matrix.client.homeserver import Homeserver
+from daarion_appservice.matrix.client.monitor import HomeserverMonitor
+from tests.parts.scripted_homeserver import (
+    ScriptedHomeserver,
+    refused,
+)
+
+
+@pytest.fixture
+async def homeserver() -> AsyncIterator[ScriptedHomeserver]:
+    server = ScriptedHomeserver()
+    async with server.serving():
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("retry_after_ms_value", "expected_ms"), [(120, 120), (10**12, 300_000), (-5, 0), (True, 1_000), ("soon", 1_000)]
+)
+async def test_retry_delay_of_429_is_bounded(
+    homeserver: ScriptedHomeserver, retry_after_ms_value: object, expected_ms: int
+) -> None:
+    homeserver.next("versions", refused(429, "M_LIMIT_EXCEEDED", retry_after_ms=retry_after_ms_value))
+    client = Homeserver(homeserver.url, "as_token")
+    with capture_logs() as logs, pytest.raises(HomeserverRateLimited) as limited:
+        await client.versions()
+    assert limited.value.retry_after_ms == expected_ms
+    assert [line["event"] for line in logs] == ["rate_limited"]
+    assert "rate_limited: false" in logs[0]["help"]
+    await client.close()
+
+
+async def test_refused_token_is_reported_until_accepted(homeserver: ScriptedHomeserver) -> None:
+    client = Homeserver(homeserver.url, "as_token")
+    monitor = HomeserverMonitor(client, "city")
+    monitor.found()
+    returns: list[None] = []
+    monitor.on_return(lambda: returns.append(None))
+    homeserver.next("versions", *[refused(401, "M_UNKNOWN_TOKEN")] * 3)
+    with capture_logs() as logs:
+        for _ in range(3):
+            await monitor._probe()
+        assert monitor.refusal == "does not accept our as_token (M_UNKNOWN_TOKEN)"
+        await monitor._probe()
+    assert monitor.refusal is None
+    assert [line["event"] for line in logs] == ["token_refused", "token_accepted"]
+    assert len(returns) == 1, "waiting requests are repeated at once"
+    await client.close()
+
+
+async def test_ping_with_refused_token_reports_token(homeserver: ScriptedHomeserver) -> None:
+    client = Homeserver(homeserver.url, "as_token")
+    monitor = HomeserverMonitor(client, "city")
+    monitor.found()
+    homeserver.next("ping", *[refused(401, "M_UNKNOWN_TOKEN")] * 2)
+    with capture_logs() as logs:
+        for _ in range(2):
+            assert not await monitor.request_delivery()
+    assert [line["event"] for line in logs] == ["token_refused"]
+    assert monitor.refusal == "does not accept our as_token (M_UNKNOWN_TOKEN)"
+    assert monitor.unreached is None
+    await client.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "said", "help_"),
+    [
+        ("M_BAD_STATUS", "HTTP 403 Forbidden", "has another hs_token", "another hs_token"),
+        ("M_CONNECTION_FAILED", "refused: 111", "cannot reach us: 502 M_CONNECTION_FAILED: refused: 111", "address"),
+        (
+            "M_CONNECTION_FAILED",
+            "OpenSSL.SSL.Error",
+            "cannot reach us: 502 M_CONNECTION_FAILED: OpenSSL.SSL.Error",
+            "TLS",
+        ),
+        ("M_URL_NOT_SET", "no URL set", "has a registration of this service without url", "no url"),
+        ("M_FORBIDDEN", "Mismatching ID", "has a registration of this service with another id", "another id"),
+    ],
+)
+async def test_failed_pings_are_reported_until_one_succeeds(
+    homeserver: ScriptedHomeserver, code: str, message: str, said: str, help_: str
+) -> None:
+    client = Homeserver(homeserver.url, "as_token")
+    monitor = HomeserverMonitor(client, "city")
+    monitor.found()
+    homeserver.next("ping", *[refused(502, code, message)] * 3)
+    with capture_logs() as logs:
+        assert not await monitor.request_delivery()
+        assert monitor.unreached is None, "one ping may fail while Synapse starts"
+        assert not await monitor.request_delivery()
+        assert monitor.unreached == said
+        assert not await monitor.request_delivery()
+        assert await monitor.request_delivery()
+        assert monitor.unreached is None
+    assert [line["event"] for line in logs] == ["homeserver_cannot_reach_us", "homeserver_reaches_us"]
+    assert help_ in logs[0]["help"]
+    await client.close()
