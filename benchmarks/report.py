@@ -18,10 +18,10 @@ RESULTS: Final = ROOT / "benchmarks" / "results"
 PAGE: Final = ROOT / "docs" / "reference" / "benchmarks.md"
 
 _WHO: Final = {
-    "city": "ours",
-    "city_batch": "ours, `batch=1`",
-    "city_redis": "ours, Redis",
-    "seeds": "the seeds' design",
+    "city": "this service",
+    "city_batch": "this service, `batch=1`",
+    "city_redis": "this service, Redis",
+    "seeds": "naive design",
     "socketio": "python-socketio",
     "floor": "*floor*",
     "naive_puts": "naive loop of PUTs",
@@ -59,7 +59,7 @@ def render(section: str, rows: list[Row]) -> str:
 
 def _heartbeats(rows: list[Row]) -> str:
     columns = (
-        "subjects", "way in", "who", "heartbeats/s", "core", "Redis's core", "µs each", "p50 ms", "p99 ms", "RSS MiB", "start s",
+        "subjects", "transport", "server", "heartbeats/s", "core", "Redis's core", "µs each", "p50 ms", "p99 ms", "RSS MiB", "start s",
     )  # fmt: skip
     return table(
         columns,
@@ -101,7 +101,7 @@ def _store(rows: list[Row]) -> str:
 
 def _fanout(rows: list[Row]) -> str:
     columns = (
-        "sockets", "who", "lone change p50 ms", "p99 ms", "p99 : floor's", "updates/s in churn", "core", "updates per CPU second",
+        "sockets", "server", "lone change p50 ms", "p99 ms", "p99 : floor's", "updates/s in churn", "core", "updates per CPU second",
         "kept up", "KiB a socket",
     )  # fmt: skip
     lines: list[tuple[str, ...]] = []
@@ -130,7 +130,7 @@ def _fanout_line(row: Row, floor_ms: float) -> tuple[str, ...]:
 
 def _ghosts(rows: list[Row]) -> str:
     columns = (
-        "who", "ghosts", "flaps", "Synapse's core", "own core", "seen after p50 ms", "p95 ms", "seen", "Synapse's answer p99 ms",
+        "client", "ghosts", "flaps", "Synapse's core", "own core", "seen after p50 ms", "p95 ms", "seen", "Synapse's answer p99 ms",
     )  # fmt: skip
     return table(
         columns,

@@ -11,8 +11,8 @@ from .tables import count, number, percent, table
 Row = dict[str, Any]
 
 _WHO: Final = {
-    "city": "ours, SQLite",
-    "city_postgres": "ours, PostgreSQL",
+    "city": "this service, SQLite",
+    "city_postgres": "this service, PostgreSQL",
     "mautrix": "mautrix, in memory",
     "fastapi": "FastAPI + asyncpg",
 }
@@ -25,7 +25,7 @@ _WAYS: Final = {"in": "Element → city's WebSocket", "out": "city's POST → ni
 
 
 def _transactions(rows: list[Row]) -> str:
-    columns = ("events in each", "who", "p50 ms", "p99 ms", "p50 − mautrix's ms", "events/s", "CPU µs an event")
+    columns = ("events in each", "server", "p50 ms", "p99 ms", "p50 − mautrix's ms", "events/s", "CPU µs an event")
     lines: list[tuple[str, ...]] = []
     for _, group in groupby(rows, key=lambda row: row["events"]):
         same = list(group)
@@ -49,7 +49,7 @@ def _transactions_line(row: Row, floor_ms: float) -> tuple[str, ...]:
 def _delivery(rows: list[Row]) -> str:
     parts = ("ours", "synapse", "whole")
     columns = (
-        "way", "who", "messages", "ours p50 ms", "p95 ms", "Synapse and client p50 ms", "p95 ms", "whole p50 ms", "p95 ms",
+        "direction", "server", "messages", "service p50 ms", "p95 ms", "Synapse and client p50 ms", "p95 ms", "total p50 ms", "p95 ms",
     )  # fmt: skip
     return table(
         columns,
@@ -67,7 +67,7 @@ def _delivery(rows: list[Row]) -> str:
 
 def _reads(rows: list[Row]) -> str:
     columns = (
-        "route", "messages/s meanwhile", "who", "requests/s", ": the peer's", "p50 ms", "p99 ms", "core", "CPU µs each",
+        "route", "messages/s meanwhile", "server", "requests/s", ": the peer's", "p50 ms", "p99 ms", "core", "CPU µs each",
         "KiB each",
     )  # fmt: skip
     lines: list[tuple[str, ...]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from http import HTTPStatus
 
 import orjson
 from aiohttp import web
@@ -103,8 +104,9 @@ class Operations:
 
     def _response(self, status: str, response: JSON) -> str:
         content: JSON = response.get("content", {})
-        if not content or status not in {"200", "201"}:
-            return f"\n{status}: {response['description'].rstrip('.')}.\n"
+        description = response["description"].rstrip(".")
+        if not content or description != HTTPStatus(int(status)).phrase:
+            return f"\n{status}: {description}.\n"
         (media_type, each), *_ = content.items()
         model = _type(each.get("schema", {}))
         example = "" if model.removeprefix("list of ") in self._shown else _example(each)
@@ -232,4 +234,4 @@ def _block(language: str, text: str) -> str:
 
 
 def _paragraph(text: str) -> str:
-    return f"\n{text}\n" if text else ""
+    return f"\n{text.strip()}\n" if text else ""
