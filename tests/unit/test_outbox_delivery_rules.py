@@ -1,0 +1,60 @@
+"""Rules of the delivery of an outbox entry: what must not be sent, and which refusals mean that the goal is reached."""
+
+from __future__ import annotations
+
+import pytest
+
+from daarion_appservice.city.delivery_errors import DeliveryError
+from daarion_appservice.city.second_me import SECOND_ME
+from daarion_appservice.city.types import AgentSlug, EventId, OutboxKind, Room, RoomId
+from daarion_appservice.errors import HomeserverRefused
+from daarion_appservice.matrix.outbound.delivery import _forbidden_reason, _is_already_done
+from daarion_appservice.matrix.outbound.rendering import OutgoingEvent
+
+SCRIBE = AgentSlug("scribe")
+MESSAGE = OutgoingEvent(None, 0, "m.room.message", {"msgtype": "m.text"})
+NOTICE = OutgoingEvent(None, 0, "m.room.message", {"msgtype": "m.notice"})
+REACTION = OutgoingEvent(None, 0, "m.reaction")
+REDACTION = OutgoingEvent(None, 0, redacts=EventId("$event"))
+JOIN, LEAVE = (OutgoingEvent(None, 0, membership=kind) for kind in (OutboxKind.JOIN, OutboxKind.LEAVE))
+
+
+def room(agent: AgentSlug | None, *, is_group: bool = False, archived: bool = False) -> Room:
+    return Room(RoomId("r"), "r", "Room", "", False, archived, 0, agent=agent, is_group=is_group)
+
+
+@pytest.mark.parametrize(
+    ("event", "of_room", "reason"),
+    [
+        (None, room(SCRIBE, archived=True), None),
+        (MESSAGE, None, None),
+        (MESSAGE, room(None, archived=True), None),
+        (MESSAGE, room(SCRIBE, is_group=True), None),
+        (MESSAGE, room(SCRIBE, archived=True), DeliveryError.CHAT_OVER),
+        (MESSAGE, room(SECOND_ME.slug), None),
+        (MESSAGE, room(SECOND_ME.slug, is_group=True), DeliveryError.NOT_PRIVATE),
+        (NOTICE, room(SECOND_ME.slug, is_group=True), None),
+        (REACTION, room(SECOND_ME.slug, is_group=True), None),
+        (MESSAGE, room(SECOND_ME.slug, is_group=True, archived=True), DeliveryError.CHAT_OVER),
+    ],
+)
+def test_forbidden_reason_depends_on_chat(
+    event: OutgoingEvent | None, of_room: Room | None, reason: DeliveryError | None
+) -> None:
+    assert _forbidden_reason(event, of_room) is reason
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "errcode", "is_done"),
+    [
+        (REACTION, 400, "M_DUPLICATE_ANNOTATION", True),
+        (REACTION, 400, "M_UNKNOWN", False),
+        (REDACTION, 404, "M_NOT_FOUND", True),
+        (REDACTION, 403, "M_FORBIDDEN", False),
+        (MESSAGE, 404, "M_NOT_FOUND", False),
+        (LEAVE, 403, "M_FORBIDDEN", True),
+        (JOIN, 403, "M_FORBIDDEN", False),
+    ],
+)
+def test_refusal_may_mean_goal_is_reached(event: OutgoingEvent, status: int, errcode: str, is_done: bool) -> None:
+    assert _is_already_done(event, HomeserverRefused(status, errcode, "")) is is_done
