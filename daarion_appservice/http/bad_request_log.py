@@ -39,11 +39,11 @@ class BadRequestFilter(logging.Filter):
         return False
 
 
-_OF_ALL_LISTENERS: Final = BadRequestFilter()
+_FILTER: Final = BadRequestFilter()
 
 
-def keep_out_of_the_log() -> None:
+def filter_bad_requests() -> None:
     """Install the filter on aiohttp's loggers. Idempotent."""
-    logging.getLogger("aiohttp.server").addFilter(_OF_ALL_LISTENERS)
+    logging.getLogger("aiohttp.server").addFilter(_FILTER)
     # It logs a warning for each client that requests a subprotocol, and the city has none.
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)

@@ -9,11 +9,11 @@ from typing import Any
 from aiohttp import hdrs, web
 
 
-class NotSatisfiable(Exception):
+class RangeNotSatisfiable(Exception):
     """The range begins after the end of the file."""
 
 
-def wanted_range(request: web.Request, size: int, etag: str) -> range | None:
+def requested_range(request: web.Request, size: int, etag: str) -> range | None:
     """Return the requested range of a file.
 
     Args:
@@ -26,32 +26,32 @@ def wanted_range(request: web.Request, size: int, etag: str) -> range | None:
         another ETag.
 
     Raises:
-        NotSatisfiable: the range begins after the end of the file.
+        RangeNotSatisfiable: the range begins after the end of the file.
     """
     if hdrs.RANGE not in request.headers or request.headers.get(hdrs.IF_RANGE, etag) != etag:
         return None
     try:
-        asked = request.http_range
+        requested = request.http_range
     except ValueError:
         return None
     if (
-        (asked.start is not None and asked.start >= size)
-        or (asked.start is None and asked.stop is not None)
+        (requested.start is not None and requested.start >= size)
+        or (requested.start is None and requested.stop is not None)
         or size == 0
     ):
-        raise NotSatisfiable
-    begin, end, _ = asked.indices(size)
+        raise RangeNotSatisfiable
+    begin, end, _ = requested.indices(size)
     return range(begin, end)
 
 
-async def part_of(pieces: Any, wanted: range) -> AsyncIterator[bytes]:
-    """Yield the bytes of ``wanted`` from a file in pieces, and read no piece after its end."""
-    at = 0
-    async with aclosing(pieces):
-        async for piece in pieces:
-            part = piece[max(wanted.start - at, 0) : max(wanted.stop - at, 0)]
-            at += len(piece)
+async def slice_chunks(chunks: Any, wanted: range) -> AsyncIterator[bytes]:
+    """Yield the bytes of ``wanted`` from the chunks of a file, and read no chunk after its end."""
+    offset = 0
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            part = chunk[max(wanted.start - offset, 0) : max(wanted.stop - offset, 0)]
+            offset += len(chunk)
             if part:
                 yield part
-            if at >= wanted.stop:
+            if offset >= wanted.stop:
                 return

@@ -10,7 +10,7 @@ from aiohttp import web
 
 T = TypeVar("T")
 
-_LOOK_EVERY_S: Final = 0.25
+_POLL_S: Final = 0.25
 
 
 async def cancel_on_disconnect(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
@@ -22,9 +22,9 @@ async def cancel_on_disconnect(request: web.Request, work: Coroutine[Any, Any, T
     working = asyncio.create_task(work)
     try:
         # aiohttp reports a disconnect only to a read or write, and there is neither before the response begins: so poll.
-        while not (await asyncio.wait([working], timeout=_LOOK_EVERY_S))[0]:
+        while not (await asyncio.wait([working], timeout=_POLL_S))[0]:
             if request.transport is None or request.transport.is_closing():
-                raise ConnectionResetError("the client has left")
+                raise ConnectionResetError("the client has disconnected")
         return await working
     finally:
         working.cancel()

@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 
 _CONTINUE: Final = "100-continue"
 
-Handle = Callable[[Any], Awaitable[web.StreamResponse]]
+_RequestHandler = Callable[[Any], Awaitable[web.StreamResponse]]
 
 
 def reject_unknown_expectations(runner: web.AppRunner) -> None:
@@ -22,10 +22,10 @@ def reject_unknown_expectations(runner: web.AppRunner) -> None:
     server.request_handler = _checked(server.request_handler)
 
 
-def _checked(handler: Handle) -> Handle:
+def _checked(handler: _RequestHandler) -> _RequestHandler:
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         if request.headers.get(hdrs.EXPECT, _CONTINUE).lower() != _CONTINUE:
-            return web.Response(status=417, text=f"the only expectation that is met here is {_CONTINUE}")
+            return web.Response(status=417, text=f"unsupported expectation; only {_CONTINUE} is supported")
         return await handler(request)
 
     return handle

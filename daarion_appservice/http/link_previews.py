@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import zlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
@@ -26,27 +25,28 @@ from ..config import Settings
 from ..errors import CityError
 from .agent_avatars import AgentAvatars
 from .compressed_file import CompressedFile
+from .content_coding import gzip
 from .errors import translate_database_errors
 from .room_responses import CachedRoomResponses
 from .routing import check_text
 
-PICTURE: Final = "/link-preview.png"
+IMAGE: Final = "/link-preview.png"
 """The city's image, 1200 × 630 pixels, in ``web/public``: crawlers do not accept SVG."""
 _MAX_DESCRIPTION_CHARS: Final = 300
 """Crawlers display fewer characters."""
-_WITHIN_S: Final = 2.0
+_TIMEOUT_S: Final = 2.0
 """A page is served without tags when the database does not answer in time."""
 _CACHED_DOCUMENTS: Final = 256
 """About 5 kB each."""
-_PLACES: Final = {"nodes": PlaceKind.NODE, "microdao": PlaceKind.MICRODAO}
+_PLACE_KINDS: Final = {"nodes": PlaceKind.NODE, "microdao": PlaceKind.MICRODAO}
+_GZIP_LEVEL: Final = 9
 _TITLE: Final = re.compile(r"<title>.*?</title>", re.DOTALL)
 _DESCRIPTION: Final = re.compile(r'<meta name="description" content="([^"]*)"')
-_GZIP_WINDOW: Final = 31
 
 
 @dataclass(frozen=True, slots=True)
 class LinkPreview:
-    """The metadata of a page. Texts are plain, not HTML; ``path`` and ``picture`` are paths below the city's URL."""
+    """The metadata of a page. Texts are plain, not HTML; ``path`` and ``image`` are paths below the city's URL."""
 
     path: str
     """The page's canonical path."""
@@ -54,7 +54,7 @@ class LinkPreview:
     """Empty for the city's name."""
     description: str = ""
     """Empty for the city's description."""
-    picture: str = ""
+    image: str = ""
     """Empty for the city's image."""
     kind: str = "website"
     """``og:type``."""
@@ -69,7 +69,7 @@ class LinkPreviews:
         rooms: CachedRoomResponses,
         agents: AgentDirectory,
         places: PlaceDirectory,
-        pictures: AgentAvatars,
+        avatars: AgentAvatars,
         identities: Identities,
     ) -> None:
         self._city_name = settings.city.name
@@ -78,13 +78,13 @@ class LinkPreviews:
         self._rooms = rooms
         self._agents = agents
         self._places = places
-        self._pictures = pictures
+        self._avatars = avatars
         self._identities = identities
 
     async def document(self, request: web.Request, document: CompressedFile) -> CompressedFile:
         """Return ``document`` with the tags of the requested page, or unchanged if the page has no preview."""
         try:
-            async with asyncio.timeout(_WITHIN_S):
+            async with asyncio.timeout(_TIMEOUT_S):
                 with translate_database_errors():
                     preview = await self._find(request.path)
         except (CityError, TimeoutError):
@@ -105,7 +105,7 @@ class LinkPreviews:
             return await self._room(name)
         if section == "agents":
             return await self._agent(name)
-        return _place(section, self._places.find(_PLACES[section], name))
+        return _place(section, self._places.find(_PLACE_KINDS[section], name))
 
     async def _room(self, id_or_slug: str) -> LinkPreview | None:
         room = await self._rooms.described(id_or_slug)
@@ -115,9 +115,9 @@ class LinkPreviews:
 
     async def _agent(self, id_or_slug: str) -> LinkPreview:
         agent = self._agents.find(id_or_slug)
-        picture = (await self._pictures.all()).get(self._identities.agent(agent.slug)) or ""
+        image = (await self._avatars.all()).get(self._identities.agent(agent.slug)) or ""
         return LinkPreview(
-            f"/agents/{quote(agent.slug, safe='')}", agent.display_name, agent.title, picture, kind="profile"
+            f"/agents/{quote(agent.slug, safe='')}", agent.display_name, agent.title, image, kind="profile"
         )
 
     def _origin(self, request: web.Request) -> str:
@@ -134,12 +134,13 @@ def _place(section: str, place: Place) -> LinkPreview:
 def _with_tags(document: CompressedFile, preview: LinkPreview, city_name: str, origin: str) -> CompressedFile:
     """Replace the title by the tags. The ETag begins with that of ``document``, by which the service worker compares builds."""
     html = document.content.decode()
-    found = _DESCRIPTION.search(html)
-    head = _head(preview, city_name, unescape(found[1]) if found else "", origin)
+    match = _DESCRIPTION.search(html)
+    head = _head(preview, city_name, unescape(match[1]) if match else "", origin)
     content = _TITLE.sub(lambda _: head, html, count=1).encode()
-    packer = zlib.compressobj(9, zlib.DEFLATED, _GZIP_WINDOW)
-    packed = {"gzip": packer.compress(content) + packer.flush()}
-    return replace(document, content=content, packed=packed, etag=f"{document.etag}-{sha256(content).hexdigest()[:16]}")
+    compressed = {"gzip": gzip(content, _GZIP_LEVEL)}
+    return replace(
+        document, content=content, compressed=compressed, etag=f"{document.etag}-{sha256(content).hexdigest()[:16]}"
+    )
 
 
 def _head(preview: LinkPreview, city_name: str, city_description: str, origin: str) -> str:
@@ -152,15 +153,15 @@ def _head(preview: LinkPreview, city_name: str, city_description: str, origin: s
         "og:type": preview.kind,
         # Open Graph URLs must be absolute.
         "og:url": origin and origin + preview.path,
-        "og:image": origin and origin + (preview.picture or PICTURE),
+        "og:image": origin and origin + (preview.image or IMAGE),
     }
-    if not preview.picture:
+    if not preview.image:
         tags |= {"og:image:width": "1200", "og:image:height": "630"}
-    card = "summary" if preview.picture else "summary_large_image"
+    card_type = "summary" if preview.image else "summary_large_image"
     return "\n    ".join(
         (
             f"<title>{escape(title if is_city else f'{title} · {city_name}')}</title>",
             *(f'<meta property="{name}" content="{escape(text)}" />' for name, text in tags.items() if text),
-            f'<meta name="twitter:card" content="{card}" />',
+            f'<meta name="twitter:card" content="{card_type}" />',
         )
     )

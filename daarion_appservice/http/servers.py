@@ -16,7 +16,7 @@ from ..errors import ExitCode, StartError
 from ..matrix.inbound.transactions import MAX_BODY_BYTES, TransactionReceiver
 from .auth.authenticator import CityAuthenticator
 from .auth.hosts import Hosts
-from .bad_request_log import keep_out_of_the_log
+from .bad_request_log import filter_bad_requests
 from .error_responses import matrix_error_middleware, problem_middleware
 from .expect_header import reject_unknown_expectations
 from .limits.connection_middleware import enforce_limits, track_requests
@@ -125,7 +125,7 @@ class Listener:
         Raises:
             StartError: the address cannot be bound.
         """
-        keep_out_of_the_log()
+        filter_bad_requests()
         await self._runner.setup()
         reject_unknown_expectations(self._runner)
         try:

@@ -17,7 +17,8 @@ from aiohttp.typedefs import Handler, Middleware
 from ..city.slugs import RESERVED
 from ..config import WebSettings
 from .auth.principals import Anonymous
-from .compressed_file import PACKINGS, CompressedFile
+from .compressed_file import CompressedFile
+from .content_coding import CODING_SUFFIXES
 from .limits.request_limits import RequestLimits
 from .link_previews import LinkPreviews
 
@@ -42,12 +43,15 @@ PAGES: Final = (
 )
 """The paths of the pages (contract §7)."""
 
-_ALWAYS: Final[dict[str, str]] = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
-_FOR_EVER: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable"}
-_ASKED_FOR_AGAIN: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-cache"}
+_COMMON_HEADERS: Final[dict[str, str]] = {
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_IMMUTABLE: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable"}
+_REVALIDATE: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-cache"}
 """Clients cache the response and revalidate it by its ETag, so an upgrade takes effect at once."""
-_NOT_KEPT: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-store"}
-_OF_A_PAGE: Final[dict[str, str]] = {
+_NO_STORE: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-store"}
+_PAGE_HEADERS: Final[dict[str, str]] = {
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -64,7 +68,7 @@ _NOT_BUILT: Final = """\
 """
 
 
-def policy(frame_ancestors: Sequence[str]) -> str:
+def content_security_policy(frame_ancestors: Sequence[str]) -> str:
     """Return the Content-Security-Policy: all resources come from the city, and only ``frame_ancestors`` may embed it."""
     ancestors = " ".join(frame_ancestors) or "'none'"
     return "; ".join(
@@ -93,7 +97,8 @@ class StaticPages:
         self._previews = previews
         self._files = _read(dist)
         self._document = self._files.get(_DOCUMENT)
-        self._page_headers = _ALWAYS | _OF_A_PAGE | {"Content-Security-Policy": policy(settings.frame_ancestors)}
+        policy = content_security_policy(settings.frame_ancestors)
+        self._page_headers = _COMMON_HEADERS | _PAGE_HEADERS | {"Content-Security-Policy": policy}
 
     def install(self, app: web.Application) -> None:
         if self._document is None:
@@ -104,47 +109,47 @@ class StaticPages:
         for name in self._files:
             if name != _DOCUMENT and not name.startswith(f"{_ASSETS}/"):
                 app.router.add_get(f"/{name}", self._file)
-        app.middlewares.append(self._somewhere)
+        app.middlewares.append(self._not_found_page)
 
     @property
-    def _somewhere(self) -> Middleware:
+    def _not_found_page(self) -> Middleware:
         """The middleware for unknown paths: browsers get the page with its 404 view, other clients the problem document."""
 
         @web.middleware
-        async def somewhere(request: web.Request, handler: Handler) -> web.StreamResponse:
-            is_nowhere = isinstance(request.match_info.http_exception, web.HTTPNotFound)
+        async def not_found_page(request: web.Request, handler: Handler) -> web.StreamResponse:
+            is_unknown = isinstance(request.match_info.http_exception, web.HTTPNotFound)
             document = self._document
-            if document is None or not is_nowhere or "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
+            if document is None or not is_unknown or "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
                 return await handler(request)
-            return document.answer(request, self._page_headers | _ASKED_FOR_AGAIN, status=404)
+            return document.response(request, self._page_headers | _REVALIDATE, status=404)
 
-        return somewhere
+        return not_found_page
 
     async def _page(self, request: web.Request) -> web.Response:
         await self._limits.count(request, Anonymous())
         if self._document is None:
-            headers = self._page_headers | _NOT_KEPT
+            headers = self._page_headers | _NO_STORE
             return web.Response(status=503, text=_NOT_BUILT, content_type="text/html", headers=headers)
         document = await self._previews.document(request, self._document)
-        return document.answer(request, self._page_headers | _ASKED_FOR_AGAIN)
+        return document.response(request, self._page_headers | _REVALIDATE)
 
     async def _asset(self, request: web.Request) -> web.Response:
-        return await self._answer(request, _FOR_EVER)
+        return await self._file_response(request, _IMMUTABLE)
 
     async def _file(self, request: web.Request) -> web.Response:
-        return await self._answer(request, _ASKED_FOR_AGAIN)
+        return await self._file_response(request, _REVALIDATE)
 
-    async def _answer(self, request: web.Request, caching: dict[str, str]) -> web.Response:
+    async def _file_response(self, request: web.Request, caching: dict[str, str]) -> web.Response:
         await self._limits.count(request, Anonymous())
         file = self._files.get(request.path.removeprefix("/"))
         if file is None:
             raise web.HTTPNotFound
         # With the policy of a page: a browser may open an SVG as a document, and an SVG may contain a script.
-        return file.answer(request, self._page_headers | caching)
+        return file.response(request, self._page_headers | caching)
 
 
 def _read(dist: Path) -> dict[str, CompressedFile]:
     """Read every file by its path below ``dist``; return no files if the folder does not exist."""
-    packed = tuple(PACKINGS.values())
-    paths = [path for path in dist.rglob("*") if path.is_file() and not path.name.endswith(packed)]
+    suffixes = tuple(CODING_SUFFIXES.values())
+    paths = [path for path in dist.rglob("*") if path.is_file() and not path.name.endswith(suffixes)]
     return {path.relative_to(dist).as_posix(): CompressedFile.read(path) for path in sorted(paths)}

@@ -100,7 +100,7 @@ async def test_page_of_the_city_has_the_citys_preview(city: InProcessCity, path:
         "og:description": "A city of people & agents",
         "og:type": "website",
         "og:url": PUBLIC_URL + path,
-        "og:image": PUBLIC_URL + link_previews.PICTURE,
+        "og:image": PUBLIC_URL + link_previews.IMAGE,
         "og:image:width": "1200",
         "og:image:height": "630",
         "twitter:card": "summary_large_image",
@@ -137,7 +137,7 @@ async def test_agent_page_has_name_title_and_picture(city: InProcessCity) -> Non
         "og:description": "Orchestrator",
         "og:type": "profile",
         "og:url": f"{PUBLIC_URL}/agents/daarwizz",
-        "og:image": PUBLIC_URL + link_previews.PICTURE,
+        "og:image": PUBLIC_URL + link_previews.IMAGE,
     }
     user = city.city.identities.agent(city.city.agents.find("daarwizz").slug)
     async with city.city.database.transaction() as tx:
@@ -232,7 +232,7 @@ async def test_page_is_served_while_the_database_does_not_answer(
     city: InProcessCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(link_previews, "_WITHIN_S", 0.05)
+        patched.setattr(link_previews, "_TIMEOUT_S", 0.05)
         async with city.city.database.remembered._turn:  # readings wait for it
             answer = await city.call("GET", "/city/general")
     assert (answer.status, answer.content) == (200, DOCUMENT)

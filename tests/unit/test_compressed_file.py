@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daarion_appservice.http.compressed_file import best_packing
+from daarion_appservice.http.content_coding import choose_coding
 
 BOTH = {"br": b"", "gzip": b""}
 
@@ -27,9 +27,9 @@ BOTH = {"br": b"", "gzip": b""}
     ],
 )
 def test_the_smallest_goes_out_that_whoever_asks_takes(accepted: str, packing: str | None) -> None:
-    assert best_packing(accepted, BOTH) == packing
+    assert choose_coding(accepted, BOTH) == packing
 
 
 def test_what_did_not_get_smaller_goes_as_it_is() -> None:
-    assert best_packing("br, gzip", {}) is None
-    assert best_packing("br, gzip", {"gzip": b""}) == "gzip"
+    assert choose_coding("br, gzip", {}) is None
+    assert choose_coding("br, gzip", {"gzip": b""}) == "gzip"

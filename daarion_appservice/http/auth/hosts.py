@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Middleware
+from aiohttp.typedefs import Handler, Middleware
 
 from ...errors import InvalidInput
 from ..log_throttle import LogThrottle
@@ -26,11 +26,9 @@ _HOST: Final = re.compile(
     r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[A-Za-z0-9._~-]{0,255}))(?::(?P<port>[0-9]{0,5}))?"
 )
 _MAX_PORT: Final = 65_535
-_LONGEST: Final = 255
+_MAX_LOGGED_CHARS: Final = 255
 
 log = structlog.get_logger()
-
-Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def host_of(request: web.Request) -> str:
@@ -41,7 +39,7 @@ def host_of(request: web.Request) -> str:
     """
     found = _HOST.fullmatch(request.host)
     if found is None or int(found["port"] or 0) > _MAX_PORT:
-        raise InvalidInput("bad_request", "the Host header is no host with a port")
+        raise InvalidInput("bad_request", "the header Host must be a host with an optional port")
     return found["ipv6"] or found["name"]
 
 
@@ -54,7 +52,7 @@ class Hosts:
     """
 
     def __init__(self, names: Iterable[str], setting: str) -> None:
-        self._names = frozenset(filter(None, map(_name, names)))
+        self._names = frozenset(filter(None, map(_host_name, names)))
         self._setting = setting
         self._log_throttle = LogThrottle()
 
@@ -63,16 +61,18 @@ class Hosts:
         """The middleware that refuses requests for other hosts with 421; runs inside the error middleware."""
 
         @web.middleware
-        async def for_us(request: web.Request, handler: Handle) -> web.StreamResponse:
+        async def check_host(request: web.Request, handler: Handler) -> web.StreamResponse:
             # A browser always sends Host, so a request without it is no DNS rebinding.
             if hdrs.HOST in request.headers and not self.allows(host := host_of(request)):
                 self._warn(host)
                 raise InvalidInput(
-                    "host_not_allowed", f"this city is not asked as {host[:_LONGEST]}; see {self._setting}", status=421
+                    "host_not_allowed",
+                    f"{host[:_MAX_LOGGED_CHARS]} is not a name of this city; see {self._setting}",
+                    status=421,
                 )
             return await handler(request)
 
-        return for_us
+        return check_host
 
     def allows(self, host: str) -> bool:
         """Return whether requests for ``host`` are accepted."""
@@ -82,12 +82,12 @@ class Hosts:
     def _warn(self, host: str) -> None:
         if self._log_throttle.allows():
             help_text = (
-                f"if people use the city by this name, put it into {self._setting}; if not, a page tried to misuse it"
+                f"if the city has this name, add it to {self._setting}; otherwise a web page attempted DNS rebinding"
             )
-            log.warning("host_not_allowed", host=host[:_LONGEST], help=help_text)
+            log.warning("host_not_allowed", host=host[:_MAX_LOGGED_CHARS], help=help_text)
 
 
-def _name(address: str) -> str:
+def _host_name(address: str) -> str:
     host = urlsplit(address).hostname if "//" in address else address
     return (host or "").lower().removesuffix(".")
 

@@ -15,8 +15,8 @@ from ...config import JwtSettings
 from ...errors import Unauthenticated, Unavailable
 from .principals import Citizen
 
-_SHARED: Final = ("HS256",)
-_PUBLIC: Final = ("RS256", "ES256", "EdDSA")
+_SECRET_ALGORITHMS: Final = ("HS256",)
+_KEY_ALGORITHMS: Final = ("RS256", "ES256", "EdDSA")
 _JWKS_TIMEOUT_S: Final = 5
 _JWKS_ERRORS: Final = (ValueError, TypeError, RecursionError, OSError, HTTPException)
 """What PyJWT passes on for a JWKS that is not JSON, nested too deep, or not received."""
@@ -37,7 +37,7 @@ class JwtCheck:
             Unavailable: the JWKS cannot be fetched.
         """
         if not token.isascii():
-            raise Unauthenticated("token_invalid", "the token is not valid: it is no JWT")
+            raise Unauthenticated("token_invalid", "the token is not a JWT")
         try:
             key, algorithms = await self._key_for(token)
             claims = jwt.decode(
@@ -51,10 +51,10 @@ class JwtCheck:
             )
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             # PyJWT passes on ValueError and TypeError for a published key of another type than the token's algorithm.
-            raise Unauthenticated("token_invalid", f"the token is not valid: {error}") from error
-        return Citizen(_citizen_id(claims["sub"]), _name(claims), self._is_admin(claims), self._end(claims))
+            raise Unauthenticated("token_invalid", f"the token is invalid: {error}") from error
+        return Citizen(_citizen_id(claims["sub"]), _name(claims), self._is_admin(claims), self._expires_at(claims))
 
-    def _end(self, claims: dict[str, Any]) -> int:
+    def _expires_at(self, claims: dict[str, Any]) -> int:
         """Return when the token ends, in seconds since 1970, with the leeway: open WebSockets close then."""
         # An integer: PyJWT also accepts a string of digits, and an `exp` too large for a float.
         return int(claims["exp"]) + int(self._settings.leeway_s)
@@ -63,40 +63,40 @@ class JwtCheck:
         # The configured key decides which algorithms are accepted, not the token: otherwise a token could be signed by
         # HS256 with the public key as its secret (algorithm confusion).
         algorithm = jwt.get_unverified_header(token).get("alg")
-        if algorithm in _SHARED and self._secret:
-            return self._secret, _SHARED
-        if algorithm in _PUBLIC and self._settings.public_key:
-            return self._settings.public_key, _PUBLIC
-        if algorithm in _PUBLIC and self._jwks is not None:
-            return await asyncio.to_thread(_published_key, self._jwks, token), _PUBLIC
-        raise jwt.InvalidAlgorithmError(f"tokens signed with {algorithm} are not accepted here")
+        if algorithm in _SECRET_ALGORITHMS and self._secret:
+            return self._secret, _SECRET_ALGORITHMS
+        if algorithm in _KEY_ALGORITHMS and self._settings.public_key:
+            return self._settings.public_key, _KEY_ALGORITHMS
+        if algorithm in _KEY_ALGORITHMS and self._jwks is not None:
+            return await asyncio.to_thread(_jwks_key, self._jwks, token), _KEY_ALGORITHMS
+        raise jwt.InvalidAlgorithmError(f"tokens signed with {algorithm} are not accepted")
 
     def _is_admin(self, claims: dict[str, Any]) -> bool:
-        found = claims.get(self._claim) if self._claim else None
+        value = claims.get(self._claim) if self._claim else None
         if not self._claim_value:
-            return found is True
-        return self._claim_value in found if isinstance(found, list) else found == self._claim_value
+            return value is True
+        return self._claim_value in value if isinstance(value, list) else value == self._claim_value
 
 
-def _published_key(jwks: jwt.PyJWKClient, token: str) -> Any:
+def _jwks_key(jwks: jwt.PyJWKClient, token: str) -> Any:
     """Return the key that the token names. Blocks while the JWKS is fetched, once in five minutes."""
     try:
         jwks.get_jwk_set()
     except (jwt.PyJWTError, *_JWKS_ERRORS) as error:
-        raise _no_keys() from error
+        raise _jwks_unavailable() from error
     try:
         return jwks.get_signing_key_from_jwt(token).key
     except (jwt.PyJWKClientConnectionError, *_JWKS_ERRORS) as error:
-        raise _no_keys() from error
+        raise _jwks_unavailable() from error
 
 
-def _no_keys() -> Unavailable:
-    return Unavailable("jwks_unavailable", "the keys that tokens are checked with cannot be fetched")
+def _jwks_unavailable() -> Unavailable:
+    return Unavailable("jwks_unavailable", "the keys that verify tokens (JWKS) cannot be fetched")
 
 
 def _citizen_id(sub: str) -> CitizenId:
     if not is_citizen_id(sub):
-        raise Unauthenticated("token_invalid", "the token's `sub` cannot be the id of a citizen")
+        raise Unauthenticated("token_invalid", "the `sub` of the token is not a valid citizen id")
     return CitizenId(sub)
 
 
@@ -104,6 +104,6 @@ def _name(claims: dict[str, Any]) -> str:
     for claim in ("name", "preferred_username"):
         name = claims.get(claim)
         # JSON escapes can produce lone surrogates and U+0000.
-        if isinstance(name, str) and (shown := one_line(name.encode("utf-8", "replace").decode().replace("\0", ""))):
-            return shown
+        if isinstance(name, str) and (clean := one_line(name.encode("utf-8", "replace").decode().replace("\0", ""))):
+            return clean
     return str(claims["sub"])

@@ -32,6 +32,6 @@ class JwtIssue:
         now = int(self._now_s())
         expires_at = now + int(self._lifetime_s)
         claims = {"sub": citizen, "name": name, "iat": now, "exp": expires_at}
-        agreed = {"iss": self._settings.issuer, "aud": self._settings.audience}
-        claims |= {claim: value for claim, value in agreed.items() if value}
+        audience_claims = {"iss": self._settings.issuer, "aud": self._settings.audience}
+        claims |= {claim: value for claim, value in audience_claims.items() if value}
         return IssuedToken(jwt.encode(claims, self._settings.secret.get_secret_value(), "HS256"), expires_at)

@@ -29,8 +29,8 @@ class Origins:
         origin = request.headers.get("Origin")
         if origin is None or origin in self._allowed or _host(origin) == request.host:
             return
-        self._log(request, origin)
-        raise Forbidden("origin_not_allowed", f"pages of {origin} may not connect; see api.allowed_origins")
+        self._log_refused(request, origin)
+        raise Forbidden("origin_not_allowed", f"the origin {origin} is not allowed; see api.allowed_origins")
 
     def check_upgrade(self, request: web.Request) -> None:
         """Check that a request asks for a WebSocket, and log once that a proxy may be the reason if it does not.
@@ -52,10 +52,10 @@ class Origins:
                 "`proxy_set_header Upgrade $http_upgrade` and `proxy_set_header Connection upgrade`",
             )
         raise InvalidInput(
-            "no_upgrade", "this address opens a WebSocket: the request must ask for an upgrade", status=426
+            "no_upgrade", "this path is a WebSocket: the request must have the header `Upgrade: websocket`", status=426
         )
 
-    def _log(self, request: web.Request, origin: str) -> None:
+    def _log_refused(self, request: web.Request, origin: str) -> None:
         if self._origin_reported:
             return
         self._origin_reported = True
@@ -63,7 +63,7 @@ class Origins:
             "origin_refused",
             origin=origin[:200],
             host=request.host[:200],
-            help="a page of another origin may open no socket: name it in api.allowed_origins if it is yours. If the two "
+            help="pages of this origin cannot open a WebSocket: add it to api.allowed_origins if it is yours. If the two "
             "should be the same, the reverse proxy replaces Host: in nginx, `proxy_set_header Host $http_host`",
         )
 

@@ -16,10 +16,10 @@ log = structlog.get_logger()
 Address = IPv4Address | IPv6Address
 
 _FORWARDED: Final = "X-Forwarded-For"
-_HOUSEHOLD_BITS: Final = 64
+_IPV6_PREFIX_BITS: Final = 64
 """The smallest usual IPv6 prefix of one customer, who may use another address of it for every request."""
-_REMEMBERED: Final = 4096
-_LONGEST: Final = 64
+_CACHE_SIZE: Final = 4096
+_MAX_CHARS: Final = 64
 """Characters: enough for an IPv6 address with brackets, zone and port, and a bound for the cache's memory."""
 
 
@@ -32,7 +32,7 @@ class Addresses:
 
     def __init__(self, trusted_proxies: Sequence[str]) -> None:
         self._trusted = tuple(ipaddress.ip_network(each) for each in trusted_proxies)
-        self._is_trusted = lru_cache(_REMEMBERED)(self._look_up)
+        self._is_trusted = lru_cache(_CACHE_SIZE)(self._is_in_trusted_network)
         self._has_warned = False
 
     def of(self, request: web.Request) -> str | None:
@@ -41,46 +41,46 @@ class Addresses:
         Each proxy appends its peer to ``X-Forwarded-For``. Entries to the left may be forged, so the rightmost entry that is
         not a trusted proxy counts.
         """
-        peer = _parsed(request.remote or "")
+        peer = _parse_address(request.remote or "")
         if peer is None:
             return None
         if _FORWARDED not in request.headers:
-            return _counted(peer)
+            return _limit_key(peer)
         if not self._is_trusted(peer):
-            self._warn(peer)
-            return _counted(peer)
-        return _counted(self._behind(peer, ",".join(request.headers.getall(_FORWARDED))))
+            self._warn_untrusted(peer)
+            return _limit_key(peer)
+        return _limit_key(self._forwarded_address(peer, ",".join(request.headers.getall(_FORWARDED))))
 
     def of_peer(self, peername: object) -> str | None:
         """Return the address that a connection is counted for; None for loopback, and for a trusted proxy of many clients."""
-        peer = _parsed(str(peername[0])) if isinstance(peername, tuple) and peername else None
-        return None if peer is None or self._is_trusted(peer) else _counted(peer)
+        peer = _parse_address(str(peername[0])) if isinstance(peername, tuple) and peername else None
+        return None if peer is None or self._is_trusted(peer) else _limit_key(peer)
 
-    def _behind(self, proxy: Address, forwarded_for: str) -> Address:
+    def _forwarded_address(self, proxy: Address, forwarded_for: str) -> Address:
         nearest = proxy
         for text in reversed(forwarded_for.split(",")):
-            named = _parsed(text) if len(text) <= _LONGEST else None
-            if named is None:  # "unknown" or garbage: the proxy that appended it counts
+            forwarded = _parse_address(text) if len(text) <= _MAX_CHARS else None
+            if forwarded is None:  # "unknown" or garbage: the proxy that appended it counts
                 break
-            nearest = named
-            if not self._is_trusted(named):
+            nearest = forwarded
+            if not self._is_trusted(forwarded):
                 break
         return nearest
 
-    def _look_up(self, address: Address) -> bool:
+    def _is_in_trusted_network(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)
 
-    def _warn(self, peer: Address) -> None:
+    def _warn_untrusted(self, peer: Address) -> None:
         if not self._has_warned:
             self._has_warned = True
             help_text = (
-                "if this is your reverse proxy, name it in api.trusted_proxies: all behind it count as one address"
+                "if this is your reverse proxy, add it to api.trusted_proxies: all its clients count as one address"
             )
             log.warning("proxy_not_trusted", address=str(peer), help=help_text)
 
 
-@lru_cache(_REMEMBERED)
-def _parsed(text: str) -> Address | None:
+@lru_cache(_CACHE_SIZE)
+def _parse_address(text: str) -> Address | None:
     """Parse an IP address with an optional port or zone; return None for other text."""
     text = text.strip()
     if text.startswith("["):
@@ -95,9 +95,9 @@ def _parsed(text: str) -> Address | None:
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
-def _counted(address: Address) -> str | None:
+def _limit_key(address: Address) -> str | None:
     if address.is_loopback:
         return None
     if isinstance(address, IPv6Address):
-        return str(ipaddress.ip_network((address, _HOUSEHOLD_BITS), strict=False))
+        return str(ipaddress.ip_network((address, _IPV6_PREFIX_BITS), strict=False))
     return str(address)

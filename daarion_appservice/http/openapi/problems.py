@@ -47,8 +47,8 @@ PROBLEMS: Final = (
     Problem(
         401,
         "token_invalid",
-        "the token is not valid, has expired or was revoked",
-        "the token is not valid: Signature has expired",
+        "the token is invalid, has expired or was revoked",
+        "the token is invalid: Signature has expired",
     ),
     Problem(403, "not_allowed", "the principal lacks the permission", "only citizens and agents may do this"),
     Problem(403, "sign_in_closed", "this way to sign in is off", "sign_in.name is off in this city"),
@@ -107,7 +107,7 @@ PROBLEMS: Final = (
         421,
         "host_not_allowed",
         "the header `Host` is not a name of the city (`api.public_url`, `api.allowed_hosts`)",
-        "this city is not asked as attacker.example; see api.public_url or api.allowed_hosts",
+        "attacker.example is not a name of this city; see api.public_url or api.allowed_hosts",
     ),
     Problem(
         404, "no_such_room", "there is no such room, or the client may not know of it", "there is no room 'obolon'"

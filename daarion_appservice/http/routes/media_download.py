@@ -30,7 +30,7 @@ from ...storage.database import Database
 from ..auth.actors import ActorDirectory
 from ..auth.authenticator import CityAuthenticator
 from ..auth.principals import Access, AgentPrincipal, Citizen, Principal, author_of, check
-from ..byte_ranges import NotSatisfiable, part_of, wanted_range
+from ..byte_ranges import RangeNotSatisfiable, requested_range, slice_chunks
 from ..media_transfers import (
     TRANSFER_ERRORS,
     MediaTransfers,
@@ -194,8 +194,8 @@ class MediaDownload:
         is_short = len(head) < HEAD_BYTES
         size = len(head) if is_short else incoming.size
         try:
-            wanted = None if size is None else wanted_range(request, size, headers["ETag"])
-        except NotSatisfiable:
+            wanted = None if size is None else requested_range(request, size, headers["ETag"])
+        except RangeNotSatisfiable:
             return web.Response(status=416, headers=_HEADERS | {hdrs.CONTENT_RANGE: f"bytes */{size}"})
         if wanted is not None:
             headers[hdrs.CONTENT_RANGE] = f"bytes {wanted.start}-{wanted.stop - 1}/{size}"
@@ -209,7 +209,7 @@ class MediaDownload:
         chunks = _chunks(head, incoming.rest(), limit)
         try:
             async with asyncio.timeout(self.settings.timeout_s):
-                await _write_all(response, chunks if wanted is None else part_of(chunks, wanted))
+                await _write_all(response, chunks if wanted is None else slice_chunks(chunks, wanted))
         except (HomeserverUnavailable, TimeoutError) as error:
             log.warning("media_cut_short", path=request.path, error=str(error) or "too slow")
             _abort(request)
