@@ -164,7 +164,7 @@ async def test_service_worker_is_revalidated_and_may_have_the_whole_scope(city: 
 
 async def test_service_worker_serves_no_route_of_the_api() -> None:
     source = (Path(__file__).parents[2] / "web" / "worker" / "serviceWorker.ts").read_text()
-    found = re.search(r"const PAGE = /(.+)/;", source)
+    found = re.search(r"const PAGE =\s+/(.+)/;", source)
     assert found is not None
     pattern = re.compile(found[1].replace("\\/", "/"))
     assert [path for path in PAGES if not pattern.match(path)] == []
@@ -176,7 +176,7 @@ async def test_service_worker_serves_no_route_of_the_api() -> None:
 @pytest.mark.parametrize(
     ("file", "names"),
     [
-        ("web/worker/serviceWorker.ts", r"const PAGE = .*city\(\\/\(\?!\(([a-z|-]+)\)\$\)"),
+        ("web/worker/serviceWorker.ts", r"const PAGE =\s+.*city\(\\/\(\?!\(([a-z|-]+)\)\$\)"),
         ("web/vite.config.ts", r"const cityApi = .*\(city/\(([a-z|-]+)\)"),
         ("docs/explanation/pages.md", r"that the API uses below `/city/`\n\(([^)]+)\)"),
     ],
