@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 
 from ..errors import Forbidden
-from .ports import CityTransaction, RoomPermissions
+from .permissions import RoomPermissions
+from .ports import CityTransaction
 from .types import Message
 
 

@@ -38,28 +38,28 @@ class MemberLog:
     async def enter(self, tx: CityTransaction, member: Member) -> list[CityEvent]:
         """Record a join made in the city. It holds against reports from Matrix until the outbox has sent it."""
         await tx.rooms.lock(member.room_id)
-        return await self._come(tx, member.room_id, [member])
+        return await self._record_joins(tx, member.room_id, [member])
 
     async def quit(self, tx: CityTransaction, member: Member) -> list[CityEvent]:
         """Record a leave made in the city. It holds against reports from Matrix until the outbox has sent it."""
         await tx.rooms.lock(member.room_id)
-        return await self._go(tx, member.room_id, [member.user_id])
+        return await self._record_leaves(tx, member.room_id, [member.user_id])
 
     # --- changes reported by Matrix ---------------------------------------------------------------------------
 
     async def join(self, tx: CityTransaction, room: RoomId, members: list[Member]) -> list[CityEvent]:
         """Record that Matrix users joined a room, or changed their display name or avatar there."""
         await tx.rooms.lock(room)
-        moving = await self._moving(tx, room, [member.user_id for member in members])
-        return await self._come(
+        moving = await self._pending_moves(tx, room, [member.user_id for member in members])
+        return await self._record_joins(
             tx, room, [member for member in members if moving.get(member.user_id) is not OutboxKind.LEAVE]
         )
 
     async def leave(self, tx: CityTransaction, room: RoomId, users: list[UserId]) -> list[CityEvent]:
         """Record that users left a room."""
         await tx.rooms.lock(room)
-        moving = await self._moving(tx, room, users)
-        return await self._go(tx, room, [user for user in users if moving.get(user) is not OutboxKind.JOIN])
+        moving = await self._pending_moves(tx, room, users)
+        return await self._record_leaves(tx, room, [user for user in users if moving.get(user) is not OutboxKind.JOIN])
 
     async def invited(self, tx: CityTransaction, room: RoomId, user: UserId) -> list[CityEvent]:
         """Record an invitation, which ends the user's previous membership."""
@@ -74,7 +74,7 @@ class MemberLog:
         """Record that a moderator removed a user (``removal``), or Matrix refused the join, and drop the pending joins."""
         await tx.rooms.lock(room)
         await tx.outbox.drop_moves(room, user)
-        return await self._go(tx, room, [user], removal)
+        return await self._record_leaves(tx, room, [user], removal)
 
     async def author(self, tx: CityTransaction, room: RoomId, user: UserId) -> Author | None:
         """Return the author that a user is in a room, named by id for a non-member; None for a service user."""
@@ -100,13 +100,15 @@ class MemberLog:
         known = set(before)
         come = [member for member in members if member not in known and member.user_id not in unsure]
         gone = [each.user_id for each in before if each.user_id not in now and each.user_id not in unsure]
-        return [*await self._come(tx, room, come), *await self._go(tx, room, gone)]
+        return [*await self._record_joins(tx, room, come), *await self._record_leaves(tx, room, gone)]
 
-    async def _moving(self, tx: CityTransaction, room: RoomId, users: list[UserId]) -> Mapping[UserId, OutboxKind]:
+    async def _pending_moves(
+        self, tx: CityTransaction, room: RoomId, users: list[UserId]
+    ) -> Mapping[UserId, OutboxKind]:
         ghosts = [user for user in users if self._identities.is_ours(user)]
         return await tx.outbox.moving(room, ghosts) if ghosts else {}
 
-    async def _come(self, tx: CityTransaction, room: RoomId, members: list[Member]) -> list[CityEvent]:
+    async def _record_joins(self, tx: CityTransaction, room: RoomId, members: list[Member]) -> list[CityEvent]:
         members = list(map(_shown, members))
         known = {member.user_id: member for member in await tx.members.some(room, [each.user_id for each in members])}
         changed = [member for member in members if known.get(member.user_id) != member]
@@ -119,7 +121,7 @@ class MemberLog:
         new = [member for member in members if member.user_id not in known]
         return [*await self._write(tx, room, RoomEventKind.JOIN, new), *told]
 
-    async def _go(
+    async def _record_leaves(
         self, tx: CityTransaction, room: RoomId, users: list[UserId], removal: Removal | None = None
     ) -> list[CityEvent]:
         gone = await tx.members.some(room, users)

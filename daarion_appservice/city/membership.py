@@ -7,8 +7,10 @@ from dataclasses import replace
 from ..errors import Conflict, NotFound
 from .agents import AgentDirectory
 from .events import OutboxChanged
+from .member_log import MemberLog
 from .message_lookup import lock_writable_room, may_know_room
-from .ports import CityStore, CityTransaction, MembershipRecorder, NewId, Publish, RoomPermissions, publish_all
+from .permissions import RoomPermissions
+from .ports import CityStore, CityTransaction, NewId, Publish, publish_all
 from .restrictions import RestrictionKind
 from .room_entry import enter_room
 from .types import Author, Member, OutboxKind, Room
@@ -21,14 +23,14 @@ class Membership:
         self,
         store: CityStore,
         publish: Publish,
-        membership_recorder: MembershipRecorder,
+        member_log: MemberLog,
         permissions: RoomPermissions,
         agents: AgentDirectory,
         new_id: NewId,
     ) -> None:
         self._store = store
         self._publish = publish
-        self._membership_recorder = membership_recorder
+        self._member_log = member_log
         self._permissions = permissions
         self._agents = agents
         self._new_id = new_id
@@ -44,14 +46,14 @@ class Membership:
         async with self._store.transaction() as tx:
             room = await lock_writable_room(tx, room_id, author, self._permissions)
             await self._permissions.check_may_join(tx, room, author)
-            member = self._membership_recorder.member(room.id, author)
+            member = self._member_log.member(room.id, author)
             known = await tx.members.get(room.id, member.user_id)
             if known is not None:
                 member = replace(known, display_name=member.display_name)
             if member == known:
                 return room
             await self._forgive(tx, member)
-            happened = await enter_room(tx, self._membership_recorder, member, txn_id=self._new_id())
+            happened = await enter_room(tx, self._member_log, member, txn_id=self._new_id())
         publish_all(self._publish, [*happened, OutboxChanged()])
         return room
 
@@ -71,10 +73,10 @@ class Membership:
                     "agent_lives_here",
                     f"the registry says that {author.id} lives in the room {room.slug}: take it from the agent's rooms",
                 )
-            member = self._membership_recorder.member(room.id, author)
+            member = self._member_log.member(room.id, author)
             if await tx.members.get(room.id, member.user_id) is None:
                 return room
-            happened = await self._membership_recorder.quit(tx, member)
+            happened = await self._member_log.quit(tx, member)
             await tx.outbox.add_move(OutboxKind.LEAVE, member.user_id, room.id, txn_id=self._new_id())
         publish_all(self._publish, [*happened, OutboxChanged()])
         return room

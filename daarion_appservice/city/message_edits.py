@@ -13,10 +13,12 @@ from ..errors import Conflict, Forbidden
 from .agent_replies import AgentReplies
 from .events import CityEvent, OutboxChanged, RepliesPending, RoomEventStored
 from .feed import FeedWriter
+from .message_formatting import MessageFormatter
 from .message_lookup import find_writable_message
 from .message_size import check_body_size, check_content
 from .parsing_threads import parsed_ahead, prose_ahead
-from .ports import CityStore, CityTransaction, MessageFormatter, NewId, NowMs, Publish, RoomPermissions, publish_all
+from .permissions import RoomPermissions
+from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, publish_all
 from .room_events import RoomEventKind
 from .room_sequence import record
 from .timestamps import plausible_ms

@@ -16,7 +16,7 @@ from .parsing_threads import AT_ONCE_CHARS, in_thread
 from .types import AgentSlug, Content, Media, SubjectId, UserId
 
 
-class MatrixMessageFormatter:
+class MessageFormatter:
     """Formats messages. ``@<slug>`` mentions an agent, ``@name:server`` a Matrix user or a ghost by its Matrix user id."""
 
     def __init__(self, agents: AgentDirectory, identities: Identities) -> None:
@@ -24,21 +24,25 @@ class MatrixMessageFormatter:
         self._identities = identities
 
     async def content(self, body: str, *, msgtype: str, media: Media | None) -> Content:
+        """Render Markdown that a citizen or agent wrote as the content of a message, for the city and for Matrix.
+
+        Rendering is expensive: call it outside a transaction, and only for a body whose size was checked.
+        """
         if len(body) <= AT_ONCE_CHARS:
             return self._content(body, msgtype, media)
         return await in_thread(partial(self._content, body, msgtype, media))
 
     def _content(self, body: str, msgtype: str, media: Media | None) -> Content:
-        meant = {name: who for name in mention_names(body) if (who := self._meant(name)) is not None}
+        mentioned = {name: who for name in mention_names(body) if (who := self._mentioned_subject(name)) is not None}
         return Content(
             body,
-            render_markdown(body, {name: pill for name, (_, pill) in meant.items()}),
+            render_markdown(body, {name: pill for name, (_, pill) in mentioned.items()}),
             msgtype,
             media,
-            tuple(dict.fromkeys(subject for subject, _ in meant.values())),
+            tuple(dict.fromkeys(subject for subject, _ in mentioned.values())),
         )
 
-    def _meant(self, name: str) -> tuple[SubjectId, Pill] | None:
+    def _mentioned_subject(self, name: str) -> tuple[SubjectId, Pill] | None:
         """Return the subject that a name after an @ mentions, and its pill."""
         user = UserId(f"@{name}")
         if is_user_id(user):

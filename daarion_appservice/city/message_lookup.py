@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..errors import Conflict, NotFound
 from .history_visibility import PUBLIC, ReadableRanges, is_known_to
-from .ports import CityTransaction, RoomPermissions
+from .permissions import RoomPermissions
+from .ports import CityTransaction
 from .types import Author, AuthorKind, EventId, Message, MessageId, Room, RoomId
 
 

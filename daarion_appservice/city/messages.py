@@ -12,20 +12,13 @@ from .events import CityEvent, MessagePosted, OutboxChanged, RepliesPending, Roo
 from .feed import FeedWriter
 from .history_visibility import is_readable_by_all
 from .media import msgtype_of
+from .member_log import MemberLog
+from .message_formatting import MessageFormatter
 from .message_lookup import find_message, find_message_of_event, find_writable_message, lock_writable_room
 from .message_size import check_body_size, check_content
 from .parsing_threads import parsed_ahead, prose_ahead
-from .ports import (
-    CityStore,
-    CityTransaction,
-    MembershipRecorder,
-    MessageFormatter,
-    NewId,
-    NowMs,
-    Publish,
-    RoomPermissions,
-    publish_all,
-)
+from .permissions import RoomPermissions
+from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, publish_all
 from .redelivery import redeliver
 from .room_entry import enter_room
 from .room_events import RoomEventKind
@@ -77,7 +70,7 @@ class Messages:
         publish: Publish,
         formatter: MessageFormatter,
         permissions: RoomPermissions,
-        membership_recorder: MembershipRecorder,
+        member_log: MemberLog,
         agent_replies: AgentReplies,
         now_ms: NowMs,
         new_id: NewId,
@@ -86,7 +79,7 @@ class Messages:
         self._publish = publish
         self._formatter = formatter
         self._permissions = permissions
-        self._membership_recorder = membership_recorder
+        self._member_log = member_log
         self._agent_replies = agent_replies
         self._now_ms = now_ms
         self._new_id = new_id
@@ -147,10 +140,10 @@ class Messages:
         if room.agent is not None or is_readable_by_all(room):
             # The outbox has the author join before it sends the message.
             return []
-        member = self._membership_recorder.member(room.id, author)
+        member = self._member_log.member(room.id, author)
         if await tx.members.get(room.id, member.user_id) is not None:
             return []
-        return await enter_room(tx, self._membership_recorder, member, txn_id=self._new_id())
+        return await enter_room(tx, self._member_log, member, txn_id=self._new_id())
 
     async def retry_delivery(
         self, author: Author, room_id: str, message_id: str, *, may_moderate: bool = False

@@ -1,4 +1,4 @@
-"""Protocols of what the city needs from outside: a store with transactions, permissions, presence, a publisher."""
+"""Protocols of what the city needs from outside: a store with transactions, presence, a publisher."""
 
 from __future__ import annotations
 
@@ -259,52 +259,6 @@ class CityStore(Protocol):
 
     def transaction(self) -> AbstractAsyncContextManager[CityTransaction]: ...
     def reading(self) -> AbstractAsyncContextManager[CityTransaction]: ...
-
-
-class MessageFormatter(Protocol):
-    """Formats messages that are written in the city."""
-
-    async def content(self, body: str, *, msgtype: str, media: Media | None) -> Content:
-        """Render Markdown that a citizen or agent wrote as the content of a message, for the city and for Matrix.
-
-        Rendering is expensive: call it outside a transaction, and only for a body whose size was checked.
-        """
-        ...
-
-
-class RoomPermissions(Protocol):
-    """What a Matrix room's moderators allow a citizen or an agent.
-
-    Each check raises Forbidden if they do not allow it.
-    """
-
-    async def check_may_send(self, tx: CityTransaction, room: Room, author: Author) -> None:
-        """Raise Forbidden unless the author may send messages in the room."""
-        ...
-
-    async def check_may_react(self, tx: CityTransaction, room: Room, author: Author) -> None:
-        """Raise Forbidden unless the author may react in the room."""
-        ...
-
-    async def check_may_join(self, tx: CityTransaction, room: Room, author: Author) -> None:
-        """Raise Forbidden if the author is banned, or needs an invitation to join."""
-        ...
-
-    async def check_not_removed(self, tx: CityTransaction, room: Room, author: Author) -> None:
-        """Raise Forbidden if the author is banned or was kicked."""
-        ...
-
-    async def reading(self, tx: CityTransaction, room: Room, author: Author) -> ReadableRanges:
-        """Return the ranges of the room's history that the author may read. Raises nothing."""
-        ...
-
-
-class MembershipRecorder(Protocol):
-    """Records who is in a room as events of its history. The caller publishes what the last two methods return."""
-
-    def member(self, room: RoomId, who: Author) -> Member: ...
-    async def enter(self, tx: CityTransaction, member: Member) -> list[CityEvent]: ...
-    async def quit(self, tx: CityTransaction, member: Member) -> list[CityEvent]: ...
 
 
 class PresenceStore(Protocol):

@@ -11,7 +11,8 @@ from .events import OutboxChanged, RoomEventStored
 from .history_visibility import as_seen
 from .media import is_mxc
 from .message_lookup import find_writable_message
-from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, RoomPermissions, publish_all
+from .permissions import RoomPermissions
+from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, publish_all
 from .room_events import RoomEventKind
 from .room_sequence import record
 from .text_sanitizing import one_line

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from .events import CityEvent
-from .ports import CityTransaction, MembershipRecorder
+from .member_log import MemberLog
+from .ports import CityTransaction
 from .types import Member, OutboxKind
 
 
-async def enter_room(
-    tx: CityTransaction, membership_recorder: MembershipRecorder, member: Member, *, txn_id: str
-) -> list[CityEvent]:
+async def enter_room(tx: CityTransaction, member_log: MemberLog, member: Member, *, txn_id: str) -> list[CityEvent]:
     """Record the join of ``member``, and have the outbox join the ghost on Matrix.
 
     Returns:
         The events to publish after the commit, before ``OutboxChanged``.
     """
-    happened = await membership_recorder.enter(tx, member)
+    happened = await member_log.enter(tx, member)
     await tx.outbox.add_move(OutboxKind.JOIN, member.user_id, member.room_id, txn_id=txn_id)
     return happened

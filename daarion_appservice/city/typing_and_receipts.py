@@ -5,7 +5,8 @@ from __future__ import annotations
 from ..errors import NotFound
 from .events import LocalUserRead, LocalUserTyping
 from .message_lookup import find_message, may_know_room
-from .ports import CityStore, CityTransaction, Publish, RoomPermissions
+from .permissions import RoomPermissions
+from .ports import CityStore, CityTransaction, Publish
 from .types import Author, Room
 
 

@@ -10,11 +10,11 @@ from ..city.media_links import MediaLinks
 from ..city.member_log import MemberLog
 from ..city.membership import Membership
 from ..city.message_edits import MessageEdits
-from ..city.message_formatting import MatrixMessageFormatter
+from ..city.message_formatting import MessageFormatter
 from ..city.messages import Messages
 from ..city.online_counts import OnlineCounts
 from ..city.online_members import OnlineMembers
-from ..city.permissions import MatrixRoomPermissions
+from ..city.permissions import RoomPermissions
 from ..city.places import PlaceDirectory
 from ..city.reactions import Reactions
 from ..city.rooms import Rooms
@@ -94,8 +94,8 @@ class CityServices:
 
     def _build_messages(self) -> None:
         database, publish = self.database, self.bus.publish
-        formatter = MatrixMessageFormatter(self.agents, self.identities)
-        permissions = MatrixRoomPermissions(self.identities, self.agents)
+        formatter = MessageFormatter(self.agents, self.identities)
+        permissions = RoomPermissions(self.identities, self.agents)
         self.rooms = Rooms(database, publish, now_ms, new_id)
         self.room_members = MemberLog(self.identities, now_ms, new_id)
         self.membership = Membership(database, publish, self.room_members, permissions, self.agents, new_id)

@@ -17,7 +17,7 @@ from daarion_appservice.city.delivery_errors import DeliveryError
 from daarion_appservice.city.event_fields import MESSAGE_ID, REACTION_ID
 from daarion_appservice.city.events import CityEvent, OutboxChanged
 from daarion_appservice.city.feed_entries import FeedKind
-from daarion_appservice.city.message_formatting import MatrixMessageFormatter
+from daarion_appservice.city.message_formatting import MessageFormatter
 from daarion_appservice.city.messages import Draft
 from daarion_appservice.city.room_events import RoomEvent, RoomEventKind
 from daarion_appservice.city.rooms import Rooms
@@ -1008,7 +1008,7 @@ async def test_long_text_is_rendered_while_others_are_served(town: Town) -> None
     """In a thread: the event loop goes on turning."""
     threads: list[str] = []
     formatter = town.desk.changes._formatter
-    assert isinstance(formatter, MatrixMessageFormatter)
+    assert isinstance(formatter, MessageFormatter)
     render = formatter._content
 
     def note(body: str, msgtype: str, media: Media | None) -> Content:

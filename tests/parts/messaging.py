@@ -11,9 +11,9 @@ from daarion_appservice.city.identity import Identities
 from daarion_appservice.city.member_log import MemberLog
 from daarion_appservice.city.membership import Membership
 from daarion_appservice.city.message_edits import MessageEdits
-from daarion_appservice.city.message_formatting import MatrixMessageFormatter
+from daarion_appservice.city.message_formatting import MessageFormatter
 from daarion_appservice.city.messages import Draft, Messages
-from daarion_appservice.city.permissions import MatrixRoomPermissions
+from daarion_appservice.city.permissions import RoomPermissions
 from daarion_appservice.city.ports import Publish
 from daarion_appservice.city.reactions import Reactions
 from daarion_appservice.city.rooms import Rooms
@@ -38,7 +38,7 @@ class MessagingHarness:
     changes: MessageEdits
     reactions: Reactions
     membership: Membership
-    permissions: MatrixRoomPermissions
+    permissions: RoomPermissions
     renderer: OutboxRenderer
     members: MemberLog
     message_events: MessageEvents
@@ -55,7 +55,7 @@ class MessagingHarness:
 
 def messaging_harness(database: Database, publish: Publish) -> MessagingHarness:
     agents = AgentDirectory()
-    formatter, permissions = MatrixMessageFormatter(agents, IDENTITIES), MatrixRoomPermissions(IDENTITIES, agents)
+    formatter, permissions = MessageFormatter(agents, IDENTITIES), RoomPermissions(IDENTITIES, agents)
     answers = AgentReplies(agents, AgentMentions(agents, IDENTITIES.agent), now_ms, new_id)
     members = MemberLog(IDENTITIES, now_ms, new_id)
     messages = Messages(database, publish, formatter, permissions, members, answers, now_ms, new_id)
