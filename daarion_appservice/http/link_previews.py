@@ -108,7 +108,7 @@ class LinkPreviews:
         return _place(section, self._places.find(_PLACE_KINDS[section], name))
 
     async def _room(self, id_or_slug: str) -> LinkPreview | None:
-        room = await self._rooms.described(id_or_slug)
+        room = await self._rooms.room_without_messages(id_or_slug)
         if not is_listed(room):
             return None
         return LinkPreview(f"/city/{quote(room.slug, safe='')}", room.name, room.description)

@@ -1,4 +1,4 @@
-"""Reads pages of a room's messages, limited in number and bytes, from a place in its history."""
+"""Reads pages of a room's messages, limited in number and bytes, from a position in its history."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..storage.database import Transaction
 
 MAX_PAGE_BYTES: Final = 256 * 1024
 """The limit of one page as JSON; a page of a single message may be larger."""
-_READ_AT_ONCE: Final = 50
-"""The number of messages read by one query: so many more than fit may be in memory."""
+_BATCH: Final = 50
+"""The number of messages read by one query, and so the number of messages in memory that may not fit into the page."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The place of a page in a room's history; all None for the newest messages."""
+class PagePosition:
+    """The position of a page in a room's history; all None for the newest messages."""
 
     before: int | None = None
     after: int | None = None
@@ -29,7 +29,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Messages:
+class MessagePage:
     """A page, oldest first. ``has_older`` and ``has_newer``: whether more messages are known to exist at that end."""
 
     encoded: bytes
@@ -53,44 +53,54 @@ _Read = Callable[[int | None, int], Awaitable[list[Message]]]
 
 
 @dataclass(slots=True)
-class _Page:
-    """The messages that fit into a page, encoded one by one."""
+class _PageBuilder:
+    """Encodes messages one by one, up to the limit of a page.
+
+    Attributes:
+        view: returns the response model of a message.
+        bytes_left: the number of bytes that the next messages may have.
+    """
 
     view: Callable[[Message], object]
-    left: int = MAX_PAGE_BYTES
-    taken: dict[MessageId, bytes] = field(default_factory=dict)
+    bytes_left: int = MAX_PAGE_BYTES
+    encoded: dict[MessageId, bytes] = field(default_factory=dict)
 
-    def take(self, message: Message) -> bool:
+    def add(self, message: Message) -> bool:
         """Add a message; return False if it does not fit. The first message always fits."""
         encoded = orjson.dumps(self.view(message))
-        if len(encoded) > self.left and self.taken:
+        if len(encoded) > self.bytes_left and self.encoded:
             return False
-        self.left -= len(encoded) + 1
-        self.taken[message.id] = encoded
+        self.bytes_left -= len(encoded) + 1
+        self.encoded[message.id] = encoded
         return True
 
-    def of(self, messages: list[Message], *, has_older: bool, has_newer: bool) -> Messages:
+    def build(self, messages: list[Message], *, has_older: bool, has_newer: bool) -> MessagePage:
         if not messages:
-            return Messages(b"[]")
-        encoded = b"[" + b",".join(self.taken[message.id] for message in messages) + b"]"
-        return Messages(encoded, messages[0].seq, messages[-1].seq, has_older, has_newer)
+            return MessagePage(b"[]")
+        encoded = b"[" + b",".join(self.encoded[message.id] for message in messages) + b"]"
+        return MessagePage(encoded, messages[0].seq, messages[-1].seq, has_older, has_newer)
 
 
 async def read_messages(
-    tx: Transaction, room: Room, place: Place, limit: int, reading: ReadableRanges, view: Callable[[Message], object]
-) -> Messages:
+    tx: Transaction,
+    room: Room,
+    position: PagePosition,
+    limit: int,
+    reading: ReadableRanges,
+    view: Callable[[Message], object],
+) -> MessagePage:
     """Read a page of messages.
 
     Args:
         tx: the transaction to read in.
         room: the room.
-        place: the place of the page in the room's history.
+        position: the position of the page in the room's history.
         limit: the maximum number of messages.
         reading: the ranges that the reader may read.
-        view: returns the JSON of a message.
+        view: returns the response model of a message.
 
     Raises:
-        NotReadable: the message ``place.around`` does not exist, or the reader may not read it.
+        NotReadable: the message ``position.around`` does not exist, or the reader may not read it.
     """
 
     async def before(seq: int | None, count: int) -> list[Message]:
@@ -100,35 +110,35 @@ async def read_messages(
         assert seq is not None
         return await tx.messages.after(room.id, seq, limit=count, reading=reading)
 
-    page = _Page(view)
-    if place.around is not None:
-        middle = await tx.messages.get(MessageId(place.around))
+    page = _PageBuilder(view)
+    if position.around is not None:
+        middle = await tx.messages.get(MessageId(position.around))
         if middle is None or middle.room_id != room.id or not reading.may_read_message(middle):
             raise NotReadable(room)
-        page.take(middle)
-        whole = page.left
-        page.left = whole // 2
-        older, has_older = await _walk(before, middle.seq, (limit - 1) // 2, page)
-        page.left += whole - whole // 2
-        newer, has_newer = await _walk(after, middle.seq, limit - 1 - len(older), page)
-        return page.of([*older[::-1], middle, *newer], has_older=has_older, has_newer=has_newer)
-    if place.after is not None:
-        newer, has_newer = await _walk(after, place.after, limit, page)
-        return page.of(newer, has_older=False, has_newer=has_newer)
-    older, has_older = await _walk(before, place.before, limit, page)
-    return page.of(older[::-1], has_older=has_older, has_newer=False)
+        page.add(middle)
+        bytes_left = page.bytes_left
+        page.bytes_left = bytes_left // 2
+        older, has_older = await _read_until_full(before, middle.seq, (limit - 1) // 2, page)
+        page.bytes_left += bytes_left - bytes_left // 2
+        newer, has_newer = await _read_until_full(after, middle.seq, limit - 1 - len(older), page)
+        return page.build([*older[::-1], middle, *newer], has_older=has_older, has_newer=has_newer)
+    if position.after is not None:
+        newer, has_newer = await _read_until_full(after, position.after, limit, page)
+        return page.build(newer, has_older=False, has_newer=has_newer)
+    older, has_older = await _read_until_full(before, position.before, limit, page)
+    return page.build(older[::-1], has_older=has_older, has_newer=False)
 
 
-async def _walk(read: _Read, seq: int | None, limit: int, page: _Page) -> tuple[list[Message], bool]:
+async def _read_until_full(read: _Read, seq: int | None, limit: int, page: _PageBuilder) -> tuple[list[Message], bool]:
     """Return the nearest messages that fit, and whether there are more."""
-    taken: list[Message] = []
+    messages: list[Message] = []
     while True:
-        wanted = min(limit - len(taken), _READ_AT_ONCE)
-        found = await read(seq, wanted + 1)
-        for message in found[:wanted]:
-            if not page.take(message):
-                return taken, True
-            taken.append(message)
-        if len(found) <= wanted or len(taken) == limit:
-            return taken, len(found) > wanted
-        seq = taken[-1].seq
+        size = min(limit - len(messages), _BATCH)
+        batch = await read(seq, size + 1)
+        for message in batch[:size]:
+            if not page.add(message):
+                return messages, True
+            messages.append(message)
+        if len(batch) <= size or len(messages) == limit:
+            return messages, len(batch) > size
+        seq = messages[-1].seq

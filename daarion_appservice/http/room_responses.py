@@ -1,7 +1,7 @@
 """Caches encoded responses with rooms and messages until the next change of the database.
 
-    the page that all readers may read ─► is the room public? ─yes─► that page
-                                                └no─► the page for this reader; readers with equal ranges share it
+    the page of public messages ─► is the room public? ─yes─► that page
+                                         └no─► the page of this reader; readers with equal ranges share it
 
 The online members are in memory and change without a commit, so their number is compared at each request.
 """
@@ -21,11 +21,11 @@ from ..storage.database import Database, Transaction
 from . import schemas
 from .auth.principals import Principal, author_of, is_admin
 from .encoded_response import Encoded
-from .message_pages import NotReadable, Place, read_messages
+from .message_pages import NotReadable, PagePosition, read_messages
 from .views import message_view, room_view
 
 _ROOM_BYTES = 1024
-_READING_BYTES = 512
+_RANGES_BYTES = 512
 """The estimated size of one reader's ranges in the cache."""
 
 
@@ -46,7 +46,7 @@ class RoomPageResponse:
 @dataclass(slots=True)
 class _RoomList:
     rooms: list[Room]
-    here: list[int]
+    online: list[int]
     """The number of online members of each room when the list was encoded."""
     encoded: Encoded
     is_all: bool
@@ -72,13 +72,13 @@ class CachedRoomResponses:
         read = partial(self._read_rooms, sort, limit, offset)
         found = await self.database.remembered.get(("rooms", sort, limit, offset), read, _size_of_list)
         if not found.is_all and (author_of(principal) or is_admin(principal)):
-            return self._encode(await self.some_rooms(principal, sort, limit, offset))
-        here = self._here(found.rooms)
-        if found.here != here:
-            found.here, found.encoded = here, self._encode(found.rooms)
+            return self._encode(await self.room_objects(principal, sort, limit, offset))
+        online = self._online(found.rooms)
+        if found.online != online:
+            found.online, found.encoded = online, self._encode(found.rooms)
         return found.encoded
 
-    async def some(self, principal: Principal, ids: list[str], *, sort: str) -> Encoded:
+    async def rooms_by_id(self, principal: Principal, ids: list[str], *, sort: str) -> Encoded:
         """Return those of the rooms with the given ids or slugs that the principal may know of."""
         async with self.database.reading() as tx:
             users = await self.readers.users(tx, author_of(principal))
@@ -87,7 +87,7 @@ class CachedRoomResponses:
             )
         return self._encode(rooms)
 
-    async def some_rooms(self, principal: Principal, sort: str, limit: int, offset: int = 0) -> list[Room]:
+    async def room_objects(self, principal: Principal, sort: str, limit: int, offset: int = 0) -> list[Room]:
         """Return the rooms of ``rooms`` as objects."""
         async with self.database.reading() as tx:
             users = await self.readers.users(tx, author_of(principal))
@@ -99,23 +99,25 @@ class CachedRoomResponses:
         Raises:
             NotFound: the room does not exist, or the principal may not know of it.
         """
-        return await self._page_for(id_or_slug, principal, Place(), limit)
+        return await self._page_for(id_or_slug, principal, PagePosition(), limit)
 
-    async def messages(self, id_or_slug: str, principal: Principal, place: Place, *, limit: int) -> RoomPageResponse:
-        """Return up to ``limit`` messages that the principal may read, oldest first, from a place in the room's history.
+    async def messages(
+        self, id_or_slug: str, principal: Principal, position: PagePosition, *, limit: int
+    ) -> RoomPageResponse:
+        """Return up to ``limit`` messages that the principal may read, oldest first, from a position in the room's history.
 
         There are fewer where they would have more than ``message_pages.MAX_PAGE_BYTES``.
 
         Raises:
-            NotFound: the room or the message at ``place`` does not exist, or the principal may not know of it.
+            NotFound: the room or the message ``position.around`` does not exist, or the principal may not know of it.
         """
-        return await self._page_for(id_or_slug, principal, place, limit)
+        return await self._page_for(id_or_slug, principal, position, limit)
 
-    async def described(self, id_or_slug: str) -> Room:
+    async def room_without_messages(self, id_or_slug: str) -> Room:
         """Return a room without its messages, without a check of permissions. Raises NotFound."""
         read = partial(self._read_room, id_or_slug)
-        look = partial(self.database.room_versions.of, id_or_slug)
-        return await self.database.remembered.get(("room", id_or_slug), read, _size_of_room, look)
+        version = partial(self.database.room_versions.of, id_or_slug)
+        return await self.database.remembered.get(("room", id_or_slug), read, _size_of_room, version)
 
     async def members(self, room: RoomId, users: list[UserId]) -> dict[UserId, Member]:
         """Return those of ``users`` who are members of the room, with their display name and avatar in it."""
@@ -128,10 +130,12 @@ class CachedRoomResponses:
         """Return the rooms that are not listed for all readers."""
         return await self.database.remembered.get("unlisted rooms", self._read_unlisted, lambda found: 80 * len(found))
 
-    async def _page_for(self, id_or_slug: str, principal: Principal, place: Place, limit: int) -> RoomPageResponse:
+    async def _page_for(
+        self, id_or_slug: str, principal: Principal, position: PagePosition, limit: int
+    ) -> RoomPageResponse:
         page: RoomPageResponse | None = None
         try:
-            page = await self._page(id_or_slug, place, limit, PUBLIC)
+            page = await self._page(id_or_slug, position, limit, PUBLIC)
             room = page.room
         except NotReadable as not_readable:
             room = not_readable.room
@@ -143,41 +147,47 @@ class CachedRoomResponses:
         if page is not None and reading == PUBLIC:
             return page
         try:
-            return await self._page(id_or_slug, place, limit, reading)
+            return await self._page(id_or_slug, position, limit, reading)
         except NotReadable:
-            raise NotFound("no_such_message", f"there is no message {place.around!r} in the room {room.slug}") from None
+            raise NotFound(
+                "no_such_message", f"there is no message {position.around!r} in the room {room.slug}"
+            ) from None
 
-    async def _page(self, id_or_slug: str, place: Place, limit: int, reading: ReadableRanges) -> RoomPageResponse:
-        read = partial(self._read_page, id_or_slug, place, limit, reading)
-        look = partial(self.database.room_versions.of, id_or_slug)
+    async def _page(
+        self, id_or_slug: str, position: PagePosition, limit: int, reading: ReadableRanges
+    ) -> RoomPageResponse:
+        read = partial(self._read_page, id_or_slug, position, limit, reading)
+        version = partial(self.database.room_versions.of, id_or_slug)
         links = self.identities.media_links
         # The page may contain signed links, which expire.
-        key = ("messages", id_or_slug, place, limit, reading, links and links.expires_s)
-        return await self.database.remembered.get(key, read, _size_of_page, look)
+        key = ("messages", id_or_slug, position, limit, reading, links and links.expires_s)
+        return await self.database.remembered.get(key, read, _size_of_page, version)
 
-    async def _read_page(self, id_or_slug: str, place: Place, limit: int, reading: ReadableRanges) -> RoomPageResponse:
+    async def _read_page(
+        self, id_or_slug: str, position: PagePosition, limit: int, reading: ReadableRanges
+    ) -> RoomPageResponse:
         async with self.database.reading() as tx:
-            room = await _found(tx, id_or_slug)
+            room = await _find_room(tx, id_or_slug)
             view = partial(self._message, room, reading)
-            found = await read_messages(tx, room, place, limit, reading, view)
+            found = await read_messages(tx, room, position, limit, reading, view)
         older_before = found.first_seq if found.has_older else None
         newer_after = found.last_seq if found.has_newer else None
         return RoomPageResponse(room, Encoded(found.encoded), older_before, newer_after, reading)
 
     async def _read_room(self, id_or_slug: str) -> Room:
         async with self.database.reading() as tx:
-            return await _found(tx, id_or_slug)
+            return await _find_room(tx, id_or_slug)
 
     def _message(self, room: Room, reading: ReadableRanges, message: Message) -> schemas.Message:
         return message_view(as_seen(message, room, reading), self.identities)
 
     async def _reading(self, room: Room, principal: Principal) -> ReadableRanges:
-        who = author_of(principal)
-        if who is None:
+        author = author_of(principal)
+        if author is None:
             return PUBLIC
         read = partial(self._read_reading, room, principal)
-        key = ("reading", room.id, who.subject)
-        return await self.database.remembered.get(key, read, lambda _: _READING_BYTES)
+        key = ("reading", room.id, author.subject)
+        return await self.database.remembered.get(key, read, lambda _: _RANGES_BYTES)
 
     async def _read_reading(self, room: Room, principal: Principal) -> ReadableRanges:
         async with self.database.reading() as tx:
@@ -195,9 +205,9 @@ class CachedRoomResponses:
         async with self.database.reading() as tx:
             rooms = await tx.rooms.page(sort=sort, limit=limit, offset=offset)
             is_all = not await tx.rooms.unlisted()
-        return _RoomList(rooms, self._here(rooms), self._encode(rooms), is_all)
+        return _RoomList(rooms, self._online(rooms), self._encode(rooms), is_all)
 
-    def _here(self, rooms: list[Room]) -> list[int]:
+    def _online(self, rooms: list[Room]) -> list[int]:
         return [self.online_members.members_online(room.id) for room in rooms]
 
     def _encode(self, rooms: list[Room]) -> Encoded:
@@ -206,7 +216,7 @@ class CachedRoomResponses:
         )
 
 
-async def _found(tx: Transaction, id_or_slug: str) -> Room:
+async def _find_room(tx: Transaction, id_or_slug: str) -> Room:
     room = await tx.rooms.find(id_or_slug)
     if room is None:
         raise _no_such_room(id_or_slug)
@@ -218,9 +228,8 @@ def _no_such_room(id_or_slug: str) -> NotFound:
 
 
 def _size_of_page(page: RoomPageResponse) -> int:
-    return page.messages.size + len(
-        page.messages.body
-    )  # the second term accounts for the rows that it was encoded from
+    rows = len(page.messages.body)  # an estimate of the rows that the page was encoded from
+    return page.messages.size + rows
 
 
 def _size_of_room(room: Room) -> int:

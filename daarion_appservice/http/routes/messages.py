@@ -15,7 +15,7 @@ from ...city.types import Message
 from .. import schemas
 from ..auth.actors import ActorDirectory
 from ..auth.principals import Access, Citizen, Principal
-from ..message_pages import Place
+from ..message_pages import PagePosition
 from ..room_responses import CachedRoomResponses, RoomPageResponse
 from ..routing import Body, Call, NoBody, NoQuery, Query, ResponseSpec, endpoint
 from ..views import message_view
@@ -122,8 +122,8 @@ class MessageRoutes:
         A page has at most 256 KiB (but at least one message), so it may have fewer than `limit` messages without being the last.
         """
         query = call.query
-        place = Place(query.before, query.after, query.around)
-        page = await self.pages.messages(call.path["room_id"], call.principal, place, limit=query.limit)
+        position = PagePosition(query.before, query.after, query.around)
+        page = await self.pages.messages(call.path["room_id"], call.principal, position, limit=query.limit)
         return ResponseSpec(page.messages, 200, _links(page, query.limit))
 
     @endpoint(

@@ -28,11 +28,11 @@ from ..routing import Body, Call, EndpointDescription, NoBody, NoQuery, Query, d
 
 _MAX_IDS: Final = 500
 _COMMENT_S: Final = 15.0
-_PIECE_BYTES: Final = 64 * 1024
+_CHUNK_BYTES: Final = 64 * 1024
 _MAX_TICKS_BEHIND: Final = 200
 """How many ticks (10 s of constant changes) may queue for a slow client before its stream ends; Last-Event-ID resumes it."""
 
-_ENDS: Final = (ConnectionError, ClientConnectionError, TimeoutError, TokenEnded)
+_STREAM_ENDS: Final = (ConnectionError, ClientConnectionError, TimeoutError, TokenEnded)
 """The normal ends of a stream: the client leaves, stops reading, or its token ends (a reconnect gets the error)."""
 
 
@@ -140,7 +140,7 @@ class PresenceEvents:
 
     def install(self, app: web.Application) -> None:
         app.router.add_get("/api/v1/presence/stream", self._stream_presence)
-        app.on_shutdown.append(self._end_all)
+        app.on_shutdown.append(self._end_streams)
 
     @described(
         EndpointDescription(
@@ -169,7 +169,7 @@ class PresenceEvents:
         self._open.add(queue)
         try:
             async with sse_response(request, ping_interval=_COMMENT_S) as response:
-                with suppress(*_ENDS):
+                with suppress(*_STREAM_ENDS):
                     await self._send_beginning(response, queue, response.last_event_id)
                     await self._send_changes(response, queue, principal)
         finally:
@@ -183,7 +183,7 @@ class PresenceEvents:
             for change in changes:
                 await response.send(_text(change), event="presence", id=str(change.seq))
 
-    async def _end_all(self, _app: web.Application) -> None:
+    async def _end_streams(self, _app: web.Application) -> None:
         for queue in self._open:
             queue.end()
 
@@ -195,8 +195,8 @@ class PresenceEvents:
         if beginning.snapshot is not None:
             if last_id is not None:
                 await response.send("{}", event="resync")
-            for piece in beginning.snapshot.once("events", _snapshot_event):
-                await response.write(piece)
+            for chunk in beginning.snapshot.once("events", _snapshot_event):
+                await response.write(chunk)
         for change in beginning.missed:
             await response.send(_text(change), event="presence", id=str(change.seq))
 
@@ -227,9 +227,9 @@ class _Queue:
 
 
 def _snapshot_event(snapshot: Snapshot) -> list[bytes]:
-    """Return the event in pieces; each is written after the client has read most of those before."""
-    whole = b"id: %d\r\nevent: snapshot\r\ndata: %b\r\n\r\n" % (snapshot.seq, snapshot.encoded)
-    return [whole[begin : begin + _PIECE_BYTES] for begin in range(0, len(whole), _PIECE_BYTES)]
+    """Return the event in chunks; each is written after the client has read most of the previous ones."""
+    event = b"id: %d\r\nevent: snapshot\r\ndata: %b\r\n\r\n" % (snapshot.seq, snapshot.encoded)
+    return [event[start : start + _CHUNK_BYTES] for start in range(0, len(event), _CHUNK_BYTES)]
 
 
 def _text(change: Change) -> str:

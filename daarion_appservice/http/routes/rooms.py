@@ -104,7 +104,7 @@ class RoomRoutes:
         """
         query = call.query
         if query.ids:
-            return await self.pages.some(call.principal, _ids(query.ids), sort=query.sort)
+            return await self.pages.rooms_by_id(call.principal, _ids(query.ids), sort=query.sort)
         return await self.pages.rooms(call.principal, sort=query.sort, limit=query.limit, offset=query.offset)
 
     @endpoint(

@@ -41,7 +41,7 @@ from ..views import timestamp
 _HISTORY: Final = "/secondme/history"
 _EVENTS: Final = "text/event-stream"
 _COMMENT_S: Final = 15.0
-_FAREWELL_S: Final = 3.0
+_SHUTDOWN_S: Final = 3.0
 """How long the shutdown waits for responses in progress."""
 
 _USER_ID: Final = "The citizen id, which must be `sub` of the token; default: that one."
@@ -105,11 +105,11 @@ class SecondMeInvoke:
     def __init__(self, second_me: SecondMe, authenticator: CityAuthenticator) -> None:
         self._second_me = second_me
         self._authenticator = authenticator
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._in_progress: set[asyncio.Task[Any]] = set()
 
     def install(self, app: web.Application) -> None:
         app.router.add_post("/secondme/invoke", self._invoke_secondme)
-        app.on_shutdown.append(self._end_all)
+        app.on_shutdown.append(self._cancel_all)
 
     @described(
         EndpointDescription(
@@ -136,102 +136,102 @@ class SecondMeInvoke:
         response is stored.
 
         With `Accept: text/event-stream` the response is streamed as server-sent events: `delta` with `{"text": "…"}` for each
-        piece, then `done` with the interaction, or `error` with a problem. Errors that occur before the core is asked have their
+        chunk, then `done` with the interaction, or `error` with a problem. Errors that occur before the core is asked have their
         usual status. A comment is sent every 15 seconds.
         """
         principal = await self._authenticator.principal(request)
         check(Access.CITIZENS_ONLY, principal, anonymous_read=False)
         body = await read_body(request, Prompt)
-        who = own_subject(principal, body.user_id)
-        answer = self._tell if _EVENTS in request.headers.get("Accept", "") else self._whole
-        return await cancel_on_disconnect(request, self._to_be_ended(answer(request, who, body.prompt)))
+        subject = own_subject(principal, body.user_id)
+        respond = self._stream_response if _EVENTS in request.headers.get("Accept", "") else self._json_response
+        return await cancel_on_disconnect(request, self._tracked(respond(request, subject, body.prompt)))
 
-    async def _to_be_ended(self, answer: Coroutine[Any, Any, web.StreamResponse]) -> web.StreamResponse:
+    async def _tracked(self, response: Coroutine[Any, Any, web.StreamResponse]) -> web.StreamResponse:
         task = asyncio.current_task()
         assert task is not None
-        self._under_way.add(task)
+        self._in_progress.add(task)
         try:
-            return await answer
+            return await response
         finally:
-            self._under_way.discard(task)
+            self._in_progress.discard(task)
 
-    async def _end_all(self, _app: web.Application) -> None:
-        """End the responses in progress while the database is open to release their turns; aiohttp does not wait for that."""
-        if not self._under_way:
+    async def _cancel_all(self, _app: web.Application) -> None:
+        """Cancel responses in progress while the database is open to release their locks; aiohttp does not wait for them."""
+        if not self._in_progress:
             return
-        _, late = await asyncio.wait(self._under_way, timeout=_FAREWELL_S)
-        for each in late:
+        _, pending = await asyncio.wait(self._in_progress, timeout=_SHUTDOWN_S)
+        for each in pending:
             each.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await asyncio.gather(*pending, return_exceptions=True)
 
-    async def _whole(self, _request: web.Request, who: SubjectId, prompt: str) -> web.StreamResponse:
-        async with self._second_me.ask(who, prompt) as answer:
-            async for _ in answer:
+    async def _json_response(self, _request: web.Request, subject: SubjectId, prompt: str) -> web.StreamResponse:
+        async with self._second_me.ask(subject, prompt) as response:
+            async for _ in response:
                 pass
-        return json_response(_view(answer.interaction))
+        return json_response(_view(response.interaction))
 
-    async def _tell(self, request: web.Request, who: SubjectId, prompt: str) -> web.StreamResponse:
-        told: _Told = asyncio.Queue()
-        asking = asyncio.create_task(self._ask(who, prompt, told))
-        asking.add_done_callback(lambda _: told.put_nowait(None))
+    async def _stream_response(self, request: web.Request, subject: SubjectId, prompt: str) -> web.StreamResponse:
+        chunks: _Chunks = asyncio.Queue()
+        asking = asyncio.create_task(self._ask(subject, prompt, chunks))
+        asking.add_done_callback(lambda _: chunks.put_nowait(None))
         try:
-            if await told.get() is None:
+            if await chunks.get() is None:
                 await asking  # raises the error that prevented the first event
             async with sse_response(request, allow_all_methods=True, ping_interval=_COMMENT_S) as response:
-                with suppress(_ReaderLeft):
-                    await _pass_on(request, asking, told, response)
+                with suppress(_ClientDisconnected):
+                    await _send_events(request, asking, chunks, response)
             return response
         finally:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
 
-    async def _ask(self, who: SubjectId, prompt: str, told: _Told) -> Interaction:
+    async def _ask(self, subject: SubjectId, prompt: str, chunks: _Chunks) -> Interaction:
         """Read the response into a queue, so that a slow client does not occupy a slot of the agents core."""
-        async with self._second_me.ask(who, prompt) as answer:
-            told.put_nowait("")
-            async for piece in answer:
-                told.put_nowait(piece)
-        return answer.interaction
+        async with self._second_me.ask(subject, prompt) as response:
+            chunks.put_nowait("")
+            async for chunk in response:
+                chunks.put_nowait(chunk)
+        return response.interaction
 
 
-_Told = asyncio.Queue[str | None]
-"""The pieces to send: an empty one at the start, then each piece of the response, None at the end. Responses are bounded."""
+_Chunks = asyncio.Queue[str | None]
+"""The chunks to send: an empty one at the start, then each chunk of the response, None at the end. Responses are bounded."""
 
 
-class _ReaderLeft(Exception):
+class _ClientDisconnected(Exception):
     """The client has disconnected."""
 
 
-async def _pass_on(
-    request: web.Request, asking: asyncio.Task[Interaction], told: _Told, response: EventSourceResponse
+async def _send_events(
+    request: web.Request, asking: asyncio.Task[Interaction], chunks: _Chunks, response: EventSourceResponse
 ) -> None:
     try:
-        while (piece := await told.get()) is not None:
-            await _send(response, "delta", {"text": piece + _more(told)})
+        while (chunk := await chunks.get()) is not None:
+            await _send(response, "delta", {"text": chunk + _queued(chunks)})
         await _send(response, "done", _view(await asking))
-    except _ReaderLeft:
+    except _ClientDisconnected:
         raise
     except Exception as error:  # noqa: BLE001 - the outermost edge of a request: each error becomes an event
         await _send(response, "error", orjson.loads(problem_response(request, error).text or "{}"))
 
 
-def _more(told: _Told) -> str:
-    """Return all queued pieces together, for a client that is slower than the agents core."""
-    pieces = []
-    while not told.empty():
-        piece = told.get_nowait()
-        if piece is None:
-            told.put_nowait(None)
+def _queued(chunks: _Chunks) -> str:
+    """Return all queued chunks together, for a client that is slower than the agents core."""
+    texts = []
+    while not chunks.empty():
+        chunk = chunks.get_nowait()
+        if chunk is None:
+            chunks.put_nowait(None)
             break
-        pieces.append(piece)
-    return "".join(pieces)
+        texts.append(chunk)
+    return "".join(texts)
 
 
 async def _send(response: EventSourceResponse, event: str, content: object) -> None:
     try:
         await response.send(encode_json(content).decode(), event=event)
     except (ConnectionError, ClientConnectionError, TimeoutError) as error:
-        raise _ReaderLeft from error
+        raise _ClientDisconnected from error
 
 
 def _view(interaction: Interaction) -> schemas.Interaction:
