@@ -1,0 +1,23 @@
+"""Fixtures of the integration tests; a module that needs other settings defines its own ``city``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.parts.in_process_city import InProcessCity, in_process_city
+
+
+@pytest.fixture
+async def city(database_url: str) -> AsyncIterator[InProcessCity]:
+    """A city on each database."""
+    async with in_process_city(database_url) as city:
+        yield city
+
+
+@pytest.fixture
+async def sqlite_city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
+    """A city on SQLite, for tests that do not depend on the database."""
+    async with in_process_city(sqlite_url) as city:
+        yield city

@@ -1,0 +1,202 @@
+"""The routes of rooms: listing, creating, updating, and rooms with their members."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from daarion_appservice.city.presence import PresenceState, RemotePresence, Status
+from daarion_appservice.city.rooms import RoomUpdate
+from daarion_appservice.city.types import (
+    Author,
+    AuthorKind,
+    Content,
+    EventId,
+    Member,
+    SubjectId,
+    UserId,
+)
+from daarion_appservice.clock import now_ms
+from tests.parts.api import (
+    HEARTBEAT,
+    MESSAGES,
+    OKSANA,
+    TIMESTAMP,
+    nested,
+    post_message,
+    problem_of,
+    with_placeholders,
+)
+from tests.parts.city import citizen_token
+from tests.parts.in_process_city import SERVICE_TOKEN, InProcessCity
+
+GENERAL = {
+    "id": "city_general",
+    "slug": "general",
+    "name": "General",
+    "description": "Головна кімната міста",
+    "members_online": 0,
+    "last_event": None,
+    "last_seq": 0,
+    "matrix_room_id": None,
+    "matrix_room_alias": "#city_general:city.localhost",
+    "matrix_status": "pending",
+    "matrix_error": None,
+    "is_default": True,
+    "archived": False,
+    "encrypted": False,
+    "history_visibility": "world_readable",
+    "is_public": True,
+    "created_at": TIMESTAMP,
+}
+
+
+async def test_room_list_has_documented_fields(city: InProcessCity) -> None:
+    rooms = {room["slug"]: with_placeholders(room) for room in await city.get("/city/rooms")}
+    assert rooms.keys() == {"general", "welcome", "builders"}
+    assert rooms["general"] == GENERAL
+    for name in ("general", "city_general"):
+        room = with_placeholders(await city.get(f"/city/rooms/{name}"))
+        assert room == GENERAL | {"may_read": True, "messages": [], "has_older": False, "online_members": []}
+
+
+async def test_room_lists_online_members(sqlite_city: InProcessCity) -> None:
+    city = sqlite_city.city
+    general = "city_general"
+    for subject in ("agent:scribe", "u_7", "@alice:hs", "agent:daarwizz"):
+        city.online_members.joined(general, SubjectId(subject))  # type: ignore[arg-type]
+    await sqlite_city.call("POST", HEARTBEAT, {}, token=SERVICE_TOKEN)
+    await city.presence.set_remote(
+        [RemotePresence(SubjectId("@alice:hs"), PresenceState(Status.AWAY, "кава"), "matrix")]
+    )
+
+    room = await sqlite_city.get("/city/rooms/general")
+
+    assert room["members_online"] == 2
+    assert [
+        (each["kind"], each["id"], each["matrix_user_id"], each["presence"]) for each in room["online_members"]
+    ] == [
+        ("matrix", "@alice:hs", UserId("@alice:hs"), "away"),
+        ("agent", "scribe", "@agent_scribe:city.localhost", "online"),
+    ]
+
+
+async def test_room_list_is_sorted_and_paged(city: InProcessCity) -> None:
+    for body in ("1", "2"):
+        await post_message(city, body, room="builders")
+    await asyncio.sleep(0.01)
+    await post_message(city, "3", room="welcome")
+    await city.call("POST", "/city/rooms", {"name": "агора"}, token=OKSANA)
+
+    async def slugs(query: str) -> list[str]:
+        return [room["slug"] for room in await city.get(f"/city/rooms?{query}")]
+
+    assert await slugs("sort=popular") == ["builders", "welcome", "ahora", "general"]
+    assert await slugs("") == await slugs("sort=popular")
+    assert (await slugs("sort=recent"))[0:2] in (["ahora", "welcome"], ["welcome", "ahora"])
+    assert await slugs("sort=name") == ["builders", "general", "welcome", "ahora"]
+    assert await slugs("sort=name&limit=2") == ["builders", "general"]
+    assert await slugs("sort=name&limit=2&offset=3") == ["ahora"]
+    assert await slugs("sort=name&offset=99") == []
+
+
+async def test_create_room_returns_pending_room(city: InProcessCity) -> None:
+    new = {"name": "Наука", "description": "Наукова спільнота"}
+    answer = await city.call("POST", "/city/rooms", new, token=OKSANA)
+    assert answer.status == 201
+    assert with_placeholders(answer.content) == GENERAL | new | {
+        "id": "city_nauka",
+        "slug": "nauka",
+        "matrix_room_alias": "#city_nauka:city.localhost",
+        "is_default": False,
+    }
+    assert problem_of(await city.call("POST", "/city/rooms", new, token=OKSANA)) == (409, "slug_taken")
+
+
+async def test_room_name_with_bidi_characters_is_normalised(city: InProcessCity) -> None:
+    answer = await city.call("POST", "/city/rooms", {"name": "На\u202eу\nка\u2066", "slug": "nauka"}, token=OKSANA)
+    assert answer.content["name"] == "Нау ка"
+    admin = citizen_token("u_3", role="admin")
+    answer = await city.call("PATCH", "/city/rooms/nauka", {"name": "\u202eНаука\u061c"}, token=admin)
+    assert answer.content["name"] == "Наука"
+    for name in ("\u202e", "\n"):
+        refused = await city.call("PATCH", "/city/rooms/nauka", {"name": name}, token=admin)
+        assert problem_of(refused) == (422, "name_needed")
+
+
+async def test_concurrent_creation_of_room_succeeds_once(city: InProcessCity) -> None:
+    calls = [city.call("POST", "/city/rooms", {"name": "Наука"}, token=OKSANA) for _ in range(8)]
+    answers = await asyncio.gather(*calls)
+    assert sorted(answer.status for answer in answers) == [201] + [409] * 7
+
+
+NO_ROOMS: list[tuple[Any, tuple[int, str]]] = [
+    ({}, (422, "invalid")),
+    ({"name": ""}, (422, "invalid")),
+    ({"name": "   "}, (422, "name_needed")),
+    ({"name": "x" * 256}, (422, "invalid")),
+    ({"name": "x", "description": "x" * 2001}, (422, "invalid")),
+    ({"name": 5}, (422, "invalid")),
+    ({"name": "!!!"}, (422, "slug_needed")),
+    ({"name": "x", "slug": ""}, (422, "slug_wrong")),
+    ({"name": "x", "slug": "Ж"}, (422, "slug_wrong")),
+    ({"name": "x", "slug": "-x"}, (422, "slug_wrong")),
+    ({"name": "x", "slug": "a b"}, (422, "slug_wrong")),
+    ({"name": "x", "slug": "x\n"}, (422, "slug_wrong")),
+    ({"name": "x", "slug": "x" * 65}, (422, "invalid")),
+    ({"name": "x", "slug": "general"}, (409, "slug_taken")),
+    ({"name": "x", "slug": "city_general"}, (409, "slug_taken")),
+    ({"name": "General"}, (409, "slug_taken")),
+    ({"name": "a\0b"}, (422, "not_text")),
+    ({"name": "x", "description": "a\0b"}, (422, "not_text")),
+    ({"name": nested(63)}, (422, "invalid")),
+    ({"name": nested(64)}, (422, "too_deep")),
+]
+
+
+async def test_create_room_with_invalid_fields_is_refused(sqlite_city: InProcessCity) -> None:
+    for content, refusal in NO_ROOMS:
+        assert problem_of(await sqlite_city.call("POST", "/city/rooms", content, token=OKSANA)) == refusal, str(
+            content
+        )[:100]
+    assert len(await sqlite_city.get("/city/rooms")) == 3
+
+
+async def test_slug_equal_to_other_room_id_is_not_found(city: InProcessCity) -> None:
+    first = await city.call("POST", "/city/rooms", {"name": "x", "slug": "city_new"}, token=OKSANA)
+    assert first.status == 201
+    second = await city.call("POST", "/city/rooms", {"name": "x", "slug": "new"}, token=OKSANA)
+    assert problem_of(second) == (409, "slug_taken"), "its id would be city_new"
+
+
+async def test_archived_room_is_read_only(city: InProcessCity) -> None:
+    await post_message(city, "before")
+    await city.city.rooms.change("general", RoomUpdate(archived=True))
+
+    assert problem_of(await city.call("POST", MESSAGES, {"body": "after"}, token=OKSANA)) == (409, "room_archived")
+    assert [message["body"] for message in await city.get(MESSAGES)] == ["before"]
+    assert (await city.get("/city/rooms/general"))["archived"] is True
+    assert "general" not in [room["slug"] for room in await city.get("/city/rooms")]
+
+
+async def test_stored_invalid_authors_are_returned(city: InProcessCity) -> None:
+    """Rows of before such names were refused; nothing that is stored may make a page fail."""
+    inside = city.city
+    too_long, odd = Author(AuthorKind.CITIZEN, "\ufffd" * 60, "?"), Author(AuthorKind.AGENT, "Odd.Slug", "?")
+    async with inside.database.transaction() as tx:
+        room = await tx.rooms.find("general")
+        assert room is not None
+        for number, author in enumerate((too_long, odd)):
+            event_id = EventId(f"$odd-{number}")
+            await inside.messages.receive(tx, room, author, Content("!"), event_id=event_id, created_at_ms=now_ms())
+            inside.online_members.joined(room.id, author.subject)
+            inside.online_members.connected(author.subject)
+        await tx.members.put([Member(room.id, inside.identities.author(odd), None, None)])
+    for path in ("/city/rooms", "/city/rooms/general", "/city/rooms/general/messages", "/city/feed", "/city/home"):
+        await city.get(path)
+
+
+async def test_feed_entry_of_new_room_has_creator(sqlite_city: InProcessCity) -> None:
+    assert (await sqlite_city.call("POST", "/city/rooms", {"name": "Мости"}, token=OKSANA)).status == 201
+    (entry,) = [each for each in await sqlite_city.get("/city/feed") if each["payload"].get("name") == "Мости"]
+    assert (entry["kind"], entry["actor"]["id"], entry["actor"]["kind"]) == ("room_created", "u_123", "citizen")
