@@ -1,4 +1,4 @@
-"""A citizen links their account on Matrix, which they prove by a token that the homeserver knows."""
+"""Tests of the routes ``/city/me/matrix``, which link a Matrix account by an OpenID token."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_an_account_is_linked_and_unlinked(town: Town) -> None:
         (Reply(200, {"sub": "@citizen_u_2:city.localhost"}), 403, "openid_foreign"),
     ],
 )
-async def test_what_proves_nothing_links_nothing(
+async def test_invalid_openid_token_is_403(
     town: Town, caplog: pytest.LogCaptureFixture, reply: Reply, status: int, code: str
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -73,12 +73,12 @@ async def test_what_proves_nothing_links_nothing(
     assert not [each for each in caplog.records if each.name != of_the_homeserver and "secret" in each.getMessage()]
 
 
-async def test_of_another_homeserver_nobody_is_asked(town: Town) -> None:
+async def test_foreign_homeserver_is_refused_without_request(town: Town) -> None:
     answer = await town.link(server="elsewhere.example")
     assert (answer.status, answer.content["code"]) == (403, "openid_foreign")
     assert town.homeserver.all("openid") == []
 
 
-async def test_only_a_citizen_is_somebody(town: Town) -> None:
+async def test_me_is_for_citizens_only(town: Town) -> None:
     assert (await town.city.call("GET", "/city/me")).status == 401
     assert (await town.city.call("GET", "/city/me", token=ADMIN_TOKEN)).status == 403

@@ -1,4 +1,4 @@
-"""The city's feed and its front page."""
+"""Tests of the routes ``/city/feed`` and ``/city/home``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def city(database_url: str) -> AsyncIterator[InProcessCity]:
         yield city
 
 
-async def test_what_happens_is_told_newest_first_and_page_by_page(city: InProcessCity) -> None:
+async def test_feed_is_paged_newest_first(city: InProcessCity) -> None:
     await city.call("POST", "/city/rooms", {"name": "Наука", "description": "Спільнота"}, token=OKSANA)
     for body in ("перше", "друге " + "x" * 400):
         await city.call("POST", "/city/rooms/nauka/messages", {"body": body}, token=OKSANA)
@@ -53,7 +53,7 @@ async def test_what_happens_is_told_newest_first_and_page_by_page(city: InProces
     assert one_by_one == feed
 
 
-async def test_the_front_page(city: InProcessCity) -> None:
+async def test_home_has_documented_fields(city: InProcessCity) -> None:
     for room, count in (("builders", 2), ("welcome", 1)):
         for number in range(count):
             await city.call("POST", f"/city/rooms/{room}/messages", {"body": f"{room} {number}"}, token=OKSANA)
@@ -67,7 +67,7 @@ async def test_the_front_page(city: InProcessCity) -> None:
     assert home["second_me"] == {"available": False}
 
 
-async def test_front_page_prefers_messages_and_groups_joins(city: InProcessCity) -> None:
+async def test_home_prefers_messages_and_groups_joins(city: InProcessCity) -> None:
     for number in range(3):
         await city.call("POST", "/city/rooms/general/messages", {"body": f"**слово** {number}"}, token=OKSANA)
     for name in ("alice", "bob", "carol"):
@@ -96,7 +96,7 @@ async def writing_of_agents(city: InProcessCity) -> AsyncIterator[None]:
     await asyncio.wait([running])
 
 
-async def test_agents_who_come_are_news_once_in_a_while(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_agent_online_entry_at_most_once_an_hour(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_writer, "_SETTLED_S", 0.0)
 
     def comes(subject: str) -> None:

@@ -1,4 +1,4 @@
-"""Pages ask for the rooms and agents that they show, and get their names and pictures."""
+"""Tests of the parameter ``ids`` of rooms and agents, and of the avatars of agents."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def test_agents_by_id(city: InProcessCity) -> None:
     assert (await city.call("GET", f"/api/v1/agents?ids={','.join(map(str, range(501)))}")).status == 422
 
 
-async def test_agents_have_their_ghosts_pictures(city: InProcessCity) -> None:
+async def test_agents_have_avatars_of_their_ghosts(city: InProcessCity) -> None:
     async with city.city.database.transaction() as tx:
         await tx.ghosts.put(
             Ghost(UserId("@agent_scribe:city.localhost"), "Писар", "sha256 x", "mxc://city.localhost/face")

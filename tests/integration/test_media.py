@@ -1,4 +1,4 @@
-"""Files: which the city shows to whom, what it takes, and what it makes of a homeserver's answers."""
+"""Tests of uploads, downloads and thumbnails, and of the translation of the homeserver's errors."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ async def gallery(sqlite_url: str) -> AsyncIterator[Gallery]:
 # --- what may be fetched ----------------------------------------------------------------------------------
 
 
-async def test_only_what_the_city_shows_is_fetched_for_anybody(database_url: str) -> None:
+async def test_download_only_of_files_in_messages_or_avatars(database_url: str) -> None:
     async with gallery_on(database_url) as gallery:
         for number in range(4):
             gallery.keeps(f"file{number}")
@@ -171,7 +171,7 @@ async def test_only_what_the_city_shows_is_fetched_for_anybody(database_url: str
         assert await gallery.status("file0", "/thumbnail") == 404
 
 
-async def test_what_somebody_looked_like_when_they_said_something_stays_to_be_seen(database_url: str) -> None:
+async def test_former_avatar_of_author_stays_readable(database_url: str) -> None:
     async with gallery_on(database_url) as gallery:
         for name in ("before", "after"):
             gallery.keeps(name)
@@ -186,7 +186,7 @@ async def test_what_somebody_looked_like_when_they_said_something_stays_to_be_se
         assert [await gallery.status(name) for name in ("before", "after")] == [200, 200]
 
 
-async def test_what_an_agent_looks_like_is_seen_wherever_it_is(gallery: Gallery) -> None:
+async def test_avatar_of_agent_is_readable_everywhere(gallery: Gallery) -> None:
     mxc = gallery.keeps("scribe")
     town, user = gallery.town, UserId("@agent_scribe:city.localhost")
     async with town.city.database.transaction() as tx:
@@ -202,7 +202,7 @@ async def test_what_an_agent_looks_like_is_seen_wherever_it_is(gallery: Gallery)
     assert (member["id"], member["avatar_url"]) == ("scribe", picture_url)
 
 
-async def test_a_deleted_message_s_file_is_seen_while_another_message_shows_it(database_url: str) -> None:
+async def test_file_of_deleted_message_readable_if_reused(database_url: str) -> None:
     async with gallery_on(database_url) as gallery:
         first = await gallery.shows("cat")
         second = await gallery.shows("cat")
@@ -212,7 +212,7 @@ async def test_a_deleted_message_s_file_is_seen_while_another_message_shows_it(d
         assert await gallery.status("cat") == 404
 
 
-async def test_an_edit_takes_its_old_file_away(database_url: str) -> None:
+async def test_edit_removes_former_file(database_url: str) -> None:
     async with gallery_on(database_url) as gallery:
         event_id = await gallery.shows("cat")
         new = {"msgtype": "m.image", "body": "dog", "url": gallery.keeps("dog")}
@@ -222,7 +222,7 @@ async def test_an_edit_takes_its_old_file_away(database_url: str) -> None:
         assert [await gallery.status("cat"), await gallery.status("dog")] == [404, 200]
 
 
-async def test_an_upload_is_its_uploader_s_until_it_is_posted(database_url: str) -> None:
+async def test_upload_is_private_until_posted(database_url: str) -> None:
     async with gallery_on(database_url) as gallery:
         upload = (await gallery.upload()).content
         path = upload["mxc"].rpartition("/")[2]
@@ -250,13 +250,13 @@ async def test_an_upload_is_its_uploader_s_until_it_is_posted(database_url: str)
         assert [await gallery.status(path, token=token) for token in (None, TARAS, OKSANA)] == [404, 404, 200]
 
 
-async def test_markdown_shows_nobody_a_file_that_is_not_one_s_own(gallery: Gallery) -> None:
+async def test_markdown_image_does_not_publish_foreign_file(gallery: Gallery) -> None:
     mxc = gallery.keeps("secret")
     await gallery.post(body=f'![x]({mxc}) <img src="{mxc}"> **{mxc}**')
     assert await gallery.status("secret") == 404
 
 
-async def test_an_encrypted_file_is_no_file_to_the_city(gallery: Gallery) -> None:
+async def test_encrypted_file_is_not_downloadable(gallery: Gallery) -> None:
     mxc = gallery.keeps("sealed")
     await gallery.comes("m.room.message", {"msgtype": "m.image", "body": "a.png", "file": {"url": mxc, "v": "v2"}})
     message = await gallery.last_message()
@@ -264,7 +264,7 @@ async def test_an_encrypted_file_is_no_file_to_the_city(gallery: Gallery) -> Non
     assert await gallery.status("sealed") == 404
 
 
-async def test_what_is_no_server_is_asked_for_nowhere(gallery: Gallery) -> None:
+async def test_invalid_server_name_is_404_without_request(gallery: Gallery) -> None:
     for server in ("..", ".", "%2e%2e", "..%2f..", "city.localhost%2f..", "a%20b", "a%00", "%ff", "a" * 3000):
         for tail in ("", "/thumbnail"):
             answer = await gallery.town.call("GET", f"/city/media/{server}/cat{tail}")
@@ -272,7 +272,7 @@ async def test_what_is_no_server_is_asked_for_nowhere(gallery: Gallery) -> None:
     assert gallery.keeper.asked == []
 
 
-async def test_those_who_may_not_read_may_not_see(sqlite_url: str) -> None:
+async def test_anonymous_download_refused_without_anonymous_read(sqlite_url: str) -> None:
     async with gallery_on(sqlite_url, api={"anonymous_read": False}) as gallery:
         await gallery.shows("cat")
         assert [await gallery.status("cat", tail) for tail in ("", "/thumbnail")] == [401, 401]
@@ -284,7 +284,7 @@ async def test_those_who_may_not_read_may_not_see(sqlite_url: str) -> None:
 # --- what is posted ---------------------------------------------------------------------------------------
 
 
-async def test_a_picture_is_shown_as_promised(gallery: Gallery) -> None:
+async def test_image_message_has_documented_fields(gallery: Gallery) -> None:
     answer = await gallery.upload(picture("JPEG", 64, 48), "image/jpeg", query=f"?filename={quote('кіт мій.jpg')}")
     mxc = answer.content["mxc"]
     path = f"/city/media/{SERVER}/{mxc.rpartition('/')[2]}"
@@ -313,19 +313,19 @@ async def test_a_picture_is_shown_as_promised(gallery: Gallery) -> None:
     assert [message["media"] for message in await gallery.town.get("/city/rooms/general/messages")] == [shown, shown]
 
 
-async def test_a_message_without_a_file_still_needs_a_text(gallery: Gallery) -> None:
+async def test_message_without_media_needs_body(gallery: Gallery) -> None:
     answer = await gallery.post()
     assert (answer.status, answer.content["code"]) == (422, "message_empty")
 
 
-async def test_html_and_its_like_are_files_to_save(gallery: Gallery) -> None:
+async def test_executable_types_are_stored_as_octet_stream(gallery: Gallery) -> None:
     for mimetype, content in (("text/html", HTML), ("image/svg+xml", b"<svg onload='x'/>"), ("text/javascript", b"x")):
         message = await gallery.posted(content, mimetype)
         assert (message["msgtype"], message["media"]["mimetype"]) == ("m.file", "application/octet-stream")
         assert gallery.keeper.uploads[-1].content_type == "application/octet-stream"
 
 
-async def test_pictures_in_a_text_are_shown_by_the_city(gallery: Gallery) -> None:
+async def test_inline_images_have_city_urls(gallery: Gallery) -> None:
     html = f'<img data-mx-emoticon src="{gallery.keeps("smile")}" alt=":)" height="32"> mxc://{SERVER}/smile'
     content = {"msgtype": "m.text", "body": ":)", "format": "org.matrix.custom.html", "formatted_body": html}
     await gallery.comes("m.room.message", content)
@@ -336,7 +336,7 @@ async def test_pictures_in_a_text_are_shown_by_the_city(gallery: Gallery) -> Non
 # --- what is taken ----------------------------------------------------------------------------------------
 
 
-async def test_what_is_too_large_is_refused_before_it_is_read(sqlite_url: str) -> None:
+async def test_upload_over_limit_is_refused_unread(sqlite_url: str) -> None:
     async with gallery_on(sqlite_url, media={"max_upload_bytes": 1000}) as gallery:
         answer = await gallery.upload(b"x" * 1001, "text/plain")
         assert (answer.status, answer.content["code"]) == (413, "media_too_large")
@@ -344,20 +344,20 @@ async def test_what_is_too_large_is_refused_before_it_is_read(sqlite_url: str) -
         assert (await gallery.upload(b"x" * 1000, "text/plain")).status == 201
 
 
-async def test_what_is_too_large_for_the_homeserver_is_too_large(gallery: Gallery) -> None:
+async def test_upload_over_homeserver_limit_is_413(gallery: Gallery) -> None:
     gallery.keeper.max_upload_bytes = 100
     answer = await gallery.upload(b"x" * 101, "text/plain")
     assert (answer.status, answer.content["detail"]) == (413, "the file has 101 bytes; the limit is 100")
     assert gallery.keeper.asked == []
 
 
-async def test_a_homeserver_without_a_limit_takes_what_the_city_does(gallery: Gallery) -> None:
+async def test_upload_limit_without_homeserver_limit(gallery: Gallery) -> None:
     gallery.keeper.max_upload_bytes = None
     assert (await gallery.upload(b"x" * 3_000_000, "text/plain")).status == 201
     assert len(gallery.keeper.files["file0"][0]) == 3_000_000
 
 
-async def test_a_file_that_is_not_what_it_says_is_refused(gallery: Gallery) -> None:
+async def test_upload_with_wrong_content_type_is_415(gallery: Gallery) -> None:
     for content, mimetype, status, code in (
         (HTML, "image/png", 415, "media_type_wrong"),
         (PNG, "image/jpeg", 415, "media_type_wrong"),
@@ -370,14 +370,14 @@ async def test_a_file_that_is_not_what_it_says_is_refused(gallery: Gallery) -> N
     assert gallery.keeper.uploads == []
 
 
-async def test_an_admin_says_what_is_taken(sqlite_url: str) -> None:
+async def test_allowed_types_limit_uploads(sqlite_url: str) -> None:
     async with gallery_on(sqlite_url, media={"allowed_types": ["image/*"]}) as gallery:
         assert (await gallery.upload()).status == 201
         answer = await gallery.upload(b"%PDF-1.7", "application/pdf")
         assert (answer.status, answer.content["code"]) == (415, "media_type_not_allowed")
 
 
-async def test_a_file_comes_as_it_is_and_says_how_large_it_is(gallery: Gallery) -> None:
+async def test_upload_needs_content_length_and_no_encoding(gallery: Gallery) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield PNG
 
@@ -393,19 +393,19 @@ async def test_a_file_comes_as_it_is_and_says_how_large_it_is(gallery: Gallery) 
 
 
 @pytest.mark.parametrize("token", [None, SERVICE_TOKEN])
-async def test_only_who_can_be_in_a_room_brings_anything_in(gallery: Gallery, token: str | None) -> None:
+async def test_upload_is_for_citizens_and_agents_only(gallery: Gallery, token: str | None) -> None:
     assert (await gallery.upload(token=token)).status == (403 if token else 401)
     assert gallery.keeper.asked == []
 
 
-async def test_an_agent_brings_in_files_as_its_ghost(gallery: Gallery) -> None:
+async def test_agent_upload_is_sent_as_its_ghost(gallery: Gallery) -> None:
     token = await gallery.town.agent_token("scribe")
     upload = await gallery.upload(token=token)
     assert gallery.keeper.uploads[0].query["user_id"] == "@agent_scribe:city.localhost"
     assert (await gallery.post(token=token, media=upload.content["mxc"])).status == 201
 
 
-async def test_an_upload_whose_sender_leaves_is_no_upload(gallery: Gallery) -> None:
+async def test_upload_aborted_by_client_is_discarded(gallery: Gallery) -> None:
     port = gallery.town.city.settings.api.port
     _, writer = await asyncio.open_connection(HOST, port)
     head = f"POST /city/media HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {OKSANA}\r\nContent-Type: text/plain\r\n"
@@ -425,7 +425,7 @@ async def test_an_upload_whose_sender_leaves_is_no_upload(gallery: Gallery) -> N
 # --- what is given ----------------------------------------------------------------------------------------
 
 
-async def test_a_file_is_answered_so_that_it_can_do_no_harm(gallery: Gallery) -> None:
+async def test_download_has_security_headers(gallery: Gallery) -> None:
     await gallery.shows("cat", content_type="text/html")
     status, content, headers = await gallery.get("cat")
     assert (status, content, headers["Content-Type"]) == (200, PNG, "image/png")
@@ -436,7 +436,7 @@ async def test_a_file_is_answered_so_that_it_can_do_no_harm(gallery: Gallery) ->
     assert headers["Cache-Control"] == "public, max-age=600, immutable"
 
 
-async def test_what_is_no_picture_is_given_to_be_saved(gallery: Gallery) -> None:
+async def test_other_types_are_attachments(gallery: Gallery) -> None:
     for content, called, given in (
         (HTML, "image/png", "application/octet-stream"),
         (HTML, "text/html; charset=utf-8", "application/octet-stream"),
@@ -450,7 +450,7 @@ async def test_what_is_no_picture_is_given_to_be_saved(gallery: Gallery) -> None
         assert headers["Content-Disposition"].startswith("attachment;")
 
 
-async def test_a_name_is_given_in_a_way_that_every_browser_reads(gallery: Gallery) -> None:
+async def test_content_disposition_encodes_filename(gallery: Gallery) -> None:
     await gallery.shows("file")
 
     async def named(_request: web.Request) -> web.Response:
@@ -465,7 +465,7 @@ async def test_a_name_is_given_in_a_way_that_every_browser_reads(gallery: Galler
     assert "X" not in headers
 
 
-async def test_what_is_known_already_is_not_sent_again(gallery: Gallery) -> None:
+async def test_download_is_revalidated_by_etag(gallery: Gallery) -> None:
     event_id = await gallery.shows("cat")
     _, _, headers = await gallery.get("cat")
     asked = len(gallery.keeper.asked)
@@ -484,14 +484,14 @@ async def test_what_is_known_already_is_not_sent_again(gallery: Gallery) -> None
     assert status == 404, "even to who has it already"
 
 
-async def test_a_large_file_comes_whole(gallery: Gallery) -> None:
+async def test_large_file_is_downloaded_completely(gallery: Gallery) -> None:
     content = PNG + bytes(range(256)) * 40_000
     await gallery.shows("large", content)
     status, given, headers = await gallery.get("large")
     assert (status, given == content, headers["Content-Length"]) == (200, True, str(len(content)))
 
 
-async def test_what_is_larger_than_may_pass_is_not_passed_on(sqlite_url: str) -> None:
+async def test_download_over_limit_is_413(sqlite_url: str) -> None:
     async with gallery_on(sqlite_url, media={"max_download_bytes": 100_000}) as gallery:
         await gallery.shows("exact", PNG + b"x" * (100_000 - len(PNG)))
         await gallery.shows("large", PNG + b"x" * 100_001)
@@ -518,7 +518,7 @@ async def _cut_short(request: web.Request) -> web.StreamResponse:
 
 
 @pytest.mark.parametrize("answer", [_endless, _cut_short])
-async def test_nobody_takes_a_part_for_the_whole(sqlite_url: str, answer: Any) -> None:
+async def test_interrupted_download_aborts_connection(sqlite_url: str, answer: Any) -> None:
     async with gallery_on(sqlite_url, media={"max_download_bytes": 600_000}) as gallery:
         await gallery.shows("file")
         gallery.keeper.answer = answer
@@ -526,7 +526,7 @@ async def test_nobody_takes_a_part_for_the_whole(sqlite_url: str, answer: Any) -
             await gallery.get("file")
 
 
-async def test_what_the_homeserver_says_is_said_in_words(gallery: Gallery) -> None:
+async def test_homeserver_errors_of_download_are_translated(gallery: Gallery) -> None:
     await gallery.shows("cat")
     for answer, problem in (
         (refused(404, "M_NOT_FOUND"), (404, "no_such_media", None)),
@@ -549,7 +549,7 @@ def _saying(answer: web.Response) -> Any:
     return say
 
 
-async def test_a_picture_without_a_smaller_one_says_so(gallery: Gallery) -> None:
+async def test_missing_thumbnail_is_404(gallery: Gallery) -> None:
     await gallery.shows("cat")
 
     async def cannot(_request: web.Request) -> web.Response:
@@ -559,7 +559,7 @@ async def test_a_picture_without_a_smaller_one_says_so(gallery: Gallery) -> None
     assert (await gallery.problem("cat", "/thumbnail"))[:2] == (404, "no_thumbnail")
 
 
-async def test_sizes_of_thumbnails_are_few(gallery: Gallery) -> None:
+async def test_thumbnail_sizes_are_snapped(gallery: Gallery) -> None:
     await gallery.shows("cat")
     asked: list[dict[str, str]] = []
 
@@ -578,7 +578,7 @@ async def test_sizes_of_thumbnails_are_few(gallery: Gallery) -> None:
         assert (await gallery.problem("cat", f"/thumbnail?{wrong}"))[:2] == (422, "invalid")
 
 
-async def test_while_the_homeserver_is_away_it_is_said_when_to_come_back(gallery: Gallery) -> None:
+async def test_homeserver_unavailable_has_retry_after(gallery: Gallery) -> None:
     await gallery.shows("cat")
     gallery.town.city.monitor.lost(HomeserverUnavailable("on purpose"))
     assert await gallery.problem("cat") == (503, "homeserver_away", "5")
@@ -589,7 +589,7 @@ async def test_while_the_homeserver_is_away_it_is_said_when_to_come_back(gallery
     assert await gallery.status("cat") == 200
 
 
-async def test_a_homeserver_from_before_authenticated_media_is_asked_as_it_was_then(gallery: Gallery) -> None:
+async def test_legacy_media_api_is_used_as_fallback(gallery: Gallery) -> None:
     gallery.keeper.is_old = True
     assert (await gallery.upload()).status == 201
     await gallery.shows("cat")
@@ -601,7 +601,7 @@ async def test_a_homeserver_from_before_authenticated_media_is_asked_as_it_was_t
     ]
 
 
-async def test_what_the_homeserver_does_not_take_is_said_in_words(gallery: Gallery) -> None:
+async def test_homeserver_refusal_of_upload_is_403(gallery: Gallery) -> None:
     async def full(request: web.Request) -> web.Response:
         await request.read()
         return refused(400, "M_UNKNOWN", "Media upload limit exceeded")
@@ -612,7 +612,7 @@ async def test_what_the_homeserver_does_not_take_is_said_in_words(gallery: Galle
     assert answer.content["detail"] == "the homeserver refuses the file: Media upload limit exceeded"
 
 
-async def test_one_who_takes_forever_does_not_hold_up_the_others(sqlite_url: str) -> None:
+async def test_slow_client_does_not_block_others(sqlite_url: str) -> None:
     async with gallery_on(sqlite_url, media={"transfers": 4}) as gallery:
         await gallery.shows("cat")
         end = asyncio.Event()
@@ -677,7 +677,7 @@ async def test_signed_link_of_a_message_needs_no_token(sqlite_url: str) -> None:
         assert await linked(gallery, cat["media"]["url"]) == 401
 
 
-async def test_links_are_not_signed_where_everybody_may_read(gallery: Gallery) -> None:
+async def test_public_files_have_unsigned_links(gallery: Gallery) -> None:
     await gallery.shows("cat")
     assert (await gallery.last_message())["media"]["url"] == f"/city/media/{SERVER}/cat"
 
@@ -728,14 +728,14 @@ async def test_range_after_the_end_is_answered_416(gallery: Gallery) -> None:
 
 
 @pytest.mark.parametrize("asked", ["bytes=0-1,4-5", "bytes=x", "lines=1-2", "bytes=5-2", "bytes=-"])
-async def test_what_is_no_single_range_is_answered_whole(gallery: Gallery, asked: str) -> None:
+async def test_multiple_ranges_return_whole_file(gallery: Gallery, asked: str) -> None:
     await gallery.shows("film", LONG, "application/octet-stream")
     status, whole, headers = await gallery.get("film", Range=asked)
     assert (status, whole) == (200, LONG)
     assert headers["Accept-Ranges"] == "bytes"
 
 
-async def test_range_of_another_file_than_if_range_names_is_answered_whole(gallery: Gallery) -> None:
+async def test_if_range_mismatch_returns_whole_file(gallery: Gallery) -> None:
     await gallery.shows("film", LONG, "application/octet-stream")
     _, _, headers = await gallery.get("film")
     wanted = {"Range": "bytes=1-2"}

@@ -1,4 +1,4 @@
-"""``/city/rooms/{room_id}/messages``: editing, deleting and reacting over HTTP, and hearing of it over the WebSocket."""
+"""Tests of the routes ``/city/rooms/{room_id}/messages``: edits, deletions and reactions, and their WebSocket events."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def said_no(answer: Answer) -> tuple[int, str]:
     return answer.status, answer.content["code"]
 
 
-async def test_who_may_change_a_message(city: InProcessCity) -> None:
+async def test_only_author_or_admin_changes_message(city: InProcessCity) -> None:
     tokens = {
         "anonymous": None,
         "its author": OKSANA,
@@ -69,7 +69,7 @@ async def test_who_may_change_a_message(city: InProcessCity) -> None:
                 assert stored == message, "and nothing is changed"
 
 
-async def test_a_changed_message_is_shown_as_promised(city: InProcessCity) -> None:
+async def test_edited_message_has_documented_fields(city: InProcessCity) -> None:
     message = await post(city, "раз")
     path = f"{MESSAGES}/{message['id']}"
     edited = (await city.call("PATCH", path, {"body": "**два**"}, token=OKSANA)).content
@@ -101,7 +101,7 @@ async def test_a_changed_message_is_shown_as_promised(city: InProcessCity) -> No
         ("PUT", "/reactions/%00", ..., (422, "not_text")),
     ],
 )
-async def test_a_change_that_cannot_be_is_refused_and_changes_nothing(
+async def test_invalid_edit_is_refused(
     city: InProcessCity, method: str, tail: str, content: Any, expected: tuple[int, str]
 ) -> None:
     message = await post(city, "так і лишиться")
@@ -113,7 +113,7 @@ async def test_a_change_that_cannot_be_is_refused_and_changes_nothing(
 @pytest.mark.parametrize(
     ("method", "tail"), [("PATCH", ""), ("DELETE", ""), ("PUT", "/reactions/x"), ("DELETE", "/reactions/x")]
 )
-async def test_there_must_be_such_a_message_in_that_room(city: InProcessCity, method: str, tail: str) -> None:
+async def test_unknown_message_is_404(city: InProcessCity, method: str, tail: str) -> None:
     message = await post(city, "тут")
     content: Any = {"body": "там"} if method == "PATCH" else ...
     for path in (f"{MESSAGES}/none", f"/city/rooms/builders/messages/{message['id']}"):
@@ -123,7 +123,7 @@ async def test_there_must_be_such_a_message_in_that_room(city: InProcessCity, me
     assert said_no(answer) == (404, "no_such_room")
 
 
-async def test_what_becomes_of_messages_is_heard_and_heard_again(city: InProcessCity) -> None:
+async def test_changes_are_sent_and_replayed_on_websocket(city: InProcessCity) -> None:
     url = f"http://{HOST}:{city.city.settings.api.port}/ws/city/rooms/general?since=0"
     async with city.session.ws_connect(url) as socket:
         message = await post(city, "раз", client_id="c1")
@@ -150,7 +150,7 @@ async def test_what_becomes_of_messages_is_heard_and_heard_again(city: InProcess
     assert {each["message_id"] for each in again} == {message["id"]}
 
 
-async def test_nothing_is_changed_in_an_archived_room(city: InProcessCity) -> None:
+async def test_changes_in_archived_room_are_refused(city: InProcessCity) -> None:
     message = await post(city, "стоїть")
     await city.city.rooms.change("general", RoomUpdate(archived=True))
     path = f"{MESSAGES}/{message['id']}"
@@ -160,9 +160,7 @@ async def test_nothing_is_changed_in_an_archived_room(city: InProcessCity) -> No
     assert await city.get(MESSAGES) == [message]
 
 
-async def test_a_room_is_popular_by_what_is_said_there_now(
-    city: InProcessCity, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_popularity_counts_recent_messages(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     week_ms = 7 * 24 * 3_600_000
     now = city.city.messages._now_ms()
     for at_ms, room in [(now - 3 * week_ms, "welcome")] * 5 + [(now, "builders")] * 2:
@@ -173,7 +171,7 @@ async def test_a_room_is_popular_by_what_is_said_there_now(
     assert [room["slug"] for room in rooms] == ["builders", "welcome", "general"]
 
 
-async def test_page_is_bounded_in_bytes_and_says_that_there_is_more(city: InProcessCity) -> None:
+async def test_page_over_byte_limit_links_to_next_page(city: InProcessCity) -> None:
     for number in range(10):
         await post(city, f"{number} " + "x" * 40_000)
     found: list[str] = []
@@ -192,7 +190,7 @@ async def test_page_is_bounded_in_bytes_and_says_that_there_is_more(city: InProc
     assert 1 <= len(room["messages"]) < 10
 
 
-async def test_last_page_of_messages_names_no_other(city: InProcessCity) -> None:
+async def test_last_page_has_no_link_header(city: InProcessCity) -> None:
     for number in range(3):
         await post(city, str(number))
     assert "Link" not in (await city.call("GET", f"{MESSAGES}?limit=3")).headers

@@ -1,4 +1,4 @@
-"""What the city says of its API is what it does: strangers who know nothing else hold it to that."""
+"""Tests of the city listener against its OpenAPI document, by schemathesis clients."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def url(city: InProcessCity, path: str = "") -> str:
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
-async def test_both_are_kept_by_whoever_read_them_until_they_change(city: InProcessCity, path: str) -> None:
+async def test_documentation_is_revalidated_by_etag(city: InProcessCity, path: str) -> None:
     first = await city.call("GET", path)
     assert first.status == 200
     assert first.headers["Cache-Control"] == "public, no-cache"
@@ -55,7 +55,7 @@ async def test_both_are_kept_by_whoever_read_them_until_they_change(city: InProc
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
-async def test_both_come_smaller_to_whoever_can_unpack_them(city: InProcessCity, path: str) -> None:
+async def test_documentation_is_compressed_by_gzip(city: InProcessCity, path: str) -> None:
     async with aiohttp.ClientSession(auto_decompress=False) as session:
         plain = await session.get(url(city, path), headers={"Accept-Encoding": "identity"})
         packed = await session.get(url(city, path), headers={"Accept-Encoding": "gzip"})
@@ -65,7 +65,7 @@ async def test_both_come_smaller_to_whoever_can_unpack_them(city: InProcessCity,
         assert gzip.decompress(body) == await plain.read()
 
 
-async def test_it_is_there_for_everybody_whatever_token_they_hold(sqlite_url: str) -> None:
+async def test_document_needs_no_valid_token(sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, api={"anonymous_read": False, "jwt": {"secret": "another " * 8}}) as city:
         for token in (None, "no token of ours"):
             assert (await city.call("GET", "/openapi.json", token=token)).status == 200
@@ -73,9 +73,7 @@ async def test_it_is_there_for_everybody_whatever_token_they_hold(sqlite_url: st
         assert {} not in document["paths"]["/city/rooms"]["get"]["security"]
 
 
-async def test_the_page_is_read_in_a_browser_that_may_ask_nobody_for_anything(
-    city: InProcessCity, browser: Browser
-) -> None:
+async def test_page_fits_a_phone_and_loads_nothing_else(city: InProcessCity, browser: Browser) -> None:
     tab = await browser.open(url(city, "/docs"))
     await tab.page.set_viewport_size({"width": 360, "height": 780})
     assert await tab.run("document.documentElement.scrollWidth") == 360, "nothing is wider than a phone"
@@ -89,7 +87,7 @@ async def test_the_page_is_read_in_a_browser_that_may_ask_nobody_for_anything(
 # --- strangers ----------------------------------------------------------------------------------------
 
 
-async def test_strangers_find_it_as_it_is_written(city: InProcessCity) -> None:
+async def test_responses_conform_to_document(city: InProcessCity) -> None:
     document = await prepared(city)
     first, *others = await strangers(city)
     answered = await hold_to(city, document, first, examples=1)
@@ -104,7 +102,7 @@ async def test_strangers_find_it_as_it_is_written(city: InProcessCity) -> None:
     assert usual - answered == set(), "of these nobody got the usual answer"
 
 
-async def test_a_stranger_notices_what_is_not_as_it_is_written(city: InProcessCity) -> None:
+async def test_schemathesis_finds_differences(city: InProcessCity) -> None:
     document = await city.get("/openapi.json")
     home = document["paths"]["/city/home"]["get"]
     home["responses"]["200"]["content"]["application/json"]["schema"] = {"$ref": "#/components/schemas/TypingResult"}
@@ -119,7 +117,7 @@ async def test_a_stranger_notices_what_is_not_as_it_is_written(city: InProcessCi
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(1, 4))
-async def test_strangers_find_it_as_it_is_written_for_a_long_time(city: InProcessCity, seed: int) -> None:
+async def test_responses_conform_to_document_soak(city: InProcessCity, seed: int) -> None:
     document = await prepared(city)
     for each in await strangers(city):
         await hold_to(city, document, each, examples=50, seed=seed)

@@ -1,4 +1,4 @@
-"""The registry over the API: who lives where, who looks after it, and what an admin may change about that."""
+"""Tests of the routes of nodes, microDAOs, districts, agents, tokens and imports."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def slugs(city: InProcessCity, query: str = "") -> list[str]:
 # --- reading ------------------------------------------------------------------------------------------
 
 
-async def test_places_show_who_lives_there_and_who_looks_after_them(city: InProcessCity) -> None:
+async def test_places_list_agents_and_role_holders(city: InProcessCity) -> None:
     await lay_over(city, REGISTRY)
     await city.city.presence.record_heartbeat([Heartbeat(agent_subject(AgentSlug("varta")))])
 
@@ -112,7 +112,7 @@ async def test_places_show_who_lives_there_and_who_looks_after_them(city: InProc
         assert (await city.call("GET", f"/api/v1/{path}")).status == 404
 
 
-async def test_agents_are_found_by_what_they_are_page_by_page(here: InProcessCity) -> None:
+async def test_agent_list_is_filtered_and_paged(here: InProcessCity) -> None:
     await lay_over(here, REGISTRY)
     assert await slugs(here) == ["daarwizz", "hospodar", "scribe", "varta"]
     for query, found in {
@@ -147,7 +147,7 @@ CHANGES = [
 ]  # fmt: skip
 
 
-async def test_only_admins_change_anything(here: InProcessCity) -> None:
+async def test_changes_are_for_admins_only(here: InProcessCity) -> None:
     before = await here.get("/api/v1/agents")
     strangers = [None, citizen_token("u_1"), citizen_token("u_2", role="mayor"), SERVICE_TOKEN]
     strangers.append(await here.agent_token("scribe"))
@@ -164,7 +164,7 @@ async def test_only_admins_change_anything(here: InProcessCity) -> None:
 # --- agents -------------------------------------------------------------------------------------------
 
 
-async def test_an_agent_is_described_as_a_whole(city: InProcessCity) -> None:
+async def test_put_agent_replaces_all_fields(city: InProcessCity) -> None:
     said = {
         "display_name": "Новий",
         "title": "T",
@@ -214,9 +214,7 @@ async def test_an_agent_is_described_as_a_whole(city: InProcessCity) -> None:
         ("new", {"display_name": "x", "node_id": "n" * 256}, "node_id"),
     ],
 )
-async def test_a_description_that_cannot_be_changes_nothing(
-    here: InProcessCity, path: str, said: Any, field: str
-) -> None:
+async def test_invalid_agent_is_refused(here: InProcessCity, path: str, said: Any, field: str) -> None:
     before = await here.get("/api/v1/agents")
     answer = await manage(here, "PUT", f"/api/v1/agents/{path}", said)
     assert (answer.status, answer.content["code"]) == (422, "invalid"), answer
@@ -224,7 +222,7 @@ async def test_a_description_that_cannot_be_changes_nothing(
     assert await here.get("/api/v1/agents") == before
 
 
-async def test_a_token_is_shown_once_counts_at_once_and_ends_at_once(city: InProcessCity) -> None:
+async def test_token_is_valid_until_revoked(city: InProcessCity) -> None:
     tokens, beat = "/api/v1/agents/scribe/tokens", "/api/v1/agents/scribe/heartbeat"
     made = (await manage(city, "POST", tokens)).content
     TypeAdapter(schemas.NewAgentToken).validate_python(made)
@@ -248,7 +246,7 @@ async def test_a_token_is_shown_once_counts_at_once_and_ends_at_once(city: InPro
         assert (answer.status, answer.content["code"]) == (404, code)
 
 
-async def test_what_a_removed_agent_said_stays_and_nobody_speaks_for_it(city: InProcessCity) -> None:
+async def test_deleted_agent_keeps_messages_without_access(city: InProcessCity) -> None:
     token = (await manage(city, "POST", "/api/v1/agents/scribe/tokens")).content["token"]
     await city.call("POST", "/city/rooms/general/messages", {"body": "Пишу"}, token=token)
     before = await city.get("/city/rooms/general/messages")
@@ -273,7 +271,7 @@ async def test_what_a_removed_agent_said_stays_and_nobody_speaks_for_it(city: In
 # --- places -------------------------------------------------------------------------------------------
 
 
-async def test_names_with_turning_characters_are_one_line(city: InProcessCity) -> None:
+async def test_names_with_bidi_characters_are_normalised(city: InProcessCity) -> None:
     agent = {"display_name": "На\u202eу\nка", "title": "\u2066T"}
     answer = await manage(city, "PUT", "/api/v1/agents/new", agent)
     assert (answer.content["display_name"], answer.content["title"]) == ("Нау ка", "T")
@@ -288,7 +286,7 @@ async def test_names_with_turning_characters_are_one_line(city: InProcessCity) -
     assert again.content["agents"]["unchanged"] == 1
 
 
-async def test_a_place_is_described_and_goes_when_nobody_is_left_there(city: InProcessCity) -> None:
+async def test_place_in_use_cannot_be_deleted(city: InProcessCity) -> None:
     for part, said in (
         ("districts", {"name": "Поділ"}),
         ("nodes", {"district": "x"}),
@@ -314,7 +312,7 @@ async def test_a_place_is_described_and_goes_when_nobody_is_left_there(city: InP
         assert "x" not in [each.get("id", each.get("slug")) for each in await city.get(f"/api/v1/{part}")]
 
 
-async def test_a_place_with_any_name_can_be_described(here: InProcessCity) -> None:
+async def test_place_name_may_have_any_characters(here: InProcessCity) -> None:
     assert (await manage(here, "PUT", "/api/v1/nodes/%D0%92%D1%83%D0%B7%D0%BE%D0%BB%201", {})).status == 201
     assert (await here.get("/api/v1/nodes/%D0%92%D1%83%D0%B7%D0%BE%D0%BB%201"))["name"] == "Вузол 1"
     for name in ("a%2Fb", "%20a", "a%0A", "a" * 256):
@@ -325,7 +323,7 @@ async def test_a_place_with_any_name_can_be_described(here: InProcessCity) -> No
 # --- all at once --------------------------------------------------------------------------------------
 
 
-async def test_an_import_writes_what_differs_and_nothing_else(city: InProcessCity) -> None:
+async def test_import_writes_only_differences(city: InProcessCity) -> None:
     heard: list[RegistryChanged] = []
     city.city.bus.subscribe(RegistryChanged, heard.append)
     first = await lay_over(city, REGISTRY)
@@ -346,7 +344,7 @@ async def test_an_import_writes_what_differs_and_nothing_else(city: InProcessCit
     assert await slugs(city) == ["hospodar", "varta"]
 
 
-async def test_a_thousand_agents_are_one_change(city: InProcessCity) -> None:
+async def test_import_of_1000_agents_is_one_change(city: InProcessCity) -> None:
     heard: list[RegistryChanged] = []
     city.city.bus.subscribe(RegistryChanged, heard.append)
     many = [{"slug": f"a{number:04}", "display_name": f"Агент {number}", "node_id": "n"} for number in range(1000)]
@@ -358,7 +356,7 @@ async def test_a_thousand_agents_are_one_change(city: InProcessCity) -> None:
     assert await slugs(city) == []
 
 
-async def test_an_import_with_a_mistake_changes_nothing_and_names_all_of_them(here: InProcessCity) -> None:
+async def test_invalid_import_is_atomic_and_lists_errors(here: InProcessCity) -> None:
     wrong = REGISTRY | {"agents": [*REGISTRY["agents"], {"slug": "B"}, {"slug": "varta", "display_name": "x"}]}
     answer = await manage(here, "POST", IMPORT, wrong)
     assert (answer.status, answer.content["code"]) == (422, "invalid")
@@ -374,7 +372,7 @@ async def test_an_import_with_a_mistake_changes_nothing_and_names_all_of_them(he
     assert await here.get("/api/v1/districts") == []
 
 
-async def test_an_import_does_not_take_away_the_ground_under_anybody(city: InProcessCity) -> None:
+async def test_import_cannot_remove_place_in_use(city: InProcessCity) -> None:
     await lay_over(city, REGISTRY)
     answer = await manage(city, "POST", f"{IMPORT}?remove_missing=true", {"districts": [], "agents": []})
     assert (answer.status, answer.content["code"]) == (409, "place_in_use")
@@ -383,7 +381,7 @@ async def test_an_import_does_not_take_away_the_ground_under_anybody(city: InPro
     assert [gone[part]["removed"] for part in REGISTRY] == [1, 1, 1, 4]
 
 
-async def test_many_admins_at_once_leave_a_registry_that_is_whole(city: InProcessCity) -> None:
+async def test_concurrent_changes_keep_registry_consistent(city: InProcessCity) -> None:
     async def change(number: int) -> int:
         slug, said = f"a{number % 3}", {"display_name": str(number), "node_id": f"n{number % 2}"}
         if number % 4 == 3:

@@ -1,4 +1,4 @@
-"""Second Me: a citizen asks, and is answered by what they asked before."""
+"""Tests of the routes ``/secondme``: prompts, streaming, history and errors of the agents core."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ def code(answer: Answer) -> tuple[int, str]:
 # --- asked and answered -------------------------------------------------------------------------------
 
 
-async def test_excerpt_of_a_question_has_no_markdown(city: InProcessCity, core: BadCore) -> None:
+async def test_prompt_excerpt_has_no_markdown(city: InProcessCity, core: BadCore) -> None:
     core.next(says("Так"))
     answer = await ask(city, "**Чи** є [парк](https://example.org)?\n\n" + "а" * 300)
     assert answer.content["prompt_excerpt"] == "Чи є парк? " + "а" * 148 + "…"
 
 
-async def test_a_question_is_answered_and_remembered(city: InProcessCity, core: BadCore) -> None:
+async def test_response_is_returned_and_stored(city: InProcessCity, core: BadCore) -> None:
     core.next(says("Озеленіть дахи"))
     answer = await ask(city, "Порадь ідею для міського району", user_id="u_1")
     assert answer.status == 200
@@ -106,7 +106,7 @@ async def test_a_question_is_answered_and_remembered(city: InProcessCity, core: 
     assert await city.get("/secondme/history?user_id=u_1", token=OKSANA) == [answer.content]
 
 
-async def test_the_sixth_question_no_longer_carries_the_first(city: InProcessCity, core: BadCore) -> None:
+async def test_request_has_last_five_prompts(city: InProcessCity, core: BadCore) -> None:
     for number in range(1, 7):
         core.next(says(f"відповідь {number}"))
         await ask(city, f"питання {number}")
@@ -121,7 +121,7 @@ async def test_the_sixth_question_no_longer_carries_the_first(city: InProcessCit
     assert kept == 5, "what is older is not kept at all"
 
 
-async def test_nobody_elses_questions_are_known(city: InProcessCity, core: BadCore) -> None:
+async def test_history_is_private(city: InProcessCity, core: BadCore) -> None:
     for number in range(6):
         await ask(city, f"Оксана {number}")
     await ask(city, "Петро", token=PETRO)
@@ -130,7 +130,7 @@ async def test_nobody_elses_questions_are_known(city: InProcessCity, core: BadCo
     assert len(await history(city)) == 5
 
 
-async def test_what_is_forgotten_is_gone(city: InProcessCity, core: BadCore) -> None:
+async def test_cleared_history_is_empty(city: InProcessCity, core: BadCore) -> None:
     await ask(city, "питання")
     await ask(city, "Петро", token=PETRO)
     answer = await city.call("DELETE", "/secondme/history?user_id=u_1", token=OKSANA)
@@ -141,7 +141,7 @@ async def test_what_is_forgotten_is_gone(city: InProcessCity, core: BadCore) -> 
     assert core.asked[2].history == []
 
 
-async def test_another_agent_may_be_everybodys_second_me(core: BadCore, sqlite_url: str) -> None:
+async def test_second_me_agent_is_configurable(core: BadCore, sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, agents_core={"url": core.url}, city={"second_me": "alter_ego"}) as city:
         await ask(city, "питання")
     assert core.asked[0].path == "/agents/alter_ego/invoke"
@@ -178,7 +178,7 @@ async def all_events(response: aiohttp.ClientResponse) -> list[tuple[str, Any]]:
     return found
 
 
-async def test_the_answer_comes_while_it_is_made(sqlite_city: InProcessCity, core: BadCore) -> None:
+async def test_response_is_streamed(sqlite_city: InProcessCity, core: BadCore) -> None:
     gate = asyncio.Event()
     core.next(pauses(gate, delta("Озе"), delta("леніть\nдахи"), DONE))
     async with streaming(sqlite_city, "Порадь") as response:
@@ -193,14 +193,12 @@ async def test_the_answer_comes_while_it_is_made(sqlite_city: InProcessCity, cor
     assert await sqlite_city.get("/secondme/history", token=OKSANA) == [done[1]]
 
 
-async def test_a_core_that_does_not_stream_is_one_event(sqlite_city: InProcessCity) -> None:
+async def test_core_without_streaming_gives_one_delta(sqlite_city: InProcessCity) -> None:
     async with streaming(sqlite_city, "Порадь") as response:
         assert [name for name, _ in await all_events(response)] == ["delta", "done"]
 
 
-async def test_an_answer_that_breaks_off_is_told_as_a_problem_and_not_remembered(
-    sqlite_city: InProcessCity, core: BadCore
-) -> None:
+async def test_interrupted_response_is_error_event(sqlite_city: InProcessCity, core: BadCore) -> None:
     core.next(breaks_off_after(delta("Озе")))
     async with streaming(sqlite_city, "Порадь") as response:
         (first, (name, problem)) = await all_events(response)
@@ -211,7 +209,7 @@ async def test_an_answer_that_breaks_off_is_told_as_a_problem_and_not_remembered
     assert (await ask(sqlite_city, "Ще раз")).status == 200
 
 
-async def test_what_is_wrong_before_the_core_is_asked_is_no_stream(sqlite_city: InProcessCity, core: BadCore) -> None:
+async def test_error_before_request_has_its_status(sqlite_city: InProcessCity, core: BadCore) -> None:
     async with streaming(sqlite_city, " ") as response:
         assert (response.status, response.content_type) == (422, "application/problem+json")
     core.next(says_nothing)
@@ -233,7 +231,7 @@ FAILURES: dict[str, tuple[Behaviour, tuple[int, str]]] = {
 }
 
 
-async def test_what_is_no_answer_has_a_code_and_is_not_remembered(core: BadCore, sqlite_url: str) -> None:
+async def test_failed_response_has_code_and_is_not_stored(core: BadCore, sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, agents_core={"url": core.url, "timeout_s": SOON_S}) as city:
         for behaviour, expected in FAILURES.values():
             core.next(behaviour)
@@ -243,7 +241,7 @@ async def test_what_is_no_answer_has_a_code_and_is_not_remembered(core: BadCore,
         assert core.asked[-1].history == []
 
 
-async def test_the_front_page_says_whether_it_makes_sense_to_ask(core: BadCore, sqlite_url: str) -> None:
+async def test_home_has_second_me_availability(core: BadCore, sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, agents_core={"url": core.url}) as city:
         assert (await city.get("/city/home"))["second_me"] == {"available": True}
         core.next(*[answers({}, status=500)] * 5)
@@ -256,7 +254,7 @@ async def test_the_front_page_says_whether_it_makes_sense_to_ask(core: BadCore, 
         assert len(core.asked) == 5
 
 
-async def test_a_city_without_agents_core_says_so(sqlite_url: str) -> None:
+async def test_without_agents_core_is_503(sqlite_url: str) -> None:
     async with in_process_city(sqlite_url) as city:
         assert code(await ask(city, "питання")) == (503, "no_core")
         assert (await city.get("/city/home"))["second_me"] == {"available": False}
@@ -270,7 +268,7 @@ async def is_asked(core: BadCore, times: int) -> bool:
     return len(core.asked) == times
 
 
-async def test_a_citizen_is_answered_one_question_at_a_time(city: InProcessCity, core: BadCore) -> None:
+async def test_concurrent_prompt_of_citizen_is_409(city: InProcessCity, core: BadCore) -> None:
     gate = asyncio.Event()
     core.next(after(gate, says("перша")))
     first = asyncio.create_task(ask(city, "перше"))
@@ -298,7 +296,7 @@ async def whole(second_me: SecondMe, prompt: str, who: SubjectId = IS_OKSANA) ->
     return said
 
 
-async def test_also_by_all_processes_together(
+async def test_concurrent_prompt_in_other_process_is_409(
     city: InProcessCity, neighbour: SecondMe, core: BadCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(second_me, "_TURN_MS", 1_000)
@@ -329,7 +327,7 @@ async def turn_ends(city: InProcessCity) -> int:
     return int(found)
 
 
-async def test_a_process_that_was_killed_holds_nobody_up_for_long(city: InProcessCity, neighbour: SecondMe) -> None:
+async def test_lock_of_killed_process_expires(city: InProcessCity, neighbour: SecondMe) -> None:
     async with city.city.database.transaction() as tx:
         assert await tx.interactions.take_turn(IS_OKSANA, "of the dead", now_ms=0, until_ms=now_ms() + 60_000)
     assert code(await ask(city, "питання")) == (409, "secondme_busy")
@@ -338,9 +336,7 @@ async def test_a_process_that_was_killed_holds_nobody_up_for_long(city: InProces
     assert await whole(neighbour, "питання") == "відповідь 1"
 
 
-async def test_an_answer_that_lost_its_turn_is_not_remembered_behind_those_that_came_after_it(
-    city: InProcessCity, neighbour: SecondMe, core: BadCore
-) -> None:
+async def test_response_after_lost_lock_is_not_stored(city: InProcessCity, neighbour: SecondMe, core: BadCore) -> None:
     gate = asyncio.Event()
     core.next(after(gate, says("пізня")))
     frozen = asyncio.create_task(whole(city.city.second_me, "перше"))
@@ -358,9 +354,7 @@ async def test_an_answer_that_lost_its_turn_is_not_remembered_behind_those_that_
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
-async def test_a_client_that_hangs_up_ends_the_call_and_nothing_is_remembered(
-    city: InProcessCity, core: BadCore, accept: str
-) -> None:
+async def test_disconnect_cancels_request(city: InProcessCity, core: BadCore, accept: str) -> None:
     core.next(stalls_after(delta("Озе")))
     asking = asyncio.create_task(impatient(city, accept))
     await eventually(lambda: is_asked(core, 1))
@@ -393,7 +387,7 @@ async def impatient(city: InProcessCity, accept: str = "application/json") -> by
         return await response.read()
 
 
-async def test_a_restart_in_the_middle_of_an_answer_holds_nobody_up(core: BadCore, sqlite_url: str) -> None:
+async def test_restart_releases_lock(core: BadCore, sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, agents_core={"url": core.url}) as city:
         core.next(stalls_after(delta("Озе")))
         cut_off = asyncio.create_task(impatient(city))
@@ -408,9 +402,7 @@ async def test_a_restart_in_the_middle_of_an_answer_holds_nobody_up(core: BadCor
 # --- who may, and what --------------------------------------------------------------------------------
 
 
-async def test_everybody_has_a_second_me_of_their_own_and_only_citizens_have_one(
-    sqlite_city: InProcessCity, core: BadCore
-) -> None:
+async def test_second_me_is_for_citizens_only(sqlite_city: InProcessCity, core: BadCore) -> None:
     await ask(sqlite_city, "таємниця")
     routes = [("POST", "/secondme/invoke"), ("GET", "/secondme/history"), ("DELETE", "/secondme/history")]
     for method, path in routes:
@@ -438,7 +430,7 @@ async def test_a_prompt_has_1_to_8000_characters(sqlite_city: InProcessCity, cor
     assert (await ask(sqlite_city, "я" * 8_000)).status == 200
 
 
-async def test_matrix_asks_in_the_same_way(city: InProcessCity, core: BadCore) -> None:
+async def test_direct_chat_uses_same_history(city: InProcessCity, core: BadCore) -> None:
     second_me = city.city.second_me
     core.next(streams("Озе", "леніть"), says(""))
     async with second_me.ask(IS_OKSANA, "Порадь") as answer:
@@ -457,7 +449,7 @@ async def test_matrix_asks_in_the_same_way(city: InProcessCity, core: BadCore) -
 # --- numbers ------------------------------------------------------------------------------------------
 
 
-async def test_the_matrix_listener_tells_it_in_numbers(sqlite_city: InProcessCity, core: BadCore) -> None:
+async def test_second_me_metrics_are_exported(sqlite_city: InProcessCity, core: BadCore) -> None:
     await ask(sqlite_city, "питання")
     core.next(answers({}, status=500))
     await ask(sqlite_city, "питання")

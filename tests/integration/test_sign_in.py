@@ -1,4 +1,4 @@
-"""How people come by a token where the city sees to that itself, and what its pages are told of it."""
+"""Tests of the routes ``/city/sign-in`` and ``/city/site``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TONIGHT = 1_795_317_512.9
 
 
 @pytest.mark.parametrize("agreed", [{}, {"issuer": "city"}, {"audience": "pages"}, {"issuer": "c", "audience": "p"}])
-async def test_the_city_takes_the_tokens_that_it_makes(agreed: dict[str, str]) -> None:
+async def test_issued_token_is_accepted(agreed: dict[str, str]) -> None:
     settings = JwtSettings.model_validate({"secret": JWT_SECRET, **agreed})
     issued = JwtIssue(settings, lifetime_s=60).token(CitizenId("u_7"), "Оксана")
     assert await JwtCheck(settings).citizen(issued.text) == Citizen(
@@ -37,7 +37,7 @@ async def test_the_city_takes_the_tokens_that_it_makes(agreed: dict[str, str]) -
     )
 
 
-def test_a_token_ends_when_it_is_said_to() -> None:
+def test_issued_token_expires() -> None:
     settings = JwtSettings.model_validate({"secret": JWT_SECRET, "issuer": "city", "audience": "pages"})
     issued = JwtIssue(settings, lifetime_s=90.5, now_s=lambda: TONIGHT).token(CitizenId("u_7"), "Оксана")
     claims = jwt.decode(issued.text, JWT_SECRET, ["HS256"], options={"verify_exp": False}, audience="pages")
@@ -48,7 +48,7 @@ def test_a_token_ends_when_it_is_said_to() -> None:
 # --- by name ------------------------------------------------------------------------------------------
 
 
-async def test_a_name_is_enough_where_the_city_says_so(sqlite_url: str) -> None:
+async def test_sign_in_by_name_returns_token(sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, sign_in=BY_NAME | {"token_lifetime_s": 600}) as city:
         before = datetime.now(UTC)
         came = await city.call("POST", "/city/sign-in/name", {"name": " Оксана  Зоря "})
@@ -62,7 +62,7 @@ async def test_a_name_is_enough_where_the_city_says_so(sqlite_url: str) -> None:
         assert (author["id"], author["display_name"]) == (came.content["user_id"], "Оксана Зоря")
 
 
-async def test_the_same_name_is_somebody_else_each_time(sqlite_url: str) -> None:
+async def test_same_name_is_new_citizen_each_time(sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, sign_in=BY_NAME) as city:
         came = [(await city.call("POST", "/city/sign-in/name", {"name": "Іван"})).content for _ in range(3)]
         assert len({each["user_id"] for each in came}) == 3
@@ -80,19 +80,19 @@ async def test_the_same_name_is_somebody_else_each_time(sqlite_url: str) -> None
         ({"name": "Окса\u202eна"}, "name_wrong"),
     ],
 )
-async def test_what_is_no_name_is_refused(sqlite_url: str, sent: dict[str, Any], code: str) -> None:
+async def test_invalid_name_is_refused(sqlite_url: str, sent: dict[str, Any], code: str) -> None:
     async with in_process_city(sqlite_url, sign_in=BY_NAME) as city:
         answer = await city.call("POST", "/city/sign-in/name", sent)
         assert (answer.status, answer.content["code"]) == (422, code)
 
 
-async def test_nobody_comes_in_by_a_name_unless_the_city_says_so(sqlite_url: str) -> None:
+async def test_sign_in_by_name_off_is_403(sqlite_url: str) -> None:
     async with in_process_city(sqlite_url) as city:
         answer = await city.call("POST", "/city/sign-in/name", {"name": "Оксана"})
         assert (answer.status, answer.content["code"]) == (403, "sign_in_closed")
 
 
-async def test_one_address_becomes_only_so_many_citizens_whoever_it_is_already(sqlite_url: str) -> None:
+async def test_sign_ins_are_limited_by_address(sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, sign_in=BY_NAME, limits={"arrivals": "2/hour"}) as city:
 
         async def arrive(address: str, token: str | None = None) -> int:
@@ -136,9 +136,7 @@ async def come(city: InProcessCity, homeserver: ScriptedHomeserver, profile: Any
     return came.content
 
 
-async def test_whoever_comes_with_an_account_is_the_same_each_time(
-    homeserver: ScriptedHomeserver, database_url: str
-) -> None:
+async def test_same_account_is_same_citizen(homeserver: ScriptedHomeserver, database_url: str) -> None:
     async with city_of(homeserver, database_url) as city:
         first, again = [await come(city, homeserver) for _ in range(2)]
         assert first["user_id"] == again["user_id"]
@@ -149,15 +147,13 @@ async def test_whoever_comes_with_an_account_is_the_same_each_time(
         }
 
 
-async def test_whoever_comes_twice_at_once_is_one(homeserver: ScriptedHomeserver, database_url: str) -> None:
+async def test_concurrent_sign_in_of_account_is_one_citizen(homeserver: ScriptedHomeserver, database_url: str) -> None:
     async with city_of(homeserver, database_url) as city:
         came = await asyncio.gather(*(come(city, homeserver) for _ in range(8)))
         assert len({each["user_id"] for each in came}) == 1
 
 
-async def test_whoever_linked_an_account_comes_in_as_that_citizen(
-    homeserver: ScriptedHomeserver, sqlite_url: str
-) -> None:
+async def test_linked_account_signs_in_as_its_citizen(homeserver: ScriptedHomeserver, sqlite_url: str) -> None:
     async with city_of(homeserver, sqlite_url) as city:
         homeserver.next("openid", Reply(200, {"sub": "@alice:city.localhost"}))
         linked = await city.call("PUT", "/city/me/matrix", ALICES, token=citizen_token("u_1", "Оксана"))
@@ -176,7 +172,7 @@ async def test_whoever_linked_an_account_comes_in_as_that_citizen(
         HANG_UP,
     ],
 )
-async def test_whoever_has_no_name_to_show_is_called_by_their_id(
+async def test_account_without_name_is_named_by_user_id(
     homeserver: ScriptedHomeserver, sqlite_url: str, profile: Any
 ) -> None:
     async with city_of(homeserver, sqlite_url) as city:
@@ -193,7 +189,7 @@ async def test_whoever_has_no_name_to_show_is_called_by_their_id(
         (Reply(200, {"sub": "@agent_daarwizz:city.localhost"}), 403, "openid_foreign"),
     ],
 )
-async def test_what_proves_nothing_lets_nobody_in(
+async def test_invalid_openid_token_is_403(
     homeserver: ScriptedHomeserver, sqlite_url: str, reply: Any, status: int, code: str
 ) -> None:
     homeserver.next("openid", reply)
@@ -202,7 +198,7 @@ async def test_what_proves_nothing_lets_nobody_in(
         assert (answer.status, answer.content["code"]) == (status, code)
 
 
-async def test_of_another_homeserver_nobody_is_asked(homeserver: ScriptedHomeserver, sqlite_url: str) -> None:
+async def test_foreign_homeserver_is_refused_without_request(homeserver: ScriptedHomeserver, sqlite_url: str) -> None:
     async with city_of(homeserver, sqlite_url) as city:
         theirs = ALICES | {"matrix_server_name": "elsewhere.example"}
         answer = await city.call("POST", "/city/sign-in/matrix", theirs)
@@ -210,9 +206,7 @@ async def test_of_another_homeserver_nobody_is_asked(homeserver: ScriptedHomeser
         assert homeserver.all("openid") == []
 
 
-async def test_nobody_comes_in_with_an_account_unless_the_city_says_so(
-    homeserver: ScriptedHomeserver, sqlite_url: str
-) -> None:
+async def test_sign_in_by_matrix_off_is_403(homeserver: ScriptedHomeserver, sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, homeserver={"address": homeserver.url}, sign_in=BY_NAME) as city:
         answer = await city.call("POST", "/city/sign-in/matrix", ALICES)
         assert (answer.status, answer.content["code"]) == (403, "sign_in_closed")
@@ -222,7 +216,7 @@ async def test_nobody_comes_in_with_an_account_unless_the_city_says_so(
 # --- what the pages are told --------------------------------------------------------------------------
 
 
-async def test_pages_are_told_how_one_comes_in(sqlite_url: str) -> None:
+async def test_site_has_sign_in_methods(sqlite_url: str) -> None:
     sections: dict[str, dict[str, Any]] = {
         "sign_in": {"url": "https://auth.example.org/in"},
         "web": {"client_url": "", "homeserver_url": "https://matrix.example.org/", "away_after_s": 60},
@@ -248,19 +242,19 @@ async def test_pages_are_told_how_one_comes_in(sqlite_url: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["name", "matrix"])
-def test_a_city_that_cannot_sign_tokens_cannot_make_any(way: str) -> None:
+def test_sign_in_needs_signing_key(way: str) -> None:
     with pytest.raises(ValueError, match=r"needs api\.jwt\.secret"):
         Settings.model_validate({"sign_in": {way: True}, "api": {"jwt": {"jwks_url": "https://auth.example.org/jwks"}}})
 
 
 @pytest.mark.parametrize("claim", ["name=root", "sub", "iss=city"])
-def test_nobody_becomes_an_admin_by_what_stands_in_every_token(claim: str) -> None:
+def test_issued_token_has_no_admin_claim(claim: str) -> None:
     api = {"jwt": {"secret": JWT_SECRET, "admin_claim": claim}}
     with pytest.raises(ValueError, match=r"does not go with api\.jwt\.admin_claim"):
         Settings.model_validate({"sign_in": BY_NAME, "api": api})
     assert not Settings.model_validate({"api": api}).sign_in.name
 
 
-def test_a_room_cannot_be_configured_where_it_has_no_page() -> None:
+def test_room_slug_of_a_page_is_refused() -> None:
     with pytest.raises(ValueError, match="/city/feed is an address of the city's own"):
         Settings.model_validate({"city": {"rooms": [{"slug": "feed", "name": "Новини"}]}})

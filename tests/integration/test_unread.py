@@ -1,4 +1,4 @@
-"""What somebody has not read yet: messages of others, and nothing else."""
+"""Tests of the route ``/city/me/unread``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def say(city: InProcessCity, body: str, token: str, room: str = "general")
     return content
 
 
-async def test_messages_of_others_alone_count_as_unread(city: InProcessCity) -> None:
+async def test_unread_counts_messages_of_others_only(city: InProcessCity) -> None:
     first = await say(city, "перше", TARAS)
     since = f"city_general:{first['seq']},city_builders:0"
     assert await unread(city, since) == {"city_general": 0, "city_builders": 0}
@@ -55,20 +55,20 @@ async def test_messages_of_others_alone_count_as_unread(city: InProcessCity) -> 
     assert await unread(city, since) == {"city_general": 1, "city_builders": 1}
 
 
-async def test_count_of_unread_messages_has_a_limit(city: InProcessCity) -> None:
+async def test_unread_count_stops_at_100(city: InProcessCity) -> None:
     for number in range(101):
         await say(city, f"слово {number}", TARAS)
     assert await unread(city, "city_general:0") == {"city_general": 100}
 
 
-async def test_room_that_is_not_for_the_reader_is_left_out(city: InProcessCity) -> None:
+async def test_unread_omits_unreadable_rooms(city: InProcessCity) -> None:
     assert await unread(city, "city_nowhere:1,city_general:0") == {"city_general": 0}
 
 
 @pytest.mark.parametrize(
     "since", ["", "city_general", "city_general:", ":1", "city_general:x", "a:1,,b:1", "a:" + "9" * 30, "a:%D9%A1"]
 )
-async def test_marks_that_are_none_are_422(city: InProcessCity, since: str) -> None:
+async def test_invalid_read_marks_are_422(city: InProcessCity, since: str) -> None:
     answer = await city.call("GET", f"/city/me/unread?since={since}")
     assert answer.status == 422
 

@@ -1,4 +1,4 @@
-"""What the city says of its API is whole and so: every route, field, error and event has its words."""
+"""Tests of the OpenAPI document: every route, field, error code and event is described."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def document(app: web.Application) -> Any:
 # --- the city's own -----------------------------------------------------------------------------------
 
 
-async def test_every_route_stands_in_it_and_every_websocket_beside_it(app: web.Application, document: Any) -> None:
+async def test_document_has_every_route_and_websocket(app: web.Application, document: Any) -> None:
     installed = {
         (route.method, route.resource.canonical)
         for route in app.router.routes()
@@ -74,11 +74,11 @@ async def test_every_route_stands_in_it_and_every_websocket_beside_it(app: web.A
     assert not told & sockets
 
 
-async def test_every_route_has_its_words(app: web.Application) -> None:
+async def test_every_route_is_described(app: web.Application) -> None:
     assert [fault for route in described_routes(app) for fault in faults_of(route)] == []
 
 
-async def test_every_field_has_its_words(app: web.Application, document: Any) -> None:
+async def test_every_field_has_a_description(app: web.Application, document: Any) -> None:
     without = [
         f"{name}.{field}"
         for name, schema in document["components"]["schemas"].items()
@@ -88,11 +88,11 @@ async def test_every_field_has_its_words(app: web.Application, document: Any) ->
     assert without == []
 
 
-async def test_it_is_valid(document: Any) -> None:
+async def test_document_is_valid_openapi(document: Any) -> None:
     validate(document)  # raises
 
 
-async def test_its_examples_are_what_they_are_examples_of(app: web.Application, document: Any) -> None:
+async def test_examples_match_their_models(app: web.Application, document: Any) -> None:
     for route in described_routes(app):
         operation = document["paths"][route.path][route.method]
         if route.description.body is not NoBody:
@@ -131,7 +131,7 @@ RAISED = re.compile(
 )
 
 
-def test_every_code_that_is_raised_has_its_words() -> None:
+def test_every_raised_code_is_in_problems() -> None:
     # What else raises them is asked from the command line only.
     asked = [
         *SOURCE.glob("city/*.py"),
@@ -145,7 +145,7 @@ def test_every_code_that_is_raised_has_its_words() -> None:
     assert raised - {problem.code for problem in PROBLEMS} == EVENT_CODES
 
 
-def test_no_code_has_two_meanings_for_one_status() -> None:
+def test_problem_is_unique_by_status_and_code() -> None:
     named = [(problem.status, problem.code) for problem in PROBLEMS]
     assert len(named) == len(set(named))
 
@@ -153,7 +153,7 @@ def test_no_code_has_two_meanings_for_one_status() -> None:
 # --- WebSockets ---------------------------------------------------------------------------------------
 
 
-def test_every_event_of_the_websockets_has_its_words() -> None:
+def test_every_websocket_event_is_described() -> None:
     source = "".join(path.read_text() for part in ("http", "realtime") for path in (SOURCE / part).rglob("*.py"))
     said = set(re.findall(r'"((?:city\.rooms?|presence)\.[a-z.]+)', source)) | {kind.value for kind in RoomEventKind}
     told = {event.name for socket in SOCKETS for event in (*socket.from_server, *socket.from_client)}
@@ -222,7 +222,7 @@ def codes(operation: Any) -> dict[str, list[str]]:
     }
 
 
-def test_a_route_without_words_is_found() -> None:
+def test_route_without_description_is_found() -> None:
     forgotten = next(route for route in described_routes(some_app()) if route.name == "forgotten")
     assert [fault.partition(": ")[2].partition(" must")[0] for fault in faults_of(forgotten)] == [
         "`summary`",
@@ -231,7 +231,7 @@ def test_a_route_without_words_is_found() -> None:
     ]
 
 
-def test_errors_come_with_what_a_route_takes() -> None:
+def test_common_errors_follow_from_route_inputs() -> None:
     paths = openapi_document(some_app(), anonymous_read=True)["paths"]
     away = {"429": ["too_many_requests"], "503": ["jwks_unavailable", "database_away"]}
     assert codes(paths["/city/bridges"]["get"]) == {"401": ["token_invalid"], "422": ["citizen_id_too_long"]} | away
@@ -252,7 +252,7 @@ def test_errors_come_with_what_a_route_takes() -> None:
     }
 
 
-def test_what_reading_takes_depends_on_the_configuration() -> None:
+def test_security_depends_on_anonymous_read() -> None:
     everybody: list[Any] = [{"citizen": []}, {"agent": []}, {"service": []}, {"admin": []}]
     for anonymous_read, security, refused in ((True, [{}, *everybody], False), (False, everybody, True)):
         operation = openapi_document(some_app(), anonymous_read=anonymous_read)["paths"]["/city/bridges"]["get"]
@@ -260,7 +260,7 @@ def test_what_reading_takes_depends_on_the_configuration() -> None:
         assert ("sign_in" in codes(operation)["401"]) is refused
 
 
-def test_answers_and_bodies_are_shown() -> None:
+def test_responses_and_bodies_are_documented() -> None:
     document = openapi_document(some_app(), anonymous_read=True)
     build = document["paths"]["/city/bridges/{room_id}"]["post"]
     shown = {"schema": {"$ref": "#/components/schemas/Built"}, "example": {"name": "Міст"}}
@@ -274,7 +274,7 @@ def test_answers_and_bodies_are_shown() -> None:
     validate(document)
 
 
-def test_the_page_shows_all_of_it_and_asks_nobody_for_anything() -> None:
+def test_page_is_complete_and_self_contained() -> None:
     page = page_of(openapi_document(some_app(), anonymous_read=True))
     for told in ("Build a bridge", "/city/bridges/{room_id}", "slug_taken", "Built", "Міст", "/ws/city/presence"):
         assert told in page
@@ -282,7 +282,7 @@ def test_the_page_shows_all_of_it_and_asks_nobody_for_anything() -> None:
     assert set(re.findall(r'href="(?!#)([^"]+)', page)) == {"https://www.rfc-editor.org/rfc/rfc9457", "openapi.json"}
 
 
-def test_the_page_shows_markup_as_text() -> None:
+def test_page_escapes_markup() -> None:
     document = openapi_document(some_app(), anonymous_read=True)
     operation = document["paths"]["/city/bridges"]["get"]
     operation["summary"] = operation["description"] = "<script>alert(1)</script>"
