@@ -1,4 +1,4 @@
-"""WebSockets behind a reverse proxy that is not configured for them: refused with a reason, and said once in the log."""
+"""WebSocket requests through a reverse proxy without upgrade headers: refused with a reason, logged once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists as browsers ask for them again and again: compressed, and 304 for who has them already."""
+"""Compression and conditional requests of shared JSON responses."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def fetch(city: InProcessCity, path: str, **headers: str) -> tuple[int, by
 
 
 @pytest.mark.parametrize("path", [MESSAGES, "/city/rooms", "/city/rooms/general", "/api/v1/agents", "/city/feed"])
-async def test_long_answer_is_compressed_for_who_accepts_gzip(city: InProcessCity, path: str) -> None:
+async def test_long_response_is_compressed_if_accepted(city: InProcessCity, path: str) -> None:
     _, plain, headers = await fetch(city, path, **{"Accept-Encoding": "identity"})
     assert "Content-Encoding" not in headers
     _, packed, headers = await fetch(city, path, **{"Accept-Encoding": "br, gzip;q=0.5"})
@@ -49,7 +49,7 @@ async def test_long_answer_is_compressed_for_who_accepts_gzip(city: InProcessCit
 
 @pytest.mark.parametrize("path", [MESSAGES, "/city/rooms"])
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
-async def test_who_has_the_answer_gets_304_until_it_changes(city: InProcessCity, path: str, encoding: str) -> None:
+async def test_cached_response_gets_304_until_change(city: InProcessCity, path: str, encoding: str) -> None:
     _, _, headers = await fetch(city, path)
     known = {"If-None-Match": headers["ETag"], "Accept-Encoding": encoding}
     status, body, again = await fetch(city, path, **known)
@@ -59,7 +59,7 @@ async def test_who_has_the_answer_gets_304_until_it_changes(city: InProcessCity,
     assert (await fetch(city, path, **known))[0] == 200
 
 
-async def test_answers_with_tokens_are_never_compressed(city: InProcessCity) -> None:
+async def test_response_with_token_is_not_compressed(city: InProcessCity) -> None:
     made = await city.call(
         "POST", "/api/v1/agents/scribe/tokens", token=ADMIN_TOKEN, headers={"Accept-Encoding": "gzip"}
     )

@@ -1,4 +1,4 @@
-"""Bytes of requests that peers send in part: bounded for one address and in all, on both listeners, whatever they belong to."""
+"""Budgets for the bytes of incomplete requests, by address and in total, on both listeners."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ async def say(city: InProcessCity, body: str, address: str | None) -> int:
     return answer.status
 
 
-async def test_half_sent_bodies_beyond_the_budget_of_an_address_are_answered_429(city: InProcessCity) -> None:
+async def test_bodies_over_address_budget_get_429(city: InProcessCity) -> None:
     before = await metric(city, "daarion_http_requests_refused_for_bytes_total", listener="api", budget="address")
     peers = [await half_sent(city, 150 * KIB, HOSTILE) for _ in range(6)]
     answered = await refused(peers, 4)
@@ -160,7 +160,7 @@ async def test_half_sent_bodies_beyond_the_budget_of_an_address_are_answered_429
     await holds(city, 0, 0)
 
 
-async def test_half_sent_bodies_of_this_machine_share_the_budget_of_all(city: InProcessCity) -> None:
+async def test_loopback_bodies_share_total_budget(city: InProcessCity) -> None:
     with capture_logs() as logs:
         peers = [await half_sent(city, 300 * KIB) for _ in range(5)]
         answered = await refused(peers, 2)
@@ -176,7 +176,7 @@ async def test_half_sent_bodies_of_this_machine_share_the_budget_of_all(city: In
     await holds(city, 0, 0)
 
 
-async def test_budget_of_all_is_taken_from_the_address_that_holds_most(city: InProcessCity) -> None:
+async def test_total_budget_refuses_largest_holder(city: InProcessCity) -> None:
     honest = await half_sent(city, 200 * KIB, HONEST)
     await holds(city, 200 * KIB, 210 * KIB)
     peers = [await half_sent(city, 130 * KIB, f"203.0.113.{number % 3}") for number in range(9)]
@@ -188,7 +188,7 @@ async def test_budget_of_all_is_taken_from_the_address_that_holds_most(city: InP
     await holds(city, 0, 0)
 
 
-async def test_half_sent_heads_count_too(city: InProcessCity) -> None:
+async def test_incomplete_heads_count(city: InProcessCity) -> None:
     fields = "".join(f"X-{number}: {'x' * 8000}\r\n" for number in range(40))
     peers = [await connect(city, f"GET / HTTP/1.1\r\n{fields}".encode()) for _ in range(6)]
     answered = await refused(peers, 3)
@@ -199,7 +199,7 @@ async def test_half_sent_heads_count_too(city: InProcessCity) -> None:
     await holds(city, 0, 0)
 
 
-async def test_head_of_more_than_64_kib_is_answered_431(city: InProcessCity) -> None:
+async def test_head_over_64_kib_gets_431(city: InProcessCity) -> None:
     long = {f"X_{number}": "x" * 8000 for number in range(9)}
     for listener in ("api", "matrix"):
         peer = await connect(city, head_of("GET", "/healthz", None, **long), listener=listener)
@@ -208,7 +208,7 @@ async def test_head_of_more_than_64_kib_is_answered_431(city: InProcessCity) -> 
 
 
 @pytest.mark.parametrize("is_fragmented", [False, True])
-async def test_half_sent_websocket_messages_count_too(city: InProcessCity, is_fragmented: bool) -> None:
+async def test_incomplete_websocket_messages_count(city: InProcessCity, is_fragmented: bool) -> None:
     upgrade = {
         "Upgrade": "websocket",
         "Connection": "Upgrade",
@@ -231,7 +231,7 @@ async def test_half_sent_websocket_messages_count_too(city: InProcessCity, is_fr
     await holds(city, 0, 0)
 
 
-async def test_websocket_that_talks_for_long_holds_no_more_than_its_head(city: InProcessCity) -> None:
+async def test_long_lived_websocket_holds_only_its_head(city: InProcessCity) -> None:
     url = f"http://{HOST}:{city.city.settings.api.port}/ws/city/rooms/general"
     async with city.session.ws_connect(url, headers={"Authorization": f"Bearer {TOKEN}"}) as socket:
         for number in range(10):
@@ -242,7 +242,7 @@ async def test_websocket_that_talks_for_long_holds_no_more_than_its_head(city: I
     await holds(city, 0, 0)
 
 
-async def test_bodies_sent_behind_a_complete_request_count_too(city: InProcessCity) -> None:
+async def test_pipelined_bodies_count(city: InProcessCity) -> None:
     first = head_of("GET", "/city/rooms", None, X_Forwarded_For=HOSTILE)
     second = head_of("POST", MESSAGES, 900 * KIB, X_Forwarded_For=HOSTILE) + b" " * (150 * KIB)
     peers = [await connect(city, first + second) for _ in range(6)]
@@ -261,7 +261,7 @@ async def test_bodies_sent_behind_a_complete_request_count_too(city: InProcessCi
     await holds(city, 0, 0)
 
 
-async def test_refused_request_that_is_sent_whole_leaves_its_connection_usable(city: InProcessCity) -> None:
+async def test_refused_complete_request_keeps_connection(city: InProcessCity) -> None:
     kept = await half_sent(city, 200 * KIB, HOSTILE)
     await holds(city, 200 * KIB, 210 * KIB)
     peer = await half_sent(city, 300 * KIB, HOSTILE)
@@ -273,7 +273,7 @@ async def test_refused_request_that_is_sent_whole_leaves_its_connection_usable(c
     await holds(city, 0, 0)
 
 
-async def test_body_that_is_refused_before_it_is_read_is_not_counted(city: InProcessCity) -> None:
+async def test_unread_body_is_not_counted(city: InProcessCity) -> None:
     nobody = f"POST {MESSAGES} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {900 * KIB}\r\n\r\n".encode()
     peer = await connect(city, nobody)
     assert (await peer.answer()).status == 401
@@ -284,7 +284,7 @@ async def test_body_that_is_refused_before_it_is_read_is_not_counted(city: InPro
     peer.close()
 
 
-async def test_half_sent_transactions_share_a_budget_of_all(city: InProcessCity) -> None:
+async def test_transactions_share_total_budget(city: InProcessCity) -> None:
     head = (
         f"PUT {TRANSACTION} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a token of theirs\r\n"
         f"Content-Type: application/json\r\nContent-Length: {900 * KIB}\r\n\r\n"
@@ -298,9 +298,7 @@ async def test_half_sent_transactions_share_a_budget_of_all(city: InProcessCity)
     close_all(peers)
 
 
-async def test_transaction_that_does_not_come_is_answered_408(
-    city: InProcessCity, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_incomplete_transaction_gets_408(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transactions, "_BODY_S", 0.2)
     head = f"PUT {TRANSACTION} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a token of theirs\r\n"
     peer = await connect(city, f"{head}Content-Length: 20\r\n\r\n{{".encode(), listener="matrix")
@@ -308,7 +306,7 @@ async def test_transaction_that_does_not_come_is_answered_408(
     peer.close()
 
 
-async def test_upload_larger_than_the_budget_passes_through(sqlite_url: str) -> None:
+async def test_upload_over_budget_is_forwarded(sqlite_url: str) -> None:
     # Between the two, aiohttp holds up to 768 KiB before it reads no more.
     async with gallery_on(sqlite_url, limits={"request_bytes": 1024 * KIB}) as gallery:
         gallery.keeper.max_upload_bytes = None

@@ -1,4 +1,4 @@
-"""The header ``Host``: pages that make their own name resolve to the city get nothing, on either listener."""
+"""The check of the header ``Host`` on both listeners, against DNS rebinding."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ async def city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
         ("PUT", "/_matrix/app/v1/transactions/1", "matrix"),
     ],
 )
-async def test_host_that_is_not_the_citys_is_answered_421(
-    city: InProcessCity, method: str, path: str, listener: str
-) -> None:
+async def test_unknown_host_gets_421(city: InProcessCity, method: str, path: str, listener: str) -> None:
     answer = await city.call(method, path, headers={"Host": "attacker.example:7001"}, listener=listener)
     assert answer.status == 421
     if listener == "api":
@@ -51,7 +49,7 @@ async def test_host_that_is_not_the_citys_is_answered_421(
 
 
 @pytest.mark.parametrize("path", ["/ws/city/presence", "/ws/city/rooms/general"])
-async def test_web_socket_of_a_page_that_rebinds_is_answered_421(city: InProcessCity, path: str) -> None:
+async def test_websocket_with_unknown_host_gets_421(city: InProcessCity, path: str) -> None:
     host = f"attacker.example:{city.city.settings.api.port}"
     with pytest.raises(aiohttp.WSServerHandshakeError, match="421"), capture_logs() as logs:
         await city.session.ws_connect(
@@ -63,12 +61,12 @@ async def test_web_socket_of_a_page_that_rebinds_is_answered_421(city: InProcess
 
 
 @pytest.mark.parametrize("host", ["city.example", "CITY.example:443", "city.lan", "127.0.0.1:1", "[::1]:1", "city"])
-async def test_city_is_asked_by_its_names(city: InProcessCity, host: str) -> None:
+async def test_configured_hosts_are_accepted(city: InProcessCity, host: str) -> None:
     assert (await city.call("GET", "/city/rooms", headers={"Host": host})).status == 200
 
 
 @pytest.mark.parametrize("host", ["service.internal:7025", "appservice:7025", "172.17.0.1", "city.lan"])
-async def test_matrix_listener_is_asked_by_its_address(city: InProcessCity, host: str) -> None:
+async def test_matrix_listener_accepts_its_address(city: InProcessCity, host: str) -> None:
     assert (await city.call("GET", "/healthz", headers={"Host": host}, listener="matrix")).status == 200
 
 
@@ -87,5 +85,5 @@ async def test_matrix_listener_is_asked_by_its_address(city: InProcessCity, host
         ("notlocalhost.com", False),
     ],
 )
-def test_names_that_no_page_can_have_are_allowed(host: str, is_allowed: bool) -> None:
+def test_local_names_are_accepted(host: str, is_allowed: bool) -> None:
     assert Hosts([], "api.public_url").allows(host) is is_allowed

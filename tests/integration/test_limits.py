@@ -1,5 +1,4 @@
-"""How much is too much: rates by whatever way in, tokens that are guessed, sockets that stay open or are flooded; by one process
-and by several."""
+"""Rate limits by HTTP and WebSocket, guessed tokens, open and flooded connections, in one process and in several."""
 
 from __future__ import annotations
 
@@ -79,7 +78,7 @@ async def next_of(opened: aiohttp.ClientWebSocketResponse, *events: str) -> dict
 # --- rates of citizens and agents ---------------------------------------------------------------------
 
 
-async def test_messages_are_counted_by_whatever_way_they_come(limited: Open) -> None:
+async def test_messages_by_http_and_websocket_count_together(limited: Open) -> None:
     city = await limited(messages="3/hour")
     assert (await say(city)).status == 201
     async with socket(city, ROOM_SOCKET, OKSANA) as room:
@@ -100,14 +99,14 @@ async def test_messages_are_counted_by_whatever_way_they_come(limited: Open) -> 
     assert (await city.call("PUT", "/city/rooms/general/typing", {}, token=OKSANA)).status == 200
 
 
-async def test_another_token_of_the_same_citizen_is_no_way_round(limited: Open) -> None:
+async def test_other_token_of_citizen_counts_the_same(limited: Open) -> None:
     city = await limited(messages="1/hour")
     assert (await say(city)).status == 201
     assert is_refused(await say(city, token=citizen_token("u_1", "Хтось інший")))
     assert is_refused(await say(city, token=OKSANA, headers=by(OTHER_HOME)))
 
 
-async def test_whoever_is_refused_is_not_read(limited: Open) -> None:
+async def test_refused_request_body_is_not_read(limited: Open) -> None:
     city = await limited(messages="1/hour")
     assert (await say(city)).status == 201
     endless = city.session.post(
@@ -124,7 +123,7 @@ async def _never_ending() -> AsyncIterator[bytes]:
     await asyncio.sleep(3600)
 
 
-async def test_rooms_changes_files_and_typing_are_counted_apart(limited: Open) -> None:
+async def test_rooms_changes_uploads_typing_count_separately(limited: Open) -> None:
     city = await limited(rooms="1/hour", typing="1/hour", changes="1/hour", uploads="1/hour")
     message = (await say(city)).content["id"]
 
@@ -154,7 +153,7 @@ async def test_rooms_changes_files_and_typing_are_counted_apart(limited: Open) -
         assert admins.status == 201
 
 
-async def test_heartbeats_of_an_agent_are_counted_and_those_of_a_service_are_not(limited: Open) -> None:
+async def test_heartbeats_of_agent_count_of_service_do_not(limited: Open) -> None:
     city = await limited(heartbeats="2/hour")
     scribe, heartbeat = await city.agent_token("scribe"), "/api/v1/agents/scribe/heartbeat"
     answers = [await city.call("POST", heartbeat, {}, token=scribe) for _ in range(3)]
@@ -162,7 +161,7 @@ async def test_heartbeats_of_an_agent_are_counted_and_those_of_a_service_are_not
     assert [(await city.call("POST", heartbeat, {}, token=SERVICE_TOKEN)).status for _ in range(3)] == [200] * 3
 
 
-async def test_a_page_that_is_refused_may_read_why(limited: Open) -> None:
+async def test_refusal_has_cors_headers(limited: Open) -> None:
     city = await limited(messages="1/hour")
     page = {"Origin": "https://city.example"}
     await say(city, headers=page)
@@ -177,7 +176,7 @@ async def test_a_page_that_is_refused_may_read_why(limited: Open) -> None:
 # --- reading ------------------------------------------------------------------------------------------
 
 
-async def test_whoever_shows_no_token_is_counted_by_address(limited: Open) -> None:
+async def test_anonymous_requests_count_by_address(limited: Open) -> None:
     city = await limited(reads="3/hour")
 
     async def read(address: str, path: str = "/city/rooms", token: str | None = None) -> int:
@@ -205,7 +204,7 @@ async def guess(city: InProcessCity, token: str, address: str = HOME) -> int:
     return (await city.call("GET", "/city/rooms", token=token, headers=by(address))).status
 
 
-async def test_who_guesses_tokens_is_soon_not_listened_to(limited: Open) -> None:
+async def test_guessed_tokens_block_the_address(limited: Open) -> None:
     city = await limited(sign_ins="4/hour")
     scribe = await city.agent_token("scribe")
     assert [await guess(city, "wrong"), await guess(city, "agt_01_x"), await guess(city, OKSANA[:-3])] == [401] * 3
@@ -218,7 +217,7 @@ async def test_who_guesses_tokens_is_soon_not_listened_to(limited: Open) -> None
     assert [await guess(city, OKSANA, OTHER_HOME), await guess(city, "wrong", OTHER_HOME)] == [200, 401]
 
 
-async def test_a_socket_that_is_open_is_no_place_to_guess(limited: Open) -> None:
+async def test_guessed_tokens_on_websocket_are_limited(limited: Open) -> None:
     city = await limited(sign_ins="2/hour")
     async with socket(city, PRESENCE_SOCKET, address=HOME) as opened:
         for token in ("first", "second", "third", OKSANA):
@@ -229,7 +228,7 @@ async def test_a_socket_that_is_open_is_no_place_to_guess(limited: Open) -> None
         assert (await next_of(opened, "error"))["code"] == "sign_in"
 
 
-async def test_whoever_repeats_a_token_that_no_longer_counts_is_not_guessing(limited: Open) -> None:
+async def test_repeated_or_expired_token_is_no_guess(limited: Open) -> None:
     city = await limited(sign_ins="2/hour")
     for number in range(4):
         assert [await guess(city, "revoked"), await guess(city, citizen_token(f"u_{number}", exp=1))] == [401] * 2
@@ -240,7 +239,7 @@ async def test_whoever_repeats_a_token_that_no_longer_counts_is_not_guessing(lim
     ]
 
 
-async def test_wrong_tokens_count_as_reading_too(limited: Open) -> None:
+async def test_wrong_tokens_count_as_reads(limited: Open) -> None:
     city = await limited(reads="3/hour")
     assert [await guess(city, "the same") for _ in range(5)] == [401, 401, 401, 429, 429]
 
@@ -261,7 +260,7 @@ async def opens(city: InProcessCity, path: str, token: str = "", address: str = 
     return False
 
 
-async def test_one_citizen_has_so_much_open(limited: Open) -> None:
+async def test_connections_of_a_citizen_are_limited(limited: Open) -> None:
     city = await limited(sockets_per_subject=2)
     stream = f"http://{HOST}:{city.city.settings.api.port}{STREAM}?token={OKSANA}"
     async with socket(city, PRESENCE_SOCKET, OKSANA), city.session.get(stream) as events:
@@ -285,7 +284,7 @@ async def test_one_citizen_has_so_much_open(limited: Open) -> None:
     await eventually(is_free)
 
 
-async def test_one_address_has_so_much_open_but_for_agents(limited: Open) -> None:
+async def test_connections_of_an_address_are_limited(limited: Open) -> None:
     city = await limited(sockets_per_address=2)
     scribe = await city.agent_token("scribe")
     async with socket(city, PRESENCE_SOCKET, address=HOME), socket(city, PRESENCE_SOCKET, OKSANA, address=HOME):
@@ -296,7 +295,7 @@ async def test_one_address_has_so_much_open_but_for_agents(limited: Open) -> Non
                 await here.enter_async_context(socket(city, PRESENCE_SOCKET))
 
 
-async def test_a_room_that_is_not_there_takes_up_no_place(limited: Open) -> None:
+async def test_missing_room_takes_no_connection_lease(limited: Open) -> None:
     city = await limited(sockets_per_subject=1)
     for _ in range(3):
         with pytest.raises(aiohttp.WSServerHandshakeError, match="404"):
@@ -309,7 +308,7 @@ async def test_a_room_that_is_not_there_takes_up_no_place(limited: Open) -> None
 
 
 @pytest.mark.parametrize("what", ["heartbeats", "nonsense", "bytes", "pings"])
-async def test_a_socket_that_is_flooded_is_closed(limited: Open, what: str) -> None:
+async def test_flooded_websocket_is_closed(limited: Open, what: str) -> None:
     city = await limited(socket_events="20/hour")
     async with socket(city, PRESENCE_SOCKET, OKSANA) as opened:
         said = {
@@ -334,7 +333,7 @@ async def test_a_socket_that_is_flooded_is_closed(limited: Open, what: str) -> N
 
 
 @pytest.mark.parametrize(("path", "at_most"), [(PRESENCE_SOCKET, 16 * 1024), (ROOM_SOCKET, 256 * 1024)])
-async def test_an_event_that_is_too_large_is_not_read(limited: Open, path: str, at_most: int) -> None:
+async def test_too_large_event_closes_websocket(limited: Open, path: str, at_most: int) -> None:
     city = await limited()
     async with socket(city, path, OKSANA) as opened:
         await opened.send_str("x" * (at_most - 1))
@@ -346,7 +345,7 @@ async def test_an_event_that_is_too_large_is_not_read(limited: Open, path: str, 
 
 
 @pytest.mark.parametrize("path", [MESSAGES, "/city/feed"])
-async def test_pages_stay_right_while_more_is_said(limited: Open, path: str) -> None:
+async def test_pagination_is_stable_during_writes(limited: Open, path: str) -> None:
     city = await limited()
     cursor = "seq" if path == MESSAGES else "id"
     for number in range(10):
@@ -394,7 +393,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("server", ["redis", "redis_cluster"])
-async def test_processes_count_together(server: str, request: pytest.FixtureRequest) -> None:
+async def test_processes_share_limits(server: str, request: pytest.FixtureRequest) -> None:
     redis: RedisServer = request.getfixturevalue(server)
     limits = {"messages": "5/hour", "sign_ins": "2/hour", "typing": "2/hour"}
     async with process(redis, **limits) as one, process(redis, **limits) as other:
@@ -408,9 +407,7 @@ async def test_processes_count_together(server: str, request: pytest.FixtureRequ
 
 
 @pytest.mark.usefixtures("patient")
-async def test_while_redis_is_away_each_process_counts_by_itself(
-    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_redis_unavailable_counts_in_each_process(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_window, "_RETRY_S", 0.2)
     async with process(redis, messages="5/hour") as one, process(redis, messages="5/hour") as other:
         assert await taken(one, 2) == 2
@@ -428,7 +425,7 @@ async def test_while_redis_is_away_each_process_counts_by_itself(
         assert await taken(one, 6, who="citizen:u_3") == 5
 
 
-async def test_a_redis_that_is_frozen_holds_nobody_up_for_long(redis: RedisServer) -> None:
+async def test_redis_frozen_delays_few_requests(redis: RedisServer) -> None:
     async with process(redis, messages="50/hour") as rates:
         assert await taken(rates, 1) == 1
         redis.freeze()
@@ -440,7 +437,7 @@ async def test_a_redis_that_is_frozen_holds_nobody_up_for_long(redis: RedisServe
 
 
 @pytest.mark.usefixtures("patient")
-async def test_nothing_is_kept_in_redis_for_ever(redis: RedisServer) -> None:
+async def test_redis_keys_expire(redis: RedisServer) -> None:
     async with process(redis, messages="5/minute") as rates:
         await rates.count(Rate.MESSAGES, "citizen:u_1")
     client: Any = connect(redis.url, cluster=False)

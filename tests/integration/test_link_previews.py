@@ -1,4 +1,4 @@
-"""Open Graph tags of the pages: what a crawler that runs no script learns of a link, and of what it learns nothing."""
+"""Open Graph tags of the pages, and the pages that must not have any."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def make_private(city: InProcessCity, room: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/city", "/agents", "/secondme"])
-async def test_page_of_the_city_has_the_citys_preview(city: InProcessCity, path: str) -> None:
+async def test_city_page_has_city_preview(city: InProcessCity, path: str) -> None:
     found = await tags(city, path)
     assert og(found) == {
         "og:site_name": "Місто",
@@ -121,7 +121,7 @@ async def test_room_page_has_name_and_description(city: InProcessCity) -> None:
         }
 
 
-async def test_renamed_room_has_its_new_name_at_once(city: InProcessCity) -> None:
+async def test_renamed_room_has_new_name(city: InProcessCity) -> None:
     await open_room(city, name="Наука")
     assert (await tags(city, "/city/nauka")).meta["og:title"] == "Наука"
     first = await city.call("GET", "/city/nauka")
@@ -156,7 +156,7 @@ async def test_place_page_has_its_name(city: InProcessCity) -> None:
     assert (await tags(city, "/microdao/daarion")).meta["og:url"] == f"{PUBLIC_URL}/microdao/daarion"
 
 
-async def test_url_without_public_url_is_the_one_asked_for(database_url: str) -> None:
+async def test_url_without_public_url_is_the_requested_one(database_url: str) -> None:
     async with in_process_city(database_url) as city:
         asked = f"127.0.0.1:{city.city.settings.api.port}"
         assert (await tags(city, "/city")).meta["og:url"] == f"http://{asked}/city"
@@ -182,13 +182,13 @@ async def test_url_without_public_url_is_the_one_asked_for(database_url: str) ->
         "/microdao/none",
     ],
 )
-async def test_unknown_page_claims_nothing(city: InProcessCity, path: str) -> None:
+async def test_unknown_page_has_no_preview(city: InProcessCity, path: str) -> None:
     answer = await city.call("GET", path)
     assert (answer.status, answer.content) == (200, DOCUMENT)
 
 
 @pytest.mark.parametrize("was_public", [True, False])
-async def test_private_room_is_as_one_that_does_not_exist(city: InProcessCity, was_public: bool) -> None:
+async def test_private_room_equals_missing_room(city: InProcessCity, was_public: bool) -> None:
     room = await open_room(city, name="Таємна", description="для своїх")
     if was_public:
         assert (await tags(city, "/city/taiemna")).meta["og:title"] == "Таємна"
@@ -199,7 +199,7 @@ async def test_private_room_is_as_one_that_does_not_exist(city: InProcessCity, w
         assert answer.headers["ETag"] == unknown.headers["ETag"]
 
 
-async def test_direct_chat_claims_nothing(city: InProcessCity) -> None:
+async def test_direct_chat_has_no_preview(city: InProcessCity) -> None:
     agent = city.city.agents.find("daarwizz").slug
     async with city.city.database.transaction() as tx:
         chat = await tx.rooms.find("general")
@@ -209,14 +209,14 @@ async def test_direct_chat_claims_nothing(city: InProcessCity) -> None:
         assert (await city.call("GET", path)).content == DOCUMENT
 
 
-async def test_closed_city_claims_its_name_alone(database_url: str) -> None:
+async def test_city_without_anonymous_read_has_name_only(database_url: str) -> None:
     async with in_process_city(database_url, api={"anonymous_read": False}) as city:
         assert (await tags(city, "/")).meta["og:title"] == city.city.settings.city.name
         for path in ("/city/general", "/agents/daarwizz", "/nodes/node-1", "/microdao/daarion"):
             assert (await city.call("GET", path)).content == DOCUMENT
 
 
-async def test_names_are_text_whatever_they_hold(city: InProcessCity) -> None:
+async def test_preview_text_is_escaped(city: InProcessCity) -> None:
     await open_room(city, name=HOSTILE, slug="rude", description=f"{HOSTILE}\u202e{'я' * 900}")
     elements = _Tags(DOCUMENT).elements
     for path in ("/city/rude", "/agents/rude"):
@@ -228,9 +228,7 @@ async def test_names_are_text_whatever_they_hold(city: InProcessCity) -> None:
         assert [each for each in found.elements if each != "meta"] == [each for each in elements if each != "meta"]
 
 
-async def test_page_is_served_while_the_database_does_not_answer(
-    city: InProcessCity, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_page_without_database_is_served(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(link_previews, "_TIMEOUT_S", 0.05)
         async with city.city.database.remembered._turn:  # readings wait for it
@@ -242,7 +240,7 @@ async def test_page_is_served_while_the_database_does_not_answer(
 # --- together with the rest ---------------------------------------------------------------------------
 
 
-async def test_etag_begins_with_that_of_the_build(city: InProcessCity) -> None:
+async def test_etag_begins_with_build_etag(city: InProcessCity) -> None:
     """The service worker compares builds by it."""
     built = (await city.call("GET", "/city/nowhere")).headers["ETag"].removeprefix('W/"').rstrip('"')
     assert len(built) == 32

@@ -1,4 +1,4 @@
-"""How connections that stay open end: refusals, tokens that end, readers who leave or take nothing."""
+"""How WebSockets and event streams end: refusals, expired tokens, disconnected and slow clients."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def last_words(socket: aiohttp.ClientWebSocketResponse) -> tuple[str, str,
         pytest.param(b"\0", "sign_in", id="binary"),
     ],
 )
-async def test_who_may_not_read_is_told_so_in_a_frame(
+async def test_unauthorized_client_gets_error_frame(
     closed_city: InProcessCity, first_word: str | bytes, code: str
 ) -> None:
     async with connected(closed_city) as socket:
@@ -92,17 +92,13 @@ async def test_who_may_not_read_is_told_so_in_a_frame(
         assert await last_words(socket) == ("error", code, 1008)
 
 
-async def test_who_says_nothing_where_reading_needs_a_token_is_sent_away(
-    closed_city: InProcessCity, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_silent_anonymous_client_is_closed(closed_city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(route, "_PING_S", 0.05)
     async with connected(closed_city) as socket:
         assert await last_words(socket) == ("error", "sign_in", 1008)
 
 
-async def test_who_cannot_be_checked_while_the_database_is_away_is_told_to_come_again(
-    closed_city: InProcessCity, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_auth_without_database_closes_1013(closed_city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     async def away() -> None:
         raise DatabaseUnavailable("connection refused")
 
@@ -114,7 +110,7 @@ async def test_who_cannot_be_checked_while_the_database_is_away_is_told_to_come_
     assert (answer.status, answer.content["code"]) == (503, "database_away")
 
 
-async def test_a_fault_of_ours_closes_the_socket_and_writes_no_http_into_it(
+async def test_internal_error_closes_websocket(
     city: InProcessCity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def break_down(*_: object, **__: object) -> PresenceState:
@@ -133,7 +129,7 @@ async def test_a_fault_of_ours_closes_the_socket_and_writes_no_http_into_it(
     await eventually(is_logged)
 
 
-async def test_an_answer_that_has_begun_is_not_followed_by_another(
+async def test_error_after_response_start_adds_no_response(
     city: InProcessCity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def break_down(_since: int | None) -> Beginning:
@@ -150,7 +146,7 @@ async def test_an_answer_that_has_begun_is_not_followed_by_another(
 
 
 @pytest.mark.parametrize("origin", ["http://[", "null", "", "http://evil.example"])
-async def test_pages_of_no_or_other_origins_are_refused(city: InProcessCity, origin: str) -> None:
+async def test_other_origin_is_refused(city: InProcessCity, origin: str) -> None:
     answer = await city.call("GET", PATH, headers={"Origin": origin})
     assert (answer.status, answer.content["code"]) == (403, "origin_not_allowed")
 
@@ -158,7 +154,7 @@ async def test_pages_of_no_or_other_origins_are_refused(city: InProcessCity, ori
 # --- tokens that end ----------------------------------------------------------------------------------
 
 
-async def test_a_socket_does_not_outlive_the_citizens_token(city: InProcessCity) -> None:
+async def test_websocket_closes_when_token_expires(city: InProcessCity) -> None:
     token = citizen_token("u_1", exp=int(time.time()) + 2)
     async with connected(city, f"?token={token}") as socket:
         await socket.send_json(HEARTBEAT)
@@ -169,7 +165,7 @@ async def test_a_socket_does_not_outlive_the_citizens_token(city: InProcessCity)
         assert await last_words(socket) == ("error", "token_expired", 1008)
 
 
-async def test_who_only_reads_does_not_outlive_their_token_either(
+async def test_reading_websocket_closes_when_token_expires(
     closed_city: InProcessCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(route, "_PING_S", 0.2)
@@ -179,7 +175,7 @@ async def test_who_only_reads_does_not_outlive_their_token_either(
 
 
 @pytest.mark.parametrize("what", ["pongs", "wrong tokens"])
-async def test_what_needs_no_token_does_not_prolong_one(closed_city: InProcessCity, what: str) -> None:
+async def test_pongs_and_bad_tokens_do_not_prolong(closed_city: InProcessCity, what: str) -> None:
     async with connected(closed_city, f"?token={citizen_token('u_1', exp=int(time.time()) + 2)}") as socket:
 
         async def go_on() -> None:
@@ -196,7 +192,7 @@ async def test_what_needs_no_token_does_not_prolong_one(closed_city: InProcessCi
             await asyncio.wait([going_on])
 
 
-async def test_server_sent_events_end_with_the_token(closed_city: InProcessCity) -> None:
+async def test_event_stream_ends_when_token_expires(closed_city: InProcessCity) -> None:
     url = f"http://{HOST}:{closed_city.city.settings.api.port}{STREAM}"
     token = citizen_token("u_1", exp=int(time.time()) + 2)
     async with closed_city.session.get(url, params={"token": token}) as answer:
@@ -210,7 +206,7 @@ async def test_server_sent_events_end_with_the_token(closed_city: InProcessCity)
         assert answer.status == 401
 
 
-async def test_a_new_token_in_time_keeps_the_socket(city: InProcessCity) -> None:
+async def test_new_token_keeps_websocket(city: InProcessCity) -> None:
     async with connected(city, f"?token={citizen_token('u_1', exp=int(time.time()) + 2)}") as socket:
         await next_event(socket)
         await socket.send_json({"event": "auth", "token": citizen_token("u_1")})
@@ -219,7 +215,7 @@ async def test_a_new_token_in_time_keeps_the_socket(city: InProcessCity) -> None
         assert (await next_event(socket))["user_id"] == "u_1"
 
 
-async def test_a_revoked_agent_token_stops_counting_on_its_socket(city: InProcessCity) -> None:
+async def test_revoked_agent_token_closes_websocket(city: InProcessCity) -> None:
     async with connected(city, f"?token={await city.agent_token('scribe')}") as socket:
         await next_event(socket)
         await socket.send_json(HEARTBEAT)
@@ -243,7 +239,7 @@ def crowd(city: InProcessCity, size: int, text: str = "") -> None:
         city.city.stream.follow(PresenceChanged(transition, first + number))
 
 
-async def test_clients_who_leave_leave_quietly(city: InProcessCity) -> None:
+async def test_client_disconnect_logs_no_error(city: InProcessCity) -> None:
     url = f"http://{HOST}:{city.city.settings.api.port}"
     with capture_logs() as logs:
         async with city.session.get(f"{url}{STREAM}") as answer:
@@ -279,9 +275,7 @@ async def raw_upgrade(city: InProcessCity) -> socket.socket:
     return peer
 
 
-async def test_a_peer_that_is_gone_without_a_word_is_noticed(
-    city: InProcessCity, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_vanished_peer_is_detected(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(route, "_PING_S", 0.05)
     monkeypatch.setattr(route, "_PONG_S", 0.05)
     peer = await raw_upgrade(city)
@@ -298,9 +292,7 @@ async def test_a_peer_that_is_gone_without_a_word_is_noticed(
     peer.close()
 
 
-async def test_a_peer_that_only_listens_answers_pings_and_stays(
-    city: InProcessCity, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_listening_peer_with_pongs_stays(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(route, "_PING_S", 0.05)
     async with connected(city, autoping=False) as socket:
         for _ in range(3):
@@ -315,9 +307,7 @@ async def test_a_peer_that_only_listens_answers_pings_and_stays(
 
 
 @pytest.mark.parametrize("wakes_up", [True, False], ids=["and reads at last", "and never reads"])
-async def test_a_reader_slower_than_the_city_is_sent_away(
-    city: InProcessCity, monkeypatch: pytest.MonkeyPatch, wakes_up: bool
-) -> None:
+async def test_slow_reader_is_closed_1013(city: InProcessCity, monkeypatch: pytest.MonkeyPatch, wakes_up: bool) -> None:
     monkeypatch.setattr(socket_writer, "CLOSE_TIMEOUT_S", 5.0 if wakes_up else 0.1)
     peer = await raw_upgrade(city)
     listeners = city.city.stream._listeners

@@ -1,4 +1,4 @@
-"""``daarion_http_responses_total``: what the two listeners answered, by status."""
+"""``daarion_http_responses_total``: responses of both listeners by status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/ws/city/rooms/{room_id}``: what happens in a room, in order and without a hole, for whoever looks on or comes back."""
+"""``/ws/city/rooms/{room_id}``: live events in order, and replay without gaps after a reconnect."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def member(city: InProcessCity, user: UserId, *, joins: bool) -> None:
         city.city.bus.publish(event)
 
 
-async def test_what_is_said_is_heard_by_all_who_look_on_and_numbered(city: InProcessCity) -> None:
+async def test_message_reaches_all_subscribers_in_order(city: InProcessCity) -> None:
     async with looking_on(city) as one, looking_on(city, room="city_general", query=f"?token={OKSANA}") as other:
         await looked_on(city, 2)
         await other.send(event="city.room.send", body="Привіт", client_id="c1")
@@ -92,14 +92,14 @@ async def test_what_is_said_is_heard_by_all_who_look_on_and_numbered(city: InPro
         assert message == (await city.get("/city/rooms/general/messages"))[0]
 
 
-async def test_the_same_client_id_again_is_said_once(city: InProcessCity) -> None:
+async def test_repeated_client_id_posts_once(city: InProcessCity) -> None:
     async with looking_on(city, f"?token={OKSANA}") as socket:
         for body in ("один", "один", "два"):
             await socket.send(event="city.room.send", body=body, client_id=body)
         assert await socket.bodies(2) == [(1, "один"), (2, "два")]
 
 
-async def test_who_comes_and_goes_is_part_of_the_history(city: InProcessCity) -> None:
+async def test_joins_and_leaves_are_events(city: InProcessCity) -> None:
     async with looking_on(city) as socket:
         await looked_on(city)
         await member(city, ALICE, joins=True)
@@ -131,7 +131,7 @@ async def test_who_comes_and_goes_is_part_of_the_history(city: InProcessCity) ->
     ],
 )
 @pytest.mark.parametrize("who", [ALICE, UserId("@citizen_u_7:city.localhost")])
-async def test_who_is_put_out_is_told_apart_from_who_leaves(
+async def test_kick_and_ban_have_a_cause(
     city: InProcessCity, who: UserId, membership: str, by: str, reason: object, cause: tuple[object, ...]
 ) -> None:
     matrix_room = MatrixRoomId("!general:city.localhost")
@@ -168,7 +168,7 @@ async def test_who_is_put_out_is_told_apart_from_who_leaves(
         assert [await socket.next() for _ in range(3)] == events
 
 
-async def test_whoever_comes_back_gets_what_was_missed_and_then_what_happens(city: InProcessCity) -> None:
+async def test_since_replays_then_continues_live(city: InProcessCity) -> None:
     await say(city, "1", "2", "3")
     async with looking_on(city, "?since=1") as socket:
         assert await socket.bodies(2) == [(2, "2"), (3, "3")]
@@ -180,7 +180,7 @@ async def test_whoever_comes_back_gets_what_was_missed_and_then_what_happens(cit
         assert await socket.bodies(1) == [(5, "5")]
 
 
-async def test_whoever_missed_too_much_starts_afresh(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_since_too_old_resyncs(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room_replay, "MAX_REPLAY", 2)
     await say(city, "1", "2", "3")
     async with looking_on(city, "?since=0") as socket:
@@ -192,13 +192,13 @@ async def test_whoever_missed_too_much_starts_afresh(city: InProcessCity, monkey
         assert await socket.bodies(2) == [(3, "3"), (4, "4")]
 
 
-async def test_a_number_of_the_future_is_answered_with_a_fresh_start(city: InProcessCity) -> None:
+async def test_since_in_future_resyncs(city: InProcessCity) -> None:
     await say(city, "1")
     async with looking_on(city, "?since=9") as socket:
         assert await socket.next() == {"event": "city.room.resync", "room_id": GENERAL, "seq": 1}
 
 
-async def test_what_was_not_heard_is_read(city: InProcessCity) -> None:
+async def test_missed_notifications_are_read(city: InProcessCity) -> None:
     """Things that other processes did, and that came late, twice, out of order or not at all."""
     bus = city.city.bus
     heard: list[MessagePosted] = []
@@ -219,7 +219,7 @@ async def test_what_was_not_heard_is_read(city: InProcessCity) -> None:
         assert await socket.bodies(1) == [(6, "6")]
 
 
-async def test_history_that_is_brought_in_later_is_no_news(city: InProcessCity) -> None:
+async def test_backfilled_history_is_not_sent(city: InProcessCity) -> None:
     async with looking_on(city) as socket:
         await looked_on(city)
         (first,) = await say(city, "новина")
@@ -232,7 +232,7 @@ async def test_history_that_is_brought_in_later_is_no_news(city: InProcessCity) 
         assert await socket.bodies(1) == [(2, "ще новина")]
 
 
-async def test_presence_and_typing_of_the_rooms_people_are_told(city: InProcessCity) -> None:
+async def test_presence_and_typing_are_sent(city: InProcessCity) -> None:
     await member(city, UserId("@agent_daarwizz:city.localhost"), joins=True)
     token = await city.agent_token("daarwizz")
     async with looking_on(city) as socket:
@@ -260,7 +260,7 @@ async def test_presence_and_typing_of_the_rooms_people_are_told(city: InProcessC
         ({"event": "city.room.shout", "client_id": "c9"}, OKSANA, "no_such_event"),
     ],
 )
-async def test_what_cannot_be_said_is_refused_by_name_and_the_socket_stays(
+async def test_invalid_event_gets_error_and_stays_open(
     city: InProcessCity, event: dict[str, Any], token: str, code: str
 ) -> None:
     async with looking_on(city, f"?token={token}") as socket:
@@ -273,14 +273,14 @@ async def test_what_cannot_be_said_is_refused_by_name_and_the_socket_stays(
 
 
 @pytest.mark.parametrize(("room", "status"), [("nowhere", 404), ("%00", 422)])
-async def test_there_must_be_such_a_room(city: InProcessCity, room: str, status: int) -> None:
+async def test_invalid_room_refuses_websocket(city: InProcessCity, room: str, status: int) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         async with looking_on(city, room=room):
             pass
     assert refused.value.status == status
 
 
-async def test_nobody_looks_on_any_more_and_nothing_is_kept(city: InProcessCity) -> None:
+async def test_last_unsubscribe_frees_memory(city: InProcessCity) -> None:
     async with looking_on(city), looking_on(city, "?since=0"):
         await looked_on(city, 2)
     async with asyncio.timeout(10):
@@ -289,7 +289,7 @@ async def test_nobody_looks_on_any_more_and_nothing_is_kept(city: InProcessCity)
     await say(city, "ніхто не чує")
 
 
-async def test_many_at_once_are_told_in_one_order(city: InProcessCity) -> None:
+async def test_concurrent_messages_have_one_order(city: InProcessCity) -> None:
     async with looking_on(city) as one, looking_on(city) as other:
         await looked_on(city, 2)
         await asyncio.gather(*(say(city, str(number)) for number in range(30)))
@@ -298,7 +298,7 @@ async def test_many_at_once_are_told_in_one_order(city: InProcessCity) -> None:
         assert await other.bodies(30) == heard
 
 
-async def test_message_with_many_reactions_is_replayed_once(city: InProcessCity) -> None:
+async def test_replay_includes_message_once(city: InProcessCity) -> None:
     (message,) = await say(city, "багато знаків")
     path = f"/city/rooms/general/messages/{message['id']}/reactions/"
     for sign in ("👍", "🎉", "👀"):
@@ -311,9 +311,7 @@ async def test_message_with_many_reactions_is_replayed_once(city: InProcessCity)
     assert [len(each["message"]["reactions"]) if each["message"] else None for each in told] == [3, None, None]
 
 
-async def test_replay_of_too_many_bytes_ends_in_a_fresh_start(
-    city: InProcessCity, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_replay_over_byte_limit_resyncs(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room_replay, "MAX_REPLAY_BYTES", 100_000)
     await say(city, *("x" * 40_000 for _ in range(3)))
     async with looking_on(city, "?since=1") as socket:
@@ -327,7 +325,7 @@ async def test_replay_of_too_many_bytes_ends_in_a_fresh_start(
         assert (await socket.bodies(1)) == [(4, "далі")]
 
 
-async def test_reader_that_is_slow_at_first_is_told_everything(city: InProcessCity) -> None:
+async def test_slow_reader_gets_all_events(city: InProcessCity) -> None:
     """It takes nothing while others go on speaking, and then finds all of it, in order."""
     await say(city, *("x" * 30_000 for _ in range(12)))
     async with looking_on(city, "?since=0") as socket:

@@ -1,4 +1,4 @@
-"""How the city's pages are served: to whom, how packed, kept for how long, and what goes before them."""
+"""Serving of the city's pages: paths, content codings, caching, security headers, precedence of API routes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def ask(
 # --- pages --------------------------------------------------------------------------------------------
 
 
-async def test_every_page_is_the_one_document(city: InProcessCity) -> None:
+async def test_every_page_returns_the_document(city: InProcessCity) -> None:
     for path in PAGES:
         answer, content = await ask(city, path)
         assert (path, answer.status, content.decode().partition("<p>")[2]) == (path, 200, DOCUMENT.partition("<p>")[2])
@@ -87,7 +87,7 @@ async def test_every_page_is_the_one_document(city: InProcessCity) -> None:
         assert (head.status, nothing, head.headers["ETag"]) == (200, b"", answer.headers["ETag"])
 
 
-async def test_a_page_may_load_nothing_from_elsewhere_and_be_in_nobodys_frame(city: InProcessCity) -> None:
+async def test_page_has_strict_security_policy(city: InProcessCity) -> None:
     answer, _ = await ask(city, "/")
     assert answer.headers["Content-Security-Policy"] == (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -100,7 +100,7 @@ async def test_a_page_may_load_nothing_from_elsewhere_and_be_in_nobodys_frame(ci
     assert "camera=()" in answer.headers["Permissions-Policy"]
 
 
-async def test_clients_that_are_named_may_show_it_as_a_widget(dist: Path, sqlite_url: str) -> None:
+async def test_frame_ancestors_setting_allows_embedding(dist: Path, sqlite_url: str) -> None:
     origins = ["https://app.element.io", "http://localhost:8080"]
     async with in_process_city(sqlite_url, web={"frame_ancestors": origins}) as city:
         answer, _ = await ask(city, "/city")
@@ -108,7 +108,7 @@ async def test_clients_that_are_named_may_show_it_as_a_widget(dist: Path, sqlite
         assert policy.endswith("frame-ancestors https://app.element.io http://localhost:8080")
 
 
-async def test_a_page_is_asked_for_each_time_and_sent_only_when_it_is_new(city: InProcessCity) -> None:
+async def test_page_is_revalidated_by_etag(city: InProcessCity) -> None:
     for path in ("/", "/city/general", "/city/nowhere"):
         first, document = await ask(city, path)
         assert first.headers["Cache-Control"] == "no-cache"
@@ -119,7 +119,7 @@ async def test_a_page_is_asked_for_each_time_and_sent_only_when_it_is_new(city: 
         assert (other.status, content) == (200, document)
 
 
-async def test_a_wrong_address_is_a_page_for_people_and_a_problem_for_programs(city: InProcessCity) -> None:
+async def test_unknown_path_returns_page_or_problem(city: InProcessCity) -> None:
     for path in ("/agentz", "/city/", "/assets"):
         shown, content = await ask(city, path, Accept="text/html,application/xhtml+xml,*/*;q=0.8")
         assert (shown.status, content.decode()) == (404, DOCUMENT)
@@ -131,7 +131,7 @@ async def test_a_wrong_address_is_a_page_for_people_and_a_problem_for_programs(c
     assert answer.headers["Content-Type"] == "application/problem+json", "the API answers all alike"
 
 
-async def test_pages_count_as_reading(dist: Path, sqlite_url: str) -> None:
+async def test_page_requests_count_as_reads(dist: Path, sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, limits={"reads": "3/hour"}) as city:
         statuses = [
             (await ask(city, path, X_Forwarded_For="203.0.113.7"))[0].status
@@ -143,7 +143,7 @@ async def test_pages_count_as_reading(dist: Path, sqlite_url: str) -> None:
 # --- files --------------------------------------------------------------------------------------------
 
 
-async def test_a_file_whose_name_tells_its_version_is_kept_for_ever(city: InProcessCity) -> None:
+async def test_asset_is_immutable(city: InProcessCity) -> None:
     script, content = await ask(city, "/assets/city-a1b2c3.js")
     assert (script.status, content.decode()) == (200, SCRIPT)
     assert script.headers["Cache-Control"] == "public, max-age=31536000, immutable"
@@ -153,7 +153,7 @@ async def test_a_file_whose_name_tells_its_version_is_kept_for_ever(city: InProc
     assert "default-src 'none'" in icon.headers["Content-Security-Policy"], "it is a document when opened by itself"
 
 
-async def test_service_worker_is_revalidated_and_may_have_the_whole_scope(city: InProcessCity) -> None:
+async def test_service_worker_is_revalidated(city: InProcessCity) -> None:
     worker, content = await ask(city, "/service-worker.js")
     assert (worker.status, content.decode()) == (200, SCRIPT)
     # A worker's scope is the folder of its script, and browsers take it only as JavaScript.
@@ -162,7 +162,7 @@ async def test_service_worker_is_revalidated_and_may_have_the_whole_scope(city: 
     assert "connect-src 'self'" in worker.headers["Content-Security-Policy"], "what the worker itself may fetch"
 
 
-async def test_service_worker_serves_no_route_of_the_api() -> None:
+async def test_service_worker_ignores_api_routes() -> None:
     source = (Path(__file__).parents[2] / "web" / "worker" / "serviceWorker.ts").read_text()
     found = re.search(r"const PAGE =\s+/(.+)/;", source)
     assert found is not None
@@ -187,7 +187,7 @@ def test_reserved_slugs_are_the_same_everywhere(file: str, names: str) -> None:
     assert set(re.findall(r"[a-z-]+", found[1])) == RESERVED
 
 
-async def test_what_can_be_packed_comes_packed(city: InProcessCity) -> None:
+async def test_precompressed_file_is_chosen(city: InProcessCity) -> None:
     plain, whole = await ask(city, "/assets/city-a1b2c3.js")
     zipped, content = await ask(city, "/assets/city-a1b2c3.js", Accept_Encoding="gzip, deflate")
     assert (zipped.headers["Content-Encoding"], gzip.decompress(content)) == ("gzip", whole)
@@ -201,7 +201,7 @@ async def test_what_can_be_packed_comes_packed(city: InProcessCity) -> None:
     assert (icon.headers.get("Content-Encoding"), icon.headers.get("Vary"), content) == (None, None, b"<svg/>")
 
 
-async def test_there_is_nothing_but_what_was_built(city: InProcessCity) -> None:
+async def test_path_outside_build_gets_404(city: InProcessCity) -> None:
     for path in (
         "/assets/city-older.js",
         "/assets/",
@@ -222,18 +222,18 @@ async def test_there_is_nothing_but_what_was_built(city: InProcessCity) -> None:
 # --- beside the API -----------------------------------------------------------------------------------
 
 
-async def test_no_page_hides_a_route_and_no_room_has_the_address_of_one() -> None:
+async def test_pages_and_routes_do_not_overlap() -> None:
     below_city = {route.split()[1].split("/")[2] for route in await installed_routes() if " /city/" in route}
     assert below_city == RESERVED
 
 
-async def test_what_is_the_citys_own_is_no_page(city: InProcessCity) -> None:
+async def test_reserved_path_is_no_page(city: InProcessCity) -> None:
     for slug in RESERVED:
         answer, _ = await ask(city, f"/city/{slug}")
         assert answer.headers["Content-Type"].startswith(("application/json", "application/problem+json"))
 
 
-async def test_a_room_gets_no_slug_that_has_no_page(city: InProcessCity) -> None:
+async def test_room_with_reserved_slug_is_refused(city: InProcessCity) -> None:
     oksana = citizen_token("u_1", "Оксана")
     refused = await city.call("POST", "/city/rooms", {"name": "Новини", "slug": "feed"}, token=oksana)
     assert (refused.status, refused.content["code"]) == (422, "slug_wrong")
@@ -241,7 +241,7 @@ async def test_a_room_gets_no_slug_that_has_no_page(city: InProcessCity) -> None
     assert (opened.status, opened.content["slug"]) == (201, "home-room")
 
 
-async def test_pages_of_other_origins_get_the_api_and_no_pages(city: InProcessCity) -> None:
+async def test_cors_applies_to_api_only(city: InProcessCity) -> None:
     there = "https://city.example"
     api, _ = await ask(city, "/city/rooms", Origin=there)
     assert api.headers["Access-Control-Allow-Origin"] == there
@@ -249,7 +249,7 @@ async def test_pages_of_other_origins_get_the_api_and_no_pages(city: InProcessCi
     assert "Access-Control-Allow-Origin" not in page.headers
 
 
-async def test_without_pages_the_city_says_so_and_goes_on(sqlite_url: str, dist: Path, tmp_path: Path) -> None:
+async def test_missing_build_gets_503(sqlite_url: str, dist: Path, tmp_path: Path) -> None:
     dist.rename(tmp_path / "elsewhere")
     with capture_logs() as logs:
         async with in_process_city(sqlite_url) as city:
@@ -261,7 +261,7 @@ async def test_without_pages_the_city_says_so_and_goes_on(sqlite_url: str, dist:
     assert [each["event"] for each in logs if each["log_level"] == "warning"] == ["pages_missing"]
 
 
-async def test_a_city_may_have_the_api_alone(dist: Path, sqlite_url: str) -> None:
+async def test_disabled_pages_leave_the_api(dist: Path, sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, web={"enabled": False}) as city:
         for path in (*PAGES, "/assets/city-a1b2c3.js", "/favicon.svg"):
             assert (await ask(city, path))[0].status == 404

@@ -1,4 +1,4 @@
-"""Deadlines and caps of TCP connections: silent peers, half of a request, answers that nobody reads, too many at once."""
+"""Timeouts and limits of TCP connections: silent peers, incomplete requests, unread responses, too many connections."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ async def test_silent_connection_is_closed(serve: Serve) -> None:
         await open_count(served, 0)
 
 
-async def test_half_a_head_is_answered_408_and_closed(serve: Serve) -> None:
+async def test_incomplete_head_gets_408(serve: Serve) -> None:
     served = await serve(timeouts=SHORT)
     peer = await served.peer()
     async with closing(peer):
@@ -148,7 +148,7 @@ async def test_half_a_head_is_answered_408_and_closed(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("asked_before", [False, True])
-async def test_head_that_comes_byte_by_byte_is_cut_off(serve: Serve, asked_before: bool) -> None:
+async def test_slow_head_gets_408(serve: Serve, asked_before: bool) -> None:
     served = await serve(timeouts=SHORT)
     peer = await served.peer()
 
@@ -166,7 +166,7 @@ async def test_head_that_comes_byte_by_byte_is_cut_off(serve: Serve, asked_befor
         trickling.cancel()
 
 
-async def test_connection_between_two_requests_ends_later_than_one_that_never_asked(serve: Serve) -> None:
+async def test_idle_connection_outlives_silent_one(serve: Serve) -> None:
     served = await serve(timeouts=ConnectionTimeouts(head_s=0.2, idle_s=3600))
     peer, silent = await served.asking("/"), await served.peer()
     async with closing(peer, silent):
@@ -176,7 +176,7 @@ async def test_connection_between_two_requests_ends_later_than_one_that_never_as
         assert await status(peer) == 200
 
 
-async def test_connection_is_closed_when_no_other_request_comes(serve: Serve) -> None:
+async def test_idle_connection_is_closed(serve: Serve) -> None:
     served = await serve(timeouts=SHORT)
     peer = await served.asking("/")
     async with closing(peer):
@@ -184,7 +184,7 @@ async def test_connection_is_closed_when_no_other_request_comes(serve: Serve) ->
         assert await is_ended(peer)
 
 
-async def test_handler_may_take_longer_than_a_head(serve: Serve) -> None:
+async def test_slow_handler_is_not_timed_out(serve: Serve) -> None:
     served = await serve(timeouts=SHORT)
     peer, silent = await served.asking("/waiting"), await served.peer()
     async with closing(peer, silent):
@@ -193,7 +193,7 @@ async def test_handler_may_take_longer_than_a_head(serve: Serve) -> None:
         assert await status(peer) == 200
 
 
-async def test_answer_that_nobody_reads_is_given_up(serve: Serve) -> None:
+async def test_unread_response_is_aborted(serve: Serve) -> None:
     served = await serve(timeouts=SHORT)
     peer = await served.asking("/long")
     async with closing(peer):
@@ -201,7 +201,7 @@ async def test_answer_that_nobody_reads_is_given_up(serve: Serve) -> None:
         await open_count(served, 0)
 
 
-async def test_answer_that_is_read_too_slowly_is_given_up(serve: Serve) -> None:
+async def test_slowly_read_response_is_aborted(serve: Serve) -> None:
     served = await serve(timeouts=ConnectionTimeouts(stalled_s=0.5, min_bytes_per_s=LONG_ANSWER))
     peer = await served.asking("/long")
 
@@ -216,7 +216,7 @@ async def test_answer_that_is_read_too_slowly_is_given_up(serve: Serve) -> None:
         reading.cancel()
 
 
-async def test_stream_whose_reader_takes_nothing_is_given_up(serve: Serve) -> None:
+async def test_unread_stream_is_aborted(serve: Serve) -> None:
     served = await serve(timeouts=SHORT)
     deaf, reader = await served.asking("/stream"), await served.asking("/stream")
     async with closing(deaf, reader):
@@ -227,7 +227,7 @@ async def test_stream_whose_reader_takes_nothing_is_given_up(serve: Serve) -> No
         assert len(await reader[0].readexactly(64 * 1024)) == 64 * 1024
 
 
-async def test_stream_whose_reader_is_slow_is_not_given_up(serve: Serve) -> None:
+async def test_slowly_read_stream_is_kept(serve: Serve) -> None:
     served = await serve(timeouts=SHORT)
     with socket.socket() as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -243,14 +243,14 @@ async def test_stream_whose_reader_is_slow_is_not_given_up(serve: Serve) -> None
             await asyncio.sleep(0.05)
 
 
-async def test_answer_that_is_read_arrives_whole(serve: Serve) -> None:
+async def test_read_response_arrives_complete(serve: Serve) -> None:
     served = await serve(timeouts=ConnectionTimeouts(stalled_s=1.0))
     peer = await served.asking("/long")
     async with closing(peer):
         assert await status(peer) == 200
 
 
-async def test_full_listener_ends_the_connection_that_is_idle_for_longest(serve: Serve) -> None:
+async def test_full_listener_closes_longest_idle(serve: Serve) -> None:
     served = await serve(ListenerLimits(connections=3))
     first, second = await served.asking("/"), await served.asking("/waiting")
     third = await served.peer()
@@ -267,7 +267,7 @@ async def test_full_listener_ends_the_connection_that_is_idle_for_longest(serve:
     assert "connections_scarce" in {each["event"] for each in logs}
 
 
-async def test_full_listener_whose_requests_are_all_under_way_answers_503(serve: Serve) -> None:
+async def test_full_busy_listener_returns_503(serve: Serve) -> None:
     served = await serve(ListenerLimits(connections=2))
     busy = [await served.asking("/waiting") for _ in range(2)]
     async with closing(*busy):
@@ -290,7 +290,7 @@ async def eventually_busy(served: Served, count: int) -> None:
     await eventually(is_so)
 
 
-async def test_one_address_has_so_many_answers_open(serve: Serve) -> None:
+async def test_open_responses_of_an_address_are_limited(serve: Serve) -> None:
     served = await serve(ListenerLimits(responses_per_address=2))
     here, there = "X-Forwarded-For: 203.0.113.7", "X-Forwarded-For: 2001:db8::1"
     same_household = "X-Forwarded-For: 2001:db8::2"
@@ -309,7 +309,7 @@ async def test_one_address_has_so_many_answers_open(serve: Serve) -> None:
             assert await status(refused[1]) == 200
 
 
-async def test_what_waits_for_one_address_is_bounded_in_bytes(serve: Serve) -> None:
+async def test_unread_bytes_of_an_address_are_limited(serve: Serve) -> None:
     served = await serve(ListenerLimits(unread_bytes_per_address=2 * LONG_ANSWER))
     with capture_logs() as logs:
         many = [await served.asking("/long", "X-Forwarded-For: 203.0.113.7") for _ in range(4)]
@@ -324,7 +324,7 @@ async def _is_cut(served: Served, left: int) -> bool:
     return len(served.connections) == left
 
 
-async def test_what_waits_for_all_is_bounded_in_bytes(serve: Serve) -> None:
+async def test_unread_bytes_in_total_are_limited(serve: Serve) -> None:
     served = await serve(ListenerLimits(unread_bytes=LONG_ANSWER))
     many = [await served.asking("/long") for _ in range(4)]
     async with closing(*many):
@@ -335,7 +335,7 @@ class _Accepted(asyncio.Transport):
     """A connection from an address that a test cannot connect from."""
 
 
-def test_connections_of_one_address_are_counted_but_for_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_of_an_address_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     made = TcpConnections("api", ListenerLimits(connections_per_address=2), Addresses(["192.0.2.0/24"]))
     monkeypatch.setattr(made, "now_s", lambda: 0.0)
 

@@ -1,4 +1,4 @@
-"""Who may call themselves a citizen: tokens of every kind, right, wrong and forged."""
+"""Verification of citizens' JWTs: valid, invalid and forged tokens."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def refusal(settings: JwtSettings, token: str) -> str:
 # --- a shared secret ----------------------------------------------------------------------------------
 
 
-async def test_whoever_has_a_token_by_our_secret_is_that_citizen() -> None:
+async def test_token_signed_with_secret_identifies_citizen() -> None:
     end = int(time.time()) + 60
     citizen = await JwtCheck(BY_SECRET).citizen(signed(exp=end))
     assert citizen == Citizen(CitizenId("u_123"), "u_123", is_admin=False, expires_at=end + LEEWAY_S)
@@ -126,7 +126,7 @@ async def test_token_expired_within_leeway_accepted() -> None:
         *("", ".", "..", "a.b.c", "e30.e30.", "\udcff.\udcff.\udcff", "ю.ю.ю", "x" * 10_000),
     ],
 )
-async def test_no_other_token_makes_a_citizen(token: str) -> None:
+async def test_invalid_token_is_refused(token: str) -> None:
     await refusal(BY_SECRET, token)
 
 
@@ -134,11 +134,11 @@ async def test_no_other_token_makes_a_citizen(token: str) -> None:
     "sub",
     ["", "agent:daarwizz", "@alice:daarion.space", "u_\0", "u_\n", "\ud800", "x" * 201],
 )
-async def test_no_token_makes_somebody_an_agent_or_a_person_on_matrix(sub: str) -> None:
+async def test_token_with_reserved_id_is_refused(sub: str) -> None:
     assert "sub" in await refusal(BY_SECRET, by_hand({"alg": "HS256"}, claims(sub=sub), SECRET))
 
 
-async def test_without_a_configured_key_nobody_gets_in() -> None:
+async def test_token_without_configured_key_is_refused() -> None:
     for token in (signed(), by_hand({"alg": "HS256"}, claims(), ""), by_hand({"alg": "none"}, claims(), None)):
         assert "not accepted" in await refusal(JwtSettings(), token)
 
@@ -147,14 +147,14 @@ async def test_without_a_configured_key_nobody_gets_in() -> None:
 
 
 @pytest.mark.parametrize("algorithm", PRIVATE)
-async def test_a_public_key_is_enough_to_check_with(algorithm: str) -> None:
+async def test_token_signed_with_public_key_is_accepted(algorithm: str) -> None:
     check = JwtCheck(JwtSettings(public_key=PEM[algorithm]))
     assert (await check.citizen(signed(PRIVATE[algorithm], algorithm))).id == "u_123"
 
 
 @pytest.mark.parametrize("configured", PRIVATE)
 @pytest.mark.parametrize("used", PRIVATE)
-async def test_another_key_than_the_configured_one_does_not_count(configured: str, used: str) -> None:
+async def test_token_signed_with_other_key_is_refused(configured: str, used: str) -> None:
     key = PRIVATE[used]
     if used == configured:
         key = {
@@ -167,12 +167,12 @@ async def test_another_key_than_the_configured_one_does_not_count(configured: st
 
 @pytest.mark.parametrize("algorithm", PRIVATE)
 @pytest.mark.parametrize("secret", ["", SECRET])
-async def test_the_public_key_does_not_pass_for_a_shared_secret(algorithm: str, secret: str) -> None:
+async def test_public_key_as_secret_is_refused(algorithm: str, secret: str) -> None:
     settings = JwtSettings(public_key=PEM[algorithm], secret=SecretStr(secret))
     await refusal(settings, by_hand({"alg": "HS256", "typ": "JWT"}, claims(), PEM[algorithm]))
 
 
-async def test_a_secret_and_a_public_key_can_both_be_in_use() -> None:
+async def test_secret_and_public_key_are_both_accepted() -> None:
     check = JwtCheck(JwtSettings(public_key=PEM["ES256"], secret=SecretStr(SECRET)))
     assert (await check.citizen(signed())).id == "u_123"
     assert (await check.citizen(signed(PRIVATE["ES256"], "ES256"))).id == "u_123"
@@ -215,7 +215,7 @@ async def jwks_url(keys: KeyServer) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("algorithm", PRIVATE)
-async def test_keys_are_fetched_from_their_address_once(keys: KeyServer, jwks_url: str, algorithm: str) -> None:
+async def test_jwks_is_fetched_once(keys: KeyServer, jwks_url: str, algorithm: str) -> None:
     keys.publish(algorithm, "today")
     check = JwtCheck(JwtSettings(jwks_url=jwks_url))
     token = jwt.encode(claims(), PRIVATE[algorithm], algorithm, headers={"kid": "today"})
@@ -224,7 +224,7 @@ async def test_keys_are_fetched_from_their_address_once(keys: KeyServer, jwks_ur
     assert keys.asked == 1
 
 
-async def test_a_key_that_is_not_published_does_not_count(keys: KeyServer, jwks_url: str) -> None:
+async def test_key_outside_jwks_is_refused(keys: KeyServer, jwks_url: str) -> None:
     keys.publish("ES256", "today")
     settings = JwtSettings(jwks_url=jwks_url)
     forged = ec.generate_private_key(ec.SECP256R1())
@@ -250,7 +250,7 @@ ODD_KEY_SETS = ["", "not json", "[]", '{"keys": []}', '{"keys": 1}', '{"keys": [
 
 
 @pytest.mark.parametrize("raw", [*ODD_KEY_SETS, pytest.param("[" * 100_000, id="nested too deep")])
-async def test_keys_that_cannot_be_had_are_not_the_citizens_fault(keys: KeyServer, jwks_url: str, raw: str) -> None:
+async def test_jwks_invalid_raises_unavailable(keys: KeyServer, jwks_url: str, raw: str) -> None:
     keys.raw = raw
     token = jwt.encode(claims(), PRIVATE["ES256"], "ES256", headers={"kid": "today"})
     with pytest.raises(Unavailable) as raised:
@@ -258,7 +258,7 @@ async def test_keys_that_cannot_be_had_are_not_the_citizens_fault(keys: KeyServe
     assert (raised.value.status, raised.value.code) == (503, "jwks_unavailable")
 
 
-async def test_a_key_server_that_is_down_is_said_to_be(unused_tcp_port: int) -> None:
+async def test_jwks_server_down_raises_unavailable(unused_tcp_port: int) -> None:
     token = jwt.encode(claims(), PRIVATE["ES256"], "ES256", headers={"kid": "today"})
     with pytest.raises(Unavailable) as raised:
         await JwtCheck(JwtSettings(jwks_url=f"http://127.0.0.1:{unused_tcp_port}/jwks")).citizen(token)
@@ -281,7 +281,7 @@ async def test_a_key_server_that_is_down_is_said_to_be(unused_tcp_port: int) -> 
         ({}, {"iss": "anybody", "aud": "anything"}, True),
     ],
 )
-async def test_issuer_and_audience_count_when_they_are_configured(
+async def test_issuer_and_audience_are_checked_if_configured(
     wanted: dict[str, str], more: dict[str, Any], *, fits: bool
 ) -> None:
     settings = JwtSettings.model_validate({"secret": SECRET} | wanted)
@@ -309,7 +309,7 @@ async def test_issuer_and_audience_count_when_they_are_configured(
         ("=", {"": ""}, False),
     ],
 )
-async def test_who_is_an_admin(admin_claim: str, more: dict[str, Any], *, is_admin: bool) -> None:
+async def test_admin_claim_makes_admin(admin_claim: str, more: dict[str, Any], *, is_admin: bool) -> None:
     settings = JwtSettings(secret=SecretStr(SECRET), admin_claim=admin_claim)
     assert (await JwtCheck(settings).citizen(signed(**more))).is_admin is is_admin
 
@@ -328,6 +328,6 @@ async def test_who_is_an_admin(admin_claim: str, more: dict[str, Any], *, is_adm
         ({"name": "\u202e", "preferred_username": "oksana"}, "oksana"),
     ],
 )
-async def test_a_citizen_is_called_what_the_token_says_if_that_is_a_name(more: dict[str, Any], name: str) -> None:
+async def test_display_name_comes_from_the_claims(more: dict[str, Any], name: str) -> None:
     citizen = await JwtCheck(BY_SECRET).citizen(by_hand({"alg": "HS256"}, claims(**more), SECRET))
     assert citizen.display_name == name

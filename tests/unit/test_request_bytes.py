@@ -1,4 +1,4 @@
-"""Counting the bytes of requests that connections hold, and what is beyond a budget."""
+"""Counting of the request bytes that connections hold, and of the excess over a budget."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from daarion_appservice.http.limits.request_bytes import Excess, RequestBytes
 from daarion_appservice.http.websocket.frames import frame_size
 
 
-def test_request_ended_nothing_is_held() -> None:
+def test_ended_request_holds_nothing() -> None:
     held = HeldBytes()
     held.add(300, Stage.HEAD)
     held.add(200, Stage.BODY)
@@ -19,7 +19,7 @@ def test_request_ended_nothing_is_held() -> None:
     assert held.size == 0
 
 
-def test_pipelined_request_is_still_held_when_the_first_has_ended() -> None:
+def test_pipelined_request_stays_held() -> None:
     held = HeldBytes()
     held.add(100, Stage.HEAD)
     held.add(50 + 70, Stage.BODY)  # the end of the first, and the begin of the second
@@ -32,7 +32,7 @@ def test_pipelined_request_is_still_held_when_the_first_has_ended() -> None:
     assert held.size == 0
 
 
-def test_requests_in_one_chunk_end_one_after_the_other() -> None:
+def test_requests_in_one_read_end_in_turn() -> None:
     held = HeldBytes()
     held.add(380, Stage.HEAD)
     for left in (300, 220, 140):
@@ -40,7 +40,7 @@ def test_requests_in_one_chunk_end_one_after_the_other() -> None:
         assert held.size == left
 
 
-def test_chunks_that_come_before_a_request_is_begun_are_held_behind_it() -> None:
+def test_bytes_before_dispatch_stay_held() -> None:
     held = HeldBytes()
     held.add(65_000, Stage.HEAD)  # a request of 100 bytes, and what is behind it
     held.add(65_000, Stage.HEAD)
@@ -49,7 +49,7 @@ def test_chunks_that_come_before_a_request_is_begun_are_held_behind_it() -> None
 
 
 @pytest.mark.parametrize("stage", [Stage.HEAD, Stage.BODY])
-def test_framing_of_chunked_bodies_does_not_add_up(stage: Stage) -> None:
+def test_chunk_framing_does_not_accumulate(stage: Stage) -> None:
     held = HeldBytes()
     for _ in range(1000):
         held.add(100, Stage.HEAD)
@@ -61,7 +61,7 @@ def test_framing_of_chunked_bodies_does_not_add_up(stage: Stage) -> None:
     assert held.size == 39_890
 
 
-def test_body_that_is_passed_on_is_not_held() -> None:
+def test_forwarded_body_is_not_held() -> None:
     held = HeldBytes()
     held.add(200, Stage.HEAD)  # the head
     for _ in range(10):
@@ -81,7 +81,7 @@ def test_websocket_message_taken_leaves_the_head() -> None:
     assert held.size == 400
 
 
-def test_framing_of_websocket_fragments_does_not_add_up() -> None:
+def test_fragment_framing_does_not_accumulate() -> None:
     held = HeldBytes()
     held.add(400, Stage.HEAD)
     for _ in range(1000):
@@ -100,7 +100,7 @@ def test_ping_between_fragments_releases_only_itself() -> None:
     assert held.size == 50_400
 
 
-def test_message_taken_after_the_connection_was_cleared_adds_nothing() -> None:
+def test_message_taken_after_clear_adds_nothing() -> None:
     held = HeldBytes()
     held.add(400, Stage.HEAD)
     held.clear()
@@ -116,12 +116,12 @@ def test_frame_size_counts_header_and_mask(content: object, size: int) -> None:
     assert frame_size(content) == size
 
 
-def test_head_size_is_what_was_sent() -> None:
+def test_head_size_equals_sent_bytes() -> None:
     head = b"GET /city/rooms?limit=3 HTTP/1.1\r\nHost: localhost\r\nX-A: b\r\n\r\n"
     assert head_size("GET", "/city/rooms?limit=3", [(b"Host", b"localhost"), (b"X-A", b"b")]) == len(head)
 
 
-def test_address_beyond_its_budget_is_the_excess() -> None:
+def test_address_over_budget_is_the_excess() -> None:
     held = RequestBytes("unit", per_address=100, in_all=1000)
     held.change("a", 100)
     assert held.excess("a") is None
@@ -133,7 +133,7 @@ def test_address_beyond_its_budget_is_the_excess() -> None:
     assert held.total == 0
 
 
-def test_budget_of_all_is_taken_from_the_holder_with_most() -> None:
+def test_total_over_budget_selects_largest_holder() -> None:
     held = RequestBytes("unit", per_address=100, in_all=1000)
     held.change(None, 950)
     held.change("a", 60)
@@ -141,7 +141,7 @@ def test_budget_of_all_is_taken_from_the_holder_with_most() -> None:
     assert isinstance(Excess(None, 10, "all").error, Unavailable)
 
 
-def test_no_budget_is_no_limit() -> None:
+def test_zero_budget_is_unlimited() -> None:
     held = RequestBytes("unit", per_address=0, in_all=0)
     held.change("a", 1 << 40)
     assert held.excess("a") is None

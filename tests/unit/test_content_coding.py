@@ -1,4 +1,4 @@
-"""Which packing of a file goes to whom."""
+"""The content coding of a response, chosen by ``Accept-Encoding``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ BOTH = {"br": b"", "gzip": b""}
 
 
 @pytest.mark.parametrize(
-    ("accepted", "packing"),
+    ("accepted", "coding"),
     [
-        ("gzip, deflate, br, zstd", "br"),  # as browsers say it over TLS
-        ("gzip, deflate", "gzip"),  # and without
+        ("gzip, deflate, br, zstd", "br"),  # browsers over TLS
+        ("gzip, deflate", "gzip"),  # browsers without TLS
         ("GZIP", "gzip"),
-        ("br;q=0.1, gzip;q=1.0", "br"),  # of what is taken the smallest, whatever is preferred
+        ("br;q=0.1, gzip;q=1.0", "br"),  # the smallest, not the preferred one
         ("br;q=0, gzip", "gzip"),
         ("br ; q=0.0,*", "gzip"),
         ("*", "br"),
@@ -26,10 +26,10 @@ BOTH = {"br": b"", "gzip": b""}
         ("brotli, gzipped", None),
     ],
 )
-def test_the_smallest_goes_out_that_whoever_asks_takes(accepted: str, packing: str | None) -> None:
-    assert choose_coding(accepted, BOTH) == packing
+def test_coding_is_the_smallest_accepted(accepted: str, coding: str | None) -> None:
+    assert choose_coding(accepted, BOTH) == coding
 
 
-def test_what_did_not_get_smaller_goes_as_it_is() -> None:
+def test_coding_unavailable_is_not_chosen() -> None:
     assert choose_coding("br, gzip", {}) is None
     assert choose_coding("br, gzip", {"gzip": b""}) == "gzip"
