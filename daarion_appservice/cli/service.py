@@ -40,8 +40,20 @@ def demo(
     matrix_port: Annotated[int, typer.Option("--matrix-port", help="The matrix listener's port.")] = 7025,
     homeserver_port: Annotated[int, typer.Option("--homeserver-port", help="Synapse's port.")] = 8008,
     agents: Annotated[bool, typer.Option("--agents/--no-agents", help="Whether the sample agents live.")] = True,
+    agents_core: Annotated[
+        str, typer.Option("--agents-core", metavar="URL", help="An agents core in place of the sample agents' one.")
+    ] = "",
 ) -> None:
     """A whole city on this machine: Synapse, this service and five agents, until Ctrl-C."""
     from ..demo.runner import run_demo  # noqa: PLC0415
 
-    raise typer.Exit(run_demo(data, port=port, matrix_port=matrix_port, homeserver_port=homeserver_port, agents=agents))
+    raise typer.Exit(
+        run_demo(
+            data,
+            port=port,
+            matrix_port=matrix_port,
+            homeserver_port=homeserver_port,
+            agents=agents,
+            agents_core=agents_core,
+        )
+    )

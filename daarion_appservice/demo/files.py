@@ -147,8 +147,13 @@ class DemoFiles:
         finally:
             os.close(lock)
 
-    def prepare(self, ports: Ports) -> Credentials:
-        """Create missing files and update the ports; everything else stays unchanged."""
+    def prepare(self, ports: Ports, agents_core: str = "") -> Credentials:
+        """Create missing files and update the ports; everything else stays unchanged.
+
+        Args:
+            ports: the ports of the processes.
+            agents_core: the URL of an agents core; empty: that of the sample agents, if there are any.
+        """
         if self.credentials.exists():
             credentials = Credentials.read(self.credentials).at(ports)
         else:
@@ -157,7 +162,7 @@ class DemoFiles:
         self.save(credentials)
         if not self.config.exists():
             private_file.create(self.config, _FIRST_CONFIG + render_sample_agents(AGENTS), ExitCode.CONFIG)
-        config_edit.set_values(self.config, _config_values(ports, credentials))
+        config_edit.set_values(self.config, _config_values(ports, credentials, agents_core))
         # Without the environment: settings of this machine must not change the demo.
         registration_file.generate(config_file.load(self.config, environ={}), self.config, force=True)
         return credentials
@@ -171,7 +176,7 @@ class DemoFiles:
             self.unfinished.rename(self.credentials)
 
 
-def _config_values(ports: Ports, credentials: Credentials) -> dict[str, str | float]:
+def _config_values(ports: Ports, credentials: Credentials, agents_core: str) -> dict[str, str | float]:
     return {
         "homeserver.address": f"http://{HOST}:{ports.homeserver}",
         "appservice.address": f"http://{HOST}:{ports.matrix}",
@@ -182,7 +187,7 @@ def _config_values(ports: Ports, credentials: Credentials) -> dict[str, str | fl
         "api.service_token": credentials.internal_token,
         "api.jwt.secret": credentials.jwt_secret,
         "web.homeserver_url": credentials.homeserver_url,
-        "agents_core.url": f"http://{HOST}:{ports.agents}" if ports.agents else "",
+        "agents_core.url": agents_core or (f"http://{HOST}:{ports.agents}" if ports.agents else ""),
     }
 
 

@@ -50,12 +50,14 @@ def run_demo(
     matrix_port: int = 7025,
     homeserver_port: int = 8008,
     agents: bool = True,
+    agents_core: str = "",
 ) -> int:
     """Run the demo until Ctrl-C and return the process's exit code. Raise StartError if it cannot begin."""
-    return asyncio.run(demo(data.absolute(), Ports(port, matrix_port, homeserver_port), agents=agents))
+    ports = Ports(port, matrix_port, homeserver_port)
+    return asyncio.run(demo(data.absolute(), ports, agents=agents, agents_core=agents_core))
 
 
-async def demo(data: Path, ports: Ports, *, agents: bool = True) -> int:
+async def demo(data: Path, ports: Ports, *, agents: bool = True, agents_core: str = "") -> int:
     """Run the demo in a running event loop; ``data`` is absolute."""
     local_synapse.check_installed()
     check_free(
@@ -65,7 +67,8 @@ async def demo(data: Path, ports: Ports, *, agents: bool = True) -> int:
             Listener("homeserver", "--homeserver-port", ports.homeserver),
         ]
     )
-    house = DemoRunner(DemoFiles(data), replace(ports, agents=any_free()) if agents else ports)
+    ports = replace(ports, agents=any_free()) if agents else ports
+    house = DemoRunner(DemoFiles(data), ports, agents_core)
     living = asyncio.create_task(house.live())
     with on_signals(first=living.cancel, again=house.children.kill):
         await asyncio.wait([living])
@@ -86,13 +89,15 @@ class DemoRunner:
 
     files: DemoFiles
     ports: Ports
+    agents_core: str = ""
+    """URL of an agents core; empty: that of the sample agents, if there are any."""
     screen: DemoConsole = field(default_factory=DemoConsole)
     children: Children = field(default_factory=Children)
 
     async def live(self) -> int:
         """Start the city and run it until cancelled or a child dies; all children have ended afterwards."""
         with self.files.ours():
-            credentials = self.files.prepare(self.ports)
+            credentials = self.files.prepare(self.ports, self.agents_core)
             try:
                 await self._open(credentials)
                 while True:

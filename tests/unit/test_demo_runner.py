@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from daarion_appservice.config import loading
 from daarion_appservice.demo import runner as house_module
 from daarion_appservice.demo.child_processes import Child, python
 from daarion_appservice.demo.files import DemoFiles, Ports
@@ -67,3 +68,13 @@ async def test_service_without_homeserver_given_up_after_deadline(house: DemoRun
 
     with pytest.raises(StartError, match="not ready after"):
         await wait(house, answers())
+
+
+@pytest.mark.parametrize(
+    ("agents_core", "expected"), [("", "http://127.0.0.1:4"), ("http://127.0.0.1:5", "http://127.0.0.1:5")]
+)
+def test_prepare_sets_agents_core(tmp_path: Path, agents_core: str, expected: str) -> None:
+    files = DemoFiles(tmp_path)
+    with files.ours():
+        files.prepare(Ports(1, 2, 3, agents=4), agents_core)
+    assert loading.load(files.config, {}).agents_core.url == expected
