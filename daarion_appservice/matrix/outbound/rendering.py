@@ -13,7 +13,7 @@ from ...city.messages import Messages
 from ...city.types import Author, EventId, Message, OutboxKind, UserId
 from ...storage.database import Transaction
 from ...storage.outbox import OutboxRow
-from ..client.message_content import edit_content, message_content, reaction_content
+from .event_content import edit_content, message_content, reaction_content
 
 
 @dataclass(frozen=True, slots=True)

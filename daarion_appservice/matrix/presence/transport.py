@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import structlog
 from mautrix.api import Method, PathBuilder
@@ -80,21 +80,20 @@ async def choose_transport(homeserver: Homeserver, *, may_use_module: bool) -> P
     return ClientApiTransport(homeserver)
 
 
+@dataclass(frozen=True, slots=True)
 class ClientApiTransport:
     """Sends one ``PUT /presence/{userId}/status`` per ghost, which every homeserver supports."""
 
-    batch_size = 1
-    max_in_flight = None
-    renewal_s = None
-
-    def __init__(self, homeserver: Homeserver) -> None:
-        self._homeserver = homeserver
+    homeserver: Homeserver
+    batch_size: ClassVar[int] = 1
+    max_in_flight: ClassVar[int | None] = None
+    renewal_s: ClassVar[float | None] = None
 
     async def send(self, updates: Sequence[PresenceUpdate]) -> PresenceUpdateResult:
         """Send one update."""
         (update,) = updates
         try:
-            await self._homeserver.set_presence(update.user, update.presence, update.status_msg)
+            await self.homeserver.set_presence(update.user, update.presence, update.status_msg)
         except HomeserverRateLimited:
             raise
         except HomeserverRefused as error:

@@ -23,24 +23,16 @@ _ACTIVE_MS: Final = 60_000
 """Synapse's ``last_active_granularity``: activity within this time after the last one causes no presence event."""
 
 
+@dataclass(frozen=True, slots=True)
 class UserPresenceQuery:
     """Returns the presence of any Matrix user as a presence state of the city."""
 
-    def __init__(
-        self,
-        homeserver: Homeserver,
-        monitor: HomeserverMonitor,
-        identities: Identities,
-        user_presence: UserPresence,
-        observer_coverage: ObserverCoverage,
-        now_ms: NowMs,
-    ) -> None:
-        self._homeserver = homeserver
-        self._monitor = monitor
-        self._identities = identities
-        self._user_presence = user_presence
-        self._observer_coverage = observer_coverage
-        self._now_ms = now_ms
+    homeserver: Homeserver
+    monitor: HomeserverMonitor
+    identities: Identities
+    user_presence: UserPresence
+    observer_coverage: ObserverCoverage
+    now_ms: NowMs
 
     async def state(self, user: UserId) -> PresenceState:
         """Return the presence of a user; offline if it is unknown or not readable, or the homeserver does not respond.
@@ -48,23 +40,23 @@ class UserPresenceQuery:
         The homeserver is asked about each user whom the observer does not cover, and once about a covered user without
         a stored presence.
         """
-        if not self._monitor.is_up:
+        if not self.monitor.is_up:
             return PresenceState()
-        is_covered = self._observer_coverage.covers(user)
-        stored = self._user_presence.stored(user) if is_covered else None
+        is_covered = self.observer_coverage.covers(user)
+        stored = self.user_presence.stored(user) if is_covered else None
         if stored is not None:
             return stored
         try:
             # Do not store the presence of a user whom the observer does not cover: later changes would not arrive.
-            return await (self._user_presence.fetch(user, self._request) if is_covered else self._request_state(user))
+            return await (self.user_presence.fetch(user, self._request) if is_covered else self._request_state(user))
         except HomeserverError:
             return PresenceState()
 
     async def _request_state(self, user: UserId) -> PresenceState:
-        return presence_state_of(await self._request(user), self._now_ms())
+        return presence_state_of(await self._request(user), self.now_ms())
 
     async def _request(self, user: UserId) -> JSON:
-        return await self._homeserver.presence(user, as_user=self._identities.bot)
+        return await self.homeserver.presence(user, as_user=self.identities.bot)
 
 
 def presence_state_of(presence: JSON, now_ms: int) -> PresenceState:
