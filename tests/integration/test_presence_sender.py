@@ -1,4 +1,4 @@
-"""What the homeserver is told of presence, counted on its way; and what it makes of it."""
+"""The presence sender with a real Synapse: the requests it makes, counted by a proxy, and the presence that results."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ DAARWIZZ = "@agent_daarwizz:city.localhost"
 SCRIBE = "@agent_scribe:city.localhost"
 REFRESH_S = 2.0
 NEVER_S = 600.0
-"""A refresh that does not come while a test runs."""
+"""A refresh period (s) longer than a test."""
 JITTER = 0.2
 LATE_S = 1.0
-"""How much later than it should a busy machine may bring a request."""
+"""The tolerated delay (s) of a request on a busy machine."""
 
 
 class WatchedCity:
-    """A city between which and its homeserver everything is counted."""
+    """A city whose requests to the homeserver pass a recording proxy."""
 
     def __init__(self, city: RunningCity, proxy: HttpProxy) -> None:
         self.city = city
@@ -54,7 +54,7 @@ class WatchedCity:
         await self.city.post(f"/api/v1/agents/{slug}/heartbeat", heartbeat, token=self._tokens[slug])
 
     def told(self, user: str, since: int = 0) -> list[Passed]:
-        """The presence of ``user`` as it was told, oldest first, leaving out the first ``since`` requests of all."""
+        """Return the presence updates of ``user``, oldest first, without the first ``since`` requests of all users."""
         return [passed for passed in self.proxy.passed[since:] if passed.is_presence and user in passed.path]
 
     async def until(self, condition: Callable[[], object], timeout_s: float = 30.0) -> None:
@@ -64,7 +64,7 @@ class WatchedCity:
         await eventually(holds, timeout_s, lambda: "\n".join(self.city.service.last_lines(60)))
 
     async def empty(self) -> None:
-        """Have everybody go, and forget what was told."""
+        """Set the agents offline, and clear the recorded requests."""
         for slug, user in (("daarwizz", DAARWIZZ), ("scribe", SCRIBE)):
             if self.told(user):
                 await self.beat(slug, status="offline")
@@ -114,7 +114,7 @@ async def unrefreshed(still_city: WatchedCity) -> AsyncIterator[WatchedCity]:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_present_agent_is_told_again_within_every_period_always_with_its_status_text(
+async def test_present_agent_is_refreshed_with_status_text(
     watched: WatchedCity,
 ) -> None:
     await watched.beat("daarwizz", status_msg="слухаю")
@@ -128,7 +128,7 @@ async def test_a_present_agent_is_told_again_within_every_period_always_with_its
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_heartbeats_that_change_nothing_tell_the_homeserver_nothing(watched: WatchedCity) -> None:
+async def test_heartbeat_without_change_sends_nothing(watched: WatchedCity) -> None:
     await watched.beat("daarwizz", status_msg="слухаю")
     await watched.until(lambda: watched.told(DAARWIZZ))
 
@@ -139,11 +139,11 @@ async def test_heartbeats_that_change_nothing_tell_the_homeserver_nothing(watche
 
     told = watched.told(DAARWIZZ)
     most = 1 + (told[-1].at - first) / (REFRESH_S * (1 - JITTER) - 0.1)
-    assert len(told) <= most, "more than the refreshes"
+    assert len(told) <= most, "more requests than refreshes"
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_heartbeat_that_changes_something_is_told_at_once_and_only_once(unrefreshed: WatchedCity) -> None:
+async def test_change_is_sent_once(unrefreshed: WatchedCity) -> None:
     await unrefreshed.beat("daarwizz")
     await unrefreshed.until(lambda: unrefreshed.told(DAARWIZZ))
     await unrefreshed.beat("daarwizz", status="away", status_msg="обід")
@@ -159,7 +159,7 @@ async def test_a_heartbeat_that_changes_something_is_told_at_once_and_only_once(
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_after_offline_nothing_more_is_told(watched: WatchedCity) -> None:
+async def test_offline_agent_is_not_refreshed(watched: WatchedCity) -> None:
     await watched.beat("daarwizz")
     await watched.beat("scribe")
     await watched.until(lambda: watched.told(DAARWIZZ) and watched.told(SCRIBE))
@@ -167,13 +167,13 @@ async def test_after_offline_nothing_more_is_told(watched: WatchedCity) -> None:
     await watched.until(lambda: watched.told(DAARWIZZ)[-1].content["presence"] == "offline")
 
     so_far = len(watched.proxy.passed)
-    # Long enough for a refresh: the other one has had three.
+    # Long enough for a refresh: the other agent has had three.
     await watched.until(lambda: len(watched.told(SCRIBE, since=so_far)) >= 3)
     assert watched.told(DAARWIZZ, since=so_far) == []
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_homeserver_that_was_started_again_is_told_of_everybody_at_once(unrefreshed: WatchedCity) -> None:
+async def test_restarted_homeserver_gets_every_presence(unrefreshed: WatchedCity) -> None:
     await unrefreshed.beat("daarwizz", status_msg="слухаю")
     await unrefreshed.beat("scribe", status="away")
     await unrefreshed.until(lambda: unrefreshed.told(DAARWIZZ) and unrefreshed.told(SCRIBE))
@@ -191,7 +191,7 @@ async def test_a_homeserver_that_was_started_again_is_told_of_everybody_at_once(
     ]
 
 
-# --- the mirror alone, on a homeserver with a few ghosts ----------------------------------------------
+# --- the sender alone, on a homeserver with a few ghosts ----------------------------------------------
 
 ONLINE, AWAY, OFFLINE = Status.ONLINE, Status.AWAY, Status.OFFLINE
 LIMITED = {"errcode": "M_LIMIT_EXCEEDED", "error": "Too many requests", "retry_after_ms": 300}
@@ -213,13 +213,13 @@ async def _land(directory: Path, overrides: Mapping[str, object] | None = None) 
 
 @pytest.fixture
 async def town(tmp_path: Path, land: GhostHomeserver) -> AsyncIterator[GhostPresenceHarness]:
-    """Four ghosts, and nobody tells the homeserver anything of them a second time by itself."""
+    """Four ghosts, whose presence is not refreshed during a test."""
     async with land.town(tmp_path, ghosts=4, refresh_s=NEVER_S) as town:
         yield town
 
 
 async def until_presence(town: GhostPresenceHarness, *expected: str) -> None:
-    """Wait until the homeserver says so of the first ghosts."""
+    """Wait until the homeserver has these presences of the first ghosts."""
 
     async def is_so() -> bool:
         return [await town.presence(number) for number in range(len(expected))] == list(expected)
@@ -234,7 +234,7 @@ async def until(condition: Callable[[], object]) -> None:
     await eventually(holds)
 
 
-async def test_a_mirror_that_is_started_again_tells_everybody_anew_with_what_changed_meanwhile(
+async def test_restarted_sender_sends_every_presence(
     town: GhostPresenceHarness,
 ) -> None:
     for number in range(3):
@@ -254,7 +254,7 @@ async def test_a_mirror_that_is_started_again_tells_everybody_anew_with_what_cha
     assert sorted(str(passed.content["presence"]) for passed in told) == ["offline", "online", "unavailable"]
 
 
-async def test_a_stop_takes_everybody_offline_also_those_told_a_moment_ago(town: GhostPresenceHarness) -> None:
+async def test_stop_sets_every_ghost_offline(town: GhostPresenceHarness) -> None:
     for number in range(4):
         town.change(number, ONLINE, "слухаю")
     async with town.mirroring():
@@ -264,7 +264,7 @@ async def test_a_stop_takes_everybody_offline_also_those_told_a_moment_ago(town:
     await until_presence(town, *["offline"] * 4)
 
 
-async def test_an_away_ghost_that_speaks_is_away_again_and_an_offline_one_stays_offline(
+async def test_away_ghost_is_away_again_after_message(
     town: GhostPresenceHarness,
 ) -> None:
     town.change(0, AWAY, "обід")
@@ -276,18 +276,20 @@ async def test_an_away_ghost_that_speaks_is_away_again_and_an_offline_one_stays_
 
         for number in range(3):
             await town.say(number, "я ще тут")
-        # What Synapse makes of it, and what it leaves alone.
+        # Synapse sets an away ghost online, and leaves offline ones.
         await until_presence(town, "online", "offline", "offline")
         for number in range(3):
             town.presence_sender.message_sent(town.ghost(number))
         await until_presence(town, "unavailable", "offline", "offline")
         await until(lambda: len(town.told(town.ghost(0))) >= 2)
-    assert {content["status_msg"] for content in town.told(town.ghost(0))} == {"обід"}, "with the text, each time"
+    assert {content["status_msg"] for content in town.told(town.ghost(0))} == {"обід"}, (
+        "each update has the status text"
+    )
     assert town.told(town.ghost(1))[-1] == {"presence": "offline"}
     assert town.told(town.ghost(2)) == []
 
 
-async def test_status_texts_stand_in_the_profile_exactly_as_long_as_they_hold(town: GhostPresenceHarness) -> None:
+async def test_profile_has_current_status_text(town: GhostPresenceHarness) -> None:
     async def until_text(number: int, text: str | None) -> None:
         async def is_so() -> bool:
             stands = (await town.profile(number)).get(FIELD) == ({"text": text} if text else None)
@@ -318,7 +320,7 @@ async def test_status_texts_stand_in_the_profile_exactly_as_long_as_they_hold(to
     assert [town.ghosts.status_text(town.ghost(number)) for number in range(4)] == [None, None, None, "читаю"]
 
 
-async def test_a_text_of_somebody_who_is_gone_since_we_last_ran_is_removed_in_the_end(
+async def test_outdated_status_text_is_removed_after_start(
     town: GhostPresenceHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(2):
@@ -335,7 +337,7 @@ async def test_a_text_of_somebody_who_is_gone_since_we_last_ran_is_removed_in_th
     assert FIELD in await town.profile(1)
 
 
-async def test_a_homeserver_without_profile_fields_is_asked_once_and_told_presence_only(
+async def test_unsupported_profile_field_is_not_written(
     town: GhostPresenceHarness,
 ) -> None:
     capabilities = {"capabilities": {"m.profile_fields": {"enabled": True, "disallowed": [FIELD]}}}
@@ -350,7 +352,7 @@ async def test_a_homeserver_without_profile_fields_is_asked_once_and_told_presen
     assert [passed for passed in town.proxy.passed if FIELD in passed.path] == []
 
 
-async def test_a_homeserver_that_wants_less_is_left_alone_for_as_long_as_it_says(town: GhostPresenceHarness) -> None:
+async def test_429_pauses_requests_for_retry_delay(town: GhostPresenceHarness) -> None:
     def refused(number: int) -> list[Passed]:
         return [each for each in town.proxy.answered if str(town.ghost(number)) in each.path]
 
@@ -367,7 +369,7 @@ async def test_a_homeserver_that_wants_less_is_left_alone_for_as_long_as_it_says
         assert all(later.at - earlier.at >= 0.3 for earlier, later in pairwise(refused(number)))
 
 
-async def test_that_a_homeserver_is_too_slow_for_so_many_is_said_once_and_who_changes_does_not_wait_for_the_others(
+async def test_slow_homeserver_is_logged_once_and_delays_no_change(
     town: GhostPresenceHarness,
 ) -> None:
     for number in range(3):
@@ -383,7 +385,7 @@ async def test_that_a_homeserver_is_too_slow_for_so_many_is_said_once_and_who_ch
             await until(lambda: len(town.told()) >= so_far + 100)
     assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["presence_too_slow"]
     before_it = town.told()[so_far:].index({"presence": "unavailable"})
-    assert before_it <= 10, "a turn, and what was under way"
+    assert before_it <= 10, "one alternation, and the requests in flight"
 
 
 @pytest.mark.parametrize(
@@ -394,9 +396,7 @@ async def test_that_a_homeserver_is_too_slow_for_so_many_is_said_once_and_who_ch
         (["what?"], 1_000),
     ],
 )
-async def test_when_to_come_back_is_read_from_the_refusal(
-    town: GhostPresenceHarness, content: Any, after_ms: int
-) -> None:
+async def test_retry_delay_is_read_from_429(town: GhostPresenceHarness, content: Any, after_ms: int) -> None:
     town.proxy.answer(lambda _: True, 429, content)
     client = Homeserver(town.proxy.url, "any token")
     with pytest.raises(HomeserverRateLimited) as refusal:
@@ -405,7 +405,7 @@ async def test_when_to_come_back_is_read_from_the_refusal(
     assert (refusal.value.status, refusal.value.retry_after_ms) == (429, after_ms)
 
 
-async def test_a_restart_is_noticed_even_where_somebody_else_hides_it_from_whoever_asks_for_versions(
+async def test_restart_hidden_from_probes_is_noticed(
     town: GhostPresenceHarness,
 ) -> None:
     async with town.observing(), town.mirroring():
@@ -418,7 +418,7 @@ async def test_a_restart_is_noticed_even_where_somebody_else_hides_it_from_whoev
     assert town.monitor.absences == 1
 
 
-async def test_what_is_known_of_homeservers_and_ghosts_survives_a_restart(database_url: str) -> None:
+async def test_timeouts_and_status_texts_are_stored(database_url: str) -> None:
     database = Database(database_url)
     await migrate.upgrade(database)
     long_name = "Synapse/1.163.2 (b=matrix-org-hotfixes,4d1e8a9c)" * 2
@@ -439,16 +439,16 @@ async def test_what_is_known_of_homeservers_and_ghosts_survives_a_restart(databa
     await database.close()
 
 
-# --- with our module in Synapse -----------------------------------------------------------------------
+# --- with the Synapse module --------------------------------------------------------------------------
 
 MODULE = Path(__file__).parents[2] / "synapse_module"
-KEPT_S = 5
-"""How long the module keeps ghosts after the last word of ours."""
+MODULE_TIMEOUT_S = 5
+"""The timeout (s) of the module after the last request."""
 
 
 @pytest.fixture(scope="module")
 def land_with_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GhostHomeserver]:
-    modules = [{"module": "daarion_synapse_module.DaarionPresence", "config": {"timeout_s": KEPT_S}}]
+    modules = [{"module": "daarion_synapse_module.DaarionPresence", "config": {"timeout_s": MODULE_TIMEOUT_S}}]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(MODULE))
         land = asyncio.run(_land(tmp_path_factory.mktemp("land-with-module"), {"modules": modules}))
@@ -460,18 +460,18 @@ def land_with_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ghost
 async def town_with_module(
     tmp_path: Path, land_with_module: GhostHomeserver, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[GhostPresenceHarness]:
-    monkeypatch.setenv("PYTHONPATH", str(MODULE))  # for those that start the homeserver once more
+    monkeypatch.setenv("PYTHONPATH", str(MODULE))  # for tests that restart the homeserver
     async with land_with_module.town(tmp_path, ghosts=4) as town:
         yield town
 
 
-def words(town: GhostPresenceHarness) -> list[list[tuple[str, str]]]:
-    """What the module was told, request by request, leaving out those that only renew."""
+def module_updates(town: GhostPresenceHarness) -> list[list[tuple[str, str]]]:
+    """Return the updates of each request to the module, without requests that only renew the lease."""
     asked = [passed.content for passed in town.proxy.passed if passed.is_module and passed.method == "POST"]
     return [[(each["user_id"], each["presence"]) for each in users] for content in asked if (users := content["users"])]
 
 
-async def test_a_synapse_with_our_module_is_told_of_many_in_one_request_and_keeps_them(
+async def test_module_gets_batches_and_keeps_presences(
     town_with_module: GhostPresenceHarness,
 ) -> None:
     town = town_with_module
@@ -479,44 +479,44 @@ async def test_a_synapse_with_our_module_is_told_of_many_in_one_request_and_keep
         town.change(number, ONLINE, "слухаю")
     async with town.observing(), town.mirroring():
         await until_presence(town, *["online"] * 4)
-        assert [len(word) for word in words(town)] == [4]
+        assert [len(batch) for batch in module_updates(town)] == [4]
         town.change(0, AWAY)
         town.change(1, OFFLINE)
         await until_presence(town, "unavailable", "offline", "online", "online")
         renewals = len(town.proxy.passed)
 
-        def has_renewed_for_longer_than_the_module_waits() -> bool:
+        def has_renewed_beyond_timeout() -> bool:
             renewing = [passed for passed in town.proxy.passed[renewals:] if passed.is_module]
-            return bool(renewing) and renewing[-1].at - renewing[0].at > 2 * KEPT_S
+            return bool(renewing) and renewing[-1].at - renewing[0].at > 2 * MODULE_TIMEOUT_S
 
-        await eventually(lambda: asyncio.sleep(0, has_renewed_for_longer_than_the_module_waits()), 60)
+        await eventually(lambda: asyncio.sleep(0, has_renewed_beyond_timeout()), 60)
         await until_presence(town, "unavailable", "offline", "online", "online")
-        assert sum(map(len, words(town))) == 6, "nobody was told of twice"
+        assert sum(map(len, module_updates(town))) == 6, "no ghost was sent twice"
         assert (town.seen_as("offline"), town.told()) == ({town.ghost(1): 1}, [])
     await town.presence_sender.stop()
     await until_presence(town, *["offline"] * 4)
 
 
-async def test_a_synapse_that_comes_back_without_our_module_is_told_one_by_one(
+async def test_removed_module_falls_back_to_client_api(
     town_with_module: GhostPresenceHarness,
 ) -> None:
     town = town_with_module
     town.change(0, ONLINE)
     async with town.observing(), town.mirroring():
-        await until(lambda: words(town))
+        await until(lambda: module_updates(town))
         setup = town.homeserver.setup
         town.homeserver.kill()
         town.homeserver.setup = dataclasses.replace(setup, overrides={})
         await town.homeserver.start()
         await until(town.told)
         await until_presence(town, "online")
-    assert len(words(town)) == 1
+    assert len(module_updates(town)) == 1
     town.homeserver.setup = setup
     await town.homeserver.restart()
 
 
 @pytest.mark.soak
-async def test_what_the_module_let_go_while_we_were_not_heard_is_told_anew(
+async def test_presences_are_sent_again_after_lease_is_lost(
     town_with_module: GhostPresenceHarness,
 ) -> None:
     town = town_with_module
@@ -531,7 +531,7 @@ async def test_what_the_module_let_go_while_we_were_not_heard_is_told_anew(
 
 
 @pytest.mark.soak
-async def test_whom_the_module_still_keeps_of_a_service_that_crashed_goes_offline_in_the_end(
+async def test_ghosts_of_crashed_service_go_offline(
     town_with_module: GhostPresenceHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     town = town_with_module
