@@ -36,7 +36,10 @@ def page(city: City) -> str:
             "\n## WebSockets\n",
             *map(_socket, document["x-websockets"]),
             "\n## Error codes\n\nThe codes of the city listener, with the status of the response.\n",
-            table(("status", "code", "when"), ((str(each.status), code(each.code), each.when) for each in PROBLEMS)),
+            table(
+                ("status", "code", "condition"),
+                ((str(each.status), code(each.code), each.condition) for each in PROBLEMS),
+            ),
             f"\n## Matrix listener\n{introduction('matrix-listener')}",
             *(_section(tag, matrix, matrix_app, operations) for tag in matrix["tags"]),
             f"\n## Application Service API\n{introduction('appservice-api')}",

@@ -38,7 +38,7 @@ def url(city: InProcessCity, path: str = "") -> str:
     return f"http://{HOST}:{city.city.settings.api.port}{path}"
 
 
-# --- how it is served ---------------------------------------------------------------------------------
+# --- the routes ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
@@ -76,30 +76,34 @@ async def test_document_needs_no_valid_token(sqlite_url: str) -> None:
 async def test_page_fits_a_phone_and_loads_nothing_else(city: InProcessCity, browser: Browser) -> None:
     tab = await browser.open(url(city, "/docs"))
     await tab.page.set_viewport_size({"width": 360, "height": 780})
-    assert await tab.run("document.documentElement.scrollWidth") == 360, "nothing is wider than a phone"
+    assert await tab.run("document.documentElement.scrollWidth") == 360, "the page has no horizontal scroll bar"
     assert await tab.run("performance.getEntriesByType('resource').length") == 0
     await tab.page.get_by_role("link", name="Post a message").click()
     await tab.page.get_by_text("no second message is posted").wait_for()
-    assert await tab.run("getComputedStyle(document.querySelector('pre')).whiteSpace") == "pre-wrap", "it has its style"
+    assert await tab.run("getComputedStyle(document.querySelector('pre')).whiteSpace") == "pre-wrap", (
+        "the style sheet is applied"
+    )
     assert tab.errors == []
 
 
-# --- strangers ----------------------------------------------------------------------------------------
+# --- conformance --------------------------------------------------------------------------------------
 
 
 async def test_responses_conform_to_document(city: InProcessCity) -> None:
-    document = await prepared(city)
-    first, *others = await strangers(city)
-    answered = await hold_to(city, document, first, examples=1)
+    document = await create_example_resources(city)
+    first, *others = await clients_of(city)
+    responses = await check_conformance(city, document, first, examples=1)
     for each in others:
-        answered |= await hold_to(city, document, each, examples=1, only_theirs=True)
-    answered |= await hold_to(city, await of_tokens(city), SchemathesisClient("admin", ADMIN_TOKEN), examples=1)
-    usual = {
+        responses |= await check_conformance(city, document, each, examples=1, only_theirs=True)
+    responses |= await check_conformance(
+        city, await token_operations(city), SchemathesisClient("admin", ADMIN_TOKEN), examples=1
+    )
+    expected = {
         (name, int(next(iter(route["responses"]))))
         for name, route in routes(document)
-        if not needs_homeserver(route)  # there is none here
+        if not needs_homeserver(route)  # this city has none
     }
-    assert usual - answered == set(), "of these nobody got the usual answer"
+    assert expected - responses == set(), "no client received the usual response"
 
 
 async def test_schemathesis_finds_differences(city: InProcessCity) -> None:
@@ -108,8 +112,8 @@ async def test_schemathesis_finds_differences(city: InProcessCity) -> None:
     home["responses"]["200"]["content"]["application/json"]["schema"] = {"$ref": "#/components/schemas/TypingResult"}
     del document["paths"]["/city/feed"]["get"]["responses"]["422"]
     document["paths"] = {path: document["paths"][path] for path in ("/city/home", "/city/feed")}
-    seen = await asyncio.to_thread(run_schemathesis, document, url(city), SchemathesisClient("anonymous"), examples=1)
-    assert seen.faults.keys() == {
+    result = await asyncio.to_thread(run_schemathesis, document, url(city), SchemathesisClient("anonymous"), examples=1)
+    assert result.faults.keys() == {
         "GET /city/home: Response violates schema",
         "GET /city/feed: Undocumented status code",
     }
@@ -118,12 +122,12 @@ async def test_schemathesis_finds_differences(city: InProcessCity) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(1, 4))
 async def test_responses_conform_to_document_soak(city: InProcessCity, seed: int) -> None:
-    document = await prepared(city)
-    for each in await strangers(city):
-        await hold_to(city, document, each, examples=50, seed=seed)
+    document = await create_example_resources(city)
+    for each in await clients_of(city):
+        await check_conformance(city, document, each, examples=50, seed=seed)
 
 
-async def strangers(city: InProcessCity) -> list[SchemathesisClient]:
+async def clients_of(city: InProcessCity) -> list[SchemathesisClient]:
     return [
         SchemathesisClient("citizen", citizen_token("u_123", "Оксана")),
         SchemathesisClient("agent", await city.agent_token("daarwizz")),
@@ -133,8 +137,8 @@ async def strangers(city: InProcessCity) -> list[SchemathesisClient]:
     ]
 
 
-async def prepared(city: InProcessCity) -> Any:
-    """The city has what the examples name; returns the document, in which they name it."""
+async def create_example_resources(city: InProcessCity) -> Any:
+    """Create the resources that the examples name, and return the document with their ids."""
     oksana = citizen_token("u_123", "Оксана")
     await city.call("POST", "/city/rooms", {"name": "Поділ", "slug": "podil"}, token=oksana)
     put = await city.call("PUT", "/api/v1/nodes/node-kyiv-1", {"name": "Київ"}, token=ADMIN_TOKEN)
@@ -143,8 +147,8 @@ async def prepared(city: InProcessCity) -> Any:
     return json.loads(json.dumps(await city.get("/openapi.json")).replace(EXAMPLE_ID, posted.content["id"]))
 
 
-async def of_tokens(city: InProcessCity) -> Any:
-    """What is said of single tokens, for an agent that has one: it may have been removed, and its tokens with it."""
+async def token_operations(city: InProcessCity) -> Any:
+    """Return the document with the operations of single tokens, and the id of a new token of an agent."""
     await city.call("PUT", "/api/v1/agents/daarwizz", {"display_name": "DAARWIZZ"}, token=ADMIN_TOKEN)
     made = await city.call("POST", "/api/v1/agents/daarwizz/tokens", token=ADMIN_TOKEN)
     text = json.dumps(await city.get("/openapi.json")).replace(EXAMPLE_TOKEN_ID, made.content["id"])
@@ -153,18 +157,18 @@ async def of_tokens(city: InProcessCity) -> Any:
     return document
 
 
-async def hold_to(
+async def check_conformance(
     city: InProcessCity,
     document: Any,
-    stranger: SchemathesisClient,
+    client: SchemathesisClient,
     *,
     examples: int,
     seed: int = 1,
     only_theirs: bool = False,
 ) -> set[tuple[str, int]]:
-    """A stranger comes; returns which routes answered what."""
-    seen = await asyncio.to_thread(
-        run_schemathesis, document, url(city), stranger, examples=examples, seed=seed, only_theirs=only_theirs
+    """Run schemathesis as a client, and return the statuses of the operations."""
+    result = await asyncio.to_thread(
+        run_schemathesis, document, url(city), client, examples=examples, seed=seed, only_theirs=only_theirs
     )
-    assert seen.faults == {}, "\n\n".join(seen.faults.values())
-    return seen.answered
+    assert result.faults == {}, "\n\n".join(result.faults.values())
+    return result.answered

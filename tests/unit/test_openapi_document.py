@@ -41,7 +41,7 @@ SOURCE = Path(__file__).parents[2] / "daarion_appservice"
 
 @pytest.fixture
 async def app() -> AsyncIterator[web.Application]:
-    """The city listener of a city that is put together but not running."""
+    """The city listener of a city that is built but not started."""
     settings = Settings.model_validate(
         {
             "appservice": {"as_token": "ours", "hs_token": "theirs"},
@@ -59,7 +59,7 @@ def document(app: web.Application) -> Any:
     return openapi_document(app, anonymous_read=True)
 
 
-# --- the city's own -----------------------------------------------------------------------------------
+# --- the city listener --------------------------------------------------------------------------------
 
 
 async def test_document_has_every_route_and_websocket(app: web.Application, document: Any) -> None:
@@ -105,14 +105,14 @@ async def test_examples_match_their_models(app: web.Application, document: Any) 
 
 
 def faults_of(route: Route) -> Iterator[str]:
-    """What is missing of a route's words."""
+    """Yield what is missing in the description of a route."""
     name, description = f"{route.method.upper()} {route.path}", route.description
     if not 0 < len(description.summary) <= 60 or description.summary.endswith("."):
-        yield f"{name}: `summary` must say what it does, in a few words"
+        yield f"{name}: `summary` must be its effect, in 1 to 60 characters"
     if description.response is None:
         yield f"{name}: `answer` must be its model, or NoContent"
     for part in set(route.in_path) - set(IN_PATH):
-        yield f"{name}: {{{part}}} must stand in IN_PATH of openapi/document.py"
+        yield f"{name}: {{{part}}} must be in IN_PATH of openapi/document.py"
     for parameter in query_parameters(description.query):
         if not parameter["description"] or not parameter["schema"].get("examples"):
             yield f"{name}: ?{parameter['name']}= must have `description` and `examples`"
@@ -132,7 +132,7 @@ RAISED = re.compile(
 
 
 def test_every_raised_code_is_in_problems() -> None:
-    # What else raises them is asked from the command line only.
+    # Other modules raise errors for the command line only.
     asked = [
         *SOURCE.glob("city/*.py"),
         *SOURCE.glob("agents/*.py"),
@@ -160,7 +160,7 @@ def test_every_websocket_event_is_described() -> None:
     assert told - {"auth", "error"} == said
 
 
-# --- what comes by itself, and what is missed ---------------------------------------------------------
+# --- generation ---------------------------------------------------------------------------------------
 
 
 class Plan(Body):
@@ -197,7 +197,7 @@ class SomeRoutes:
         return None
 
 
-class NobodysDoor:
+class AnonymousAuthenticator:
     async def principal(self, _request: web.Request) -> Anonymous:
         return Anonymous()
 
@@ -209,7 +209,7 @@ async def picture(_request: web.Request) -> web.Response:
 
 def some_app() -> web.Application:
     app = web.Application()
-    install(app, routes_of(SomeRoutes()), NobodysDoor(), anonymous_read=True)
+    install(app, routes_of(SomeRoutes()), AnonymousAuthenticator(), anonymous_read=True)
     app.router.add_put("/city/bridges/picture", picture)
     return app
 

@@ -250,7 +250,7 @@ def _status(problem: Problem) -> int:
 
 def _error(status: int, problems: list[Problem]) -> JSON:
     response: JSON = {
-        "description": "\n".join(f"- `{problem.code}`: {problem.when}" for problem in problems),
+        "description": "\n".join(f"- `{problem.code}`: {problem.condition}" for problem in problems),
         "content": {
             "application/problem+json": {
                 "schema": {
@@ -260,7 +260,9 @@ def _error(status: int, problems: list[Problem]) -> JSON:
                         "code": {"enum": [problem.code for problem in problems]},
                     },
                 },
-                "examples": {problem.code: {"summary": problem.when, "value": problem.example} for problem in problems},
+                "examples": {
+                    problem.code: {"summary": problem.condition, "value": problem.example} for problem in problems
+                },
             }
         },
     }

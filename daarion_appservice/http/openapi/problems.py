@@ -14,7 +14,7 @@ from ..views import JSON
 class Problem:
     status: int
     code: str
-    when: str
+    condition: str
     detail: str
     """An example."""
 
@@ -64,7 +64,7 @@ PROBLEMS: Final = (
         403,
         "openid_foreign",
         "the OpenID token is of another homeserver, or of a ghost of the city",
-        "only accounts of city.localhost can be linked, and this one is of matrix.example",
+        "only accounts of city.localhost count here, and this one is of matrix.example",
     ),
     Problem(403, "not_yours", "the client is not the author of the message", "only their author may edit messages"),
     Problem(
@@ -113,7 +113,12 @@ PROBLEMS: Final = (
         404, "no_such_room", "there is no such room, or the client may not know of it", "there is no room 'obolon'"
     ),
     Problem(404, "no_such_agent", "there is no such agent", "there is no agent 'nobody'"),
-    Problem(404, "no_such_token", "the agent has no such token, or it is revoked", "litopys has no such token"),
+    Problem(
+        404,
+        "no_such_token",
+        "the agent has no such token, or it is revoked",
+        "litopys has no such token, or it was revoked already",
+    ),
     Problem(404, "no_such_node", "there is no such node", "there is no node 'node-9'"),
     Problem(404, "no_such_microdao", "there is no such microDAO", "there is no microDAO 'nobody'"),
     Problem(404, "no_such_district", "there is no such district", "there is no district 'obolon'"),
@@ -327,7 +332,7 @@ PROBLEMS: Final = (
         503,
         "jwks_unavailable",
         "the keys of `api.jwt.jwks_url` cannot be fetched; try again later",
-        "the keys that tokens are checked with cannot be fetched",
+        "the keys that verify tokens (JWKS) cannot be fetched",
     ),
     Problem(
         503,
