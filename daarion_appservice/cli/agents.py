@@ -24,29 +24,35 @@ from .terminal import DEFAULT_CONFIG, ConfigPath, print_line, show_table, warn
 
 app = typer.Typer(rich_markup_mode=None)
 
-Slug = Annotated[str, typer.Argument(help="The agent: its ghost is @agent_<slug>.")]
+Slug = Annotated[str, typer.Argument(help="The slug of the agent. Its Matrix user is @agent_<slug>.")]
 
 
 @app.command("add")
 def add(
     slug: Slug,
-    name: Annotated[str | None, typer.Option("--name", help="What people see; the slug if not given.")] = None,
-    title: Annotated[str | None, typer.Option("--title", help="What it does, in a few words.")] = None,
-    avatar: Annotated[str | None, typer.Option("--avatar", help="A picture: a file or an mxc:// address.")] = None,
-    node: Annotated[str | None, typer.Option("--node", help="The node that it lives on.")] = None,
-    microdao: Annotated[str | None, typer.Option("--microdao", help="The microDAO that it belongs to.")] = None,
-    role: Annotated[str | None, typer.Option("--role", help="What it is: guardian, steward, orchestrator, …")] = None,
-    node_role: Annotated[str | None, typer.Option("--node-role", help="What it is on its node, if not that.")] = None,
-    microdao_role: Annotated[
-        str | None, typer.Option("--microdao-role", help="What it is in its microDAO, if not that.")
+    name: Annotated[str | None, typer.Option("--name", help="The display name. [default: the slug]")] = None,
+    title: Annotated[str | None, typer.Option("--title", help="What the agent does, in a few words.")] = None,
+    avatar: Annotated[str | None, typer.Option("--avatar", help="The avatar: an image file or an mxc:// URI.")] = None,
+    node: Annotated[str | None, typer.Option("--node", help="The id of its node.")] = None,
+    microdao: Annotated[str | None, typer.Option("--microdao", help="The slug of its microDAO.")] = None,
+    role: Annotated[str | None, typer.Option("--role", help="Its role: guardian, steward, orchestrator, …")] = None,
+    node_role: Annotated[
+        str | None, typer.Option("--node-role", help="Its role on its node, if that differs from --role.")
     ] = None,
-    district: Annotated[str | None, typer.Option("--district", help="The district that it lives in.")] = None,
-    kind: Annotated[str | None, typer.Option("--kind", help="What sort of agent it is.")] = None,
-    color: Annotated[str | None, typer.Option("--color", help="Its color, like #3b82f6.")] = None,
-    room: Annotated[list[str] | None, typer.Option("--room", help="A room that it is in; may be repeated.")] = None,
+    microdao_role: Annotated[
+        str | None, typer.Option("--microdao-role", help="Its role in its microDAO, if that differs from --role.")
+    ] = None,
+    district: Annotated[
+        str | None, typer.Option("--district", help="The id of its district. [default: that of its node or microDAO]")
+    ] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="The kind of agent, as free text.")] = None,
+    color: Annotated[str | None, typer.Option("--color", help="Its color as #rrggbb.")] = None,
+    room: Annotated[
+        list[str] | None, typer.Option("--room", help="The slug of a room that it joins. May be repeated.")
+    ] = None,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
-    """Add an agent; of one that is there already, change what is given."""
+    """Add an agent, or change the given fields of an existing one."""
     given = {
         "display_name": name,
         "title": title,
@@ -65,19 +71,19 @@ def add(
 
     async def write(database: Database) -> None:
         async with database.transaction() as tx:
-            there = await tx.agents.by_slug(slug)
-            known: dict[str, Any] = asdict(there) if there else {"slug": slug, "display_name": slug}
+            existing = await tx.agents.by_slug(slug)
+            known: dict[str, Any] = asdict(existing) if existing else {"slug": slug, "display_name": slug}
             known.pop("id", None)
-            await tx.agents.put(_agent_like(known | described), now_ms=now_ms())
+            await tx.agents.put(_agent_from(known | described), now_ms=now_ms())
 
     with_migrated_database(config, write)
-    print_line(f"The city has the agent {slug}.", "green")
+    print_line(f"Stored the agent {slug}.", "green")
     print_line(f"Its runtime needs a token: daarion-appservice agent token {slug} -c {config}")
 
 
 @app.command("list")
 def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Show all agents."""
+    """List all agents."""
 
     async def read_all(database: Database) -> list[Agent]:
         async with database.reading() as tx:
@@ -111,85 +117,93 @@ def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
 @app.command("import")
 def import_(
     file: Annotated[
-        Path, typer.Argument(help="YAML: districts, nodes, microdaos, agents; see examples/registry.yaml.")
+        Path,
+        typer.Argument(help="A YAML file with districts, nodes, microdaos and agents, like examples/registry.yaml."),
     ],
     remove_missing: Annotated[
-        bool, typer.Option("--remove-missing", help="Remove what the file's parts do not name; asks before.")
+        bool,
+        typer.Option(
+            "--remove-missing",
+            help="Remove the entries that the file does not contain, in each section that it has. Asks first.",
+        ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
-    """Add or describe anew agents and places, many at once; nothing is changed when one of them is wrong."""
+    """Add or replace agents and places from a file. If one entry is invalid, nothing changes."""
     described = _described(file)
 
     async def compare(database: Database) -> Differences:
         return await RegistryEditor(database, now_ms).compare(described, remove_missing=remove_missing)
 
-    async def lay_over(database: Database) -> Differences:
+    async def merge(database: Database) -> Differences:
         return await RegistryEditor(database, now_ms).merge(described, remove_missing=remove_missing)
 
     if remove_missing and not yes:
         _ask_to_remove(with_migrated_database(config, compare))
-    differences = with_migrated_database(config, lay_over)
+    differences = with_migrated_database(config, merge)
     for part, each in differences.items():
         if any((each.added, each.changed, each.unchanged, each.removed)):
             print_line(
-                f"{part}: {len(each.added)} added, {len(each.changed)} changed, {len(each.unchanged)} as they were, "
+                f"{part}: {len(each.added)} added, {len(each.changed)} changed, {len(each.unchanged)} unchanged, "
                 f"{len(each.removed)} removed",
                 "green",
             )
-    _warn_of_return(config, differences[AGENTS].removed)
+    _warn_if_configured(config, differences[AGENTS].removed)
 
 
 @app.command("remove")
 def remove(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Remove an agent: its tokens count no more, its ghost leaves all rooms; what it said stays."""
+    """Remove an agent with its tokens. Its Matrix user leaves all rooms; its messages stay."""
 
-    async def take_out(database: Database) -> None:
+    async def remove_agent(database: Database) -> None:
         await RegistryEditor(database, now_ms).remove_agent(AgentSlug(slug))
 
-    with_migrated_database(config, take_out)
-    print_line(f"The city no longer has the agent {slug}.", "green")
-    _warn_of_return(config, [slug])
+    with_migrated_database(config, remove_agent)
+    print_line(f"Removed the agent {slug}.", "green")
+    _warn_if_configured(config, [slug])
 
 
 @app.command("token")
 def token(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Make a token for an agent's runtime and show it, this once. Earlier ones stay valid until revoked."""
+    """Create a token for an agent and show it once. Existing tokens stay valid."""
 
-    async def make(database: Database) -> str:
+    async def create(database: Database) -> str:
         made = new_token(new_id())
         async with database.transaction() as tx:
             await tx.agents.add_token(made.id, await _agent(tx, slug), made.secret_sha256, now_ms=now_ms())
         return made.text
 
-    print_line(with_migrated_database(config, make))
+    print_line(with_migrated_database(config, create))
 
 
 @app.command("revoke")
 def revoke(
     slug: Slug,
-    token_id: Annotated[str | None, typer.Option("--id", help="Only this one: what stands between agt_ and _.")] = None,
+    token_id: Annotated[
+        str | None,
+        typer.Option("--id", help="The id of one token: the part between agt_ and the next _. [default: all tokens]"),
+    ] = None,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
-    """Revoke an agent's tokens; a running service refuses them within seconds."""
+    """Revoke the tokens of an agent. A running service refuses them within seconds."""
 
-    async def take(database: Database) -> int:
+    async def revoke_tokens(database: Database) -> int:
         async with database.transaction() as tx:
             return await tx.agents.revoke_tokens(await _agent(tx, slug), token_id, now_ms=now_ms())
 
-    count = with_migrated_database(config, take)
+    count = with_migrated_database(config, revoke_tokens)
     if count == 0:
         raise NotFound("no_such_token", f"{slug} has no such token, or it was revoked already")
     print_line(f"Revoked {count} token(s) of {slug}.", "green")
 
 
-def _agent_like(described: dict[str, Any]) -> Agent:
+def _agent_from(described: dict[str, Any]) -> Agent:
     try:
         [seed] = read({AGENTS: [described]}).agents
     except RegistryErrors as error:
-        mistakes = "; ".join(f"{where.partition('.')[2]}: {what}" for where, what in error.mistakes.items())
-        raise InvalidInput("agent_wrong", f"these options: {mistakes}") from error
+        errors = "; ".join(f"{where.partition('.')[2]}: {what}" for where, what in error.errors.items())
+        raise InvalidInput("agent_wrong", f"invalid options: {errors}") from error
     return agent_of(seed)
 
 
@@ -211,8 +225,8 @@ def _described(file: Path) -> Description:
     try:
         registry = read({AGENTS: content} if isinstance(content, list) else content)
     except RegistryErrors as error:
-        mistakes = "".join(f"\n  {where}: {what}" for where, what in error.mistakes.items())
-        raise InvalidInput("registry_wrong", f"{file} cannot be taken as it is:{mistakes}") from error
+        errors = "".join(f"\n  {where}: {what}" for where, what in error.errors.items())
+        raise InvalidInput("registry_wrong", f"{file} has errors:{errors}") from error
     described = description_of(registry)
     if described.agents is None:
         return described
@@ -231,9 +245,9 @@ def _ask_to_remove(differences: Differences) -> None:
         typer.confirm("Remove them?", abort=True)
 
 
-def _warn_of_return(config: Path, removed: list[str]) -> None:
+def _warn_if_configured(config: Path, removed: list[str]) -> None:
     for slug in sorted({seed.slug for seed in config_file.load(config).agents} & set(removed)):
-        warn(f"{slug} stands under `agents:` in {config}, too: take it out there, or the next start brings it back")
+        warn(f"{slug} is also listed under `agents:` in {config}: remove it there, or the next start adds it again")
 
 
 def _absolute(avatar: str, base: Path) -> str:

@@ -15,7 +15,7 @@ app = typer.Typer(rich_markup_mode=None)
 def generate(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Write a new configuration with every key, its default and a comment."""
     config_edit.generate(config)
-    print_line(f"Wrote {config}, readable for you only.", "green")
+    print_line(f"Wrote {config}, readable by its owner only.", "green")
     print_line("Next:")
     print_line("  1. Set homeserver.domain and homeserver.address in it.")
     print_line(f"  2. daarion-appservice registration generate -c {config}")
@@ -23,12 +23,12 @@ def generate(config: ConfigPath = DEFAULT_CONFIG) -> None:
 
 @app.command("check")
 def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Name every mistake in the configuration, with its line."""
+    """Check the configuration and list every error with its line."""
     settings = config_file.load(config)
     for caution in config_file.cautions(config, settings):
         warn(caution)
     _check_database_url(settings.database.url)
-    print_line(f"{config} has no mistakes.", "green")
+    print_line(f"{config} has no errors.", "green")
 
 
 def _check_database_url(url: str) -> None:
@@ -41,7 +41,7 @@ def _check_database_url(url: str) -> None:
 
 @app.command("upgrade")
 def upgrade(config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Add the keys that a newer version knows; everything else stays as it is."""
+    """Add the keys that this version knows and the file lacks. Nothing else in the file changes."""
     added = config_edit.upgrade(config)
     for key in added:
         print_line(f"+ {key}")

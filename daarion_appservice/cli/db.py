@@ -13,16 +13,18 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command("upgrade")
 def upgrade(config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Bring the database to what this version expects; `run` does so by itself."""
+    """Migrate the database to the revision that this version expects. `run` does the same at its start."""
     before, now = with_database(config, migrate.upgrade)
     print_line(
-        f"The database is at {now}." if before == now else f"The database went from {before or 'nothing'} to {now}.",
+        f"The database is at revision {now}."
+        if before == now
+        else f"Migrated the database from revision {before or '(empty)'} to {now}.",
         "green",
     )
 
 
 @app.command("current")
 def current(config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Show the database's revision, and the one that this version expects."""
+    """Show the revision of the database and the one that this version expects."""
     found = with_database(config, migrate.current)
-    print_line(f"The database is at {found or 'nothing'}; this version expects {migrate.head()}.")
+    print_line(f"The database is at revision {found or '(empty)'}; this version expects {migrate.head()}.")

@@ -18,7 +18,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command("list")
 def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Show events that were tried again and again and given up."""
+    """List the events whose processing failed repeatedly and was given up (dead letters)."""
 
     async def read(database: Database) -> list[InboxRow]:
         async with database.reading() as tx:
@@ -26,20 +26,20 @@ def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
 
     dead = with_migrated_database(config, read)
     if not dead:
-        print_line("There are none.", "green")
+        print_line("There are no dead letters.", "green")
         return
     show_table(
-        ("event", "room", "received", "what went wrong"),
+        ("event", "room", "received", "error"),
         [(row.event_id, row.matrix_room_id, timestamp(row.received_at_ms), row.error or "") for row in dead],
     )
 
 
 @app.command("retry")
 def retry(
-    event: Annotated[list[str] | None, typer.Argument(help="Event ids; all of them if none is given.")] = None,
+    event: Annotated[list[str] | None, typer.Argument(help="Event ids. [default: all dead letters]")] = None,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
-    """Have such events handled once more by the running service."""
+    """Make the running service process dead letters again."""
 
     async def again(database: Database) -> int:
         async with database.transaction() as tx:
@@ -47,5 +47,5 @@ def retry(
 
     count = with_migrated_database(config, again)
     if event and not count:
-        raise NotFound("no_such_event", "there is no dead event with such an id; see `daarion-appservice events list`")
-    print_line(f"{count} event(s) will be handled again.", "green")
+        raise NotFound("no_such_event", "there is no dead letter with such an id; see `daarion-appservice events list`")
+    print_line(f"{count} event(s) will be processed again.", "green")

@@ -30,13 +30,13 @@ which no request was served, and a fifth of every start, where all new objects a
 """
 
 GROUPS: Final = {
-    "config": "config.yaml: make it, check it, bring it up to date.",
-    "registration": "The registration file that Synapse is given.",
-    "db": "The database.",
-    "agent": "The agents of the city.",
-    "room": "The rooms of the city.",
-    "events": "Events from Matrix that could not be handled.",
-    "outbox": "Messages that the homeserver would not take.",
+    "config": "Generate, check and upgrade config.yaml.",
+    "registration": "Generate and check the registration file for Synapse.",
+    "db": "Migrate the database.",
+    "agent": "Manage the agents and their tokens.",
+    "room": "Manage the rooms.",
+    "events": "List and retry Matrix events that could not be processed.",
+    "outbox": "List and retry messages that the homeserver rejected.",
 }
 _MODULES: Final = {"agent": "agents", "room": "rooms"}
 """Modules of groups whose name differs from the group's."""
@@ -117,14 +117,14 @@ def _options(
             metavar="FILE",
             callback=_read_environment,
             is_eager=True,
-            help="Environment variables as systemd reads them, like /etc/default/daarion-appservice.",
+            help="A file with environment variables in the format of systemd, like /etc/default/daarion-appservice.",
         ),
     ] = None,
     _version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """The city's door to Matrix."""
+    """Connect the city with Matrix: run the service, and manage its configuration, database, agents and rooms."""
 
 
 if __name__ == "__main__":

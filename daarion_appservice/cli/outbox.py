@@ -21,7 +21,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command("list")
 def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Show messages, edits and reactions that were given up, and what the homeserver answered."""
+    """List messages, edits, deletions and reactions that were given up, with the error of the homeserver."""
 
     async def read(database: Database) -> list[FailedRow]:
         async with database.reading() as tx:
@@ -29,20 +29,20 @@ def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
 
     failed = with_migrated_database(config, read)
     if not failed:
-        print_line("There are none.", "green")
+        print_line("There are no failed deliveries.", "green")
         return
     show_table(
-        ("message", "what", "room", "what went wrong"),
+        ("message", "kind", "room", "error"),
         [(row.message_id, row.kind, row.room_id, row.error) for row in failed],
     )
 
 
 @app.command("retry")
 def retry(
-    message: Annotated[list[str] | None, typer.Argument(help="Message ids; all of them if none is given.")] = None,
+    message: Annotated[list[str] | None, typer.Argument(help="Message ids. [default: all failed deliveries]")] = None,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
-    """Have the running service send them once more; correct the cause first."""
+    """Make the running service send failed deliveries again. Correct the cause first."""
 
     async def again(database: Database) -> int:
         async with database.transaction() as tx:
@@ -52,5 +52,7 @@ def retry(
 
     count = with_migrated_database(config, again)
     if message and not count:
-        raise NotFound("no_such_message", "no such message was given up; see `daarion-appservice outbox list`")
-    print_line(f"{count} will be sent again.", "green")
+        raise NotFound(
+            "no_such_message", "there is no failed delivery of such a message; see `daarion-appservice outbox list`"
+        )
+    print_line(f"{count} change(s) will be sent again.", "green")

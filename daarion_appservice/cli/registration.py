@@ -18,17 +18,15 @@ app = typer.Typer(rich_markup_mode=None)
 @app.command("generate")
 def generate(
     config: ConfigPath = DEFAULT_CONFIG,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file; its tokens stay.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file, with the same tokens.")] = False,
 ) -> None:
-    """Write the registration file, and tokens into the configuration if it has none."""
+    """Write the registration file. If the configuration has no tokens, generate them and write them into it."""
     generated = registration_file.generate(config_file.load(config), config, force=force)
     print_line(f"Wrote {generated.path}.", "green")
     if generated.new_tokens:
-        print_line(f"Made {' and '.join(generated.new_tokens)}, and wrote them to {config}.")
+        print_line(f"Generated {' and '.join(generated.new_tokens)}, and wrote them to {config}.")
     if generated.kept_tokens:
-        print_line(
-            f"Kept {' and '.join(generated.kept_tokens)} of the file that was there, and wrote them to {config}."
-        )
+        print_line(f"Copied {' and '.join(generated.kept_tokens)} from the existing registration file to {config}.")
     print_line("Next:")
     for number, step in enumerate(generated.next_steps, 1):
         print_line(f"  {number}. {step}")
@@ -50,9 +48,9 @@ def check(
         warn(caution)
     if findings.differences:
         raise StartError(
-            "\n".join([f"{path} does not fit {config}:", *(f"  {each}" for each in findings.differences)]),
-            "Correct one of them, or write the file anew with `daarion-appservice registration generate --force`; "
+            "\n".join([f"{path} does not match {config}:", *(f"  {each}" for each in findings.differences)]),
+            "Correct one of them, or replace the file with `daarion-appservice registration generate --force`; "
             "then give it to Synapse and restart Synapse.",
             ExitCode.REGISTRATION,
         )
-    print_line(f"{path} fits {config}.", "green")
+    print_line(f"{path} matches {config}.", "green")

@@ -27,27 +27,29 @@ T = TypeVar("T")
 
 app = typer.Typer(rich_markup_mode=None)
 
-Slug = Annotated[str, typer.Argument(help="The room: its alias is #city_<slug>.")]
+Slug = Annotated[str, typer.Argument(help="The slug of the room. Its Matrix alias is #city_<slug>.")]
 
 
 @app.command("add")
 def add(
-    name: Annotated[str, typer.Argument(help="What people see.")],
-    description: Annotated[str, typer.Option("--description", help="The room's topic.")] = "",
-    slug: Annotated[str | None, typer.Option("--slug", help="Made from the name if not given.")] = None,
+    name: Annotated[str, typer.Argument(help="The name of the room.")],
+    description: Annotated[str, typer.Option("--description", help="The topic of the room.")] = "",
+    slug: Annotated[
+        str | None, typer.Option("--slug", help="The slug. [default: transliterated from the name]")
+    ] = None,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
-    """Open a public room; its Matrix room is made as soon as the service runs."""
+    """Create a public room. The running service creates its Matrix room."""
 
     async def open_(database: Database) -> Room:
         return await _rooms(database).open(name, description, slug=slug)
 
-    print_line(f"The city has the room {with_migrated_database(config, open_).slug}.", "green")
+    print_line(f"Created the room {with_migrated_database(config, open_).slug}.", "green")
 
 
 @app.command("list")
 def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Show all rooms, and whether each is one with its Matrix room."""
+    """List all rooms with the state of their links with Matrix rooms."""
     settings = config_file.load(config)
     identities = Identities(settings.homeserver.domain, settings.appservice.bot)
 
@@ -56,7 +58,7 @@ def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
             return await tx.rooms.all()
 
     show_table(
-        ("slug", "name", "alias", "Matrix", "archived", "what is wrong"),
+        ("slug", "name", "alias", "Matrix", "archived", "error"),
         [
             (
                 r.slug,
@@ -73,50 +75,52 @@ def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
 
 @app.command("adopt")
 def adopt(
-    room: Annotated[str, typer.Argument(help="The Matrix room: an alias or a room id.")],
+    room: Annotated[str, typer.Argument(help="The alias or id of the Matrix room.")],
     slug: Annotated[
-        str | None, typer.Option("--slug", help="Its slug in the city; from its alias if not given.")
+        str | None, typer.Option("--slug", help="The slug of the city room. [default: from the alias]")
     ] = None,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
-    """Make a room that exists on Matrix a room of the city."""
+    """Make an existing Matrix room a room of the city."""
 
-    async def take(city: City) -> Room:
+    async def adopt_room(city: City) -> Room:
         return await city.adoption.adopt(room, slug or _slug_from(room, city.identities))
 
-    adopted = _asking_matrix(config, take)
+    adopted = _with_homeserver(config, adopt_room)
     if adopted.matrix_status is not MatrixStatus.LINKED or adopted.matrix_error:
-        raise Conflict("adopted_in_part", f"{room} is the city's room {adopted.slug}, but: {adopted.matrix_error}")
-    print_line(f"{room} is the city's room {adopted.slug} now.", "green")
+        raise Conflict(
+            "adopted_in_part", f"{room} is the Matrix room of {adopted.slug} now, but: {adopted.matrix_error}"
+        )
+    print_line(f"{room} is the Matrix room of {adopted.slug} now.", "green")
     if not is_readable_by_all(adopted):
         print_line(
-            f"Its history visibility is {adopted.history_visibility}: what is said there is for members. "
-            "To have everybody read it, set it to world_readable on Matrix."
+            f"Its history visibility is {adopted.history_visibility}, so only members can read it. "
+            "To make it readable for everyone, set the visibility to world_readable on Matrix."
         )
 
 
 @app.command("backfill")
 def backfill(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Bring what was written in the Matrix room before the city knew it into the city, with edits and reactions."""
+    """Import the messages of the Matrix room from before its link, with edits and reactions."""
 
     async def fetch(city: City) -> Backfilled:
         return await city.backfill.run(await _room(city.database, slug))
 
-    brought = _asking_matrix(config, fetch)
-    print_line(f"{brought.messages} messages came in.", "green")
+    brought = _with_homeserver(config, fetch)
+    print_line(f"Imported {brought.messages} messages.", "green")
     if brought.relations:
-        print_line(f"{brought.relations} reactions, edits and deletions came in.", "green")
+        print_line(f"Imported {brought.relations} reactions, edits and deletions.", "green")
 
 
 @app.command("archive")
 def archive(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Close a room: it stays readable, and leaves the lists; on Matrix, too."""
+    """Archive a room, also on Matrix: it becomes read-only and is no longer listed."""
     print_line(f"The room {_change(config, slug, RoomUpdate(archived=True)).slug} is archived.", "green")
 
 
 @app.command("reopen")
 def reopen(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Open an archived room again, as it was before."""
+    """Reopen an archived room with its former permissions."""
     print_line(f"The room {_change(config, slug, RoomUpdate(archived=False)).slug} is open.", "green")
 
 
@@ -127,7 +131,7 @@ def _change(config: Path, slug: str, change: RoomUpdate) -> Room:
     return with_migrated_database(config, work)
 
 
-def _asking_matrix(config: Path, work: Callable[[City], Awaitable[T]]) -> T:
+def _with_homeserver(config: Path, work: Callable[[City], Awaitable[T]]) -> T:
     try:
         return with_city(config, work)
     except HomeserverUnavailable as error:
@@ -137,7 +141,7 @@ def _asking_matrix(config: Path, work: Callable[[City], Awaitable[T]]) -> T:
             ExitCode.HOMESERVER_AWAY,
         ) from error
     except HomeserverRefused as error:
-        raise Conflict("homeserver", f"the homeserver could not do it: {error}") from error
+        raise Conflict("homeserver", f"the homeserver refused it: {error}") from error
 
 
 def _rooms(database: Database) -> Rooms:
@@ -155,5 +159,5 @@ async def _room(database: Database, slug: str) -> Room:
 def _slug_from(room: str, identities: Identities) -> str:
     slug = identities.room_slug(room) or room.removeprefix("#").partition(":")[0].lower()
     if room.startswith("!"):
-        raise Conflict("slug_needed", "a room id says nothing about its name: give the room a --slug")
+        raise Conflict("slug_needed", "a room id contains no name: give the slug with --slug")
     return slug

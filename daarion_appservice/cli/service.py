@@ -35,16 +35,18 @@ def run(config: ConfigPath = DEFAULT_CONFIG) -> None:
 
 
 def demo(
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Where everything lies.")] = DEFAULT_DATA,
-    port: Annotated[int, typer.Option("--port", help="The city listener's port.")] = 7001,
-    matrix_port: Annotated[int, typer.Option("--matrix-port", help="The matrix listener's port.")] = 7025,
-    homeserver_port: Annotated[int, typer.Option("--homeserver-port", help="Synapse's port.")] = 8008,
-    agents: Annotated[bool, typer.Option("--agents/--no-agents", help="Whether the sample agents live.")] = True,
+    data: Annotated[
+        Path, typer.Option("--data", metavar="DIR", help="The directory for all data of the demo.")
+    ] = DEFAULT_DATA,
+    port: Annotated[int, typer.Option("--port", help="The port of the city listener.")] = 7001,
+    matrix_port: Annotated[int, typer.Option("--matrix-port", help="The port of the matrix listener.")] = 7025,
+    homeserver_port: Annotated[int, typer.Option("--homeserver-port", help="The port of Synapse.")] = 8008,
+    agents: Annotated[bool, typer.Option("--agents/--no-agents", help="Whether to run the sample agents.")] = True,
     agents_core: Annotated[
-        str, typer.Option("--agents-core", metavar="URL", help="An agents core in place of the sample agents' one.")
+        str, typer.Option("--agents-core", metavar="URL", help="The URL of an agents core. [default: the demo's own]")
     ] = "",
 ) -> None:
-    """A whole city on this machine: Synapse, this service and five agents, until Ctrl-C."""
+    """Run Synapse, this service and five sample agents on this machine until Ctrl-C."""
     from ..demo.runner import run_demo  # noqa: PLC0415
 
     raise typer.Exit(

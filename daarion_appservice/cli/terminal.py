@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ..errors import ExitCode
 
-ConfigPath = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration.")]
+ConfigPath = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")]
 DEFAULT_CONFIG = Path("config.yaml")
 
 

@@ -20,7 +20,7 @@ class Overlay:
 
     values: dict[tuple[str, ...], str] = field(default_factory=dict)
     variables: dict[tuple[str, ...], str] = field(default_factory=dict)
-    mistakes: list[ConfigError] = field(default_factory=list)
+    errors: list[ConfigError] = field(default_factory=list)
 
     def source_of(self, place: ValuePath) -> str | None:
         """Return the variable that this value came from."""
@@ -37,10 +37,10 @@ def read(environ: Mapping[str, str], config: Path) -> Overlay:
     overlay = Overlay()
     for name in sorted(name for name, value in environ.items() if value and _is_ours(name)):
         if (key := _key_of(name)) is None:
-            overlay.mistakes.append(ConfigError(config, None, name, unknown_variable(name), variable=name))
+            overlay.errors.append(ConfigError(config, None, name, unknown_variable(name), variable=name))
         elif key.path in overlay.values:
             sentence = f"is set, and {overlay.variables[key.path]} too: keep one of them"
-            overlay.mistakes.append(ConfigError(config, None, name, sentence, variable=name))
+            overlay.errors.append(ConfigError(config, None, name, sentence, variable=name))
         else:
             overlay.variables[key.path] = name
             overlay.values[key.path] = environ[name]
@@ -76,6 +76,6 @@ def _read_file(overlay: Overlay, file: Path, path: tuple[str, ...], variable: st
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         sentence = f"names the file {file}, which cannot be read: {reason}"
-        overlay.mistakes.append(ConfigError(config, None, variable, sentence, variable=variable))
+        overlay.errors.append(ConfigError(config, None, variable, sentence, variable=variable))
         # Without the value, validation reports no errors that follow from this one.
         del overlay.values[path]

@@ -41,11 +41,11 @@ class ConfigError:
 class ConfigErrors(StartError):
     """All errors of a configuration."""
 
-    def __init__(self, file: Path, mistakes: Iterable[ConfigError]) -> None:
-        self.mistakes = sorted(mistakes, key=lambda each: (each.line or 0, each.variable or "", each.key))
-        count = "a mistake" if len(self.mistakes) == 1 else f"{len(self.mistakes)} mistakes"
+    def __init__(self, file: Path, errors: Iterable[ConfigError]) -> None:
+        self.errors = sorted(errors, key=lambda each: (each.line or 0, each.variable or "", each.key))
+        count = "an error" if len(self.errors) == 1 else f"{len(self.errors)} errors"
         super().__init__(
-            "\n".join([f"The configuration has {count}:", *(f"  {each}" for each in self.mistakes)]),
+            "\n".join([f"The configuration has {count}:", *(f"  {each}" for each in self.errors)]),
             f"Correct this and try again; `daarion-appservice config check -c {file}` looks without starting anything.",
             ExitCode.CONFIG,
         )

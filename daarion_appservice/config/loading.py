@@ -38,9 +38,9 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     _drop_empty_sections(document.values)
     environment.apply_overlay(overlay, document.values)
     settings, errors = _validate(document.values, overlay.unread)
-    mistakes = [*document.repeated, *overlay.mistakes, *(_mistake(each, document, overlay) for each in errors)]
-    if mistakes or settings is None:
-        raise ConfigErrors(path, mistakes)
+    found = [*document.repeated, *overlay.errors, *(_config_error(each, document, overlay) for each in errors)]
+    if found or settings is None:
+        raise ConfigErrors(path, found)
     return _resolved(settings, path.absolute().parent)
 
 
@@ -105,7 +105,7 @@ def _overlap(one: ValuePath, other: ValuePath) -> bool:
     return one[:shared] == other[:shared]
 
 
-def _mistake(error: ErrorDetails, document: Document, overlay: Overlay) -> ConfigError:
+def _config_error(error: ErrorDetails, document: Document, overlay: Overlay) -> ConfigError:
     place = error["loc"]
     variable = overlay.source_of(place)
     line = None if variable else _nearest_line(place, document.lines)

@@ -59,9 +59,9 @@ _ENTRIES: Final[dict[str, type[Section]]] = {
 class RegistryErrors(InvalidInput):
     """All errors of a registry document by place."""
 
-    def __init__(self, mistakes: Mapping[str, str]) -> None:
-        super().__init__("invalid", "\n".join(f"{where}: {what}" for where, what in mistakes.items()), status=422)
-        self.mistakes = mistakes
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__("invalid", "\n".join(f"{where}: {what}" for where, what in errors.items()), status=422)
+        self.errors = errors
 
 
 def read(content: Any, *, files: bool = True) -> RegistryFile:

@@ -19,7 +19,7 @@ def render_example() -> str:
     """Return a config.yaml with every key, its default and a comment."""
     head = (
         "# Configuration of daarion-appservice. Values can also come from the environment: docs/reference/configuration.md\n"
-        "# `daarion-appservice config check` finds mistakes, `config upgrade` adds the keys of newer versions.\n"
+        "# `daarion-appservice config check` finds errors, `config upgrade` adds the keys of newer versions.\n"
     )
     return head + "".join(f"\n{block(key, 0)}" for key in keys_of(Settings))
 

@@ -20,7 +20,7 @@ class AgentAvatars:
 
     async def all(self) -> Mapping[UserId, str | None]:
         """Return the path of each ghost's avatar by its user id; ghosts without an avatar are omitted."""
-        return await self.database.remembered.get("pictures", self._read, lambda avatars: _ENTRY_BYTES * len(avatars))
+        return await self.database.read_cache.get("pictures", self._read, lambda avatars: _ENTRY_BYTES * len(avatars))
 
     async def _read(self) -> dict[UserId, str | None]:
         async with self.database.reading() as tx:

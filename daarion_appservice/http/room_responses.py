@@ -70,7 +70,7 @@ class CachedRoomResponses:
             offset: the number of rooms to skip.
         """
         read = partial(self._read_rooms, sort, limit, offset)
-        found = await self.database.remembered.get(("rooms", sort, limit, offset), read, _size_of_list)
+        found = await self.database.read_cache.get(("rooms", sort, limit, offset), read, _size_of_list)
         if not found.is_all and (author_of(principal) or is_admin(principal)):
             return self._encode(await self.room_objects(principal, sort, limit, offset))
         online = self._online(found.rooms)
@@ -117,18 +117,18 @@ class CachedRoomResponses:
         """Return a room without its messages, without a check of permissions. Raises NotFound."""
         read = partial(self._read_room, id_or_slug)
         version = partial(self.database.room_versions.of, id_or_slug)
-        return await self.database.remembered.get(("room", id_or_slug), read, _size_of_room, version)
+        return await self.database.read_cache.get(("room", id_or_slug), read, _size_of_room, version)
 
     async def members(self, room: RoomId, users: list[UserId]) -> dict[UserId, Member]:
         """Return those of ``users`` who are members of the room, with their display name and avatar in it."""
         if not users:
             return {}
         read = partial(self._read_members, room, users)
-        return await self.database.remembered.get(("members", room, *users), read, _size_of_members)
+        return await self.database.read_cache.get(("members", room, *users), read, _size_of_members)
 
     async def unlisted(self) -> frozenset[RoomId]:
         """Return the rooms that are not listed for all readers."""
-        return await self.database.remembered.get("unlisted rooms", self._read_unlisted, lambda found: 80 * len(found))
+        return await self.database.read_cache.get("unlisted rooms", self._read_unlisted, lambda found: 80 * len(found))
 
     async def _page_for(
         self, id_or_slug: str, principal: Principal, position: PagePosition, limit: int
@@ -161,7 +161,7 @@ class CachedRoomResponses:
         links = self.identities.media_links
         # The page may contain signed links, which expire.
         key = ("messages", id_or_slug, position, limit, reading, links and links.expires_s)
-        return await self.database.remembered.get(key, read, _size_of_page, version)
+        return await self.database.read_cache.get(key, read, _size_of_page, version)
 
     async def _read_page(
         self, id_or_slug: str, position: PagePosition, limit: int, reading: ReadableRanges
@@ -187,7 +187,7 @@ class CachedRoomResponses:
             return PUBLIC
         read = partial(self._read_reading, room, principal)
         key = ("reading", room.id, author.subject)
-        return await self.database.remembered.get(key, read, lambda _: _RANGES_BYTES)
+        return await self.database.read_cache.get(key, read, lambda _: _RANGES_BYTES)
 
     async def _read_reading(self, room: Room, principal: Principal) -> ReadableRanges:
         async with self.database.reading() as tx:

@@ -114,8 +114,8 @@ class Database:
         # SQLite allows one writer at a time; this lock is fair and cheap, SQLite's own waiting is neither.
         self._writing = asyncio.Lock() if self.is_sqlite else None
         self._lock: ServiceLock | None = None
-        self._lines: list[PostgresDedicatedConnection | SqliteDedicatedConnection] = []
-        self.intake, self.remembered, self.room_versions = self._on_lines()
+        self._dedicated: list[PostgresDedicatedConnection | SqliteDedicatedConnection] = []
+        self.inbox_writer, self.read_cache, self.room_versions = self._open_dedicated()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -186,28 +186,28 @@ class Database:
         return None
 
     async def close(self) -> None:
-        for line in self._lines:
-            await line.close()
+        for connection in self._dedicated:
+            await connection.close()
         await self._engine.dispose()
         if self._lock is not None:
             self._lock.release()
 
-    def _on_lines(self) -> tuple[InboxWriter, ReadCache, RoomVersions]:
+    def _open_dedicated(self) -> tuple[InboxWriter, ReadCache, RoomVersions]:
         """Create the inbox writer, the read cache and the room versions. Their connections open at the first use."""
         if self._writing is None:
-            server = [PostgresDedicatedConnection(self.dedicated) for _ in range(3)]
-            self._lines += server
+            postgres = [PostgresDedicatedConnection(self.dedicated) for _ in range(3)]
+            self._dedicated += postgres
             return (
-                PostgresInboxWriter(server[0], self.availability),
-                ReadCache(PostgresVersion(server[1])),
-                PostgresRoomVersions(server[2]),
+                PostgresInboxWriter(postgres[0], self.availability),
+                ReadCache(PostgresVersion(postgres[1])),
+                PostgresRoomVersions(postgres[2]),
             )
-        file = [SqliteDedicatedConnection(self._connect_sqlite) for _ in range(3)]
-        self._lines += file
+        sqlite = [SqliteDedicatedConnection(self._connect_sqlite) for _ in range(3)]
+        self._dedicated += sqlite
         return (
-            SqliteInboxWriter(file[0], self._writing, self.availability),
-            ReadCache(SqliteVersion(file[1])),
-            SqliteRoomVersions(file[2]),
+            SqliteInboxWriter(sqlite[0], self._writing, self.availability),
+            ReadCache(SqliteVersion(sqlite[1])),
+            SqliteRoomVersions(sqlite[2]),
         )
 
     def _connect_sqlite(self) -> sqlite3.Connection:

@@ -67,15 +67,15 @@ SELECT EXISTS (SELECT FROM new)
 class PostgresInboxWriter:
     """Stores a transaction with one statement, in one round trip."""
 
-    def __init__(self, line: PostgresDedicatedConnection, availability: Availability) -> None:
-        self._line = line
+    def __init__(self, connection: PostgresDedicatedConnection, availability: Availability) -> None:
+        self._connection = connection
         self._availability = availability
 
     async def store(self, transaction: ReceivedTransaction) -> bool:
         columns = zip(*map(_values, transaction.events), strict=True) if transaction.events else ((),) * 5
         named = (transaction.txn_id, transaction.body_sha256, transaction.received_at_ms)
         with self._availability.observed():
-            return bool(await self._line.ask(_POSTGRES, (*named, *map(list, columns), INBOX_ORDER_LOCK)))
+            return bool(await self._connection.ask(_POSTGRES, (*named, *map(list, columns), INBOX_ORDER_LOCK)))
 
 
 _SQLITE_TRANSACTION: Final = """
@@ -90,16 +90,18 @@ ON CONFLICT (event_id) DO NOTHING
 class SqliteInboxWriter:
     """Stores a transaction in one call of the connection's thread."""
 
-    def __init__(self, line: SqliteDedicatedConnection, writing: asyncio.Lock, availability: Availability) -> None:
+    def __init__(
+        self, connection: SqliteDedicatedConnection, writing: asyncio.Lock, availability: Availability
+    ) -> None:
         """``writing`` is the lock that every writer of the file holds."""
-        self._line = line
+        self._connection = connection
         self._writing = writing
         self._availability = availability
 
     async def store(self, transaction: ReceivedTransaction) -> bool:
         with self._availability.observed():
             async with self._writing:
-                return await self._line.run(partial(_stored, transaction))
+                return await self._connection.run(partial(_stored, transaction))
 
 
 def _stored(transaction: ReceivedTransaction, connection: sqlite3.Connection) -> bool:

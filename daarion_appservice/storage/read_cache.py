@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol, TypeVar, cast
 from .dedicated_connection import PostgresDedicatedConnection, SqliteDedicatedConnection
 
 MAX_BYTES: Final = 32 * 1024 * 1024
-_MIN_KEPT: Final = 16
+_MIN_VALUES: Final = 16
 """At least this many values fit: a value larger than its share of ``MAX_BYTES`` is not cached."""
 
 T = TypeVar("T")
@@ -47,11 +47,11 @@ class PostgresVersion:
     Transactions that write nothing have no id and do not change it.
     """
 
-    def __init__(self, line: PostgresDedicatedConnection) -> None:
-        self._line = line
+    def __init__(self, connection: PostgresDedicatedConnection) -> None:
+        self._connection = connection
 
     async def now(self) -> Hashable:
-        return str(await self._line.ask("SELECT pg_current_snapshot()::text"))
+        return str(await self._connection.ask("SELECT pg_current_snapshot()::text"))
 
 
 class SqliteVersion:
@@ -60,12 +60,12 @@ class SqliteVersion:
     Versions are comparable only if they come from the same connection.
     """
 
-    def __init__(self, line: SqliteDedicatedConnection) -> None:
-        self._line = line
+    def __init__(self, connection: SqliteDedicatedConnection) -> None:
+        self._connection = connection
 
     async def now(self) -> Hashable:
-        version = await self._line.run(_data_version)
-        return self._line.opened, version
+        version = await self._connection.run(_data_version)
+        return self._connection.opened, version
 
 
 def _data_version(connection: sqlite3.Connection) -> int:
@@ -73,8 +73,8 @@ def _data_version(connection: sqlite3.Connection) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    stamp: Hashable
+class _Cached:
+    version: Hashable
     value: Any
     size: int
     rows: object = None
@@ -84,12 +84,12 @@ class _Kept:
 class ReadCache:
     """An LRU cache whose values are valid for one version of the database."""
 
-    def __init__(self, stamp: DatabaseVersion, *, max_bytes: int = MAX_BYTES) -> None:
-        self._stamp = stamp
+    def __init__(self, version: DatabaseVersion, *, max_bytes: int = MAX_BYTES) -> None:
+        self._version = version
         self._turn = asyncio.Lock()
-        self._next_stamp: asyncio.Task[Hashable] | None = None
+        self._next_version: asyncio.Task[Hashable] | None = None
         """The query that has not begun yet: valid for every caller that arrives before it does."""
-        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+        self._cached: OrderedDict[Hashable, _Cached] = OrderedDict()
         """The most recently used value is at the end."""
         self._size = 0
         self._max_bytes = max_bytes
@@ -112,59 +112,59 @@ class ReadCache:
         Raises:
             DatabaseError: the database does not answer; also every exception of ``load``.
         """
-        stamp = await self._now()
-        kept = self._kept.get(key)
-        if kept is not None and kept.stamp == stamp:
-            self._kept.move_to_end(key)
-            value: T = kept.value
+        version = await self._now()
+        cached = self._cached.get(key)
+        if cached is not None and cached.version == version:
+            self._cached.move_to_end(key)
+            value: T = cached.value
             return value
-        loading = self._loading.get((key, stamp))
+        loading = self._loading.get((key, version))
         if loading is None:
-            loading = self._loading[key, stamp] = asyncio.create_task(self._load(key, stamp, load, size, look))
+            loading = self._loading[key, version] = asyncio.create_task(self._load(key, version, load, size, look))
         return cast("T", await asyncio.shield(loading))
 
     async def _now(self) -> Hashable:
         # A query that is running may have been answered before the commit that the caller knows of.
-        if self._next_stamp is None:
-            self._next_stamp = asyncio.create_task(self._ask())
-        return await asyncio.shield(self._next_stamp)
+        if self._next_version is None:
+            self._next_version = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._next_version)
 
     async def _ask(self) -> Hashable:
         async with self._turn:
-            self._next_stamp = None
-            return await self._stamp.now()
+            self._next_version = None
+            return await self._version.now()
 
     async def _load(
         self,
         key: Hashable,
-        stamp: Hashable,
+        version: Hashable,
         load: Callable[[], Coroutine[Any, Any, T]],
         size: Callable[[T], int],
         look: Look | None,
     ) -> T:
         try:
             rows = await look() if look else None
-            kept = self._kept.get(key)
-            if kept is not None and rows is not None and kept.rows == rows:
-                self._keep(key, replace(kept, stamp=stamp))
-                value: T = kept.value
+            cached = self._cached.get(key)
+            if cached is not None and rows is not None and cached.rows == rows:
+                self._put(key, replace(cached, version=version))
+                value: T = cached.value
                 return value
             value = await load()
             if look and await look() != rows:
                 rows = None  # a commit came in between: the rows of this value are unknown
         finally:
-            del self._loading[key, stamp]
+            del self._loading[key, version]
         # The value may be newer than its version, never older.
-        self._keep(key, _Kept(stamp, value, size(value), rows))
+        self._put(key, _Cached(version, value, size(value), rows))
         return value
 
-    def _keep(self, key: Hashable, new: _Kept) -> None:
-        if old := self._kept.pop(key, None):
+    def _put(self, key: Hashable, new: _Cached) -> None:
+        if old := self._cached.pop(key, None):
             self._size -= old.size
-        if new.size > self._max_bytes // _MIN_KEPT:
+        if new.size > self._max_bytes // _MIN_VALUES:
             return
-        self._kept[key] = new
+        self._cached[key] = new
         self._size += new.size
         while self._size > self._max_bytes:
-            _, oldest = self._kept.popitem(last=False)
+            _, oldest = self._cached.popitem(last=False)
             self._size -= oldest.size

@@ -26,19 +26,19 @@ SQLITE: Final = "SELECT * FROM rooms WHERE id = ?1 OR slug = ?1 LIMIT 1"
 
 
 class PostgresRoomVersions:
-    def __init__(self, line: PostgresDedicatedConnection) -> None:
-        self._line = line
+    def __init__(self, connection: PostgresDedicatedConnection) -> None:
+        self._connection = connection
 
     async def of(self, id_or_slug: str) -> object:
-        return await self._line.ask(POSTGRES, (id_or_slug,))
+        return await self._connection.ask(POSTGRES, (id_or_slug,))
 
 
 class SqliteRoomVersions:
-    def __init__(self, line: SqliteDedicatedConnection) -> None:
-        self._line = line
+    def __init__(self, connection: SqliteDedicatedConnection) -> None:
+        self._connection = connection
 
     async def of(self, id_or_slug: str) -> object:
-        return await self._line.run(partial(_row, id_or_slug))
+        return await self._connection.run(partial(_row, id_or_slug))
 
 
 def _row(id_or_slug: str, connection: sqlite3.Connection) -> Any:

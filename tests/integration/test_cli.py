@@ -105,13 +105,13 @@ def terminal(
 # --- agents -------------------------------------------------------------------------------------------
 
 
-def test_an_agent_is_added_shown_and_changed_in_what_is_given(terminal: Terminal) -> None:
+def test_agent_add_changes_given_fields_only(terminal: Terminal) -> None:
     said = terminal.does(
         *("agent", "add", "scribe", "--name", "Писар", "--title", "Пише", "--node", "node-1", "--role", "steward"),
         *("--microdao", "daarion", "--room", "general", "--room", "builders", "--avatar", "scribe.png"),
     )
     assert said.splitlines() == [
-        "The city has the agent scribe.",
+        "Stored the agent scribe.",
         "Its runtime needs a token: daarion-appservice agent token scribe -c config.yaml",
     ]
     picture = str(terminal.directory / "scribe.png")
@@ -140,13 +140,11 @@ def test_an_agent_is_added_shown_and_changed_in_what_is_given(terminal: Terminal
         (["scribe", "--color", "red"], "color"),
     ],
 )
-def test_an_agent_that_cannot_be_is_refused_with_the_reason(
-    terminal: Terminal, arguments: list[str], mistake: str
-) -> None:
-    assert f"these options: {mistake}: " in terminal.refuses("agent", "add", *arguments)
+def test_agent_add_refuses_invalid_options(terminal: Terminal, arguments: list[str], mistake: str) -> None:
+    assert f"invalid options: {mistake}: " in terminal.refuses("agent", "add", *arguments)
 
 
-def test_agents_are_imported_all_or_none(terminal: Terminal) -> None:
+def test_agent_import_is_atomic(terminal: Terminal) -> None:
     (terminal.directory / "cast").mkdir()
     file = terminal.directory / "cast" / "agents.yaml"
     file.write_text("agents:\n- {slug: a, display_name: A, avatar: a.png}\n- {slug: b, display_name: B, role: 5}\n")
@@ -154,7 +152,7 @@ def test_agents_are_imported_all_or_none(terminal: Terminal) -> None:
     assert "Traceback" not in terminal.refuses("agent", "token", "a")
 
     file.write_text(file.read_text().replace("role: 5", "role: guardian"))
-    assert terminal.does("agent", "import", str(file)) == "agents: 2 added, 0 changed, 0 as they were, 0 removed\n"
+    assert terminal.does("agent", "import", str(file)) == "agents: 2 added, 0 changed, 0 unchanged, 0 removed\n"
     a, b = terminal.agents()
     assert (a.avatar, b.role) == (str(file.parent / "a.png"), "guardian"), "pictures lie beside the list"
     file.write_text("- {slug: c, display_name: C}\n")
@@ -170,12 +168,12 @@ agents:
 """
 
 
-def test_a_registry_is_imported_and_what_it_does_not_name_removed_after_asking(terminal: Terminal) -> None:
+def test_remove_missing_asks_first(terminal: Terminal) -> None:
     file = terminal.directory / "registry.yaml"
     file.write_text(REGISTRY)
     assert terminal.does("agent", "import", "registry.yaml").splitlines() == [
-        "agents: 2 added, 0 changed, 0 as they were, 0 removed",
-        "nodes: 1 added, 0 changed, 0 as they were, 0 removed",
+        "agents: 2 added, 0 changed, 0 unchanged, 0 removed",
+        "nodes: 1 added, 0 changed, 0 unchanged, 0 removed",
     ]
     assert terminal.does("agent", "list").splitlines() == [
         "a\tA\t\tnode-1\tdaarion\tguardian\tgeneral\t\tguardian\tscribe\t",
@@ -184,7 +182,7 @@ def test_a_registry_is_imported_and_what_it_does_not_name_removed_after_asking(t
 
     file.write_text("agents: [{slug: b, display_name: B, kind: infra, district: podil}]\n")
     only_part = terminal.does("agent", "import", "registry.yaml")
-    assert only_part == "agents: 0 added, 0 changed, 1 as they were, 0 removed\n"
+    assert only_part == "agents: 0 added, 0 changed, 1 unchanged, 0 removed\n"
 
     def answer(word: str) -> Ended:
         terminal.monkeypatch.setattr(sys, "stdin", io.StringIO(word))
@@ -204,10 +202,10 @@ def test_a_registry_is_imported_and_what_it_does_not_name_removed_after_asking(t
     assert {each.slug for each in terminal.look(lambda tx: tx.removed_agents.all())} == {"a", "b"}
 
 
-def test_an_agent_is_removed_with_its_tokens(terminal: Terminal) -> None:
+def test_agent_remove_deletes_tokens(terminal: Terminal) -> None:
     terminal.does("agent", "add", "scribe")
     token = terminal.does("agent", "token", "scribe").strip()
-    assert terminal.does("agent", "remove", "scribe") == "The city no longer has the agent scribe.\n"
+    assert terminal.does("agent", "remove", "scribe") == "Removed the agent scribe.\n"
     assert terminal.agents() == []
     ring = TokenDirectory()
     ring.replace(terminal.look(lambda tx: tx.agents.tokens()))
@@ -218,23 +216,23 @@ def test_an_agent_is_removed_with_its_tokens(terminal: Terminal) -> None:
     assert terminal.look(lambda tx: tx.removed_agents.all()) == [], "it is back, so nothing of it has to go"
 
 
-def test_whoever_removes_an_agent_of_the_configuration_is_told_that_it_comes_back(terminal: Terminal) -> None:
+def test_removed_configured_agent_gives_warning(terminal: Terminal) -> None:
     config = Path("config.yaml")
     config.write_text(config.read_text().replace("\nagents: []\n", "\nagents: [{slug: a, display_name: A}]\n"))
     terminal.does("agent", "add", "a")
     ended = terminal.type("agent", "remove", "a")
     assert (ended.code, terminal.agents()) == (0, [])
-    assert "a stands under `agents:` in config.yaml, too" in ended.err
+    assert "a is also listed under `agents:` in config.yaml" in ended.err
 
 
 @pytest.mark.parametrize("content", [None, "", "agents: 5", "just words", "- [", "agents: {a: b}", "- slug", "\0"])
-def test_a_file_that_holds_no_agents_is_refused_in_words(terminal: Terminal, content: str | None) -> None:
+def test_import_of_invalid_file_is_refused(terminal: Terminal, content: str | None) -> None:
     if content is not None:
         (terminal.directory / "agents.yaml").write_text(content)
     assert "agents.yaml" in terminal.refuses("agent", "import", "agents.yaml")
 
 
-def test_a_token_is_shown_once_counts_and_can_be_revoked(terminal: Terminal) -> None:
+def test_token_is_valid_until_revoked(terminal: Terminal) -> None:
     terminal.does("agent", "add", "scribe")
     tokens = [terminal.does("agent", "token", "scribe").strip() for _ in range(3)]
     ring = TokenDirectory()
@@ -253,7 +251,7 @@ def test_a_token_is_shown_once_counts_and_can_be_revoked(terminal: Terminal) -> 
     assert "no such token" in terminal.refuses("agent", "revoke", "scribe")
 
 
-def test_nobody_has_no_token(terminal: Terminal) -> None:
+def test_token_of_unknown_agent_is_refused(terminal: Terminal) -> None:
     for command in ("token", "revoke"):
         assert "there is no agent 'nobody'; see `daarion-appservice agent list`" in terminal.refuses(
             "agent", command, "nobody"
@@ -263,9 +261,9 @@ def test_nobody_has_no_token(terminal: Terminal) -> None:
 # --- rooms --------------------------------------------------------------------------------------------
 
 
-def test_a_room_is_added_shown_and_archived(terminal: Terminal) -> None:
-    assert terminal.does("room", "add", "Наука", "--description", "Спільнота") == "The city has the room nauka.\n"
-    assert terminal.does("room", "add", "Book club", "--slug", "books") == "The city has the room books.\n"
+def test_room_add_list_archive(terminal: Terminal) -> None:
+    assert terminal.does("room", "add", "Наука", "--description", "Спільнота") == "Created the room nauka.\n"
+    assert terminal.does("room", "add", "Book club", "--slug", "books") == "Created the room books.\n"
     assert "already" in terminal.refuses("room", "add", "Наука")
     assert "must be 1 to 64" in terminal.refuses("room", "add", "x", "--slug", "Ж")
     assert "send one as `slug`" in terminal.refuses("room", "add", "!!!")
@@ -288,8 +286,8 @@ def test_a_room_is_added_shown_and_archived(terminal: Terminal) -> None:
 # --- events -------------------------------------------------------------------------------------------
 
 
-def test_dead_letters_are_listed_and_retried(terminal: Terminal) -> None:
-    assert terminal.does("events", "list") == "There are none.\n"
+def test_events_list_and_retry(terminal: Terminal) -> None:
+    assert terminal.does("events", "list") == "There are no dead letters.\n"
     events = [inbox_event({"event_id": f"${number}", "room_id": "!r"}) for number in range(3)]
 
     async def die(tx: Transaction) -> None:
@@ -305,27 +303,27 @@ def test_dead_letters_are_listed_and_retried(terminal: Terminal) -> None:
     def waiting() -> list[InboxRow]:
         return terminal.look(lambda tx: tx.inbox.waiting(after_id=0, limit=9))
 
-    assert "no dead event" in terminal.refuses("events", "retry", "$other")
-    assert terminal.does("events", "retry", "$1") == "1 event(s) will be handled again.\n"
+    assert "no dead letter" in terminal.refuses("events", "retry", "$other")
+    assert terminal.does("events", "retry", "$1") == "1 event(s) will be processed again.\n"
     assert [(row.event_id, row.attempts) for row in waiting()] == [("$1", 0)]
-    assert terminal.does("events", "retry") == "2 event(s) will be handled again.\n"
+    assert terminal.does("events", "retry") == "2 event(s) will be processed again.\n"
     assert len(waiting()) == 3
-    assert terminal.does("events", "retry") == "0 event(s) will be handled again.\n"
+    assert terminal.does("events", "retry") == "0 event(s) will be processed again.\n"
 
 
 # --- database -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("is_migrated", [False], ids=["empty"])
-def test_the_database_is_brought_up_to_date_and_says_where_it_is(terminal: Terminal) -> None:
+def test_db_upgrade_and_current(terminal: Terminal) -> None:
     head = migrate.head()
-    assert terminal.does("db", "current") == f"The database is at nothing; this version expects {head}.\n"
-    assert terminal.does("db", "upgrade") == f"The database went from nothing to {head}.\n"
-    assert terminal.does("db", "upgrade") == f"The database is at {head}.\n"
-    assert terminal.does("db", "current") == f"The database is at {head}; this version expects {head}.\n"
+    assert terminal.does("db", "current") == f"The database is at revision (empty); this version expects {head}.\n"
+    assert terminal.does("db", "upgrade") == f"Migrated the database from revision (empty) to {head}.\n"
+    assert terminal.does("db", "upgrade") == f"The database is at revision {head}.\n"
+    assert terminal.does("db", "current") == f"The database is at revision {head}; this version expects {head}.\n"
 
 
-def test_a_database_that_cannot_be_used_ends_every_command_with_the_code_for_it(terminal: Terminal) -> None:
+def test_unusable_database_has_own_exit_code(terminal: Terminal) -> None:
     config = Path("config.yaml")
     config_edit.set_values(config, {"database.url": f"sqlite:///{terminal.directory}/missing/city.db"})
     for command in (["db", "current"], ["db", "upgrade"]):
@@ -370,8 +368,8 @@ def test_unusable_env_file_refused_without_its_content(terminal: Terminal, conte
 # --- outbox -------------------------------------------------------------------------------------------
 
 
-def test_failed_messages_listed_and_sent_again(terminal: Terminal) -> None:
-    assert terminal.does("outbox", "list") == "There are none.\n"
+def test_outbox_list_and_retry(terminal: Terminal) -> None:
+    assert terminal.does("outbox", "list") == "There are no failed deliveries.\n"
     terminal.does("room", "add", "General")
     author = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
     ids = []
@@ -401,24 +399,24 @@ def test_failed_messages_listed_and_sent_again(terminal: Terminal) -> None:
         rows = terminal.look(lambda tx: tx.outbox.waiting(limit=9))
         return [(row.message_id, row.kind, row.attempts) for row in rows]
 
-    assert "no such message" in terminal.refuses("outbox", "retry", "other")
-    assert terminal.does("outbox", "retry", "m1") == "2 will be sent again.\n"
+    assert "no failed delivery" in terminal.refuses("outbox", "retry", "other")
+    assert terminal.does("outbox", "retry", "m1") == "2 change(s) will be sent again.\n"
     assert waiting() == [("m1", OutboxKind.MESSAGE, 0), ("m1", OutboxKind.EDIT, 0)]
-    assert terminal.does("outbox", "retry") == "2 will be sent again.\n"
+    assert terminal.does("outbox", "retry") == "2 change(s) will be sent again.\n"
     assert len(waiting()) == 4
     (first, second) = [terminal.look(lambda tx, each=each: tx.messages.get(each)) for each in ids]  # type: ignore[misc]
     assert first is not None
     assert second is not None
     assert (first.delivery, second.delivery) == (Delivery.PENDING, Delivery.PENDING)
-    assert terminal.does("outbox", "retry") == "0 will be sent again.\n"
+    assert terminal.does("outbox", "retry") == "0 change(s) will be sent again.\n"
 
 
-def test_without_a_configuration_every_command_ends_with_the_code_for_it(terminal: Terminal) -> None:
+def test_missing_config_has_own_exit_code(terminal: Terminal) -> None:
     for command in (["agent", "list"], ["room", "list"], ["events", "list"], ["db", "upgrade"], ["run"]):
         assert "nowhere.yaml" in terminal.refuses(*command, "-c", "nowhere.yaml", code=ExitCode.CONFIG)
 
 
-def test_what_is_added_while_the_service_runs_makes_it_look_again(terminal: Terminal) -> None:
+def test_running_service_notices_changes(terminal: Terminal) -> None:
     terminal.does("db", "upgrade")
     versions = []
     for command in (["agent", "add", "a"], ["agent", "token", "a"], ["agent", "revoke", "a"], ["room", "add", "x"]):

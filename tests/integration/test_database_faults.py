@@ -53,14 +53,14 @@ async def limit_pages(database: Database) -> None:
     def limit(connection: object) -> None:
         connection.execute(f"PRAGMA max_page_count={pages}")  # type: ignore[attr-defined]
 
-    await database.intake._line.run(limit)  # type: ignore[attr-defined]
+    await database.inbox_writer._connection.run(limit)  # type: ignore[attr-defined]
 
 
 async def test_full_disk_raises_database_unavailable_and_is_reported(sqlite: Database) -> None:
-    assert await sqlite.intake.store(transaction(0))
+    assert await sqlite.inbox_writer.store(transaction(0))
     await limit_pages(sqlite)
     with capture_logs() as logs, pytest.raises(DatabaseUnavailable, match="full"):
-        await sqlite.intake.store(transaction(1, LARGE))
+        await sqlite.inbox_writer.store(transaction(1, LARGE))
     assert [(each["event"], each["help"]) for each in logs] == [
         ("database_unavailable", "The disk is full: make room on it.")
     ]
@@ -69,12 +69,12 @@ async def test_full_disk_raises_database_unavailable_and_is_reported(sqlite: Dat
 
 
 async def test_outage_is_logged_once_and_its_end_too(sqlite: Database) -> None:
-    await sqlite.intake.store(transaction(0))
+    await sqlite.inbox_writer.store(transaction(0))
     await limit_pages(sqlite)
     with capture_logs() as logs:
         for number in range(1, 20):
             with pytest.raises(DatabaseUnavailable):
-                await sqlite.intake.store(transaction(number, LARGE))
+                await sqlite.inbox_writer.store(transaction(number, LARGE))
         # The write probe: other connections have room, so the database counts as usable again.
         assert await sqlite.problem() is None
     assert [each["event"] for each in logs] == ["database_unavailable", "database_back"]
@@ -224,7 +224,7 @@ async def test_sqlite_file_not_readable_by_others(tmp_path: Path, mode: int | No
         file.chmod(mode)
     database = Database(f"sqlite:///{file}")
     await migrate.upgrade(database)
-    await database.intake.store(transaction(0))
+    await database.inbox_writer.store(transaction(0))
     files = sorted(tmp_path.iterdir())
     assert {each.name for each in files} >= {"city.db", "city.db-wal"}
     assert [others(each) for each in files] == [0] * len(files)

@@ -49,26 +49,26 @@ async def handle(database: Database, *ids: str) -> None:
         await tx.inbox.done([row.id for row in rows if row.event_id in ids])
 
 
-async def test_what_was_missed_waits_before_what_came_after_it(database: Database) -> None:
+async def test_missed_events_precede_later_ones(database: Database) -> None:
     await come(database, *events("$3"))
     assert await put(database, "$1", "$2", "$3") == 2
     assert await waiting(database) == ["$1", "$2", "$3"]
 
 
-async def test_what_came_in_since_history_was_read_stays_behind(database: Database) -> None:
+async def test_newer_events_stay_behind(database: Database) -> None:
     await come(database, *events("$3", "$4"))
     assert await put(database, "$1", "$2", "$3") == 2
     assert await waiting(database) == ["$1", "$2", "$3", "$4"]
 
 
-async def test_nothing_is_touched_where_nothing_was_missed(database: Database) -> None:
+async def test_complete_inbox_stays_unchanged(database: Database) -> None:
     await come(database, *events("$1", "$2", "$3"))
     assert await put(database, "$1", "$2") is None
     assert await put(database) is None
     assert await waiting(database) == ["$1", "$2", "$3"]
 
 
-async def test_what_was_handled_before_does_not_come_back(database: Database) -> None:
+async def test_processed_events_stay_processed(database: Database) -> None:
     await come(database, *events("$1", "$2"))
     await handle(database, "$1")
     async with database.reading() as tx:
@@ -78,17 +78,17 @@ async def test_what_was_handled_before_does_not_come_back(database: Database) ->
     assert await waiting(database) == ["$2", "$3"]
 
 
-async def test_other_rooms_are_left_alone(database: Database) -> None:
+async def test_other_rooms_keep_their_order(database: Database) -> None:
     await come(database, *events("$a", room=OTHER_ROOM), *events("$2"), *events("$b", room=OTHER_ROOM))
     assert await put(database, "$1", "$2") == 1
     assert await waiting(database) == ["$a", "$b", "$1", "$2"]
 
 
-async def test_an_event_that_comes_while_the_order_is_made_gets_its_number_after_it(database: Database) -> None:
+async def test_event_during_reordering_comes_last(database: Database) -> None:
     await come(database, *events("$3"))
     async with database.transaction() as tx:
         await tx.inbox.lock(ROOM)
-        arrives = asyncio.create_task(database.intake.store(ReceivedTransaction("t", "", events("$4"), 3)))
+        arrives = asyncio.create_task(database.inbox_writer.store(ReceivedTransaction("t", "", events("$4"), 3)))
         # On PostgreSQL the transaction of the other connection waits for ours, and would be through long before it.
         await asyncio.wait([arrives], timeout=0.5)
         assert not arrives.done()
@@ -97,7 +97,7 @@ async def test_an_event_that_comes_while_the_order_is_made_gets_its_number_after
     assert await waiting(database) == ["$1", "$2", "$3", "$4"]
 
 
-async def test_of_two_who_handle_the_same_event_only_one_does(database: Database) -> None:
+async def test_one_of_two_workers_takes_an_event(database: Database) -> None:
     await come(database, *events("$1"))
     async with database.reading() as tx:
         (row,) = await tx.inbox.waiting(after_id=0, limit=9)
@@ -107,7 +107,7 @@ async def test_of_two_who_handle_the_same_event_only_one_does(database: Database
         assert not await tx.inbox.done([row.id])
 
 
-async def test_a_place_that_was_found_later_is_noted_though_the_order_stays(database: Database) -> None:
+async def test_late_position_is_stored_in_same_order(database: Database) -> None:
     await come(database, *events("$1"))
     (event,) = events("$1")
     async with database.transaction() as tx:
@@ -117,7 +117,7 @@ async def test_a_place_that_was_found_later_is_noted_though_the_order_stays(data
     assert (row.before_message, row.is_confirmed) == ("m", True)
 
 
-async def test_of_each_room_the_last_handled_event_is_remembered_for_ever(database: Database) -> None:
+async def test_last_event_of_room_is_never_pruned(database: Database) -> None:
     await come(database, *events("$1", "$2"), *events("$a", room=OTHER_ROOM))
     await handle(database, "$1", "$2", "$a")
     async with database.transaction() as tx:

@@ -37,7 +37,7 @@ async def leases(databases: list[Database]) -> AsyncIterator[list[LeaderLock]]:
         await lease.release()
 
 
-async def test_one_leads_until_it_lets_go(leases: list[LeaderLock]) -> None:
+async def test_one_process_leads_until_release(leases: list[LeaderLock]) -> None:
     one, other = leases
     await one.acquire()
     waiting = asyncio.create_task(other.acquire())
@@ -50,7 +50,7 @@ async def test_one_leads_until_it_lets_go(leases: list[LeaderLock]) -> None:
 
 
 @pytest.mark.parametrize("shares_presence", [True, False])
-async def test_standby_without_redis_is_warned_of(databases: list[Database], shares_presence: bool) -> None:
+async def test_standby_without_redis_gives_warning(databases: list[Database], shares_presence: bool) -> None:
     leader, standby = (LeaderLock(database, shares_presence=shares_presence) for database in databases)
     await leader.acquire()
     with capture_logs() as logs:
@@ -70,7 +70,7 @@ async def test_standby_without_redis_is_warned_of(databases: list[Database], sha
     assert ("redis.url" in logs[0]["help"]) is not shares_presence
 
 
-async def test_whoever_stops_waiting_leaves_the_lock_to_others(leases: list[LeaderLock]) -> None:
+async def test_cancelled_waiter_leaves_lock_free(leases: list[LeaderLock]) -> None:
     one, other = leases
     for pause_s in (0, 0.001, 0.003, 0.01, 0.03):
         waiting = asyncio.create_task(one.acquire())
@@ -83,9 +83,7 @@ async def test_whoever_stops_waiting_leaves_the_lock_to_others(leases: list[Lead
         await other.release()
 
 
-async def test_a_leader_whose_connection_ends_knows_that_it_leads_no_longer(
-    databases: list[Database], leases: list[LeaderLock]
-) -> None:
+async def test_lost_connection_ends_leadership(databases: list[Database], leases: list[LeaderLock]) -> None:
     one, other = leases
     await one.acquire()
     losing = asyncio.create_task(one.lost())
@@ -98,9 +96,7 @@ async def test_a_leader_whose_connection_ends_knows_that_it_leads_no_longer(
     await asyncio.wait_for(other.acquire(), QUICKLY_S)
 
 
-async def test_a_leader_that_is_frozen_is_followed_by_another_and_knows_it_when_it_goes_on(
-    leases: list[LeaderLock], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_frozen_leader_is_replaced(leases: list[LeaderLock], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "_SILENCE_MS", 300)
     one, other = leases
     await one.acquire()

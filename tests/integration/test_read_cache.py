@@ -37,7 +37,7 @@ class Counter:
         return int(value or 0)
 
     async def get(self, key: str = "counter") -> int:
-        return await self.database.remembered.get(key, self.read, _small)
+        return await self.database.read_cache.get(key, self.read, _small)
 
 
 async def put(database: Database, value: int) -> None:
@@ -74,18 +74,18 @@ async def _opened(url: str) -> AsyncIterator[Database]:
 # --- what was read ------------------------------------------------------------------------------------
 
 
-async def test_what_nobody_changed_is_read_once(counter: Counter) -> None:
+async def test_unchanged_value_is_loaded_once(counter: Counter) -> None:
     assert [await counter.get() for _ in range(5)] == [0] * 5
     assert counter.reads == 1
 
 
-async def test_what_this_process_stores_is_seen_at_once(counter: Counter) -> None:
+async def test_own_commit_invalidates(counter: Counter) -> None:
     for value in range(1, 6):
         await put(counter.database, value)
         assert await counter.get() == value
 
 
-async def test_what_another_process_stores_is_seen_at_once(counter: Counter, database_url: str) -> None:
+async def test_commit_of_other_process_invalidates(counter: Counter, database_url: str) -> None:
     async with _opened(database_url) as other:
         for value in range(1, 6):
             await put(other, value)
@@ -93,14 +93,14 @@ async def test_what_another_process_stores_is_seen_at_once(counter: Counter, dat
     assert counter.reads == 5
 
 
-async def test_what_the_homeserver_sends_counts_as_a_change(counter: Counter) -> None:
+async def test_inbox_write_invalidates(counter: Counter) -> None:
     await counter.get()
-    await counter.database.intake.store(ReceivedTransaction("1", "0", [ReceivedEvent("$1", "!r", "{}")], 1))
+    await counter.database.inbox_writer.store(ReceivedTransaction("1", "0", [ReceivedEvent("$1", "!r", "{}")], 1))
     await counter.get()
     assert counter.reads == 2
 
 
-async def test_reading_changes_nothing(counter: Counter) -> None:
+async def test_reads_do_not_invalidate(counter: Counter) -> None:
     for _ in range(3):
         await counter.get()
         async with counter.database.reading() as tx:
@@ -108,7 +108,7 @@ async def test_reading_changes_nothing(counter: Counter) -> None:
     assert counter.reads == 1
 
 
-async def test_who_asks_at_the_same_time_is_answered_by_one_look(counter: Counter) -> None:
+async def test_concurrent_gets_share_one_query(counter: Counter) -> None:
     counter.hold.clear()
     asked = [asyncio.create_task(counter.get()) for _ in range(50)]
     while not counter.reads:
@@ -119,7 +119,7 @@ async def test_who_asks_at_the_same_time_is_answered_by_one_look(counter: Counte
     assert counter.reads == 1
 
 
-async def test_who_asks_after_a_change_never_gets_what_was_read_before_it(counter: Counter) -> None:
+async def test_get_after_commit_returns_new_value(counter: Counter) -> None:
     counter.hold.clear()
     early = asyncio.create_task(counter.get())
     while not counter.reads:
@@ -133,7 +133,7 @@ async def test_who_asks_after_a_change_never_gets_what_was_read_before_it(counte
     assert await counter.get() == 1
 
 
-async def test_many_writers_and_readers_see_no_step_back(counter: Counter, database_url: str) -> None:
+async def test_concurrent_readers_see_no_older_value(counter: Counter, database_url: str) -> None:
     stored = 0
 
     async def write(other: Database) -> None:
@@ -153,14 +153,14 @@ async def test_many_writers_and_readers_see_no_step_back(counter: Counter, datab
     assert await counter.get() == 100
 
 
-async def test_what_is_made_of_the_same_rows_is_not_read_again(counter: Counter) -> None:
+async def test_same_rows_are_not_loaded_again(counter: Counter) -> None:
     rows = ["the same"]
 
     async def look() -> object:
         return list(rows)
 
     async def get() -> int:
-        return await counter.database.remembered.get("counter", counter.read, _small, look)
+        return await counter.database.read_cache.get("counter", counter.read, _small, look)
 
     assert [await get(), await get()] == [0, 0]
     await put(counter.database, 1)
@@ -172,14 +172,14 @@ async def test_what_is_made_of_the_same_rows_is_not_read_again(counter: Counter)
     assert counter.reads == 2
 
 
-async def test_a_look_counts_only_for_what_was_read_at_the_same_time(counter: Counter) -> None:
+async def test_rows_changed_during_load_are_not_kept(counter: Counter) -> None:
     rows = iter(["older", "newer", "newer", "newer"])
 
     async def look() -> object:
         return next(rows)
 
     async def get() -> int:
-        return await counter.database.remembered.get("counter", counter.read, _small, look)
+        return await counter.database.read_cache.get("counter", counter.read, _small, look)
 
     assert await get() == 0
     await put(counter.database, 1)
@@ -187,7 +187,7 @@ async def test_a_look_counts_only_for_what_was_read_at_the_same_time(counter: Co
     assert counter.reads == 2
 
 
-async def test_every_change_of_a_room_shows_in_its_version(counter: Counter) -> None:
+async def test_each_room_change_changes_version(counter: Counter) -> None:
     room = tables.rooms.c.slug == "r0"
     changes: list[Executable] = [
         update(tables.rooms).where(room).values(last_seq=9),
@@ -228,17 +228,17 @@ def _message(seq: int, room: str = "city_r0") -> dict[str, object]:
     return {"id": f"{seq:026}", "room_id": room, "seq": seq, **author, **said}
 
 
-async def test_a_look_that_failed_is_not_remembered(counter: Counter) -> None:
+async def test_failed_load_is_not_cached(counter: Counter) -> None:
     async def fail() -> int:
         raise LookupError
 
     for _ in range(2):
         with pytest.raises(LookupError):
-            await counter.database.remembered.get("counter", fail, _small)
+            await counter.database.read_cache.get("counter", fail, _small)
     assert await counter.get() == 0
 
 
-async def test_of_what_there_is_no_room_for_the_longest_unused_goes_first(counter: Counter) -> None:
+async def test_least_recently_used_is_evicted(counter: Counter) -> None:
     remembered = ReadCache(_Still(), max_bytes=1600)
     read: list[str] = []
 
@@ -277,14 +277,14 @@ class _Still:
 # --- connections that are kept ------------------------------------------------------------------------
 
 
-async def test_connections_that_the_server_has_ended_are_opened_again(postgres_url: str) -> None:
+async def test_closed_connections_are_reopened(postgres_url: str) -> None:
     async with _opened(postgres_url) as database, _opened(postgres_url) as other:
         await migrate.upgrade(database)
         counter = Counter(database)
         counter.hold.set()
         for number in range(3):
             event = ReceivedEvent(f"${number}", "!r", "{}")
-            assert await database.intake.store(ReceivedTransaction(f"{number}", "0", [event], 1))
+            assert await database.inbox_writer.store(ReceivedTransaction(f"{number}", "0", [event], 1))
             await counter.get()
             async with other.transaction() as tx:
                 await tx.connection.execute(
@@ -295,11 +295,11 @@ async def test_connections_that_the_server_has_ended_are_opened_again(postgres_u
             assert len(await tx.inbox.waiting(after_id=0, limit=9)) == 3
 
 
-async def test_connections_that_are_kept_leave_the_pool_to_others(postgres_url: str) -> None:
+async def test_dedicated_connections_leave_pool_free(postgres_url: str) -> None:
     database = Database(postgres_url, pool_size=1)
     await migrate.upgrade(database)
     lease = await database.dedicated()
-    await database.intake.store(ReceivedTransaction("1", "0", [], 1))
+    await database.inbox_writer.store(ReceivedTransaction("1", "0", [], 1))
     counter = Counter(database)
     counter.hold.set()
     await counter.get()
@@ -310,7 +310,7 @@ async def test_connections_that_are_kept_leave_the_pool_to_others(postgres_url: 
     await database.close()
 
 
-async def test_a_database_can_be_used_again_after_it_was_closed(counter: Counter) -> None:
+async def test_closed_database_reopens(counter: Counter) -> None:
     assert await counter.get() == 0
     await counter.database.close()
     await put(counter.database, 1)

@@ -43,7 +43,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @EMPTY
-async def test_migrating_gives_exactly_the_tables_that_the_code_expects(database: Database) -> None:
+async def test_migrated_schema_equals_table_definitions(database: Database) -> None:
     await migrate.upgrade(database)
 
     def differences(connection: Connection) -> list[object]:
@@ -57,7 +57,7 @@ async def test_migrating_gives_exactly_the_tables_that_the_code_expects(database
 
 
 @EMPTY
-async def test_an_empty_database_is_brought_to_the_newest_revision_and_a_current_one_left_alone(
+async def test_upgrade_migrates_empty_database_once(
     database: Database,
 ) -> None:
     assert await migrate.current(database) is None
@@ -73,7 +73,7 @@ async def test_an_empty_database_is_brought_to_the_newest_revision_and_a_current
 
 
 @EMPTY
-async def test_migration_ends_the_delivery_of_messages_that_nothing_will_send(database: Database) -> None:
+async def test_migration_0013_fails_unsendable_messages(database: Database) -> None:
     await migrate.upgrade(database, "0012")
     values = {"room_id": "r", "author_kind": "citizen", "author_id": "u", "author_name": "U", "body": "", "msgtype": ""}
     async with database.transaction() as tx:
@@ -91,7 +91,7 @@ async def test_migration_ends_the_delivery_of_messages_that_nothing_will_send(da
 
 
 @EMPTY
-async def test_migration_that_renames_tables_keeps_their_rows(database: Database) -> None:
+async def test_migration_0014_keeps_rows_of_renamed_tables(database: Database) -> None:
     await migrate.upgrade(database, "0013")
     values = {"room_id": "r", "author_kind": "citizen", "author_id": "u", "author_name": "U", "body": "", "msgtype": ""}
     states = {"owed": "pending", "given": "posted", "dropped": "abandoned"}
@@ -181,7 +181,7 @@ def _downgrade(connection: Connection, to: str) -> None:
 
 
 @EMPTY
-async def test_several_may_migrate_the_same_database_at_once(database_url: str) -> None:
+async def test_concurrent_upgrades_migrate_once(database_url: str) -> None:
     databases = [Database(database_url) for _ in range(3)]
     try:
         ways = await asyncio.gather(*(migrate.upgrade(database) for database in databases))
@@ -197,7 +197,7 @@ async def test_several_may_migrate_the_same_database_at_once(database_url: str) 
 
 
 @EMPTY
-async def test_several_processes_may_migrate_the_same_database_at_once(database_url: str) -> None:
+async def test_concurrent_processes_migrate_once(database_url: str) -> None:
     program = (
         "import asyncio, sys\n"
         "from daarion_appservice.storage import migrate\n"
@@ -218,7 +218,7 @@ async def test_several_processes_may_migrate_the_same_database_at_once(database_
     assert sorted(out.decode().strip() for out, _ in ended) == sorted(["None", migrate.head()])
 
 
-async def test_a_database_of_a_newer_version_is_refused_and_left_alone(database: Database) -> None:
+async def test_newer_database_is_refused_unchanged(database: Database) -> None:
     await migrate.upgrade(database)
     async with database.transaction() as tx:
         await tx.connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -233,7 +233,7 @@ async def test_a_database_of_a_newer_version_is_refused_and_left_alone(database:
 
 
 @EMPTY
-async def test_a_migration_that_fails_changes_nothing(database: Database) -> None:
+async def test_failed_migration_changes_nothing(database: Database) -> None:
     async with database.transaction() as tx:
         await tx.connection.execute(text("CREATE TABLE outbox (something text)"))  # the last table that it would make
     with pytest.raises(StartError):
@@ -249,7 +249,7 @@ async def test_a_migration_that_fails_changes_nothing(database: Database) -> Non
 
 @EMPTY
 @pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)])
-async def test_sqlite_is_set_up_to_lose_nothing(sqlite_url: str, pragma: str, value: object) -> None:
+async def test_sqlite_pragmas_are_durable(sqlite_url: str, pragma: str, value: object) -> None:
     database = Database(sqlite_url)
     async with database.reading() as one, database.reading() as other:
         for tx in (one, other):
@@ -257,7 +257,7 @@ async def test_sqlite_is_set_up_to_lose_nothing(sqlite_url: str, pragma: str, va
     await database.close()
 
 
-async def test_two_programs_that_write_to_one_sqlite_file_wait_for_each_other(sqlite_url: str) -> None:
+async def test_sqlite_writers_wait_for_each_other(sqlite_url: str) -> None:
     service, command_line = Database(sqlite_url), Database(sqlite_url)
     await migrate.upgrade(service)
 
@@ -281,7 +281,7 @@ async def test_two_programs_that_write_to_one_sqlite_file_wait_for_each_other(sq
 # --- transactions -------------------------------------------------------------------------------------
 
 
-async def test_a_transaction_that_fails_leaves_nothing_behind(database: Database) -> None:
+async def test_failed_transaction_rolls_back(database: Database) -> None:
     await migrate.upgrade(database)
 
     async def fail(tx: Transaction) -> None:
@@ -301,7 +301,7 @@ async def test_a_transaction_that_fails_leaves_nothing_behind(database: Database
         assert await tx.key_values.registry_version() == 0
 
 
-async def test_an_error_does_not_repeat_what_was_to_be_stored(database: Database) -> None:
+async def test_database_error_hides_parameters(database: Database) -> None:
     await migrate.upgrade(database)
     with pytest.raises(ConstraintViolated) as raised:
         async with database.transaction() as tx:
@@ -309,7 +309,7 @@ async def test_an_error_does_not_repeat_what_was_to_be_stored(database: Database
     assert "a secret" not in f"{raised.value} {raised.value.__cause__}"
 
 
-async def test_as_many_may_be_members_of_a_room_as_like(database: Database) -> None:
+async def test_room_takes_33000_members(database: Database) -> None:
     await migrate.upgrade(database)
     known = Member(GENERAL.id, UserId("@last:hs"), "Last")
     users = [*(UserId(f"@u{n}:hs") for n in range(33_000)), known.user_id]
@@ -321,14 +321,14 @@ async def test_as_many_may_be_members_of_a_room_as_like(database: Database) -> N
         assert await tx.members.of_room(GENERAL.id) == []
 
 
-async def test_what_is_not_there_cannot_be_referred_to(database: Database) -> None:
+async def test_foreign_keys_are_enforced(database: Database) -> None:
     await migrate.upgrade(database)
     with pytest.raises(ConstraintViolated):
         async with database.transaction() as tx:
             await tx.agents.add_token("01", SCRIBE, "0" * 64, now_ms=1)
 
 
-async def test_numbers_in_a_room_go_up_by_one_however_many_ask_at_once(database: Database) -> None:
+async def test_concurrent_sequence_numbers_have_no_gap(database: Database) -> None:
     await migrate.upgrade(database)
     async with database.transaction() as tx:
         await tx.rooms.add(GENERAL, created_by=None)
@@ -357,7 +357,7 @@ async def _earlier(database: Database) -> int:
         return await tx.rooms.earlier_seq(GENERAL.id)
 
 
-async def test_the_registry_has_another_version_after_every_change_of_agents_tokens_and_rooms(
+async def test_registry_version_changes_with_each_write(
     database: Database,
 ) -> None:
     await migrate.upgrade(database)
@@ -390,7 +390,7 @@ async def _version(database: Database) -> int:
         return await tx.key_values.registry_version()
 
 
-async def test_several_processes_may_open_the_default_rooms_at_once(database_url: str) -> None:
+async def test_concurrent_processes_create_default_rooms(database_url: str) -> None:
     databases = [Database(database_url) for _ in range(3)]
     await migrate.upgrade(databases[0])
     seeds = [(f"room-{number}", f"Room {number}", "") for number in range(10)]
@@ -401,7 +401,7 @@ async def test_several_processes_may_open_the_default_rooms_at_once(database_url
         await each.close()
 
 
-async def test_a_default_room_whose_name_is_anothers_is_not_passed_over(database: Database) -> None:
+async def test_default_room_with_taken_name_is_created(database: Database) -> None:
     await migrate.upgrade(database)
     rooms = Rooms(database, lambda _: None, lambda: 0, new_id)
     await rooms.open_missing([("general", "General", "")])
@@ -409,7 +409,7 @@ async def test_a_default_room_whose_name_is_anothers_is_not_passed_over(database
         await rooms.open_missing([("city_general", "General", "")])
 
 
-async def test_the_same_new_agent_may_be_added_by_several_at_once(database: Database) -> None:
+async def test_concurrent_adds_of_one_agent_succeed(database: Database) -> None:
     await migrate.upgrade(database)
 
     async def add() -> None:
@@ -436,7 +436,7 @@ SECRET = "p4ssw0rd-of-the-city"
         "postgresql://city:{secret}@no-such-host.invalid/city",
     ],
 )
-async def test_a_postgresql_that_is_not_there_is_said_in_words_without_the_password(url: str) -> None:
+async def test_unreachable_postgresql_error_hides_password(url: str) -> None:
     database = Database(url.format(secret=SECRET, port=free_port()))
     for use in (database.check, lambda: migrate.upgrade(database), lambda: migrate.current(database)):
         with pytest.raises(StartError) as raised:
@@ -449,7 +449,7 @@ async def test_a_postgresql_that_is_not_there_is_said_in_words_without_the_passw
     await database.close()
 
 
-async def test_a_database_that_postgresql_does_not_have_is_said_in_words(postgres_url: str) -> None:
+async def test_missing_database_error_has_advice(postgres_url: str) -> None:
     database = Database(postgres_url + "_that_is_not_there")
     with pytest.raises(StartError, match="does not exist") as raised:
         await database.check()
@@ -466,7 +466,7 @@ async def test_a_database_that_postgresql_does_not_have_is_said_in_words(postgre
         "",
     ],
 )
-def test_an_address_that_is_none_of_ours_is_refused_without_the_password(url: str) -> None:
+def test_unsupported_url_error_hides_password(url: str) -> None:
     with pytest.raises(StartError) as raised:
         Database(url)
     assert raised.value.exit_code == ExitCode.CONFIG
@@ -474,7 +474,7 @@ def test_an_address_that_is_none_of_ours_is_refused_without_the_password(url: st
     assert "sqlite:///daarion.db or postgresql://" in raised.value.help
 
 
-async def test_a_sqlite_file_that_cannot_be_is_said_in_words(tmp_path: Path) -> None:
+async def test_unusable_sqlite_file_error_has_advice(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("these are notes and no database at all" * 100)
     for name, reason, advice in (
         ("missing/city.db", "unable to open", "this user may write to it"),
@@ -488,7 +488,7 @@ async def test_a_sqlite_file_that_cannot_be_is_said_in_words(tmp_path: Path) -> 
         await database.close()
 
 
-async def test_what_is_written_while_another_process_comes_and_goes_is_in_the_file(tmp_path: Path) -> None:
+async def test_writes_survive_other_process_closing(tmp_path: Path) -> None:
     """As a command line, or a backup, does beside the service."""
     database = Database(f"sqlite:///{tmp_path / 'city.db'}")
     await migrate.upgrade(database)

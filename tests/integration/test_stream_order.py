@@ -111,7 +111,7 @@ class World:
 
     async def _transaction(self, events: list[dict[str, Any]]) -> None:
         rows = [inbox_event(event) for event in events]
-        await self.database.intake.store(ReceivedTransaction(str(next(self.numbers)), "", rows, now_ms()))
+        await self.database.inbox_writer.store(ReceivedTransaction(str(next(self.numbers)), "", rows, now_ms()))
 
     async def lose(self, number: int) -> None:
         self._next(number)

@@ -1,16 +1,19 @@
-"""The command line, as a process of its own: what it prints, where, and how it ends."""
+"""The commands ``config`` and ``registration``: output, exit codes and files."""
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from daarion_appservice import __version__
+from daarion_appservice.cli import main as main_module
 from daarion_appservice.errors import ExitCode
 
 
@@ -21,12 +24,38 @@ class Ended:
     err: str
 
 
+Run = Callable[..., Ended]
+
+
 @pytest.fixture
-def here(tmp_path: Path) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def run(here: Path, *arguments: str, **environ: str) -> Ended:
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a function that runs a command in this process, in its working directory."""
+    monkeypatch.setattr(main_module, "bound_heap", lambda: None)
+    monkeypatch.setattr(main_module, "_COLLECT_AFTER", gc.get_threshold())
+    for name in [name for name in os.environ if name.startswith("DAARION_")]:
+        monkeypatch.delenv(name)
+
+    def run(*arguments: str, **environ: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["daarion-appservice", *arguments])
+        with monkeypatch.context() as variables:
+            for name, value in environ.items():
+                variables.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                main_module.main()
+        captured = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+def run_process(here: Path, *arguments: str, **environ: str) -> Ended:
+    """Run a command in a process of its own."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("DAARION_")}
     ended = subprocess.run(
         [sys.executable, "-c", "from daarion_appservice.cli.main import main; main()", *arguments],
@@ -41,37 +70,37 @@ def run(here: Path, *arguments: str, **environ: str) -> Ended:
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
-def test_it_knows_its_version(here: Path) -> None:
-    assert run(here, "--version") == Ended(ExitCode.OK, f"daarion-appservice {__version__}\n", "")
+def test_version_is_printed_by_process(here: Path) -> None:
+    assert run_process(here, "--version") == Ended(ExitCode.OK, f"daarion-appservice {__version__}\n", "")
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["config", "check", "--nonsense"], ["config", "check", "extra"]])
-def test_a_wrong_command_line_ends_with_the_code_for_it(here: Path, arguments: list[str]) -> None:
-    ended = run(here, *arguments)
+def test_wrong_command_line_exits_with_usage_code(run: Run, arguments: list[str]) -> None:
+    ended = run(*arguments)
     assert ended.code == ExitCode.USAGE
     assert "Usage: daarion-appservice" in ended.err
 
 
-def test_the_way_from_nothing_to_a_registration(here: Path) -> None:
-    generated = run(here, "config", "generate")
+def test_generated_files_pass_their_checks(here: Path, run: Run) -> None:
+    generated = run("config", "generate")
     assert generated.code == ExitCode.OK
     assert "registration generate -c config.yaml" in generated.out
     config = here / "config.yaml"
     config.write_text(config.read_text().replace("example.org", "city.example"))
-    assert "as_token and hs_token are not both set" in run(here, "config", "check").err
+    assert "as_token and hs_token are not both set" in run("config", "check").err
 
-    registered = run(here, "registration", "generate")
+    registered = run("registration", "generate")
     assert registered.code == ExitCode.OK
     assert "app_service_config_files" in registered.out
 
-    assert run(here, "config", "check") == Ended(ExitCode.OK, "config.yaml has no mistakes.\n", "")
-    checked = run(here, "registration", "check")
-    assert checked == Ended(ExitCode.OK, f"{here}/registration.yaml fits config.yaml.\n", "")
-    assert run(here, "config", "upgrade").out == "config.yaml has every key already.\n"
+    assert run("config", "check") == Ended(ExitCode.OK, "config.yaml has no errors.\n", "")
+    checked = run("registration", "check")
+    assert checked == Ended(ExitCode.OK, f"{here}/registration.yaml matches config.yaml.\n", "")
+    assert run("config", "upgrade").out == "config.yaml has every key already.\n"
 
 
-def test_no_configuration_is_two_sentences_and_a_code(here: Path) -> None:
-    ended = run(here, "config", "check", "-c", "city.yaml")
+def test_missing_config_prints_reason_and_advice(here: Path, run: Run) -> None:
+    ended = run("config", "check", "-c", "city.yaml")
     assert ended == Ended(
         ExitCode.CONFIG,
         "",
@@ -80,12 +109,12 @@ def test_no_configuration_is_two_sentences_and_a_code(here: Path) -> None:
     )
 
 
-def test_every_mistake_stands_on_a_line_of_its_own(here: Path) -> None:
+def test_each_config_error_has_its_own_line(here: Path, run: Run) -> None:
     (here / "config.yaml").write_text("homeserver:\n  domain: https://x\napi: {port: 0}\n")
-    ended = run(here, "config", "check", DAARION_MATRIX__PORT="x")
+    ended = run("config", "check", DAARION_MATRIX__PORT="x")
     assert ended.code == ExitCode.CONFIG
     assert ended.err.splitlines()[:4] == [
-        "The configuration has 3 mistakes:",
+        "The configuration has 3 errors:",
         "  DAARION_MATRIX__PORT: matrix.port must be a whole number",
         "  config.yaml:2: homeserver.domain must be a server name like example.org, not a URL",
         "  config.yaml:3: api.port must be at least 1",
@@ -107,60 +136,60 @@ def test_every_mistake_stands_on_a_line_of_its_own(here: Path) -> None:
         ("sqlite:///city.db?mode=ro", "'mode'"),
     ],
 )
-def test_check_refuses_a_database_url_that_run_cannot_use(here: Path, url: str, named: str) -> None:
+def test_check_refuses_unusable_database_url(here: Path, run: Run, url: str, named: str) -> None:
     (here / "config.yaml").write_text(f"database: {{url: '{url}'}}\n")
-    ended = run(here, "config", "check")
+    ended = run("config", "check")
     assert ended.code == ExitCode.CONFIG
     assert named in ended.err
     assert "geheim" not in ended.err
 
 
-def test_an_upgrade_names_what_it_added(here: Path) -> None:
+def test_upgrade_lists_added_keys(here: Path, run: Run) -> None:
     (here / "config.yaml").write_text("logging: {level: info}\n")
-    ended = run(here, "config", "upgrade")
+    ended = run("config", "upgrade")
     assert ended.code == ExitCode.OK
     assert "+ logging.format\n" in ended.out
     assert "+ homeserver\n" in ended.out
 
 
-def test_a_registration_that_does_not_fit_has_a_code_of_its_own(here: Path) -> None:
+def test_registration_mismatch_has_own_exit_code(here: Path, run: Run) -> None:
     (here / "config.yaml").write_text("")
-    assert run(here, "registration", "check").code == ExitCode.REGISTRATION
-    run(here, "registration", "generate")
-    again = run(here, "registration", "generate")
+    assert run("registration", "check").code == ExitCode.REGISTRATION
+    run("registration", "generate")
+    again = run("registration", "generate")
     assert again.code == ExitCode.REGISTRATION
     assert "--force" in again.err
     with (here / "config.yaml").open("a") as config:
         config.write("homeserver: {domain: city.example}\n")
-    ended = run(here, "registration", "check")
+    ended = run("registration", "check")
     assert ended.code == ExitCode.REGISTRATION
     assert "namespaces.users does not match @agent_x:city.example" in ended.err
-    assert run(here, "registration", "generate", "--force").code == ExitCode.OK
-    assert run(here, "registration", "check").code == ExitCode.OK
+    assert run("registration", "generate", "--force").code == ExitCode.OK
+    assert run("registration", "check").code == ExitCode.OK
 
 
-def test_registration_check_compares_the_copy_that_synapse_has(here: Path) -> None:
+def test_registration_check_compares_given_copy(here: Path, run: Run) -> None:
     (here / "config.yaml").write_text("homeserver: {domain: city.example}\n")
-    run(here, "registration", "generate")
+    run("registration", "generate")
     copy = here / "synapse.yaml"
     copy.write_text((here / "registration.yaml").read_text().replace("rate_limited: false", "rate_limited: true"))
-    ended = run(here, "registration", "check", "synapse.yaml")
+    ended = run("registration", "check", "synapse.yaml")
     assert ended.code == ExitCode.REGISTRATION
-    assert "synapse.yaml does not fit config.yaml" in ended.err
+    assert "synapse.yaml does not match config.yaml" in ended.err
     assert "rate_limited" in ended.err
-    assert run(here, "registration", "check").code == ExitCode.OK
+    assert run("registration", "check").code == ExitCode.OK
 
 
-def test_a_terminal_that_knows_only_ascii_gets_all_of_it(here: Path) -> None:
+def test_ascii_terminal_gets_replacements(here: Path) -> None:
     (here / "config.yaml").write_text("appservice: {bot: agent_x}\n")
-    ended = run(here, "config", "check", PYTHONIOENCODING="ascii", LC_ALL="C")
+    ended = run_process(here, "config", "check", PYTHONIOENCODING="ascii", LC_ALL="C")
     assert ended.code == ExitCode.CONFIG
     assert "are the city's ghosts" in ended.err
 
 
-def test_output_that_is_no_terminal_is_plain_and_never_wrapped(here: Path) -> None:
+def test_piped_output_is_plain_and_unwrapped(here: Path, run: Run) -> None:
     deep = here / ("a-long-name-" * 12)
     deep.mkdir()
-    ended = run(here, "config", "generate", "-c", str(deep / "config.yaml"), COLUMNS="40")
-    assert f"Wrote {deep}/config.yaml, readable for you only.\n" in ended.out
+    ended = run("config", "generate", "-c", str(deep / "config.yaml"), COLUMNS="40")
+    assert f"Wrote {deep}/config.yaml, readable by its owner only.\n" in ended.out
     assert "\x1b" not in ended.out

@@ -1,4 +1,4 @@
-"""config.yaml: read with all its mistakes named, written with its comments kept."""
+"""config.yaml: reading with all errors reported, editing with comments preserved."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "config.yaml"
 
 
-def mistakes(config: Path, text: str, **environ: str) -> list[str]:
+def errors_of(config: Path, text: str, **environ: str) -> list[str]:
     """What is said about ``text``, without the name of the file."""
     config.write_text(text)
     with pytest.raises(ConfigErrors) as caught:
         config_file.load(config, environ)
     assert caught.value.exit_code is ExitCode.CONFIG
-    return [str(each).removeprefix(str(config)).removeprefix(":") for each in caught.value.mistakes]
+    return [str(each).removeprefix(str(config)).removeprefix(":") for each in caught.value.errors]
 
 
 @contextmanager
@@ -54,25 +54,25 @@ def nobody() -> Iterator[None]:
 # --- reading ------------------------------------------------------------------------------------------
 
 
-def test_an_empty_file_means_the_defaults(config: Path) -> None:
+def test_empty_file_gives_defaults(config: Path) -> None:
     config.write_text("# nothing yet\n")
     settings = config_file.load(config, {})
     assert settings.homeserver == Settings().homeserver
     assert settings.city == Settings().city
 
 
-def test_a_section_whose_keys_are_all_commented_out_means_the_defaults(config: Path) -> None:
+def test_section_of_comments_gives_defaults(config: Path) -> None:
     config.write_text("city:\n  # name: X\nagents:\napi:\n  jwt:\n")
     assert config_file.load(config, {}).city == Settings().city
 
 
-def test_the_example_says_what_the_defaults_are(config: Path) -> None:
+def test_example_file_has_the_defaults(config: Path) -> None:
     config.write_text(render_example())
     values = YAML(typ="safe", pure=True).load(config)
     assert values == plain(Settings())
 
 
-def test_file_names_are_relative_to_the_configuration(config: Path) -> None:
+def test_paths_are_relative_to_config_file(config: Path) -> None:
     config.write_text(
         "appservice: {registration: keys/registration.yaml}\n"
         "database: {url: sqlite:///data/city.db}\n"
@@ -86,49 +86,47 @@ def test_file_names_are_relative_to_the_configuration(config: Path) -> None:
     assert [agent.avatar for agent in settings.agents] == [f"{config.parent}/pictures/a.png", "mxc://example.org/abc"]
 
 
-def test_they_are_absolute_even_when_the_configuration_is_named_relatively(
-    config: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_are_absolute_for_relative_config_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config.write_text("")
     monkeypatch.chdir(config.parent)
     assert config_file.load(Path("config.yaml"), {}).appservice.registration == config.parent / "registration.yaml"
 
 
 @pytest.mark.parametrize("url", ["sqlite:////var/lib/city.db", "sqlite:///:memory:", "postgresql://city@db/city"])
-def test_a_database_that_is_not_a_relative_file_stays_as_written(config: Path, url: str) -> None:
+def test_other_database_urls_stay_as_written(config: Path, url: str) -> None:
     config.write_text(f"database: {{url: '{url}'}}\n")
     assert config_file.load(config, {}).database.url == url
 
 
-def test_a_room_version_may_be_written_without_quotes(config: Path) -> None:
+def test_room_version_needs_no_quotes(config: Path) -> None:
     config.write_text("city: {room_version: 12}\n")
     assert config_file.load(config, {}).city.room_version == "12"
 
 
-# --- mistakes -----------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------------
 
 
-def test_a_missing_file_tells_how_to_make_one(config: Path) -> None:
+def test_missing_file_error_has_advice(config: Path) -> None:
     with pytest.raises(StartError, match="There is no configuration") as caught:
         config_file.load(config, {})
     assert f"config generate -c {config}" in caught.value.help
     assert caught.value.exit_code is ExitCode.CONFIG
 
 
-def test_a_directory_in_place_of_the_file_is_said_in_words(tmp_path: Path) -> None:
+def test_directory_as_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="cannot be read: Is a directory"):
         config_file.load(tmp_path, {})
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///?mode=rw", "sqlite+aiosqlite:///"])
-def test_sqlite_address_without_a_file_is_a_mistake(config: Path, url: str) -> None:
+def test_sqlite_address_without_a_file_is_refused(config: Path, url: str) -> None:
     config.write_text(f"database: {{url: '{url}'}}\n")
     with pytest.raises(StartError, match=r"database\.url names no file"):
         config_file.load(config, {})
 
 
-def test_all_mistakes_are_named_at_once_with_their_lines(config: Path) -> None:
-    assert mistakes(
+def test_all_errors_are_reported_with_lines(config: Path) -> None:
+    assert errors_of(
         config,
         "homeserver:\n"
         "  domain: https://example.org\n"
@@ -157,12 +155,14 @@ def test_all_mistakes_are_named_at_once_with_their_lines(config: Path) -> None:
     ]
 
 
-def test_a_key_in_the_wrong_section_is_pointed_to_the_right_one(config: Path) -> None:
-    assert mistakes(config, "domain: example.org\n") == ["1: domain is not a key here; did you mean homeserver.domain?"]
+def test_key_in_wrong_section_suggests_right_one(config: Path) -> None:
+    assert errors_of(config, "domain: example.org\n") == [
+        "1: domain is not a key here; did you mean homeserver.domain?"
+    ]
 
 
-def test_a_wrong_value_does_not_hide_a_contradiction_elsewhere(config: Path) -> None:
-    assert mistakes(
+def test_invalid_value_does_not_hide_contradiction(config: Path) -> None:
+    assert errors_of(
         config, "homeserver: {verify_tls: maybe}\npresence:\n  heartbeat_s: 50\n  ttl_s: 20\nmatrix: {host: 0.0.0.0}\n"
     ) == [
         "1: homeserver.verify_tls must be true or false",
@@ -174,9 +174,9 @@ def test_a_wrong_value_does_not_hide_a_contradiction_elsewhere(config: Path) -> 
     ]
 
 
-def test_nothing_is_concluded_from_a_wrong_value(config: Path) -> None:
+def test_invalid_value_causes_no_further_errors(config: Path) -> None:
     # With the default of 20 s in its place, a ttl of 15 s would be too short.
-    assert mistakes(config, "presence:\n  heartbeat_s: soon\n  ttl_s: 15\n") == [
+    assert errors_of(config, "presence:\n  heartbeat_s: soon\n  ttl_s: 15\n") == [
         "2: presence.heartbeat_s must be a number"
     ]
 
@@ -240,12 +240,12 @@ def test_nothing_is_concluded_from_a_wrong_value(config: Path) -> None:
         ("city: {rooms: general}\n", "city.rooms must be a list: one `- …` a line"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said_in_words(config: Path, text: str, said: str) -> None:
-    assert mistakes(config, text) == [f"1: {said}"]
+def test_invalid_value_error_names_the_rule(config: Path, text: str, said: str) -> None:
+    assert errors_of(config, text) == [f"1: {said}"]
 
 
-def test_a_key_that_stands_twice_is_found_together_with_the_rest(config: Path) -> None:
-    assert mistakes(config, "api:\n  port: 1\n  port: 2\n  host: 5\n") == [
+def test_duplicate_key_is_reported_with_other_errors(config: Path) -> None:
+    assert errors_of(config, "api:\n  port: 1\n  port: 2\n  host: 5\n") == [
         "3: api.port stands twice, in line 2 and here",
         "4: api.host must be text: put it in quotes",
     ]
@@ -262,19 +262,19 @@ def test_a_key_that_stands_twice_is_found_together_with_the_rest(config: Path) -
         ("- api\n", 1),
     ],
 )
-def test_what_is_no_yaml_is_named_with_its_line(config: Path, text: str, line: int) -> None:
-    [said] = mistakes(config, text)
+def test_invalid_yaml_is_reported_with_line(config: Path, text: str, line: int) -> None:
+    [said] = errors_of(config, text)
     assert said.startswith((f"{line}: this is not YAML", f"{line}: must hold sections"))
 
 
-def test_a_file_that_is_not_utf8_is_named_with_its_line(config: Path) -> None:
+def test_non_utf8_file_is_reported_with_line(config: Path) -> None:
     config.write_bytes(b"city:\n  name: \xff\n")
     with pytest.raises(ConfigErrors, match=r"config.yaml:2: this is not UTF-8 text"):
         config_file.load(config, {})
 
 
-def test_an_alias_of_itself_is_a_mistake_and_no_endless_loop(config: Path) -> None:
-    assert mistakes(config, "agents: &all\n  - *all\n")
+def test_recursive_alias_is_refused(config: Path) -> None:
+    assert errors_of(config, "agents: &all\n  - *all\n")
 
 
 @pytest.mark.parametrize(
@@ -287,8 +287,8 @@ def test_an_alias_of_itself_is_a_mistake_and_no_endless_loop(config: Path) -> No
         f"database: {{url: 'mysql://city:{SECRET}@db'}}\n",
     ],
 )
-def test_no_message_shows_a_secret(config: Path, text: str) -> None:
-    said = " ".join(mistakes(config, text))
+def test_errors_contain_no_secret(config: Path, text: str) -> None:
+    said = " ".join(errors_of(config, text))
     assert SECRET not in said
     assert SECRET.replace(" ", "") not in said
 
@@ -296,7 +296,7 @@ def test_no_message_shows_a_secret(config: Path, text: str) -> None:
 # --- environment --------------------------------------------------------------------------------------
 
 
-def test_the_environment_wins_over_the_file(config: Path) -> None:
+def test_environment_overrides_file(config: Path) -> None:
     config.write_text("api: {port: 7002, anonymous_read: true}\n")
     settings = config_file.load(
         config,
@@ -306,7 +306,7 @@ def test_the_environment_wins_over_the_file(config: Path) -> None:
     assert settings.api.jwt.secret.get_secret_value() == SECRET
 
 
-def test_every_single_value_can_come_from_the_environment(config: Path) -> None:
+def test_every_value_can_come_from_environment(config: Path) -> None:
     config.write_text("")
     environ = {name: str(key.default) for name, key in environment_keys().items()}
     settings = config_file.load(config, environ)
@@ -324,26 +324,26 @@ def test_every_single_value_can_come_from_the_environment(config: Path) -> None:
     }
 
 
-def test_a_secret_can_lie_in_a_file_of_its_own(config: Path, tmp_path: Path) -> None:
+def test_secret_can_come_from_its_own_file(config: Path, tmp_path: Path) -> None:
     config.write_text("")
     (tmp_path / "secret").write_text(f"{SECRET}\n")
     settings = config_file.load(config, {"DAARION_API__JWT__SECRET_FILE": str(tmp_path / "secret")})
     assert settings.api.jwt.secret.get_secret_value() == SECRET
 
 
-def test_a_mistake_from_the_environment_names_the_variable(config: Path) -> None:
-    assert mistakes(config, "api:\n  port: 7002\n", DAARION_API__PORT="many") == [
+def test_environment_error_names_variable(config: Path) -> None:
+    assert errors_of(config, "api:\n  port: 7002\n", DAARION_API__PORT="many") == [
         "DAARION_API__PORT: api.port must be a whole number"
     ]
 
 
-def test_a_variable_and_its_file_are_one_too_many(config: Path) -> None:
-    said = mistakes(config, "", DAARION_API__ADMIN_TOKEN="x", DAARION_API__ADMIN_TOKEN_FILE="/x")
+def test_variable_and_its_file_are_refused(config: Path) -> None:
+    said = errors_of(config, "", DAARION_API__ADMIN_TOKEN="x", DAARION_API__ADMIN_TOKEN_FILE="/x")
     assert said == ["DAARION_API__ADMIN_TOKEN_FILE: is set, and DAARION_API__ADMIN_TOKEN too: keep one of them"]
 
 
-def test_a_secret_file_that_cannot_be_read_is_named_and_nothing_follows_from_it(config: Path) -> None:
-    assert mistakes(config, "matrix: {host: 0.0.0.0}\n", DAARION_MATRIX__INTERNAL_TOKEN_FILE="/nowhere/token") == [
+def test_unreadable_secret_file_is_reported_alone(config: Path) -> None:
+    assert errors_of(config, "matrix: {host: 0.0.0.0}\n", DAARION_MATRIX__INTERNAL_TOKEN_FILE="/nowhere/token") == [
         (
             "DAARION_MATRIX__INTERNAL_TOKEN_FILE: names the file /nowhere/token, which cannot be read: "
             "No such file or directory"
@@ -351,13 +351,13 @@ def test_a_secret_file_that_cannot_be_read_is_named_and_nothing_follows_from_it(
     ]
 
 
-def test_a_mistyped_variable_is_a_mistake(config: Path) -> None:
-    assert mistakes(config, "", DAARION_API__JWT__SECRT="x") == [
+def test_unknown_variable_is_refused(config: Path) -> None:
+    assert errors_of(config, "", DAARION_API__JWT__SECRT="x") == [
         "DAARION_API__JWT__SECRT: sets no key; did you mean DAARION_API__JWT__SECRET?"
     ]
 
 
-def test_variables_that_are_empty_or_of_others_change_nothing(config: Path) -> None:
+def test_empty_and_foreign_variables_are_ignored(config: Path) -> None:
     config.write_text("api: {port: 7002}\n")
     environ = {"DAARION_API__PORT": "", "DAARION_PORT": "tcp://10.0.0.1:7001", "HOME": "/"}
     assert config_file.load(config, environ).api.port == 7002
@@ -366,7 +366,7 @@ def test_variables_that_are_empty_or_of_others_change_nothing(config: Path) -> N
 # --- cautions -----------------------------------------------------------------------------------------
 
 
-def test_a_file_that_everybody_may_read_is_worth_a_word(config: Path) -> None:
+def test_world_readable_file_gives_caution(config: Path) -> None:
     config.write_text("homeserver: {domain: city.example}\nappservice: {as_token: a, hs_token: b}\n")
     config.chmod(0o644)
     [said] = config_file.cautions(config, config_file.load(config, {}))
@@ -375,7 +375,7 @@ def test_a_file_that_everybody_may_read_is_worth_a_word(config: Path) -> None:
     assert config_file.cautions(config, config_file.load(config, {})) == []
 
 
-def test_what_is_still_to_be_filled_in_is_named(config: Path) -> None:
+def test_missing_required_values_give_cautions(config: Path) -> None:
     config_edit.generate(config)
     said = " ".join(config_file.cautions(config, config_file.load(config, {})))
     assert "homeserver.domain is still example.org" in said
@@ -385,13 +385,13 @@ def test_what_is_still_to_be_filled_in_is_named(config: Path) -> None:
 # --- writing ------------------------------------------------------------------------------------------
 
 
-def test_a_new_file_is_for_its_owner_only_and_right_at_once(config: Path) -> None:
+def test_generated_file_is_private_and_valid(config: Path) -> None:
     config_edit.generate(config)
     assert stat.S_IMODE(config.stat().st_mode) == 0o600
     assert config_file.load(config, {}).homeserver == Settings().homeserver
 
 
-def test_every_key_has_one_comment_above_it(config: Path) -> None:
+def test_each_key_has_one_comment(config: Path) -> None:
     lines = render_example().splitlines()
     for key in all_keys():
         indent = "  " * (len(key.path) - 1)
@@ -401,20 +401,20 @@ def test_every_key_has_one_comment_above_it(config: Path) -> None:
         assert all(comment.startswith(f"{indent}#") for comment in comments), key.dotted
 
 
-def test_an_existing_file_is_never_overwritten(config: Path) -> None:
+def test_generate_refuses_existing_file(config: Path) -> None:
     config.write_text("mine\n")
     with pytest.raises(StartError, match="is there already"):
         config_edit.generate(config)
     assert config.read_text() == "mine\n"
 
 
-def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_generate_reports_missing_directory(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="there is no directory") as caught:
         config_edit.generate(tmp_path / "city" / "config.yaml")
     assert caught.value.help == f"Make it first: mkdir -p {tmp_path}/city"
 
 
-def test_a_directory_that_is_not_writable_is_named() -> None:
+def test_generate_reports_unwritable_directory() -> None:
     # Not in tmp_path: its parents are closed to others.
     directory = Path(tempfile.mkdtemp())
     directory.chmod(0o555)
@@ -448,7 +448,7 @@ unknown: 1
 # the end"""
 
 
-def test_an_upgrade_adds_every_missing_key_and_changes_no_line(config: Path) -> None:
+def test_upgrade_adds_missing_keys_only(config: Path) -> None:
     config.write_text(OLD)
     added = config_edit.upgrade(config)
     assert {"homeserver.address", "matrix.host", "api.jwt.secret", "presence", "logging"} <= set(added)
@@ -474,7 +474,7 @@ def _has(values: object, path: tuple[str, ...]) -> bool:
     return True
 
 
-def test_what_an_upgrade_adds_has_its_comment(config: Path) -> None:
+def test_added_keys_have_comments(config: Path) -> None:
     config.write_text("homeserver:\n    domain: city.example\n")
     config_edit.upgrade(config)
     assert (
@@ -484,7 +484,7 @@ def test_what_an_upgrade_adds_has_its_comment(config: Path) -> None:
     ) in config.read_text()
 
 
-def test_a_second_upgrade_finds_nothing_to_add(config: Path) -> None:
+def test_second_upgrade_adds_nothing(config: Path) -> None:
     config.write_text(OLD)
     config_edit.upgrade(config)
     once = config.read_bytes()
@@ -492,14 +492,14 @@ def test_a_second_upgrade_finds_nothing_to_add(config: Path) -> None:
     assert config.read_bytes() == once
 
 
-def test_an_upgraded_empty_file_is_the_example_without_its_head(config: Path) -> None:
+def test_upgraded_empty_file_equals_example(config: Path) -> None:
     config.write_text("")
     config_edit.upgrade(config)
     assert config.read_text() == render_example().partition("\n\n")[2].join(["\n", ""])
 
 
 @pytest.mark.parametrize("variable", sorted(environment_keys()))
-def test_each_value_left_out_of_the_example_comes_back(config: Path, variable: str) -> None:
+def test_upgrade_restores_each_omitted_value(config: Path, variable: str) -> None:
     key = environment_keys()[variable]
     lines = render_example().splitlines(keepends=True)
     section = next(n for n, line in enumerate(lines) if line.startswith(f"{key.path[0]}:"))
@@ -510,7 +510,7 @@ def test_each_value_left_out_of_the_example_comes_back(config: Path, variable: s
     assert YAML(typ="safe", pure=True).load(config) == plain(Settings())
 
 
-def test_an_upgrade_keeps_the_mode_and_a_link(tmp_path: Path) -> None:
+def test_upgrade_keeps_mode_and_symlink(tmp_path: Path) -> None:
     real, link = tmp_path / "real.yaml", tmp_path / "config.yaml"
     real.write_text("api: {port: 7002}\n")
     real.chmod(0o640)
@@ -521,13 +521,13 @@ def test_an_upgrade_keeps_the_mode_and_a_link(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "real.yaml"]
 
 
-def test_windows_line_ends_stay(config: Path) -> None:
+def test_upgrade_keeps_crlf_line_ends(config: Path) -> None:
     config.write_bytes(b"api:\r\n  port: 7002\r\n")
     config_edit.upgrade(config)
     assert config.read_bytes().count(b"\n") == config.read_bytes().count(b"\r\n")
 
 
-def test_a_file_that_cannot_be_edited_safely_is_left_as_it_is(config: Path) -> None:
+def test_unsafe_edit_leaves_file_unchanged(config: Path) -> None:
     text = "matrix: &both\n  port: 7025\napi: *both\n"
     config.write_text(text)
     with pytest.raises(StartError, match="cannot be edited safely") as caught:
@@ -547,13 +547,13 @@ def test_a_file_that_cannot_be_edited_safely_is_left_as_it_is(config: Path) -> N
         "appservice:\n  as_token: |\n    old\n  id: x\n",
     ],
 )
-def test_a_single_value_can_be_set_wherever_it_stands(config: Path, text: str) -> None:
+def test_set_value_in_any_yaml_style(config: Path, text: str) -> None:
     config.write_text(text)
     config_edit.set_values(config, {"appservice.as_token": "-a: 'strange' #token"})
     assert config_file.load(config, {}).appservice.as_token.get_secret_value() == "-a: 'strange' #token"
 
 
-def test_setting_a_value_keeps_the_comment_beside_it(config: Path) -> None:
+def test_set_value_keeps_comment(config: Path) -> None:
     config.write_text("appservice:\n  as_token: ''  # ours\n")
     config_edit.set_values(config, {"appservice.as_token": "new"})
     assert config.read_text() == "appservice:\n  as_token: new  # ours\n"

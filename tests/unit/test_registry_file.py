@@ -1,4 +1,4 @@
-"""The registry as a document: what it means, and every mistake in it at once."""
+"""The registry file: its meaning, and all of its errors at once."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from daarion_appservice.config.registry_file import RegistryErrors, description_
 EXAMPLE = Path(__file__).parents[2] / "examples/registry.yaml"
 
 
-def mistakes(content: Any, *, files: bool = True) -> dict[str, str]:
+def errors_of(content: Any, *, files: bool = True) -> dict[str, str]:
     with pytest.raises(RegistryErrors) as raised:
         read(content, files=files)
-    assert raised.value.detail.splitlines() == [f"{where}: {what}" for where, what in raised.value.mistakes.items()]
-    return dict(raised.value.mistakes)
+    assert raised.value.detail.splitlines() == [f"{where}: {what}" for where, what in raised.value.errors.items()]
+    return dict(raised.value.errors)
 
 
-def test_the_example_says_who_looks_after_what() -> None:
+def test_example_names_guardians_and_stewards() -> None:
     described = description_of(read(YAML(typ="safe").load(EXAMPLE), files=False))
     assert described.agents is not None
     places = PlaceDirectory()
@@ -32,7 +32,7 @@ def test_the_example_says_who_looks_after_what() -> None:
     assert {places.district_of(agent) for agent in described.agents} == {"podil"}
 
 
-def test_a_part_that_is_left_out_is_not_described_and_an_empty_one_is() -> None:
+def test_omitted_section_differs_from_empty_one() -> None:
     nothing = description_of(read({}))
     assert (nothing.agents, dict(nothing.places)) == (None, {})
     some = description_of(read({"agents": [], "nodes": [{"id": "n"}]}))
@@ -40,7 +40,7 @@ def test_a_part_that_is_left_out_is_not_described_and_an_empty_one_is() -> None:
     assert dict(some.places) == {PlaceKind.NODE: (Place(PlaceKind.NODE, "n", "n"),)}
 
 
-def test_all_mistakes_are_told_at_once_each_with_its_place() -> None:
+def test_all_errors_are_reported_with_their_place() -> None:
     content = {
         "nodes": [{"id": "a/b"}, {"id": "n", "name": 7}, {"id": "n"}],
         "agents": [
@@ -52,7 +52,7 @@ def test_all_mistakes_are_told_at_once_each_with_its_place() -> None:
         ],
         "citizens": [],
     }
-    found = mistakes(content)
+    found = errors_of(content)
     assert list(found) == [
         "citizens",
         "nodes[0].id",
@@ -80,22 +80,22 @@ def test_all_mistakes_are_told_at_once_each_with_its_place() -> None:
 
 
 @pytest.mark.parametrize("content", [None, 5, "words", [], [{"slug": "a"}]])
-def test_what_is_no_registry_is_refused(content: Any) -> None:
-    assert list(mistakes(content)) == ["the registry"]
+def test_invalid_registry_is_refused(content: Any) -> None:
+    assert list(errors_of(content)) == ["the registry"]
 
 
 @pytest.mark.parametrize("content", [None, 5, "words", {"slug": "a"}])
-def test_a_part_that_is_no_list_is_refused(content: Any) -> None:
-    assert list(mistakes({"agents": content})) == ["agents"]
+def test_section_without_list_is_refused(content: Any) -> None:
+    assert list(errors_of({"agents": content})) == ["agents"]
 
 
 @pytest.mark.parametrize(
     ("avatar", "is_a_file"), [("", False), ("mxc://city.localhost/abc", False), ("a.png", True), ("/etc/passwd", True)]
 )
-def test_files_are_pictures_only_where_the_writer_has_the_machine(avatar: str, is_a_file: bool) -> None:
+def test_avatar_files_are_local_only(avatar: str, is_a_file: bool) -> None:
     content = {"agents": [{"slug": "a", "display_name": "A", "avatar": avatar}]}
     assert read(content).agents[0].avatar == avatar
     if is_a_file:
-        assert list(mistakes(content, files=False)) == ["agents[0].avatar"]
+        assert list(errors_of(content, files=False)) == ["agents[0].avatar"]
     else:
         assert read(content, files=False).agents[0].avatar == avatar

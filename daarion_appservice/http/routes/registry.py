@@ -157,7 +157,7 @@ class RegistryRoutes:
             registry = read(call.body.model_dump(exclude_unset=True), files=False)
         except RegistryErrors as error:
             raise ValidationErrors(
-                [{"field": where, "message": what} for where, what in error.mistakes.items()]
+                [{"field": where, "message": what} for where, what in error.errors.items()]
             ) from error
         differences = await self.registry.merge(description_of(registry), remove_missing=call.query.remove_missing)
         return {

@@ -97,7 +97,9 @@ class TransactionReceiver:
 
     async def _store(self, txn_id: str, body: bytes, events: list[ReceivedEvent]) -> None:
         body_sha256 = hashlib.sha256(body).hexdigest()
-        if not await self._database.intake.store(ReceivedTransaction(txn_id, body_sha256, events, self._now_ms())):
+        if not await self._database.inbox_writer.store(
+            ReceivedTransaction(txn_id, body_sha256, events, self._now_ms())
+        ):
             return
         for event in events:
             if event.error:
