@@ -59,7 +59,8 @@ def render(section: str, rows: list[Row]) -> str:
 
 def _heartbeats(rows: list[Row]) -> str:
     columns = (
-        "subjects", "transport", "server", "heartbeats/s", "core", "Redis's core", "µs each", "p50 ms", "p99 ms", "RSS MiB", "start s",
+        "subjects", "transport", "server", "heartbeats/s", "core", "Redis's core", "µs each", "p50 ms", "p99 ms",
+        "RSS MiB", "start s",
     )  # fmt: skip
     return table(
         columns,
@@ -101,7 +102,8 @@ def _store(rows: list[Row]) -> str:
 
 def _fanout(rows: list[Row]) -> str:
     columns = (
-        "sockets", "server", "lone change p50 ms", "p99 ms", "p99 : floor's", "updates/s in churn", "core", "updates per CPU second",
+        "sockets", "server", "lone change p50 ms", "p99 ms", "p99 : floor's", "updates/s in churn", "core",
+        "updates per CPU second",
         "kept up", "KiB a socket",
     )  # fmt: skip
     lines: list[tuple[str, ...]] = []
@@ -130,7 +132,8 @@ def _fanout_line(row: Row, floor_ms: float) -> tuple[str, ...]:
 
 def _ghosts(rows: list[Row]) -> str:
     columns = (
-        "client", "ghosts", "flaps", "Synapse's core", "own core", "seen after p50 ms", "p95 ms", "seen", "Synapse's answer p99 ms",
+        "client", "ghosts", "flaps", "Synapse's core", "own core", "seen after p50 ms", "p95 ms", "seen",
+        "Synapse's answer p99 ms",
     )  # fmt: skip
     return table(
         columns,

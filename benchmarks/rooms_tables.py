@@ -49,7 +49,8 @@ def _transactions_line(row: Row, floor_ms: float) -> tuple[str, ...]:
 def _delivery(rows: list[Row]) -> str:
     parts = ("ours", "synapse", "whole")
     columns = (
-        "direction", "server", "messages", "service p50 ms", "p95 ms", "Synapse and client p50 ms", "p95 ms", "total p50 ms", "p95 ms",
+        "direction", "server", "messages", "service p50 ms", "p95 ms", "Synapse and client p50 ms", "p95 ms",
+        "total p50 ms", "p95 ms",
     )  # fmt: skip
     return table(
         columns,
