@@ -299,7 +299,7 @@ async def test_transactions_share_total_budget(city: InProcessCity) -> None:
 
 
 async def test_incomplete_transaction_gets_408(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transactions, "_BODY_S", 0.2)
+    monkeypatch.setattr(transactions, "_BODY_TIMEOUT_S", 0.2)
     head = f"PUT {TRANSACTION} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a token of theirs\r\n"
     peer = await connect(city, f"{head}Content-Length: 20\r\n\r\n{{".encode(), listener="matrix")
     assert (await peer.answer()).status == 408

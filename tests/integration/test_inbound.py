@@ -69,7 +69,7 @@ class NothingMissed(GapBackfill):
     """There is no homeserver that could have lost anything."""
 
     def __init__(self) -> None:
-        self.turn = asyncio.Lock()
+        self.inbox_lock = asyncio.Lock()
 
     async def run(self, _reason: Missed) -> int:
         return 0
@@ -161,7 +161,7 @@ async def opened(url: str) -> AsyncIterator[Inside]:
 
 @pytest.fixture
 async def inside(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
-    monkeypatch.setattr(inbound_module, "_FIRST_RETRY_MS", 4)
+    monkeypatch.setattr(inbound_module, "_MIN_RETRY_MS", 4)
     async with opened(database_url) as inside:
         yield inside
 
@@ -580,7 +580,7 @@ UNSEEN = refused(404, "M_NOT_FOUND", "Event not found.")
 
 @pytest.fixture
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confirmation_module, "_LOOKS_MS", (10, 20))
+    monkeypatch.setattr(confirmation_module, "_RETRY_DELAYS_MS", (10, 20))
 
 
 async def test_an_event_that_is_never_shown_is_dropped_and_holds_up_nobody(inside: Inside, quick_looks: None) -> None:
@@ -642,7 +642,7 @@ async def test_a_soft_failed_join_leaves_somebody_banned(inside: Inside) -> None
 async def test_a_homeserver_that_refuses_to_say_holds_up_that_room_alone(
     inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(confirmation_module, "_FIRST_PAUSE_MS", 10)
+    monkeypatch.setattr(confirmation_module, "_MIN_PAUSE_MS", 10)
     inside.homeserver.next("event", refused(500, "M_UNKNOWN"))
     await inside.store(said("$1", sender=FAY), said("$2"), said("$3", room=BUILDERS))
     await inside.handle_all()

@@ -20,7 +20,7 @@ SCRIBE = Author(AuthorKind.AGENT, "scribe", "Писар")
 
 @pytest.fixture
 async def inside(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
-    monkeypatch.setattr(inbound_module, "_FIRST_RETRY_MS", 4)
+    monkeypatch.setattr(inbound_module, "_MIN_RETRY_MS", 4)
     async with opened(database_url) as inside:
         yield inside
 

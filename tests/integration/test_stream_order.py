@@ -143,7 +143,7 @@ class World:
         if start < end:
             async with self.database.transaction() as tx:
                 stretch = HistoryRange(MATRIX_ROOM, self.stream[start:end], since_token=True)
-                await self.late.bring(tx, stretch, is_covered=True)
+                await self.late.store(tx, stretch, is_covered=True)
         self.token, self.looked = end, None
 
     async def in_the_city(self) -> list[str]:
@@ -251,7 +251,7 @@ async def test_event_that_the_reader_cannot_see_stays_before_later_ones(database
         await world.go([("say", 2), ("name", 0), ("deliver", 3), ("handle", handled), ("say", 2), ("lose", 2)])
         async with world.database.transaction() as tx:
             seen = [event for index, event in enumerate(world.stream) if index != 1]
-            await world.late.bring(tx, HistoryRange(MATRIX_ROOM, seen, len(seen), is_first=True), is_covered=True)
+            await world.late.store(tx, HistoryRange(MATRIX_ROOM, seen, len(seen), is_first=True), is_covered=True)
         world.token = len(world.stream)
         await world.go([("handle", 9), ("say", 1), ("lose", 1), ("look", 0), ("bring", 0), ("handle", 9)])
         assert await world.in_the_city() == ["m0", "m1", "m3", "m4", "m5"]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from daarion_appservice.city.types import MessageId, UserId
-from daarion_appservice.matrix.backfill.federated_history import RoomWatch, judge
-from daarion_appservice.matrix.backfill.missing_events import Plan, after_oldest_known, plan
+from daarion_appservice.matrix.backfill.federated_history import CheckResult, compare_history
+from daarion_appservice.matrix.backfill.missing_events import InboxChanges, after_oldest_known, plan_changes
 from daarion_appservice.storage.inbox import InboxState, Known
 
 NEW, DONE, DEAD = InboxState.NEW, InboxState.DONE, InboxState.DEAD
@@ -39,31 +39,33 @@ def state(event_id: str, event_type: str, key: str = "") -> dict[str, Any]:
     return said(event_id) | {"type": event_type, "state_key": key}
 
 
-def planned(events: list[dict[str, Any]], *, ordered_from: Any = 0, places: Any = None, **states: InboxState) -> Plan:
+def planned(
+    events: list[dict[str, Any]], *, ordered_from: Any = 0, places: Any = None, **states: InboxState
+) -> InboxChanges:
     """``states`` are those of events that came, in that order; ``places`` are the numbers of the city's messages."""
     known = {f"${name}": Known(each, number) for number, (name, each) in enumerate(states.items())}
     numbers = {f"${name}": (number, MessageId(f"message {name}")) for name, number in (places or {}).items()}
-    return plan(events, known, numbers, _is_ours, in_stream_order_from=ordered_from)
+    return plan_changes(events, known, numbers, _is_ours, in_stream_order_from=ordered_from)
 
 
 def _is_ours(user: UserId) -> bool:
     return user.endswith(":city.localhost")
 
 
-def befores(found: Plan) -> list[tuple[str, str | None]]:
-    return [(row.event_id, row.before_message) for row in found.waiting]
+def befores(found: InboxChanges) -> list[tuple[str, str | None]]:
+    return [(row.event_id, row.before_message) for row in found.pending]
 
 
 def test_events_that_all_came_ask_for_nothing() -> None:
     found = planned([said("$a"), said("$b")], a=DONE, b=DEAD)
-    assert found == Plan([], [], [], 0)
+    assert found == InboxChanges([], [], [], 0)
 
 
 def test_an_unknown_event_between_handled_ones_stands_before_the_next_message() -> None:
     found = planned([said("$a"), said("$x"), said("$b")], a=DONE, b=DONE, places={"a": 1, "b": 2})
     assert befores(found) == [("$x", "message b")]
     assert found.missing == 1
-    assert found.waiting[0].is_confirmed
+    assert found.pending[0].is_confirmed
 
 
 def test_unknown_events_after_the_last_handled_one_wait_in_their_order() -> None:
@@ -94,8 +96,8 @@ def test_late_event_stands_before_the_next_message_of_its_sender() -> None:
 def test_what_transactions_brought_keeps_its_order_among_events_in_topological_order() -> None:
     events = [said("$2"), said("$x"), said("$1"), said("$4"), said("$3")]
     came = {"1": NEW, "2": NEW, "3": NEW, "4": NEW}
-    assert [row.event_id for row in planned(events, ordered_from=3, **came).waiting] == ["$1", "$x", "$2", "$4", "$3"]
-    assert [row.event_id for row in planned(events, **came).waiting] == ["$2", "$x", "$1", "$4", "$3"]
+    assert [row.event_id for row in planned(events, ordered_from=3, **came).pending] == ["$1", "$x", "$2", "$4", "$3"]
+    assert [row.event_id for row in planned(events, **came).pending] == ["$2", "$x", "$1", "$4", "$3"]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,7 @@ def test_what_transactions_brought_keeps_its_order_among_events_in_topological_o
 )
 def test_a_late_event_that_was_overtaken_is_not_handled(late: dict[str, Any], later: dict[str, Any]) -> None:
     found = planned([said("$a"), late, later], a=DONE, b=DONE)
-    assert (found.waiting, [row.event_id for row in found.settled], found.missing) == ([], ["$x"], 1)
+    assert (found.pending, [row.event_id for row in found.done], found.missing) == ([], ["$x"], 1)
 
 
 @pytest.mark.parametrize(
@@ -125,13 +127,13 @@ def test_a_late_event_that_was_overtaken_is_not_handled(late: dict[str, Any], la
 def test_a_late_event_that_nothing_overtook_is_handled(later: dict[str, Any]) -> None:
     for late in (state("$x", "m.room.name"), state("$x", "m.room.member", BOB), edit("$x", "$a")):
         found = planned([said("$a"), late, later], a=DONE, b=DONE)
-        assert ([row.event_id for row in found.waiting], found.settled) == (["$x"], [])
+        assert ([row.event_id for row in found.pending], found.done) == (["$x"], [])
 
 
 @pytest.mark.parametrize("about", [edit("$b", "$x"), reaction("$b", "$x"), redaction("$b", "$x")])
 def test_what_came_before_the_message_that_it_is_about_is_handled_again(about: dict[str, Any]) -> None:
     found = planned([said("$a"), said("$x"), about, said("$c")], a=DONE, b=DONE, c=DONE)
-    assert ([row.event_id for row in found.waiting], found.again, found.missing) == (["$x", "$b"], ["$b"], 1)
+    assert ([row.event_id for row in found.pending], found.repeated, found.missing) == (["$x", "$b"], ["$b"], 1)
 
 
 def test_history_before_anything_that_came_is_left_alone() -> None:
@@ -145,19 +147,19 @@ MINUTES = 60_000
 
 
 def test_a_complete_point_moves_to_what_looked_the_same_for_minutes() -> None:
-    first = judge(["$1", "$2"], None, 0, 10, has_point=True)
-    assert first == RoomWatch(None, ["$1", "$2"], 10)
-    soon = judge(["$1", "$2", "$3"], first.seen, first.seen_at_ms, 1 * MINUTES, has_point=True)
+    first = compare_history(["$1", "$2"], None, 0, 10, has_point=True)
+    assert first == CheckResult(None, ["$1", "$2"], 10)
+    soon = compare_history(["$1", "$2", "$3"], first.seen, first.seen_at_ms, 1 * MINUTES, has_point=True)
     assert soon == first
-    later = judge(["$1", "$2", "$3", "$4"], soon.seen, soon.seen_at_ms, 6 * MINUTES, has_point=True)
-    assert later == RoomWatch("$2", ["$3", "$4"], 6 * MINUTES)
+    later = compare_history(["$1", "$2", "$3", "$4"], soon.seen, soon.seen_at_ms, 6 * MINUTES, has_point=True)
+    assert later == CheckResult("$2", ["$3", "$4"], 6 * MINUTES)
 
 
 def test_a_complete_point_stays_where_something_was_backfilled() -> None:
-    again = judge(["$1", "$late", "$2"], ["$1", "$2"], 0, 6 * MINUTES, has_point=True)
-    assert again == RoomWatch(None, ["$1", "$late", "$2"], 6 * MINUTES)
+    repeated = compare_history(["$1", "$late", "$2"], ["$1", "$2"], 0, 6 * MINUTES, has_point=True)
+    assert repeated == CheckResult(None, ["$1", "$late", "$2"], 6 * MINUTES)
 
 
 def test_a_room_without_a_complete_point_gets_the_oldest_event_that_came() -> None:
-    assert judge(["$1", "$2"], None, 0, 10, has_point=False) == RoomWatch("$1", ["$2"], 10)
-    assert judge([], None, 0, 10, has_point=False) == RoomWatch(None, [], 10)
+    assert compare_history(["$1", "$2"], None, 0, 10, has_point=False) == CheckResult("$1", ["$2"], 10)
+    assert compare_history([], None, 0, 10, has_point=False) == CheckResult(None, [], 10)

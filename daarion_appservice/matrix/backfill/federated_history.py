@@ -38,29 +38,29 @@ from .late_events import LateEventWriter
 from .metrics import Missed
 from .room_history import RoomHistories
 
-_SOON_MS: Final = 1_500
+_CHECK_DELAY_MS: Final = 1_500
 """Milliseconds from an event of another server to the check: by then Synapse has requested the events that it lacks."""
-_FIRST_INTERVAL_MS: Final = 5_000
+_MIN_INTERVAL_MS: Final = 5_000
 """Milliseconds between the first two checks, doubled each time."""
-_LONGEST_INTERVAL_MS: Final = 3_600_000
-_SAME_FOR_MS: Final = 240_000
+_MAX_INTERVAL_MS: Final = 3_600_000
+_STABLE_MS: Final = 240_000
 """Milliseconds for which a history must be unchanged to count as complete: longer than a server restart takes."""
-_STATE_EVERY_MS: Final = 60_000
+_STATE_INTERVAL_MS: Final = 60_000
 """Milliseconds between two requests for a room's state: the response has some 100 KB for a thousand members."""
-_LOOK_S: Final = 0.5
-_AT_ONCE: Final = 4
-_AWAY_PAUSE_S: Final = 1.0
+_POLL_S: Final = 0.5
+_CONCURRENCY: Final = 4
+_UNAVAILABLE_PAUSE_S: Final = 1.0
 _RETRY_S: Final = 5.0
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class _Watched:
+class _CheckedRoom:
     """A room with users of other servers."""
 
     due_ms: int
-    interval_ms: int = _FIRST_INTERVAL_MS
+    interval_ms: int = _MIN_INTERVAL_MS
     seen: list[str] | None = None
     """The ids of the room's events since the complete point, as of ``seen_at_ms``."""
     seen_at_ms: int = 0
@@ -69,7 +69,7 @@ class _Watched:
 
 
 @dataclass(frozen=True, slots=True)
-class RoomWatch:
+class CheckResult:
     """The result of a check of a room's history."""
 
     point: str | None
@@ -78,7 +78,9 @@ class RoomWatch:
     seen_at_ms: int
 
 
-def judge(events: list[str], seen: list[str] | None, seen_at_ms: int, now_ms: int, *, has_point: bool) -> RoomWatch:
+def compare_history(
+    events: list[str], seen: list[str] | None, seen_at_ms: int, now_ms: int, *, has_point: bool
+) -> CheckResult:
     """Decide whether a room's complete point moves.
 
     Args:
@@ -89,14 +91,14 @@ def judge(events: list[str], seen: list[str] | None, seen_at_ms: int, now_ms: in
         has_point: whether the room has a complete point.
     """
     if not has_point:
-        return RoomWatch(events[0] if events else None, events[1:], now_ms)
+        return CheckResult(events[0] if events else None, events[1:], now_ms)
     if seen is None or events[: len(seen)] != seen:
-        return RoomWatch(None, events, now_ms)
+        return CheckResult(None, events, now_ms)
     if not seen:
-        return RoomWatch(None, events, now_ms)
-    if now_ms - seen_at_ms < _SAME_FOR_MS:
-        return RoomWatch(None, seen, seen_at_ms)
-    return RoomWatch(seen[-1], events[len(seen) :], now_ms)
+        return CheckResult(None, events, now_ms)
+    if now_ms - seen_at_ms < _STABLE_MS:
+        return CheckResult(None, seen, seen_at_ms)
+    return CheckResult(seen[-1], events[len(seen) :], now_ms)
 
 
 class FederatedHistoryChecks:
@@ -106,7 +108,7 @@ class FederatedHistoryChecks:
         self,
         histories: RoomHistories,
         gap_backfill: GapBackfill,
-        late: LateEventWriter,
+        late_events: LateEventWriter,
         database: Database,
         monitor: HomeserverMonitor,
         identities: Identities,
@@ -117,15 +119,15 @@ class FederatedHistoryChecks:
         self._refresh_state = refresh_state
         self._histories = histories
         self._gap_backfill = gap_backfill
-        self._late = late
+        self._late_events = late_events
         self._database = database
         self._monitor = monitor
         self._identities = identities
         self._now_ms = now_ms
-        self._rooms: dict[MatrixRoomId, _Watched] = {}
-        self._busy: set[MatrixRoomId] = set()
+        self._rooms: dict[MatrixRoomId, _CheckedRoom] = {}
+        self._running: set[MatrixRoomId] = set()
         self._is_listed = False
-        gap_backfill.on_missing(self._doubt)
+        gap_backfill.on_missing(self._request_state_check)
 
     def follow(self, event: Event) -> None:
         """Check the room of an event of another server soon: events before it may be missing."""
@@ -134,35 +136,35 @@ class FederatedHistoryChecks:
 
     def check_soon(self, room: MatrixRoomId) -> None:
         """Check a room's history soon, and often for a while."""
-        soon_ms = self._now_ms() + _SOON_MS
-        watched = self._rooms.setdefault(room, _Watched(soon_ms))
-        watched.interval_ms = _FIRST_INTERVAL_MS
-        watched.due_ms = min(watched.due_ms, soon_ms)
+        due_ms = self._now_ms() + _CHECK_DELAY_MS
+        schedule = self._rooms.setdefault(room, _CheckedRoom(due_ms))
+        schedule.interval_ms = _MIN_INTERVAL_MS
+        schedule.due_ms = min(schedule.due_ms, due_ms)
 
-    def _doubt(self, room: MatrixRoomId) -> None:
+    def _request_state_check(self, room: MatrixRoomId) -> None:
         """Read the state of a room soon: events were missing, and a state event may have been among them."""
-        if watched := self._rooms.get(room):
-            watched.state_due_ms = self._now_ms()
+        if schedule := self._rooms.get(room):
+            schedule.state_due_ms = self._now_ms()
             self.check_soon(room)
 
     async def run(self) -> None:
         """Check the rooms that are due until cancelled. A later call starts from the points of the last leader."""
         self._rooms.clear()
-        self._busy.clear()
+        self._running.clear()
         self._is_listed = False
         async with asyncio.TaskGroup() as tasks:
-            worker = Worker("federated_histories", idle_s=_LOOK_S, monitor=self._monitor)
+            worker = Worker("federated_histories", idle_s=_POLL_S, monitor=self._monitor)
             await worker.run(partial(self._check_due, tasks))
 
     async def _check_due(self, tasks: asyncio.TaskGroup) -> None:
         if not self._is_listed:
-            await self._list()
+            await self._schedule_all()
             self._is_listed = True
         for matrix_room, room in (await self._rooms_of(self._due())).items():
-            self._busy.add(matrix_room)
-            tasks.create_task(self._try_to_look(matrix_room, room))
+            self._running.add(matrix_room)
+            tasks.create_task(self._check_isolated(matrix_room, room))
 
-    async def _list(self) -> None:
+    async def _schedule_all(self) -> None:
         """Check the rooms and direct chats that have users of other servers when this process becomes the leader."""
         with isolated("federated_histories", "list"):
             async with self._database.reading() as tx:
@@ -174,8 +176,10 @@ class FederatedHistoryChecks:
 
     def _due(self) -> list[MatrixRoomId]:
         now_ms = self._now_ms()
-        due = [room for room, watched in self._rooms.items() if watched.due_ms <= now_ms and room not in self._busy]
-        return due[: max(0, _AT_ONCE - len(self._busy))]
+        due = [
+            room for room, schedule in self._rooms.items() if schedule.due_ms <= now_ms and room not in self._running
+        ]
+        return due[: max(0, _CONCURRENCY - len(self._running))]
 
     async def _rooms_of(self, due: list[MatrixRoomId]) -> dict[MatrixRoomId, Room]:
         """Return the city's rooms and chats by Matrix room id; stop watching Matrix rooms that have none any more."""
@@ -186,68 +190,68 @@ class FederatedHistoryChecks:
             with isolated("federated_histories", matrix_room):
                 async with self._database.reading() as tx:
                     room = await tx.rooms.by_matrix_id(matrix_room) or await tx.rooms.by_former_id(matrix_room)
-            if room is None or _is_over(room):
+            if room is None or _is_closed_chat(room):
                 del self._rooms[matrix_room]
             else:
                 found[matrix_room] = room
         return found
 
-    async def _try_to_look(self, matrix_room: MatrixRoomId, room: Room) -> None:
-        watched = self._rooms[matrix_room]
+    async def _check_isolated(self, matrix_room: MatrixRoomId, room: Room) -> None:
+        schedule = self._rooms[matrix_room]
         try:
             missing = 0
             with isolated("federated_histories", matrix_room):
-                missing = await self._look(matrix_room, self._identities.service_user(room), watched)
-                await self._look_at_state(matrix_room, room, watched)
+                missing = await self._check(matrix_room, self._identities.service_user(room), schedule)
+                await self._check_state(matrix_room, room, schedule)
         except HomeserverUnavailable as error:
             self._monitor.lost(error)
-            watched.due_ms = self._now_ms() + int(_AWAY_PAUSE_S * 1000)
+            schedule.due_ms = self._now_ms() + int(_UNAVAILABLE_PAUSE_S * 1000)
         except HomeserverRefused as error:
             log.debug("history_refused", room=matrix_room, error=str(error))
-            self._put_off(watched)
+            self._schedule_next(schedule)
         except DatabaseError as error:
             log.warning("histories_unavailable", error=str(error), help="the database does not answer; trying again")
-            watched.due_ms = self._now_ms() + int(_RETRY_S * 1000)
+            schedule.due_ms = self._now_ms() + int(_RETRY_S * 1000)
         else:
             if missing:
-                watched.interval_ms = _FIRST_INTERVAL_MS
-            self._put_off(watched)
+                schedule.interval_ms = _MIN_INTERVAL_MS
+            self._schedule_next(schedule)
         finally:
-            self._busy.discard(matrix_room)
+            self._running.discard(matrix_room)
 
-    async def _look_at_state(self, matrix_room: MatrixRoomId, room: Room, watched: _Watched) -> None:
-        if room.matrix_room_id != matrix_room or self._now_ms() < watched.state_due_ms:
+    async def _check_state(self, matrix_room: MatrixRoomId, room: Room, schedule: _CheckedRoom) -> None:
+        if room.matrix_room_id != matrix_room or self._now_ms() < schedule.state_due_ms:
             return
-        # Set before the request: `_doubt` may make it due again while the request runs.
-        watched.state_due_ms = self._now_ms() + _STATE_EVERY_MS
+        # Set before the request: `_request_state_check` may make it due again while the request runs.
+        schedule.state_due_ms = self._now_ms() + _STATE_INTERVAL_MS
         try:
             await self._refresh_state(room)
         except Exception:
-            watched.state_due_ms = 0
+            schedule.state_due_ms = 0
             raise
 
-    def _put_off(self, watched: _Watched) -> None:
-        watched.due_ms = self._now_ms() + watched.interval_ms
-        watched.interval_ms = min(watched.interval_ms * 2, _LONGEST_INTERVAL_MS)
+    def _schedule_next(self, schedule: _CheckedRoom) -> None:
+        schedule.due_ms = self._now_ms() + schedule.interval_ms
+        schedule.interval_ms = min(schedule.interval_ms * 2, _MAX_INTERVAL_MS)
 
-    async def _look(self, room: MatrixRoomId, keeper: UserId, watched: _Watched) -> int:
+    async def _check(self, room: MatrixRoomId, service_user: UserId, schedule: _CheckedRoom) -> int:
         async with self._database.reading() as tx:
             point = await tx.watermarks.point(room)
         if point is None:
-            stretch = await self._gap_backfill.first(room, keeper)
+            history = await self._gap_backfill.first_range(room, service_user)
         else:
-            stretch = await self._histories.back_to(room, point, as_user=keeper)
-        await self._gap_backfill.await_delivery([stretch])
-        brought = await self._gap_backfill.bring(stretch)
-        has_point = point is not None and not stretch.is_first
-        observer_coverage = judge(brought.ids, watched.seen, watched.seen_at_ms, self._now_ms(), has_point=has_point)
-        watched.seen, watched.seen_at_ms = observer_coverage.seen, observer_coverage.seen_at_ms
-        if observer_coverage.point is not None:
+            history = await self._histories.read_after(room, point, as_user=service_user)
+        await self._gap_backfill.await_delivery([history])
+        result = await self._gap_backfill.store(history)
+        has_point = point is not None and not history.is_first
+        check = compare_history(result.ids, schedule.seen, schedule.seen_at_ms, self._now_ms(), has_point=has_point)
+        schedule.seen, schedule.seen_at_ms = check.seen, check.seen_at_ms
+        if check.point is not None:
             async with self._database.transaction() as tx:
-                await tx.watermarks.put_point(room, observer_coverage.point)
-        self._late.publish(Missed.FEDERATION, {room: brought.missing})
-        return brought.missing
+                await tx.watermarks.put_point(room, check.point)
+        self._late_events.publish(Missed.FEDERATION, {room: result.missing})
+        return result.missing
 
 
-def _is_over(room: Room) -> bool:
+def _is_closed_chat(room: Room) -> bool:
     return room.agent is not None and room.archived

@@ -41,23 +41,23 @@ from .late_events import BackfillResult, LateEventWriter
 from .metrics import Missed
 from .room_history import MAX_PAGES, HistoryRange, RoomHistories, SyncedHistory
 
-_AT_ONCE: Final = 4
+_CONCURRENCY: Final = 4
 """Agents whose ``/sync`` runs at the same time, to limit the load of the homeserver."""
-_LOOK_S: Final = 0.05
-_PATIENCE_S: Final = 2.0
+_POLL_S: Final = 0.05
+_DELIVERY_TIMEOUT_S: Final = 2.0
 """Seconds without a delivery after which events that ``/sync`` has returned count as missing."""
-_LONGEST_PATIENCE_S: Final = 20.0
+_MAX_DELIVERY_WAIT_S: Final = 20.0
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class _Eye:
+class _Reader:
     """A user of the application service that reads rooms by ``/sync``."""
 
     user: UserId
     rooms: frozenset[MatrixRoomId]
-    names_rooms: bool
+    is_filtered: bool
     """Whether the filter of ``/sync`` lists these rooms, so that it returns no others."""
 
 
@@ -67,7 +67,7 @@ class GapBackfill:
     def __init__(
         self,
         histories: RoomHistories,
-        late: LateEventWriter,
+        late_events: LateEventWriter,
         invitations: Invitations,
         database: Database,
         monitor: HomeserverMonitor,
@@ -76,24 +76,24 @@ class GapBackfill:
         now_ms: NowMs,
     ) -> None:
         self._histories = histories
-        self._late = late
+        self._late_events = late_events
         self._invitations = invitations
         self._database = database
         self._monitor = monitor
         self._identities = identities
         self._publish = publish
         self._now_ms = now_ms
-        self.turn = asyncio.Lock()
+        self.inbox_lock = asyncio.Lock()
         """The lock of the inbox: held while rows of it are handled or inserted in order."""
         self._on_missing: list[Callable[[MatrixRoomId], None]] = []
-        self._sweep = asyncio.Lock()
+        self._sweep_lock = asyncio.Lock()
 
     def on_missing(self, listener: Callable[[MatrixRoomId], None]) -> None:
         """Call ``listener`` with each room of which events were missing, after they were stored in the inbox."""
         self._on_missing.append(listener)
 
     async def run(self, reason: Missed) -> int:
-        """Sweep all city rooms and direct chats; ``look_for_invitations`` covers the agents without chats.
+        """Sweep all city rooms and direct chats; ``sweep_agents`` covers the agents without chats.
 
         Args:
             reason: the label of the missing events in the metrics and the log.
@@ -104,96 +104,96 @@ class GapBackfill:
         Raises:
             HomeserverUnavailable: the homeserver does not answer.
         """
-        async with self._sweep:
-            missing = await self._city(reason)
-            return missing + await self._look_through(await self._chat_eyes(), reason)
+        async with self._sweep_lock:
+            missing = await self._sweep_city(reason)
+            return missing + await self._sweep_readers(await self._chat_readers(), reason)
 
-    async def city(self, reason: Missed) -> int:
+    async def sweep_city(self, reason: Missed) -> int:
         """Sweep the city's rooms alone; return the number of missing events. Raises HomeserverUnavailable."""
-        async with self._sweep:
-            return await self._city(reason)
+        async with self._sweep_lock:
+            return await self._sweep_city(reason)
 
-    async def look_for_invitations(self, agents: Iterable[UserId], reason: Missed) -> int:
+    async def sweep_agents(self, agents: Iterable[UserId], reason: Missed) -> int:
         """Sweep the direct chats and invitations of ``agents``; return the number of missing events and invitations.
 
         Raises HomeserverUnavailable.
         """
-        async with self._sweep:
-            chats = {eye.user: eye for eye in await self._chat_eyes()}
-            return await self._look_through(
-                [chats.get(agent) or _Eye(agent, frozenset(), names_rooms=True) for agent in agents], reason
+        async with self._sweep_lock:
+            chats = {reader.user: reader for reader in await self._chat_readers()}
+            return await self._sweep_readers(
+                [chats.get(agent) or _Reader(agent, frozenset(), is_filtered=True) for agent in agents], reason
             )
 
-    async def _city(self, reason: Missed) -> int:
+    async def _sweep_city(self, reason: Missed) -> int:
         async with self._database.reading() as tx:
             rooms = await tx.rooms.all()
             former = await tx.matrix_rooms.former_ids()
         # Upgraded rooms, too: their last messages may not have been delivered yet.
         linked = {room.matrix_room_id for room in rooms if room.matrix_room_id} | {each for each, _ in former}
-        eye = _Eye(self._identities.observer, frozenset(linked), names_rooms=False)
-        missing, seen = await self._look(eye, reason)
-        return missing + await self._read_back(linked - seen, reason)
+        reader = _Reader(self._identities.observer, frozenset(linked), is_filtered=False)
+        missing, seen = await self._sweep_isolated(reader, reason)
+        return missing + await self._read_unjoined(linked - seen, reason)
 
-    async def _chat_eyes(self) -> list[_Eye]:
+    async def _chat_readers(self) -> list[_Reader]:
         async with self._database.reading() as tx:
             chats = await tx.direct_chats.linked()
         by_agent: defaultdict[UserId, set[MatrixRoomId]] = defaultdict(set)
         for chat in chats:
             if chat.matrix_room_id is not None:
                 by_agent[self._identities.service_user(chat)].add(chat.matrix_room_id)
-        return [_Eye(agent, frozenset(rooms), names_rooms=True) for agent, rooms in by_agent.items()]
+        return [_Reader(agent, frozenset(rooms), is_filtered=True) for agent, rooms in by_agent.items()]
 
-    async def _look_through(self, eyes: list[_Eye], reason: Missed) -> int:
-        slots = asyncio.Semaphore(_AT_ONCE)
+    async def _sweep_readers(self, readers: list[_Reader], reason: Missed) -> int:
+        limit = asyncio.Semaphore(_CONCURRENCY)
 
-        async def look(eye: _Eye) -> int:
-            async with slots:
-                missing, _ = await self._look(eye, reason)
+        async def sweep(reader: _Reader) -> int:
+            async with limit:
+                missing, _ = await self._sweep_isolated(reader, reason)
                 return missing
 
-        looks = await asyncio.gather(*map(look, eyes), return_exceptions=True)
-        for found in looks:
-            if isinstance(found, BaseException):
-                raise found
-        return sum(found for found in looks if isinstance(found, int))
+        counts = await asyncio.gather(*map(sweep, readers), return_exceptions=True)
+        for count in counts:
+            if isinstance(count, BaseException):
+                raise count
+        return sum(count for count in counts if isinstance(count, int))
 
-    async def _look(self, eye: _Eye, reason: Missed) -> tuple[int, frozenset[MatrixRoomId]]:
+    async def _sweep_isolated(self, reader: _Reader, reason: Missed) -> tuple[int, frozenset[MatrixRoomId]]:
         """Return the number of missing events and the rooms that the sweep covered."""
         try:
-            with isolated("gap_backfill", eye.user):
-                return await self._see(eye, reason)
+            with isolated("gap_backfill", reader.user):
+                return await self._sweep(reader, reason)
         except HomeserverRefused as error:
             if is_unregistered(error):
                 return 0, frozenset()
             if error.status == 400:
                 # The homeserver was reinstalled or restored from a backup, and does not know the token.
-                await self._forget(eye.user)
-            log.warning("history_refused", user=eye.user, error=str(error), help="trying again with the next look")
+                await self._forget_watermark(reader.user)
+            log.warning("history_refused", user=reader.user, error=str(error), help="trying again with the next sweep")
         return 0, frozenset()
 
-    async def _see(self, eye: _Eye, reason: Missed) -> tuple[int, frozenset[MatrixRoomId]]:
+    async def _sweep(self, reader: _Reader, reason: Missed) -> tuple[int, frozenset[MatrixRoomId]]:
         async with self._database.reading() as tx:
-            mark = await tx.watermarks.get(eye.user)
-        if mark is None:
-            since, covered = await self._histories.now(eye.user), frozenset[MatrixRoomId]()
+            watermark = await tx.watermarks.get(reader.user)
+        if watermark is None:
+            synced, covered = await self._histories.start(reader.user), frozenset[MatrixRoomId]()
         else:
-            named = eye.rooms if eye.names_rooms else None
-            since = await self._histories.since(mark.token, eye.user, named)
-            covered = (mark.rooms - since.left) & eye.rooms
-        stretches = [stretch for room, stretch in since.stretches.items() if room in covered]
-        new = await self._newly_seen(eye, covered)
-        stretches += new
-        covered |= {stretch.room for stretch in new}
-        return await self._take(eye, since, stretches, mark, covered, reason), covered
+            named = reader.rooms if reader.is_filtered else None
+            synced = await self._histories.read_since(watermark.token, reader.user, named)
+            covered = (watermark.rooms - synced.left) & reader.rooms
+        ranges = [history for room, history in synced.ranges.items() if room in covered]
+        first_ranges = await self._first_ranges(reader, covered)
+        ranges += first_ranges
+        covered |= {history.room for history in first_ranges}
+        return await self._store(reader, synced, ranges, watermark, covered, reason), covered
 
-    async def _newly_seen(self, eye: _Eye, covered: frozenset[MatrixRoomId]) -> list[HistoryRange]:
-        """Return the first stretches of rooms that the user has joined and that its token does not cover yet."""
-        if not eye.rooms - covered:
+    async def _first_ranges(self, reader: _Reader, covered: frozenset[MatrixRoomId]) -> list[HistoryRange]:
+        """Return the first ranges of rooms that the user has joined and that its token does not cover yet."""
+        if not reader.rooms - covered:
             return []
-        joined = await self._histories.joined_rooms(eye.user)
-        return [await self.first(room, eye.user) for room in sorted((eye.rooms - covered) & joined)]
+        joined = await self._histories.joined_rooms(reader.user)
+        return [await self.first_range(room, reader.user) for room in sorted((reader.rooms - covered) & joined)]
 
-    async def first(self, room: MatrixRoomId, user: UserId) -> HistoryRange:
+    async def first_range(self, room: MatrixRoomId, user: UserId) -> HistoryRange:
         """Read a room's history backwards until a page has only known events, or to the start of the room.
 
         Args:
@@ -207,97 +207,99 @@ class GapBackfill:
             HomeserverUnavailable: the homeserver does not answer.
             HomeserverRefused: the user may not read the room.
         """
-        found: list[Event] = []
+        events: list[Event] = []
         cursor: str | None = None
         for _ in range(MAX_PAGES):
-            page, cursor = await self._histories.page_back(room, cursor, as_user=user)
-            found += page
-            is_known = page and not await self._late.unknown([HistoryRange(room, page[::-1])])
+            page, cursor = await self._histories.read_page(room, cursor, as_user=user)
+            events += page
+            is_known = page and not await self._late_events.unknown([HistoryRange(room, page[::-1])])
             if cursor is None or is_known:
                 break
-        return HistoryRange(room, found[::-1], len(found), is_first=True)
+        return HistoryRange(room, events[::-1], len(events), is_first=True)
 
-    async def _read_back(self, rooms: set[MatrixRoomId], reason: Missed) -> int:
+    async def _read_unjoined(self, rooms: set[MatrixRoomId], reason: Missed) -> int:
         """Read the history of rooms that the observer cannot join as the bot; return the number of missing events."""
-        missed: dict[MatrixRoomId, int] = {}
+        missing_by_room: dict[MatrixRoomId, int] = {}
         for room in sorted(rooms):
             with isolated("gap_backfill", room):
                 try:
-                    stretch = await self.first(room, self._identities.bot)
+                    history = await self.first_range(room, self._identities.bot)
                 except HomeserverRefused as error:
                     log.debug("history_refused", room=room, error=str(error))
                     continue
-                await self.await_delivery([stretch])
-                missed[room] = (await self.bring(stretch)).missing
-        self._late.publish(reason, missed)
-        return sum(missed.values())
+                await self.await_delivery([history])
+                missing_by_room[room] = (await self.store(history)).missing
+        self._late_events.publish(reason, missing_by_room)
+        return sum(missing_by_room.values())
 
-    async def _take(
+    async def _store(
         self,
-        eye: _Eye,
-        since: SyncedHistory,
-        stretches: list[HistoryRange],
-        mark: Watermark | None,
+        reader: _Reader,
+        synced: SyncedHistory,
+        ranges: list[HistoryRange],
+        watermark: Watermark | None,
         covered: frozenset[MatrixRoomId],
         reason: Missed,
     ) -> int:
-        invited = await self._invitations.unknown(eye.user, since)
-        if stretches or invited:
-            await self.await_delivery(stretches)
-            invited = await self._invitations.unknown(eye.user, since)
-        new_mark = Watermark(since.token, covered)
-        if new_mark == mark and not stretches and not invited:
+        invitations = await self._invitations.unknown(reader.user, synced)
+        if ranges or invitations:
+            await self.await_delivery(ranges)
+            invitations = await self._invitations.unknown(reader.user, synced)
+        new_watermark = Watermark(synced.token, covered)
+        if new_watermark == watermark and not ranges and not invitations:
             return 0
-        missed: dict[MatrixRoomId, int] = {}
-        brought = []
-        async with self.turn, self._database.transaction() as tx:
-            for stretch in stretches:
-                brought.append(await self._late.bring(tx, stretch, is_covered=True))
-                missed[stretch.room] = brought[-1].missing
-            if invited:
-                await tx.inbox.add(invited, now_ms=self._now_ms())
-            await tx.watermarks.put(eye.user, new_mark)
-        self._publish_brought(brought, is_news=bool(invited))
-        self._late.publish(reason, missed | {MatrixRoomId(each.matrix_room_id): 1 for each in invited})
-        return sum(missed.values()) + len(invited)
+        missing_by_room: dict[MatrixRoomId, int] = {}
+        results = []
+        async with self.inbox_lock, self._database.transaction() as tx:
+            for history in ranges:
+                results.append(await self._late_events.store(tx, history, is_covered=True))
+                missing_by_room[history.room] = results[-1].missing
+            if invitations:
+                await tx.inbox.add(invitations, now_ms=self._now_ms())
+            await tx.watermarks.put(reader.user, new_watermark)
+        self._publish_results(results, has_invitations=bool(invitations))
+        self._late_events.publish(
+            reason, missing_by_room | {MatrixRoomId(each.matrix_room_id): 1 for each in invitations}
+        )
+        return sum(missing_by_room.values()) + len(invitations)
 
-    async def bring(self, stretch: HistoryRange) -> BackfillResult:
-        """Put the missing events of one stretch into the inbox, in stream order, and publish the moves of messages."""
-        async with self.turn, self._database.transaction() as tx:
-            brought = await self._late.bring(tx, stretch)
-        self._publish_brought([brought])
-        return brought
+    async def store(self, history: HistoryRange) -> BackfillResult:
+        """Put the missing events of one range into the inbox, in stream order, and publish the moves of messages."""
+        async with self.inbox_lock, self._database.transaction() as tx:
+            result = await self._late_events.store(tx, history)
+        self._publish_results([result])
+        return result
 
-    def _publish_brought(self, brought: list[BackfillResult], *, is_news: bool = False) -> None:
-        doubted = {each.doubted for each in brought if each.doubted is not None}
-        happened: list[CityEvent] = [move for each in brought for move in each.moves]
-        happened += [RoomCheckRequested(room) for room in sorted(doubted)]
-        if is_news or any(each.missing for each in brought):
-            happened.append(InboxChanged())
-        publish_all(self._publish, happened)
-        for each in brought:
+    def _publish_results(self, results: list[BackfillResult], *, has_invitations: bool = False) -> None:
+        rooms_to_check = {each.room_to_check for each in results if each.room_to_check is not None}
+        city_events: list[CityEvent] = [move for each in results for move in each.moves]
+        city_events += [RoomCheckRequested(room) for room in sorted(rooms_to_check)]
+        if has_invitations or any(each.missing for each in results):
+            city_events.append(InboxChanged())
+        publish_all(self._publish, city_events)
+        for each in results:
             if each.missing:
                 notify_all("EventsMissed", self._on_missing, each.room)
 
-    async def await_delivery(self, stretches: list[HistoryRange]) -> None:
-        """Wait until the homeserver has delivered the events of ``stretches``, or delivers no more of them.
+    async def await_delivery(self, ranges: list[HistoryRange]) -> None:
+        """Wait until the homeserver has delivered the events of ``ranges``, or delivers no more of them.
 
         Synapse delivers in stream order, a bit later than ``/sync`` returns the events.
         """
         loop = asyncio.get_running_loop()
-        unknown = await self._late.unknown(stretches)
+        unknown = await self._late_events.unknown(ranges)
         if not unknown:
             return
-        may_come = await self._monitor.request_delivery()
-        give_up = loop.time() + _LONGEST_PATIENCE_S
-        until = loop.time() + _PATIENCE_S
-        while may_come and unknown and loop.time() < min(until, give_up):
-            await asyncio.sleep(_LOOK_S)
-            still = await self._late.unknown(stretches)
-            if len(still) < len(unknown):
-                until = loop.time() + _PATIENCE_S
-            unknown = still
+        is_delivery_expected = await self._monitor.request_delivery()
+        latest_end = loop.time() + _MAX_DELIVERY_WAIT_S
+        deadline = loop.time() + _DELIVERY_TIMEOUT_S
+        while is_delivery_expected and unknown and loop.time() < min(deadline, latest_end):
+            await asyncio.sleep(_POLL_S)
+            still_unknown = await self._late_events.unknown(ranges)
+            if len(still_unknown) < len(unknown):
+                deadline = loop.time() + _DELIVERY_TIMEOUT_S
+            unknown = still_unknown
 
-    async def _forget(self, user: UserId) -> None:
+    async def _forget_watermark(self, user: UserId) -> None:
         async with self._database.transaction() as tx:
             await tx.watermarks.forget(user)

@@ -21,7 +21,7 @@ class Invitations:
         self._database = database
         self._identities = identities
 
-    async def unknown(self, user: UserId, since: SyncedHistory) -> list[ReceivedEvent]:
+    async def unknown(self, user: UserId, synced: SyncedHistory) -> list[ReceivedEvent]:
         """Return the invitations of an agent into rooms that the city does not have, as events for the inbox.
 
         Args:
@@ -29,7 +29,7 @@ class Invitations:
             since: the result of the ghost's ``/sync``.
         """
         found: list[ReceivedEvent] = []
-        for room, state in since.invitations.items():
+        for room, state in synced.invitations.items():
             event = next((each for each in state if _invites(each, user)), None)
             if event is None or self._identities.is_ours(sender_of(event)):
                 continue
@@ -37,7 +37,7 @@ class Invitations:
                 chat = await tx.rooms.by_matrix_id(room)
                 is_on_its_way = await tx.inbox.waits(room)
             if not is_on_its_way and (chat is None or (chat.archived and chat.agent is not None)):
-                found.append(_as_received(event, room, user, since.token))
+                found.append(_as_received(event, room, user, synced.token))
         return found
 
 

@@ -1,4 +1,4 @@
-"""Inserts events of a stretch of history that no transaction delivered into the inbox, in stream order."""
+"""Inserts events of a range of history that no transaction delivered into the inbox, in stream order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ...storage.database import Database, Transaction
 from ...storage.inbox import InboxState, Known
 from ...storage.inbox_order import DifferentRows
 from .metrics import Missed, MissedEvents
-from .missing_events import Plan, after_oldest_known, plan
+from .missing_events import InboxChanges, after_oldest_known, plan_changes
 from .room_history import HistoryRange
 from .stream_order import Place, PositionNeighbours
 
@@ -37,13 +37,13 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class BackfillResult:
-    """The result of inserting a stretch of history into the inbox."""
+    """The result of inserting a range of history into the inbox."""
 
     room: MatrixRoomId
     ids: list[str]
     """The ids of its events, without those from before the city began to receive events of the room."""
     missing: int
-    doubted: RoomId | None
+    room_to_check: RoomId | None
     """The city room if state events were missing or out of order: its current state has to be read. Else None."""
     moves: list[RoomEventStored]
     """The city events to publish after the commit."""
@@ -58,124 +58,126 @@ class LateEventWriter:
         self._metrics = metrics
         self._now_ms = now_ms
 
-    async def unknown(self, stretches: Iterable[HistoryRange]) -> set[str]:
+    async def unknown(self, ranges: Iterable[HistoryRange]) -> set[str]:
         """Return the ids of the events that are not in the inbox, without those from before its oldest known event."""
         async with self._database.reading() as tx:
-            return {each for stretch in stretches for each in await self._unknown(tx, stretch)}
+            return {each for history in ranges for each in await self._unknown(tx, history)}
 
-    async def _unknown(self, tx: Transaction, stretch: HistoryRange) -> set[str]:
-        stretch, known = await self._of_our_time(tx, stretch)
-        return set(stretch.ids) - known.keys()
+    async def _unknown(self, tx: Transaction, history: HistoryRange) -> set[str]:
+        history, known = await self._since_first_known(tx, history)
+        return set(history.ids) - known.keys()
 
-    async def _of_our_time(self, tx: Transaction, stretch: HistoryRange) -> tuple[HistoryRange, dict[str, Known]]:
-        known = await tx.inbox.known(stretch.ids)
-        if not stretch.is_first:
-            return stretch, known
-        events = after_oldest_known(stretch.events, known)
-        ordered_from = max(0, stretch.in_stream_order_from - len(stretch.events) + len(events))
-        return replace(stretch, events=events, in_stream_order_from=ordered_from), known
+    async def _since_first_known(self, tx: Transaction, history: HistoryRange) -> tuple[HistoryRange, dict[str, Known]]:
+        known = await tx.inbox.known(history.ids)
+        if not history.is_first:
+            return history, known
+        events = after_oldest_known(history.events, known)
+        ordered_from = max(0, history.in_stream_order_from - len(history.events) + len(events))
+        return replace(history, events=events, in_stream_order_from=ordered_from), known
 
-    async def bring(self, tx: Transaction, stretch: HistoryRange, *, is_covered: bool = False) -> BackfillResult:
-        """Put the missing events of a stretch into the inbox, and move messages that are out of stream order.
+    async def store(self, tx: Transaction, history: HistoryRange, *, is_covered: bool = False) -> BackfillResult:
+        """Put the missing events of a range into the inbox, and move messages that are out of stream order.
 
         Runs in the caller's transaction.
 
         Args:
             tx: the caller's transaction.
-            stretch: events of one Matrix room, oldest first.
-            is_covered: the transaction stores a ``/sync`` token behind the stretch, where the next sweep begins.
+            history: events of one Matrix room, oldest first.
+            is_covered: the transaction stores a ``/sync`` token behind the range, where the next sweep begins.
         """
-        await tx.inbox.lock(stretch.room)
-        stretch, known = await self._of_our_time(tx, stretch)
-        room = await tx.rooms.by_matrix_id(stretch.room) or await tx.rooms.by_former_id(stretch.room)
-        places = await tx.messages.places(room.id, stretch.ids) if room is not None else {}
-        if stretch.is_first:
+        await tx.inbox.lock(history.room)
+        history, known = await self._since_first_known(tx, history)
+        room = await tx.rooms.by_matrix_id(history.room) or await tx.rooms.by_former_id(history.room)
+        places = await tx.messages.places(room.id, history.ids) if room is not None else {}
+        if history.is_first:
             # With a history visibility for members the reader does not get events from before its join. Events that
-            # arrived before one of the stretch are not behind it.
+            # arrived before one of the range are not behind it.
             last_row = max((each.row_id for each in known.values()), default=0)
-            await tx.inbox_order.note_swept_before(stretch.room, last_row)
-        around = await self._around(tx, room.id, stretch, places) if room is not None else PositionNeighbours()
+            await tx.inbox_order.note_swept_before(history.room, last_row)
+        neighbours = await self._neighbours(tx, room.id, history, places) if room is not None else PositionNeighbours()
         # The inbox no longer has the ids of old events: those of stored messages count as known.
         known = {event_id: Known(InboxState.DONE, 0) for event_id in places} | known
-        found = plan(
-            stretch.events,
+        changes = plan_changes(
+            history.events,
             known,
             places,
             self._identities.is_ours,
-            in_stream_order_from=stretch.in_stream_order_from,
-            around=around,
+            in_stream_order_from=history.in_stream_order_from,
+            neighbours=neighbours,
         )
-        moves = [await move(tx, each.message, each.before, self._now_ms()) for each in found.moves]
-        await self._put(tx, stretch, found)
+        moves = [await move(tx, each.message, each.before, self._now_ms()) for each in changes.moves]
+        await self._write(tx, history, changes)
         if is_covered:
             await tx.inbox_order.note_swept(
-                stretch.room, stretch.ids, all_but=around.after.keys() if stretch.is_first else None
+                history.room, history.ids, all_but=neighbours.after.keys() if history.is_first else None
             )
-        missing = [event for event in stretch.events if event_id_of(event) not in known]
-        is_doubtful = found.is_state_misordered or any(isinstance(event.get("state_key"), str) for event in missing)
+        missing = [event for event in history.events if event_id_of(event) not in known]
+        is_state_check_needed = changes.is_state_misordered or any(
+            isinstance(event.get("state_key"), str) for event in missing
+        )
         return BackfillResult(
-            stretch.room,
-            stretch.ids,
-            found.missing,
-            room.id if room is not None and is_doubtful else None,
+            history.room,
+            history.ids,
+            changes.missing,
+            room.id if room is not None and is_state_check_needed else None,
             [each for each in moves if each is not None],
         )
 
-    async def _around(
-        self, tx: Transaction, room: RoomId, stretch: HistoryRange, places: Mapping[str, Place]
+    async def _neighbours(
+        self, tx: Transaction, room: RoomId, history: HistoryRange, places: Mapping[str, Place]
     ) -> PositionNeighbours:
-        if not stretch.since_token and not stretch.is_first:
-            # The stretch was read backwards from its end: messages behind its last one arrived after the request.
+        if not history.since_token and not history.is_first:
+            # The range was read backwards from its end: messages behind its last one arrived after the request.
             last = max((place[0] for place in places.values()), default=None)
             return PositionNeighbours(after={} if last is None else await tx.messages.from_matrix_after(room, last))
-        ids = set(stretch.ids)
-        later = [event_id for event_id in await tx.inbox_order.unswept(stretch.room) if event_id not in ids]
+        ids = set(history.ids)
+        later = [event_id for event_id in await tx.inbox_order.unswept(history.room) if event_id not in ids]
         places = await tx.messages.places(room, later, is_from_matrix=True)
         after = dict(sorted(places.items(), key=lambda item: item[1]))
-        if stretch.is_first:
+        if history.is_first:
             return PositionNeighbours(after=after)
-        last = await tx.messages.last_from_matrix(room, stretch.room, but=ids | after.keys())
-        return PositionNeighbours(last, await self._late_before(tx, room, stretch.room, ids), after)
+        last = await tx.messages.last_from_matrix(room, history.room, but=ids | after.keys())
+        return PositionNeighbours(last, await self._last_moved_position(tx, room, history.room, ids), after)
 
-    async def _late_before(
+    async def _last_moved_position(
         self, tx: Transaction, room: RoomId, matrix_room: MatrixRoomId, ids: set[str]
     ) -> float | None:
-        befores = await tx.inbox_order.late_befores(matrix_room, but=ids)
-        if not befores:
+        moved_before = await tx.inbox_order.late_befores(matrix_room, but=ids)
+        if not moved_before:
             return None
-        before = befores[-1]
+        before = moved_before[-1]
         message = await tx.messages.get(MessageId(before)) if before is not None else None
         return message.seq if message is not None and message.room_id == room else inf
 
-    async def _put(self, tx: Transaction, stretch: HistoryRange, found: Plan) -> None:
+    async def _write(self, tx: Transaction, history: HistoryRange, changes: InboxChanges) -> None:
         now_ms = self._now_ms()
-        await tx.inbox_order.forget_done(found.again)
+        await tx.inbox_order.forget_done(changes.repeated)
         others = (
             DifferentRows.BETWEEN
-            if stretch.is_first
+            if history.is_first
             else DifferentRows.SWEPT_BEFORE
-            if stretch.since_token
+            if history.since_token
             else DifferentRows.BEHIND
         )
-        await tx.inbox_order.put_in_order(stretch.room, found.waiting, now_ms=now_ms, others=others)
-        await tx.inbox.add(found.settled, now_ms=now_ms, is_done=True)
-        await tx.inbox.confirm([row.event_id for row in found.waiting])
+        await tx.inbox_order.put_in_order(history.room, changes.pending, now_ms=now_ms, others=others)
+        await tx.inbox.add(changes.done, now_ms=now_ms, is_done=True)
+        await tx.inbox.confirm([row.event_id for row in changes.pending])
 
-    def publish(self, reason: Missed, missed: dict[MatrixRoomId, int]) -> None:
+    def publish(self, reason: Missed, missing_by_room: dict[MatrixRoomId, int]) -> None:
         """Count the missing events in the metrics and log their likely cause, after the commit.
 
         Args:
             reason: the sweep that found them.
             missed: the number of missing events by Matrix room.
         """
-        count = sum(missed.values())
+        count = sum(missing_by_room.values())
         if not count:
             return
         self._metrics.count(reason, count)
         log.warning(
             "events_missed",
             count=count,
-            rooms=sorted(room for room, missing in missed.items() if missing)[:10],
+            rooms=sorted(room for room, missing in missing_by_room.items() if missing)[:10],
             reason=reason.value,
             help=_LIKELY_CAUSE[reason],
         )

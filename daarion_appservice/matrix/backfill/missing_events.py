@@ -1,4 +1,4 @@
-"""Finds the missing events of a stretch of history and their positions. Pure functions without I/O.
+"""Finds the missing events of a range of history and their positions. Pure functions without I/O.
 
     history    known   unknown   known        the unknown event is inserted before the next message that the city has
     history    known   unknown   unknown      the unknown events wait in this order, like new ones, but before messages
@@ -23,15 +23,15 @@ from .stream_order import Move, Place, PositionNeighbours, find_positions
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What to do with the events of a stretch of history."""
+class InboxChanges:
+    """What to do with the events of a range of history."""
 
-    waiting: list[ReceivedEvent]
+    pending: list[ReceivedEvent]
     """The events to handle, in this order, including those that already wait in the inbox."""
-    settled: list[ReceivedEvent]
+    done: list[ReceivedEvent]
     """Missing events that are stored as done, because a later event has replaced their effect."""
-    again: list[str]
-    """The ids of those events in ``waiting`` that are handled a second time."""
+    repeated: list[str]
+    """The ids of those events in ``pending`` that are handled a second time."""
     missing: int
     """The number of events that are not in the inbox."""
     moves: list[Move] = field(default_factory=list)
@@ -40,19 +40,19 @@ class Plan:
     """Whether an older state event was handled after a newer one of the same type and state key."""
 
 
-def plan(
+def plan_changes(
     events: Sequence[Event],
     known: Mapping[str, Known],
     places: Mapping[str, Place],
     is_ours: Callable[[UserId], bool],
     *,
     in_stream_order_from: int = 0,
-    around: PositionNeighbours | None = None,
-) -> Plan:
-    """Plan the insertion of a stretch of one room's history into the inbox.
+    neighbours: PositionNeighbours | None = None,
+) -> InboxChanges:
+    """Plan the insertion of a range of one room's history into the inbox.
 
     Args:
-        events: the events of the stretch, oldest first.
+        events: the events of the range, oldest first.
         known: the inbox state of those events that the inbox has, by event id.
         places: sequence number and id of those events that are stored messages, by event id.
         is_ours: whether a user id belongs to the application service.
@@ -65,32 +65,32 @@ def plan(
     ids = [event_id_of(event) for event in events]
     senders = [sender_of(event) for event in events]
     found = find_positions(
-        ids, places, own, around or PositionNeighbours(), senders=senders, in_stream_order_from=in_stream_order_from
+        ids, places, own, neighbours or PositionNeighbours(), senders=senders, in_stream_order_from=in_stream_order_from
     )
     overtaken = _overtaken(events, known)
-    waiting: list[ReceivedEvent] = []
-    settled: list[ReceivedEvent] = []
-    again: list[str] = []
+    pending: list[ReceivedEvent] = []
+    done: list[ReceivedEvent] = []
+    repeated: list[str] = []
     missing = 0
     found_late: set[str] = set()
-    for event, before in zip(events, found.befores, strict=True):
+    for event, before in zip(events, found.next_kept, strict=True):
         event_id = event_id_of(event)
         state = known[event_id].state if event_id in known else None
-        # This stretch gives a missing event its position; one that waits may be from a later transaction.
+        # This range gives a missing event its position; one that waits may be from a later transaction.
         row = replace(inbox_event(event), is_confirmed=True, is_swept=state is None)
         missing += state is None
         if state is None and event_id in overtaken:
-            settled.append(row)
+            done.append(row)
         elif state is None:
             found_late.add(event_id)
-            waiting.append(replace(row, before_message=before))
+            pending.append(replace(row, before_message=before))
         elif state is InboxState.NEW:
-            waiting.append(replace(row, before_message=before))
+            pending.append(replace(row, before_message=before))
         elif state is InboxState.DONE and _targets(event) & found_late:
-            again.append(event_id)
-            waiting.append(row)
+            repeated.append(event_id)
+            pending.append(row)
     misordered = _is_state_misordered(events[in_stream_order_from:], known)
-    return Plan(waiting, settled, again, missing, found.moves, misordered)
+    return InboxChanges(pending, done, repeated, missing, found.moves, misordered)
 
 
 def after_oldest_known(events: Sequence[Event], known: Mapping[str, Known]) -> list[Event]:

@@ -16,9 +16,9 @@ from ..client.homeserver import Homeserver
 MAX_PAGES: Final = 100
 """Maximum number of pages of one room: 10,000 events."""
 _PAGE: Final = 100
-_MOST_ROUNDS: Final = 50
+_MAX_SYNCS: Final = 50
 """Maximum number of ``/sync`` requests of one sweep; each returns up to 100 events of each room in stream order."""
-_MOST_NAMED_BYTES: Final = 6_000
+_MAX_FILTER_BYTES: Final = 6_000
 """Maximum length of the room ids in the filter of a ``/sync`` URL: Synapse accepts URLs of up to 16 KiB."""
 _NOTHING: Final[dict[str, Any]] = {"types": [], "limit": 0}
 
@@ -34,9 +34,9 @@ class HistoryRange:
     in_stream_order_from: int = 0
     """From this index on the events are in stream order; before it they are in topological order."""
     is_first: bool = False
-    """Whether no earlier stretch is known: then only events after one that a transaction delivered count as missing."""
+    """Whether no earlier range is known: then only events after one that a transaction delivered count as missing."""
     since_token: bool = False
-    """Whether the stretch has all events between two tokens of ``/sync``."""
+    """Whether the range has all events between two tokens of ``/sync``."""
 
     @property
     def ids(self) -> list[str]:
@@ -48,7 +48,7 @@ class SyncedHistory:
     """The events of a user's rooms since a token of ``/sync``, and the next token."""
 
     token: str
-    stretches: dict[MatrixRoomId, HistoryRange] = field(default_factory=dict)
+    ranges: dict[MatrixRoomId, HistoryRange] = field(default_factory=dict)
     left: set[MatrixRoomId] = field(default_factory=set)
     """Rooms that the user has left."""
     invitations: dict[MatrixRoomId, list[Event]] = field(default_factory=dict)
@@ -61,14 +61,16 @@ class RoomHistories:
     def __init__(self, homeserver: Homeserver) -> None:
         self._homeserver = homeserver
 
-    async def now(self, user: UserId) -> SyncedHistory:
+    async def start(self, user: UserId) -> SyncedHistory:
         """Return a token for the events from now on, and the open invitations of ``user``."""
-        answer = await self._sync(None, user, ())
-        since = SyncedHistory(str(answer["next_batch"]))
-        since.invitations.update(_invitations(answer))
+        response = await self._sync(None, user, ())
+        since = SyncedHistory(str(response["next_batch"]))
+        since.invitations.update(_invitations(response))
         return since
 
-    async def since(self, token: str, user: UserId, rooms: Collection[MatrixRoomId] | None = None) -> SyncedHistory:
+    async def read_since(
+        self, token: str, user: UserId, rooms: Collection[MatrixRoomId] | None = None
+    ) -> SyncedHistory:
         """Return the events since ``token``, with up to ``MAX_PAGES`` pages for each gap of a timeline.
 
         Args:
@@ -77,33 +79,33 @@ class RoomHistories:
             rooms: the rooms to read; None for all rooms of ``user``.
         """
         found = SyncedHistory(token)
-        for _ in range(_MOST_ROUNDS):
+        for _ in range(_MAX_SYNCS):
             before = found.token
             # The homeserver may repeat a cached response to the same request, so that only an empty one is the last.
-            answer = await self._sync(before, user, rooms)
-            found.token = str(answer["next_batch"])
-            joined = _object(_object(answer, "rooms"), "join")
+            response = await self._sync(before, user, rooms)
+            found.token = str(response["next_batch"])
+            joined = _object(_object(response, "rooms"), "join")
             for room, part in joined.items():
-                await self._add(found, MatrixRoomId(room), _object(part, "timeline"), before, user)
-            found.left |= set(map(MatrixRoomId, _object(_object(answer, "rooms"), "leave")))
+                await self._add_timeline(found, MatrixRoomId(room), _object(part, "timeline"), before, user)
+            found.left |= set(map(MatrixRoomId, _object(_object(response, "rooms"), "leave")))
             found.left -= set(map(MatrixRoomId, joined))
-            found.invitations.update(_invitations(answer))
+            found.invitations.update(_invitations(response))
             if not joined or found.token == before:
                 break
         return found
 
-    async def _add(
+    async def _add_timeline(
         self, found: SyncedHistory, room: MatrixRoomId, timeline: dict[str, Any], before: str, user: UserId
     ) -> None:
-        so_far = found.stretches.get(room) or HistoryRange(room, [], since_token=True)
-        between: list[Event] = []
+        previous = found.ranges.get(room) or HistoryRange(room, [], since_token=True)
+        gap: list[Event] = []
         if timeline.get("limited") is True and isinstance(prev_batch := timeline.get("prev_batch"), str):
-            between = await self._between(room, prev_batch, before, user)
-        events = [*so_far.events, *between, *_events(timeline.get("events"), room)]
-        ordered_from = len(so_far.events) + len(between) if between else so_far.in_stream_order_from
-        found.stretches[room] = replace(so_far, events=events, in_stream_order_from=ordered_from)
+            gap = await self._read_gap(room, prev_batch, before, user)
+        events = [*previous.events, *gap, *_events(timeline.get("events"), room)]
+        ordered_from = len(previous.events) + len(gap) if gap else previous.in_stream_order_from
+        found.ranges[room] = replace(previous, events=events, in_stream_order_from=ordered_from)
 
-    async def _between(self, room: MatrixRoomId, cursor: str | None, until: str, user: UserId) -> list[Event]:
+    async def _read_gap(self, room: MatrixRoomId, cursor: str | None, until: str, user: UserId) -> list[Event]:
         """Return the events that a limited timeline leaves out, oldest first."""
         found: list[Event] = []
         for _ in range(MAX_PAGES):
@@ -117,19 +119,19 @@ class RoomHistories:
     async def joined_rooms(self, user: UserId) -> set[MatrixRoomId]:
         return await self._homeserver.joined_rooms(as_user=user)
 
-    async def page_back(
+    async def read_page(
         self, room: MatrixRoomId, cursor: str | None, *, as_user: UserId
     ) -> tuple[list[Event], str | None]:
         """Return a page of history, newest first, and the cursor of the next page; None at the start of the room."""
         page, cursor = await self._homeserver.messages_before(room, cursor, limit=_PAGE, as_user=as_user)
         return _events(page, room), cursor if page else None
 
-    async def back_to(self, room: MatrixRoomId, event_id: str, *, as_user: UserId) -> HistoryRange:
-        """Return the events after ``event_id``; if that is not found, the whole history as a first stretch."""
+    async def read_after(self, room: MatrixRoomId, event_id: str, *, as_user: UserId) -> HistoryRange:
+        """Return the events after ``event_id``; if that is not found, the whole history as a first range."""
         found: list[Event] = []
         cursor: str | None = None
         for _ in range(MAX_PAGES):
-            page, cursor = await self.page_back(room, cursor, as_user=as_user)
+            page, cursor = await self.read_page(room, cursor, as_user=as_user)
             for event in page:
                 if event["event_id"] == event_id:
                     return HistoryRange(room, found[::-1], len(found))
@@ -151,7 +153,7 @@ def _filter(rooms: Collection[MatrixRoomId] | None) -> str:
         "state": _NOTHING | {"lazy_load_members": True},
         "timeline": {"limit": _PAGE},
     }
-    if rooms is not None and sum(map(len, rooms)) <= _MOST_NAMED_BYTES:
+    if rooms is not None and sum(map(len, rooms)) <= _MAX_FILTER_BYTES:
         room["rooms"] = sorted(rooms)
     return json.dumps({"presence": _NOTHING, "account_data": _NOTHING, "room": room}, separators=(",", ":"))
 
@@ -167,14 +169,14 @@ def _events(events: Any, room: MatrixRoomId) -> list[Event]:
     ]
 
 
-def _invitations(answer: dict[str, Any]) -> dict[MatrixRoomId, list[Event]]:
+def _invitations(response: dict[str, Any]) -> dict[MatrixRoomId, list[Event]]:
     return {
         MatrixRoomId(room): [
             event
             for event in _object(_object({"": part}, ""), "invite_state").get("events", [])
             if isinstance(event, dict)
         ]
-        for room, part in _object(_object(answer, "rooms"), "invite").items()
+        for room, part in _object(_object(response, "rooms"), "invite").items()
     }
 
 

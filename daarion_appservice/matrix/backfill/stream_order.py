@@ -27,15 +27,15 @@ _Key = tuple[float, int, int]
 
 @dataclass(frozen=True, slots=True)
 class PositionNeighbours:
-    """The messages of Matrix users in the room that are not part of a stretch of history."""
+    """The messages of Matrix users in the room that are not part of a range of history."""
 
     last_before: int | None = None
-    """Sequence number of the last message before the stretch."""
+    """Sequence number of the last message before the range."""
     late_before: float | None = None
     """Sequence number of the message before which the last unhandled event of an earlier sweep will be inserted;
     infinity for the end of the room."""
     after: Mapping[str, Place] = field(default_factory=dict)
-    """The messages after the stretch, by event id, in order of their sequence numbers."""
+    """The messages after the range, by event id, in order of their sequence numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,12 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class StreamPositions:
-    """The order of a stretch's messages."""
+    """The order of a range's messages."""
 
     moves: list[Move]
     """The moves of stored messages that are out of order."""
-    befores: list[MessageId | None]
-    """For each event of the stretch, the message to insert it before if the city does not have it; None for the end."""
+    next_kept: list[MessageId | None]
+    """For each event of the range, the message to insert it before if the city does not have it; None for the end."""
 
 
 @dataclass(slots=True)
@@ -67,15 +67,15 @@ def find_positions(
     events: Sequence[str],
     places: Mapping[str, Place],
     own: Collection[str],
-    around: PositionNeighbours,
+    neighbours: PositionNeighbours,
     *,
     senders: Sequence[str],
     in_stream_order_from: int,
 ) -> StreamPositions:
-    """Compute moves and insert positions for a stretch of history.
+    """Compute moves and insert positions for a range of history.
 
     Args:
-        events: the ids of the stretch's events, oldest first.
+        events: the ids of the range's events, oldest first.
         places: sequence number and id of the events that are stored messages, by event id.
         own: the ids of the events that the city sent.
         around: the other messages of Matrix users in the room.
@@ -86,16 +86,16 @@ def find_positions(
         The moves, and a position for each event.
     """
     theirs = [places[each] for each in events[in_stream_order_from:] if each in places and each not in own]
-    moved = _put_in_order([*theirs, *around.after.values()], around.last_before)
+    moved = _put_in_order([*theirs, *neighbours.after.values()], neighbours.last_before)
     keyed = {each: (moved.keys.get(place[1], _key(place)), place[1]) for each, place in places.items()}
-    after = [(moved.keys.get(place[1], _key(place)), place[1]) for place in around.after.values()]
-    floor = None if around.last_before is None else (float(around.last_before), 1, 0)
-    if around.late_before is not None:
-        late = (around.late_before, 0, 0)
-        # Not behind a message of the stretch: a move may have changed the position that the late event waits for.
-        if all(late < keyed[each][0] for each in events if each in keyed and each not in own):
-            floor = max(floor or late, late)
-    return StreamPositions(moved.moves, _befores(events, senders, keyed, own, floor, after))
+    after = [(moved.keys.get(place[1], _key(place)), place[1]) for place in neighbours.after.values()]
+    floor = None if neighbours.last_before is None else (float(neighbours.last_before), 1, 0)
+    if neighbours.late_before is not None:
+        late_events = (neighbours.late_before, 0, 0)
+        # Not behind a message of the range: a move may have changed the position that the late event waits for.
+        if all(late_events < keyed[each][0] for each in events if each in keyed and each not in own):
+            floor = max(floor or late_events, late_events)
+    return StreamPositions(moved.moves, _next_kept(events, senders, keyed, own, floor, after))
 
 
 def _key(place: Place) -> _Key:
@@ -134,7 +134,7 @@ def _longest_ascending(numbers: Sequence[int], above: int | None) -> set[int]:
     return found
 
 
-def _befores(
+def _next_kept(
     events: Sequence[str],
     senders: Sequence[str],
     places: Mapping[str, tuple[_Key, MessageId]],
@@ -154,16 +154,16 @@ def _befores(
             key = places[event][0]
             highest = key if highest is None else max(highest, key)
     later = sorted(after)
-    befores: list[MessageId | None] = []
+    next_kept: list[MessageId | None] = []
     next_of: dict[str, tuple[_Key, MessageId]] = {}
     for event, sender, low in zip(reversed(events), reversed(senders), reversed(lowest), strict=True):
         index = 0 if low is None else bisect_right(later, low, key=lambda place: place[0])
         before = later[index] if index < len(later) else None
         if (of_sender := next_of.get(sender)) and (before is None or of_sender < before):
             before = of_sender
-        befores.append(before[1] if before is not None else None)
+        next_kept.append(before[1] if before is not None else None)
         if event in places:
             insort(later, places[event])
             if event not in own:
                 next_of[sender] = min(places[event], next_of.get(sender, places[event]))
-    return befores[::-1]
+    return next_kept[::-1]

@@ -20,7 +20,7 @@ from ..client.monitor import HomeserverMonitor
 from .gap_backfill import GapBackfill
 from .metrics import Missed
 
-_ALL_AGENTS_S: Final = 300.0
+_AGENT_ROUND_S: Final = 300.0
 
 
 class Sweeper:
@@ -57,11 +57,11 @@ class Sweeper:
         await self._worker.run(self._sweep)
 
     async def _sweep(self) -> None:
-        missing = await self._gap_backfill.city(Missed.WORKER)
-        is_missing = bool(missing)
+        missing = await self._gap_backfill.sweep_city(Missed.WORKER)
+        is_city_incomplete = bool(missing)
         agents = self._all() if missing or self._are_all_due else self._next()
-        missing += await self._gap_backfill.look_for_invitations(agents, Missed.WORKER)
-        if missing and not is_missing:
+        missing += await self._gap_backfill.sweep_agents(agents, Missed.WORKER)
+        if missing and not is_city_incomplete:
             missing += await self._gap_backfill.run(Missed.WORKER)
         self._are_all_due = False
         self.deliveries = f"{missing} events came by no transaction, and were fetched" if missing else "ok"
@@ -70,11 +70,11 @@ class Sweeper:
         return [self._identities.agent(agent.slug) for agent in self._agents.all()]
 
     def _next(self) -> list[UserId]:
-        """Return the agents to sweep next, round robin, so that each one is swept within ``_ALL_AGENTS_S`` seconds."""
-        everyone = self._all()
-        if not everyone:
+        """Return the agents to sweep next, round robin, so that each one is swept within ``_AGENT_ROUND_S`` seconds."""
+        agents = self._all()
+        if not agents:
             return []
-        count = min(len(everyone), -(-len(everyone) * self._every_s // _ALL_AGENTS_S) or 1)
-        start = self._next_agent % len(everyone)
+        count = min(len(agents), -(-len(agents) * self._every_s // _AGENT_ROUND_S) or 1)
+        start = self._next_agent % len(agents)
         self._next_agent = start + int(count)
-        return list(islice(cycle(everyone), start, start + int(count)))
+        return list(islice(cycle(agents), start, start + int(count)))

@@ -33,7 +33,7 @@ from ..client.membership_events import restriction_after
 from ..client.refusals import ACCOUNT_TAKEN, is_transient
 from ..client.user_requests import CITY_DEVICE
 
-PUT_OUT: Final = "DAARION_PUT_OUT"
+REMOVED_BY_MODERATOR: Final = "DAARION_PUT_OUT"
 """The service's own errcode for joining a ghost to a room that a moderator kicked or banned it from."""
 _NOT_REGISTERED: Final = "Application service has not registered this user"
 _MAX_PICTURE_BYTES: Final = 10 * 1024 * 1024
@@ -75,7 +75,7 @@ class Ghosts:
         self._database = database
         self._identities = identities
         self._publish = publish
-        self._known: dict[UserId, Ghost] = {}
+        self._stored: dict[UserId, Ghost] = {}
         self._locks: defaultdict[UserId, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._devices_refused = False
         self._profiles_refused = False
@@ -83,42 +83,42 @@ class Ghosts:
     async def load(self) -> None:
         """Load the stored records of all ghosts from the database."""
         async with self._database.reading() as tx:
-            self._known = {ghost.user_id: ghost for ghost in await tx.ghosts.all()}
+            self._stored = {ghost.user_id: ghost for ghost in await tx.ghosts.all()}
 
     def is_known(self, user: UserId) -> bool:
         """Return whether ``user`` is recorded as registered."""
-        return user in self._known
+        return user in self._stored
 
     def known(self) -> list[UserId]:
         """Return all users that are recorded as registered."""
-        return list(self._known)
+        return list(self._stored)
 
     def has_device(self, user: UserId) -> bool:
         """Return whether the ghost's device is recorded as created."""
-        ghost = self._known.get(user)
+        ghost = self._stored.get(user)
         return ghost is not None and ghost.has_device
 
     def status_text(self, user: UserId) -> str | None:
         """Return the status text in the ghost's profile."""
-        ghost = self._known.get(user)
+        ghost = self._stored.get(user)
         return ghost.status_text if ghost else None
 
     async def set_status_text(self, user: UserId, text: str | None) -> None:
         """Store the status text that the ghost's profile has now."""
         async with self._locks[user]:
-            if ghost := self._known.get(user):
-                await self._remember(replace(ghost, status_text=text))
+            if ghost := self._stored.get(user):
+                await self._store(replace(ghost, status_text=text))
 
     def role_field(self, user: UserId) -> str | None:
         """Return the role field of the agent's profile, as JSON."""
-        ghost = self._known.get(user)
+        ghost = self._stored.get(user)
         return ghost.role_field if ghost else None
 
     async def set_role_field(self, user: UserId, text: str | None) -> None:
         """Store the role field that the agent's profile has now, as JSON."""
         async with self._locks[user]:
-            if ghost := self._known.get(user):
-                await self._remember(replace(ghost, role_field=text))
+            if ghost := self._stored.get(user):
+                await self._store(replace(ghost, role_field=text))
 
     async def ensure(self, user: UserId, profile: Profile) -> None:
         """Register ``user`` and set its profile; send no request if both are already done.
@@ -128,23 +128,23 @@ class Ghosts:
             HomeserverRefused: the homeserver refused, or the user id is the account of a person.
         """
         async with self._locks[user]:
-            ghost = self._known.get(user)
+            ghost = self._stored.get(user)
             if ghost is None:
                 await self._register(user)
-                ghost = await self._remember(Ghost(user))
+                ghost = await self._store(Ghost(user))
             try:
-                await self._look_like(ghost, profile)
+                await self._update_profile(ghost, profile)
             except HomeserverRefused as error:
                 if not is_unregistered(error):
                     raise
                 await self.forget(user)
                 await self._register(user)
-                await self._look_like(await self._remember(Ghost(user)), profile)
+                await self._update_profile(await self._store(Ghost(user)), profile)
 
     async def ensure_registered(self, user: UserId) -> None:
         """Register ``user`` without setting its profile. Raises HomeserverRefused if the id is a person's account."""
         async with self._locks[user]:
-            if user not in self._known:
+            if user not in self._stored:
                 await self._register(user)
 
     async def _register(self, user: UserId) -> None:
@@ -152,20 +152,20 @@ class Ghosts:
             return
         # A person may have registered this id before the namespace existed, and Synapse lets the service act as that
         # user. No client signs in as a ghost, so that a device other than CITY_DEVICE marks the account of a person.
-        foreign = [device for device in await self._homeserver.devices(user) if device != CITY_DEVICE]
-        if foreign:
+        other_devices = [device for device in await self._homeserver.devices(user) if device != CITY_DEVICE]
+        if other_devices:
             setting = ", or set appservice.bot to another name" if user == self._identities.bot else ""
             raise HomeserverRefused(
                 409,
                 ACCOUNT_TAKEN,
-                f"{user} is the account of a person, who is signed in with {len(foreign)} session(s), and the city does not "
-                f"take it over: deactivate that account or sign it out everywhere{setting}",
+                f"{user} is the account of a person, who is signed in with {len(other_devices)} session(s), and the city does "
+                f"not take it over: deactivate that account or sign it out everywhere{setting}",
             )
 
     async def ensure_device(self, user: UserId) -> None:
         """Create a ghost's device, if the homeserver allows it; Synapse then stores transaction ids for a day."""
         async with self._locks[user]:
-            ghost = self._known.get(user)
+            ghost = self._stored.get(user)
             if ghost is None or ghost.has_device or self._devices_refused:
                 return
             try:
@@ -181,36 +181,37 @@ class Ghosts:
                     "Synapse crashes in the same second as it was sent",
                 )
                 return
-            await self._remember(replace(ghost, has_device=True))
+            await self._store(replace(ghost, has_device=True))
 
     def is_in(self, user: UserId, room: Room) -> bool:
         """Return whether a ghost is a member of a room, according to the city's records."""
         subject = self._identities.subject(user)
         return subject is not None and self._online_members.is_member(room.id, subject)
 
-    async def ensure_joined(self, user: UserId, room: Room, *, invite: bool = False, anew: bool = False) -> None:
+    async def ensure_joined(self, user: UserId, room: Room, *, invite: bool = False, force: bool = False) -> None:
         """Join a ghost to a city room.
 
         Args:
             invite: let the bot invite the ghost if the room requires it; only for ghosts that belong to the room.
-            anew: send the join even if the ghost is recorded as a member.
+            force: send the join even if the ghost is recorded as a member.
 
         Raises:
-            HomeserverRefused: the homeserver refused, or a moderator kicked or banned the ghost (errcode ``PUT_OUT``).
+            HomeserverRefused: the homeserver refused, or a moderator kicked or banned the ghost (errcode
+                ``REMOVED_BY_MODERATOR``).
         """
         assert room.matrix_room_id is not None
-        if self.is_in(user, room) and not anew:
+        if self.is_in(user, room) and not force:
             return
-        await self._check_not_put_out(user, room)
+        await self._check_not_removed(user, room)
         if invite:
-            await self._join_home(user, room, room.matrix_room_id)
+            await self._join_or_check_removal(user, room, room.matrix_room_id)
         else:
             await self._homeserver.join(room.matrix_room_id, as_user=user)
-        ghost = self._known.get(user, Ghost(user))
+        ghost = self._stored.get(user, Ghost(user))
         async with self._database.transaction() as tx:
             member = Member(room.id, user, ghost.display_name, ghost.avatar_mxc)
-            happened = await self._members.join(tx, room.id, [member])
-        publish_all(self._publish, happened)
+            city_events = await self._members.join(tx, room.id, [member])
+        publish_all(self._publish, city_events)
 
     async def join(self, user: UserId, room: MatrixRoomId) -> None:
         """Join a user of the service to a Matrix room; the bot invites it if the room requires an invitation."""
@@ -241,17 +242,17 @@ class Ghosts:
             return True
         async with self._database.transaction() as tx:
             await tx.rooms.lock(room.id)
-            stands = restriction_after(event, user, await tx.restrictions.get(room.id, user))
-            if stands is None or stands.kind is RestrictionKind.INVITED:
+            restriction = restriction_after(event, user, await tx.restrictions.get(room.id, user))
+            if restriction is None or restriction.kind is RestrictionKind.INVITED:
                 return False
-            if stands.kind is RestrictionKind.KICKED and await tx.outbox.moving(room.id, [user]):
+            if restriction.kind is RestrictionKind.KICKED and await tx.outbox.moving(room.id, [user]):
                 return True  # The kick is stored already, and the ghost's inhabitant has asked to join again since.
-            await tx.restrictions.put(room.id, user, stands, now_ms=time_ms(event))
-            happened = await self._members.removed(tx, room.id, user)
-        publish_all(self._publish, happened)
+            await tx.restrictions.put(room.id, user, restriction, now_ms=time_ms(event))
+            city_events = await self._members.removed(tx, room.id, user)
+        publish_all(self._publish, city_events)
         return True
 
-    async def _join_home(self, user: UserId, room: Room, matrix_room: MatrixRoomId) -> None:
+    async def _join_or_check_removal(self, user: UserId, room: Room, matrix_room: MatrixRoomId) -> None:
         try:
             await self.join(user, matrix_room)
         except HomeserverRefused as error:
@@ -260,35 +261,37 @@ class Ghosts:
                 await self.is_removed(user, room)
             raise
 
-    async def _check_not_put_out(self, user: UserId, room: Room) -> None:
+    async def _check_not_removed(self, user: UserId, room: Room) -> None:
         async with self._database.reading() as tx:
-            stands = await tx.restrictions.get(room.id, user)
-        if stands is not None and stands.kind is not RestrictionKind.INVITED:
-            raise HomeserverRefused(403, PUT_OUT, f"{user} was put out of the room {room.slug} ({stands.kind})")
+            restriction = await tx.restrictions.get(room.id, user)
+        if restriction is not None and restriction.kind is not RestrictionKind.INVITED:
+            raise HomeserverRefused(
+                403, REMOVED_BY_MODERATOR, f"{user} was put out of the room {room.slug} ({restriction.kind})"
+            )
 
     async def not_joined(self, user: UserId, room: Room) -> None:
         """Record that a ghost is not a member of a room, contrary to the city's records."""
         async with self._database.transaction() as tx:
-            happened = await self._members.leave(tx, room.id, [user])
-        publish_all(self._publish, happened)
+            city_events = await self._members.leave(tx, room.id, [user])
+        publish_all(self._publish, city_events)
 
     async def forget(self, user: UserId) -> None:
         """Delete the record of a ghost that the homeserver does not know."""
-        self._known.pop(user, None)
+        self._stored.pop(user, None)
         async with self._database.transaction() as tx:
             await tx.ghosts.forget(user)
 
-    async def _look_like(self, ghost: Ghost, profile: Profile) -> None:
+    async def _update_profile(self, ghost: Ghost, profile: Profile) -> None:
         if ghost.display_name != profile.display_name:
-            await self._unless_forbidden(self._homeserver.set_display_name(ghost.user_id, profile.display_name))
-            ghost = await self._remember(replace(ghost, display_name=profile.display_name))
+            await self._log_if_forbidden(self._homeserver.set_display_name(ghost.user_id, profile.display_name))
+            ghost = await self._store(replace(ghost, display_name=profile.display_name))
         if profile.avatar:
-            await self._picture(ghost, profile.avatar)
+            await self._update_avatar(ghost, profile.avatar)
         elif profile.avatar == "" and ghost.avatar_source is not None:
-            await self._unless_forbidden(self._homeserver.set_avatar(ghost.user_id, ""))
-            await self._remember(replace(ghost, avatar_source=None, avatar_mxc=None))
+            await self._log_if_forbidden(self._homeserver.set_avatar(ghost.user_id, ""))
+            await self._store(replace(ghost, avatar_source=None, avatar_mxc=None))
 
-    async def _unless_forbidden(self, change: Awaitable[None]) -> None:
+    async def _log_if_forbidden(self, change: Awaitable[None]) -> None:
         """Await a profile change; if the homeserver forbids users to change names and avatars, log this once."""
         try:
             await change
@@ -304,24 +307,24 @@ class Ghosts:
                     "in homeserver.yaml. Ghosts go by their ids",
                 )
 
-    async def _picture(self, ghost: Ghost, avatar: str) -> None:
+    async def _update_avatar(self, ghost: Ghost, avatar: str) -> None:
         source, picture = await asyncio.to_thread(_read_picture, avatar)
         if source is None or ghost.avatar_source == source:
             return
-        mxc = (
+        mxc_uri = (
             avatar
             if picture is None
             else await self._homeserver.upload(
                 ghost.user_id, picture, mimetypes.guess_type(avatar)[0] or "application/octet-stream"
             )
         )
-        await self._unless_forbidden(self._homeserver.set_avatar(ghost.user_id, mxc))
-        await self._remember(replace(ghost, avatar_source=source, avatar_mxc=mxc))
+        await self._log_if_forbidden(self._homeserver.set_avatar(ghost.user_id, mxc_uri))
+        await self._store(replace(ghost, avatar_source=source, avatar_mxc=mxc_uri))
 
-    async def _remember(self, ghost: Ghost) -> Ghost:
+    async def _store(self, ghost: Ghost) -> Ghost:
         async with self._database.transaction() as tx:
             await tx.ghosts.put(ghost)
-        self._known[ghost.user_id] = ghost
+        self._stored[ghost.user_id] = ghost
         return ghost
 
 

@@ -8,7 +8,7 @@ failure"), such as a message from a user who was banned in the meantime. No clie
     other message, reaction, redaction   ─► GET /rooms/{id}/event/{id}   found ─► handled   else ─► again, then dropped
     other state event                    ─► GET /rooms/{id}/state/…      the current event of that key is handled instead
 
-An event that is not shown blocks no other: it is requested again after ``_LOOKS_MS``, and then dropped. An invitation
+An event that is not shown blocks no other: it is requested again after ``_RETRY_DELAYS_MS``, and then dropped. An invitation
 of an agent to a room that is not the city's needs no confirmation: the agent's attempt to join is one.
 """
 
@@ -34,31 +34,31 @@ from ...storage.inbox import InboxRow
 from ..client.homeserver import Homeserver
 from ..client.inbox_events import inbox_event
 from ..client.refusals import is_transient
-from .current_state import NotShown, StateKey, is_absent, key_of, may_unsettle, read_state
-from .state_differences import Known, differences, read_known
+from .current_state import RoomNotVisible, StateKey, is_absent, key_of, may_change_other_state, read_state
+from .state_differences import StoredState, differences, read_stored_state
 
-_LOOKS_MS: Final = (2_000, 8_000)
+_RETRY_DELAYS_MS: Final = (2_000, 8_000)
 """Milliseconds from each failed request for an event to the next; after the last one the event is dropped. A soft
 failure is final: the retries are for a Synapse worker that is behind, and for a redaction that arrives before its
 target."""
-_FIRST_PAUSE_MS: Final = 2_000
-_LONGEST_PAUSE_MS: Final = 60_000
+_MIN_PAUSE_MS: Final = 2_000
+_MAX_PAUSE_MS: Final = 60_000
 """Longest pause in milliseconds of a room whose events cannot be confirmed; the pause doubles each time."""
-_PAGE_FROM: Final = 5
+_MIN_EVENTS_FOR_PAGE: Final = 5
 """From this number of events of one room on, a page of its history is requested first."""
-_MAX_PAGE: Final = 100
-_AT_ONCE: Final = 8
-_SPARE_VIEWERS: Final = 2
+_MAX_PAGE_SIZE: Final = 100
+_CONCURRENCY: Final = 8
+_MAX_GHOST_VIEWERS: Final = 2
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class ConfirmedState:
-    """A state event to handle; ``is_again`` if it was handled before and is, or is again, the current one."""
+    """A state event to handle; ``was_handled`` if it was handled before and is, or is again, the current one."""
 
     event: Event
-    is_again: bool = False
+    was_handled: bool = False
 
 
 @dataclass
@@ -67,34 +67,34 @@ class ConfirmationResult:
 
     rows: list[InboxRow] = field(default_factory=list)
     """The rows to handle now, in order."""
-    instead: dict[int, list[ConfirmedState]] = field(default_factory=dict)
+    current_states: dict[int, list[ConfirmedState]] = field(default_factory=dict)
     """The current state events to handle instead of a row's own event, by row id."""
     dropped: list[InboxRow] = field(default_factory=list)
     """The rows whose events were never shown, to be marked as done."""
-    held_until_ms: dict[str, int] = field(default_factory=dict)
+    paused_until_ms: dict[str, int] = field(default_factory=dict)
     """The times, in milliseconds, before which no event of a room is handled, by Matrix room."""
     failed: dict[int, Exception] = field(default_factory=dict)
     """The error that handling a row raises, by row id."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Doubt:
-    looks: int
+class _Retry:
+    attempts: int
     due_ms: int
 
 
 @dataclass(slots=True)
-class _Doubtful:
+class _UnconfirmedRows:
     """Rows of one room with events of other servers."""
 
     room: Room
     viewers: Sequence[UserId]
-    said: list[tuple[InboxRow, Event]] = field(default_factory=list)
+    timeline: list[tuple[InboxRow, Event]] = field(default_factory=list)
     states: list[tuple[InboxRow, StateKey, Event]] = field(default_factory=list)
 
     @property
     def row_ids(self) -> list[int]:
-        return [*(row.id for row, _ in self.said), *(row.id for row, _, _ in self.states)]
+        return [*(row.id for row, _ in self.timeline), *(row.id for row, _, _ in self.states)]
 
 
 class Confirmation:
@@ -115,7 +115,7 @@ class Confirmation:
         self._types = types
         """The event types that have a handler."""
         self._now_ms = now_ms
-        self._doubts: dict[str, _Doubt] = {}
+        self._retries: dict[str, _Retry] = {}
         """The failed requests for an event, by event id."""
         self._pauses_ms: dict[MatrixRoomId, int] = {}
         """The next pause of a room, in milliseconds, after the homeserver could not answer about its events."""
@@ -127,8 +127,8 @@ class Confirmation:
 
     def due_ms(self, row: InboxRow) -> int:
         """Return the time of a row's next confirmation, on the clock of ``now_ms``; 0 if it is due."""
-        doubt = self._doubts.get(row.event_id)
-        return doubt.due_ms if doubt else 0
+        retry = self._retries.get(row.event_id)
+        return retry.due_ms if retry else 0
 
     async def confirm(self, rows: Sequence[InboxRow]) -> ConfirmationResult:
         """Confirm the events of a batch by requests to the homeserver.
@@ -139,30 +139,30 @@ class Confirmation:
         Raises:
             HomeserverUnavailable: the homeserver does not answer.
         """
-        doubtful = await self._doubtful(rows)
-        if not doubtful:
+        unconfirmed = await self._unconfirmed_rows(rows)
+        if not unconfirmed:
             return ConfirmationResult(list(rows))
-        look = ConfirmationResult()
-        shown: set[int] = set()
-        for room in await asyncio.gather(*(self._look_at(matrix_room, of) for matrix_room, of in doubtful.items())):
-            shown |= room.shown
-            look.failed |= room.failed
-            look.instead |= room.instead
-            look.held_until_ms |= room.held_until_ms
-        unsure = {row.id for of in doubtful.values() for row, *_ in of.said} - shown
+        result = ConfirmationResult()
+        visible: set[int] = set()
+        for room in await asyncio.gather(*map(self._confirm_room, unconfirmed.keys(), unconfirmed.values())):
+            visible |= room.visible
+            result.failed |= room.failed
+            result.current_states |= room.current_states
+            result.paused_until_ms |= room.paused_until_ms
+        invisible = {row.id for rows_of_room in unconfirmed.values() for row, *_ in rows_of_room.timeline} - visible
         for row in rows:
-            if row.matrix_room_id in look.held_until_ms:
+            if row.matrix_room_id in result.paused_until_ms:
                 continue
-            if row.id not in unsure or row.id in look.failed:
-                self._doubts.pop(row.event_id, None)
-                look.rows.append(row)
-            elif self._is_over(row):
-                look.dropped.append(row)
-        return look
+            if row.id not in invisible or row.id in result.failed:
+                self._retries.pop(row.event_id, None)
+                result.rows.append(row)
+            elif self._is_last_attempt(row):
+                result.dropped.append(row)
+        return result
 
-    def note_dropped(self, row: InboxRow) -> None:
+    def log_dropped(self, row: InboxRow) -> None:
         """Count and log a dropped event, after its row was marked as done."""
-        self._doubts.pop(row.event_id, None)
+        self._retries.pop(row.event_id, None)
         self._dropped.inc()
         log.warning(
             "event_dropped",
@@ -171,52 +171,52 @@ class Confirmation:
             help="another server sent it and Synapse shows it to nobody (soft-failed), so it does not count",
         )
 
-    def _is_over(self, row: InboxRow) -> bool:
+    def _is_last_attempt(self, row: InboxRow) -> bool:
         """Return whether this failed request was the last one; schedule the next one otherwise."""
-        looks = self._doubts[row.event_id].looks if row.event_id in self._doubts else 0
-        if looks >= len(_LOOKS_MS):
+        attempts = self._retries[row.event_id].attempts if row.event_id in self._retries else 0
+        if attempts >= len(_RETRY_DELAYS_MS):
             return True
-        self._doubts[row.event_id] = _Doubt(looks + 1, self._now_ms() + _LOOKS_MS[looks])
+        self._retries[row.event_id] = _Retry(attempts + 1, self._now_ms() + _RETRY_DELAYS_MS[attempts])
         return False
 
     # --- events to confirm ------------------------------------------------------------------------------------
 
-    async def _doubtful(self, rows: Sequence[InboxRow]) -> dict[MatrixRoomId, _Doubtful]:
+    async def _unconfirmed_rows(self, rows: Sequence[InboxRow]) -> dict[MatrixRoomId, _UnconfirmedRows]:
         events: defaultdict[MatrixRoomId, list[tuple[InboxRow, Event]]] = defaultdict(list)
         for row in rows:
             event = read_row(row)
-            is_shown = row.is_confirmed and key_of(event) is None
-            if type_of(event) in self._types and not is_shown and not self._is_local(sender_of(event)):
+            is_visible = row.is_confirmed and key_of(event) is None
+            if type_of(event) in self._types and not is_visible and not self._is_local(sender_of(event)):
                 events[MatrixRoomId(row.matrix_room_id)].append((row, event))
-        found: dict[MatrixRoomId, _Doubtful] = {}
+        found: dict[MatrixRoomId, _UnconfirmedRows] = {}
         if events:
             async with self._database.reading() as tx:
                 for matrix_room, of_room in events.items():
-                    if doubtful := await self._of_room(tx, matrix_room, of_room):
-                        found[matrix_room] = doubtful
+                    if unconfirmed := await self._unconfirmed_rows_of(tx, matrix_room, of_room):
+                        found[matrix_room] = unconfirmed
         return found
 
-    async def _of_room(
+    async def _unconfirmed_rows_of(
         self, tx: Transaction, matrix_room: MatrixRoomId, events: Iterable[tuple[InboxRow, Event]]
-    ) -> _Doubtful | None:
+    ) -> _UnconfirmedRows | None:
         room = await tx.rooms.by_matrix_id(matrix_room) or await tx.rooms.by_former_id(matrix_room)
         if room is None:
             return None
-        doubtful = _Doubtful(room, await self._viewers(tx, room))
+        unconfirmed = _UnconfirmedRows(room, await self._viewers(tx, room))
         for row, event in events:
             key = key_of(event)
             if key is None:
-                doubtful.said.append((row, event))
+                unconfirmed.timeline.append((row, event))
             elif room.agent is None or not self._invites_agent(event):
-                doubtful.states.append((row, key, event))
-        return doubtful
+                unconfirmed.states.append((row, key, event))
+        return unconfirmed
 
     async def _viewers(self, tx: Transaction, room: Room) -> list[UserId]:
         """Return the users to send requests as: the room's service user, and ghosts in case it was kicked or banned."""
-        keeper = self._identities.service_user(room)
+        service_user = self._identities.service_user(room)
         members = await tx.members.of_room(room.id) if room.agent is None else []
         ghosts = [member.user_id for member in members if self._identities.is_ours(member.user_id)]
-        return [keeper, *ghosts[:_SPARE_VIEWERS]]
+        return [service_user, *ghosts[:_MAX_GHOST_VIEWERS]]
 
     def _invites_agent(self, event: Event) -> bool:
         is_invitation = text(content_of(event), "membership") == "invite"
@@ -227,55 +227,58 @@ class Confirmation:
 
     # --- requests ---------------------------------------------------------------------------------------------
 
-    async def _look_at(self, matrix_room: MatrixRoomId, doubtful: _Doubtful) -> _RoomLook:
-        found = _RoomLook()
+    async def _confirm_room(self, matrix_room: MatrixRoomId, unconfirmed: _UnconfirmedRows) -> _RoomResult:
+        found = _RoomResult()
         try:
-            found.shown = await self._shown(matrix_room, doubtful)
-            if doubtful.states:
-                found.instead = await self._stated(matrix_room, doubtful)
-        except NotShown:
+            found.visible = await self._visible_rows(matrix_room, unconfirmed)
+            if unconfirmed.states:
+                found.current_states = await self._current_states(matrix_room, unconfirmed)
+        except RoomNotVisible:
             # No user of the application service is in the room any more, so its state does not matter.
-            found.instead = {row.id: [] for row, _, _ in doubtful.states}
+            found.current_states = {row.id: [] for row, _, _ in unconfirmed.states}
         except HomeserverRefused as error:
             if not is_transient(error):
                 # A retry gets the same response, so only these events fail: waiting would block the room for ever.
-                found.failed = dict.fromkeys(doubtful.row_ids, error)
+                found.failed = dict.fromkeys(unconfirmed.row_ids, error)
                 return found
-            pause_ms = self._pauses_ms.get(matrix_room, _FIRST_PAUSE_MS)
-            self._pauses_ms[matrix_room] = min(2 * pause_ms, _LONGEST_PAUSE_MS)
+            pause_ms = self._pauses_ms.get(matrix_room, _MIN_PAUSE_MS)
+            self._pauses_ms[matrix_room] = min(2 * pause_ms, _MAX_PAUSE_MS)
             if isinstance(error, HomeserverRateLimited):
                 pause_ms = max(pause_ms, error.retry_after_ms)
             log.warning(
-                "events_not_confirmed", room=doubtful.room.slug, error=str(error), help=f"trying again in {pause_ms} ms"
+                "events_not_confirmed",
+                room=unconfirmed.room.slug,
+                error=str(error),
+                help=f"trying again in {pause_ms} ms",
             )
-            found.held_until_ms = {matrix_room: self._now_ms() + pause_ms}
+            found.paused_until_ms = {matrix_room: self._now_ms() + pause_ms}
             return found
         except (HomeserverUnavailable, DatabaseError):
             raise
         except Exception as error:  # noqa: BLE001 -- only these events fail, as when a handler raises
-            found.failed = dict.fromkeys(doubtful.row_ids, error)
+            found.failed = dict.fromkeys(unconfirmed.row_ids, error)
         self._pauses_ms.pop(matrix_room, None)
         return found
 
-    async def _shown(self, matrix_room: MatrixRoomId, doubtful: _Doubtful) -> set[int]:
+    async def _visible_rows(self, matrix_room: MatrixRoomId, unconfirmed: _UnconfirmedRows) -> set[int]:
         ids: set[str] = set()
-        if len(doubtful.said) >= _PAGE_FROM:
-            ids = await self._in_history(matrix_room, len(doubtful.said), doubtful.viewers[0])
-        slots = asyncio.Semaphore(_AT_ONCE)
+        if len(unconfirmed.timeline) >= _MIN_EVENTS_FOR_PAGE:
+            ids = await self._ids_in_history(matrix_room, len(unconfirmed.timeline), unconfirmed.viewers[0])
+        limit = asyncio.Semaphore(_CONCURRENCY)
 
-        async def one(row: InboxRow, event: Event) -> bool:
-            async with slots:
-                return await self._is_shown(matrix_room, event_id_of(event), doubtful.viewers)
+        async def check(row: InboxRow, event: Event) -> bool:
+            async with limit:
+                return await self._is_visible(matrix_room, event_id_of(event), unconfirmed.viewers)
 
-        asked = [(row, event) for row, event in doubtful.said if row.event_id not in ids]
-        answers = await asyncio.gather(*(one(row, event) for row, event in asked))
-        missing = {row.id for (row, _), is_shown in zip(asked, answers, strict=True) if not is_shown}
-        return {row.id for row, _ in doubtful.said} - missing
+        unlisted = [(row, event) for row, event in unconfirmed.timeline if row.event_id not in ids]
+        are_visible = await asyncio.gather(*(check(row, event) for row, event in unlisted))
+        missing = {row.id for (row, _), is_visible in zip(unlisted, are_visible, strict=True) if not is_visible}
+        return {row.id for row, _ in unconfirmed.timeline} - missing
 
-    async def _in_history(self, matrix_room: MatrixRoomId, count: int, viewer: UserId) -> set[str]:
+    async def _ids_in_history(self, matrix_room: MatrixRoomId, count: int, viewer: UserId) -> set[str]:
         try:
             page, _ = await self._homeserver.messages_before(
-                matrix_room, None, limit=min(2 * count, _MAX_PAGE), as_user=viewer
+                matrix_room, None, limit=min(2 * count, _MAX_PAGE_SIZE), as_user=viewer
             )
         except HomeserverRefused as error:
             if error.status == 403:
@@ -283,7 +286,7 @@ class Confirmation:
             raise
         return {event_id_of(event) for event in page}
 
-    async def _is_shown(self, matrix_room: MatrixRoomId, event: EventId, viewers: Sequence[UserId]) -> bool:
+    async def _is_visible(self, matrix_room: MatrixRoomId, event: EventId, viewers: Sequence[UserId]) -> bool:
         for viewer in viewers:
             try:
                 if await self._homeserver.event(matrix_room, event, as_user=viewer) is not None:
@@ -293,52 +296,57 @@ class Confirmation:
                     raise
         return False
 
-    async def _stated(self, matrix_room: MatrixRoomId, doubtful: _Doubtful) -> dict[int, list[ConfirmedState]]:
+    async def _current_states(
+        self, matrix_room: MatrixRoomId, unconfirmed: _UnconfirmedRows
+    ) -> dict[int, list[ConfirmedState]]:
         """Return the current state events of the rows' keys, and of keys that the rows may have changed, by row id."""
-        is_unsettled = doubtful.room.agent is None and any(may_unsettle(event) for _, _, event in doubtful.states)
-        known = await self._known(doubtful.room) if is_unsettled else None
+        may_change_more = any(may_change_other_state(event) for _, _, event in unconfirmed.states)
+        is_whole_state_needed = unconfirmed.room.agent is None and may_change_more
+        stored = await self._stored_state(unconfirmed.room) if is_whole_state_needed else None
         rows: dict[StateKey, list[InboxRow]] = {}
-        for row, key, _ in doubtful.states:
+        for row, key, _ in unconfirmed.states:
             rows.setdefault(key, []).append(row)
-        current = await read_state(self._homeserver, matrix_room, rows, whole=is_unsettled, viewers=doubtful.viewers)
-        instead: dict[int, list[ConfirmedState]] = {row.id: [] for row, _, _ in doubtful.states}
-        others: list[tuple[InboxRow, Event]] = []
-        for row, (event_type, _), event in doubtful.states:
+        current = await read_state(
+            self._homeserver, matrix_room, rows, whole=is_whole_state_needed, viewers=unconfirmed.viewers
+        )
+        current_states: dict[int, list[ConfirmedState]] = {row.id: [] for row, _, _ in unconfirmed.states}
+        other_events: list[tuple[InboxRow, Event]] = []
+        for row, (event_type, _), event in unconfirmed.states:
             # A visibility that is no longer current still applies to the messages that were sent under it.
             if event_type == "m.room.history_visibility" and event_id_of(event) != event_id_of(
-                current.now((event_type, ""))
+                current.get((event_type, ""))
             ):
-                is_shown = await self._is_shown(matrix_room, event_id_of(event), doubtful.viewers)
-                instead[row.id] += [ConfirmedState(event)] if is_shown else []
-        for key, of_key in rows.items():
-            event = current.now(key)
-            own = next((row for row in of_key if row.event_id == event_id_of(event)), None)
-            if own is not None:
-                instead[own.id].append(ConfirmedState(event))
+                is_visible = await self._is_visible(matrix_room, event_id_of(event), unconfirmed.viewers)
+                current_states[row.id] += [ConfirmedState(event)] if is_visible else []
+        for key, rows_of_key in rows.items():
+            event = current.get(key)
+            own_row = next((row for row in rows_of_key if row.event_id == event_id_of(event)), None)
+            if own_row is not None:
+                current_states[own_row.id].append(ConfirmedState(event))
             else:
-                others.append((of_key[-1], event))
-        if known is not None:
-            more = differences(self._identities, doubtful.room, known, current)
-            others += [(doubtful.states[-1][0], event) for event in more if key_of(event) not in rows]
-        again = await self._again([event for _, event in others])
-        for row, event in others:
-            if event_id_of(event) in again:
-                instead[row.id].append(ConfirmedState(event, is_again=True))
-        return instead
+                other_events.append((rows_of_key[-1], event))
+        if stored is not None:
+            changed = differences(self._identities, unconfirmed.room, stored, current)
+            other_events += [(unconfirmed.states[-1][0], event) for event in changed if key_of(event) not in rows]
+        handled = await self._handled_before([event for _, event in other_events])
+        for row, event in other_events:
+            if event_id_of(event) in handled:
+                current_states[row.id].append(ConfirmedState(event, was_handled=True))
+        return current_states
 
-    async def _known(self, room: Room) -> Known:
+    async def _stored_state(self, room: Room) -> StoredState:
         async with self._database.reading() as tx:
-            return await read_known(tx, room)
+            return await read_stored_state(tx, room)
 
-    async def _again(self, events: Sequence[Event]) -> set[EventId]:
+    async def _handled_before(self, events: Sequence[Event]) -> set[EventId]:
         """Return the ids of events that were handled before; add the others to the inbox if they are not there."""
-        there = [event for event in events if not is_absent(event)]
-        again = {event_id_of(event) for event in events if is_absent(event)}
-        if there:
+        existing = [event for event in events if not is_absent(event)]
+        handled = {event_id_of(event) for event in events if is_absent(event)}
+        if existing:
             async with self._database.transaction() as tx:
-                await tx.inbox.add([inbox_event(event) for event in there], now_ms=self._now_ms())
-                again |= set(map(EventId, await tx.inbox.handled([event_id_of(event) for event in there])))
-        return again
+                await tx.inbox.add([inbox_event(event) for event in existing], now_ms=self._now_ms())
+                handled |= set(map(EventId, await tx.inbox.handled([event_id_of(event) for event in existing])))
+        return handled
 
     # --- changes without an event -----------------------------------------------------------------------------
 
@@ -352,21 +360,21 @@ class Confirmation:
         if room.agent is not None or room.matrix_room_id is None:
             return []
         async with self._database.reading() as tx:
-            known, viewers = await read_known(tx, room), await self._viewers(tx, room)
+            stored, viewers = await read_stored_state(tx, room), await self._viewers(tx, room)
         try:
             current = await read_state(self._homeserver, room.matrix_room_id, (), whole=True, viewers=viewers)
-        except NotShown:
+        except RoomNotVisible:
             return []
-        events = list(differences(self._identities, room, known, current))
-        again = await self._again(events)
-        return [ConfirmedState(event, is_again=True) for event in events if event_id_of(event) in again]
+        events = list(differences(self._identities, room, stored, current))
+        handled = await self._handled_before(events)
+        return [ConfirmedState(event, was_handled=True) for event in events if event_id_of(event) in handled]
 
 
 @dataclass
-class _RoomLook:
-    shown: set[int] = field(default_factory=set)
-    instead: dict[int, list[ConfirmedState]] = field(default_factory=dict)
-    held_until_ms: dict[str, int] = field(default_factory=dict)
+class _RoomResult:
+    visible: set[int] = field(default_factory=set)
+    current_states: dict[int, list[ConfirmedState]] = field(default_factory=dict)
+    paused_until_ms: dict[str, int] = field(default_factory=dict)
     failed: dict[int, Exception] = field(default_factory=dict)
 
 

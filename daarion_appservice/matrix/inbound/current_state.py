@@ -21,14 +21,14 @@ StateKey = tuple[str, str]
 
 GOVERNING: Final = frozenset({"m.room.power_levels", "m.room.join_rules", "m.room.create"})
 """Event types that decide whether other state events are allowed (room version 2, "State resolution", power events)."""
-_MOST_SINGLE: Final = 20
+_MAX_SINGLE_REQUESTS: Final = 20
 """Maximum number of state events to read one by one; for more, one request for the whole state costs less."""
-_AT_ONCE: Final = 8
+_CONCURRENCY: Final = 8
 _NO_EVENT: Final = "(none)"
 """The event id of absent state; real event ids begin with ``$``."""
 
 
-class NotShown(Exception):
+class RoomNotVisible(Exception):
     """The homeserver refused the request of every viewer: none of them is, or was, in the room."""
 
 
@@ -40,7 +40,7 @@ class CurrentState:
     events: dict[StateKey, Event]
     is_whole: bool
 
-    def now(self, key: StateKey) -> Event:
+    def get(self, key: StateKey) -> Event:
         """Return the current event of a key, or an event without content if there is none (see `is_absent`)."""
         return self.events.get(key) or {
             "event_id": _NO_EVENT,
@@ -59,14 +59,14 @@ def key_of(event: Event) -> StateKey | None:
 
 
 def is_absent(event: Event) -> bool:
-    """Return whether `CurrentState.now` created the event because the room has no such state."""
+    """Return whether `CurrentState.get` created the event because the room has no such state."""
     return event_id_of(event) == _NO_EVENT
 
 
-def may_unsettle(event: Event) -> bool:
+def may_change_other_state(event: Event) -> bool:
     """Return whether a state event may change other state of the room, for which no event is sent."""
-    is_about_somebody_else = type_of(event) == "m.room.member" and event.get("sender") != event.get("state_key")
-    return type_of(event) in GOVERNING or is_about_somebody_else
+    is_about_other_user = type_of(event) == "m.room.member" and event.get("sender") != event.get("state_key")
+    return type_of(event) in GOVERNING or is_about_other_user
 
 
 async def read_state(
@@ -93,11 +93,13 @@ async def read_state(
     """
     for viewer in viewers:
         try:
-            return await _read_as(homeserver, room, keys, whole=whole or len(keys) > _MOST_SINGLE, viewer=viewer)
+            return await _read_as(
+                homeserver, room, keys, whole=whole or len(keys) > _MAX_SINGLE_REQUESTS, viewer=viewer
+            )
         except HomeserverRefused as error:
             if error.status != 403:
                 raise
-    raise NotShown
+    raise RoomNotVisible
 
 
 async def _read_as(
@@ -105,13 +107,13 @@ async def _read_as(
 ) -> CurrentState:
     if whole:
         return CurrentState(room, _by_key(room, await homeserver.whole_state(room, as_user=viewer)), is_whole=True)
-    slots = asyncio.Semaphore(_AT_ONCE)
+    limit = asyncio.Semaphore(_CONCURRENCY)
 
-    async def one(key: StateKey) -> Event | None:
-        async with slots:
+    async def request(key: StateKey) -> Event | None:
+        async with limit:
             return await homeserver.state_event(room, *key, as_user=viewer)
 
-    found = await asyncio.gather(*map(one, keys))
+    found = await asyncio.gather(*map(request, keys))
     return CurrentState(room, _by_key(room, (event for event in found if event is not None)), is_whole=False)
 
 

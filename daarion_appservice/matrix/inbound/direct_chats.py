@@ -21,12 +21,12 @@ from ...storage.invitations import Invitation
 UNREADABLE: Final = "unreadable"
 """The ``client_id`` of an agent's notice in an encrypted chat, by which it is sent only once."""
 _MAX_ID_CHARS: Final = 255
-_MOST_WAITING: Final = 20
+_MAX_PENDING_CHATS: Final = 20
 """Maximum number of one Matrix user's invitations that agents have not accepted yet."""
 
-_MOST_DECLINED: Final = 100
+_MAX_PENDING_DECLINES: Final = 100
 """Maximum number of one Matrix user's invitations that wait to be declined."""
-_ADOPTED_WITHIN_MS: Final = 3_600_000
+_ADOPTION_WINDOW_MS: Final = 3_600_000
 """Milliseconds for which an invitation of the bot stays open, so that the room can be adopted (``room adopt``)."""
 
 NO_CHAT: Final = "I look after the city's rooms and do not chat. / Я дбаю про кімнати міста і не спілкуюся."
@@ -58,9 +58,9 @@ class DirectChatHandlers:
         if not matrix_room.startswith("!") or len(matrix_room) > _MAX_ID_CHARS:
             return []
         if agent is None:
-            return await self.unwelcome(tx, event)
+            return await self.decline_invitation(tx, event)
         inviter = sender_of(event)
-        if await tx.direct_chats.count_pending(inviter) >= _MOST_WAITING:
+        if await tx.direct_chats.count_pending(inviter) >= _MAX_PENDING_CHATS:
             log.warning("invitation_ignored", agent=agent, by=inviter, help="it invites more than agents can follow")
             return await self._decline(tx, event, TOO_MANY)
         chat_id = f"direct_{self._new_id()}"
@@ -79,7 +79,7 @@ class DirectChatHandlers:
         await tx.rooms.add(chat, created_by=None)
         return [DirectChatChanged(chat.id)]
 
-    async def unwelcome(self, tx: Transaction, event: Event, *, agents_only: bool = False) -> list[CityEvent]:
+    async def decline_invitation(self, tx: Transaction, event: Event, *, agents_only: bool = False) -> list[CityEvent]:
         """Decline an invitation of a citizen's ghost, a service user or an unknown agent.
 
         For another membership than ``invite``, delete the stored invitation that it ends.
@@ -97,13 +97,13 @@ class DirectChatHandlers:
             return []
         if not is_user_id(user) or not self._identities.is_ours(user) or self._identities.is_ours(sender_of(event)):
             return []
-        reason = self._reason(user, agents_only=agents_only)
+        reason = self._decline_reason(user, agents_only=agents_only)
         # Only a room with a name is likely to be adopted.
         may_be_adopted = user == self._identities.bot and not _is_direct(event) and _has_name(event)
-        after_ms = _ADOPTED_WITHIN_MS if may_be_adopted else 0
+        after_ms = _ADOPTION_WINDOW_MS if may_be_adopted else 0
         return await self._decline(tx, event, reason, after_ms=after_ms) if reason else []
 
-    def _reason(self, user: UserId, *, agents_only: bool) -> str | None:
+    def _decline_reason(self, user: UserId, *, agents_only: bool) -> str | None:
         """Return the reason to decline an invitation of a user of the application service; None to accept it."""
         match self._identities.describe(user):
             case (AuthorKind.AGENT, slug):
@@ -116,13 +116,13 @@ class DirectChatHandlers:
 
     async def _decline(self, tx: Transaction, event: Event, reason: str, *, after_ms: int = 0) -> list[CityEvent]:
         inviter, user = sender_of(event), UserId(text(event, "state_key"))
-        if await tx.invitations.waiting_of(inviter) >= _MOST_DECLINED:
+        if await tx.invitations.waiting_of(inviter) >= _MAX_PENDING_DECLINES:
             log.warning("invitation_ignored", user=user, by=inviter, help="it invites more than can be declined")
             return []
         await tx.invitations.add(Invitation(user, room_of(event), inviter, reason, self._now_ms() + after_ms))
         return [InvitationRejected()]
 
-    async def gives_way(self, tx: Transaction, chat: Room, event: Event) -> bool:
+    async def release_to_other_agent(self, tx: Transaction, chat: Room, event: Event) -> bool:
         """Release the room of a closed chat if another agent is invited there; return whether that is so."""
         agent = self._invited_agent(event) if chat.archived and type_of(event) == "m.room.member" else None
         if agent in {None, chat.agent}:
@@ -134,10 +134,10 @@ class DirectChatHandlers:
         """Handle a change of membership: close the chat, or have it reconciled, which counts its members."""
         membership = text(content_of(event), "membership")
         is_about_agent = text(event, "state_key") == self._identities.service_user(chat)
-        was = text(inner(inner(event, "unsigned"), "prev_content"), "membership")
-        if membership in {was, "join" if is_about_agent else "invite"}:
+        previous_membership = text(inner(inner(event, "unsigned"), "prev_content"), "membership")
+        if membership in {previous_membership, "join" if is_about_agent else "invite"}:
             return []
-        await self._note_stay(tx, chat, event, membership)
+        await self._record_membership_period(tx, chat, event, membership)
         if is_about_agent and membership != "invite":
             await tx.direct_chats.close(chat.id)
             return []
@@ -145,7 +145,7 @@ class DirectChatHandlers:
         await tx.direct_chats.mark_pending(chat.id, is_group=True if membership == "join" else None)
         return [DirectChatChanged(chat.id)]
 
-    async def _note_stay(self, tx: Transaction, chat: Room, event: Event, membership: str) -> None:
+    async def _record_membership_period(self, tx: Transaction, chat: Room, event: Event, membership: str) -> None:
         """Record the membership period, which decides which messages the agent may repeat to the member."""
         user = UserId(text(event, "state_key"))
         if not is_user_id(user):

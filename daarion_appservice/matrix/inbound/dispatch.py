@@ -21,7 +21,7 @@ class EventHandlers:
     """The handlers by event type: for city rooms, for direct chats, and for state that was handled before."""
 
     def __init__(
-        self, messages: MessageEvents, members: MemberEvents, state: RoomStateEvents, chats: DirectChatHandlers
+        self, messages: MessageEvents, members: MemberEvents, state: RoomStateEvents, direct_chats: DirectChatHandlers
     ) -> None:
         self._handlers: dict[str, Handler] = {
             **dict.fromkeys(MESSAGES, messages.message),
@@ -41,18 +41,18 @@ class EventHandlers:
         self._chat_handlers: dict[str, Handler] = {
             "m.room.member": self._chat_member,
             "m.room.history_visibility": state.history_visibility,
-            "m.room.encryption": chats.encryption,
-            "m.room.encrypted": chats.encryption,
+            "m.room.encryption": direct_chats.encryption,
+            "m.room.encrypted": direct_chats.encryption,
         }
-        self._again: dict[str, Handler] = {
-            "m.room.name": state.name_again,
-            "m.room.topic": state.topic_again,
-            "m.room.member": members.member_again,
+        self._restored_state_handlers: dict[str, Handler] = {
+            "m.room.name": state.name_restored,
+            "m.room.topic": state.topic_restored,
+            "m.room.member": members.member_restored,
         }
         self._messages = messages
         self._members = members
-        self._state = state
-        self._chats = chats
+        self._room_state = state
+        self._direct_chats = direct_chats
 
     @property
     def types(self) -> Collection[str]:
@@ -63,14 +63,14 @@ class EventHandlers:
         """Return calls for `city.parsing_threads` that parse the texts of these events."""
         return await self._messages.parse_ahead(tx, events)
 
-    async def handle_again(self, tx: Transaction, event: Event) -> list[CityEvent]:
+    async def handle_restored_state(self, tx: Transaction, event: Event) -> list[CityEvent]:
         """Handle a state event that was handled before and is now the room's current state.
 
         Returns:
             The city events to publish after the commit.
         """
         room = await tx.rooms.by_matrix_id(room_of(event))
-        handler = self._again.get(type_of(event))
+        handler = self._restored_state_handlers.get(type_of(event))
         if room is None or room.agent is not None or handler is None or not is_signed(event):
             return await self.handle(tx, event)
         return await handler(tx, room, event)
@@ -96,9 +96,9 @@ class EventHandlers:
             # Of a room that was upgraded only messages, reactions and redactions still count: its state is obsolete.
             return await handler(tx, former, event) if type_of(event) in SAID else []
         if room is None:
-            return await self._chats.invited(tx, event) if type_of(event) == "m.room.member" else []
-        if room.agent is not None and await self._chats.gives_way(tx, room, event):
-            return await self._chats.invited(tx, event)
+            return await self._direct_chats.invited(tx, event) if type_of(event) == "m.room.member" else []
+        if room.agent is not None and await self._direct_chats.release_to_other_agent(tx, room, event):
+            return await self._direct_chats.invited(tx, event)
         if room.agent is not None:
             chat_handler = handler if type_of(event) in SAID else self._chat_handlers.get(type_of(event))
             return [] if chat_handler is None else await chat_handler(tx, room, event)
@@ -107,9 +107,12 @@ class EventHandlers:
     async def _member(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         return [
             *await self._members.member(tx, room, event),
-            *await self._state.bot(tx, room, event),
-            *await self._chats.unwelcome(tx, event, agents_only=True),
+            *await self._room_state.bot(tx, room, event),
+            *await self._direct_chats.decline_invitation(tx, event, agents_only=True),
         ]
 
     async def _chat_member(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        return [*await self._chats.member(tx, room, event), *await self._chats.unwelcome(tx, event)]
+        return [
+            *await self._direct_chats.member(tx, room, event),
+            *await self._direct_chats.decline_invitation(tx, event),
+        ]

@@ -31,25 +31,25 @@ class MemberEvents:
         """Handle ``m.room.member``; return the city events to publish after the commit."""
         return await self._member(tx, room, event)
 
-    async def member_again(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+    async def member_restored(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """Handle an ``m.room.member`` event that was handled before and is now the current state of the member."""
-        return await self._member(tx, room, event, is_again=True)
+        return await self._member(tx, room, event, was_handled=True)
 
-    async def _member(self, tx: Transaction, room: Room, event: Event, *, is_again: bool = False) -> list[CityEvent]:
+    async def _member(self, tx: Transaction, room: Room, event: Event, *, was_handled: bool = False) -> list[CityEvent]:
         user, content = UserId(text(event, "state_key")), content_of(event)
         if not is_user_id(user) or self._identities.subject(user) is None:
             return []
         await tx.rooms.lock(room.id)
-        lifted: list[CityEvent] = []
+        unban_events: list[CityEvent] = []
         if self._identities.is_ours(user):
-            lifted = await self._note_standing(tx, room, user, event, is_again=is_again)
+            unban_events = await self._update_restriction(tx, room, user, event, was_handled=was_handled)
         if content.get("membership") == "join":
-            return [*await self._members.join(tx, room.id, [read_member(room.id, user, content)]), *lifted]
+            return [*await self._members.join(tx, room.id, [read_member(room.id, user, content)]), *unban_events]
         membership = content.get("membership")
-        is_put_out = membership == "ban" or (sender_of(event) != user and membership != "invite" and not is_again)
-        if is_put_out:
+        is_removed = membership == "ban" or (sender_of(event) != user and membership != "invite" and not was_handled)
+        if is_removed:
             removal = await self._removal(tx, room.id, event)
-            return [*await self._members.removed(tx, room.id, user, removal), *lifted]
+            return [*await self._members.removed(tx, room.id, user, removal), *unban_events]
         if content.get("membership") == "invite":
             return await self._members.invited(tx, room.id, user)
         return await self._members.leave(tx, room.id, [user])
@@ -59,17 +59,17 @@ class MemberEvents:
         by = await self._members.author(tx, room, UserId(sender_of(event)))
         return Removal(RestrictionKind.BANNED if is_ban else RestrictionKind.KICKED, by, moderation_reason(event))
 
-    async def _note_standing(
-        self, tx: Transaction, room: Room, user: UserId, event: Event, *, is_again: bool
+    async def _update_restriction(
+        self, tx: Transaction, room: Room, user: UserId, event: Event, *, was_handled: bool
     ) -> list[CityEvent]:
         """Store or remove the restriction of a ghost; return the city events to publish when a ban is lifted."""
         before = await tx.restrictions.get(room.id, user)
-        if is_again and before is None and content_of(event).get("membership") == "leave":
+        if was_handled and before is None and content_of(event).get("membership") == "leave":
             # The first handling of this event decided whether it was a kick or lifted a ban.
             return []
-        now = restriction_after(event, user, before)
-        if now is not None:
-            await tx.restrictions.put(room.id, user, now, now_ms=self._now_ms())
+        after = restriction_after(event, user, before)
+        if after is not None:
+            await tx.restrictions.put(room.id, user, after, now_ms=self._now_ms())
             return []
         if before is None:
             return []

@@ -58,28 +58,30 @@ _MAX_ID_CHARS: Final = 255
 class MessageEvents:
     """The handlers, which return the city events to publish after the commit, and queries for the backfill."""
 
-    def __init__(self, identities: Identities, messages: Messages, changes: MessageEdits, reactions: Reactions) -> None:
+    def __init__(
+        self, identities: Identities, messages: Messages, message_edits: MessageEdits, reactions: Reactions
+    ) -> None:
         self._identities = identities
         self._messages = messages
-        self._changes = changes
+        self._message_edits = message_edits
         self._reactions = reactions
 
     async def parse_ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
         """Return calls for `city.parsing_threads` that parse the events, their early edits and the edited messages."""
         messages = [event for event in events if type_of(event) in MESSAGES and not self._is_echo(event)]
-        works: list[Callable[[], object]] = []
+        calls: list[Callable[[], object]] = []
         for event in (*messages, *await tx.revisions.early([event_id_of(event) for event in messages])):
-            works += [partial(self._read, type_of(event), content) for content in _contents(event)]
+            calls += [partial(self._read, type_of(event), content) for content in _contents_to_parse(event)]
             if original := replaced(content_of(event)):
                 # An edit triggers a reply only of agents that the text before it did not mention.
                 edited = await tx.messages.by_event_id(original)
-                works += [partial(prose_of, edited.body)] if edited and "@" in edited.body else []
-        return works
+                calls += [partial(prose_of, edited.body)] if edited and "@" in edited.body else []
+        return calls
 
     def _read(self, event_type: str, content: Event) -> None:
-        said = read_message_content(event_type, content, self._identities)
-        if said is not None and "@" in said.body:
-            prose_of(said.body)
+        parsed = read_message_content(event_type, content, self._identities)
+        if parsed is not None and "@" in parsed.body:
+            prose_of(parsed.body)
 
     def _is_echo(self, event: Event) -> bool:
         return MESSAGE_ID in content_of(event) and self._identities.is_ours(sender_of(event))
@@ -88,14 +90,14 @@ class MessageEvents:
         self, tx: Transaction, room: Room, event: Event, *, before: MessageId | None = None
     ) -> list[CityEvent]:
         """Handle a message or an edit (``MESSAGES``); ``before`` is the message to insert it before."""
-        content, is_ours = content_of(event), self._identities.is_ours(sender_of(event))
+        content, is_sent_by_service = content_of(event), self._identities.is_ours(sender_of(event))
         original = replaced(content)
         if original is not None:
-            if is_ours and MESSAGE_ID in content:
-                return await self._own_edit(tx, room, event)
+            if is_sent_by_service and MESSAGE_ID in content:
+                return await self._mark_edit_sent(tx, room, event)
             return await self._edit(tx, room, event, original)
-        if is_ours and (message := await _own(tx, room, content)):
-            return await self._arrived(tx, message, event_id_of(event))
+        if is_sent_by_service and (message := await _echoed_message(tx, room, content)):
+            return await self._mark_sent(tx, message, event_id_of(event))
         if room.archived:
             # An archived room is read-only, from the city and from Matrix.
             return []
@@ -128,16 +130,18 @@ class MessageEvents:
         author = await self._author(tx, room, sender_of(event))
         # An edit repeats the whole message: as a new message it would appear twice.
         is_new = author is not None and not replaced(content)
-        said = (
-            _shown(read_message_content(type_of(event), content, self._identities), room, content) if is_new else None
+        parsed = (
+            _content_for_room(read_message_content(type_of(event), content, self._identities), room, content)
+            if is_new
+            else None
         )
-        if author is None or said is None:
+        if author is None or parsed is None:
             return []
-        happened = await self._messages.receive(
+        city_events = await self._messages.receive(
             tx,
             room,
             author,
-            said,
+            parsed,
             event_id=event_id_of(event),
             created_at_ms=time_ms(event),
             reply_to=replied_to(content),
@@ -145,9 +149,9 @@ class MessageEvents:
             visibility=visibility,
             before=before,
         )
-        return [*happened, *await self._edits_of(tx, room, event, visibility)] if happened else []
+        return [*city_events, *await self._apply_pending_edits(tx, room, event, visibility)] if city_events else []
 
-    async def _edits_of(
+    async def _apply_pending_edits(
         self, tx: Transaction, room: Room, event: Event, visibility: HistoryVisibility | None
     ) -> list[CityEvent]:
         """Apply the edits that arrived before their message or are bundled with it."""
@@ -155,11 +159,11 @@ class MessageEvents:
         # An event of history bundles its last edit, whose history visibility is unknown: the narrower one applies.
         history = visibility and max(visibility, room.history_visibility, key=list(HistoryVisibility).index)
         bundled = _bundled_edit(event) if history else {}
-        happened: list[CityEvent] = []
+        city_events: list[CityEvent] = []
         for edit in (*await tx.revisions.take_early(event_id), bundled):
             if event_id_of(edit):
-                happened += await self._edit(tx, room, edit, event_id, history=history)
-        return happened
+                city_events += await self._edit(tx, room, edit, event_id, history=history)
+        return city_events
 
     async def reaction(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """Handle ``m.reaction``."""
@@ -173,7 +177,7 @@ class MessageEvents:
         return [] if room.archived else await self._reaction(tx, room, event)
 
     async def _reaction(
-        self, tx: Transaction, room: Room, event: Event, *, given_at_ms: int | None = None
+        self, tx: Transaction, room: Room, event: Event, *, reacted_at_ms: int | None = None
     ) -> list[CityEvent]:
         content = content_of(event)
         relation = inner(content, "m.relates_to")
@@ -185,18 +189,20 @@ class MessageEvents:
         message = await find_message_of_event(tx, EventId(original))
         if message is None or message.room_id != room.id:
             return []
-        happened = await self._reactions.receive(
+        city_events = await self._reactions.receive(
             tx,
             message,
             author,
             key,
             event_id=event_id_of(event),
             shortcode=shortcode_of(content),
-            given_at_ms=given_at_ms,
+            given_at_ms=reacted_at_ms,
         )
-        return [happened] if happened else []
+        return [city_events] if city_events else []
 
-    async def past_relation(self, tx: Transaction, room: Room, event: Event, visibility: HistoryVisibility) -> bool:
+    async def store_past_relation(
+        self, tx: Transaction, room: Room, event: Event, visibility: HistoryVisibility
+    ) -> bool:
         """Store an edit or a reaction of a room's earlier history; return whether it was new.
 
         No city event is published for it. An edit of a message that the city does not have is dropped.
@@ -207,22 +213,26 @@ class MessageEvents:
         if await self.has_relation(tx, event) or await self.related_message(tx, room, event) is None:
             return False
         if type_of(event) == "m.reaction":
-            await self._reaction(tx, room, event, given_at_ms=time_ms(event))
+            await self._reaction(tx, room, event, reacted_at_ms=time_ms(event))
         elif original := replaced(content_of(event)):
             await self._edit(tx, room, event, original, history=visibility)
         return await self.has_relation(tx, event)
 
     async def has_relation(self, tx: Transaction, event: Event) -> bool:
         """Return whether the city has this edit or reaction, or sent it itself and does not know its event id yet."""
-        content, event_id, is_ours = content_of(event), event_id_of(event), self._identities.is_ours(sender_of(event))
+        content, event_id, is_sent_by_service = (
+            content_of(event),
+            event_id_of(event),
+            self._identities.is_ours(sender_of(event)),
+        )
         if type_of(event) == "m.reaction":
-            reaction_id = optional_text(content, REACTION_ID) if is_ours else None
+            reaction_id = optional_text(content, REACTION_ID) if is_sent_by_service else None
             own = await tx.reactions.get(ReactionId(reaction_id)) if reaction_id else None
             return own is not None or await tx.reactions.by_event_id(event_id) is not None
         # The city deletes the oldest of many edits of its own, but not the message.
-        message_id = optional_text(content, MESSAGE_ID) if is_ours else None
-        written_here = await tx.messages.get(MessageId(message_id)) if message_id else None
-        return written_here is not None or await tx.revisions.by_event_id(event_id) is not None
+        message_id = optional_text(content, MESSAGE_ID) if is_sent_by_service else None
+        sent_by_city = await tx.messages.get(MessageId(message_id)) if message_id else None
+        return sent_by_city is not None or await tx.revisions.by_event_id(event_id) is not None
 
     async def related_message(self, tx: Transaction, room: Room, event: Event) -> Message | None:
         """Return the message of the room that an edit or a reaction is about; None if it is unknown or deleted."""
@@ -235,7 +245,7 @@ class MessageEvents:
             message = await find_message_of_event(tx, EventId(original))
         return message if message and message.room_id == room.id and not message.deleted else None
 
-    async def is_in_effect(self, tx: Transaction, room: Room, event: Event) -> bool:
+    async def is_redacted(self, tx: Transaction, room: Room, event: Event) -> bool:
         """Return whether the city has nothing more of what an ``m.room.redaction`` redacts."""
         redacted = _redacted(event)
         message = await tx.messages.by_event_id(redacted)
@@ -248,68 +258,72 @@ class MessageEvents:
     async def redaction(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """Handle ``m.room.redaction``, in an archived room, too: Synapse sends only those whose sender may redact."""
         redacted = _redacted(event)
-        by = await self._author(tx, room, sender_of(event), staff_too=True)
+        by = await self._author(tx, room, sender_of(event), with_service_users=True)
         if not redacted or by is None:
             return []
-        happened: CityEvent | None = None
-        if message := await _held(tx, room, redacted):
-            happened = await self._changes.receive_deletion(tx, message, by)
+        city_events: CityEvent | None = None
+        if message := await _locked_message(tx, room, redacted):
+            city_events = await self._message_edits.receive_deletion(tx, message, by)
         elif reaction := await tx.reactions.by_event_id(redacted):
-            happened = await self._reactions.receive_removal(tx, room, reaction)
+            city_events = await self._reactions.receive_removal(tx, room, reaction)
         elif revision := await tx.revisions.by_event_id(redacted):
             message = await tx.messages.get(revision.message_id)
             if message is not None and message.room_id == room.id:
-                happened = await self._changes.receive_edit_removal(tx, message, revision, by)
+                city_events = await self._message_edits.receive_edit_removal(tx, message, revision, by)
         else:
             await tx.revisions.drop_early(redacted)
-        return [happened] if happened else []
+        return [city_events] if city_events else []
 
     async def _edit(
         self, tx: Transaction, room: Room, event: Event, original: EventId, *, history: HistoryVisibility | None = None
     ) -> list[CityEvent]:
         content = content_of(event)
         new_content = inner(content, "m.new_content")
-        said = _shown(read_message_content(type_of(event), new_content, self._identities), room, new_content)
+        parsed = _content_for_room(
+            read_message_content(type_of(event), new_content, self._identities), room, new_content
+        )
         editor = await self._author(tx, room, sender_of(event))
-        if said is None or editor is None or (room.archived and history is None):
+        if parsed is None or editor is None or (room.archived and history is None):
             return []
-        message = await _held(tx, room, original)
+        message = await _locked_message(tx, room, original)
         if message is None:
             # An edit refers to the original message, never to another edit (client-server API, "Event replacements").
             if not await tx.revisions.by_event_id(original):
-                await self._keep_early(tx, room, event, original)
+                await self._store_early(tx, room, event, original)
             return []
-        happened = await self._changes.receive_edit(
-            tx, message, said, editor, event_id=event_id_of(event), at_ms=time_ms(event), history=history
+        city_events = await self._message_edits.receive_edit(
+            tx, message, parsed, editor, event_id=event_id_of(event), at_ms=time_ms(event), history=history
         )
-        if happened is None or happened.event.message is None:
+        if city_events is None or city_events.event.message is None:
             return []
-        return [happened, *await self._changes.request_replies(tx, room, message, happened.event.message)]
+        return [city_events, *await self._message_edits.request_replies(tx, room, message, city_events.event.message)]
 
-    async def _keep_early(self, tx: Transaction, room: Room, event: Event, original: EventId) -> None:
+    async def _store_early(self, tx: Transaction, room: Room, event: Event, original: EventId) -> None:
         if len(original) <= _MAX_ID_CHARS:
             # Of too many edits the newest by arrival stay: a claimed `origin_server_ts` must not displace others.
             await tx.revisions.keep_early(event_id_of(event), room.id, original, event, now_ms=now_ms())
 
-    async def _own_edit(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+    async def _mark_edit_sent(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """Store the event id of an edit that the city sent itself."""
         if edit_id := optional_text(content_of(event), EDIT_ID):
             await tx.rooms.lock_any(room.id)
             await tx.revisions.arrived(edit_id, event_id_of(event))
         return []
 
-    async def _arrived(self, tx: Transaction, message: Message, event_id: EventId) -> list[CityEvent]:
+    async def _mark_sent(self, tx: Transaction, message: Message, event_id: EventId) -> list[CityEvent]:
         if message.matrix_event_id is not None:
             return []
         await tx.outbox.arrived(message.id)
         return [await self._messages.mark_sent(tx, message, event_id)]
 
-    async def _author(self, tx: Transaction, room: Room, user: UserId, *, staff_too: bool = False) -> Author | None:
-        """Return the author of an event; None for a service user, which writes no messages, unless ``staff_too``."""
-        who = self._identities.describe(user)
-        if isinstance(who, ServiceUser):
-            return Author(AuthorKind.MATRIX, user, user) if staff_too else None
-        kind, author_id = who
+    async def _author(
+        self, tx: Transaction, room: Room, user: UserId, *, with_service_users: bool = False
+    ) -> Author | None:
+        """Return the author of an event; None for a service user, which writes no messages, unless ``with_service_users``."""
+        identity = self._identities.describe(user)
+        if isinstance(identity, ServiceUser):
+            return Author(AuthorKind.MATRIX, user, user) if with_service_users else None
+        kind, author_id = identity
         member = await tx.members.get(room.id, user)
         return Author(
             kind, author_id, (member and member.display_name) or author_id, member.avatar_url if member else None
@@ -326,7 +340,7 @@ def _bundled_edit(event: Event) -> Event:
     return inner(inner(inner(event, "unsigned"), "m.relations"), "m.replace")
 
 
-def _contents(event: Event) -> Iterator[Event]:
+def _contents_to_parse(event: Event) -> Iterator[Event]:
     """Yield the contents that handling a message or an edit reads."""
     content = content_of(event)
     yield inner(content, "m.new_content") if replaced(content) else content
@@ -334,17 +348,17 @@ def _contents(event: Event) -> Iterator[Event]:
         yield inner(content_of(bundled), "m.new_content")
 
 
-def _shown(said: Content | None, room: Room, content: Event) -> Content | None:
+def _content_for_room(parsed: Content | None, room: Room, content: Event) -> Content | None:
     """Make the files of a direct chat private: those of a city room are readable by all readers of the room."""
-    if said is None or room.agent is None:
-        return said
+    if parsed is None or room.agent is None:
+        return parsed
     # An encrypted file keeps its msgtype, so that its name is not read as a text message.
-    msgtype = msgtype_of_file(content) or said.msgtype
-    media = replace(said.media, is_private=True) if said.media else None
-    return replace(with_location(said, content), msgtype=msgtype, media=media, formatted_body=None)
+    msgtype = msgtype_of_file(content) or parsed.msgtype
+    media = replace(parsed.media, is_private=True) if parsed.media else None
+    return replace(with_location(parsed, content), msgtype=msgtype, media=media, formatted_body=None)
 
 
-async def _own(tx: Transaction, room: Room, content: Event) -> Message | None:
+async def _echoed_message(tx: Transaction, room: Room, content: Event) -> Message | None:
     """Return the city's message whose echo this event is, with the room locked until the transaction ends."""
     message_id = optional_text(content, MESSAGE_ID)
     if not message_id:
@@ -353,7 +367,7 @@ async def _own(tx: Transaction, room: Room, content: Event) -> Message | None:
     return await tx.messages.get(MessageId(message_id))
 
 
-async def _held(tx: Transaction, room: Room, event_id: EventId) -> Message | None:
+async def _locked_message(tx: Transaction, room: Room, event_id: EventId) -> Message | None:
     """Return the room's message with this event id, with the room locked until the transaction ends."""
     await tx.rooms.lock_any(room.id)
     message = await tx.messages.by_event_id(event_id)

@@ -19,7 +19,7 @@ from ...storage.database import Transaction
 from ..client.room_rules import is_encryption, join_rule, stored_json, visibility_in
 from .current_state import is_absent
 
-_TURNS: Final = frozenset({"leave", "ban", "invite"})
+_CHECKED_MEMBERSHIPS: Final = frozenset({"leave", "ban", "invite"})
 """Memberships of the bot that need a check of the room; its joins are the city's own requests."""
 
 log = structlog.get_logger()
@@ -31,35 +31,35 @@ class RoomStateEvents:
     def __init__(self, identities: Identities, rooms: Rooms) -> None:
         self._identities = identities
         self._rooms = rooms
-        self._replaced: set[MatrixRoomId] = set()
+        self._replaced_rooms: set[MatrixRoomId] = set()
         """Matrix rooms with a tombstone, whose power levels and join rules no longer apply to the city's rooms."""
 
     async def name(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         name = name_text(content_of(event), "name")
         if not name or not _is_state(event):
             return []
-        if not self._is_own(event):
+        if not self._is_sent_by_service(event):
             return await self._rooms.receive(tx, room, name=name)
-        return [] if name == room.name else await self._overtaken(tx, room, name=name)
+        return [] if name == room.name else await self._handle_overtaken_change(tx, room, name=name)
 
     async def topic(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         topic = topic_text(content_of(event), "topic")
         if topic is None or not _is_state(event):
             return []
-        if not self._is_own(event):
+        if not self._is_sent_by_service(event):
             return await self._rooms.receive(tx, room, description=topic)
-        return [] if topic == room.description else await self._overtaken(tx, room, topic=topic)
+        return [] if topic == room.description else await self._handle_overtaken_change(tx, room, topic=topic)
 
-    async def name_again(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+    async def name_restored(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """Handle a name that is current again, unless the city has a newer one that is not sent to Matrix yet."""
-        told = await tx.matrix_rooms.applied_state(room.id)
-        return await self.name(tx, room, event) if told.name in {None, room.name} else []
+        applied = await tx.matrix_rooms.applied_state(room.id)
+        return await self.name(tx, room, event) if applied.name in {None, room.name} else []
 
-    async def topic_again(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        told = await tx.matrix_rooms.applied_state(room.id)
-        return await self.topic(tx, room, event) if told.topic in {None, room.description} else []
+    async def topic_restored(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        applied = await tx.matrix_rooms.applied_state(room.id)
+        return await self.topic(tx, room, event) if applied.topic in {None, room.description} else []
 
-    async def _overtaken(
+    async def _handle_overtaken_change(
         self, tx: Transaction, room: Room, *, name: str | None = None, topic: str | None = None
     ) -> list[CityEvent]:
         """Handle concurrent changes: Matrix has the city's value, and the city the one that Matrix had just before."""
@@ -67,11 +67,11 @@ class RoomStateEvents:
         return [RoomCheckRequested(room.id)]
 
     async def power_levels(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        if not self._governs(event):
+        if not self._is_in_force(event):
             return []
-        told, power_levels = await tx.matrix_rooms.applied_state(room.id), stored_json(content_of(event))
-        if told.archived:  # The city stores the power levels from before the room was archived.
-            return [] if self._is_own(event) else [RoomCheckRequested(room.id)]
+        applied, power_levels = await tx.matrix_rooms.applied_state(room.id), stored_json(content_of(event))
+        if applied.archived:  # The city stores the power levels from before the room was archived.
+            return [] if self._is_sent_by_service(event) else [RoomCheckRequested(room.id)]
         if power_levels == room.power_levels:
             return []
         await tx.rooms.governed(room.id, power_levels=power_levels)
@@ -79,7 +79,7 @@ class RoomStateEvents:
 
     async def join_rules(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         rule = join_rule(content_of(event))
-        if not self._governs(event) or rule == room.join_rule:
+        if not self._is_in_force(event) or rule == room.join_rule:
             return []
         await tx.rooms.governed(room.id, join_rule=rule)
         return await self._changed(tx, room)
@@ -87,7 +87,7 @@ class RoomStateEvents:
     async def history_visibility(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """Handle ``m.room.history_visibility``, which applies to later messages only."""
         visibility = visibility_in(content_of(event))
-        if not self._governs(event) or visibility is room.history_visibility:
+        if not self._is_in_force(event) or visibility is room.history_visibility:
             return []
         await tx.rooms.governed(room.id, history_visibility=visibility)
         return await self._changed(tx, room)
@@ -116,11 +116,11 @@ class RoomStateEvents:
         if not _is_state(event):
             return []
         matrix_room = room_of(event)
-        was_replaced = matrix_room in self._replaced
+        was_replaced = matrix_room in self._replaced_rooms
         if text(content_of(event), "replacement_room"):
-            self._replaced.add(matrix_room)
+            self._replaced_rooms.add(matrix_room)
         else:
-            self._replaced.discard(matrix_room)
+            self._replaced_rooms.discard(matrix_room)
         return [] if is_absent(event) and not was_replaced else [RoomCheckRequested(room.id)]
 
     async def canonical_alias(self, _tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
@@ -129,13 +129,17 @@ class RoomStateEvents:
 
     async def bot(self, _tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """Handle ``m.room.member`` of the bot: it was kicked, banned or invited."""
-        is_bots = text(event, "state_key") == self._identities.bot
-        return [RoomCheckRequested(room.id)] if is_bots and text(content_of(event), "membership") in _TURNS else []
+        is_about_bot = text(event, "state_key") == self._identities.bot
+        return (
+            [RoomCheckRequested(room.id)]
+            if is_about_bot and text(content_of(event), "membership") in _CHECKED_MEMBERSHIPS
+            else []
+        )
 
-    def _governs(self, event: Event) -> bool:
-        return _is_state(event) and room_of(event) not in self._replaced
+    def _is_in_force(self, event: Event) -> bool:
+        return _is_state(event) and room_of(event) not in self._replaced_rooms
 
-    def _is_own(self, event: Event) -> bool:
+    def _is_sent_by_service(self, event: Event) -> bool:
         return self._identities.is_ours(sender_of(event))
 
 

@@ -17,33 +17,33 @@ from .members import read_member
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class StoredState:
     """The city's members and restrictions of a room, read before the state of the Matrix room."""
 
     members: Mapping[UserId, Member]
     restrictions: Mapping[UserId, Restriction]
-    moving: frozenset[UserId]
+    pending_moves: frozenset[UserId]
     """Ghosts whose join or leave is not sent to Matrix yet."""
 
 
-async def read_known(tx: Transaction, room: Room) -> Known:
+async def read_stored_state(tx: Transaction, room: Room) -> StoredState:
     members = {member.user_id: member for member in await tx.members.of_room(room.id)}
-    return Known(members, await tx.restrictions.of_room(room.id), frozenset(await tx.outbox.moving(room.id)))
+    return StoredState(members, await tx.restrictions.of_room(room.id), frozenset(await tx.outbox.moving(room.id)))
 
 
-def differences(identities: Identities, room: Room, known: Known, current: CurrentState) -> Iterator[Event]:
-    """Yield the current events (`CurrentState.now`) of all keys whose state differs from the city room."""
-    for event_type, is_known in _RULES.items():
-        event = current.now((event_type, ""))
-        if not is_known(room, event):
+def differences(identities: Identities, room: Room, stored: StoredState, current: CurrentState) -> Iterator[Event]:
+    """Yield the current events (`CurrentState.get`) of all keys whose state differs from the city room."""
+    for event_type, is_stored in _IS_STORED.items():
+        event = current.get((event_type, ""))
+        if not is_stored(room, event):
             yield event
     users = {UserId(key) for event_type, key in current.events if event_type == "m.room.member"}
-    for user in sorted(users | known.members.keys() | known.restrictions.keys()):
-        event = current.now(("m.room.member", user))
-        if identities.subject(user) is None or user in known.moving:
+    for user in sorted(users | stored.members.keys() | stored.restrictions.keys()):
+        event = current.get(("m.room.member", user))
+        if identities.subject(user) is None or user in stored.pending_moves:
             continue
-        if _member(room, user, event) != known.members.get(user) or (
-            identities.is_ours(user) and not _is_standing_known(known.restrictions.get(user), user, event)
+        if _member(room, user, event) != stored.members.get(user) or (
+            identities.is_ours(user) and not _is_restriction_stored(stored.restrictions.get(user), user, event)
         ):
             yield event
 
@@ -53,54 +53,54 @@ def _member(room: Room, user: UserId, event: Event) -> Member | None:
     return read_member(room.id, user, content) if content.get("membership") == "join" else None
 
 
-def _is_standing_known(stands: Restriction | None, user: UserId, event: Event) -> bool:
-    standing = stands and stands.kind
+def _is_restriction_stored(restriction: Restriction | None, user: UserId, event: Event) -> bool:
+    kind = restriction and restriction.kind
     match content_of(event).get("membership"):
         case "ban":
-            return standing is RestrictionKind.BANNED
+            return kind is RestrictionKind.BANNED
         case "invite":
-            return standing is RestrictionKind.INVITED
+            return kind is RestrictionKind.INVITED
         case "leave" if sender_of(event) != user:
             # No restriction if a ban or an invitation was withdrawn; the handler of the event decides which.
-            return standing is RestrictionKind.KICKED
-    return standing is None
+            return kind is RestrictionKind.KICKED
+    return kind is None
 
 
-def _knows_name(room: Room, event: Event) -> bool:
+def _is_name_stored(room: Room, event: Event) -> bool:
     return name_text(content_of(event), "name") in {None, "", room.name}
 
 
-def _knows_topic(room: Room, event: Event) -> bool:
+def _is_topic_stored(room: Room, event: Event) -> bool:
     return topic_text(content_of(event), "topic") in {None, room.description}
 
 
-def _knows_power_levels(room: Room, event: Event) -> bool:
+def _are_power_levels_stored(room: Room, event: Event) -> bool:
     return is_absent(event) or stored_json(content_of(event)) == room.power_levels
 
 
-def _knows_join_rule(room: Room, event: Event) -> bool:
+def _is_join_rule_stored(room: Room, event: Event) -> bool:
     return join_rule(content_of(event)) == room.join_rule
 
 
-def _knows_visibility(room: Room, event: Event) -> bool:
+def _is_visibility_stored(room: Room, event: Event) -> bool:
     return visibility_in(content_of(event)) is room.history_visibility
 
 
-def _knows_encryption(room: Room, event: Event) -> bool:
+def _is_encryption_stored(room: Room, event: Event) -> bool:
     return is_encryption(content_of(event)) == room.encrypted
 
 
-def _knows_tombstone(_room: Room, _event: Event) -> bool:
+def _is_tombstone_stored(_room: Room, _event: Event) -> bool:
     # The database does not store it; the handler of the event decides.
     return False
 
 
-_RULES: Final[Mapping[str, Callable[[Room, Event], bool]]] = {
-    "m.room.name": _knows_name,
-    "m.room.topic": _knows_topic,
-    "m.room.power_levels": _knows_power_levels,
-    "m.room.join_rules": _knows_join_rule,
-    "m.room.history_visibility": _knows_visibility,
-    "m.room.encryption": _knows_encryption,
-    "m.room.tombstone": _knows_tombstone,
+_IS_STORED: Final[Mapping[str, Callable[[Room, Event], bool]]] = {
+    "m.room.name": _is_name_stored,
+    "m.room.topic": _is_topic_stored,
+    "m.room.power_levels": _are_power_levels_stored,
+    "m.room.join_rules": _is_join_rule_stored,
+    "m.room.history_visibility": _is_visibility_stored,
+    "m.room.encryption": _is_encryption_stored,
+    "m.room.tombstone": _is_tombstone_stored,
 }

@@ -23,7 +23,7 @@ from ...city.types import Agent, AgentSlug, AuthorKind, Room, UserId
 from ...storage.database import Database
 from .authentication import HomeserverToken, matrix_error
 
-_MOST_FOUND: Final = 100
+_MAX_RESULTS: Final = 100
 _ANY_NAME: Final = "^.{1,255}$"
 _SLUG: Final = "^[a-z0-9][a-z0-9_-]{0,63}$"
 
@@ -69,14 +69,14 @@ class ThirdParty:
 
     async def _users(self, request: web.Request) -> web.Response:
         self._check(request)
-        asked = _asked(request, {"slug", "name"})
-        slug, name = asked.get("slug"), asked.get("name", "").casefold()
-        found = (
+        requested = _requested_fields(request, {"slug", "name"})
+        slug, name = requested.get("slug"), requested.get("name", "").casefold()
+        matches = (
             agent
             for agent in self._agents.all()
             if slug in {None, agent.slug} and name in agent.display_name.casefold()
         )
-        return _answer([self._agent(agent) for agent in islice(found, _MOST_FOUND)])
+        return _response([self._agent(agent) for agent in islice(matches, _MAX_RESULTS)])
 
     async def _user(self, request: web.Request) -> web.Response:
         self._check(request)
@@ -84,19 +84,19 @@ class ThirdParty:
         match self._identities.describe(user):
             case AuthorKind.AGENT, slug:
                 agent = self._agents.get(AgentSlug(slug))
-                return _answer([] if agent is None else [self._agent(agent)])
-        return _answer([])
+                return _response([] if agent is None else [self._agent(agent)])
+        return _response([])
 
     async def _locations(self, request: web.Request) -> web.Response:
         self._check(request)
-        slug = _asked(request, {"room"}).get("room")
+        slug = _requested_fields(request, {"room"}).get("room")
         rooms = [room for room in await self._rooms() if slug in {None, room.slug}]
-        return _answer([self._room(room) for room in rooms[:_MOST_FOUND]])
+        return _response([self._room(room) for room in rooms[:_MAX_RESULTS]])
 
     async def _location(self, request: web.Request) -> web.Response:
         self._check(request)
         slug = self._identities.room_slug(_parameter(request, "alias"))
-        return _answer([self._room(room) for room in await self._rooms() if room.slug == slug])
+        return _response([self._room(room) for room in await self._rooms() if room.slug == slug])
 
     async def _rooms(self) -> list[Room]:
         """Return the rooms with a public join rule that are not archived."""
@@ -124,12 +124,12 @@ class ThirdParty:
         }
 
 
-def _asked(request: web.Request, fields: set[str]) -> dict[str, str]:
+def _requested_fields(request: web.Request, fields: set[str]) -> dict[str, str]:
     """Return the fields of a search, without the token, which some homeservers can send as a query parameter."""
-    asked = {name: value for name, value in request.query.items() if name != "access_token"}
-    if asked.keys() - fields:
+    requested = {name: value for name, value in request.query.items() if name != "access_token"}
+    if requested.keys() - fields:
         raise _not_found()
-    return asked
+    return requested
 
 
 def _parameter(request: web.Request, name: str) -> str:
@@ -139,10 +139,10 @@ def _parameter(request: web.Request, name: str) -> str:
     return value
 
 
-def _answer(found: list[JSON]) -> web.Response:
-    if not found:
+def _response(matches: list[JSON]) -> web.Response:
+    if not matches:
         raise _not_found()
-    return web.json_response(found)
+    return web.json_response(matches)
 
 
 def _not_found() -> web.HTTPException:

@@ -31,7 +31,7 @@ from .authentication import HomeserverToken, matrix_error
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 """Enough for 100 events of 64 KiB, 100 EDUs and to-device messages. Synapse would repeat a larger body for ever."""
 
-_BODY_S: Final = 60.0
+_BODY_TIMEOUT_S: Final = 60.0
 """Timeout of reading a body, in seconds: Synapse aborts a transaction after 60 seconds, and sends it again."""
 
 _EPHEMERAL_KEYS: Final = ("ephemeral", "de.sorunome.msc2409.ephemeral")
@@ -84,7 +84,7 @@ class TransactionReceiver:
     async def _transaction(self, request: web.Request) -> web.Response:
         self._check_token(request)
         txn_id = storable(request.match_info["txn_id"])[:_MAX_ID_CHARS]
-        body = await read_unpacked(request, MAX_BODY_BYTES, within_s=_BODY_S)
+        body = await read_unpacked(request, MAX_BODY_BYTES, within_s=_BODY_TIMEOUT_S)
         transaction = _json_object(body)
         events = transaction.get("events", [])
         if not isinstance(events, list):

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import Final
 
 import orjson
@@ -35,13 +36,13 @@ from .confirmation import Confirmation, ConfirmationResult, read_row
 from .dispatch import EventHandlers
 
 MAX_ATTEMPTS: Final = 6
-_FIRST_RETRY_MS: Final = 250
+_MIN_RETRY_MS: Final = 250
 """Milliseconds until the first retry, doubled each time: an event that never succeeds blocks its room for 8 seconds."""
 _BATCH: Final = 100
-_LONGEST_WAIT_MS: Final = 2_000
+_MAX_WAIT_MS: Final = 2_000
 """Milliseconds between two reads of the inbox without a call of `wake`: another process may write to it."""
-_PRUNE_EVERY_MS: Final = 3_600_000
-_REMEMBER_MS: Final = 30 * 24 * 3_600_000
+_PRUNE_INTERVAL_MS: Final = 3_600_000
+_KEEP_DONE_MS: Final = 30 * 24 * 3_600_000
 """Milliseconds for which the inbox remembers the id of a handled event. Synapse repeats transactions in order and one
 at a time, so it sends an acknowledged event again only when its database was restored from a backup."""
 
@@ -49,7 +50,7 @@ log = structlog.get_logger()
 
 
 class InboundWorker:
-    """Processes the inbox of the leader, and lets other tasks pause single rooms (`holding_back`)."""
+    """Processes the inbox of the leader, and lets other tasks pause single rooms (`paused`)."""
 
     def __init__(
         self,
@@ -72,13 +73,13 @@ class InboundWorker:
         self._publish = publish
         self._now_ms = now_ms
         self._on_event = on_event
-        self._turn = gap_backfill.turn
-        self._held_back: Counter[str] = Counter()
-        self._worker = Worker("inbound", idle_s=_LONGEST_WAIT_MS / 1000, monitor=monitor)
+        self._inbox_lock = gap_backfill.inbox_lock
+        self._paused_rooms: Counter[str] = Counter()
+        self._worker = Worker("inbound", idle_s=_MAX_WAIT_MS / 1000, monitor=monitor)
         self._pruned_at_ms = 0
-        self._complete_since_absence: int | None = None
+        self._backfilled_absence: int | None = None
         """The count of the homeserver's absences up to which all gaps are filled; None before the first backfill."""
-        self._was_complete = False
+        self._is_backfilled = False
         monitor.on_return(self.wake)
 
     def wake(self) -> None:
@@ -86,16 +87,16 @@ class InboundWorker:
         self._worker.wake()
 
     @asynccontextmanager
-    async def holding_back(self, matrix_room: MatrixRoomId) -> AsyncIterator[None]:
+    async def paused(self, matrix_room: MatrixRoomId) -> AsyncIterator[None]:
         """Pause the handling of a room's events during the block, so that earlier events can be put before them."""
-        self._held_back[matrix_room] += 1
+        self._paused_rooms[matrix_room] += 1
         try:
-            async with self._turn:
+            async with self._inbox_lock:
                 pass  # The batch that was being handled is committed.
             yield
         finally:
-            self._held_back[matrix_room] -= 1
-            self._held_back += Counter()  # Removes the rooms whose count is zero.
+            self._paused_rooms[matrix_room] -= 1
+            self._paused_rooms += Counter()  # Removes the rooms whose count is zero.
             self.wake()
 
     async def refresh_state(self, room: Room) -> None:
@@ -107,68 +108,70 @@ class InboundWorker:
         """
         if room.matrix_room_id is None:
             return
-        async with self.holding_back(room.matrix_room_id):
-            stated = await self._confirmation.refresh(room)
-            if not stated:
+        async with self.paused(room.matrix_room_id):
+            states = await self._confirmation.refresh(room)
+            if not states:
                 return
             async with self._database.transaction() as tx:
-                happened = [event for each in stated for event in await self._handlers.handle_again(tx, each.event)]
-        publish_all(self._publish, happened)
+                results = [await self._handlers.handle_restored_state(tx, each.event) for each in states]
+        publish_all(self._publish, chain.from_iterable(results))
 
     async def run(self) -> None:
         """Process the inbox until cancelled; each call fills gaps first, as another leader may have missed events."""
-        self._complete_since_absence, self._was_complete = None, False
+        self._backfilled_absence, self._is_backfilled = None, False
         await self._worker.run(self._process)
 
     async def _process(self) -> float:
         """Fill gaps, and handle the events that are due; return the longest time until the next step, in seconds."""
         await self._fill_gaps()
-        async with self._turn:
-            retry_at_ms = await self._handle_waiting()
+        async with self._inbox_lock:
+            retry_at_ms = await self._handle_due()
         await self._prune()
-        wait_ms = _LONGEST_WAIT_MS if retry_at_ms is None else min(_LONGEST_WAIT_MS, retry_at_ms - self._now_ms())
+        wait_ms = _MAX_WAIT_MS if retry_at_ms is None else min(_MAX_WAIT_MS, retry_at_ms - self._now_ms())
         return wait_ms / 1000
 
     @property
     def _may_have_gaps(self) -> bool:
-        return self._complete_since_absence != self._monitor.absences
+        return self._backfilled_absence != self._monitor.absences
 
     async def _fill_gaps(self) -> None:
         while self._may_have_gaps:
             await self._monitor.wait_up()
             absence = self._monitor.absences
-            await self._gap_backfill.run(Missed.ABSENCE if self._was_complete else Missed.START)
-            self._was_complete = True
-            self._complete_since_absence = absence
+            await self._gap_backfill.run(Missed.ABSENCE if self._is_backfilled else Missed.START)
+            self._is_backfilled = True
+            self._backfilled_absence = absence
 
-    async def _handle_waiting(self) -> int | None:
+    async def _handle_due(self) -> int | None:
         """Handle all events that are due; return the time of the next retry in milliseconds, or None without one."""
         after_id = 0
-        held: dict[str, int] = {}
+        retry_at_by_room: dict[str, int] = {}
         while True:
             if self._may_have_gaps:
                 return self._now_ms()
             async with self._database.reading() as tx:
                 rows = await tx.inbox.waiting(after_id=after_id, limit=_BATCH)
             if not rows:
-                return min(held.values(), default=None)
+                return min(retry_at_by_room.values(), default=None)
             after_id = rows[-1].id
             now_ms = self._now_ms()
             for row in rows:
                 if row.retry_at_ms > now_ms:
-                    held.setdefault(row.matrix_room_id, row.retry_at_ms)
-            ready = [row for row in rows if row.matrix_room_id not in self._held_back.keys() | held.keys()]
-            if look := await self._look_at(ready, held):
-                await self._drop(look.dropped)
-                await self._handle_all(look, held)
+                    retry_at_by_room.setdefault(row.matrix_room_id, row.retry_at_ms)
+            ready = [
+                row for row in rows if row.matrix_room_id not in self._paused_rooms.keys() | retry_at_by_room.keys()
+            ]
+            batch = await self._confirm(ready, retry_at_by_room)
+            await self._drop(batch.dropped)
+            await self._handle_all(batch, retry_at_by_room)
 
-    async def _look_at(self, rows: list[InboxRow], held: dict[str, int]) -> ConfirmationResult | None:
+    async def _confirm(self, rows: list[InboxRow], retry_at_by_room: dict[str, int]) -> ConfirmationResult:
         """Return the events of the batch to handle now; one whose confirmation is due later does not block its room."""
         now_ms = self._now_ms()
         due = {row.id: self._confirmation.due_ms(row) for row in rows}
-        look = await self._confirmation.confirm([row for row in rows if due[row.id] <= now_ms])
-        held |= look.held_until_ms
-        return look
+        batch = await self._confirmation.confirm([row for row in rows if due[row.id] <= now_ms])
+        retry_at_by_room |= batch.paused_until_ms
+        return batch
 
     async def _drop(self, rows: list[InboxRow]) -> None:
         if not rows:
@@ -176,67 +179,67 @@ class InboundWorker:
         async with self._database.transaction() as tx:
             await tx.inbox.done([row.id for row in rows])
         for row in rows:
-            self._confirmation.note_dropped(row)
+            self._confirmation.log_dropped(row)
 
-    async def _handle_all(self, look: ConfirmationResult, held: dict[str, int]) -> None:
+    async def _handle_all(self, batch: ConfirmationResult, retry_at_by_room: dict[str, int]) -> None:
         """Parse the texts of a batch in a thread before its transaction, so that no other one waits for the parsing."""
-        if not look.rows:
+        if not batch.rows:
             return
         async with self._database.reading() as tx:
             texts = await self._handlers.parse_ahead(
-                tx, [read_row(row) for row in look.rows if row.id not in look.instead]
+                tx, [read_row(row) for row in batch.rows if row.id not in batch.current_states]
             )
         async with parsed_ahead(texts):
-            if not await self._handle_together(look):
-                await self._handle_one_by_one(look, held)
+            if not await self._handle_batch(batch):
+                await self._handle_each(batch, retry_at_by_room)
 
-    async def _handle_together(self, look: ConfirmationResult) -> bool:
+    async def _handle_batch(self, batch: ConfirmationResult) -> bool:
         """Handle a batch in one transaction; return False, after a rollback, if an event fails."""
         try:
             async with self._database.transaction() as tx:
-                await _take(tx, look.rows)
-                happened = [event for row in look.rows for event in await self._handle(tx, row, look)]
+                await _mark_done(tx, batch.rows)
+                city_events = [event for row in batch.rows for event in await self._handle(tx, row, batch)]
         except Exception:  # noqa: BLE001 -- handling one by one finds the failing event, or that the database is down
             return False
-        publish_all(self._publish, happened)
+        publish_all(self._publish, city_events)
         return True
 
-    async def _handle_one_by_one(self, look: ConfirmationResult, held: dict[str, int]) -> None:
-        for row in look.rows:
-            if row.matrix_room_id in held:
+    async def _handle_each(self, batch: ConfirmationResult, retry_at_by_room: dict[str, int]) -> None:
+        for row in batch.rows:
+            if row.matrix_room_id in retry_at_by_room:
                 continue
             try:
                 async with self._database.transaction() as tx:
-                    await _take(tx, [row])
-                    happened = await self._handle(tx, row, look)
-            except _Moved:
+                    await _mark_done(tx, [row])
+                    city_events = await self._handle(tx, row, batch)
+            except _RowsChanged:
                 log.debug("inbox_changed", event_id=row.event_id)
             except Exception as error:  # noqa: BLE001 -- one event must not stop the others
                 retry_at_ms = await self._failed(row, error)
                 if retry_at_ms is not None:
-                    held[row.matrix_room_id] = retry_at_ms
+                    retry_at_by_room[row.matrix_room_id] = retry_at_ms
             else:
-                publish_all(self._publish, happened)
+                publish_all(self._publish, city_events)
 
-    async def _handle(self, tx: Transaction, row: InboxRow, look: ConfirmationResult) -> list[CityEvent]:
-        if error := look.failed.get(row.id):
+    async def _handle(self, tx: Transaction, row: InboxRow, batch: ConfirmationResult) -> list[CityEvent]:
+        if error := batch.failed.get(row.id):
             raise error
-        if row.id not in look.instead:
+        if row.id not in batch.current_states:
             event = orjson.loads(row.event)
             self._on_event(event)
             before = MessageId(row.before_message) if row.before_message else None
             return await self._handlers.handle(tx, event, before=before)
-        happened: list[CityEvent] = []
-        for stated in look.instead[row.id]:
-            self._on_event(stated.event)
-            handle = self._handlers.handle_again if stated.is_again else self._handlers.handle
-            happened += await handle(tx, stated.event)
-        return happened
+        city_events: list[CityEvent] = []
+        for state in batch.current_states[row.id]:
+            self._on_event(state.event)
+            handle = self._handlers.handle_restored_state if state.was_handled else self._handlers.handle
+            city_events += await handle(tx, state.event)
+        return city_events
 
     async def _failed(self, row: InboxRow, error: Exception) -> int | None:
         attempts = row.attempts + 1
         reason = f"{type(error).__name__}: {error}"[:1000]
-        retry_at_ms = None if attempts >= MAX_ATTEMPTS else self._now_ms() + _FIRST_RETRY_MS * 2 ** (attempts - 1)
+        retry_at_ms = None if attempts >= MAX_ATTEMPTS else self._now_ms() + _MIN_RETRY_MS * 2 ** (attempts - 1)
         # If the database is down, this raises as well, and the attempt is not counted.
         async with self._database.transaction() as tx:
             await tx.inbox.failed(row.id, reason, retry_at_ms=retry_at_ms)
@@ -255,18 +258,18 @@ class InboundWorker:
 
     async def _prune(self) -> None:
         now_ms = self._now_ms()
-        if now_ms - self._pruned_at_ms < _PRUNE_EVERY_MS:
+        if now_ms - self._pruned_at_ms < _PRUNE_INTERVAL_MS:
             return
         self._pruned_at_ms = now_ms
         async with self._database.transaction() as tx:
-            await tx.inbox.prune(before_ms=now_ms - _REMEMBER_MS)
+            await tx.inbox.prune(before_ms=now_ms - _KEEP_DONE_MS)
 
 
-class _Moved(Exception):
+class _RowsChanged(Exception):
     """Another process handled a row that was read, or its position changed: it has to be read again."""
 
 
-async def _take(tx: Transaction, rows: list[InboxRow]) -> None:
+async def _mark_done(tx: Transaction, rows: list[InboxRow]) -> None:
     """Mark rows as done before they are handled: of two processes that read the same row only one succeeds."""
     if not await tx.inbox.done([row.id for row in rows]):
-        raise _Moved
+        raise _RowsChanged

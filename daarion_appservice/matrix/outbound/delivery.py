@@ -23,7 +23,7 @@ from ...storage.outbox import DELETIONS, OutboxRow
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
 from ..client.refusals import UNKNOWN_DEVICE, delivery_error
-from ..ghosts.ghosts import PUT_OUT, Ghosts, is_unregistered
+from ..ghosts.ghosts import REMOVED_BY_MODERATOR, Ghosts, is_unregistered
 from .event_sender import EventSender
 from .rendering import OutboxRenderer, OutgoingEvent
 
@@ -165,7 +165,7 @@ class OutboxDelivery:
             for each in {user, self._identities.service_user(room)}:
                 await self._ghosts.forget(each)
             return True
-        if event.sender is None or error.errcode == PUT_OUT:
+        if event.sender is None or error.errcode == REMOVED_BY_MODERATOR:
             return False
         if is_unregistered(error):
             await self._ghosts.forget(user)

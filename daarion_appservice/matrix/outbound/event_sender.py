@@ -94,7 +94,7 @@ class EventSender:
         await self.ghosts.ensure(user, self._profile(sender))
         await self.ghosts.ensure_device(user)
         if room.agent is None:  # An agent joins a direct chat on invitation only.
-            await self.ghosts.ensure_joined(user, room, invite=self.agents.lives_in(sender, room), anew=must_join)
+            await self.ghosts.ensure_joined(user, room, invite=self.agents.lives_in(sender, room), force=must_join)
         if not was_known:
             self.on_new_ghost(user)
 

@@ -46,8 +46,8 @@ class Adoption:
         matrix_room, bot = await self._join(id_or_alias), self._identities.bot
         async with self._database.transaction() as tx:
             await tx.direct_chats.replace_by_city_room(matrix_room)
-            if known := await tx.rooms.by_matrix_id(matrix_room):
-                raise Conflict("adopted_already", f"{id_or_alias} is the room {known.slug} already")
+            if existing := await tx.rooms.by_matrix_id(matrix_room):
+                raise Conflict("adopted_already", f"{id_or_alias} is the room {existing.slug} already")
             if await tx.rooms.find(slug):
                 raise Conflict("slug_taken", f"there is a room with the slug {slug!r} already")
         # The alias first: a running service may reconcile the new room at once, and must find the alias.
@@ -78,8 +78,8 @@ class Adoption:
 
     async def _take_alias(self, matrix_room: MatrixRoomId, slug: str) -> None:
         alias = self._identities.room_alias(slug)
-        there = await self._homeserver.room_of_alias(alias)
-        if there is None:
+        current = await self._homeserver.room_of_alias(alias)
+        if current is None:
             await self._homeserver.set_alias(alias, matrix_room, as_user=self._identities.bot)
-        elif there != matrix_room:
+        elif current != matrix_room:
             raise Conflict("alias_taken", f"{alias} is another room's alias: adopt that one, or choose another --slug")

@@ -38,19 +38,19 @@ from ..inbound.worker import InboundWorker
 
 _PAGE: Final = 50
 """Maximum number of events from before the ghost's join that are read."""
-_AT_ONCE: Final = 16
-_OF_ONE: Final = 4
+_CONCURRENCY: Final = 16
+_CONCURRENCY_PER_USER: Final = 4
 """Maximum number of invitations of one Matrix user that are handled at the same time."""
 _BATCH: Final = 200
-_LOOK_S: Final = 2.0
+_POLL_S: Final = 2.0
 """Seconds between two reads of the pending chats, among which may be one whose retry is due."""
 _RETRY_MS: Final = 2_000
 """Milliseconds until the first retry, doubled each time."""
-_LONGEST_RETRY_MS: Final = 3_600_000
+_MAX_RETRY_MS: Final = 3_600_000
 _MAX_ATTEMPTS: Final = 30
 """With the delays above most of a day."""
-_FORGET_MS: Final = 2 * _LONGEST_RETRY_MS
-_GONE: Final = frozenset({403, 404})
+_FORGET_MS: Final = 2 * _MAX_RETRY_MS
+_NOT_ACCESSIBLE: Final = frozenset({403, 404})
 _UNREADABLE: Final = (
     "Я не можу читати зашифровані чати. Щоб поговорити зі мною, створіть кімнату без шифрування (в Element: «Нова кімната», "
     "приватна, вимкніть наскрізне шифрування) і запросіть мене туди, або згадайте мене в кімнаті міста.\n\n"
@@ -85,65 +85,65 @@ class DirectChats:
         self._identities = identities
         self._inbound = inbound
         self._now_ms = now_ms
-        self._worker = Worker("direct_chats", idle_s=_LOOK_S, monitor=monitor)
-        self._busy: dict[RoomId, str] = {}
+        self._worker = Worker("direct_chats", idle_s=_POLL_S, monitor=monitor)
+        self._running: dict[RoomId, str] = {}
         """The chats that are being reconciled, with the user id of the inviter."""
-        self._put_off: dict[RoomId, _Later] = {}
+        self._retries: dict[RoomId, _Retry] = {}
         """The chats that failed, with their next attempt."""
 
     def wake(self, changed: DirectChatChanged) -> None:
         """Reconcile a chat now: its membership or encryption has changed."""
-        self._put_off.pop(changed.chat, None)
+        self._retries.pop(changed.chat, None)
         self._worker.wake()
 
     async def run(self) -> None:
         """Reconcile pending chats until cancelled. Can be called again."""
-        self._busy.clear()
+        self._running.clear()
         async with asyncio.TaskGroup() as tasks:
-            await self._worker.run(partial(self._begin, tasks))
+            await self._worker.run(partial(self._start_due, tasks))
 
-    async def _begin(self, tasks: asyncio.TaskGroup) -> None:
+    async def _start_due(self, tasks: asyncio.TaskGroup) -> None:
         """Start tasks for the chats that are due; limit those of one inviter, which must not delay the others'."""
         now_ms = self._now_ms()
-        self._put_off = {chat: later for chat, later in self._put_off.items() if later.due_ms + _FORGET_MS > now_ms}
-        put_off = [chat for chat, later in self._put_off.items() if later.due_ms > now_ms]
+        self._retries = {chat: retry for chat, retry in self._retries.items() if retry.due_ms + _FORGET_MS > now_ms}
+        waiting = [chat for chat, retry in self._retries.items() if retry.due_ms > now_ms]
         async with self._database.reading() as tx:
-            chats = await tx.direct_chats.pending(exclude=[*self._busy, *put_off], limit=_BATCH)
+            chats = await tx.direct_chats.pending(exclude=[*self._running, *waiting], limit=_BATCH)
         for chat in chats:
-            of_inviter = [inviter for inviter in self._busy.values() if inviter == chat.name]
-            if len(self._busy) < _AT_ONCE and len(of_inviter) < _OF_ONE:
-                self._busy[chat.id] = chat.name
-                tasks.create_task(self._try_to_keep(chat))
+            running_of_inviter = [inviter for inviter in self._running.values() if inviter == chat.name]
+            if len(self._running) < _CONCURRENCY and len(running_of_inviter) < _CONCURRENCY_PER_USER:
+                self._running[chat.id] = chat.name
+                tasks.create_task(self._reconcile_isolated(chat))
 
-    async def _try_to_keep(self, chat: Room) -> None:
+    async def _reconcile_isolated(self, chat: Room) -> None:
         assert chat.matrix_room_id is not None
         try:
             # New messages wait for the earlier ones, which the ghost reads after its join.
-            async with self._inbound.holding_back(chat.matrix_room_id):
-                await self._keep(chat)
+            async with self._inbound.paused(chat.matrix_room_id):
+                await self._reconcile(chat)
         except HomeserverUnavailable as error:
             self._monitor.lost(error)
-            await self._later(chat, error)
+            await self._schedule_retry(chat, error)
         except (HomeserverRefused, CityError, DatabaseError) as error:
-            await self._later(chat, error)
+            await self._schedule_retry(chat, error)
         except Exception:
             # An unexpected error must not stop the other chats.
             log.exception("direct_chat_failed", agent=chat.agent)
-            await self._later(chat, None)
+            await self._schedule_retry(chat, None)
         else:
-            self._put_off.pop(chat.id, None)
+            self._retries.pop(chat.id, None)
         finally:
-            del self._busy[chat.id]
+            del self._running[chat.id]
             self._worker.wake()
 
-    async def _later(self, chat: Room, error: Exception | None) -> None:
-        known = self._put_off.get(chat.id)
-        attempts = known.attempts + 1 if known else 1
+    async def _schedule_retry(self, chat: Room, error: Exception | None) -> None:
+        previous = self._retries.get(chat.id)
+        attempts = previous.attempts + 1 if previous else 1
         if attempts >= _MAX_ATTEMPTS:
-            await self._over(chat, error)
+            await self._close_unreachable(chat, error)
             return
-        pause_ms = min(_RETRY_MS * 2 ** (attempts - 1), _LONGEST_RETRY_MS)
-        self._put_off[chat.id] = _Later(attempts, self._now_ms() + pause_ms)
+        pause_ms = min(_RETRY_MS * 2 ** (attempts - 1), _MAX_RETRY_MS)
+        self._retries[chat.id] = _Retry(attempts, self._now_ms() + pause_ms)
         if error is not None:
             log.warning(
                 "direct_chat_check_failed",
@@ -152,7 +152,7 @@ class DirectChats:
                 help=f"trying again in {pause_ms // 1000} s",
             )
 
-    async def _keep(self, chat: Room) -> None:
+    async def _reconcile(self, chat: Room) -> None:
         """Join the ghost, read the messages since the invitation, and link the chat; close it if it is over."""
         agent = self._agents.get(chat.agent) if chat.agent else None
         assert chat.matrix_room_id is not None
@@ -166,13 +166,13 @@ class DirectChats:
         try:
             await self._homeserver.join(chat.matrix_room_id, as_user=ghost)
         except HomeserverRefused as error:
-            if error.status not in _GONE:
+            if error.status not in _NOT_ACCESSIBLE:
                 raise
             # The invitation was withdrawn, or the ghost was kicked: a new invitation opens the chat again.
-            await self._over(chat, error)
+            await self._close_unreachable(chat, error)
             return
-        there = await self._homeserver.joined_members(chat.matrix_room_id, as_user=ghost)
-        if len(there) < 2:
+        joined = await self._homeserver.joined_members(chat.matrix_room_id, as_user=ghost)
+        if len(joined) < 2:
             await self._homeserver.leave(chat.matrix_room_id, as_user=ghost)
             await self._close(chat)
             return
@@ -180,11 +180,11 @@ class DirectChats:
         encryption, rule = await state("m.room.encryption"), await state("m.room.join_rules")
         visibility = visibility_in(await state("m.room.history_visibility") or {})
         others_may_read = join_rule(rule or {}) == "public" or visibility is HistoryVisibility.WORLD_READABLE
-        said = await self._said_since_invitation(chat.matrix_room_id, ghost)
+        events = await self._messages_since_invitation(chat.matrix_room_id, ghost)
         async with self._database.transaction() as tx:
-            await tx.inbox_order.put_in_order(chat.matrix_room_id, said, now_ms=self._now_ms())
+            await tx.inbox_order.put_in_order(chat.matrix_room_id, events, now_ms=self._now_ms())
             await tx.rooms.governed(chat.id, history_visibility=visibility)
-            await tx.direct_chats.mark_linked(chat.id, is_group=len(there) > 2 or others_may_read)
+            await tx.direct_chats.mark_linked(chat.id, is_group=len(joined) > 2 or others_may_read)
         if is_encryption(encryption or {}):
             author = Author(AuthorKind.AGENT, agent.slug, agent.display_name)
             draft = Draft(_UNREADABLE, msgtype="m.notice", client_id=UNREADABLE)
@@ -197,26 +197,26 @@ class DirectChats:
             await self._ghosts.ensure_registered(ghost)
             await self._homeserver.leave(chat.matrix_room_id, as_user=ghost, reason=NO_SUCH_AGENT)
         except HomeserverRefused as error:
-            if error.status not in _GONE:
+            if error.status not in _NOT_ACCESSIBLE:
                 raise
 
-    async def _said_since_invitation(self, matrix_room: MatrixRoomId, ghost: UserId) -> list[ReceivedEvent]:
+    async def _messages_since_invitation(self, matrix_room: MatrixRoomId, ghost: UserId) -> list[ReceivedEvent]:
         """Return the messages between the invitation and the join of the ghost, oldest first."""
         page, _ = await self._homeserver.messages_before(matrix_room, None, limit=_PAGE, as_user=ghost)
-        said: list[Any] = []
+        events: list[Any] = []
         for event in page:
             if type_of(event) == "m.room.member" and _invites(event, ghost):
                 break
             if type_of(event) in SAID:
-                said.append(event)
-        return [inbox_event(event) for event in reversed(said)]
+                events.append(event)
+        return [inbox_event(event) for event in reversed(events)]
 
-    async def _over(self, chat: Room, error: Exception | None) -> None:
+    async def _close_unreachable(self, chat: Room, error: Exception | None) -> None:
         log.info("direct_chat_closed", agent=chat.agent, room=chat.matrix_room_id, error=str(error))
         try:
             await self._close(chat)
-        except DatabaseError as away:
-            await self._later(chat, away)
+        except DatabaseError as database_error:
+            await self._schedule_retry(chat, database_error)
 
     async def _close(self, chat: Room) -> None:
         async with self._database.transaction() as tx:
@@ -224,7 +224,7 @@ class DirectChats:
 
 
 @dataclass(frozen=True, slots=True)
-class _Later:
+class _Retry:
     attempts: int
     due_ms: int
 

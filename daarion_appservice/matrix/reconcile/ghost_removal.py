@@ -26,9 +26,9 @@ from ..ghosts.ghosts import Ghosts, is_unregistered
 from ..ghosts.profile_fields import RoleFieldWriter
 from ..inbound.direct_chats import NO_SUCH_AGENT
 
-_LOOK_AGAIN_MS: Final = 30_000
+_REPEAT_MS: Final = 30_000
 """Milliseconds after its removal in which another process of the city may still accept an agent's messages."""
-_AT_ONCE: Final = 8
+_CONCURRENCY: Final = 8
 """Maximum number of ghosts that leave at the same time."""
 
 log = structlog.get_logger()
@@ -60,20 +60,20 @@ class GhostRemoval:
     async def run(self) -> tuple[list[AgentSlug], bool]:
         """Remove the ghosts of all removed agents; return the slugs of these, and whether nothing is left to do."""
         async with self._database.reading() as tx:
-            noted = await tx.removed_agents.all()
-            rooms = [*await tx.rooms.all(), *await tx.direct_chats.linked()] if noted else []
+            stored = await tx.removed_agents.all()
+            rooms = [*await tx.rooms.all(), *await tx.direct_chats.linked()] if stored else []
         # An agent that is still in the directory was added again, or the directory is about to be reloaded.
-        removed = [each for each in noted if self._agents.get(each.slug) is None]
-        slots = asyncio.Semaphore(_AT_ONCE)
+        removed = [each for each in stored if self._agents.get(each.slug) is None]
+        limit = asyncio.Semaphore(_CONCURRENCY)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._try_to_say(each, rooms, slots)) for each in removed]
-        return [each.slug for each in removed], len(removed) == len(noted) and all(task.result() for task in tasks)
+            tasks = [group.create_task(self._remove_isolated(each, rooms, limit)) for each in removed]
+        return [each.slug for each in removed], len(removed) == len(stored) and all(task.result() for task in tasks)
 
-    async def _try_to_say(self, removed: RemovedAgent, rooms: list[Room], slots: asyncio.Semaphore) -> bool:
-        async with slots:
+    async def _remove_isolated(self, removed: RemovedAgent, rooms: list[Room], limit: asyncio.Semaphore) -> bool:
+        async with limit:
             try:
                 with isolated("ghost_removal", removed.slug):
-                    return await self._say(removed, rooms)
+                    return await self._remove(removed, rooms)
             except HomeserverUnavailable as error:
                 self._monitor.lost(error)
             except HomeserverRefused as error:
@@ -84,7 +84,7 @@ class GhostRemoval:
                 )
         return False
 
-    async def _say(self, removed: RemovedAgent, rooms: list[Room]) -> bool:
+    async def _remove(self, removed: RemovedAgent, rooms: list[Room]) -> bool:
         user = self._identities.agent(removed.slug)
         async with self._database.reading() as tx:
             unsent = await tx.removed_agents.unsent(removed.slug, user)
@@ -96,7 +96,7 @@ class GhostRemoval:
         for room in rooms:
             if room.id not in unsent and self._ghosts.is_in(user, room):
                 await self._ghosts.not_joined(user, room)
-        if unsent or self._now_ms() < removed.removed_at_ms + _LOOK_AGAIN_MS:
+        if unsent or self._now_ms() < removed.removed_at_ms + _REPEAT_MS:
             return False
         async with self._database.transaction() as tx:
             await tx.removed_agents.done(removed)
@@ -104,7 +104,7 @@ class GhostRemoval:
 
     async def _leave(self, user: UserId, rooms: list[Room], unsent: set[RoomId]) -> None:
         """Leave all rooms without ``unsent`` messages, direct chats and the space included; decline all invitations."""
-        needed = {room.matrix_room_id for room in rooms if room.id in unsent}
+        rooms_with_unsent = {room.matrix_room_id for room in rooms if room.id in unsent}
         joined = await self._homeserver.joined_rooms(as_user=user)
         if joined:
             # Before the ghost leaves: only users who share a room with it see its presence.
@@ -113,7 +113,7 @@ class GhostRemoval:
         # Invitations to chats of other agents were neither accepted nor declined while the agent existed.
         invited = await self._homeserver.invitations(as_user=user)
         refusals = []
-        for room in sorted((joined | invited.keys()) - needed):
+        for room in sorted((joined | invited.keys()) - rooms_with_unsent):
             try:
                 await self._homeserver.leave(room, as_user=user, reason=NO_SUCH_AGENT if room in invited else None)
             except HomeserverRefused as error:

@@ -27,11 +27,11 @@ from ..ghosts.ghosts import Ghosts, is_unregistered
 from ..inbound.direct_chats import DirectChatHandlers
 
 _BATCH: Final = 50
-_LOOK_S: Final = 10.0
+_POLL_S: Final = 10.0
 _RETRY_MS: Final = 60_000
 _DATABASE_RETRY_S: Final = 1.0
-_AWAY_PAUSE_S: Final = 1.0
-_GONE: Final = frozenset({403, 404})
+_UNAVAILABLE_PAUSE_S: Final = 1.0
+_NOT_INVITED: Final = frozenset({403, 404})
 """Statuses for an invitation that was withdrawn, or a room that does not exist."""
 _TAKEN: Final = 409
 """The status of a registration whose user id is taken by an account outside the application service."""
@@ -61,7 +61,7 @@ class InvitationDecliner:
         self._identities = identities
         self._publish = publish
         self._now_ms = now_ms
-        self._worker = Worker("invitations", idle_s=_LOOK_S, monitor=monitor)
+        self._worker = Worker("invitations", idle_s=_POLL_S, monitor=monitor)
 
     def wake(self) -> None:
         """Decline stored invitations now."""
@@ -94,7 +94,7 @@ class InvitationDecliner:
         except HomeserverUnavailable:
             raise
         except HomeserverRefused as error:
-            if is_unregistered(error) or error.status not in {*_GONE, _TAKEN}:
+            if is_unregistered(error) or error.status not in {*_NOT_INVITED, _TAKEN}:
                 await self._put_off(invitation, error)
                 return
         except Exception as error:
@@ -129,10 +129,10 @@ class InvitationDecliner:
                 invited = await self._homeserver.invitations(as_user=user)
                 for matrix_room, state in invited.items():
                     with isolated("invitations", user):
-                        await self._take(user, matrix_room, state)
+                        await self._store(user, matrix_room, state)
         except HomeserverUnavailable as error:
             self._monitor.lost(error)
-            await asyncio.sleep(_AWAY_PAUSE_S)
+            await asyncio.sleep(_UNAVAILABLE_PAUSE_S)
             return False
         except DatabaseError as error:
             log.info("invitations_not_seen", user=user, error=str(error))
@@ -142,7 +142,7 @@ class InvitationDecliner:
             log.info("invitations_not_seen", user=user, error=str(error))
         return True
 
-    async def _take(self, user: UserId, matrix_room: MatrixRoomId, state: list[Event]) -> None:
+    async def _store(self, user: UserId, matrix_room: MatrixRoomId, state: list[Event]) -> None:
         invitation = next(
             (each for each in state if type_of(each) == "m.room.member" and text(each, "state_key") == user), None
         )
@@ -155,5 +155,5 @@ class InvitationDecliner:
         async with self._database.transaction() as tx:
             room = await tx.rooms.by_matrix_id(matrix_room) or await tx.rooms.by_former_id(matrix_room)
             is_of_city = room is not None and room.agent is None
-            happened = await self._chats.unwelcome(tx, event, agents_only=is_of_city)
-        publish_all(self._publish, happened)
+            city_events = await self._chats.decline_invitation(tx, event, agents_only=is_of_city)
+        publish_all(self._publish, city_events)

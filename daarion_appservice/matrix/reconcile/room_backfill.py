@@ -56,14 +56,14 @@ class Backfill:
         database: Database,
         identities: Identities,
         events: MessageEvents,
-        late: LateEventWriter,
+        late_events: LateEventWriter,
         now_ms: NowMs,
     ) -> None:
         self._homeserver = homeserver
         self._database = database
         self._identities = identities
         self._events = events
-        self._late = late
+        self._late_events = late_events
         self._now_ms = now_ms
 
     async def run(self, room: Room) -> Backfilled:
@@ -81,15 +81,15 @@ class Backfill:
         """
         if room.matrix_room_id is None:
             raise Conflict("not_linked", f"the room {room.slug} has no Matrix room yet")
-        messages = await self._bring_messages(room, room.matrix_room_id)
-        return Backfilled(messages, await self._bring_relations(room, room.matrix_room_id))
+        messages = await self._store_messages(room, room.matrix_room_id)
+        return Backfilled(messages, await self._store_relations(room, room.matrix_room_id))
 
     # --- messages, newest first -------------------------------------------------------------------------
 
-    async def _bring_messages(self, room: Room, matrix_room: MatrixRoomId) -> int:
+    async def _store_messages(self, room: Room, matrix_room: MatrixRoomId) -> int:
         async with self._database.reading() as tx:
             oldest = await tx.messages.oldest_from_matrix(room.id)
-        place = _Place(await self._visibility(matrix_room))
+        visibility_cursor = _VisibilityCursor(await self._visibility(matrix_room))
         cursor: str | None = None
         count = 0
         is_older = oldest is None
@@ -102,26 +102,26 @@ class Backfill:
                 texts = await self._events.parse_ahead(tx, events)
             async with parsed_ahead(texts), self._database.transaction() as tx:
                 for event in events:
-                    place.go_back(event)
+                    visibility_cursor.move_before(event)
                     if not is_older:
                         newer.append(event)
                         is_older = event.get("event_id") == oldest
                     elif type_of(event) in MESSAGES:
-                        happened = await self._events.handle(
-                            tx, room, event, is_history=True, visibility=place.visibility
+                        city_events = await self._events.handle(
+                            tx, room, event, is_history=True, visibility=visibility_cursor.visibility
                         )
-                        count += happened != []
+                        count += city_events != []
             if cursor is None or not events:
-                return count + await self._fill_holes(room, matrix_room, newer[::-1])
+                return count + await self._store_missing(room, matrix_room, newer[::-1])
 
-    async def _fill_holes(self, room: Room, matrix_room: MatrixRoomId, events: list[Event]) -> int:
+    async def _store_missing(self, room: Room, matrix_room: MatrixRoomId, events: list[Event]) -> int:
         """Put missing events into the inbox, without state events: the reconciler reads the current state."""
         async with self._database.transaction() as tx:
-            here = await tx.messages.places(room.id, [event_id_of(event) for event in events])
-            said = [event | {"room_id": matrix_room} for event in _said(events, here.keys())]
-            brought = await self._late.bring(tx, HistoryRange(matrix_room, said, len(said)))
-        self._late.publish(Missed.BACKFILL, {matrix_room: brought.missing})
-        return brought.missing
+            stored = await tx.messages.places(room.id, [event_id_of(event) for event in events])
+            missing = [event | {"room_id": matrix_room} for event in _missing_events(events, stored.keys())]
+            result = await self._late_events.store(tx, HistoryRange(matrix_room, missing, len(missing)))
+        self._late_events.publish(Missed.BACKFILL, {matrix_room: result.missing})
+        return result.missing
 
     async def _visibility(self, matrix_room: MatrixRoomId) -> HistoryVisibility:
         content = await self._homeserver.state(matrix_room, "m.room.history_visibility", as_user=self._identities.bot)
@@ -129,7 +129,7 @@ class Backfill:
 
     # --- edits, reactions and redactions, oldest first --------------------------------------------------
 
-    async def _bring_relations(self, room: Room, matrix_room: MatrixRoomId) -> int:
+    async def _store_relations(self, room: Room, matrix_room: MatrixRoomId) -> int:
         visibility = visibility_in({})
         cursor: str | None = None
         count = 0
@@ -144,11 +144,11 @@ class Backfill:
                 if is_signed(event) and _is_relation(event):
                     relations.append((event | {"room_id": matrix_room}, visibility))
             if relations:
-                count += await self._take(room, matrix_room, relations)
+                count += await self._store_page(room, matrix_room, relations)
             if cursor is None or not page:
                 return count
 
-    async def _take(
+    async def _store_page(
         self, room: Room, matrix_room: MatrixRoomId, relations: list[tuple[Event, HistoryVisibility]]
     ) -> int:
         async with self._database.reading() as tx:
@@ -161,12 +161,12 @@ class Backfill:
             await tx.rooms.lock_any(room.id)
             known = await tx.inbox.known([event_id_of(event) for event, _ in relations])
             for event, visibility in relations:
-                came = known.get(event_id_of(event))
-                if came is not None and came.state is not InboxState.DONE:
+                received = known.get(event_id_of(event))
+                if received is not None and received.state is not InboxState.DONE:
                     continue
                 if await self._is_history(tx, room, event):
-                    count += await self._events.past_relation(tx, room, event, visibility)
-                elif await self._is_missing(tx, room, event, came=came is not None):
+                    count += await self._events.store_past_relation(tx, room, event, visibility)
+                elif await self._has_no_effect_yet(tx, room, event, received=received is not None):
                     missing.append(replace(inbox_event(event), is_confirmed=True))
             if missing:
                 await tx.inbox_order.forget_done([each.event_id for each in missing])
@@ -180,32 +180,32 @@ class Backfill:
         message = await self._events.related_message(tx, room, event)
         return message is not None and message.seq < _FIRST_SEQ
 
-    async def _is_missing(self, tx: Transaction, room: Room, event: Event, *, came: bool) -> bool:
+    async def _has_no_effect_yet(self, tx: Transaction, room: Room, event: Event, *, received: bool) -> bool:
         if type_of(event) == _REDACTION:
-            return not await self._events.is_in_effect(tx, room, event)
+            return not await self._events.is_redacted(tx, room, event)
         # An event that was handled while the city had its message had its effect, or can have none.
         return not (
-            came
+            received
             or room.archived
             or await self._events.has_relation(tx, event)
             or await self._events.related_message(tx, room, event) is None
         )
 
 
-class _Place:
+class _VisibilityCursor:
     """The history visibility at a place in a room's history that is read backwards."""
 
     def __init__(self, visibility: HistoryVisibility) -> None:
         self.visibility = visibility
 
-    def go_back(self, event: Event) -> None:
+    def move_before(self, event: Event) -> None:
         """Move the place to before ``event``, which precedes the events so far."""
         if _is_visibility(event):
             # Before the first such event the room had the default history visibility.
             self.visibility = visibility_in(inner(inner(event, "unsigned"), "prev_content"))
 
 
-def _said(events: list[Event], here: Collection[str]) -> list[Event]:
+def _missing_events(events: list[Event], stored: Collection[str]) -> list[Event]:
     """Return messages that are not redacted, and the edits, reactions and redactions of missing ones."""
     found: list[Event] = []
     missing: set[str] = set()
@@ -214,7 +214,7 @@ def _said(events: list[Event], here: Collection[str]) -> list[Event]:
             continue
         if not _is_relation(event):
             found.append(event)
-            if event_id_of(event) not in here:
+            if event_id_of(event) not in stored:
                 missing.add(event_id_of(event))
         elif _target(event) in missing:
             found.append(event)

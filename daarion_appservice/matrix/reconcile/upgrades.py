@@ -31,9 +31,9 @@ from ..client.room_rules import read_rules
 from ..ghosts.ghosts import Ghosts
 from ..inbound.worker import InboundWorker
 
-_HISTORY: Final = SAID | {"m.room.history_visibility"}
+_HISTORY_TYPES: Final = SAID | {"m.room.history_visibility"}
 """The event types of a new room's history that are read."""
-_MOST_AT_ONCE: Final = 10
+_MAX_UPGRADES: Final = 10
 """Maximum number of successive upgrades in one call: a longer chain is a cycle or abuse."""
 _PAGE: Final = 100
 _MAX_PAGES: Final = 50
@@ -76,15 +76,15 @@ class RoomUpgrades:
             RoomLinkBroken: the replacement cannot be followed.
             HomeserverUnavailable, HomeserverRefused: a request to the homeserver failed.
         """
-        for _ in range(_MOST_AT_ONCE):
+        for _ in range(_MAX_UPGRADES):
             successor, via = await self._successor(room)
             if successor is None:
                 return room
             await self._check_free(room, successor)
-            visibility = await self._come_in(room, successor, via)
-            async with self._inbound.holding_back(successor):
+            visibility = await self._join_successor(room, successor, via)
+            async with self._inbound.paused(successor):
                 room = await self._move(room, successor, visibility)
-            await self._bring_ghosts(room, successor)
+            await self._join_ghosts(room, successor)
         raise RoomLinkBroken("The Matrix room was replaced again and again; it is not followed any further for now")
 
     async def _successor(self, room: Room) -> tuple[MatrixRoomId | None, str | None]:
@@ -96,85 +96,85 @@ class RoomUpgrades:
         if not successor:
             return None, None
         if not successor.startswith("!") or len(successor) > _MAX_ID_CHARS:
-            raise RoomLinkBroken(_closed_for(repr(successor[:_MAX_ID_CHARS]), "which is no room"))
+            raise RoomLinkBroken(_not_followed(repr(successor[:_MAX_ID_CHARS]), "which is no room"))
         return MatrixRoomId(successor), sender_of(tombstone).partition(":")[2] or None
 
     async def _move(self, room: Room, successor: MatrixRoomId, visibility: HistoryVisibility) -> Room:
         assert room.matrix_room_id is not None
-        name, topic = await self._described(room, successor)
-        said = await self._said(successor)
+        name, topic = await self._name_and_topic(room, successor)
+        events = await self._history(successor)
         async with self._database.transaction() as tx:
             await tx.direct_chats.replace_by_city_room(successor)
             await tx.matrix_rooms.move(room.id, successor, former=room.matrix_room_id, visibility=visibility)
-            happened = await self._rooms.receive(tx, room, name=name, description=topic)
-            await tx.inbox_order.insert_again(successor, said, now_ms=self._now_ms())
-            moved = await tx.rooms.find(room.id)
-        publish_all(self._publish, [*happened, InboxChanged()])
-        assert moved is not None
+            city_events = await self._rooms.receive(tx, room, name=name, description=topic)
+            await tx.inbox_order.insert_again(successor, events, now_ms=self._now_ms())
+            stored = await tx.rooms.find(room.id)
+        publish_all(self._publish, [*city_events, InboxChanged()])
+        assert stored is not None
         log.info("room_moved", room=room.slug, matrix_room=successor, was=room.matrix_room_id)
-        return moved
+        return stored
 
     async def _check_free(self, room: Room, successor: MatrixRoomId) -> None:
         async with self._database.reading() as tx:
             other = await tx.rooms.by_matrix_id(successor) or await tx.rooms.by_former_id(successor)
         if other is not None and other.agent is None:
-            raise RoomLinkBroken(_closed_for(successor, f"which is the city's room {other.slug}"))
+            raise RoomLinkBroken(_not_followed(successor, f"which is the city's room {other.slug}"))
 
-    async def _come_in(self, room: Room, successor: MatrixRoomId, via: str | None) -> HistoryVisibility:
+    async def _join_successor(self, room: Room, successor: MatrixRoomId, via: str | None) -> HistoryVisibility:
         """Join the bot to the new room; leave it if that is no valid successor. Return its history visibility."""
         bot = self._identities.bot
-        was_in = successor in await self._homeserver.joined_rooms(as_user=bot)
+        was_joined = successor in await self._homeserver.joined_rooms(as_user=bot)
         try:
             await self._homeserver.join(successor, as_user=bot, via=via)
         except HomeserverRefused as error:
             raise RoomLinkBroken(
-                _closed_for(successor, f"where {bot} may not come in ({error.message}): invite it there")
+                _not_followed(successor, f"where {bot} may not come in ({error.message}): invite it there")
             ) from error
         rules = await read_rules(self._homeserver, successor, as_user=bot)
         if rules.predecessor != room.matrix_room_id or rules.is_space:
-            if not was_in:
+            if not was_joined:
                 await self._homeserver.leave(successor, as_user=bot)
-            why = "which is a space" if rules.is_space else "which does not say that it replaces this one"
-            raise RoomLinkBroken(_closed_for(successor, why))
+            reason = "which is a space" if rules.is_space else "which does not say that it replaces this one"
+            raise RoomLinkBroken(_not_followed(successor, reason))
         return rules.visibility
 
-    async def _described(self, room: Room, successor: MatrixRoomId) -> tuple[str | None, str | None]:
+    async def _name_and_topic(self, room: Room, successor: MatrixRoomId) -> tuple[str | None, str | None]:
         """Return name and topic of the new room; None for a value that has a newer change in the city."""
         bot = self._identities.bot
         async with self._database.reading() as tx:
-            told = await tx.matrix_rooms.applied_state(room.id)
+            applied = await tx.matrix_rooms.applied_state(room.id)
         name = await self._homeserver.state(successor, "m.room.name", as_user=bot) or {}
         topic = await self._homeserver.state(successor, "m.room.topic", as_user=bot) or {}
         return (
-            optional_text(name, "name") or None if told.name in {None, room.name} else None,
-            optional_text(topic, "topic") if told.topic in {None, room.description} else None,
+            optional_text(name, "name") or None if applied.name in {None, room.name} else None,
+            optional_text(topic, "topic") if applied.topic in {None, room.description} else None,
         )
 
-    async def _said(self, successor: MatrixRoomId) -> list[ReceivedEvent]:
+    async def _history(self, successor: MatrixRoomId) -> list[ReceivedEvent]:
         """Return the history of the new room as rows for the inbox, oldest first."""
-        found: list[ReceivedEvent] = []
+        events: list[ReceivedEvent] = []
         cursor: str | None = None
         for _ in range(_MAX_PAGES):
             page, cursor = await self._homeserver.messages_before(
                 successor, cursor, limit=_PAGE, as_user=self._identities.bot
             )
-            found += [inbox_event(event) for event in page if type_of(event) in _HISTORY]
+            events += [inbox_event(event) for event in page if type_of(event) in _HISTORY_TYPES]
             if cursor is None:
                 break
-        return found[::-1]
+        return events[::-1]
 
-    async def _bring_ghosts(self, room: Room, successor: MatrixRoomId) -> None:
+    async def _join_ghosts(self, room: Room, successor: MatrixRoomId) -> None:
         """Join the ghosts that were members of the old room to the new one; Matrix users join by themselves."""
         async with self._database.reading() as tx:
             members = await tx.members.of_room(room.id)
-        slots = asyncio.Semaphore(_JOINS_AT_ONCE)
+        limit = asyncio.Semaphore(_JOINS_AT_ONCE)
         async with asyncio.TaskGroup() as joins:
             for member in members:
                 if self._identities.is_ours(member.user_id):
-                    joins.create_task(self._bring(member.user_id, successor, slots))
+                    joins.create_task(self._join_ghost(member.user_id, successor, limit))
 
-    async def _bring(self, ghost: UserId, successor: MatrixRoomId, slots: asyncio.Semaphore) -> None:
-        async with slots:
+    async def _join_ghost(self, ghost: UserId, successor: MatrixRoomId, limit: asyncio.Semaphore) -> None:
+        async with limit:
             try:
                 await self._ghosts.join(ghost, successor)
             except HomeserverError as error:
@@ -182,8 +182,8 @@ class RoomUpgrades:
                 log.debug("ghost_move_failed", ghost=ghost, room=successor, error=str(error))
 
 
-def _closed_for(successor: str, why: str) -> str:
+def _not_followed(successor: str, reason: str) -> str:
     return (
-        f"The Matrix room was closed and says that it goes on as {successor}, {why}. The city does not follow it there: "
+        f"The Matrix room was closed and says that it goes on as {successor}, {reason}. The city does not follow it there: "
         "an admin of the room must replace it (upgrade it) properly, or take the m.room.tombstone back"
     )
