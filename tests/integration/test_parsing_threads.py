@@ -10,8 +10,8 @@ import pytest
 
 from daarion_appservice.city import html_sanitizing, markdown, markdown_rendering
 from daarion_appservice.city.types import Author, AuthorKind
-from daarion_appservice.matrix.inbound import worker as inbound_module
-from tests.integration.test_inbound import Inside, opened, said
+from daarion_appservice.matrix.inbound import worker as worker_module
+from tests.parts.inbound_harness import InboundHarness, inbound_harness, message_event
 
 HTML = "<b>a</b>" * 4_000
 BODY = "@nobody " * 4_000
@@ -19,10 +19,10 @@ SCRIBE = Author(AuthorKind.AGENT, "scribe", "Писар")
 
 
 @pytest.fixture
-async def inside(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
-    monkeypatch.setattr(inbound_module, "_MIN_RETRY_MS", 4)
-    async with opened(database_url) as inside:
-        yield inside
+async def harness(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[InboundHarness]:
+    monkeypatch.setattr(worker_module, "_MIN_RETRY_MS", 4)
+    async with inbound_harness(database_url) as harness:
+        yield harness
 
 
 @pytest.fixture
@@ -58,32 +58,34 @@ def edit_of(event_id: str, body: str = BODY + "edited") -> dict[str, Any]:
 
 REPLY = content(more={"m.relates_to": {"m.in_reply_to": {"event_id": "$0"}}})
 CASES: dict[str, list[list[dict[str, Any]]]] = {
-    "message": [[said("$1", content=content())]],
-    "mentions": [[said("$1", content=content(more={"m.mentions": {}}))]],
-    "reply": [[said("$0", content=content("plain", "<i>p</i>")), said("$1", content=REPLY)]],
-    "edit in one batch": [[said("$1", content=content()), said("$2", content=edit_of("$1"))]],
-    "edit in the next batch": [[said("$1", content=content())], [said("$2", content=edit_of("$1"))]],
-    "edit before its message": [[said("$2", content=edit_of("$1"))], [said("$1", content=content())]],
-    "one by one": [[said("$bad"), said("$1", content=content())]],
+    "message": [[message_event("$1", content=content())]],
+    "mentions": [[message_event("$1", content=content(more={"m.mentions": {}}))]],
+    "reply": [[message_event("$0", content=content("plain", "<i>p</i>")), message_event("$1", content=REPLY)]],
+    "edit in one batch": [[message_event("$1", content=content()), message_event("$2", content=edit_of("$1"))]],
+    "edit in the next batch": [[message_event("$1", content=content())], [message_event("$2", content=edit_of("$1"))]],
+    "edit before its message": [[message_event("$2", content=edit_of("$1"))], [message_event("$1", content=content())]],
+    "one by one": [[message_event("$bad"), message_event("$1", content=content())]],
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 async def test_messages_from_matrix_are_parsed_in_the_thread(
-    inside: Inside, parsed: dict[str, set[str]], case: str
+    harness: InboundHarness, parsed: dict[str, set[str]], case: str
 ) -> None:
-    inside.handlers.broken = {"$bad"}
+    harness.handlers.broken = {"$bad"}
     for batch in CASES[case]:
-        await inside.store(*batch)
-        await inside.handle_all()
+        await harness.store(*batch)
+        await harness.handle_all()
 
-    last = (await inside.in_room())[-1]
+    last = (await harness.in_room())[-1]
     assert parsed == {"html": {"markup"}, "markdown": {"markup"}}
     assert (last.formatted_body, last.body.startswith(BODY)) == (HTML, True)
     assert last.body.endswith("edited") == ("edit" in case)
 
 
-async def test_html_that_is_poison_fails_its_event_alone(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_html_that_is_poison_fails_its_event_alone(
+    harness: InboundHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sanitize_html = html_sanitizing.sanitize_html
 
     def poisoned(html: str) -> str | None:
@@ -92,20 +94,20 @@ async def test_html_that_is_poison_fails_its_event_alone(inside: Inside, monkeyp
         return sanitize_html(html)
 
     monkeypatch.setattr(html_sanitizing, "sanitize_html", poisoned)
-    await inside.store(
-        said("$1", content=content("one", "<b>one</b>")),
-        said("$2", content=content("two", "<b>poison</b>")),
-        said("$3", content=content("three", "<b>three</b>")),
+    await harness.store(
+        message_event("$1", content=content("one", "<b>one</b>")),
+        message_event("$2", content=content("two", "<b>poison</b>")),
+        message_event("$3", content=content("three", "<b>three</b>")),
     )
-    await inside.handle_all()
-    assert await inside.bodies() == ["one", "three"]
-    assert [row.event_id for row in await inside.dead()] == ["$2"]
+    await harness.handle_all()
+    assert await harness.bodies() == ["one", "three"]
+    assert [row.event_id for row in await harness.dead()] == ["$2"]
 
 
 async def test_long_posts_and_edits_of_the_city_are_parsed_in_the_thread(
-    inside: Inside, parsed: dict[str, set[str]]
+    harness: InboundHarness, parsed: dict[str, set[str]]
 ) -> None:
-    posted = await inside.desk.post(SCRIBE, "general", BODY)
-    edited = await inside.desk.changes.edit(SCRIBE, "general", posted.id, BODY + "edited")
+    posted = await harness.messaging.post(SCRIBE, "general", BODY)
+    edited = await harness.messaging.changes.edit(SCRIBE, "general", posted.id, BODY + "edited")
     assert edited.body.endswith("edited")
     assert parsed["markdown"] == {"markup"}
