@@ -114,6 +114,21 @@ def database_url(
     return url
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def module_database_url(
+    request: pytest.FixtureRequest, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A database with the city's tables for all tests of a module, which delete its rows or use rooms of their own."""
+    if request.param == "sqlite":
+        file = shutil.copy(sqlite_template, tmp_path_factory.mktemp("module") / "city.db")
+        yield f"sqlite:///{file}"
+        return
+    postgres: Postgres = request.getfixturevalue("postgres")
+    name = postgres.create_database(request.getfixturevalue("postgres_template"))
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
     """A fresh Redis, which keeps nothing on the disk."""
