@@ -13,7 +13,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 from ..errors import CityError, DatabaseUnavailable, TooManyRequests, Unavailable
 from .errors import DATABASE_UNAVAILABLE
-from .routing import ValidationErrors, json_response
+from .routing import json_response
+from .validation import ValidationErrors
 
 log = structlog.get_logger()
 

@@ -28,14 +28,14 @@ from .compressed_file import CompressedFile
 from .content_coding import gzip
 from .errors import translate_database_errors
 from .room_responses import CachedRoomResponses
-from .routing import check_text
+from .validation import check_text
 
 IMAGE: Final = "/link-preview.png"
 """The city's image, 1200 × 630 pixels, in ``web/public``: crawlers do not accept SVG."""
 _MAX_DESCRIPTION_CHARS: Final = 300
 """Crawlers display fewer characters."""
 _TIMEOUT_S: Final = 2.0
-"""A page is served without tags when the database does not answer in time."""
+"""A page is served without tags when the database does not respond in time."""
 _CACHED_DOCUMENTS: Final = 256
 """About 5 kB each."""
 _PLACE_KINDS: Final = {"nodes": PlaceKind.NODE, "microdao": PlaceKind.MICRODAO}
@@ -88,7 +88,7 @@ class LinkPreviews:
                 with translate_database_errors():
                     preview = await self._find(request.path)
         except (CityError, TimeoutError):
-            # Not found, or the database does not answer: the page itself shows the error.
+            # Not found, or the database does not respond: the page itself shows the error.
             return document
         if preview is None:
             return document

@@ -31,18 +31,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
-from itertools import chain
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import orjson
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from ..compressed_body import read_unpacked
 from ..errors import InvalidInput
 from ..json_encoding import encode_json
 from .auth.principals import Access, Principal, check
 from .encoded_response import Encoded, shared_response
+from .validation import check_text, validate
 
 
 class Body(BaseModel):
@@ -131,7 +131,6 @@ _ROUTE: Final = "__route__"
 _DESCRIPTION: Final = "__description__"
 
 MAX_JSON_BYTES: Final = 1024 * 1024
-_MAX_DEPTH: Final = 64
 _BODY_S: Final = 30.0
 """How long a JSON body may take to arrive; uploads have their own time limit."""
 
@@ -186,19 +185,19 @@ def described(description: EndpointDescription) -> Callable[[H], H]:
 
 def description_of(handler: object) -> EndpointDescription | None:
     """Return the description of a handler, or None if it has none."""
-    found: EndpointDescription | None = getattr(handler, _DESCRIPTION, None)
-    return found
+    description: EndpointDescription | None = getattr(handler, _DESCRIPTION, None)
+    return description
 
 
 def routes_of(group: object) -> list[Endpoint]:
     """Return the endpoints of a route group in the order of their definition."""
-    found = []
+    endpoints = []
     for name in vars(type(group)):
         handler = getattr(group, name)
         if route := getattr(handler, _ROUTE, None):
             method, path = route
-            found.append(Endpoint(method, path, handler, getattr(handler, _DESCRIPTION)))
-    return found
+            endpoints.append(Endpoint(method, path, handler, getattr(handler, _DESCRIPTION)))
+    return endpoints
 
 
 def install(
@@ -262,7 +261,7 @@ async def read_body(request: web.Request, model: type[B]) -> B:
     except orjson.JSONDecodeError as error:
         raise InvalidInput("not_json", f"the body is not JSON: {error}") from error
     check_text(content)
-    return _validated(model, content)
+    return validate(model, content)
 
 
 def read_query(request: web.Request, model: type[Q]) -> Q:
@@ -270,70 +269,4 @@ def read_query(request: web.Request, model: type[Q]) -> Q:
         return model()
     content = dict(request.query)
     check_text(content)
-    return _validated(model, content)
-
-
-def check_text(content: Any) -> None:
-    """Check that all strings of a JSON value can be stored and that the value is not nested too deep.
-
-    PostgreSQL does not store U+0000, and a lone surrogate is not a character. Recursive code would overflow its stack on a
-    deeply nested value.
-
-    Raises:
-        InvalidInput: a string contains such a character, or the value is more than 64 levels deep.
-    """
-    level = [content]
-    for _ in range(_MAX_DEPTH):
-        level = [inner for each in level for inner in _within(each)]
-        if not level:
-            return
-    raise InvalidInput("too_deep", f"lists and objects may be nested at most {_MAX_DEPTH} levels deep", status=422)
-
-
-def _within(content: Any) -> Iterable[Any]:
-    match content:
-        case str() if "\0" in content or (
-            not content.isascii() and any("\ud800" <= each <= "\udfff" for each in content)
-        ):
-            raise InvalidInput("not_text", "a string must not contain U+0000 or an unpaired surrogate", status=422)
-        case dict():
-            return chain(content, content.values())
-        case list():
-            return content
-    return ()
-
-
-M = TypeVar("M", bound=BaseModel)
-
-
-class ValidationErrors(InvalidInput):
-    """Invalid fields, each with its path (``field``) and reason (``message``)."""
-
-    def __init__(self, errors: list[dict[str, str]]) -> None:
-        detail = "; ".join(f"{error['field']}: {error['message']}" for error in errors)
-        super().__init__("invalid", detail, status=422)
-        self.errors = errors
-
-
-def validated(adapter: TypeAdapter[str], value: str, field: str) -> str:
-    """Validate a path parameter.
-
-    Raises:
-        ValidationErrors: ``value`` is not a valid ``field``.
-    """
-    try:
-        return adapter.validate_python(value)
-    except ValidationError as error:
-        raise ValidationErrors([{"field": field, "message": error.errors()[0]["msg"]}]) from error
-
-
-def _validated(model: type[M], content: Any) -> M:
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        raise ValidationErrors(
-            [
-                {"field": ".".join(map(str, mistake["loc"])) or "body", "message": mistake["msg"]}
-                for mistake in error.errors(include_url=False, include_input=False, include_context=False)
-            ]
-        ) from error
+    return validate(model, content)

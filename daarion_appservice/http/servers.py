@@ -172,7 +172,7 @@ class _Site(web.BaseSite):
 def _reason(error: OSError) -> str:
     match error.errno:
         case errno.EADDRINUSE:
-            return "the port is taken by another program."
+            return "another program uses the port."
         case errno.EACCES:
             return "this user may not listen there."
         case errno.EADDRNOTAVAIL:

@@ -155,7 +155,7 @@ async def test_a_port_that_is_taken_is_named_with_the_key_that_chooses_it(tmp_pa
     assert_says(
         ended,
         ExitCode.PORT,
-        f"The {listener} listener cannot have {HOST}:{taken}: the port is taken by another program.",
+        f"The {listener} listener cannot have {HOST}:{taken}: another program uses the port.",
         f"{listener}.port",
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ...city.agents import AgentDirectory
 from ...city.identity import Identities
@@ -11,11 +11,11 @@ from ...storage.database import Database
 from .principals import Access, AgentPrincipal, Citizen, Principal, check
 
 
+@dataclass(frozen=True, slots=True)
 class ActorDirectory:
-    def __init__(self, database: Database, agents: AgentDirectory, identities: Identities) -> None:
-        self._database = database
-        self._agents = agents
-        self._identities = identities
+    database: Database
+    agents: AgentDirectory
+    identities: Identities
 
     def of(self, principal: Principal) -> Author:
         """Return the actor of a principal.
@@ -27,7 +27,7 @@ class ActorDirectory:
         check(Access.ACTORS, principal, anonymous_read=False)
         match principal:
             case AgentPrincipal(slug):
-                return Author(AuthorKind.AGENT, slug, self._agents.find(slug).display_name)
+                return Author(AuthorKind.AGENT, slug, self.agents.find(slug).display_name)
             case Citizen(citizen, display_name):
                 return Author(AuthorKind.CITIZEN, citizen, display_name)
         raise AssertionError(f"{principal} passed the check")
@@ -37,6 +37,6 @@ class ActorDirectory:
         author = self.of(principal)
         if author.kind is AuthorKind.CITIZEN:
             return author
-        async with self._database.reading() as tx:
-            ghost = await tx.ghosts.get(self._identities.author(author))
+        async with self.database.reading() as tx:
+            ghost = await tx.ghosts.get(self.identities.author(author))
         return replace(author, avatar_url=ghost.avatar_mxc) if ghost else author

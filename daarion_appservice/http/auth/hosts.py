@@ -37,10 +37,10 @@ def host_of(request: web.Request) -> str:
     Raises:
         InvalidInput: the header ``Host`` is not a host with an optional port.
     """
-    found = _HOST.fullmatch(request.host)
-    if found is None or int(found["port"] or 0) > _MAX_PORT:
+    match = _HOST.fullmatch(request.host)
+    if match is None or int(match["port"] or 0) > _MAX_PORT:
         raise InvalidInput("bad_request", "the header Host must be a host with an optional port")
-    return found["ipv6"] or found["name"]
+    return match["ipv6"] or match["name"]
 
 
 class Hosts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import jwt
 
@@ -19,19 +19,20 @@ class IssuedToken:
     """In seconds since 1970."""
 
 
+@dataclass(frozen=True, slots=True)
 class JwtIssue:
     """Issues JWTs signed by HS256 with the shared secret, which ``JwtCheck`` accepts with the same settings."""
 
-    def __init__(self, settings: JwtSettings, *, lifetime_s: float, now_s: Callable[[], float] = time.time) -> None:
-        self._settings = settings
-        self._lifetime_s = lifetime_s
-        self._now_s = now_s
+    settings: JwtSettings
+    _: KW_ONLY
+    lifetime_s: float
+    now_s: Callable[[], float] = time.time
 
     def token(self, citizen: CitizenId, name: str) -> IssuedToken:
         """Return a new token for ``citizen`` with the display name ``name``."""
-        now = int(self._now_s())
-        expires_at = now + int(self._lifetime_s)
+        now = int(self.now_s())
+        expires_at = now + int(self.lifetime_s)
         claims = {"sub": citizen, "name": name, "iat": now, "exp": expires_at}
-        audience_claims = {"iss": self._settings.issuer, "aud": self._settings.audience}
+        audience_claims = {"iss": self.settings.issuer, "aud": self.settings.audience}
         claims |= {claim: value for claim, value in audience_claims.items() if value}
-        return IssuedToken(jwt.encode(claims, self._settings.secret.get_secret_value(), "HS256"), expires_at)
+        return IssuedToken(jwt.encode(claims, self.settings.secret.get_secret_value(), "HS256"), expires_at)

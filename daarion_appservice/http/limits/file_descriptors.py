@@ -41,9 +41,9 @@ def city_listener_limits(limits: LimitsSettings, open_files: int) -> ListenerLim
         limits: the configured limits.
         open_files: the number of file descriptors that the process may have.
     """
-    left = max(open_files - _RESERVED_FILES - _matrix_connections(open_files), _MIN_CONNECTIONS)
+    available = max(open_files - _RESERVED_FILES - _matrix_connections(open_files), _MIN_CONNECTIONS)
     return ListenerLimits(
-        connections=min(limits.connections or left, left),
+        connections=min(limits.connections or available, available),
         connections_per_address=limits.connections_per_address,
         responses_per_address=limits.answers_per_address,
         unread_bytes_per_address=limits.unread_bytes_per_address,

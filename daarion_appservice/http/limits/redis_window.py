@@ -36,7 +36,7 @@ class RedisMovingWindow:
         self._retry_at_s = 0.0
 
     async def count(self, limit: RateLimitItem, key: str) -> float | None:
-        """Count one request, like ``MovingWindow.count``; return None while Redis does not answer."""
+        """Count one request, like ``MovingWindow.count``; return None while Redis does not respond."""
         if wait_s := self.wait_s(limit, key):
             return wait_s
         now_s = self._now_s()

@@ -49,12 +49,12 @@ class Excess:
         """The error that the refused requests get as their response."""
         if self.budget == "address":
             return TooManyRequests(
-                "too many bytes of requests from one address are under way; send less at a time",
+                "the requests of one address exceed the memory limit; send fewer at a time",
                 retry_after_s=RETRY_AFTER_S,
             )
         return Unavailable(
             "too_many_request_bytes",
-            "too many bytes of requests are under way; try again",
+            "the requests in progress exceed the memory limit; try again",
             retry_after_s=RETRY_AFTER_S,
         )
 

@@ -89,7 +89,7 @@ class RequestLimits:
             await self.count_address(request)
 
     async def count_address(self, request: web.Request, rate: Rate = Rate.READS) -> None:
-        """Count an HTTP request for its address, whoever sent it.
+        """Count an HTTP request for its address, whatever its principal.
 
         Raises:
             TooManyRequests: the rate limit is exceeded.

@@ -246,7 +246,7 @@ class TcpConnection(asyncio.Protocol):
         while self._drained is not None and not self.transport.is_closing():
             await asyncio.shield(self._drained)
         if self.transport.is_closing():
-            raise ConnectionResetError("the peer has left")
+            raise ConnectionResetError("the peer has disconnected")
 
     def _wake(self) -> None:
         drained, self._drained = self._drained, None

@@ -160,7 +160,7 @@ class TcpConnections:
             # The refusal came after the head was complete and before its handler began.
             raise connection.refusal
         if connection.head_size > MAX_HEAD_BYTES:
-            raise InvalidInput("head_too_large", f"a head may have {MAX_HEAD_BYTES} bytes at most", status=431)
+            raise InvalidInput("head_too_large", f"the request head exceeds {MAX_HEAD_BYTES} bytes", status=431)
         self._open_responses.check(connection.client)
 
     def response_read(self, connection: TcpConnection) -> None:
@@ -204,12 +204,12 @@ class TcpConnections:
         candidates = [
             each for each in self.open if each.holder == excess.holder and each.held.size and each.is_refusable
         ]
-        left = excess.bytes
+        remaining = excess.bytes
         self._warn("request_bytes", address=excess.holder, bytes=self.request_bytes.of(excess.holder))
         for each in sorted(candidates, key=lambda each: each.held.size, reverse=True):
-            if left <= 0:
+            if remaining <= 0:
                 break
-            left -= each.held.size
+            remaining -= each.held.size
             each.refuse(excess.error)
             self.request_bytes.refused(excess)
 

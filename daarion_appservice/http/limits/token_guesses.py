@@ -1,4 +1,4 @@
-"""Limits the wrong tokens of an address, so that nobody can guess tokens."""
+"""Limits the wrong tokens of an address, so that tokens cannot be guessed."""
 
 from __future__ import annotations
 

@@ -272,7 +272,7 @@ PROBLEMS: Final = (
         "a rate limit is exceeded; `Retry-After` is the number of seconds to wait",
         "too many messages: at most 10 per 10 seconds",
     ),
-    Problem(431, "head_too_large", "the request head exceeds 64 KiB", "a head may have 65536 bytes at most"),
+    Problem(431, "head_too_large", "the request head exceeds 64 KiB", "the request head exceeds 65536 bytes"),
     Problem(
         502,
         "core_failed",
@@ -289,7 +289,7 @@ PROBLEMS: Final = (
         503,
         "too_many_request_bytes",
         "the requests in progress exceed the memory limit; `Retry-After` is the number of seconds to wait",
-        "too many bytes of requests are under way; try again",
+        "the requests in progress exceed the memory limit; try again",
     ),
     Problem(503, "no_core", "the city has no agents core", "agents do not answer in this city: it has no agents core"),
     Problem(

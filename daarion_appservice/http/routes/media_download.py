@@ -40,7 +40,8 @@ from ..media_transfers import (
     translate_homeserver_errors,
 )
 from ..media_urls import ONE, THUMBNAIL
-from ..routing import EndpointDescription, Query, check_text, described, read_query
+from ..routing import EndpointDescription, Query, described, read_query
+from ..validation import check_text
 
 _CACHE_S: Final = 600
 """How long clients cache a file. Its content never changes, but a deleted file should disappear soon."""

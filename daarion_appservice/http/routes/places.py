@@ -17,7 +17,8 @@ from .. import schemas
 from ..agent_views import AgentViews
 from ..auth.principals import Access
 from ..registry_writer import RegistryWriter
-from ..routing import Body, Call, NoBody, NoContent, NoQuery, ResponseSpec, endpoint, validated
+from ..routing import Body, Call, NoBody, NoContent, NoQuery, ResponseSpec, endpoint
+from ..validation import validate_parameter
 
 _PLACE_ID: Final[TypeAdapter[str]] = TypeAdapter(PlaceId)
 
@@ -235,5 +236,5 @@ class PlaceRoutes:
 
 
 def _place(kind: PlaceKind, place_id: str, name: str, description: str = "", district: str = "") -> Place:
-    validated(_PLACE_ID, place_id, "id")
+    validate_parameter(_PLACE_ID, place_id, "id")
     return Place(kind, place_id, name or place_id, description, district)

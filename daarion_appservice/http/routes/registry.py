@@ -19,18 +19,8 @@ from .. import schemas
 from ..agent_views import AgentViews
 from ..auth.principals import Access
 from ..registry_writer import RegistryWriter
-from ..routing import (
-    Body,
-    Call,
-    NoBody,
-    NoContent,
-    NoQuery,
-    Query,
-    ResponseSpec,
-    ValidationErrors,
-    endpoint,
-    validated,
-)
+from ..routing import Body, Call, NoBody, NoContent, NoQuery, Query, ResponseSpec, endpoint
+from ..validation import ValidationErrors, validate_parameter
 
 _SLUG: Final[TypeAdapter[str]] = TypeAdapter(Slug)
 
@@ -116,7 +106,7 @@ class RegistryRoutes:
     )
     async def put_agent(self, call: Call[PutAgent, NoQuery]) -> ResponseSpec:
         """`agent_id` is the slug. A field that is missing becomes empty. The ghost on Matrix is updated within seconds."""
-        slug = validated(_SLUG, call.path["agent_id"], "agent_id")
+        slug = validate_parameter(_SLUG, call.path["agent_id"], "agent_id")
         differences = await self.registry.merge(Description((_agent(slug, call.body),)))
         agent = self.agents.find(slug)  # as stored: names are normalised to one line
         view = await self.views.one(agent)

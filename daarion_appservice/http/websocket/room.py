@@ -22,7 +22,8 @@ from ..auth.origins import Origins
 from ..auth.principals import Anonymous, Principal, author_of, is_admin
 from ..routes.members import ReadReceipt
 from ..routes.messages import NewMessage
-from ..routing import Body, check_text
+from ..routing import Body
+from ..validation import check_text
 from .route import SocketRoute
 from .session import WebSocketSession, read_event, unknown_event
 from .socket_writer import SocketWriter

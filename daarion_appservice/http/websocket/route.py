@@ -45,7 +45,7 @@ class _Client:
     event_bucket: LeakyBucket | None
 
     async def next_message(self, timeout_s: float) -> WSMessage | None:
-        """Return the next message, or None after ``timeout_s`` seconds without one; answer pings in between.
+        """Return the next message, or None after ``timeout_s`` seconds without one; respond to pings in between.
 
         Raises:
             TooManyRequests: the client keeps sending events above its rate.

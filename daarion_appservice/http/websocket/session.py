@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from ...errors import InvalidInput
 from ..auth.authenticator import CityAuthenticator
 from ..auth.principals import Principal
-from ..routing import B, check_text
+from ..routing import B
+from ..validation import check_text
 from .socket_writer import SocketWriter
 
 
