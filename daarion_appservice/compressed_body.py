@@ -59,4 +59,4 @@ async def _read(request: web.Request, within_s: float) -> bytes:
 
 
 def _not_packed() -> InvalidInput:
-    return InvalidInput("bad_request", "the body is not packed as its Content-Encoding says")
+    return InvalidInput("bad_request", "the body does not match its Content-Encoding")

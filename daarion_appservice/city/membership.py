@@ -71,7 +71,7 @@ class Membership:
             if self._agents.lives_in(author, room):
                 raise Conflict(
                     "agent_lives_here",
-                    f"the registry says that {author.id} lives in the room {room.slug}: take it from the agent's rooms",
+                    f"the registry assigns the room {room.slug} to {author.id}: remove it from the agent's rooms first",
                 )
             member = self._member_log.member(room.id, author)
             if await tx.members.get(room.id, member.user_id) is None:

@@ -40,7 +40,7 @@ async def lock_writable_room(tx: CityTransaction, room_id: str, author: Author, 
     if room.encrypted:
         raise Conflict(
             "room_encrypted",
-            f"the room {room.slug} is encrypted on Matrix: nothing can be said there from the city any more",
+            f"the room {room.slug} is encrypted on Matrix: messages can no longer be posted",
         )
     return room
 

@@ -48,7 +48,7 @@ class RoomPermissions:
         _check_not_removed(room, restriction)
         await self._check_can_enter(tx, room, author, restriction)
         if not may_send(room.power_levels, self._user(author), event_type):
-            raise Forbidden("muted", f"those who look after the room {room.slug} let you read, but not write there")
+            raise Forbidden("muted", f"the power levels of the room {room.slug} do not allow you to write")
 
     async def _check_can_enter(
         self, tx: CityTransaction, room: Room, author: Author, restriction: Restriction | None
@@ -58,7 +58,7 @@ class RoomPermissions:
             return
         is_invited = restriction is not None and restriction.kind is RestrictionKind.INVITED
         if not is_invited and await tx.members.get(room.id, self._user(author)) is None:
-            raise Forbidden("invite_only", f"only those whom somebody invites on Matrix come into the room {room.slug}")
+            raise Forbidden("invite_only", f"the room {room.slug} can be joined by an invitation on Matrix only")
 
     async def _restriction(self, tx: CityTransaction, room: Room, author: Author) -> Restriction | None:
         return await tx.restrictions.get(room.id, self._user(author))
@@ -71,7 +71,7 @@ def _check_not_removed(room: Room, restriction: Restriction | None) -> None:
     _check_not_banned(room, restriction)
     if restriction is not None and restriction.kind is RestrictionKind.KICKED:
         raise Forbidden(
-            "kicked", f"you were put out of the room {room.slug}{_because(restriction)}; join it again first"
+            "kicked", f"you were kicked from the room {room.slug}{_because(restriction)}; join it again first"
         )
 
 

@@ -209,8 +209,8 @@ def _check_empty(kind: PlaceKind, gone: Iterable[str], agents: Iterable[Agent], 
     for place in gone:
         if names := used.get(place):
             more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-            said = ", ".join(sorted(names)[:_MOST_NAMED]) + more
-            raise Conflict("place_in_use", f"the {WORDS[kind]} {place!r} cannot be removed: it is where {said} stay")
+            users = ", ".join(sorted(names)[:_MOST_NAMED]) + more
+            raise Conflict("place_in_use", f"the {WORDS[kind]} {place!r} cannot be removed: it is used by {users}")
 
 
 def _users(kind: PlaceKind, agents: Iterable[Agent], places: Iterable[Place]) -> Mapping[str, list[str]]:

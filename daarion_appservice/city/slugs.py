@@ -34,7 +34,9 @@ def slug_of(name: str) -> str:
     romanised = _WORD.sub(lambda word: _romanise(word[0]), name.lower())
     slug: str = slugify(romanised, max_length=MAX_LENGTH)
     if not slug:
-        raise InvalidInput("slug_needed", f"no slug can be made from the name {name!r}; send one as `slug`", status=422)
+        raise InvalidInput(
+            "slug_needed", f"no slug can be derived from the name {name!r}; send one as `slug`", status=422
+        )
     return slug + _BESIDE_RESERVED if slug in RESERVED else slug
 
 

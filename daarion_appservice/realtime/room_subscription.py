@@ -99,4 +99,4 @@ class RoomSubscription:
 
 def members_only(room: str) -> Forbidden:
     """Return the error for a reader who may know that the room exists but may not read its messages."""
-    return Forbidden("members_only", f"only its members may read what is said in the room {room}")
+    return Forbidden("members_only", f"only members may read the room {room}")

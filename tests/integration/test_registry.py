@@ -303,7 +303,7 @@ async def test_place_in_use_cannot_be_deleted(city: InProcessCity) -> None:
     for part, who in (("districts", "x, x"), ("nodes", "new"), ("microdaos", "new")):
         answer = await manage(city, "DELETE", f"/api/v1/{part}/x")
         assert (answer.status, answer.content["code"]) == (409, "place_in_use")
-        assert f"where {who} stay" in answer.content["detail"]
+        assert f"used by {who}" in answer.content["detail"]
 
     await manage(city, "DELETE", "/api/v1/agents/new")
     for part in ("nodes", "microdaos", "districts"):

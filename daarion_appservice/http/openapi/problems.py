@@ -39,7 +39,7 @@ PROBLEMS: Final = (
         400,
         "bad_request",
         "the body does not match its `Content-Encoding`, or the request is not valid",
-        "the body is not packed as its Content-Encoding says",
+        "the body does not match its Content-Encoding",
     ),
     Problem(
         401, "sign_in", "the operation needs a token", "authentication is required: `Authorization: Bearer <token>`"
@@ -58,7 +58,7 @@ PROBLEMS: Final = (
         403,
         "openid_invalid",
         "the homeserver does not know the OpenID token, or it has expired",
-        "the homeserver says that this token is nobody's: get a new one",
+        "the homeserver does not know this token: request a new one",
     ),
     Problem(
         403,
@@ -71,7 +71,7 @@ PROBLEMS: Final = (
         403,
         "members_only",
         "only members may read the room; on a WebSocket the close code 1008 follows",
-        "only its members may read what is said in the room podil",
+        "only members may read the room podil",
     ),
     Problem(
         403,
@@ -83,19 +83,19 @@ PROBLEMS: Final = (
         403,
         "kicked",
         "a moderator kicked the client's ghost from the room on Matrix; joining again lifts this",
-        "you were put out of the room podil; join it again first",
+        "you were kicked from the room podil; join it again first",
     ),
     Problem(
         403,
         "muted",
         "the power levels of the Matrix room do not allow this",
-        "those who look after the room podil let you read, but not write there",
+        "the power levels of the room podil do not allow you to write",
     ),
     Problem(
         403,
         "invite_only",
         "the Matrix room can be joined by invitation only, and the client is not a member",
-        "only those whom somebody invites on Matrix come into the room podil",
+        "the room podil can be joined by an invitation on Matrix only",
     ),
     Problem(
         403,
@@ -158,7 +158,7 @@ PROBLEMS: Final = (
         409,
         "room_encrypted",
         "the Matrix room is encrypted",
-        "the room podil is encrypted on Matrix: nothing can be said there from the city any more",
+        "the room podil is encrypted on Matrix: messages can no longer be posted",
     ),
     Problem(409, "message_deleted", "the message is deleted", "this message is deleted: there is nothing left to edit"),
     Problem(
@@ -171,13 +171,13 @@ PROBLEMS: Final = (
         409,
         "place_in_use",
         "agents, nodes or microDAOs refer to the entry that would be deleted",
-        "the node 'node-kyiv-1' cannot be removed: it is where hospodar, varta stay",
+        "the node 'node-kyiv-1' cannot be removed: it is used by hospodar, varta",
     ),
     Problem(
         409,
         "agent_lives_here",
         "the registry assigns the room to the agent",
-        "the registry says that litopys lives in the room podil: take it from the agent's rooms",
+        "the registry assigns the room podil to litopys: remove it from the agent's rooms first",
     ),
     Problem(
         411,
@@ -240,7 +240,7 @@ PROBLEMS: Final = (
         422,
         "slug_needed",
         "no slug can be derived from the name",
-        "no slug can be made from the name '🌳'; send one as `slug`",
+        "no slug can be derived from the name '🌳'; send one as `slug`",
     ),
     Problem(
         422,

@@ -101,4 +101,4 @@ class OpenId:
 
 
 def _invalid_token() -> Forbidden:
-    return Forbidden("openid_invalid", "the homeserver says that this token is nobody's: get a new one")
+    return Forbidden("openid_invalid", "the homeserver does not know this token: request a new one")
