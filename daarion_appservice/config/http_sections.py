@@ -14,151 +14,180 @@ class JwtSettings(Section):
     )
     public_key: PublicKey = Field("", description="PEM public key for RS256, ES256 or EdDSA tokens; empty: none.")
     jwks_url: OptionalHttpUrl = Field("", description="URL of a JWKS with such keys; empty: none.")
-    issuer: str = Field("", description="If set, `iss` must be this.")
-    audience: str = Field("", description="If set, `aud` must hold this.")
+    issuer: str = Field("", description="Required value of the claim iss; empty: any.")
+    audience: str = Field("", description="Required value in the claim aud; empty: any.")
     admin_claim: str = Field(
         "role=admin",
-        description="The claim that makes a citizen an admin: name=value, or the name of a claim that is true; empty: nobody "
-        "is one by their token. An admin may delete anybody's messages, open, rename and archive rooms, add and remove agents "
-        "and places, make and revoke agents' tokens, and is not limited. Use a claim that your sign-in gives to nobody else.",
+        description="The claim that makes a citizen an admin: name=value, or the name of a claim that is true; "
+        "empty: tokens "
+        "make no admins. An admin may delete all messages, create, rename and archive rooms, add and remove "
+        "agents and places, "
+        "create and revoke agents' tokens, and has no rate limits. Use a claim that the sign-in issues to admins only.",
     )
     leeway_s: float = Field(
         60.0,
         ge=0,
         le=600,
-        description="How far the clocks of whoever makes the tokens may differ from this one's, in seconds (exp, nbf, iat).",
+        description="Tolerated difference between the clocks of the token issuer and this service, in seconds "
+        "(for exp, nbf, iat).",
     )
 
 
 class ApiSettings(Section):
-    host: str = Field("127.0.0.1", description="Address that the city listener binds to (for browsers and agents).")
-    port: Port = Field(7001, description="Its port.")
-    anonymous_read: bool = Field(True, description="Whether rooms, presence and agents may be read without signing in.")
+    host: str = Field(
+        "127.0.0.1", description="Address that the city listener binds to; browsers and agents connect to it."
+    )
+    port: Port = Field(7001, description="Port of the city listener.")
+    anonymous_read: bool = Field(
+        True, description="Whether public rooms, presence and agents are readable without a token."
+    )
     public_url: OptionalHttpUrl = Field(
         "",
-        description="Where people reach the city, like https://city.example: its host is one that may be asked for; empty: "
-        "only addresses, and names that no page on the internet can have (localhost, city).",
+        description="Public URL of the city, like https://city.example; requests for its host are accepted. "
+        "Empty: requests "
+        "are accepted for IP addresses and names without a public domain only (localhost, city).",
     )
     allowed_hosts: list[HostName] = Field(
-        [], description="Further hosts that may be asked for, like city.lan, on both listeners; without ports."
+        [], description="Further hosts for which both listeners accept requests, like city.lan, without ports."
     )
     allowed_origins: list[Origin] = Field(
-        [], description="Origins of web pages that may call the API, like https://city.example."
+        [], description="Origins of web pages that may call the API (CORS), like https://city.example."
     )
     trusted_proxies: list[Network] = Field(
         ["127.0.0.0/8", "::1/128"],
-        description="Reverse proxies, by address or network: whom they name in X-Forwarded-For is who is counted in limits.",
+        description="Addresses or networks of reverse proxies, whose X-Forwarded-For names the client for rate limits.",
     )
-    jwt: JwtSettings = Field(JwtSettings(), description="How citizens prove who they are.")
+    jwt: JwtSettings = Field(JwtSettings(), description="Verification of citizens' JWTs.")
     admin_token: Secret = Field(
-        SecretStr(""), description="A token for whoever manages the city; empty: only admins by JWT."
+        SecretStr(""), description="Token with the permissions of an admin; empty: only JWTs make admins."
     )
     service_token: Secret = Field(
         SecretStr(""),
-        description="What trusted services prove themselves with on this listener; empty: matrix.internal_token.",
+        description="Token of trusted services on this listener; empty: matrix.internal_token.",
     )
 
 
 class SignInSettings(Section):
     url: OptionalHttpUrl = Field(
         "",
-        description="The page of the city's own sign-in: the pages send people there with ?return_to=, and it sends them "
-        "back to that address with #token= and their JWT; empty: none.",
+        description="URL of the city's sign-in page. The pages redirect there with ?return_to=, and it "
+        "redirects back to that "
+        "address with the citizen's JWT as #token=; empty: none.",
     )
     name: bool = Field(
         False,
-        description="Whether a name is enough to become a citizen, without any proof: for demos, not for a real city.",
+        description="Whether a name alone, without authentication, signs a citizen in; for demos only.",
     )
     matrix: bool = Field(
-        False, description="Whether people with an account on the homeserver may come in with it (OpenID, in a widget)."
+        False,
+        description="Whether users of the homeserver may sign in with their Matrix account (OpenID, in a widget).",
     )
     token_lifetime_s: float = Field(
-        43_200.0, ge=60, le=31_622_400, description="How long the tokens count that are made for these two, in seconds."
+        43_200.0, ge=60, le=31_622_400, description="Lifetime of the tokens that name and matrix issue, in seconds."
     )
 
 
 class WebSettings(Section):
-    enabled: bool = Field(True, description="Whether the city listener serves the city's pages; off: the API alone.")
+    enabled: bool = Field(True, description="Whether the city listener serves the web pages beside the API.")
     frame_ancestors: list[Origin] = Field(
-        [], description="Origins of Matrix clients that may show the pages as a widget, like https://app.element.io."
+        [], description="Origins of Matrix clients that may embed the pages as a widget, like https://app.element.io."
     )
     client_url: OptionalHttpUrl = Field(
         "https://app.element.io",
-        description="The Matrix client that the pages' links open rooms and people in; empty: matrix.to, where each chooses.",
+        description="URL of the Matrix client for the pages' links to rooms and users; empty: matrix.to.",
     )
     homeserver_url: OptionalHttpUrl = Field(
-        "", description="Where people's Matrix clients reach the homeserver, for the pages to say; empty: not said."
+        "",
+        description="URL of the homeserver for users' Matrix clients, which the pages display; empty: not displayed.",
     )
     away_after_s: float = Field(
         300.0,
         ge=1,
         le=86_400,
-        description="How long somebody does nothing on the pages until they are away, in seconds.",
+        description="Seconds of inactivity on the pages after which a citizen is away.",
     )
 
 
 class LimitsSettings(Section):
     reads: RateLimit = Field(
         "3000/minute",
-        description="Requests that change nothing, of one citizen or agent; of one address, all that come without a good token.",
+        description="Read requests of one citizen or agent; without a valid token, of one address.",
     )
     sign_ins: RateLimit = Field(
         "60/minute",
-        description="Different wrong tokens from one address; beyond it no token from there is looked at for a while.",
+        description="Different invalid tokens from one address; beyond that its tokens are refused unchecked.",
     )
-    messages: RateLimit = Field("240/minute", description="Messages of one citizen or agent, by whatever way.")
+    messages: RateLimit = Field(
+        "240/minute", description="Messages of one citizen or agent, by HTTP and WebSocket together."
+    )
     changes: RateLimit = Field(
-        "240/minute", description="Edits, deletions, reactions and whatever else one citizen or agent changes."
+        "240/minute", description="Edits, deletions, reactions and other changes of one citizen or agent."
     )
     arrivals: RateLimit = Field(
         "60/hour",
-        description="Sign-ins with a name or a Matrix account (sign_in) from one address, whether they succeed or not.",
+        description="Sign-ins with a name or a Matrix account (sign_in) from one address, failed ones included.",
     )
-    uploads: RateLimit = Field("60/hour", description="Files of one citizen or agent.")
-    rooms: RateLimit = Field("30/hour", description="Rooms that one citizen opens, or tries to.")
+    uploads: RateLimit = Field("60/hour", description="Uploaded files of one citizen or agent.")
+    rooms: RateLimit = Field("30/hour", description="Requests of one citizen to create a room.")
     typing: RateLimit = Field(
-        "300/minute", description="How often one citizen or agent says that they are typing, or how far they have read."
+        "300/minute", description="Typing notifications and read receipts of one citizen or agent."
     )
     heartbeats: RateLimit = Field(
-        "20/second", description="Heartbeats of one citizen or agent over HTTP, of all pages or replicas."
+        "20/second", description="Heartbeats of one citizen or agent over HTTP, of all its sessions together."
     )
     socket_events: RateLimit = Field(
-        "20/second", description="Events on one WebSocket, heartbeats among them; also how many may come at once."
+        "20/second", description="Events on one WebSocket, heartbeats included; the number is also the allowed burst."
     )
     sockets_per_subject: int = Field(
-        64, ge=0, description="WebSockets and event streams that one citizen or agent has open; 0: no limit."
+        64,
+        ge=0,
+        description="Maximum number of open WebSockets and event streams of one citizen or agent; 0: no limit.",
     )
     sockets_per_address: int = Field(
-        500, ge=0, description="Those that one address has open, but for agents'; 0: no limit."
+        500,
+        ge=0,
+        description="Maximum number of open WebSockets and event streams of one address, without those of "
+        "agents; 0: no limit.",
     )
     connections: int = Field(
         0,
         ge=0,
-        description="TCP connections of the city listener; 0: as many as the limit of open files (LimitNOFILE) allows.",
+        description="Maximum number of TCP connections of the city listener; 0: derived from the limit of open "
+        "files (LimitNOFILE).",
     )
     connections_per_address: int = Field(
-        1000, ge=0, description="Those of one address that is no trusted proxy and not this machine; 0: no limit."
+        1000,
+        ge=0,
+        description="Maximum number of TCP connections of one address, except trusted proxies and this machine; "
+        "0: no limit.",
     )
     answers_per_address: int = Field(
         200,
         ge=0,
-        description="Requests of one address that are being answered or whose answer it has not taken yet; 0: no limit.",
+        description="Maximum number of requests of one address whose responses are not yet completely read; 0: "
+        "no limit.",
     )
     unread_bytes_per_address: int = Field(
         32 * 1024 * 1024,
         ge=0,
-        description="Bytes that wait for one address because it does not read them; 0: no limit.",
+        description="Maximum number of buffered bytes that one address has not read; 0: no limit.",
     )
     unread_bytes: int = Field(
-        256 * 1024 * 1024, ge=0, description="Those that wait for all together, on each listener; 0: no limit."
+        256 * 1024 * 1024,
+        ge=0,
+        description="Maximum number of buffered bytes that all addresses together have not read, on each "
+        "listener; 0: no limit.",
     )
     request_bytes_per_address: int = Field(
         32 * 1024 * 1024,
         ge=0,
-        description="Bytes of requests, also of half-sent ones, and of WebSocket messages held for one address; 0: no limit.",
+        description="Maximum number of buffered bytes of requests, incomplete ones included, and WebSocket "
+        "messages of one address; 0: no limit.",
     )
     request_bytes: int = Field(
-        256 * 1024 * 1024, ge=0, description="Those held for all together, on each listener; 0: no limit."
+        256 * 1024 * 1024,
+        ge=0,
+        description="Maximum number of such bytes of all addresses together, on each listener; 0: no limit.",
     )
 
 
@@ -167,20 +196,18 @@ class MediaSettings(Section):
         50 * 1024 * 1024,
         ge=1,
         le=1 << 40,
-        description="The largest file that citizens and agents may send; never more than Synapse's max_upload_size.",
+        description="Maximum size of an uploaded file in bytes, at most Synapse's max_upload_size.",
     )
     max_download_bytes: int = Field(
         100 * 1024 * 1024,
         ge=1,
         le=1 << 40,
-        description="The largest file that is passed on from Synapse: people on Matrix may send larger ones.",
+        description="Maximum size in bytes of a file that is served from Synapse.",
     )
     allowed_types: list[MediaType] = Field(
-        ["*/*"], description="Media types that citizens and agents may send, like image/png, image/* or */*."
+        ["*/*"], description="Media types of files that citizens and agents may upload, like image/png, image/* or */*."
     )
-    transfers: int = Field(
-        16, ge=1, le=1000, description="Files that are on their way at the same time; others wait for their turn."
-    )
+    transfers: int = Field(16, ge=1, le=1000, description="Maximum number of concurrent file transfers; others wait.")
     timeout_s: float = Field(
-        600.0, gt=0, le=86_400, description="How long one file may be on its way; one that stands still ends sooner."
+        600.0, gt=0, le=86_400, description="Timeout of one file transfer in seconds; a stalled one ends earlier."
     )

@@ -479,7 +479,7 @@ def test_added_keys_have_comments(config: Path) -> None:
     config_edit.upgrade(config)
     assert (
         "    domain: city.example\n"
-        "    # Whether Synapse's certificate must be valid (when address is https).\n"
+        "    # Whether to verify Synapse's TLS certificate, if address is https.\n"
         "    verify_tls: true\n"
     ) in config.read_text()
 
