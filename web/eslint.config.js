@@ -19,4 +19,15 @@ export default tseslint.config(
       "@typescript-eslint/consistent-type-definitions": ["error", "interface"],
     },
   },
+  // Layers, each of which imports only those before it: lib and api, outbox, stores, hooks, components, features.
+  ...[
+    ["src/{lib,api}/**", ["outbox", "stores", "hooks", "components", "features"]],
+    ["src/outbox/**", ["stores", "hooks", "components", "features"]],
+    ["src/stores/**", ["hooks", "components", "features"]],
+    ["src/{hooks,components}/**", ["features"]],
+  ].map(([files, upper]) => ({
+    files: [files],
+    ignores: ["**/*.test.*"],
+    rules: { "no-restricted-imports": ["error", { patterns: [{ group: upper.map((folder) => `**/${folder}/**`) }] }] },
+  })),
 );

@@ -30,5 +30,7 @@ export default defineConfig({
     setupFiles: ["src/testing/setup.ts"],
     include: ["src/**/*.test.{ts,tsx}"],
     restoreMocks: true,
+    // A test that times out goes on beside the next one; a busy machine is ten times slower than an idle one.
+    testTimeout: 60_000,
   },
 });

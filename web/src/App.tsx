@@ -2,7 +2,7 @@ import { Suspense } from "react";
 import { Route, Routes } from "react-router";
 import { Skeleton } from "./components/ui/Notice";
 import { Shell } from "./features/layout/Shell";
-import { lazyPage, usePagesAhead } from "./lib/lazyPage";
+import { lazyPage, usePagesAhead } from "./components/lazyPage";
 import { NotFoundPage } from "./features/layout/NotFoundPage";
 
 const HomePage = lazyPage(() => import("./features/home/HomePage"));

@@ -6,11 +6,12 @@ import { Problem } from "./api/problem";
 import { App } from "./App";
 import { beginSpeaking } from "./lib/i18n";
 import { keepPageOnDrop } from "./lib/drops";
-import { replaceIfOutdated } from "./lib/lazyPage";
+import { replaceIfOutdated } from "./components/lazyPage";
 import { registerServiceWorker } from "./lib/serviceWorker";
 import { ErrorBoundary } from "./components/ui/ErrorBoundary";
 import { chooseTheme, chosenTheme } from "./lib/theme";
 import { beginOutbox } from "./stores/outbox";
+import { startPresence } from "./stores/presence";
 import { beginSession } from "./stores/session";
 import "./styles/base.css";
 
@@ -30,6 +31,7 @@ addEventListener("vite:preloadError", () => void replaceIfOutdated());
 
 chooseTheme(chosenTheme());
 beginSession();
+startPresence();
 beginOutbox();
 keepPageOnDrop();
 registerServiceWorker();

@@ -1,6 +1,6 @@
 import type { QueryClient } from "@tanstack/react-query";
 import type { Clock } from "../lib/clock";
-import type { RoomNews } from "../lib/roomNews";
+import type { RoomUpdates } from "../lib/presence";
 import { Throttle } from "../lib/throttle";
 import { MAX_ROOMS } from "./city";
 import { queries } from "./queries";
@@ -34,19 +34,19 @@ export class LiveQueries {
     this.lists.stop();
   }
 
-  take(news: RoomNews): void {
-    if (news === null) {
+  take(updates: RoomUpdates): void {
+    if (updates === null) {
       this.home.ask();
       this.lists.ask();
       return;
     }
-    this.takeHome(news);
+    this.takeHome(updates);
     for (const { queryKey, state } of this.queryClient.getQueryCache().findAll({ queryKey: ["rooms"] })) {
       const rooms = state.data as Room[] | undefined;
       if (!rooms) continue;
       const isList = queryKey[1] !== "of";
-      if (isList && rooms.length < MAX_ROOMS && hasUnknown(rooms, news)) this.lists.ask();
-      const changed = withNews(rooms, news);
+      if (isList && rooms.length < MAX_ROOMS && hasUnknown(rooms, updates)) this.lists.ask();
+      const changed = withUpdates(rooms, updates);
       if (changed === rooms) continue;
       // The time of the last answer stays: when the page is looked at again, the list is read again.
       const updatedAt = state.dataUpdatedAt;
@@ -54,17 +54,17 @@ export class LiveQueries {
     }
   }
 
-  private takeHome(news: readonly Room[]): void {
+  private takeHome(updates: readonly Room[]): void {
     const { queryKey } = queries.home;
     const home = this.queryClient.getQueryData(queryKey);
     if (!home) return;
-    const popular = withNews(home.popular_rooms, news);
+    const popular = withUpdates(home.popular_rooms, updates);
     if (popular !== home.popular_rooms) {
       const updatedAt = this.queryClient.getQueryState(queryKey)?.dataUpdatedAt;
       this.queryClient.setQueryData(queryKey, { ...home, popular_rooms: popular }, updatedAt === undefined ? {} : { updatedAt });
     }
     const known = latest([this.lastEvent, home.feed[0]?.created_at ?? ""]);
-    this.lastEvent = latest([known, ...news.map(({ last_event: at }) => at ?? "")]);
+    this.lastEvent = latest([known, ...updates.map(({ last_event: at }) => at ?? "")]);
     // Something happened, not only somebody came or went: the feed may tell of it.
     if (this.lastEvent > known) this.home.ask();
   }
@@ -75,14 +75,14 @@ function latest(times: string[]): string {
   return times.reduce((a, b) => (a > b ? a : b));
 }
 
-function hasUnknown(rooms: readonly Room[], news: readonly Room[]): boolean {
+function hasUnknown(rooms: readonly Room[], updates: readonly Room[]): boolean {
   const known = new Set(rooms.map(({ id }) => id));
-  return news.some(({ id, archived }) => !archived && !known.has(id));
+  return updates.some(({ id, archived }) => !archived && !known.has(id));
 }
 
 /** The rooms with what is new of them, without those that are archived now; the same array when nothing is new. */
-export function withNews(rooms: Room[], news: readonly Room[]): Room[] {
-  const byId = new Map(news.map((room) => [room.id, room]));
+export function withUpdates(rooms: Room[], updates: readonly Room[]): Room[] {
+  const byId = new Map(updates.map((room) => [room.id, room]));
   const changed = rooms
     .filter(({ id }) => !byId.get(id)?.archived)
     .map((room) => {

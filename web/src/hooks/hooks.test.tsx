@@ -3,7 +3,8 @@ import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { AgentPresenceBadge } from "../components/ui/AgentPresenceBadge";
 import { Problem } from "../api/problem";
 import { beginSpeaking, choose } from "../lib/i18n";
-import { cityPresence, globalPresenceClient } from "../lib/page";
+import { globalPresenceClient, presenceEvents } from "../lib/globalPresenceClient";
+import { startPresence, usePresence } from "../stores/presence";
 import { useSession } from "../stores/session";
 import { FakeClock } from "../testing/fakeClock";
 import { token } from "../testing/samples";
@@ -13,6 +14,7 @@ import { usePresenceHeartbeat, watchActivity } from "./usePresenceHeartbeat";
 const AWAY_MS = 300_000;
 
 beforeAll(async () => {
+  startPresence();
   await beginSpeaking();
   await choose("uk");
 });
@@ -76,9 +78,9 @@ describe("activity", () => {
 
 describe("usePresenceHeartbeat", () => {
   it("signs in with the session, stops when the page is left, and starts again when it is shown from the cache", () => {
-    const start = vi.spyOn(cityPresence, "start").mockImplementation(() => undefined);
-    const stop = vi.spyOn(cityPresence, "stop").mockImplementation(() => undefined);
-    const signIn = vi.spyOn(cityPresence, "signIn").mockImplementation(() => undefined);
+    const start = vi.spyOn(globalPresenceClient, "start").mockImplementation(() => undefined);
+    const stop = vi.spyOn(globalPresenceClient, "stop").mockImplementation(() => undefined);
+    const signIn = vi.spyOn(globalPresenceClient, "signIn").mockImplementation(() => undefined);
     const jwt = token({ sub: "u_1", exp: Date.now() / 1000 + 60 });
     const { unmount } = renderHook(() => usePresenceHeartbeat(20_000, AWAY_MS));
     act(() => void useSession.getState().signIn(jwt));
@@ -95,21 +97,14 @@ describe("usePresenceHeartbeat", () => {
 });
 
 describe("AgentPresenceBadge", () => {
-  it("says in words what it is told, and stops listening when it goes", () => {
-    const stop = vi.fn();
-    let tell: (status: "online" | "away") => void = () => undefined;
-    const watch = vi.spyOn(globalPresenceClient, "watch").mockImplementation((_subject, listener) => {
-      tell = listener;
-      return stop;
-    });
-    const { unmount } = render(<AgentPresenceBadge slug="varta" />);
-    expect(watch.mock.calls[0]?.[0]).toBe("agent:varta");
-    act(() => tell("online"));
-    expect(screen.getByText("на зв’язку")).toBeTruthy();
-    act(() => tell("away"));
+  it("shows the status of the presence connection in words, and the one given until then", () => {
+    usePresence.setState({ here: {}, isKnown: false });
+    render(<AgentPresenceBadge slug="varta" told="away" />);
     expect(screen.getByText("відійшов")).toBeTruthy();
-    unmount();
-    expect(stop).toHaveBeenCalledOnce();
+    act(() => presenceEvents.snapshot([{ user_id: "agent:varta", status: "online", status_msg: null, last_active_ago_ms: 0 }]));
+    expect(screen.getByText("на зв’язку")).toBeTruthy();
+    act(() => presenceEvents.updates([{ user_id: "agent:varta", status: "offline", status_msg: null, last_active_ago_ms: 0 }]));
+    expect(screen.queryByText("на зв’язку")).toBeNull();
   });
 });
 

@@ -1,13 +1,9 @@
-import { useEffect, useState } from "react";
 import type { Status } from "../api/types";
-import { globalPresenceClient } from "../lib/page";
 import { agentSubject } from "../lib/subjects";
+import { statusOf, usePresence } from "../stores/presence";
 
-/** Whether an agent is here, live; null until it is known. */
+/** An agent's presence, live; null until the presence connection has sent its snapshot. */
 export function useAgentPresence(slug: string): { status: Status | null } {
-  const [seen, setSeen] = useState<{ slug: string; status: Status } | null>(null);
-
-  useEffect(() => globalPresenceClient.watch(agentSubject(slug), (status) => setSeen({ slug, status })), [slug]);
-
-  return { status: seen?.slug === slug ? seen.status : null };
+  const status = usePresence(({ here, isKnown }) => (isKnown ? statusOf(here, agentSubject(slug)) : null));
+  return { status };
 }

@@ -2,7 +2,7 @@ import { useEffect } from "react";
 import { city } from "../api/city";
 import type { SubjectId } from "../api/types";
 import { kindOf } from "../lib/subjects";
-import { usePeople } from "../stores/people";
+import { useProfiles } from "../stores/profiles";
 
 const AT_ONCE = 100;
 const GATHER_MS = 300;
@@ -13,8 +13,8 @@ const asked = new Set<SubjectId>();
 /** Loads the names of citizens whom presence events name by id only; asks for many at once. */
 export function useCitizenNames(subjects: readonly SubjectId[]): void {
   useEffect(() => {
-    const { faces } = usePeople.getState();
-    const unknown = subjects.filter((id) => kindOf(id) === "citizen" && !faces[id] && !asked.has(id)).slice(0, AT_ONCE);
+    const { profiles } = useProfiles.getState();
+    const unknown = subjects.filter((id) => kindOf(id) === "citizen" && !profiles[id] && !asked.has(id)).slice(0, AT_ONCE);
     if (!unknown.length) return;
     const timer = setTimeout(() => void load(unknown), GATHER_MS);
     return () => {
@@ -27,7 +27,7 @@ async function load(ids: SubjectId[]): Promise<void> {
   for (const id of ids) asked.add(id);
   try {
     const { citizens } = await city.citizens(ids, undefined);
-    for (const { id, display_name } of citizens) if (display_name) usePeople.getState().meetCitizen(id, display_name);
+    for (const { id, display_name } of citizens) if (display_name) useProfiles.getState().addCitizen(id, display_name);
   } catch {
     // The page does without names, and asks again when it shows these people next.
     for (const id of ids) asked.delete(id);

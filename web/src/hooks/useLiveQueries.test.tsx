@@ -7,7 +7,7 @@ import CityRoomsPage from "../features/city/rooms/CityRoomsPage";
 import HomePage from "../features/home/HomePage";
 import { beginSpeaking, choose } from "../lib/i18n";
 import { markRead } from "../lib/readMarks";
-import { tellRoomNews } from "../lib/roomNews";
+import { presenceEvents } from "../lib/globalPresenceClient";
 import { usePresence } from "../stores/presence";
 import { room } from "../testing/samples";
 import { useLiveQueries } from "./useLiveQueries";
@@ -55,7 +55,7 @@ function Live() {
 
 const pass = (ms: number) => act(() => vi.advanceTimersByTimeAsync(ms));
 const tell = async (...rooms: Room[]) => {
-  act(() => tellRoomNews(rooms));
+  act(() => presenceEvents.rooms(rooms));
   await pass(100);
 };
 
@@ -134,7 +134,7 @@ describe("a room that changes", () => {
   it("has the feed read at most every 15 seconds, and not for who comes and goes", async () => {
     const { count } = await open(HomePage);
     for (let second = 1; second <= 60; second += 1) {
-      act(() => tellRoomNews([listed(1, { last_event: later(second), last_seq: second })]));
+      act(() => presenceEvents.rooms([listed(1, { last_event: later(second), last_seq: second })]));
       await pass(1_000);
     }
     expect(count("/city/home")).toBeGreaterThanOrEqual(4);
@@ -151,7 +151,7 @@ describe("a room that changes", () => {
     await tell(listed(7, { last_seq: 2 }));
     expect(count("/city/me/unread")).toBe(1);
     for (let seq = 3; seq <= 62; seq += 1) {
-      act(() => tellRoomNews([listed(7, { last_seq: seq })]));
+      act(() => presenceEvents.rooms([listed(7, { last_seq: seq })]));
       await pass(1_000);
     }
     expect(count("/city/me/unread")).toBeLessThanOrEqual(6);
@@ -172,7 +172,7 @@ describe("while changes cannot be told", () => {
     act(() => usePresence.setState({ link: "live" }));
     await pass(100);
     expect(count("/city/rooms")).toBe(1);
-    act(() => tellRoomNews(null));
+    act(() => presenceEvents.rooms(null));
     await pass(100);
     expect(count("/city/rooms")).toBe(2);
   });

@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef } from "react";
 import { LiveQueries, LOST_MS, SAFETY_MS } from "../api/liveQueries";
 import { queries } from "../api/queries";
 import { pageClock } from "../lib/clock";
-import { hearRoomNews } from "../lib/roomNews";
+import { subscribeToPresence } from "../lib/globalPresenceClient";
 import { usePresence } from "../stores/presence";
 
 const LIVE_KEYS = [queries.home.queryKey, ["rooms"]];
@@ -16,7 +16,7 @@ export function useLiveQueries(): void {
   const live = useMemo(() => new LiveQueries(queryClient, pageClock), [queryClient]);
 
   useEffect(() => {
-    const stop = hearRoomNews((news) => live.take(news));
+    const stop = subscribeToPresence({ rooms: (updates) => live.take(updates) });
     return () => {
       stop();
       live.stop();

@@ -1,19 +1,19 @@
 import { useEffect } from "react";
 import { useTranslation } from "react-i18next";
 import type { SubjectId } from "../api/types";
-import { slugOf, wantAgentFace } from "../lib/agentFaces";
-import { nameInSubject } from "../lib/subjects";
-import { usePeople } from "../stores/people";
+import { nameInSubject, slugOf } from "../lib/subjects";
+import { requestAgentProfile } from "../stores/agentProfiles";
+import { useProfiles } from "../stores/profiles";
 
 /** What subjects are called, in their order; agents whose names are not known are asked for. */
 export function useNames(subjects: readonly SubjectId[]): string[] {
   const { t } = useTranslation();
-  const faces = usePeople((state) => state.faces);
+  const profiles = useProfiles((state) => state.profiles);
   useEffect(() => {
     for (const subject of subjects) {
       const slug = slugOf(subject);
-      if (slug) wantAgentFace(slug);
+      if (slug) requestAgentProfile(slug);
     }
   }, [subjects]);
-  return subjects.map((subject) => faces[subject]?.name ?? nameInSubject(subject) ?? t("common.unknownCitizen"));
+  return subjects.map((subject) => profiles[subject]?.name ?? nameInSubject(subject) ?? t("common.unknownCitizen"));
 }

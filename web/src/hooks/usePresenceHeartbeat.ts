@@ -1,7 +1,7 @@
 import { useEffect } from "react";
 import { Activity } from "../lib/activity";
 import { pageClock, type Cancel } from "../lib/clock";
-import { cityPresence } from "../lib/page";
+import { globalPresenceClient } from "../lib/globalPresenceClient";
 import { useSession } from "../stores/session";
 
 const SIGNS = ["pointerdown", "pointermove", "keydown", "wheel", "touchstart", "focus"] as const;
@@ -17,16 +17,16 @@ export function usePresenceHeartbeat(heartbeatMs: number, awayAfterMs: number): 
   const session = useSession((state) => state.session);
 
   useEffect(() => {
-    cityPresence.signIn(session && { userId: session.userId, token: session.token });
+    globalPresenceClient.signIn(session && { userId: session.userId, token: session.token });
   }, [session]);
 
   useEffect(() => {
-    cityPresence.start(heartbeatMs);
-    const leave = () => cityPresence.stop();
+    globalPresenceClient.start(heartbeatMs);
+    const leave = () => globalPresenceClient.stop();
     const comeBack = ({ persisted }: PageTransitionEvent) => {
-      if (persisted) cityPresence.start(heartbeatMs);
+      if (persisted) globalPresenceClient.start(heartbeatMs);
     };
-    const reconnect = () => cityPresence.reconnect();
+    const reconnect = () => globalPresenceClient.reconnect();
     addEventListener("pagehide", leave);
     addEventListener("pageshow", comeBack);
     addEventListener("online", reconnect);
@@ -34,11 +34,11 @@ export function usePresenceHeartbeat(heartbeatMs: number, awayAfterMs: number): 
       removeEventListener("pagehide", leave);
       removeEventListener("pageshow", comeBack);
       removeEventListener("online", reconnect);
-      cityPresence.stop();
+      globalPresenceClient.stop();
     };
   }, [heartbeatMs]);
 
-  useEffect(() => watchActivity(awayAfterMs, (status) => cityPresence.setStatus(status)), [awayAfterMs]);
+  useEffect(() => watchActivity(awayAfterMs, (status) => globalPresenceClient.setStatus(status)), [awayAfterMs]);
 }
 
 /** Tells each change of the status of whoever sits before the page. Answers how to stop. */

@@ -1,7 +1,9 @@
 import type { Room, Status, SubjectPresence } from "../api/types";
 import type { Cancel } from "./clock";
-import type { RoomNews } from "./roomNews";
 import { ReconnectingSocket, type LinkState, type SocketEvent, type SocketWorld } from "./reconnectingSocket";
+
+/** Rooms as lists show them now; null: changes were missed, and lists must be read again. */
+export type RoomUpdates = readonly Room[] | null;
 
 export interface Citizen {
   userId: string;
@@ -12,7 +14,7 @@ export interface PresenceSink {
   snapshot: (users: SubjectPresence[]) => void;
   updates: (users: SubjectPresence[]) => void;
   /** Rooms changed, as lists show them; null: changes were missed. */
-  rooms: (news: RoomNews) => void;
+  rooms: (updates: RoomUpdates) => void;
   link: (state: LinkState) => void;
   /** The token no longer counts. */
   refused: (token: string) => void;

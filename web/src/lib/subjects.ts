@@ -20,3 +20,8 @@ export function nameInSubject(subject: SubjectId): string | null {
   if (subject.startsWith("@")) return subject.slice(1).split(":")[0] ?? null;
   return null;
 }
+
+/** The slug of an agent's subject; null for other subjects. */
+export function slugOf(subject: SubjectId): string | null {
+  return kindOf(subject) === "agent" ? subject.slice("agent:".length) : null;
+}

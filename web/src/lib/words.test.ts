@@ -85,7 +85,7 @@ describe("small things", () => {
     ["🌻", "?"],
   ])("the initials of %s", (name, letters) => expect(initials(name)).toBe(letters));
 
-  it("letters on a face are dark where its colour is light", () => {
+  it("letters on a profile are dark where its colour is light", () => {
     expect(["#ffffff", "#fde047", "#7c3aed", "#0f766e", "#000000"].map(isLight)).toEqual([true, true, false, false, false]);
   });
 

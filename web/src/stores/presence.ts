@@ -1,5 +1,6 @@
 import { create } from "zustand";
 import type { OnlineCounts, Status, SubjectId, SubjectPresence } from "../api/types";
+import { subscribeToPresence } from "../lib/globalPresenceClient";
 import type { LinkState } from "../lib/reconnectingSocket";
 import { kindOf } from "../lib/subjects";
 
@@ -27,6 +28,12 @@ export const usePresence = create<PresenceState>((set) => ({
   updates: (users) => set(({ here }) => ({ here: withUpdates(here, users), isKnown: true })),
   setLink: (link) => set({ link }),
 }));
+
+/** To be called once: the store follows the presence connection. */
+export function startPresence(): void {
+  const { snapshot, updates, setLink } = usePresence.getState();
+  subscribeToPresence({ snapshot, updates, link: setLink });
+}
 
 export function withUpdates(here: PresenceState["here"], users: SubjectPresence[]): PresenceState["here"] {
   const next = new Map(Object.entries(here));

@@ -1,5 +1,6 @@
 import { create } from "zustand";
 import { setCredentials } from "../api/http";
+import { subscribeToPresence } from "../lib/globalPresenceClient";
 import { isExpected, readToken, takeReturnedToken, type Session } from "../lib/session";
 import { serverNow } from "../lib/serverTime";
 import { canKeep, keep, keepInTab, kept, keptInTab } from "../lib/storage";
@@ -76,11 +77,12 @@ export function beginSession(): void {
     else useSession.getState().ask(true);
     keepInTab(LEFT_AT, null);
   }
+  const { follow, end } = useSession.getState();
   setCredentials({
     token: () => useSession.getState().session?.token ?? null,
-    refused: (refused) => useSession.getState().end(refused),
+    refused: end,
   });
-  const { follow } = useSession.getState();
+  subscribeToPresence({ refused: end });
   // A browser without storage has nothing to follow: `kept` would sign everybody out.
   if (!canKeep()) return;
   addEventListener("storage", ({ key }) => {

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { currentToken } from "../api/http";
 import type { Agent, Status } from "../api/types";
 import { OKSANA, TARAS, token } from "../testing/samples";
-import { byKindAndName, usePeople } from "./people";
+import { byKindAndName, useProfiles } from "./profiles";
 import { countOnline, statusOf, usePresence } from "./presence";
 import { beginSession, useSession, leaveToSignIn } from "./session";
 
@@ -36,20 +36,20 @@ describe("who is here", () => {
 
 describe("people", () => {
   it("keep what is known of them, and nobody is told when nothing is new", () => {
-    usePeople.setState({ faces: {} });
-    usePeople.getState().meetAgents([{ slug: "varta", display_name: "Varta", color: "#0f766e" } as Agent]);
-    usePeople.getState().meet([{ ...OKSANA, kind: "agent", id: "varta", display_name: "Варта" }]);
-    expect(usePeople.getState().faces["agent:varta"]).toEqual({ name: "Варта", color: "#0f766e", avatarUrl: null });
-    const before = usePeople.getState().faces;
-    usePeople.getState().meet([{ ...OKSANA, kind: "agent", id: "varta", display_name: "Варта" }]);
-    expect(usePeople.getState().faces).toBe(before);
+    useProfiles.setState({ profiles: {} });
+    useProfiles.getState().addAgents([{ slug: "varta", display_name: "Varta", color: "#0f766e" } as Agent]);
+    useProfiles.getState().addAuthors([{ ...OKSANA, kind: "agent", id: "varta", display_name: "Варта" }]);
+    expect(useProfiles.getState().profiles["agent:varta"]).toEqual({ name: "Варта", color: "#0f766e", avatarUrl: null });
+    const before = useProfiles.getState().profiles;
+    useProfiles.getState().addAuthors([{ ...OKSANA, kind: "agent", id: "varta", display_name: "Варта" }]);
+    expect(useProfiles.getState().profiles).toBe(before);
   });
 
   it("are listed before agents, by name", () => {
-    usePeople.setState({ faces: {} });
-    usePeople.getState().meet([TARAS, OKSANA]);
-    const { faces } = usePeople.getState();
-    expect(["agent:varta", "u_2", "@olena:city", "u_1"].sort(byKindAndName(faces))).toEqual([
+    useProfiles.setState({ profiles: {} });
+    useProfiles.getState().addAuthors([TARAS, OKSANA]);
+    const { profiles } = useProfiles.getState();
+    expect(["agent:varta", "u_2", "@olena:city", "u_1"].sort(byKindAndName(profiles))).toEqual([
       "u_1",
       "u_2",
       "@olena:city",

@@ -1,13 +1,13 @@
 import { useState, type CSSProperties } from "react";
 import type { Status, SubjectId } from "../../api/types";
 import { kindOf } from "../../lib/subjects";
-import type { Face } from "../../stores/people";
+import type { Profile } from "../../stores/profiles";
 import styles from "./Avatar.module.css";
 import { PresenceDot } from "./PresenceDot";
 
 interface Props {
   subject: SubjectId;
-  face: Face;
+  profile: Profile;
   /** Pixels. */
   size?: number;
   /** Shown as a dot where it is given. */
@@ -15,22 +15,22 @@ interface Props {
 }
 
 /** A picture, or initials on a colour of one's own. Agents have corners, people are round. The name stands beside it. */
-export function Avatar({ subject, face, size = 40, status }: Props) {
+export function Avatar({ subject, profile, size = 40, status }: Props) {
   const [broken, setBroken] = useState<string | null>(null);
-  const shape = `${styles.face} ${kindOf(subject) === "agent" ? styles.agent : ""}`;
+  const shape = `${styles.image} ${kindOf(subject) === "agent" ? styles.agent : ""}`;
   const style = {
     "--size": `${size}px`,
-    "--face": face.color ?? colorOf(subject),
-    "--letters": face.color && isLight(face.color) ? "#1c1712" : "#fff",
+    "--background": profile.color ?? colorOf(subject),
+    "--letters": profile.color && isLight(profile.color) ? "#1c1712" : "#fff",
   } as CSSProperties;
-  const hasPicture = face.avatarUrl !== null && face.avatarUrl !== broken;
+  const hasPicture = profile.avatarUrl !== null && profile.avatarUrl !== broken;
   return (
     <span className={styles.frame} style={style}>
-      {hasPicture && face.avatarUrl ? (
-        <img className={shape} src={face.avatarUrl} alt="" loading="lazy" onError={() => setBroken(face.avatarUrl)} />
+      {hasPicture && profile.avatarUrl ? (
+        <img className={shape} src={profile.avatarUrl} alt="" loading="lazy" onError={() => setBroken(profile.avatarUrl)} />
       ) : (
         <span className={shape} aria-hidden="true">
-          {initials(face.name)}
+          {initials(profile.name)}
         </span>
       )}
       {status && (

@@ -7,7 +7,7 @@ import { Name } from "../../components/ui/Name";
 import { useAgentPresence } from "../../hooks/useAgentPresence";
 import { agentSubject } from "../../lib/subjects";
 import { usePresence } from "../../stores/presence";
-import { useFace } from "../../hooks/useFace";
+import { useProfile } from "../../hooks/useProfile";
 import styles from "./Agents.module.css";
 
 export const AgentCard = memo(function AgentCard({ agent }: { agent: Agent }) {
@@ -16,10 +16,10 @@ export const AgentCard = memo(function AgentCard({ agent }: { agent: Agent }) {
   const statusMsg = usePresence((state) => state.here[agentSubject(agent.slug)]?.statusMsg);
   // Offline agents keep the text that the list told.
   const says = isKnown && statusMsg !== undefined ? statusMsg : agent.status_msg;
-  const face = { name: agent.display_name, avatarUrl: agent.avatar_url, color: agent.color };
+  const profile = { name: agent.display_name, avatarUrl: agent.avatar_url, color: agent.color };
   return (
     <li className={styles.card}>
-      <Avatar subject={agentSubject(agent.slug)} face={face} size={56} status={status ?? agent.presence} />
+      <Avatar subject={agentSubject(agent.slug)} profile={profile} size={56} status={status ?? agent.presence} />
       <div>
         <Link className={styles.name} to={`/agents/${encodeURIComponent(agent.slug)}`}>
           <Name>{agent.display_name}</Name>
@@ -34,10 +34,10 @@ export const AgentCard = memo(function AgentCard({ agent }: { agent: Agent }) {
 /** An agent in an office of a node or a microDAO. */
 export function OfficerCard({ agent, office, text }: { agent: AgentPresence; office: string; text: string }) {
   const subject = agentSubject(agent.agent_id);
-  const face = useFace(subject, agent.display_name);
+  const profile = useProfile(subject, agent.display_name);
   return (
     <div className={styles.card}>
-      <Avatar subject={subject} face={face} size={56} />
+      <Avatar subject={subject} profile={profile} size={56} />
       <div>
         <p>{office}</p>
         <Link className={styles.name} to={`/agents/${encodeURIComponent(agent.agent_id)}`}>

@@ -37,11 +37,11 @@ interface PortraitProps {
 }
 
 function Portrait({ agent, toldAt, askAgain }: PortraitProps) {
-  const face = { name: agent.display_name, avatarUrl: agent.avatar_url, color: agent.color };
+  const profile = { name: agent.display_name, avatarUrl: agent.avatar_url, color: agent.color };
   return (
     <article className={styles.page}>
       <header className={styles.hero}>
-        <Avatar subject={agentSubject(agent.slug)} face={face} size={104} />
+        <Avatar subject={agentSubject(agent.slug)} profile={profile} size={104} />
         <AgentPresenceBadge slug={agent.slug} told={agent.presence} />
         <h1>
           <Name>{agent.display_name}</Name>

@@ -7,7 +7,7 @@ import { Name } from "../../components/ui/Name";
 import { useNow } from "../../hooks/useNow";
 import { ago, fullTime } from "../../lib/times";
 import { subjectOf } from "../../lib/subjects";
-import { useFace } from "../../hooks/useFace";
+import { useProfile } from "../../hooks/useProfile";
 import styles from "./HomePage.module.css";
 
 /** What happened last, newest first. */
@@ -61,8 +61,8 @@ function Entry({ entry }: { entry: FeedEntry }) {
 function Portrait({ actor, isMany }: { actor: FeedEntry["actor"]; isMany: boolean }) {
   const { t } = useTranslation();
   const subject = actor ? subjectOf(actor) : "";
-  const face = useFace(subject, actor?.display_name ?? t("feed.city"));
-  return actor ? <Avatar subject={subject} face={face} size={36} /> : <Icon name={isMany ? "people" : "home"} size={36} />;
+  const profile = useProfile(subject, actor?.display_name ?? t("feed.city"));
+  return actor ? <Avatar subject={subject} profile={profile} size={36} /> : <Icon name={isMany ? "people" : "home"} size={36} />;
 }
 
 function systemWords(what: string | undefined) {

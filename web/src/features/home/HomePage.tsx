@@ -10,7 +10,7 @@ import { ProblemNotice, Skeleton } from "../../components/ui/Notice";
 import { useUnread } from "../../hooks/useUnread";
 import { usePageTitle } from "../../hooks/usePageTitle";
 import { countOnline, usePresence } from "../../stores/presence";
-import { usePeople } from "../../stores/people";
+import { useProfiles } from "../../stores/profiles";
 import { PresenceBar } from "../city/presence/PresenceBar";
 import { RoomCards } from "../city/rooms/RoomCards";
 import { Feed } from "./Feed";
@@ -115,7 +115,7 @@ function useOnlineCounts(home: CityHome | undefined): OnlineCounts | null {
 
 function useFeedFaces(home: CityHome | undefined): void {
   useEffect(() => {
-    if (home) usePeople.getState().meet(home.feed.flatMap(({ actor }) => actor ?? []));
+    if (home) useProfiles.getState().addAuthors(home.feed.flatMap(({ actor }) => actor ?? []));
   }, [home]);
 }
 

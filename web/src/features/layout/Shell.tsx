@@ -6,7 +6,7 @@ import { useLiveQueries } from "../../hooks/useLiveQueries";
 import { usePresenceHeartbeat } from "../../hooks/usePresenceHeartbeat";
 import { useSite } from "../../hooks/useSite";
 import icon from "../../icon.svg";
-import { usePeople } from "../../stores/people";
+import { useProfiles } from "../../stores/profiles";
 import { Account } from "../session/Account";
 import { SignInDialog } from "../session/SignInDialog";
 import { useSession } from "../../stores/session";
@@ -84,6 +84,6 @@ function useFocusOnArrival(pathname: string) {
 function useOwnFace(): void {
   const session = useSession((state) => state.session);
   useEffect(() => {
-    if (session) usePeople.getState().meetCitizen(session.userId, session.displayName);
+    if (session) useProfiles.getState().addCitizen(session.userId, session.displayName);
   }, [session]);
 }

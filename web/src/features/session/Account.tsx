@@ -34,14 +34,14 @@ function SignedInAccount({ session }: { session: Session }) {
   const { t } = useTranslation();
   const status = useStatus(session.userId);
   const signOut = useSession((state) => state.signOut);
-  const face = { name: session.displayName, avatarUrl: null, color: null };
+  const profile = { name: session.displayName, avatarUrl: null, color: null };
   const label = t("session.account", { name: session.displayName });
   return (
     <Menu
       label={label}
       button={(open) => (
         <button type="button" className={styles.opener} aria-label={label} title={label} {...open}>
-          <Avatar subject={session.userId} face={face} size={38} status={status} />
+          <Avatar subject={session.userId} profile={profile} size={38} status={status} />
         </button>
       )}
     >

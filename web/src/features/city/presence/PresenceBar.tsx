@@ -7,20 +7,20 @@ import { Name } from "../../../components/ui/Name";
 import { PresenceDot } from "../../../components/ui/PresenceDot";
 import { kindOf } from "../../../lib/subjects";
 import { useCitizenNames } from "../../../hooks/useCitizenNames";
-import { useFace } from "../../../hooks/useFace";
-import { byKindAndName, usePeople } from "../../../stores/people";
+import { useProfile } from "../../../hooks/useProfile";
+import { byKindAndName, useProfiles } from "../../../stores/profiles";
 import { usePresence, useStatus } from "../../../stores/presence";
 import styles from "./PresenceBar.module.css";
 
 const SHOWN = 24;
 
-/** Who is in the city now, with their faces. A page that renders for each key stroke does not render it. */
+/** Who is in the city now, with their avatars. A page that renders for each key stroke does not render it. */
 export const PresenceBar = memo(function PresenceBar() {
   const { t } = useTranslation();
   const here = usePresence((state) => state.here);
   const isKnown = usePresence((state) => state.isKnown);
-  const faces = usePeople((state) => state.faces);
-  const subjects = useMemo(() => Object.keys(here).sort(byKindAndName(faces)), [here, faces]);
+  const profiles = useProfiles((state) => state.profiles);
+  const subjects = useMemo(() => Object.keys(here).sort(byKindAndName(profiles)), [here, profiles]);
   useCitizenNames(subjects);
   const isAnyoneActive = subjects.some((subject) => here[subject]?.status === "online");
   if (!isKnown) return null;
@@ -46,13 +46,13 @@ export const PresenceBar = memo(function PresenceBar() {
 
 function Person({ subject }: { subject: SubjectId }) {
   const { t } = useTranslation();
-  const face = useFace(subject, t("common.unknownCitizen"));
+  const profile = useProfile(subject, t("common.unknownCitizen"));
   const status = useStatus(subject);
   const portrait = (
     <>
-      <Avatar subject={subject} face={face} size={44} status={status} />
+      <Avatar subject={subject} profile={profile} size={44} status={status} />
       <span>
-        <Name>{face.name}</Name>
+        <Name>{profile.name}</Name>
       </span>
     </>
   );

@@ -24,7 +24,7 @@ async function show(opened: ReturnType<typeof room>) {
     token: () => null,
     refused: () => undefined,
     me: () => null,
-    meet: () => undefined,
+    addAuthors: () => undefined,
     isShown: () => true,
     outbox,
   });

@@ -9,8 +9,8 @@ import { useSite } from "../../../hooks/useSite";
 import { roomLink } from "../../../lib/matrixLinks";
 import { Name } from "../../../components/ui/Name";
 import { kindOf } from "../../../lib/subjects";
-import { useFace } from "../../../hooks/useFace";
-import { byKindAndName, usePeople } from "../../../stores/people";
+import { useProfile } from "../../../hooks/useProfile";
+import { byKindAndName, useProfiles } from "../../../stores/profiles";
 import { usePresence } from "../../../stores/presence";
 import { useSession } from "../../../stores/session";
 import styles from "./CityRoomView.module.css";
@@ -59,12 +59,12 @@ function MemberList({ roomName, onClose }: Props) {
   const members = useRoomState((state) => state.members);
   const mayRead = useRoomState((state) => state.mayRead);
   const here = usePresence((state) => state.here);
-  const faces = usePeople((state) => state.faces);
+  const profiles = useProfiles((state) => state.profiles);
   const subjects = useMemo(() => {
-    const byName = byKindAndName(faces);
+    const byName = byKindAndName(profiles);
     const isAway = (subject: SubjectId) => Number(here[subject]?.status === "away");
     return [...members].sort((a, b) => isAway(a) - isAway(b) || byName(a, b));
-  }, [members, here, faces]);
+  }, [members, here, profiles]);
   return (
     <aside className={styles.members} aria-label={t("room.membersOf", { room: roomName })}>
       <div className={styles.membersHead}>
@@ -98,13 +98,13 @@ function MemberList({ roomName, onClose }: Props) {
 function Person({ subject }: { subject: SubjectId }) {
   const { t } = useTranslation();
   const me = useSession((state) => state.session?.userId);
-  const face = useFace(subject, t("common.unknownCitizen"));
+  const profile = useProfile(subject, t("common.unknownCitizen"));
   const seen = usePresence((state) => state.here[subject]);
   const words = (
     <>
-      <Avatar subject={subject} face={face} size={36} status={seen?.status ?? "online"} />
+      <Avatar subject={subject} profile={profile} size={36} status={seen?.status ?? "online"} />
       <span>
-        <Name>{face.name}</Name>
+        <Name>{profile.name}</Name>
         {subject === me && ` (${t("common.you")})`}
         <small dir="auto">{seen?.statusMsg ?? t(`kind.${kindOf(subject)}`)}</small>
       </span>

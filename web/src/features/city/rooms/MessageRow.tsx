@@ -10,7 +10,7 @@ import { isFinal } from "../../../lib/refusals";
 import { linkedText, richText } from "../../../lib/richText";
 import { subjectOf } from "../../../lib/subjects";
 import { clockTime, fullTime } from "../../../lib/times";
-import { useFace } from "../../../hooks/useFace";
+import { useProfile } from "../../../hooks/useProfile";
 import { useSession } from "../../../stores/session";
 import { CopyText } from "./CopyText";
 import { MediaView } from "./MediaView";
@@ -55,8 +55,8 @@ export const MessageRow = memo(function MessageRow({ message, isFirst, isActive,
 
 function Portrait({ author }: { author: Author }) {
   const subject = subjectOf(author);
-  const { color } = useFace(subject, author.display_name);
-  return <Avatar subject={subject} face={{ name: author.display_name, avatarUrl: author.avatar_url, color }} size={40} />;
+  const { color } = useProfile(subject, author.display_name);
+  return <Avatar subject={subject} profile={{ name: author.display_name, avatarUrl: author.avatar_url, color }} size={40} />;
 }
 
 function Head({ message }: { message: Message }) {

@@ -5,7 +5,7 @@ import { FilePicture } from "../../../components/ui/FilePicture";
 import { Icon } from "../../../components/ui/Icon";
 import { Name } from "../../../components/ui/Name";
 import { useProblemText } from "../../../hooks/useProblemText";
-import { useFace } from "../../../hooks/useFace";
+import { useProfile } from "../../../hooks/useProfile";
 import { isBarred, isFinal } from "../../../lib/refusals";
 import { outbox } from "../../../stores/outbox";
 import { useSession } from "../../../stores/session";
@@ -21,16 +21,16 @@ export function OutgoingRow({ outgoing, isFirst }: { outgoing: Outgoing; isFirst
   const { t } = useTranslation();
   const session = useSession((state) => state.session);
   const subject = session?.userId ?? "";
-  const face = useFace(subject, session?.displayName ?? t("common.you"));
+  const profile = useProfile(subject, session?.displayName ?? t("common.you"));
   const putBack = usePutBack(outgoing);
   const { media, file } = outgoing;
   return (
     <article className={`${styles.row} ${isFirst ? styles.first : ""}`} aria-label={t("common.you")}>
-      {isFirst ? <Avatar subject={subject} face={face} size={40} /> : <span />}
+      {isFirst ? <Avatar subject={subject} profile={profile} size={40} /> : <span />}
       <div className={styles.body}>
         {isFirst && (
           <p className={styles.name}>
-            <Name>{face.name}</Name>
+            <Name>{profile.name}</Name>
           </p>
         )}
         {media && <MediaView media={media} msgtype={media.mimetype.startsWith("image/") ? "m.image" : "m.file"} />}

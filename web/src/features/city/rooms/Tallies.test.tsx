@@ -24,7 +24,13 @@ beforeAll(async () => {
 
 function show(tally: ReactionCount): HTMLElement {
   const { clock, open, random } = new FakeWorld();
-  const nobody = { token: () => null, refused: () => undefined, me: () => null, meet: () => undefined, isShown: () => true };
+  const nobody = {
+    token: () => null,
+    refused: () => undefined,
+    me: () => null,
+    addAuthors: () => undefined,
+    isShown: () => true,
+  };
   const model = new RoomModel("general", { clock, open, random, outbox, ...nobody });
   render(
     <RoomContext value={model}>

@@ -27,7 +27,13 @@ function showRefused(code: string): void {
 
 function showFailed(cause: Message["delivery_error"]): void {
   const { clock, open, random } = new FakeWorld();
-  const nobody = { token: () => null, refused: () => undefined, me: () => null, meet: () => undefined, isShown: () => true };
+  const nobody = {
+    token: () => null,
+    refused: () => undefined,
+    me: () => null,
+    addAuthors: () => undefined,
+    isShown: () => true,
+  };
   const model = new RoomModel("general", { clock, open, random, outbox, ...nobody });
   const failed = message(1, { delivery: "failed", delivery_error: cause });
   render(

@@ -54,7 +54,7 @@ beforeEach(async () => {
     me: () => OKSANA.id,
     isShown: () => isShown,
     outbox,
-    meet: (authors) => void met.push(...authors.map(({ display_name: name }) => name)),
+    addAuthors: (authors) => void met.push(...authors.map(({ display_name: name }) => name)),
   };
   const online = { ...TARAS, presence: "online", last_active_ago_ms: 0, status_msg: null } as const;
   vi.spyOn(city, "room").mockResolvedValue(room(3, [message(2)], { online_members: [online] }));
@@ -253,7 +253,7 @@ describe("a room that is looked at", () => {
       expect(city.messagesAround).toHaveBeenCalledOnce();
     });
 
-    it("joins what it found to the newest messages where they meet", async () => {
+    it("joins what it found to the newest messages where they addAuthors", async () => {
       await model.find("m9930");
       expect(state().timeline.hasNewer).toBe(false);
       expect(seqs()).toEqual(history.slice(9_904).map(({ seq }) => seq));

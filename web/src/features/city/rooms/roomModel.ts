@@ -50,7 +50,7 @@ export interface RoomWorld extends SocketWorld {
   refused: (token: string) => void;
   /** The subject of whoever is signed in. */
   me: () => SubjectId | null;
-  meet: (authors: readonly Author[]) => void;
+  addAuthors: (authors: readonly Author[]) => void;
   /** Whether the page is shown. */
   isShown: () => boolean;
   outbox: Outbox;
@@ -283,7 +283,7 @@ export class RoomModel {
         return;
       }
       case "city.room.member": {
-        this.world.meet([event.member]);
+        this.world.addAuthors([event.member]);
         return;
       }
       case "city.room.presence": {
@@ -292,7 +292,7 @@ export class RoomModel {
       }
       case "city.room.join":
       case "city.room.leave":
-        this.world.meet([event.member]);
+        this.world.addAuthors([event.member]);
         this.memberIs(subjectOf(event.member), event.event === "city.room.join", event.members_online);
         break;
       default:
@@ -323,12 +323,12 @@ export class RoomModel {
   }
 
   private setMembers(members: readonly OnlineMember[]): void {
-    this.world.meet(members);
+    this.world.addAuthors(members);
     this.set({ members: new Set(members.map(subjectOf)) });
   }
 
   private meetAuthors(messages: readonly Message[]): void {
-    this.world.meet(messages.map(({ author }) => author));
+    this.world.addAuthors(messages.map(({ author }) => author));
   }
 
   private enqueue(action: Action): boolean {

@@ -27,7 +27,7 @@ interface Reader {
   unread: Span | null;
 }
 
-/** The lines of a conversation, oldest first. `isFirst`: with the author's face and name. */
+/** The lines of a conversation, oldest first. `isFirst`: with the author's avatar and name. */
 export function rowsOf({ messages, notes }: Timeline, outbox: readonly Outgoing[], reader: Reader): Row[] {
   const rows: Row[] = [{ kind: "top", key: "top" }];
   const state = { day: "", author: "", at: 0 };

@@ -1,8 +1,8 @@
 import { createContext, useContext, useEffect, useMemo, useState } from "react";
 import { useStore } from "zustand";
-import { socketWorld } from "../../../lib/page";
+import { socketWorld } from "../../../lib/socketWorld";
 import { outbox } from "../../../stores/outbox";
-import { usePeople } from "../../../stores/people";
+import { useProfiles } from "../../../stores/profiles";
 import { useSession } from "../../../stores/session";
 import type { Entry, EntryRoom } from "../../../outbox/entry";
 import { RoomModel, type RoomState } from "./roomModel";
@@ -38,7 +38,7 @@ function openRoom(slug: string): RoomModel {
     me: () => useSession.getState().session?.userId ?? null,
     isShown: () => document.visibilityState !== "hidden",
     outbox,
-    meet: (authors) => usePeople.getState().meet(authors),
+    addAuthors: (authors) => useProfiles.getState().addAuthors(authors),
   });
 }
 

@@ -1,7 +1,7 @@
 import { lazy, useEffect, useState, type ComponentType } from "react";
 import { Problem } from "../api/problem";
-import { ErrorBoundary } from "../components/ui/ErrorBoundary";
-import { keepInTab, keptInTab } from "./storage";
+import { ErrorBoundary } from "./ui/ErrorBoundary";
+import { keepInTab, keptInTab } from "../lib/storage";
 
 type Load = () => Promise<{ default: ComponentType }>;
 

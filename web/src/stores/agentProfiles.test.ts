@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { city } from "../api/city";
 import type { Agent } from "../api/types";
-import { usePeople } from "../stores/people";
-import { wantAgentFace } from "./agentFaces";
+import { useProfiles } from "./profiles";
+import { requestAgentProfile } from "./agentProfiles";
 
 const agent = (slug: string) => ({ slug, display_name: `Agent ${slug}`, avatar_url: null, color: null }) as Agent;
-const nameOf = (slug: string) => usePeople.getState().faces[`agent:${slug}`]?.name;
+const nameOf = (slug: string) => useProfiles.getState().profiles[`agent:${slug}`]?.name;
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -20,7 +20,7 @@ describe("an agent's name", () => {
       .spyOn(city, "agentsOf")
       .mockRejectedValueOnce(new Error("away"))
       .mockResolvedValue([agent("varta")]);
-    wantAgentFace("varta");
+    requestAgentProfile("varta");
     await vi.advanceTimersByTimeAsync(1_000);
     expect(nameOf("varta")).toBeUndefined();
     await vi.advanceTimersByTimeAsync(60_000);
@@ -33,12 +33,12 @@ describe("an agent's name", () => {
       .spyOn(city, "agentsOf")
       .mockResolvedValueOnce([])
       .mockResolvedValue([agent("new")]);
-    wantAgentFace("new");
+    requestAgentProfile("new");
     await vi.advanceTimersByTimeAsync(1_000);
-    wantAgentFace("new");
+    requestAgentProfile("new");
     await vi.advanceTimersByTimeAsync(1_000);
     expect(nameOf("new")).toBe("Agent new");
-    wantAgentFace("new");
+    requestAgentProfile("new");
     await vi.advanceTimersByTimeAsync(1_000);
     expect(ask).toHaveBeenCalledTimes(2);
   });

@@ -1,6 +1,5 @@
 import { city } from "../api/city";
-import { usePeople } from "../stores/people";
-import { agentSubject } from "./subjects";
+import { useProfiles } from "./profiles";
 
 /** What is wanted within this is asked for at once. */
 const GATHER_MS = 30;
@@ -12,8 +11,8 @@ const AGAIN_MS = 30_000;
 const asked = new Set<string>();
 let wanted: string[] = [];
 
-/** See to it that an agent's name, picture and colour are known: presence says ids only. Each is asked for once. */
-export function wantAgentFace(slug: string): void {
+/** Load an agent's name, avatar and colour into the store, since presence events have ids only. Each is requested once. */
+export function requestAgentProfile(slug: string): void {
   if (asked.has(slug)) return;
   asked.add(slug);
   wanted.push(slug);
@@ -26,7 +25,7 @@ function askForWanted(): void {
   if (wanted.length) setTimeout(askForWanted, GATHER_MS);
   city.agentsOf(slugs).then(
     (agents) => {
-      usePeople.getState().meetAgents(agents);
+      useProfiles.getState().addAgents(agents);
       const found = new Set(agents.map(({ slug }) => slug));
       // Presence may tell of an agent before the registry that answered here has it: whoever shows it next asks again.
       for (const slug of slugs) if (!found.has(slug)) asked.delete(slug);
@@ -35,13 +34,8 @@ function askForWanted(): void {
       // They are shown by their slugs now, and nothing else would ask again for as long as they are.
       for (const slug of slugs) asked.delete(slug);
       setTimeout(() => {
-        for (const slug of slugs) wantAgentFace(slug);
+        for (const slug of slugs) requestAgentProfile(slug);
       }, AGAIN_MS);
     },
   );
-}
-
-/** The slug of an agent's subject; null for everybody else. */
-export function slugOf(subject: string): string | null {
-  return subject.startsWith(agentSubject("")) ? subject.slice(agentSubject("").length) : null;
 }

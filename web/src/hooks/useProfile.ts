@@ -1,0 +1,15 @@
+import { useEffect } from "react";
+import type { SubjectId } from "../api/types";
+import { nameInSubject, slugOf } from "../lib/subjects";
+import { requestAgentProfile } from "../stores/agentProfiles";
+import { useProfiles, type Profile } from "../stores/profiles";
+
+/** How somebody looks, and what they are called; `unknown` until that is known. */
+export function useProfile(subject: SubjectId, unknown: string): Profile {
+  const profile = useProfiles((state) => state.profiles[subject]);
+  useEffect(() => {
+    const slug = slugOf(subject);
+    if (slug) requestAgentProfile(slug);
+  }, [subject]);
+  return profile ?? { name: nameInSubject(subject) ?? unknown, avatarUrl: null, color: null };
+}

@@ -1,0 +1,54 @@
+import { create } from "zustand";
+import type { Agent, Author, SubjectId } from "../api/types";
+import { kindOf, subjectOf } from "../lib/subjects";
+
+export interface Profile {
+  name: string;
+  avatarUrl: string | null;
+  /** `#rrggbb` of an agent that has one. */
+  color: string | null;
+}
+
+interface ProfilesState {
+  profiles: Readonly<Record<SubjectId, Profile>>;
+  addAuthors: (authors: readonly Author[]) => void;
+  addAgents: (agents: readonly Agent[]) => void;
+  addCitizen: (id: SubjectId, name: string) => void;
+}
+
+/** Names and pictures of everybody who was seen so far: events of presence and typing say ids only. */
+export const useProfiles = create<ProfilesState>((set) => ({
+  profiles: {},
+  addAuthors: (authors) => set(({ profiles }) => ({ profiles: merged(profiles, authors.map(authorProfile)) })),
+  addCitizen: (id, name) => set(({ profiles }) => ({ profiles: merged(profiles, [[id, { name }]]) })),
+  addAgents: (agents) => set(({ profiles }) => ({ profiles: merged(profiles, agents.map(agentProfile)) })),
+}));
+
+type Entry = readonly [SubjectId, Partial<Profile> & { name: string }];
+
+function authorProfile(author: Author): Entry {
+  return [subjectOf(author), { name: author.display_name, avatarUrl: author.avatar_url }];
+}
+
+function agentProfile(agent: Agent): Entry {
+  return [`agent:${agent.slug}`, { name: agent.display_name, avatarUrl: agent.avatar_url, color: agent.color }];
+}
+
+/** The same object when there is nothing new, so that nobody renders for it. */
+function merged(profiles: ProfilesState["profiles"], entries: Entry[]): ProfilesState["profiles"] {
+  const changed = entries.filter(([id, profile]) => {
+    const known = profiles[id];
+    return !known || Object.entries(profile).some(([key, value]) => known[key as keyof Profile] !== value);
+  });
+  if (!changed.length) return profiles;
+  const next = { ...profiles };
+  for (const [id, profile] of changed) next[id] = { avatarUrl: null, color: null, ...next[id], ...profile };
+  return next;
+}
+
+/** Citizens come first, then people on Matrix, then agents; each by name. */
+export function byKindAndName(profiles: ProfilesState["profiles"]) {
+  const rank = { citizen: 0, matrix: 1, agent: 2 } as const;
+  return (a: SubjectId, b: SubjectId) =>
+    rank[kindOf(a)] - rank[kindOf(b)] || (profiles[a]?.name ?? a).localeCompare(profiles[b]?.name ?? b);
+}
