@@ -170,16 +170,16 @@ def _leader_tasks(city: City) -> dict[str, Work]:
         "sweeper": city.sweeper.run,
         "federated_histories": city.federated_histories.run,
         "outbound": city.outbound.run,
-        "answerer": city.reply_worker.run,
-        "second_me_here": city.second_me_availability.run,
+        "reply_worker": city.reply_worker.run,
+        "second_me_availability": city.second_me_availability.run,
         "direct_chats": city.direct_chats.run,
         "invitations": city.invitation_decliner.run,
-        "mirror": city.presence_sender.run,
-        "housekeeping": city.reconciler.run,
+        "presence_sender": city.presence_sender.run,
+        "reconciler": city.reconciler.run,
         "observer": city.observer.run,
         "typing_out": city.typing_sender.run,
         "receipts_out": city.receipt_sender.run,
-        "agents_online": city.feed_writer.run,
+        "agent_feed": city.feed_writer.run,
     }
 
 
@@ -190,7 +190,7 @@ def process_tasks(city: City) -> dict[str, Work]:
         "registry": city.registry.run,
         "memberships": city.memberships.run,
         "lead": partial(lead, city),
-        "homeserver_watch": city.monitor.run,
+        "homeserver_monitor": city.monitor.run,
         "connect": partial(connect_homeserver, city),
     }
     return found | ({"shared_bus": city.shared_bus.run} if city.shared_bus is not None else {})

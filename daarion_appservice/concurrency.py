@@ -16,33 +16,33 @@ class ConcurrencyLimit:
     """A semaphore with a limit for each client.
 
     Args:
-        in_all: the number of slots.
-        of_one: the number of slots that one client may hold.
-        patience_s: how long an operation waits for a slot, in seconds.
+        total: the number of slots.
+        per_client: the number of slots that one client may hold.
+        timeout_s: how long an operation waits for a slot, in seconds.
     """
 
-    def __init__(self, *, in_all: int, of_one: int, patience_s: float) -> None:
-        self._in_all = asyncio.Semaphore(in_all)
-        self._of_one = of_one
-        self._patience_s = patience_s
-        self._of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+    def __init__(self, *, total: int, per_client: int, timeout_s: float) -> None:
+        self._total = asyncio.Semaphore(total)
+        self._per_client = per_client
+        self._timeout_s = timeout_s
+        self._clients: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         """The semaphores of the clients that hold a slot or wait for one."""
 
     @asynccontextmanager
-    async def taken(self, who: str | None) -> AsyncIterator[None]:
+    async def acquired(self, client: str | None) -> AsyncIterator[None]:
         """Hold one slot inside the block.
 
         Args:
-            who: the key of the client; None for a client without a limit of its own.
+            client: the key of the client; None for a client without a limit of its own.
 
         Raises:
             LimitReached: no slot became free in time.
         """
-        own = [self._of.setdefault(who, asyncio.Semaphore(self._of_one))] if who is not None else []
+        own = [self._clients.setdefault(client, asyncio.Semaphore(self._per_client))] if client is not None else []
         async with AsyncExitStack() as slots:
             try:
-                async with asyncio.timeout(self._patience_s):
-                    for each in (*own, self._in_all):
+                async with asyncio.timeout(self._timeout_s):
+                    for each in (*own, self._total):
                         await slots.enter_async_context(each)
             except TimeoutError as error:
                 raise LimitReached from error

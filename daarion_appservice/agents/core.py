@@ -67,7 +67,7 @@ class AgentsCore:
         self._breakers = Breakers(now_ms, failures=_FAILURES, pause_ms=_PAUSE_MS)
         metrics.watch_breaker(lambda: self._breakers.is_open)
         self._slots = ConcurrencyLimit(
-            in_all=settings.parallel, of_one=settings.parallel_per_agent, patience_s=_PATIENCE_S
+            total=settings.parallel, per_client=settings.parallel_per_agent, timeout_s=_PATIENCE_S
         )
         token = settings.token.get_secret_value()
         self._session = aiohttp.ClientSession(
@@ -128,7 +128,7 @@ class AgentsCore:
     async def _admit(self, question: AgentRequest, stack: AsyncExitStack) -> None:
         self.check_ready(question.agent_id, question.kind)
         try:
-            await stack.enter_async_context(self._slots.taken(question.agent_id))
+            await stack.enter_async_context(self._slots.acquired(question.agent_id))
         except LimitReached as error:
             self._metrics.count(question.kind, Outcome.BUSY)
             raise CoreBusy(retry_after_s=_PATIENCE_S) from error

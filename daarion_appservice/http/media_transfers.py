@@ -44,7 +44,7 @@ class MediaTransfers:
 
     def __init__(self, limits: RequestLimits, slots: int) -> None:
         self._limits = limits
-        self._slots = ConcurrencyLimit(in_all=slots, of_one=max(1, slots // _CLIENT_SHARE), patience_s=_WAIT_S)
+        self._slots = ConcurrencyLimit(total=slots, per_client=max(1, slots // _CLIENT_SHARE), timeout_s=_WAIT_S)
 
     @asynccontextmanager
     async def slot(self, request: web.Request, principal: Principal) -> AsyncIterator[None]:
@@ -54,7 +54,7 @@ class MediaTransfers:
             Unavailable: no slot became free in time.
         """
         try:
-            async with self._slots.taken(self._limits.concurrency_key(request, principal)):
+            async with self._slots.acquired(self._limits.concurrency_key(request, principal)):
                 yield
         except LimitReached as error:
             raise Unavailable(
