@@ -161,4 +161,6 @@ class LocalSynapse:
 
     def _failed(self, what: str) -> StartError:
         lines = "\n".join(f"    {line}" for line in self._child.last_lines())
-        return StartError(f"{what}; its last words:\n{lines}", f"Its whole log: {self._child.log}", ExitCode.FAILED)
+        return StartError(
+            f"{what}; the last lines of its log:\n{lines}", f"The whole log: {self._child.log}", ExitCode.FAILED
+        )

@@ -1,7 +1,7 @@
 """Runs the whole city on one machine: a homeserver, this service, and the agents.
 
     ports free? ──▶ files ──▶ Synapse ──▶ tokens, accounts ──▶ service ──▶ agents ──▶ open
-                                                                                       │ a signal, or a child's death
+                                                                                       │ a signal, or the exit of a child
                                             agents, service, Synapse end, in this order ◀
 
 In this order the agents can send their last heartbeat to the service, and the service can set its ghosts offline on the
@@ -21,7 +21,7 @@ from typing import Final
 import aiohttp
 
 from ..errors import ExitCode, StartError
-from . import local_synapse, people, tokens
+from . import accounts, local_synapse, tokens
 from .child_processes import Child, ChildExited, Children, python
 from .console import DemoConsole
 from .files import SERVER_NAME, Credentials, DemoFiles, Ports
@@ -38,7 +38,7 @@ ghosts are being set up counts as an answer: hundreds of them take minutes.
 _PROGRESS_S: Final = 10.0
 """Period of the messages about a long set-up, in seconds."""
 
-_LOOK_S: Final = 0.1
+_CHECK_INTERVAL_S: Final = 0.1
 
 _ALIASES: Final = [f"#city:{SERVER_NAME}", *(f"#city_{room}:{SERVER_NAME}" for room in ROOMS)]
 
@@ -68,16 +68,16 @@ async def demo(data: Path, ports: Ports, *, agents: bool = True, agents_core: st
         ]
     )
     ports = replace(ports, agents=any_free()) if agents else ports
-    house = DemoRunner(DemoFiles(data), ports, agents_core)
-    living = asyncio.create_task(house.live())
-    with on_signals(first=living.cancel, again=house.children.kill):
-        await asyncio.wait([living])
-    if living.cancelled():
+    runner = DemoRunner(DemoFiles(data), ports, agents_core)
+    running = asyncio.create_task(runner.run())
+    with on_signals(first=running.cancel, again=runner.children.kill):
+        await asyncio.wait([running])
+    if running.cancelled():
         return ExitCode.OK
-    if isinstance(death := living.exception(), ChildExited):
-        house.screen.child_died(death)
+    if isinstance(error := running.exception(), ChildExited):
+        runner.console.print_exit(error)
         return ExitCode.FAILED
-    return living.result()
+    return running.result()
 
 
 Check = Callable[[aiohttp.ClientResponse], Awaitable[bool]]
@@ -91,44 +91,44 @@ class DemoRunner:
     ports: Ports
     agents_core: str = ""
     """URL of an agents core; empty: that of the sample agents, if there are any."""
-    screen: DemoConsole = field(default_factory=DemoConsole)
+    console: DemoConsole = field(default_factory=DemoConsole)
     children: Children = field(default_factory=Children)
 
-    async def live(self) -> int:
-        """Start the city and run it until cancelled or a child dies; all children have ended afterwards."""
+    async def run(self) -> int:
+        """Start the city and run it until cancelled or a child exits; all children have ended afterwards."""
         with self.files.ours():
             credentials = self.files.prepare(self.ports, self.agents_core)
             try:
                 await self._open(credentials)
                 while True:
                     self.children.check()
-                    await asyncio.sleep(_LOOK_S)
+                    await asyncio.sleep(_CHECK_INTERVAL_S)
             finally:
-                self.screen.print_line("Closing the city …")
+                self.console.print_line("Stopping the city …")
                 await self.children.stop()
 
     async def _open(self, credentials: Credentials) -> None:
         synapse = self._synapse(credentials)
-        with self.screen.step("Homeserver"):
+        with self.console.step("Homeserver"):
             synapse.launch()
             self.children.add(synapse.child)
             credentials = await self._with_tokens(credentials)
             # The service waits for the homeserver by itself; starting both at the same time saves a second.
             service = self._start("Service", python("daarion_appservice", "run", "-c", str(self.files.config)))
             await synapse.answers()
-            newcomers = await people.settle(synapse, credentials.matrix_users)
-        with self.screen.step("City"):
-            await self._until(service, f"{credentials.matrix_url}/readyz", _is_ok, goes_on=_is_set_up)
-            await people.show_around(synapse, newcomers, _ALIASES)
+            new_accounts = await accounts.register_missing(synapse, credentials.matrix_users)
+        with self.console.step("City"):
+            await self._wait_until(service, f"{credentials.matrix_url}/readyz", _is_ok, extends=_is_set_up)
+            await accounts.join_rooms(synapse, new_accounts, _ALIASES)
         self.files.finish()
         if self.ports.agents:
-            with self.screen.step("Agents"):
+            with self.console.step("Agents"):
                 options = ("--credentials", str(self.files.credentials), "--port", str(self.ports.agents))
                 child = self._start("Agents", python("daarion_appservice.demo.agents", *options))
                 for agent in AGENTS:
                     url = f"{credentials.city_url}/api/v1/agents/{agent.slug}/presence"
-                    await self._until(child, url, _is_online, token=credentials.admin_token)
-        self.screen.how_to_get_in(credentials, self.files)
+                    await self._wait_until(child, url, _is_online, token=credentials.admin_token)
+        self.console.print_summary(credentials, self.files)
 
     async def _with_tokens(self, credentials: Credentials) -> Credentials:
         missing = [agent.slug for agent in AGENTS if agent.slug not in credentials.agent_tokens]
@@ -158,27 +158,27 @@ class DemoRunner:
         self.children.add(child)
         return child
 
-    async def _until(
-        self, child: Child, url: str, holds: Check, *, goes_on: Check | None = None, token: str | None = None
+    async def _wait_until(
+        self, child: Child, url: str, condition: Check, *, extends: Check | None = None, token: str | None = None
     ) -> None:
-        """Wait until the response of ``url`` satisfies ``holds``; without limit while it satisfies ``goes_on``."""
+        """Wait until the response of ``url`` satisfies ``condition``; without limit while it satisfies ``extends``."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         deadline = time.monotonic() + READY_S
-        say_at = time.monotonic() + _PROGRESS_S
+        message_at = time.monotonic() + _PROGRESS_S
         while time.monotonic() < deadline:
             self.children.check()
             try:
                 async with aiohttp.request("GET", url, timeout=aiohttp.ClientTimeout(5), headers=headers) as response:
-                    if await holds(response):
+                    if await condition(response):
                         return
-                    if goes_on is not None and await goes_on(response):
+                    if extends is not None and await extends(response):
                         deadline = time.monotonic() + READY_S
-                        if time.monotonic() >= say_at:
-                            say_at = time.monotonic() + _PROGRESS_S
-                            self.screen.print_line("  [dim]rooms and agents are still being set up …[/dim]")
+                        if time.monotonic() >= message_at:
+                            message_at = time.monotonic() + _PROGRESS_S
+                            self.console.print_line("  [dim]rooms and agents are still being set up …[/dim]")
             except (aiohttp.ClientError, TimeoutError):
                 pass  # the process does not listen yet
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_CHECK_INTERVAL_S)
         raise StartError(f"{child.name}: not ready after {READY_S:g} s", f"See its log: {child.log}", ExitCode.FAILED)
 
 
@@ -191,7 +191,7 @@ async def _is_set_up(response: aiohttp.ClientResponse) -> bool:
     if response.status != 503:
         return False
     checks = (await response.json())["checks"]
-    return all(said == "ok" for name, said in checks.items() if name not in {"rooms_and_ghosts", "redis"})
+    return all(result == "ok" for name, result in checks.items() if name not in {"rooms_and_ghosts", "redis"})
 
 
 async def _is_online(response: aiohttp.ClientResponse) -> bool:

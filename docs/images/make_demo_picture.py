@@ -66,7 +66,7 @@ def demo(data: Path) -> Iterator[str]:
 
 def read_until_open(terminal: int) -> str:
     seen, deadline = b"", time.monotonic() + PATIENCE_S
-    while not re.search(rb"To end it.*\n.*\n", seen):
+    while not re.search(rb"To stop.*\n.*\n", seen):
         if time.monotonic() > deadline:
             raise TimeoutError(seen.decode(errors="replace"))
         seen += os.read(terminal, 65536)

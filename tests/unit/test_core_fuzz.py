@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from daarion_appservice.agents.dialects import Dialect, InvalidResponse, Invoke, OpenAi
 from daarion_appservice.agents.event_stream import EventStream, EventTooLong
 from daarion_appservice.agents.reasoning_filter import ReasoningFilter, Thinking
-from daarion_appservice.agents.response_stream import MAX_JSON_BYTES, ResponseParser
+from daarion_appservice.agents.response_body import MAX_JSON_BYTES
+from daarion_appservice.agents.response_stream import ResponseParser
 from tests.parts.hostile import VALUES, nested
 from tests.parts.model_servers import DONE, EVENTS, JSON, LINES, chunk, data, text, usage, whole
 

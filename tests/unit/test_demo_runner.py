@@ -1,4 +1,4 @@
-"""The demo waits for the service as long as that goes on setting up rooms and ghosts, and no longer."""
+"""The demo waits for the service while rooms and ghosts are being set up, and not longer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from daarion_appservice.config import loading
-from daarion_appservice.demo import runner as house_module
+from daarion_appservice.demo import runner as runner_module
 from daarion_appservice.demo.child_processes import Child, python
 from daarion_appservice.demo.files import DemoFiles, Ports
 from daarion_appservice.demo.runner import DemoRunner
@@ -24,14 +24,14 @@ READY = {"database": "ok", "homeserver": "ok", "rooms_and_ghosts": "ok"}
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DemoRunner:
-    monkeypatch.setattr(house_module, "READY_S", 0.3)
-    monkeypatch.setattr(house_module, "_LOOK_S", 0.02)
+def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DemoRunner:
+    monkeypatch.setattr(runner_module, "READY_S", 0.3)
+    monkeypatch.setattr(runner_module, "_CHECK_INTERVAL_S", 0.02)
     return DemoRunner(DemoFiles(tmp_path), Ports(1, 2, 3))
 
 
-async def wait(house: DemoRunner, answers: Iterator[dict[str, str]]) -> float:
-    """How long it waited, in seconds, for a service whose /readyz gives ``answers``."""
+async def wait(runner: DemoRunner, answers: Iterator[dict[str, str]]) -> float:
+    """Return how long the demo waited, in seconds, for a service whose /readyz returns ``answers``."""
 
     async def readyz(_request: web.Request) -> web.Response:
         checks = next(answers)
@@ -42,32 +42,32 @@ async def wait(house: DemoRunner, answers: Iterator[dict[str, str]]) -> float:
     server = TestServer(app)
     await server.start_server()
     begun = time.monotonic()
-    child = Child("Service", python("nothing"), house.files.log("service"))
-    checks: dict[str, Any] = {"goes_on": house_module._is_set_up}
+    child = Child("Service", python("nothing"), runner.files.log("service"))
+    checks: dict[str, Any] = {"extends": runner_module._is_set_up}
     try:
-        await house._until(child, str(server.make_url("/readyz")), house_module._is_ok, **checks)
+        await runner._wait_until(child, str(server.make_url("/readyz")), runner_module._is_ok, **checks)
     finally:
         await server.close()
     return time.monotonic() - begun
 
 
-async def test_set_up_longer_than_deadline_waited_for(house: DemoRunner) -> None:
+async def test_set_up_beyond_deadline_is_awaited(runner: DemoRunner) -> None:
     def answers() -> Iterator[dict[str, str]]:
         begun = time.monotonic()
         while time.monotonic() - begun < 0.9:
             yield SETTING_UP
         yield READY
 
-    assert await wait(house, answers()) >= 0.9
+    assert await wait(runner, answers()) >= 0.9
 
 
-async def test_service_without_homeserver_given_up_after_deadline(house: DemoRunner) -> None:
+async def test_service_without_homeserver_times_out(runner: DemoRunner) -> None:
     def answers() -> Iterator[dict[str, str]]:
         while True:
             yield AWAY
 
     with pytest.raises(StartError, match="not ready after"):
-        await wait(house, answers())
+        await wait(runner, answers())
 
 
 @pytest.mark.parametrize(

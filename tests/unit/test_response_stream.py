@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from daarion_appservice.agents.dialects import InvalidResponse, Invoke, OpenAi
 from daarion_appservice.agents.event_stream import EventStream
-from daarion_appservice.agents.response_stream import MAX_JSON_BYTES, ResponseParser
+from daarion_appservice.agents.response_body import MAX_JSON_BYTES
+from daarion_appservice.agents.response_stream import ResponseParser
 
 CUTS = st.lists(st.integers(0, 400), max_size=30)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -15,24 +15,24 @@ from .files import MatrixUser
 from .local_synapse import Account, LocalSynapse
 from .sample_data import ADMIN
 
-PATIENCE_S: Final = 20.0
+JOIN_TIMEOUT_S: Final = 20.0
 """How long the city may take to create its rooms on Matrix, in seconds."""
 
 
-async def settle(synapse: LocalSynapse, users: Iterable[MatrixUser]) -> list[Account]:
+async def register_missing(synapse: LocalSynapse, users: Iterable[MatrixUser]) -> list[Account]:
     """Register the missing accounts, ``ADMIN`` as an admin of the homeserver; return the new ones."""
-    made = []
+    new_accounts = []
     for user in users:
         localpart = user.user_id[1:].partition(":")[0]
         try:
-            made.append(await synapse.register(localpart, user.password, admin=localpart == ADMIN))
+            new_accounts.append(await synapse.register(localpart, user.password, admin=localpart == ADMIN))
         except HomeserverRefused as refused:
             if refused.errcode != "M_USER_IN_USE":
                 raise
-    return made
+    return new_accounts
 
 
-async def show_around(synapse: LocalSynapse, accounts: Iterable[Account], aliases: Iterable[str]) -> None:
+async def join_rooms(synapse: LocalSynapse, accounts: Iterable[Account], aliases: Iterable[str]) -> None:
     """Join each account to the rooms as soon as they exist, so that Element shows them at once; then sign out.
 
     ``ADMIN`` gets power level 100 in the rooms (Synapse's admin API, "Make Room Admin").
@@ -60,7 +60,7 @@ async def _make_admin(session: aiohttp.ClientSession, alias: str, user_id: str) 
 
 
 async def _join(session: aiohttp.ClientSession, alias: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + JOIN_TIMEOUT_S
     while True:
         async with session.post(f"/_matrix/client/v3/join/{quote(alias)}", json={}) as response:
             if response.status == 200:
@@ -69,7 +69,7 @@ async def _join(session: aiohttp.ClientSession, alias: str) -> None:
             break
         await asyncio.sleep(0.2)
     raise StartError(
-        f"{alias} cannot be joined on the homeserver after {PATIENCE_S:g} s (status {response.status})",
+        f"{alias} cannot be joined on the homeserver after {JOIN_TIMEOUT_S:g} s (status {response.status})",
         "See the service's log, which says what became of its rooms",
         ExitCode.FAILED,
     )
