@@ -82,11 +82,11 @@ class MatrixParts(CityServices):
             RoomStateEvents(self.identities, self.rooms),
             self.direct_chat_handlers,
         )
-        self.late = LateEventWriter(self.database, self.identities, MissedEvents(self.metrics), now_ms)
+        self.late_events = LateEventWriter(self.database, self.identities, MissedEvents(self.metrics), now_ms)
         histories = RoomHistories(self.homeserver)
         self.gap_backfill = GapBackfill(
             histories,
-            self.late,
+            self.late_events,
             Invitations(self.database, self.identities),
             self.database,
             self.monitor,
@@ -100,7 +100,7 @@ class MatrixParts(CityServices):
         self.federated_histories = FederatedHistoryChecks(
             histories,
             self.gap_backfill,
-            self.late,
+            self.late_events,
             self.database,
             self.monitor,
             self.identities,
@@ -282,4 +282,4 @@ class MatrixParts(CityServices):
     @property
     def backfill(self) -> Backfill:
         """A backfill of whole rooms, for the command line."""
-        return Backfill(self.homeserver, self.database, self.identities, self.message_events, self.late, now_ms)
+        return Backfill(self.homeserver, self.database, self.identities, self.message_events, self.late_events, now_ms)

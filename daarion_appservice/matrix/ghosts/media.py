@@ -109,7 +109,7 @@ class MediaRepository:
                 raise
             await self._ghosts.forget(by)
             raise HomeserverUnavailable(
-                "the homeserver was set up anew, and did not know this user any more"
+                "the homeserver was reinstalled, and did not know this user any more"
             ) from error
         if not is_mxc(mxc):
             raise HomeserverUnreachable(
