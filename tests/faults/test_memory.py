@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, suppress
@@ -82,7 +83,8 @@ def configured(
     )
     registration_file.generate(config_file.load(config), config)
     command = command or python("daarion_appservice", "run", "-c", str(config))
-    return Service(port, matrix_port, Child("city", command, directory / "city.log"))
+    # With an environment of its own, the harness starts it as a new process: a forked one has other memory.
+    return Service(port, matrix_port, Child("city", command, directory / "city.log", dict(os.environ)))
 
 
 @pytest.fixture
