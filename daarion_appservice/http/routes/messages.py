@@ -25,7 +25,7 @@ _MESSAGE: Final = _MESSAGES + "/{message_id}"
 _REACTION: Final = _MESSAGE + "/reactions/{emoji}"
 
 _MESSAGE_ERRORS: Final = ("no_such_room", "no_such_message", "room_archived")
-_WRITE_ERRORS: Final = (*_MESSAGE_ERRORS, "banned", "kicked")
+_WRITE_ERRORS: Final = (*_MESSAGE_ERRORS, "banned", "kicked", "muted", "invite_only", "room_encrypted")
 _TEXT_ERRORS: Final = ("message_empty", "message_too_long")
 
 
