@@ -56,6 +56,10 @@ def _become_program(start: dict[str, Any], server: int) -> None:
     os.environ.clear()
     os.environ.update(start["environment"])
     sys.argv[1:] = start["arguments"]
+    # The interpreter read the server's PYTHONPATH when it started, not the one of this program.
+    sys.path[:0] = [
+        path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path not in sys.path
+    ]
     if "twisted.internet.reactor" in sys.modules:
         # A forked epoll descriptor is shared with the parent: give the reactor one of its own.
         reactor: Any = sys.modules["twisted.internet.reactor"]
