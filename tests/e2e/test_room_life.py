@@ -368,7 +368,7 @@ async def test_a_room_that_only_says_it_was_replaced_takes_nothing_of_the_citys(
         "!nowhere:city.localhost": "may not come in",
         forbidden: "may not come in",
         trap: "does not say that it replaces",
-        general: "is the Matrix room of general",
+        general: "is the city's room general",
     }
     for successor, reason in traps.items():
         await town.set_state(room, "m.room.tombstone", {"body": "come", "replacement_room": successor})
