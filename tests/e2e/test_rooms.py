@@ -96,8 +96,8 @@ async def test_a_room_of_matrix_is_adopted_with_its_history(city: RunningCity, a
 
     await eventually(after_is_here)
     filled = await city.command("room", "backfill", "agora")
-    assert "122 messages came in" in filled.out
-    assert "2 reactions, edits and deletions came in" in filled.out  # the last edit comes with its message
+    assert "Imported 122 messages." in filled.out
+    assert "Imported 2 reactions, edits and deletions." in filled.out  # the last edit comes with its message
     said[1] = "edited twice"
     assert await city.bodies("agora", token=oksana) == [*said, "after"]
     assert await city.bodies("agora") == []
@@ -105,7 +105,7 @@ async def test_a_room_of_matrix_is_adopted_with_its_history(city: RunningCity, a
     given = [(message["body"], each["emoji"], each["by"]) for message in messages for each in message["reactions"]]
     assert given == [("word 0", "👍", ["@alice:city.localhost"])]
     repeated = await city.command("room", "backfill", "agora")
-    assert "0 messages came in" in repeated.out
+    assert "Imported 0 messages." in repeated.out
     assert "reactions" not in repeated.out
 
     room = await city.get("/city/rooms/agora")

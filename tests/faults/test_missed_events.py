@@ -144,10 +144,10 @@ async def test_backfill_fills_a_hole(start_city: StartCity, arrive: Arrive, to_s
     await eventually(_has(city, 2))
 
     filled = await city.command("room", "backfill", "general")
-    assert "5 messages came in" in filled.out, filled
+    assert "Imported 5 messages." in filled.out, filled
     await eventually(_has(city, 7), 30)
     assert await city.bodies() == ["first", *some_words(5, "lost"), "last"]
-    assert "0 messages came in" in (await city.command("room", "backfill", "general")).out
+    assert "Imported 0 messages." in (await city.command("room", "backfill", "general")).out
 
 
 @ON_SQLITE
