@@ -56,7 +56,7 @@ async def test_room_made_private_on_matrix_is_private_in_the_city(start_city: St
         assert "rada" not in {each["slug"] for each in await city.get("/city/rooms", token=token)}
 
     # What was said at each place of the history is read as the visibility was there.
-    assert "1 messages came in" in (await city.command("room", "backfill", "rada")).out
+    assert "Imported 1 messages." in (await city.command("room", "backfill", "rada")).out
     assert await says("before the city came", "for all")
 
     # Read from Matrix, too, when nobody listened: the service is away while the room is opened again.
