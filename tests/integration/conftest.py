@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.parts.in_process_city import InProcessCity, in_process_city
+from tests.parts.message_exchange import MessageExchange, message_exchange
 
 
 @pytest.fixture
@@ -21,3 +22,10 @@ async def sqlite_city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
     """A city on SQLite, for tests that do not depend on the database."""
     async with in_process_city(sqlite_url) as city:
         yield city
+
+
+@pytest.fixture
+async def exchange(module_database_url: str) -> AsyncIterator[MessageExchange]:
+    """A room whose messages go both ways; the tests of a module share its database."""
+    async with message_exchange(module_database_url) as exchange:
+        yield exchange

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -25,14 +24,7 @@ from tests.parts.message_exchange import (
     OKSANA_GHOST,
     SCRIBE,
     MessageExchange,
-    message_exchange,
 )
-
-
-@pytest.fixture
-async def exchange(module_database_url: str) -> AsyncIterator[MessageExchange]:
-    async with message_exchange(module_database_url) as exchange:
-        yield exchange
 
 
 async def test_replies_are_linked_in_city_and_on_matrix(exchange: MessageExchange) -> None:

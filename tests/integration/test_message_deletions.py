@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -20,14 +19,7 @@ from tests.parts.message_exchange import (
     OKSANA_GHOST,
     TARAS,
     MessageExchange,
-    message_exchange,
 )
-
-
-@pytest.fixture
-async def exchange(module_database_url: str) -> AsyncIterator[MessageExchange]:
-    async with message_exchange(module_database_url) as exchange:
-        yield exchange
 
 
 async def test_deletion_removes_text_feed_and_reactions(exchange: MessageExchange) -> None:

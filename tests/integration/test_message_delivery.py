@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from daarion_appservice.city.delivery_errors import DeliveryError
@@ -18,14 +16,7 @@ from tests.parts.message_exchange import (
     OKSANA_GHOST,
     TARAS,
     MessageExchange,
-    message_exchange,
 )
-
-
-@pytest.fixture
-async def exchange(module_database_url: str) -> AsyncIterator[MessageExchange]:
-    async with message_exchange(module_database_url) as exchange:
-        yield exchange
 
 
 async def test_failed_message_is_updated_in_history(exchange: MessageExchange) -> None:

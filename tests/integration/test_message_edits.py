@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from sqlalchemy import select
 
@@ -25,15 +23,8 @@ from tests.parts.message_exchange import (
     OKSANA_GHOST,
     TARAS,
     MessageExchange,
-    message_exchange,
 )
 from tests.parts.messaging import link
-
-
-@pytest.fixture
-async def exchange(module_database_url: str) -> AsyncIterator[MessageExchange]:
-    async with message_exchange(module_database_url) as exchange:
-        yield exchange
 
 
 async def test_edit_changes_message_history_feed_and_outbox(exchange: MessageExchange) -> None:

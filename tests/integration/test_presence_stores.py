@@ -54,7 +54,7 @@ class Kept:
 
     async def changes(self, number: int) -> list[tuple[str, str, str]]:
         """All that changed so far, once there are as many; what is published is published once."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(found := [event for event in self.events if isinstance(event, PresenceChanged)]) < number:
                 await asyncio.sleep(0.005)
         seqs = [event.seq for event in found]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -24,14 +23,7 @@ from tests.parts.message_exchange import (
     OKSANA_GHOST,
     SCRIBE,
     MessageExchange,
-    message_exchange,
 )
-
-
-@pytest.fixture
-async def exchange(module_database_url: str) -> AsyncIterator[MessageExchange]:
-    async with message_exchange(module_database_url) as exchange:
-        yield exchange
 
 
 async def test_reactions_of_city_and_matrix_are_counted(exchange: MessageExchange) -> None:
