@@ -16,6 +16,9 @@ from playwright import async_api as playwright
 from tests.parts.install_browser import NONE_FOUND, find_browser, may_do_without
 from tests.parts.ports import HOST, free_port
 
+# The default of 5 s would measure a busy machine.
+playwright.expect.set_options(timeout=30_000)
+
 _ARGUMENTS: Final = [
     "--no-sandbox",
     "--disable-gpu",
