@@ -22,6 +22,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 from daarion_appservice.demo.local_synapse import LocalSynapse
+from daarion_appservice.realtime import redis_client
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from tests.parts import forked_processes
@@ -130,13 +131,23 @@ def module_database_url(
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
+def redis_timeout_s(monkeypatch: pytest.MonkeyPatch) -> float:
+    """How long a command of a client in this process may take before Redis counts as unavailable, in seconds.
+
+    A busy machine must not decide that, so it is longer than any pause; a test that suspends Redis asks for the product's.
+    """
+    monkeypatch.setattr(redis_client, "TIMEOUT_S", timeout_s := 60.0)
+    return timeout_s
+
+
+@pytest.fixture
+def redis(tmp_path: Path, redis_timeout_s: float) -> Iterator[RedisServer]:
     """A fresh Redis, which keeps nothing on the disk."""
     yield from _redis(RedisServer(tmp_path / "redis"))
 
 
 @pytest.fixture
-def redis_cluster(tmp_path: Path) -> Iterator[RedisServer]:
+def redis_cluster(tmp_path: Path, redis_timeout_s: float) -> Iterator[RedisServer]:
     """A fresh Redis cluster of one node: it takes what a large one takes, and refuses what that refuses."""
     yield from _redis(RedisServer(tmp_path / "redis", cluster=True))
 

@@ -15,6 +15,7 @@ from daarion_appservice.city.presence import Heartbeat, PresenceState, RemotePre
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.realtime import presence_redis as redis_presence_module
+from daarion_appservice.realtime import redis_client
 from daarion_appservice.realtime.presence_redis import RedisPresence
 from daarion_appservice.realtime.presence_stream import PresenceStream
 from daarion_appservice.realtime.redis_client import connect
@@ -197,6 +198,7 @@ async def _keep_beating(store: RedisPresence, *subjects: SubjectId) -> None:
         await asyncio.sleep(0.5)
 
 
+@pytest.mark.parametrize("redis_timeout_s", [redis_client.TIMEOUT_S])
 async def test_a_redis_that_freezes_and_goes_on_ends_nobody_who_kept_beating(redis: RedisServer) -> None:
     one, other = [await Replica.start(redis, ttl_ms=4_000) for _ in range(2)]
     beating = asyncio.create_task(_keep_beating(one.store, OKSANA))
