@@ -25,7 +25,6 @@ from ..matrix.inbound.messages import MessageEvents
 from ..matrix.inbound.room_state import RoomStateEvents
 from ..matrix.inbound.worker import InboundWorker
 from ..matrix.outbound.delivery import OutboxDelivery
-from ..matrix.outbound.event_sender import EventSender
 from ..matrix.outbound.receipts import ReceiptSender
 from ..matrix.outbound.rendering import OutboxRenderer
 from ..matrix.outbound.typing import TypingSender
@@ -178,11 +177,12 @@ class MatrixParts(CityServices):
             self.homeserver,
             self.monitor,
             self.ghosts,
-            EventSender(self.homeserver, self.ghosts, self.agents, self.identities, self.presence_sender.ghost_ready),
+            self.agents,
             OutboxRenderer(self.messages, self.room_members, self.identities),
             self.identities,
             self.bus.publish,
             steady_ms,
+            on_new_ghost=self.presence_sender.ghost_ready,
             on_activity=self.presence_sender.message_sent,
         )
         self.outbound = OutboundWorker(self.database, self.monitor, delivery, steady_ms)

@@ -9,11 +9,10 @@ from ..clock import new_id, now_ms, steady_ms
 from ..http.agent_avatars import AgentAvatars
 from ..http.agent_views import AgentViews
 from ..http.auth.actors import ActorDirectory
-from ..http.auth.authenticator import CityAuthenticator, InternalAuthenticator
+from ..http.auth.authenticator import CityAuthenticator, InternalAuthenticator, TokenPrincipals
 from ..http.auth.hosts import Hosts
 from ..http.auth.jwt_issue import JwtIssue
 from ..http.auth.origins import Origins
-from ..http.auth.token_principals import TokenPrincipals
 from ..http.limits.addresses import Addresses
 from ..http.limits.file_descriptors import city_listener_limits, matrix_listener_limits, open_files
 from ..http.limits.request_limits import RequestLimits

@@ -29,8 +29,8 @@ from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from daarion_appservice.matrix.ghosts.ghosts import Ghosts
 from daarion_appservice.matrix.outbound import delivery as delivery_module
+from daarion_appservice.matrix.outbound import failures as failures_module
 from daarion_appservice.matrix.outbound.delivery import OutboxDelivery
-from daarion_appservice.matrix.outbound.event_sender import EventSender
 from daarion_appservice.matrix.outbound.worker import OutboundWorker
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
@@ -105,7 +105,7 @@ async def outbound_harness(
     monkeypatch.setattr(homeserver_transport, "_TIMEOUT", aiohttp.ClientTimeout(total=client_timeout_s))
     monkeypatch.setattr(monitor_module, "_MIN_RETRY_S", 0.01)
     monkeypatch.setattr(delivery_module, "_RETRY_MS", 2)
-    monkeypatch.setattr(delivery_module, "_REFUSED_RETRY_MS", 20)
+    monkeypatch.setattr(failures_module, "_REFUSED_RETRY_MS", 20)
     database, online_members = Database(sqlite_url), OnlineMembers()
     await migrate.upgrade(database)
 
@@ -128,11 +128,12 @@ async def outbound_harness(
         client,
         monitor,
         ghosts,
-        EventSender(client, ghosts, messaging.agents, IDENTITIES, lambda _: None),
+        messaging.agents,
         messaging.renderer,
         IDENTITIES,
         publish,
         steady_ms,
+        on_new_ghost=lambda _: None,
         on_activity=lambda _: None,
     )
     worker = OutboundWorker(database, monitor, delivery, steady_ms)

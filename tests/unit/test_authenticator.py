@@ -11,8 +11,7 @@ from aiohttp.test_utils import make_mocked_request
 from daarion_appservice.city.types import CitizenId
 from daarion_appservice.config import LimitsSettings, Settings
 from daarion_appservice.errors import CityError, InvalidInput, TooManyRequests, Unauthenticated, Unavailable
-from daarion_appservice.http.auth.authenticator import CityAuthenticator, InternalAuthenticator
-from daarion_appservice.http.auth.bearer_tokens import is_same_secret
+from daarion_appservice.http.auth.authenticator import CityAuthenticator, InternalAuthenticator, is_same_secret
 from daarion_appservice.http.auth.principals import Anonymous, Citizen, Principal, ServicePrincipal
 from daarion_appservice.http.limits.rates import RateLimiter
 from daarion_appservice.http.limits.token_guesses import TokenGuesses

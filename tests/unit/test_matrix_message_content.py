@@ -18,7 +18,7 @@ from daarion_appservice.matrix.client.message_content import (
     with_location,
 )
 from daarion_appservice.matrix.client.polls import poll_text
-from daarion_appservice.matrix.outbound.event_content import edit_content, message_content
+from daarion_appservice.matrix.outbound.rendering import edit_content, message_content
 
 IDENTITIES = Identities("city.localhost", "daarion_bot")
 ALICE, SCRIBE = SubjectId("@alice:city.localhost"), SubjectId("agent:scribe")

@@ -11,8 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from daarion_appservice.city.presence import Status
 from daarion_appservice.city.types import UserId
-from daarion_appservice.matrix.presence.queue import DesiredPresence, PresenceQueue
-from daarion_appservice.matrix.presence.refreshes import RefreshSchedule
+from daarion_appservice.matrix.presence.queue import DesiredPresence, PresenceQueue, RefreshSchedule
 from daarion_appservice.matrix.presence.timeout_probe import period_ms
 
 NOW_MS = 1_700_000_000_000

@@ -1,22 +1,31 @@
-"""Authenticates requests, then counts them for the rate limits."""
+"""Authenticates requests: bearer token (RFC 6750) ─► principal, and counts them for the rate limits."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from hmac import compare_digest
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
+from ...city.identity import Identities
+from ...city.tokens import TokenDirectory
+from ...city.types import AgentSlug
 from ...config import Settings, is_loopback
 from ...errors import CityError, Unauthenticated
+from ...realtime.directory_cache import DirectoryCache
+from ..errors import translate_database_errors
 from ..limits.request_limits import RequestLimits
-from .bearer_tokens import bearer_token, is_same_secret, stream_token
 from .hosts import host_of
-from .principals import Anonymous, Principal, ServicePrincipal
-from .token_principals import TokenPrincipals
+from .jwt_check import JwtCheck
+from .principals import Admin, AgentPrincipal, Anonymous, Citizen, Principal, ServicePrincipal
 
+_BEARER: Final = "bearer"
 _NO_PRINCIPAL: Final = {"token_invalid", "citizen_id_too_long"}
 """The error codes of a token without a principal."""
+_UNKNOWN_AGENT_TOKEN: Final = ("token_invalid", "the agent token is unknown or was revoked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +98,97 @@ class InternalAuthenticator:
         if not is_same_secret(token, self._internal_token):
             raise Unauthenticated("token_invalid", "the internal token is invalid")
         return ServicePrincipal()
+
+
+class TokenEnded(Unauthenticated):
+    """A token that was valid when its connection opened has expired or was revoked."""
+
+
+class TokenPrincipals:
+    """Resolves tokens to principals: agents' tokens, the admin token, the service token, and citizens' JWTs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tokens: TokenDirectory,
+        directory: DirectoryCache,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._now_s = now_s
+        self._tokens = tokens
+        self._directory = directory
+        self._jwt = JwtCheck(settings.api.jwt)
+        self._identities = Identities(settings.homeserver.domain, settings.appservice.bot)
+        self._admin_token = settings.api.admin_token.get_secret_value()
+        self._service_token = (settings.api.service_token or settings.matrix.internal_token).get_secret_value()
+
+    async def principal(self, token: str) -> Principal:
+        """Return the principal of a token.
+
+        Raises:
+            Unauthenticated: the token is invalid.
+            InvalidInput: the Matrix user id of the citizen's ghost would be too long.
+            Unavailable: the database or the JWKS does not respond.
+        """
+        if TokenDirectory.looks_like(token):
+            return AgentPrincipal(await self._agent(token), token)
+        if is_same_secret(token, self._admin_token):
+            return Admin()
+        if is_same_secret(token, self._service_token):
+            return ServicePrincipal()
+        citizen = await self._jwt.citizen(token)
+        # HTTP and WebSockets both pass here, so nothing is stored for a citizen who cannot have a ghost.
+        self._identities.citizen(citizen.id)
+        return citizen
+
+    def check_still_valid(self, principal: Principal) -> None:
+        """Check that the token of an open connection has neither expired nor been revoked. Does no I/O.
+
+        Raises:
+            TokenEnded: the token is no longer valid.
+        """
+        match principal:
+            case Citizen(expires_at=int(end)) if end <= self._now_s():
+                raise TokenEnded("token_expired", "the token has expired")
+            case AgentPrincipal() if self._tokens.owner(principal.token) != principal.slug:
+                raise TokenEnded(*_UNKNOWN_AGENT_TOKEN)
+
+    async def _agent(self, token: str) -> AgentSlug:
+        slug = self._tokens.owner(token)
+        if slug is None:
+            # Another process may have created the token a moment ago.
+            with translate_database_errors():
+                await self._directory.load()
+            slug = self._tokens.owner(token)
+        if slug is None:
+            raise Unauthenticated(*_UNKNOWN_AGENT_TOKEN)
+        return slug
+
+
+def bearer_token(request: web.Request) -> str | None:
+    """Return the token of ``Authorization: Bearer …``, or None without the header.
+
+    Raises:
+        Unauthenticated: the header has another scheme or no token.
+    """
+    header = request.headers.get(hdrs.AUTHORIZATION)
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != _BEARER or not token.strip():
+        raise Unauthenticated("token_invalid", "the Authorization header must be `Bearer <token>`")
+    return token.strip()
+
+
+def stream_token(request: web.Request) -> str | None:
+    """Return the token of a WebSocket or EventSource request: a browser cannot set a header, so ``?token=`` is accepted.
+
+    Raises:
+        Unauthenticated: the Authorization header has another scheme or no token.
+    """
+    return bearer_token(request) or request.query.get("token")
+
+
+def is_same_secret(given: str, expected: str) -> bool:
+    """Return whether two secrets are equal, in constant time; an empty ``expected`` equals nothing."""
+    return bool(expected) and compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())

@@ -20,9 +20,8 @@ from ...errors import InvalidInput
 from ...realtime.citizen_names import CitizenNames
 from ...realtime.presence_stream import Change, Changes, PresenceStream, Snapshot, encode_presence
 from .. import schemas
-from ..auth.authenticator import CityAuthenticator
+from ..auth.authenticator import CityAuthenticator, TokenEnded
 from ..auth.principals import Access, Citizen, Principal, check, own_subject
-from ..auth.token_principals import TokenEnded
 from ..id_lists import split_ids
 from ..routing import Body, Call, EndpointDescription, NoBody, NoQuery, Query, described, endpoint
 

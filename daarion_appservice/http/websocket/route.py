@@ -11,10 +11,9 @@ import structlog
 from aiohttp import ClientConnectionError, WSCloseCode, WSMessage, WSMsgType, web
 
 from ...errors import CityError, InvalidInput, TooManyRequests
-from ..auth.authenticator import CityAuthenticator
+from ..auth.authenticator import CityAuthenticator, TokenEnded
 from ..auth.origins import Origins
 from ..auth.principals import Access, Anonymous, Principal, check
-from ..auth.token_principals import TokenEnded
 from ..errors import translate_database_errors
 from ..limits.connections import ConnectionLease
 from ..limits.leaky_bucket import LeakyBucket

@@ -1,4 +1,4 @@
-"""Delivery of one outbox entry: sends it, records the result, and decides after a failure whether to send it again.
+"""Delivery of one outbox entry: sends it as its author's ghost, records the result, and retries it or gives it up.
 
 An entry is sent again when a retry can help and given up otherwise, so that an entry that Matrix never accepts does not
 block its room. Failures that concern the service or the whole room do not count as attempts of the entry.
@@ -7,24 +7,25 @@ block its room. Failures that concern the service or the whole room do not count
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import structlog
 
+from ...city.agents import AgentDirectory
 from ...city.delivery_errors import DeliveryError
-from ...city.event_fields import text
 from ...city.identity import Identities
 from ...city.ports import NowMs, Publish, publish_all
 from ...city.second_me import is_second_me
-from ...city.types import MatrixStatus, OutboxKind, Room, UserId
-from ...errors import HomeserverError, HomeserverRateLimited, HomeserverRefused, HomeserverUnavailable
+from ...city.types import AgentSlug, Author, AuthorKind, EventId, MatrixStatus, OutboxKind, Room, UserId
+from ...errors import HomeserverError, HomeserverRefused, HomeserverUnavailable
 from ...storage.database import Database
 from ...storage.outbox import DELETIONS, OutboxRow
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
 from ..client.refusals import UNKNOWN_DEVICE, delivery_error
-from ..ghosts.ghosts import REMOVED_BY_MODERATOR, Ghosts, is_unregistered
-from .event_sender import EventSender
+from ..ghosts.ghosts import Ghosts, Profile
+from .failures import FailureExamination
 from .rendering import OutboxRenderer, OutgoingEvent
 
 MAX_ATTEMPTS: Final = 8
@@ -32,11 +33,7 @@ _RETRY_MS: Final = 500
 """The base of the retry delays: the first retry is immediate, the second comes after this delay, and each further one
 after about twice the previous one: an entry is given up after a minute. Attempts during an outage do not count."""
 _UNLINKED_RETRY_MS: Final = 1_000
-_UNAVAILABLE_RETRY_MS: Final = 1_000
-"""The delay after an entry that got no response; while the homeserver counts as lost, lanes wait in any case."""
-_REFUSED_RETRY_MS: Final = 10_000
-_MIN_RATE_LIMIT_MS: Final = 1_000
-"""The minimum delay after a 429 response, which `rate_limited: false` in the registration prevents."""
+"""The delay of an entry whose room is not linked yet."""
 
 log = structlog.get_logger()
 
@@ -44,7 +41,8 @@ log = structlog.get_logger()
 class OutboxDelivery:
     """Delivers outbox entries, and records each as sent or given up.
 
-    Calls ``on_activity`` for each ghost that sent an event, because some homeservers then show it online.
+    Calls ``on_new_ghost`` for each ghost that it registers, and ``on_activity`` for each ghost that sent an event,
+    because some homeservers then show it online.
     """
 
     def __init__(
@@ -53,24 +51,27 @@ class OutboxDelivery:
         homeserver: Homeserver,
         monitor: HomeserverMonitor,
         ghosts: Ghosts,
-        sender: EventSender,
+        agents: AgentDirectory,
         renderer: OutboxRenderer,
         identities: Identities,
         publish: Publish,
         now_ms: NowMs,
         *,
+        on_new_ghost: Callable[[UserId], None],
         on_activity: Callable[[UserId], None],
     ) -> None:
         self._database = database
         self._homeserver = homeserver
         self._monitor = monitor
         self._ghosts = ghosts
-        self._sender = sender
+        self._agents = agents
         self._renderer = renderer
         self._identities = identities
         self._publish = publish
         self._now_ms = now_ms
+        self._on_new_ghost = on_new_ghost
         self._on_activity = on_activity
+        self._failures = FailureExamination(homeserver, ghosts, identities)
         self._repaired: set[int] = set()
         """The ids of entries whose sender was registered or joined again because of a refusal."""
 
@@ -99,7 +100,7 @@ class OutboxDelivery:
 
     async def _send(self, entry: OutboxRow, event: OutgoingEvent, room: Room) -> int | None:
         try:
-            event_id = await self._sender.send(event, room, entry.txn_id, is_repaired=entry.id in self._repaired)
+            event_id = await self._request(event, room, entry.txn_id, is_repaired=entry.id in self._repaired)
         except HomeserverUnavailable as error:
             self._monitor.lost(error)
             await self._monitor.wait_up()
@@ -108,7 +109,7 @@ class OutboxDelivery:
             return await self._handle_refusal(entry, event, room, error)
         if event_id is not None:
             self._monitor.expect_echo()
-        self._on_activity(self._sender.user_of(event))
+        self._on_activity(event.user(self._identities))
         async with self._database.transaction() as tx:
             changes = await self._renderer.record_sent(tx, entry, event_id)
             await tx.outbox.settled(entry.id)
@@ -116,12 +117,89 @@ class OutboxDelivery:
         self._repaired.discard(entry.id)
         return None
 
+    # --- requests -------------------------------------------------------------------------------------
+
+    async def _request(self, event: OutgoingEvent, room: Room, txn_id: str, *, is_repaired: bool) -> EventId | None:
+        """Make the requests of an event as its author's ghost, which is registered and joined first.
+
+        Args:
+            txn_id: the transaction id; a repeated request with the same id sends no second event.
+            is_repaired: whether an earlier attempt was refused and the sender was registered or joined again.
+
+        Returns:
+            The event id; None for a join or leave, which has none.
+        """
+        assert room.matrix_room_id is not None
+        user = event.user(self._identities)
+        if event.membership is OutboxKind.LEAVE:
+            await self._homeserver.leave(room.matrix_room_id, as_user=user)
+            return None
+        if event.redacts is not None:
+            return await self._redact(event, event.redacts, room, txn_id, is_repaired=is_repaired)
+        if event.sender is not None:
+            # The city counts a citizen as joined before Synapse does; after a refusal the join is sent again.
+            must_join = event.membership is OutboxKind.JOIN or is_repaired
+            await self._ensure_member(user, event.sender, room, must_join=must_join)
+        if event.membership is OutboxKind.JOIN:
+            return None
+        return await self._homeserver.send(
+            room.matrix_room_id,
+            event.event_type,
+            txn_id,
+            event.content,
+            as_user=user,
+            with_device=self._ghosts.has_device(user),
+            ts_ms=event.ts_ms,
+        )
+
+    async def _redact(
+        self, event: OutgoingEvent, redacts: EventId, room: Room, txn_id: str, *, is_repaired: bool
+    ) -> EventId:
+        assert room.matrix_room_id is not None
+        user = event.user(self._identities)
+        # A ghost that left, or was kicked or banned, does not join for a redaction: the service user redacts instead.
+        is_member = room.agent is not None or self._ghosts.is_in(user, room)
+        service_user = self._identities.service_user(room)
+        if not is_member or is_repaired:
+            user = service_user
+        redact = partial(
+            self._homeserver.redact, room.matrix_room_id, as_user=user, with_device=self._ghosts.has_device(user)
+        )
+        if event.edits_by is not None:
+            # Edits are separate events. Redact them first: no query finds the edits of a redacted event.
+            edits = await self._homeserver.edits(room.matrix_room_id, redacts, by=event.edits_by, as_user=service_user)
+            for edit in edits:
+                await redact(edit, f"{txn_id}{edit}")
+        return await redact(redacts, txn_id)
+
+    async def _ensure_member(self, user: UserId, sender: Author, room: Room, *, must_join: bool) -> None:
+        """Register the author's ghost and join it to the room; the bot invites agents to rooms that they belong to.
+
+        Args:
+            must_join: send the join even if the city counts the ghost as a member.
+        """
+        was_known = self._ghosts.is_known(user)
+        await self._ghosts.ensure(user, self._profile(sender))
+        await self._ghosts.ensure_device(user)
+        if room.agent is None:  # An agent joins a direct chat on invitation only.
+            await self._ghosts.ensure_joined(user, room, invite=self._agents.lives_in(sender, room), force=must_join)
+        if not was_known:
+            self._on_new_ghost(user)
+
+    def _profile(self, author: Author) -> Profile:
+        """Return the profile of an author; an agent's display name is the current one of the registry.
+
+        The reconciler sets the avatars of agents.
+        """
+        agent = self._agents.get(AgentSlug(author.id)) if author.kind is AuthorKind.AGENT else None
+        return Profile(agent.display_name if agent else author.display_name)
+
     # --- refusals -------------------------------------------------------------------------------------
 
     async def _handle_refusal(
         self, entry: OutboxRow, event: OutgoingEvent, room: Room, error: HomeserverRefused
     ) -> int | None:
-        if delay_ms := await self._general_delay_ms(room, error):
+        if delay_ms := await self._failures.general_delay_ms(room, error):
             return self._now_ms() + delay_ms
         if error.status >= 500:
             return await self._retry_unless_isolated(entry, room, error)
@@ -130,66 +208,15 @@ class OutboxDelivery:
             return None
         # Registering or joining the ghost again resolves most of these refusals; a second attempt would not help.
         is_repairable = error.status == 403 or error.errcode == UNKNOWN_DEVICE
-        if is_repairable and entry.id not in self._repaired and await self._repair(event, room, error):
+        if is_repairable and entry.id not in self._repaired and await self._failures.repair(event, room, error):
             self._repaired.add(entry.id)
             return await self._record_failure(entry, error, retry=True)
         return await self._record_failure(entry, error, retry=False)
 
-    async def _general_delay_ms(self, room: Room, error: HomeserverRefused) -> int:
-        """Return the delay (ms) for a refusal that concerns the service or the whole room; 0 for one of the entry."""
-        if error.status == 401:
-            log.error("token_refused", error=str(error), help="see `daarion-appservice registration check`")
-            return _REFUSED_RETRY_MS
-        if isinstance(error, HomeserverRateLimited):
-            return max(_MIN_RATE_LIMIT_MS, error.retry_after_ms)
-        return _UNLINKED_RETRY_MS if error.status == 403 and await self._is_link_broken(room) else 0
-
-    async def _is_link_broken(self, room: Room) -> bool:
-        """Return whether the bot is not in the room, or the room was replaced; the reconciler corrects both."""
-        assert room.matrix_room_id is not None
-        if room.agent is not None:
-            return False
-        bot = self._identities.bot
-        try:
-            await self._homeserver.joined_members(room.matrix_room_id, as_user=bot)
-            tombstone = await self._homeserver.state(room.matrix_room_id, "m.room.tombstone", as_user=bot) or {}
-        except HomeserverRefused as error:
-            return error.status == 403
-        return bool(text(tombstone, "replacement_room"))
-
-    async def _repair(self, event: OutgoingEvent, room: Room, error: HomeserverRefused) -> bool:
-        """Remove the cause of a refusal, and return whether another attempt may succeed."""
-        user = self._sender.user_of(event)
-        if error.errcode == UNKNOWN_DEVICE:
-            # An admin deleted the device, or deactivated the user, which removes its profile and memberships as well.
-            for each in {user, self._identities.service_user(room)}:
-                await self._ghosts.forget(each)
-            return True
-        if event.sender is None or error.errcode == REMOVED_BY_MODERATOR:
-            return False
-        if is_unregistered(error):
-            await self._ghosts.forget(user)
-        elif room.agent is not None:
-            return False  # An agent joins a direct chat on invitation only.
-        elif event.redacts is not None:
-            return True
-        elif event.membership is OutboxKind.JOIN or await self._ghosts.is_removed(user, room):
-            return False
-        await self._ghosts.not_joined(user, room)
-        return True
-
     async def _retry_unless_isolated(self, entry: OutboxRow, room: Room, error: HomeserverError) -> int | None:
-        """Delay an entry after a failure of the homeserver, without an attempt if other requests for the room fail too.
-
-        An entry that fails while another request succeeds may be the cause itself, so that its attempts are limited.
-        """
-        assert room.matrix_room_id is not None
-        try:
-            await self._homeserver.joined_members(room.matrix_room_id, as_user=self._identities.service_user(room))
-        except HomeserverUnavailable:
-            return self._now_ms() + _UNAVAILABLE_RETRY_MS
-        except HomeserverRefused:
-            return self._now_ms() + _REFUSED_RETRY_MS
+        """Delay an entry after a failure of the homeserver, without an attempt if other requests for the room fail too."""
+        if delay_ms := await self._failures.room_delay_ms(room):
+            return self._now_ms() + delay_ms
         return await self._record_failure(entry, error, retry=True)
 
     # --- results --------------------------------------------------------------------------------------

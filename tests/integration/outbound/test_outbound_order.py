@@ -12,6 +12,7 @@ from daarion_appservice.city.types import (
     EventId,
 )
 from daarion_appservice.matrix.outbound import delivery as delivery_module
+from daarion_appservice.matrix.outbound import failures as failures_module
 from daarion_appservice.matrix.outbound import worker as worker_module
 from daarion_appservice.matrix.outbound.delivery import MAX_ATTEMPTS
 from tests.parts.city import eventually
@@ -65,7 +66,7 @@ async def test_order_of_each_room_survives_failures(outbound: OutboundHarness, h
 async def test_message_waits_during_outage(
     outbound: OutboundHarness, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery_module, "_UNAVAILABLE_RETRY_MS", 20)
+    monkeypatch.setattr(failures_module, "_UNAVAILABLE_RETRY_MS", 20)
     outage = [HANG_UP] * (MAX_ATTEMPTS + 1)
     for what in ("send", "members"):
         homeserver.next(what, *outage)
