@@ -145,22 +145,22 @@ async def listening(city: City) -> AsyncIterator[None]:
 async def lead(city: City) -> None:
     """Wait for the leader lock and run the leader's tasks while this process holds it; repeat until cancelled."""
     while True:
-        await city.lease.acquire()
+        await city.leader_lock.acquire()
         try:
             # The leader before this process may have created ghosts that this process does not know.
             await city.ghosts.load()
         except DatabaseError as error:
             log.warning("leader_lock_unavailable", error=str(error), help="the database does not answer; trying again")
-            await city.lease.release()
+            await city.leader_lock.release()
             await asyncio.sleep(_DATABASE_RETRY_S)
             continue
         try:
             await run_until_first_exit(
-                city.lease.lost(),
+                city.leader_lock.lost(),
                 *(city.supervisor.supervise(name, work) for name, work in _leader_tasks(city).items()),
             )
         finally:
-            await city.lease.release()
+            await city.leader_lock.release()
 
 
 def _leader_tasks(city: City) -> dict[str, Work]:
@@ -173,13 +173,13 @@ def _leader_tasks(city: City) -> dict[str, Work]:
         "reply_worker": city.reply_worker.run,
         "second_me_availability": city.second_me_availability.run,
         "direct_chats": city.direct_chats.run,
-        "invitations": city.invitation_decliner.run,
+        "invitation_decliner": city.invitation_decliner.run,
         "presence_sender": city.presence_sender.run,
         "reconciler": city.reconciler.run,
         "observer": city.observer.run,
-        "typing_out": city.typing_sender.run,
-        "receipts_out": city.receipt_sender.run,
-        "agent_feed": city.feed_writer.run,
+        "typing_sender": city.typing_sender.run,
+        "receipt_sender": city.receipt_sender.run,
+        "feed_writer": city.feed_writer.run,
     }
 
 

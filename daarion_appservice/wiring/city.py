@@ -42,7 +42,7 @@ class City(MatrixParts):
             self.presence,
             CoreReplies(self.core, images),
             SecondMeReplies(self.second_me, self.accounts, images, self.database),
-            ReplyPoster(self.database, self.messages, self.changes, self.answers, self.bus.publish),
+            ReplyPoster(self.database, self.messages, self.message_edits, self.answers, self.bus.publish),
             self.request_watcher,
             self.bus.publish,
             now_ms,

@@ -74,7 +74,7 @@ class MatrixParts(CityServices):
 
     def _build_inbound(self) -> None:
         self.direct_chat_handlers = DirectChatHandlers(self.identities, self.agents, now_ms, new_id)
-        self.message_events = MessageEvents(self.identities, self.messages, self.changes, self.reactions)
+        self.message_events = MessageEvents(self.identities, self.messages, self.message_edits, self.reactions)
         self.handlers = EventHandlers(
             self.message_events,
             MemberEvents(self.identities, self.room_members, now_ms),

@@ -79,7 +79,7 @@ def build_city_server(city: City) -> Listener:
         steady_ms,
     )
     members = MemberRoutes(city.membership, city.typing_and_receipts, authors, city.online_members)
-    messages = MessageRoutes(pages, city.messages, city.changes, city.reactions, authors, city.identities)
+    messages = MessageRoutes(pages, city.messages, city.message_edits, city.reactions, authors, city.identities)
     feed = FeedRoutes(
         city.database,
         city.online_counts,
@@ -179,18 +179,18 @@ def build_matrix_server(city: City) -> Listener:
         on_stored=lambda: city.bus.publish(InboxChanged()),
         on_ephemeral=city.user_presence.apply_events,
     )
-    people = UserPresenceQuery(
+    user_presence_query = UserPresenceQuery(
         city.homeserver, city.monitor, city.identities, city.user_presence, city.observer_coverage, steady_ms
     )
-    internal = InternalPresenceRoutes(city.agents, city.presence, people, city.identities, steady_ms)
+    internal = InternalPresenceRoutes(city.agents, city.presence, user_presence_query, city.identities, steady_ms)
     redis_says = city.presence.says if isinstance(city.presence, RedisPresence) else None
     health = HealthRoutes(
         city.database,
         city.monitor,
         city.reconciler,
-        city.lease,
+        city.leader_lock,
         city.supervisor,
-        lambda: city.sweeper.deliveries if city.lease.is_held else "ok",
+        lambda: city.sweeper.deliveries if city.leader_lock.is_held else "ok",
         redis_says,
     )
     third_party = ThirdParty(

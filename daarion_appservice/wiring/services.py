@@ -74,7 +74,7 @@ class CityServices:
         self.bus, self.supervisor, self.metrics = Bus(), Supervisor(), process_registry()
         self.redis = connect(settings.redis.url, cluster=settings.redis.cluster) if settings.redis.url else None
         self.shared_bus = SharedBus(self.redis, self.bus, self.name) if self.redis else None
-        self.lease = LeaderLock(self.database, shares_presence=bool(settings.redis.url))
+        self.leader_lock = LeaderLock(self.database, shares_presence=bool(settings.redis.url))
         self.agents, self.places, self.tokens = AgentDirectory(), PlaceDirectory(), TokenDirectory()
         self.registry = DirectoryCache(self.database, self.bus.publish, self.agents, self.places, self.tokens)
 
@@ -103,7 +103,7 @@ class CityServices:
         self.messages = Messages(
             database, publish, formatter, permissions, self.room_members, self.answers, now_ms, new_id
         )
-        self.changes = MessageEdits(database, publish, formatter, permissions, self.answers, now_ms, new_id)
+        self.message_edits = MessageEdits(database, publish, formatter, permissions, self.answers, now_ms, new_id)
         self.reactions = Reactions(database, publish, permissions, now_ms, new_id)
         self.typing_and_receipts = TypingAndReceipts(database, publish, permissions)
 
@@ -124,7 +124,7 @@ class CityServices:
         await self.homeserver.close()
         if self.redis is not None:
             await self.redis.aclose()
-        await self.lease.release()
+        await self.leader_lock.release()
         await self.database.close()
 
 

@@ -213,7 +213,7 @@ async def test_a_postgresql_that_does_not_run_is_named_without_its_password(tmp_
 async def test_a_wrong_as_token_leads_to_the_registration_that_synapse_has(town: Town, tmp_path: Path) -> None:
     ended = await start(town.config(tmp_path, {"appservice.as_token": "another-token-than-that"}))
     assert_says(
-        ended, ExitCode.HOMESERVER_REFUSED, "Synapse does not accept our as_token (M_UNKNOWN_TOKEN)", "homeserver.yaml"
+        ended, ExitCode.HOMESERVER_REFUSED, "Synapse does not accept the as_token (M_UNKNOWN_TOKEN)", "homeserver.yaml"
     )
     assert "another-token-than-that" not in ended.said
 
@@ -223,7 +223,7 @@ async def test_a_wrong_hs_token_is_told_apart_from_a_wrong_as_token(town: Town, 
     assert_says(
         ended,
         ExitCode.HOMESERVER_REFUSED,
-        "Synapse reaches us, but with another hs_token than ours.",
+        "Synapse reaches the service, but sends another hs_token than the configured one.",
         "registration check",
     )
     assert "another-token-than-that" not in ended.said
@@ -258,7 +258,10 @@ async def test_an_address_where_synapse_does_not_reach_us_is_named(town: Town, t
     ended = await start(town.config(tmp_path, {"matrix.port": free_port()}))
     address = config_file.load(town.directory / "config.yaml").appservice.address
     assert_says(
-        ended, ExitCode.HOMESERVER_REFUSED, f"Synapse cannot reach us at {address}", "Set appservice.address to how"
+        ended,
+        ExitCode.HOMESERVER_REFUSED,
+        f"Synapse cannot reach the service at {address}",
+        "Set appservice.address to how",
     )
 
 

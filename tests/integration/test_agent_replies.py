@@ -219,7 +219,7 @@ async def test_a_notice_asks_nobody(forum: AgentReplyHarness) -> None:
 
 async def test_a_question_that_is_deleted_in_time_is_not_answered(forum: AgentReplyHarness) -> None:
     question = await forum.desk.post(OKSANA, "general", "@scribe?")
-    await forum.desk.changes.delete(OKSANA, "general", question.id, may_moderate=False)
+    await forum.desk.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
     async with forum.answering():
         await forum.answers(0)
     assert forum.core.asked == []
@@ -311,7 +311,7 @@ async def test_a_failure_is_told_also_when_we_end_while_we_tell_it(forum: AgentR
         await tx.agent_replies.will_not_be(owed.id, ReplyFailure.SLOW)
     begun = Draft("Нехай", reply_to=question.id, client_id=f"answer:{owed.id}")
     message = (await forum.desk.messages.post(scribe, "general", begun, requests_replies=False)).message
-    await forum.desk.changes.delete(scribe, "general", message.id, may_moderate=False)
+    await forum.desk.message_edits.delete(scribe, "general", message.id, may_moderate=False)
     if is_said:
         notice = Draft("…", msgtype="m.notice", reply_to=question.id, client_id=f"answer:{owed.id}:excuse")
         await forum.desk.messages.post(scribe, "general", notice)

@@ -128,7 +128,7 @@ async def test_second_me_is_told_the_message_replied_to_and_remembers_the_questi
 async def test_deleted_message_is_not_quoted(forum: AgentReplyHarness) -> None:
     old = await forum.desk.post(PETRO, "general", "таємне")
     await forum.desk.post(OKSANA, "general", "@scribe, що там?", reply_to=old.id)
-    await forum.desk.changes.delete(PETRO, "general", old.id, may_moderate=False)
+    await forum.desk.message_edits.delete(PETRO, "general", old.id, may_moderate=False)
     async with forum.answering():
         await forum.answers()
     assert "таємне" not in str(forum.core.asked[0].content)
@@ -294,7 +294,7 @@ async def test_deleted_question_ends_the_call(forum: AgentReplyHarness, is_strea
     question = await forum.desk.post(OKSANA, "general", "@scribe?")
     async with forum.answering():
         await (has_begun(forum) if is_streamed else is_asked(forum))
-        await forum.desk.changes.delete(OKSANA, "general", question.id, may_moderate=False)
+        await forum.desk.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
         await nothing_is_said(forum)
 
 
@@ -317,7 +317,7 @@ async def test_what_was_shown_goes_also_when_the_process_ended_meanwhile(forum: 
     question = await forum.desk.post(OKSANA, "general", "@scribe?")
     async with forum.answering():
         await has_begun(forum)
-    await forum.desk.changes.delete(OKSANA, "general", question.id, may_moderate=False)
+    await forum.desk.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
     async with forum.answering():
         await nothing_is_said(forum)
     assert len(forum.core.asked) == 1
@@ -332,7 +332,7 @@ async def test_failure_after_the_question_was_deleted_is_not_told(
     question = await forum.desk.post(OKSANA, "general", "@scribe?")
     async with forum.answering():
         await has_begun(forum)
-        await forum.desk.changes.delete(OKSANA, "general", question.id, may_moderate=False)
+        await forum.desk.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
         gate.set()
         (begun,) = await forum.answers()
     assert begun.deleted
@@ -347,7 +347,7 @@ async def test_answer_that_was_whole_as_the_question_was_deleted_goes(
     question = await forum.desk.post(OKSANA, "general", "@scribe?")
     async with forum.answering():
         await has_begun(forum)
-        await forum.desk.changes.delete(OKSANA, "general", question.id, may_moderate=False)
+        await forum.desk.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
         gate.set()
         (begun,) = await forum.answers()
     assert begun.deleted
@@ -358,7 +358,7 @@ async def test_edited_question_is_answered_as_it_stands(forum: AgentReplyHarness
     question = await forum.desk.post(OKSANA, "general", "@scribe, о котрій обід?")
     async with forum.answering():
         await has_begun(forum)
-        await forum.desk.changes.edit(OKSANA, "general", question.id, "@scribe, о котрій вечеря?")
+        await forum.desk.message_edits.edit(OKSANA, "general", question.id, "@scribe, о котрій вечеря?")
         await is_asked(forum, 2)
         (answer,) = await forum.answers()
     assert (answer.body, answer.deleted) == ("О другій", False)
@@ -370,7 +370,7 @@ async def test_question_edited_to_ask_another_ends_the_call(forum: AgentReplyHar
     question = await forum.desk.post(OKSANA, "general", "@scribe, ти тут?")
     async with forum.answering():
         await has_begun(forum)
-        await forum.desk.changes.edit(OKSANA, "general", question.id, "@varta, ти тут?")
+        await forum.desk.message_edits.edit(OKSANA, "general", question.id, "@varta, ти тут?")
         first, second = await forum.answers(2)
     assert (first.author.id, first.deleted) == ("scribe", True)
     assert (second.author.id, second.body) == ("varta", "Я тут")
@@ -382,7 +382,7 @@ async def test_question_edited_again_and_again_is_answered(forum: AgentReplyHarn
     async with forum.answering():
         for number in range(1, 6):
             await is_asked(forum, number)
-            await forum.desk.changes.edit(OKSANA, "general", question.id, f"@scribe, {number}")
+            await forum.desk.message_edits.edit(OKSANA, "general", question.id, f"@scribe, {number}")
         (answer,) = await forum.answers()
     assert answer.body == "Так"
 
@@ -390,7 +390,7 @@ async def test_question_edited_again_and_again_is_answered(forum: AgentReplyHarn
 async def test_edit_that_names_an_agent_asks_it_once(forum: AgentReplyHarness) -> None:
     message = await forum.desk.post(OKSANA, "general", "Хто знає?")
     for body in ("@scribe, хто знає?", "@scribe, хто це знає?", "Хто знає?", "@scribe, хто знає?"):
-        await forum.desk.changes.edit(OKSANA, "general", message.id, body)
+        await forum.desk.message_edits.edit(OKSANA, "general", message.id, body)
     async with forum.answering():
         (answer,) = await forum.answers()
     assert answer.reply_to == message.id

@@ -49,7 +49,7 @@ async def test_refused_token_is_reported_until_accepted(homeserver: ScriptedHome
     with capture_logs() as logs:
         for _ in range(3):
             await monitor._probe()
-        assert monitor.refusal == "does not accept our as_token (M_UNKNOWN_TOKEN)"
+        assert monitor.refusal == "does not accept the as_token (M_UNKNOWN_TOKEN)"
         await monitor._probe()
     assert monitor.refusal is None
     assert [line["event"] for line in logs] == ["token_refused", "token_accepted"]
@@ -66,7 +66,7 @@ async def test_ping_with_refused_token_reports_token(homeserver: ScriptedHomeser
         for _ in range(2):
             assert not await monitor.request_delivery()
     assert [line["event"] for line in logs] == ["token_refused"]
-    assert monitor.refusal == "does not accept our as_token (M_UNKNOWN_TOKEN)"
+    assert monitor.refusal == "does not accept the as_token (M_UNKNOWN_TOKEN)"
     assert monitor.unreached is None
     await client.close()
 
@@ -75,11 +75,16 @@ async def test_ping_with_refused_token_reports_token(homeserver: ScriptedHomeser
     ("code", "message", "said", "help_"),
     [
         ("M_BAD_STATUS", "HTTP 403 Forbidden", "has another hs_token", "another hs_token"),
-        ("M_CONNECTION_FAILED", "refused: 111", "cannot reach us: 502 M_CONNECTION_FAILED: refused: 111", "address"),
+        (
+            "M_CONNECTION_FAILED",
+            "refused: 111",
+            "cannot reach the service: 502 M_CONNECTION_FAILED: refused: 111",
+            "address",
+        ),
         (
             "M_CONNECTION_FAILED",
             "OpenSSL.SSL.Error",
-            "cannot reach us: 502 M_CONNECTION_FAILED: OpenSSL.SSL.Error",
+            "cannot reach the service: 502 M_CONNECTION_FAILED: OpenSSL.SSL.Error",
             "TLS",
         ),
         ("M_URL_NOT_SET", "no URL set", "has a registration of this service without url", "no url"),
@@ -101,6 +106,6 @@ async def test_failed_pings_are_reported_until_one_succeeds(
         assert not await monitor.request_delivery()
         assert await monitor.request_delivery()
         assert monitor.unreached is None
-    assert [line["event"] for line in logs] == ["homeserver_cannot_reach_us", "homeserver_reaches_us"]
+    assert [line["event"] for line in logs] == ["homeserver_cannot_reach_service", "homeserver_reaches_service"]
     assert help_ in logs[0]["help"]
     await client.close()

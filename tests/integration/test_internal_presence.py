@@ -147,7 +147,7 @@ async def test_readyz_names_missing_dependency(sqlite_city: InProcessCity) -> No
 async def test_readyz_without_lease_names_no_leader(sqlite_city: InProcessCity) -> None:
     """Whether one leads is not known before the database has said so."""
     processes = []
-    for sqlite_city.city.lease.is_elsewhere in (False, True):
+    for sqlite_city.city.leader_lock.is_elsewhere in (False, True):
         answer = await sqlite_city.call("GET", "/readyz", listener="matrix")
         processes.append(answer.content["checks"]["processes"])
     assert processes[0] == "waits for the database, which does not say which process leads"

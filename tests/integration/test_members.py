@@ -225,7 +225,7 @@ def everything(square: Square, author: Author, message: Message) -> list[Callabl
     """All that somebody may try who has said something."""
     return [
         lambda: square.says(author),
-        lambda: square.desk.changes.edit(author, "general", message.id, "інше"),
+        lambda: square.desk.message_edits.edit(author, "general", message.id, "інше"),
         lambda: square.desk.reactions.give(author, "general", message.id, "👍"),
         lambda: square.typing_and_receipts.types(author, "general", typing=True),
         lambda: square.typing_and_receipts.reads(author, "general", message.id),
@@ -264,7 +264,7 @@ async def test_who_is_banned_does_nothing_there_until_it_is_lifted(square: Squar
         await square.says(OKSANA)
     assert len(raised.value.detail) < 600
     await square.says(TARAS)
-    await square.desk.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+    await square.desk.message_edits.delete(OKSANA, "general", message.id, may_moderate=False)
 
     await square.tells(GHOST, "leave", by=MODERATOR)
     await square.says(OKSANA)
@@ -300,7 +300,7 @@ async def test_who_has_not_the_power_reads_and_does_not_write(square: Square) ->
     await square.is_governed(power_levels='{"events_default": "50", "events": {"m.reaction": 0}}')
 
     assert await refusal(square.says(OKSANA)) == "muted"
-    assert await refusal(square.desk.changes.edit(OKSANA, "general", message.id, "інше")) == "muted"
+    assert await refusal(square.desk.message_edits.edit(OKSANA, "general", message.id, "інше")) == "muted"
     await square.desk.reactions.give(OKSANA, "general", message.id, "👍")
     await square.desk.membership.join(TARAS, "general")
     await square.typing_and_receipts.reads(TARAS, "general", message.id)

@@ -52,7 +52,7 @@ async def test_edit_mentions_the_newly_mentioned(forum: AgentReplyHarness) -> No
     message = await forum.desk.post(OKSANA, "general", f"{BOB}, глянь")
     await is_sent(forum, message)
     for body in (f"{BOB} {ALICE}, гляньте", f"{BOB} {ALICE}, гляньте!", f"{BOB} {EVE}", f"{ALICE}, глянь"):
-        await forum.desk.changes.edit(OKSANA, "general", message.id, body)
+        await forum.desk.message_edits.edit(OKSANA, "general", message.id, body)
     sent = [rendered.content for rendered in await rendered_events(forum)]
     assert [mentioned(content) for content in sent] == [[ALICE], [], [EVE], []]
     assert [mentioned(content["m.new_content"]) for content in sent] == [
@@ -72,7 +72,7 @@ async def test_answer_that_names_a_person_late_mentions_them(forum: AgentReplyHa
     answer = (await forum.desk.messages.post(WRITER, "general", draft, requests_replies=False)).message
     await is_sent(forum, answer)
     for body in ("Зараз спитаю", f"Зараз спитаю {BOB}", f"Зараз спитаю {BOB} і {ALICE}"):
-        await forum.desk.changes.edit(WRITER, "general", answer.id, body)
+        await forum.desk.message_edits.edit(WRITER, "general", answer.id, body)
     sent = [rendered.content for rendered in await rendered_events(forum)]
     # Alice was told by the reply itself.
     assert [mentioned(content) for content in sent] == [[], [BOB], []]
@@ -93,7 +93,7 @@ async def test_answer_in_a_direct_chat_is_a_reply_only_in_company(forum: AgentRe
     answer = (await forum.desk.messages.post(WRITER, chat.id, draft, requests_replies=False)).message
     (rendered,) = await rendered_events(forum)
     await is_sent(forum, answer)
-    await forum.desk.changes.edit(WRITER, chat.id, answer.id, "Тут я")
+    await forum.desk.message_edits.edit(WRITER, chat.id, answer.id, "Тут я")
     (edit,) = await rendered_events(forum)
     if is_group:
         assert rendered.content["m.relates_to"] == {"m.in_reply_to": {"event_id": question.matrix_event_id}}

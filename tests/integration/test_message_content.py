@@ -189,7 +189,7 @@ class LockCheckingFormatter:
 
     def __init__(self, exchange: MessageExchange) -> None:
         self._database = exchange.database
-        self._formatter = exchange.messaging.changes._formatter
+        self._formatter = exchange.messaging.message_edits._formatter
         self.rendered: list[int] = []
 
     async def content(self, body: str, *, msgtype: str, media: Media | None) -> Content:
@@ -203,7 +203,7 @@ class LockCheckingFormatter:
 def formatter(exchange: MessageExchange, monkeypatch: pytest.MonkeyPatch) -> LockCheckingFormatter:
     watched = LockCheckingFormatter(exchange)
     monkeypatch.setattr(exchange.messaging.messages, "_formatter", watched)
-    monkeypatch.setattr(exchange.messaging.changes, "_formatter", watched)
+    monkeypatch.setattr(exchange.messaging.message_edits, "_formatter", watched)
     return watched
 
 
@@ -214,7 +214,7 @@ async def test_too_long_body_is_refused_unrendered(exchange: MessageExchange, fo
         with pytest.raises(InvalidInput, match="48000 bytes"):
             await exchange.messaging.post(OKSANA, "general", body)
         with pytest.raises(InvalidInput, match="48000 bytes"):
-            await exchange.messaging.changes.edit(OKSANA, "general", message.id, body)
+            await exchange.messaging.message_edits.edit(OKSANA, "general", message.id, body)
     assert formatter.rendered == []
 
 
@@ -224,7 +224,7 @@ async def test_text_is_rendered_outside_the_transaction(
 ) -> None:
     body = f"**{'я' * (length // 2)}**"
     message = await exchange.messaging.post(OKSANA, "general", "hi")
-    edited = await exchange.messaging.changes.edit(OKSANA, "general", message.id, body)
+    edited = await exchange.messaging.message_edits.edit(OKSANA, "general", message.id, body)
     assert edited.formatted_body == body.replace("**", "<strong>", 1).replace("**", "</strong>")
     assert formatter.rendered == [2, len(body)]
 
@@ -232,7 +232,7 @@ async def test_text_is_rendered_outside_the_transaction(
 async def test_long_text_is_rendered_in_a_thread(exchange: MessageExchange) -> None:
     """In a thread: the event loop goes on turning."""
     threads: list[str] = []
-    formatter = exchange.messaging.changes._formatter
+    formatter = exchange.messaging.message_edits._formatter
     assert isinstance(formatter, MessageFormatter)
     render = formatter._content
 

@@ -26,7 +26,7 @@ async def test_deletion_removes_text_feed_and_reactions(exchange: MessageExchang
     message = await exchange.messaging.post(OKSANA, "general", "таємниця @alice:city.localhost")
     original = await exchange.mark_sent(message)
     await exchange.receive_reaction(original, "👀")
-    deleted = await exchange.messaging.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+    deleted = await exchange.messaging.message_edits.delete(OKSANA, "general", message.id, may_moderate=False)
 
     (stored,) = await exchange.messages()
     assert stored == deleted
@@ -40,7 +40,7 @@ async def test_deletion_removes_text_feed_and_reactions(exchange: MessageExchang
     assert rendered is not None
     assert (rendered.sender, rendered.redacts) == (OKSANA, original)
 
-    again = await exchange.messaging.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+    again = await exchange.messaging.message_edits.delete(OKSANA, "general", message.id, may_moderate=False)
     assert again == deleted
     assert len(await exchange.outbox()) == 1
 
@@ -49,8 +49,8 @@ async def test_only_author_and_moderator_delete(exchange: MessageExchange) -> No
     event_id = await exchange.receive_text("лайка")
     message = await exchange.message(event_id)
     with pytest.raises(Forbidden):
-        await exchange.messaging.changes.delete(TARAS, "general", message.id, may_moderate=False)
-    assert (await exchange.messaging.changes.delete(TARAS, "general", message.id, may_moderate=True)).deleted
+        await exchange.messaging.message_edits.delete(TARAS, "general", message.id, may_moderate=False)
+    assert (await exchange.messaging.message_edits.delete(TARAS, "general", message.id, may_moderate=True)).deleted
     (row,) = await exchange.outbox()
     async with exchange.database.reading() as tx:
         rendered = await exchange.messaging.renderer.render(tx, row)
@@ -74,9 +74,9 @@ async def test_matrix_redaction_deletes_message(exchange: MessageExchange, *, re
 async def test_deleted_message_takes_no_edit_or_reaction(exchange: MessageExchange) -> None:
     message = await exchange.messaging.post(OKSANA, "general", "було")
     await exchange.mark_sent(message)
-    deleted = await exchange.messaging.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+    deleted = await exchange.messaging.message_edits.delete(OKSANA, "general", message.id, may_moderate=False)
     with pytest.raises(Conflict):
-        await exchange.messaging.changes.edit(OKSANA, "general", message.id, "є")
+        await exchange.messaging.message_edits.edit(OKSANA, "general", message.id, "є")
     with pytest.raises(Conflict):
         await exchange.messaging.reactions.give(TARAS, "general", message.id, "👍")
     event_id = await exchange.receive_text("було й тут")
@@ -89,7 +89,7 @@ async def test_deleted_message_takes_no_edit_or_reaction(exchange: MessageExchan
 
 async def test_message_deleted_before_sending_is_not_sent(exchange: MessageExchange) -> None:
     message = await exchange.messaging.post(OKSANA, "general", "ой")
-    await exchange.messaging.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+    await exchange.messaging.message_edits.delete(OKSANA, "general", message.id, may_moderate=False)
     async with exchange.database.reading() as tx:
         rendered_events = [
             await exchange.messaging.renderer.render(tx, row) for row in await tx.outbox.waiting(limit=9)
@@ -100,7 +100,7 @@ async def test_message_deleted_before_sending_is_not_sent(exchange: MessageExcha
 async def test_message_deleted_while_sending_is_redacted(exchange: MessageExchange) -> None:
     message = await exchange.messaging.post(OKSANA, "general", "ой")
     (sending,) = await exchange.outbox()
-    await exchange.messaging.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+    await exchange.messaging.message_edits.delete(OKSANA, "general", message.id, may_moderate=False)
     async with exchange.database.transaction() as tx:
         await tx.outbox.settled(sending.id)
         for row in await tx.outbox.waiting(limit=9):  # nobody knew its event yet

@@ -32,7 +32,7 @@ async def test_failed_message_is_updated_in_history(exchange: MessageExchange) -
 
 async def test_message_deleted_before_sending_is_failed_in_history(exchange: MessageExchange) -> None:
     message = await exchange.messaging.post(OKSANA, "general", "ніколи")
-    await exchange.messaging.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+    await exchange.messaging.message_edits.delete(OKSANA, "general", message.id, may_moderate=False)
     row, redaction = await exchange.outbox()
     async with exchange.database.transaction() as tx:
         assert await exchange.messaging.renderer.render(tx, row) is None
@@ -78,7 +78,7 @@ async def test_failed_message_is_sent_again_on_request(exchange: MessageExchange
 async def test_failed_deletion_is_listed_and_sent_again(exchange: MessageExchange, may_moderate: bool) -> None:
     message = await exchange.messaging.post(OKSANA, "general", "ой")
     await exchange.mark_sent(message)
-    await exchange.messaging.changes.delete(
+    await exchange.messaging.message_edits.delete(
         TARAS if may_moderate else OKSANA, "general", message.id, may_moderate=may_moderate
     )
     (row,) = await exchange.outbox()

@@ -31,7 +31,7 @@ async def test_edit_changes_message_history_feed_and_outbox(exchange: MessageExc
     message = await exchange.messaging.post(OKSANA, "general", "Добрй день")
     original = await exchange.mark_sent(message)
 
-    edited = await exchange.messaging.changes.edit(OKSANA, "general", message.id, "**Добрий** день")
+    edited = await exchange.messaging.message_edits.edit(OKSANA, "general", message.id, "**Добрий** день")
 
     (stored,) = await exchange.messages()
     assert stored == edited
@@ -53,7 +53,7 @@ async def test_edit_changes_message_history_feed_and_outbox(exchange: MessageExc
 
 async def test_edit_with_same_text_is_ignored(exchange: MessageExchange) -> None:
     message = await exchange.messaging.post(OKSANA, "general", "так")
-    await exchange.messaging.changes.edit(OKSANA, "general", message.id, "так")
+    await exchange.messaging.message_edits.edit(OKSANA, "general", message.id, "так")
     assert await exchange.event_kinds() == [RoomEventKind.MESSAGE]
     assert [row.kind for row in await exchange.outbox()] == [OutboxKind.MESSAGE]
 
@@ -73,7 +73,7 @@ async def test_refused_edit_changes_nothing(
 ) -> None:
     message = await exchange.messaging.post(OKSANA, "general", "моє")
     with pytest.raises(error) as raised:
-        await exchange.messaging.changes.edit(author, room, message.id, body)
+        await exchange.messaging.message_edits.edit(author, room, message.id, body)
     assert raised.value.code == code
     assert await exchange.messages() == [message]
     assert await exchange.event_kinds() == [RoomEventKind.MESSAGE]
@@ -108,8 +108,8 @@ async def test_matrix_edit_of_unknown_message_is_ignored(exchange: MessageExchan
 async def test_echo_of_own_edit_is_ignored(exchange: MessageExchange) -> None:
     message = await exchange.messaging.post(OKSANA, "general", "раз")
     original = await exchange.mark_sent(message)
-    await exchange.messaging.changes.edit(OKSANA, "general", message.id, "два")
-    await exchange.messaging.changes.edit(OKSANA, "general", message.id, "три")
+    await exchange.messaging.message_edits.edit(OKSANA, "general", message.id, "два")
+    await exchange.messaging.message_edits.edit(OKSANA, "general", message.id, "три")
     await exchange.receive_edit(original, "два", sender=OKSANA_GHOST, **{MESSAGE_ID: message.id})
     assert [(each.body, each.matrix_event_id) for each in await exchange.messages()] == [("три", original)]
 
@@ -209,8 +209,8 @@ async def test_reply_and_reaction_to_edit_reach_its_message(exchange: MessageExc
 async def test_redacted_city_edit_restores_previous_text(exchange: MessageExchange) -> None:
     message = await exchange.messaging.post(OKSANA, "general", "original")
     event = await exchange.mark_sent(message)
-    await exchange.messaging.changes.edit(OKSANA, "general", message.id, "first edit")
-    await exchange.messaging.changes.edit(OKSANA, "general", message.id, "bad")
+    await exchange.messaging.message_edits.edit(OKSANA, "general", message.id, "first edit")
+    await exchange.messaging.message_edits.edit(OKSANA, "general", message.id, "bad")
     rows = [row for row in await exchange.outbox() if row.kind is OutboxKind.EDIT]
     for number, row in enumerate(rows):
         async with exchange.database.transaction() as tx:
@@ -228,7 +228,7 @@ async def test_redacted_city_edit_restores_previous_text(exchange: MessageExchan
 async def test_sent_edit_stores_its_event_id(exchange: MessageExchange) -> None:
     message = await exchange.messaging.post(OKSANA, "general", "original")
     event = await exchange.mark_sent(message)
-    await exchange.messaging.changes.edit(OKSANA, "general", message.id, "bad")
+    await exchange.messaging.message_edits.edit(OKSANA, "general", message.id, "bad")
     (row,) = [row for row in await exchange.outbox() if row.kind is OutboxKind.EDIT]
     async with exchange.database.transaction() as tx:
         await exchange.messaging.renderer.record_sent(tx, row, EventId("$sent"))

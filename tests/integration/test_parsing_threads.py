@@ -108,6 +108,6 @@ async def test_long_posts_and_edits_of_the_city_are_parsed_in_the_thread(
     harness: InboundHarness, parsed: dict[str, set[str]]
 ) -> None:
     posted = await harness.messaging.post(SCRIBE, "general", BODY)
-    edited = await harness.messaging.changes.edit(SCRIBE, "general", posted.id, BODY + "edited")
+    edited = await harness.messaging.message_edits.edit(SCRIBE, "general", posted.id, BODY + "edited")
     assert edited.body.endswith("edited")
     assert parsed["markdown"] == {"markup"}

@@ -62,6 +62,6 @@ async def test_address_that_synapse_cannot_connect_to_ends_the_start(status: int
     homeserver = ScriptedHomeserver()
     homeserver.next("ping", *[refused(status, code, message)] * 7)
     async with homeserver.serving():
-        with pytest.raises(StartError, match="cannot reach us at http://here"):
+        with pytest.raises(StartError, match="cannot reach the service at http://here"):
             await _checked_in(homeserver)
     assert len(homeserver.all("ping")) == 5

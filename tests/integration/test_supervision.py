@@ -229,7 +229,7 @@ async def test_task_of_the_leading_process_is_restarted_without_giving_up_the_le
     with capture_logs() as logs:
         leading = asyncio.create_task(app.lead(here.city))
         await asyncio.wait_for(again.wait(), 10)
-        assert here.city.lease.is_held
+        assert here.city.leader_lock.is_held
         leading.cancel()
         await asyncio.wait([leading])
     assert [entry["event"] for entry in logs if entry["event"] in {"leading", "task_failed"}] == [

@@ -110,7 +110,9 @@ class AgentReplyHarness:
             self.presence,
             CoreReplies(core, images),
             SecondMeReplies(second_me, self.accounts, images, self.database),
-            ReplyPoster(self.database, self.desk.messages, self.desk.changes, self.desk.answers, self.published.append),
+            ReplyPoster(
+                self.database, self.desk.messages, self.desk.message_edits, self.desk.answers, self.published.append
+            ),
             RequestWatcher(self.database, self.desk.answers),
             self.published.append,
             steady_ms,

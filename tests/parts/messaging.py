@@ -35,7 +35,7 @@ class MessagingHarness:
     agents: AgentDirectory
     answers: AgentReplies
     messages: Messages
-    changes: MessageEdits
+    message_edits: MessageEdits
     reactions: Reactions
     membership: Membership
     permissions: RoomPermissions

@@ -14,6 +14,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from ... import __version__
+from ...config import LimitsSettings
 from .. import schemas
 from ..auth.principals import Access, Admin, AgentPrincipal, Citizen, Principal, ServicePrincipal, principal_types
 from ..routing import EndpointDescription, NoBody, NoContent, description_of
@@ -22,7 +23,19 @@ from .models import Mode, Models, query_parameters
 from .problems import Problem, problems_of
 from .sockets import described_sockets
 
-_DESCRIPTION: Final = files(__package__).joinpath("description.md").read_text()
+
+def _default_limit(name: str) -> str:
+    """Return the default of a setting of the section ``limits`` in words, such as "3,000 a minute"."""
+    count, _, unit = str(LimitsSettings.model_fields[name].default).partition("/")
+    return f"{int(count):,}" + (f" {'an' if unit == 'hour' else 'a'} {unit}" if unit else "")
+
+
+_DESCRIPTION: Final = re.sub(
+    r"\{limits\.(\w+)\}",
+    lambda match: _default_limit(match[1]),
+    files(__package__).joinpath("description.md").read_text(),
+)
+"""The introduction, with the default rate limits in place of ``{limits.<setting>}``."""
 
 TAGS: Final = (
     ("/city/rooms", "Rooms", "Rooms with their members, messages and reactions."),

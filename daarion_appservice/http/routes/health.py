@@ -20,7 +20,7 @@ class HealthRoutes:
     database: Database
     monitor: HomeserverMonitor
     reconciler: Reconciler
-    lease: LeaderLock
+    leader_lock: LeaderLock
     supervisor: Supervisor
     deliveries_say: Callable[[], str]
     redis_says: Callable[[], str] | None
@@ -66,7 +66,7 @@ class HealthRoutes:
 
     def _rooms_and_ghosts_say(self) -> str:
         # The leader sets up rooms and ghosts; a standby has nothing to report.
-        return "ok" if self.reconciler.is_done or not self.lease.is_held else "being set up"
+        return "ok" if self.reconciler.is_done or not self.leader_lock.is_held else "being set up"
 
     def _tasks_say(self) -> str:
         # A restarted task works again; its name is shown for a minute so that an operator notices.
@@ -77,9 +77,9 @@ class HealthRoutes:
 
     def _processes_say(self) -> str:
         # Without Redis a standby does not know the leader's heartbeats, so it must get no requests.
-        if self.lease.is_held or self.redis_says is not None:
+        if self.leader_lock.is_held or self.redis_says is not None:
             return "ok"
-        if not self.lease.is_elsewhere:
+        if not self.leader_lock.is_elsewhere:
             return "waits for the database, which does not say which process leads"
         return "another process leads, and there is no redis.url to share presence by"
 

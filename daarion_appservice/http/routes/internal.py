@@ -69,7 +69,7 @@ class GhostHeartbeat(Body):
 class InternalPresenceRoutes:
     agents: AgentDirectory
     presence: PresenceStore
-    people: UserPresenceQuery
+    user_presence_query: UserPresenceQuery
     identities: Identities
     now_ms: NowMs
 
@@ -154,7 +154,7 @@ class InternalPresenceRoutes:
         subject = self.identities.subject(user)
         if subject is not None and self.identities.is_ours(user):
             return self.presence.state(subject)
-        return await self.people.state(user)
+        return await self.user_presence_query.state(user)
 
     def _ghost_subject(self, user: UserId) -> SubjectId:
         """Return the subject that a ghost represents. Raises InvalidInput, Forbidden or NotFound."""

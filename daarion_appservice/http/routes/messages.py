@@ -97,7 +97,7 @@ class MessageEdit(Body):
 class MessageRoutes:
     pages: CachedRoomResponses
     messages: Messages
-    changes: MessageEdits
+    message_edits: MessageEdits
     reactions: Reactions
     authors: ActorDirectory
     identities: Identities
@@ -160,7 +160,7 @@ class MessageRoutes:
         """For the author of the message."""
         author = await self.authors.with_avatar(call.principal)
         return self._message(
-            await self.changes.edit(author, call.path["room_id"], call.path["message_id"], call.body.body)
+            await self.message_edits.edit(author, call.path["room_id"], call.path["message_id"], call.body.body)
         )
 
     @endpoint(
@@ -177,7 +177,7 @@ class MessageRoutes:
         """
         author = await self.authors.with_avatar(call.principal)
         return self._message(
-            await self.changes.delete(
+            await self.message_edits.delete(
                 author, call.path["room_id"], call.path["message_id"], may_moderate=_may_moderate(call.principal)
             )
         )

@@ -49,7 +49,7 @@ _WRONG_ID: Final = (
     "messages from Matrix wait in Synapse: its copy of the registration has another id than appservice.id; compare with "
     "`daarion-appservice registration check`, give Synapse the right file and restart it"
 )
-_WRONG_ADDRESS: Final = "messages from Matrix wait in Synapse: is appservice.address what Synapse reaches us under?"
+_WRONG_ADDRESS: Final = "messages from Matrix wait in Synapse: does Synapse reach the service at appservice.address?"
 
 log = structlog.get_logger()
 
@@ -160,7 +160,7 @@ class HomeserverMonitor:
         if error.status != 401:
             log.debug("no_versions", error=str(error))
         elif self.refusal is None:
-            self.refusal = f"does not accept our as_token ({error.errcode})"
+            self.refusal = f"does not accept the as_token ({error.errcode})"
             log.error(
                 "token_refused",
                 error=str(error),
@@ -200,7 +200,9 @@ class HomeserverMonitor:
                 await self._homeserver.ping(self._appservice_id)
         except TimeoutError:
             log.warning(
-                "homeserver_cannot_reach_us", error=f"no answer to a ping within {_PING_TIMEOUT_S:g} s", help=_HELD_BACK
+                "homeserver_cannot_reach_service",
+                error=f"no answer to a ping within {_PING_TIMEOUT_S:g} s",
+                help=_HELD_BACK,
             )
             return False
         except HomeserverRefused as error:
@@ -219,7 +221,7 @@ class HomeserverMonitor:
         problem, help_ = await self._ping_problem(error)
         if help_ != self._logged_help:
             self._logged_help = help_
-            log.warning("homeserver_cannot_reach_us", error=str(error), help=help_)
+            log.warning("homeserver_cannot_reach_service", error=str(error), help=help_)
         if self._failed_pings >= _MAX_FAILED_PINGS:
             self.unreached = problem
 
@@ -233,11 +235,11 @@ class HomeserverMonitor:
             case "M_FORBIDDEN":
                 return "has a registration of this service with another id", _WRONG_ID
         tls_advice = await callback_advice(self._callback_address, error.message)
-        return f"cannot reach us: {error}", tls_advice or _WRONG_ADDRESS
+        return f"cannot reach the service: {error}", tls_advice or _WRONG_ADDRESS
 
     def _record_ping(self) -> None:
         if self.unreached is not None:
-            log.info("homeserver_reaches_us")
+            log.info("homeserver_reaches_service")
         self.unreached, self._failed_pings, self._ping_due, self._logged_help = None, 0, None, ""
 
     async def _probe_until_back(self) -> None:

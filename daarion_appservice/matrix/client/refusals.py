@@ -53,5 +53,5 @@ def advice(error: Exception) -> str | None:
     if is_blocked(error):
         return "the homeserver's admin blocked this room; unblock it with Synapse's admin API, or archive the room in the city"
     if error.errcode == "M_UNKNOWN_TOKEN":
-        return "Synapse does not accept our as_token any more: see `daarion-appservice registration check`"
+        return "Synapse does not accept the as_token any more: see `daarion-appservice registration check`"
     return None

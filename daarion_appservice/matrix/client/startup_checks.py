@@ -104,7 +104,7 @@ async def identify(homeserver: Homeserver, settings: Settings, identities: Ident
         if is_busy(error):
             raise HomeserverUnavailable(str(error)) from error
         raise StartError(
-            f"Synapse does not accept our as_token ({error.errcode}).",
+            f"Synapse does not accept the as_token ({error.errcode}).",
             f"Has Synapse been given {settings.appservice.registration} (app_service_config_files in homeserver.yaml) "
             "and been restarted since? If so, compare the two with `daarion-appservice registration check`.",
             ExitCode.HOMESERVER_REFUSED,
@@ -141,7 +141,7 @@ async def _ping(homeserver: Homeserver, settings: Settings) -> None:
             problem = _ping_error(error, settings, await callback_advice(settings.appservice.address, error.message))
             if error.errcode not in _NO_RESPONSE or not tries_left:
                 raise problem from error
-            log.warning("homeserver_cannot_reach_us", reason=error.message, help=problem.help)
+            log.warning("homeserver_cannot_reach_service", reason=error.message, help=problem.help)
             await asyncio.sleep(_PING_PAUSE_S)
         else:
             return
@@ -151,30 +151,30 @@ def _ping_error(error: HomeserverRefused, settings: Settings, tls_advice: str | 
     address = settings.appservice.address
     match error.errcode:
         case "M_BAD_STATUS" if is_token_wrong(error):
-            message = "Synapse reaches us, but with another hs_token than ours."
+            message = "Synapse reaches the service, but sends another hs_token than the configured one."
             help_ = (
                 "Synapse and the city have different registration files: compare with `daarion-appservice registration "
                 "check`, give Synapse the right one and restart it."
             )
         case "M_BAD_STATUS":
-            message = f"Synapse reaches something at {address}, but it is not this service ({error.message})."
+            message = f"Another service answers Synapse at {address} ({error.message})."
             help_ = tls_advice or (
                 "Set appservice.address to where Synapse reaches the matrix listener, in the registration too."
             )
         case "M_CONNECTION_FAILED" | "M_CONNECTION_TIMEOUT":
-            message = f"Synapse cannot reach us at {address} ({error.message})."
+            message = f"Synapse cannot reach the service at {address} ({error.message})."
             help_ = tls_advice or (
                 f"The matrix listener is at {settings.matrix.host}:{settings.matrix.port}. Set appservice.address to how "
                 "Synapse sees it (in Docker: the service's name), run `daarion-appservice registration generate "
                 "--force`, and restart Synapse."
             )
         case "M_URL_NOT_SET":
-            message = "The registration that Synapse has names no url for us."
+            message = "The registration in Synapse has no url."
             help_ = "Give Synapse the file that `daarion-appservice registration generate` makes, and restart it."
         case "M_FORBIDDEN":
-            message = f"Synapse knows us under another id than {settings.appservice.id!r}."
+            message = f"The registration in Synapse has another id than {settings.appservice.id!r}."
             help_ = "appservice.id must be the `id` in the registration: see `daarion-appservice registration check`."
         case _:
-            message = f"Synapse could not ping us: {error}."
+            message = f"Synapse could not ping the service: {error}."
             help_ = "Look into Synapse's log for the reason."
     return StartError(message, help_, ExitCode.HOMESERVER_REFUSED)

@@ -42,8 +42,8 @@ async def test_message_deleted_before_sending_is_not_sent(
     else:
         await outbound.unlink_general()
     message = await outbound.post("regretted", author=OKSANA)
-    await outbound.messaging.changes.edit(OKSANA, "general", message.id, "edited")
-    await outbound.messaging.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+    await outbound.messaging.message_edits.edit(OKSANA, "general", message.id, "edited")
+    await outbound.messaging.message_edits.delete(OKSANA, "general", message.id, may_moderate=False)
     if answer is not None:
         answer.set()
     await outbound.until_empty()
@@ -66,7 +66,7 @@ async def test_message_deleted_during_send_is_redacted(
     answer = homeserver.hold("send")
     message = await outbound.post("regretted", author=OKSANA)
     await until_sending(homeserver)
-    await outbound.messaging.changes.delete(by, "general", message.id, may_moderate=by != OKSANA)
+    await outbound.messaging.message_edits.delete(by, "general", message.id, may_moderate=by != OKSANA)
     answer.set()
     await outbound.until_empty()
     last, error = await last_message(outbound)
@@ -81,7 +81,7 @@ async def test_echo_of_deleted_message_redacts_once(
     answer = homeserver.hold("send")
     message = await outbound.post("regretted", author=OKSANA)
     await until_sending(homeserver)
-    await outbound.messaging.changes.delete(by, "general", message.id, may_moderate=by != OKSANA)
+    await outbound.messaging.message_edits.delete(by, "general", message.id, may_moderate=by != OKSANA)
     await receive_echo(outbound, message)
     answer.set()
     await outbound.until_empty()
@@ -93,7 +93,7 @@ async def test_echo_after_dropped_deletion_redacts_once(
 ) -> None:
     await outbound.unlink_general()
     message = await outbound.post("regretted", author=OKSANA)
-    await outbound.messaging.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+    await outbound.messaging.message_edits.delete(OKSANA, "general", message.id, may_moderate=False)
     await outbound.until_empty()
     async with outbound.database.transaction() as tx:
         await link(tx, room_id_of("general"), GENERAL)
@@ -122,7 +122,7 @@ async def test_echo_while_dropping_deletion_redacts_once(
         return event
 
     monkeypatch.setattr(outbound.messaging.renderer, "render", render_and_echo)
-    await outbound.messaging.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+    await outbound.messaging.message_edits.delete(OKSANA, "general", message.id, may_moderate=False)
     await outbound.until_empty()
     assert echoed
     assert [request.path["event"] for request in homeserver.all("redact")] == ["$0"]
