@@ -105,7 +105,7 @@ async def load(city: City) -> None:
 
 async def _seed_agents(city: City) -> None:
     async with city.database.transaction() as tx:
-        if city.second_me.exists:
+        if city.second_me.is_configured:
             await _add_second_me(city, tx)
         for seed in city.settings.agents:
             agent = agent_of(seed)

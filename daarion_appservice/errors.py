@@ -10,7 +10,7 @@
      │    ├── TooManyRequests                a rate limit, with the time to wait             (HTTP 429)
      │    └── Unavailable                    a dependency does not answer                    (HTTP 503)
      │         └── CoreError                 an agent's reply failed
-     │              ├── CoreUnreachable      no agents core is configured                    (HTTP 503)
+     │              ├── CoreNotConfigured    no agents core is configured                    (HTTP 503)
      │              ├── CoreBusy             the limit of concurrent requests is reached     (HTTP 503)
      │              ├── CircuitOpen          the circuit breaker is open                     (HTTP 503)
      │              ├── CoreFailed           the response of the core is unusable            (HTTP 502)
@@ -173,11 +173,11 @@ class CoreError(Unavailable):
     """An agent's reply failed or is incomplete. ``detail`` may be shown to the person who asked."""
 
 
-class CoreUnreachable(CoreError):
+class CoreNotConfigured(CoreError):
     """The city has no agents core."""
 
     def __init__(self) -> None:
-        super().__init__("no_core", "agents do not answer in this city: it has no agents core")
+        super().__init__("no_core", "agents cannot reply: no agents core is configured (agents_core.url)")
 
 
 class CoreBusy(CoreError):
@@ -185,7 +185,9 @@ class CoreBusy(CoreError):
 
     def __init__(self, *, retry_after_s: float) -> None:
         super().__init__(
-            "core_busy", "too much is asked at the moment; try again in a moment", retry_after_s=retry_after_s
+            "core_busy",
+            "too many requests to the agents core are running; try again in a moment",
+            retry_after_s=retry_after_s,
         )
 
 
@@ -195,7 +197,7 @@ class CircuitOpen(CoreError):
     def __init__(self, *, retry_after_s: float) -> None:
         super().__init__(
             "core_resting",
-            "agents cannot answer at the moment; try again in half a minute",
+            "the agents core failed repeatedly and gets no requests for 30 seconds; try again after that",
             retry_after_s=retry_after_s,
         )
 
@@ -204,14 +206,14 @@ class CoreFailed(CoreError):
     """The response of the agents core is unusable or ended early.
 
     Attributes:
-        is_about_core: True if other requests would fail as well; False if the failure concerns this request or agent.
+        is_core_fault: True if other requests would fail as well; False if the failure concerns this request or agent.
     """
 
     status = 502
 
-    def __init__(self, detail: str, *, is_about_core: bool = True) -> None:
+    def __init__(self, detail: str, *, is_core_fault: bool = True) -> None:
         super().__init__("core_failed", detail)
-        self.is_about_core = is_about_core
+        self.is_core_fault = is_core_fault
 
 
 class CoreTimeout(CoreError):

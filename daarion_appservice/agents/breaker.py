@@ -21,19 +21,19 @@ class Breaker:
 
     def __init__(self, now_ms: NowMs, *, failures: int, pause_ms: int) -> None:
         self._now_ms = now_ms
-        self._limit = failures
+        self._max_failures = failures
         self._pause_ms = pause_ms
         self._failures = 0
-        self._next_try_ms = 0
+        self._next_trial_ms = 0
 
     @property
     def is_open(self) -> bool:
-        return self._failures >= self._limit
+        return self._failures >= self._max_failures
 
     @property
     def wait_ms(self) -> int:
         """How long no request is admitted; 0 if one may be sent now."""
-        return max(0, self._next_try_ms - self._now_ms()) if self.is_open else 0
+        return max(0, self._next_trial_ms - self._now_ms()) if self.is_open else 0
 
     def admit(self) -> bool:
         """Return whether a request may be sent. While the breaker is open, one is admitted after each pause."""
@@ -52,54 +52,54 @@ class Breaker:
     def failed(self) -> bool:
         """Record a failure; return whether it opened the breaker."""
         self._failures += 1
-        if self._failures != self._limit:
+        if self._failures != self._max_failures:
             # Failures of requests from before it opened change nothing; a trial has begun the next pause already.
             return False
         self._pause()
         return True
 
     def _pause(self) -> None:
-        self._next_try_ms = self._now_ms() + self._pause_ms
+        self._next_trial_ms = self._now_ms() + self._pause_ms
 
 
 class Breakers:
     """One circuit breaker for all agents, and one for each agent."""
 
     def __init__(self, now_ms: NowMs, *, failures: int, pause_ms: int) -> None:
-        self._new = partial(Breaker, now_ms, failures=failures, pause_ms=pause_ms)
-        self._of_all = self._new()
-        self._of_one: dict[str, Breaker] = {}
+        self._new_breaker = partial(Breaker, now_ms, failures=failures, pause_ms=pause_ms)
+        self._shared = self._new_breaker()
+        self._by_agent: dict[str, Breaker] = {}
         """Breakers of agents that have failed since their last success."""
 
     @property
     def is_open(self) -> bool:
         """Whether any breaker is open."""
-        return self._of_all.is_open or any(breaker.is_open for breaker in self._of_one.values())
+        return self._shared.is_open or any(breaker.is_open for breaker in self._by_agent.values())
 
     def wait_ms(self, agent: str) -> int:
         """Return how long no request for the agent is admitted; 0 if one may be sent now."""
-        own = self._of_one.get(agent)
-        return max(self._of_all.wait_ms, own.wait_ms if own else 0)
+        own = self._by_agent.get(agent)
+        return max(self._shared.wait_ms, own.wait_ms if own else 0)
 
     def admit(self, agent: str) -> bool:
         """Return whether a request for the agent may be sent."""
-        own = self._of_one.get(agent)
-        return not self.wait_ms(agent) and self._of_all.admit() and (own is None or own.admit())
+        own = self._by_agent.get(agent)
+        return not self.wait_ms(agent) and self._shared.admit() and (own is None or own.admit())
 
     def succeeded(self, agent: str) -> bool:
         """Record a success; return whether it closed a breaker."""
-        own = self._of_one.pop(agent, None)
+        own = self._by_agent.pop(agent, None)
         was_own_open = own is not None and own.succeeded()
-        return self._of_all.succeeded() or was_own_open
+        return self._shared.succeeded() or was_own_open
 
     def reached(self) -> None:
         """Record that the core is reachable, whether or not the agent failed."""
-        self._of_all.succeeded()
+        self._shared.succeeded()
 
     def failed(self, agent: str) -> bool:
         """Record a failure of the agent; return whether it opened the agent's breaker."""
-        return self._of_one.setdefault(agent, self._new()).failed()
+        return self._by_agent.setdefault(agent, self._new_breaker()).failed()
 
     def unreachable(self) -> bool:
         """Record that the core cannot be reached; return whether it opened the shared breaker."""
-        return self._of_all.failed()
+        return self._shared.failed()

@@ -32,7 +32,7 @@ async def read_conversation(tx: Transaction, agent: Agent, room: Room, message: 
     joined later and may not read them.
     """
     before = await tx.messages.before(message.room_id, message.seq, limit=_HISTORY)
-    reply_ids = await tx.agent_replies.posted_for([each.id for each in before], agent.slug)
+    reply_ids = await tx.agent_replies.posted_replies([each.id for each in before], agent.slug)
     replies = await tx.messages.some(list(reply_ids.values()))
     messages = []
     for each in before:

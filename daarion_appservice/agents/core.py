@@ -25,29 +25,29 @@ from .. import __version__
 from ..city.ports import NowMs
 from ..concurrency import ConcurrencyLimit, LimitReached
 from ..config import AgentsCoreSettings
-from ..errors import CircuitOpen, CoreBusy, CoreError, CoreFailed, CoreTimeout, CoreUnreachable
+from ..errors import CircuitOpen, CoreBusy, CoreError, CoreFailed, CoreNotConfigured, CoreTimeout
 from .breaker import Breakers
 from .dialects import InvalidResponse, dialect_of
-from .metrics import CallWatch, CoreMetrics, Outcome
+from .metrics import CallTimer, CoreMetrics, Outcome
 from .reasoning_filter import Thinking
 from .request import AgentRequest, RequestKind
 from .response_stream import ResponseParser
 
 _CONNECT_S: Final = 10.0
-_PATIENCE_S: Final = 2.0
-_FAILURES: Final = 5
-_PAUSE_MS: Final = 30_000
-_ABOUT_CORE: Final = {401, 403, 407, 408, 429}
+_SLOT_TIMEOUT_S: Final = 2.0
+_MAX_FAILURES: Final = 5
+_OPEN_MS: Final = 30_000
+_CORE_FAULT_STATUSES: Final = {401, 403, 407, 408, 429}
 """Statuses from 400 to 499 that other requests would get too."""
 
-_OK: Final = {200, 201}
+_OK_STATUSES: Final = {200, 201}
 """Includes 201, which frameworks return that treat each POST as the creation of a resource."""
-_LINGER_S: Final = 3.0
+_TRAILING_DATA_S: Final = 3.0
 """How long a stream is read after the model has finished: some servers send the finish reason before the last chunk, or
 do not end the stream. In seconds.
 """
-_BEGINNING_S: Final = 1.0
-_BEGINNING_BYTES: Final = 300
+_EXCERPT_TIMEOUT_S: Final = 1.0
+_EXCERPT_BYTES: Final = 300
 
 log = structlog.get_logger()
 
@@ -58,16 +58,16 @@ class AgentsCore:
     def __init__(self, settings: AgentsCoreSettings, now_ms: NowMs, metrics: CoreMetrics) -> None:
         self._url = settings.url
         self._timeout_s = settings.timeout_s
-        self._first_piece_timeout_s = settings.first_piece_timeout_s or settings.timeout_s
+        self._first_chunk_timeout_s = settings.first_piece_timeout_s or settings.timeout_s
         self._dialect = dialect_of(settings)
         self._thinking = settings.thinking
-        self._thinks_unopened: set[str] = set()
-        """Ids of agents whose model's prompt opens the reasoning, so that their replies contain only its end tag."""
+        self._with_prompted_reasoning: set[str] = set()
+        """Ids of agents whose prompt contains the start tag of the reasoning, so that replies contain only its end tag."""
         self._metrics = metrics
-        self._breakers = Breakers(now_ms, failures=_FAILURES, pause_ms=_PAUSE_MS)
+        self._breakers = Breakers(now_ms, failures=_MAX_FAILURES, pause_ms=_OPEN_MS)
         metrics.watch_breaker(lambda: self._breakers.is_open)
         self._slots = ConcurrencyLimit(
-            total=settings.parallel, per_client=settings.parallel_per_agent, timeout_s=_PATIENCE_S
+            total=settings.parallel, per_client=settings.parallel_per_agent, timeout_s=_SLOT_TIMEOUT_S
         )
         token = settings.token.get_secret_value()
         self._session = aiohttp.ClientSession(
@@ -83,123 +83,123 @@ class AgentsCore:
                 "Content-Type": "application/json",
                 "User-Agent": f"daarion-appservice/{__version__}",
             }
-            | _proof(settings.token_header, token),
+            | _auth_header(settings.token_header, token),
         )
 
     async def close(self) -> None:
         await self._session.close()
 
     @property
-    def is_reachable(self) -> bool:
+    def is_configured(self) -> bool:
         """Return whether an agents core is configured."""
         return bool(self._url)
 
     def is_ready(self, agent_id: str) -> bool:
         """Return whether a core is configured and the agent's circuit is closed."""
-        return self.is_reachable and self._breakers.wait_ms(agent_id) == 0
+        return self.is_configured and self._breakers.wait_ms(agent_id) == 0
 
     def check_ready(self, agent_id: str, kind: RequestKind) -> None:
         """Check that a request of this kind can be sent.
 
         Raises:
-            CoreUnreachable: no agents core is configured.
+            CoreNotConfigured: no agents core is configured.
             CircuitOpen: the agent's circuit breaker is open.
         """
         if not self._url:
-            raise CoreUnreachable
+            raise CoreNotConfigured
         if self._breakers.wait_ms(agent_id):
-            raise self._resting(agent_id, kind)
+            raise self._circuit_open(agent_id, kind)
 
     @asynccontextmanager
-    async def answer(self, question: AgentRequest) -> AsyncIterator[AsyncIterator[str]]:
+    async def generate(self, request: AgentRequest) -> AsyncIterator[AsyncIterator[str]]:
         """Send a request and yield an iterator over the text chunks of the reply. Leaving the block ends the call.
 
         The reply is complete when the iterator ends.
 
         Raises:
-            CoreUnreachable, CoreBusy, CircuitOpen: before the first chunk.
+            CoreNotConfigured, CoreBusy, CircuitOpen: before the first chunk.
             CoreFailed, CoreTimeout: before or between the chunks.
         """
         async with AsyncExitStack() as stack:
-            await self._admit(question, stack)
-            monitor = stack.enter_context(self._metrics.call(question.kind))
-            yield await stack.enter_async_context(aclosing(self._pieces(question, monitor)))
+            await self._admit(request, stack)
+            timer = stack.enter_context(self._metrics.call(request.kind))
+            yield await stack.enter_async_context(aclosing(self._chunks(request, timer)))
 
-    async def _admit(self, question: AgentRequest, stack: AsyncExitStack) -> None:
-        self.check_ready(question.agent_id, question.kind)
+    async def _admit(self, request: AgentRequest, stack: AsyncExitStack) -> None:
+        self.check_ready(request.agent_id, request.kind)
         try:
-            await stack.enter_async_context(self._slots.acquired(question.agent_id))
+            await stack.enter_async_context(self._slots.acquired(request.agent_id))
         except LimitReached as error:
-            self._metrics.count(question.kind, Outcome.BUSY)
-            raise CoreBusy(retry_after_s=_PATIENCE_S) from error
-        if not self._breakers.admit(question.agent_id):
-            raise self._resting(question.agent_id, question.kind)
+            self._metrics.count(request.kind, Outcome.BUSY)
+            raise CoreBusy(retry_after_s=_SLOT_TIMEOUT_S) from error
+        if not self._breakers.admit(request.agent_id):
+            raise self._circuit_open(request.agent_id, request.kind)
 
-    def _resting(self, agent_id: str, kind: RequestKind) -> CircuitOpen:
-        self._metrics.count(kind, Outcome.RESTING)
+    def _circuit_open(self, agent_id: str, kind: RequestKind) -> CircuitOpen:
+        self._metrics.count(kind, Outcome.CIRCUIT_OPEN)
         return CircuitOpen(retry_after_s=self._breakers.wait_ms(agent_id) / 1000)
 
-    async def _pieces(self, question: AgentRequest, monitor: CallWatch) -> AsyncGenerator[str, None]:
+    async def _chunks(self, request: AgentRequest, timer: CallTimer) -> AsyncGenerator[str, None]:
         try:
-            async with aclosing(self._ask(question)) as pieces:
-                async for piece in pieces:
-                    yield piece
+            async with aclosing(self._post(request)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
         except (CoreTimeout, InvalidResponse, aiohttp.ClientError, OSError) as error:
-            told = _in_words(error)
-            monitor.end(Outcome.SLOW if isinstance(told, CoreTimeout) else Outcome.FAILED)
-            self._failed(question, told, error)
-            raise told from error
-        monitor.end(Outcome.ANSWERED)
-        self._answers_again(question)
+            core_error = _core_error(error)
+            timer.end(Outcome.TIMEOUT if isinstance(core_error, CoreTimeout) else Outcome.FAILED)
+            self._record_failure(request, core_error, error)
+            raise core_error from error
+        timer.end(Outcome.SUCCEEDED)
+        self._record_success(request)
 
-    async def _ask(self, question: AgentRequest) -> AsyncGenerator[str, None]:
-        url = URL(self._dialect.url(self._url, question), encoded=True)
-        body = orjson.dumps(self._dialect.body(question))
-        deadlines = _Deadlines(self._first_piece_timeout_s, self._timeout_s)
-        async with deadlines.kept():
+    async def _post(self, request: AgentRequest) -> AsyncGenerator[str, None]:
+        url = URL(self._dialect.url(self._url, request), encoded=True)
+        body = orjson.dumps(self._dialect.body(request))
+        deadlines = _Deadlines(self._first_chunk_timeout_s, self._timeout_s)
+        async with deadlines.applied():
             response = await self._session.post(url, data=body, allow_redirects=False)
         with closing(response):
-            await _check_head(response)
-            pieces = ResponseParser(self._dialect, response.content_type, self._thinking_of(question.agent_id))
-            while not pieces.is_whole:
-                portion = await _next_portion(response, pieces, deadlines)
-                for text in pieces.feed(portion) if portion else pieces.end():
+            await _check_headers(response)
+            parser = ResponseParser(self._dialect, response.content_type, self._thinking_mode(request.agent_id))
+            while not parser.is_complete:
+                data = await _read_data(response, parser, deadlines)
+                for text in parser.feed(data) if data else parser.end():
                     with deadlines.paused():
                         yield text
-            if pieces.ended_unopened:
-                self._learn_thinking(question.agent_id)
+            if parser.has_unopened_end_tag:
+                self._note_prompted_reasoning(request.agent_id)
 
-    def _thinking_of(self, agent_id: str) -> Thinking:
-        return "hide_until_end_tag" if agent_id in self._thinks_unopened else self._thinking
+    def _thinking_mode(self, agent_id: str) -> Thinking:
+        return "hide_until_end_tag" if agent_id in self._with_prompted_reasoning else self._thinking
 
-    def _learn_thinking(self, agent_id: str) -> None:
+    def _note_prompted_reasoning(self, agent_id: str) -> None:
         """Treat the agent's next replies as ``hide_until_end_tag``: reasoning was shown before its end tag arrived."""
-        if self._thinking != "hide" or agent_id in self._thinks_unopened:
+        if self._thinking != "hide" or agent_id in self._with_prompted_reasoning:
             return
-        self._thinks_unopened.add(agent_id)
+        self._with_prompted_reasoning.add(agent_id)
         log.warning(
             "core_reasoning_unopened",
             agent=agent_id,
             help="switch the model server's reasoning parser on, or set agents_core.thinking to hide_until_end_tag",
         )
 
-    def _failed(self, question: AgentRequest, told: CoreError, error: Exception) -> None:
-        seen = error.seen if isinstance(error, InvalidResponse) else str(error)
-        log.warning("core_failed", agent=question.agent_id, error=told.detail, seen=seen)
-        if isinstance(told, CoreFailed) and not told.is_about_core:
-            self._answers_again(question)
+    def _record_failure(self, request: AgentRequest, core_error: CoreError, error: Exception) -> None:
+        excerpt = error.excerpt if isinstance(error, InvalidResponse) else str(error)
+        log.warning("core_failed", agent=request.agent_id, error=core_error.detail, seen=excerpt)
+        if isinstance(core_error, CoreFailed) and not core_error.is_core_fault:
+            self._record_success(request)
             return
         if isinstance(error, aiohttp.ClientConnectorError | _Unreachable):
-            who, has_opened = "all", self._breakers.unreachable()
+            agent, has_opened = "all", self._breakers.unreachable()
         else:
             self._breakers.reached()
-            who, has_opened = question.agent_id, self._breakers.failed(question.agent_id)
+            agent, has_opened = request.agent_id, self._breakers.failed(request.agent_id)
         if has_opened:
-            log.warning("core_resting", agent=who, failures=_FAILURES, help="it is tried again every 30 seconds")
+            log.warning("core_resting", agent=agent, failures=_MAX_FAILURES, help="it is tried again every 30 seconds")
 
-    def _answers_again(self, question: AgentRequest) -> None:
-        if self._breakers.succeeded(question.agent_id):
-            log.info("core_back", agent=question.agent_id)
+    def _record_success(self, request: AgentRequest) -> None:
+        if self._breakers.succeeded(request.agent_id):
+            log.info("core_back", agent=request.agent_id)
 
 
 class _Unreachable(CoreTimeout):
@@ -209,87 +209,87 @@ class _Unreachable(CoreTimeout):
 class _Deadlines:
     """Deadlines for the first chunk and the whole reply. Time that the reader of the chunks takes does not count."""
 
-    def __init__(self, first_s: float, whole_s: float) -> None:
+    def __init__(self, first_s: float, total_s: float) -> None:
         now_s = asyncio.get_running_loop().time()
         self._first_s = first_s
-        self._whole_s = whole_s
-        self._first_at = now_s + min(first_s, whole_s)
-        self._whole_at = now_s + whole_s
-        self._has_begun = False
+        self._total_s = total_s
+        self._first_deadline_s = now_s + min(first_s, total_s)
+        self._total_deadline_s = now_s + total_s
+        self._has_first_chunk = False
 
     @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
+    async def applied(self) -> AsyncIterator[None]:
         """Apply the current deadline to the block. Raise CoreTimeout when it passes."""
         try:
-            async with asyncio.timeout_at(self._whole_at if self._has_begun else self._first_at):
+            async with asyncio.timeout_at(self._total_deadline_s if self._has_first_chunk else self._first_deadline_s):
                 yield
         except aiohttp.ConnectionTimeoutError as error:
             raise _Unreachable(f"the agents core cannot be reached within {_CONNECT_S:g} seconds") from error
         except TimeoutError as error:
-            raise CoreTimeout(self._what()) from error
+            raise CoreTimeout(self._timeout_detail()) from error
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Extend the deadline by the time that the block takes."""
-        self._has_begun = True
+        self._has_first_chunk = True
         loop = asyncio.get_running_loop()
-        from_s = loop.time()
+        paused_at_s = loop.time()
         yield
-        self._whole_at += loop.time() - from_s
+        self._total_deadline_s += loop.time() - paused_at_s
 
-    def _what(self) -> str:
-        if self._has_begun:
-            return f"the agents core did not end its answer within {self._whole_s:g} seconds"
-        return f"the agents core did not answer within {min(self._first_s, self._whole_s):g} seconds"
+    def _timeout_detail(self) -> str:
+        if self._has_first_chunk:
+            return f"the agents core did not complete its response within {self._total_s:g} seconds"
+        return f"the agents core did not respond within {min(self._first_s, self._total_s):g} seconds"
 
 
-async def _next_portion(response: aiohttp.ClientResponse, pieces: ResponseParser, deadlines: _Deadlines) -> bytes:
+async def _read_data(response: aiohttp.ClientResponse, parser: ResponseParser, deadlines: _Deadlines) -> bytes:
     """Return the next bytes of the body, empty at its end. Raise CoreTimeout or an error of aiohttp."""
-    if not pieces.may_end:
-        async with deadlines.kept():
+    if not parser.may_end:
+        async with deadlines.applied():
             return await response.content.readany()
     # The model has finished: it no longer matters whether the stream ends correctly.
     try:
-        async with asyncio.timeout(_LINGER_S), deadlines.kept():
+        async with asyncio.timeout(_TRAILING_DATA_S), deadlines.applied():
             return await response.content.readany()
     except (TimeoutError, CoreTimeout, aiohttp.ClientError, OSError):
         return b""
 
 
-def _proof(header: str, token: str) -> dict[str, str]:
+def _auth_header(header: str, token: str) -> dict[str, str]:
     """Return the header that authenticates the service at the core."""
     if not token:
         return {}
     return {header: f"Bearer {token}" if header.lower() == "authorization" else token}
 
 
-async def _check_head(response: aiohttp.ClientResponse) -> None:
+async def _check_headers(response: aiohttp.ClientResponse) -> None:
     """Raise InvalidResponse unless status and encoding are usable."""
-    if response.status not in _OK:
-        is_about_core = not 400 <= response.status < 500 or response.status in _ABOUT_CORE
-        seen = response.headers.get("Location") or await _beginning(response)
-        raise InvalidResponse(f"answered {response.status}", seen=seen, is_about_core=is_about_core)
+    if response.status not in _OK_STATUSES:
+        is_core_fault = not 400 <= response.status < 500 or response.status in _CORE_FAULT_STATUSES
+        excerpt = response.headers.get("Location") or await _body_excerpt(response)
+        raise InvalidResponse(f"responded with status {response.status}", excerpt=excerpt, is_core_fault=is_core_fault)
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise InvalidResponse("answered in a compressed form, which it was not asked for")
+        raise InvalidResponse("sent a compressed response, which the request did not accept")
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> str:
+async def _body_excerpt(response: aiohttp.ClientResponse) -> str:
     """Return the first bytes of the body for the log."""
     try:
-        async with asyncio.timeout(_BEGINNING_S):
-            return repr(await response.content.read(_BEGINNING_BYTES))
+        async with asyncio.timeout(_EXCERPT_TIMEOUT_S):
+            return repr(await response.content.read(_EXCERPT_BYTES))
     except (aiohttp.ClientError, OSError):
         return ""
 
 
-def _in_words(error: Exception) -> CoreError:
+def _core_error(error: Exception) -> CoreError:
     match error:
         case CoreTimeout():
             return error
         case InvalidResponse():
-            return CoreFailed(f"the agents core {error.what}", is_about_core=error.is_about_core)
+            return CoreFailed(f"the agents core {error.problem}", is_core_fault=error.is_core_fault)
         case aiohttp.ClientConnectorError():
             return CoreFailed("the agents core cannot be reached")
         case aiohttp.ClientResponseError():
-            return CoreFailed("the agents core answered something that is not HTTP")
-    return CoreFailed("the agents core broke off in the middle of its answer")
+            return CoreFailed("the agents core sent a response that is not HTTP")
+    return CoreFailed("the agents core ended its response before it was complete")

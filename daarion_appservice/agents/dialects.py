@@ -26,13 +26,13 @@ JSON = dict[str, Any]
 
 _MAX_ID: Final = 255
 _COMPLETIONS: Final = "/chat/completions"
-FAILED: Final = frozenset({"error", "abort"})
+FAILED_FINISH_REASONS: Final = frozenset({"error", "abort"})
 """Values of ``finish_reason`` of OpenRouter and SGLang after a failure of the model server."""
-_FINISHED_WITHOUT_TEXT: Final = {
-    "tool_calls": "asked for a tool instead of answering",
-    "function_call": "asked for a tool instead of answering",
-    "content_filter": "filtered its answer out",
-    "length": "came to its limit before it said anything",
+_EMPTY_PROBLEMS: Final = {
+    "tool_calls": "called a tool instead of replying",
+    "function_call": "called a tool instead of replying",
+    "content_filter": "filtered the reply out",
+    "length": "reached its token limit before any text",
 }
 
 
@@ -40,16 +40,16 @@ class InvalidResponse(Exception):
     """The response is unusable.
 
     Args:
-        what: the fault, as a verb phrase whose subject is the agents core.
-        seen: an excerpt of the response, for the log only.
-        is_about_core: whether other requests would fail too.
+        problem: the fault, as a verb phrase whose subject is the agents core.
+        excerpt: an excerpt of the response, for the log only.
+        is_core_fault: whether other requests would fail too.
     """
 
-    def __init__(self, what: str, *, seen: str = "", is_about_core: bool = True) -> None:
-        super().__init__(what)
-        self.what = what
-        self.seen = seen
-        self.is_about_core = is_about_core
+    def __init__(self, problem: str, *, excerpt: str = "", is_core_fault: bool = True) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.excerpt = excerpt
+        self.is_core_fault = is_core_fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class ResponseChunk:
     text: str = ""
     is_last: bool = False
     """Whether nothing follows."""
-    finish: str = ""
+    finish_reason: str = ""
     """The finish reason, if there is one. Text may still follow: some servers send ``stop`` in each event, or before
     the last one.
     """
@@ -67,15 +67,15 @@ class ResponseChunk:
     """Whether ``text`` is the whole reply, which counts only if no chunk came before."""
     is_known: bool = True
     """False for an event that is not part of a reply."""
-    broken: str = ""
+    invalid_json: str = ""
     """An excerpt of data that is not JSON: text of the reply may be lost."""
     choice: int = 0
     """Index of the choice that the chunk belongs to."""
 
     @property
-    def missing(self) -> str:
+    def empty_problem(self) -> str:
         """What the core did, as a verb phrase, if the reply has no text in the end."""
-        return _FINISHED_WITHOUT_TEXT.get(self.finish, "")
+        return _EMPTY_PROBLEMS.get(self.finish_reason, "")
 
 
 UNKNOWN: Final = ResponseChunk(is_known=False)
@@ -87,7 +87,7 @@ class Dialect(Protocol):
     ends_with_done: bool
     """Whether a stream that ends without ``[DONE]`` is incomplete."""
 
-    def url(self, base: str, question: AgentRequest) -> str:
+    def url(self, base: str, request: AgentRequest) -> str:
         """Return the percent-encoded URL of the request.
 
         Raises:
@@ -95,7 +95,7 @@ class Dialect(Protocol):
         """
         ...
 
-    def body(self, question: AgentRequest) -> JSON: ...
+    def body(self, request: AgentRequest) -> JSON: ...
 
     def parse_response(self, content: Any) -> list[ResponseChunk]:
         """Parse a response that is one JSON document into a chunk for each choice, at least one."""
@@ -111,27 +111,27 @@ class Invoke:
 
     ends_with_done = True
 
-    def url(self, base: str, question: AgentRequest) -> str:
-        return f"{base}/agents/{_in_path(question.agent_id)}/invoke"
+    def url(self, base: str, request: AgentRequest) -> str:
+        return f"{base}/agents/{_path_segment(request.agent_id)}/invoke"
 
-    def body(self, question: AgentRequest) -> JSON:
+    def body(self, request: AgentRequest) -> JSON:
         context: JSON = {
-            "kind": question.kind,
-            "user_id": question.user_id,
-            "room": question.room,
-            "history": [asdict(said) for said in question.history],
+            "kind": request.kind,
+            "user_id": request.user_id,
+            "room": request.room,
+            "history": [asdict(exchange) for exchange in request.history],
         }
-        if question.reply_to is not None:
-            context["reply_to"] = asdict(question.reply_to)
-        if question.attachments:
-            context["attachments"] = [asdict(attachment) for attachment in question.attachments]
-        return {"input": text_of(question), "context": context}
+        if request.reply_to is not None:
+            context["reply_to"] = asdict(request.reply_to)
+        if request.attachments:
+            context["attachments"] = [asdict(attachment) for attachment in request.attachments]
+        return {"input": text_of(request), "context": context}
 
     def parse_response(self, content: Any) -> list[ResponseChunk]:
-        return [_piece_of(content, "output")]
+        return [_invoke_chunk(content, "output")]
 
     def parse_chunk(self, content: Any) -> list[ResponseChunk]:
-        return [_piece_of(content, "delta")]
+        return [_invoke_chunk(content, "delta")]
 
 
 class OpenAi:
@@ -146,70 +146,70 @@ class OpenAi:
     def __init__(self, model: str) -> None:
         self._model = model
 
-    def url(self, base: str, _question: AgentRequest) -> str:
+    def url(self, base: str, _request: AgentRequest) -> str:
         """Append the path as OpenAI's clients do with ``base_url``; a URL without a path gets ``/v1``."""
         parts = urlsplit(base)
         path = parts.path.rstrip("/") or "/v1"
         return urlunsplit(parts._replace(path=path if path.endswith(_COMPLETIONS) else path + _COMPLETIONS))
 
-    def body(self, question: AgentRequest) -> JSON:
-        messages = [*(asdict(said) for said in question.history), {"role": "user", "content": _content(question)}]
+    def body(self, request: AgentRequest) -> JSON:
+        messages = [*(asdict(exchange) for exchange in request.history), {"role": "user", "content": _content(request)}]
         return {
-            "model": self._model or question.agent_id,
+            "model": self._model or request.agent_id,
             "messages": messages,
             "stream": True,
-            "user": question.user_id,
+            "user": request.user_id,
         }
 
     def parse_response(self, content: Any) -> list[ResponseChunk]:
-        return _openai_pieces(content, "message")
+        return _openai_chunks(content, "message")
 
     def parse_chunk(self, content: Any) -> list[ResponseChunk]:
-        return _openai_pieces(content, "delta")
+        return _openai_chunks(content, "delta")
 
 
 def dialect_of(settings: AgentsCoreSettings) -> Dialect:
     return OpenAi(settings.model) if settings.kind == "openai" else Invoke()
 
 
-def _content(question: AgentRequest) -> str | list[JSON]:
+def _content(request: AgentRequest) -> str | list[JSON]:
     """Return the content of the user's message: text, or a list of parts if there are images."""
-    text = text_of(question)
+    text = text_of(request)
     images = [
         {"type": "image_url", "image_url": {"url": attachment.data_url}}
-        for attachment in question.attachments
+        for attachment in request.attachments
         if attachment.data_url is not None
     ]
     return [{"type": "text", "text": text}, *images] if images else text
 
 
-def _piece_of(content: Any, key: str) -> ResponseChunk:
+def _invoke_chunk(content: Any, key: str) -> ResponseChunk:
     """Return a chunk of the ``invoke`` format."""
     text = content.get(key) if isinstance(content, dict) else None
     return ResponseChunk(text) if isinstance(text, str) else UNKNOWN
 
 
-def _openai_pieces(content: Any, key: str) -> list[ResponseChunk]:
+def _openai_chunks(content: Any, key: str) -> list[ResponseChunk]:
     if not isinstance(content, dict):
         return [UNKNOWN]
     choices = content.get("choices")
     choices = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
     if not choices:
-        return [_ollama(content)]
-    return [_of_choice(choice, key) for choice in sorted(choices, key=_index)]
+        return [_ollama_chunk(content)]
+    return [_choice_chunk(choice, key) for choice in sorted(choices, key=_index)]
 
 
-def _of_choice(choice: JSON, key: str) -> ResponseChunk:
-    finish = choice.get("finish_reason")
-    finish = finish if isinstance(finish, str) else ""
+def _choice_chunk(choice: JSON, key: str) -> ResponseChunk:
+    finish_reason = choice.get("finish_reason")
+    finish_reason = finish_reason if isinstance(finish_reason, str) else ""
     message = choice.get(key)
     if isinstance(message, dict):
-        return ResponseChunk(_message_text(message), finish=finish, choice=_index(choice))
+        return ResponseChunk(_message_text(message), finish_reason=finish_reason, choice=_index(choice))
     # Some servers send the whole message in an event, at the end or instead of chunks.
     repeated = _message_text(choice.get("message") or choice.get("delta"))
     # The field of the legacy completions API, which is streamed in chunks too.
     text = repeated or _text(choice.get("text"))
-    return ResponseChunk(text, finish=finish, is_repeated=bool(repeated), choice=_index(choice))
+    return ResponseChunk(text, finish_reason=finish_reason, is_repeated=bool(repeated), choice=_index(choice))
 
 
 def _index(choice: JSON) -> int:
@@ -217,15 +217,17 @@ def _index(choice: JSON) -> int:
     return index if isinstance(index, int) else 0
 
 
-def _ollama(content: JSON) -> ResponseChunk:
+def _ollama_chunk(content: JSON) -> ResponseChunk:
     """Parse a line of Ollama's own ``/api/chat``, which has no ``choices``, or an event that is not part of a reply."""
     message = content.get("message")
     if not isinstance(message, dict):
         # Token counts, content filters, keep-alive.
         return ResponseChunk() if "choices" in content else UNKNOWN
-    finish = content.get("done_reason")
+    finish_reason = content.get("done_reason")
     return ResponseChunk(
-        _message_text(message), is_last=content.get("done") is True, finish=finish if isinstance(finish, str) else ""
+        _message_text(message),
+        is_last=content.get("done") is True,
+        finish_reason=finish_reason if isinstance(finish_reason, str) else "",
     )
 
 
@@ -253,8 +255,10 @@ def _text(content: Any) -> str:
     return ""
 
 
-def _in_path(agent_id: str) -> str:
+def _path_segment(agent_id: str) -> str:
     # A segment of dots would change the path, in any encoding (WHATWG URL).
     if not 0 < len(agent_id) <= _MAX_ID or not agent_id.isprintable() or agent_id in {".", ".."}:
-        raise InvalidResponse("cannot be asked for an agent with such an id", seen=repr(agent_id), is_about_core=False)
+        raise InvalidResponse(
+            "cannot be requested for an agent with this id", excerpt=repr(agent_id), is_core_fault=False
+        )
     return quote(agent_id, safe="")

@@ -27,7 +27,7 @@ class EventTooLong(Exception):
 
 
 class EventStream:
-    """Decode a byte stream, in portions of any size, to events. Bytes that are not UTF-8 become U+FFFD.
+    """Decode a byte stream, in chunks of any size, to events. Bytes that are not UTF-8 become U+FFFD.
 
     Args:
         max_event_bytes: maximum size of the data lines of one event plus any other line.
@@ -51,17 +51,17 @@ class EventStream:
         """Number of bytes that wait for the end of their event."""
         return self._line_size + self._event_size
 
-    def feed(self, portion: bytes) -> Iterator[ServerEvent]:
+    def feed(self, data: bytes) -> Iterator[ServerEvent]:
         """Yield the events that are complete now. Raise EventTooLong if one exceeds the limit."""
-        if portion and self._ended_with_cr:
-            # The portions split a CR LF pair.
-            portion = portion.removeprefix(b"\n")
+        if data and self._ended_with_cr:
+            # Two chunks split a CR LF pair.
+            data = data.removeprefix(b"\n")
             self._ended_with_cr = False
-        *ended, rest = _LINE_END.split(portion)
+        *ended, rest = _LINE_END.split(data)
         if ended:
             ended[0] = b"".join((*self._line, ended[0]))
             self._line, self._line_size = [], 0
-            self._ended_with_cr = portion.endswith(b"\r")
+            self._ended_with_cr = data.endswith(b"\r")
         for line in ended:
             event = self._end_line(line)
             if event is not None:

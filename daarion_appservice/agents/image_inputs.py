@@ -33,13 +33,13 @@ class ImageInputs:
         self._fetch = fetch
         self._max_bytes = max_bytes
 
-    async def put_in(self, question: AgentRequest) -> AgentRequest:
+    async def with_images(self, request: AgentRequest) -> AgentRequest:
         """Return the request with its images; an image that cannot be fetched remains a description."""
-        if not self._max_bytes or not question.attachments:
-            return question
-        return replace(question, attachments=tuple([await self._filled(each) for each in question.attachments]))
+        if not self._max_bytes or not request.attachments:
+            return request
+        return replace(request, attachments=tuple([await self._with_image(each) for each in request.attachments]))
 
-    async def _filled(self, attachment: Attachment) -> Attachment:
+    async def _with_image(self, attachment: Attachment) -> Attachment:
         if attachment.kind != "image" or attachment.mxc is None:
             return attachment
         try:

@@ -16,16 +16,16 @@ _SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120)
 
 
 class Outcome(StrEnum):
-    """How a call ended."""
+    """How a call ended, with the value of the metric's label."""
 
-    ANSWERED = "answered"
+    SUCCEEDED = "answered"
     FAILED = "failed"
-    SLOW = "slow"
-    LEFT = "left"
+    TIMEOUT = "slow"
+    CANCELLED = "left"
     """The caller did not wait for the end."""
     BUSY = "busy"
     """Not sent, because too many calls were running."""
-    RESTING = "resting"
+    CIRCUIT_OPEN = "resting"
     """Not sent, because the circuit breaker was open."""
 
 
@@ -64,31 +64,31 @@ class CoreMetrics:
         self._is_open.set_function(is_open)
 
     @contextmanager
-    def call(self, kind: RequestKind) -> Iterator[CallWatch]:
+    def call(self, kind: RequestKind) -> Iterator[CallTimer]:
         """Measure one call; the caller reports its outcome to the yielded object."""
-        monitor = CallWatch()
+        timer = CallTimer()
         self._in_flight.inc()
         try:
-            yield monitor
+            yield timer
         finally:
             self._in_flight.dec()
-            self.count(kind, monitor.outcome)
-            if monitor.outcome is Outcome.ANSWERED:
-                self._seconds.labels(kind).observe(monitor.took_s)
+            self.count(kind, timer.outcome)
+            if timer.outcome is Outcome.SUCCEEDED:
+                self._seconds.labels(kind).observe(timer.duration_s)
 
     def count(self, kind: RequestKind, outcome: Outcome) -> None:
         """Count a call, sent or not."""
         self._calls.labels(kind, outcome).inc()
 
 
-class CallWatch:
+class CallTimer:
     """Measures the duration of a call from the creation of this object."""
 
     def __init__(self) -> None:
-        self._began_s = time.monotonic()
-        self.outcome = Outcome.LEFT
-        self.took_s = 0.0
+        self._started_s = time.monotonic()
+        self.outcome = Outcome.CANCELLED
+        self.duration_s = 0.0
 
     def end(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        self.took_s = time.monotonic() - self._began_s
+        self.duration_s = time.monotonic() - self._started_s

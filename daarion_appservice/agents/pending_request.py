@@ -58,7 +58,7 @@ async def read_pending_request(tx: Transaction, agents: AgentDirectory, reply: P
     """
     agent = agents.get(reply.agent)
     # The reply may have been posted since the list of pending replies was read.
-    current = await tx.agent_replies.still_pending(reply.id)
+    current = await tx.agent_replies.get_pending(reply.id)
     message, room = await tx.messages.get(reply.request_id), await tx.rooms.get(reply.room_id)
     if current is None or agent is None or message is None or message.deleted or room is None:
         return None

@@ -23,7 +23,7 @@ def message_prompt(message: Message) -> str:
     if attachment is None:
         return message.body
     caption = _caption(message)
-    return "\n\n".join(part for part in (caption, f"[{_described(attachment)}]") if part)
+    return "\n\n".join(part for part in (caption, f"[{_description(attachment)}]") if part)
 
 
 def quotation(message: Message) -> Quotation:
@@ -51,14 +51,14 @@ def attachment_of(message: Message) -> Attachment | None:
     return None
 
 
-def text_of(question: AgentRequest) -> str:
+def text_of(request: AgentRequest) -> str:
     """Return a request as one text, with a quotation and a remark about files that the model cannot see."""
     parts = []
-    if question.reply_to is not None:
-        quoted = f"{question.reply_to.author}: {question.reply_to.content}"
+    if request.reply_to is not None:
+        quoted = f"{request.reply_to.author}: {request.reply_to.content}"
         parts.append("\n".join(f"> {line}" for line in quoted.split("\n")))
-    parts.append(question.input)
-    if any(attachment.data_url is None for attachment in question.attachments):
+    parts.append(request.input)
+    if any(attachment.data_url is None for attachment in request.attachments):
         parts.append("[The content of the file is not available to you: say so if it matters.]")
     return "\n\n".join(parts)
 
@@ -68,20 +68,20 @@ def _caption(message: Message) -> str:
     return message.body if message.media is not None and message.body != message.media.filename else ""
 
 
-def _described(attachment: Attachment) -> str:
+def _description(attachment: Attachment) -> str:
     """Return a description like ``image photo.jpg, image/jpeg, 640×480, 12 kB``."""
     facts = [
         f"{attachment.kind} {' '.join(attachment.name.split())}",
         attachment.mimetype,
         f"{attachment.width}×{attachment.height}" if attachment.width and attachment.height else "",
         f"{attachment.duration_ms / 1000:.0f} seconds" if attachment.duration_ms else "",
-        _in_units(attachment.size) if attachment.size is not None else "",
+        _format_bytes(attachment.size) if attachment.size is not None else "",
         "" if attachment.mxc else "encrypted, cannot be opened",
     ]
     return ", ".join(fact for fact in facts if fact)
 
 
-def _in_units(size: int) -> str:
+def _format_bytes(size: int) -> str:
     value, unit = float(size), 0
     while value >= 1000 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1

@@ -37,9 +37,9 @@ class ReasoningFilter:
         self._filter: _Filter | None = None
 
     @property
-    def ended_unopened(self) -> bool:
+    def has_unopened_end_tag(self) -> bool:
         """Whether the first tag of the reply is an end tag, so that the prompt contains the start tag."""
-        return self._tags.ended_unopened
+        return self._tags.has_unopened_end_tag
 
     def feed(self, text: str) -> str:
         if self._filter is not None:
@@ -93,7 +93,7 @@ class TagFilter:
         """Whether text other than white space was returned."""
         self._block: _Block | None = _Block("", is_prompted=True) if begins_inside else None
         self._has_tag = False
-        self.ended_unopened = False
+        self.has_unopened_end_tag = False
 
     def feed(self, text: str) -> str:
         self._rest += text
@@ -156,7 +156,7 @@ class TagFilter:
             self._text(written, shown)
 
     def _note(self, tag: Tag) -> None:
-        self.ended_unopened |= tag.kind is Kind.END and not self._has_tag
+        self.has_unopened_end_tag |= tag.kind is Kind.END and not self._has_tag
         self._has_tag = True
 
     def _text(self, text: str, shown: list[str]) -> None:

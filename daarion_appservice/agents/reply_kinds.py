@@ -65,11 +65,13 @@ class CoreReplies:
         self._images = images
 
     async def check(self, request: PendingRequest) -> None:
-        """Do nothing: these agents reply in every room."""
+        """Check that an agents core is configured; these agents reply in every room."""
+        if not self._core.is_configured:
+            raise CannotReply(ReplyFailure.NO_CORE)
 
     @asynccontextmanager
     async def generate(self, request: PendingRequest) -> AsyncIterator[AsyncIterator[str]]:
-        async with self._core.answer(await self._images.put_in(request.agent_request())) as chunks:
+        async with self._core.generate(await self._images.with_images(request.agent_request())) as chunks:
             yield chunks
 
     async def check_readers(self, request: PendingRequest) -> None:

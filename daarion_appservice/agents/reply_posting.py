@@ -56,8 +56,8 @@ class ReplyPoster:
         """
         async with parsed_ahead(prose_ahead(message.body)), self._database.transaction() as tx:
             requested: list[PendingReply] = []
-            question = await tx.messages.get(request.message.id)
-            is_deleted = question is None or question.deleted
+            request_message = await tx.messages.get(request.message.id)
+            is_deleted = request_message is None or request_message.deleted
             if not is_deleted and await tx.agent_replies.mark_posted(request.reply.id, message.id):
                 requested = await self._agent_replies.add(tx, request.room, message, depth=request.reply.depth + 1)
         if is_deleted:
@@ -68,7 +68,7 @@ class ReplyPoster:
     async def fail(self, request: PendingRequest, failure: ReplyFailure) -> None:
         """Store why there will be no reply, and post the notice about it."""
         async with self._database.transaction() as tx:
-            is_pending = await tx.agent_replies.will_not_be(request.reply.id, failure)
+            is_pending = await tx.agent_replies.mark_failed(request.reply.id, failure)
         if is_pending:
             await self.post_notice(request, failure)
 
@@ -76,8 +76,8 @@ class ReplyPoster:
         """Post a notice with the stored reason for the missing reply, and delete the partial reply."""
         async with self._database.reading() as tx:
             partial = await tx.messages.by_client_id(request.author, request.room.id, _client_id(request.reply))
-            question = await tx.messages.get(request.message.id)
-        if question is None or question.deleted:
+            request_message = await tx.messages.get(request.message.id)
+        if request_message is None or request_message.deleted:
             await self.withdraw(request.reply)
             return
         await self._delete(request.author, partial)
@@ -95,7 +95,7 @@ class ReplyPoster:
         """Abandon a pending reply without a notice, and delete the partial reply."""
         author = Author(AuthorKind.AGENT, reply.agent, reply.agent)
         async with self._database.reading() as tx:
-            is_pending = await tx.agent_replies.still_pending(reply.id) is not None
+            is_pending = await tx.agent_replies.get_pending(reply.id) is not None
             partial = await tx.messages.by_client_id(author, reply.room_id, _client_id(reply)) if is_pending else None
         await self._delete(author, partial)
         await self.abandon(reply)
@@ -103,12 +103,12 @@ class ReplyPoster:
     async def abandon(self, reply: PendingReply) -> None:
         """Mark a pending reply as abandoned, and post nothing."""
         async with self._database.transaction() as tx:
-            await tx.agent_replies.drop(reply.id)
+            await tx.agent_replies.mark_abandoned(reply.id)
 
     async def postpone(self, reply: PendingReply, reason: str, *, retry_at_ms: int) -> None:
         """Store why a reply is not possible yet; it is due again at ``retry_at_ms``."""
         async with self._database.transaction() as tx:
-            await tx.agent_replies.put_off(reply.id, reason, retry_at_ms=retry_at_ms)
+            await tx.agent_replies.postpone(reply.id, reason, retry_at_ms=retry_at_ms)
 
     async def _delete(self, author: Author, message: Message | None) -> None:
         if message is not None and not message.deleted:

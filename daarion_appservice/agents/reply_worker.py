@@ -79,7 +79,7 @@ class ReplyWorker:
         self._watcher = watcher
         self._publish = publish
         self._now_ms = now_ms
-        self._patient_until_ms = now_ms() + patience_ms
+        self._grace_ends_ms = now_ms() + patience_ms
         self._worker = Worker("reply_worker", idle_s=_MAX_IDLE_S)
         self._running: set[tuple[RoomId, str]] = set()
         """Rooms and agents with a running reply: an agent replies to the requests of a room one at a time, in order."""
@@ -97,7 +97,7 @@ class ReplyWorker:
     async def _start_replies(self, tasks: asyncio.TaskGroup) -> None:
         """Start a task for each pending reply that is due and whose agent has no running reply in its room."""
         async with self._database.reading() as tx:
-            due = await tx.agent_replies.pending(now_ms=self._now_ms(), limit=_BATCH)
+            due = await tx.agent_replies.due(now_ms=self._now_ms(), limit=_BATCH)
         for reply in due:
             if len(self._running) >= _MAX_CONCURRENT:
                 return
@@ -171,7 +171,7 @@ class ReplyWorker:
         """Raise CannotReply if the agent is offline; NotReady as long as it may still come online after our start."""
         if self._presence.state(agent_subject(request.agent.slug)).status is not Status.OFFLINE:
             return
-        if self._now_ms() < self._patient_until_ms:
+        if self._now_ms() < self._grace_ends_ms:
             raise NotReady("the agent is not online yet")
         raise CannotReply(ReplyFailure.OFFLINE)
 

@@ -11,7 +11,7 @@ import structlog
 
 from ..city.agent_replies import AgentReplies
 from ..city.events import RoomEventStored
-from ..city.pending_replies import AnswerId
+from ..city.pending_replies import ReplyId
 from ..city.types import MessageId
 from ..errors import DatabaseError
 from ..storage.database import Database
@@ -41,9 +41,9 @@ class RequestWatcher:
     def __init__(self, database: Database, agent_replies: AgentReplies) -> None:
         self._database = database
         self._agent_replies = agent_replies
-        self._watched: dict[AnswerId, tuple[MessageId, asyncio.Event]] = {}
+        self._watched: dict[ReplyId, tuple[MessageId, asyncio.Event]] = {}
         """The message of each request, and an event that is set when the message changes."""
-        self._restarts: dict[AnswerId, int] = {}
+        self._restarts: dict[ReplyId, int] = {}
 
     def on_room_event(self, stored: RoomEventStored) -> None:
         """Check the requests whose message changed in this event."""
@@ -81,7 +81,7 @@ class RequestWatcher:
                 with suppress(asyncio.CancelledError, Exception):
                     await task
 
-    def forget(self, reply: AnswerId) -> None:
+    def forget(self, reply: ReplyId) -> None:
         """Forget how often a reply was restarted, because it is posted or withdrawn."""
         self._restarts.pop(reply, None)
 

@@ -66,7 +66,7 @@ class ResponseBody:
             return _EventStreamBody(self._dialect)
         if self._content_type == _JSON:
             return _JsonBody(self._dialect)
-        raise InvalidResponse(f"answered {self._content_type}, which is neither JSON nor a stream of events")
+        raise InvalidResponse(f"sent {self._content_type}, which is neither JSON nor a stream of events")
 
 
 class _JsonBody:
@@ -99,7 +99,7 @@ class _JsonBody:
         text = self._body.decode("utf-8-sig", "replace")
         chunks = self._dialect.parse_response(_check_not_error(_parse_json(text), text))
         if not any(chunk.is_known for chunk in chunks):
-            raise InvalidResponse("answered with JSON of another shape", seen=_excerpt(text))
+            raise InvalidResponse("sent JSON in an unknown format", excerpt=_excerpt(text))
         # Of several choices, the first with text.
         chunk = next((each for each in chunks if each.text), chunks[0])
         yield replace(chunk, is_last=True, is_repeated=False)
@@ -140,7 +140,7 @@ class _EventStreamBody:
     def _chunks(self, events: Iterator[ServerEvent]) -> Iterator[ResponseChunk]:
         for event in events:
             if event.is_error:
-                raise InvalidResponse("said that it failed", seen=_excerpt(event.data))
+                raise InvalidResponse("reported an error", excerpt=_excerpt(event.data))
             yield from _chunks_of(self._dialect, event.data)
 
 
@@ -159,7 +159,7 @@ def _chunks_of(dialect: Dialect, event: str) -> Iterator[ResponseChunk]:
         try:
             content = _parse_json(text)
         except InvalidResponse as error:
-            yield replace(UNKNOWN, broken=error.seen)
+            yield replace(UNKNOWN, invalid_json=error.excerpt)
         else:
             yield from dialect.parse_chunk(_check_not_error(content, text))
 
@@ -170,7 +170,7 @@ def _parse_json(text: str) -> Any:
         # strings.
         return json.loads(text, strict=False)
     except (ValueError, RecursionError) as error:
-        raise InvalidResponse("answered with something that is not JSON", seen=_excerpt(text)) from error
+        raise InvalidResponse("sent data that is not JSON", excerpt=_excerpt(text)) from error
 
 
 def _is_json(text: str) -> bool:
@@ -186,7 +186,7 @@ def _check_not_error(content: Any, text: str) -> Any:
     if isinstance(content, dict):
         error = content.get("error") or content.get("error_message") or content.get("error_type")
         if error or content.get("object") == "error":
-            raise InvalidResponse("said that it failed", seen=_excerpt(text))
+            raise InvalidResponse("reported an error", excerpt=_excerpt(text))
     return content
 
 
@@ -196,8 +196,8 @@ def _check_size(size: int, limit: int) -> None:
 
 
 def _too_long(limit: int) -> InvalidResponse:
-    return InvalidResponse(f"answered with more than {limit} bytes", is_about_core=False)
+    return InvalidResponse(f"sent more than {limit} bytes", is_core_fault=False)
 
 
-def _excerpt(seen: str) -> str:
-    return repr(seen[:_MAX_EXCERPT_CHARS])
+def _excerpt(text: str) -> str:
+    return repr(text[:_MAX_EXCERPT_CHARS])

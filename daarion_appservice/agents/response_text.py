@@ -8,7 +8,7 @@ from typing import Final
 from .dialects import InvalidResponse
 from .reasoning_filter import ReasoningFilter, Thinking
 
-MAX_ANSWER_CHARS: Final = 30_000
+MAX_REPLY_CHARS: Final = 30_000
 """Maximum length of a reply: it becomes one message, and a Matrix event holds 65,536 bytes."""
 
 
@@ -17,7 +17,7 @@ class ResponseText:
 
     def __init__(self, thinking: Thinking) -> None:
         self._length = 0
-        self.has_come = False
+        self.has_input = False
         """Whether any text has arrived, reasoning included."""
         # JavaScript servers split strings within surrogate pairs; this decoder joins the halves.
         self._surrogate_decoder = codecs.getincrementaldecoder("utf-16-le")("replace")
@@ -31,20 +31,22 @@ class ResponseText:
         return self._length > 0
 
     @property
-    def ended_unopened(self) -> bool:
-        return self._reasoning_filter is not None and self._reasoning_filter.ended_unopened
+    def has_unopened_end_tag(self) -> bool:
+        return self._reasoning_filter is not None and self._reasoning_filter.has_unopened_end_tag
 
-    def add(self, text: str, *, is_whole: bool = False) -> str:
+    def add(self, text: str, *, is_complete: bool = False) -> str:
         """Return the visible part of ``text``, without leading white space at the start of the reply.
 
         Args:
-            is_whole: whether ``text`` is the complete reply.
+            is_complete: whether ``text`` is the complete reply.
         """
-        self.has_come |= bool(text)
+        self.has_input |= bool(text)
         text = self._surrogate_decoder.decode(text.encode("utf-16-le", "surrogatepass"))
         if self._reasoning_filter is None:
             return self._visible(text)
-        return self._visible(self._reasoning_filter.feed_whole(text) if is_whole else self._reasoning_filter.feed(text))
+        return self._visible(
+            self._reasoning_filter.feed_whole(text) if is_complete else self._reasoning_filter.feed(text)
+        )
 
     def end(self) -> str:
         """Return the text that was held back."""
@@ -58,6 +60,6 @@ class ResponseText:
         if self._length == 0:
             text = text.lstrip()
         self._length += len(text)
-        if self._length > MAX_ANSWER_CHARS:
-            raise InvalidResponse(f"answered with more than {MAX_ANSWER_CHARS} characters", is_about_core=False)
+        if self._length > MAX_REPLY_CHARS:
+            raise InvalidResponse(f"sent more than {MAX_REPLY_CHARS} characters", is_core_fault=False)
         return text

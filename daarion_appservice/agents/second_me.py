@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from ..city.ports import NewId, NowMs
-from ..city.second_me import CARRIED, REMEMBERED, Interaction
+from ..city.second_me import MAX_CONTEXT, MAX_INTERACTIONS, Interaction
 from ..city.types import SubjectId
 from ..errors import Conflict, DatabaseError, InvalidInput
 from ..storage.database import Database
@@ -23,16 +23,16 @@ from .request import AgentRequest, Exchange, RequestKind
 
 MAX_PROMPT_CHARS: Final = 8_000
 
-_TURN_MS: Final = 15_000
+_TURN_LIFETIME_MS: Final = 15_000
 """Lifetime of a turn in ms: the longest wait of a citizen after the process was killed."""
-_HOLD_EVERY_S: Final = 5.0
+_EXTEND_INTERVAL_S: Final = 5.0
 
 
 class AnotherRequestRunning(Conflict):
     """Another request of the same citizen is running."""
 
     def __init__(self) -> None:
-        super().__init__("secondme_busy", "another question of yours is still being answered: ask again after that")
+        super().__init__("secondme_busy", "another request of yours is still running; try again when it has ended")
 
 
 class PromptTooLong(InvalidInput):
@@ -63,13 +63,13 @@ class SecondMe:
         return self._core.is_ready(self._agent_id)
 
     @property
-    def exists(self) -> bool:
-        """Whether the city has a Second Me, even if no request can be sent at the moment."""
-        return self._core.is_reachable
+    def is_configured(self) -> bool:
+        """Whether an agents core is configured, even if no request can be sent at the moment."""
+        return self._core.is_configured
 
     @asynccontextmanager
     async def ask(
-        self, who: SubjectId, prompt: str, *, interaction: str | None = None, asked: AgentRequest | None = None
+        self, subject: SubjectId, prompt: str, *, interaction: str | None = None, request: AgentRequest | None = None
     ) -> AsyncIterator[SecondMeReply]:
         """Yield the reply as a stream of chunks.
 
@@ -77,7 +77,7 @@ class SecondMe:
 
         Args:
             interaction: the id under which the interaction is stored.
-            asked: request with the quotation and files of the message.
+            request: request with the quotation and files of the message.
 
         Raises:
             InvalidInput: the prompt is empty or too long.
@@ -86,52 +86,52 @@ class SecondMe:
         """
         _check(prompt)
         self._core.check_ready(self._agent_id, RequestKind.SECONDME)
-        async with self._turn(who, interaction or self._new_id()) as turn:
-            asked_at_ms = self._now_ms()
-            history = _exchanges(await self._last(who, CARRIED))
-            question = AgentRequest(
+        async with self._turn(subject, interaction or self._new_id()) as turn:
+            requested_at_ms = self._now_ms()
+            history = _exchanges(await self._last(subject, MAX_CONTEXT))
+            agent_request = AgentRequest(
                 self._agent_id,
                 prompt,
                 RequestKind.SECONDME,
-                who,
+                subject,
                 history=history,
-                reply_to=asked.reply_to if asked else None,
-                attachments=asked.attachments if asked else (),
+                reply_to=request.reply_to if request else None,
+                attachments=request.attachments if request else (),
             )
-            async with self._core.answer(question) as pieces:
-                yield SecondMeReply(pieces, turn, prompt, asked_at_ms)
+            async with self._core.generate(agent_request) as chunks:
+                yield SecondMeReply(chunks, turn, prompt, requested_at_ms)
 
-    async def answered(self, interaction: str) -> Interaction | None:
+    async def find_interaction(self, interaction: str) -> Interaction | None:
         """Return the interaction that was stored under this id; None if there is none."""
         async with self._database.reading() as tx:
             return await tx.interactions.get(interaction)
 
-    async def history(self, who: SubjectId) -> list[Interaction]:
+    async def history(self, subject: SubjectId) -> list[Interaction]:
         """Return the last interactions, oldest first."""
-        return await self._last(who, REMEMBERED)
+        return await self._last(subject, MAX_INTERACTIONS)
 
-    async def forget(self, who: SubjectId) -> None:
+    async def forget(self, subject: SubjectId) -> None:
         """Delete all interactions of a subject; a reply that is being generated is stored when it is complete."""
         async with self._database.transaction() as tx:
-            await tx.interactions.forget(who)
+            await tx.interactions.forget(subject)
 
-    async def _last(self, who: SubjectId, count: int) -> list[Interaction]:
+    async def _last(self, subject: SubjectId, count: int) -> list[Interaction]:
         async with self._database.reading() as tx:
-            return await tx.interactions.last(who, count)
+            return await tx.interactions.last(subject, count)
 
     @asynccontextmanager
-    async def _turn(self, who: SubjectId, interaction: str) -> AsyncIterator[_Turn]:
-        turn = _Turn(self._database, self._now_ms, interaction, who)
+    async def _turn(self, subject: SubjectId, interaction: str) -> AsyncIterator[_Turn]:
+        turn = _Turn(self._database, self._now_ms, interaction, subject)
         try:
             await turn.take()
             is_over = asyncio.Event()
-            holding = asyncio.create_task(turn.hold(is_over))
+            extending = asyncio.create_task(turn.extend(is_over))
             try:
                 yield turn
             finally:
                 # Not cancelled: a cancelled transaction costs its connection.
                 is_over.set()
-                await asyncio.gather(holding, return_exceptions=True)
+                await asyncio.gather(extending, return_exceptions=True)
         finally:
             await turn.end()
 
@@ -139,18 +139,18 @@ class SecondMe:
 class SecondMeReply(AsyncIterator[str]):
     """The chunks of a reply, to be iterated once. At the end the reply is stored as ``interaction``."""
 
-    def __init__(self, pieces: AsyncIterator[str], turn: _Turn, prompt: str, asked_at_ms: int) -> None:
-        self._pieces = pieces
+    def __init__(self, chunks: AsyncIterator[str], turn: _Turn, prompt: str, requested_at_ms: int) -> None:
+        self._chunks = chunks
         self._turn = turn
         self._prompt = prompt
-        self._asked_at_ms = asked_at_ms
-        self._asked_s = asyncio.get_running_loop().time()
-        self._said: list[str] = []
+        self._requested_at_ms = requested_at_ms
+        self._requested_s = asyncio.get_running_loop().time()
+        self._text: list[str] = []
         self._stored: Interaction | None = None
 
     @property
     def interaction(self) -> Interaction:
-        assert self._stored is not None, "the answer has not come to its end"
+        assert self._stored is not None, "the reply is not complete"
         return self._stored
 
     def __aiter__(self) -> AsyncIterator[str]:
@@ -158,23 +158,23 @@ class SecondMeReply(AsyncIterator[str]):
 
     async def __anext__(self) -> str:
         try:
-            piece = await anext(self._pieces)
+            chunk = await anext(self._chunks)
         except StopAsyncIteration:
             if self._stored is None:
                 await self._store()
             raise
-        self._said.append(piece)
-        return piece
+        self._text.append(chunk)
+        return chunk
 
     async def _store(self) -> None:
-        took_s = asyncio.get_running_loop().time() - self._asked_s
+        duration_s = asyncio.get_running_loop().time() - self._requested_s
         interaction = Interaction(
             self._turn.id,
-            self._turn.who,
+            self._turn.subject,
             self._prompt,
-            "".join(self._said),
-            latency_ms=round(took_s * 1000),
-            created_at_ms=self._asked_at_ms,
+            "".join(self._text),
+            latency_ms=round(duration_s * 1000),
+            created_at_ms=self._requested_at_ms,
         )
         await self._turn.store(interaction)
         self._stored = interaction
@@ -183,26 +183,28 @@ class SecondMeReply(AsyncIterator[str]):
 class _Turn:
     """The lease by which one request of a citizen runs at a time."""
 
-    def __init__(self, database: Database, now_ms: NowMs, id: str, who: SubjectId) -> None:  # noqa: A002
+    def __init__(self, database: Database, now_ms: NowMs, id: str, subject: SubjectId) -> None:  # noqa: A002
         self._database = database
         self._now_ms = now_ms
         self._has_ended = False
         self.id = id
-        self.who = who
+        self.subject = subject
 
     async def take(self) -> None:
         now_ms = self._now_ms()
         async with self._database.transaction() as tx:
-            if not await tx.interactions.take_turn(self.who, self.id, now_ms=now_ms, until_ms=now_ms + _TURN_MS):
+            if not await tx.interactions.take_turn(
+                self.subject, self.id, now_ms=now_ms, until_ms=now_ms + _TURN_LIFETIME_MS
+            ):
                 self._has_ended = True
                 raise AnotherRequestRunning
 
-    async def hold(self, is_over: asyncio.Event) -> None:
-        while not await _within(is_over.wait(), _HOLD_EVERY_S):
+    async def extend(self, is_over: asyncio.Event) -> None:
+        while not await _ends_within(is_over.wait(), _EXTEND_INTERVAL_S):
             # An unavailable database is retried; a turn that was lost meanwhile is noticed when the reply is stored.
             with suppress(DatabaseError):
                 async with self._database.transaction() as tx:
-                    await tx.interactions.hold_turn(self.who, self.id, until_ms=self._now_ms() + _TURN_MS)
+                    await tx.interactions.hold_turn(self.subject, self.id, until_ms=self._now_ms() + _TURN_LIFETIME_MS)
 
     async def store(self, interaction: Interaction) -> None:
         """Store the interaction and end the turn.
@@ -211,7 +213,7 @@ class _Turn:
             Conflict: the turn was lost, so a later interaction may have been stored.
         """
         async with self._database.transaction() as tx:
-            if not await tx.interactions.end_turn(self.who, self.id):
+            if not await tx.interactions.end_turn(self.subject, self.id):
                 raise AnotherRequestRunning
             await tx.interactions.add(interaction)
         self._has_ended = True
@@ -222,14 +224,14 @@ class _Turn:
         # If the database is away, the turn expires.
         with suppress(DatabaseError):
             async with self._database.transaction() as tx:
-                await tx.interactions.end_turn(self.who, self.id)
+                await tx.interactions.end_turn(self.subject, self.id)
 
 
-async def _within(happening: Coroutine[Any, Any, object], seconds: float) -> bool:
-    """Return whether ``happening`` ends within the time."""
+async def _ends_within(work: Coroutine[Any, Any, object], seconds: float) -> bool:
+    """Return whether ``work`` ends within the time."""
     try:
         async with asyncio.timeout(seconds):
-            await happening
+            await work
     except TimeoutError:
         return False
     return True
@@ -237,12 +239,14 @@ async def _within(happening: Coroutine[Any, Any, object], seconds: float) -> boo
 
 def _check(prompt: str) -> None:
     if not prompt.strip():
-        raise InvalidInput("prompt_empty", "ask something: the prompt is empty", status=422)
+        raise InvalidInput("prompt_empty", "the prompt is empty; send a text", status=422)
     if len(prompt) > MAX_PROMPT_CHARS:
         raise PromptTooLong
 
 
 def _exchanges(interactions: list[Interaction]) -> tuple[Exchange, ...]:
     return tuple(
-        said for each in interactions for said in (Exchange("user", each.prompt), Exchange("assistant", each.response))
+        exchange
+        for each in interactions
+        for exchange in (Exchange("user", each.prompt), Exchange("assistant", each.response))
     )

@@ -23,6 +23,6 @@ class SecondMeAvailability:
         """Send heartbeats until cancelled. Can be run again."""
         beat = Heartbeat(agent_subject(SECOND_ME.slug), session="city")
         while True:
-            if self._second_me.exists:
+            if self._second_me.is_configured:
                 await self._presence.record_heartbeat([beat])
             await asyncio.sleep(self._heartbeat_s)

@@ -33,18 +33,20 @@ class SecondMeReplies:
         if is_forget(request.message):
             await self._forget(request)
             raise CannotReply(ReplyFailure.FORGOTTEN)
+        if not self._second_me.is_configured:
+            raise CannotReply(ReplyFailure.NO_CORE)
 
     @asynccontextmanager
     async def generate(self, request: PendingRequest) -> AsyncIterator[AsyncIterator[str]]:
-        if stored := await self._second_me.answered(request.reply.id):
+        if stored := await self._second_me.find_interaction(request.reply.id):
             # Second Me had replied and stored it, but the process ended before the message was posted.
             yield _single_chunk(stored.response)
             return
         subject = await self._subject(request)
-        agent_request = await self._images.put_in(request.agent_request())
+        agent_request = await self._images.with_images(request.agent_request())
         try:
             async with self._second_me.ask(
-                subject, agent_request.input, interaction=request.reply.id, asked=agent_request
+                subject, agent_request.input, interaction=request.reply.id, request=agent_request
             ) as chunks:
                 yield chunks
         except PromptTooLong as error:
@@ -62,7 +64,7 @@ class SecondMeReplies:
         async with self._database.transaction() as tx:
             # The failure is stored in the same transaction, so that a crash repeats only the notice and not the
             # deletion.
-            if await tx.agent_replies.will_not_be(request.reply.id, ReplyFailure.FORGOTTEN):
+            if await tx.agent_replies.mark_failed(request.reply.id, ReplyFailure.FORGOTTEN):
                 for subject in subjects:
                     await tx.interactions.forget(subject)
 

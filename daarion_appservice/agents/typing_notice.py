@@ -11,7 +11,7 @@ from ..city.events import LocalUserTyping
 from ..city.ports import Publish
 from ..city.types import Author, RoomId
 
-_AGAIN_S: Final = 5.0
+_REPEAT_INTERVAL_S: Final = 5.0
 
 
 @asynccontextmanager
@@ -28,4 +28,4 @@ async def typing(publish: Publish, room: RoomId, author: Author) -> AsyncIterato
 async def _keep_typing(publish: Publish, room: RoomId, author: Author) -> None:
     while True:
         publish(LocalUserTyping(room, author, typing=True))
-        await asyncio.sleep(_AGAIN_S)
+        await asyncio.sleep(_REPEAT_INTERVAL_S)

@@ -62,7 +62,7 @@ class Accounts:
         user = await self._check.holder(token, server)
         async with self._store.transaction() as tx:
             if not await tx.accounts.link(user, citizen, now_ms=self._now_ms()):
-                raise Conflict("account_taken", f"{user} is another citizen's account: they have to unlink it first")
+                raise Conflict("account_taken", f"{user} is linked with another citizen, who must unlink it first")
         return user
 
     async def arrive(self, token: str, server: str, newcomer: CitizenId) -> Arrival:

@@ -1,12 +1,12 @@
-"""Pending replies: which agents a message asks, and what they have yet to answer.
+"""Agent replies: decides which agents a message requests replies of, and stores them as pending replies.
 
-A message asks an agent if it mentions the agent, begins with its name, or replies to it; in a direct chat of one person
-every message does. The pending reply is stored in the same transaction as the message, once for each message and agent;
-so no question is lost, and none is answered twice.
+A message requests a reply of an agent if it mentions the agent, begins with its name, or replies to it; in a direct
+chat of one person every message does. The pending reply is stored in the transaction of the message, once for each
+message and agent, so no request is lost, and none gets two replies.
 
-Agents may ask agents by mentioning them, with two limits: a chain has at most MAX_DEPTH links, and a room has a limit
-of agents' questions per minute. Other authors have a limit per minute too, because a machine that replies to an agent
-may not know that it talks to an agent.
+Agents may request replies of agents by mentions, with two limits: a chain has at most MAX_DEPTH links, and a room has a
+limit of agents' requests per minute. Other authors have a limit per minute too, because a bot that replies to an agent
+may not know that the agent is one.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from typing import Final
 
 from .agent_mentions import AgentMentions
 from .agents import AgentDirectory
-from .pending_replies import AnswerId, PendingReply, ReplyFailure
+from .pending_replies import PendingReply, ReplyFailure, ReplyId
 from .ports import CityTransaction, NewId, NowMs
 from .types import AgentSlug, Author, AuthorKind, Message, Room
 
 MAX_DEPTH: Final = 3
-"""The longest chain: an agent that a person asks may ask a second one, and that one a third, which can ask none."""
+"""The longest chain of requests: a person requests a reply of an agent, that agent of a second, and that one of a third."""
 _MAX_AGENTS: Final = 5
-"""The number of agents that one message asks at most."""
+"""The largest number of agents whose replies one message requests."""
 _MAX_BY_AGENTS: Final = 10
-"""Questions of agents in one room per minute. The limit ends loops that the depth does not detect."""
+"""Requests by agents in one room per minute. The limit ends loops that the depth does not detect."""
 _MAX_BY_AUTHOR: Final = 20
-"""Questions of one author per minute. The first one above the limit gets a notice, the following ones nothing."""
+"""Requests by one author per minute. The first one above the limit gets a notice, later ones get nothing."""
 _MINUTE_MS: Final = 60_000
 _MAX_EDIT_AGE_MS: Final = 3_600_000
-"""The age of a message after which its edits no longer ask agents."""
+"""The age of a message from which on its edits request no replies."""
 
 
 class AgentReplies:
@@ -62,19 +62,19 @@ class AgentReplies:
     async def add_for_edit(
         self, tx: CityTransaction, room: Room, before: Message, after: Message
     ) -> list[PendingReply]:
-        """Store the pending replies of agents that a message asks only since its edit, in this transaction.
+        """Store the pending replies that a message requests only since its edit, in this transaction.
 
-        Edits of agents ask no agent, because agents stream replies by edits. Edits of messages older than an hour
-        ask no agent either.
+        Edits by agents request no replies, because agents stream replies by edits. Edits of messages older than an hour
+        request none either.
         """
         is_old = (after.edited_at_ms or 0) - after.created_at_ms > _MAX_EDIT_AGE_MS
         if is_old or after.author.kind is AuthorKind.AGENT or after.msgtype == "m.notice":
             return []
-        asked = await self.requested_agents(tx, room, after)
-        if asked:
-            known = await self.requested_agents(tx, room, before)
-            asked = [slug for slug in asked if slug not in known]
-        return await self._add(tx, room, after, asked, 0)
+        requested = await self.requested_agents(tx, room, after)
+        if requested:
+            requested_before = await self.requested_agents(tx, room, before)
+            requested = [slug for slug in requested if slug not in requested_before]
+        return await self._add(tx, room, after, requested, 0)
 
     async def _add(
         self, tx: CityTransaction, room: Room, message: Message, agents: list[AgentSlug], depth: int
@@ -87,31 +87,31 @@ class AgentReplies:
             return []
         failure = ReplyFailure.TOO_MUCH if remaining == 0 else None
         pending = [
-            PendingReply(AnswerId(self._new_id()), message.id, room.id, slug, depth, now_ms, failure=failure)
+            PendingReply(ReplyId(self._new_id()), message.id, room.id, slug, depth, now_ms, failure=failure)
             for slug in agents[: min(_MAX_AGENTS, max(1, remaining))]
         ]
         await tx.agent_replies.add(pending, requester=message.author.subject)
         return pending
 
     async def requested_agents(self, tx: CityTransaction, room: Room, message: Message) -> list[AgentSlug]:
-        """Return the agents that a message asks, each once."""
+        """Return the agents whose replies a message requests, each once."""
         author = message.author
         if room.agent is not None and not room.is_group:
             return [room.agent] if author.kind is not AuthorKind.AGENT else []
-        asked = dict.fromkeys([*self._mentioned(message), *await self._agents_replied_to(tx, message)])
+        requested = dict.fromkeys([*self._mentioned(message), *await self._agents_replied_to(tx, message)])
         if author.kind is AuthorKind.AGENT:
-            asked.pop(AgentSlug(author.id), None)
+            requested.pop(AgentSlug(author.id), None)
         if room.agent is not None:
-            return [room.agent] if room.agent in asked else []
-        return list(asked)
+            return [room.agent] if room.agent in requested else []
+        return list(requested)
 
     async def _remaining_requests(self, tx: CityTransaction, room: Room, author: Author, *, since_ms: int) -> int:
-        """Return how many agents the author may still ask; 0 if the next gets a notice, less if it gets nothing."""
-        remaining = _MAX_BY_AUTHOR - await tx.agent_replies.asked_by(author.subject, since_ms=since_ms)
+        """Return how many replies the author may still request; 0 if the next request gets a notice, less if nothing."""
+        remaining = _MAX_BY_AUTHOR - await tx.agent_replies.count_by_requester(author.subject, since_ms=since_ms)
         if author.kind is AuthorKind.AGENT:
-            asked = await tx.agent_replies.asked_by_agents(room.id, since_ms=since_ms)
+            by_agents = await tx.agent_replies.count_by_agents(room.id, since_ms=since_ms)
             # An agent gets no notice: it might reply to the notice.
-            remaining = min(remaining, _MAX_BY_AGENTS - asked) or -1
+            remaining = min(remaining, _MAX_BY_AGENTS - by_agents) or -1
         return remaining
 
     def _mentioned(self, message: Message) -> Iterator[AgentSlug]:
@@ -123,10 +123,10 @@ class AgentReplies:
             yield from self._mentions.mentioned_agents(message.body)
 
     async def _agents_replied_to(self, tx: CityTransaction, message: Message) -> list[AgentSlug]:
-        # Agents answer by replying: if a reply asked an agent, two agents would never end.
+        # An agent posts its text as a reply: if such a reply requested another one, two agents would never end.
         if message.reply_to is None or message.author.kind is AuthorKind.AGENT:
             return []
-        answered = await tx.messages.get(message.reply_to)
-        is_agents = answered is not None and answered.author.kind is AuthorKind.AGENT
-        agent = self._agents.get(AgentSlug(answered.author.id)) if answered and is_agents else None
+        replied_to = await tx.messages.get(message.reply_to)
+        is_by_agent = replied_to is not None and replied_to.author.kind is AuthorKind.AGENT
+        agent = self._agents.get(AgentSlug(replied_to.author.id)) if replied_to and is_by_agent else None
         return [agent.slug] if agent else []

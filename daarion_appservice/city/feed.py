@@ -56,11 +56,11 @@ class FeedWriter:
         self._new_id = new_id
 
     def message(self, message: Message) -> FeedEntry:
-        is_answer = message.author.kind is AuthorKind.AGENT and message.reply_to is not None
+        is_reply = message.author.kind is AuthorKind.AGENT and message.reply_to is not None
         body = excerpt(message.body, message.formatted_body, _MAX_EXCERPT)
         return FeedEntry(
             self._new_id(),
-            FeedKind.AGENT_REPLY if is_answer else FeedKind.ROOM_MESSAGE,
+            FeedKind.AGENT_REPLY if is_reply else FeedKind.ROOM_MESSAGE,
             message.created_at_ms,
             message.room_id,
             message.author,

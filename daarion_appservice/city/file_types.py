@@ -109,8 +109,8 @@ def stored_type(declared: str, head: bytes) -> str:
     if alike := _alike(declared, found):
         return alike
     if declared in _TOLD_BY_BEGINNING or _is_plainly_else(declared, found):
-        what = f"it begins like {found[0]}" if found else "it does not begin like one"
-        raise InvalidInput("media_type_wrong", f"this file is no {declared}: {what}", status=415)
+        what = f"its first bytes are those of {found[0]}" if found else "its first bytes are not those of this type"
+        raise InvalidInput("media_type_wrong", f"the file is not of the type {declared}: {what}", status=415)
     return UNKNOWN if declared.startswith(_MEDIA) or is_executed(declared) else declared
 
 

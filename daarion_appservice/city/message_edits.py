@@ -87,9 +87,9 @@ class MessageEdits:
         async with parsed_ahead(await self._texts_to_parse(author, message_id, body)), self._store.transaction() as tx:
             room, message = await find_writable_message(tx, room_id, message_id, author, self._permissions)
             if message.author.subject != author.subject:
-                raise Forbidden("not_yours", "only their author may edit messages")
+                raise Forbidden("not_yours", "only the author of a message may edit it")
             if message.deleted:
-                raise Conflict("message_deleted", "this message is deleted: there is nothing left to edit")
+                raise Conflict("message_deleted", "the message is deleted and cannot be edited")
             content = replace(worded, msgtype=message.msgtype, media=message.media)
             await self._permissions.check_may_send(tx, room, author)
             if content == message.content:
@@ -131,7 +131,7 @@ class MessageEdits:
             room, message = await find_writable_message(tx, room_id, message_id, author, self._permissions)
             is_own = message.author.subject == author.subject
             if not is_own and not may_moderate:
-                raise Forbidden("not_yours", "only their author and admins may delete messages")
+                raise Forbidden("not_yours", "only the author of a message or an admin may delete it")
             if message.deleted:
                 return message
             happened = await self._deleted(tx, message, author, self._now_ms())

@@ -15,7 +15,7 @@ MAX_BODY_BYTES: Final = 48_000
 def check_content(content: Content) -> None:
     """Raise InvalidInput unless this can be the content of a message."""
     if not content.body.strip():
-        raise InvalidInput("message_empty", "a message needs a text", status=422)
+        raise InvalidInput("message_empty", "the message is empty; send a text", status=422)
     check_body_size(content.body)
 
 

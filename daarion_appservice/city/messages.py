@@ -161,7 +161,7 @@ class Messages:
             room, message = await find_writable_message(tx, room_id, message_id, author, self._permissions)
             if message.author.subject != author.subject:
                 if not may_moderate:
-                    raise Forbidden("not_yours", "only their author may send messages again")
+                    raise Forbidden("not_yours", "only the author of a message or an admin may retry its delivery")
             else:
                 await self._permissions.check_may_send(tx, room, author)
             message, happened = await redeliver(tx, message, author, self._now_ms())

@@ -1,4 +1,4 @@
-"""Pending replies: what an agent has yet to answer, or why it does not answer."""
+"""Pending replies: requests to which an agent has yet to reply, and reasons why it does not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NewType
 
 from .types import AgentSlug, MessageId, RoomId
 
-AnswerId = NewType("AnswerId", str)
+ReplyId = NewType("ReplyId", str)
 
 
 class ReplyFailure(StrEnum):
@@ -18,20 +18,22 @@ class ReplyFailure(StrEnum):
     SLOW = "slow"
     FAILED = "failed"
     BUSY = "busy"
+    NO_CORE = "no_core"
+    """No agents core is configured."""
     PRIVATE = "private"
-    """The reply would disclose the asker's private data to other members."""
+    """The reply would disclose the requester's private data to other members."""
     TOO_LONG = "too_long"
     TOO_MUCH = "too_much"
-    """The requester exceeded the limit of questions."""
+    """The requester exceeded the limit of requests per minute."""
     FORGOTTEN = "forgotten"
-    """The message was a command to forget, which was carried out."""
+    """The message was the command to delete the memory, which was carried out."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingReply:
-    """A mention or direct message that an agent has yet to answer."""
+    """A mention or direct message to which an agent has yet to reply."""
 
-    id: AnswerId
+    id: ReplyId
     request_id: MessageId
     room_id: RoomId
     agent: AgentSlug

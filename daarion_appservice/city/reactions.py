@@ -23,7 +23,7 @@ MAX_KEY_CHARS: Final = 64
 """The longest key of a reaction made in the city. A family emoji with skin colours has eleven characters."""
 MAX_MATRIX_KEY_CHARS: Final = 255
 """The longest key of a reaction made on Matrix: as many characters as the database stores."""
-_MAX_SIGNS: Final = 100
+_MAX_KEYS: Final = 100
 """The number of different keys per message at most; no client shows more."""
 
 
@@ -57,15 +57,17 @@ class Reactions:
         async with self._store.transaction() as tx:
             room, message = await find_writable_message(tx, room_id, message_id, author, self._permissions)
             if message.deleted:
-                raise Conflict("message_deleted", "this message is deleted: nobody can react to it")
+                raise Conflict("message_deleted", "the message is deleted and takes no reactions")
             await self._permissions.check_may_react(tx, room, author)
             if await tx.reactions.given(message.id, author, key):
                 return message
             first = await tx.reactions.first(message.id, key)
             if first is None and is_mxc(key):
-                raise InvalidInput("no_emoji", "a picture can be given where somebody gave it before", status=422)
-            if first is None and len(message.reactions) >= _MAX_SIGNS:
-                raise Conflict("too_many_reactions", f"a message may have {_MAX_SIGNS} different signs at most")
+                raise InvalidInput(
+                    "no_emoji", "an image can be a reaction only if the message has that reaction already", status=422
+                )
+            if first is None and len(message.reactions) >= _MAX_KEYS:
+                raise Conflict("too_many_reactions", f"a message may have {_MAX_KEYS} different reactions at most")
             reaction = Reaction(ReactionId(self._new_id()), message.id, author, key, self._now_ms())
             if first is not None:
                 # The reaction takes the form of the earlier ones, so that Matrix clients count it as the same key.
@@ -128,7 +130,7 @@ class Reactions:
         if not key:
             return None
         is_known = key in {tally.key for tally in message.reactions}
-        if await tx.reactions.given(message.id, author, key) or (len(message.reactions) >= _MAX_SIGNS and not is_known):
+        if await tx.reactions.given(message.id, author, key) or (len(message.reactions) >= _MAX_KEYS and not is_known):
             return None
         reaction = Reaction(
             ReactionId(self._new_id()),
@@ -183,7 +185,11 @@ class Reactions:
 def check_key(key: str) -> None:
     """Raise InvalidInput unless ``key`` can be the key of a reaction."""
     if not key.strip() or len(key) > MAX_KEY_CHARS or not all(map(_may_stand_in_emoji, key)):
-        raise InvalidInput("no_emoji", f"react with an emoji, or up to {MAX_KEY_CHARS} characters", status=422)
+        raise InvalidInput(
+            "no_emoji",
+            f"the key of a reaction must be an emoji or 1 to {MAX_KEY_CHARS} printable characters",
+            status=422,
+        )
 
 
 def _may_stand_in_emoji(char: str) -> bool:

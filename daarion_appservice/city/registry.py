@@ -94,7 +94,7 @@ class RegistryEditor:
         async with self._store.transaction() as tx:
             places = await tx.places.all()
             if not any(place.kind is kind and place.id == place_id for place in places):
-                raise NotFound(f"no_such_{kind}", f"nobody described a {WORDS[kind]} {place_id!r}")
+                raise NotFound(f"no_such_{kind}", f"the registry has no description of a {WORDS[kind]} {place_id!r}")
             left = [place for place in places if (place.kind, place.id) != (kind, place_id)]
             _check_empty(kind, [place_id], await tx.agents.all(), left)
             await tx.places.remove(kind, [place_id])

@@ -49,7 +49,7 @@ def check_slug(slug: str) -> None:
             status=422,
         )
     if slug in RESERVED:
-        detail = f"the slug {slug!r} cannot be a room's: /city/{slug} is an address of the city's own"
+        detail = f"the slug {slug!r} is reserved: /city/{slug} is another page of the city"
         raise InvalidInput("slug_wrong", detail, status=422)
 
 
@@ -184,5 +184,5 @@ class Rooms:
 def _name(name: str) -> str:
     name = one_line(name)
     if not name:
-        raise InvalidInput("name_needed", "a room needs a name", status=422)
+        raise InvalidInput("name_needed", "the room's name is empty; send a name", status=422)
     return name

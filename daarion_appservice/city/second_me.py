@@ -1,4 +1,4 @@
-"""Interactions with Second Me: questions and answers."""
+"""Interactions with Second Me: prompts and responses."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Final
 
 from .types import Agent, AgentSlug, SubjectId
 
-REMEMBERED: Final = 5
+MAX_INTERACTIONS: Final = 5
 """Interactions stored per citizen."""
-CARRIED: Final = REMEMBERED - 1
-"""Earlier interactions that a request includes: five with the question, so the sixth question omits the first."""
+MAX_CONTEXT: Final = MAX_INTERACTIONS - 1
+"""Earlier interactions that a request includes: five with its own prompt, so the sixth request omits the first."""
 
 SECOND_ME: Final = Agent(
     id="second_me",
@@ -24,13 +24,13 @@ SECOND_ME: Final = Agent(
 
 
 def is_second_me(slug: AgentSlug | None) -> bool:
-    """Whether the agent is Second Me, which uses its asker's private history and so never replies in public."""
+    """Whether the agent is Second Me, which uses the requester's private history and so never replies in public."""
     return slug == SECOND_ME.slug
 
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """One question to Second Me and its answer."""
+    """One prompt to Second Me and its response."""
 
     id: str
     user_id: SubjectId
@@ -38,6 +38,6 @@ class Interaction:
     prompt: str
     response: str
     latency_ms: int
-    """From the question to the end of the answer."""
+    """From the request to the end of the response."""
     created_at_ms: int
-    """The time of the question."""
+    """The time of the request."""

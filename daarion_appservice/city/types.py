@@ -131,7 +131,7 @@ class Room:
     agent: AgentSlug | None = None
     """The agent of a direct chat with a Matrix user; None for the city's public rooms."""
     is_group: bool = False
-    """A direct chat with more than one person: the agent answers only mentions and replies."""
+    """A direct chat with more than one person: the agent replies only to mentions and replies."""
     last_seq: int = 0
     last_event_ms: int | None = None
     matrix_room_id: MatrixRoomId | None = None

@@ -104,7 +104,7 @@ def _jwt_secret(value: SecretStr) -> SecretStr:
 
 def _room_slug(value: str) -> str:
     if value in RESERVED:
-        raise ValueError(f"must be another one: /city/{value} is an address of the city's own")
+        raise ValueError(f"is reserved: /city/{value} is another page of the city")
     return value
 
 

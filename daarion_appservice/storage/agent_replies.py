@@ -1,4 +1,4 @@
-"""Pending and given replies of agents.
+"""Pending and posted replies of agents.
 
 A row is written in the transaction of the request, and stays after the reply: this prevents a second reply.
 
@@ -14,7 +14,7 @@ from typing import Final
 
 from sqlalchemy import Update, func, select, update
 
-from ..city.pending_replies import AnswerId, PendingReply, ReplyFailure
+from ..city.pending_replies import PendingReply, ReplyFailure, ReplyId
 from ..city.types import AGENT_SUBJECT, AgentSlug, MessageId, RoomId, SubjectId
 from .repository import Repository
 from .row_mapper import RowMapper
@@ -55,7 +55,7 @@ class ReplyRepository(Repository):
             ],
         )
 
-    async def asked_by_agents(self, room: RoomId, *, since_ms: int) -> int:
+    async def count_by_agents(self, room: RoomId, *, since_ms: int) -> int:
         """Return how many replies agents requested in a room since ``since_ms``."""
         found = await self._connection.execute(
             select(func.count())
@@ -68,7 +68,7 @@ class ReplyRepository(Repository):
         )
         return int(found.scalar_one())
 
-    async def asked_by(self, requester: SubjectId, *, since_ms: int) -> int:
+    async def count_by_requester(self, requester: SubjectId, *, since_ms: int) -> int:
         """Return how many replies a subject requested in all rooms since ``since_ms``."""
         found = await self._connection.execute(
             select(func.count())
@@ -77,19 +77,19 @@ class ReplyRepository(Repository):
         )
         return int(found.scalar_one())
 
-    async def still_pending(self, answer: AnswerId) -> PendingReply | None:
-        """Return the pending reply in its current state; None if it was given or dropped."""
+    async def get_pending(self, reply: ReplyId) -> PendingReply | None:
+        """Return the pending reply in its current state; None if it was posted or abandoned."""
         found = await self._connection.execute(
-            select(agent_replies).where(agent_replies.c.id == answer, agent_replies.c.state == ReplyState.PENDING)
+            select(agent_replies).where(agent_replies.c.id == reply, agent_replies.c.state == ReplyState.PENDING)
         )
         row = found.first()
         return _pending_reply(row) if row else None
 
-    async def posted_for(self, questions: list[MessageId], agent: AgentSlug) -> dict[MessageId, MessageId]:
+    async def posted_replies(self, requests: list[MessageId], agent: AgentSlug) -> dict[MessageId, MessageId]:
         """Return an agent's replies by the messages that requested them."""
         found = await self._connection.execute(
             select(agent_replies.c.request_id, agent_replies.c.message_id).where(
-                agent_replies.c.request_id.in_(questions),
+                agent_replies.c.request_id.in_(requests),
                 agent_replies.c.agent == agent,
                 agent_replies.c.state == ReplyState.POSTED,
                 agent_replies.c.failure.is_(None),
@@ -97,7 +97,7 @@ class ReplyRepository(Repository):
         )
         return {MessageId(row.request_id): MessageId(row.message_id) for row in found}
 
-    async def pending(self, *, now_ms: int, limit: int) -> list[PendingReply]:
+    async def due(self, *, now_ms: int, limit: int) -> list[PendingReply]:
         """Return the replies that are due now, in the order of their requests.
 
         Only the first pending reply of each agent in each room is considered: the others wait for it.
@@ -115,28 +115,28 @@ class ReplyRepository(Repository):
         )
         return [_pending_reply(row) for row in rows]
 
-    async def put_off(self, answer: AnswerId, error: str, *, retry_at_ms: int) -> None:
+    async def postpone(self, reply: ReplyId, error: str, *, retry_at_ms: int) -> None:
         """Record a failed attempt; the reply is due again at ``retry_at_ms``."""
         await self._connection.execute(
-            _if_pending(answer).values(attempts=agent_replies.c.attempts + 1, retry_at_ms=retry_at_ms, error=error)
+            _if_pending(reply).values(attempts=agent_replies.c.attempts + 1, retry_at_ms=retry_at_ms, error=error)
         )
 
-    async def will_not_be(self, answer: AnswerId, why: ReplyFailure) -> bool:
-        """Store why no reply will be given, before the notice; return False if another process gave a reply."""
-        found = await self._connection.execute(_if_pending(answer).values(failure=why))
+    async def mark_failed(self, reply: ReplyId, failure: ReplyFailure) -> bool:
+        """Store why no reply will be posted, before the notice; return False if another process posted a reply."""
+        found = await self._connection.execute(_if_pending(reply).values(failure=failure))
         return bool(found.rowcount)
 
-    async def mark_posted(self, answer: AnswerId, message: MessageId) -> bool:
-        """Store the message of the reply; return False if one was given before."""
-        return await self._end(answer, ReplyState.POSTED, message)
+    async def mark_posted(self, reply: ReplyId, message: MessageId) -> bool:
+        """Store the message of the reply; return False if one was posted before."""
+        return await self._end(reply, ReplyState.POSTED, message)
 
-    async def drop(self, answer: AnswerId) -> bool:
-        return await self._end(answer, ReplyState.ABANDONED, None)
+    async def mark_abandoned(self, reply: ReplyId) -> bool:
+        return await self._end(reply, ReplyState.ABANDONED, None)
 
-    async def _end(self, answer: AnswerId, state: ReplyState, message: MessageId | None) -> bool:
-        ended = await self._connection.execute(_if_pending(answer).values(state=state, message_id=message))
+    async def _end(self, reply: ReplyId, state: ReplyState, message: MessageId | None) -> bool:
+        ended = await self._connection.execute(_if_pending(reply).values(state=state, message_id=message))
         return ended.rowcount > 0
 
 
-def _if_pending(answer: AnswerId) -> Update:
-    return update(agent_replies).where(agent_replies.c.id == answer, agent_replies.c.state == ReplyState.PENDING)
+def _if_pending(reply: ReplyId) -> Update:
+    return update(agent_replies).where(agent_replies.c.id == reply, agent_replies.c.state == ReplyState.PENDING)

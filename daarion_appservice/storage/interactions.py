@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import delete, insert, select, update
 
-from ..city.second_me import REMEMBERED, Interaction
+from ..city.second_me import MAX_INTERACTIONS, Interaction
 from ..city.types import SubjectId
 from . import upsert
 from .repository import Repository
@@ -30,10 +30,10 @@ class InteractionRepository(Repository):
         return [_interaction(row) for row in reversed(found.all())]
 
     async def add(self, interaction: Interaction) -> None:
-        """Store an interaction and delete all but the newest ``REMEMBERED`` of the subject."""
+        """Store an interaction and delete all but the newest ``MAX_INTERACTIONS`` of the subject."""
         await self._connection.execute(insert(interactions).values(_interaction.values(interaction)))
         mine = interactions.c.user_id == interaction.user_id
-        kept = select(interactions.c.number).where(mine).order_by(interactions.c.number.desc()).limit(REMEMBERED)
+        kept = select(interactions.c.number).where(mine).order_by(interactions.c.number.desc()).limit(MAX_INTERACTIONS)
         await self._connection.execute(delete(interactions).where(mine, interactions.c.number.not_in(kept)))
 
     async def get(self, interaction: str) -> Interaction | None:

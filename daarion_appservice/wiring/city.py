@@ -35,14 +35,14 @@ class City(MatrixParts):
             self.second_me, self.presence, heartbeat_s=settings.presence.heartbeat_s
         )
         images = ImageInputs(self.media.picture, max_bytes=settings.agents_core.max_image_bytes)
-        self.request_watcher = RequestWatcher(self.database, self.answers)
+        self.request_watcher = RequestWatcher(self.database, self.agent_replies)
         self.reply_worker = ReplyWorker(
             self.database,
             self.agents,
             self.presence,
             CoreReplies(self.core, images),
             SecondMeReplies(self.second_me, self.accounts, images, self.database),
-            ReplyPoster(self.database, self.messages, self.message_edits, self.answers, self.bus.publish),
+            ReplyPoster(self.database, self.messages, self.message_edits, self.agent_replies, self.bus.publish),
             self.request_watcher,
             self.bus.publish,
             now_ms,

@@ -99,11 +99,13 @@ class CityServices:
         self.rooms = Rooms(database, publish, now_ms, new_id)
         self.room_members = MemberLog(self.identities, now_ms, new_id)
         self.membership = Membership(database, publish, self.room_members, permissions, self.agents, new_id)
-        self.answers = AgentReplies(self.agents, AgentMentions(self.agents, self.identities.agent), now_ms, new_id)
-        self.messages = Messages(
-            database, publish, formatter, permissions, self.room_members, self.answers, now_ms, new_id
+        self.agent_replies = AgentReplies(
+            self.agents, AgentMentions(self.agents, self.identities.agent), now_ms, new_id
         )
-        self.message_edits = MessageEdits(database, publish, formatter, permissions, self.answers, now_ms, new_id)
+        self.messages = Messages(
+            database, publish, formatter, permissions, self.room_members, self.agent_replies, now_ms, new_id
+        )
+        self.message_edits = MessageEdits(database, publish, formatter, permissions, self.agent_replies, now_ms, new_id)
         self.reactions = Reactions(database, publish, permissions, now_ms, new_id)
         self.typing_and_receipts = TypingAndReceipts(database, publish, permissions)
 

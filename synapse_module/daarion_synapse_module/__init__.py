@@ -1,13 +1,13 @@
-"""A Synapse module: the presence of many ghosts in one request.
+"""A Synapse module: sets the presence of many ghosts in one request.
 
 modules:
   - module: daarion_synapse_module.DaarionPresence
     config: {timeout_s: 60}
 
-POST ──► resource ──wishes──► keeper ──► presence_writer ──► Synapse's presence
-                                │  ▲
-                                ▼  │ every few seconds: keep up, or let go
-                              leases
+POST ──► resource ──presence updates──► lease_worker ──► presence_writer ──► Synapse's presence
+                                          │  ▲
+                                          ▼  │ every few seconds: refresh users, or set them offline
+                                        leases
 """
 
 from .module import DaarionPresence

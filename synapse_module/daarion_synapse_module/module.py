@@ -1,4 +1,4 @@
-"""What homeserver.yaml names: checks whether this Synapse will do, and puts the parts together."""
+"""The class that homeserver.yaml names: checks the version of Synapse and builds the parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import synapse
 from synapse.module_api import ModuleApi
 from synapse.module_api.errors import ConfigError
 
-from .keeper import Keeper
+from .lease_worker import LeaseWorker
 from .leases import Leases
 from .presence_writer import PresenceWriter, writes_presence
 from .resource import PATH, PresenceResource
@@ -23,23 +23,25 @@ OLDEST_SYNAPSE: Final = (1, 120)
 
 
 class DaarionPresence:
+    """The module. Synapse calls `parse_config`, and then creates an instance in each of its processes."""
+
     @staticmethod
     def parse_config(config: dict[str, Any]) -> Settings:
-        """Raises ConfigError, which Synapse shows when it then refuses to start."""
+        """Return the settings. Raises ConfigError, which Synapse logs before it exits."""
         _check_version(synapse.__version__)
         return Settings.parse(config)
 
     def __init__(self, settings: Settings, api: ModuleApi) -> None:
-        homeserver = api._hs  # noqa: SLF001 (the public API reads no presence and knows no application services)
+        homeserver = api._hs  # noqa: SLF001 (the public API has neither presence nor application services)
         if not writes_presence(homeserver):
-            logger.info("Presence is written by another process; %s is served there", PATH)
+            logger.info("Another process writes presence and serves %s", PATH)
             return
         writer = PresenceWriter(homeserver)
-        keeper = Keeper(Leases(settings.timeout_s), writer, monotonic=time.monotonic, sleep=api.sleep)
+        worker = LeaseWorker(Leases(settings.timeout_s), writer, monotonic=time.monotonic, sleep=api.sleep)
         store = homeserver.get_datastores().main
-        api.register_web_resource(PATH, PresenceResource(settings, keeper, api, store))
+        api.register_web_resource(PATH, PresenceResource(settings, worker, api, store))
         api.looping_background_call(
-            keeper.see_to_all, writer.keep_every_s * 1000, desc="daarion_presence", run_on_all_instances=True
+            worker.refresh, writer.refresh_interval_s * 1000, desc="daarion_presence", run_on_all_instances=True
         )
 
 

@@ -1,4 +1,4 @@
-"""The web resource: ``/_synapse/client/daarion/presence``. The protocol stands in the README."""
+"""The HTTP resource ``/_synapse/client/daarion/presence``. The README describes the protocol."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from synapse.module_api import DirectServeJsonResource, JsonDict, ModuleApi, Syn
 from synapse.module_api import parse_json_object_from_request as json_object
 from synapse.module_api.errors import InvalidClientCredentialsError
 
-from . import wishes
-from .keeper import Keeper
+from . import presence_updates
+from .lease_worker import LeaseWorker
 from .settings import Settings
 from .version import __version__
 
@@ -24,16 +24,18 @@ PATH: Final = "/_synapse/client/daarion/presence"
 
 
 class PresenceResource(DirectServeJsonResource):
-    def __init__(self, settings: Settings, keeper: Keeper, api: ModuleApi, store: DataStore) -> None:
+    """Authenticates application services and serves GET, POST and DELETE."""
+
+    def __init__(self, settings: Settings, worker: LeaseWorker, api: ModuleApi, store: DataStore) -> None:
         super().__init__()
         self._settings = settings
-        self._keeper = keeper
+        self._worker = worker
         self._api = api
         self._store = store
 
     async def _async_render_GET(self, request: SynapseRequest) -> tuple[int, JsonDict]:  # noqa: N802
-        """Says what is here, and changes nothing."""
-        self._asking(request)
+        """Return the version and the limits; change nothing."""
+        self._authenticate(request)
         return HTTPStatus.OK, {
             "module": "daarion_presence",
             "version": __version__,
@@ -42,32 +44,32 @@ class PresenceResource(DirectServeJsonResource):
         }
 
     async def _async_render_POST(self, request: SynapseRequest) -> tuple[int, JsonDict]:  # noqa: N802
-        """Shows users as they are wished to be shown, and renews the lease."""
-        service = self._asking(request)
-        wanted = wishes.parse(json_object(request), self._settings.max_users)
-        granted, refused = wishes.sort_out(
-            wanted, lambda user_id: self._api.is_mine(user_id) and service.is_exclusive_user(user_id)
+        """Set the presence of users, and renew the lease."""
+        service = self._authenticate(request)
+        updates = presence_updates.parse(json_object(request), self._settings.max_users)
+        accepted, refused = presence_updates.check_updates(
+            updates, lambda user_id: self._api.is_mine(user_id) and service.is_exclusive_user(user_id)
         )
-        lease = await self._keeper.show(service.id, granted)
+        lease = await self._worker.update(service.id, accepted)
         return HTTPStatus.OK, {
-            "ok": len(wanted) - len(refused),
+            "ok": len(updates) - len(refused),
             "refused": [dataclasses.asdict(refusal) for refusal in refused],
             "lease": lease.id,
             "up": len(lease.users),
         }
 
     async def _async_render_DELETE(self, request: SynapseRequest) -> tuple[int, JsonDict]:  # noqa: N802
-        """Ends the lease: everybody under it goes offline."""
-        return HTTPStatus.OK, {"ok": await self._keeper.give_up(self._asking(request).id)}
+        """End the lease, and set its users offline."""
+        return HTTPStatus.OK, {"ok": await self._worker.release(self._authenticate(request).id)}
 
-    def _asking(self, request: SynapseRequest) -> ApplicationService:
-        """Whose token it is. Raises InvalidClientCredentialsError (401) if it is no application service's."""
+    def _authenticate(self, request: SynapseRequest) -> ApplicationService:
+        """Return the application service with this token. Raises InvalidClientCredentialsError (401)."""
         token = _bearer_token(request)
         if token is None:
             raise InvalidClientCredentialsError("Missing access token", "M_MISSING_TOKEN")
-        # All are compared, and each in constant time: how long it takes tells nothing of any token.
+        # All tokens are compared, each in constant time, so that the duration discloses nothing.
         found = [each for each in self._store.get_app_services() if hmac.compare_digest(each.token.encode(), token)]
-        if not found or not _may_come_from_there(found[0], request):
+        if not found or not _is_allowed_address(found[0], request):
             raise InvalidClientCredentialsError("Not the as_token of an application service", "M_UNKNOWN_TOKEN")
         return found[0]
 
@@ -78,7 +80,7 @@ def _bearer_token(request: SynapseRequest) -> bytes | None:
     return token if scheme == b"Bearer" and token else None
 
 
-def _may_come_from_there(service: ApplicationService, request: SynapseRequest) -> bool:
-    # As Synapse itself does it for its client API.
+def _is_allowed_address(service: ApplicationService, request: SynapseRequest) -> bool:
+    # The same check as in Synapse's client API.
     allowed = service.ip_range_whitelist
     return not allowed or request.getClientAddress().host in allowed  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""The version of this package, where the build finds it without importing the rest."""
+"""The version of this package, in a module that the build reads without an import of Synapse."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ async def test_what_goes_wrong_in_a_chat_is_told_there_and_ends_there(start_city
         begun = await alice.sees_event(lambda event: event["content"].get("body", "").startswith("Отже"))
         gate.set()
         notice = await alice.sees_event(lambda event: event["content"].get("msgtype") == "m.notice")
-        assert "зламалося" in notice["content"]["body"]
+        assert "помилка ядра агентів" in notice["content"]["body"]
         await alice.sees_event(
             lambda event: event["type"] == "m.room.redaction" and _redacted(event) == begun["event_id"]
         )

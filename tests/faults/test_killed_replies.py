@@ -31,7 +31,7 @@ async def test_an_answer_that_was_cut_short_by_either_end_is_given_or_excused_on
         assert [DAARWIZZ] in alice.typing
         core_ends.set()
         notice = await alice.sees_event(lambda event: event["content"].get("msgtype") == "m.notice")
-        assert "зламалося" in notice["content"]["body"]
+        assert "помилка ядра агентів" in notice["content"]["body"]
 
         # The service ends: whoever starts it again sees the same message become whole.
         never = asyncio.Event()
@@ -93,7 +93,7 @@ async def _owed(city: RunningCity) -> int:
     database = Database(city.database_url)
     try:
         async with database.reading() as tx:
-            return len(await tx.agent_replies.pending(now_ms=1 << 60, limit=9))
+            return len(await tx.agent_replies.due(now_ms=1 << 60, limit=9))
     finally:
         await database.close()
 

@@ -95,8 +95,8 @@ async def test_several_who_are_asked_answer_each_for_itself(forum: AgentReplyHar
 async def test_an_answer_that_takes_time_grows_by_edits(
     forum: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edit_throttle, "_FIRST_S", 0.0)
-    monkeypatch.setattr(edit_throttle, "_NEXT_S", 0.0)
+    monkeypatch.setattr(edit_throttle, "_FIRST_INTERVAL_S", 0.0)
+    monkeypatch.setattr(edit_throttle, "_SECOND_INTERVAL_S", 0.0)
     gate = asyncio.Event()
     forum.core.next(pauses(gate, delta("Перше"), delta(", друге"), DONE))
     await forum.desk.post(OKSANA, "general", "@scribe?")
@@ -122,6 +122,21 @@ async def test_whoever_is_offline_says_so_in_a_notice(forum: AgentReplyHarness) 
     assert forum.core.asked == []
 
 
+async def test_agent_without_core_posts_one_notice(forum: AgentReplyHarness) -> None:
+    forum.has_core = False
+    question = await forum.desk.post(OKSANA, "general", "@scribe, ти тут?")
+    asked_in_english = await forum.desk.post(OKSANA, "general", "@varta, are you there?")
+    async with forum.answering():
+        await forum.answers(2)
+        await asyncio.sleep(0.2)
+        in_ukrainian, in_english = sorted(await forum.answers(2), key=lambda notice: notice.author.id)
+    assert in_ukrainian.body == "Писар не може відповісти: у цьому місті не налаштовано ядро агентів."
+    assert in_english.body == "Варта cannot reply: no agents core is configured in this city."
+    assert (in_ukrainian.msgtype, in_ukrainian.reply_to) == ("m.notice", question.id)
+    assert (in_english.msgtype, in_english.reply_to) == ("m.notice", asked_in_english.id)
+    assert not [event for event in forum.published if isinstance(event, LocalUserTyping)]
+
+
 async def test_who_may_only_not_have_had_time_to_come_is_waited_for(forum: AgentReplyHarness) -> None:
     await forum.is_here(SCRIBE, status=Status.OFFLINE)
     forum.patience_ms = 400
@@ -135,7 +150,11 @@ async def test_who_may_only_not_have_had_time_to_come_is_waited_for(forum: Agent
 
 @pytest.mark.parametrize(
     ("behaviour", "word"),
-    [(answers({}, status=500), "зламалося"), (says(""), "зламалося"), (says(7), "зламалося")],
+    [
+        (answers({}, status=500), "помилка ядра агентів"),
+        (says(""), "помилка ядра агентів"),
+        (says(7), "помилка ядра агентів"),
+    ],
 )
 async def test_a_failure_is_told_once_and_never_as_an_answer(forum: AgentReplyHarness, behaviour, word: str) -> None:  # type: ignore[no-untyped-def]
     forum.core.next(behaviour)
@@ -151,7 +170,7 @@ async def test_a_failure_is_told_once_and_never_as_an_answer(forum: AgentReplyHa
 async def test_of_an_answer_that_broke_off_nothing_stays(
     forum: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edit_throttle, "_FIRST_S", 0.0)
+    monkeypatch.setattr(edit_throttle, "_FIRST_INTERVAL_S", 0.0)
     gate = asyncio.Event()
     forum.core.next(pauses(gate, delta("Половина"), b"data: {nonsense\n\n"))
     await forum.desk.post(OKSANA, "general", "@scribe, all of it?")
@@ -165,13 +184,13 @@ async def test_of_an_answer_that_broke_off_nothing_stays(
         begun, notice = await forum.answers(2)
     assert (begun.deleted, begun.body) == (True, "")
     assert notice.msgtype == "m.notice"
-    assert "something is broken" in notice.body
+    assert "the agents core failed" in notice.body
 
 
 async def test_an_answer_is_given_once_also_when_we_end_in_the_middle(
     forum: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edit_throttle, "_FIRST_S", 0.0)
+    monkeypatch.setattr(edit_throttle, "_FIRST_INTERVAL_S", 0.0)
     forum.core.next(pauses(asyncio.Event(), delta("Поло")), streams("Половина", " і друга"))
     await forum.desk.post(OKSANA, "general", "@scribe?")
     async with forum.answering():
@@ -233,7 +252,7 @@ async def test_a_core_that_is_away_for_a_moment_does_not_lose_questions(forum: A
 
         async def one_waits() -> bool:
             async with forum.database.reading() as tx:
-                owed = await tx.agent_replies.pending(now_ms=LATER, limit=9)
+                owed = await tx.agent_replies.due(now_ms=LATER, limit=9)
             return len(owed) == 1 and owed[0].attempts > 0
 
         await eventually(one_waits)
@@ -307,8 +326,8 @@ async def test_a_failure_is_told_also_when_we_end_while_we_tell_it(forum: AgentR
     question = await forum.desk.post(OKSANA, "general", "@scribe?")
     scribe = Author(AuthorKind.AGENT, "scribe", "Писар")
     async with forum.database.transaction() as tx:
-        (owed,) = await tx.agent_replies.pending(now_ms=LATER, limit=9)
-        await tx.agent_replies.will_not_be(owed.id, ReplyFailure.SLOW)
+        (owed,) = await tx.agent_replies.due(now_ms=LATER, limit=9)
+        await tx.agent_replies.mark_failed(owed.id, ReplyFailure.SLOW)
     begun = Draft("Нехай", reply_to=question.id, client_id=f"answer:{owed.id}")
     message = (await forum.desk.messages.post(scribe, "general", begun, requests_replies=False)).message
     await forum.desk.message_edits.delete(scribe, "general", message.id, may_moderate=False)
@@ -326,7 +345,7 @@ async def test_what_was_read_before_it_was_answered_is_not_answered_again(
 ) -> None:
     await forum.desk.post(OKSANA, "general", "@scribe?")
     async with forum.database.reading() as tx:
-        stale = await tx.agent_replies.pending(now_ms=LATER, limit=9)
+        stale = await tx.agent_replies.due(now_ms=LATER, limit=9)
     async with forum.answering():
         await forum.answers()
     reads = 0
@@ -336,7 +355,7 @@ async def test_what_was_read_before_it_was_answered_is_not_answered_again(
         reads += 1
         return stale
 
-    monkeypatch.setattr(ReplyRepository, "pending", as_it_was)
+    monkeypatch.setattr(ReplyRepository, "due", as_it_was)
     async with forum.answering():
 
         async def was_read_often() -> bool:
@@ -359,9 +378,9 @@ async def test_the_history_holds_the_answer_that_came_after_the_question(forum: 
 async def test_whoever_failed_when_another_had_answered_says_nothing(forum: AgentReplyHarness) -> None:
     question = await forum.desk.post(OKSANA, "general", "@scribe?")
     async with forum.database.transaction() as tx:
-        (owed,) = await tx.agent_replies.pending(now_ms=LATER, limit=9)
+        (owed,) = await tx.agent_replies.due(now_ms=LATER, limit=9)
         assert await tx.agent_replies.mark_posted(owed.id, question.id)
-        assert not await tx.agent_replies.will_not_be(owed.id, ReplyFailure.SLOW)
-        await tx.agent_replies.put_off(owed.id, "busy", retry_at_ms=7)
-        assert await tx.agent_replies.still_pending(owed.id) is None
-        assert await tx.agent_replies.posted_for([question.id], SCRIBE.slug) == {question.id: question.id}
+        assert not await tx.agent_replies.mark_failed(owed.id, ReplyFailure.SLOW)
+        await tx.agent_replies.postpone(owed.id, "busy", retry_at_ms=7)
+        assert await tx.agent_replies.get_pending(owed.id) is None
+        assert await tx.agent_replies.posted_replies([question.id], SCRIBE.slug) == {question.id: question.id}

@@ -40,8 +40,8 @@ PHOTO = {
 @pytest.fixture
 async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AgentReplyHarness]:
     monkeypatch.setattr(request_watcher, "_CHECK_INTERVAL_S", 0.02)
-    monkeypatch.setattr(edit_throttle, "_FIRST_S", 0.0)
-    monkeypatch.setattr(edit_throttle, "_NEXT_S", 0.0)
+    monkeypatch.setattr(edit_throttle, "_FIRST_INTERVAL_S", 0.0)
+    monkeypatch.setattr(edit_throttle, "_SECOND_INTERVAL_S", 0.0)
     async with open_agent_replies(database_url, monkeypatch) as forum:
         yield forum
 
@@ -282,7 +282,7 @@ async def nothing_is_said(forum: AgentReplyHarness, room: RoomId = GENERAL) -> N
     async def is_gone() -> bool:
         by_agents = [message for message in await forum.said(room) if message.author.kind is AuthorKind.AGENT]
         async with forum.database.reading() as tx:
-            is_owed = await tx.agent_replies.pending(now_ms=1 << 60, limit=1)
+            is_owed = await tx.agent_replies.due(now_ms=1 << 60, limit=1)
         return not is_owed and all(message.deleted for message in by_agents)
 
     await eventually(is_gone)

@@ -17,7 +17,7 @@ from daarion_appservice.agents.metrics import CoreMetrics
 from daarion_appservice.agents.request import AgentRequest, Exchange, RequestKind
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.config import AgentsCoreSettings
-from daarion_appservice.errors import CircuitOpen, CoreBusy, CoreError, CoreFailed, CoreUnreachable
+from daarion_appservice.errors import CircuitOpen, CoreBusy, CoreError, CoreFailed, CoreNotConfigured
 from tests.parts.agents_core import (
     DONE,
     EVENTS,
@@ -72,7 +72,7 @@ class Client:
         self.core = AgentsCore(wanted, self.clock, CoreMetrics(self.registry))
 
     async def ask(self, agent: str = "litopys") -> list[str]:
-        async with self.core.answer(_of(agent)) as pieces:
+        async with self.core.generate(_of(agent)) as pieces:
             return [piece async for piece in pieces]
 
     def calls(self, outcome: str) -> float:
@@ -128,7 +128,7 @@ async def openai(server: BadCore, clients: list[Client]) -> Client:
 async def test_invoke_is_asked_as_the_contract_says(server: BadCore, clients: list[Client]) -> None:
     client = Client(server.url + "/core", token="a secret")
     clients.append(client)
-    async with client.core.answer(QUESTION) as pieces:
+    async with client.core.generate(QUESTION) as pieces:
         assert [piece async for piece in pieces] == ["відповідь 1"]
     (asked,) = server.asked
     assert (asked.method, asked.path) == ("POST", "/core/agents/litopys/invoke")
@@ -156,7 +156,7 @@ async def test_openai_is_asked_as_its_own_clients_do(
     client = Client(server.url, kind="openai", model=model)
     clients.append(client)
     server.next(answers({"choices": [{"index": 0, "message": {"role": "assistant", "content": "Дощ"}}]}))
-    async with client.core.answer(QUESTION) as pieces:
+    async with client.core.generate(QUESTION) as pieces:
         assert [piece async for piece in pieces] == ["Дощ"]
     (asked,) = server.asked
     assert (asked.method, asked.path) == ("POST", "/v1/chat/completions")
@@ -188,7 +188,7 @@ async def test_an_agents_id_leads_nowhere_else(server: BadCore, client: Client, 
 
 @pytest.mark.parametrize("agent", ["", ".", "..", "a\nb", "a\0b", "x" * 256])
 async def test_an_id_that_can_stand_in_no_address_is_not_asked_for(server: BadCore, client: Client, agent: str) -> None:
-    with pytest.raises(CoreFailed, match="such an id"):
+    with pytest.raises(CoreFailed, match="an agent with this id"):
         await client.ask(agent)
     assert server.asked == []
 
@@ -286,7 +286,7 @@ async def test_shape_of_model_server_is_read(server: BadCore, openai: Client, sh
 async def test_answer_that_finished_is_not_lost(
     server: BadCore, openai: Client, monkeypatch: pytest.MonkeyPatch, end: Callable[..., Behaviour]
 ) -> None:
-    monkeypatch.setattr(core_module, "_LINGER_S", 0.1)
+    monkeypatch.setattr(core_module, "_TRAILING_DATA_S", 0.1)
     server.next(end(chunk("Дощ", "stop"), chunk(" і вітер", "stop")))
     assert "".join(await openai.ask()) == "Дощ і вітер"
 
@@ -342,7 +342,7 @@ async def test_openais_answers_are_understood_in_every_form(server: BadCore, ope
 
 async def test_pieces_come_while_the_answer_is_made(server: BadCore, client: Client) -> None:
     server.next(stalls_after(delta("one"), delta("two")))
-    async with client.core.answer(QUESTION) as pieces:
+    async with client.core.generate(QUESTION) as pieces:
         assert [await anext(pieces), await anext(pieces)] == ["one", "two"]
         assert client.value("daarion_core_calls_in_flight") == 1
     assert client.value("daarion_core_calls_in_flight") == 0
@@ -351,57 +351,60 @@ async def test_pieces_come_while_the_answer_is_made(server: BadCore, client: Cli
 # --- answers as they should not be --------------------------------------------------------------------
 
 FAILING: dict[str, tuple[Behaviour, str]] = {
-    "500": (answers({"error": "boom"}, status=500), "answered 500"),
-    "503": (sends(b"<h1>no</h1>", status=503, headers={"Content-Type": "text/html"}), "answered 503"),
-    "404": (answers({"error": "no such agent"}, status=404), "answered 404"),
-    "204": (sends(status=204), "answered 204"),
-    "redirect": (sends(status=302, headers={"Location": "/agents/other/invoke"}), "answered 302"),
+    "500": (answers({"error": "boom"}, status=500), "status 500"),
+    "503": (sends(b"<h1>no</h1>", status=503, headers={"Content-Type": "text/html"}), "status 503"),
+    "404": (answers({"error": "no such agent"}, status=404), "status 404"),
+    "204": (sends(status=204), "status 204"),
+    "redirect": (sends(status=302, headers={"Location": "/agents/other/invoke"}), "status 302"),
     "html": (sends(b"<html>", headers={"Content-Type": "text/html"}), "text/html, which is neither"),
     "no type": (sends(b"It rains", headers={}), "octet-stream, which is neither"),
     "packed": (
         sends(gzip.compress(b'{"output": "rain"}'), headers=JSON | {"Content-Encoding": "gzip"}),
-        "compressed form",
+        "compressed response",
     ),
     "no json": (sends(b"<html>"), "not JSON"),
     "half json": (sends(b'{"output": "ra'), "not JSON"),
     "nothing": (sends(b""), "not JSON"),
     "too deep": (sends(b"[" * 100_000), "not JSON"),
-    "a list": (answers(["rain"]), "another shape"),
-    "a number": (answers(5), "another shape"),
-    "no output": (answers({"text": "rain"}), "another shape"),
-    "output is a number": (says(5), "another shape"),
-    "output is null": (says(None), "another shape"),
-    "empty": (says(""), "with nothing"),
-    "spaces": (says(" \n\t"), "with nothing"),
-    "an error": (answers({"error": "the model is on fire"}), "said that it failed"),
+    "a list": (answers(["rain"]), "an unknown format"),
+    "a number": (answers(5), "an unknown format"),
+    "no output": (answers({"text": "rain"}), "an unknown format"),
+    "output is a number": (says(5), "an unknown format"),
+    "output is null": (says(None), "an unknown format"),
+    "empty": (says(""), "an empty reply"),
+    "spaces": (says(" \n\t"), "an empty reply"),
+    "an error": (answers({"error": "the model is on fire"}), "reported an error"),
     "too long": (says("я" * 30_001), "more than 30000 characters"),
     "too many bytes": (sends(b'{"output": "rain"' + b" " * 2_000_000), "more than 1048576 bytes"),
     "endless json": (goes_on(b" " * 65_536, headers=JSON), "more than 1048576 bytes"),
-    "cut off, json": (breaks_off_after(b'{"output": "ra', headers=JSON), "broke off"),
+    "cut off, json": (breaks_off_after(b'{"output": "ra', headers=JSON), "before it was complete"),
     "content-length short": (
         breaks_off_after(b'{"output": "rain"}', headers=JSON | {"Content-Length": "100"}),
-        "broke off",
+        "before it was complete",
     ),
     "no http": (speaks(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "not HTTP"),
-    "hung up": (speaks(b""), "broke off"),
+    "hung up": (speaks(b""), "before it was complete"),
     "endless header": (speaks(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000), "not HTTP"),
 }
 
 FAILING_STREAMS: dict[str, tuple[Behaviour, str]] = {
-    "cut off": (breaks_off_after(delta("one")), "broke off"),
-    "cut off by length": (breaks_off_after(delta("one"), headers=EVENTS | {"Content-Length": "1000"}), "broke off"),
-    "[DONE] missing": (sends(delta("one"), headers=EVENTS), "broke off"),
-    "an error": (sends(delta("one"), event({"error": {"message": "boom"}}), headers=EVENTS), "said that it failed"),
+    "cut off": (breaks_off_after(delta("one")), "before it was complete"),
+    "cut off by length": (
+        breaks_off_after(delta("one"), headers=EVENTS | {"Content-Length": "1000"}),
+        "before it was complete",
+    ),
+    "[DONE] missing": (sends(delta("one"), headers=EVENTS), "before it was complete"),
+    "an error": (sends(delta("one"), event({"error": {"message": "boom"}}), headers=EVENTS), "reported an error"),
     "no json": (sends(delta("one"), b"data: {two\n\n", headers=EVENTS), "not JSON"),
-    "an error by name": (sends(delta("one"), b"event: error\ndata: boom\n\n", headers=EVENTS), "said that it failed"),
+    "an error by name": (sends(delta("one"), b"event: error\ndata: boom\n\n", headers=EVENTS), "reported an error"),
     "endless": (goes_on(delta("one")), "more than 30000 characters"),
     "too long": (streams("one", "я" * 30_000), "more than 30000 characters"),
 }
 
 EMPTY_STREAMS: dict[str, tuple[Behaviour, str]] = {
-    "empty": (sends(DONE, headers=EVENTS), "with nothing"),
-    "spaces": (streams(" ", "\n"), "with nothing"),
-    "no events": (sends(b"", headers=EVENTS), "broke off"),
+    "empty": (sends(DONE, headers=EVENTS), "an empty reply"),
+    "spaces": (streams(" ", "\n"), "an empty reply"),
+    "no events": (sends(b"", headers=EVENTS), "before it was complete"),
     "endless line": (goes_on(b"data: " + b"x" * 65_536), "more than 1048576 bytes"),
     "endless comments": (goes_on(b":" + b"x" * 65_536 + b"\n"), "more than 8388608 bytes"),
     "endless events of nothing": (goes_on(event({"delta": "", "more": "x" * 10_000})), "more than 8388608 bytes"),
@@ -413,7 +416,7 @@ async def failure(client: Client) -> tuple[list[str], CoreError]:
     came: list[str] = []
 
     async def read() -> None:
-        async with client.core.answer(QUESTION) as pieces:
+        async with client.core.generate(QUESTION) as pieces:
             async for piece in pieces:
                 came.append(piece)  # noqa: PERF401 -- what came counts, also when it fails then
 
@@ -477,7 +480,7 @@ async def test_no_core_at_all(clients: list[Client]) -> None:
     client = Client("")
     clients.append(client)
     assert not client.core.is_ready("litopys")
-    with pytest.raises(CoreUnreachable) as failed:
+    with pytest.raises(CoreNotConfigured) as failed:
         await client.ask()
     assert (failed.value.code, failed.value.status) == ("no_core", 503)
 
@@ -485,13 +488,13 @@ async def test_no_core_at_all(clients: list[Client]) -> None:
 # --- slow ---------------------------------------------------------------------------------------------
 
 SLOW: dict[str, tuple[Behaviour, list[str], str]] = {
-    "no headers": (says_nothing, [], "did not answer within"),
-    "no body": (stalls_after(headers=JSON), [], "did not answer within"),
-    "half a body": (stalls_after(b'{"output": "ra', headers=JSON), [], "did not answer within"),
-    "no piece": (stalls_after(b": soon\n\n"), [], "did not answer within"),
-    "comments for ever": (goes_on(b":\n\n", pause_s=0.01), [], "did not answer within"),
-    "stuck in the middle": (stalls_after(delta("one")), ["one"], "did not end its answer within"),
-    "half headers": (speaks(b"HTTP/1.1 200 OK\r\nContent-", then_stalls=True), [], "did not answer within"),
+    "no headers": (says_nothing, [], "did not respond within"),
+    "no body": (stalls_after(headers=JSON), [], "did not respond within"),
+    "half a body": (stalls_after(b'{"output": "ra', headers=JSON), [], "did not respond within"),
+    "no piece": (stalls_after(b": soon\n\n"), [], "did not respond within"),
+    "comments for ever": (goes_on(b":\n\n", pause_s=0.01), [], "did not respond within"),
+    "stuck in the middle": (stalls_after(delta("one")), ["one"], "did not complete its response within"),
+    "half headers": (speaks(b"HTTP/1.1 200 OK\r\nContent-", then_stalls=True), [], "did not respond within"),
 }
 
 
@@ -523,12 +526,12 @@ async def test_the_beginning_may_have_a_time_of_its_own(server: BadCore, clients
     clients.append(client)
     server.next(says_nothing)
     _, error = await failure(client)
-    assert error.detail == f"the agents core did not answer within {SOON_S:g} seconds"
+    assert error.detail == f"the agents core did not respond within {SOON_S:g} seconds"
 
     gate = asyncio.Event()
 
     server.next(pauses(gate, delta("one"), delta("two"), DONE))
-    async with client.core.answer(QUESTION) as pieces:
+    async with client.core.generate(QUESTION) as pieces:
         assert await anext(pieces) == "one"
         await asyncio.sleep(SOON_S * 1.5)
         gate.set()
@@ -537,7 +540,7 @@ async def test_the_beginning_may_have_a_time_of_its_own(server: BadCore, clients
 
 async def test_the_core_is_not_blamed_for_the_time_that_its_reader_takes(server: BadCore, hasty: Client) -> None:
     server.next(streams("one", "two"))
-    async with hasty.core.answer(QUESTION) as pieces:
+    async with hasty.core.generate(QUESTION) as pieces:
         assert await anext(pieces) == "one"
         await asyncio.sleep(SOON_S * 1.5)
         assert [piece async for piece in pieces] == ["two"]
@@ -548,7 +551,7 @@ async def test_the_core_is_not_blamed_for_the_time_that_its_reader_takes(server:
 
 async def test_leaving_in_the_middle_ends_the_call(server: BadCore, client: Client) -> None:
     server.next(stalls_after(delta("one")))
-    async with client.core.answer(QUESTION) as pieces:
+    async with client.core.generate(QUESTION) as pieces:
         assert await anext(pieces) == "one"
     await eventually(lambda: is_left_alone(server))
     assert client.calls("left") == 1
@@ -568,7 +571,7 @@ async def test_cancelling_ends_the_call(server: BadCore, client: Client, behavio
 
 
 async def test_whoever_leaves_before_the_first_piece_asks_nothing(server: BadCore, client: Client) -> None:
-    async with client.core.answer(QUESTION):
+    async with client.core.generate(QUESTION):
         pass
     assert server.asked == []
     assert client.calls("left") == 1
@@ -584,7 +587,7 @@ async def is_asked(server: BadCore, times: int) -> bool:
 @pytest.fixture
 async def narrow(server: BadCore, clients: list[Client], monkeypatch: pytest.MonkeyPatch) -> Client:
     """Three calls in all, two of one agent; others are not waited for long."""
-    monkeypatch.setattr(core_module, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(core_module, "_SLOT_TIMEOUT_S", 0.2)
     clients.append(Client(server.url, parallel=3, parallel_per_agent=2))
     return clients[-1]
 

@@ -40,6 +40,18 @@ async def links(forum: AgentReplyHarness, user: str, citizen: CitizenId) -> None
     await forum.accounts.link(citizen, user, "city.localhost")
 
 
+async def test_second_me_without_core_posts_one_notice(forum: AgentReplyHarness) -> None:
+    forum.has_core = False
+    await forum.is_here(SECOND_ME, status=Status.OFFLINE)
+    forum.patience_ms = 60_000
+    chat = await forum.chat(SECOND_ME)
+    async with forum.answering():
+        await forum.hears(chat, ALICE, "Яка погода?")
+        (notice,) = await forum.answers(room=chat.id)
+    assert (notice.msgtype, "не налаштовано ядро агентів" in notice.body) == ("m.notice", True)
+    assert await remembered(forum, ALICE) == []
+
+
 async def test_in_company_an_agent_answers_whoever_turns_to_it(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SCRIBE, is_group=True)
     async with forum.answering():
@@ -210,7 +222,7 @@ async def test_second_me_waits_until_it_is_known_who_listens(forum: AgentReplyHa
 
         async def was_put_off() -> bool:
             async with forum.database.reading() as tx:
-                return any(owed.attempts for owed in await tx.agent_replies.pending(now_ms=LATER, limit=1))
+                return any(owed.attempts for owed in await tx.agent_replies.due(now_ms=LATER, limit=1))
 
         await eventually(was_put_off)
         assert forum.core.asked == []
@@ -286,7 +298,7 @@ async def test_whom_an_older_client_means_stands_in_the_text(
     text = {"msgtype": "m.text", "format": "org.matrix.custom.html"} | content
     await forum.happens(general, "m.room.message", text, sender=ALICE)
     async with forum.database.reading() as tx:
-        assert len(await tx.agent_replies.pending(now_ms=LATER, limit=9)) == is_asked
+        assert len(await tx.agent_replies.due(now_ms=LATER, limit=9)) == is_asked
 
 
 async def test_second_me_says_nothing_where_others_listen(forum: AgentReplyHarness) -> None:
@@ -298,7 +310,7 @@ async def test_second_me_says_nothing_where_others_listen(forum: AgentReplyHarne
         (in_chat,) = await forum.answers(room=chat.id)
     assert (in_general.msgtype, in_chat.msgtype) == ("m.notice", "m.notice")
     assert "наодинці" in in_general.body
-    assert "nobody else listens" in in_chat.body
+    assert "invite it to a chat without other members" in in_chat.body
     assert forum.core.asked == []
 
 
@@ -306,7 +318,7 @@ async def test_what_it_remembered_before_a_crash_is_said_after_it(forum: AgentRe
     chat = await forum.chat(SECOND_ME)
     await forum.hears(chat, ALICE, "Де ключі?")
     async with forum.database.reading() as tx:
-        (owed,) = await tx.agent_replies.pending(now_ms=LATER, limit=1)
+        (owed,) = await tx.agent_replies.due(now_ms=LATER, limit=1)
     forum.core.next(says("На гвіздку"))
     async with (
         forum.second_me() as second_me,
@@ -341,7 +353,7 @@ async def test_a_question_waits_while_another_of_the_same_person_is_answered(for
 
             async def was_put_off() -> bool:
                 async with forum.database.reading() as tx:
-                    return any(owed.attempts for owed in await tx.agent_replies.pending(now_ms=LATER, limit=1))
+                    return any(owed.attempts for owed in await tx.agent_replies.due(now_ms=LATER, limit=1))
 
             await eventually(was_put_off)
             gate.set()

@@ -204,7 +204,7 @@ async def test_interrupted_response_is_error_event(sqlite_city: InProcessCity, c
         (first, (name, problem)) = await all_events(response)
     assert first == ("delta", {"text": "Озе"})
     assert (name, problem["status"], problem["code"]) == ("error", 502, "core_failed")
-    assert problem["detail"] == "the agents core broke off in the middle of its answer"
+    assert problem["detail"] == "the agents core ended its response before it was complete"
     assert await history(sqlite_city) == []
     assert (await ask(sqlite_city, "Ще раз")).status == 200
 
@@ -299,8 +299,8 @@ async def whole(second_me: SecondMe, prompt: str, who: SubjectId = IS_OKSANA) ->
 async def test_concurrent_prompt_in_other_process_is_409(
     city: InProcessCity, neighbour: SecondMe, core: BadCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(second_me, "_TURN_MS", 1_000)
-    monkeypatch.setattr(second_me, "_HOLD_EVERY_S", 0.05)
+    monkeypatch.setattr(second_me, "_TURN_LIFETIME_MS", 1_000)
+    monkeypatch.setattr(second_me, "_EXTEND_INTERVAL_S", 0.05)
     gate = asyncio.Event()
     core.next(after(gate, says("перша")))
     first = asyncio.create_task(whole(city.city.second_me, "перше"))

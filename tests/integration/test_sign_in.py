@@ -256,5 +256,5 @@ def test_issued_token_has_no_admin_claim(claim: str) -> None:
 
 
 def test_room_slug_of_a_page_is_refused() -> None:
-    with pytest.raises(ValueError, match="/city/feed is an address of the city's own"):
+    with pytest.raises(ValueError, match="/city/feed is another page of the city"):
         Settings.model_validate({"city": {"rooms": [{"slug": "feed", "name": "Новини"}]}})

@@ -156,7 +156,7 @@ async def test_migration_0015_keeps_data_in_both_directions(database: Database) 
         assert room is not None
         assert room.is_group
         assert await tx.key_values.presence_timeout_ms("Synapse 1.120") == 40_000
-        assert await tx.agent_replies.asked_by(SubjectId("u_1"), since_ms=5) == 1
+        assert await tx.agent_replies.count_by_requester(SubjectId("u_1"), since_ms=5) == 1
         rows = await tx.connection.execute(select(tables.agent_replies))
         assert [tuple(row) for row in rows] == [
             ("a", "m", "scribe", "r", 1, "u_1", 5, "posted", "n", 2, 3, "no", "too_much")

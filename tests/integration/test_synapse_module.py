@@ -482,13 +482,13 @@ async def test_the_module_says_what_it_is_and_what_it_bears(start: StartCity) ->
 @pytest.mark.parametrize(
     ("config", "presence", "why"),
     [
-        ({"timeout": 60}, QUICK, "'timeout' is not known here"),
+        ({"timeout": 60}, QUICK, "'timeout' is not a setting"),
         pytest.param(
             {"timeout_s": 4}, QUICK, "'timeout_s' must be a whole number from 5 to 3600", marks=pytest.mark.soak
         ),
         pytest.param({"timeout_s": True}, QUICK, "'timeout_s' must be", marks=pytest.mark.soak),
         pytest.param({"max_users": "many"}, QUICK, "'max_users' must be", marks=pytest.mark.soak),
-        ({}, {"enabled": False}, "needs presence, which homeserver.yaml switches off"),
+        ({}, {"enabled": False}, "needs presence, which homeserver.yaml disables"),
     ],
 )
 async def test_synapse_does_not_start_with_what_cannot_work_and_says_why(

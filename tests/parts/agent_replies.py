@@ -77,6 +77,8 @@ class AgentReplyHarness:
     core_kind: Literal["invoke", "openai"] = "invoke"
     core_timeout_s: float = 5
     max_image_bytes: int = 0
+    has_core: bool = True
+    """Whether an agents core is configured."""
     pictures: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     """Files that the homeserver has."""
 
@@ -100,7 +102,8 @@ class AgentReplyHarness:
     @asynccontextmanager
     async def answering(self) -> AsyncIterator[None]:
         """The part of the service that has agents answer; when the block ends it does so as in a crash."""
-        settings = AgentsCoreSettings(url=self.core.url, timeout_s=self.core_timeout_s, kind=self.core_kind)
+        url = self.core.url if self.has_core else ""
+        settings = AgentsCoreSettings(url=url, timeout_s=self.core_timeout_s, kind=self.core_kind)
         core = AgentsCore(settings, steady_ms, CoreMetrics(CollectorRegistry()))
         images = ImageInputs(self.picture, max_bytes=self.max_image_bytes)
         second_me = SecondMe(core, self.database, now_ms, new_id, agent_id="second_me")
@@ -111,9 +114,13 @@ class AgentReplyHarness:
             CoreReplies(core, images),
             SecondMeReplies(second_me, self.accounts, images, self.database),
             ReplyPoster(
-                self.database, self.desk.messages, self.desk.message_edits, self.desk.answers, self.published.append
+                self.database,
+                self.desk.messages,
+                self.desk.message_edits,
+                self.desk.agent_replies,
+                self.published.append,
             ),
-            RequestWatcher(self.database, self.desk.answers),
+            RequestWatcher(self.database, self.desk.agent_replies),
             self.published.append,
             steady_ms,
             patience_ms=self.patience_ms,
@@ -172,7 +179,7 @@ class AgentReplyHarness:
 
         async def all_answered() -> bool:
             async with self.database.reading() as tx:
-                return not await tx.agent_replies.pending(now_ms=LATER, limit=1)
+                return not await tx.agent_replies.due(now_ms=LATER, limit=1)
 
         await eventually(all_answered)
         by_agents = [message for message in await self.said(room) if message.author.kind is AuthorKind.AGENT]

@@ -33,7 +33,7 @@ IDENTITIES = Identities("city.localhost", "daarion_bot")
 @dataclass(frozen=True)
 class MessagingHarness:
     agents: AgentDirectory
-    answers: AgentReplies
+    agent_replies: AgentReplies
     messages: Messages
     message_edits: MessageEdits
     reactions: Reactions
@@ -56,14 +56,14 @@ class MessagingHarness:
 def messaging_harness(database: Database, publish: Publish) -> MessagingHarness:
     agents = AgentDirectory()
     formatter, permissions = MessageFormatter(agents, IDENTITIES), RoomPermissions(IDENTITIES, agents)
-    answers = AgentReplies(agents, AgentMentions(agents, IDENTITIES.agent), now_ms, new_id)
+    agent_replies = AgentReplies(agents, AgentMentions(agents, IDENTITIES.agent), now_ms, new_id)
     members = MemberLog(IDENTITIES, now_ms, new_id)
-    messages = Messages(database, publish, formatter, permissions, members, answers, now_ms, new_id)
-    changes = MessageEdits(database, publish, formatter, permissions, answers, now_ms, new_id)
+    messages = Messages(database, publish, formatter, permissions, members, agent_replies, now_ms, new_id)
+    changes = MessageEdits(database, publish, formatter, permissions, agent_replies, now_ms, new_id)
     reactions = Reactions(database, publish, permissions, now_ms, new_id)
     return MessagingHarness(
         agents,
-        answers,
+        agent_replies,
         messages,
         changes,
         reactions,

@@ -123,7 +123,7 @@ SHAPES: list[Shape] = [
         )
         + DONE,
         None,
-        error="asked for a tool",
+        error="called a tool",
     ),
     Shape(
         "OpenAI",
@@ -132,8 +132,8 @@ SHAPES: list[Shape] = [
         data(text("Гляну."), chunk({"tool_calls": [{"index": 0}]}), chunk({}, "tool_calls")) + DONE,
         "Гляну.",
     ),
-    Shape("OpenAI", "error in the middle", _OPENAI, data(text("До"), ERROR), None, error="said that it failed"),
-    Shape("OpenAI", "error in one with 200", _OPENAI, json.dumps(ERROR).encode(), None, JSON, "said that it failed"),
+    Shape("OpenAI", "error in the middle", _OPENAI, data(text("До"), ERROR), None, error="reported an error"),
+    Shape("OpenAI", "error in one with 200", _OPENAI, json.dumps(ERROR).encode(), None, JSON, "reported an error"),
     Shape("OpenAI", "cut by the limit", _OPENAI, data(text("Добр"), chunk({}, "length")) + DONE, "Добр"),
     Shape(
         "OpenAI",
@@ -142,7 +142,7 @@ SHAPES: list[Shape] = [
         whole({"role": "assistant", "content": ""}, "length"),
         None,
         JSON,
-        "came to its limit",
+        "reached its token limit",
     ),
     Shape(
         "Azure",
@@ -183,7 +183,7 @@ SHAPES: list[Shape] = [
         _AZURE,
         data(chunk({}, "content_filter", content_filter_results={"hate": {"filtered": True}})) + DONE,
         None,
-        error="filtered its answer out",
+        error="filtered the reply out",
     ),
     Shape("Azure", "filtered in the middle", _AZURE, data(text("Добр"), chunk({}, "content_filter")) + DONE, "Добр"),
     Shape(
@@ -229,7 +229,7 @@ SHAPES: list[Shape] = [
         _VLLM,
         data(text("До"), {"error": {"object": "error", "message": "out of memory", "code": 500}}) + DONE,
         None,
-        error="said that it failed",
+        error="reported an error",
     ),
     Shape(
         "vLLM",
@@ -237,7 +237,7 @@ SHAPES: list[Shape] = [
         _VLLM,
         data({"object": "error", "message": "the prompt is too long", "type": "BadRequestError", "code": 400}) + DONE,
         None,
-        error="said that it failed",
+        error="reported an error",
     ),
     Shape(
         "llama.cpp",
@@ -265,7 +265,7 @@ SHAPES: list[Shape] = [
         _LLAMA,
         data(text("До")) + b'error: {"code":400,"message":"the request exceeds the available context size"}\n\n' + DONE,
         None,
-        error="said that it failed",
+        error="reported an error",
     ),
     Shape(
         "llama.cpp",
@@ -273,7 +273,7 @@ SHAPES: list[Shape] = [
         _LLAMA,
         data({"error": {"code": 500, "message": "context"}}),
         None,
-        error="said that it failed",
+        error="reported an error",
     ),
     Shape(
         "llama.cpp",
@@ -281,7 +281,7 @@ SHAPES: list[Shape] = [
         "lemonade-sdk/lemonade pull 2975",
         json.dumps(ERROR).encode(),
         None,
-        error="said that it failed",
+        error="reported an error",
     ),
     Shape(
         "Ollama",
@@ -339,7 +339,7 @@ SHAPES: list[Shape] = [
         ),
         None,
         LINES,
-        "said that it failed",
+        "reported an error",
     ),
     Shape(
         "LM Studio",
@@ -354,7 +354,7 @@ SHAPES: list[Shape] = [
         _LM,
         b"event: error\n" + data({"error": {"message": "Model unloaded."}}),
         None,
-        error="said that it failed",
+        error="reported an error",
     ),
     Shape(
         "LM Studio",
@@ -362,7 +362,7 @@ SHAPES: list[Shape] = [
         _LM,
         data(text("До")) + b"event: error\ndata: Model unloaded.\n\n",
         None,
-        error="said that it failed",
+        error="reported an error",
     ),
     Shape(
         "LM Studio",
@@ -448,7 +448,7 @@ SHAPES: list[Shape] = [
         _ANTHROPIC,
         data({"error": {"code": "api_error", "message": "Internal server error", "param": None}}),
         None,
-        error="said that it failed",
+        error="reported an error",
     ),
     Shape(
         "Anthropic",
@@ -489,7 +489,7 @@ SHAPES: list[Shape] = [
         _OPENROUTER,
         data(text("До"), chunk({"content": ""}, "error") | {"error": {"code": "server_error", "message": "gone"}}),
         None,
-        error="said that it failed",
+        error="reported an error",
     ),
     Shape(
         "OpenRouter",
@@ -497,7 +497,7 @@ SHAPES: list[Shape] = [
         _OPENROUTER,
         data(text("До"), chunk({"content": ""}, "error")) + DONE,
         None,
-        error="said that it failed",
+        error="reported an error",
     ),
     Shape(
         "SGLang",
@@ -520,7 +520,7 @@ SHAPES: list[Shape] = [
         _OTHERS,
         data({"error_type": "context_length_exceeded", "error_message": "too long"}),
         None,
-        error="said that it failed",
+        error="reported an error",
     ),
     Shape(
         "gateways",
@@ -584,5 +584,5 @@ SHAPES: list[Shape] = [
         "gateways", "a byte that is no UTF-8", _OTHERS, data(text("Так!")).replace(b"!", b"\xd0") + DONE, "Так\ufffd"
     ),
     Shape("gateways", "nothing but an error page", _OTHERS, b"<html>", None, "text/html", "text/html"),
-    Shape("gateways", "another shape", _OTHERS, b'{"detail":"not found"}', None, JSON, "another shape"),
+    Shape("gateways", "another shape", _OTHERS, b'{"detail":"not found"}', None, JSON, "an unknown format"),
 ]

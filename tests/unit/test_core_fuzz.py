@@ -42,9 +42,9 @@ def outcome(
     try:
         pieces = ResponseParser(dialect, content_type, thinking)
         said = [text for portion in portions for text in pieces.feed(portion)]
-        return "".join(said + ([] if pieces.is_whole else list(pieces.end())))
+        return "".join(said + ([] if pieces.is_complete else list(pieces.end())))
     except InvalidResponse as error:
-        return f"! {error.what}"
+        return f"! {error.problem}"
 
 
 # --- bytes of any kind ----------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def test_begun_answer_survives_unknown_events(parts: list[str | bytes], sizes: l
     body += data(chunk({}, "stop"), usage()) * has_end + DONE
     expected = "".join(part for part in parts if isinstance(part, str)).lstrip()
     said = outcome(OpenAi(""), cut(body, sizes))
-    assert said == (expected or "! answered with nothing")
+    assert said == (expected or "! sent an empty reply")
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), _WORDS), min_size=1, max_size=12), st.booleans(), CUTS)
@@ -172,7 +172,7 @@ def test_choices_never_mix(said: list[tuple[int, str]], together: bool, sizes: l
     read = min(index for index, _ in said) if together else said[0][0]
     expected = "".join(word for index, word in said if index == read).lstrip()
     body = data(*events) + DONE
-    assert outcome(OpenAi(""), cut(body, sizes)) == (expected or "! answered with nothing")
+    assert outcome(OpenAi(""), cut(body, sizes)) == (expected or "! sent an empty reply")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_part_of_text_is_read_whatever_its_type_is_called(part: Any) -> None:
 
 def test_error_that_is_nested_deeply_is_no_answer() -> None:
     deep = "[" * 900 + "]" * 900
-    assert outcome(OpenAi(""), [f'data: {{"error": {deep}}}\n\n'.encode()]) == "! said that it failed"
+    assert outcome(OpenAi(""), [f'data: {{"error": {deep}}}\n\n'.encode()]) == "! reported an error"
 
 
 # --- reasoning ------------------------------------------------------------------------------------------

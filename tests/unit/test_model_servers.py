@@ -15,7 +15,7 @@ SIZES = [1, 7, 1 << 20]
 def read(body: bytes, size: int, content_type: str = EVENTS, thinking: Thinking = "hide") -> str:
     pieces = ResponseParser(OpenAi(""), content_type, thinking)
     said = [each for at in range(0, len(body), size) for each in pieces.feed(body[at : at + size])]
-    return "".join(said + ([] if pieces.is_whole else list(pieces.end())))
+    return "".join(said + ([] if pieces.is_complete else list(pieces.end())))
 
 
 @pytest.mark.parametrize("shape", [pytest.param(shape, id=shape.id) for shape in SHAPES])
@@ -77,7 +77,7 @@ def test_thoughts_are_left_out_of_any_portions(written: str, said: str, size: in
 
 @pytest.mark.parametrize("written", ["<think>хм", "<think>хм</think>", "<think>хм</think>\n "])
 def test_answer_of_nothing_but_thoughts_is_none(written: str) -> None:
-    with pytest.raises(InvalidResponse, match="nothing"):
+    with pytest.raises(InvalidResponse, match="empty reply"):
         read(data(*map(text, written), text("", "stop")) + DONE, 1 << 20)
 
 

@@ -76,7 +76,7 @@ def test_a_line_without_end_takes_no_more_time_the_longer_it_is() -> None:
 
 def said(pieces: ResponseParser, fed: list[bytes]) -> str:
     told = [text for portion in fed for text in pieces.feed(portion)]
-    return "".join(told + ([] if pieces.is_whole else list(pieces.end())))
+    return "".join(told + ([] if pieces.is_complete else list(pieces.end())))
 
 
 @given(st.lists(TEXT, max_size=8), st.booleans(), CUTS)
@@ -91,7 +91,7 @@ def test_a_streamed_answer_is_the_same_in_whatever_portions_it_comes(
     if expected:
         assert said(pieces, portions(stream, cuts)) == expected
     else:
-        with pytest.raises(InvalidResponse, match="with nothing"):
+        with pytest.raises(InvalidResponse, match="an empty reply"):
             said(pieces, portions(stream, cuts))
 
 
@@ -112,7 +112,7 @@ def test_reasoning_is_hidden_in_whatever_portions_it_comes(parts: list[str], cut
     if expected:
         assert said(pieces, [stream]) == expected
     else:
-        with pytest.raises(InvalidResponse, match="with nothing"):
+        with pytest.raises(InvalidResponse, match="an empty reply"):
             said(pieces, [stream])
 
 

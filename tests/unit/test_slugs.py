@@ -15,7 +15,7 @@ from daarion_appservice.errors import InvalidInput
 @pytest.mark.parametrize(
     ("name", "slug"),
     [
-        # What is an address of the city's own.
+        # Slugs of other pages of the city.
         ("Home", "home-room"),
         ("Rooms", "rooms-room"),
         # The examples of resolution 55 (2010), letter by letter.

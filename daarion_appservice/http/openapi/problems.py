@@ -66,7 +66,9 @@ PROBLEMS: Final = (
         "the OpenID token is of another homeserver, or of a ghost of the city",
         "only accounts of city.localhost count here, and this one is of matrix.example",
     ),
-    Problem(403, "not_yours", "the client is not the author of the message", "only their author may edit messages"),
+    Problem(
+        403, "not_yours", "the client is not the author of the message", "only the author of a message may edit it"
+    ),
     Problem(
         403,
         "members_only",
@@ -143,13 +145,13 @@ PROBLEMS: Final = (
         409,
         "account_taken",
         "the Matrix account is linked with another citizen, who must unlink it first",
-        "@oksana:daarion.space is another citizen's account: they have to unlink it first",
+        "@oksana:daarion.space is linked with another citizen, who must unlink it first",
     ),
     Problem(
         409,
         "secondme_busy",
         "another prompt of the citizen is being processed",
-        "another question of yours is still being answered: ask again after that",
+        "another request of yours is still running; try again when it has ended",
     ),
     Problem(
         409, "room_archived", "the room is archived", "the room podil is archived: it can be read, but not written to"
@@ -160,12 +162,12 @@ PROBLEMS: Final = (
         "the Matrix room is encrypted",
         "the room podil is encrypted on Matrix: messages can no longer be posted",
     ),
-    Problem(409, "message_deleted", "the message is deleted", "this message is deleted: there is nothing left to edit"),
+    Problem(409, "message_deleted", "the message is deleted", "the message is deleted and cannot be edited"),
     Problem(
         409,
         "too_many_reactions",
         "the message has 100 different reactions already",
-        "a message may have 100 different signs at most",
+        "a message may have 100 different reactions at most",
     ),
     Problem(
         409,
@@ -208,7 +210,7 @@ PROBLEMS: Final = (
         415,
         "media_type_wrong",
         "the content of the file does not match its `Content-Type`",
-        "this file is no image/png: it begins like image/jpeg",
+        "the file is not of the type image/png: its first bytes are those of image/jpeg",
     ),
     Problem(
         415,
@@ -229,7 +231,7 @@ PROBLEMS: Final = (
         "the body is nested more than 64 levels deep",
         "lists and objects may be nested at most 64 levels deep",
     ),
-    Problem(422, "name_needed", "the name is empty", "a room needs a name"),
+    Problem(422, "name_needed", "the name is empty", "the room's name is empty; send a name"),
     Problem(
         422,
         "name_wrong",
@@ -248,13 +250,13 @@ PROBLEMS: Final = (
         "the slug has characters other than `a-z`, `0-9`, `_` and `-`, or is another path of the city",
         "the slug 'Поділ' must be 1 to 64 of a-z, 0-9, _ and -, and start with a letter or digit",
     ),
-    Problem(422, "message_empty", "the message has no text", "a message needs a text"),
+    Problem(422, "message_empty", "the message has no text", "the message is empty; send a text"),
     Problem(422, "media_empty", "the file is empty", "the file is empty"),
     Problem(
         422,
         "no_emoji",
         "the reaction key is empty, too long or not printable",
-        "react with an emoji, or up to 64 characters",
+        "the key of a reaction must be an emoji or 1 to 64 printable characters",
     ),
     Problem(
         422,
@@ -262,7 +264,7 @@ PROBLEMS: Final = (
         "a Matrix user id (255 bytes, three for each byte outside of `a-z0-9._-`) cannot contain `sub` of the token",
         "this citizen's id is too long for a Matrix user id",
     ),
-    Problem(422, "prompt_empty", "the prompt is empty", "ask something: the prompt is empty"),
+    Problem(422, "prompt_empty", "the prompt is empty", "the prompt is empty; send a text"),
     Problem(
         422, "prompt_too_long", "the prompt has more than 8,000 characters", "a prompt may have 8000 characters at most"
     ),
@@ -277,7 +279,7 @@ PROBLEMS: Final = (
         502,
         "core_failed",
         "the response of the agents core is invalid or incomplete",
-        "the agents core broke off in the middle of its answer",
+        "the agents core ended its response before it was complete",
     ),
     Problem(
         503,
@@ -291,18 +293,23 @@ PROBLEMS: Final = (
         "the requests in progress exceed the memory limit; `Retry-After` is the number of seconds to wait",
         "the requests in progress exceed the memory limit; try again",
     ),
-    Problem(503, "no_core", "the city has no agents core", "agents do not answer in this city: it has no agents core"),
+    Problem(
+        503,
+        "no_core",
+        "the city has no agents core",
+        "agents cannot reply: no agents core is configured (agents_core.url)",
+    ),
     Problem(
         503,
         "core_busy",
         "too many requests to the agents core; `Retry-After` is the number of seconds to wait",
-        "too much is asked at the moment; try again in a moment",
+        "too many requests to the agents core are running; try again in a moment",
     ),
     Problem(
         503,
         "core_resting",
         "the agents core failed repeatedly and gets no requests until `Retry-After`",
-        "agents cannot answer at the moment; try again in half a minute",
+        "the agents core failed repeatedly and gets no requests for 30 seconds; try again after that",
     ),
     Problem(
         503,
@@ -344,7 +351,7 @@ PROBLEMS: Final = (
         504,
         "core_timeout",
         "the agents core does not respond in time",
-        "the agents core did not answer within 60 seconds",
+        "the agents core did not respond within 60 seconds",
     ),
 )
 

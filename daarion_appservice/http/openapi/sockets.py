@@ -86,7 +86,7 @@ subject.
 _ERROR: Final = Event(
     "An event of the client failed. `client_id` is that of the event. The connection stays open, except after `token_expired`, "
     "`token_invalid` and `members_only`.",
-    {"event": "error", "code": "message_empty", "detail": "a message needs a text", "client_id": "tab1-42"},
+    {"event": "error", "code": "message_empty", "detail": "the message is empty; send a text", "client_id": "tab1-42"},
 )
 
 EVENT_CODES: Final = {"no_such_event", "no_upgrade", "origin_not_allowed", "token_expired"}
