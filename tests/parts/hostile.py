@@ -60,7 +60,7 @@ JSON (19 MB so), and what the test cost was the copying of strings; the long tex
 
 
 def _special(number: int) -> str:
-    # A function of a number: hypothesis refuses to print a `sampled_from` of long values, and a failure with it.
+    # A function: hypothesis writes out the values of `sampled_from` and the object of a bound method.
     return _LONG[number] if number < len(_LONG) else _SHORT[number % len(_SHORT)]
 
 
