@@ -3,26 +3,17 @@
     homeserver up ─► step ─► wait for `wake` or the time that the step returned ─► …
                        └─ database or homeserver unavailable ─► pause ─► again
 
-The log contains one line for each outage of the database that the task meets, and one for its end.
+`database_retry` logs database errors and computes the pause after them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Protocol
 
-import structlog
-
-from ..errors import DatabaseError, DatabaseUnavailable, HomeserverUnavailable
-
-_RETRY_S: Final = 1.0
-"""Longest pause after a failed step, in seconds. A random part of it keeps many tasks from retrying at the same time."""
-
-_HELP: Final = "trying again each second, and nothing is lost"
-
-log = structlog.get_logger()
+from ..errors import DatabaseError, HomeserverUnavailable
+from .database_retry import RETRY_S, DatabaseRetry, jittered
 
 
 class Monitor(Protocol):
@@ -43,11 +34,10 @@ class Worker:
     """
 
     def __init__(self, task: str, *, idle_s: float | None, monitor: Monitor | None = None) -> None:
-        self._task = task
+        self._database_retry = DatabaseRetry(task)
         self._idle_s = idle_s
         self._monitor = monitor
         self._woken = asyncio.Event()
-        self._is_waiting = False
 
     def wake(self) -> None:
         """Start the next step as soon as possible. A step that is running is followed by another one."""
@@ -72,12 +62,12 @@ class Worker:
                 if self._monitor is None:
                     raise
                 self._monitor.lost(error)
-                await self._back_off()
+                await asyncio.sleep(jittered(RETRY_S))
             except DatabaseError as error:
-                self._note_outage(error)
-                await self._back_off()
+                # `wake` does not end this pause: more work does not help a database that refuses the statement.
+                await asyncio.sleep(self._database_retry.failed(error))
             else:
-                self._note_success()
+                self._database_retry.succeeded()
                 await self._idle(self._idle_s if idle_s is None else idle_s)
 
     async def _idle(self, seconds: float | None) -> None:
@@ -86,19 +76,3 @@ class Worker:
                 await self._woken.wait()
         except TimeoutError:
             return
-
-    async def _back_off(self) -> None:
-        await asyncio.sleep(random.uniform(_RETRY_S / 2, _RETRY_S))  # noqa: S311 -- not a secret
-
-    def _note_outage(self, error: DatabaseError) -> None:
-        if self._is_waiting:
-            return
-        self._is_waiting = True
-        # A refused statement is a fault of the service, which its traceback locates.
-        fault = None if isinstance(error, DatabaseUnavailable) else error
-        log.error("task_waits_for_database", task=self._task, error=str(error), help=_HELP, exc_info=fault)
-
-    def _note_success(self) -> None:
-        if self._is_waiting:
-            log.info("task_continues", task=self._task)
-        self._is_waiting = False

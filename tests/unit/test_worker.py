@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from daarion_appservice.errors import ConstraintViolated, DatabaseUnavailable, HomeserverUnavailable
+from daarion_appservice.realtime import database_retry
 from daarion_appservice.realtime import worker as worker_module
 from daarion_appservice.realtime.worker import Worker
 
@@ -49,7 +50,8 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture(autouse=True)
 def short_retry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "_RETRY_S", 0.01)
+    monkeypatch.setattr(database_retry, "RETRY_S", 0.01)
+    monkeypatch.setattr(worker_module, "RETRY_S", 0.01)
 
 
 @asynccontextmanager

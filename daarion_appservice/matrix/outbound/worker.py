@@ -15,7 +15,8 @@ import structlog
 
 from ...city.ports import NowMs
 from ...city.types import RoomId
-from ...errors import DatabaseError, HomeserverUnavailable
+from ...errors import DatabaseUnavailable, HomeserverUnavailable
+from ...realtime.database_retry import DatabaseRetry
 from ...realtime.worker import Worker
 from ...storage.database import Database
 from ...storage.outbox import OutboxRow
@@ -24,7 +25,6 @@ from .delivery import OutboxDelivery
 
 _BATCH_SIZE: Final = 200
 _UNAVAILABLE_RETRY_MS: Final = 1_000
-_DATABASE_RETRY_MS: Final = 1_000
 _ERROR_RETRY_MS: Final = 10_000
 """The delay of a room after an unexpected error."""
 _MAX_WAIT_MS: Final = 2_000
@@ -41,6 +41,7 @@ class OutboundWorker:
         self._monitor = monitor
         self._delivery = delivery
         self._now_ms = now_ms
+        self._database_retry = DatabaseRetry("outbox_delivery")
         self._worker = Worker("outbound", idle_s=_MAX_WAIT_MS / 1000, monitor=monitor)
         self._busy: set[RoomId] = set()
         """The rooms with a lane."""
@@ -88,15 +89,16 @@ class OutboundWorker:
         try:
             for entry in entries:
                 retry_at_ms = await self._delivery.deliver(entry)
+                self._database_retry.succeeded()
                 if retry_at_ms is not None:
                     self._retry_at_ms[room] = retry_at_ms
                     return
         except HomeserverUnavailable as error:
             self._monitor.lost(error)
             self._retry_at_ms[room] = self._now_ms() + _UNAVAILABLE_RETRY_MS
-        except DatabaseError as error:
-            log.error("outbox_unavailable", error=str(error), help="the database does not answer; trying again")
-            self._retry_at_ms[room] = self._now_ms() + _DATABASE_RETRY_MS
+        except DatabaseUnavailable as error:
+            # One series for all rooms: an outage is logged once. A refused statement concerns its room only, see below.
+            self._retry_at_ms[room] = self._now_ms() + int(self._database_retry.failed(error) * 1000)
         except Exception:
             # An unexpected error delays this room only.
             log.exception("room_delivery_failed", room=room)
