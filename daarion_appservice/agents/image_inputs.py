@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from ..city.media import THUMBNAILED
+from ..city.media import THUMBNAIL_TYPES
 from ..errors import CityError, HomeserverRefused, HomeserverUnavailable
 from .request import AgentRequest, Attachment
 
@@ -48,7 +48,7 @@ class ImageInputs:
         except (HomeserverUnavailable, HomeserverRefused, CityError, OSError) as error:
             log.info("picture_not_fetched", mxc=attachment.mxc, error=str(error))
             return attachment
-        if fetched is None or fetched[1] not in THUMBNAILED:
+        if fetched is None or fetched[1] not in THUMBNAIL_TYPES:
             return attachment
         data, mimetype = fetched
         return replace(attachment, data_url=f"data:{mimetype};base64,{b64encode(data).decode()}")

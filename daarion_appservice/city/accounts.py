@@ -28,7 +28,7 @@ class AccountCheck(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class MatrixSignIn:
     """The citizen who signed in with a Matrix account."""
 
     citizen: CitizenId
@@ -65,8 +65,8 @@ class Accounts:
                 raise Conflict("account_taken", f"{user} is linked with another citizen, who must unlink it first")
         return user
 
-    async def arrive(self, token: str, server: str, newcomer: CitizenId) -> Arrival:
-        """Sign in the owner of an OpenID token: the linked citizen, else ``newcomer``, who is linked then.
+    async def sign_in(self, token: str, server: str, new_citizen: CitizenId) -> MatrixSignIn:
+        """Sign in the owner of an OpenID token: the linked citizen, else ``new_citizen``, who is linked then.
 
         Only for a city that trusts every service to which its people give such tokens (``sign_in.matrix``). Raises
         Forbidden, Unavailable.
@@ -74,8 +74,8 @@ class Accounts:
         user = await self._check.holder(token, server)
         name = await self._check.name_of(user)
         async with self._store.transaction() as tx:
-            citizen = await tx.accounts.settle(user, newcomer, now_ms=self._now_ms())
-        return Arrival(citizen, name)
+            citizen = await tx.accounts.settle(user, new_citizen, now_ms=self._now_ms())
+        return MatrixSignIn(citizen, name)
 
     async def unlink(self, citizen: CitizenId) -> None:
         """Unlink a citizen, if linked. The citizen retains what Second Me remembers."""

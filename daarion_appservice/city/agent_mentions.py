@@ -15,14 +15,14 @@ from .markdown import MAX_MENTIONS
 from .parsing_threads import prose_of
 from .types import AgentSlug, UserId
 
-_MAX_NAME: Final = 80
+_MAX_NAME_CHARS: Final = 80
 """The longest display name that is compared, in characters."""
-_MAX_ADDRESS: Final = 500
+_MAX_URL_CHARS: Final = 500
 _AT: Final = re.compile(r"(?<![\w@/+=])@(?=\w)")
 _USER_ID: Final = re.compile(r"[a-z0-9._=/+-]{1,255}:[a-z0-9.-]*[a-z0-9](?::[0-9]{1,5})?", re.IGNORECASE)
 _MARKUP: Final = " \t\r\n*_~"
 """Characters that may precede the first word."""
-_ENDS_SALUTATION: Final = frozenset("\n,:;!?，：；！？、")
+_NAME_TERMINATORS: Final = frozenset("\n,:;!?，：；！？、")
 
 
 class AgentMentions:
@@ -34,66 +34,66 @@ class AgentMentions:
 
     def mentioned_agents(self, body: str) -> list[AgentSlug]:
         """Return the agents that a text mentions, each once, in the order of the text."""
-        return list(dict.fromkeys([*self._salutation(body), *self._written(body)]))
+        return list(dict.fromkeys([*self._name_at_start(body), *self._at_mentions(body)]))
 
-    def _salutation(self, body: str) -> Iterator[AgentSlug]:
+    def _name_at_start(self, body: str) -> Iterator[AgentSlug]:
         """Yield the agent whose name starts the text, if the text ends there or a comma, colon or similar sign follows."""
-        text = body.lstrip(_MARKUP)[: _MAX_NAME + 2]
-        for end in _ends_of_names(text):
+        text = body.lstrip(_MARKUP)[: _MAX_NAME_CHARS + 2]
+        for end in _name_ends(text):
             following = text[end:].lstrip(" \t*_~")
-            if len(text) > _MAX_NAME and end >= _MAX_NAME:
+            if len(text) > _MAX_NAME_CHARS and end >= _MAX_NAME_CHARS:
                 continue
-            slug = self._named(text[:end])
-            if slug is not None and (not following or following[0] in _ENDS_SALUTATION):
+            slug = self._agent_by_name(text[:end])
+            if slug is not None and (not following or following[0] in _NAME_TERMINATORS):
                 yield slug
                 return
 
-    def _written(self, body: str) -> Iterator[AgentSlug]:
+    def _at_mentions(self, body: str) -> Iterator[AgentSlug]:
         """Yield the agents named after an ``@``."""
         if "@" not in body:
             return
         found = 0
         for text in prose_of(body):
             for at in _AT.finditer(text):
-                if (slug := self._behind_at(text, at.end())) is not None and not _is_in_address(text, at.start()):
+                if (slug := self._agent_after_at(text, at.end())) is not None and not _is_in_url(text, at.start()):
                     yield slug
                 if (found := found + 1) >= MAX_MENTIONS:
                     return
 
-    def _behind_at(self, text: str, at: int) -> AgentSlug | None:
+    def _agent_after_at(self, text: str, at: int) -> AgentSlug | None:
         if user := _USER_ID.match(text, at):
             localpart, _, server = user[0].partition(":")
-            if slug := self._of_user(localpart, user[0]):
+            if slug := self._agent_of_user(localpart, user[0]):
                 return slug
             if "." in server or "." in localpart:
                 return None
-        name = text[at : at + _MAX_NAME + 1]
-        return next((slug for end in _ends_of_names(name) if (slug := self._named(name[:end])) is not None), None)
+        name = text[at : at + _MAX_NAME_CHARS + 1]
+        return next((slug for end in _name_ends(name) if (slug := self._agent_by_name(name[:end])) is not None), None)
 
-    def _of_user(self, localpart: str, user: str) -> AgentSlug | None:
+    def _agent_of_user(self, localpart: str, user: str) -> AgentSlug | None:
         """Return the agent with this Matrix user id."""
         agent = self._agents.get(AgentSlug(localpart.lower().partition("_")[2]))
         return agent.slug if agent and self._user_of(agent.slug).lower() == f"@{user.lower()}" else None
 
-    def _named(self, name: str) -> AgentSlug | None:
+    def _agent_by_name(self, name: str) -> AgentSlug | None:
         agent = self._agents.get(AgentSlug(name.lower())) or self._agents.by_name(name)
         return agent.slug if agent else None
 
 
-def _ends_of_names(text: str) -> Iterator[int]:
+def _name_ends(text: str) -> Iterator[int]:
     """Yield the ends of possible names at the start of ``text``, the longest first: names may contain spaces and signs."""
     for end in range(len(text), 0, -1):
-        is_word = _is_of_word(text[end - 1]) and end < len(text) and _is_of_word(text[end])
+        is_word = _is_word_character(text[end - 1]) and end < len(text) and _is_word_character(text[end])
         if not is_word and not text[end - 1].isspace():
             yield end
 
 
-def _is_of_word(sign: str) -> bool:
-    return sign.isalnum() or sign in "_-"
+def _is_word_character(character: str) -> bool:
+    return character.isalnum() or character in "_-"
 
 
-def _is_in_address(text: str, at: int) -> bool:
+def _is_in_url(text: str, at: int) -> bool:
     """Whether the word around ``at`` is a URL."""
-    before = text[max(0, at - _MAX_ADDRESS) : at]
+    before = text[max(0, at - _MAX_URL_CHARS) : at]
     word = re.split(r"\s", before)[-1]
     return "://" in word

@@ -13,7 +13,7 @@ _JOINERS: Final = "\u200c\u200d"
 """Invisible characters that shape letters and emoji."""
 
 
-def person_name(name: str) -> str:
+def citizen_name(name: str) -> str:
     """Return a display name in NFC, without surrounding spaces and with single spaces within.
 
     Raises:

@@ -25,7 +25,7 @@ POLLS: Final = frozenset({"m.poll.start", "org.matrix.msc3381.poll.start"})
 """The stable and the unstable type of the event that starts a poll (MSC3381)."""
 MESSAGES: Final = frozenset({"m.room.message", "m.sticker", *POLLS})
 """Types of events that become a message in the city."""
-SAID: Final = MESSAGES | {"m.reaction", "m.room.redaction"}
+MESSAGES_AND_CHANGES: Final = MESSAGES | {"m.reaction", "m.room.redaction"}
 """Types of messages and of events that change them; they also count in a room that was replaced by an upgrade."""
 
 _MAX_ID_CHARS: Final = 255
@@ -86,7 +86,7 @@ def event_id_of(event: Event) -> EventId:
     return EventId(text(event, "event_id"))
 
 
-def is_signed(event: Event) -> bool:
+def has_sender_and_id(event: Event) -> bool:
     """Whether the event has a sender and an id. Every real event has both, but the code must not fail without them."""
     return is_user_id(text(event, "sender")) and 0 < len(text(event, "event_id")) <= _MAX_ID_CHARS
 

@@ -66,7 +66,7 @@ class FeedWriter:
             message.author,
             message.id,
             {"message_id": message.id, "body": body},
-            *_read_as(message),
+            *_message_visibility(message),
         )
 
     def room_created(self, room: Room, by: Author | None) -> FeedEntry:
@@ -78,15 +78,15 @@ class FeedWriter:
             room.id,
             by,
             payload=payload,
-            visibility=_of_room(room),
+            visibility=_room_visibility(room),
             seq=room.last_seq,
         )
 
-    def renamed(self, room: Room, was: str, at_ms: int) -> FeedEntry:
-        return self._of_city("room_renamed", room, at_ms, was=was)
+    def renamed(self, room: Room, old_name: str, at_ms: int) -> FeedEntry:
+        return self._system_entry("room_renamed", room, at_ms, was=old_name)
 
     def archived(self, room: Room, at_ms: int) -> FeedEntry:
-        return self._of_city("room_archived" if room.archived else "room_reopened", room, at_ms)
+        return self._system_entry("room_archived" if room.archived else "room_reopened", room, at_ms)
 
     def joined(self, event: RoomEvent) -> FeedEntry:
         return FeedEntry(
@@ -102,26 +102,26 @@ class FeedWriter:
     def agent_online(self, agent: Author, at_ms: int) -> FeedEntry:
         return FeedEntry(self._new_id(), FeedKind.AGENT_ONLINE, at_ms, None, agent)
 
-    def _of_city(self, what: str, room: Room, at_ms: int, **more: str) -> FeedEntry:
-        payload = {"what": what, "slug": room.slug, "name": room.name} | more
+    def _system_entry(self, event: str, room: Room, at_ms: int, **more: str) -> FeedEntry:
+        payload = {"what": event, "slug": room.slug, "name": room.name} | more
         return FeedEntry(
             self._new_id(),
             FeedKind.SYSTEM,
             at_ms,
             room.id,
             payload=payload,
-            visibility=_of_room(room),
+            visibility=_room_visibility(room),
             seq=room.last_seq,
         )
 
 
-def _read_as(message: Message) -> tuple[HistoryVisibility, int]:
+def _message_visibility(message: Message) -> tuple[HistoryVisibility, int]:
     """Return who may read the message as it is now. The feed does not show the text before an edit."""
     if message.edit_seq is not None and message.edit_visibility is not HistoryVisibility.WORLD_READABLE:
         return message.edit_visibility, message.edit_seq
     return message.visibility, message.seq
 
 
-def _of_room(room: Room) -> HistoryVisibility:
+def _room_visibility(room: Room) -> HistoryVisibility:
     """Return who may read the room's name."""
     return HistoryVisibility.WORLD_READABLE if is_listed(room) else room.history_visibility

@@ -42,7 +42,7 @@ _BRANDS: Final = {
 }
 _MP4_BRANDS: Final = (b"iso", b"mp4", b"M4V", b"avc1", b"dash", b"msdh", b"f4v", b"mmp4", b"3gp", b"MSNV")
 
-_SAME: Final = {
+_ALIASES: Final = {
     "image/jpg": "image/jpeg",
     "image/pjpeg": "image/jpeg",
     "image/apng": "image/png",
@@ -69,9 +69,9 @@ _SAME: Final = {
     "": UNKNOWN,
     "binary/octet-stream": UNKNOWN,
 }
-"""Other names of a type."""
+"""Aliases of types."""
 
-SHOWN: Final = frozenset(
+DISPLAYED_TYPES: Final = frozenset(
     {
         *("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"),
         *("audio/mpeg", "audio/aac", "audio/wav", "audio/flac", "audio/ogg", "audio/mp4", "audio/webm"),
@@ -80,9 +80,9 @@ SHOWN: Final = frozenset(
 )
 """Types that a browser may show instead of saving; all of them can be detected."""
 
-_TOLD_BY_BEGINNING: Final = SHOWN | {"application/pdf", "application/zip"}
+_DETECTABLE_TYPES: Final = DISPLAYED_TYPES | {"application/pdf", "application/zip"}
 _MEDIA: Final = ("image/", "audio/", "video/")
-_CARRIERS: Final = frozenset({"multipart/form-data", "application/x-www-form-urlencoded"})
+_FORM_TYPES: Final = frozenset({"multipart/form-data", "application/x-www-form-urlencoded"})
 
 
 def stored_type(declared: str, head: bytes) -> str:
@@ -98,34 +98,36 @@ def stored_type(declared: str, head: bytes) -> str:
     Raises:
         InvalidInput: The file is not what ``declared`` claims (status 415).
     """
-    declared = tidy_type(declared)
-    if declared in _CARRIERS:
+    declared = normalize_type(declared)
+    if declared in _FORM_TYPES:
         raise InvalidInput("media_type_wrong", "send the file itself as the body, not a form with it", status=415)
-    found = found_in(head)
+    detected = detect_types(head)
     if declared == UNKNOWN:
-        return found[0] if found else UNKNOWN
-    if declared in found:
+        return detected[0] if detected else UNKNOWN
+    if declared in detected:
         return declared
-    if alike := _alike(declared, found):
-        return alike
-    if declared in _TOLD_BY_BEGINNING or _is_plainly_else(declared, found):
-        what = f"its first bytes are those of {found[0]}" if found else "its first bytes are not those of this type"
+    if same_kind := _same_media_kind(declared, detected):
+        return same_kind
+    if declared in _DETECTABLE_TYPES or _contradicts(declared, detected):
+        what = (
+            f"its first bytes are those of {detected[0]}" if detected else "its first bytes are not those of this type"
+        )
         raise InvalidInput("media_type_wrong", f"the file is not of the type {declared}: {what}", status=415)
-    return UNKNOWN if declared.startswith(_MEDIA) or is_executed(declared) else declared
+    return UNKNOWN if declared.startswith(_MEDIA) or is_executable(declared) else declared
 
 
 def served_type(declared: str, head: bytes) -> str:
-    """Return the ``Content-Type`` for a download: one of SHOWN only if the content matches, never an executable type."""
-    declared, found = tidy_type(declared), found_in(head)
-    if found and found[0] in SHOWN:
-        return declared if declared in found else found[0]
-    if declared in found:
+    """Return the ``Content-Type`` for a download: of DISPLAYED_TYPES only if the content matches, never executable."""
+    declared, detected = normalize_type(declared), detect_types(head)
+    if detected and detected[0] in DISPLAYED_TYPES:
+        return declared if declared in detected else detected[0]
+    if declared in detected:
         return declared
-    is_doubtful = declared in _TOLD_BY_BEGINNING or declared.startswith(_MEDIA) or is_executed(declared)
-    return UNKNOWN if is_doubtful else declared
+    is_unsafe = declared in _DETECTABLE_TYPES or declared.startswith(_MEDIA) or is_executable(declared)
+    return UNKNOWN if is_unsafe else declared
 
 
-def found_in(head: bytes) -> tuple[str, ...]:
+def detect_types(head: bytes) -> tuple[str, ...]:
     """Return the types that a file with this start may have, the likeliest first; empty if unknown."""
     for prefix, types in _PREFIXES:
         if head.startswith(prefix):
@@ -135,40 +137,40 @@ def found_in(head: bytes) -> tuple[str, ...]:
     if head[4:8] == b"ftyp":
         return _iso_media(head[8:12])
     if head[:4] == b"OggS":
-        is_film = b"\x80theora" in head[:512]
-        return ("video/ogg",) if is_film else ("audio/ogg", "video/ogg")
+        is_video = b"\x80theora" in head[:512]
+        return ("video/ogg",) if is_video else ("audio/ogg", "video/ogg")
     if head[:4] == b"\x1aE\xdf\xa3" and b"webm" in head[:64]:
         return ("video/webm", "audio/webm")
     return _mpeg_audio(head)
 
 
-def size_of_picture(head: bytes) -> tuple[int, int] | None:
+def image_size(head: bytes) -> tuple[int, int] | None:
     """Return width and height in pixels after the EXIF rotation of photographs; None if they cannot be read."""
-    types = found_in(head)
+    types = detect_types(head)
     if not types or not types[0].startswith("image/"):
         return None
     try:
-        picture = imagesize.get_info(BytesIO(head), dpi=False, colors=False, channels=False)
+        image = imagesize.get_info(BytesIO(head), dpi=False, colors=False, channels=False)
     except (ValueError, struct.error, IndexError, TypeError, OverflowError):
         # The file may be malformed. Its first bytes identified an image, which is accepted without a size.
         return None
-    width, height = int(picture.width), int(picture.height)
+    width, height = int(image.width), int(image.height)
     return (width, height) if 0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE else None
 
 
 _MAX_SIDE: Final = 1_000_000
 
 
-def tidy_type(text: str) -> str:
+def normalize_type(text: str) -> str:
     """Normalize ``Image/JPG; charset=…`` to ``image/jpeg``; return UNKNOWN for an invalid type."""
     name = text.partition(";")[0].strip().lower()
-    name = _SAME.get(name, name)
+    name = _ALIASES.get(name, name)
     kind, slash, subtype = name.partition("/")
     is_type = bool(slash) and all(_is_token(part) for part in (kind, subtype)) and len(name) <= 127
     return name if is_type else UNKNOWN
 
 
-def is_executed(mimetype: str) -> bool:
+def is_executable(mimetype: str) -> bool:
     """Whether a browser that opens a file of this type may run scripts in it or show it as a page."""
     return (
         mimetype.endswith(("html", "xml", "javascript", "ecmascript", "/wasm", "/jscript", "/livescript", "/hta"))
@@ -177,17 +179,17 @@ def is_executed(mimetype: str) -> bool:
     )
 
 
-def _alike(declared: str, found: tuple[str, ...]) -> str | None:
+def _same_media_kind(declared: str, detected: tuple[str, ...]) -> str | None:
     """Return the detected type for a declared alias of audio or video that is not in the table (``audio/x-m4b``)."""
-    if declared in _TOLD_BY_BEGINNING or not declared.startswith(_MEDIA):
+    if declared in _DETECTABLE_TYPES or not declared.startswith(_MEDIA):
         return None
     kind = declared.partition("/")[0] + "/"
-    return next((each for each in found if each.startswith(kind)), None)
+    return next((each for each in detected if each.startswith(kind)), None)
 
 
-def _is_plainly_else(declared: str, found: tuple[str, ...]) -> bool:
+def _contradicts(declared: str, detected: tuple[str, ...]) -> bool:
     """Whether the declared type contradicts a detected one. Many document formats are archives inside."""
-    return bool(found) and (found[0] in SHOWN or declared.startswith(("text/", *_MEDIA)))
+    return bool(detected) and (detected[0] in DISPLAYED_TYPES or declared.startswith(("text/", *_MEDIA)))
 
 
 def _iso_media(brand: bytes) -> tuple[str, ...]:

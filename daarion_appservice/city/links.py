@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from .text_sanitizing import TURNING
+from .text_sanitizing import BIDI_CONTROLS
 
 _LINKS: Final = re.compile(
     r"(?<![A-Za-z0-9+.-])(?i:(?:https?|ftp)://(?=[\w\[])|mailto:(?=[^\s<>@]{1,255}@)|matrix:(?=[a-z]+/)|magnet:(?=\?))"
     # A character that changes the direction of text would display another URL than the link opens.
-    rf"[^\s<>{TURNING}]++"
+    rf"[^\s<>{BIDI_CONTROLS}]++"
 )
 _IDENTIFIERS: Final = re.compile(
     r"""(?<![A-Za-z0-9+.-])(?:[A-Za-z][A-Za-z0-9+.-]{0,31}://|(?i:mailto|matrix|magnet):)[^\s<>\\]++

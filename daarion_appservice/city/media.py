@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final, Literal
 
-from .text_sanitizing import without_turning
+from .text_sanitizing import strip_bidi_controls
 from .types import Media
 
 MAX_FILENAME_CHARS: Final = 255
@@ -44,20 +44,20 @@ _SIZES: Final = (
 )
 """The sizes that Synapse makes of every image by default: it would return one of these, stored twice, for another."""
 
-USUAL: Final = _SIZES[4]
+MESSAGE_THUMBNAIL: Final = _SIZES[4]
 """The thumbnail of an image in a message."""
 
-THUMBNAILED: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+THUMBNAIL_TYPES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 """Types of which homeservers make thumbnails."""
 
 
-def snapped(width: int, height: int, method: Method) -> Thumbnail:
+def nearest_thumbnail(width: int, height: int, method: Method) -> Thumbnail:
     """Return the smallest existing thumbnail for a requested size."""
     sizes = [size for size in _SIZES if size.method == method]
     return next((size for size in sizes if size.width >= width and size.height >= height), sizes[-1])
 
 
-def mxc_of(server: str, media_id: str) -> str | None:
+def mxc_uri(server: str, media_id: str) -> str | None:
     """Return the ``mxc://`` URI of a file; None if the server name or media id is not valid."""
     mxc = f"mxc://{server}/{media_id}"
     return mxc if is_mxc(mxc) else None
@@ -67,16 +67,16 @@ def is_mxc(address: str) -> bool:
     return _MXC.fullmatch(address) is not None
 
 
-def parts_of(mxc: str) -> tuple[str, str] | None:
+def split_mxc(mxc: str) -> tuple[str, str] | None:
     """Return server name and media id of an ``mxc://`` URI; None if it is not valid."""
     found = _MXC.fullmatch(mxc)
     return (found[1], found[2]) if found else None
 
 
-def addresses_in(media: Media | None, formatted_body: str | None) -> list[str]:
+def media_uris(media: Media | None, formatted_body: str | None) -> list[str]:
     """Return the ``mxc://`` URIs of all files that a message with this content shows, each once; no private ones."""
     own = [media.mxc, media.thumbnail_mxc] if media and not media.is_private else []
-    return list(dict.fromkeys(mxc for mxc in [*own, *_inline(formatted_body)] if mxc and is_mxc(mxc)))
+    return list(dict.fromkeys(mxc for mxc in [*own, *_inline_images(formatted_body)] if mxc and is_mxc(mxc)))
 
 
 def with_image_sources(html: str, source: Callable[[str], str]) -> str:
@@ -91,7 +91,7 @@ def with_image_sources(html: str, source: Callable[[str], str]) -> str:
     return _IMAGE_SOURCE.sub(lambda found: f'{found[1]}{escape(source(found[2]))}"', html)
 
 
-def _inline(html: str | None) -> list[str]:
+def _inline_images(html: str | None) -> list[str]:
     if html is None or "mxc://" not in html:
         return []
     return [found[2] for found in _IMAGE_SOURCE.finditer(html)][:MAX_INLINE]
@@ -103,23 +103,23 @@ def msgtype_of(mimetype: str) -> str:
     return f"m.{kind}" if kind in {"image", "audio", "video"} else "m.file"
 
 
-def tidy_filename(name: str | None, mimetype: str) -> str:
+def sanitize_filename(name: str | None, mimetype: str) -> str:
     """Return a safe file name: without a path, and without invisible characters that disguise its extension."""
     last = re.split(r"[/\\]", name or "")[-1]
-    kept = "".join(each for each in last if unicodedata.category(each) not in _UNSEEN)
-    kept = without_turning(kept).replace("\ufeff", "")
+    kept = "".join(each for each in last if unicodedata.category(each) not in _INVISIBLE_CATEGORIES)
+    kept = strip_bidi_controls(kept).replace("\ufeff", "")
     kept = kept.strip().strip(".").strip()
     if not kept:
         return "file" + (mimetypes.guess_extension(mimetype, strict=True) or "")
     if len(kept) <= MAX_FILENAME_CHARS:
         return kept
-    stem, dot, ending = kept.rpartition(".")
-    ending = dot + ending if stem and len(ending) <= _MAX_ENDING else ""
-    return kept[: MAX_FILENAME_CHARS - len(ending)] + ending
+    stem, dot, extension = kept.rpartition(".")
+    extension = dot + extension if stem and len(extension) <= _MAX_EXTENSION_CHARS else ""
+    return kept[: MAX_FILENAME_CHARS - len(extension)] + extension
 
 
-_MAX_ENDING: Final = 16
-_UNSEEN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_MAX_EXTENSION_CHARS: Final = 16
+_INVISIBLE_CATEGORIES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Controls, surrogates and line separators."""
 
 

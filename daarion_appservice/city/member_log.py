@@ -35,12 +35,12 @@ class MemberLog:
         """Return a citizen or agent as a member of a room."""
         return Member(room, self._identities.author(who), who.display_name, who.avatar_url)
 
-    async def enter(self, tx: CityTransaction, member: Member) -> list[CityEvent]:
+    async def join_from_city(self, tx: CityTransaction, member: Member) -> list[CityEvent]:
         """Record a join made in the city. It holds against reports from Matrix until the outbox has sent it."""
         await tx.rooms.lock(member.room_id)
         return await self._record_joins(tx, member.room_id, [member])
 
-    async def quit(self, tx: CityTransaction, member: Member) -> list[CityEvent]:
+    async def leave_from_city(self, tx: CityTransaction, member: Member) -> list[CityEvent]:
         """Record a leave made in the city. It holds against reports from Matrix until the outbox has sent it."""
         await tx.rooms.lock(member.room_id)
         return await self._record_leaves(tx, member.room_id, [member.user_id])
@@ -63,10 +63,10 @@ class MemberLog:
 
     async def invited(self, tx: CityTransaction, room: RoomId, user: UserId) -> list[CityEvent]:
         """Record an invitation, which ends the user's previous membership."""
-        happened = await self.leave(tx, room, [user])
+        events = await self.leave(tx, room, [user])
         seqs, _ = await tx.rooms.next_seqs(room, 0)
         await tx.membership_periods.invited(room, user, seqs.stop)
-        return happened
+        return events
 
     async def removed(
         self, tx: CityTransaction, room: RoomId, user: UserId, removal: Removal | None = None
@@ -81,7 +81,7 @@ class MemberLog:
         known = await tx.members.some(room, [user])
         return self._author(known[0] if known else Member(room, user))
 
-    async def take_over(
+    async def replace_members(
         self, tx: CityTransaction, room: RoomId, members: list[Member], *, moving: Collection[UserId] = ()
     ) -> list[CityEvent]:
         """Replace the room's members with a list from Matrix.
@@ -94,13 +94,13 @@ class MemberLog:
                 change.
         """
         await tx.rooms.lock(room)
-        unsure = {*moving, *await tx.outbox.moving(room)}
+        pending = {*moving, *await tx.outbox.moving(room)}
         before = await tx.members.of_room(room)
         now = {member.user_id for member in members}
         known = set(before)
-        come = [member for member in members if member not in known and member.user_id not in unsure]
-        gone = [each.user_id for each in before if each.user_id not in now and each.user_id not in unsure]
-        return [*await self._record_joins(tx, room, come), *await self._record_leaves(tx, room, gone)]
+        joined = [member for member in members if member not in known and member.user_id not in pending]
+        left = [each.user_id for each in before if each.user_id not in now and each.user_id not in pending]
+        return [*await self._record_joins(tx, room, joined), *await self._record_leaves(tx, room, left)]
 
     async def _pending_moves(
         self, tx: CityTransaction, room: RoomId, users: list[UserId]
@@ -109,27 +109,27 @@ class MemberLog:
         return await tx.outbox.moving(room, ghosts) if ghosts else {}
 
     async def _record_joins(self, tx: CityTransaction, room: RoomId, members: list[Member]) -> list[CityEvent]:
-        members = list(map(_shown, members))
+        members = list(map(_limit_profile, members))
         known = {member.user_id: member for member in await tx.members.some(room, [each.user_id for each in members])}
         changed = [member for member in members if known.get(member.user_id) != member]
         await tx.members.put(changed)
-        told = [
+        profile_changes = [
             MemberChanged(room, author)
             for member in changed
             if member.user_id in known and (author := self._author(member)) is not None
         ]
         new = [member for member in members if member.user_id not in known]
-        return [*await self._write(tx, room, RoomEventKind.JOIN, new), *told]
+        return [*await self._write(tx, room, RoomEventKind.JOIN, new), *profile_changes]
 
     async def _record_leaves(
         self, tx: CityTransaction, room: RoomId, users: list[UserId], removal: Removal | None = None
     ) -> list[CityEvent]:
-        gone = await tx.members.some(room, users)
-        await tx.members.remove(room, [member.user_id for member in gone])
-        if only_invited := set(users) - {member.user_id for member in gone}:
+        left = await tx.members.some(room, users)
+        await tx.members.remove(room, [member.user_id for member in left])
+        if only_invited := set(users) - {member.user_id for member in left}:
             seqs, _ = await tx.rooms.next_seqs(room, 0)
             await tx.membership_periods.ended(room, only_invited, seqs.stop - 1)
-        return await self._write(tx, room, RoomEventKind.LEAVE, gone, removal)
+        return await self._write(tx, room, RoomEventKind.LEAVE, left, removal)
 
     async def _write(
         self,
@@ -177,7 +177,7 @@ class MemberLog:
         return Author(kind, author_id, member.display_name or author_id, member.avatar_url)
 
 
-def _shown(member: Member) -> Member:
+def _limit_profile(member: Member) -> Member:
     """Limit a profile from Matrix or a token to what the city shows: clients receive it with each message."""
     name, avatar = member.display_name, member.avatar_url
     return replace(

@@ -52,9 +52,9 @@ class Membership:
                 member = replace(known, display_name=member.display_name)
             if member == known:
                 return room
-            await self._forgive(tx, member)
-            happened = await enter_room(tx, self._member_log, member, txn_id=self._new_id())
-        publish_all(self._publish, [*happened, OutboxChanged()])
+            await self._end_kick(tx, member)
+            events = await enter_room(tx, self._member_log, member, txn_id=self._new_id())
+        publish_all(self._publish, [*events, OutboxChanged()])
         return room
 
     async def leave(self, author: Author, room_id: str) -> Room:
@@ -68,7 +68,7 @@ class Membership:
             room = await tx.rooms.lock(room_id)
             if room is None or not await may_know_room(tx, room, author, self._permissions):
                 raise NotFound("no_such_room", f"there is no room {room_id!r}")
-            if self._agents.lives_in(author, room):
+            if self._agents.is_assigned_to(author, room):
                 raise Conflict(
                     "agent_lives_here",
                     f"the registry assigns the room {room.slug} to {author.id}: remove it from the agent's rooms first",
@@ -76,13 +76,13 @@ class Membership:
             member = self._member_log.member(room.id, author)
             if await tx.members.get(room.id, member.user_id) is None:
                 return room
-            happened = await self._member_log.quit(tx, member)
+            events = await self._member_log.leave_from_city(tx, member)
             await tx.outbox.add_move(OutboxKind.LEAVE, member.user_id, room.id, txn_id=self._new_id())
-        publish_all(self._publish, [*happened, OutboxChanged()])
+        publish_all(self._publish, [*events, OutboxChanged()])
         return room
 
-    async def _forgive(self, tx: CityTransaction, member: Member) -> None:
+    async def _end_kick(self, tx: CityTransaction, member: Member) -> None:
         """End the restriction of a kicked member who joins again."""
-        stands = await tx.restrictions.get(member.room_id, member.user_id)
-        if stands is not None and stands.kind is RestrictionKind.KICKED:
+        restriction = await tx.restrictions.get(member.room_id, member.user_id)
+        if restriction is not None and restriction.kind is RestrictionKind.KICKED:
             await tx.restrictions.forget(member.room_id, member.user_id)

@@ -82,25 +82,25 @@ class MessageEdits:
         """
         check_body_size(body)
         # The text is rendered before the transaction, so that other writers do not wait for it.
-        worded = await self._formatter.content(body, msgtype="m.text", media=None)
-        check_content(worded)
+        rendered = await self._formatter.content(body, msgtype="m.text", media=None)
+        check_content(rendered)
         async with parsed_ahead(await self._texts_to_parse(author, message_id, body)), self._store.transaction() as tx:
             room, message = await find_writable_message(tx, room_id, message_id, author, self._permissions)
             if message.author.subject != author.subject:
                 raise Forbidden("not_yours", "only the author of a message may edit it")
             if message.deleted:
                 raise Conflict("message_deleted", "the message is deleted and cannot be edited")
-            content = replace(worded, msgtype=message.msgtype, media=message.media)
+            content = replace(rendered, msgtype=message.msgtype, media=message.media)
             await self._permissions.check_may_send(tx, room, author)
             if content == message.content:
                 return message
             edit_id = self._new_id()
-            happened = await self._edited(tx, message, content, author, Edit(edit_id, self._now_ms()))
-            assert happened is not None
+            event = await self._store_edit(tx, message, content, author, Edit(edit_id, self._now_ms()))
+            assert event is not None
             await tx.outbox.add(OutboxKind.EDIT, message.id, room.id, txn_id=edit_id)
-            asked = await self.request_replies(tx, room, message, _as_it_stands(happened))
-        publish_all(self._publish, [happened, OutboxChanged(), *asked])
-        return _as_it_stands(happened)
+            reply_events = await self.request_replies(tx, room, message, _message_of(event))
+        publish_all(self._publish, [event, OutboxChanged(), *reply_events])
+        return _message_of(event)
 
     async def _texts_to_parse(self, author: Author, message_id: str, body: str) -> list[Callable[[], object]]:
         """Return calls for `parsed_ahead` that parse the new and the old text; none for edits of agents."""
@@ -134,11 +134,11 @@ class MessageEdits:
                 raise Forbidden("not_yours", "only the author of a message or an admin may delete it")
             if message.deleted:
                 return message
-            happened = await self._deleted(tx, message, author, self._now_ms())
+            event = await self._delete(tx, message, author, self._now_ms())
             kind = OutboxKind.DELETE if is_own else OutboxKind.REMOVE
             await tx.outbox.add(kind, message.id, room.id, txn_id=self._new_id())
-        publish_all(self._publish, [happened, OutboxChanged()])
-        return _as_it_stands(happened)
+        publish_all(self._publish, [event, OutboxChanged()])
+        return _message_of(event)
 
     async def receive_edit(
         self,
@@ -170,7 +170,7 @@ class MessageEdits:
         if message.deleted or message.author.subject != editor.subject or await tx.revisions.by_event_id(event_id):
             return None
         edit = Edit(self._new_id(), plausible_ms(at_ms, self._now_ms()), event_id, history)
-        return await self._edited(tx, message, content, editor, edit)
+        return await self._store_edit(tx, message, content, editor, edit)
 
     async def receive_edit_removal(
         self, tx: CityTransaction, message: Message, revision: Revision, by: Author
@@ -181,20 +181,20 @@ class MessageEdits:
         """
         shown = await tx.revisions.newest(message.id)
         await tx.revisions.drop(revision.id)
-        left = await tx.revisions.newest(message.id)
-        if message.deleted or left is None or shown is None or shown.id != revision.id:
+        remaining = await tx.revisions.newest(message.id)
+        if message.deleted or remaining is None or shown is None or shown.id != revision.id:
             return None
-        happened = await record(tx, RoomEventKind.UPDATED, message, by, self._now_ms())
-        return await self._show(tx, message, left, happened)
+        event = await record(tx, RoomEventKind.UPDATED, message, by, self._now_ms())
+        return await self._apply_revision(tx, message, remaining, event)
 
     async def receive_deletion(self, tx: CityTransaction, message: Message, by: Author) -> RoomEventStored | None:
         """Apply the redaction of a message, whose permission the caller has checked.
 
         Returns None if the message is deleted.
         """
-        return None if message.deleted else await self._deleted(tx, message, by, self._now_ms())
+        return None if message.deleted else await self._delete(tx, message, by, self._now_ms())
 
-    async def _edited(
+    async def _store_edit(
         self, tx: CityTransaction, message: Message, content: Content, editor: Author, edit: Edit
     ) -> RoomEventStored | None:
         shown = await tx.revisions.newest(message.id)
@@ -209,10 +209,10 @@ class MessageEdits:
             await tx.revisions.add(shown)
         # The edit with the newest time is valid (client-server API, "Event replacements"), in any order of arrival.
         is_shown = content != message.content and (shown.seq is None or edit.at_ms >= shown.at_ms)
-        happened = None
+        event = None
         if is_shown and edit.history is None:
-            happened = await record(tx, RoomEventKind.UPDATED, message, editor, edit.at_ms)
-            seq, visibility = happened.event.seq, happened.event.visibility
+            event = await record(tx, RoomEventKind.UPDATED, message, editor, edit.at_ms)
+            seq, visibility = event.event.seq, event.event.visibility
         elif edit.history is None:
             seqs, visibility = await tx.rooms.next_seqs(message.room_id, 0)
             seq = seqs.stop - 1
@@ -220,12 +220,12 @@ class MessageEdits:
             seq, visibility = message.seq, edit.history
         revision = Revision(edit.id, message.id, content, edit.at_ms, seq, visibility, edit.event_id)
         await tx.revisions.add(revision)
-        return await self._show(tx, message, revision, happened) if is_shown else None
+        return await self._apply_revision(tx, message, revision, event) if is_shown else None
 
-    async def _show(
-        self, tx: CityTransaction, message: Message, revision: Revision, happened: RoomEventStored | None
+    async def _apply_revision(
+        self, tx: CityTransaction, message: Message, revision: Revision, event: RoomEventStored | None
     ) -> RoomEventStored | None:
-        """Set the message to the content of ``revision``, and return ``happened`` with the changed message."""
+        """Set the message to the content of ``revision``, and return ``event`` with the changed message."""
         content, is_first = revision.content, revision.seq is None
         edited_at_ms = None if is_first and revision.at_ms == message.created_at_ms else revision.at_ms
         message = replace(
@@ -243,9 +243,9 @@ class MessageEdits:
             message.id, content, edited_at_ms=edited_at_ms, seq=revision.seq, visibility=revision.visibility
         )
         await tx.feed.reword(self._feed.message(message))
-        return happened and RoomEventStored(replace(happened.event, message=message))
+        return event and RoomEventStored(replace(event.event, message=message))
 
-    async def _deleted(self, tx: CityTransaction, message: Message, by: Author, at_ms: int) -> RoomEventStored:
+    async def _delete(self, tx: CityTransaction, message: Message, by: Author, at_ms: int) -> RoomEventStored:
         await tx.messages.delete(message.id)
         await tx.reactions.drop_all_of(message.id)
         await tx.revisions.drop_all_of(message.id)
@@ -256,6 +256,6 @@ class MessageEdits:
         return await record(tx, RoomEventKind.DELETED, message, by, at_ms)
 
 
-def _as_it_stands(happened: RoomEventStored) -> Message:
-    assert happened.event.message is not None
-    return happened.event.message
+def _message_of(event: RoomEventStored) -> Message:
+    assert event.event.message is not None
+    return event.event.message

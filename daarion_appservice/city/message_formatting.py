@@ -12,7 +12,7 @@ from .agents import AgentDirectory
 from .identity import Identities, is_user_id
 from .markdown import mention_names
 from .markdown_rendering import Pill, render_markdown
-from .parsing_threads import AT_ONCE_CHARS, in_thread
+from .parsing_threads import MAX_INLINE_CHARS, in_thread
 from .types import AgentSlug, Content, Media, SubjectId, UserId
 
 
@@ -28,7 +28,7 @@ class MessageFormatter:
 
         Rendering is expensive: call it outside a transaction, and only for a body whose size was checked.
         """
-        if len(body) <= AT_ONCE_CHARS:
+        if len(body) <= MAX_INLINE_CHARS:
             return self._content(body, msgtype, media)
         return await in_thread(partial(self._content, body, msgtype, media))
 

@@ -22,7 +22,7 @@ from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, publish_al
 from .redelivery import redeliver
 from .room_entry import enter_room
 from .room_events import RoomEventKind
-from .room_sequence import TimelinePosition, insert_position, note_moved, record
+from .room_sequence import TimelinePosition, add_resync_event, insert_position, record
 from .timestamps import plausible_ms
 from .types import (
     Author,
@@ -164,9 +164,9 @@ class Messages:
                     raise Forbidden("not_yours", "only the author of a message or an admin may retry its delivery")
             else:
                 await self._permissions.check_may_send(tx, room, author)
-            message, happened = await redeliver(tx, message, author, self._now_ms())
-        if happened is not None:
-            publish_all(self._publish, [happened, OutboxChanged()])
+            message, event = await redeliver(tx, message, author, self._now_ms())
+        if event is not None:
+            publish_all(self._publish, [event, OutboxChanged()])
         return message
 
     async def _content(self, author: Author, draft: Draft) -> Content:
@@ -243,7 +243,7 @@ class Messages:
             return [MessagePosted(message)]
         moved: list[CityEvent] = []
         if position.moved is not None:
-            moved.append(await note_moved(tx, message, position.moved, self._now_ms()))
+            moved.append(await add_resync_event(tx, message, position.moved, self._now_ms()))
         await self._add_to_feed(tx, room, message)
         # After an outage, agents do not reply to messages that old: their authors no longer wait for a reply.
         is_recent = self._now_ms() - created_at_ms < _MAX_REQUEST_AGE_MS

@@ -14,7 +14,7 @@ class OnlineMembers:
     def __init__(self) -> None:
         self._rooms_of: defaultdict[SubjectId, set[RoomId]] = defaultdict(set)
         self._members_of: defaultdict[RoomId, set[SubjectId]] = defaultdict(set)
-        self._here: set[SubjectId] = set()
+        self._online: set[SubjectId] = set()
         self._count: Counter[RoomId] = Counter()
 
     def joined(self, room: RoomId, subject: SubjectId) -> bool:
@@ -23,7 +23,7 @@ class OnlineMembers:
             return False
         self._members_of[room].add(subject)
         self._rooms_of[subject].add(room)
-        if subject in self._here:
+        if subject in self._online:
             self._count[room] += 1
         return True
 
@@ -33,18 +33,18 @@ class OnlineMembers:
             return False
         self._members_of[room].discard(subject)
         self._rooms_of[subject].discard(room)
-        if subject in self._here:
+        if subject in self._online:
             self._count[room] -= 1
         return True
 
     def connected(self, subject: SubjectId) -> None:
-        if subject not in self._here:
-            self._here.add(subject)
+        if subject not in self._online:
+            self._online.add(subject)
             self._count.update(self._rooms_of.get(subject, ()))
 
     def disconnected(self, subject: SubjectId) -> None:
-        if subject in self._here:
-            self._here.discard(subject)
+        if subject in self._online:
+            self._online.discard(subject)
             self._count.subtract(self._rooms_of.get(subject, ()))
 
     def memberships(self) -> set[tuple[RoomId, SubjectId]]:
@@ -68,4 +68,4 @@ class OnlineMembers:
     def online_members(self, room: RoomId) -> Iterable[SubjectId]:
         """Return the online members of ``room``, in no order. The cost depends on the smaller of the two sets."""
         members = self._members_of.get(room, set())
-        return members & self._here
+        return members & self._online

@@ -23,7 +23,7 @@ from . import html_sanitizing, markdown
 
 _T = TypeVar("_T")
 
-AT_ONCE_CHARS: Final = 2_000
+MAX_INLINE_CHARS: Final = 2_000
 """Texts up to this many characters take at most 5 ms to parse, and are parsed on the event loop where they come one at
 a time.
 """
@@ -48,23 +48,23 @@ def prose_of(body: str) -> tuple[str, ...]:
     return _result(_prose, body)
 
 
-async def in_thread(work: Callable[[], _T]) -> _T:
-    """Run ``work`` in the parser thread, with a copy of this task's context, so that it fills the cache of the block."""
-    return await asyncio.get_running_loop().run_in_executor(_THREAD, copy_context().run, work)
+async def in_thread(call: Callable[[], _T]) -> _T:
+    """Run ``call`` in the parser thread, with a copy of this task's context, so that it fills the cache of the block."""
+    return await asyncio.get_running_loop().run_in_executor(_THREAD, copy_context().run, call)
 
 
 @asynccontextmanager
-async def parsed_ahead(works: Iterable[Callable[[], object]]) -> AsyncIterator[None]:
-    """Run ``works`` in the parser thread, one after another, and cache what they parse until the block ends.
+async def parsed_ahead(calls: Iterable[Callable[[], object]]) -> AsyncIterator[None]:
+    """Run ``calls`` in the parser thread, one after another, and cache what they parse until the block ends.
 
-    Exceptions of ``works`` are suppressed: the same call raises again where its result is needed, and fails that
+    Exceptions of ``calls`` are suppressed: the same call raises again where its result is needed, and fails that
     message alone.
     """
     token = _results.set({})
     try:
-        for work in works:
+        for call in calls:
             with suppress(Exception):
-                await in_thread(work)
+                await in_thread(call)
         yield
     finally:
         _results.reset(token)
@@ -72,7 +72,7 @@ async def parsed_ahead(works: Iterable[Callable[[], object]]) -> AsyncIterator[N
 
 def prose_ahead(*bodies: str) -> list[Callable[[], object]]:
     """Return calls for `parsed_ahead` that parse what `AgentMentions` reads of long texts."""
-    return [partial(prose_of, body) for body in bodies if "@" in body and len(body) > AT_ONCE_CHARS]
+    return [partial(prose_of, body) for body in bodies if "@" in body and len(body) > MAX_INLINE_CHARS]
 
 
 def _prose(body: str) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ class RoomPermissions:
         self, tx: CityTransaction, room: Room, author: Author, restriction: Restriction | None
     ) -> None:
         """Raise Forbidden for an author who is neither a member of a room that is not public nor invited to it."""
-        if room.join_rule == "public" or self._agents.lives_in(author, room):
+        if room.join_rule == "public" or self._agents.is_assigned_to(author, room):
             return
         is_invited = restriction is not None and restriction.kind is RestrictionKind.INVITED
         if not is_invited and await tx.members.get(room.id, self._user(author)) is None:

@@ -50,12 +50,12 @@ class Place:
 
 def node_role(agent: Agent) -> str:
     """Return an agent's role on its node; empty for none."""
-    return agent.node_role or _said_by_role(agent, agent.node_id, _IN_MICRODAOS)
+    return agent.node_role or _implied_role(agent, agent.node_id, _IN_MICRODAOS)
 
 
 def microdao_role(agent: Agent) -> str:
     """Return an agent's role in its microDAO; empty for none."""
-    return agent.microdao_role or _said_by_role(agent, agent.microdao, _ON_NODES)
+    return agent.microdao_role or _implied_role(agent, agent.microdao, _ON_NODES)
 
 
 def main_role(agent: Agent) -> str:
@@ -68,7 +68,7 @@ def has_role(agent: Agent, role: str) -> bool:
     return role in {agent.role, agent.node_role, agent.microdao_role}
 
 
-def _said_by_role(agent: Agent, place: str, elsewhere: frozenset[str]) -> str:
+def _implied_role(agent: Agent, place: str, elsewhere: frozenset[str]) -> str:
     return agent.role if place and agent.role.lower() not in elsewhere else ""
 
 
@@ -84,22 +84,22 @@ class PlaceDirectory:
     def replace(self, described: Iterable[Place], agents: Iterable[Agent], unlisted_rooms: Iterable[str] = ()) -> None:
         """Replace all described places, all agents, and the slugs of all rooms that are not public."""
         self.unlisted_rooms = frozenset(unlisted_rooms)
-        residents = sorted(agents, key=lambda agent: agent.slug)
+        sorted_agents = sorted(agents, key=lambda agent: agent.slug)
         places: dict[PlaceKind, dict[str, Place]] = {kind: {} for kind in PlaceKind}
         for place in described:
             places[place.kind][place.id] = place
-        for agent in residents:
-            _know(places, PlaceKind.NODE, agent.node_id)
-            _know(places, PlaceKind.MICRODAO, agent.microdao)
-            _know(places, PlaceKind.DISTRICT, agent.district)
+        for agent in sorted_agents:
+            _add_undescribed(places, PlaceKind.NODE, agent.node_id)
+            _add_undescribed(places, PlaceKind.MICRODAO, agent.microdao)
+            _add_undescribed(places, PlaceKind.DISTRICT, agent.district)
         for place in [*places[PlaceKind.NODE].values(), *places[PlaceKind.MICRODAO].values()]:
-            _know(places, PlaceKind.DISTRICT, place.district)
+            _add_undescribed(places, PlaceKind.DISTRICT, place.district)
         self._places = {kind: dict(sorted(known.items())) for kind, known in places.items()}
-        self._agents = self._by_place(residents)
+        self._agents = self._by_place(sorted_agents)
 
-    def _by_place(self, residents: list[Agent]) -> dict[PlaceKind, dict[str, list[Agent]]]:
+    def _by_place(self, sorted_agents: list[Agent]) -> dict[PlaceKind, dict[str, list[Agent]]]:
         found: dict[PlaceKind, dict[str, list[Agent]]] = {kind: defaultdict(list) for kind in PlaceKind}
-        for agent in residents:
+        for agent in sorted_agents:
             found[PlaceKind.NODE][agent.node_id].append(agent)
             found[PlaceKind.MICRODAO][agent.microdao].append(agent)
             found[PlaceKind.DISTRICT][self.district_of(agent)].append(agent)
@@ -113,7 +113,7 @@ class PlaceDirectory:
         """Return a place. Raises NotFound."""
         place = self._places[kind].get(place_id)
         if place is None:
-            raise NotFound(f"no_such_{kind}", f"there is no {WORDS[kind]} {place_id!r}")
+            raise NotFound(f"no_such_{kind}", f"there is no {PLACE_LABELS[kind]} {place_id!r}")
         return place
 
     def within(self, kind: PlaceKind, district: str) -> list[Place]:
@@ -133,17 +133,17 @@ class PlaceDirectory:
         """Return the agent's own district, else its node's, else its microDAO's; empty for none."""
         if agent.district:
             return agent.district
-        homes = (
+        places = (
             self._places[PlaceKind.NODE].get(agent.node_id),
             self._places[PlaceKind.MICRODAO].get(agent.microdao),
         )
-        return next((home.district for home in homes if home is not None and home.district), "")
+        return next((place.district for place in places if place is not None and place.district), "")
 
 
-WORDS: Final = {PlaceKind.NODE: "node", PlaceKind.MICRODAO: "microDAO", PlaceKind.DISTRICT: "district"}
+PLACE_LABELS: Final = {PlaceKind.NODE: "node", PlaceKind.MICRODAO: "microDAO", PlaceKind.DISTRICT: "district"}
 
 
-def _know(places: dict[PlaceKind, dict[str, Place]], kind: PlaceKind, place_id: str) -> None:
+def _add_undescribed(places: dict[PlaceKind, dict[str, Place]], kind: PlaceKind, place_id: str) -> None:
     """Add a place that only is referred to, with its id as its name."""
     if place_id:
         places[kind].setdefault(place_id, Place(kind, place_id, place_id))

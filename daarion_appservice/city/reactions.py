@@ -73,9 +73,9 @@ class Reactions:
                 # The reaction takes the form of the earlier ones, so that Matrix clients count it as the same key.
                 reaction = replace(reaction, shortcode=first.shortcode, matrix_key=first.matrix_key)
             await tx.reactions.add(reaction)
-            message, happened = await self._counted(tx, message, reaction, added=True)
+            message, event = await self._update_counts(tx, message, reaction, added=True)
             await tx.outbox.add(OutboxKind.REACT, message.id, room.id, txn_id=reaction.id, reaction=reaction.id)
-        publish_all(self._publish, [happened, OutboxChanged()])
+        publish_all(self._publish, [event, OutboxChanged()])
         return message
 
     async def take_back(self, author: Author, room_id: str, message_id: str, key: str) -> Message:
@@ -93,9 +93,9 @@ class Reactions:
                 return as_seen(message, room, reading)
             # The row with the event id remains until the outbox has redacted the event.
             await tx.reactions.mark_removed(reaction.id)
-            message, happened = await self._counted(tx, message, reaction, added=False)
+            message, event = await self._update_counts(tx, message, reaction, added=False)
             await tx.outbox.add(OutboxKind.UNREACT, message.id, room.id, txn_id=self._new_id(), reaction=reaction.id)
-        publish_all(self._publish, [happened, OutboxChanged()])
+        publish_all(self._publish, [event, OutboxChanged()])
         return as_seen(message, room, reading)
 
     async def receive(
@@ -129,7 +129,7 @@ class Reactions:
         written, key = key, normal_form(one_line(key))[:MAX_MATRIX_KEY_CHARS]
         if not key:
             return None
-        is_known = key in {tally.key for tally in message.reactions}
+        is_known = key in {count.key for count in message.reactions}
         if await tx.reactions.given(message.id, author, key) or (len(message.reactions) >= _MAX_KEYS and not is_known):
             return None
         reaction = Reaction(
@@ -146,8 +146,8 @@ class Reactions:
         if given_at_ms is not None:
             await tx.messages.set_reactions(message.id, await tx.reactions.tallies(message.id))
             return None
-        _, happened = await self._counted(tx, message, reaction, added=True)
-        return happened
+        _, event = await self._update_counts(tx, message, reaction, added=True)
+        return event
 
     async def receive_removal(self, tx: CityTransaction, room: Room, reaction: Reaction) -> RoomEventStored | None:
         """Apply a redaction. Returns None if the reaction was removed before, or belongs to a message of another room."""
@@ -157,20 +157,20 @@ class Reactions:
         await tx.reactions.drop(reaction.id)
         if reaction.removed:
             return None
-        _, happened = await self._counted(tx, message, reaction, added=False)
-        return happened
+        _, event = await self._update_counts(tx, message, reaction, added=False)
+        return event
 
-    async def _counted(
+    async def _update_counts(
         self, tx: CityTransaction, message: Message, reaction: Reaction, *, added: bool
     ) -> tuple[Message, RoomEventStored]:
         """Update the reaction counts.
 
         Returns the message with the new counts, and the event to publish after the commit.
         """
-        tallies = await tx.reactions.tallies(message.id)
-        await tx.messages.set_reactions(message.id, tallies)
-        message = replace(message, reactions=tallies)
-        happened = await record(
+        counts = await tx.reactions.tallies(message.id)
+        await tx.messages.set_reactions(message.id, counts)
+        message = replace(message, reactions=counts)
+        event = await record(
             tx,
             RoomEventKind.REACTION,
             message,
@@ -179,12 +179,12 @@ class Reactions:
             key=reaction.key,
             added=added,
         )
-        return message, happened
+        return message, event
 
 
 def check_key(key: str) -> None:
     """Raise InvalidInput unless ``key`` can be the key of a reaction."""
-    if not key.strip() or len(key) > MAX_KEY_CHARS or not all(map(_may_stand_in_emoji, key)):
+    if not key.strip() or len(key) > MAX_KEY_CHARS or not all(map(_is_emoji_character, key)):
         raise InvalidInput(
             "no_emoji",
             f"the key of a reaction must be an emoji or 1 to {MAX_KEY_CHARS} printable characters",
@@ -192,6 +192,6 @@ def check_key(key: str) -> None:
         )
 
 
-def _may_stand_in_emoji(char: str) -> bool:
+def _is_emoji_character(char: str) -> bool:
     """Joiners and the tag characters of flags are not printable, but parts of many emoji."""
     return char.isprintable() or char == "\N{ZERO WIDTH JOINER}" or "\U000e0020" <= char <= "\U000e007f"

@@ -46,14 +46,14 @@ class RoomPowerLevels:
         return level_of(self.content.get(key), _DEFAULTS[key])
 
 
-def read_only(powers: RoomPowerLevels, keeper: UserId) -> dict[str, Any]:
-    """Return content under which only users with at least ``keeper``'s level can send.
+def read_only(powers: RoomPowerLevels, owner: UserId) -> dict[str, Any]:
+    """Return content under which only users with at least ``owner``'s level can send.
 
     A read-only room's content is unchanged.
 
     The level for redactions remains, so that messages of an archived room can be deleted.
     """
-    own = powers.of(keeper)
+    own = powers.of(owner)
     level = min(max(_ADMIN, powers.highest() + 1), _HIGHEST) if math.isinf(own) else int(own)
     events = {each: max(level_of(needed, 0), level) for each, needed in inner(powers.content, "events").items()}
     return dict(powers.content) | {

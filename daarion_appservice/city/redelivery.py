@@ -45,6 +45,6 @@ async def redeliver_all(tx: CityTransaction, ids: list[MessageId] | None, now_ms
         if message is None:
             continue
         await tx.rooms.lock_any(message.room_id)
-        _, happened = await redeliver(tx, message, message.author, now_ms)
-        count += happened is not None
+        _, event = await redeliver(tx, message, message.author, now_ms)
+        count += event is not None
     return count + await tx.outbox.retry_changes(ids)

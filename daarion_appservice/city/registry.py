@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Generic, TypeVar
 
 from ..errors import Conflict, NotFound
-from .places import WORDS, Place, PlaceKind
+from .places import PLACE_LABELS, Place, PlaceKind
 from .ports import CityStore, CityTransaction, NowMs
 from .second_me import SECOND_ME
 from .text_sanitizing import one_line
@@ -18,7 +18,7 @@ AGENTS: Final = "agents"
 SECTIONS: Final = {PlaceKind.DISTRICT: "districts", PlaceKind.NODE: "nodes", PlaceKind.MICRODAO: "microdaos"}
 """Names of the registry's sections of places."""
 
-_MOST_NAMED: Final = 5
+_MAX_NAMES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class RegistryEditor:
         self._now_ms = now_ms
 
     async def compare(self, described: Description, *, remove_missing: bool = False) -> Differences:
-        """Return what `lay_over` would change. Raises the same errors."""
+        """Return what `merge` would change. Raises the same errors."""
         async with self._store.reading() as tx:
             return (await _plan(tx, described, remove_missing=remove_missing)).differences
 
@@ -94,7 +94,9 @@ class RegistryEditor:
         async with self._store.transaction() as tx:
             places = await tx.places.all()
             if not any(place.kind is kind and place.id == place_id for place in places):
-                raise NotFound(f"no_such_{kind}", f"the registry has no description of a {WORDS[kind]} {place_id!r}")
+                raise NotFound(
+                    f"no_such_{kind}", f"the registry has no description of a {PLACE_LABELS[kind]} {place_id!r}"
+                )
             left = [place for place in places if (place.kind, place.id) != (kind, place_id)]
             _check_empty(kind, [place_id], await tx.agents.all(), left)
             await tx.places.remove(kind, [place_id])
@@ -122,11 +124,11 @@ class _Part(Generic[T]):
 
     @property
     def difference(self) -> Difference:
-        there = [name for name in self.described if name in self.known]
+        known = [name for name in self.described if name in self.known]
         return Difference(
             added=[name for name in self.described if name not in self.known],
-            changed=[name for name in there if self.known[name] != self.described[name]],
-            unchanged=[name for name in there if self.known[name] == self.described[name]],
+            changed=[name for name in known if self.known[name] != self.described[name]],
+            unchanged=[name for name in known if self.known[name] == self.described[name]],
             removed=self.removed,
         )
 
@@ -137,11 +139,18 @@ def _part(
     name: Callable[[T], str],
     *,
     remove_missing: bool,
-    stays: Set[str] = frozenset(),
+    protected: Set[str] = frozenset(),
 ) -> _Part[T]:
-    there, told = {name(each): each for each in known}, {name(each): each for each in described or ()}
-    is_whole = remove_missing and described is not None
-    return _Part(there, told, sorted(there.keys() - told.keys() - stays) if is_whole else [])
+    known_by_name, described_by_name = (
+        {name(each): each for each in known},
+        {name(each): each for each in described or ()},
+    )
+    removes_missing = remove_missing and described is not None
+    return _Part(
+        known_by_name,
+        described_by_name,
+        sorted(known_by_name.keys() - described_by_name.keys() - protected) if removes_missing else [],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +180,7 @@ async def _plan(tx: CityTransaction, described: Description, *, remove_missing: 
             None if described.agents is None else map(_named_agent, described.agents),
             _slug,
             remove_missing=remove_missing,
-            stays={SECOND_ME.slug},  # no registry describes it: every city has it
+            protected={SECOND_ME.slug},  # no registry describes it: every city has it
         ),
         {
             kind: _part(
@@ -208,9 +217,11 @@ def _check_empty(kind: PlaceKind, gone: Iterable[str], agents: Iterable[Agent], 
     used = _users(kind, agents, places)
     for place in gone:
         if names := used.get(place):
-            more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-            users = ", ".join(sorted(names)[:_MOST_NAMED]) + more
-            raise Conflict("place_in_use", f"the {WORDS[kind]} {place!r} cannot be removed: it is used by {users}")
+            more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+            users = ", ".join(sorted(names)[:_MAX_NAMES]) + more
+            raise Conflict(
+                "place_in_use", f"the {PLACE_LABELS[kind]} {place!r} cannot be removed: it is used by {users}"
+            )
 
 
 def _users(kind: PlaceKind, agents: Iterable[Agent], places: Iterable[Place]) -> Mapping[str, list[str]]:

@@ -14,6 +14,6 @@ async def enter_room(tx: CityTransaction, member_log: MemberLog, member: Member,
     Returns:
         The events to publish after the commit, before ``OutboxChanged``.
     """
-    happened = await member_log.enter(tx, member)
+    events = await member_log.join_from_city(tx, member)
     await tx.outbox.add_move(OutboxKind.JOIN, member.user_id, member.room_id, txn_id=txn_id)
-    return happened
+    return events

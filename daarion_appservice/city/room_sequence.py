@@ -57,32 +57,32 @@ async def insert_position(
     """Return the room's next number for a new message, or a number directly before the message ``before``.
 
     Numbers only increase, and there is none free between two. So every event from the number of ``before`` on gets a
-    higher number than all existing ones, in the same order. `note_moved` makes clients load the room again.
+    higher number than all existing ones, in the same order. `add_resync_event` makes clients load the room again.
     """
-    standing = await tx.messages.get(before) if before is not None else None
+    following = await tx.messages.get(before) if before is not None else None
     last = await tx.rooms.next_seq(room, now_ms=now_ms)
-    if standing is None or standing.room_id != room:
+    if following is None or following.room_id != room:
         return TimelinePosition(last)
     # The room's row is locked only now: another transaction may have moved the message before.
-    standing = await tx.messages.get(standing.id)
-    assert standing is not None
-    return TimelinePosition(last + 1, standing.visibility, await _make_room(tx, standing, last))
+    following = await tx.messages.get(following.id)
+    assert following is not None
+    return TimelinePosition(last + 1, following.visibility, await _make_room(tx, following, last))
 
 
-async def _make_room(tx: CityTransaction, standing: Message, last: int) -> tuple[int, int]:
-    """Raise the numbers of ``standing`` and all later events of its room above ``last + 1``.
+async def _make_room(tx: CityTransaction, following: Message, last: int) -> tuple[int, int]:
+    """Raise the numbers of ``following`` and all later events of its room above ``last + 1``.
 
     Args:
         tx: The transaction.
-        standing: The message that gives up its place.
+        following: The message that gives up its place.
         last: The highest number of the room, whose row the caller has locked.
 
     Returns:
         The first number that was increased, and by how much.
     """
-    first, by = standing.seq, last - standing.seq + 2
-    await tx.rooms.next_seqs(standing.room_id, by - 1)
-    await tx.rooms.renumber(standing.room_id, first, by=by)
+    first, by = following.seq, last - following.seq + 2
+    await tx.rooms.next_seqs(following.room_id, by - 1)
+    await tx.rooms.renumber(following.room_id, first, by=by)
     return first, by
 
 
@@ -103,9 +103,9 @@ async def move(tx: CityTransaction, message: MessageId, before: MessageId | None
         return None
     (last,), _ = await tx.rooms.next_seqs(moving.room_id, 1)
     # The room's row is locked only now: another transaction may have moved either message before.
-    standing = await tx.messages.get(before) if before is not None else None
-    if standing is not None and standing.room_id == moving.room_id:
-        moved = await _make_room(tx, standing, last)
+    following = await tx.messages.get(before) if before is not None else None
+    if following is not None and following.room_id == moving.room_id:
+        moved = await _make_room(tx, following, last)
     elif before is None:
         await tx.rooms.next_seqs(moving.room_id, 1)
         moved = (last + 1, 0)
@@ -114,10 +114,12 @@ async def move(tx: CityTransaction, message: MessageId, before: MessageId | None
     moving = await tx.messages.get(message)
     assert moving is not None
     await tx.messages.move(moving, last + 1)
-    return await note_moved(tx, replace(moving, seq=last + 1), moved, at_ms)
+    return await add_resync_event(tx, replace(moving, seq=last + 1), moved, at_ms)
 
 
-async def note_moved(tx: CityTransaction, message: Message, moved: tuple[int, int], at_ms: int) -> RoomEventStored:
+async def add_resync_event(
+    tx: CityTransaction, message: Message, moved: tuple[int, int], at_ms: int
+) -> RoomEventStored:
     """Store a RESYNC event for connected and returning clients. Returns the event to publish after the commit."""
     first, by = moved
     event = RoomEvent(

@@ -151,8 +151,8 @@ class Rooms:
             if room is None:
                 raise NotFound("no_such_room", f"there is no room {id_or_slug!r}")
             changed = change.of(room)
-            happened = await self._change(tx, room, changed)
-        publish_all(self._publish, [*happened, RegistryChanged()] if happened else [])
+            events = await self._change(tx, room, changed)
+        publish_all(self._publish, [*events, RegistryChanged()] if events else [])
         return changed
 
     async def receive(

@@ -15,11 +15,11 @@ MAX_TOPIC_CHARS: Final = 2000
 """The longest room description: the limit of the city's API."""
 
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
-TURNING: Final = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+BIDI_CONTROLS: Final = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 """Characters that change the direction of text, for a character class of a regular expression: embeddings, overrides,
 isolates (U+202A–E, U+2066–9) and marks (U+061C, U+200E, U+200F) of Unicode's bidirectional algorithm.
 """
-_TURNING: Final = re.compile(f"[{TURNING}]")
+_TURNING: Final = re.compile(f"[{BIDI_CONTROLS}]")
 _BREAKING: Final = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]+")
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
@@ -29,7 +29,7 @@ def storable(text: str) -> str:
     return _UNSTORABLE.sub(_REPLACEMENT, text)
 
 
-def without_turning(text: str) -> str:
+def strip_bidi_controls(text: str) -> str:
     """Remove characters that change the direction of the text around them.
 
     With U+202E after its first letter, the file ``Ngpj.exe`` is displayed as ``Nexe.jpg``.
@@ -41,4 +41,4 @@ def one_line(text: str, most_chars: int = MAX_NAME_CHARS) -> str:
     """Return a name or another short text as one line of at most ``most_chars`` characters; it may be empty."""
     # The text is cut first, because the steps below take time linear in its length.
     text = _BREAKING.sub(" ", text[: 4 * most_chars].replace("\0", _REPLACEMENT))
-    return storable(without_turning(text)).strip()[:most_chars].rstrip()
+    return storable(strip_bidi_controls(text)).strip()[:most_chars].rstrip()

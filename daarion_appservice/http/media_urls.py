@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
-from ..city.media import THUMBNAILED, USUAL, Thumbnail, parts_of, with_image_sources
+from ..city.media import MESSAGE_THUMBNAIL, THUMBNAIL_TYPES, Thumbnail, split_mxc, with_image_sources
 from ..city.media_links import MediaLinks
 from ..city.types import Media
 
@@ -36,14 +36,14 @@ class MediaUrls:
 
     def thumbnail_url(self, media: Media) -> str | None:
         """Return the URL of a thumbnail of ``media``, or of the thumbnail sent with it; None if it has none."""
-        if media.thumbnail_mxc is None and media.mimetype not in THUMBNAILED:
+        if media.thumbnail_mxc is None and media.mimetype not in THUMBNAIL_TYPES:
             return None
         mxc = media.thumbnail_mxc or media.mxc
         path = media_path(mxc)
         if path is None:
             return None
         query = self._query(mxc)
-        return f"{path}/thumbnail?{_query(USUAL)}" + (f"&{query}" if query else "")
+        return f"{path}/thumbnail?{_query(MESSAGE_THUMBNAIL)}" + (f"&{query}" if query else "")
 
     def html(self, html: str | None) -> str | None:
         """Return the HTML of a message with image URLs that a browser can load."""
@@ -56,7 +56,7 @@ class MediaUrls:
 @lru_cache(4096)
 def media_path(mxc: str | None) -> str | None:
     """Return the path of a file, or None if ``mxc`` is not a valid ``mxc://`` URI."""
-    parts = parts_of(mxc) if mxc else None
+    parts = split_mxc(mxc) if mxc else None
     return f"{PATH}/{quote(parts[0], safe='')}/{parts[1]}" if parts else None
 
 

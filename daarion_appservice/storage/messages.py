@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, func, insert, literal, literal_colum
 from sqlalchemy.engine import Row
 
 from ..city.history_visibility import PUBLIC, ReadableRanges
-from ..city.media import addresses_in
+from ..city.media import media_uris
 from ..city.types import (
     Author,
     AuthorKind,
@@ -59,7 +59,7 @@ class MessageRepository(Repository):
                 visibility=message.visibility,
             )
         )
-        await add_shown(self._connection, message.id, addresses_in(message.media, message.formatted_body))
+        await add_shown(self._connection, message.id, media_uris(message.media, message.formatted_body))
 
     async def get(self, message: MessageId) -> Message | None:
         row = (await self._connection.execute(select(messages).where(messages.c.id == message))).first()
@@ -237,7 +237,7 @@ class MessageRepository(Repository):
             )
         )
         await remove_shown(self._connection, message)
-        await add_shown(self._connection, message, addresses_in(content.media, content.formatted_body))
+        await add_shown(self._connection, message, media_uris(content.media, content.formatted_body))
 
     async def move(self, message: Message, seq: int) -> None:
         """Change the sequence number of ``message`` to ``seq``, which no other message of its room may have."""

@@ -181,14 +181,14 @@ async def test_who_is_on_the_way_in_is_not_put_out_by_a_list_of_those_who_are_th
     await square.tells(ALICE, "join", displayname="Alice")
     async with square.database.transaction() as tx:
         here = [Member(GENERAL, UserId("@bob:city.localhost"), "Bob")]
-        await square.desk.members.take_over(tx, GENERAL, here)
+        await square.desk.members.replace_members(tx, GENERAL, here)
     assert set(await square.members()) == {GHOST, "@bob:city.localhost"}
     await square.told()
     async with square.database.transaction() as tx:
-        await square.desk.members.take_over(tx, GENERAL, here, moving={GHOST})
+        await square.desk.members.replace_members(tx, GENERAL, here, moving={GHOST})
     assert GHOST in await square.members(), "it was on its way when the list was asked for"
     async with square.database.transaction() as tx:
-        await square.desk.members.take_over(tx, GENERAL, here)
+        await square.desk.members.replace_members(tx, GENERAL, here)
     assert GHOST not in await square.members()
 
 
@@ -434,6 +434,6 @@ async def test_name_from_matrix_is_one_bounded_line_without_turning_characters(
     async with square.database.transaction() as tx:
         room = await tx.rooms.find(GENERAL)
         assert room is not None
-        await square.desk.members.take_over(tx, GENERAL, [Member(GENERAL, UserId("@bob:city.localhost"), name)])
+        await square.desk.members.replace_members(tx, GENERAL, [Member(GENERAL, UserId("@bob:city.localhost"), name)])
         members = await tx.members.of_room(GENERAL)
     assert [(member.display_name, member.avatar_url) for member in members] == [(shown, None)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daarion_appservice.city.display_names import MAX_CHARS, person_name
+from daarion_appservice.city.display_names import MAX_CHARS, citizen_name
 from daarion_appservice.errors import InvalidInput
 
 
@@ -20,7 +20,7 @@ from daarion_appservice.errors import InvalidInput
     ],
 )
 def test_a_name_is_shown_as_it_is_meant(given: str, shown: str) -> None:
-    assert person_name(given) == shown
+    assert citizen_name(given) == shown
 
 
 @pytest.mark.parametrize(
@@ -38,5 +38,5 @@ def test_a_name_is_shown_as_it_is_meant(given: str, shown: str) -> None:
 )
 def test_what_is_no_name_is_refused(given: str, code: str) -> None:
     with pytest.raises(InvalidInput) as raised:
-        person_name(given)
+        citizen_name(given)
     assert (raised.value.code, raised.value.status) == (code, 422)

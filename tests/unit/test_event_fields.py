@@ -8,8 +8,8 @@ import pytest
 
 from daarion_appservice.city.event_fields import (
     content_of,
+    has_sender_and_id,
     inner,
-    is_signed,
     name_text,
     optional_text,
     text,
@@ -58,7 +58,7 @@ def test_topic_is_cut_to_limit() -> None:
     ],
 )
 def test_event_is_signed_with_sender_and_id(sender: object, event_id: object, expected: bool) -> None:
-    assert is_signed({"sender": sender, "event_id": event_id}) is expected
+    assert has_sender_and_id({"sender": sender, "event_id": event_id}) is expected
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from daarion_appservice.city.file_types import (
+    DISPLAYED_TYPES,
     HEAD_BYTES,
-    SHOWN,
     UNKNOWN,
-    found_in,
-    is_executed,
+    detect_types,
+    image_size,
+    is_executable,
+    normalize_type,
     served_type,
-    size_of_picture,
     stored_type,
-    tidy_type,
 )
 from daarion_appservice.errors import InvalidInput
 
@@ -65,7 +65,7 @@ EVERYTHING = PICTURES | OTHERS
 @pytest.mark.parametrize("mimetype", EVERYTHING)
 def test_a_file_is_told_by_how_it_begins(mimetype: str) -> None:
     head = EVERYTHING[mimetype]
-    assert found_in(head)[0] == mimetype
+    assert detect_types(head)[0] == mimetype
     assert stored_type(mimetype, head) == mimetype
     assert stored_type("application/octet-stream", head) == mimetype, "a type that says nothing becomes what it is"
     assert stored_type("", head) == mimetype
@@ -74,7 +74,7 @@ def test_a_file_is_told_by_how_it_begins(mimetype: str) -> None:
 @pytest.mark.parametrize("mimetype", EVERYTHING)
 def test_a_file_that_is_something_else_is_refused(mimetype: str) -> None:
     for other, head in {**EVERYTHING, "text/html": HTML, "image/svg+xml": SVG}.items():
-        if mimetype not in found_in(head):
+        if mimetype not in detect_types(head):
             with pytest.raises(InvalidInput) as refused:
                 stored_type(mimetype, head)
             assert (refused.value.status, refused.value.code) == (415, "media_type_wrong"), other
@@ -129,7 +129,7 @@ def test_what_others_call_the_same_is_the_same(declared: str, head: bytes, kept:
     ],
 )
 def test_what_a_browser_would_execute_is_a_file_to_save(declared: str) -> None:
-    assert is_executed(tidy_type(declared))
+    assert is_executable(normalize_type(declared))
     assert stored_type(declared, HTML) == UNKNOWN
     assert served_type(declared, HTML) == UNKNOWN
 
@@ -155,9 +155,9 @@ def test_a_form_is_not_the_file_in_it(declared: str) -> None:
 def test_nothing_is_shown_that_is_not_what_it_is_shown_as(declared: str, head: bytes) -> None:
     """Whatever a homeserver calls a file, and whatever is in it."""
     shown = served_type(declared, head)
-    assert not is_executed(shown)
-    assert shown not in SHOWN or shown in found_in(head)
-    assert not shown.startswith(("image/", "audio/", "video/")) or shown in SHOWN
+    assert not is_executable(shown)
+    assert shown not in DISPLAYED_TYPES or shown in detect_types(head)
+    assert not shown.startswith(("image/", "audio/", "video/")) or shown in DISPLAYED_TYPES
 
 
 @pytest.mark.parametrize("declared", ["text/html", "image/png", "video/mp4", "text/plain", "x", ""])
@@ -167,23 +167,23 @@ def test_what_is_plainly_a_picture_is_shown_as_one(declared: str) -> None:
 
 @pytest.mark.parametrize("mimetype", PICTURES)
 def test_a_picture_has_a_size(mimetype: str) -> None:
-    assert size_of_picture(PICTURES[mimetype]) == (40, 30)
+    assert image_size(PICTURES[mimetype]) == (40, 30)
 
 
 def test_a_photograph_has_the_size_that_it_is_seen_in() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
-    assert size_of_picture(picture("JPEG", exif=exif)) == (30, 40)
+    assert image_size(picture("JPEG", exif=exif)) == (30, 40)
 
 
 def test_the_size_of_a_photograph_with_much_before_it_is_found() -> None:
     comment = b"\xff\xfe" + struct.pack(">H", 60_000) + b"x" * 59_998
     head = PICTURES["image/jpeg"][:2] + comment + PICTURES["image/jpeg"][2:]
-    assert size_of_picture(head[:HEAD_BYTES]) == (40, 30)
+    assert image_size(head[:HEAD_BYTES]) == (40, 30)
 
 
 def test_what_is_no_picture_has_no_size() -> None:
-    assert [size_of_picture(head) for head in (*OTHERS.values(), SVG, HTML, b"")] == [None] * (len(OTHERS) + 3)
+    assert [image_size(head) for head in (*OTHERS.values(), SVG, HTML, b"")] == [None] * (len(OTHERS) + 3)
 
 
 @given(st.data())
@@ -191,5 +191,5 @@ def test_a_broken_picture_breaks_nothing(data: st.DataObject) -> None:
     head = bytearray(data.draw(st.sampled_from(list(PICTURES.values()))))
     for _ in range(data.draw(st.integers(0, 8))):
         head[data.draw(st.integers(0, len(head) - 1))] = data.draw(st.integers(0, 255))
-    size = size_of_picture(bytes(head[: data.draw(st.integers(0, len(head)))]))
+    size = image_size(bytes(head[: data.draw(st.integers(0, len(head)))]))
     assert size is None or all(0 < side <= 1_000_000 for side in size)

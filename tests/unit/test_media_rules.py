@@ -8,13 +8,13 @@ from daarion_appservice.city.html_sanitizing import sanitize_html
 from daarion_appservice.city.media import (
     MAX_INLINE,
     Thumbnail,
-    addresses_in,
     is_allowed,
     is_mxc,
+    media_uris,
     msgtype_of,
-    mxc_of,
-    snapped,
-    tidy_filename,
+    mxc_uri,
+    nearest_thumbnail,
+    sanitize_filename,
 )
 from daarion_appservice.city.types import Media
 from daarion_appservice.http.media_urls import MediaUrls
@@ -49,7 +49,7 @@ BAD = [
 def test_an_address_is_a_server_and_an_id(mxc: str) -> None:
     assert is_mxc(mxc)
     server, media_id = mxc.removeprefix("mxc://").split("/")
-    assert mxc_of(server, media_id) == mxc
+    assert mxc_uri(server, media_id) == mxc
 
 
 @pytest.mark.parametrize("mxc", BAD)
@@ -57,7 +57,7 @@ def test_what_could_lead_elsewhere_is_no_address(mxc: str) -> None:
     assert not is_mxc(mxc)
     assert MediaUrls().url(mxc) is None
     server, _, media_id = mxc.removeprefix("mxc://").partition("/")
-    assert not mxc.startswith("mxc://") or mxc_of(server, media_id) is None
+    assert not mxc.startswith("mxc://") or mxc_uri(server, media_id) is None
 
 
 def test_the_city_has_a_path_for_each_address() -> None:
@@ -96,12 +96,12 @@ def test_pictures_in_html_get_addresses_that_a_browser_can_load_and_nothing_else
 def test_a_message_shows_its_file_its_thumbnail_and_the_pictures_in_its_text_each_once() -> None:
     media = Media("mxc://a/x", "video/mp4", "f", thumbnail_mxc="mxc://a/t")
     html = '<img src="mxc://a/x"><img src="mxc://a/e" alt="e"> src="mxc://a/text" <img src="mxc://../x">'
-    assert addresses_in(media, html) == ["mxc://a/x", "mxc://a/t", "mxc://a/e"]
-    assert addresses_in(None, "nothing") == addresses_in(None, None) == []
+    assert media_uris(media, html) == ["mxc://a/x", "mxc://a/t", "mxc://a/e"]
+    assert media_uris(None, "nothing") == media_uris(None, None) == []
 
 
 def test_a_message_shows_no_more_pictures_than_anybody_means() -> None:
-    assert len(addresses_in(None, "".join(f'<img src="mxc://a/{number}">' for number in range(500)))) == MAX_INLINE
+    assert len(media_uris(None, "".join(f'<img src="mxc://a/{number}">' for number in range(500)))) == MAX_INLINE
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_message_shows_no_more_pictures_than_anybody_means() -> None:
     ],
 )
 def test_thumbnails_have_one_of_a_few_sizes(width: int, height: int, method: str, size: tuple[int, int]) -> None:
-    assert snapped(width, height, method) == Thumbnail(*size, method)  # type: ignore[arg-type]
+    assert nearest_thumbnail(width, height, method) == Thumbnail(*size, method)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -136,14 +136,14 @@ def test_thumbnails_have_one_of_a_few_sizes(width: int, height: int, method: str
     ],
 )
 def test_a_file_has_a_name_that_it_can_be_saved_under(name: str | None, tidy: str) -> None:
-    assert tidy_filename(name, "image/png") == tidy
+    assert sanitize_filename(name, "image/png") == tidy
 
 
 def test_a_long_name_keeps_its_ending() -> None:
-    name = tidy_filename("я" * 400 + ".jpeg", "image/jpeg")
+    name = sanitize_filename("я" * 400 + ".jpeg", "image/jpeg")
     assert len(name) == 255
     assert name.endswith("я.jpeg")
-    assert len(tidy_filename("x" * 300 + "." + "y" * 300, "image/jpeg")) == 255
+    assert len(sanitize_filename("x" * 300 + "." + "y" * 300, "image/jpeg")) == 255
 
 
 def test_a_message_is_what_its_file_is() -> None:

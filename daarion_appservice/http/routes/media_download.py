@@ -19,9 +19,9 @@ import structlog
 from aiohttp import hdrs, web
 from pydantic import Field
 
-from ...city.file_types import HEAD_BYTES, SHOWN, served_type
+from ...city.file_types import DISPLAYED_TYPES, HEAD_BYTES, served_type
 from ...city.identity import Identities
-from ...city.media import Method, Thumbnail, mxc_of, snapped, tidy_filename
+from ...city.media import Method, Thumbnail, mxc_uri, nearest_thumbnail, sanitize_filename
 from ...city.reader_memberships import ReaderMemberships
 from ...config import MediaSettings
 from ...errors import CityError, HomeserverRefused, HomeserverUnavailable, NotFound
@@ -131,7 +131,7 @@ class MediaDownload:
         Access and caching are those of the file.
         """
         size = read_query(request, ThumbnailQuery)
-        return await self._respond(request, snapped(size.width, size.height, size.method))
+        return await self._respond(request, nearest_thumbnail(size.width, size.height, size.method))
 
     async def _respond(self, request: web.Request, thumbnail: Thumbnail | None) -> web.StreamResponse:
         principal = await self.authenticator.principal(request)
@@ -158,7 +158,7 @@ class MediaDownload:
         if links is None or "signature" not in query:
             return None
         check_text(dict(request.match_info))
-        mxc = mxc_of(request.match_info["server"], request.match_info["media_id"])
+        mxc = mxc_uri(request.match_info["server"], request.match_info["media_id"])
         if mxc is None or not links.is_good(mxc, query.get("expires", ""), query["signature"]):
             return None
         async with self.database.reading() as tx:
@@ -167,7 +167,7 @@ class MediaDownload:
     async def _readable_file(self, request: web.Request, principal: Principal) -> _File:
         """Return the requested file if the principal may have it, without asking the homeserver. Raises NotFound."""
         check_text(dict(request.match_info))
-        mxc = mxc_of(request.match_info["server"], request.match_info["media_id"])
+        mxc = mxc_uri(request.match_info["server"], request.match_info["media_id"])
         if mxc is not None:
             async with self.database.reading() as tx:
                 if await tx.media.is_shown(mxc):
@@ -250,8 +250,8 @@ def _abort(request: web.Request) -> None:
 
 def _content_headers(mimetype: str, filename: str | None) -> dict[str, str]:
     is_text = mimetype.startswith("text/")
-    disposition = "inline" if mimetype in SHOWN else "attachment"
-    name = tidy_filename(filename, mimetype)
+    disposition = "inline" if mimetype in DISPLAYED_TYPES else "attachment"
+    name = sanitize_filename(filename, mimetype)
     return {
         "Content-Type": f"{mimetype}; charset=utf-8" if is_text else mimetype,
         # RFC 6266 §4.3: the ASCII `filename` is for clients that do not know `filename*`.

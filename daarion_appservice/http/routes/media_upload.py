@@ -15,9 +15,9 @@ from typing import Final
 from aiohttp import web
 from pydantic import Field
 
-from ...city.file_types import HEAD_BYTES, size_of_picture, stored_type
+from ...city.file_types import HEAD_BYTES, image_size, stored_type
 from ...city.identity import Identities
-from ...city.media import is_allowed, tidy_filename
+from ...city.media import is_allowed, sanitize_filename
 from ...city.ports import NowMs
 from ...city.types import Author, Media
 from ...config import MediaSettings
@@ -117,8 +117,8 @@ class MediaUpload:
                     raise InvalidInput(
                         "media_type_not_allowed", f"files of the type {mimetype} are not accepted", status=415
                     )
-                filename = tidy_filename(filename, mimetype)
-                width, height = size_of_picture(head) or (None, None)
+                filename = sanitize_filename(filename, mimetype)
+                width, height = image_size(head) or (None, None)
                 with translate_homeserver_errors(_upload_refused):
                     mxc = await self.repository.upload(
                         body, size=size, mimetype=mimetype, filename=filename, by=self.identities.author(author)

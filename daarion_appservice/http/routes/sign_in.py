@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import Field
 
 from ...city.accounts import Accounts
-from ...city.display_names import MAX_CHARS, person_name
+from ...city.display_names import MAX_CHARS, citizen_name
 from ...city.ports import NewId
 from ...city.types import CitizenId
 from ...config import SignInSettings
@@ -56,7 +56,7 @@ class SignInRoutes:
         `sign_in.name` is off by default; the demo turns it on. `limits.arrivals` limits requests by address.
         """
         _check_enabled("name", is_enabled=self.settings.name)
-        name = person_name(call.body.name)
+        name = citizen_name(call.body.name)
         return self._result(self._new_citizen(), name)
 
     @endpoint(
@@ -74,7 +74,7 @@ class SignInRoutes:
         `sign_in.matrix`.
         """
         _check_enabled("matrix", is_enabled=self.settings.matrix)
-        account = await self.accounts.arrive(call.body.access_token, call.body.matrix_server_name, self._new_citizen())
+        account = await self.accounts.sign_in(call.body.access_token, call.body.matrix_server_name, self._new_citizen())
         return self._result(account.citizen, account.name)
 
     def _new_citizen(self) -> CitizenId:

@@ -8,12 +8,12 @@ from typing import Final
 from urllib.parse import unquote
 
 from ...city.event_fields import POLLS, Event, inner, optional_text
-from ...city.file_types import tidy_type
+from ...city.file_types import normalize_type
 from ...city.identity import Identities, is_user_id
-from ...city.media import is_mxc, tidy_filename
+from ...city.media import is_mxc, sanitize_filename
 from ...city.parsing_threads import html_of, names_in
 from ...city.reply_fallback import strip_reply_fallback
-from ...city.text_sanitizing import one_line, without_turning
+from ...city.text_sanitizing import one_line, strip_bidi_controls
 from ...city.types import Content, EventId, Media, SubjectId, UserId
 from .polls import poll_text
 
@@ -44,7 +44,7 @@ def _read_message(content: Event, identities: Identities) -> Content | None:
     is_supported = msgtype in _TEXTS or media is not None
     text, html = strip_reply_fallback(body) if "m.relates_to" in content else body, _read_html(content)
     if msgtype in _MEDIA and optional_text(content, "filename") in {None, body}:
-        text = without_turning(text)  # The body is the file name.
+        text = strip_bidi_controls(text)  # The body is the file name.
     return Content(
         text,
         html,
@@ -83,7 +83,7 @@ def _read_sticker(content: Event) -> Content | None:
     if body is None or not (media or body.strip()):
         return None
     # A sticker that cannot be downloaded becomes a text message with its name.
-    return Content(without_turning(body), msgtype="m.image" if media else "m.text", media=media)
+    return Content(strip_bidi_controls(body), msgtype="m.image" if media else "m.text", media=media)
 
 
 def shortcode_of(content: Event) -> str | None:
@@ -144,11 +144,11 @@ def _read_media(content: Event, body: str) -> Media | None:
     if mxc is None or not is_mxc(mxc):
         return None
     thumbnail = optional_text(info, "thumbnail_url")
-    mimetype = tidy_type(optional_text(info, "mimetype") or "")
+    mimetype = normalize_type(optional_text(info, "mimetype") or "")
     return Media(
         mxc=mxc,
         mimetype=mimetype,
-        filename=tidy_filename(optional_text(content, "filename") or body, mimetype),
+        filename=sanitize_filename(optional_text(content, "filename") or body, mimetype),
         size=_number(info, "size"),
         width=_number(info, "w"),
         height=_number(info, "h"),

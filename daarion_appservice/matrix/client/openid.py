@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from ...city.display_names import person_name
+from ...city.display_names import citizen_name
 from ...city.identity import Identities, is_user_id
 from ...city.types import UserId
 from ...errors import (
@@ -64,7 +64,7 @@ class OpenId:
         """Return a user's display name, or the localpart if the name is missing, not displayable or not available."""
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                return person_name(await self.homeserver.display_name(user) or "")
+                return citizen_name(await self.homeserver.display_name(user) or "")
         except (HomeserverError, TimeoutError, InvalidInput):
             return user[1:].partition(":")[0]
 

@@ -14,7 +14,7 @@ import aiohttp
 from mautrix.api import Method, PathBuilder
 
 from ...city.file_types import HEAD_BYTES, served_type
-from ...city.media import USUAL, Thumbnail, is_mxc, parts_of
+from ...city.media import MESSAGE_THUMBNAIL, Thumbnail, is_mxc, split_mxc
 from ...city.types import UserId
 from ...errors import HomeserverRefused, HomeserverTimeout, HomeserverUnavailable, HomeserverUnreachable
 from ..client.homeserver import Homeserver
@@ -121,7 +121,7 @@ class MediaRepository:
     async def download(self, mxc: str, thumbnail: Thumbnail | None = None) -> AsyncIterator[Incoming]:
         """Download a file, or a thumbnail of it."""
         self._check_up()
-        parts = parts_of(mxc)
+        parts = split_mxc(mxc)
         assert parts is not None, mxc
         server, media_id = parts
         what, query = "download", {}
@@ -145,7 +145,7 @@ class MediaRepository:
         Returns:
             The bytes and the media type, or None if the thumbnail is larger as well.
         """
-        for thumbnail in (None, USUAL):
+        for thumbnail in (None, MESSAGE_THUMBNAIL):
             async with self.download(mxc, thumbnail) as incoming:
                 if (incoming.size or 0) > max_bytes:
                     continue

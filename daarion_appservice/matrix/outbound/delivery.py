@@ -182,7 +182,9 @@ class OutboxDelivery:
         await self._ghosts.ensure(user, self._profile(sender))
         await self._ghosts.ensure_device(user)
         if room.agent is None:  # An agent joins a direct chat on invitation only.
-            await self._ghosts.ensure_joined(user, room, invite=self._agents.lives_in(sender, room), force=must_join)
+            await self._ghosts.ensure_joined(
+                user, room, invite=self._agents.is_assigned_to(sender, room), force=must_join
+            )
         if not was_known:
             self._on_new_ghost(user)
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from ...city.event_fields import Event, is_signed, text, type_of
+from ...city.event_fields import Event, has_sender_and_id, text, type_of
 from ...city.identity import Identities
 from ...city.ports import NowMs, Publish, publish_all
 from ...city.types import MatrixRoomId, UserId
@@ -150,7 +150,7 @@ class InvitationDecliner:
             return
         unsigned = {"invite_room_state": state}
         event = invitation | {"room_id": matrix_room, "event_id": "$open", "unsigned": unsigned}
-        if not is_signed(event):
+        if not has_sender_and_id(event):
             return
         async with self._database.transaction() as tx:
             room = await tx.rooms.by_matrix_id(matrix_room) or await tx.rooms.by_former_id(matrix_room)

@@ -15,7 +15,17 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ...city.event_fields import MESSAGES, SAID, Event, content_of, event_id_of, inner, is_signed, text, type_of
+from ...city.event_fields import (
+    MESSAGES,
+    MESSAGES_AND_CHANGES,
+    Event,
+    content_of,
+    event_id_of,
+    has_sender_and_id,
+    inner,
+    text,
+    type_of,
+)
 from ...city.identity import Identities
 from ...city.parsing_threads import parsed_ahead
 from ...city.ports import NowMs
@@ -141,7 +151,7 @@ class Backfill:
             for event in page:
                 if _is_visibility(event):
                     visibility = visibility_in(content_of(event))
-                if is_signed(event) and _is_relation(event):
+                if has_sender_and_id(event) and _is_relation(event):
                     relations.append((event | {"room_id": matrix_room}, visibility))
             if relations:
                 count += await self._store_page(room, matrix_room, relations)
@@ -210,7 +220,7 @@ def _missing_events(events: list[Event], stored: Collection[str]) -> list[Event]
     found: list[Event] = []
     missing: set[str] = set()
     for event in events:
-        if type_of(event) not in SAID or (type_of(event) != _REDACTION and not content_of(event)):
+        if type_of(event) not in MESSAGES_AND_CHANGES or (type_of(event) != _REDACTION and not content_of(event)):
             continue
         if not _is_relation(event):
             found.append(event)

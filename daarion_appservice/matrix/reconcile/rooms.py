@@ -127,7 +127,7 @@ class MatrixRooms:
             if self.identities.subject(user)
         ]
         async with self.store.database.transaction() as tx:
-            events = await self.members.take_over(tx, room.id, current, moving=moving)
+            events = await self.members.replace_members(tx, room.id, current, moving=moving)
             members = await tx.members.of_room(room.id)
         publish_all(self.store.publish, events)
         # The command line may have stored them, without an event in this process.

@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from ...city.event_fields import SAID, content_of, optional_text, sender_of, text, type_of
+from ...city.event_fields import MESSAGES_AND_CHANGES, content_of, optional_text, sender_of, text, type_of
 from ...city.events import InboxChanged
 from ...city.identity import Identities
 from ...city.ports import NowMs, Publish, publish_all
@@ -31,7 +31,7 @@ from ..client.room_rules import read_rules
 from ..ghosts.ghosts import Ghosts
 from ..inbound.worker import InboundWorker
 
-_HISTORY_TYPES: Final = SAID | {"m.room.history_visibility"}
+_HISTORY_TYPES: Final = MESSAGES_AND_CHANGES | {"m.room.history_visibility"}
 """The event types of a new room's history that are read."""
 _MAX_UPGRADES: Final = 10
 """Maximum number of successive upgrades in one call: a longer chain is a cycle or abuse."""
