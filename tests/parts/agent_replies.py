@@ -1,4 +1,4 @@
-"""A room, agents that live there, and a core that does as it is told, without the rest of the service."""
+"""A harness of agents' replies in one room, with a scripted agents core and without the rest of the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An agents core of the test's own: a real HTTP server that answers as it is told, which may be in any wrong way."""
+"""A scripted agents core: an HTTP server whose responses, valid or malformed, each test defines."""
 
 from __future__ import annotations
 

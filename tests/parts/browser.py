@@ -1,4 +1,4 @@
-"""A real Chromium, as the city's visitors have one, and pages for it that come from another origin than the city."""
+"""Chromium for end-to-end tests, and a server of pages from another origin than the city's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Certificates for the tests: nobody trusts them."""
+"""Self-signed TLS certificates for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service as a process of its own beside a real Synapse, as an admin would run it."""
+"""The service as a child process beside a real Synapse, as in production."""
 
 from __future__ import annotations
 

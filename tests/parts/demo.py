@@ -1,4 +1,4 @@
-"""The demo as a process of its own, started the way that a person starts it."""
+"""The demo as a child process, started by its command line."""
 
 from __future__ import annotations
 

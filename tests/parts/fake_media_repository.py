@@ -1,4 +1,4 @@
-"""The part of a homeserver that keeps files, which does to them what a test tells it to. It remembers what it was asked."""
+"""A scripted media repository of a homeserver, which records its requests."""
 
 from __future__ import annotations
 

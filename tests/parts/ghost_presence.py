@@ -1,4 +1,4 @@
-"""Ghosts in one room of a real homeserver, and the mirror that tells it of them, without the rest of the city."""
+"""A harness of the presence sender: ghosts in one room of a real Synapse, without the rest of the service."""
 
 from __future__ import annotations
 

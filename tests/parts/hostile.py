@@ -1,4 +1,4 @@
-"""Hostile input, made by hypothesis, and the one check of what it did to a running city: nothing."""
+"""Hypothesis strategies of hostile input, and a check that such input did no harm to a running city."""
 
 from __future__ import annotations
 

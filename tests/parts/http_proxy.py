@@ -1,4 +1,4 @@
-"""A reverse proxy of the test's own: it sees what passes, and can lose an answer at the very moment that a test is about."""
+"""A reverse HTTP proxy that records requests and can drop the responses to selected ones."""
 
 from __future__ import annotations
 

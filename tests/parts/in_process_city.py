@@ -1,4 +1,4 @@
-"""A city with both listeners open and no homeserver, in the test's own process."""
+"""A city in the test's own process: both HTTP listeners, and no homeserver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The inbox and the handlers of Matrix events on a database and a scripted homeserver, without the rest of the city."""
+"""A harness of the inbox and the handlers of Matrix events, with a database and a scripted homeserver."""
 
 from __future__ import annotations
 

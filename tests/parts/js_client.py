@@ -1,4 +1,4 @@
-"""A person with Element's own client library: matrix-js-sdk in a Node process, which knows nothing of us."""
+"""A Matrix user in matrix-js-sdk, the client library of Element, in a Node process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An ordinary person with an ordinary client (matrix-nio), who knows nothing of us."""
+"""A Matrix user in matrix-nio, an ordinary client library."""
 
 from __future__ import annotations
 

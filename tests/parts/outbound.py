@@ -1,4 +1,4 @@
-"""The outbound worker with a scripted homeserver: its harness, and what its tests share."""
+"""A harness of the outbound worker with a scripted homeserver, and the helpers that its tests share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTTP as no client library would write it: what bytes get for an answer."""
+"""HTTP requests as raw bytes, including malformed ones, and the responses to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stranger who has read ``/openapi.json`` and holds the city to it: schemathesis, with requests that fit and that do not."""
+"""Property-based tests of the HTTP API against ``/openapi.json`` by schemathesis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A homeserver that does what a test tells it to: refuse, hang, hang up. It remembers what it was asked."""
+"""A scripted homeserver that refuses, delays or drops requests, and records them."""
 
 from __future__ import annotations
 

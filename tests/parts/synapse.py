@@ -1,4 +1,4 @@
-"""A real Synapse for the tests."""
+"""Starts a real Synapse for tests, from a database that is prepared once per process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many messages were lost, doubled or misordered on their way, compared with the order of their origin."""
+"""Counts of lost, duplicated and misordered messages, compared with the order at their origin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Passes bytes on to a port, and can cut every connection as a bad line does."""
+"""A TCP proxy that can cut every connection, as a failing network does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two sides that talk through whatever happens, and what each side has heard in the end."""
+"""Messages in both directions between the city and Matrix during faults, and a check of their delivery."""
 
 from __future__ import annotations
 
