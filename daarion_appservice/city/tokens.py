@@ -54,7 +54,7 @@ class TokenDirectory:
         self._tokens = {token.id: token for token in tokens}
 
     @staticmethod
-    def looks_like(text: str) -> bool:
+    def is_agent_token(text: str) -> bool:
         return text.startswith(_PREFIX)
 
     def owner(self, text: str) -> AgentSlug | None:

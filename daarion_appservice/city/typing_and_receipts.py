@@ -13,7 +13,7 @@ from .types import Author, Room
 class TypingAndReceipts:
     """Publishes typing and read receipts.
 
-    Both methods raise NotFound for an unknown room, and Forbidden for a banned or kicked author; `types` also for an
+    Both methods raise NotFound for an unknown room, and Forbidden for a banned or kicked author; `set_typing` also for an
     author who may not send messages.
     """
 
@@ -22,7 +22,7 @@ class TypingAndReceipts:
         self._publish = publish
         self._permissions = permissions
 
-    async def types(self, author: Author, room_id: str, *, typing: bool) -> None:
+    async def set_typing(self, author: Author, room_id: str, *, typing: bool) -> None:
         """Publish that the author started, continues or stopped typing."""
         async with self._store.reading() as tx:
             room = await self._find(tx, room_id, author)
@@ -31,7 +31,7 @@ class TypingAndReceipts:
                 await self._permissions.check_may_send(tx, room, author)
         self._publish(LocalUserTyping(room.id, author, typing))
 
-    async def reads(self, author: Author, room_id: str, message_id: str) -> None:
+    async def mark_read(self, author: Author, room_id: str, message_id: str) -> None:
         """Publish that the author has read a room up to this message. Raises NotFound for an unknown message too."""
         async with self._store.reading() as tx:
             room = await self._find(tx, room_id, author)

@@ -17,7 +17,7 @@ class TypingState:
     def __init__(self) -> None:
         self._typing: dict[RoomId, frozenset[SubjectId]] = {}
 
-    def are(self, room: RoomId, typing: frozenset[SubjectId]) -> list[TypingChanged]:
+    def set_typing(self, room: RoomId, typing: frozenset[SubjectId]) -> list[TypingChanged]:
         """Replace the users who are typing in ``room``."""
         if typing == self._typing.get(room, _NOBODY):
             return []
@@ -29,12 +29,12 @@ class TypingState:
 
     def left(self, room: RoomId, subject: SubjectId) -> list[TypingChanged]:
         """Remove a user who left a room from its typing users."""
-        return self.are(room, self._typing.get(room, _NOBODY) - {subject})
+        return self.set_typing(room, self._typing.get(room, _NOBODY) - {subject})
 
-    def are_all(self, typing: Mapping[RoomId, frozenset[SubjectId]]) -> list[TypingChanged]:
-        """Replace the typing users of all rooms; nothing is typed in rooms that ``typing`` does not name."""
+    def set_all(self, typing: Mapping[RoomId, frozenset[SubjectId]]) -> list[TypingChanged]:
+        """Replace the typing users of all rooms; rooms that ``typing`` does not name have none."""
         return [
             change
             for room in [*(self._typing.keys() - typing.keys()), *typing]
-            for change in self.are(room, typing.get(room, _NOBODY))
+            for change in self.set_typing(room, typing.get(room, _NOBODY))
         ]

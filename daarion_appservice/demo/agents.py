@@ -27,10 +27,10 @@ from .invoke import invoke_app
 from .ports import HOST
 
 RETRY_S: Final = 1.0
-"""How soon to retry while the city is away, in seconds: within the 40 s after which an agent goes offline."""
+"""How soon to retry while the city is unavailable, in seconds: within the 40 s after which an agent goes offline."""
 
 REFUSED_RETRY_S: Final = 30.0
-FAREWELL_S: Final = 3.0
+OFFLINE_TIMEOUT_S: Final = 3.0
 GREETING_ROOM: Final = "general"
 
 log = logging.getLogger("demo.agents")
@@ -55,45 +55,45 @@ async def run(city_url: str, tokens: Mapping[str, str], port: int | None) -> Non
     async with aiohttp.ClientSession(city_url, timeout=timeout) as session, AsyncExitStack() as stack:
         cities = {slug: CityClient(session, slug, token) for slug, token in tokens.items()}
         for city in cities.values():
-            await stack.enter_async_context(alive(city))
+            await stack.enter_async_context(online(city))
         if port is not None:
             await stack.enter_async_context(_serving(invoke_app(cities), port))
         await ended.wait()
 
 
 @asynccontextmanager
-async def alive(city: CityClient) -> AsyncIterator[None]:
+async def online(city: CityClient) -> AsyncIterator[None]:
     """Keep the agent online inside this block, and set it offline at its end."""
     session_id = f"demo-{uuid4()}"
-    heart = asyncio.create_task(_live(city, session_id))
+    heartbeats = asyncio.create_task(_send_heartbeats(city, session_id))
     try:
         yield
     finally:
-        heart.cancel()
+        heartbeats.cancel()
         with suppress(asyncio.CancelledError):
-            await heart
+            await heartbeats
         with suppress(CityUnavailable, CityRefused, TimeoutError):
-            async with asyncio.timeout(FAREWELL_S):
+            async with asyncio.timeout(OFFLINE_TIMEOUT_S):
                 await city.leave(session_id)
 
 
-async def _live(city: CityClient, session_id: str) -> None:
+async def _send_heartbeats(city: CityClient, session_id: str) -> None:
     """Send heartbeats for ever, also after outages of the city, and the greeting after the first success."""
-    heard = greeted = False
+    is_online = has_greeted = False
     while True:
         try:
             pause_s = await city.send_heartbeat((await city.myself())["title"], session_id)
-            if not heard:
+            if not is_online:
                 log.info("%s is online", city.slug)
-            heard = True
-            greeted = greeted or await _greet(city)
-        except CityUnavailable as away:
-            if heard:
-                log.info("%s: the city is away: %s", city.slug, away)
-            heard, pause_s = False, RETRY_S
-        except CityRefused as refused:
-            log.warning("%s: %s", city.slug, refused)
-            heard, pause_s = False, REFUSED_RETRY_S
+            is_online = True
+            has_greeted = has_greeted or await _greet(city)
+        except CityUnavailable as error:
+            if is_online:
+                log.info("%s: the city is unavailable: %s", city.slug, error)
+            is_online, pause_s = False, RETRY_S
+        except CityRefused as error:
+            log.warning("%s: %s", city.slug, error)
+            is_online, pause_s = False, REFUSED_RETRY_S
         await asyncio.sleep(pause_s)
 
 

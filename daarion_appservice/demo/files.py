@@ -157,8 +157,8 @@ class DemoFiles:
         if self.credentials.exists():
             credentials = Credentials.read(self.credentials).at(ports)
         else:
-            begun = Credentials.read(self.unfinished) if self.unfinished.exists() else Credentials.fresh()
-            credentials = begun.at(ports)
+            unfinished = Credentials.read(self.unfinished) if self.unfinished.exists() else Credentials.fresh()
+            credentials = unfinished.at(ports)
         self.save(credentials)
         if not self.config.exists():
             private_file.create(self.config, _FIRST_CONFIG + render_sample_agents(AGENTS), ExitCode.CONFIG)
@@ -203,7 +203,7 @@ database:
 city:
   federate: false
 
-# Whoever is on this machine may be anybody; a name that was chosen once is kept for a month.
+# Any user of this machine may sign in by name; the token is valid for a month.
 sign_in:
   name: true
   matrix: true

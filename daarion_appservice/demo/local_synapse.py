@@ -23,10 +23,10 @@ from . import synapse_config
 from .child_processes import Child, python
 from .synapse_config import SynapseSetup
 
-BOOT_S: Final = 60.0
+START_TIMEOUT_S: Final = 60.0
 """How long Synapse may take to answer, in seconds; it needs 1 to 3 s with a processor of its own."""
 
-_KNOCK_S: Final = 0.05
+_POLL_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class LocalSynapse:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    async def start(self, timeout_s: float = BOOT_S) -> None:
+    async def start(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Start Synapse and wait until it answers."""
         self.launch()
         try:
@@ -97,14 +97,14 @@ class LocalSynapse:
         self._secrets = synapse_config.write(self.setup)
         self._child.start()
 
-    async def answers(self, timeout_s: float = BOOT_S) -> None:
+    async def answers(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Wait until Synapse answers. Raise StartError if it ends or takes too long."""
         try:
             async with asyncio.timeout(timeout_s):
                 while not await self._is_healthy():
                     if not self._child.running:
                         raise self._failed(f"Synapse ended while starting (exit code {self._child.exit_code})")
-                    await asyncio.sleep(_KNOCK_S)
+                    await asyncio.sleep(_POLL_S)
         except TimeoutError:
             raise self._failed(f"Synapse did not answer within {timeout_s:g} s") from None
 

@@ -43,11 +43,11 @@ def check_free(listeners: Sequence[Listener]) -> None:
                     f"Choose another with {listener.option}",
                     ExitCode.PORT,
                 )
-    taken = [listener for listener in listeners if not is_free(listener.port)]
-    if taken:
+    used = [listener for listener in listeners if not is_free(listener.port)]
+    if used:
         raise StartError(
-            "; ".join(f"The {each.name} needs port {each.port}, and {_who_holds(each.port)}" for each in taken),
-            "End that, or choose another port with " + " and ".join(f"{each.option} PORT" for each in taken),
+            "; ".join(f"The {each.name} needs port {each.port}, and {_owner_of(each.port)}" for each in used),
+            "End that, or choose another port with " + " and ".join(f"{each.option} PORT" for each in used),
             ExitCode.PORT,
         )
 
@@ -64,14 +64,14 @@ def is_free(port: int) -> bool:
     return True
 
 
-def _who_holds(port: int) -> str:
+def _owner_of(port: int) -> str:
     if port < 1024:
         return "it is taken or needs root"
-    holder = next(_holders(port), None)
-    return f"{holder} has it" if holder else "another program has it"
+    process = next(_processes_on(port), None)
+    return f"{process} has it" if process else "another program has it"
 
 
-def _holders(port: int) -> Iterator[str]:
+def _processes_on(port: int) -> Iterator[str]:
     """Yield the processes that listen on ``port``, as far as /proc shows them to this user."""
     sockets = {f"socket:[{inode}]" for inode in _inodes(port)}
     for process in Path("/proc").glob("[0-9]*"):

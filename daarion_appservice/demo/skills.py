@@ -11,13 +11,13 @@ from .client import CityClient, Json
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Bilingual:
     """A reply in both languages of the city."""
 
     uk: str
     en: str
 
-    def to(self, question: str) -> str:
+    def in_language_of(self, question: str) -> str:
         """Return the reply in the language of the request."""
         return self.uk if _is_cyrillic(question) else self.en
 
@@ -37,11 +37,11 @@ class Question:
 class Skill:
     """One thing that an agent of the demo can tell."""
 
-    what: Said
+    what: Bilingual
     """Completes "I can tell …"."""
     stems: tuple[str, ...]
     """Substrings of requests that this skill answers."""
-    answer: Callable[[CityClient, Question], Awaitable[Said]]
+    answer: Callable[[CityClient, Question], Awaitable[Bilingual]]
 
     def fits(self, question: str) -> bool:
         return any(stem in question.lower() for stem in self.stems)
@@ -52,29 +52,29 @@ async def reply(city: CityClient, question: Question) -> str:
     skills = ROLES.get((await city.myself())["role"], ())
     for skill in skills:
         if skill.fits(question.text):
-            return (await skill.answer(city, question)).to(question.text)
-    return Said(
+            return (await skill.answer(city, question)).in_language_of(question.text)
+    return Bilingual(
         uk="Я простий агент без мовної моделі. Можу сказати: " + "; ".join(skill.what.uk for skill in skills) + ".",
         en="I am a simple agent without a language model. I can tell: "
         + "; ".join(skill.what.en for skill in skills)
         + ".",
-    ).to(question.text)
+    ).in_language_of(question.text)
 
 
 async def second_me(city: CityClient, question: Question) -> str:
     """Return Second Me's reply: what happens in the city, and the citizen's earlier requests."""
-    happens = [(await skill.answer(city, question)).to(question.text) for skill in (BUSIEST, ONLINE)]
-    asked = Said(
+    facts = [(await skill.answer(city, question)).in_language_of(question.text) for skill in (BUSIEST, ONLINE)]
+    asked = Bilingual(
         uk="Раніше ти питав: " + "; ".join(f"«{_short(each)}»" for each in question.before) + ".",
         en="Before, you asked: " + "; ".join(f"“{_short(each)}”" for each in question.before) + ".",
     )
-    return " ".join([*happens, *([asked.to(question.text)] if question.before else [])])
+    return " ".join([*facts, *([asked.in_language_of(question.text)] if question.before else [])])
 
 
-async def _who_is_online(city: CityClient, _: Question) -> Said:
+async def _who_is_online(city: CityClient, _: Question) -> Bilingual:
     agents = [agent["display_name"] for agent in await city.agents() if agent["presence"] != "offline"]
     people = await _people_online(city)
-    return Said(
+    return Bilingual(
         uk=f"Агенти на місці: {_names(agents)}. Люди: {_names(people)}.",
         en=f"Agents here: {_names(agents)}. People: {_names(people)}.",
     )
@@ -89,58 +89,58 @@ async def _people_online(city: CityClient) -> list[str]:
     return sorted(found.values())
 
 
-async def _rooms(city: CityClient, _: Question) -> Said:
+async def _rooms(city: CityClient, _: Question) -> Bilingual:
     rooms = await city.rooms()
-    return Said(
+    return Bilingual(
         uk="Кімнати: " + "; ".join(f"{room['name']} — онлайн {room['members_online']}" for room in rooms) + ".",
         en="Rooms: " + "; ".join(f"{room['name']}, {room['members_online']} online" for room in rooms) + ".",
     )
 
 
-async def _busiest_room(city: CityClient, _: Question) -> Said:
+async def _busiest_room(city: CityClient, _: Question) -> Bilingual:
     rooms = [room for room in await city.rooms() if not room["archived"]]
     if not rooms:
-        return Said(uk="У місті ще немає кімнат.", en="The city has no rooms yet.")
+        return Bilingual(uk="У місті ще немає кімнат.", en="The city has no rooms yet.")
     best = max(rooms, key=lambda room: (room["members_online"], room["last_event"] or ""))
-    return Said(
+    return Bilingual(
         uk=f"Найжвавіше зараз у {best['name']}: онлайн {best['members_online']}. {best['description']}",
         en=f"{best['name']} is the liveliest now: {best['members_online']} online. {best['description']}",
     )
 
 
-async def _last_messages(city: CityClient, question: Question) -> Said:
+async def _last_messages(city: CityClient, question: Question) -> Bilingual:
     slug = next((room["slug"] for room in await city.rooms() if _names_room(question.text, room)), question.room)
     room = await city.room(slug)
     messages = [message for message in room["messages"] if not message["deleted"]]
     if not messages:
-        return Said(uk=f"У {room['name']} ще ніхто не писав.", en=f"Nobody has written in {room['name']} yet.")
+        return Bilingual(uk=f"У {room['name']} ще ніхто не писав.", en=f"Nobody has written in {room['name']} yet.")
     authors = Counter(_author(message) for message in messages)
     shares = ", ".join(f"{author} ({count})" for author, count in authors.most_common())
     last = " · ".join(f"{_author(message)}: {_short(message['body'])}" for message in messages[-3:])
-    return Said(
+    return Bilingual(
         uk=f"{room['name']}, останні повідомлення ({len(messages)}), від {messages[0]['created_at']}: {shares}. {last}",
         en=f"{room['name']}, the last {len(messages)} messages, since {messages[0]['created_at']}: {shares}. {last}",
     )
 
 
-async def _node_presence(city: CityClient, _: Question) -> Said:
-    node, agents = await _neighbours(city)
-    away = [agent for agent in agents if agent["presence"] != "online"]
-    if not away:
+async def _node_presence(city: CityClient, _: Question) -> Bilingual:
+    node, agents = await _node_agents(city)
+    not_online = [agent for agent in agents if agent["presence"] != "online"]
+    if not not_online:
         names = _names([agent["display_name"] for agent in agents])
-        return Said(uk=f"{node}: усі агенти онлайн: {names}.", en=f"{node}: all agents are online: {names}.")
-    gone = _names([f"{agent['display_name']} ({agent['presence']})" for agent in away])
-    counts = f"{len(agents) - len(away)}/{len(agents)}"
-    return Said(uk=f"{node}: онлайн {counts}; немає: {gone}.", en=f"{node}: {counts} online; missing: {gone}.")
+        return Bilingual(uk=f"{node}: усі агенти онлайн: {names}.", en=f"{node}: all agents are online: {names}.")
+    gone = _names([f"{agent['display_name']} ({agent['presence']})" for agent in not_online])
+    counts = f"{len(agents) - len(not_online)}/{len(agents)}"
+    return Bilingual(uk=f"{node}: онлайн {counts}; немає: {gone}.", en=f"{node}: {counts} online; missing: {gone}.")
 
 
-async def _node_residents(city: CityClient, _: Question) -> Said:
-    node, agents = await _neighbours(city)
+async def _node_residents(city: CityClient, _: Question) -> Bilingual:
+    node, agents = await _node_agents(city)
     each = "; ".join(f"{agent['display_name']}: {agent['title']}" for agent in agents)
-    return Said(uk=f"На {node} живуть: {each}.", en=f"On {node} live: {each}.")
+    return Bilingual(uk=f"На {node} живуть: {each}.", en=f"On {node} live: {each}.")
 
 
-async def _neighbours(city: CityClient) -> tuple[str, list[Json]]:
+async def _node_agents(city: CityClient) -> tuple[str, list[Json]]:
     """Return the agent's node and all agents on it."""
     node: str = (await city.myself())["node_id"]
     return node, await city.agents(node_id=node)
@@ -167,23 +167,23 @@ def _is_cyrillic(text: str) -> bool:
     return any("а" <= letter <= "я" or letter in "іїєґ" for letter in text.lower())
 
 
-ONLINE: Final = Skill(Said("хто онлайн", "who is online"), ("онлайн", "online", "хто", "who"), _who_is_online)
-ROOMS: Final = Skill(Said("які є кімнати", "which rooms there are"), ("кімнат", "room"), _rooms)
+ONLINE: Final = Skill(Bilingual("хто онлайн", "who is online"), ("онлайн", "online", "хто", "who"), _who_is_online)
+ROOMS: Final = Skill(Bilingual("які є кімнати", "which rooms there are"), ("кімнат", "room"), _rooms)
 BUSIEST: Final = Skill(
-    Said("де зараз найжвавіше", "where it is liveliest"), ("куди", "де ", "where", "start", "почат"), _busiest_room
+    Bilingual("де зараз найжвавіше", "where it is liveliest"), ("куди", "де ", "where", "start", "почат"), _busiest_room
 )
 SUMMARY: Final = Skill(
-    Said("про що писали в кімнаті", "what was written in a room"),
+    Bilingual("про що писали в кімнаті", "what was written in a room"),
     ("підсум", "писали", "новин", "summ", "written", "happen", "news"),
     _last_messages,
 )
 NODE_PRESENCE: Final = Skill(
-    Said("чи всі агенти мого вузла на місці", "whether all agents of my node are here"),
+    Bilingual("чи всі агенти мого вузла на місці", "whether all agents of my node are here"),
     ("стан", "здоров", "онлайн", "вузол", "вузл", "health", "status", "online", "node"),
     _node_presence,
 )
 NODE_RESIDENTS: Final = Skill(
-    Said("хто живе на моєму вузлі", "who lives on my node"),
+    Bilingual("хто живе на моєму вузлі", "who lives on my node"),
     ("хто", "жив", "вузл", "who", "live", "node"),
     _node_residents,
 )

@@ -56,14 +56,14 @@ class SynapseSecrets:
 def write(setup: SynapseSetup) -> SynapseSecrets:
     """Write the files; existing secrets and the signing key stay unchanged."""
     setup.directory.mkdir(parents=True, exist_ok=True)
-    kept = _secrets(setup.directory / "secrets.json")
+    synapse_secrets = _secrets(setup.directory / "secrets.json")
     _write_once(setup.directory / "signing.key", f"ed25519 a_{secrets.token_hex(2)} {_random_key()}\n")
     (setup.directory / "log.yaml").write_text(_yaml(_log_config(setup)))
-    _write(setup.config, _yaml({**_homeserver(setup, kept), **setup.overrides}))
-    return kept
+    _write(setup.config, _yaml({**_homeserver(setup, synapse_secrets), **setup.overrides}))
+    return synapse_secrets
 
 
-def _homeserver(setup: SynapseSetup, kept: SynapseSecrets) -> dict[str, object]:
+def _homeserver(setup: SynapseSetup, synapse_secrets: SynapseSecrets) -> dict[str, object]:
     directory = setup.directory.resolve()
     config: dict[str, object] = {
         "server_name": setup.server_name,
@@ -81,9 +81,9 @@ def _homeserver(setup: SynapseSetup, kept: SynapseSecrets) -> dict[str, object]:
         "log_config": str(directory / "log.yaml"),
         "media_store_path": str(directory / "media"),
         "signing_key_path": str(directory / "signing.key"),
-        "registration_shared_secret": kept.registration_shared_secret,
-        "macaroon_secret_key": kept.macaroon_secret_key,
-        "form_secret": kept.form_secret,
+        "registration_shared_secret": synapse_secrets.registration_shared_secret,
+        "macaroon_secret_key": synapse_secrets.macaroon_secret_key,
+        "form_secret": synapse_secrets.form_secret,
         "app_service_config_files": [str(path.resolve()) for path in setup.registrations],
         "enable_registration": False,
         "presence": {"enabled": True},

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from daarion_appservice.demo import agents as demo_agents
-from daarion_appservice.demo.agents import alive
+from daarion_appservice.demo.agents import online
 from daarion_appservice.demo.client import CityClient
 from daarion_appservice.demo.invoke import invoke_app
 from tests.parts.ports import HOST, free_port
@@ -75,21 +75,21 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 async def test_it_beats_as_often_as_the_city_says_and_greets_once(city: SmallCity, varta: CityClient) -> None:
-    async with alive(varta):
+    async with online(varta):
         await until(lambda: len(city.beats) > 3)
 
     assert city.greetings == {"demo-greeting-varta": 1}
 
 
 async def test_it_says_that_it_leaves(city: SmallCity, varta: CityClient) -> None:
-    async with alive(varta):
+    async with online(varta):
         await until(lambda: city.beats)
 
     assert city.beats[-1] == "offline"
 
 
 async def test_it_beats_again_when_the_city_is_back(city: SmallCity, varta: CityClient) -> None:
-    async with alive(varta):
+    async with online(varta):
         await until(lambda: city.beats)
         await city.close()
         city.beats.clear()
@@ -98,7 +98,7 @@ async def test_it_beats_again_when_the_city_is_back(city: SmallCity, varta: City
 
 
 async def test_it_can_leave_while_the_city_is_away(city: SmallCity, varta: CityClient) -> None:
-    async with alive(varta):
+    async with online(varta):
         await until(lambda: city.beats)
         await city.close()
 

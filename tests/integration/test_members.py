@@ -227,8 +227,8 @@ def everything(square: Square, author: Author, message: Message) -> list[Callabl
         lambda: square.says(author),
         lambda: square.desk.message_edits.edit(author, "general", message.id, "інше"),
         lambda: square.desk.reactions.give(author, "general", message.id, "👍"),
-        lambda: square.typing_and_receipts.types(author, "general", typing=True),
-        lambda: square.typing_and_receipts.reads(author, "general", message.id),
+        lambda: square.typing_and_receipts.set_typing(author, "general", typing=True),
+        lambda: square.typing_and_receipts.mark_read(author, "general", message.id),
     ]
 
 
@@ -303,7 +303,7 @@ async def test_who_has_not_the_power_reads_and_does_not_write(square: Square) ->
     assert await refusal(square.desk.message_edits.edit(OKSANA, "general", message.id, "інше")) == "muted"
     await square.desk.reactions.give(OKSANA, "general", message.id, "👍")
     await square.desk.membership.join(TARAS, "general")
-    await square.typing_and_receipts.reads(TARAS, "general", message.id)
+    await square.typing_and_receipts.mark_read(TARAS, "general", message.id)
     await square.is_governed(power_levels='{"events": {"m.reaction": 10}}')
     assert await refusal(square.desk.reactions.give(TARAS, "general", message.id, "👍")) == "muted"
     await square.says(OKSANA)

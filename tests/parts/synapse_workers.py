@@ -25,7 +25,7 @@ import aiohttp
 from aiohttp import web
 
 from daarion_appservice.demo.child_processes import Child, python
-from daarion_appservice.demo.local_synapse import BOOT_S, LocalSynapse
+from daarion_appservice.demo.local_synapse import START_TIMEOUT_S, LocalSynapse
 from daarion_appservice.demo.synapse_config import HOST, SynapseSetup
 from tests.parts.http_proxy import HttpProxy
 from tests.parts.ports import free_port
@@ -92,7 +92,7 @@ class SynapseWorkers(LocalSynapse):
                 _write_worker(self.setup, name, self._worker_ports[name])
                 worker.start()
 
-    async def answers(self, timeout_s: float = BOOT_S) -> None:
+    async def answers(self, timeout_s: float = START_TIMEOUT_S) -> None:
         if not self.proxy.is_serving:
             await self.proxy.start()
         await super().answers(timeout_s)
@@ -113,7 +113,7 @@ class SynapseWorkers(LocalSynapse):
         for name in names:
             self.processes[name].kill()
 
-    async def start_processes(self, *names: str, timeout_s: float = BOOT_S) -> None:
+    async def start_processes(self, *names: str, timeout_s: float = START_TIMEOUT_S) -> None:
         """Start these processes and wait until they answer. Raises StartError."""
         for name in names:
             self.processes[name].start()

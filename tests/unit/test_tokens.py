@@ -34,7 +34,7 @@ def ring(made: NewToken) -> TokenDirectory:
 
 
 def test_a_token_belongs_to_its_agent(ring: TokenDirectory, made: NewToken) -> None:
-    assert ring.looks_like(made.text)
+    assert ring.is_agent_token(made.text)
     assert ring.owner(made.text) == SCRIBE
 
 

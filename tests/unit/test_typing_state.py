@@ -24,19 +24,19 @@ def typing(room: RoomId, *subjects: SubjectId) -> TypingChanged:
 
 def test_only_changed_sets_are_published() -> None:
     state = TypingState()
-    assert state.are(GENERAL, frozenset()) == []
-    assert state.are(GENERAL, frozenset({ALICE})) == [typing(GENERAL, ALICE)]
-    assert state.are(GENERAL, frozenset({ALICE})) == []
-    assert state.are(GENERAL, frozenset({ALICE, BOB})) == [typing(GENERAL, ALICE, BOB)]
-    assert state.are(BUILDERS, frozenset({ALICE})) == [typing(BUILDERS, ALICE)]
-    assert state.are(GENERAL, frozenset()) == [typing(GENERAL)]
-    assert state.are(GENERAL, frozenset()) == []
+    assert state.set_typing(GENERAL, frozenset()) == []
+    assert state.set_typing(GENERAL, frozenset({ALICE})) == [typing(GENERAL, ALICE)]
+    assert state.set_typing(GENERAL, frozenset({ALICE})) == []
+    assert state.set_typing(GENERAL, frozenset({ALICE, BOB})) == [typing(GENERAL, ALICE, BOB)]
+    assert state.set_typing(BUILDERS, frozenset({ALICE})) == [typing(BUILDERS, ALICE)]
+    assert state.set_typing(GENERAL, frozenset()) == [typing(GENERAL)]
+    assert state.set_typing(GENERAL, frozenset()) == []
 
 
 def test_leave_ends_typing_in_that_room_only() -> None:
     state = TypingState()
-    state.are(GENERAL, frozenset({ALICE, BOB}))
-    state.are(BUILDERS, frozenset({ALICE}))
+    state.set_typing(GENERAL, frozenset({ALICE, BOB}))
+    state.set_typing(BUILDERS, frozenset({ALICE}))
     assert state.left(GENERAL, ALICE) == [typing(GENERAL, BOB)]
     assert state.left(GENERAL, ALICE) == []
     assert state.left(GENERAL, BOB) == [typing(GENERAL)]
@@ -45,11 +45,11 @@ def test_leave_ends_typing_in_that_room_only() -> None:
 
 def test_complete_state_ends_typing_in_missing_rooms() -> None:
     state = TypingState()
-    state.are(GENERAL, frozenset({ALICE}))
-    state.are(BUILDERS, frozenset({BOB}))
-    assert state.are_all({BUILDERS: frozenset({BOB})}) == [typing(GENERAL)]
-    assert state.are_all({}) == [typing(BUILDERS)]
-    assert state.are_all({}) == []
+    state.set_typing(GENERAL, frozenset({ALICE}))
+    state.set_typing(BUILDERS, frozenset({BOB}))
+    assert state.set_all({BUILDERS: frozenset({BOB})}) == [typing(GENERAL)]
+    assert state.set_all({}) == [typing(BUILDERS)]
+    assert state.set_all({}) == []
 
 
 # --- RemoteTyping -------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ class TokenPrincipals:
             InvalidInput: the Matrix user id of the citizen's ghost would be too long.
             Unavailable: the database or the JWKS does not respond.
         """
-        if TokenDirectory.looks_like(token):
+        if TokenDirectory.is_agent_token(token):
             return AgentPrincipal(await self._agent(token), token)
         if is_same_secret(token, self._admin_token):
             return Admin()

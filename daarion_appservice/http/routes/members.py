@@ -89,7 +89,7 @@ class MemberRoutes:
         it if the client is a member of the room.
         """
         author = self.authors.of(call.principal)
-        await self.typing_and_receipts.types(author, call.path["room_id"], typing=call.body.typing)
+        await self.typing_and_receipts.set_typing(author, call.path["room_id"], typing=call.body.typing)
         return {"typing": call.body.typing, "expires_in_ms": int(LASTS_S * 1000) if call.body.typing else 0}
 
     @endpoint(
@@ -107,7 +107,7 @@ class MemberRoutes:
         Matrix. It never moves backwards; receipts sent meanwhile are combined, and those sent while the homeserver is unavailable
         are lost. The city does not store receipts.
         """
-        await self.typing_and_receipts.reads(
+        await self.typing_and_receipts.mark_read(
             self.authors.of(call.principal), call.path["room_id"], call.body.message_id
         )
 

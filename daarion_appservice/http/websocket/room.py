@@ -154,11 +154,11 @@ class _Session(WebSocketSession):
             case "city.room.typing":
                 typing = read_event(TypingEvent, event).typing
                 author = self._parts.actors.of(self.principal)
-                await self._parts.typing_and_receipts.types(author, await self.find_room(), typing=typing)
+                await self._parts.typing_and_receipts.set_typing(author, await self.find_room(), typing=typing)
             case "city.room.read":
                 message = read_event(ReadReceipt, event).message_id
                 author = self._parts.actors.of(self.principal)
-                await self._parts.typing_and_receipts.reads(author, await self.find_room(), message)
+                await self._parts.typing_and_receipts.mark_read(author, await self.find_room(), message)
             case _:
                 raise unknown_event(event)
 

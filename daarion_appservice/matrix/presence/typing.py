@@ -31,19 +31,19 @@ class RemoteTyping:
             rooms: the city room of each observed Matrix room; other rooms are ignored.
         """
         for room, typing in self._parse(response, rooms):
-            self._publish_all(self._typing.are(room, typing))
+            self._publish_all(self._typing.set_typing(room, typing))
 
     def apply_initial_sync(self, response: Mapping[str, Any], rooms: Mapping[MatrixRoomId, RoomId]) -> None:
         """Apply the state of an initial sync: rooms that the response does not contain have no typing users."""
-        self._publish_all(self._typing.are_all(dict(self._parse(response, rooms))))
+        self._publish_all(self._typing.set_all(dict(self._parse(response, rooms))))
 
     def end_room(self, room: RoomId) -> None:
         """End all typing in a room that is not observed any more."""
-        self._publish_all(self._typing.are(room, frozenset()))
+        self._publish_all(self._typing.set_typing(room, frozenset()))
 
     def clear(self) -> None:
         """End all typing in all rooms."""
-        self._publish_all(self._typing.are_all({}))
+        self._publish_all(self._typing.set_all({}))
 
     def follow(self, change: MembershipChanged) -> None:
         """End the typing of a user who left, because another homeserver may send no event for it."""
