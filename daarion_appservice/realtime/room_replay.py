@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from ..city.room_events import RoomEvent, RoomEventKind
-from ..city.types import MessageId, RoomId
+from ..city.types import MessageId
+from ..errors import CityError
 from .room_stream import Frames
-from .room_subscription import RoomStreamReader, RoomSubscription, members_only
+from .room_subscription import RoomStreamReader, RoomSubscription
 
 MAX_REPLAY: Final = 1000
 """Most events that are replayed one by one; a listener that missed more gets a resync."""
@@ -50,7 +51,7 @@ class Replay:
                 return False
             if message is not None:
                 self._sent_messages.add(message)
-            self._listener.deliver(frame)
+            self._listener.write(frame)
             self.seq = event.seq
             if self._listener.is_behind:
                 break
@@ -64,19 +65,19 @@ class ReplayBuffer:
         self.frames: list[bytes] = []
         self.has_overflowed = False
         self._bytes = 0
-        self._is_removed = False
+        self._error: CityError | None = None
 
-    def deliver(self, frame: bytes) -> None:
-        self._bytes += len(frame)
+    def write(self, frames: bytes) -> None:
+        self._bytes += len(frames)
         if self._bytes <= _MAX_BUFFER_BYTES:
-            self.frames.append(frame)
+            self.frames.append(frames)
         else:
             self.has_overflowed = True
 
-    def remove(self) -> None:
-        self._is_removed = True
+    def disconnect(self, error: CityError) -> None:
+        self._error = error
 
-    def check_not_removed(self, room: RoomId) -> None:
-        """Raise Forbidden if the listener lost its right to read the room during the replay."""
-        if self._is_removed:
-            raise members_only(room)
+    def check_connected(self) -> None:
+        """Raise the error of ``disconnect``, if the listener lost its right to read the room during the replay."""
+        if self._error is not None:
+            raise self._error

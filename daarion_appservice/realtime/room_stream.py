@@ -22,7 +22,7 @@ from ..city.types import Author, HistoryVisibility, Room, RoomId, SubjectId
 from ..errors import DatabaseError
 from ..storage.database import Database
 from .listeners import notify_all
-from .room_subscription import Listener, RoomSubscription
+from .room_subscription import Listener, RoomSubscription, members_only
 
 _BATCH: Final = 200
 """Events that one query reads."""
@@ -87,7 +87,7 @@ class RoomStream:
         for listener in removed:
             del self.listeners[listener]
         replaying = [listener for listener, subscription in self.replaying.items() if subscription.is_non_member]
-        notify_all("RoomFrame", (listener.remove for listener in (*replaying, *removed)))
+        notify_all("RoomFrame", (listener.disconnect for listener in (*replaying, *removed)), members_only(self.id))
 
     def start_reading(self) -> None:
         """Send all events in the database that were not sent yet, in a task."""
@@ -169,4 +169,4 @@ class RoomStream:
 
 
 def _deliver(listeners: Iterable[Listener], frame: bytes) -> None:
-    notify_all("RoomFrame", (listener.deliver for listener in listeners), frame)
+    notify_all("RoomFrame", (listener.write for listener in listeners), frame)

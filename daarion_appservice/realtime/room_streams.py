@@ -131,18 +131,18 @@ class RoomStreams:
             await self._identify(stream, subscription, identify)
             if since is not None:
                 await self._replay(stream, since, listener, subscription)
-            buffer.check_not_removed(room_id)
+            buffer.check_connected()
         except BaseException:
             stream.replaying.pop(buffer, None)
             self._close_if_unused(stream)
             raise
         if typing := self._typing.of(room_id):
-            listener.deliver(self._frames.typing(room_id, typing))
+            listener.write(self._frames.typing(room_id, typing))
         # No await between the last replayed event and the first direct one, so that no event is lost in between.
         for frame in buffer.frames:
-            listener.deliver(frame)
+            listener.write(frame)
         if buffer.has_overflowed:
-            listener.deliver(self._frames.resync(room_id, stream.seq))
+            listener.write(self._frames.resync(room_id, stream.seq))
         stream.replaying.pop(buffer, None)
         stream.listeners[listener] = subscription
 
@@ -225,7 +225,7 @@ class RoomStreams:
         replay = Replay(self._frames, listener, subscription, since)
         while replay.seq != stream.seq:
             if not replay.is_possible(stream.seq) or not await self._replay_batch(stream, replay):
-                listener.deliver(self._frames.resync(stream.id, stream.seq))
+                listener.write(self._frames.resync(stream.id, stream.seq))
                 return
             await listener.drained()
 

@@ -10,18 +10,18 @@ from ..city.history_visibility import ReadableRanges
 from ..city.room_events import RoomEvent, RoomEventKind
 from ..city.room_sequence import renumbering_of
 from ..city.types import Room, SubjectId
-from ..errors import Forbidden
+from ..errors import CityError, Forbidden
 from ..storage.database import Transaction
 
 
 class Listener(Protocol):
     """A connection that receives the frames of a room."""
 
-    def deliver(self, frame: bytes) -> None:
-        """Send a frame to the client. Return at once and never raise."""
+    def write(self, frames: bytes) -> None:
+        """Send frames to the client. Return at once and never raise."""
 
-    def remove(self) -> None:
-        """End the subscription because the listener may no longer read the room. Return at once and never raise."""
+    def disconnect(self, error: CityError) -> None:
+        """End the connection with an error, because it may no longer read the room. Return at once and never raise."""
 
 
 class RoomStreamReader(Listener, Protocol):

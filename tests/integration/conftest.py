@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.parts.gallery import Gallery, gallery_on
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.message_exchange import MessageExchange, message_exchange
 
@@ -29,3 +30,10 @@ async def exchange(module_database_url: str) -> AsyncIterator[MessageExchange]:
     """A room whose messages go both ways; the tests of a module share its database."""
     async with message_exchange(module_database_url) as exchange:
         yield exchange
+
+
+@pytest.fixture
+async def gallery(sqlite_url: str) -> AsyncIterator[Gallery]:
+    """A city on SQLite with a fake media repository."""
+    async with gallery_on(sqlite_url) as gallery:
+        yield gallery

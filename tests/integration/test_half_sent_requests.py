@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from daarion_appservice.matrix.inbound import transactions
-from tests.integration.test_media import PNG, gallery_on
 from tests.parts.city import citizen_token, eventually
+from tests.parts.gallery import PNG, gallery_on
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 

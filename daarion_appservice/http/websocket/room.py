@@ -116,36 +116,20 @@ class _Session(WebSocketSession):
 
     async def start(self, writer: SocketWriter) -> None:
         self._writer = writer
-        await self._parts.streams.subscribe(await self.find_room(), self.since, self, self._identify)
+        await self._parts.streams.subscribe(await self.find_room(), self.since, writer, self._identify)
 
     async def principal_changed(self) -> None:
-        if self._room is not None:
-            await self._parts.streams.identify_again(self._room, self, self._identify)
+        if self._room is not None and self._writer is not None:
+            await self._parts.streams.identify_again(self._room, self._writer, self._identify)
 
     async def _identify(self, tx: Transaction, room: Room) -> Identity:
         readers = self._parts.readers
         users = await readers.users(tx, author_of(self.principal))
         return Identity(readers.subjects(users), await tx.membership_periods.reading(room.id, users))
 
-    def remove(self) -> None:
-        assert self._writer is not None
-        self._writer.disconnect(members_only(self._room_name))
-
-    def deliver(self, frame: bytes) -> None:
-        assert self._writer is not None
-        self._writer.write(frame)
-
-    async def drained(self) -> None:
-        assert self._writer is not None
-        await self._writer.drained()
-
-    @property
-    def is_behind(self) -> bool:
-        return self._writer is not None and self._writer.is_behind
-
     def stop(self) -> None:
-        if self._room is not None:
-            self._parts.streams.unsubscribe(self._room, self)
+        if self._room is not None and self._writer is not None:
+            self._parts.streams.unsubscribe(self._room, self._writer)
 
     async def handle_event(self, event: dict[str, Any]) -> None:
         match event.get("event"):
