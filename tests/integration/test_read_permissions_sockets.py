@@ -1,0 +1,154 @@
+"""WebSockets of rooms that are private on Matrix: who may open them, and when they are closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.parts.ports import HOST
+from tests.parts.private_room import (
+    GENERAL,
+    OKSANA,
+    OKSANA_GHOST,
+    TARAS,
+    Hall,
+    hall_on,
+    make_secret,
+)
+
+
+@pytest.fixture
+async def hall(database_url: str) -> AsyncIterator[Hall]:
+    async with hall_on(database_url) as hall:
+        yield hall
+
+
+@pytest.fixture
+async def secret(hall: Hall) -> Hall:
+    """The room never was public: it was private on Matrix before the city knew it."""
+    await make_secret(hall)
+    return hall
+
+
+@asynccontextmanager
+async def socket(
+    hall: Hall, token: str | None = None, query: str = ""
+) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    port = hall.open.city.settings.api.port
+    query = f"?token={token or ''}{query}" if token else f"?{query}"
+    async with hall.open.session.ws_connect(f"http://{HOST}:{port}/ws/city/rooms/general{query}") as opened:
+        yield opened
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.005)
+
+
+async def is_looked_on(hall: Hall, count: int = 1) -> None:
+    streams = hall.open.city.room_streams
+    await until(lambda: sum(len(room.listeners) for room in streams._streams.values()) == count)
+
+
+async def frames(opened: aiohttp.ClientWebSocketResponse) -> tuple[list[dict[str, Any]], int | None]:
+    """All that is told until the end, and the close code."""
+    told = []
+    while (message := await opened.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
+        told.append(message.json())
+    return told, message.data
+
+
+async def test_private_room_closes_sockets_of_outsiders(hall: Hall) -> None:
+    await hall.member(OKSANA_GHOST, "join")
+    async with socket(hall) as outside, socket(hall, OKSANA) as inside:
+        await is_looked_on(hall, 2)
+        await hall.says("для всіх")
+        await hall.becomes("joined")
+        await hall.says("для своїх")
+        told, code = await frames(outside)
+        assert code == aiohttp.WSCloseCode.POLICY_VIOLATION
+        assert "для своїх" not in str(told)
+        assert (told[0]["message"]["body"], told[-1]["code"]) == ("для всіх", "members_only")
+        bodies: list[str] = []
+        while len(bodies) < 2:
+            frame = await inside.receive_json(timeout=10)
+            bodies += [frame["message"]["body"]] if frame["event"] == "city.room.message" else []
+        assert bodies == ["для всіх", "для своїх"]
+
+
+async def test_leave_closes_socket_of_member(hall: Hall) -> None:
+    await hall.becomes("shared", "public")
+    await hall.member(OKSANA_GHOST, "join")
+    async with socket(hall, OKSANA) as opened:
+        await is_looked_on(hall)
+        await hall.member(OKSANA_GHOST, "leave")
+        await hall.says("без неї")
+        told, code = await frames(opened)
+        assert code == aiohttp.WSCloseCode.POLICY_VIOLATION
+        assert [frame["event"] for frame in told if "seq" in frame] == ["city.room.leave"]
+        assert told[-1]["code"] == "members_only"
+
+
+async def test_socket_of_outsider_is_refused(hall: Hall) -> None:
+    await hall.becomes("shared", "public")
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        async with socket(hall, TARAS):
+            pass
+    assert refused.value.status == 403
+
+
+async def test_socket_of_secret_room_is_404(secret: Hall) -> None:
+    for token in (None, TARAS):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            async with socket(secret, token):
+                pass
+        assert refused.value.status == 404
+
+
+async def test_member_may_authenticate_by_first_frame(hall: Hall) -> None:
+    await hall.becomes("shared", "public")
+    await hall.member(OKSANA_GHOST, "join")
+    async with socket(hall) as opened:
+        await opened.send_json({"event": "auth", "token": OKSANA})
+        await is_looked_on(hall)
+        await hall.says("для своїх")
+        assert (await opened.receive_json(timeout=10))["message"]["body"] == "для своїх"
+    async with socket(hall) as opened:
+        await opened.send_json({"event": "auth", "token": TARAS})
+        told, code = await frames(opened)
+        assert ([frame["code"] for frame in told], code) == (["members_only"], aiohttp.WSCloseCode.POLICY_VIOLATION)
+
+
+async def test_replay_with_unreadable_event_is_resync(hall: Hall) -> None:
+    await hall.becomes("joined", "public")
+    await hall.says("до неї")
+    await hall.member(OKSANA_GHOST, "join")
+    async with hall.open.city.database.reading() as tx:
+        room = await tx.rooms.get(GENERAL)
+    assert room is not None
+    async with socket(hall, OKSANA, "&since=0") as opened:
+        frame = await opened.receive_json(timeout=10)
+        assert (frame["event"], frame["seq"]) == ("city.room.resync", room.last_seq)
+    async with socket(hall, OKSANA, f"&since={room.last_seq - 1}") as opened:
+        assert (await opened.receive_json(timeout=10))["event"] == "city.room.join"
+
+
+async def test_change_of_unreadable_message_is_resync(hall: Hall) -> None:
+    await hall.becomes("joined", "public")
+    original = await hall.says("до неї")
+    await hall.member(OKSANA_GHOST, "join")
+    async with socket(hall, OKSANA) as opened:
+        await is_looked_on(hall)
+        edit = {"rel_type": "m.replace", "event_id": original}
+        new = {"msgtype": "m.text", "body": "досі не для неї"}
+        await hall.hears("m.room.message", {**new, "m.new_content": new, "m.relates_to": edit})
+        await hall.says("для неї")
+        first, second = await opened.receive_json(timeout=10), await opened.receive_json(timeout=10)
+        assert first["event"] == "city.room.resync"
+        assert (second["message"]["body"], second["seq"]) == ("для неї", first["seq"] + 1)
