@@ -103,3 +103,26 @@ async def test_thread_is_complete_after_a_fresh_sync(city: RunningCity, arrive: 
     assert [event["event_id"] for event in thread["events"]] == [root, *replies]
     assert thread["length"] == 2
     assert not {event["event_id"] for event in await emil.timeline(general)} & set(replies)
+
+
+async def test_encrypted_message_has_no_shield(city: RunningCity, arrive: ArriveByJsSdk) -> None:
+    faina, hlib = await arrive(city, "faina", encryption=True), await arrive(city, "hlib", encryption=True)
+    encryption = {"type": "m.room.encryption", "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
+    room = await faina.create_room({"invite": [hlib.user_id], "initial_state": [encryption]})
+
+    async def is_invited() -> bool:
+        return room in {invite["room_id"] for invite in await hlib.invites()}
+
+    await eventually(is_invited)
+    await hlib.join(room)
+
+    async def is_member() -> bool:
+        return (await faina.members(room))[hlib.user_id]["membership"] == "join"
+
+    await eventually(is_member)
+    await faina.say(room, "таємниця")
+
+    seen = await hlib.wait_for({"content": {"body": "таємниця"}}, room_id=room)
+    assert seen["encrypted"]
+    assert await hlib.is_encrypted(room)
+    assert await hlib.shield(room, seen["event_id"]) == {"colour": "NONE", "reason": None}

@@ -224,7 +224,7 @@ class JsClient:
         return await self.send(room_id, "m.room.message", {"msgtype": "m.text", "body": body})
 
     async def send_reply(self, room_id: str, event_id: str, body: str) -> str:
-        """Reply to an event as Element Web does, in its thread where it has one."""
+        """Reply to an event as Element Web does: in its thread, but to the root of a thread in the room's timeline."""
         return str((await self._wait("send_reply", room_id=room_id, event_id=event_id, body=body))["event_id"])
 
     async def send_in_thread(self, room_id: str, root_id: str, body: str) -> str:
@@ -316,19 +316,24 @@ class JsClient:
 class ArriveByJsSdk(Protocol):
     """What `arriving_by_js_sdk` gives."""
 
-    async def __call__(self, where: RunningCity | LocalSynapse, name: str) -> JsClient: ...
+    async def __call__(self, where: RunningCity | LocalSynapse, name: str, *, encryption: bool = False) -> JsClient: ...
 
 
 @asynccontextmanager
 async def arriving_by_js_sdk() -> AsyncIterator[ArriveByJsSdk]:
-    """Bring people to a homeserver, each by a name of their own and synced; their processes end at the end."""
+    """Bring people to a homeserver, each by a name of their own and synced; their processes end at the end.
+
+    With ``encryption`` the device has keys and is signed by its user, as in Element.
+    """
     async with AsyncExitStack() as stack:
 
-        async def arrive(where: RunningCity | LocalSynapse, name: str) -> JsClient:
+        async def arrive(where: RunningCity | LocalSynapse, name: str, *, encryption: bool = False) -> JsClient:
             homeserver = where.homeserver if isinstance(where, RunningCity) else where
             account = await homeserver.register(name, PASSWORD, display_name=name.capitalize())
             client = await stack.enter_async_context(JsClient.running(homeserver.url, account.user_id))
             await client.login(access_token=account.access_token, device_id=account.device_id)
+            if encryption:
+                await client.init_crypto(password=PASSWORD)
             await client.start()
             return client
 

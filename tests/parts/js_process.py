@@ -34,7 +34,7 @@ class JsError(Exception):
     """The SDK refused a request."""
 
     def __init__(self, method: str, error: dict[str, Any], log: str) -> None:
-        super().__init__(f"{method}: {error['message']}\n{log}".rstrip())
+        super().__init__(f"{method}: {error.get('stack') or error['message']}\n{log}".rstrip())
         self.errcode: str | None = error.get("errcode")
         self.status: int | None = error.get("status")
 

@@ -20,7 +20,7 @@ export const events = {
     return sent(current, room_id, await current.client.sendEvent(room_id, null, type, content), timeout_ms);
   },
 
-  /** Sends a reply as Element Web does: in the thread of the event where that has one. */
+  /** Sends a reply as Element Web does: in the thread of the event, but to the root of a thread in the room's timeline. */
   async send_reply(current, { room_id, event_id, body, timeout_ms }) {
     const target = current.event(room_id, event_id);
     const content = {
@@ -29,7 +29,7 @@ export const events = {
       "m.mentions": target.getSender() === current.client.getUserId() ? {} : { user_ids: [target.getSender()] },
       "m.relates_to": { "m.in_reply_to": { event_id } },
     };
-    const thread = target.threadRootId ?? null;
+    const thread = target.isThreadRoot ? null : (target.threadRootId ?? null);
     return sent(current, room_id, await current.client.sendMessage(room_id, thread, content), timeout_ms);
   },
 

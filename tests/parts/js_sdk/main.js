@@ -1,7 +1,7 @@
 // A Matrix client (matrix-js-sdk) that a test controls by JSON lines, one object a line:
 //
 //   stdin   {"id": 1, "method": "send", "params": {"room_id": "!a:hs", "type": "m.room.message", "content": {…}}}
-//   stdout  {"id": 1, "result": {"event_id": "$b"}}   or   {"id": 1, "error": {"message": "…", "errcode": "M_FORBIDDEN", "status": 403}}
+//   stdout  {"id": 1, "result": {"event_id": "$b"}}   or   {"id": 1, "error": {"message": "…", "errcode": "M_FORBIDDEN", …}}
 //   stdout  {"event": "timeline", "room_id": "!a:hs", …}   whenever something happens
 //
 // Requests run at the same time. The end of stdin ends the process.
@@ -28,9 +28,8 @@ async function answer(line) {
     if (!Object.hasOwn(METHODS, method)) throw new Error(`no method ${method}`);
     write({ id, result: (await METHODS[method](current, params ?? {})) ?? null });
   } catch (error) {
-    const { message, errcode = null, httpStatus: status = null } = error;
-    write({ id, error: { message, errcode, status } });
-    console.error(error);
+    const { message, stack, errcode = null, httpStatus: status = null } = error;
+    write({ id, error: { message, stack, errcode, status } });
   }
 }
 
