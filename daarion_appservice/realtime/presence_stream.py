@@ -160,11 +160,11 @@ class PresenceStream:
         self._history: deque[Change] = deque()
         self._history_bytes = 0
         self._history_size = history
-        self._here: set[SubjectId] = set()
+        self._online: set[SubjectId] = set()
         self._pending: dict[SubjectId, PresenceChanged] = {}
         self._listeners: set[Listener] = set()
         self._tick: asyncio.TimerHandle | None = None
-        self._taken: Snapshot | None = None
+        self._snapshot: Snapshot | None = None
 
     def follow(self, change: PresenceChanged) -> None:
         """Record a change; called by the bus."""
@@ -199,18 +199,18 @@ class PresenceStream:
 
     def _recent_snapshot(self) -> tuple[Snapshot, list[Change]]:
         now_ms = self._now_ms()
-        taken = self._taken
-        if taken is not None and now_ms - taken.at_ms < SNAPSHOT_MS:
-            missed = self.since(taken.seq)
-            if missed == [] or (missed is not None and now_ms - taken.at_ms < taken.took_ms * SNAPSHOT_SHARE):
-                return taken, missed
+        snapshot = self._snapshot
+        if snapshot is not None and now_ms - snapshot.at_ms < SNAPSHOT_MS:
+            missed = self.since(snapshot.seq)
+            if missed == [] or (missed is not None and now_ms - snapshot.at_ms < snapshot.took_ms * SNAPSHOT_SHARE):
+                return snapshot, missed
         encoded = self._encode_snapshot(now_ms)
-        taken = self._taken = Snapshot(self.seq, encoded, now_ms, took_ms=self._now_ms() - now_ms)
-        return taken, []
+        snapshot = self._snapshot = Snapshot(self.seq, encoded, now_ms, took_ms=self._now_ms() - now_ms)
+        return snapshot, []
 
     def _encode_snapshot(self, now_ms: int) -> bytes:
         users = []
-        for subject in self._here:
+        for subject in self._online:
             shown = self._shown(subject)
             # A subject that went offline within this tick stays in the set until its end.
             if shown.status is not Status.OFFLINE:
@@ -245,7 +245,7 @@ class PresenceStream:
         now_ms = self._now_ms()
         changes = Changes([self._encode(change, now_ms) for change in self._pending.values()])
         self._pending.clear()
-        self._remember(changes)
+        self._append_history(changes)
         notify_all("PresenceFrame", (listener.presence for listener in self._listeners), changes)
         # Notifying thousands of listeners takes longer than a tick; the next tick is then as long as this one took.
         took_s = (self._now_ms() - now_ms) / 1000
@@ -254,13 +254,13 @@ class PresenceStream:
     def _encode(self, change: PresenceChanged, now_ms: int) -> Change:
         subject, shown = change.transition.subject, change.transition.after
         if shown.status is Status.OFFLINE:
-            self._here.discard(subject)
+            self._online.discard(subject)
         else:
-            self._here.add(subject)
+            self._online.add(subject)
         update = encode_json(encode_presence(subject, shown, now_ms) | {"seq": change.seq})
         return Change(change.seq, subject, update[1:-1])
 
-    def _remember(self, changes: Changes) -> None:
+    def _append_history(self, changes: Changes) -> None:
         self.seq = changes.seq
         self._history.extend(changes.changes)
         self._history_bytes += sum(len(change.update) for change in changes.changes)

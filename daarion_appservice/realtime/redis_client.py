@@ -132,7 +132,7 @@ def _wrong_kind(what: str, why: object) -> StartError:
     return StartError(f"{what}: {why}", "Correct the section redis in config.yaml.", ExitCode.REDIS)
 
 
-def heed_cancellation() -> None:
+def raise_if_cancelled() -> None:
     """Raise CancelledError if this task was cancelled but still runs.
 
     A request that is cancelled while it connects may succeed all the same, or end with another error; either way the
@@ -146,5 +146,5 @@ def heed_cancellation() -> None:
 async def ask(request: Awaitable[T]) -> T:
     """Return the response of Redis to one request. Every request goes through this function."""
     answer = await request
-    heed_cancellation()
+    raise_if_cancelled()
     return answer

@@ -20,7 +20,7 @@ import orjson
 
 from ..city.presence import MAX_SESSIONS, Heartbeat, KeepCurrent, PresenceState, RemotePresence, Status
 from ..city.types import SubjectId
-from .presence_replica import NUMBERS_APART, SharedChange
+from .presence_replica import RESERVED_NUMBERS, SharedChange
 from .redis_client import REDIS_ERRORS, Client, ask
 from .redis_script import Beside, RedisScript
 
@@ -40,22 +40,22 @@ class SessionUpdate:
     status: Status
     status_msg: str | KeepCurrent | None
     at_ms: int
-    is_placed: bool = False
+    is_remote: bool = False
     last_active_ms: int | None = None
 
     @classmethod
-    def of_beat(cls, beat: Heartbeat, now_ms: int) -> SessionUpdate:
-        return cls(beat.subject, beat.session, beat.status, beat.status_msg, now_ms)
+    def from_heartbeat(cls, heartbeat: Heartbeat, now_ms: int) -> SessionUpdate:
+        return cls(heartbeat.subject, heartbeat.session, heartbeat.status, heartbeat.status_msg, now_ms)
 
     @classmethod
-    def of_placed(cls, placed: RemotePresence, now_ms: int) -> SessionUpdate:
-        shown = placed.shown
+    def from_remote(cls, remote: RemotePresence, now_ms: int) -> SessionUpdate:
+        shown = remote.shown
         text = None if shown.status is Status.OFFLINE else shown.status_msg
-        return cls(placed.subject, placed.session, shown.status, text, now_ms, True, shown.last_active_ms)
+        return cls(remote.subject, remote.session, shown.status, text, now_ms, True, shown.last_active_ms)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class UpdateResult:
     """The presence after an update; ``seq`` is the number of the change that it caused, None if there was none."""
 
     status: Status
@@ -68,7 +68,7 @@ class StreamPosition:
     """A position in the stream of changes."""
 
     seq: int
-    era: str
+    data_id: str
     """Identifier of the data in Redis: it stays the same until Redis loses its data."""
 
 
@@ -77,7 +77,7 @@ class ExpiryResult:
     """The result of a search for expired sessions; ``wait_ms`` is the time until the next deadline, if one is known."""
 
     wait_ms: int | None
-    era: str | None
+    data_id: str | None
 
 
 class RedisSessions:
@@ -96,23 +96,23 @@ class RedisSessions:
         self._scripts = {name: RedisScript("presence", name) for name in ("beat", "expire", "join", "leave")}
 
     async def apply(
-        self, said: Sequence[SessionUpdate], ages_ms: Sequence[int], expect: Callable[[SessionUpdate], Status]
-    ) -> list[Answer]:
+        self, updates: Sequence[SessionUpdate], ages_ms: Sequence[int], predict: Callable[[SessionUpdate], Status]
+    ) -> list[UpdateResult]:
         """Apply updates in one round trip.
 
         Args:
-            said: the updates.
+            updates: the updates.
             ages_ms: how long ago each update was made.
-            expect: predicts the resulting status, so that the keys for other services are set in the same round trip; a
+            predict: predicts the resulting status, so that the keys for other services are set in the same round trip; a
                 wrong prediction is corrected in a second one.
         """
-        items = orjson.dumps([_item(each, age_ms) for each, age_ms in zip(said, ages_ms, strict=True)])
+        items = orjson.dumps([_item(each, age_ms) for each, age_ms in zip(updates, ages_ms, strict=True)])
         expected = {
-            each.subject: (expect(each), self._ttl_ms - age_ms) for each, age_ms in zip(said, ages_ms, strict=True)
+            each.subject: (predict(each), self._ttl_ms - age_ms) for each, age_ms in zip(updates, ages_ms, strict=True)
         }
         encoded = await self._run("beat", [str(MAX_SESSIONS), items], beside=partial(_set_keys, shown=expected))
-        answers = [_answer(*each) for each in orjson.loads(encoded)]
-        shown = {each.subject: answer.status for each, answer in zip(said, answers, strict=True)}
+        results = [_result(*each) for each in orjson.loads(encoded)]
+        shown = {each.subject: result.status for each, result in zip(updates, results, strict=True)}
         wrong = {
             subject: (shown[subject], left_ms)
             for subject, (status, left_ms) in expected.items()
@@ -120,7 +120,7 @@ class RedisSessions:
         }
         if wrong:
             await self._write_keys(wrong)
-        return answers
+        return results
 
     async def expire(self) -> ExpiryResult:
         """Expire sessions whose deadline has passed."""
@@ -136,16 +136,18 @@ class RedisSessions:
             if len(answer["ended"]) < BATCH:
                 return ExpiryResult(answer["wait"], answer.get("era"))
 
-    async def join(self, *, told_seq: int, read_seq: int, era: str | None) -> StreamPosition:
+    async def join(self, *, published_seq: int, read_seq: int, data_id: str | None) -> StreamPosition:
         """Set a mark in the stream of changes, from which this process follows."""
-        mark, now_era = await self._run("join", [str(told_seq), str(read_seq), str(NUMBERS_APART), era or ""])
-        return StreamPosition(int(mark), now_era)
+        mark, current_id = await self._run(
+            "join", [str(published_seq), str(read_seq), str(RESERVED_NUMBERS), data_id or ""]
+        )
+        return StreamPosition(int(mark), current_id)
 
     async def leave(self) -> int:
         """Unregister this process; return how many others go on."""
         return int(await self._run("leave", [self._name]))
 
-    async def everybody(self) -> AsyncIterator[tuple[SubjectId, PresenceState, int]]:
+    async def snapshot(self) -> AsyncIterator[tuple[SubjectId, PresenceState, int]]:
         """Yield every known subject with the number of its newest change; concurrent changes may be included or not."""
         cursor = 0
         while True:
@@ -164,7 +166,7 @@ class RedisSessions:
         ((_, entries),) = found
         return [_change(entry_id, fields) for entry_id, fields in entries]
 
-    async def beating_since(self, deadline_ms: float) -> list[tuple[SubjectId, str, float]]:
+    async def deadlines_after(self, deadline_ms: float) -> list[tuple[SubjectId, str, float]]:
         """Return the sessions whose deadlines are later than ``deadline_ms``, earliest first, with their deadlines."""
         found = await ask(
             self._client.zrange(
@@ -173,7 +175,7 @@ class RedisSessions:
         )
         return [(*_names(member), float(score)) for member, score in found]
 
-    async def hang_up(self) -> None:
+    async def disconnect(self) -> None:
         """Close all connections, as some may not have noticed the loss of Redis; the next request opens new ones."""
         with suppress(*REDIS_ERRORS):
             await self._client.aclose()
@@ -197,22 +199,22 @@ def _set_keys(pipeline: Any, shown: dict[SubjectId, tuple[Status, int]]) -> None
             pipeline.set(key, status, px=left_ms)
 
 
-def _item(said: SessionUpdate, age_ms: int) -> list[Any]:
-    keep = isinstance(said.status_msg, KeepCurrent)
+def _item(update: SessionUpdate, age_ms: int) -> list[Any]:
+    keep = isinstance(update.status_msg, KeepCurrent)
     return [
-        said.subject,
-        said.session,
-        said.status,
+        update.subject,
+        update.session,
+        update.status,
         keep,
-        None if keep else said.status_msg,
+        None if keep else update.status_msg,
         age_ms,
-        said.is_placed,
-        said.last_active_ms,
+        update.is_remote,
+        update.last_active_ms,
     ]
 
 
-def _answer(seq: str, status: str, status_msg: str | None = None) -> Answer:
-    return Answer(Status(status), status_msg, int(seq) if seq else None)
+def _result(seq: str, status: str, status_msg: str | None = None) -> UpdateResult:
+    return UpdateResult(Status(status), status_msg, int(seq) if seq else None)
 
 
 def _change(entry_id: str, fields: dict[str, str]) -> SharedChange:

@@ -21,21 +21,21 @@ class RoomTypingState:
     """The subjects that are typing, by room."""
 
     def __init__(self) -> None:
-        self._people: dict[RoomId, frozenset[SubjectId]] = {}
-        self._inhabitants: defaultdict[RoomId, dict[SubjectId, asyncio.TimerHandle]] = defaultdict(dict)
-        self._told: dict[RoomId, frozenset[SubjectId]] = {}
-        self.tell: Tell = _nobody_looks_on
+        self._matrix_users: dict[RoomId, frozenset[SubjectId]] = {}
+        self._local_users: defaultdict[RoomId, dict[SubjectId, asyncio.TimerHandle]] = defaultdict(dict)
+        self._published: dict[RoomId, frozenset[SubjectId]] = {}
+        self.tell: Tell = _ignore
 
     def of(self, room: RoomId) -> frozenset[SubjectId]:
-        return self._told.get(room, frozenset())
+        return self._published.get(room, frozenset())
 
     def people(self, change: TypingChanged) -> None:
         """Replace the set of Matrix users that are typing in a room."""
         if change.typing:
-            self._people[change.room_id] = change.typing
+            self._matrix_users[change.room_id] = change.typing
         else:
-            self._people.pop(change.room_id, None)
-        self._changed(change.room_id)
+            self._matrix_users.pop(change.room_id, None)
+        self._publish(change.room_id)
 
     def inhabitant(self, event: LocalUserTyping) -> None:
         self._set(event.room_id, event.author, typing=event.typing)
@@ -45,7 +45,7 @@ class RoomTypingState:
         self._set(posted.message.room_id, posted.message.author, typing=False)
 
     def close(self) -> None:
-        for room in self._inhabitants.values():
+        for room in self._local_users.values():
             for timer in room.values():
                 timer.cancel()
 
@@ -53,31 +53,31 @@ class RoomTypingState:
         subject = _subject(author)
         if subject is None:
             return
-        if timer := self._inhabitants[room].pop(subject, None):
+        if timer := self._local_users[room].pop(subject, None):
             timer.cancel()
         if typing:
             loop = asyncio.get_running_loop()
-            self._inhabitants[room][subject] = loop.call_later(LASTS_S, self._stopped, room, subject)
-        self._changed(room)
+            self._local_users[room][subject] = loop.call_later(LASTS_S, self._expire, room, subject)
+        self._publish(room)
 
-    def _stopped(self, room: RoomId, subject: SubjectId) -> None:
-        self._inhabitants[room].pop(subject, None)
-        self._changed(room)
+    def _expire(self, room: RoomId, subject: SubjectId) -> None:
+        self._local_users[room].pop(subject, None)
+        self._publish(room)
 
-    def _changed(self, room: RoomId) -> None:
-        if not self._inhabitants[room]:
-            del self._inhabitants[room]
-        typing = self._people.get(room, frozenset()) | self._inhabitants.get(room, {}).keys()
+    def _publish(self, room: RoomId) -> None:
+        if not self._local_users[room]:
+            del self._local_users[room]
+        typing = self._matrix_users.get(room, frozenset()) | self._local_users.get(room, {}).keys()
         if typing == self.of(room):
             return
         if typing:
-            self._told[room] = typing
+            self._published[room] = typing
         else:
-            del self._told[room]
+            del self._published[room]
         self.tell(room, typing)
 
 
-def _nobody_looks_on(_room: RoomId, _typing: frozenset[SubjectId], /) -> None:
+def _ignore(_room: RoomId, _typing: frozenset[SubjectId], /) -> None:
     return
 
 

@@ -29,7 +29,7 @@ from ..city.events import (
     TypingChanged,
 )
 from .bus import Bus
-from .redis_client import REDIS_ERRORS, Client, ask, heed_cancellation
+from .redis_client import REDIS_ERRORS, Client, ask, raise_if_cancelled
 from .redis_script import RedisScript
 from .tasks import run_until_first_exit
 
@@ -55,9 +55,9 @@ _NUMBER: Final = "city:{events}:number"
 _BLOCK_MS: Final = 1000
 _BATCH: Final = 50
 _RETRY_S: Final = 0.25
-_MOST_WAITING: Final = 10_000
+_MAX_QUEUED: Final = 10_000
 """Maximum number of unsent events; beyond it, the other processes get ``EventsMissed`` instead."""
-_MOST_WAITING_BYTES: Final = 16 * 1024 * 1024
+_MAX_QUEUED_BYTES: Final = 16 * 1024 * 1024
 """The same limit in bytes."""
 
 log = structlog.get_logger()
@@ -71,72 +71,74 @@ class SharedBus:
         self._bus = bus
         self._name = name
         self._script = RedisScript("publish")
-        self._waiting: deque[str] = deque()
-        self._waiting_bytes = 0
-        self._came = asyncio.Event()
-        self._is_up = False
+        self._queue: deque[str] = deque()
+        self._queue_bytes = 0
+        self._queued = asyncio.Event()
+        self._is_connected = False
         for kind in _SHARED:
-            bus.subscribe_own(kind, self._tell)
+            bus.subscribe_own(kind, self._enqueue)
 
     async def run(self) -> None:
         """Publish and receive events, until cancelled."""
         while True:
             try:
-                number = await self._newest()
-                self._is_up = True
+                number = await self._newest_number()
+                self._is_connected = True
                 # Earlier events are read from the database, later ones arrive here. The others have missed the events
                 # that this process could not send.
                 self._bus.hear(EventsMissed())
-                self._tell(EventsMissed())
-                await run_until_first_exit(self._tell_all(), self._listen(number))
-            except _Missed:
-                log.warning("events_missed", help="too slow for all that happened; everything is read anew")
+                self._enqueue(EventsMissed())
+                await run_until_first_exit(self._publish_queued(), self._receive(number))
+            except _EntriesMissing:
+                log.warning(
+                    "events_missed", help="this process reads events too slowly; it reloads its state from the database"
+                )
             except REDIS_ERRORS as error:
-                heed_cancellation()
+                raise_if_cancelled()
                 log.debug("events_not_shared", error=str(error))
-                self._is_up = False
+                self._is_connected = False
                 self._clear()
                 await asyncio.sleep(_RETRY_S)
 
-    def _tell(self, event: CityEvent) -> None:
-        if not self._is_up:  # the others reload when this process has reconnected
+    def _enqueue(self, event: CityEvent) -> None:
+        if not self._is_connected:  # the others reload when this process has reconnected
             return
-        if len(self._waiting) >= _MOST_WAITING or self._waiting_bytes >= _MOST_WAITING_BYTES:
+        if len(self._queue) >= _MAX_QUEUED or self._queue_bytes >= _MAX_QUEUED_BYTES:
             self._clear()
             event = EventsMissed()
         encoded = _encode(event)
-        self._waiting.append(encoded)
-        self._waiting_bytes += len(encoded)
-        self._came.set()
+        self._queue.append(encoded)
+        self._queue_bytes += len(encoded)
+        self._queued.set()
 
     def _clear(self) -> None:
-        self._waiting.clear()
-        self._waiting_bytes = 0
+        self._queue.clear()
+        self._queue_bytes = 0
 
-    async def _newest(self) -> int:
+    async def _newest_number(self) -> int:
         return int(await self._script.run(self._client, (_STREAM, _NUMBER), [self._name, ""]))
 
-    async def _tell_all(self) -> None:
+    async def _publish_queued(self) -> None:
         while True:
-            await self._came.wait()
-            self._came.clear()
-            while self._waiting:
-                encoded = self._waiting.popleft()
-                self._waiting_bytes -= len(encoded)
+            await self._queued.wait()
+            self._queued.clear()
+            while self._queue:
+                encoded = self._queue.popleft()
+                self._queue_bytes -= len(encoded)
                 await self._script.run(self._client, (_STREAM, _NUMBER), [self._name, encoded])
 
-    async def _listen(self, number: int) -> None:
+    async def _receive(self, number: int) -> None:
         while True:
             found = await ask(self._client.xread({_STREAM: f"{number}-0"}, count=_BATCH, block=_BLOCK_MS))
             for entry_id, fields in found[0][1] if found else ():
                 number += 1
                 if entry_id != f"{number}-0":
-                    raise _Missed
+                    raise _EntriesMissing
                 if fields["from"] != self._name:
                     self._bus.hear(_decode(fields["event"]))
 
 
-class _Missed(Exception):
+class _EntriesMissing(Exception):
     """The stream does not continue at the expected number."""
 
 

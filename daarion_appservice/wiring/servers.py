@@ -183,7 +183,7 @@ def build_matrix_server(city: City) -> Listener:
         city.homeserver, city.monitor, city.identities, city.user_presence, city.observer_coverage, steady_ms
     )
     internal = InternalPresenceRoutes(city.agents, city.presence, user_presence_query, city.identities, steady_ms)
-    redis_says = city.presence.says if isinstance(city.presence, RedisPresence) else None
+    redis_health = city.presence.health if isinstance(city.presence, RedisPresence) else None
     health = HealthRoutes(
         city.database,
         city.monitor,
@@ -191,7 +191,7 @@ def build_matrix_server(city: City) -> Listener:
         city.leader_lock,
         city.supervisor,
         lambda: city.sweeper.deliveries if city.leader_lock.is_held else "ok",
-        redis_says,
+        redis_health,
     )
     third_party = ThirdParty(
         city.database, city.agents, city.identities, hs_token=settings.appservice.hs_token.get_secret_value()

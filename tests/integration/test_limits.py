@@ -399,9 +399,9 @@ async def test_processes_share_limits(server: str, request: pytest.FixtureReques
     async with process(redis, **limits) as one, process(redis, **limits) as other:
         assert [await taken(one, 3), await taken(other, 3), await taken(one, 1)] == [3, 2, 0]
         assert await taken(other, 3, who="citizen:u_2") == 3
-        assert [await taken(each, 2, Rate.SIGN_INS) for each in (one, other)] == [2, 0]
+        assert [await taken(each, 2, Rate.WRONG_TOKENS) for each in (one, other)] == [2, 0]
         with pytest.raises(TooManyRequests):
-            other.check(Rate.SIGN_INS, "citizen:u_1")
+            other.check(Rate.WRONG_TOKENS, "citizen:u_1")
         # What is counted so often that asking Redis would cost too much, each counts for itself.
         assert [await taken(each, 3, Rate.TYPING) for each in (one, other)] == [2, 2]
 

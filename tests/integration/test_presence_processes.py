@@ -19,7 +19,7 @@ from daarion_appservice.realtime import redis_client
 from daarion_appservice.realtime.presence_redis import RedisPresence
 from daarion_appservice.realtime.presence_stream import PresenceStream
 from daarion_appservice.realtime.redis_client import connect
-from daarion_appservice.realtime.redis_sessions import _KEYS, BATCH, Answer, RedisSessions, SessionUpdate
+from daarion_appservice.realtime.redis_sessions import _KEYS, BATCH, RedisSessions, SessionUpdate, UpdateResult
 from tests.parts.city import eventually
 from tests.parts.redis import RedisServer
 
@@ -305,15 +305,15 @@ async def test_who_comes_while_redis_is_being_told_is_not_forgotten(
     await back(replica)
     server.kill()
     await gone(replica)
-    everybody, late = RedisSessions.everybody, list[asyncio.Task[list[PresenceState]]]()
+    snapshot, late = RedisSessions.snapshot, list[asyncio.Task[list[PresenceState]]]()
 
     async def slow(sessions: RedisSessions) -> AsyncIterator[tuple[SubjectId, PresenceState, int]]:
         late.append(asyncio.create_task(replica.store.record_heartbeat([Heartbeat(OKSANA)])))
         await asyncio.sleep(0)
-        async for each in everybody(sessions):
+        async for each in snapshot(sessions):
             yield each
 
-    monkeypatch.setattr(RedisSessions, "everybody", slow)
+    monkeypatch.setattr(RedisSessions, "snapshot", slow)
     server.start()
     await back(replica)
     (shown,) = await late[0]
@@ -332,7 +332,7 @@ async def test_a_heartbeat_that_comes_after_its_own_end_brings_nobody_back(
     """A process may have been frozen with it for a minute."""
     client = connect(redis.url, cluster=False)
     sessions = RedisSessions(client, name="frozen", ttl_ms=TTL_MS)
-    said = SessionUpdate.of_beat(Heartbeat(OKSANA), now_ms() - TTL_MS)
+    said = SessionUpdate.from_heartbeat(Heartbeat(OKSANA), now_ms() - TTL_MS)
     (answer,) = await sessions.apply([said], [TTL_MS], lambda _: ONLINE)
     assert (answer.status, answer.seq) == (OFFLINE, None)
     assert await client.get(f"presence:{OKSANA}") is None
@@ -347,7 +347,7 @@ async def test_more_at_once_than_redis_should_take_at_once_is_said_in_parts(
     """While a script runs Redis answers nobody else, and the others would take it for gone."""
     say, sizes = RedisSessions.apply, list[int]()
 
-    async def counted(sessions: RedisSessions, said: Sequence[SessionUpdate], *more: Any) -> list[Answer]:
+    async def counted(sessions: RedisSessions, said: Sequence[SessionUpdate], *more: Any) -> list[UpdateResult]:
         sizes.append(len(said))
         return await say(sessions, said, *more)
 
@@ -369,7 +369,7 @@ async def test_what_was_said_while_redis_is_away_is_remembered_no_longer_than_it
     for number in range(100):
         await replica.store.record_heartbeat([Heartbeat(OKSANA, session=str(number))])
         await asyncio.sleep(0.01)
-    assert len(replica.store._own) < 50
+    assert len(replica.store._local_updates) < 50
     await replica.stop()
 
 

@@ -112,7 +112,7 @@ async def test_a_redis_that_forgot_everything_deafens_nobody(both: list[Listenin
 
 
 async def test_more_than_can_be_told_is_told_as_missed(both: list[Listening], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_bus_module, "_MOST_WAITING", 10)
+    monkeypatch.setattr(shared_bus_module, "_MAX_QUEUED", 10)
     one, other = both
     for number in range(12):
         one.bus.publish(came(str(number)))

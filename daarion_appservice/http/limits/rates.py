@@ -18,13 +18,13 @@ from .redis_window import RedisMovingWindow
 
 
 class Rate(StrEnum):
-    """The kinds of requests that are counted separately, by the name of their setting."""
+    """The kinds of requests that are counted separately. The value is the name of the setting, and of the keys in Redis."""
 
     READS = "reads"
-    SIGN_INS = "sign_ins"
+    WRONG_TOKENS = "sign_ins"
     MESSAGES = "messages"
     CHANGES = "changes"
-    ARRIVALS = "arrivals"
+    SIGN_INS = "arrivals"
     UPLOADS = "uploads"
     ROOMS = "rooms"
     TYPING = "typing"
@@ -33,10 +33,10 @@ class Rate(StrEnum):
 
 _NOUNS: Final = {
     Rate.READS: "requests",
-    Rate.SIGN_INS: "wrong tokens",
+    Rate.WRONG_TOKENS: "wrong tokens",
     Rate.MESSAGES: "messages",
     Rate.CHANGES: "changes",
-    Rate.ARRIVALS: "sign-ins",
+    Rate.SIGN_INS: "sign-ins",
     Rate.UPLOADS: "files",
     Rate.ROOMS: "new rooms",
     Rate.TYPING: "typing notices",

@@ -80,7 +80,7 @@ class RequestLimits:
         """
         rate = rate_of(request)
         subject = _subject_key(principal)
-        if rate is Rate.ARRIVALS:
+        if rate is Rate.SIGN_INS:
             # Counted for the address even with a token: otherwise each issued token could be used to get the next one.
             await self.count_address(request, rate)
         elif subject is not None:

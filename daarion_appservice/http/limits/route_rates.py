@@ -12,8 +12,8 @@ from .rates import Rate
 ROUTE_RATES: Final = {
     ("POST", "/city/rooms"): Rate.ROOMS,
     ("POST", "/city/rooms/{room_id}/messages"): Rate.MESSAGES,
-    ("POST", "/city/sign-in/name"): Rate.ARRIVALS,
-    ("POST", "/city/sign-in/matrix"): Rate.ARRIVALS,
+    ("POST", "/city/sign-in/name"): Rate.SIGN_INS,
+    ("POST", "/city/sign-in/matrix"): Rate.SIGN_INS,
     ("PUT", "/city/rooms/{room_id}/typing"): Rate.TYPING,
     ("PUT", "/city/rooms/{room_id}/read"): Rate.TYPING,
     ("POST", "/api/v1/agents/{agent_id}/heartbeat"): Rate.HEARTBEATS,

@@ -34,7 +34,7 @@ class TokenGuesses:
         Raises:
             TooManyRequests: the address sent too many different wrong tokens.
         """
-        self._rates.check(Rate.SIGN_INS, key)
+        self._rates.check(Rate.WRONG_TOKENS, key)
 
     async def count(self, key: str, token: str, error: Unauthenticated) -> None:
         """Count a wrong token.
@@ -48,7 +48,7 @@ class TokenGuesses:
             TooManyRequests: the address sent too many different wrong tokens.
         """
         if _may_be_guessed(error) and self._is_new(key, token):
-            await self._rates.count(Rate.SIGN_INS, key)
+            await self._rates.count(Rate.WRONG_TOKENS, key)
 
     def _is_new(self, key: str, token: str) -> bool:
         entry = hash((token, key))

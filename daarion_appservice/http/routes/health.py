@@ -23,7 +23,7 @@ class HealthRoutes:
     leader_lock: LeaderLock
     supervisor: Supervisor
     deliveries_say: Callable[[], str]
-    redis_says: Callable[[], str] | None
+    redis_health: Callable[[], str] | None
 
     @endpoint(
         "GET", "/healthz", access=Access.PUBLIC, summary="Check that the process responds", response=schemas.Liveness
@@ -53,9 +53,9 @@ class HealthRoutes:
         checks["tasks"] = self._tasks_say()
         # Informational: backfill fetches undelivered events, and another process would get no more of them.
         checks["deliveries"] = self.deliveries_say()
-        if self.redis_says is not None:
+        if self.redis_health is not None:
             # Informational: a process without Redis serves requests for a while, which is better than no process.
-            checks["redis"] = self.redis_says()
+            checks["redis"] = self.redis_health()
         content: schemas.Readiness = {"status": "ok" if is_ready else "not ready", "checks": checks}
         return ResponseSpec(content, status=200 if is_ready else 503)
 
@@ -77,7 +77,7 @@ class HealthRoutes:
 
     def _processes_say(self) -> str:
         # Without Redis a standby does not know the leader's heartbeats, so it must get no requests.
-        if self.leader_lock.is_held or self.redis_says is not None:
+        if self.leader_lock.is_held or self.redis_health is not None:
             return "ok"
         if not self.leader_lock.is_elsewhere:
             return "waits for the database, which does not say which process leads"
