@@ -58,7 +58,7 @@ class AgentsCore:
     def __init__(self, settings: AgentsCoreSettings, now_ms: NowMs, metrics: CoreMetrics) -> None:
         self._url = settings.url
         self._timeout_s = settings.timeout_s
-        self._first_chunk_timeout_s = settings.first_piece_timeout_s or settings.timeout_s
+        self._first_chunk_timeout_s = settings.first_chunk_timeout_s or settings.timeout_s
         self._dialect = dialect_of(settings)
         self._thinking = settings.thinking
         self._with_prompted_reasoning: set[str] = set()
@@ -195,11 +195,13 @@ class AgentsCore:
             self._breakers.reached()
             agent, has_opened = request.agent_id, self._breakers.failed(request.agent_id)
         if has_opened:
-            log.warning("core_resting", agent=agent, failures=_MAX_FAILURES, help="it is tried again every 30 seconds")
+            log.warning(
+                "core_circuit_open", agent=agent, failures=_MAX_FAILURES, help="it is tried again every 30 seconds"
+            )
 
     def _record_success(self, request: AgentRequest) -> None:
         if self._breakers.succeeded(request.agent_id):
-            log.info("core_back", agent=request.agent_id)
+            log.info("core_circuit_closed", agent=request.agent_id)
 
 
 class _Unreachable(CoreTimeout):

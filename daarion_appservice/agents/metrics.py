@@ -20,12 +20,12 @@ class Outcome(StrEnum):
 
     SUCCEEDED = "answered"
     FAILED = "failed"
-    TIMEOUT = "slow"
-    CANCELLED = "left"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
     """The caller did not wait for the end."""
     BUSY = "busy"
     """Not sent, because too many calls were running."""
-    CIRCUIT_OPEN = "resting"
+    CIRCUIT_OPEN = "circuit_open"
     """Not sent, because the circuit breaker was open."""
 
 
@@ -36,7 +36,7 @@ class CoreMetrics:
         self._calls = Counter(
             "daarion_core_calls",
             "Requests to the agents core, by `kind` (`secondme`, `mention`, `direct`) and `outcome`: `answered`, `failed`, "
-            "`slow`, `left` (the caller did not wait), `busy` and `resting` (never sent).",
+            "`timeout`, `cancelled` (the caller did not wait), `busy` and `circuit_open` (never sent).",
             ("kind", "outcome"),
             registry=registry,
         )

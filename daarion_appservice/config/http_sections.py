@@ -113,7 +113,7 @@ class LimitsSettings(Section):
         "3000/minute",
         description="Read requests of one citizen or agent; without a valid token, of one address.",
     )
-    sign_ins: RateLimit = Field(
+    wrong_tokens: RateLimit = Field(
         "60/minute",
         description="Different invalid tokens from one address; beyond that its tokens are refused unchecked.",
     )
@@ -123,7 +123,7 @@ class LimitsSettings(Section):
     changes: RateLimit = Field(
         "240/minute", description="Edits, deletions, reactions and other changes of one citizen or agent."
     )
-    arrivals: RateLimit = Field(
+    sign_ins: RateLimit = Field(
         "60/hour",
         description="Sign-ins with a name or a Matrix account (sign_in) from one address, failed ones included.",
     )
@@ -161,7 +161,7 @@ class LimitsSettings(Section):
         description="Maximum number of TCP connections of one address, except trusted proxies and this machine; "
         "0: no limit.",
     )
-    answers_per_address: int = Field(
+    responses_per_address: int = Field(
         200,
         ge=0,
         description="Maximum number of requests of one address whose responses are not yet completely read; 0: "

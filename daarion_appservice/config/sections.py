@@ -192,7 +192,7 @@ class AgentsCoreSettings(Section):
         "because models without vision refuse such requests.",
     )
     timeout_s: float = Field(60.0, gt=0, le=3600, description="Timeout of a complete reply, in seconds.")
-    first_piece_timeout_s: float = Field(
+    first_chunk_timeout_s: float = Field(
         0.0,
         ge=0,
         le=3600,

@@ -62,36 +62,40 @@ class Settings(Section):
 
     homeserver: HomeserverSettings = Field(HomeserverSettings(), description="The Synapse that the city belongs to.")
     appservice: AppserviceSettings = Field(
-        AppserviceSettings(), description="How Synapse and this service know each other."
+        AppserviceSettings(), description="The registration of this service in Synapse."
     )
     matrix: MatrixListenerSettings = Field(
         MatrixListenerSettings(),
-        description="The matrix listener: Synapse and trusted services. Never put it on the internet.",
+        description="The matrix listener, for Synapse and trusted services. Do not expose it to the internet.",
     )
-    api: ApiSettings = Field(ApiSettings(), description="The city listener: browsers, agents, the city's frontend.")
+    api: ApiSettings = Field(
+        ApiSettings(), description="The city listener, for browsers, agents and other clients of the city's API."
+    )
     sign_in: SignInSettings = Field(
         SignInSettings(),
-        description="How people on the city's pages come by a token; nothing of it is needed elsewhere.",
+        description="How users of the city's pages get a token; other clients do not need it.",
     )
     web: WebSettings = Field(WebSettings(), description="The city's pages, on the city listener.")
     limits: LimitsSettings = Field(
         LimitsSettings(),
-        description="How much one may ask of the city listener, like 240/minute, 10 per hour or 100/5 seconds; "
-        "empty for no limit. Services and admins are not limited, nor is who shows no token and is on this machine.",
+        description="Rate limits of the city listener, like 240/minute, 10 per hour or 100/5 seconds; empty: no "
+        "limit. Services and admins are not limited, nor are requests without a token from this machine.",
     )
-    media: MediaSettings = Field(MediaSettings(), description="Pictures and other files in rooms.")
-    database: DatabaseSettings = Field(DatabaseSettings(), description="Where everything is kept.")
+    media: MediaSettings = Field(MediaSettings(), description="Images and other files in rooms.")
+    database: DatabaseSettings = Field(DatabaseSettings(), description="The database, SQLite or PostgreSQL.")
     redis: RedisSettings = Field(
         RedisSettings(),
-        description="What several processes of one city share; they also share a PostgreSQL.",
+        description="Redis, which several processes of one city share; they also share one PostgreSQL database.",
     )
-    presence: PresenceSettings = Field(PresenceSettings(), description="Who is here.")
+    presence: PresenceSettings = Field(PresenceSettings(), description="Presence of agents and citizens.")
     city: CitySettings = Field(CitySettings(), description="The city itself.")
-    agents_core: AgentsCoreSettings = Field(AgentsCoreSettings(), description="Who answers for the agents.")
-    agents: list[AgentSeed] = Field(
-        [], description="Agents of the city, described like this at each start; more can be added with `agent add`."
+    agents_core: AgentsCoreSettings = Field(
+        AgentsCoreSettings(), description="The agents core, which generates the agents' replies."
     )
-    logging: LoggingSettings = Field(LoggingSettings(), description="What is written to standard error.")
+    agents: list[AgentSeed] = Field(
+        [], description="Agents that are created or updated at each start; `agent add` adds others."
+    )
+    logging: LoggingSettings = Field(LoggingSettings(), description="The log, which is written to standard error.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

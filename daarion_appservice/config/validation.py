@@ -73,7 +73,7 @@ def settings_conflicts(settings: ComparedSections) -> Iterator[SettingsConflict]
     yield from _bot_is_a_ghost(settings.appservice)
     yield from _same_token(settings.appservice)
     yield from _unsigned(settings)
-    yield from _everybody_an_admin(settings)
+    yield from _admin_claim_in_each_token(settings)
     yield from _not_a_core(settings.agents_core)
 
 
@@ -86,7 +86,11 @@ def _repeated_slugs(place: ValuePath, slugs: list[str]) -> Iterator[SettingsConf
 def _flapping(presence: PresenceSettings) -> Iterator[SettingsConflict]:
     if presence.ttl_s <= presence.heartbeat_s:
         ttl, beat = ("presence", "ttl_s"), ("presence", "heartbeat_s")
-        yield SettingsConflict(ttl, "must be longer than presence.heartbeat_s, or everybody flaps", (ttl, beat))
+        yield SettingsConflict(
+            ttl,
+            "must be longer than presence.heartbeat_s, or presence alternates between online and offline",
+            (ttl, beat),
+        )
 
 
 def _open_internal(matrix: MatrixListenerSettings) -> Iterator[SettingsConflict]:
@@ -94,7 +98,7 @@ def _open_internal(matrix: MatrixListenerSettings) -> Iterator[SettingsConflict]
         token, host = ("matrix", "internal_token"), ("matrix", "host")
         sentence = (
             f"must be set because matrix.host is {matrix.host}, not loopback: "
-            "without it everybody who reaches that port could speak for the city"
+            "without it anyone who can connect to that port could act for the city"
         )
         yield SettingsConflict(token, sentence, (token, host))
 
@@ -128,13 +132,13 @@ def _unsigned(settings: ComparedSections) -> Iterator[SettingsConflict]:
         yield SettingsConflict(place, sentence, (place, secret))
 
 
-def _everybody_an_admin(settings: ComparedSections) -> Iterator[SettingsConflict]:
+def _admin_claim_in_each_token(settings: ComparedSections) -> Iterator[SettingsConflict]:
     claim = settings.api.jwt.admin_claim.partition("=")[0]
     if claim not in CLAIMS:
         return
     for place in _makes_tokens(settings.sign_in):
         sentence = (
-            f"does not go with api.jwt.admin_claim: `{claim}` stands in everybody's token, and some may choose it"
+            f"must not be set with this api.jwt.admin_claim: each token has `{claim}`, and some users choose its value"
         )
         yield SettingsConflict(place, sentence, (place, ("api", "jwt", "admin_claim")))
 

@@ -89,7 +89,7 @@ def _walk(path: Path, node: Node, place: ValuePath, lines: dict[ValuePath, int])
             here = (*place, str(key.value))
             line = key.start_mark.line + 1
             if here in lines:
-                yield ConfigError(path, line, dotted(here), f"stands twice, in line {lines[here]} and here")
+                yield ConfigError(path, line, dotted(here), f"is set twice, in line {lines[here]} and here")
             lines[here] = line
             yield from _walk(path, value, here, lines)
     elif isinstance(node, SequenceNode):
@@ -107,7 +107,7 @@ def _line(error: YAMLError, text: str) -> int | None:
 
 def _syntax(error: YAMLError) -> str:
     if isinstance(error, ReaderError):
-        return "this is not YAML: a control character stands here"
+        return "this is not YAML: it contains a control character"
     problem = error.problem if isinstance(error, MarkedYAMLError) else None
     # The library quotes the offending text, which may be part of a token.
     return "this is not YAML: " + re.sub(r"'[^'<]{3,}'", "…", problem or "it cannot be read")

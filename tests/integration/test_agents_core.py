@@ -506,7 +506,7 @@ async def test_whoever_is_too_slow_is_not_waited_for(server: BadCore, hasty: Cli
     assert came == pieces
     assert (error.code, error.status) == ("core_timeout", 504)
     assert words in error.detail
-    assert hasty.calls("slow") == 1
+    assert hasty.calls("timeout") == 1
 
     await eventually(lambda: is_left_alone(server))
 
@@ -522,7 +522,7 @@ async def test_an_answer_that_drips_ends_in_time_all_the_same(server: BadCore, h
 
 
 async def test_the_beginning_may_have_a_time_of_its_own(server: BadCore, clients: list[Client]) -> None:
-    client = Client(server.url, first_piece_timeout_s=SOON_S)
+    client = Client(server.url, first_chunk_timeout_s=SOON_S)
     clients.append(client)
     server.next(says_nothing)
     _, error = await failure(client)
@@ -554,7 +554,7 @@ async def test_leaving_in_the_middle_ends_the_call(server: BadCore, client: Clie
     async with client.core.generate(QUESTION) as pieces:
         assert await anext(pieces) == "one"
     await eventually(lambda: is_left_alone(server))
-    assert client.calls("left") == 1
+    assert client.calls("cancelled") == 1
     assert client.value("daarion_core_calls_in_flight") == 0
 
 
@@ -567,14 +567,14 @@ async def test_cancelling_ends_the_call(server: BadCore, client: Client, behavio
     await asyncio.wait([asking])
     assert asking.cancelled()
     await eventually(lambda: is_left_alone(server))
-    assert client.calls("left") == 1
+    assert client.calls("cancelled") == 1
 
 
-async def test_whoever_leaves_before_the_first_piece_asks_nothing(server: BadCore, client: Client) -> None:
+async def test_cancel_before_first_chunk_sends_no_request(server: BadCore, client: Client) -> None:
     async with client.core.generate(QUESTION):
         pass
     assert server.asked == []
-    assert client.calls("left") == 1
+    assert client.calls("cancelled") == 1
 
 
 async def is_asked(server: BadCore, times: int) -> bool:
@@ -666,8 +666,11 @@ async def test_a_core_that_fails_five_times_in_a_row_is_left_alone_for_a_while(s
         assert await client.ask() == ["відповідь 12"]
         assert await client.ask() == ["відповідь 13"]
     assert client.value("daarion_core_breaker_open") == 0
-    assert client.calls("resting") == 4
-    assert [line["event"] for line in logs if line["event"] != "core_failed"] == ["core_resting", "core_back"]
+    assert client.calls("circuit_open") == 4
+    assert [line["event"] for line in logs if line["event"] != "core_failed"] == [
+        "core_circuit_open",
+        "core_circuit_closed",
+    ]
 
 
 async def rests(client: Client, *, retry_after_s: float) -> None:
@@ -747,12 +750,13 @@ async def test_answers_are_measured(server: BadCore, client: Client) -> None:
         await client.ask()
     assert client.value("daarion_core_call_seconds_count", kind="mention") == 1, "failures do not make it look fast"
     assert {
-        outcome: client.calls(outcome) for outcome in ("answered", "failed", "slow", "left", "busy", "resting")
+        outcome: client.calls(outcome)
+        for outcome in ("answered", "failed", "timeout", "cancelled", "busy", "circuit_open")
     } == {
         "answered": 1,
         "failed": 1,
-        "slow": 0,
-        "left": 0,
+        "timeout": 0,
+        "cancelled": 0,
         "busy": 0,
-        "resting": 0,
+        "circuit_open": 0,
     }

@@ -17,7 +17,7 @@ from tests.parts.raw_http import status_of, websocket
 
 SURROGATE = "eyJhbGciOiJcdWQ4MDAifQ.e30.eA"
 """A JWT whose header names the algorithm "\\ud800": half of a surrogate pair, which UTF-8 cannot hold."""
-NO_LIMITS = dict.fromkeys(["reads", "sign_ins", "messages", "changes", "rooms", "typing", "heartbeats"], "")
+NO_LIMITS = dict.fromkeys(["reads", "wrong_tokens", "messages", "changes", "rooms", "typing", "heartbeats"], "")
 UPGRADE = {name.decode(): value.decode() for name, value in websocket()}
 SOCKETS = ["/ws/city/presence", "/ws/city/rooms/general"]
 

@@ -205,7 +205,7 @@ async def guess(city: InProcessCity, token: str, address: str = HOME) -> int:
 
 
 async def test_guessed_tokens_block_the_address(limited: Open) -> None:
-    city = await limited(sign_ins="4/hour")
+    city = await limited(wrong_tokens="4/hour")
     scribe = await city.agent_token("scribe")
     assert [await guess(city, "wrong"), await guess(city, "agt_01_x"), await guess(city, OKSANA[:-3])] == [401] * 3
     url = f"http://{HOST}:{city.city.settings.api.port}{PRESENCE_SOCKET}"
@@ -218,7 +218,7 @@ async def test_guessed_tokens_block_the_address(limited: Open) -> None:
 
 
 async def test_guessed_tokens_on_websocket_are_limited(limited: Open) -> None:
-    city = await limited(sign_ins="2/hour")
+    city = await limited(wrong_tokens="2/hour")
     async with socket(city, PRESENCE_SOCKET, address=HOME) as opened:
         for token in ("first", "second", "third", OKSANA):
             await opened.send_json({"event": "auth", "token": token})
@@ -229,7 +229,7 @@ async def test_guessed_tokens_on_websocket_are_limited(limited: Open) -> None:
 
 
 async def test_repeated_or_expired_token_is_no_guess(limited: Open) -> None:
-    city = await limited(sign_ins="2/hour")
+    city = await limited(wrong_tokens="2/hour")
     for number in range(4):
         assert [await guess(city, "revoked"), await guess(city, citizen_token(f"u_{number}", exp=1))] == [401] * 2
     assert [await guess(city, "wrong"), await guess(city, "also wrong"), await guess(city, "revoked")] == [
@@ -395,7 +395,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("server", ["redis", "redis_cluster"])
 async def test_processes_share_limits(server: str, request: pytest.FixtureRequest) -> None:
     redis: RedisServer = request.getfixturevalue(server)
-    limits = {"messages": "5/hour", "sign_ins": "2/hour", "typing": "2/hour"}
+    limits = {"messages": "5/hour", "wrong_tokens": "2/hour", "typing": "2/hour"}
     async with process(redis, **limits) as one, process(redis, **limits) as other:
         assert [await taken(one, 3), await taken(other, 3), await taken(one, 1)] == [3, 2, 0]
         assert await taken(other, 3, who="citizen:u_2") == 3

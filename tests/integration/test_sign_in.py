@@ -93,7 +93,7 @@ async def test_sign_in_by_name_off_is_403(sqlite_url: str) -> None:
 
 
 async def test_sign_ins_are_limited_by_address(sqlite_url: str) -> None:
-    async with in_process_city(sqlite_url, sign_in=BY_NAME, limits={"arrivals": "2/hour"}) as city:
+    async with in_process_city(sqlite_url, sign_in=BY_NAME, limits={"sign_ins": "2/hour"}) as city:
 
         async def arrive(address: str, token: str | None = None) -> int:
             answer = await city.call(

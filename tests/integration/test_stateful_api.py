@@ -22,7 +22,7 @@ from tests.parts.hostile import FAULTS, TEXTS, VALUES
 from tests.parts.in_process_city import Answer, InProcessCity, in_process_city
 
 NO_LIMITS: Final = dict.fromkeys(
-    ["reads", "sign_ins", "messages", "changes", "arrivals", "uploads", "rooms", "typing", "heartbeats"], ""
+    ["reads", "wrong_tokens", "messages", "changes", "sign_ins", "uploads", "rooms", "typing", "heartbeats"], ""
 )
 MODERATOR: Final = "u_admin"
 TOKENS: Final = {

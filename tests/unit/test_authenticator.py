@@ -118,7 +118,7 @@ async def test_malformed_header_is_invalid_and_counted(authorization: str) -> No
 
 
 def guesses(limit: str) -> TokenGuesses:
-    return TokenGuesses(RateLimiter(LimitsSettings(sign_ins=limit), None))
+    return TokenGuesses(RateLimiter(LimitsSettings(wrong_tokens=limit), None))
 
 
 async def test_different_wrong_tokens_block_the_key() -> None:

@@ -166,10 +166,10 @@ def test_invalid_value_does_not_hide_contradiction(config: Path) -> None:
         config, "homeserver: {verify_tls: maybe}\npresence:\n  heartbeat_s: 50\n  ttl_s: 20\nmatrix: {host: 0.0.0.0}\n"
     ) == [
         "1: homeserver.verify_tls must be true or false",
-        "4: presence.ttl_s must be longer than presence.heartbeat_s, or everybody flaps",
+        "4: presence.ttl_s must be longer than presence.heartbeat_s, or presence alternates between online and offline",
         (
             "5: matrix.internal_token must be set because matrix.host is 0.0.0.0, not loopback: "
-            "without it everybody who reaches that port could speak for the city"
+            "without it anyone who can connect to that port could act for the city"
         ),
     ]
 
@@ -246,7 +246,7 @@ def test_invalid_value_error_names_the_rule(config: Path, text: str, said: str) 
 
 def test_duplicate_key_is_reported_with_other_errors(config: Path) -> None:
     assert errors_of(config, "api:\n  port: 1\n  port: 2\n  host: 5\n") == [
-        "3: api.port stands twice, in line 2 and here",
+        "3: api.port is set twice, in line 2 and here",
         "4: api.host must be text: put it in quotes",
     ]
 

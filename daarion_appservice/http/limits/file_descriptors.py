@@ -45,7 +45,7 @@ def city_listener_limits(limits: LimitsSettings, open_files: int) -> ListenerLim
     return ListenerLimits(
         connections=min(limits.connections or available, available),
         connections_per_address=limits.connections_per_address,
-        responses_per_address=limits.answers_per_address,
+        responses_per_address=limits.responses_per_address,
         unread_bytes_per_address=limits.unread_bytes_per_address,
         unread_bytes=limits.unread_bytes,
         request_bytes_per_address=limits.request_bytes_per_address,

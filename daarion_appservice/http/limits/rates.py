@@ -21,10 +21,10 @@ class Rate(StrEnum):
     """The kinds of requests that are counted separately. The value is the name of the setting, and of the keys in Redis."""
 
     READS = "reads"
-    WRONG_TOKENS = "sign_ins"
+    WRONG_TOKENS = "wrong_tokens"
     MESSAGES = "messages"
     CHANGES = "changes"
-    SIGN_INS = "arrivals"
+    SIGN_INS = "sign_ins"
     UPLOADS = "uploads"
     ROOMS = "rooms"
     TYPING = "typing"

@@ -53,7 +53,7 @@ class SignInRoutes:
     )
     async def sign_in_by_name(self, call: Call[NewCitizen, NoQuery]) -> schemas.SignInResult:
         """Each request creates a new citizen, who returns as the same one only with the same token. A name proves nothing, so
-        `sign_in.name` is off by default; the demo turns it on. `limits.arrivals` limits requests by address.
+        `sign_in.name` is off by default; the demo turns it on. `limits.sign_ins` limits requests by address.
         """
         _check_enabled("name", is_enabled=self.settings.name)
         name = citizen_name(call.body.name)
