@@ -250,7 +250,7 @@ def test_sign_in_needs_signing_key(way: str) -> None:
 @pytest.mark.parametrize("claim", ["name=root", "sub", "iss=city"])
 def test_issued_token_has_no_admin_claim(claim: str) -> None:
     api = {"jwt": {"secret": JWT_SECRET, "admin_claim": claim}}
-    with pytest.raises(ValueError, match=r"does not go with api\.jwt\.admin_claim"):
+    with pytest.raises(ValueError, match=r"must not be set with this api\.jwt\.admin_claim"):
         Settings.model_validate({"sign_in": BY_NAME, "api": api})
     assert not Settings.model_validate({"api": api}).sign_in.name
 
