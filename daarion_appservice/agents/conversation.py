@@ -28,10 +28,12 @@ class Conversation:
 async def read_conversation(tx: Transaction, agent: Agent, room: Room, message: Message) -> Conversation:
     """Return the last messages before this one, with the agent's replies to them even if those came later.
 
+    For a request in a thread these are the messages of the thread with its root, else those of the main timeline.
+
     It contains only messages that every reader of the reply may read: an agent must not repeat messages to a member who
     joined later and may not read them.
     """
-    before = await tx.messages.before(message.room_id, message.seq, limit=_HISTORY)
+    before = await _messages_before(tx, message)
     reply_ids = await tx.agent_replies.posted_replies([each.id for each in before], agent.slug)
     replies = await tx.messages.some(list(reply_ids.values()))
     messages = []
@@ -49,6 +51,14 @@ async def read_conversation(tx: Transaction, agent: Agent, room: Room, message: 
     return Conversation(
         tuple(filter(is_included, messages)), replied_to if replied_to is not None and is_included(replied_to) else None
     )
+
+
+async def _messages_before(tx: Transaction, message: Message) -> list[Message]:
+    if message.thread_root is None:
+        return await tx.messages.before(message.room_id, message.seq, limit=_HISTORY, without_threads=True)
+    replies = await tx.threads.before(message.thread_root, message.seq, limit=_HISTORY - 1)
+    root = await tx.messages.get(message.thread_root)
+    return replies if root is None else [root, *replies]
 
 
 def agent_request(agent: Agent, room: Room, message: Message, conversation: Conversation) -> AgentRequest:

@@ -99,6 +99,7 @@ class AgentReplies:
         if room.agent is not None and not room.is_group:
             return [room.agent] if author.kind is not AuthorKind.AGENT else []
         requested = dict.fromkeys([*self._mentioned(message), *await self._agents_replied_to(tx, message)])
+        requested = requested or dict.fromkeys(await self._agents_of_thread(tx, message))
         if author.kind is AuthorKind.AGENT:
             requested.pop(AgentSlug(author.id), None)
         if room.agent is not None:
@@ -126,7 +127,24 @@ class AgentReplies:
         # An agent posts its text as a reply: if such a reply requested another one, two agents would never end.
         if message.reply_to is None or message.author.kind is AuthorKind.AGENT:
             return []
-        replied_to = await tx.messages.get(message.reply_to)
-        is_by_agent = replied_to is not None and replied_to.author.kind is AuthorKind.AGENT
-        agent = self._agents.get(AgentSlug(replied_to.author.id)) if replied_to and is_by_agent else None
+        return self._agent_of(await tx.messages.get(message.reply_to))
+
+    async def _agents_of_thread(self, tx: CityTransaction, message: Message) -> list[AgentSlug]:
+        """Return the agent that a message of a thread requests a reply from without naming it.
+
+        It is the author of the root, or the agent whose reply to the same author is the previous message of the thread.
+        """
+        if message.thread_root is None or message.reply_to is not None or message.author.kind is AuthorKind.AGENT:
+            return []
+        if requested := self._agent_of(await tx.messages.get(message.thread_root)):
+            return requested
+        previous = await tx.threads.last(message.thread_root, message.seq)
+        replied_to = await tx.messages.get(previous.reply_to) if previous is not None and previous.reply_to else None
+        is_turn = replied_to is not None and replied_to.author.subject == message.author.subject
+        return self._agent_of(previous) if is_turn else []
+
+    def _agent_of(self, message: Message | None) -> list[AgentSlug]:
+        """Return the author of a message if it is an agent of the city."""
+        is_by_agent = message is not None and message.author.kind is AuthorKind.AGENT
+        agent = self._agents.get(AgentSlug(message.author.id)) if message and is_by_agent else None
         return [agent.slug] if agent else []

@@ -108,6 +108,8 @@ class LocalUserRead:
     author: Author
     message_id: MessageId
     seq: int
+    thread_root: MessageId | None = None
+    """The root of the thread that the message belongs to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,9 +171,10 @@ def may_subscribe(room: Room, reading: ReadableRanges) -> bool:
 def as_seen(message: Message, room: Room, reading: ReadableRanges) -> Message:
     """Return a readable message as this reader sees it.
 
-    Reactions count up to now, whenever the message was written: only readers of the room's new messages see them.
+    Reactions and replies of a thread count up to now, whenever the message was written: only readers of the room's new
+    messages see them.
     """
-    return message if may_subscribe(room, reading) else replace(message, reactions=())
+    return message if may_subscribe(room, reading) else replace(message, reactions=(), thread=None)
 
 
 def history_visibility(value: object) -> HistoryVisibility:

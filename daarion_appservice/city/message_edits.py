@@ -21,6 +21,7 @@ from .permissions import RoomPermissions
 from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, publish_all
 from .room_events import RoomEventKind
 from .room_sequence import record
+from .threads import update_summary
 from .timestamps import plausible_ms
 from .types import (
     Author,
@@ -134,10 +135,10 @@ class MessageEdits:
                 raise Forbidden("not_yours", "only the author of a message or an admin may delete it")
             if message.deleted:
                 return message
-            event = await self._delete(tx, message, author, self._now_ms())
+            event, *thread_events = await self._delete(tx, message, author, self._now_ms())
             kind = OutboxKind.DELETE if is_own else OutboxKind.REMOVE
             await tx.outbox.add(kind, message.id, room.id, txn_id=self._new_id())
-        publish_all(self._publish, [event, OutboxChanged()])
+        publish_all(self._publish, [event, *thread_events, OutboxChanged()])
         return _message_of(event)
 
     async def receive_edit(
@@ -187,12 +188,12 @@ class MessageEdits:
         event = await record(tx, RoomEventKind.UPDATED, message, by, self._now_ms())
         return await self._apply_revision(tx, message, remaining, event)
 
-    async def receive_deletion(self, tx: CityTransaction, message: Message, by: Author) -> RoomEventStored | None:
+    async def receive_deletion(self, tx: CityTransaction, message: Message, by: Author) -> list[RoomEventStored]:
         """Apply the redaction of a message, whose permission the caller has checked.
 
-        Returns None if the message is deleted.
+        Returns the events to publish after the commit; none if the message was deleted before.
         """
-        return None if message.deleted else await self._delete(tx, message, by, self._now_ms())
+        return [] if message.deleted else await self._delete(tx, message, by, self._now_ms())
 
     async def _store_edit(
         self, tx: CityTransaction, message: Message, content: Content, editor: Author, edit: Edit
@@ -245,7 +246,8 @@ class MessageEdits:
         await tx.feed.reword(self._feed.message(message))
         return event and RoomEventStored(replace(event.event, message=message))
 
-    async def _delete(self, tx: CityTransaction, message: Message, by: Author, at_ms: int) -> RoomEventStored:
+    async def _delete(self, tx: CityTransaction, message: Message, by: Author, at_ms: int) -> list[RoomEventStored]:
+        """Delete what the message contains. Returns the deletion and the change of its thread's summary."""
         await tx.messages.delete(message.id)
         await tx.reactions.drop_all_of(message.id)
         await tx.revisions.drop_all_of(message.id)
@@ -253,7 +255,9 @@ class MessageEdits:
             await tx.revisions.drop_early(message.matrix_event_id)
         await tx.feed.forget(message.id)
         message = replace(message, body="", formatted_body=None, media=None, mentions=(), reactions=(), deleted=True)
-        return await record(tx, RoomEventKind.DELETED, message, by, at_ms)
+        deletion = await record(tx, RoomEventKind.DELETED, message, by, at_ms)
+        changes = await update_summary(tx, message.thread_root, by, at_ms) if message.thread_root is not None else []
+        return [deletion, *changes]
 
 
 def _message_of(event: RoomEventStored) -> Message:

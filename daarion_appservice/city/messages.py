@@ -23,6 +23,7 @@ from .redelivery import redeliver
 from .room_entry import enter_room
 from .room_events import RoomEventKind
 from .room_sequence import TimelinePosition, add_resync_event, insert_position, record
+from .threads import thread_of_event, thread_to_post_in, update_threads
 from .timestamps import plausible_ms
 from .types import (
     Author,
@@ -50,6 +51,8 @@ class Draft:
     client_id: str | None = None
     media: str | None = None
     """The ``mxc://`` URI of a file that the author uploaded."""
+    thread_root: str | None = None
+    """The root of the thread that it belongs to; a reply to a message of a thread needs none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +99,10 @@ class Messages:
                 mentions do not reply to it.
 
         Raises:
-            NotFound: The room or the message replied to does not exist.
+            NotFound: The room, the message replied to or the root of the thread does not exist.
             Conflict: The room is archived or encrypted.
             Forbidden: The author may not send messages in the room.
-            InvalidInput: The body is empty, too large, or not allowed in a Matrix event.
+            InvalidInput: The body is empty, too large, or not allowed in a Matrix event; or the thread is not possible.
         """
         check_body_size(draft.body)
         content = await self._content(author, draft)
@@ -111,8 +114,9 @@ class Messages:
             if client_id is not None and (existing := await tx.messages.by_client_id(author, room.id, client_id)):
                 return Posted(existing, is_new=False)
             await self._permissions.check_may_send(tx, room, author)
-            if draft.reply_to is not None:
-                await find_message(tx, room, draft.reply_to, await self._permissions.reading(tx, room, author))
+            reading = await self._permissions.reading(tx, room, author)
+            replied_to = await find_message(tx, room, draft.reply_to, reading) if draft.reply_to is not None else None
+            thread_root = await thread_to_post_in(tx, room, draft.thread_root, replied_to, reading)
             joined = await self._join_private_room(tx, room, author)
             now_ms = self._now_ms()
             message = _message(
@@ -122,16 +126,23 @@ class Messages:
                 author,
                 content,
                 now_ms,
-                reply_to=MessageId(draft.reply_to) if draft.reply_to else None,
+                reply_to=replied_to.id if replied_to is not None else None,
             )
-            message = replace(message, client_id=client_id)
+            message = replace(message, client_id=client_id, thread_root=thread_root)
             await tx.messages.add(message)
+            thread_events = await update_threads(tx, message, now_ms)
             await self._add_to_feed(tx, room, message)
             await tx.outbox.add(OutboxKind.MESSAGE, message.id, room.id, txn_id=message.id)
             is_pending = requests_replies and await self._agent_replies.add(tx, room, message)
         publish_all(
             self._publish,
-            [*joined, MessagePosted(message), OutboxChanged(), *([RepliesPending()] if is_pending else [])],
+            [
+                *joined,
+                MessagePosted(message),
+                *thread_events,
+                OutboxChanged(),
+                *([RepliesPending()] if is_pending else []),
+            ],
         )
         return Posted(message, is_new=True)
 
@@ -193,6 +204,7 @@ class Messages:
         event_id: EventId,
         created_at_ms: int,
         reply_to: EventId | None = None,
+        thread_root: EventId | None = None,
         is_history: bool = False,
         visibility: HistoryVisibility | None = None,
         before: MessageId | None = None,
@@ -207,6 +219,7 @@ class Messages:
             event_id: The message's event.
             created_at_ms: The event's ``origin_server_ts``.
             reply_to: The event that the message replies to.
+            thread_root: The event of the root of the message's thread.
             is_history: Insert the message before everything that the room holds.
             visibility: The room's history visibility when it was written, if that differs from the present one.
             before: Insert the message before this one.
@@ -233,12 +246,19 @@ class Messages:
             created_at_ms,
             reply_to=replied_to.id if replied_to and replied_to.room_id == room.id else None,
         )
-        message = replace(message, matrix_event_id=event_id, delivery=Delivery.SENT)
+        message = replace(
+            message,
+            matrix_event_id=event_id,
+            delivery=Delivery.SENT,
+            thread_root=await thread_of_event(tx, room, thread_root),
+            thread_root_event=thread_root,
+        )
         if visibility is not None and visibility is not room.history_visibility:
             message = replace(message, visibility=visibility)
             if visibility is not HistoryVisibility.WORLD_READABLE:
                 await tx.rooms.has_private(room.id)
         await tx.messages.add(message)
+        thread_events = await update_threads(tx, message, self._now_ms(), is_history=is_history)
         if is_history:
             return [MessagePosted(message)]
         moved: list[CityEvent] = []
@@ -248,7 +268,7 @@ class Messages:
         # After an outage, agents do not reply to messages that old: their authors no longer wait for a reply.
         is_recent = self._now_ms() - created_at_ms < _MAX_REQUEST_AGE_MS
         is_pending = is_recent and await self._agent_replies.add(tx, room, message)
-        return [*moved, MessagePosted(message), *([RepliesPending()] if is_pending else [])]
+        return [*moved, MessagePosted(message), *thread_events, *([RepliesPending()] if is_pending else [])]
 
     async def _add_to_feed(self, tx: CityTransaction, room: Room, message: Message) -> None:
         """Add the message to the feed, unless it is in a direct chat."""

@@ -35,6 +35,7 @@ from .types import (
     Room,
     RoomId,
     SubjectId,
+    ThreadSummary,
     UserId,
 )
 
@@ -92,6 +93,22 @@ class MessageStore(Protocol):
     async def delivered(self, message: MessageId, event: EventId) -> None: ...
     async def not_delivered(self, message: MessageId, error: str) -> None: ...
     async def pending(self, message: MessageId) -> None: ...
+
+
+class ThreadStore(Protocol):
+    """Threads: the replies, and the summaries that are stored with their roots."""
+
+    async def summarize(self, root: MessageId) -> ThreadSummary | None:
+        """Count the replies of a thread, and store the result with its root."""
+        ...
+
+    async def attach(self, root: Message) -> bool:
+        """Attach the replies that arrived before their root; return whether there are any."""
+        ...
+
+    async def last(self, root: MessageId, before_seq: int) -> Message | None:
+        """Return the newest reply before a sequence number that is not deleted."""
+        ...
 
 
 class MediaStore(Protocol):
@@ -234,6 +251,8 @@ class CityTransaction(Protocol):
     def revisions(self) -> RevisionStore: ...
     @property
     def reactions(self) -> ReactionStore: ...
+    @property
+    def threads(self) -> ThreadStore: ...
     @property
     def members(self) -> MemberStore: ...
     @property

@@ -114,6 +114,8 @@ async def move(tx: CityTransaction, message: MessageId, before: MessageId | None
     moving = await tx.messages.get(message)
     assert moving is not None
     await tx.messages.move(moving, last + 1)
+    if moving.thread_root is not None:
+        await tx.threads.summarize(moving.thread_root)
     return await add_resync_event(tx, replace(moving, seq=last + 1), moved, at_ms)
 
 

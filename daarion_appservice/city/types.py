@@ -237,6 +237,19 @@ class ReactionCount:
 
 
 @dataclass(frozen=True, slots=True)
+class ThreadSummary:
+    """The replies of a thread, as its root shows them; deleted replies do not count."""
+
+    count: int
+    last_seq: int
+    """The sequence number of the newest reply."""
+    last_at_ms: int
+    """The time of the newest reply in milliseconds since 1970."""
+    by: tuple[Author, ...]
+    """The authors of the newest replies, each once, newest first."""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """A message of a room, as it is after its newest edit."""
 
@@ -251,6 +264,12 @@ class Message:
     media: Media | None = None
     mentions: tuple[SubjectId, ...] = ()
     reply_to: MessageId | None = None
+    thread_root: MessageId | None = None
+    """The root of the thread that the message belongs to; None for a message of the main timeline."""
+    thread_root_event: EventId | None = None
+    """The event of the root as the Matrix event names it; the city may not have the root (yet)."""
+    thread: ThreadSummary | None = None
+    """The thread whose root this message is; None without replies."""
     reactions: tuple[ReactionCount, ...] = ()
     client_id: str | None = None
     edited_at_ms: int | None = None

@@ -36,7 +36,7 @@ class TypingAndReceipts:
         async with self._store.reading() as tx:
             room = await self._find(tx, room_id, author)
             message = await find_message(tx, room, message_id, await self._permissions.reading(tx, room, author))
-        self._publish(LocalUserRead(room.id, author, message.id, message.seq))
+        self._publish(LocalUserRead(room.id, author, message.id, message.seq, message.thread_root))
 
     async def _find(self, tx: CityTransaction, room_id: str, author: Author) -> Room:
         room = await tx.rooms.find(room_id)

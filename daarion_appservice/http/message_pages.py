@@ -26,6 +26,8 @@ class PagePosition:
     after: int | None = None
     around: str | None = None
     """The id of the message in the middle of the page."""
+    thread: str | None = None
+    """The id of the root of a thread, whose replies the page has; None for all messages of the room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class MessagePage:
 
 
 class NotReadable(Exception):
-    """The message in the middle does not exist, or the reader may not read it."""
+    """The message in the middle or the root of the thread does not exist, or the reader may not read it."""
 
     def __init__(self, room: Room) -> None:
         super().__init__(room.id)
@@ -100,21 +102,26 @@ async def read_messages(
         view: returns the response model of a message.
 
     Raises:
-        NotReadable: the message ``position.around`` does not exist, or the reader may not read it.
+        NotReadable: the message ``position.around`` or ``position.thread`` does not exist, or the reader may not read it.
     """
+    root = None
+    if position.thread is not None:
+        root = (await _readable_message(tx, room, position.thread, reading)).id
 
     async def before(seq: int | None, count: int) -> list[Message]:
+        if root is not None:
+            return (await tx.threads.before(root, seq, limit=count, reading=reading))[::-1]
         return (await tx.messages.before(room.id, seq, limit=count, reading=reading))[::-1]
 
     async def after(seq: int | None, count: int) -> list[Message]:
         assert seq is not None
+        if root is not None:
+            return await tx.threads.after(root, seq, limit=count, reading=reading)
         return await tx.messages.after(room.id, seq, limit=count, reading=reading)
 
     page = _PageBuilder(view)
     if position.around is not None:
-        middle = await tx.messages.get(MessageId(position.around))
-        if middle is None or middle.room_id != room.id or not reading.may_read_message(middle):
-            raise NotReadable(room)
+        middle = await _readable_message(tx, room, position.around, reading)
         page.add(middle)
         bytes_left = page.bytes_left
         page.bytes_left = bytes_left // 2
@@ -127,6 +134,13 @@ async def read_messages(
         return page.build(newer, has_older=False, has_newer=has_newer)
     older, has_older = await _read_until_full(before, position.before, limit, page)
     return page.build(older[::-1], has_older=has_older, has_newer=False)
+
+
+async def _readable_message(tx: Transaction, room: Room, message_id: str, reading: ReadableRanges) -> Message:
+    message = await tx.messages.get(MessageId(message_id))
+    if message is None or message.room_id != room.id or not reading.may_read_message(message):
+        raise NotReadable(room)
+    return message
 
 
 async def _read_until_full(read: _Read, seq: int | None, limit: int, page: _PageBuilder) -> tuple[list[Message], bool]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from ..city.history_visibility import PUBLIC, ReadableRanges, as_seen, is_known_to, is_listed
+from ..city.history_visibility import PUBLIC, ReadableRanges, as_seen, is_known_to, is_listed, may_subscribe
 from ..city.identity import Identities
 from ..city.online_members import OnlineMembers
 from ..city.reader_memberships import ReaderMemberships
@@ -41,6 +41,16 @@ class RoomPageResponse:
     """The ``seq`` of the last message if newer ones are known to exist."""
     reading: ReadableRanges = PUBLIC
     """The ranges of the room's history that the reader may read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadList:
+    """The roots of threads of a room."""
+
+    room: Room
+    roots: list[schemas.Message]
+    older_before: int | None = None
+    """The ``last_seq`` of the last thread if there may be more."""
 
 
 @dataclass(slots=True)
@@ -109,9 +119,32 @@ class CachedRoomResponses:
         There are fewer where they would have more than ``message_pages.MAX_PAGE_BYTES``.
 
         Raises:
-            NotFound: the room or the message ``position.around`` does not exist, or the principal may not know of it.
+            NotFound: the room or a message of ``position`` does not exist, or the principal may not know of it.
         """
         return await self._page_for(id_or_slug, principal, position, limit)
+
+    async def threads(self, id_or_slug: str, principal: Principal, before: int | None, *, limit: int) -> ThreadList:
+        """Return the roots of up to ``limit`` threads that the principal may read, the one with the newest reply first.
+
+        Args:
+            id_or_slug: id or slug of the room.
+            principal: the reader.
+            before: only threads whose newest reply has a lower sequence number; None for all.
+            limit: the maximum number of threads.
+
+        Raises:
+            NotFound: the room does not exist, or the principal may not know of it.
+        """
+        page = await self._page_for(id_or_slug, principal, PagePosition(), 1)
+        room, reading = page.room, page.reading
+        if not may_subscribe(room, reading):
+            # The summaries count replies up to now, as reactions do.
+            return ThreadList(room, [])
+        async with self.database.reading() as tx:
+            roots = await tx.threads.roots(room.id, before, limit=limit, reading=reading)
+        views = [self._message(room, reading, root) for root in roots]
+        last = roots[-1].thread if len(roots) == limit else None
+        return ThreadList(room, views, last.last_seq if last is not None else None)
 
     async def room_without_messages(self, id_or_slug: str) -> Room:
         """Return a room without its messages, without a check of permissions. Raises NotFound."""
@@ -149,9 +182,8 @@ class CachedRoomResponses:
         try:
             return await self._page(id_or_slug, position, limit, reading)
         except NotReadable:
-            raise NotFound(
-                "no_such_message", f"there is no message {position.around!r} in the room {room.slug}"
-            ) from None
+            named = position.around or position.thread
+            raise NotFound("no_such_message", f"there is no message {named!r} in the room {room.slug}") from None
 
     async def _page(
         self, id_or_slug: str, position: PagePosition, limit: int, reading: ReadableRanges

@@ -10,7 +10,7 @@ from ..city.delivery_errors import DeliveryError
 from ..city.history_visibility import PUBLIC, is_readable_by_all
 from ..city.identity import Identities
 from ..city.presence import PresenceState
-from ..city.types import Author, Media, Message, ReactionCount, Room, UserId
+from ..city.types import Author, Media, Message, ReactionCount, Room, ThreadSummary, UserId
 from . import schemas
 from .media_urls import MediaUrls
 
@@ -89,6 +89,8 @@ def message_view(message: Message, identities: Identities) -> schemas.Message:
         "media": media_view(message.media, urls) if message.media else None,
         "mentions": message.mentions,
         "reply_to": message.reply_to,
+        "thread_root": message.thread_root,
+        "thread": thread_view(message.thread, identities) if message.thread is not None else None,
         "reactions": [reaction_view(reaction, urls) for reaction in message.reactions],
         "edited_at": optional_timestamp(message.edited_at_ms),
         "deleted": message.deleted,
@@ -97,6 +99,15 @@ def message_view(message: Message, identities: Identities) -> schemas.Message:
         "delivery": message.delivery,
         "delivery_error": cast("DeliveryError | None", message.delivery_error),
         "client_id": message.client_id,
+    }
+
+
+def thread_view(thread: ThreadSummary, identities: Identities) -> schemas.ThreadSummary:
+    return {
+        "count": thread.count,
+        "last_seq": thread.last_seq,
+        "last_reply_at": timestamp(thread.last_at_ms),
+        "authors": [author_view(author, identities) for author in thread.by],
     }
 
 

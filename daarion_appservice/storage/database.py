@@ -49,6 +49,7 @@ from .room_events import RoomEventRepository
 from .room_versions import PostgresRoomVersions, RoomVersions, SqliteRoomVersions
 from .rooms import RoomRepository
 from .sqlite_file import ServiceLock, make_private
+from .threads import ThreadRepository
 from .watermarks import WatermarkRepository
 
 _BUSY_S = 30
@@ -83,6 +84,7 @@ class Transaction:
         self.media = MediaRepository(connection)
         self.messages = MessageRepository(connection)
         self.reactions = ReactionRepository(connection)
+        self.threads = ThreadRepository(connection)
         self.revisions = RevisionRepository(connection)
         self.restrictions = RestrictionRepository(connection)
         self.inbox = InboxRepository(connection)

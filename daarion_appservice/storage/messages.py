@@ -23,6 +23,7 @@ from ..city.types import (
     MessageId,
     ReactionCount,
     RoomId,
+    ThreadSummary,
 )
 from .author_columns import author_of, author_values
 from .content_columns import content_values, media_of, mentions_of
@@ -52,6 +53,8 @@ class MessageRepository(Repository):
                 **author_values(message.author),
                 **content_values(message.content),
                 reply_to=message.reply_to,
+                thread_root=message.thread_root,
+                thread_root_event=message.thread_root_event,
                 client_id=message.client_id,
                 created_at_ms=message.created_at_ms,
                 matrix_event_id=message.matrix_event_id,
@@ -63,7 +66,7 @@ class MessageRepository(Repository):
 
     async def get(self, message: MessageId) -> Message | None:
         row = (await self._connection.execute(select(messages).where(messages.c.id == message))).first()
-        return _message(row) if row else None
+        return read_message(row) if row else None
 
     async def by_client_id(self, author: Author, room: RoomId, client_id: str) -> Message | None:
         row = (
@@ -76,31 +79,40 @@ class MessageRepository(Repository):
                 )
             )
         ).first()
-        return _message(row) if row else None
+        return read_message(row) if row else None
 
     async def by_event_id(self, event: EventId) -> Message | None:
         row = (await self._connection.execute(select(messages).where(messages.c.matrix_event_id == event))).first()
-        return _message(row) if row else None
+        return read_message(row) if row else None
 
     async def some(self, ids: list[MessageId]) -> dict[MessageId, Message]:
         if not ids:
             return {}
         rows = await self._connection.execute(select(messages).where(messages.c.id.in_(ids)))
-        return {message.id: message for message in map(_message, rows)}
+        return {message.id: message for message in map(read_message, rows)}
 
     async def before(
-        self, room: RoomId, seq: int | None, *, limit: int, reading: ReadableRanges | None = None
+        self,
+        room: RoomId,
+        seq: int | None,
+        *,
+        limit: int,
+        reading: ReadableRanges | None = None,
+        without_threads: bool = False,
     ) -> list[Message]:
         """Return up to ``limit`` messages before ``seq`` (None: the newest), oldest first.
 
         Args:
             reading: only messages in these readable ranges; None for all.
+            without_threads: only messages of the main timeline.
         """
         statement = select(messages).where(messages.c.room_id == room, *_readable(reading))
+        if without_threads:
+            statement = statement.where(messages.c.thread_root.is_(None), messages.c.thread_root_event.is_(None))
         if seq is not None:
             statement = statement.where(messages.c.seq < seq)
         rows = await self._connection.execute(statement.order_by(messages.c.seq.desc()).limit(limit))
-        return [_message(row) for row in reversed(rows.all())]
+        return [read_message(row) for row in reversed(rows.all())]
 
     async def after(self, room: RoomId, seq: int, *, limit: int, reading: ReadableRanges) -> list[Message]:
         """Return up to ``limit`` messages after ``seq`` that ``reading`` may read, oldest first."""
@@ -110,7 +122,7 @@ class MessageRepository(Repository):
             .order_by(messages.c.seq)
             .limit(limit)
         )
-        return [_message(row) for row in rows]
+        return [read_message(row) for row in rows]
 
     async def between(self, room: RoomId, seq: int, last_seq: int, *, limit: int) -> list[Message]:
         """Return up to ``limit`` messages after ``seq`` and up to ``last_seq``, oldest first."""
@@ -120,7 +132,7 @@ class MessageRepository(Repository):
             .order_by(messages.c.seq)
             .limit(limit)
         )
-        return [_message(row) for row in rows]
+        return [read_message(row) for row in rows]
 
     async def unread(
         self,
@@ -279,7 +291,8 @@ class MessageRepository(Repository):
         )
 
 
-def _message(row: Row[Any]) -> Message:
+def read_message(row: Row[Any]) -> Message:
+    """Return the message of a row of the table ``messages``."""
     return Message(
         id=MessageId(row.id),
         room_id=RoomId(row.room_id),
@@ -291,6 +304,9 @@ def _message(row: Row[Any]) -> Message:
         media=media_of(row.media),
         mentions=mentions_of(row.mentions),
         reply_to=MessageId(row.reply_to) if row.reply_to else None,
+        thread_root=MessageId(row.thread_root) if row.thread_root else None,
+        thread_root_event=EventId(row.thread_root_event) if row.thread_root_event else None,
+        thread=_thread(row) if row.thread else None,
         reactions=_tallies(row.reactions),
         client_id=row.client_id,
         created_at_ms=row.created_at_ms,
@@ -303,6 +319,12 @@ def _message(row: Row[Any]) -> Message:
         edit_seq=row.edit_seq,
         edit_visibility=HistoryVisibility(row.edit_visibility),
     )
+
+
+def _thread(row: Row[Any]) -> ThreadSummary:
+    count, last_at_ms, by = orjson.loads(row.thread)
+    authors = tuple(Author(AuthorKind(kind), author_id, name, avatar) for kind, author_id, name, avatar in by)
+    return ThreadSummary(count, row.thread_last_seq, last_at_ms, authors)
 
 
 def _readable(reading: ReadableRanges | None) -> list[ColumnElement[bool]]:

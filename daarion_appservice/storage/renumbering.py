@@ -13,6 +13,7 @@ from .tables import feed, membership_periods, messages, revisions, room_events
 _NUMBERS: Final[tuple[Column[int], ...]] = (
     messages.c.seq,
     messages.c.edit_seq,
+    messages.c.thread_last_seq,
     room_events.c.seq,
     membership_periods.c.start_seq,
     membership_periods.c.joined_seq,

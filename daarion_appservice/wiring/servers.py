@@ -40,6 +40,7 @@ from ..http.routes.rooms import RoomRoutes
 from ..http.routes.second_me import SecondMeInvoke, SecondMeRoutes
 from ..http.routes.sign_in import SignInRoutes
 from ..http.routes.site import SiteRoutes
+from ..http.routes.threads import ThreadRoutes
 from ..http.routes.unread import UnreadRoutes
 from ..http.servers import Listener, Streaming, city_application, matrix_application
 from ..http.static_pages import DIST, StaticPages
@@ -148,6 +149,7 @@ def build_city_server(city: City) -> Listener:
             rooms,
             members,
             messages,
+            ThreadRoutes(pages),
             agents,
             PlaceRoutes(registry, city.places, city.presence, views),
             RegistryRoutes(registry, city.agents, views),

@@ -90,10 +90,11 @@ async def test_reply_in_a_direct_chat_brings_the_message_replied_to(forum: Agent
     assert forum.core.asked[1].content["input"] == f"> {ALICE}: Guten Tag\n\nПереклади"
 
 
-async def test_reply_in_a_thread_brings_its_root(forum: AgentReplyHarness) -> None:
+async def test_request_in_thread_brings_the_thread(forum: AgentReplyHarness) -> None:
     async with forum.database.transaction() as tx:
         await link(tx, GENERAL, "!general")
     await happens(forum, GENERAL, {"msgtype": "m.text", "body": "Guten Tag"}, event_id="$root")
+    await happens(forum, GENERAL, {"msgtype": "m.text", "body": "поза ниткою"}, event_id="$other")
     thread = {
         "rel_type": "m.thread",
         "event_id": "$root",
@@ -103,9 +104,47 @@ async def test_reply_in_a_thread_brings_its_root(forum: AgentReplyHarness) -> No
     await happens(
         forum, GENERAL, {"msgtype": "m.text", "body": "@scribe: переклади", "m.relates_to": thread}, event_id="$2"
     )
+    await happens(forum, GENERAL, {"msgtype": "m.text", "body": "@scribe, а тут?"}, event_id="$3")
     async with forum.answering():
-        await forum.answers()
-    assert forum.core.asked[0].content["input"] == f"> {ALICE}: Guten Tag\n\n@scribe: переклади"
+        await forum.answers(2)
+    asked = {each.content["input"]: each.content["context"]["history"] for each in forum.core.asked}
+    in_thread, outside = asked["@scribe: переклади"], asked["@scribe, а тут?"]
+    assert [each["content"] for each in in_thread] == [f"{ALICE}: Guten Tag"]
+    assert [each["content"] for each in outside] == [f"{ALICE}: Guten Tag", f"{ALICE}: поза ниткою"]
+    messages = {message.body: message for message in await forum.said(GENERAL)}
+    root = messages["Guten Tag"].id
+    replies = {message.reply_to: message.thread_root for message in messages.values() if message.reply_to}
+    assert replies == {messages["@scribe: переклади"].id: root, messages["@scribe, а тут?"].id: None}
+
+
+@pytest.mark.parametrize(
+    ("root", "turns", "asks"),
+    [
+        ("agent", [], True),
+        ("agent", ["petro"], True),
+        ("oksana", [], False),
+        ("oksana", ["oksana", "scribe"], True),
+        ("oksana", ["petro", "scribe"], False),
+        ("oksana", ["oksana", "scribe", "petro"], False),
+    ],
+)
+async def test_agent_of_thread_is_asked_without_mention(
+    forum: AgentReplyHarness, root: str, turns: list[str], asks: bool
+) -> None:
+    """In a thread that an agent began, or as the next turn after its reply to the same author."""
+    scribe = Author(AuthorKind.AGENT, "scribe", "Писар")
+    authors = {"agent": scribe, "scribe": scribe, "oksana": OKSANA, "petro": PETRO}
+    begun = await forum.desk.post(authors[root], "general", "почнімо")
+    previous: Message | None = None
+    for turn in turns:
+        reply_to = previous.id if previous is not None and turn == "scribe" else None
+        draft = Draft("так", thread_root=begun.id, reply_to=reply_to)
+        posted = await forum.desk.messages.post(authors[turn], "general", draft, requests_replies=False)
+        previous = posted.message
+    await forum.desk.messages.post(OKSANA, "general", Draft("а далі?", thread_root=begun.id))
+    async with forum.database.reading() as tx:
+        pending = await tx.agent_replies.due(now_ms=1 << 60, limit=9)
+    assert [each.agent for each in pending] == (["scribe"] if asks else [])
 
 
 async def test_second_me_is_told_the_message_replied_to_and_remembers_the_question_alone(

@@ -44,11 +44,6 @@ async def test_replies_are_linked_in_city_and_on_matrix(exchange: MessageExchang
     thanks = await exchange.receive_text(fallback, {"m.relates_to": {"m.in_reply_to": {"event_id": event_id}}})
     assert (await exchange.message(thanks)).reply_to == answer.id
     assert (await exchange.message(thanks)).body == "Дякую"
-    in_thread = {"rel_type": "m.thread", "event_id": question, "is_falling_back": True}
-    threaded = await exchange.receive_text(
-        "у нитці", {"m.relates_to": in_thread | {"m.in_reply_to": {"event_id": event_id}}}
-    )
-    assert (await exchange.message(threaded)).reply_to == message.id
 
 
 async def test_mentions_are_converted_both_ways(exchange: MessageExchange) -> None:

@@ -39,6 +39,8 @@ async def test_message_has_documented_fields(city: InProcessCity) -> None:
         "media": None,
         "mentions": [],
         "reply_to": None,
+        "thread_root": None,
+        "thread": None,
         "reactions": [],
         "edited_at": None,
         "deleted": False,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from daarion_appservice.city.events import LocalUserRead
+from daarion_appservice.city.messages import Draft
 from daarion_appservice.city.online_members import OnlineMembers
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import Author, AuthorKind, EventId, MatrixRoomId, Message, RoomId, UserId
@@ -38,7 +39,7 @@ class ReceiptHarness:
 
     def reads(self, number: int, reader: Author = OKSANA) -> None:
         message = self.messages[number]
-        self.receipts.follow(LocalUserRead(GENERAL, reader, message.id, message.seq))
+        self.receipts.follow(LocalUserRead(GENERAL, reader, message.id, message.seq, message.thread_root))
 
 
 @pytest.fixture
@@ -50,14 +51,17 @@ async def homeserver() -> AsyncIterator[ScriptedHomeserver]:
 
 @pytest.fixture
 async def harness(sqlite_url: str, homeserver: ScriptedHomeserver) -> AsyncIterator[ReceiptHarness]:
-    """A member of the room with a ghost, and ten messages that are on Matrix."""
+    """A member of the room with a ghost, and ten messages that are on Matrix; the last two in a thread of the first."""
     database, online_members = Database(sqlite_url), OnlineMembers()
     await migrate.upgrade(database)
     await Rooms(database, lambda _: None, now_ms, new_id).open(
         "General", slug="general", matrix_room=MatrixRoomId("!g")
     )
     city = messaging_harness(database, lambda _: None)
-    messages = [await city.post(OKSANA, "general", str(number)) for number in range(10)]
+    messages = [await city.post(OKSANA, "general", str(number)) for number in range(8)]
+    for number in (8, 9):
+        draft = Draft(str(number), thread_root=messages[0].id)
+        messages.append((await city.messages.post(OKSANA, "general", draft)).message)
     async with database.transaction() as tx:
         for number, message in enumerate(messages):
             await tx.messages.delivered(message.id, EventId(f"${number}"))
@@ -101,6 +105,15 @@ async def test_newest_receipt_is_sent_and_no_older_one(harness: ReceiptHarness, 
         return harness.active == [GHOST, GHOST]
 
     await eventually(is_active)
+
+
+async def test_receipts_of_thread_and_main_timeline_are_apart(
+    harness: ReceiptHarness, homeserver: ScriptedHomeserver
+) -> None:
+    for number in (9, 3, 8):
+        harness.reads(number)
+    sent = {(each.path["event"], each.content["thread_id"]) for each in await receipts(homeserver, 2)}
+    assert sent == {("$9", "$0"), ("$3", "main")}
 
 
 async def test_receipt_during_request_is_sent_afterwards(

@@ -125,7 +125,7 @@ def test_location_is_appended_once() -> None:
         ({"rel_type": "m.replace", "event_id": "$a"}, None, "$a"),
         (
             {"rel_type": "m.thread", "event_id": "$a", "is_falling_back": True, "m.in_reply_to": {"event_id": "$b"}},
-            "$a",
+            None,
             None,
         ),
         ({"rel_type": "m.thread", "event_id": "$a", "m.in_reply_to": {"event_id": "$b"}}, "$b", None),

@@ -260,6 +260,18 @@ PROBLEMS: Final = (
     ),
     Problem(
         422,
+        "no_thread_root",
+        "the message named as `thread_root` is itself a reply in a thread",
+        "this message is in a thread already: name the root of that thread",
+    ),
+    Problem(
+        422,
+        "other_thread",
+        "the message named as `reply_to` does not belong to the thread named as `thread_root`",
+        "the message that is replied to does not belong to this thread",
+    ),
+    Problem(
+        422,
         "citizen_id_too_long",
         "a Matrix user id (255 bytes, three for each byte outside of `a-z0-9._-`) cannot contain `sub` of the token",
         "this citizen's id is too long for a Matrix user id",

@@ -177,7 +177,13 @@ SOCKETS: Final = (
             _AUTH,
             Event(
                 "Posts a message, as `POST /city/rooms/{room_id}/messages`.",
-                {"event": "city.room.send", "body": "Добрий вечір, Подоле!", "client_id": "tab1-42", "reply_to": None},
+                {
+                    "event": "city.room.send",
+                    "body": "Добрий вечір, Подоле!",
+                    "client_id": "tab1-42",
+                    "reply_to": None,
+                    "thread_root": None,
+                },
             ),
             Event(
                 "Sets the typing notification, as `PUT /city/rooms/{room_id}/typing`.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -29,7 +29,9 @@ _WRITE_ERRORS: Final = (*_MESSAGE_ERRORS, "banned", "kicked", "muted", "invite_o
 _TEXT_ERRORS: Final = ("message_empty", "message_too_long")
 
 
-class MessageList(Query):
+class MessagePage(Query):
+    """The position of a page of messages."""
+
     before: int | None = Field(
         None, ge=-(1 << 53), le=1 << 53, description="Only messages whose `seq` is lower than this.", examples=[1024]
     )
@@ -45,10 +47,14 @@ class MessageList(Query):
     limit: int = Field(50, ge=1, le=200, description="The maximum number of messages.", examples=[50])
 
     @model_validator(mode="after")
-    def _check_one_position(self) -> MessageList:
+    def _check_one_position(self) -> Self:
         if sum(each is not None for each in (self.before, self.after, self.around)) > 1:
             raise ValueError("give one of before, after and around")
         return self
+
+    def position(self, *, thread: str | None = None) -> PagePosition:
+        """Return the position in the room's history, or in a thread."""
+        return PagePosition(self.before, self.after, self.around, thread)
 
 
 class NewMessage(Body):
@@ -69,6 +75,13 @@ class NewMessage(Body):
         description="The id of the message in the same room that this message replies to.",
         examples=["01M80JJ9ZZ3VJ0Q4Y7V1B2N3M4"],
     )
+    thread_root: str | None = Field(
+        None,
+        max_length=64,
+        description="The id of the message whose thread this message continues or begins. A reply to a message of a thread "
+        "belongs to that thread without it.",
+        examples=[None],
+    )
     client_id: str | None = Field(
         None,
         min_length=1,
@@ -84,7 +97,7 @@ class NewMessage(Body):
     )
 
     def draft(self) -> Draft:
-        return Draft(self.body, self.msgtype, self.reply_to, self.client_id, self.media)
+        return Draft(self.body, self.msgtype, self.reply_to, self.client_id, self.media, self.thread_root)
 
 
 class MessageEdit(Body):
@@ -106,12 +119,12 @@ class MessageRoutes:
         "GET",
         _MESSAGES,
         access=Access.READERS,
-        query=MessageList,
+        query=MessagePage,
         summary="List messages of a room",
         response=list[schemas.Message],
         errors=("no_such_room", "no_such_message"),
     )
-    async def list_messages(self, call: Call[NoBody, MessageList]) -> ResponseSpec:
+    async def list_messages(self, call: Call[NoBody, MessagePage]) -> ResponseSpec:
         """Returns messages that the client may read, oldest first; by default the newest. At most one of `before`, `after` and
         `around` is allowed.
 
@@ -122,9 +135,8 @@ class MessageRoutes:
         A page has at most 256 KiB (but at least one message), so it may have fewer than `limit` messages without being the last.
         """
         query = call.query
-        position = PagePosition(query.before, query.after, query.around)
-        page = await self.pages.messages(call.path["room_id"], call.principal, position, limit=query.limit)
-        return ResponseSpec(page.messages, 200, _links(page, query.limit))
+        page = await self.pages.messages(call.path["room_id"], call.principal, query.position(), limit=query.limit)
+        return ResponseSpec(page.messages, 200, page_links(_MESSAGES.format(room_id=page.room.id), page, query.limit))
 
     @endpoint(
         "POST",
@@ -135,7 +147,7 @@ class MessageRoutes:
         summary="Post a message",
         response=schemas.Message,
         other_statuses={200: "The first message with this `client_id`; no second message is posted."},
-        errors=(*_WRITE_ERRORS, *_TEXT_ERRORS, "no_such_media"),
+        errors=(*_WRITE_ERRORS, *_TEXT_ERRORS, "no_such_media", "no_thread_root", "other_thread"),
     )
     async def post_message(self, call: Call[NewMessage, NoQuery]) -> ResponseSpec:
         """The message is stored before the response, and sent to Matrix as soon as the homeserver accepts it (see `delivery`).
@@ -235,9 +247,8 @@ def _may_moderate(principal: Principal) -> bool:
     return isinstance(principal, Citizen) and principal.is_admin
 
 
-def _links(page: RoomPageResponse, limit: int) -> dict[str, str]:
-    """Return the header ``Link`` (RFC 8288) with the addresses of the older and newer pages."""
-    address = _MESSAGES.format(room_id=page.room.id)
+def page_links(address: str, page: RoomPageResponse, limit: int) -> dict[str, str]:
+    """Return the header ``Link`` (RFC 8288) with the addresses of the older and newer pages of ``address``."""
     links = []
     if page.older_before is not None:
         links.append(f'<{address}?before={page.older_before}&limit={limit}>; rel="prev"')

@@ -9,7 +9,7 @@ from .authors import Author, CitizenName, CitizenNames, CurrentCitizen
 from .errors import FieldError, Problem
 from .feed import CityHome, FeedEntry, FeedRoom, SecondMeStatus
 from .internal import GhostHeartbeatResult, Liveness, MatrixPresence, MatrixPresences, Readiness
-from .messages import Media, Message, ReactionCount
+from .messages import Media, Message, ReactionCount, ThreadSummary
 from .presence import OnlineCounts, PresenceEvent, PresenceList, PresenceSummary, SubjectPresence
 from .registry import (
     District,
@@ -77,6 +77,7 @@ __all__ = [
     "SignInResult",
     "SiteSettings",
     "SubjectPresence",
+    "ThreadSummary",
     "TypingResult",
     "UnreadCount",
 ]

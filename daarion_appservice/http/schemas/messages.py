@@ -73,6 +73,17 @@ class ReactionCount(TypedDict):
     ]
 
 
+class ThreadSummary(TypedDict):
+    """The replies of a thread. It changes with each reply: clients receive it as an update of the root."""
+
+    count: Annotated[Count, Field(description="The number of replies that are not deleted.", examples=[12])]
+    last_seq: Annotated[int, Field(description="The `seq` of the newest reply.", examples=[1040])]
+    last_reply_at: Annotated[Timestamp, Field(description="The time of the newest reply.")]
+    authors: Annotated[
+        list[Author], Field(description="The authors of the newest replies, each once, at most 5, newest first.")
+    ]
+
+
 class Message(TypedDict):
     """A message in a room, sent from the city or from Matrix."""
 
@@ -118,6 +129,17 @@ class Message(TypedDict):
         Field(
             description="The id of the message that this message replies to.", examples=["01M80JJ9ZZ3VJ0Q4Y7V1B2N3M4"]
         ),
+    ]
+    thread_root: Annotated[
+        str | None,
+        Field(
+            description="The id of the root of the thread that the message belongs to; `null` in the main timeline.",
+            examples=[None],
+        ),
+    ]
+    thread: Annotated[
+        ThreadSummary | None,
+        Field(description="The thread whose root this message is; `null` without replies in a thread."),
     ]
     reactions: Annotated[list[ReactionCount], Field(description="The reactions, in the order of their first use.")]
     edited_at: Annotated[Timestamp | None, Field(description="The time of the last edit.")]

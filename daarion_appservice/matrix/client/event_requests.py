@@ -12,6 +12,8 @@ from .user_requests import CITY_DEVICE
 
 _MAX_EDITS: Final = 500
 """The maximum number of edits of one event that are requested; a person makes fewer by hand."""
+MAIN_TIMELINE: Final = "main"
+"""The ``thread_id`` of receipts for events outside of threads."""
 
 
 class EventRequests(HomeserverTransport):
@@ -51,10 +53,10 @@ class EventRequests(HomeserverTransport):
         response = await self.request_object(Method.PUT, path, {}, as_user=as_user, query=_device_query(with_device))
         return EventId(self._required_text(response, "event_id"))
 
-    async def send_receipt(self, room: MatrixRoomId, event: EventId, *, as_user: UserId) -> None:
-        """Send a read receipt of ``as_user`` for an event, in the main timeline (``thread_id`` ``main``)."""
+    async def send_receipt(self, room: MatrixRoomId, event: EventId, *, thread: str, as_user: UserId) -> None:
+        """Send a read receipt of ``as_user`` for an event of a thread, given by its root, or of `MAIN_TIMELINE`."""
         path = Path.v3.rooms[room].receipt["m.read"][event]
-        await self.request(Method.POST, path, {"thread_id": "main"}, as_user=as_user)
+        await self.request(Method.POST, path, {"thread_id": thread}, as_user=as_user)
 
     # --- history --------------------------------------------------------------------------------------
 

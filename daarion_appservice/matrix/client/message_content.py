@@ -26,6 +26,7 @@ SHORTCODE_KEYS: Final = ("shortcode", "com.beeper.reaction.shortcode")
 """The keys of a reaction's shortcode (MSC4027): the proposed one and the one in use."""
 _MAX_SHORTCODE_CHARS: Final = 64
 _MAX_SIZE: Final = 1 << 53
+_MAX_ID_CHARS: Final = 255
 _MAX_LOCATION_CHARS: Final = 100
 
 
@@ -95,14 +96,24 @@ def shortcode_of(content: Event) -> str | None:
 
 
 def replied_to(content: Event) -> EventId | None:
-    """Return the event that this one replies to; for an event in a thread without a reply, the root of the thread."""
+    """Return the event that this one replies to.
+
+    In a thread, a reply that is only the fallback for clients without threads is none (client-server API, "Fallback for
+    unthreaded clients").
+    """
     relation = inner(content, "m.relates_to")
     if relation.get("rel_type") == "m.thread" and relation.get("is_falling_back") is True:
-        # The city has no threads: a message in a thread counts as a reply to the thread's root.
-        event = optional_text(relation, "event_id")
-    else:
-        event = optional_text(inner(relation, "m.in_reply_to"), "event_id")
+        return None
+    event = optional_text(inner(relation, "m.in_reply_to"), "event_id")
     return EventId(event) if event else None
+
+
+def thread_root_of(content: Event) -> EventId | None:
+    """Return the root of the thread that this event belongs to (``m.thread``), or None if it belongs to none."""
+    relation = inner(content, "m.relates_to")
+    event = optional_text(relation, "event_id")
+    is_in_thread = relation.get("rel_type") == "m.thread" and event is not None and len(event) <= _MAX_ID_CHARS
+    return EventId(event) if event and is_in_thread else None
 
 
 def replaced(content: Event) -> EventId | None:

@@ -49,6 +49,7 @@ from ..client.message_content import (
     replaced,
     replied_to,
     shortcode_of,
+    thread_root_of,
     with_location,
 )
 
@@ -145,6 +146,7 @@ class MessageEvents:
             event_id=event_id_of(event),
             created_at_ms=time_ms(event),
             reply_to=replied_to(content),
+            thread_root=thread_root_of(content),
             is_history=is_history,
             visibility=visibility,
             before=before,
@@ -261,10 +263,10 @@ class MessageEvents:
         by = await self._author(tx, room, sender_of(event), with_service_users=True)
         if not redacted or by is None:
             return []
-        city_events: CityEvent | None = None
         if message := await _locked_message(tx, room, redacted):
-            city_events = await self._message_edits.receive_deletion(tx, message, by)
-        elif reaction := await tx.reactions.by_event_id(redacted):
+            return [*await self._message_edits.receive_deletion(tx, message, by)]
+        city_events: CityEvent | None = None
+        if reaction := await tx.reactions.by_event_id(redacted):
             city_events = await self._reactions.receive_removal(tx, room, reaction)
         elif revision := await tx.revisions.by_event_id(redacted):
             message = await tx.messages.get(revision.message_id)

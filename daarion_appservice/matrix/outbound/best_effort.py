@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import structlog
 
 from ...city.identity import Identities
 from ...city.online_members import OnlineMembers
-from ...city.types import RoomId, UserId
+from ...city.types import MessageId, RoomId, UserId
 from ...errors import DatabaseError, HomeserverRefused, HomeserverUnavailable
 from ...realtime.worker import Worker
 from ...storage.database import Database
@@ -21,7 +21,15 @@ from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
 from ..ghosts.ghosts import Ghosts
 
-RoomGhost = tuple[RoomId, UserId]
+
+class Timeline(NamedTuple):
+    """A timeline of a room that a ghost types in or reads."""
+
+    room: RoomId
+    ghost: UserId
+    thread: MessageId | None = None
+    """The root of a thread; None for the main timeline."""
+
 
 _Value = TypeVar("_Value")
 
@@ -29,7 +37,7 @@ log = structlog.get_logger()
 
 
 class BestEffortSender(ABC, Generic[_Value]):
-    """Sends the newest value for each room and ghost.
+    """Sends the newest value for each room and ghost, or for each thread of a room.
 
     Calls ``on_activity`` for each ghost that a request may have shown online.
     """
@@ -57,7 +65,7 @@ class BestEffortSender(ABC, Generic[_Value]):
         self._ghosts = ghosts
         self._online_members = online_members
         self._on_activity = on_activity
-        self._pending: dict[RoomGhost, _Value] = {}
+        self._pending: dict[Timeline, _Value] = {}
         """The values to send; the newest wins."""
         self._worker = Worker(type(self).__name__, idle_s=None)
         self._is_running = False
@@ -83,28 +91,27 @@ class BestEffortSender(ABC, Generic[_Value]):
             if newer != value:
                 self._pending[key] = newer  # Reinsert it behind the others.
 
-    def _accepts(self, key: RoomGhost) -> bool:
+    def _accepts(self, key: Timeline) -> bool:
         """Return whether a value can be sent now: the ghost is registered, and the queue has a place for it."""
         has_place = key in self._pending or len(self._pending) < self.max_pending
-        return self._is_running and self._monitor.is_up and self._ghosts.is_known(key[1]) and has_place
+        return self._is_running and self._monitor.is_up and self._ghosts.is_known(key.ghost) and has_place
 
-    def _put(self, key: RoomGhost, value: _Value) -> None:
+    def _put(self, key: Timeline, value: _Value) -> None:
         self._pending[key] = value
         self._worker.wake()
 
-    async def _try_send(self, key: RoomGhost, value: _Value) -> None:
-        room, user = key
+    async def _try_send(self, key: Timeline, value: _Value) -> None:
         try:
-            await self._send(room, user, value)
+            await self._send(key, value)
         except HomeserverUnavailable as error:
             self._monitor.lost(error)
         except (HomeserverRefused, DatabaseError) as error:
-            log.debug(self.failure_event, user=user, error=str(error))
+            log.debug(self.failure_event, user=key.ghost, error=str(error))
 
     @abstractmethod
     def _reset(self) -> None:
         """Drop the state of an earlier run."""
 
     @abstractmethod
-    async def _send(self, room_id: RoomId, user: UserId, value: _Value) -> None:
+    async def _send(self, key: Timeline, value: _Value) -> None:
         """Send a value, unless the room is not on Matrix."""

@@ -1,6 +1,7 @@
 """The receipt sender: sends read receipts of citizens and agents, as their ghosts, with best effort.
 
-For each ghost and room it sends only receipts that are newer than the last one.
+For each ghost and timeline, the main one or a thread, it sends only receipts that are newer than the last one there
+(client-server API, "Threaded read receipts").
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from collections import OrderedDict
 from typing import Final
 
 from ...city.events import LocalUserRead
-from ...city.types import MessageId, RoomId, UserId
-from .best_effort import BestEffortSender, RoomGhost
+from ...city.types import MessageId
+from ..client.event_requests import MAIN_TIMELINE
+from .best_effort import BestEffortSender, Timeline
 
 _MAX_SENT: Final = 10_000
-"""The number of pairs of room and ghost whose last receipt is stored. For an evicted pair an older receipt may be sent
+"""The number of timelines whose last receipt is stored. For an evicted one an older receipt may be sent
 again, which a homeserver ignores."""
 
 
@@ -24,12 +26,12 @@ class ReceiptSender(BestEffortSender[tuple[int, MessageId]]):
     failure_event = "receipt_not_sent"
 
     def _reset(self) -> None:
-        self._sent: OrderedDict[RoomGhost, int] = OrderedDict()
+        self._sent: OrderedDict[Timeline, int] = OrderedDict()
         """The sequence number of the last sent receipt, latest last."""
 
     def follow(self, event: LocalUserRead) -> None:
         """Queue the receipt of a citizen or agent, unless it is outdated or cannot be sent now."""
-        key = event.room_id, self._identities.author(event.author)
+        key = Timeline(event.room_id, self._identities.author(event.author), event.thread_root)
         if (
             self._accepts(key)
             and event.seq > self._last_seq(key)
@@ -37,22 +39,26 @@ class ReceiptSender(BestEffortSender[tuple[int, MessageId]]):
         ):
             self._put(key, (event.seq, event.message_id))
 
-    def _last_seq(self, key: RoomGhost) -> float:
+    def _last_seq(self, key: Timeline) -> float:
         if key in self._pending:
             return self._pending[key][0]
         return self._sent.get(key, float("-inf"))
 
-    async def _send(self, room_id: RoomId, user: UserId, value: tuple[int, MessageId]) -> None:
+    async def _send(self, key: Timeline, value: tuple[int, MessageId]) -> None:
         seq, message_id = value
         async with self._database.reading() as tx:
-            room, message = await tx.rooms.find(room_id), await tx.messages.get(message_id)
+            room, message = await tx.rooms.find(key.room), await tx.messages.get(message_id)
+            root = await tx.messages.get(key.thread) if key.thread is not None else None
         if room is None or room.matrix_room_id is None or message is None or message.matrix_event_id is None:
             return
-        await self._homeserver.send_receipt(room.matrix_room_id, message.matrix_event_id, as_user=user)
-        self._remember((room_id, user), seq)
-        self._on_activity(user)
+        thread = (root.matrix_event_id if root is not None else None) or MAIN_TIMELINE
+        await self._homeserver.send_receipt(
+            room.matrix_room_id, message.matrix_event_id, thread=thread, as_user=key.ghost
+        )
+        self._remember(key, seq)
+        self._on_activity(key.ghost)
 
-    def _remember(self, key: RoomGhost, seq: int) -> None:
+    def _remember(self, key: Timeline, seq: int) -> None:
         self._sent[key] = seq
         self._sent.move_to_end(key)
         if len(self._sent) > _MAX_SENT:

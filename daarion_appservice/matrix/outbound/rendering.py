@@ -43,6 +43,15 @@ class OutgoingEvent:
         return identities.bot if self.sender is None else identities.author(self.sender)
 
 
+@dataclass(frozen=True, slots=True)
+class ThreadPosition:
+    """The position of a new message in its thread on Matrix."""
+
+    root: EventId
+    last: EventId
+    """The newest event of the thread before the message; the root if there is none."""
+
+
 @dataclass
 class OutboxRenderer:
     """Renders outbox entries, and records the results of their delivery."""
@@ -138,7 +147,8 @@ class OutboxRenderer:
             return None
         replied_to = await tx.messages.get(message.reply_to) if message.reply_to else None
         is_private = await _is_private(tx, message)
-        content = message_content(message, replied_to, self.identities, is_private=is_private)
+        thread = await _thread_position(tx, message)
+        content = message_content(message, replied_to, self.identities, thread=thread, is_private=is_private)
         return OutgoingEvent(message.author, message.created_at_ms, "m.room.message", content)
 
     async def _edit(self, tx: Transaction, entry: OutboxRow, message: Message) -> OutgoingEvent | None:
@@ -185,6 +195,17 @@ async def _is_private(tx: Transaction, message: Message) -> bool:
     return room is not None and room.agent is not None and not room.is_group
 
 
+async def _thread_position(tx: Transaction, message: Message) -> ThreadPosition | None:
+    """Return the position of a message in its thread; None in the main timeline, or if Matrix does not have the root."""
+    if message.thread_root is None:
+        return None
+    root = await tx.messages.get(message.thread_root)
+    if root is None or root.matrix_event_id is None:
+        return None
+    last = await tx.threads.last_event(root.id, message.seq)
+    return ThreadPosition(root.matrix_event_id, last or root.matrix_event_id)
+
+
 async def _message_of(tx: Transaction, entry: OutboxRow) -> Message | None:
     return await tx.messages.get(entry.message_id) if entry.message_id is not None else None
 
@@ -199,21 +220,43 @@ def _redaction(
 
 
 def message_content(
-    message: Message, reply_target: Message | None, identities: Identities, *, is_private: bool = False
+    message: Message,
+    reply_target: Message | None,
+    identities: Identities,
+    *,
+    thread: ThreadPosition | None = None,
+    is_private: bool = False,
 ) -> dict[str, Any]:
     """Return the content of the Matrix event for a message.
 
     Args:
+        message: the message.
         reply_target: the message that it replies to.
+        identities: names its users.
+        thread: the position in the thread that it belongs to; None in the main timeline.
         is_private: the message belongs to a direct chat with one person alone. Every message there is for that person,
             so the content has no reply and no mentions, for each of which clients would notify.
     """
     content = _content(message, _mentioned_subjects(message, reply_target, is_private=is_private), identities) | {
         MESSAGE_ID: message.id
     }
-    if reply_target is not None and reply_target.matrix_event_id is not None and not is_private:
-        content["m.relates_to"] = {"m.in_reply_to": {"event_id": reply_target.matrix_event_id}}
+    replied_to = None if reply_target is None or is_private else reply_target.matrix_event_id
+    if relation := _relation(replied_to, thread):
+        content["m.relates_to"] = relation
     return content
+
+
+def _relation(replied_to: EventId | None, thread: ThreadPosition | None) -> dict[str, Any]:
+    """Return the relation of a reply, a message in a thread, or both (client-server API, "Replies inside threads")."""
+    if thread is None:
+        return {"m.in_reply_to": {"event_id": replied_to}} if replied_to is not None else {}
+    return {
+        "rel_type": "m.thread",
+        "event_id": thread.root,
+        # Clients without threads show the message as a reply to the newest one of the thread.
+        "is_falling_back": replied_to is None,
+        "m.in_reply_to": {"event_id": replied_to or thread.last},
+    }
 
 
 def edit_content(

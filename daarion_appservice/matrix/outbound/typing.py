@@ -6,7 +6,7 @@ from typing import Final
 
 from ...city.events import LocalUserTyping, MessagePosted
 from ...city.types import AuthorKind, RoomId, UserId, is_agent
-from .best_effort import BestEffortSender, RoomGhost
+from .best_effort import BestEffortSender, Timeline
 
 _TIMEOUT_MS: Final = 12_000
 """The timeout of a typing notification: slightly longer than the city waits for the author's next typing event."""
@@ -19,7 +19,7 @@ class TypingSender(BestEffortSender[bool]):
     failure_event = "typing_not_sent"
 
     def _reset(self) -> None:
-        self._typing: set[RoomGhost] = set()
+        self._typing: set[Timeline] = set()
         """The ghosts that type according to the last request, with their room."""
 
     def follow(self, event: LocalUserTyping) -> None:
@@ -33,11 +33,11 @@ class TypingSender(BestEffortSender[bool]):
             self._change(posted.message.room_id, self._identities.author(author), typing=False)
 
     def _change(self, room: RoomId, user: UserId, *, typing: bool) -> None:
-        key = room, user
+        key = Timeline(room, user)
         if self._accepts(key) and self._may_type(room, user) and (typing or self._types(key)):
             self._put(key, typing)
 
-    def _types(self, key: RoomGhost) -> bool:
+    def _types(self, key: Timeline) -> bool:
         return key in self._typing or key in self._pending
 
     def _may_type(self, room: RoomId, user: UserId) -> bool:
@@ -48,12 +48,12 @@ class TypingSender(BestEffortSender[bool]):
         subject = self._identities.subject(user)
         return subject is not None and (is_agent(subject) or self._online_members.is_member(room, subject))
 
-    async def _send(self, room_id: RoomId, user: UserId, value: bool) -> None:
+    async def _send(self, key: Timeline, value: bool) -> None:
         async with self._database.reading() as tx:
-            room = await tx.rooms.get(room_id)
+            room = await tx.rooms.get(key.room)
         if room is None or room.matrix_room_id is None:
             return
-        await self._homeserver.set_typing(room.matrix_room_id, user, typing=value, timeout_ms=_TIMEOUT_MS)
-        (self._typing.add if value else self._typing.discard)((room_id, user))
+        await self._homeserver.set_typing(room.matrix_room_id, key.ghost, typing=value, timeout_ms=_TIMEOUT_MS)
+        (self._typing.add if value else self._typing.discard)(key)
         if value:
-            self._on_activity(user)
+            self._on_activity(key.ghost)

@@ -35,6 +35,12 @@ messages = Table(
     Column("mentions", Text, nullable=False, server_default="[]"),
     Column("reactions", Text, nullable=False, server_default="[]"),
     Column("reply_to", String(26)),
+    Column("thread_root", String(26)),
+    # The root as the Matrix event names it: a reply may arrive before its root.
+    Column("thread_root_event", String(255)),
+    # Of the root of a thread: the number of its newest reply, and a summary of its replies.
+    Column("thread_last_seq", BigInteger),
+    Column("thread", Text),
     Column("client_id", String(255)),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("edited_at_ms", BigInteger),
@@ -54,6 +60,26 @@ messages = Table(
         "seq",
         sqlite_where=text("author_kind = 'matrix'"),
         postgresql_where=text("author_kind = 'matrix'"),
+    ),
+    Index(
+        "ix_messages_thread_root",
+        "thread_root",
+        "seq",
+        sqlite_where=text("thread_root IS NOT NULL"),
+        postgresql_where=text("thread_root IS NOT NULL"),
+    ),
+    Index(
+        "ix_messages_thread_root_event",
+        "thread_root_event",
+        sqlite_where=text("thread_root_event IS NOT NULL"),
+        postgresql_where=text("thread_root_event IS NOT NULL"),
+    ),
+    Index(
+        "ix_messages_thread_last_seq",
+        "room_id",
+        "thread_last_seq",
+        sqlite_where=text("thread_last_seq IS NOT NULL"),
+        postgresql_where=text("thread_last_seq IS NOT NULL"),
     ),
 )
 

@@ -201,6 +201,8 @@ export interface components {
       media: components["schemas"]["Media"] | null;
       mentions: string[];
       reply_to: string | null;
+      thread_root: string | null;
+      thread: components["schemas"]["ThreadSummary"] | null;
       reactions: components["schemas"]["ReactionCount"][];
       edited_at: string | null;
       deleted: boolean;
@@ -246,6 +248,7 @@ export interface components {
       /** @enum {string} */
       msgtype?: "m.text" | "m.emote" | "m.notice";
       reply_to?: string | null;
+      thread_root?: string | null;
       client_id?: string | null;
       media?: string | null;
     };
@@ -438,6 +441,12 @@ export interface components {
       status_msg: string | null;
       last_active_ago_ms: number | null;
     };
+    ThreadSummary: {
+      count: number;
+      last_seq: number;
+      last_reply_at: string;
+      authors: components["schemas"]["Author"][];
+    };
     TypingNotification: {
       typing?: boolean;
     };
@@ -520,6 +529,7 @@ export type SignInResult = components["schemas"]["SignInResult"];
 export type SiteSettings = components["schemas"]["SiteSettings"];
 export type Status = components["schemas"]["Status"];
 export type SubjectPresence = components["schemas"]["SubjectPresence"];
+export type ThreadSummary = components["schemas"]["ThreadSummary"];
 export type TypingNotification = components["schemas"]["TypingNotification"];
 export type TypingResult = components["schemas"]["TypingResult"];
 export type UnreadCount = components["schemas"]["UnreadCount"];

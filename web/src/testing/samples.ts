@@ -22,6 +22,8 @@ export function message(seq: number, changes: Partial<Message> = {}): Message {
     media: null,
     mentions: [],
     reply_to: null,
+    thread_root: null,
+    thread: null,
     reactions: [],
     edited_at: null,
     deleted: false,
