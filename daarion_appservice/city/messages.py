@@ -116,7 +116,7 @@ class Messages:
             await self._permissions.check_may_send(tx, room, author)
             reading = await self._permissions.reading(tx, room, author)
             replied_to = await find_message(tx, room, draft.reply_to, reading) if draft.reply_to is not None else None
-            thread_root = await thread_to_post_in(tx, room, draft.thread_root, replied_to, reading)
+            thread = await thread_to_post_in(tx, room, draft.thread_root, replied_to, reading)
             joined = await self._join_private_room(tx, room, author)
             now_ms = self._now_ms()
             message = _message(
@@ -128,7 +128,9 @@ class Messages:
                 now_ms,
                 reply_to=replied_to.id if replied_to is not None else None,
             )
-            message = replace(message, client_id=client_id, thread_root=thread_root)
+            message = replace(
+                message, client_id=client_id, thread_root=thread.root, thread_root_event=thread.root_event
+            )
             await tx.messages.add(message)
             thread_events = await update_threads(tx, message, now_ms)
             await self._add_to_feed(tx, room, message)
@@ -232,6 +234,9 @@ class Messages:
         # The sender's server sets the time. A clock that is ahead must not put the message on top of every list.
         created_at_ms = plausible_ms(created_at_ms, self._now_ms())
         replied_to = await find_message_of_event(tx, reply_to) if reply_to else None
+        if replied_to is not None and replied_to.room_id != room.id:
+            replied_to = None
+        thread = await thread_of_event(tx, room, thread_root, replied_to)
         if is_history:
             position = TimelinePosition(await tx.rooms.earlier_seq(room.id))
         else:
@@ -244,14 +249,14 @@ class Messages:
             author,
             content,
             created_at_ms,
-            reply_to=replied_to.id if replied_to and replied_to.room_id == room.id else None,
+            reply_to=replied_to.id if replied_to is not None else None,
         )
         message = replace(
             message,
             matrix_event_id=event_id,
             delivery=Delivery.SENT,
-            thread_root=await thread_of_event(tx, room, thread_root),
-            thread_root_event=thread_root,
+            thread_root=thread.root,
+            thread_root_event=thread.root_event,
         )
         if visibility is not None and visibility is not room.history_visibility:
             message = replace(message, visibility=visibility)

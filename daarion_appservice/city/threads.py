@@ -6,7 +6,7 @@ changes with each reply and deletion; clients receive it as an update of the roo
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ..errors import InvalidInput
 from .events import RoomEventStored
@@ -18,10 +18,20 @@ from .room_sequence import record
 from .types import Author, EventId, Message, MessageId, Room
 
 
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """The thread that a message belongs to; both fields are None in the main timeline."""
+
+    root: MessageId | None = None
+    """None if the city does not have the root (yet)."""
+    root_event: EventId | None = None
+    """The event of the root, if the message came from Matrix or replies to one that did."""
+
+
 async def thread_to_post_in(
     tx: CityTransaction, room: Room, thread_root: str | None, replied_to: Message | None, reading: ReadableRanges
-) -> MessageId | None:
-    """Return the root of the thread that a new message of the city belongs to; None for the main timeline.
+) -> Thread:
+    """Return the thread that a new message of the city belongs to.
 
     A reply to a message of a thread belongs to that thread, even if the author names no root.
 
@@ -37,23 +47,34 @@ async def thread_to_post_in(
         InvalidInput: The root is itself a reply in a thread, or the message replied to belongs to another thread.
     """
     if thread_root is None:
-        return replied_to.thread_root if replied_to is not None else None
+        return _thread_of(replied_to)
     root = await find_message(tx, room, thread_root, reading)
     if root.thread_root is not None or root.thread_root_event is not None:
-        raise InvalidInput(
-            "no_thread_root", "this message is in a thread already: name the root of that thread", status=422
-        )
+        detail = "this message is in a thread already: name the root of that thread"
+        raise InvalidInput("no_thread_root", detail, status=422)
     if replied_to is not None and root.id not in {replied_to.id, replied_to.thread_root}:
-        raise InvalidInput("other_thread", "the message that is replied to does not belong to this thread", status=422)
-    return root.id
+        detail = "the message that is replied to does not belong to this thread"
+        raise InvalidInput("other_thread", detail, status=422)
+    return Thread(root.id)
 
 
-async def thread_of_event(tx: CityTransaction, room: Room, root_event: EventId | None) -> MessageId | None:
-    """Return the root of the thread that a message from Matrix belongs to; None if the city does not have it."""
-    root = await find_message_of_event(tx, root_event) if root_event is not None else None
+async def thread_of_event(
+    tx: CityTransaction, room: Room, root_event: EventId | None, replied_to: Message | None
+) -> Thread:
+    """Return the thread that a message from Matrix belongs to.
+
+    Clients without threads reply to a message of a thread without naming the thread; the reply belongs to it.
+    """
+    if root_event is None:
+        return _thread_of(replied_to)
+    root = await find_message_of_event(tx, root_event)
     if root is None or root.room_id != room.id:
-        return None
-    return root.thread_root or root.id
+        return Thread(None, root_event)
+    return Thread(root.thread_root or root.id, root_event)
+
+
+def _thread_of(message: Message | None) -> Thread:
+    return Thread() if message is None else Thread(message.thread_root, message.thread_root_event)
 
 
 async def update_threads(

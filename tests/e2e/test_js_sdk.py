@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -103,6 +104,57 @@ async def test_thread_is_complete_after_a_fresh_sync(city: RunningCity, arrive: 
     assert [event["event_id"] for event in thread["events"]] == [root, *replies]
     assert thread["length"] == 2
     assert not {event["event_id"] for event in await emil.timeline(general)} & set(replies)
+
+
+async def test_replies_of_city_and_agent_stay_in_thread(
+    city: RunningCity, core: BadCore, arrive: ArriveByJsSdk
+) -> None:
+    """After a fresh sync, as after a reload of Element: replies without the thread's relation would be shown nowhere."""
+    greta, iryna = await arrive(city, "greta"), citizen_token("u_1", "Ірина")
+    await city.post("/api/v1/agents/daarwizz/heartbeat", token=await city.agent_token("daarwizz"))
+    general = await greta.join(GENERAL)
+    root = await greta.say(general, "Хто піде в гори?")
+    first = await greta.send_in_thread(general, root, "Я піду")
+    core.next(says("Беру мотузку"))
+    question = await greta.send_in_thread(general, root, "daarwizz: а ти?")
+    answer = await greta.wait_for({"sender": DAARWIZZ, "content": {"body": "Беру мотузку"}}, room_id=general)
+
+    async def root_in_city() -> dict[str, Any] | None:
+        messages = await city.get("/city/rooms/general/messages?limit=50")
+        return next((each for each in messages if each["matrix_event_id"] == root), None)
+
+    async def is_counted() -> bool:
+        shown = await root_in_city()
+        return shown is not None and shown["thread"] is not None and shown["thread"]["count"] == 3
+
+    await eventually(is_counted)
+    shown = await root_in_city()
+    assert shown is not None
+    posted = {"body": "Візьміть і мене", "thread_root": shown["id"]}
+    await city.post("/city/rooms/general/messages", posted, token=iryna)
+    last = await greta.wait_for({"content": {"body": "Візьміть і мене"}}, room_id=general)
+
+    await greta.stop()
+    await greta.login(password=PASSWORD)
+    await greta.start()
+
+    thread = await greta.thread(general, root)
+    assert thread is not None
+    events = [event["event_id"] for event in thread["events"] if event["content"].get("m.new_content") is None]
+    assert events == [root, first, question, answer["event_id"], last["event_id"]]
+    assert thread["length"] == 4
+    assert not {event["event_id"] for event in await greta.timeline(general)} & set(events[1:])
+    listed = await city.get("/city/rooms/general/threads")
+    assert listed[0]["matrix_event_id"] == root
+    replies = await city.get(f"/city/rooms/general/threads/{shown['id']}")
+    assert [each["body"] for each in replies] == ["Я піду", "daarwizz: а ти?", "Беру мотузку", "Візьміть і мене"]
+
+    await city.call("PUT", "/city/rooms/general/read", {"message_id": replies[-1]["id"]}, token=iryna)
+
+    async def is_read() -> bool:
+        return await greta.read_up_to(general, "@citizen_u_1:city.localhost", root_id=root) == last["event_id"]
+
+    await eventually(is_read)
 
 
 async def test_encrypted_message_has_no_shield(city: RunningCity, arrive: ArriveByJsSdk) -> None:

@@ -74,6 +74,27 @@ async def test_replies_that_arrive_before_their_root_are_attached(exchange: Mess
     assert root.thread.count == 1
 
 
+async def test_reply_without_thread_belongs_to_thread(exchange: MessageExchange) -> None:
+    """Clients that do not know threads reply to a message of a thread as to any other."""
+    root = await say(exchange, "Хто йде?")
+    first = await say(exchange, "я", in_thread(root))
+    plain = await say(exchange, "добре", {"m.relates_to": {"m.in_reply_to": {"event_id": first}}})
+    beside = await say(exchange, "гаразд", {"m.relates_to": {"m.in_reply_to": {"event_id": root}}})
+    assert (await exchange.message(plain)).thread_root == (await exchange.message(root)).id
+    assert (await exchange.message(beside)).thread_root is None, "a reply to the root is of the main timeline"
+
+
+async def test_reply_in_thread_of_unknown_root_is_sent_there(exchange: MessageExchange) -> None:
+    asked = await exchange.message(await say(exchange, "Писарю, чуєш?", in_thread("$unknown")))
+    reply = await post(exchange, SCRIBE, "Чую", reply_to=asked.id)
+    relation = (await rendered(exchange, reply))["m.relates_to"]
+    assert (relation["rel_type"], relation["event_id"]) == ("m.thread", "$unknown")
+    await say(exchange, "Хто йде?", event_id="$unknown")
+    root = await exchange.message("$unknown")
+    assert root.thread is not None
+    assert root.thread.count == 2
+
+
 async def test_edit_of_root_names_the_same_thread(exchange: MessageExchange) -> None:
     root = await say(exchange, "Хто йде?")
     edit = await exchange.receive_edit(root, "Хто йде сьогодні?")

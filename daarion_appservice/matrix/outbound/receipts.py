@@ -51,7 +51,9 @@ class ReceiptSender(BestEffortSender[tuple[int, MessageId]]):
             root = await tx.messages.get(key.thread) if key.thread is not None else None
         if room is None or room.matrix_room_id is None or message is None or message.matrix_event_id is None:
             return
-        thread = (root.matrix_event_id if root is not None else None) or MAIN_TIMELINE
+        # Synapse refuses a receipt whose event does not belong to the named thread.
+        root_event = (root.matrix_event_id if root is not None else None) or message.thread_root_event
+        thread = root_event or MAIN_TIMELINE
         await self._homeserver.send_receipt(
             room.matrix_room_id, message.matrix_event_id, thread=thread, as_user=key.ghost
         )

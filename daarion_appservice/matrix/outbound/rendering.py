@@ -197,13 +197,12 @@ async def _is_private(tx: Transaction, message: Message) -> bool:
 
 async def _thread_position(tx: Transaction, message: Message) -> ThreadPosition | None:
     """Return the position of a message in its thread; None in the main timeline, or if Matrix does not have the root."""
-    if message.thread_root is None:
+    root = await tx.messages.get(message.thread_root) if message.thread_root is not None else None
+    root_event = (root.matrix_event_id if root is not None else None) or message.thread_root_event
+    if root_event is None:
         return None
-    root = await tx.messages.get(message.thread_root)
-    if root is None or root.matrix_event_id is None:
-        return None
-    last = await tx.threads.last_event(root.id, message.seq)
-    return ThreadPosition(root.matrix_event_id, last or root.matrix_event_id)
+    last = await tx.threads.last_event(root.id, message.seq) if root is not None else None
+    return ThreadPosition(root_event, last or root_event)
 
 
 async def _message_of(tx: Transaction, entry: OutboxRow) -> Message | None:
