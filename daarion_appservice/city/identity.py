@@ -148,6 +148,13 @@ class Identities:
                 return ServiceUser.OBSERVER
         return AuthorKind.MATRIX, user
 
+    def agent_slug(self, user: UserId) -> AgentSlug | None:
+        """Return the slug of the agent whose ghost this is, or None."""
+        match self.describe(user):
+            case AuthorKind.AGENT, slug:
+                return AgentSlug(slug)
+        return None
+
     def _citizen_of(self, localpart: str) -> Inhabitant | ServiceUser:
         citizen = CitizenId(_unescape(localpart.removeprefix(CITIZEN_PREFIX)))
         # Each id has one canonical form, so that no two users are the same citizen.

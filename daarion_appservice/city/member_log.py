@@ -109,7 +109,7 @@ class MemberLog:
         return await tx.outbox.moving(room, ghosts) if ghosts else {}
 
     async def _record_joins(self, tx: CityTransaction, room: RoomId, members: list[Member]) -> list[CityEvent]:
-        members = list(map(_limit_profile, members))
+        members = await self._with_registered_names(tx, list(map(_limit_profile, members)))
         known = {member.user_id: member for member in await tx.members.some(room, [each.user_id for each in members])}
         changed = [member for member in members if known.get(member.user_id) != member]
         await tx.members.put(changed)
@@ -120,6 +120,31 @@ class MemberLog:
         ]
         new = [member for member in members if member.user_id not in known]
         return [*await self._write(tx, room, RoomEventKind.JOIN, new), *profile_changes]
+
+    async def _with_registered_names(self, tx: CityTransaction, members: list[Member]) -> list[Member]:
+        """Return the members, agents with the name of the registry and without an avatar that the service drew.
+
+        Names and avatars of their ghosts on Matrix are derived: see ``matrix/ghosts/agent_profiles.py``.
+        """
+        slugs = {
+            member.user_id: slug
+            for member in members
+            if (slug := self._identities.agent_slug(member.user_id)) is not None
+        }
+        if not slugs:
+            return members
+        names = await tx.agents.display_names(set(slugs.values()))
+        drawn = await tx.drawn_avatars.among({member.avatar_url for member in members if member.avatar_url})
+        return [
+            replace(
+                member,
+                display_name=names.get(slugs[member.user_id], member.display_name),
+                avatar_url=None if member.avatar_url in drawn else member.avatar_url,
+            )
+            if member.user_id in slugs
+            else member
+            for member in members
+        ]
 
     async def _record_leaves(
         self, tx: CityTransaction, room: RoomId, users: list[UserId], removal: Removal | None = None

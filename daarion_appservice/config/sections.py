@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr
 
 from .section import Section
 from .values import (
+    AgentDisplayName,
     Avatar,
     Color,
     CoreUrl,
@@ -16,6 +17,7 @@ from .values import (
     HeaderName,
     HttpUrl,
     Localpart,
+    MatrixUser,
     Port,
     RedisUrl,
     RoomSlug,
@@ -150,6 +152,16 @@ class CitySettings(Section):
     )
     federate: bool = Field(
         True, description="Whether users of other homeservers may join new rooms; fixed when a room is created."
+    )
+    admins: list[MatrixUser] = Field(
+        [],
+        description="Matrix user ids, like @olena:example.org, that get power level 100 in the city's rooms and space, "
+        "and an invitation to the space.",
+    )
+    agent_display_name: AgentDisplayName = Field(
+        "{name}",
+        description="Display name of agents on Matrix, with the fields {name} and {title}; an agent without the title "
+        "that it shows has its name.",
     )
     second_me: Slug = Field("second_me", description="Id at the agents core of the agent that answers as Second Me.")
 

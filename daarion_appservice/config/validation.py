@@ -8,13 +8,15 @@ from urllib.parse import urlsplit
 
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from ..city.identity import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER
+from ..city.identity import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER, Identities
+from ..city.types import UserId
 from .http_sections import ApiSettings, SignInSettings
 from .sections import (
     AgentsCoreSettings,
     AgentSeed,
     AppserviceSettings,
     CitySettings,
+    HomeserverSettings,
     MatrixListenerSettings,
     PresenceSettings,
 )
@@ -27,6 +29,8 @@ CLAIMS = ("sub", "name", "iat", "exp", "iss", "aud")
 class ComparedSections(Protocol):
     """The sections of `Settings` whose keys are compared with each other."""
 
+    @property
+    def homeserver(self) -> HomeserverSettings: ...
     @property
     def appservice(self) -> AppserviceSettings: ...
     @property
@@ -71,6 +75,7 @@ def settings_conflicts(settings: ComparedSections) -> Iterator[SettingsConflict]
     yield from _open_internal(settings.matrix)
     yield from _same_port(settings)
     yield from _bot_is_a_ghost(settings.appservice)
+    yield from _admins_of_the_city(settings)
     yield from _same_token(settings.appservice)
     yield from _unsigned(settings)
     yield from _admin_claim_in_each_token(settings)
@@ -115,6 +120,15 @@ def _bot_is_a_ghost(appservice: AppserviceSettings) -> Iterator[SettingsConflict
     if appservice.bot == OBSERVER or appservice.bot.startswith((AGENT_PREFIX, CITIZEN_PREFIX)):
         names = f"{AGENT_PREFIX}…, {CITIZEN_PREFIX}… and {OBSERVER}"
         yield SettingsConflict(bot, f"must be another name: {names} are the city's ghosts", (bot,))
+
+
+def _admins_of_the_city(settings: ComparedSections) -> Iterator[SettingsConflict]:
+    bot, domain = ("appservice", "bot"), ("homeserver", "domain")
+    identities = Identities(settings.homeserver.domain, settings.appservice.bot)
+    for index, admin in enumerate(settings.city.admins):
+        if not identities.is_person(UserId(admin)):
+            sentence = f"{admin} must be a person's account: it is a user of this service"
+            yield SettingsConflict(("city", "admins", index), sentence, (bot, domain))
 
 
 def _same_token(appservice: AppserviceSettings) -> Iterator[SettingsConflict]:

@@ -11,7 +11,8 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 from limits import parse_many
 from pydantic import AfterValidator, Field, SecretStr
 
-from ..city.identity import SERVER_NAME_PATTERN
+from ..city.display_name_template import template_error
+from ..city.identity import SERVER_NAME_PATTERN, is_user_id
 from ..city.slugs import RESERVED, SLUG_PATTERN
 
 ValuePath = tuple[str | int, ...]
@@ -205,6 +206,18 @@ def _redis_url(value: str) -> str:
     return value
 
 
+def _agent_display_name(value: str) -> str:
+    if error := template_error(value):
+        raise ValueError(error)
+    return value
+
+
+def _matrix_user(value: str) -> str:
+    if not is_user_id(value):
+        raise ValueError("must be a Matrix user id like @name:example.org")
+    return value
+
+
 def _avatar(value: str) -> str:
     if value.startswith("mxc://") and not re.fullmatch(r"mxc://[^/\s]+/[^/\s]+", value):
         raise ValueError("must be mxc://<server>/<media id>, or the name of a file")
@@ -266,6 +279,8 @@ RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
 JwtSecret = Annotated[Secret, AfterValidator(_jwt_secret)]
 PublicKey = Annotated[str, AfterValidator(_public_key)]
+AgentDisplayName = Annotated[str, Field(max_length=200), AfterValidator(_agent_display_name)]
+MatrixUser = Annotated[str, AfterValidator(_matrix_user)]
 Avatar = Annotated[str, AfterValidator(_avatar)]
 Mxc = Annotated[str, AfterValidator(_mxc)]
 Color = Annotated[str, AfterValidator(_matching(r"^(#[0-9A-Fa-f]{6})?$", "must be like #3b82f6, or empty for none"))]

@@ -33,30 +33,14 @@ async def register_missing(synapse: LocalSynapse, users: Iterable[MatrixUser]) -
 
 
 async def join_rooms(synapse: LocalSynapse, accounts: Iterable[Account], aliases: Iterable[str]) -> None:
-    """Join each account to the rooms as soon as they exist, so that Element shows them at once; then sign out.
-
-    ``ADMIN`` gets power level 100 in the rooms (Synapse's admin API, "Make Room Admin").
-    """
+    """Join each account to the rooms as soon as they exist, so that Element shows them at once; then sign out."""
     for account in accounts:
         headers = {"Authorization": f"Bearer {account.access_token}"}
         async with aiohttp.ClientSession(synapse.url, headers=headers) as session:
             for alias in aliases:
                 await _join(session, alias)
-                if account.user_id[1:].partition(":")[0] == ADMIN:
-                    await _make_admin(session, alias, account.user_id)
             async with session.post("/_matrix/client/v3/logout", json={}):
                 pass
-
-
-async def _make_admin(session: aiohttp.ClientSession, alias: str, user_id: str) -> None:
-    path = f"/_synapse/admin/v1/rooms/{quote(alias)}/make_room_admin"
-    async with session.post(path, json={"user_id": user_id}) as response:
-        if response.status != 200:
-            raise StartError(
-                f"{user_id} cannot become an admin of {alias} (status {response.status})",
-                "See the homeserver's log.",
-                ExitCode.FAILED,
-            )
 
 
 async def _join(session: aiohttp.ClientSession, alias: str) -> None:

@@ -24,7 +24,7 @@ from ..config import loading as config_file
 from ..errors import ExitCode, StartError
 from ..matrix.client import registration_file
 from .ports import HOST
-from .sample_data import AGENTS, PEOPLE, render_sample_agents
+from .sample_data import ADMIN, AGENTS, PEOPLE, render_sample_agents
 
 SERVER_NAME: Final = "city.localhost"
 
@@ -202,6 +202,7 @@ database:
 
 city:
   federate: false
+  admins: ["@{ADMIN}:{SERVER_NAME}"]
 
 # Any user of this machine may sign in by name; the token is valid for a month.
 sign_in:

@@ -1,4 +1,6 @@
-"""The avatars of the agents' ghosts as paths of the city's media routes, including avatars uploaded from files."""
+"""The avatars of the agents' ghosts as paths of the city's media routes, including avatars uploaded from files.
+
+An agent without one has the avatar that the pages draw; the service draws the same for Matrix."""
 
 from __future__ import annotations
 
@@ -24,4 +26,4 @@ class AgentAvatars:
 
     async def _read(self) -> dict[UserId, str | None]:
         async with self.database.reading() as tx:
-            return {user: media_path(mxc) for user, mxc in (await tx.ghosts.pictures()).items()}
+            return {user: media_path(mxc) for user, mxc in (await tx.ghosts.own_avatars()).items()}

@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, delete, select, update
 
 from ..city.types import Agent, AgentSlug
 from .key_values import registry_changed
+from .parameter_lists import parts
 from .repository import Repository
 from .row_mapper import RowMapper
 from .tables import agent_tokens, agents, removed_agents
@@ -110,6 +111,16 @@ class AgentRepository(Repository):
             ),
             [{"slug": slug, "removed_at_ms": now_ms} for slug in slugs],
         )
+
+    async def display_names(self, slugs: Collection[AgentSlug]) -> dict[AgentSlug, str]:
+        """Return the display names of the agents that are in the registry."""
+        names: dict[AgentSlug, str] = {}
+        for part in parts(slugs):
+            rows = await self._connection.execute(
+                select(agents.c.slug, agents.c.display_name).where(agents.c.slug.in_(part))
+            )
+            names |= {AgentSlug(slug): name for slug, name in rows}
+        return names
 
     async def tokens(self) -> list[TokenRow]:
         rows = await self._connection.execute(

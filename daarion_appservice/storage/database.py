@@ -24,6 +24,7 @@ from .citizens import CitizenRepository
 from .database_url import cannot_use, driver_url, postgres_options, sqlite_file
 from .dedicated_connection import PostgresDedicatedConnection, SqliteDedicatedConnection
 from .direct_chats import DirectChatRepository
+from .drawn_avatars import DrawnAvatarRepository
 from .driver_errors import translate_driver_errors
 from .feed import FeedRepository
 from .ghosts import GhostRepository
@@ -90,6 +91,7 @@ class Transaction:
         self.inbox = InboxRepository(connection)
         self.inbox_order = InboxOrderRepository(connection)
         self.outbox = OutboxRepository(connection)
+        self.drawn_avatars = DrawnAvatarRepository(connection)
         self.ghosts = GhostRepository(connection)
         self.key_values = KeyValueRepository(connection)
         self.watermarks = WatermarkRepository(connection)

@@ -29,8 +29,17 @@ class Ghost:
     role_field: str | None = None
     """The profile's ``space.daarion.role`` field, as JSON."""
 
+    @property
+    def own_avatar(self) -> str | None:
+        """The avatar, unless the service drew it: the city's pages draw that one themselves."""
+        return None if (self.avatar_source or "").startswith(DRAWN) else self.avatar_mxc
+
 
 _ghost: Final = RowMapper(Ghost)
+
+
+DRAWN: Final = "drawn:"
+"""The beginning of ``avatar_source`` of an avatar that the service drew."""
 
 
 class GhostRepository(Repository):
@@ -43,10 +52,11 @@ class GhostRepository(Repository):
         row = (await self._connection.execute(select(ghosts).where(ghosts.c.user_id == user))).first()
         return _ghost(row) if row else None
 
-    async def pictures(self) -> dict[UserId, str]:
-        """Return the ``mxc://`` URI of each ghost's avatar."""
+    async def own_avatars(self) -> dict[UserId, str]:
+        """Return the ``mxc://`` URI of each ghost's avatar, without those that the service drew."""
+        is_drawn = ghosts.c.avatar_source.startswith(DRAWN, autoescape=True)
         rows = await self._connection.execute(
-            select(ghosts.c.user_id, ghosts.c.avatar_mxc).where(ghosts.c.avatar_mxc.is_not(None))
+            select(ghosts.c.user_id, ghosts.c.avatar_mxc).where(ghosts.c.avatar_mxc.is_not(None), ~is_drawn)
         )
         return {UserId(user): mxc for user, mxc in rows}
 

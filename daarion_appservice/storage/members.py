@@ -8,14 +8,11 @@ from sqlalchemy import delete, select
 
 from ..city.types import MatrixRoomId, Member, RoomId, UserId
 from .media import note_avatars
+from .parameter_lists import parts
 from .repository import Repository
 from .row_mapper import RowMapper
 from .tables import members, rooms
 from .upsert import insert
-
-_MOST_NAMED: Final = 10_000
-"""Maximum number of users in one statement: each database accepts at most 32,766 parameters."""
-
 
 _member: Final = RowMapper(Member)
 
@@ -81,7 +78,3 @@ class MemberRepository(Repository):
 
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-def parts(users: list[UserId]) -> list[list[UserId]]:
-    return [users[start : start + _MOST_NAMED] for start in range(0, len(users), _MOST_NAMED)]

@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, insert, select, update
 
 from ..city.history_visibility import MembershipPeriod, ReadableRanges, readable_ranges
 from ..city.types import RoomId, UserId
-from .members import parts
+from .parameter_lists import parts
 from .repository import Repository
 from .tables import membership_periods, rooms
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from ..city.types import Room, person_subject
+from ..city.display_name_template import DisplayNameTemplate
+from ..city.types import Room, UserId, person_subject
 from ..clock import new_id, now_ms, steady_ms
 from ..config import Settings
+from ..matrix.avatars.drawn_avatars import DrawnAvatars
 from ..matrix.backfill.federated_history import FederatedHistoryChecks
 from ..matrix.backfill.gap_backfill import GapBackfill
 from ..matrix.backfill.invitations import Invitations
@@ -17,6 +19,7 @@ from ..matrix.backfill.sweeper import Sweeper
 from ..matrix.ghosts.ghosts import Ghosts
 from ..matrix.ghosts.media import MediaRepository
 from ..matrix.ghosts.profile_fields import RoleFieldWriter, StatusTextWriter
+from ..matrix.ghosts.profiles import Profiles
 from ..matrix.inbound.confirmation import Confirmation
 from ..matrix.inbound.direct_chats import DirectChatHandlers
 from ..matrix.inbound.dispatch import EventHandlers
@@ -44,6 +47,8 @@ from ..matrix.reconcile.invitation_decline import InvitationDecliner
 from ..matrix.reconcile.power_notices import PowerNotices
 from ..matrix.reconcile.read_only_rooms import ReadOnlyRooms
 from ..matrix.reconcile.reconciler import Reconciler
+from ..matrix.reconcile.room_admins import RoomAdmins
+from ..matrix.reconcile.room_appearance import RoomAppearance
 from ..matrix.reconcile.room_backfill import Backfill
 from ..matrix.reconcile.room_creation import RoomCreator
 from ..matrix.reconcile.room_links import RoomLinks
@@ -60,8 +65,16 @@ class MatrixParts(CityServices):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
+        self.drawn_avatars = DrawnAvatars(self.homeserver, self.database, self.identities.bot)
         self.ghosts = Ghosts(
-            self.homeserver, self.database, self.identities, self.room_members, self.online_members, self.bus.publish
+            self.homeserver,
+            self.database,
+            self.identities,
+            self.room_members,
+            self.online_members,
+            self.bus.publish,
+            self.drawn_avatars,
+            Profiles(settings.city.name, DisplayNameTemplate(settings.city.agent_display_name)),
         )
         self.media = MediaRepository(self.homeserver, self.monitor, self.ghosts)
         self._build_inbound()
@@ -141,7 +154,9 @@ class MatrixParts(CityServices):
             self.bus.publish,
             now_ms,
         )
-        self.space = CitySpace(self.homeserver, self.identities, creator, store)
+        admins = RoomAdmins(self.homeserver, self.identities, tuple(UserId(admin) for admin in settings.admins))
+        appearance = RoomAppearance(self.homeserver, self.identities, self.drawn_avatars)
+        self.space = CitySpace(self.homeserver, self.identities, creator, store, admins, appearance)
         self.room_links = RoomLinks(self.homeserver, self.identities, self.room_members, creator, upgrades, store)
         self.matrix_rooms = MatrixRooms(
             self.homeserver,
@@ -153,6 +168,8 @@ class MatrixParts(CityServices):
             self.space,
             ReadOnlyRooms(self.homeserver, self.identities, store),
             PowerNotices(self.homeserver, self.identities.bot),
+            admins,
+            appearance,
         )
         self.adoption = Adoption(self.homeserver, self.database, self.identities, self.rooms, self.matrix_rooms)
 
@@ -247,13 +264,14 @@ class MatrixParts(CityServices):
             self.space,
             self.room_links,
             self.matrix_rooms,
-            self.ghosts,
             agent_ghosts,
             ghost_removal,
             self.identities,
             self.outbound,
             self.observer,
-            city_name=self.settings.city.name,
+            ghosts=self.ghosts,
+            roles=roles,
+            drawn_avatars=self.drawn_avatars,
         )
 
     def _build_direct_chats(self) -> None:

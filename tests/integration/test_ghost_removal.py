@@ -16,10 +16,12 @@ from daarion_appservice.city.online_members import OnlineMembers
 from daarion_appservice.city.rooms import Rooms, room_id_of
 from daarion_appservice.city.types import Agent, AgentSlug, Author, AuthorKind, Member, OutboxKind, UserId
 from daarion_appservice.clock import new_id, now_ms
+from daarion_appservice.matrix.avatars.drawn_avatars import DrawnAvatars
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from daarion_appservice.matrix.ghosts.ghosts import Ghosts
 from daarion_appservice.matrix.ghosts.profile_fields import RoleFieldWriter
+from daarion_appservice.matrix.ghosts.profiles import Profiles
 from daarion_appservice.matrix.inbound.direct_chats import NO_SUCH_AGENT
 from daarion_appservice.matrix.reconcile.ghost_removal import GhostRemoval
 from daarion_appservice.storage import migrate
@@ -74,7 +76,16 @@ async def town(database_url: str) -> AsyncIterator[Town]:
         client = Homeserver(homeserver.url, "token")
         monitor, members = HomeserverMonitor(client, "daarion"), MemberLog(IDENTITIES, now_ms, new_id)
         monitor.found()
-        ghosts = Ghosts(client, database, IDENTITIES, members, online_members, publish)
+        ghosts = Ghosts(
+            client,
+            database,
+            IDENTITIES,
+            members,
+            online_members,
+            publish,
+            DrawnAvatars(client, database, IDENTITIES.bot),
+            Profiles("City"),
+        )
         agents = AgentDirectory()
         roles = RoleFieldWriter(client, ghosts, IDENTITIES)
         async with database.transaction() as tx:

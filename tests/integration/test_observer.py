@@ -17,9 +17,11 @@ from daarion_appservice.city.rooms import room_id_of
 from daarion_appservice.city.types import MatrixRoomId, UserId, person_subject
 from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.errors import HomeserverUnavailable
+from daarion_appservice.matrix.avatars.drawn_avatars import DrawnAvatars
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from daarion_appservice.matrix.ghosts.ghosts import Ghosts
+from daarion_appservice.matrix.ghosts.profiles import Profiles
 from daarion_appservice.matrix.presence import observer as observer_module
 from daarion_appservice.matrix.presence.observer import Observer
 from daarion_appservice.matrix.presence.observer_coverage import ObserverCoverage
@@ -56,7 +58,16 @@ async def observing(
 ) -> AsyncIterator[HomeserverMonitor]:
     client, online_members = Homeserver(homeserver.url, "token"), OnlineMembers()
     monitor, members = HomeserverMonitor(client, "daarion"), MemberLog(IDENTITIES, now_ms, new_id)
-    ghosts = Ghosts(client, database, IDENTITIES, members, online_members, published.append)
+    ghosts = Ghosts(
+        client,
+        database,
+        IDENTITIES,
+        members,
+        online_members,
+        published.append,
+        DrawnAvatars(client, database, IDENTITIES.bot),
+        Profiles("City"),
+    )
     people = UserPresence(
         MemoryPresence(published.append, steady_ms, ttl_ms=60_000), IDENTITIES, steady_ms, is_member=lambda _: True
     )

@@ -14,9 +14,11 @@ from daarion_appservice.city.online_members import OnlineMembers
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import Author, AuthorKind, EventId, MatrixRoomId, Message, RoomId, UserId
 from daarion_appservice.clock import new_id, now_ms
+from daarion_appservice.matrix.avatars.drawn_avatars import DrawnAvatars
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.client.monitor import HomeserverMonitor
-from daarion_appservice.matrix.ghosts.ghosts import Ghosts, Profile
+from daarion_appservice.matrix.ghosts.ghosts import Ghosts
+from daarion_appservice.matrix.ghosts.profiles import Profile, Profiles
 from daarion_appservice.matrix.outbound import receipts as receipts_module
 from daarion_appservice.matrix.outbound.receipts import ReceiptSender
 from daarion_appservice.storage import migrate
@@ -68,7 +70,16 @@ async def harness(sqlite_url: str, homeserver: ScriptedHomeserver) -> AsyncItera
     client = Homeserver(homeserver.url, "as_token")
     monitor = HomeserverMonitor(client, "city")
     monitor.found()
-    ghosts = Ghosts(client, database, IDENTITIES, city.members, online_members, lambda _: None)
+    ghosts = Ghosts(
+        client,
+        database,
+        IDENTITIES,
+        city.members,
+        online_members,
+        lambda _: None,
+        DrawnAvatars(client, database, IDENTITIES.bot),
+        Profiles("City"),
+    )
     await ghosts.ensure(GHOST, Profile("Оксана"))
     online_members.joined(GENERAL, OKSANA.subject)
     active: list[UserId] = []

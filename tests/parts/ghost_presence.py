@@ -27,11 +27,13 @@ from daarion_appservice.config import editing as config_edit
 from daarion_appservice.config import loading as config_file
 from daarion_appservice.demo.local_synapse import LocalSynapse
 from daarion_appservice.errors import HomeserverUnavailable
+from daarion_appservice.matrix.avatars.drawn_avatars import DrawnAvatars
 from daarion_appservice.matrix.client import registration_file
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.client.monitor import HomeserverMonitor
-from daarion_appservice.matrix.ghosts.ghosts import Ghosts, Profile
+from daarion_appservice.matrix.ghosts.ghosts import Ghosts
 from daarion_appservice.matrix.ghosts.profile_fields import StatusTextWriter
+from daarion_appservice.matrix.ghosts.profiles import Profile, Profiles
 from daarion_appservice.matrix.presence.sender import PresenceSender
 from daarion_appservice.matrix.presence.timeout_probe import PresenceTimeoutProbe
 from daarion_appservice.matrix.presence.transport import choose_transport
@@ -219,7 +221,16 @@ class GhostHomeserver:
             monitor.found()
             identities = Identities(SERVER_NAME, self.bot)
             members = MemberLog(identities, now_ms, new_id)
-            ours = Ghosts(client, database, identities, members, OnlineMembers(), lambda _: None)
+            ours = Ghosts(
+                client,
+                database,
+                identities,
+                members,
+                OnlineMembers(),
+                lambda _: None,
+                DrawnAvatars(client, database, identities.bot),
+                Profiles("City"),
+            )
             await client.register(identities.bot)
             room = await client.create_room({"preset": "public_chat"}, as_user=identities.bot)
             number = next(self._towns)

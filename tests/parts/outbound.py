@@ -23,11 +23,13 @@ from daarion_appservice.city.types import (
     UserId,
 )
 from daarion_appservice.clock import new_id, now_ms, steady_ms
+from daarion_appservice.matrix.avatars.drawn_avatars import DrawnAvatars
 from daarion_appservice.matrix.client import monitor as monitor_module
 from daarion_appservice.matrix.client import transport as homeserver_transport
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from daarion_appservice.matrix.ghosts.ghosts import Ghosts
+from daarion_appservice.matrix.ghosts.profiles import Profiles
 from daarion_appservice.matrix.outbound import delivery as delivery_module
 from daarion_appservice.matrix.outbound import failures as failures_module
 from daarion_appservice.matrix.outbound.delivery import OutboxDelivery
@@ -122,7 +124,16 @@ async def outbound_harness(
     monitor = HomeserverMonitor(client, "city")
     monitor.found()
     messaging = messaging_harness(database, publish)
-    ghosts = Ghosts(client, database, IDENTITIES, messaging.members, online_members, publish)
+    ghosts = Ghosts(
+        client,
+        database,
+        IDENTITIES,
+        messaging.members,
+        online_members,
+        publish,
+        DrawnAvatars(client, database, IDENTITIES.bot),
+        Profiles("City"),
+    )
     delivery = OutboxDelivery(
         database,
         client,

@@ -33,10 +33,10 @@ class ActorDirectory:
         raise AssertionError(f"{principal} passed the check")
 
     async def with_avatar(self, principal: Principal) -> Author:
-        """Return the actor with the avatar that Matrix clients display; agents have one. Raises as ``of`` does."""
+        """Return the actor with its avatar, which agents may have. Raises as ``of`` does."""
         author = self.of(principal)
         if author.kind is AuthorKind.CITIZEN:
             return author
         async with self.database.reading() as tx:
             ghost = await tx.ghosts.get(self.identities.author(author))
-        return replace(author, avatar_url=ghost.avatar_mxc) if ghost else author
+        return replace(author, avatar_url=ghost.own_avatar) if ghost else author

@@ -35,7 +35,7 @@ from ...realtime.listeners import notify_all
 from ...storage.database import Database
 from ...storage.watermarks import Watermark
 from ..client.monitor import HomeserverMonitor
-from ..ghosts.ghosts import is_unregistered
+from ..client.refusals import is_unregistered
 from .invitations import Invitations
 from .late_events import BackfillResult, LateEventWriter
 from .metrics import Missed

@@ -11,6 +11,8 @@ ACCOUNT_TAKEN: Final = "DAARION_ACCOUNT_TAKEN"
 """The service's own errcode for a user id of its namespace that is the account of a person."""
 UNKNOWN_DEVICE: Final = "M_UNKNOWN_DEVICE"
 """The errcode for a ``device_id`` that the user does not have (spec 1.17, "Server admin style permissions")."""
+_NOT_REGISTERED: Final = "Application service has not registered this user"
+"""The message of Synapse; the errcode is M_FORBIDDEN only."""
 _BLOCKED: Final = "has been blocked on this server"
 """The message of Synapse for a blocked room; the errcode is only M_UNKNOWN (synapse/handlers/room_member.py)."""
 
@@ -18,6 +20,11 @@ _BLOCKED: Final = "has been blocked on this server"
 def is_blocked(error: HomeserverRefused) -> bool:
     """Return whether the admin of the homeserver has blocked the room (admin API, "Delete Room" with ``block``)."""
     return error.status == 403 and _BLOCKED in error.message
+
+
+def is_unregistered(error: HomeserverRefused) -> bool:
+    """Return whether Synapse refused a request because the acting user is not registered."""
+    return error.status == 403 and _NOT_REGISTERED in error.message
 
 
 def is_transient(error: HomeserverRefused) -> bool:

@@ -93,11 +93,10 @@ class UserRequests(HomeserverTransport):
         else:
             await self.request(Method.PUT, path, {field: value}, as_user=user)
 
-    async def upload(self, user: UserId, picture: bytes, content_type: str) -> str:
+    async def upload(self, user: UserId, picture: bytes, content_type: str, *, filename: str = "") -> str:
         """Upload a picture as ``user`` and return its ``mxc://`` URI."""
-        response = await self.request(
-            Method.POST, MEDIA_V3.upload, picture, as_user=user, headers={"Content-Type": content_type}
-        )
+        headers, query = {"Content-Type": content_type}, {"filename": filename} if filename else {}
+        response = await self.request(Method.POST, MEDIA_V3.upload, picture, as_user=user, query=query, headers=headers)
         return self._required_text(response, "content_uri")
 
     # --- presence -------------------------------------------------------------------------------------

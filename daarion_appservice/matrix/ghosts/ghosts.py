@@ -12,49 +12,35 @@ import hashlib
 import mimetypes
 from collections import defaultdict
 from collections.abc import Awaitable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import structlog
 
+from ...city.avatars import DrawnAvatar, key_of
 from ...city.event_fields import content_of, time_ms
 from ...city.identity import Identities
 from ...city.member_log import MemberLog
 from ...city.online_members import OnlineMembers
 from ...city.ports import Publish, publish_all
 from ...city.restrictions import RestrictionKind
-from ...city.types import Agent, MatrixRoomId, Member, Room, UserId
+from ...city.types import MatrixRoomId, Member, Room, UserId
 from ...errors import HomeserverRefused
 from ...storage.database import Database
-from ...storage.ghosts import Ghost
+from ...storage.ghosts import DRAWN, Ghost
+from ..avatars.drawn_avatars import DrawnAvatars
 from ..client.homeserver import Homeserver
 from ..client.membership_events import restriction_after
-from ..client.refusals import ACCOUNT_TAKEN, is_transient
+from ..client.refusals import ACCOUNT_TAKEN, is_transient, is_unregistered
 from ..client.user_requests import CITY_DEVICE
+from .profiles import Profile, Profiles
 
 REMOVED_BY_MODERATOR: Final = "DAARION_PUT_OUT"
 """The service's own errcode for joining a ghost to a room that a moderator kicked or banned it from."""
-_NOT_REGISTERED: Final = "Application service has not registered this user"
 _MAX_PICTURE_BYTES: Final = 10 * 1024 * 1024
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """The profile that a ghost should have.
-
-    ``avatar`` is an ``mxc://`` URI or a file path; an empty string removes the avatar, and None leaves it unchanged.
-    """
-
-    display_name: str
-    avatar: str | None = None
-
-
-def profile_of(agent: Agent) -> Profile:
-    """Return the profile of an agent's ghost according to the registry."""
-    return Profile(agent.display_name, agent.avatar)
 
 
 class Ghosts:
@@ -68,8 +54,12 @@ class Ghosts:
         members: MemberLog,
         online_members: OnlineMembers,
         publish: Publish,
+        drawn_avatars: DrawnAvatars,
+        profiles: Profiles,
     ) -> None:
         self._homeserver = homeserver
+        self._drawn_avatars = drawn_avatars
+        self.profiles = profiles
         self._members = members
         self._online_members = online_members
         self._database = database
@@ -84,6 +74,7 @@ class Ghosts:
         """Load the stored records of all ghosts from the database."""
         async with self._database.reading() as tx:
             self._stored = {ghost.user_id: ghost for ghost in await tx.ghosts.all()}
+        await self._drawn_avatars.load()
 
     def is_known(self, user: UserId) -> bool:
         """Return whether ``user`` is recorded as registered."""
@@ -209,7 +200,7 @@ class Ghosts:
             await self._homeserver.join(room.matrix_room_id, as_user=user)
         ghost = self._stored.get(user, Ghost(user))
         async with self._database.transaction() as tx:
-            member = Member(room.id, user, ghost.display_name, ghost.avatar_mxc)
+            member = Member(room.id, user, ghost.display_name, ghost.own_avatar)
             city_events = await self._members.join(tx, room.id, [member])
         publish_all(self._publish, city_events)
 
@@ -285,11 +276,8 @@ class Ghosts:
         if ghost.display_name != profile.display_name:
             await self._log_if_forbidden(self._homeserver.set_display_name(ghost.user_id, profile.display_name))
             ghost = await self._store(replace(ghost, display_name=profile.display_name))
-        if profile.avatar:
-            await self._update_avatar(ghost, profile.avatar)
-        elif profile.avatar == "" and ghost.avatar_source is not None:
-            await self._log_if_forbidden(self._homeserver.set_avatar(ghost.user_id, ""))
-            await self._store(replace(ghost, avatar_source=None, avatar_mxc=None))
+        if profile.avatar is not None:
+            await self._update_avatar(ghost, profile.avatar, profile.drawn)
 
     async def _log_if_forbidden(self, change: Awaitable[None]) -> None:
         """Await a profile change; if the homeserver forbids users to change names and avatars, log this once."""
@@ -307,30 +295,41 @@ class Ghosts:
                     "in homeserver.yaml. Ghosts go by their ids",
                 )
 
-    async def _update_avatar(self, ghost: Ghost, avatar: str) -> None:
-        source, picture = await asyncio.to_thread(_read_picture, avatar)
-        if source is None or ghost.avatar_source == source:
-            return
-        mxc_uri = (
-            avatar
-            if picture is None
-            else await self._homeserver.upload(
-                ghost.user_id, picture, mimetypes.guess_type(avatar)[0] or "application/octet-stream"
-            )
-        )
-        await self._log_if_forbidden(self._homeserver.set_avatar(ghost.user_id, mxc_uri))
-        await self._store(replace(ghost, avatar_source=source, avatar_mxc=mxc_uri))
+    async def _update_avatar(self, ghost: Ghost, avatar: str, drawn: DrawnAvatar | None) -> None:
+        source, picture = await asyncio.to_thread(_read_picture, avatar) if avatar else (None, None)
+        if source is not None:
+            if ghost.avatar_source != source:
+                await self._set_avatar(ghost, source, await self._uploaded(ghost.user_id, avatar, picture))
+        elif avatar and ghost.own_avatar is not None:
+            return  # The file cannot be read now: the avatar that was uploaded from it stays.
+        elif drawn is not None:
+            await self._set_drawn_avatar(ghost, drawn)
+        elif ghost.avatar_source is not None:
+            await self._set_avatar(ghost, None, None)
+
+    async def _uploaded(self, user: UserId, avatar: str, picture: bytes | None) -> str:
+        if picture is None:
+            return avatar
+        mimetype = mimetypes.guess_type(avatar)[0] or "application/octet-stream"
+        return await self._homeserver.upload(user, picture, mimetype)
+
+    async def _set_drawn_avatar(self, ghost: Ghost, drawn: DrawnAvatar) -> None:
+        mxc = await self._drawn_avatars.address(drawn, current=ghost.avatar_mxc)
+        source = DRAWN + key_of(drawn)
+        if mxc is not None and (ghost.avatar_source, ghost.avatar_mxc) != (source, mxc):
+            await self._set_avatar(ghost, source, mxc)
+        elif mxc is None and ghost.own_avatar is not None:
+            await self._set_avatar(ghost, None, None)
+
+    async def _set_avatar(self, ghost: Ghost, source: str | None, mxc: str | None) -> None:
+        await self._log_if_forbidden(self._homeserver.set_avatar(ghost.user_id, mxc or ""))
+        await self._store(replace(ghost, avatar_source=source, avatar_mxc=mxc))
 
     async def _store(self, ghost: Ghost) -> Ghost:
         async with self._database.transaction() as tx:
             await tx.ghosts.put(ghost)
         self._stored[ghost.user_id] = ghost
         return ghost
-
-
-def is_unregistered(error: HomeserverRefused) -> bool:
-    """Return whether Synapse refused a request because the acting user is not registered."""
-    return error.status == 403 and _NOT_REGISTERED in error.message
 
 
 def _read_picture(avatar: str) -> tuple[str | None, bytes | None]:
@@ -340,10 +339,10 @@ def _read_picture(avatar: str) -> tuple[str | None, bytes | None]:
     path = Path(avatar)
     try:
         if path.stat().st_size > _MAX_PICTURE_BYTES:
-            log.warning("avatar_too_large", file=avatar, help="10 MiB at most; the agent goes without")
+            log.warning("avatar_too_large", file=avatar, help="10 MiB at most; the agent has the drawn avatar")
             return None, None
         picture = path.read_bytes()
     except OSError as error:
-        log.warning("avatar_unreadable", file=avatar, error=str(error), help="the agent goes without a picture")
+        log.warning("avatar_unreadable", file=avatar, error=str(error), help="the agent has the drawn avatar")
         return None, None
     return f"sha256:{hashlib.sha256(picture).hexdigest()}", picture

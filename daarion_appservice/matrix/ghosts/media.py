@@ -19,7 +19,8 @@ from ...city.types import UserId
 from ...errors import HomeserverRefused, HomeserverTimeout, HomeserverUnavailable, HomeserverUnreachable
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
-from .ghosts import Ghosts, is_unregistered
+from ..client.refusals import is_unregistered
+from .ghosts import Ghosts
 
 _PIECE_BYTES: Final = 64 * 1024
 _LIMIT_LASTS_S: Final = 600.0

@@ -22,7 +22,8 @@ from ...city.places import microdao_role, node_role
 from ...city.types import Agent, UserId
 from ...errors import HomeserverRateLimited, HomeserverRefused, HomeserverUnavailable
 from ..client.homeserver import Homeserver
-from .ghosts import Ghosts, is_unregistered
+from ..client.refusals import is_unregistered
+from .ghosts import Ghosts
 
 STATUS_FIELD: Final = "org.matrix.msc4426.status"
 ROLE_FIELD: Final = "space.daarion.role"
@@ -164,6 +165,10 @@ class RoleFieldWriter:
             HomeserverRefused: the ghost is not registered.
         """
         await self._write(self._identities.agent(agent.slug), role_json(agent))
+
+    async def write_service_user(self, user: UserId, title: str) -> None:
+        """Write the role of the bot or the observer, whose kind is ``bot``. Raises as ``write``."""
+        await self._write(user, orjson.dumps({"kind": "bot", "title": title}).decode())
 
     async def clear(self, user: UserId) -> None:
         """Remove the role field from a ghost's profile. Raises as ``write``."""

@@ -42,7 +42,8 @@ def differences(identities: Identities, room: Room, stored: StoredState, current
         event = current.get(("m.room.member", user))
         if identities.subject(user) is None or user in stored.pending_moves:
             continue
-        if _member(room, user, event) != stored.members.get(user) or (
+        is_agent = identities.agent_slug(user) is not None
+        if not _is_same(_member(room, user, event), stored.members.get(user), is_agent=is_agent) or (
             identities.is_ours(user) and not _is_restriction_stored(stored.restrictions.get(user), user, event)
         ):
             yield event
@@ -51,6 +52,11 @@ def differences(identities: Identities, room: Room, stored: StoredState, current
 def _member(room: Room, user: UserId, event: Event) -> Member | None:
     content = content_of(event)
     return read_member(room.id, user, content) if content.get("membership") == "join" else None
+
+
+def _is_same(current: Member | None, stored: Member | None, *, is_agent: bool) -> bool:
+    """Compare members; of agents not the profiles, because those in the city are the registry's (``MemberLog``)."""
+    return (current is None) == (stored is None) if is_agent else current == stored
 
 
 def _is_restriction_stored(restriction: Restriction | None, user: UserId, event: Event) -> bool:

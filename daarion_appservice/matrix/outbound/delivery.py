@@ -24,7 +24,8 @@ from ...storage.outbox import DELETIONS, OutboxRow
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
 from ..client.refusals import UNKNOWN_DEVICE, delivery_error
-from ..ghosts.ghosts import Ghosts, Profile
+from ..ghosts.ghosts import Ghosts
+from ..ghosts.profiles import Profile
 from .failures import FailureExamination
 from .rendering import OutboxRenderer, OutgoingEvent
 
@@ -194,7 +195,7 @@ class OutboxDelivery:
         The reconciler sets the avatars of agents.
         """
         agent = self._agents.get(AgentSlug(author.id)) if author.kind is AuthorKind.AGENT else None
-        return Profile(agent.display_name if agent else author.display_name)
+        return Profile(self._ghosts.profiles.agent_name(agent) if agent else author.display_name)
 
     # --- refusals -------------------------------------------------------------------------------------
 

@@ -12,8 +12,8 @@ from ...city.identity import Identities
 from ...city.types import OutboxKind, Room
 from ...errors import HomeserverRateLimited, HomeserverRefused, HomeserverUnavailable
 from ..client.homeserver import Homeserver
-from ..client.refusals import UNKNOWN_DEVICE
-from ..ghosts.ghosts import REMOVED_BY_MODERATOR, Ghosts, is_unregistered
+from ..client.refusals import UNKNOWN_DEVICE, is_unregistered
+from ..ghosts.ghosts import REMOVED_BY_MODERATOR, Ghosts
 from .rendering import OutgoingEvent
 
 _BROKEN_LINK_RETRY_MS: Final = 1_000

@@ -22,9 +22,9 @@ from ...errors import HomeserverRefused, HomeserverTimeout, HomeserverUnavailabl
 from ...realtime.isolation import isolated
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
-from ..client.refusals import is_transient
+from ..client.refusals import is_transient, is_unregistered
 from ..client.transport import JSON
-from ..ghosts.ghosts import Ghosts, Profile, is_unregistered
+from ..ghosts.ghosts import Ghosts
 from .observer_coverage import ObserverCoverage
 from .typing import RemoteTyping
 from .user_presence import UserPresence
@@ -35,7 +35,6 @@ _POLL_MARGIN_S: Final = 10.0
 _UNAVAILABLE_PAUSE_S: Final = 1.0
 _REFUSED_PAUSE_S: Final = 10.0
 _NOT_READABLE: Final = frozenset({403, 404})
-_PROFILE: Final = Profile("City observer")
 
 _NOTHING: Final[dict[str, Any]] = {"types": [], "limit": 0}
 _FILTER: Final = json.dumps(
@@ -112,7 +111,7 @@ class Observer:
         self._refused.clear()
 
     async def _join(self, rooms: Mapping[MatrixRoomId, RoomId]) -> None:
-        await self._ghosts.ensure(self._user, _PROFILE)
+        await self._ghosts.ensure(self._user, self._ghosts.profiles.observer)
         if self._joined is None:
             self._joined = await self._homeserver.joined_rooms(as_user=self._user)
         for room in rooms:

@@ -28,7 +28,8 @@ from ...city.presence import Status
 from ...city.types import UserId
 from ...errors import DatabaseError, HomeserverError, HomeserverRateLimited, HomeserverRefused, HomeserverUnavailable
 from ..client.monitor import HomeserverMonitor
-from ..ghosts.ghosts import Ghosts, is_unregistered
+from ..client.refusals import is_unregistered
+from ..ghosts.ghosts import Ghosts
 from ..ghosts.profile_fields import StatusTextWriter
 from .queue import OFFLINE, DesiredPresence, PresenceQueue
 from .rate import AdaptiveRateLimiter

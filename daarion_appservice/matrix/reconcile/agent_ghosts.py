@@ -21,8 +21,8 @@ from ...realtime.isolation import isolated
 from ...storage.database import Database
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
-from ..client.refusals import advice
-from ..ghosts.ghosts import Ghosts, is_unregistered, profile_of
+from ..client.refusals import advice, is_unregistered
+from ..ghosts.ghosts import Ghosts
 from ..ghosts.profile_fields import RoleFieldWriter
 from ..presence.sender import PresenceSender
 from .space import CitySpace
@@ -70,6 +70,10 @@ class AgentGhosts:
         """Forget the applied state, which another leader may have changed."""
         self._applied.clear()
         self._space_members = None
+
+    def forget_all(self) -> None:
+        """Compare all agents with the homeserver's state in the next pass."""
+        self._applied.clear()
 
     def forget(self, slug: AgentSlug) -> None:
         """Forget the applied state of an agent whose ghost was removed."""
@@ -154,7 +158,7 @@ class AgentGhosts:
         A refused join does not stop the others. The first refusal is raised after all joins were tried.
         """
         user = self._identities.agent(agent.slug)
-        await self._ghosts.ensure(user, profile_of(agent))
+        await self._ghosts.ensure(user, self._ghosts.profiles.agent(agent))
         await self._roles.write(agent)
         refusals = []
         joins = [

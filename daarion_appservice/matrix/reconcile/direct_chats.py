@@ -32,7 +32,7 @@ from ..client.homeserver import Homeserver
 from ..client.inbox_events import inbox_event
 from ..client.monitor import HomeserverMonitor
 from ..client.room_rules import is_encryption, join_rule, visibility_in
-from ..ghosts.ghosts import Ghosts, profile_of
+from ..ghosts.ghosts import Ghosts
 from ..inbound.direct_chats import NO_SUCH_AGENT, UNREADABLE
 from ..inbound.worker import InboundWorker
 
@@ -161,7 +161,7 @@ class DirectChats:
             await self._decline(chat, ghost)
             await self._close(chat)
             return
-        await self._ghosts.ensure(ghost, profile_of(agent))
+        await self._ghosts.ensure(ghost, self._ghosts.profiles.agent(agent))
         await self._ghosts.ensure_device(ghost)
         try:
             await self._homeserver.join(chat.matrix_room_id, as_user=ghost)

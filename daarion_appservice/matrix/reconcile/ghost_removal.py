@@ -22,7 +22,8 @@ from ...storage.database import Database
 from ...storage.removed_agents import RemovedAgent
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
-from ..ghosts.ghosts import Ghosts, is_unregistered
+from ..client.refusals import is_unregistered
+from ..ghosts.ghosts import Ghosts
 from ..ghosts.profile_fields import RoleFieldWriter
 from ..inbound.direct_chats import NO_SUCH_AGENT
 

@@ -23,7 +23,8 @@ from ...storage.database import Database
 from ...storage.invitations import Invitation
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
-from ..ghosts.ghosts import Ghosts, is_unregistered
+from ..client.refusals import is_unregistered
+from ..ghosts.ghosts import Ghosts
 from ..inbound.direct_chats import DirectChatHandlers
 
 _BATCH: Final = 50

@@ -8,7 +8,7 @@ from ...city.agents import AgentDirectory
 from ...city.identity import Identities
 from ...city.types import AgentSlug, AuthorKind, UserId
 from ...errors import HomeserverError
-from ..ghosts.ghosts import Ghosts, profile_of
+from ..ghosts.ghosts import Ghosts
 from .rooms import MatrixRooms
 
 log = structlog.get_logger()
@@ -32,7 +32,7 @@ class CityQueries:
                 if agent is None:
                     return False
                 try:
-                    await self._ghosts.ensure(user, profile_of(agent))
+                    await self._ghosts.ensure(user, self._ghosts.profiles.agent(agent))
                 except HomeserverError as error:
                     log.warning("ghost_setup_failed", agent=slug, error=str(error), help="asked for by the homeserver")
                     return False

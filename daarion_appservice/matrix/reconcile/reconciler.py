@@ -17,9 +17,11 @@ from ...errors import HomeserverRefused
 from ...realtime.isolation import isolated
 from ...realtime.worker import Worker
 from ...storage.database import Database
+from ..avatars.drawn_avatars import DrawnAvatars
 from ..client.monitor import HomeserverMonitor
 from ..client.refusals import advice
-from ..ghosts.ghosts import Ghosts, Profile
+from ..ghosts.ghosts import Ghosts
+from ..ghosts.profile_fields import RoleFieldWriter
 from ..outbound.worker import OutboundWorker
 from ..presence.observer import Observer
 from .agent_ghosts import RETRY_S, AgentGhosts, retry_help
@@ -30,6 +32,9 @@ from .space import CitySpace
 
 _LINK_CHECK_S: Final = 300.0
 """Seconds between two passes without a change: they find wrong rooms, and ghosts that the homeserver does not know."""
+
+_BOT_TITLE: Final = "Creates and looks after the rooms of the city"
+_OBSERVER_TITLE: Final = "Tells the city who is online and typing; reads no messages and writes none"
 
 log = structlog.get_logger()
 
@@ -46,27 +51,29 @@ class Reconciler:
         space: CitySpace,
         links: RoomLinks,
         rooms: MatrixRooms,
-        ghosts: Ghosts,
         agent_ghosts: AgentGhosts,
         ghost_removal: GhostRemoval,
         identities: Identities,
         outbound: OutboundWorker,
         observer: Observer,
         *,
-        city_name: str,
+        ghosts: Ghosts,
+        roles: RoleFieldWriter,
+        drawn_avatars: DrawnAvatars,
     ) -> None:
         self._database = database
         self._monitor = monitor
         self._space = space
         self._links = links
         self._rooms = rooms
-        self._ghosts = ghosts
         self._agent_ghosts = agent_ghosts
         self._ghost_removal = ghost_removal
         self._identities = identities
         self._outbound = outbound
         self._observer = observer
-        self._city_name = city_name
+        self._ghosts = ghosts
+        self._roles = roles
+        self._drawn_avatars = drawn_avatars
         self._worker = Worker("reconciler", idle_s=_LINK_CHECK_S, monitor=monitor)
         self._applied: dict[RoomId, RoomState] = {}
         self._check_requested: set[RoomId] = set()
@@ -88,6 +95,8 @@ class Reconciler:
         """Run passes until cancelled. A later call forgets the applied state, which another leader may have changed."""
         self._applied.clear()
         self._agent_ghosts.clear()
+        self._space.is_set_up = False
+        await self._drawn_avatars.load()
         self._links_checked_at_s = asyncio.get_running_loop().time()
         await self._worker.run(self._run_pass)
 
@@ -102,26 +111,43 @@ class Reconciler:
 
     async def _reconcile(self) -> bool:
         """Reconcile space, rooms and ghosts; return whether nothing is left that a retry can repair."""
-        await self._ghosts.ensure(self._identities.bot, Profile(self._city_name))
+        await self._ghosts.ensure(self._identities.bot, self._ghosts.profiles.bot)
+        await self._roles.write_service_user(self._identities.bot, _BOT_TITLE)
         is_space_complete = await self._ensure_space()
         linked = await self._reconcile_rooms()
         self._outbound.resume()
         await self._observer.observe({room.matrix_room_id: room.id for room in linked.values() if room.matrix_room_id})
+        await self._roles.write_service_user(self._identities.observer, _OBSERVER_TITLE)
         are_agents_complete = await self._agent_ghosts.ensure_all(linked)
         removed, is_removal_complete = await self._ghost_removal.run()
         for slug in removed:
             self._agent_ghosts.forget(slug)
         self.is_done = True
+        are_avatars_complete = await self._check_avatars()
         async with self._database.reading() as tx:
             open_rooms = [room for room in await tx.rooms.all() if not room.archived]
         # A retry cannot repair an encrypted room.
         are_rooms_complete = all(room.slug in linked or room.encrypted for room in open_rooms)
-        return is_space_complete and are_agents_complete and is_removal_complete and are_rooms_complete
+        are_ghosts_complete = are_agents_complete and is_removal_complete and are_avatars_complete
+        return is_space_complete and are_rooms_complete and are_ghosts_complete
+
+    async def _check_avatars(self) -> bool:
+        """Find avatars that the homeserver has lost; return False if the next pass has to set avatars again."""
+        await self._drawn_avatars.find_lost()
+        if not self._drawn_avatars.is_incomplete:
+            return True
+        self._drawn_avatars.is_incomplete = False
+        # A pass over rooms and agents whose avatars are current costs no change on the homeserver.
+        self._applied.clear()
+        self._agent_ghosts.forget_all()
+        self._space.is_set_up = False
+        return False
 
     async def _ensure_space(self) -> bool:
         """Create or join the city's space; return False if that fails, which does not stop rooms and agents."""
         try:
             await self._agent_ghosts.load_space_members(await self._space.ensure())
+            await self._space.set_up()
         except HomeserverRefused as error:
             log.warning(
                 "space_reconcile_failed",

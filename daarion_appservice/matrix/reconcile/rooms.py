@@ -2,6 +2,7 @@
 
     link (room_links) ─► rules (room_store) ─► members ─► name, topic, directory (room_metadata)
                                                 ─► child of the space (space) ─► read-only or not (read_only_rooms)
+                                                ─► admins (room_admins), avatar (room_appearance)
 
 The database stores the values that were applied to the Matrix room, so only differences cause requests.
 ``matrix_error`` describes in a sentence what the city cannot repair: a room whose link is broken is ``failed``, and
@@ -13,14 +14,16 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
+from ...city.avatars import room_avatar
 from ...city.events import MembershipChanged
 from ...city.identity import Identities
 from ...city.member_log import MemberLog
 from ...city.ports import publish_all
+from ...city.read_only_levels import RoomPowerLevels
 from ...city.types import MatrixStatus, Room, UserId
 from ...errors import HomeserverRefused, RoomLinkBroken
 from ..client.homeserver import Homeserver
@@ -29,6 +32,8 @@ from ..client.room_rules import RoomRules, read_rules
 from ..inbound.members import read_member
 from .power_notices import PowerNotices, missing_power, power_advice
 from .read_only_rooms import ReadOnlyRooms
+from .room_admins import RoomAdmins
+from .room_appearance import RoomAppearance
 from .room_links import RoomLinks
 from .room_metadata import RoomMetadata
 from .room_store import RoomStore, matrix_room_of
@@ -55,6 +60,8 @@ class MatrixRooms:
     space: CitySpace
     read_only_rooms: ReadOnlyRooms
     power_notices: PowerNotices
+    admins: RoomAdmins
+    appearance: RoomAppearance
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     """One lock by slug: an alias query and a pass of the reconciler may check the same room."""
 
@@ -89,12 +96,18 @@ class MatrixRooms:
     async def _run_steps(self, room: Room, rules: RoomRules) -> str | None:
         """Apply all steps to a linked room; return the first failure as a sentence, or None."""
         failure = None
+        try:
+            powers = await self.admins.grant(matrix_room_of(room), rules.powers, with_observer=True)
+            rules = replace(rules, powers=powers)
+        except HomeserverRefused as refused:
+            failure = explain(refused, self.identities.bot, _GIVE_POWER)
         steps: list[Callable[[Room], Awaitable[None]]] = [
             self._take_over_members,
             self.metadata.update_name_and_topic,
             self.metadata.update_directory,
             self.space.update_child,
             partial(self.read_only_rooms.update, rules=rules),
+            partial(self._update_appearance, powers=rules.powers),
         ]
         for step in steps:
             # A failed step does not stop the others: in an adopted room where the bot is no admin some steps succeed.
@@ -103,6 +116,9 @@ class MatrixRooms:
             except HomeserverRefused as refused:
                 failure = failure or explain(refused, self.identities.bot, _GIVE_POWER)
         return failure
+
+    async def _update_appearance(self, room: Room, powers: RoomPowerLevels) -> None:
+        await self.appearance.update(matrix_room_of(room), room_avatar(room.slug), powers)
 
     async def alias_exists(self, alias: str) -> bool:
         """Answer the homeserver's query for an unknown alias; create the Matrix room if the alias is a city room's."""

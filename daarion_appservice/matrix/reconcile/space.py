@@ -6,10 +6,14 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from ...city.avatars import Emblem, EmblemAvatar
 from ...city.identity import Identities
 from ...city.types import MatrixRoomId, Room
 from ...errors import HomeserverRefused
 from ..client.homeserver import Homeserver
+from ..client.room_rules import read_rules
+from .room_admins import RoomAdmins
+from .room_appearance import RoomAppearance
 from .room_creation import RoomCreator
 from .room_store import RoomStore, matrix_room_of
 
@@ -24,6 +28,10 @@ class CitySpace:
     identities: Identities
     creator: RoomCreator
     store: RoomStore
+    admins: RoomAdmins
+    appearance: RoomAppearance
+    is_set_up: bool = False
+    """Whether avatar and admins have been set since the start of the reconciler."""
     id: MatrixRoomId | None = None
     """None until ``ensure`` has found or created the space."""
 
@@ -48,6 +56,20 @@ class CitySpace:
             await self._check_is_space(space)
         self.id = space
         return space
+
+    async def set_up(self) -> None:
+        """Set the avatar and the admins of the space, which ``ensure`` has found, once.
+
+        Raises:
+            HomeserverUnavailable, HomeserverRefused: a request to the homeserver failed.
+        """
+        if self.is_set_up or self.id is None:
+            return
+        rules = await read_rules(self.homeserver, self.id, as_user=self.identities.bot)
+        powers = await self.admins.grant(self.id, rules.powers, with_observer=False)
+        await self.admins.invite(self.id)
+        await self.appearance.update(self.id, EmblemAvatar(Emblem.CITY), powers)
+        self.is_set_up = True
 
     async def _check_is_space(self, room: MatrixRoomId) -> None:
         create_event = await self.homeserver.state(room, "m.room.create", as_user=self.identities.bot) or {}

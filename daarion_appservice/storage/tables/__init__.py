@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .citizens import accounts, citizens, interactions, secondme_turns
 from .history import feed, room_events
-from .homeserver import complete_points, ghosts, key_values, watermarks
+from .homeserver import complete_points, drawn_avatars, ghosts, key_values, watermarks
 from .messages import early_edits, media, media_shown, messages, reactions, revisions
 from .metadata import metadata
 from .queues import agent_replies, inbox, invitations, outbox, transactions
@@ -22,6 +22,7 @@ __all__ = [
     "citizens",
     "complete_points",
     "districts",
+    "drawn_avatars",
     "early_edits",
     "feed",
     "former_matrix_rooms",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, String, Table, Text, text
+from sqlalchemy import Boolean, Column, Index, String, Table, Text, text
 
 from .metadata import metadata
 
@@ -33,6 +33,22 @@ ghosts = Table(
     Column("has_device", Boolean, nullable=False, server_default=text("false")),
     Column("status_text", Text),
     Column("role_field", Text),
+)
+
+# Avatars that the service drew and uploaded. The rows of lost ones stay, so that the service knows them as its own.
+drawn_avatars = Table(
+    "drawn_avatars",
+    metadata,
+    Column("mxc", String(512), primary_key=True),
+    Column("key", String(64), nullable=False),
+    Column("is_lost", Boolean, nullable=False, server_default=text("false")),
+)
+Index(
+    "ix_drawn_avatars_current",
+    drawn_avatars.c.key,
+    unique=True,
+    sqlite_where=text("NOT is_lost"),
+    postgresql_where=text("NOT is_lost"),
 )
 
 key_values = Table(

@@ -1,0 +1,59 @@
+"""Makes the users of ``city.admins`` admins of the city's rooms and space, and invites them to the space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from ...city.granted_levels import with_granted_levels
+from ...city.identity import Identities
+from ...city.read_only_levels import RoomPowerLevels
+from ...city.types import MatrixRoomId, UserId
+from ...errors import HomeserverRefused
+from ..client.homeserver import Homeserver
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class RoomAdmins:
+    """Grants power levels as the bot.
+
+    Attributes:
+        admins: the users to make admins. A user who is not named any more stays an admin: Matrix does not let a user of
+            level 100, the bot before room version 12, take the level from another.
+    """
+
+    homeserver: Homeserver
+    identities: Identities
+    admins: tuple[UserId, ...]
+
+    async def grant(self, room: MatrixRoomId, powers: RoomPowerLevels, *, with_observer: bool) -> RoomPowerLevels:
+        """Grant the power levels that are missing; return the levels after that.
+
+        Raises:
+            HomeserverUnavailable, HomeserverRefused: a request to the homeserver failed.
+        """
+        bot, observer = self.identities.bot, self.identities.observer if with_observer else None
+        wanted = with_granted_levels(powers, bot=bot, admins=self.admins, observer=observer)
+        if wanted == powers.content:
+            return powers
+        await self.homeserver.set_state(room, "m.room.power_levels", wanted, as_user=bot)
+        return RoomPowerLevels(wanted, powers.creators)
+
+    async def invite(self, space: MatrixRoomId) -> None:
+        """Invite the admins who never were members of the space; who declined or left is not invited again.
+
+        Raises:
+            HomeserverUnavailable: the homeserver does not answer.
+        """
+        bot = self.identities.bot
+        for admin in self.admins:
+            try:
+                if await self.homeserver.state(space, "m.room.member", admin, as_user=bot) is None:
+                    await self.homeserver.invite(space, admin, as_user=bot)
+            except HomeserverRefused as error:
+                log.warning(
+                    "admin_invitation_failed", user=admin, error=str(error), help="is city.admins right? trying again"
+                )

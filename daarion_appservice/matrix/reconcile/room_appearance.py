@@ -1,0 +1,64 @@
+"""What Matrix clients show of the city's rooms and space beside name and topic: avatar and service members.
+
+``io.element.functional_members`` (MSC4171, ``m.member_hints``) names the bot and the observer. Clients do not count them
+when they name a room by its members or decide whether it is a direct chat; the member list shows them all the same, as the
+MSC requires.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ...city.avatars import DrawnAvatar
+from ...city.identity import Identities
+from ...city.read_only_levels import RoomPowerLevels
+from ...city.types import MatrixRoomId
+from ..avatars.drawing import MIMETYPE, SIZE
+from ..avatars.drawn_avatars import DrawnAvatars
+from ..client.homeserver import Homeserver
+
+SERVICE_MEMBERS: Final = "io.element.functional_members"
+_AVATAR: Final = "m.room.avatar"
+
+
+@dataclass(frozen=True, slots=True)
+class RoomAppearance:
+    """Sends both as the bot, where the bot has the power level for it."""
+
+    homeserver: Homeserver
+    identities: Identities
+    drawn_avatars: DrawnAvatars
+
+    async def update(self, room: MatrixRoomId, avatar: DrawnAvatar, powers: RoomPowerLevels) -> None:
+        """Set the service members and the avatar, unless the room has an avatar that the service did not draw.
+
+        Raises:
+            HomeserverUnavailable, HomeserverRefused: a request to the homeserver failed.
+        """
+        if self._may_send(_AVATAR, powers):
+            await self._update_avatar(room, avatar)
+        if self._may_send(SERVICE_MEMBERS, powers):
+            await self._update_service_members(room)
+
+    def _may_send(self, event_type: str, powers: RoomPowerLevels) -> bool:
+        return powers.of(self.identities.bot) >= powers.to_send(event_type, is_state=True)
+
+    async def _update_avatar(self, room: MatrixRoomId, avatar: DrawnAvatar) -> None:
+        bot = self.identities.bot
+        current = (await self.homeserver.state(room, _AVATAR, as_user=bot) or {}).get("url")
+        if current and not (isinstance(current, str) and await self.drawn_avatars.is_drawn(current)):
+            return
+        mxc = await self.drawn_avatars.address(avatar, current=current or None)
+        if mxc is not None and mxc != current:
+            info = {"mimetype": MIMETYPE, "w": SIZE, "h": SIZE}
+            await self.homeserver.set_state(room, _AVATAR, {"url": mxc, "info": info}, as_user=bot)
+
+    async def _update_service_members(self, room: MatrixRoomId) -> None:
+        bot, ours = self.identities.bot, [self.identities.bot, self.identities.observer]
+        content: dict[str, Any] = await self.homeserver.state(room, SERVICE_MEMBERS, as_user=bot) or {}
+        named = content.get("service_members")
+        named = named if isinstance(named, list) else []
+        if missing := [user for user in ours if user not in named]:
+            wanted = content | {"service_members": [*named, *missing]}
+            await self.homeserver.set_state(room, SERVICE_MEMBERS, wanted, as_user=bot)
