@@ -36,7 +36,8 @@ async def test_a_second_start_touches_only_what_differs(tmp_path: Path, sqlite_u
         await city.start()
         first = _changes(proxy)
         assert sum("/join" in path for path in first) >= 21 * 2
-        assert sum("/upload" in path for path in first) == 1
+        # The picture of daarwizz, and what the service draws: 20 agents, 3 rooms, the space, the bot and the observer.
+        assert sum("/upload" in path for path in first) == 1 + 20 + 3 + 3
         profile = await _profile(city)
         assert profile["displayname"] == "DAARWIZZ"
         assert profile["avatar_url"].startswith("mxc://city.localhost/")
@@ -48,7 +49,13 @@ async def test_a_second_start_touches_only_what_differs(tmp_path: Path, sqlite_u
         city.config.write_text(city.config.read_text().replace("Agent 7", "Сьомий"))
         await _restart(city, proxy)
         changed = [path for path in _changes(proxy) if "/profile/" in path or "/upload" in path or "/register" in path]
-        assert sorted(path.rpartition("/")[2] for path in changed) == ["avatar_url", "displayname", "upload"]
+        assert sorted(path.rpartition("/")[2].partition("?")[0] for path in changed) == [
+            "avatar_url",
+            "avatar_url",
+            "displayname",
+            "upload",
+            "upload",
+        ]
         assert (await _profile(city))["avatar_url"] != profile["avatar_url"]
     finally:
         await city.close()

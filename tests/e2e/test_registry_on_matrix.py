@@ -76,7 +76,9 @@ async def _change(city: RunningCity, alice: MatrixUser) -> None:
         return profile.get("space.daarion.role") == {"kind": "assistant"} and profile["displayname"] == "Гостя"
 
     await eventually(is_another)
-    assert "avatar_url" not in await _profile(city, alice, GUEST), "a picture that was taken away is gone"
+    drawn = (await _profile(city, alice, GUEST))["avatar_url"]
+    assert drawn.startswith("mxc://city.localhost/"), "the drawn avatar is in the place of the picture"
+    assert drawn != PICTURE
 
 
 async def _go(city: RunningCity, alice: MatrixUser, general: str) -> None:

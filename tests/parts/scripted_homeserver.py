@@ -39,6 +39,9 @@ ROUTES = {
     "messages": ("GET", "/_matrix/client/v3/rooms/{room}/messages"),
     "redact": ("PUT", "/_matrix/client/v3/rooms/{room}/redact/{event}/{txn_id}"),
     "relations": ("GET", "/_matrix/client/v1/rooms/{room}/relations/{event}/m.replace/{type}"),
+    "set_state": ("PUT", "/_matrix/client/v3/rooms/{room}/state/{type}/{key:.*}"),
+    "upload": ("POST", "/_matrix/media/v3/upload"),
+    "download": ("GET", "/_matrix/client/v1/media/download/{server}/{id}"),
     "send": ("PUT", "/_matrix/client/v3/rooms/{room}/send/{type}/{txn_id}"),
 }
 
@@ -134,7 +137,9 @@ class ScriptedHomeserver:
 
     def _handler(self, what: str) -> Any:
         async def handle(request: web.Request) -> web.Response:
-            content = await request.json() if request.can_read_body else None
+            content: Any = None
+            if request.can_read_body:
+                content = await (request.read() if what == "upload" else request.json())
             asked = Asked(
                 what, request.query.get("user_id", ""), dict(request.match_info), content, dict(request.query)
             )
@@ -163,14 +168,16 @@ class ScriptedHomeserver:
         match asked.what:
             case "register":
                 return {"user_id": f"@{asked.content['username']}:city.localhost"}
+            case "upload":
+                return {"content_uri": f"mxc://city.localhost/upload{len(self.all('upload'))}"}
             case "join":
                 return {"room_id": asked.path["room"]}
-            case "redact":
-                return {"event_id": f"$redaction-of-{asked.path['event']}"}
             case "messages":
                 return self._page(asked)
-            case "send":
-                return {"event_id": self._take(asked)}
+            case "send" | "redact":
+                return {
+                    "event_id": self._take(asked) if asked.what == "send" else f"$redaction-of-{asked.path['event']}"
+                }
         return _ANSWERS.get(asked.what, {})
 
     def _page(self, asked: Asked) -> dict[str, Any]:

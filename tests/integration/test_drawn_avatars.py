@@ -1,0 +1,137 @@
+"""Drawn avatars are uploaded once, shared by processes, and uploaded again if the homeserver lost them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import pytest
+
+from daarion_appservice.city.avatars import Emblem, EmblemAvatar, room_avatar
+from daarion_appservice.city.identity import Identities
+from daarion_appservice.matrix.avatars.drawn_avatars import DrawnAvatars
+from daarion_appservice.matrix.client.homeserver import Homeserver
+from daarion_appservice.storage.database import Database
+from tests.parts.scripted_homeserver import HANG_UP, NOT_REGISTERED, Reply, ScriptedHomeserver, refused
+
+IDENTITIES = Identities("city.localhost", "city")
+CITY, GENERAL = EmblemAvatar(Emblem.CITY), room_avatar("general")
+GONE = refused(404, "M_NOT_FOUND")
+
+
+@dataclass
+class Studio:
+    database: Database
+    homeserver: ScriptedHomeserver
+    process: Callable[[], DrawnAvatars]
+    """Returns the avatars of another process of the city, or of this one after a restart."""
+
+    def uploads(self) -> int:
+        return len(self.homeserver.all("upload"))
+
+
+@pytest.fixture
+async def studio(database_url: str) -> AsyncIterator[Studio]:
+    database, homeserver = Database(database_url), ScriptedHomeserver()
+    async with homeserver.serving():
+        client = Homeserver(homeserver.url, "token")
+        yield Studio(database, homeserver, lambda: DrawnAvatars(client, database, IDENTITIES.bot))
+        await client.close()
+    await database.close()
+
+
+async def test_avatar_is_uploaded_once_for_all_users(studio: Studio) -> None:
+    avatars = studio.process()
+    await avatars.load()
+    first, second = await asyncio.gather(avatars.address(CITY), avatars.address(CITY))
+    assert first == second == "mxc://city.localhost/upload1"
+    assert await avatars.is_drawn(first)
+    assert not await avatars.is_drawn("mxc://city.localhost/other")
+    [upload] = studio.homeserver.all("upload")
+    assert (upload.user, upload.content[:8]) == (IDENTITIES.bot, b"\x89PNG\r\n\x1a\n")
+    assert await avatars.address(GENERAL) == "mxc://city.localhost/upload2"
+
+
+async def test_avatar_is_not_uploaded_again_after_restart(studio: Studio) -> None:
+    await studio.process().address(CITY)
+    restarted = studio.process()
+    await restarted.load()
+    assert await restarted.address(CITY, current="mxc://city.localhost/upload1") == "mxc://city.localhost/upload1"
+    assert await restarted.address(CITY) == "mxc://city.localhost/upload1"
+    assert studio.uploads() == 1
+    assert len(studio.homeserver.all("download")) == 1, "asked before another user gets it"
+
+
+async def test_two_processes_use_the_same_upload(studio: Studio) -> None:
+    one, other = studio.process(), studio.process()
+    await one.load()
+    await other.load()
+    assert await one.address(CITY) == await other.address(CITY) == "mxc://city.localhost/upload1"
+
+
+async def test_lost_avatar_is_uploaded_again(studio: Studio) -> None:
+    await studio.process().address(CITY)
+    avatars = studio.process()
+    await avatars.load()
+    studio.homeserver.next("download", GONE)
+    await avatars.find_lost()
+    assert avatars.is_incomplete
+    assert await avatars.address(CITY, current="mxc://city.localhost/upload1") == "mxc://city.localhost/upload2"
+    assert await avatars.is_drawn("mxc://city.localhost/upload1"), "a room that shows it gets the other one"
+    restarted = studio.process()
+    await restarted.load()
+    assert await restarted.address(CITY) == "mxc://city.localhost/upload2"
+
+
+async def test_avatar_is_checked_before_it_is_given(studio: Studio) -> None:
+    """A homeserver that was set up again has neither files nor ghosts."""
+    await studio.process().address(CITY)
+    avatars = studio.process()
+    await avatars.load()
+    studio.homeserver.next("download", GONE)
+    studio.homeserver.next("upload", NOT_REGISTERED)
+    assert await avatars.address(CITY) == "mxc://city.localhost/upload3"
+    assert len(studio.homeserver.all("register")) == 1
+
+
+@pytest.mark.parametrize(
+    "reply", [HANG_UP, refused(500, "M_UNKNOWN"), refused(429, "M_LIMIT_EXCEEDED")], ids=["cut", "500", "429"]
+)
+async def test_failed_upload_is_tried_again(studio: Studio, reply: Reply) -> None:
+    avatars = studio.process()
+    studio.homeserver.next("upload", reply)
+    assert await avatars.address(CITY) is None
+    assert avatars.is_incomplete
+    assert await avatars.address(CITY) is not None
+
+
+async def test_refused_upload_is_not_repeated(studio: Studio) -> None:
+    avatars = studio.process()
+    studio.homeserver.next("upload", refused(403, "M_FORBIDDEN"))
+    assert await avatars.address(CITY) is None
+    assert await avatars.address(GENERAL) is None
+    assert (studio.uploads(), avatars.is_incomplete) == (1, False)
+
+
+@pytest.mark.parametrize("reply", [refused(404, "M_UNRECOGNIZED"), refused(403, "M_FORBIDDEN")], ids=["404", "403"])
+async def test_refused_check_does_not_count_as_loss(studio: Studio, reply: Reply) -> None:
+    await studio.process().address(CITY)
+    avatars = studio.process()
+    await avatars.load()
+    studio.homeserver.next("download", reply)
+    await avatars.find_lost()
+    assert (avatars.is_incomplete, studio.uploads()) == (False, 1)
+
+
+async def test_checks_are_spread_over_passes(studio: Studio) -> None:
+    async with studio.database.transaction() as tx:
+        for number in range(120):
+            await tx.drawn_avatars.add(f"key{number}", f"mxc://city.localhost/{number}")
+    avatars = studio.process()
+    await avatars.load()
+    counts = []
+    for _ in range(4):
+        await avatars.find_lost()
+        counts.append(len(studio.homeserver.all("download")))
+    assert counts == [50, 100, 120, 120]
