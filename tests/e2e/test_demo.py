@@ -93,6 +93,33 @@ async def test_the_agents_are_online_in_the_city(city: Demo) -> None:
     assert {agent["presence"] for agent in agents} == {"online"}
 
 
+async def test_admin_of_demo_has_power_in_space_and_rooms(city: Demo) -> None:
+    credentials = city.credentials
+    admin = credentials["matrix_users"][0]
+    body = {"name": "Later", "slug": "later"}
+    headers = {"Authorization": f"Bearer {credentials['admin_token']}"}
+    async with aiohttp.request("POST", f"{credentials['city_url']}/city/rooms", json=body, headers=headers) as response:
+        assert response.status == 201, await response.text()
+    client = nio.AsyncClient(credentials["homeserver_url"], admin["user_id"])
+
+    async def level(alias: str) -> int:
+        room = await client.room_resolve_alias(f"#{alias}:city.localhost")
+        if not isinstance(room, nio.RoomResolveAliasResponse):
+            return 0
+        await client.join(room.room_id)
+        levels = await client.room_get_state_event(room.room_id, "m.room.power_levels")
+        return int(levels.content["users"].get(admin["user_id"], 0))
+
+    try:
+        await client.login(admin["password"])
+        aliases = ["city", "city_general", "city_welcome", "city_builders", "city_later"]
+        async with asyncio.timeout(60):
+            while [await level(alias) for alias in aliases] != [100] * len(aliases):
+                await asyncio.sleep(0.2)
+    finally:
+        await client.close()
+
+
 async def test_homeserver_names_the_address_that_clients_are_given(city: Demo) -> None:
     address = city.credentials["homeserver_url"]
 

@@ -22,6 +22,7 @@ from daarion_appservice.clock import new_id
 from daarion_appservice.errors import Conflict, ConstraintViolated, ExitCode, StartError
 from daarion_appservice.storage import migrate, tables
 from daarion_appservice.storage.database import Database, Transaction
+from daarion_appservice.storage.ghosts import Ghost
 from daarion_appservice.storage.inbox import ReceivedEvent
 from daarion_appservice.storage.matrix_rooms import AppliedRoomState
 from tests.parts.ports import free_port
@@ -172,6 +173,28 @@ async def test_migration_0015_keeps_data_in_both_directions(database: Database) 
         stored = await tx.connection.exec_driver_sql("SELECT standing, removal FROM restrictions, room_events")
         assert [tuple(row) for row in stored] == [("banned", removal)]
     await migrate.upgrade(database)
+
+
+@EMPTY
+async def test_migration_0016_keeps_ghosts_in_both_directions(database: Database) -> None:
+    await migrate.upgrade(database, "0015")
+    ghost = Ghost(UserId("@agent_scribe:x"), "Писар", "sha256:1", "mxc://x/1")
+    async with database.transaction() as tx:
+        await tx.ghosts.put(ghost)
+    await migrate.upgrade(database, "0016")
+    async with database.transaction() as tx:
+        assert await tx.drawn_avatars.add("key", "mxc://x/2") == "mxc://x/2"
+        assert await tx.drawn_avatars.add("key", "mxc://x/3") == "mxc://x/2", "another process was first"
+        await tx.drawn_avatars.mark_lost("mxc://x/2")
+        assert await tx.drawn_avatars.add("key", "mxc://x/4") == "mxc://x/4"
+        assert await tx.drawn_avatars.current() == {"key": "mxc://x/4"}
+        assert await tx.drawn_avatars.among(["mxc://x/1", "mxc://x/2", "mxc://x/4"]) == {"mxc://x/2", "mxc://x/4"}
+    async with database.transaction() as tx:
+        await tx.connection.run_sync(lambda connection: _downgrade(connection, "0015"))
+    await migrate.upgrade(database)
+    async with database.reading() as tx:
+        assert await tx.ghosts.all() == [ghost]
+        assert await tx.drawn_avatars.current() == {}
 
 
 def _downgrade(connection: Connection, to: str) -> None:

@@ -21,7 +21,7 @@ import structlog
 from mautrix.api import Method
 
 from ...city.avatars import DrawnAvatar, key_of
-from ...city.media import parts_of
+from ...city.media import split_mxc
 from ...city.types import UserId
 from ...errors import HomeserverRefused, HomeserverUnavailable
 from ...storage.database import Database
@@ -122,7 +122,7 @@ class DrawnAvatars:
         return None
 
     async def _is_there(self, mxc: str) -> bool:
-        parts = parts_of(mxc)
+        parts = split_mxc(mxc)
         if parts is None:
             return False
         server, media_id = parts

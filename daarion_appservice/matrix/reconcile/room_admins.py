@@ -54,6 +54,4 @@ class RoomAdmins:
                 if await self.homeserver.state(space, "m.room.member", admin, as_user=bot) is None:
                     await self.homeserver.invite(space, admin, as_user=bot)
             except HomeserverRefused as error:
-                log.warning(
-                    "admin_invitation_failed", user=admin, error=str(error), help="is city.admins right? trying again"
-                )
+                log.warning("admin_invitation_failed", user=admin, error=str(error), help="is city.admins right?")
