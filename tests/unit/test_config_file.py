@@ -319,6 +319,7 @@ def test_every_value_can_come_from_environment(config: Path) -> None:
         "api.trusted_proxies",
         "web.frame_ancestors",
         "media.allowed_types",
+        "city.admins",
         "city.rooms",
         "agents",
     }
