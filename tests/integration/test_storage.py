@@ -176,12 +176,12 @@ async def test_migration_0015_keeps_data_in_both_directions(database: Database) 
 
 
 @EMPTY
-async def test_migration_0016_keeps_ghosts_in_both_directions(database: Database) -> None:
-    await migrate.upgrade(database, "0015")
+async def test_migration_0017_keeps_ghosts_both_ways(database: Database) -> None:
+    await migrate.upgrade(database, "0016")
     ghost = Ghost(UserId("@agent_scribe:x"), "Писар", "sha256:1", "mxc://x/1")
     async with database.transaction() as tx:
         await tx.ghosts.put(ghost)
-    await migrate.upgrade(database, "0016")
+    await migrate.upgrade(database, "0017")
     async with database.transaction() as tx:
         assert await tx.drawn_avatars.add("key", "mxc://x/2") == "mxc://x/2"
         assert await tx.drawn_avatars.add("key", "mxc://x/3") == "mxc://x/2", "another process was first"
@@ -190,7 +190,7 @@ async def test_migration_0016_keeps_ghosts_in_both_directions(database: Database
         assert await tx.drawn_avatars.current() == {"key": "mxc://x/4"}
         assert await tx.drawn_avatars.among(["mxc://x/1", "mxc://x/2", "mxc://x/4"]) == {"mxc://x/2", "mxc://x/4"}
     async with database.transaction() as tx:
-        await tx.connection.run_sync(lambda connection: _downgrade(connection, "0015"))
+        await tx.connection.run_sync(lambda connection: _downgrade(connection, "0016"))
     await migrate.upgrade(database)
     async with database.reading() as tx:
         assert await tx.ghosts.all() == [ghost]
