@@ -99,7 +99,7 @@ def _explained(path: Path, exit_code: ExitCode) -> Iterator[None]:
     try:
         yield
     except FileExistsError:
-        raise StartError(f"{path} is there already", "Choose another name, or move it away first.", exit_code) from None
+        raise StartError(f"{path} exists already", "Choose another name, or move it away first.", exit_code) from None
     except FileNotFoundError:
         raise StartError(
             f"{path} cannot be written: there is no directory {path.parent}",

@@ -119,7 +119,7 @@ class Operations:
 
 def _callers(operation: JSON) -> str:
     if not operation.get("security"):
-        return "everybody"
+        return "any client"
     return ", ".join(name for each in operation["security"] for name in each or {"anonymous": []} if name != "in_query")
 
 

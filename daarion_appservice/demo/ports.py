@@ -98,5 +98,5 @@ def _command(process: Path) -> str:
     try:
         words = (process / "cmdline").read_text().replace("\0", " ").strip()
     except OSError:
-        return "somebody"
+        return "unknown"
     return words if len(words) <= 80 else f"{words[:79]}…"

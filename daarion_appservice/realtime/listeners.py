@@ -27,4 +27,6 @@ def notify_all(event: str, listeners: Iterable[Callable[..., None]], *what: Any)
         except Exception:
             # A fault of one listener must not stop the task that publishes.
             ERRORS.labels(event).inc()
-            log.exception("listener_failed", told=event, listener=getattr(listener, "__qualname__", repr(listener)))
+            log.exception(
+                "listener_failed", bus_event=event, listener=getattr(listener, "__qualname__", repr(listener))
+            )

@@ -119,13 +119,13 @@ async def _check_eviction(client: Client) -> None:
             "redis_evicts",
             maxmemory_policy=policy,
             maxmemory_bytes=memory.get("maxmemory"),
-            help="when its memory is full, this Redis drops keys, and people flap between online and offline: set "
+            help="when its memory is full, this Redis drops keys, and presence alternates between online and offline: set "
             "`maxmemory-policy noeviction`",
         )
 
 
 def _refused(error: BaseException) -> StartError:
-    return StartError(f"Redis refuses us: {error}", "Check user and password in redis.url.", ExitCode.REDIS)
+    return StartError(f"Redis rejects the login: {error}", "Check user and password in redis.url.", ExitCode.REDIS)
 
 
 def _wrong_kind(what: str, why: object) -> StartError:

@@ -134,7 +134,7 @@ def _check_tokens(settings: Settings) -> None:
     for name, token in (("as_token", settings.appservice.as_token), ("hs_token", settings.appservice.hs_token)):
         if not token.get_secret_value():
             raise StartError(
-                f"appservice.{name} is not set, so Synapse and the city cannot trust each other.",
-                "Run `daarion-appservice registration generate`: it makes both tokens and tells the next steps.",
+                f"appservice.{name} is not set, so Synapse and the city cannot authenticate each other.",
+                "Run `daarion-appservice registration generate`: it generates both tokens and prints the next steps.",
                 ExitCode.REGISTRATION,
             )

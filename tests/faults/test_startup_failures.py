@@ -397,7 +397,9 @@ async def test_a_synapse_that_goes_away_between_the_first_words_is_waited_for(
 @pytest.mark.parametrize(
     ("server", "wrong", "problem", "advice"),
     [
-        pytest.param({"password": "geheim"}, {}, "Redis refuses us", "user and password in redis.url", id="password"),
+        pytest.param(
+            {"password": "geheim"}, {}, "Redis rejects the login", "user and password in redis.url", id="password"
+        ),
         pytest.param(
             {"cluster": True},
             {},

@@ -36,7 +36,7 @@ async def test_cluster_with_wrong_password_is_refused(tmp_path: Path) -> None:
     redis = RedisServer(tmp_path / "redis", password="geheim")
     redis.start()
     try:
-        with pytest.raises(StartError, match="Redis refuses us") as raised:
+        with pytest.raises(StartError, match="Redis rejects the login") as raised:
             await checked(redis.url, cluster=True)
     finally:
         redis.kill()

@@ -404,7 +404,7 @@ def test_each_key_has_one_comment(config: Path) -> None:
 
 def test_generate_refuses_existing_file(config: Path) -> None:
     config.write_text("mine\n")
-    with pytest.raises(StartError, match="is there already"):
+    with pytest.raises(StartError, match="exists already"):
         config_edit.generate(config)
     assert config.read_text() == "mine\n"
 

@@ -177,7 +177,7 @@ def test_only_the_token_that_is_missing_is_made(config: Path) -> None:
 def test_an_existing_file_is_left_as_it_is(config: Path) -> None:
     path = generate(config).path
     before = path.read_bytes(), config.read_bytes()
-    with pytest.raises(StartError, match="is there already") as caught:
+    with pytest.raises(StartError, match="exists already") as caught:
         generate(config)
     assert caught.value.exit_code is ExitCode.REGISTRATION
     assert (path.read_bytes(), config.read_bytes()) == before

@@ -339,7 +339,7 @@ PROBLEMS: Final = (
         503,
         "openid_unavailable",
         "the homeserver does not serve OpenID; its admin must allow it",
-        "the homeserver does not say whose tokens are; its admin finds in the log what to do",
+        "the homeserver does not resolve OpenID tokens; the service's log has the remedy",
     ),
     Problem(
         503,

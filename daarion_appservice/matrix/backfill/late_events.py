@@ -29,7 +29,7 @@ _LIKELY_CAUSE: Final = {
     Missed.WORKER: "Synapse answers but delivers nothing: did its appservice worker (notify_appservices_from_worker) end, "
     "or does something between it and appservice.address hold transactions back?",
     Missed.FEDERATION: "other homeservers could not reach Synapse for a while, and it found them later",
-    Missed.BACKFILL: "they were missing when an admin asked for the whole history",
+    Missed.BACKFILL: "they were missing when an admin requested a backfill of the whole history",
 }
 
 log = structlog.get_logger()

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 
 class Missed(StrEnum):
-    """The backfill that found missing events, which mostly tells why they were missing."""
+    """The backfill that found missing events, which mostly shows why they were missing."""
 
     START = "start"
     ABSENCE = "absence"

@@ -190,5 +190,5 @@ def _log_too_long(room: MatrixRoomId, count: int) -> None:
         "history_too_long",
         room=room,
         count=count,
-        help="more was written there while nobody listened than is looked up; what came before that is missing",
+        help="more events were missed than one backfill requests; the older ones are missing",
     )

@@ -82,7 +82,7 @@ class OpenId:
         except (HomeserverUnavailable, InvalidHomeserverResponse, HomeserverRateLimited, TimeoutError) as error:
             raise Unavailable(
                 "homeserver_away",
-                "the homeserver, which knows whose account it is, does not answer; try again",
+                "the homeserver, which resolves OpenID tokens, does not respond; try again",
                 retry_after_s=_RETRY_S,
             ) from error
         except HomeserverRefused as error:
@@ -91,12 +91,12 @@ class OpenId:
             log.warning(
                 "openid_unavailable",
                 error=str(error),
-                help="Synapse does not tell us whose OpenID tokens are. Add `openid` to the `resources` of the listener "
-                "in homeserver.yaml that homeserver.address leads to",
+                help="Synapse does not serve OpenID user information. Add `openid` to the `resources` of the listener "
+                "in homeserver.yaml that serves homeserver.address",
             )
             raise Unavailable(
                 "openid_unavailable",
-                "the homeserver does not say whose tokens are; its admin finds in the log what to do",
+                "the homeserver does not resolve OpenID tokens; the service's log has the remedy",
             ) from error
 
 

@@ -36,7 +36,7 @@ def cautions(values: Mapping[str, Any], protocol: str) -> list[str]:
     if isinstance(protocols, list) and protocol in protocols:
         return []
     missing = (
-        f"protocols does not hold {protocol}, so nobody can look up agents from a client: write the file anew with "
+        f"protocols does not hold {protocol}, so clients cannot look up agents: generate the file again with "
         "`daarion-appservice registration generate --force`, give it to Synapse and restart Synapse"
     )
     return [missing]

@@ -69,8 +69,8 @@ def generate(
     replacing = private_file.exists(path)
     if replacing and not force:
         raise StartError(
-            f"{path} is there already, and was left as it is",
-            "Compare it with `daarion-appservice registration check`, or write it anew with --force (tokens stay).",
+            f"{path} exists already and was not changed",
+            "Compare it with `daarion-appservice registration check`, or generate it again with --force (the tokens stay).",
             ExitCode.REGISTRATION,
         )
     missing = [name for name in TOKENS if not getattr(settings.appservice, name).get_secret_value()]
@@ -110,7 +110,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise StartError(
             f"{path} is not a registration file: it holds no YAML mapping",
-            "Move it away, and make it anew with `daarion-appservice registration generate`.",
+            "Move it away and generate a new one with `daarion-appservice registration generate`.",
             ExitCode.REGISTRATION,
         )
     return values

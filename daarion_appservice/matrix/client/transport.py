@@ -243,7 +243,7 @@ class HomeserverTransport:
         log.warning(
             "rate_limited",
             retry_after_ms=error.retry_after_ms,
-            help="Synapse slows us down: its copy of the registration must say `rate_limited: false` "
+            help="Synapse limits this service's requests: its copy of the registration must say `rate_limited: false` "
             "(`daarion-appservice registration check`); restart Synapse after correcting it",
         )
 

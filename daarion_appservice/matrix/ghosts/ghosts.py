@@ -168,8 +168,8 @@ class Ghosts:
                 log.warning(
                     "no_devices",
                     error=str(error),
-                    help="this Synapse lets us make no devices (1.141 and later do): a message may arrive twice if "
-                    "Synapse crashes in the same second as it was sent",
+                    help="this Synapse does not let application services create devices (1.141 and later do): a "
+                    "message may be duplicated if Synapse crashes within a second of its sending",
                 )
                 return
             await self._store(replace(ghost, has_device=True))
@@ -291,8 +291,8 @@ class Ghosts:
                 log.warning(
                     "profiles_refused",
                     error=str(error),
-                    help="Synapse lets us set no names or pictures: see enable_set_displayname and enable_set_avatar_url "
-                    "in homeserver.yaml. Ghosts go by their ids",
+                    help="Synapse refuses display names and avatars: see enable_set_displayname and "
+                    "enable_set_avatar_url in homeserver.yaml. Ghosts have neither until then",
                 )
 
     async def _update_avatar(self, ghost: Ghost, avatar: str, drawn: DrawnAvatar | None) -> None:

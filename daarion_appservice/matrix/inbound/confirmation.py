@@ -121,7 +121,7 @@ class Confirmation:
         """The next pause of a room, in milliseconds, after the homeserver could not answer about its events."""
         self._dropped = Counter(
             "daarion_events_dropped",
-            "Events of other servers that the homeserver shows to nobody (soft-failed), and that were not handled.",
+            "Events of other servers that the homeserver does not show to clients (soft-failed), and that were not processed.",
             registry=registry,
         )
 
@@ -168,7 +168,7 @@ class Confirmation:
             "event_dropped",
             event_id=row.event_id,
             room=row.matrix_room_id,
-            help="another server sent it and Synapse shows it to nobody (soft-failed), so it does not count",
+            help="another server sent it and Synapse does not show it to clients (soft-failed), so it is ignored",
         )
 
     def _is_last_attempt(self, row: InboxRow) -> bool:

@@ -249,7 +249,7 @@ class InboundWorker:
                 event_id=row.event_id,
                 room=row.matrix_room_id,
                 error=reason,
-                help="kept as a dead letter: see `daarion-appservice events list`",
+                help="stored as a dead letter: see `daarion-appservice events list`",
                 exc_info=error,
             )
         else:

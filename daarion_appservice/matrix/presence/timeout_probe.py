@@ -115,7 +115,7 @@ class PresenceTimeoutProbe:
         if not await self._becomes_online():
             log.warning(
                 "presence_switched_off",
-                help="Synapse tells nobody who is online: set `presence: {enabled: true}` in homeserver.yaml",
+                help="presence is disabled in Synapse: set `presence: {enabled: true}` in homeserver.yaml",
             )
             return None
         timeout_s = await self._online_duration_s(began_s)

@@ -42,8 +42,8 @@ from .space import CitySpace
 _UNBAN_AND_INVITE: Final = "lift its ban, if it is banned, invite it there and give it power level 100"
 _GIVE_POWER: Final = "give it power level 100 there"
 _ENCRYPTED: Final = (
-    "Somebody turned on encryption in the Matrix room: what is written there cannot be read here, and nothing is sent there. "
-    "Encryption cannot be turned off again: archive this room and open a new one"
+    "The Matrix room is encrypted: its new messages cannot be read here, and nothing is sent to it. Encryption cannot be "
+    "turned off: archive this room and open a new one"
 )
 
 
