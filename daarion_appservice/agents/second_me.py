@@ -68,7 +68,7 @@ class SecondMe:
         return self._core.is_configured
 
     @asynccontextmanager
-    async def ask(
+    async def invoke(
         self, subject: SubjectId, prompt: str, *, interaction: str | None = None, request: AgentRequest | None = None
     ) -> AsyncIterator[SecondMeReply]:
         """Yield the reply as a stream of chunks.

@@ -45,7 +45,7 @@ class SecondMeReplies:
         subject = await self._subject(request)
         agent_request = await self._images.with_images(request.agent_request())
         try:
-            async with self._second_me.ask(
+            async with self._second_me.invoke(
                 subject, agent_request.input, interaction=request.reply.id, request=agent_request
             ) as chunks:
                 yield chunks

@@ -18,7 +18,7 @@ from .types import CitizenId, SubjectId, UserId, citizen_subject, person_subject
 class AccountCheck(Protocol):
     """Verifies OpenID tokens with homeservers."""
 
-    async def holder(self, token: str, server: str) -> UserId:
+    async def owner_of(self, token: str, server: str) -> UserId:
         """Return the owner of an OpenID token of the homeserver ``server``. Raises Forbidden, Unavailable."""
         ...
 
@@ -59,7 +59,7 @@ class Accounts:
             Unavailable: The homeserver cannot be reached.
             Conflict: The account is linked with another citizen.
         """
-        user = await self._check.holder(token, server)
+        user = await self._check.owner_of(token, server)
         async with self._store.transaction() as tx:
             if not await tx.accounts.link(user, citizen, now_ms=self._now_ms()):
                 raise Conflict("account_taken", f"{user} is linked with another citizen, who must unlink it first")
@@ -71,7 +71,7 @@ class Accounts:
         Only for a city that trusts every service to which its people give such tokens (``sign_in.matrix``). Raises
         Forbidden, Unavailable.
         """
-        user = await self._check.holder(token, server)
+        user = await self._check.owner_of(token, server)
         name = await self._check.name_of(user)
         async with self._store.transaction() as tx:
             citizen = await tx.accounts.settle(user, new_citizen, now_ms=self._now_ms())

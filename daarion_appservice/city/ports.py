@@ -296,7 +296,7 @@ class PresenceStore(Protocol):
         """Record heartbeats in their order, and return the state of each one's subject. No heartbeat is refused."""
         ...
 
-    async def set_remote(self, placed: Sequence[RemotePresence]) -> None:
+    async def set_remote(self, remote: Sequence[RemotePresence]) -> None:
         """Set the presence of Matrix users that a homeserver reported.
 
         It expires like a heartbeat unless it is set again.

@@ -88,7 +88,7 @@ class RemotePresence:
     """
 
     subject: SubjectId
-    shown: PresenceState
+    state: PresenceState
     session: str
 
 

@@ -39,7 +39,7 @@ class Reactions:
         self._now_ms = now_ms
         self._new_id = new_id
 
-    async def give(self, author: Author, room_id: str, message_id: str, key: str) -> Message:
+    async def add(self, author: Author, room_id: str, message_id: str, key: str) -> Message:
         """Add a reaction to a message; an equal reaction changes nothing.
 
         Returns:
@@ -78,7 +78,7 @@ class Reactions:
         publish_all(self._publish, [event, OutboxChanged()])
         return message
 
-    async def take_back(self, author: Author, room_id: str, message_id: str, key: str) -> Message:
+    async def remove(self, author: Author, room_id: str, message_id: str, key: str) -> Message:
         """Remove one's reaction; a missing reaction changes nothing.
 
         Raises:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from .client import CityClient, CityRefused, CityUnavailable
-from .skills import Question, reply, second_me
+from .skills import Request, reply, second_me
 
 DEFAULT_ROOM: Final = "general"
 SECOND_ME: Final = "second_me"
@@ -41,7 +41,7 @@ async def _invoke(request: web.Request) -> web.Response:
         return web.json_response({"error": str(error)}, status=502)
 
 
-def _question(body: dict[str, Any]) -> Question:
+def _question(body: dict[str, Any]) -> Request:
     text, context = body["input"], body.get("context") or {}
     if not isinstance(text, str):
         raise TypeError("input")
@@ -50,4 +50,4 @@ def _question(body: dict[str, Any]) -> Question:
         raise TypeError("room")
     history = context.get("history") or []
     before = [each["content"] for each in history if each["role"] == "user"]
-    return Question(text, room, tuple(before))
+    return Request(text, room, tuple(before))

@@ -17,61 +17,61 @@ class Bilingual:
     uk: str
     en: str
 
-    def in_language_of(self, question: str) -> str:
+    def in_language_of(self, request: str) -> str:
         """Return the reply in the language of the request."""
-        return self.uk if _is_cyrillic(question) else self.en
+        return self.uk if _is_cyrillic(request) else self.en
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Request:
     """One request to an agent of the demo."""
 
     text: str
     room: str
     """Slug of the room that the request refers to if it names none."""
-    before: tuple[str, ...] = ()
+    earlier: tuple[str, ...] = ()
     """Earlier requests of the same author, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """One thing that an agent of the demo can tell."""
+    """A kind of request that an agent of the demo can reply to."""
 
-    what: Bilingual
-    """Completes "I can tell …"."""
+    topic: Bilingual
+    """The object of "I can tell …" in the list of skills."""
     stems: tuple[str, ...]
-    """Substrings of requests that this skill answers."""
-    answer: Callable[[CityClient, Question], Awaitable[Bilingual]]
+    """Substrings of the requests that match this skill."""
+    reply: Callable[[CityClient, Request], Awaitable[Bilingual]]
 
-    def fits(self, question: str) -> bool:
-        return any(stem in question.lower() for stem in self.stems)
+    def matches(self, request: str) -> bool:
+        return any(stem in request.lower() for stem in self.stems)
 
 
-async def reply(city: CityClient, question: Question) -> str:
+async def reply(city: CityClient, request: Request) -> str:
     """Return the agent's reply: by its first matching skill, else a list of its skills."""
     skills = ROLES.get((await city.myself())["role"], ())
     for skill in skills:
-        if skill.fits(question.text):
-            return (await skill.answer(city, question)).in_language_of(question.text)
+        if skill.matches(request.text):
+            return (await skill.reply(city, request)).in_language_of(request.text)
     return Bilingual(
-        uk="Я простий агент без мовної моделі. Можу сказати: " + "; ".join(skill.what.uk for skill in skills) + ".",
+        uk="Я простий агент без мовної моделі. Можу сказати: " + "; ".join(skill.topic.uk for skill in skills) + ".",
         en="I am a simple agent without a language model. I can tell: "
-        + "; ".join(skill.what.en for skill in skills)
+        + "; ".join(skill.topic.en for skill in skills)
         + ".",
-    ).in_language_of(question.text)
+    ).in_language_of(request.text)
 
 
-async def second_me(city: CityClient, question: Question) -> str:
+async def second_me(city: CityClient, request: Request) -> str:
     """Return Second Me's reply: what happens in the city, and the citizen's earlier requests."""
-    facts = [(await skill.answer(city, question)).in_language_of(question.text) for skill in (BUSIEST, ONLINE)]
-    asked = Bilingual(
-        uk="Раніше ти питав: " + "; ".join(f"«{_short(each)}»" for each in question.before) + ".",
-        en="Before, you asked: " + "; ".join(f"“{_short(each)}”" for each in question.before) + ".",
+    facts = [(await skill.reply(city, request)).in_language_of(request.text) for skill in (BUSIEST, ONLINE)]
+    earlier = Bilingual(
+        uk="Раніше ти питав: " + "; ".join(f"«{_short(each)}»" for each in request.earlier) + ".",
+        en="Before, you asked: " + "; ".join(f"“{_short(each)}”" for each in request.earlier) + ".",
     )
-    return " ".join([*facts, *([asked.in_language_of(question.text)] if question.before else [])])
+    return " ".join([*facts, *([earlier.in_language_of(request.text)] if request.earlier else [])])
 
 
-async def _who_is_online(city: CityClient, _: Question) -> Bilingual:
+async def _who_is_online(city: CityClient, _: Request) -> Bilingual:
     agents = [agent["display_name"] for agent in await city.agents() if agent["presence"] != "offline"]
     people = await _people_online(city)
     return Bilingual(
@@ -89,7 +89,7 @@ async def _people_online(city: CityClient) -> list[str]:
     return sorted(found.values())
 
 
-async def _rooms(city: CityClient, _: Question) -> Bilingual:
+async def _rooms(city: CityClient, _: Request) -> Bilingual:
     rooms = await city.rooms()
     return Bilingual(
         uk="Кімнати: " + "; ".join(f"{room['name']} — онлайн {room['members_online']}" for room in rooms) + ".",
@@ -97,7 +97,7 @@ async def _rooms(city: CityClient, _: Question) -> Bilingual:
     )
 
 
-async def _busiest_room(city: CityClient, _: Question) -> Bilingual:
+async def _busiest_room(city: CityClient, _: Request) -> Bilingual:
     rooms = [room for room in await city.rooms() if not room["archived"]]
     if not rooms:
         return Bilingual(uk="У місті ще немає кімнат.", en="The city has no rooms yet.")
@@ -108,12 +108,12 @@ async def _busiest_room(city: CityClient, _: Question) -> Bilingual:
     )
 
 
-async def _last_messages(city: CityClient, question: Question) -> Bilingual:
-    slug = next((room["slug"] for room in await city.rooms() if _names_room(question.text, room)), question.room)
+async def _last_messages(city: CityClient, request: Request) -> Bilingual:
+    slug = next((room["slug"] for room in await city.rooms() if _names_room(request.text, room)), request.room)
     room = await city.room(slug)
     messages = [message for message in room["messages"] if not message["deleted"]]
     if not messages:
-        return Bilingual(uk=f"У {room['name']} ще ніхто не писав.", en=f"Nobody has written in {room['name']} yet.")
+        return Bilingual(uk=f"У {room['name']} ще ніхто не писав.", en=f"There are no messages in {room['name']} yet.")
     authors = Counter(_author(message) for message in messages)
     shares = ", ".join(f"{author} ({count})" for author, count in authors.most_common())
     last = " · ".join(f"{_author(message)}: {_short(message['body'])}" for message in messages[-3:])
@@ -123,7 +123,7 @@ async def _last_messages(city: CityClient, question: Question) -> Bilingual:
     )
 
 
-async def _node_presence(city: CityClient, _: Question) -> Bilingual:
+async def _node_presence(city: CityClient, _: Request) -> Bilingual:
     node, agents = await _node_agents(city)
     not_online = [agent for agent in agents if agent["presence"] != "online"]
     if not not_online:
@@ -134,7 +134,7 @@ async def _node_presence(city: CityClient, _: Question) -> Bilingual:
     return Bilingual(uk=f"{node}: онлайн {counts}; немає: {gone}.", en=f"{node}: {counts} online; missing: {gone}.")
 
 
-async def _node_residents(city: CityClient, _: Question) -> Bilingual:
+async def _node_residents(city: CityClient, _: Request) -> Bilingual:
     node, agents = await _node_agents(city)
     each = "; ".join(f"{agent['display_name']}: {agent['title']}" for agent in agents)
     return Bilingual(uk=f"На {node} живуть: {each}.", en=f"On {node} live: {each}.")

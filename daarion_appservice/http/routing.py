@@ -166,21 +166,21 @@ def endpoint(
     """
     description = EndpointDescription(access, body, query, status, summary, response, other_statuses or {}, errors)
 
-    def mark(handler: H) -> H:
+    def decorate(handler: H) -> H:
         setattr(handler, _ROUTE, (method, path))
         return described(description)(handler)
 
-    return mark
+    return decorate
 
 
 def described(description: EndpointDescription) -> Callable[[H], H]:
     """Attach a description to a handler that reads the request and writes the response itself."""
 
-    def mark(handler: H) -> H:
+    def decorate(handler: H) -> H:
         setattr(handler, _DESCRIPTION, description)
         return handler
 
-    return mark
+    return decorate
 
 
 def description_of(handler: object) -> EndpointDescription | None:

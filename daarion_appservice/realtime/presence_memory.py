@@ -18,34 +18,38 @@ class MemoryPresence:
         self._publish_event = publish
         self._now_ms = now_ms
         self._machine = Presence(ttl_ms=ttl_ms)
-        self._deadline_came_closer = asyncio.Event()
+        self._has_earlier_deadline = asyncio.Event()
         self.seq = now_ms() * 1000
         """Number of the newest change. It begins at the start time in microseconds since 1970, above the numbers of any
         earlier process.
         """
 
-    async def record_heartbeat(self, beats: Sequence[Heartbeat]) -> list[PresenceState]:
+    async def record_heartbeat(self, heartbeats: Sequence[Heartbeat]) -> list[PresenceState]:
         if self._machine.next_deadline_ms is None:
-            self._deadline_came_closer.set()
-        return [self._beat(beat, self._now_ms()) for beat in beats]
+            self._has_earlier_deadline.set()
+        return [self._record(heartbeat, self._now_ms()) for heartbeat in heartbeats]
 
-    def _beat(self, beat: Heartbeat, now_ms: int) -> PresenceState:
+    def _record(self, heartbeat: Heartbeat, now_ms: int) -> PresenceState:
         self._publish(
             self._machine.record_heartbeat(
-                beat.subject, now_ms=now_ms, status=beat.status, status_msg=beat.status_msg, session=beat.session
+                heartbeat.subject,
+                now_ms=now_ms,
+                status=heartbeat.status,
+                status_msg=heartbeat.status_msg,
+                session=heartbeat.session,
             )
         )
-        return self._machine.state(beat.subject)
+        return self._machine.state(heartbeat.subject)
 
-    async def set_remote(self, placed: Sequence[RemotePresence]) -> None:
-        for each in placed:
-            shown = each.shown
+    async def set_remote(self, remote: Sequence[RemotePresence]) -> None:
+        for each in remote:
+            state = each.state
             self._publish(
                 self._machine.set_remote(
                     each.subject,
-                    status=shown.status,
-                    status_msg=shown.status_msg,
-                    last_active_ms=shown.last_active_ms,
+                    status=state.status,
+                    status_msg=state.status_msg,
+                    last_active_ms=state.last_active_ms,
                     session=each.session,
                 )
             )
@@ -60,11 +64,11 @@ class MemoryPresence:
     async def run(self) -> None:
         """Expire sessions at their deadlines until cancelled."""
         while True:
-            self._deadline_came_closer.clear()
+            self._has_earlier_deadline.clear()
             self.expire()
             deadline_ms = self._machine.next_deadline_ms
             if deadline_ms is None:
-                await self._deadline_came_closer.wait()
+                await self._has_earlier_deadline.wait()
             else:
                 await asyncio.sleep(max(0.0, (deadline_ms - self._now_ms()) / 1000))
 

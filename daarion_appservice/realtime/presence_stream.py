@@ -66,7 +66,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
+class InitialData:
     """The first data for a new client: a snapshot, unless all that it missed can be replayed, and the changes since."""
 
     snapshot: Snapshot | None
@@ -189,13 +189,13 @@ class PresenceStream:
     def unlisten(self, listener: Listener) -> None:
         self._listeners.discard(listener)
 
-    def begin(self, since: int | None) -> Beginning:
+    def initial_data(self, since: int | None) -> InitialData:
         """Return the first data for a client that has all changes up to ``since``, or none (None)."""
         missed = None if since is None else self.since(since)
         if missed is not None:
-            return Beginning(None, missed)
+            return InitialData(None, missed)
         snapshot, missed = self._recent_snapshot()
-        return Beginning(snapshot, missed)
+        return InitialData(snapshot, missed)
 
     def _recent_snapshot(self) -> tuple[Snapshot, list[Change]]:
         now_ms = self._now_ms()

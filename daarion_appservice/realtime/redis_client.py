@@ -143,8 +143,8 @@ def raise_if_cancelled() -> None:
         raise asyncio.CancelledError
 
 
-async def ask(request: Awaitable[T]) -> T:
-    """Return the response of Redis to one request. Every request goes through this function."""
-    answer = await request
+async def response_of(command: Awaitable[T]) -> T:
+    """Return the response of Redis to one command. Every command goes through this function."""
+    response = await command
     raise_if_cancelled()
-    return answer
+    return response

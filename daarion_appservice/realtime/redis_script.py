@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from .redis_client import Client, ask
+from .redis_client import Client, response_of
 
 Beside = Callable[[Any], None]
 """Adds commands to a pipeline."""
@@ -50,9 +50,9 @@ class RedisScript:
     ) -> Any:
         request = (command, script, len(keys), *keys, *arguments)
         if beside is None:
-            return await ask(client.execute_command(*request))
+            return await response_of(client.execute_command(*request))
         pipeline = client.pipeline(transaction=False)
         # A cluster's pipeline has no method for scripts, but it can run them: their keys are in one slot.
         pipeline.execute_command(*request)
         beside(pipeline)
-        return (await ask(pipeline.execute()))[0]
+        return (await response_of(pipeline.execute()))[0]

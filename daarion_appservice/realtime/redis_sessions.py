@@ -21,7 +21,7 @@ import orjson
 from ..city.presence import MAX_SESSIONS, Heartbeat, KeepCurrent, PresenceState, RemotePresence, Status
 from ..city.types import SubjectId
 from .presence_replica import RESERVED_NUMBERS, SharedChange
-from .redis_client import REDIS_ERRORS, Client, ask
+from .redis_client import REDIS_ERRORS, Client, response_of
 from .redis_script import Beside, RedisScript
 
 BATCH: Final = 1000
@@ -49,7 +49,7 @@ class SessionUpdate:
 
     @classmethod
     def from_remote(cls, remote: RemotePresence, now_ms: int) -> SessionUpdate:
-        shown = remote.shown
+        shown = remote.state
         text = None if shown.status is Status.OFFLINE else shown.status_msg
         return cls(remote.subject, remote.session, shown.status, text, now_ms, True, shown.last_active_ms)
 
@@ -151,7 +151,7 @@ class RedisSessions:
         """Yield every known subject with the number of its newest change; concurrent changes may be included or not."""
         cursor = 0
         while True:
-            cursor, page = await ask(self._client.hscan(_SUBJECTS, cursor, count=BATCH))
+            cursor, page = await response_of(self._client.hscan(_SUBJECTS, cursor, count=BATCH))
             for subject, text in page.items():
                 it = orjson.loads(text)
                 yield SubjectId(subject), PresenceState(Status(it["st"]), it.get("m"), it.get("a")), int(it.get("q", 0))
@@ -160,7 +160,7 @@ class RedisSessions:
 
     async def changes(self, after: int, *, block_ms: int) -> list[SharedChange]:
         """Return the changes after the given number, oldest first; wait up to ``block_ms`` if there is none."""
-        found = await ask(self._client.xread({_CHANGES: f"{after}-0"}, count=BATCH, block=block_ms))
+        found = await response_of(self._client.xread({_CHANGES: f"{after}-0"}, count=BATCH, block=block_ms))
         if not found:
             return []
         ((_, entries),) = found
@@ -168,7 +168,7 @@ class RedisSessions:
 
     async def deadlines_after(self, deadline_ms: float) -> list[tuple[SubjectId, str, float]]:
         """Return the sessions whose deadlines are later than ``deadline_ms``, earliest first, with their deadlines."""
-        found = await ask(
+        found = await response_of(
             self._client.zrange(
                 _DEADLINES, f"({deadline_ms:.0f}", "+inf", byscore=True, offset=0, num=BATCH, withscores=True
             )
@@ -187,7 +187,7 @@ class RedisSessions:
     async def _write_keys(self, shown: dict[SubjectId, tuple[Status, int]]) -> None:
         pipeline = self._client.pipeline(transaction=False)
         _set_keys(pipeline, shown)
-        await ask(pipeline.execute())
+        await response_of(pipeline.execute())
 
 
 def _set_keys(pipeline: Any, shown: dict[SubjectId, tuple[Status, int]]) -> None:

@@ -37,7 +37,7 @@ class RoomStreams:
         self._online_members = online_members
         self._typing = typing
         self._frames = frames
-        typing.tell = self._send_typing
+        typing.publish = self._send_typing
         self._streams: dict[RoomId, RoomStream] = {}
         self._presence_changes: set[SubjectId] = set()
         self._presence_timer: asyncio.TimerHandle | None = None

@@ -9,11 +9,13 @@ from typing import Final, Protocol
 from ..city.events import LocalUserTyping, MessagePosted, TypingChanged
 from ..city.types import AgentSlug, Author, AuthorKind, CitizenId, RoomId, SubjectId, agent_subject, citizen_subject
 
-LASTS_S: Final = 10.0
+NOTICE_LIFETIME_S: Final = 10.0
 """Lifetime of a typing notice of a citizen or agent in seconds; the client repeats it within this time."""
 
 
-class Tell(Protocol):
+class Publish(Protocol):
+    """Sends the subjects that are typing to the clients of a room."""
+
     def __call__(self, room: RoomId, typing: frozenset[SubjectId], /) -> None: ...
 
 
@@ -24,12 +26,13 @@ class RoomTypingState:
         self._matrix_users: dict[RoomId, frozenset[SubjectId]] = {}
         self._local_users: defaultdict[RoomId, dict[SubjectId, asyncio.TimerHandle]] = defaultdict(dict)
         self._published: dict[RoomId, frozenset[SubjectId]] = {}
-        self.tell: Tell = _ignore
+        self.publish: Publish = _ignore
 
     def of(self, room: RoomId) -> frozenset[SubjectId]:
+        """Return the subjects that are typing in a room."""
         return self._published.get(room, frozenset())
 
-    def people(self, change: TypingChanged) -> None:
+    def set_matrix_users(self, change: TypingChanged) -> None:
         """Replace the set of Matrix users that are typing in a room."""
         if change.typing:
             self._matrix_users[change.room_id] = change.typing
@@ -37,12 +40,13 @@ class RoomTypingState:
             self._matrix_users.pop(change.room_id, None)
         self._publish(change.room_id)
 
-    def inhabitant(self, event: LocalUserTyping) -> None:
+    def set_local_user(self, event: LocalUserTyping) -> None:
+        """Begin or end the typing notice of a citizen or agent."""
         self._set(event.room_id, event.author, typing=event.typing)
 
-    def posted(self, posted: MessagePosted) -> None:
+    def end_for_author(self, event: MessagePosted) -> None:
         """End the typing notice of a message's author."""
-        self._set(posted.message.room_id, posted.message.author, typing=False)
+        self._set(event.message.room_id, event.message.author, typing=False)
 
     def close(self) -> None:
         for room in self._local_users.values():
@@ -57,7 +61,7 @@ class RoomTypingState:
             timer.cancel()
         if typing:
             loop = asyncio.get_running_loop()
-            self._local_users[room][subject] = loop.call_later(LASTS_S, self._expire, room, subject)
+            self._local_users[room][subject] = loop.call_later(NOTICE_LIFETIME_S, self._expire, room, subject)
         self._publish(room)
 
     def _expire(self, room: RoomId, subject: SubjectId) -> None:
@@ -74,7 +78,7 @@ class RoomTypingState:
             self._published[room] = typing
         else:
             del self._published[room]
-        self.tell(room, typing)
+        self.publish(room, typing)
 
 
 def _ignore(_room: RoomId, _typing: frozenset[SubjectId], /) -> None:

@@ -29,7 +29,7 @@ from ..city.events import (
     TypingChanged,
 )
 from .bus import Bus
-from .redis_client import REDIS_ERRORS, Client, ask, raise_if_cancelled
+from .redis_client import REDIS_ERRORS, Client, raise_if_cancelled, response_of
 from .redis_script import RedisScript
 from .tasks import run_until_first_exit
 
@@ -129,7 +129,7 @@ class SharedBus:
 
     async def _receive(self, number: int) -> None:
         while True:
-            found = await ask(self._client.xread({_STREAM: f"{number}-0"}, count=_BATCH, block=_BLOCK_MS))
+            found = await response_of(self._client.xread({_STREAM: f"{number}-0"}, count=_BATCH, block=_BLOCK_MS))
             for entry_id, fields in found[0][1] if found else ():
                 number += 1
                 if entry_id != f"{number}-0":

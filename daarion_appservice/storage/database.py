@@ -21,7 +21,7 @@ from .agent_replies import ReplyRepository
 from .agents import AgentRepository
 from .availability import Availability
 from .citizens import CitizenRepository
-from .database_url import cannot_use, driver_url, postgres_options, sqlite_file
+from .database_url import cannot_use, driver_url, postgres_options, sqlite_path
 from .dedicated_connection import PostgresDedicatedConnection, SqliteDedicatedConnection
 from .direct_chats import DirectChatRepository
 from .drawn_avatars import DrawnAvatarRepository
@@ -109,7 +109,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 8) -> None:
         self.url = driver_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.file = sqlite_file(self.url)
+        self.file = sqlite_path(self.url)
         self.availability = Availability(self.url)
         self._engine = _engine(self.url, pool_size)
         # PostgreSQL shows each statement everything committed before it, in a transaction or not; BEGIN and COMMIT
@@ -298,7 +298,7 @@ def _postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
 
 def _sqlite_engine(url: URL) -> AsyncEngine:
     engine = create_async_engine(url, connect_args={"timeout": _BUSY_S}, hide_parameters=_HIDDEN)
-    file = sqlite_file(url)
+    file = sqlite_path(url)
 
     @event.listens_for(engine.sync_engine, "do_connect")
     def _try(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> None:

@@ -179,7 +179,7 @@ def check(url: str) -> None:
         postgres_options(parsed)
 
 
-def sqlite_file(url: URL) -> Path | None:
+def sqlite_path(url: URL) -> Path | None:
     """Return the file of a SQLite URL; None for PostgreSQL and for a database in memory."""
     if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith((":memory:", "file:")):
         return None

@@ -29,7 +29,7 @@ class PostgresDedicatedConnection:
         self._connection: AsyncConnection | None = None
         self._turn = asyncio.Lock()
 
-    async def ask(self, statement: str, parameters: tuple[Any, ...] = ()) -> Any:
+    async def fetch_value(self, statement: str, parameters: tuple[Any, ...] = ()) -> Any:
         """Return the single value of the statement's result.
 
         Raises:

@@ -75,7 +75,7 @@ class PostgresInboxWriter:
         columns = zip(*map(_values, transaction.events), strict=True) if transaction.events else ((),) * 5
         named = (transaction.txn_id, transaction.body_sha256, transaction.received_at_ms)
         with self._availability.observed():
-            return bool(await self._connection.ask(_POSTGRES, (*named, *map(list, columns), INBOX_ORDER_LOCK)))
+            return bool(await self._connection.fetch_value(_POSTGRES, (*named, *map(list, columns), INBOX_ORDER_LOCK)))
 
 
 _SQLITE_TRANSACTION: Final = """

@@ -51,12 +51,12 @@ class InvitationRepository(Repository):
         )
         return [_invitation(row) for row in rows]
 
-    async def put_off(self, invitation: Invitation, *, due_at_ms: int) -> None:
+    async def postpone(self, invitation: Invitation, *, due_at_ms: int) -> None:
         await self._connection.execute(
             update(invitations).where(*_is(invitation.user_id, invitation.matrix_room_id)).values(due_at_ms=due_at_ms)
         )
 
-    async def settled(self, user: UserId, matrix_room: MatrixRoomId) -> None:
+    async def delete(self, user: UserId, matrix_room: MatrixRoomId) -> None:
         """Delete an invitation that was declined, withdrawn or accepted."""
         await self._connection.execute(delete(invitations).where(*_is(user, matrix_room)))
 

@@ -96,11 +96,11 @@ class OutboxRepository(Repository):
             statement = statement.where(outbox.c.room_id.not_in(not_rooms))
         return [_outbox_row(row) for row in await self._connection.execute(statement)]
 
-    async def settled(self, row_id: int) -> None:
+    async def delete(self, row_id: int) -> None:
         """Delete a row that was sent or will never be sent."""
         await self._connection.execute(delete(outbox).where(outbox.c.id == row_id))
 
-    async def arrived(self, message: MessageId) -> None:
+    async def delete_message(self, message: MessageId) -> None:
         """Delete the row of a message that is on Matrix already."""
         await self._connection.execute(
             delete(outbox).where(outbox.c.message_id == message, outbox.c.kind == OutboxKind.MESSAGE)

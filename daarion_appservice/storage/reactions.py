@@ -86,7 +86,7 @@ class ReactionRepository(Repository):
             shortcodes[row.key] = shortcodes.get(row.key) or row.shortcode
         return tuple(ReactionCount(key, counts[key], tuple(by), shortcodes[key]) for key, by in named.items())
 
-    async def arrived(self, reaction: ReactionId, event: EventId) -> None:
+    async def set_event(self, reaction: ReactionId, event: EventId) -> None:
         """Store the Matrix event of a reaction."""
         await self._connection.execute(
             update(reactions).where(reactions.c.id == reaction).values(matrix_event_id=event)

@@ -51,7 +51,7 @@ class PostgresVersion:
         self._connection = connection
 
     async def now(self) -> Hashable:
-        return str(await self._connection.ask("SELECT pg_current_snapshot()::text"))
+        return str(await self._connection.fetch_value("SELECT pg_current_snapshot()::text"))
 
 
 class SqliteVersion:

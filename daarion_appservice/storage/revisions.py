@@ -79,7 +79,7 @@ class RevisionRepository(Repository):
         row = (await self._connection.execute(select(revisions).where(revisions.c.event_id == event))).first()
         return _revision(row) if row else None
 
-    async def arrived(self, revision: str, event: EventId) -> None:
+    async def set_event(self, revision: str, event: EventId) -> None:
         """Store the Matrix event of an edit."""
         await self._connection.execute(update(revisions).where(revisions.c.id == revision).values(event_id=event))
 

@@ -30,7 +30,7 @@ class PostgresRoomVersions:
         self._connection = connection
 
     async def of(self, id_or_slug: str) -> object:
-        return await self._connection.ask(POSTGRES, (id_or_slug,))
+        return await self._connection.fetch_value(POSTGRES, (id_or_slug,))
 
 
 class SqliteRoomVersions:

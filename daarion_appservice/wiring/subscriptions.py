@@ -70,11 +70,11 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(RoomChanged, city.room_updates.changed)
     city.bus.subscribe(MembershipChanged, city.room_updates.membership)
     city.bus.subscribe(PresenceChanged, city.room_updates.presence)
-    city.bus.subscribe(TypingChanged, city.room_typing.people)
-    city.bus.subscribe(LocalUserTyping, city.room_typing.inhabitant)
+    city.bus.subscribe(TypingChanged, city.room_typing.set_matrix_users)
+    city.bus.subscribe(LocalUserTyping, city.room_typing.set_local_user)
     city.bus.subscribe(LocalUserTyping, city.typing_sender.follow)
     city.bus.subscribe(LocalUserRead, city.receipt_sender.follow)
-    city.bus.subscribe(MessagePosted, city.room_typing.posted)
+    city.bus.subscribe(MessagePosted, city.room_typing.end_for_author)
     city.bus.subscribe(MessagePosted, city.typing_sender.posted)
 
 

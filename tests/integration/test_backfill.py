@@ -271,7 +271,7 @@ async def test_message_has_at_most_100_different_reactions_from_backfill(world: 
 async def test_own_reactions_and_edits_are_not_taken_twice(world: World) -> None:
     oksana = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
     message = await world.desk.post(oksana, "general", "mine")
-    await world.desk.reactions.give(oksana, "general", message.id, "👍")
+    await world.desk.reactions.add(oksana, "general", message.id, "👍")
     await world.desk.message_edits.edit(oksana, "general", message.id, "edited")
     async with world.database.reading() as tx:
         row = next(row for row in await tx.outbox.waiting(limit=9) if row.reaction_id)

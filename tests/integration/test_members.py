@@ -103,7 +103,7 @@ class Square:
         """Matrix was told everything."""
         async with self.database.transaction() as tx:
             for row in await tx.outbox.waiting(limit=99):
-                await tx.outbox.settled(row.id)
+                await tx.outbox.delete(row.id)
 
     async def says(self, author: Author, body: str = "Добрий день") -> Message:
         return await self.desk.post(author, "general", body)
@@ -226,7 +226,7 @@ def everything(square: Square, author: Author, message: Message) -> list[Callabl
     return [
         lambda: square.says(author),
         lambda: square.desk.message_edits.edit(author, "general", message.id, "інше"),
-        lambda: square.desk.reactions.give(author, "general", message.id, "👍"),
+        lambda: square.desk.reactions.add(author, "general", message.id, "👍"),
         lambda: square.typing_and_receipts.set_typing(author, "general", typing=True),
         lambda: square.typing_and_receipts.mark_read(author, "general", message.id),
     ]
@@ -301,11 +301,11 @@ async def test_who_has_not_the_power_reads_and_does_not_write(square: Square) ->
 
     assert await refusal(square.says(OKSANA)) == "muted"
     assert await refusal(square.desk.message_edits.edit(OKSANA, "general", message.id, "інше")) == "muted"
-    await square.desk.reactions.give(OKSANA, "general", message.id, "👍")
+    await square.desk.reactions.add(OKSANA, "general", message.id, "👍")
     await square.desk.membership.join(TARAS, "general")
     await square.typing_and_receipts.mark_read(TARAS, "general", message.id)
     await square.is_governed(power_levels='{"events": {"m.reaction": 10}}')
-    assert await refusal(square.desk.reactions.give(TARAS, "general", message.id, "👍")) == "muted"
+    assert await refusal(square.desk.reactions.add(TARAS, "general", message.id, "👍")) == "muted"
     await square.says(OKSANA)
 
 
@@ -317,7 +317,7 @@ async def test_who_is_in_a_room_that_is_closed_stays_and_others_need_an_invitati
     message = await square.says(OKSANA)
     assert await refusal(square.says(TARAS)) == "invite_only"
     assert await refusal(square.desk.membership.join(TARAS, "general")) == "invite_only"
-    assert await refusal(square.desk.reactions.give(TARAS, "general", message.id, "👍")) == "invite_only"
+    assert await refusal(square.desk.reactions.add(TARAS, "general", message.id, "👍")) == "invite_only"
     await square.says(SCRIBE)  # the city brings its agents home
 
     taras = "@citizen_u_2:city.localhost"

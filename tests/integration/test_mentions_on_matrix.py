@@ -41,7 +41,7 @@ async def is_sent(forum: AgentReplyHarness, message: Message) -> None:
         for row in await tx.outbox.waiting(limit=99):
             if row.message_id == message.id and row.kind is OutboxKind.MESSAGE:
                 await forum.desk.renderer.record_sent(tx, row, f"${message.id}")  # type: ignore[arg-type]
-                await tx.outbox.settled(row.id)
+                await tx.outbox.delete(row.id)
 
 
 def mentioned(content: dict[str, Any]) -> list[str]:

@@ -78,7 +78,7 @@ async def test_deleted_message_takes_no_edit_or_reaction(exchange: MessageExchan
     with pytest.raises(Conflict):
         await exchange.messaging.message_edits.edit(OKSANA, "general", message.id, "є")
     with pytest.raises(Conflict):
-        await exchange.messaging.reactions.give(TARAS, "general", message.id, "👍")
+        await exchange.messaging.reactions.add(TARAS, "general", message.id, "👍")
     event_id = await exchange.receive_text("було й тут")
     await exchange.receive_redaction(event_id)
     await exchange.receive_edit(event_id, "ще є")
@@ -102,10 +102,10 @@ async def test_message_deleted_while_sending_is_redacted(exchange: MessageExchan
     (sending,) = await exchange.outbox()
     await exchange.messaging.message_edits.delete(OKSANA, "general", message.id, may_moderate=False)
     async with exchange.database.transaction() as tx:
-        await tx.outbox.settled(sending.id)
+        await tx.outbox.delete(sending.id)
         for row in await tx.outbox.waiting(limit=9):  # nobody knew its event yet
             assert await exchange.messaging.renderer.render(tx, row) is None
-            await tx.outbox.settled(row.id)
+            await tx.outbox.delete(row.id)
     await exchange.receive(
         "m.room.message", {"msgtype": "m.text", "body": "ой", MESSAGE_ID: message.id}, sender=OKSANA_GHOST
     )

@@ -76,7 +76,7 @@ class Twins:
     async def place(self, store: RedisPresence, placed: RemotePresence) -> list[Transition]:
         self.placed[placed.subject] = placed
         await store.set_remote([placed])
-        shown = placed.shown
+        shown = placed.state
         change = self.machine.set_remote(
             placed.subject,
             status=shown.status,

@@ -22,7 +22,7 @@ from daarion_appservice.errors import DatabaseUnavailable
 from daarion_appservice.http.websocket import presence, route, socket_writer
 from daarion_appservice.http.websocket.frames import close_frame
 from daarion_appservice.http.websocket.presence import PATH
-from daarion_appservice.realtime.presence_stream import Beginning
+from daarion_appservice.realtime.presence_stream import InitialData
 from tests.parts.city import JWT_SECRET, citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
@@ -132,10 +132,10 @@ async def test_internal_error_closes_websocket(
 async def test_error_after_response_start_adds_no_response(
     city: InProcessCity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def break_down(_since: int | None) -> Beginning:
+    def break_down(_since: int | None) -> InitialData:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(city.city.stream, "begin", break_down)
+    monkeypatch.setattr(city.city.stream, "initial_data", break_down)
     reader, writer = await asyncio.open_connection(HOST, city.city.settings.api.port)
     writer.write(f"GET {STREAM} HTTP/1.1\r\nHost: city\r\n\r\n".encode())
     received = await asyncio.wait_for(reader.read(), 10)

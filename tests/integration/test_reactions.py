@@ -30,9 +30,9 @@ async def test_reactions_of_city_and_matrix_are_counted(exchange: MessageExchang
     event_id = await exchange.receive_text("Хто за?")
     message = await exchange.message(event_id)
     await exchange.receive_reaction(event_id, "👍", sender=BOB)
-    await exchange.messaging.reactions.give(OKSANA, "general", message.id, "👍")
-    await exchange.messaging.reactions.give(OKSANA, "general", message.id, "👍")
-    counted = await exchange.messaging.reactions.give(SCRIBE, "general", message.id, "🎉")
+    await exchange.messaging.reactions.add(OKSANA, "general", message.id, "👍")
+    await exchange.messaging.reactions.add(OKSANA, "general", message.id, "👍")
+    counted = await exchange.messaging.reactions.add(SCRIBE, "general", message.id, "🎉")
 
     assert [(tally.key, tally.count, tally.by) for tally in counted.reactions] == [
         ("👍", 2, (BOB, "u_1")),
@@ -46,15 +46,15 @@ async def test_reactions_of_city_and_matrix_are_counted(exchange: MessageExchang
 
 async def test_removed_reaction_is_redacted_on_matrix(exchange: MessageExchange) -> None:
     message = await exchange.message(await exchange.receive_text("Хто за?"))
-    await exchange.messaging.reactions.give(OKSANA, "general", message.id, "👍")
+    await exchange.messaging.reactions.add(OKSANA, "general", message.id, "👍")
     (row,) = await exchange.outbox()
     assert row.reaction_id is not None
     await exchange.receive_reaction(
         "$whatever", "👍", sender=OKSANA_GHOST, **{REACTION_ID: row.reaction_id}
     )  # the echo
-    counted = await exchange.messaging.reactions.take_back(OKSANA, "general", message.id, "👍")
+    counted = await exchange.messaging.reactions.remove(OKSANA, "general", message.id, "👍")
     assert counted.reactions == ()
-    assert await exchange.messaging.reactions.take_back(OKSANA, "general", message.id, "👍") == counted
+    assert await exchange.messaging.reactions.remove(OKSANA, "general", message.id, "👍") == counted
 
     react, unreact = await exchange.outbox()
     async with exchange.database.transaction() as tx:
@@ -65,7 +65,7 @@ async def test_removed_reaction_is_redacted_on_matrix(exchange: MessageExchange)
         await exchange.messaging.renderer.record_sent(tx, unreact, EventId("$gone"))
         assert await tx.reactions.get(row.reaction_id) is None
 
-    again = await exchange.messaging.reactions.give(OKSANA, "general", message.id, "👍")
+    again = await exchange.messaging.reactions.add(OKSANA, "general", message.id, "👍")
     assert [tally.count for tally in again.reactions] == [1], "and can be given again"
 
 
@@ -95,7 +95,7 @@ async def test_redaction_in_another_room_changes_nothing(exchange: MessageExchan
 
 async def test_echo_and_removal_of_reaction_do_not_deadlock(exchange: MessageExchange) -> None:
     message = await exchange.message(await exchange.receive_text("Хто за?"))
-    await exchange.messaging.reactions.give(OKSANA, "general", message.id, "👍")
+    await exchange.messaging.reactions.add(OKSANA, "general", message.id, "👍")
     (row,) = await exchange.outbox()
     echo = {
         "type": "m.reaction",
@@ -109,7 +109,7 @@ async def test_echo_and_removal_of_reaction_do_not_deadlock(exchange: MessageExc
     # Events that come together are handled in one transaction.
     async with asyncio.TaskGroup() as both, exchange.database.transaction() as tx:
         await exchange.messaging.handlers().handle(tx, echo)
-        both.create_task(exchange.messaging.reactions.take_back(OKSANA, "general", message.id, "👍"))
+        both.create_task(exchange.messaging.reactions.remove(OKSANA, "general", message.id, "👍"))
         await asyncio.sleep(0.2)
         await exchange.messaging.handlers().handle(tx, more)
     assert [each.reactions for each in await exchange.messages()] == [(), ()]
@@ -125,9 +125,9 @@ async def test_repeated_reaction_counts_once(exchange: MessageExchange) -> None:
 async def test_concurrent_reactions_are_all_counted(exchange: MessageExchange) -> None:
     message = await exchange.message(await exchange.receive_text("Хто за?"))
     citizens = [Author(AuthorKind.CITIZEN, f"u_{n}", f"Citizen {n}") for n in range(60)]
-    await exchange.messaging.reactions.give(SCRIBE, "general", message.id, "🎉")
+    await exchange.messaging.reactions.add(SCRIBE, "general", message.id, "🎉")
     await asyncio.gather(
-        *(exchange.messaging.reactions.give(citizen, "general", message.id, "👍") for citizen in citizens)
+        *(exchange.messaging.reactions.add(citizen, "general", message.id, "👍") for citizen in citizens)
     )
     (counted,) = await exchange.messages()
     assert [(tally.key, tally.count, len(set(tally.by))) for tally in counted.reactions] == [
@@ -141,13 +141,13 @@ async def test_concurrent_reactions_are_all_counted(exchange: MessageExchange) -
 async def test_invalid_reaction_key_is_refused(exchange: MessageExchange, key: str) -> None:
     message = await exchange.message(await exchange.receive_text("Хто за?"))
     with pytest.raises(InvalidInput):
-        await exchange.messaging.reactions.give(OKSANA, "general", message.id, key)
+        await exchange.messaging.reactions.add(OKSANA, "general", message.id, key)
 
 
 @pytest.mark.parametrize("key", ["👍", "👩‍👩‍👧‍👦", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "❤️", "так", "+1"])
 async def test_emoji_and_short_text_are_valid_keys(exchange: MessageExchange, key: str) -> None:
     message = await exchange.message(await exchange.receive_text("Хто за?"))
-    counted = await exchange.messaging.reactions.give(OKSANA, "general", message.id, key)
+    counted = await exchange.messaging.reactions.add(OKSANA, "general", message.id, key)
     assert [tally.key for tally in counted.reactions] == [key]
 
 
@@ -172,7 +172,7 @@ async def test_emoji_variants_are_one_reaction(exchange: MessageExchange, one: s
     event = await exchange.receive_text("Хто за?")
     reaction = await exchange.receive_reaction(event, one)
     message = await exchange.message(event)
-    counted = await exchange.messaging.reactions.give(OKSANA, "general", message.id, other)
+    counted = await exchange.messaging.reactions.add(OKSANA, "general", message.id, other)
     assert [(tally.key, tally.count) for tally in counted.reactions] == [(shown, 2)]
     # The city writes it as it was written on Matrix: there, too, it is one sign then.
     (row,) = [row for row in await exchange.outbox() if row.kind is OutboxKind.REACT]
@@ -180,7 +180,7 @@ async def test_emoji_variants_are_one_reaction(exchange: MessageExchange, one: s
         rendered = await exchange.messaging.renderer.render(tx, row)
     assert rendered is not None
     assert rendered.content["m.relates_to"]["key"] == one
-    await exchange.messaging.reactions.take_back(OKSANA, "general", message.id, one)
+    await exchange.messaging.reactions.remove(OKSANA, "general", message.id, one)
     await exchange.receive_redaction(reaction)
     assert (await exchange.message(event)).reactions == ()
 
@@ -204,7 +204,7 @@ async def test_variation_selector_alone_is_refused(exchange: MessageExchange) ->
     message = await exchange.message(event)
     assert message.reactions == ()
     with pytest.raises(InvalidInput):
-        await exchange.messaging.reactions.give(OKSANA, "general", message.id, "\ufe0f")
+        await exchange.messaging.reactions.add(OKSANA, "general", message.id, "\ufe0f")
 
 
 @pytest.mark.parametrize("name", ["shortcode", "com.beeper.reaction.shortcode"])
@@ -216,21 +216,21 @@ async def test_image_reaction_has_its_shortcode(exchange: MessageExchange, name:
     message = await exchange.message(event)
     assert [(tally.key, tally.count, tally.shortcode) for tally in message.reactions] == [(picture, 1, ":party:")]
     assert await exchange.is_shown(picture)
-    await exchange.messaging.reactions.give(OKSANA, "general", message.id, picture)
+    await exchange.messaging.reactions.add(OKSANA, "general", message.id, picture)
     (row,) = [row for row in await exchange.outbox() if row.kind is OutboxKind.REACT]
     async with exchange.database.transaction() as tx:
         rendered = await exchange.messaging.renderer.render(tx, row)
     assert rendered is not None
     assert rendered.content[name] == ":party:"
     await exchange.receive_redaction(reaction)
-    await exchange.messaging.reactions.take_back(OKSANA, "general", message.id, picture)
+    await exchange.messaging.reactions.remove(OKSANA, "general", message.id, picture)
     assert not await exchange.is_shown(picture)
 
 
 async def test_unknown_image_reaction_is_refused(exchange: MessageExchange) -> None:
     message = await exchange.message(await exchange.receive_text("Хто за?"))
     with pytest.raises(InvalidInput):
-        await exchange.messaging.reactions.give(OKSANA, "general", message.id, "mxc://city.localhost/party")
+        await exchange.messaging.reactions.add(OKSANA, "general", message.id, "mxc://city.localhost/party")
 
 
 async def test_reaction_key_loses_bidi_controls(exchange: MessageExchange) -> None:

@@ -90,7 +90,7 @@ async def test_of_a_linked_person_it_remembers_the_same_in_the_city(forum: Agent
         await links(forum, ALICE, OKSANA)
         await forum.hears(chat, ALICE, "1")
         await forum.answers(2, room=chat.id)
-        async with second_me.ask(SubjectId(OKSANA), "2") as answer:
+        async with second_me.invoke(SubjectId(OKSANA), "2") as answer:
             assert [piece async for piece in answer] == ["друге"]
     assert await remembered(forum, OKSANA) == [("1", "перше"), ("2", "друге")]
     assert forum.core.asked[2].history == ["1", "перше"]
@@ -322,7 +322,7 @@ async def test_what_it_remembered_before_a_crash_is_said_after_it(forum: AgentRe
     forum.core.next(says("На гвіздку"))
     async with (
         forum.second_me() as second_me,
-        second_me.ask(SubjectId(ALICE), "Де ключі?", interaction=owed.id) as told,
+        second_me.invoke(SubjectId(ALICE), "Де ключі?", interaction=owed.id) as told,
     ):
         assert [piece async for piece in told] == ["На гвіздку"]
     async with forum.answering():
@@ -339,7 +339,7 @@ async def test_a_question_waits_while_another_of_the_same_person_is_answered(for
     async with forum.second_me() as second_me:
 
         async def ask() -> None:
-            async with second_me.ask(SubjectId(ALICE), "1") as answer:
+            async with second_me.invoke(SubjectId(ALICE), "1") as answer:
                 assert [piece async for piece in answer] == ["перше"]
 
         asking = asyncio.create_task(ask())

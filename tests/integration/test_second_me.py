@@ -290,7 +290,7 @@ async def neighbour(city: InProcessCity, database_url: str) -> AsyncIterator[Sec
 
 
 async def whole(second_me: SecondMe, prompt: str, who: SubjectId = IS_OKSANA) -> str:
-    async with second_me.ask(who, prompt) as answer:
+    async with second_me.invoke(who, prompt) as answer:
         said = "".join([piece async for piece in answer])
     assert answer.interaction.response == said
     return said
@@ -433,7 +433,7 @@ async def test_a_prompt_has_1_to_8000_characters(sqlite_city: InProcessCity, cor
 async def test_direct_chat_uses_same_history(city: InProcessCity, core: BadCore) -> None:
     second_me = city.city.second_me
     core.next(streams("Озе", "леніть"), says(""))
-    async with second_me.ask(IS_OKSANA, "Порадь") as answer:
+    async with second_me.invoke(IS_OKSANA, "Порадь") as answer:
         assert [piece async for piece in answer] == ["Озе", "леніть"]
         assert [piece async for piece in answer] == [], "and it is remembered once"
     with pytest.raises(CoreFailed):

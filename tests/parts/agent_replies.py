@@ -57,7 +57,7 @@ VARTA: Final = Agent("varta", AgentSlug("varta"), "Варта")
 class Tokens:
     """The homeserver's OpenID tokens: each is called like its holder."""
 
-    async def holder(self, token: str, server: str) -> UserId:
+    async def owner_of(self, token: str, server: str) -> UserId:
         if not token.endswith(f":{server}"):
             raise Forbidden("openid_invalid", "no such token")
         return UserId(token)

@@ -83,7 +83,7 @@ class MessageExchange:
         async with self.database.transaction() as tx:
             (row,) = [each for each in await tx.outbox.waiting(limit=99) if each.message_id == message.id]
             self.published += await self.messaging.renderer.record_sent(tx, row, event_id)
-            await tx.outbox.settled(row.id)
+            await tx.outbox.delete(row.id)
         return event_id
 
     async def message(self, event_id: str) -> Message:

@@ -57,8 +57,8 @@ async def test_who_comes_at_the_same_time_shares_one_snapshot() -> None:
     now = [START_MS]
     stream = PresenceStream(lambda _: PresenceState(Status.ONLINE, None, START_MS), lambda: now[0], tick_s=60)
     change(stream, "u_1")
-    first = stream.begin(None).snapshot
-    assert stream.begin(None).snapshot is first
+    first = stream.initial_data(None).snapshot
+    assert stream.initial_data(None).snapshot is first
 
     now[0] += 5000
     assert snapshot_of(stream)["users"][0]["last_active_ago_ms"] == 5000, "it does not grow old"
@@ -79,18 +79,18 @@ async def test_thousands_who_come_at_the_same_time_do_not_cost_a_snapshot_each()
     for number in range(4):
         change(stream, f"u_{number}")
         stream._flush()
-    first = stream.begin(None)
+    first = stream.initial_data(None)
     assert first.snapshot is not None
     assert first.missed == []
 
     change(stream, "u_4")
     stream._flush()
-    second = stream.begin(None)
+    second = stream.initial_data(None)
     assert second.snapshot is first.snapshot
     assert [each.subject for each in second.missed] == ["u_4"]
 
     now[0] += 1000
-    third = stream.begin(None)
+    third = stream.initial_data(None)
     assert third.snapshot is not None
     assert third.snapshot is not first.snapshot
     assert len(orjson.loads(third.snapshot.encoded)["users"]) == 5
@@ -98,7 +98,7 @@ async def test_thousands_who_come_at_the_same_time_do_not_cost_a_snapshot_each()
 
 
 def snapshot_of(stream: PresenceStream) -> dict[str, Any]:
-    snapshot = stream.begin(None).snapshot
+    snapshot = stream.initial_data(None).snapshot
     assert snapshot is not None
     content: dict[str, Any] = orjson.loads(snapshot.encoded)
     return content

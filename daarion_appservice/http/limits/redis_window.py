@@ -12,7 +12,7 @@ from limits import RateLimitItem
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
-from ...realtime.redis_client import REDIS_ERRORS, Client, ask
+from ...realtime.redis_client import REDIS_ERRORS, Client, response_of
 from .moving_window import MAX_KEYS
 
 _TIMEOUT_S: Final = 0.5
@@ -46,7 +46,7 @@ class RedisMovingWindow:
             self._retry_at_s = now_s + _RETRY_S  # one request tries Redis, the others do not wait for it
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                wait_s = await ask(self._hit(limit, key))
+                wait_s = await response_of(self._hit(limit, key))
         except REDIS_ERRORS as error:
             self._set_unavailable(error)
             return None

@@ -11,7 +11,7 @@ from ...city.membership import Membership
 from ...city.online_members import OnlineMembers
 from ...city.types import Room
 from ...city.typing_and_receipts import TypingAndReceipts
-from ...realtime.room_typing import LASTS_S
+from ...realtime.room_typing import NOTICE_LIFETIME_S
 from .. import schemas
 from ..auth.actors import ActorDirectory
 from ..auth.principals import Access
@@ -90,7 +90,7 @@ class MemberRoutes:
         """
         author = self.authors.of(call.principal)
         await self.typing_and_receipts.set_typing(author, call.path["room_id"], typing=call.body.typing)
-        return {"typing": call.body.typing, "expires_in_ms": int(LASTS_S * 1000) if call.body.typing else 0}
+        return {"typing": call.body.typing, "expires_in_ms": int(NOTICE_LIFETIME_S * 1000) if call.body.typing else 0}
 
     @endpoint(
         "PUT",

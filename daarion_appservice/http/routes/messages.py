@@ -224,7 +224,7 @@ class MessageRoutes:
     async def add_reaction(self, call: Call[NoBody, NoQuery]) -> schemas.Message:
         """Each author can add a reaction key once; adding it again changes nothing."""
         author, path = await self.authors.with_avatar(call.principal), call.path
-        return self._message(await self.reactions.give(author, path["room_id"], path["message_id"], path["emoji"]))
+        return self._message(await self.reactions.add(author, path["room_id"], path["message_id"], path["emoji"]))
 
     @endpoint(
         "DELETE",
@@ -237,7 +237,7 @@ class MessageRoutes:
     async def remove_reaction(self, call: Call[NoBody, NoQuery]) -> schemas.Message:
         """Removes the client's own reaction; if there is none, the message is returned unchanged."""
         author, path = await self.authors.with_avatar(call.principal), call.path
-        return self._message(await self.reactions.take_back(author, path["room_id"], path["message_id"], path["emoji"]))
+        return self._message(await self.reactions.remove(author, path["room_id"], path["message_id"], path["emoji"]))
 
     def _message(self, message: Message) -> schemas.Message:
         return message_view(message, self.identities)

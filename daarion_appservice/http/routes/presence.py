@@ -189,7 +189,7 @@ class PresenceEvents:
     async def _send_beginning(self, response: EventSourceResponse, queue: _Queue, last_id: str | None) -> None:
         since = int(last_id) if last_id is not None and last_id.isdecimal() and len(last_id) <= 18 else None
         # The snapshot is taken before the first await, and the queue listens from here: sending takes time.
-        beginning = self._stream.begin(since)
+        beginning = self._stream.initial_data(since)
         self._stream.listen(queue)
         if beginning.snapshot is not None:
             if last_id is not None:

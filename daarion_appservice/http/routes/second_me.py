@@ -165,7 +165,7 @@ class SecondMeInvoke:
         await asyncio.gather(*pending, return_exceptions=True)
 
     async def _json_response(self, _request: web.Request, subject: SubjectId, prompt: str) -> web.StreamResponse:
-        async with self._second_me.ask(subject, prompt) as response:
+        async with self._second_me.invoke(subject, prompt) as response:
             async for _ in response:
                 pass
         return json_response(_view(response.interaction))
@@ -187,7 +187,7 @@ class SecondMeInvoke:
 
     async def _ask(self, subject: SubjectId, prompt: str, chunks: _Chunks) -> Interaction:
         """Read the response into a queue, so that a slow client does not occupy a slot of the agents core."""
-        async with self._second_me.ask(subject, prompt) as response:
+        async with self._second_me.invoke(subject, prompt) as response:
             chunks.put_nowait("")
             async for chunk in response:
                 chunks.put_nowait(chunk)

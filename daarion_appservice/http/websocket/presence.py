@@ -103,7 +103,7 @@ class _Session(WebSocketSession):
         """
         self._writer = writer
         seq = self.since
-        while (beginning := self._stream.begin(seq)).snapshot is not None or beginning.missed:
+        while (beginning := self._stream.initial_data(seq)).snapshot is not None or beginning.missed:
             if beginning.snapshot is not None:
                 if seq is not None:
                     writer.write(text_frame(b'{"event":"presence.resync"}'))

@@ -40,7 +40,7 @@ class OpenId:
     homeserver: Homeserver
     identities: Identities
 
-    async def holder(self, token: str, server: str) -> UserId:
+    async def owner_of(self, token: str, server: str) -> UserId:
         """Return the user that an OpenID token was issued for.
 
         Args:

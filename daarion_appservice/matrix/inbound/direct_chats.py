@@ -93,7 +93,7 @@ class DirectChatHandlers:
         if text(content_of(event), "membership") != "invite":
             if is_user_id(user):
                 # The invitation was withdrawn or declined.
-                await tx.invitations.settled(user, room_of(event))
+                await tx.invitations.delete(user, room_of(event))
             return []
         if not is_user_id(user) or not self._identities.is_ours(user) or self._identities.is_ours(sender_of(event)):
             return []

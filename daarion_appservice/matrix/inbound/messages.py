@@ -174,7 +174,7 @@ class MessageEvents:
         if reaction_id and self._identities.is_ours(sender_of(event)):
             # Lock the room first, as the removal of a reaction does: another order would deadlock.
             await tx.rooms.lock_any(room.id)
-            await tx.reactions.arrived(ReactionId(reaction_id), event_id)
+            await tx.reactions.set_event(ReactionId(reaction_id), event_id)
             return []
         return [] if room.archived else await self._reaction(tx, room, event)
 
@@ -309,13 +309,13 @@ class MessageEvents:
         """Store the event id of an edit that the city sent itself."""
         if edit_id := optional_text(content_of(event), EDIT_ID):
             await tx.rooms.lock_any(room.id)
-            await tx.revisions.arrived(edit_id, event_id_of(event))
+            await tx.revisions.set_event(edit_id, event_id_of(event))
         return []
 
     async def _mark_sent(self, tx: Transaction, message: Message, event_id: EventId) -> list[CityEvent]:
         if message.matrix_event_id is not None:
             return []
-        await tx.outbox.arrived(message.id)
+        await tx.outbox.delete_message(message.id)
         return [await self._messages.mark_sent(tx, message, event_id)]
 
     async def _author(

@@ -113,7 +113,7 @@ class OutboxDelivery:
         self._on_activity(event.user(self._identities))
         async with self._database.transaction() as tx:
             changes = await self._renderer.record_sent(tx, entry, event_id)
-            await tx.outbox.settled(entry.id)
+            await tx.outbox.delete(entry.id)
         publish_all(self._publish, changes)
         self._repaired.discard(entry.id)
         return None
@@ -259,13 +259,13 @@ class OutboxDelivery:
             await tx.rooms.lock_any(entry.room_id)
             if await self._renderer.render(tx, entry) is not None:
                 return self._now_ms()
-            await tx.outbox.settled(entry.id)
+            await tx.outbox.delete(entry.id)
         return None
 
     async def _settle(self, entry: OutboxRow, error: DeliveryError = DeliveryError.REFUSED) -> None:
         async with self._database.transaction() as tx:
             changes = await self._renderer.record_dropped(tx, entry, error)
-            await tx.outbox.settled(entry.id)
+            await tx.outbox.delete(entry.id)
         publish_all(self._publish, changes)
         self._repaired.discard(entry.id)
 

@@ -97,10 +97,10 @@ class OutboxRenderer:
                 return []
             return [await self.messages.mark_sent(tx, message, event_id)]
         if entry.kind is OutboxKind.EDIT:
-            await tx.revisions.arrived(entry.txn_id, event_id)
+            await tx.revisions.set_event(entry.txn_id, event_id)
         if entry.reaction_id is not None:
             if entry.kind is OutboxKind.REACT:
-                await tx.reactions.arrived(entry.reaction_id, event_id)
+                await tx.reactions.set_event(entry.reaction_id, event_id)
             else:
                 await tx.reactions.drop(entry.reaction_id)
         return []

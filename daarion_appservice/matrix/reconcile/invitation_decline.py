@@ -105,14 +105,14 @@ class InvitationDecliner:
             return
         log.info("invitation_declined", user=invitation.user_id, by=invitation.inviter)
         async with self._database.transaction() as tx:
-            await tx.invitations.settled(invitation.user_id, invitation.matrix_room_id)
+            await tx.invitations.delete(invitation.user_id, invitation.matrix_room_id)
 
     async def _put_off(self, invitation: Invitation, error: Exception) -> None:
         if isinstance(error, HomeserverRefused) and is_unregistered(error):
             await self._ghosts.forget(invitation.user_id)
         log.warning("invitation_not_declined", user=invitation.user_id, error=str(error), help="trying again")
         async with self._database.transaction() as tx:
-            await tx.invitations.put_off(invitation, due_at_ms=self._now_ms() + _RETRY_MS)
+            await tx.invitations.postpone(invitation, due_at_ms=self._now_ms() + _RETRY_MS)
 
     async def _find_open(self) -> None:
         """Handle the open invitations of all ghosts as if their events had just arrived."""

@@ -101,7 +101,7 @@ async def test_echo_before_response_loses_no_message(outbound: OutboundHarness, 
 
     await eventually(is_being_sent)
     async with outbound.database.transaction() as tx:
-        await tx.outbox.arrived(first.id)
+        await tx.outbox.delete_message(first.id)
         await outbound.messaging.messages.mark_sent(tx, first, EventId("$0"))
     await outbound.post("second")
     answer.set()
