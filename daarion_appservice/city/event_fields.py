@@ -20,14 +20,24 @@ EDIT_ID: Final = "space.daarion.edit_id"
 """Key for the id of an edit, beside the id of the edited message."""
 REACTION_ID: Final = "space.daarion.reaction_id"
 """Key for the id of a reaction."""
+RESPONSE_ID: Final = "space.daarion.poll_response_id"
+"""Key for the id of a vote in a poll, or of its end."""
 
 POLLS: Final = frozenset({"m.poll.start", "org.matrix.msc3381.poll.start"})
 """The stable and the unstable type of the event that starts a poll (MSC3381)."""
 MESSAGES: Final = frozenset({"m.room.message", "m.sticker", *POLLS})
 """Types of events that become a message in the city."""
-MESSAGES_AND_CHANGES: Final = MESSAGES | {"m.reaction", "m.room.redaction"}
+VOTES: Final = frozenset({"m.poll.response", "org.matrix.msc3381.poll.response"})
+"""The stable and the unstable type of a vote in a poll."""
+POLL_ENDS: Final = frozenset({"m.poll.end", "org.matrix.msc3381.poll.end"})
+"""The stable and the unstable type of the event that ends a poll."""
+RESPONSES: Final = VOTES | POLL_ENDS
+MESSAGES_AND_CHANGES: Final = MESSAGES | RESPONSES | {"m.reaction", "m.room.redaction"}
 """Types of messages and of events that change them; they also count in a room that was replaced by an upgrade."""
 
+_OTHER_TYPES: Final = ("m.room.", "m.call.", "m.key.", "org.matrix.call.")
+"""Prefixes of event types that are no messages, whatever their content."""
+_TEXTS: Final = ("m.text", "org.matrix.msc1767.text", "org.matrix.msc1767.message", "m.message")
 _MAX_ID_CHARS: Final = 255
 
 Event = dict[str, Any]
@@ -64,6 +74,49 @@ def inner(content: Event, key: str) -> Event:
     """Return the object under ``key``; empty if there is none."""
     value = content.get(key)
     return value if isinstance(value, dict) else {}
+
+
+def is_message(event: Event) -> bool:
+    """Whether the event becomes a message in the city: one of `MESSAGES`, or an unknown kind that has a fallback text."""
+    return type_of(event) in MESSAGES or _is_unknown_message(event)
+
+
+def is_said(event: Event) -> bool:
+    """Whether the event is a message or changes one (`MESSAGES_AND_CHANGES`)."""
+    return type_of(event) in MESSAGES_AND_CHANGES or _is_unknown_message(event)
+
+
+def _is_unknown_message(event: Event) -> bool:
+    event_type = type_of(event)
+    if (
+        "state_key" in event
+        or not event_type
+        or event_type in MESSAGES_AND_CHANGES
+        or event_type.startswith(_OTHER_TYPES)
+    ):
+        return False
+    content = content_of(event)
+    return bool(fallback_text(content) or fallback_text(inner(content, "m.new_content")))
+
+
+def fallback_text(content: Event) -> str | None:
+    """Return the text by which clients show content that they do not understand; None without one.
+
+    It is ``body``, or the plain text of extensible events (MSC1767), a string or a list of representations.
+    """
+    texts = map(plain_text, (content.get("body"), *(content.get(key) for key in _TEXTS)))
+    return next((storable(each) for each in texts if each.strip()), None)
+
+
+def plain_text(value: Any) -> str:
+    """Return the plain text of extensible content (MSC1767), a string or a list of representations; empty without one."""
+    if isinstance(value, list):
+        value = next((each.get("body") for each in value if _is_plain(each)), None)
+    return value if isinstance(value, str) else ""
+
+
+def _is_plain(representation: Any) -> bool:
+    return isinstance(representation, dict) and representation.get("mimetype", "text/plain") == "text/plain"
 
 
 def content_of(event: Event) -> Event:

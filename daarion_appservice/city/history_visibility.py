@@ -171,10 +171,12 @@ def may_subscribe(room: Room, reading: ReadableRanges) -> bool:
 def as_seen(message: Message, room: Room, reading: ReadableRanges) -> Message:
     """Return a readable message as this reader sees it.
 
-    Reactions and replies of a thread count up to now, whenever the message was written: only readers of the room's new
-    messages see them.
+    Reactions, votes and replies of a thread count up to now, whenever the message was written: only readers of the room's
+    new messages see them.
     """
-    return message if may_subscribe(room, reading) else replace(message, reactions=(), thread=None)
+    if may_subscribe(room, reading):
+        return message
+    return replace(message, reactions=(), thread=None, poll_results=None)
 
 
 def history_visibility(value: object) -> HistoryVisibility:

@@ -26,7 +26,8 @@ LINK_URL: Final = re.compile(r"(?i:https?|ftp|mailto|magnet|matrix):[^\0]+")
 _LANGUAGE: Final = re.compile(r"language-[\w+#./-]{1,64}")
 _ANY_TEXT: Final = re.compile(r"[^\0]*")
 _ESCAPES: Final = str.maketrans({'"': "&quot;", "<": "&lt;"})
-# Client-server API v1.16, "m.room.message msgtypes". Of ``target``, only ``_blank`` is useful.
+# Client-server API v1.16, "m.room.message msgtypes", and the mark of custom emoji (MSC2545), whose value means nothing. Of
+# ``target``, only ``_blank`` is useful.
 _ATTRIBUTES: Final[Mapping[str, Mapping[str, re.Pattern[str]]]] = {
     "span": {
         "data-mx-bg-color": re.compile("#[0-9A-Fa-f]{6}"),
@@ -40,6 +41,7 @@ _ATTRIBUTES: Final[Mapping[str, Mapping[str, re.Pattern[str]]]] = {
         "src": re.compile("mxc://[A-Za-z0-9.:_-]+/[A-Za-z0-9_-]+"),
         "alt": _ANY_TEXT,
         "title": _ANY_TEXT,
+        "data-mx-emoticon": re.compile(""),
         "width": re.compile("[0-9]{1,4}"),
         "height": re.compile("[0-9]{1,4}"),
     },
@@ -91,6 +93,8 @@ _TAG: Final = re.compile(
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
 _ATTRIBUTE: Final = re.compile(r"""([A-Za-z][A-Za-z0-9-]*+)(?:\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s"'<>]++)))?+""")
+_ALT: Final = re.compile(' alt="([^"]+)"')
+_TITLE: Final = re.compile(' title="([^"]+)"')
 _NEWLINES_AFTER_PRE: Final = re.compile("<pre>\n+")
 _VISIBLE_CONTENT: Final = re.compile(r"<img|(?:^|>)\s*+[^<\s]")
 
@@ -146,6 +150,8 @@ class _TagBalancer:
             self.end_tag("a")
         permitted = _permitted_attributes(tag, attributes) if tag in _ATTRIBUTES else ""
         if tag == "img" and not permitted.startswith(" src="):
+            # A picture from elsewhere is shown by its name: of custom emoji the shortcode (MSC2545).
+            self.parts.append(_picture_name(permitted))
             return
         self.parts.append(f"<{tag}{permitted}>")
         if tag not in _VOID:
@@ -196,6 +202,12 @@ def _balance_tags(html: str) -> str | None:
             return None
     balanced.parts.append(html[done:].replace("<", "&lt;"))
     return balanced.finish()
+
+
+def _picture_name(attributes: str) -> str:
+    """Return the ``alt`` text of a picture, or else its title, from permitted attributes."""
+    name = _ALT.search(attributes) or _TITLE.search(attributes)
+    return name[1] if name else ""
 
 
 def _permitted_attributes(tag: str, attributes: str) -> str:

@@ -14,10 +14,12 @@ from .agent_replies import AgentReplies
 from .events import CityEvent, OutboxChanged, RepliesPending, RoomEventStored
 from .feed import FeedWriter
 from .message_formatting import MessageFormatter
+from .message_kinds import NO_DETAILS
 from .message_lookup import find_writable_message
 from .message_size import check_body_size, check_content
 from .parsing_threads import parsed_ahead, prose_ahead
-from .permissions import RoomPermissions
+from .permissions import RoomPermissions, permitted_mentions
+from .polls import with_results
 from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, publish_all
 from .room_events import RoomEventKind
 from .room_sequence import record
@@ -91,7 +93,11 @@ class MessageEdits:
                 raise Forbidden("not_yours", "only the author of a message may edit it")
             if message.deleted:
                 raise Conflict("message_deleted", "the message is deleted and cannot be edited")
-            content = replace(rendered, msgtype=message.msgtype, media=message.media)
+            if message.details.poll is not None:
+                raise Conflict("poll_not_editable", "a poll cannot be edited: delete it, and start another one")
+            details = replace(message.details, mentions_room=rendered.details.mentions_room)
+            content = replace(rendered, msgtype=message.msgtype, media=message.media, details=details)
+            content = permitted_mentions(self._permissions, room, author, content)
             await self._permissions.check_may_send(tx, room, author)
             if content == message.content:
                 return message
@@ -236,6 +242,7 @@ class MessageEdits:
             msgtype=content.msgtype,
             media=content.media,
             mentions=content.mentions,
+            details=content.details,
             edited_at_ms=edited_at_ms,
             edit_seq=revision.seq,
             edit_visibility=revision.visibility,
@@ -243,6 +250,7 @@ class MessageEdits:
         await tx.messages.edit(
             message.id, content, edited_at_ms=edited_at_ms, seq=revision.seq, visibility=revision.visibility
         )
+        message = await with_results(tx, message)
         await tx.feed.reword(self._feed.message(message))
         return event and RoomEventStored(replace(event.event, message=message))
 
@@ -251,10 +259,21 @@ class MessageEdits:
         await tx.messages.delete(message.id)
         await tx.reactions.drop_all_of(message.id)
         await tx.revisions.drop_all_of(message.id)
+        await tx.poll_responses.drop_all_of(message.id)
         if message.matrix_event_id is not None:
             await tx.revisions.drop_early(message.matrix_event_id)
         await tx.feed.forget(message.id)
-        message = replace(message, body="", formatted_body=None, media=None, mentions=(), reactions=(), deleted=True)
+        message = replace(
+            message,
+            body="",
+            formatted_body=None,
+            media=None,
+            mentions=(),
+            reactions=(),
+            details=NO_DETAILS,
+            poll_results=None,
+            deleted=True,
+        )
         deletion = await record(tx, RoomEventKind.DELETED, message, by, at_ms)
         changes = await update_summary(tx, message.thread_root, by, at_ms) if message.thread_root is not None else []
         return [deletion, *changes]

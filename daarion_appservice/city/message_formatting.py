@@ -7,13 +7,18 @@ thread of `parsing_threads` and does not block the event loop.
 from __future__ import annotations
 
 from functools import partial
+from typing import Final
 
 from .agents import AgentDirectory
 from .identity import Identities, is_user_id
 from .markdown import mention_names
 from .markdown_rendering import Pill, render_markdown
+from .message_kinds import Details
 from .parsing_threads import MAX_INLINE_CHARS, in_thread
 from .types import AgentSlug, Content, Media, SubjectId, UserId
+
+_ROOM: Final = "room"
+"""The name that mentions all members of a room, unless it is an agent's."""
 
 
 class MessageFormatter:
@@ -33,13 +38,16 @@ class MessageFormatter:
         return await in_thread(partial(self._content, body, msgtype, media))
 
     def _content(self, body: str, msgtype: str, media: Media | None) -> Content:
-        mentioned = {name: who for name in mention_names(body) if (who := self._mentioned_subject(name)) is not None}
+        names = mention_names(body)
+        mentioned = {name: who for name in names if (who := self._mentioned_subject(name)) is not None}
         return Content(
             body,
             render_markdown(body, {name: pill for name, (_, pill) in mentioned.items()}),
             msgtype,
             media,
             tuple(dict.fromkeys(subject for subject, _ in mentioned.values())),
+            # Whether the author may mention all members, the caller checks: it depends on the room.
+            Details(mentions_room=_ROOM in names and _ROOM not in mentioned),
         )
 
     def _mentioned_subject(self, name: str) -> tuple[SubjectId, Pill] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ..errors import Forbidden, NotFound
+from ..errors import Forbidden, InvalidInput, NotFound
 from .agent_replies import AgentReplies
 from .delivery_errors import DeliveryError, most_specific_error
 from .events import CityEvent, MessagePosted, OutboxChanged, RepliesPending, RoomEventStored
@@ -14,10 +14,12 @@ from .history_visibility import is_readable_by_all
 from .media import msgtype_of
 from .member_log import MemberLog
 from .message_formatting import MessageFormatter
+from .message_kinds import Details, Location, Poll, count_votes, geo_uri, poll_text
 from .message_lookup import find_message, find_message_of_event, find_writable_message, lock_writable_room
 from .message_size import check_body_size, check_content
 from .parsing_threads import parsed_ahead, prose_ahead
-from .permissions import RoomPermissions
+from .permissions import RoomPermissions, permitted_mentions
+from .polls import START_TYPE
 from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, publish_all
 from .redelivery import redeliver
 from .room_entry import enter_room
@@ -42,6 +44,14 @@ _MAX_REQUEST_AGE_MS: Final = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
+class Voice:
+    """The duration of a voice message in milliseconds, and its loudness values, 0 to 1024."""
+
+    duration_ms: int
+    waveform: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A message that a citizen or agent posts. ``body`` is Markdown, and may be empty if there is a file."""
 
@@ -53,6 +63,12 @@ class Draft:
     """The ``mxc://`` URI of a file that the author uploaded."""
     thread_root: str | None = None
     """The root of the thread that it belongs to; a reply to a message of a thread needs none."""
+    voice: Voice | None = None
+    """The recording that the file is, for a voice message."""
+    poll: Poll | None = None
+    """The poll that the message starts, which makes the text; ``body`` is empty then."""
+    location: Location | None = None
+    """The place that the message shows; its description makes the text, if ``body`` is empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +129,7 @@ class Messages:
             room = await lock_writable_room(tx, room_id, author, self._permissions)
             if client_id is not None and (existing := await tx.messages.by_client_id(author, room.id, client_id)):
                 return Posted(existing, is_new=False)
-            await self._permissions.check_may_send(tx, room, author)
+            await self._check_may_send(tx, room, author, content)
             reading = await self._permissions.reading(tx, room, author)
             replied_to = await find_message(tx, room, draft.reply_to, reading) if draft.reply_to is not None else None
             thread = await thread_to_post_in(tx, room, draft.thread_root, replied_to, reading)
@@ -124,7 +140,7 @@ class Messages:
                 room,
                 await tx.rooms.next_seq(room.id, now_ms=now_ms),
                 author,
-                content,
+                permitted_mentions(self._permissions, room, author, content),
                 now_ms,
                 reply_to=replied_to.id if replied_to is not None else None,
             )
@@ -147,6 +163,12 @@ class Messages:
             ],
         )
         return Posted(message, is_new=True)
+
+    async def _check_may_send(self, tx: CityTransaction, room: Room, author: Author, content: Content) -> None:
+        if content.details.poll is not None:
+            await self._permissions.check_may_vote(tx, room, author, START_TYPE)
+        else:
+            await self._permissions.check_may_send(tx, room, author)
 
     async def _join_private_room(self, tx: CityTransaction, room: Room, author: Author) -> list[CityEvent]:
         """Have the author join a room that only members read, before their message: they could not read it otherwise."""
@@ -184,6 +206,13 @@ class Messages:
 
     async def _content(self, author: Author, draft: Draft) -> Content:
         """Render the content of a draft. Raises NotFound for a file that is not this author's upload."""
+        if draft.poll is not None:
+            text = poll_text(draft.poll)
+            # The event has the texts twice: as options and as fallback.
+            check_body_size(text + text)
+            return Content(text, details=Details(poll=draft.poll))
+        if draft.location is not None:
+            return await self._location(draft, draft.location)
         if draft.media is None:
             return await self._formatter.content(draft.body, msgtype=draft.msgtype, media=None)
         async with self._store.reading() as tx:
@@ -191,10 +220,19 @@ class Messages:
         if media is None:
             raise NotFound("no_such_media", f"you have uploaded no file {draft.media!r}")
         msgtype = msgtype_of(media.mimetype)
+        if draft.voice is not None:
+            if msgtype != "m.audio":
+                raise InvalidInput("no_audio", "a voice message needs an audio file", status=422)
+            media = replace(media, is_voice=True, duration_ms=draft.voice.duration_ms, waveform=draft.voice.waveform)
         if not draft.body.strip():
             # A file name is not Markdown.
             return Content(media.filename, msgtype=msgtype, media=media)
         return await self._formatter.content(draft.body, msgtype=msgtype, media=media)
+
+    async def _location(self, draft: Draft, location: Location) -> Content:
+        text = draft.body.strip() or location.description or geo_uri(location)
+        content = await self._formatter.content(text, msgtype="m.location", media=None)
+        return replace(content, details=replace(content.details, location=location))
 
     async def receive(
         self,
@@ -320,4 +358,6 @@ def _message(
         mentions=content.mentions,
         reply_to=reply_to,
         visibility=room.history_visibility,
+        details=content.details,
+        poll_results=count_votes(poll, (), ended_at_ms=None) if (poll := content.details.poll) else None,
     )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..errors import Forbidden
 from .agents import AgentDirectory
 from .history_visibility import ReadableRanges
 from .identity import Identities
 from .ports import CityTransaction
-from .power_levels import may_send
+from .power_levels import may_notify_room, may_redact, may_send
 from .reader_memberships import ReaderMemberships
 from .restrictions import Restriction, RestrictionKind
-from .types import Author, Room, UserId
+from .types import Author, Content, Room, UserId
 
 
 class RoomPermissions:
@@ -28,6 +30,18 @@ class RoomPermissions:
     async def check_may_react(self, tx: CityTransaction, room: Room, author: Author) -> None:
         """Raise Forbidden unless the author may react in the room."""
         await self._check_may_send(tx, room, author, "m.reaction")
+
+    async def check_may_vote(self, tx: CityTransaction, room: Room, author: Author, event_type: str) -> None:
+        """Raise Forbidden unless the author may send events of this type of polls in the room."""
+        await self._check_may_send(tx, room, author, event_type)
+
+    def may_redact(self, room: Room, author: Author) -> bool:
+        """Return whether the author's power level allows to redact events of others."""
+        return may_redact(room.power_levels, self._user(author))
+
+    def may_notify_room(self, room: Room, author: Author) -> bool:
+        """Return whether the author's power level allows to mention all members of the room."""
+        return may_notify_room(room.power_levels, self._user(author))
 
     async def check_may_join(self, tx: CityTransaction, room: Room, author: Author) -> None:
         """Raise Forbidden if the author is banned, or needs an invitation to join."""
@@ -65,6 +79,13 @@ class RoomPermissions:
 
     def _user(self, author: Author) -> UserId:
         return self._identities.author(author)
+
+
+def permitted_mentions(permissions: RoomPermissions, room: Room, author: Author, content: Content) -> Content:
+    """Return the content without a mention of all members, which is plain text then, if the author may not make one."""
+    if not content.details.mentions_room or (room.agent is None and permissions.may_notify_room(room, author)):
+        return content
+    return replace(content, details=replace(content.details, mentions_room=False))
 
 
 def _check_not_removed(room: Room, restriction: Restriction | None) -> None:

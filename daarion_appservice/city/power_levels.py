@@ -14,6 +14,11 @@ from .types import UserId
 _DEFAULT: Final = 0
 """The default of ``users_default`` and ``events_default``, also for a room without power levels."""
 
+_DEFAULT_REDACT: Final = 50
+"""The default of ``redact``."""
+_DEFAULT_NOTIFY: Final = 50
+"""The default of ``room`` in ``notifications``."""
+
 
 def may_send(power_levels: str, user: UserId, event_type: str) -> bool:
     """Whether ``user`` may send message events of a type.
@@ -26,9 +31,24 @@ def may_send(power_levels: str, user: UserId, event_type: str) -> bool:
         event_type: The type of the event.
     """
     content = _content(power_levels)
-    has = level_of(inner(content, "users").get(user), level_of(content.get("users_default"), _DEFAULT))
     needs = level_of(inner(content, "events").get(event_type), level_of(content.get("events_default"), _DEFAULT))
-    return has >= needs
+    return _level(content, user) >= needs
+
+
+def may_redact(power_levels: str, user: UserId) -> bool:
+    """Whether ``user`` may redact events of others; see `may_send`."""
+    content = _content(power_levels)
+    return _level(content, user) >= level_of(content.get("redact"), _DEFAULT_REDACT)
+
+
+def may_notify_room(power_levels: str, user: UserId) -> bool:
+    """Whether ``user`` may mention all members of a room by ``@room``; see `may_send`."""
+    content = _content(power_levels)
+    return _level(content, user) >= level_of(inner(content, "notifications").get("room"), _DEFAULT_NOTIFY)
+
+
+def _level(content: dict[str, Any], user: UserId) -> int:
+    return level_of(inner(content, "users").get(user), level_of(content.get("users_default"), _DEFAULT))
 
 
 def _content(text: str) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
 
+from .message_kinds import NO_DETAILS, Details, PollResults
+
 AgentSlug = NewType("AgentSlug", str)
 CitizenId = NewType("CitizenId", str)
 RoomId = NewType("RoomId", str)
@@ -178,6 +180,11 @@ class Media:
     thumbnail_mxc: str | None = None
     is_private: bool = False
     """Whether the file belongs to a direct chat: the city fetches it for the agent of that chat only."""
+    is_voice: bool = False
+    """Whether an audio file is a voice message (MSC3245)."""
+    waveform: tuple[int, ...] = ()
+    """Loudness values of an audio file, 0 to 1024 (MSC1767), at equal distances of time; none if unknown."""
+    is_sticker: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +197,7 @@ class Content:
     msgtype: str = "m.text"
     media: Media | None = None
     mentions: tuple[SubjectId, ...] = ()
+    details: Details = NO_DETAILS
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,11 +292,14 @@ class Message:
     """The number of the edit that the message shows; None for its first content."""
     edit_visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE
     """The room's history visibility at that edit."""
+    details: Details = NO_DETAILS
+    poll_results: PollResults | None = None
+    """The results of the message's poll; None for a message without one, or a reader who may not know them."""
 
     @property
     def content(self) -> Content:
         """The content that the message shows now."""
-        return Content(self.body, self.formatted_body, self.msgtype, self.media, self.mentions)
+        return Content(self.body, self.formatted_body, self.msgtype, self.media, self.mentions, self.details)
 
 
 class OutboxKind(StrEnum):
@@ -302,6 +313,8 @@ class OutboxKind(StrEnum):
     """A moderator or admin of the city deletes the message."""
     REACT = "react"
     UNREACT = "unreact"
+    VOTE = "vote"
+    END_POLL = "end_poll"
     JOIN = "join"
     LEAVE = "leave"
 

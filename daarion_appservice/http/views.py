@@ -9,6 +9,7 @@ from typing import Any, cast
 from ..city.delivery_errors import DeliveryError
 from ..city.history_visibility import PUBLIC, is_readable_by_all
 from ..city.identity import Identities
+from ..city.message_kinds import Location, Poll, PollKind, PollResults
 from ..city.presence import PresenceState
 from ..city.types import Author, Media, Message, ReactionCount, Room, ThreadSummary, UserId
 from . import schemas
@@ -87,6 +88,11 @@ def message_view(message: Message, identities: Identities) -> schemas.Message:
         "formatted_body": urls.html(message.formatted_body),
         "msgtype": message.msgtype,
         "media": media_view(message.media, urls) if message.media else None,
+        "poll": poll_view(message.details.poll, message.poll_results) if message.details.poll else None,
+        "location": location_view(message.details.location) if message.details.location else None,
+        "unsupported": message.details.original_type is not None,
+        "original_type": message.details.original_type,
+        "mentions_room": message.details.mentions_room,
         "mentions": message.mentions,
         "reply_to": message.reply_to,
         "thread_root": message.thread_root,
@@ -132,4 +138,33 @@ def media_view(media: Media, urls: MediaUrls = MediaUrls()) -> schemas.Media:  #
         "width": media.width,
         "height": media.height,
         "duration_ms": media.duration_ms,
+        "voice": media.is_voice,
+        "waveform": media.waveform,
+        "sticker": media.is_sticker,
+    }
+
+
+def poll_view(poll: Poll, results: PollResults | None) -> schemas.Poll:
+    """Return a poll with its results, as far as they are shown: of an undisclosed poll, after the end only."""
+    is_shown = results is not None and (poll.kind is PollKind.DISCLOSED or results.ended_at_ms is not None)
+    votes: tuple[int | None, ...] = results.votes if results and is_shown else (None,) * len(poll.options)
+    return {
+        "question": poll.question,
+        "kind": poll.kind,
+        "max_selections": poll.max_selections,
+        "options": [
+            {"id": option.id, "text": option.text, "votes": count}
+            for option, count in zip(poll.options, votes, strict=True)
+        ],
+        "voters": results.voters if results else None,
+        "ended_at": optional_timestamp(results.ended_at_ms) if results else None,
+    }
+
+
+def location_view(location: Location) -> schemas.Location:
+    return {
+        "latitude": location.latitude,
+        "longitude": location.longitude,
+        "accuracy_m": location.accuracy_m,
+        "description": location.description,
     }

@@ -41,6 +41,7 @@ from .membership_periods import MembershipPeriodRepository
 from .messages import MessageRepository
 from .outbox import OutboxRepository
 from .places import PlaceRepository
+from .poll_responses import PollResponseRepository
 from .reactions import ReactionRepository
 from .read_cache import PostgresVersion, ReadCache, SqliteVersion
 from .removed_agents import RemovedAgentRepository
@@ -86,6 +87,7 @@ class Transaction:
         self.messages = MessageRepository(connection)
         self.reactions = ReactionRepository(connection)
         self.threads = ThreadRepository(connection)
+        self.poll_responses = PollResponseRepository(connection)
         self.revisions = RevisionRepository(connection)
         self.restrictions = RestrictionRepository(connection)
         self.inbox = InboxRepository(connection)

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Row
 
 from ..city.history_visibility import PUBLIC, ReadableRanges
 from ..city.media import media_uris
+from ..city.message_kinds import PollResults
 from ..city.types import (
     Author,
     AuthorKind,
@@ -26,7 +27,7 @@ from ..city.types import (
     ThreadSummary,
 )
 from .author_columns import author_of, author_values
-from .content_columns import content_values, media_of, mentions_of
+from .content_columns import content_values, details_of, media_of, mentions_of, results_of, results_values
 from .media import add_shown, remove_shown
 from .readable import message_is_readable
 from .renumbering import move_number
@@ -60,6 +61,7 @@ class MessageRepository(Repository):
                 matrix_event_id=message.matrix_event_id,
                 delivery=message.delivery,
                 visibility=message.visibility,
+                poll_results=results_values(message.poll_results),
             )
         )
         await add_shown(self._connection, message.id, media_uris(message.media, message.formatted_body))
@@ -260,7 +262,16 @@ class MessageRepository(Repository):
         await self._connection.execute(
             update(messages)
             .where(messages.c.id == message)
-            .values(body="", formatted_body=None, media=None, mentions="[]", reactions="[]", deleted=True)
+            .values(
+                body="",
+                formatted_body=None,
+                media=None,
+                mentions=_NONE,
+                reactions=_NONE,
+                details=None,
+                poll_results=None,
+                deleted=True,
+            )
         )
         await remove_shown(self._connection, message)
 
@@ -269,6 +280,11 @@ class MessageRepository(Repository):
             update(messages)
             .where(messages.c.id == message)
             .values(reactions=orjson.dumps([_tally(each) for each in tallies]).decode())
+        )
+
+    async def set_poll_results(self, message: MessageId, results: PollResults | None) -> None:
+        await self._connection.execute(
+            update(messages).where(messages.c.id == message).values(poll_results=results_values(results))
         )
 
     async def delivered(self, message: MessageId, event: EventId) -> None:
@@ -318,6 +334,8 @@ def read_message(row: Row[Any]) -> Message:
         visibility=HistoryVisibility(row.visibility),
         edit_seq=row.edit_seq,
         edit_visibility=HistoryVisibility(row.edit_visibility),
+        details=details_of(row.details),
+        poll_results=results_of(row.poll_results),
     )
 
 

@@ -158,7 +158,14 @@ class OutboxRepository(Repository):
         return retried.rowcount
 
 
-_CHANGES: Final = (*DELETIONS, OutboxKind.EDIT, OutboxKind.REACT, OutboxKind.UNREACT)
+_CHANGES: Final = (
+    *DELETIONS,
+    OutboxKind.EDIT,
+    OutboxKind.REACT,
+    OutboxKind.UNREACT,
+    OutboxKind.VOTE,
+    OutboxKind.END_POLL,
+)
 _FAILED: Final = (outbox.c.state == OutboxState.FAILED,)
 
 

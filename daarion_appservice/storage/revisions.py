@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.engine import Row
 
 from ..city.types import Content, EventId, HistoryVisibility, MessageId, Revision, RoomId, SubjectId
-from .content_columns import content_values, media_of, mentions_of
+from .content_columns import content_values, details_of, media_of, mentions_of
 from .repository import Repository
 from .tables import early_edits, revisions
 from .upsert import insert as insert_unless_there
@@ -144,7 +144,14 @@ class RevisionRepository(Repository):
 
 
 def _revision(row: Row[Any]) -> Revision:
-    content = Content(row.body, row.formatted_body, row.msgtype, media_of(row.media), mentions_of(row.mentions))
+    content = Content(
+        row.body,
+        row.formatted_body,
+        row.msgtype,
+        media_of(row.media),
+        mentions_of(row.mentions),
+        details_of(row.details),
+    )
     return Revision(
         row.id,
         MessageId(row.message_id),

@@ -25,6 +25,7 @@ from ..matrix.inbound.direct_chats import DirectChatHandlers
 from ..matrix.inbound.dispatch import EventHandlers
 from ..matrix.inbound.members import MemberEvents
 from ..matrix.inbound.messages import MessageEvents
+from ..matrix.inbound.polls import PollEvents
 from ..matrix.inbound.room_state import RoomStateEvents
 from ..matrix.inbound.worker import InboundWorker
 from ..matrix.outbound.delivery import OutboxDelivery
@@ -87,7 +88,9 @@ class MatrixParts(CityServices):
 
     def _build_inbound(self) -> None:
         self.direct_chat_handlers = DirectChatHandlers(self.identities, self.agents, now_ms, new_id)
-        self.message_events = MessageEvents(self.identities, self.messages, self.message_edits, self.reactions)
+        self.message_events = MessageEvents(
+            self.identities, self.messages, self.message_edits, self.reactions, PollEvents(self.identities, self.polls)
+        )
         self.handlers = EventHandlers(
             self.message_events,
             MemberEvents(self.identities, self.room_members, now_ms),

@@ -34,6 +34,7 @@ from ..http.routes.members import MemberRoutes
 from ..http.routes.messages import MessageRoutes
 from ..http.routes.metrics import MetricsRoute
 from ..http.routes.places import PlaceRoutes
+from ..http.routes.polls import PollRoutes
 from ..http.routes.presence import PresenceEvents, PresenceRoutes
 from ..http.routes.registry import RegistryRoutes
 from ..http.routes.rooms import RoomRoutes
@@ -81,6 +82,7 @@ def build_city_server(city: City) -> Listener:
     )
     members = MemberRoutes(city.membership, city.typing_and_receipts, authors, city.online_members)
     messages = MessageRoutes(pages, city.messages, city.message_edits, city.reactions, authors, city.identities)
+    polls = PollRoutes(city.polls, authors, city.identities)
     feed = FeedRoutes(
         city.database,
         city.online_counts,
@@ -150,6 +152,7 @@ def build_city_server(city: City) -> Listener:
             members,
             messages,
             ThreadRoutes(pages),
+            polls,
             agents,
             PlaceRoutes(registry, city.places, city.presence, views),
             RegistryRoutes(registry, city.agents, views),

@@ -16,6 +16,7 @@ from ..city.online_counts import OnlineCounts
 from ..city.online_members import OnlineMembers
 from ..city.permissions import RoomPermissions
 from ..city.places import PlaceDirectory
+from ..city.polls import Polls
 from ..city.reactions import Reactions
 from ..city.rooms import Rooms
 from ..city.tokens import TokenDirectory
@@ -107,6 +108,7 @@ class CityServices:
         )
         self.message_edits = MessageEdits(database, publish, formatter, permissions, self.agent_replies, now_ms, new_id)
         self.reactions = Reactions(database, publish, permissions, now_ms, new_id)
+        self.polls = Polls(database, publish, permissions, now_ms, new_id)
         self.typing_and_receipts = TypingAndReceipts(database, publish, permissions)
 
     def _build_streams(self) -> None:

@@ -299,3 +299,31 @@ async def test_history_of_an_archived_room_comes_with_reactions_and_edits(world:
         await tx.rooms.change(world.room)
     assert await world.run() == Backfilled(1, 2)
     assert (await world.bodies(), len(await world.reactions())) == (["edited"], 1)
+
+
+async def test_backfill_counts_votes_of_polls(world: World) -> None:
+    answers = [{"id": each, "org.matrix.msc1767.text": each} for each in "ab"]
+    start, text = "org.matrix.msc3381.poll.start", {"org.matrix.msc1767.text": "Куди?"}
+    poll = world.happens(start, {start: {"question": text, "answers": answers}} | text)
+    reference = {"m.relates_to": {"rel_type": "m.reference", "event_id": poll}}
+
+    def votes(selection: str, sender: str) -> str:
+        return world.happens(
+            "org.matrix.msc3381.poll.response",
+            {"org.matrix.msc3381.poll.response": {"answers": [selection]}} | reference,
+            sender,
+        )
+
+    votes("a", ALICE)
+    votes("b", BOB)
+    votes("b", ALICE)
+    world.happens("org.matrix.msc3381.poll.end", reference)
+    votes("a", BOB)
+    expected = ((0, 2), 2, YEAR_AGO_MS + 4)
+    for found in (Backfilled(1, 5), Backfilled(0, 0)):
+        assert await world.run() == found
+        (message,) = await world.messages()
+        results = message.poll_results
+        assert results is not None
+        assert (results.votes, results.voters, results.ended_at_ms) == expected
+    assert await world.handle_waiting() == []

@@ -14,10 +14,21 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, func, insert, select, text
 
+from daarion_appservice.city.message_kinds import NO_DETAILS
 from daarion_appservice.city.restrictions import Restriction, RestrictionKind
 from daarion_appservice.city.rooms import Rooms, room_id_of
 from daarion_appservice.city.tokens import new_token
-from daarion_appservice.city.types import Agent, AgentSlug, Member, Room, RoomId, SubjectId, UserId
+from daarion_appservice.city.types import (
+    Agent,
+    AgentSlug,
+    Member,
+    MessageId,
+    OutboxKind,
+    Room,
+    RoomId,
+    SubjectId,
+    UserId,
+)
 from daarion_appservice.clock import new_id
 from daarion_appservice.errors import Conflict, ConstraintViolated, ExitCode, StartError
 from daarion_appservice.storage import migrate, tables
@@ -195,6 +206,33 @@ async def test_migration_0017_keeps_ghosts_both_ways(database: Database) -> None
     async with database.reading() as tx:
         assert await tx.ghosts.all() == [ghost]
         assert await tx.drawn_avatars.current() == {}
+
+
+@EMPTY
+async def test_migration_0018_keeps_messages(database: Database) -> None:
+    await migrate.upgrade(database, "0017")
+    media = '{"mxc":"mxc://x/y","mimetype":"audio/ogg","filename":"a"}'
+    insert = (
+        "INSERT INTO messages (id, room_id, seq, author_kind, author_id, author_name, body, msgtype, created_at_ms, "
+    )
+    async with database.transaction() as tx:
+        await tx.connection.exec_driver_sql(
+            "INSERT INTO rooms (id, slug, name, created_at_ms) VALUES ('r', 'r', 'r', 1)"
+        )
+        await tx.connection.exec_driver_sql(
+            f"{insert}delivery, media) VALUES ('m', 'r', 1, 'citizen', 'u', 'U', 'b', 'm.audio', 1, 'sent', '{media}')"
+        )
+    await migrate.upgrade(database)
+    async with database.transaction() as tx:
+        message = await tx.messages.get(MessageId("m"))
+        assert message is not None
+        assert (message.body, message.details, message.poll_results) == ("b", NO_DETAILS, None)
+        assert message.media is not None
+        assert (message.media.is_voice, message.media.waveform) == (False, ())
+        await tx.outbox.add(OutboxKind.VOTE, message.id, message.room_id, txn_id="v")
+        await tx.connection.run_sync(lambda connection: _downgrade(connection, "0017"))
+        assert await tx.outbox.waiting(limit=9) == []
+    await migrate.upgrade(database)
 
 
 def _downgrade(connection: Connection, to: str) -> None:

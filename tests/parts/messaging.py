@@ -14,6 +14,7 @@ from daarion_appservice.city.message_edits import MessageEdits
 from daarion_appservice.city.message_formatting import MessageFormatter
 from daarion_appservice.city.messages import Draft, Messages
 from daarion_appservice.city.permissions import RoomPermissions
+from daarion_appservice.city.polls import Polls
 from daarion_appservice.city.ports import Publish
 from daarion_appservice.city.reactions import Reactions
 from daarion_appservice.city.rooms import Rooms
@@ -23,6 +24,7 @@ from daarion_appservice.matrix.inbound.direct_chats import DirectChatHandlers
 from daarion_appservice.matrix.inbound.dispatch import EventHandlers
 from daarion_appservice.matrix.inbound.members import MemberEvents
 from daarion_appservice.matrix.inbound.messages import MessageEvents
+from daarion_appservice.matrix.inbound.polls import PollEvents
 from daarion_appservice.matrix.inbound.room_state import RoomStateEvents
 from daarion_appservice.matrix.outbound.rendering import OutboxRenderer
 from daarion_appservice.storage.database import Database, Transaction
@@ -37,6 +39,7 @@ class MessagingHarness:
     messages: Messages
     message_edits: MessageEdits
     reactions: Reactions
+    polls: Polls
     membership: Membership
     permissions: RoomPermissions
     renderer: OutboxRenderer
@@ -61,17 +64,19 @@ def messaging_harness(database: Database, publish: Publish) -> MessagingHarness:
     messages = Messages(database, publish, formatter, permissions, members, agent_replies, now_ms, new_id)
     changes = MessageEdits(database, publish, formatter, permissions, agent_replies, now_ms, new_id)
     reactions = Reactions(database, publish, permissions, now_ms, new_id)
+    polls = Polls(database, publish, permissions, now_ms, new_id)
     return MessagingHarness(
         agents,
         agent_replies,
         messages,
         changes,
         reactions,
+        polls,
         Membership(database, publish, members, permissions, agents, new_id),
         permissions,
         OutboxRenderer(messages, members, IDENTITIES),
         members,
-        MessageEvents(IDENTITIES, messages, changes, reactions),
+        MessageEvents(IDENTITIES, messages, changes, reactions, PollEvents(IDENTITIES, polls)),
         MemberEvents(IDENTITIES, members, now_ms),
         RoomStateEvents(IDENTITIES, Rooms(database, publish, now_ms, new_id)),
         DirectChatHandlers(IDENTITIES, agents, now_ms, new_id),

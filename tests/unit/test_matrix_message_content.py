@@ -38,7 +38,7 @@ def text_message(body: str, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "content",
-    [{}, {"body": "text"}, {"msgtype": "m.text"}, {"msgtype": "m.key.verification.request", "body": "verify"}],
+    [{}, {"body": 7}, {"msgtype": "m.text"}, {"msgtype": "m.key.verification.request", "body": "verify"}],
 )
 def test_content_without_text_is_no_message(content: dict[str, Any]) -> None:
     assert read(content) is None

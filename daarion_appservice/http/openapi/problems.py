@@ -124,6 +124,7 @@ PROBLEMS: Final = (
     Problem(404, "no_such_node", "there is no such node", "there is no node 'node-9'"),
     Problem(404, "no_such_microdao", "there is no such microDAO", "there is no microDAO 'nobody'"),
     Problem(404, "no_such_district", "there is no such district", "there is no district 'obolon'"),
+    Problem(404, "no_such_poll", "the message is no poll", "the message '01M80JJAXFTK9TPCTY26E2R4Y5' is no poll"),
     Problem(
         404,
         "no_such_message",
@@ -163,6 +164,13 @@ PROBLEMS: Final = (
         "the room podil is encrypted on Matrix: messages can no longer be posted",
     ),
     Problem(409, "message_deleted", "the message is deleted", "the message is deleted and cannot be edited"),
+    Problem(409, "poll_ended", "the poll has ended", "this poll has ended: nobody can vote any more"),
+    Problem(
+        409,
+        "poll_not_editable",
+        "the message is a poll",
+        "a poll cannot be edited: delete it, and start another one",
+    ),
     Problem(
         409,
         "too_many_reactions",
@@ -252,6 +260,14 @@ PROBLEMS: Final = (
     ),
     Problem(422, "message_empty", "the message has no text", "the message is empty; send a text"),
     Problem(422, "media_empty", "the file is empty", "the file is empty"),
+    Problem(422, "no_such_option", "the poll has no option with this id", "the poll has no option '7'"),
+    Problem(
+        422,
+        "too_many_selections",
+        "the vote selects more options than the poll allows",
+        "select at most 1 options of this poll",
+    ),
+    Problem(422, "no_audio", "`voice` is given for a file that is no audio", "a voice message needs an audio file"),
     Problem(
         422,
         "no_emoji",

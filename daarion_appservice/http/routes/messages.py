@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ...city.identity import Identities
 from ...city.message_edits import MessageEdits
-from ...city.messages import Draft, Messages
+from ...city.message_kinds import Location, Poll, PollKind, PollOption
+from ...city.messages import Draft, Messages, Voice
 from ...city.reactions import Reactions
+from ...city.text_sanitizing import one_line
 from ...city.types import Message
 from .. import schemas
 from ..auth.actors import ActorDirectory
@@ -27,6 +29,8 @@ _REACTION: Final = _MESSAGE + "/reactions/{emoji}"
 _MESSAGE_ERRORS: Final = ("no_such_room", "no_such_message", "room_archived")
 _WRITE_ERRORS: Final = (*_MESSAGE_ERRORS, "banned", "kicked", "muted", "invite_only", "room_encrypted")
 _TEXT_ERRORS: Final = ("message_empty", "message_too_long")
+_MAX_OPTION_CHARS: Final = 340
+"""Characters of a question or an option: as many as Element accepts of a question."""
 
 
 class MessagePage(Query):
@@ -55,6 +59,62 @@ class MessagePage(Query):
     def position(self, *, thread: str | None = None) -> PagePosition:
         """Return the position in the room's history, or in a thread."""
         return PagePosition(self.before, self.after, self.around, thread)
+
+
+class NewVoice(Body):
+    """What a voice message has besides its file."""
+
+    duration_ms: int = Field(ge=0, le=86_400_000, description="The duration in milliseconds.", examples=[4200])
+    waveform: list[Annotated[int, Field(ge=0, le=1024)]] = Field(
+        [],
+        max_length=256,
+        description="Loudness values at equal distances of time.",
+        examples=[[0, 512, 1024, 300]],
+    )
+
+
+class NewPoll(Body):
+    """A poll to start. The ids of the options are `1`, `2` and so on."""
+
+    question: str = Field(min_length=1, max_length=340, description="The question.", examples=["Куди йдемо?"])
+    options: list[Annotated[str, Field(min_length=1, max_length=340)]] = Field(
+        min_length=1, max_length=20, description="The texts of the options.", examples=[["Фунікулер", "Поштова площа"]]
+    )
+    kind: PollKind = Field(
+        PollKind.DISCLOSED,
+        description="`disclosed`: the results are shown at once; `undisclosed`: after the end.",
+        examples=["disclosed"],
+    )
+    max_selections: int = Field(
+        1, ge=1, le=20, description="The number of options that one voter may select.", examples=[1]
+    )
+
+    @model_validator(mode="after")
+    def _check_texts(self) -> NewPoll:
+        if not all(map(one_line, [self.question, *self.options])):
+            raise ValueError("question and options need a text")
+        if self.max_selections > len(self.options):
+            raise ValueError("max_selections is more than there are options")
+        return self
+
+    def poll(self) -> Poll:
+        options = tuple(
+            PollOption(str(number), one_line(text, _MAX_OPTION_CHARS))
+            for number, text in enumerate(self.options, start=1)
+        )
+        return Poll(one_line(self.question, _MAX_OPTION_CHARS), options, self.kind, self.max_selections)
+
+
+class NewLocation(Body):
+    """A place to show."""
+
+    latitude: float = Field(ge=-90, le=90, description="The latitude in degrees (WGS 84).", examples=[50.462])
+    longitude: float = Field(ge=-180, le=180, description="The longitude in degrees (WGS 84).", examples=[30.518])
+    accuracy_m: float | None = Field(None, ge=0, le=1e8, description="The uncertainty in metres.", examples=[35.0])
+    description: str | None = Field(None, max_length=255, description="A description.", examples=["Поштова площа"])
+
+    def location(self) -> Location:
+        return Location(self.latitude, self.longitude, self.accuracy_m, one_line(self.description or "") or None)
 
 
 class NewMessage(Body):
@@ -96,8 +156,38 @@ class NewMessage(Body):
         examples=["mxc://daarion.space/SEsfnsuifSDFSSEF"],
     )
 
+    voice: NewVoice | None = Field(
+        None, description="Makes a message with an audio file as `media` a voice message.", examples=[None]
+    )
+    poll: NewPoll | None = Field(None, description="A poll to start, instead of `body` and `media`.", examples=[None])
+    location: NewLocation | None = Field(
+        None,
+        description="A place to show, instead of `media`; without `body` its description is the text.",
+        examples=[None],
+    )
+
+    @model_validator(mode="after")
+    def _check_one_kind(self) -> NewMessage:
+        if sum(each is not None for each in (self.media, self.poll, self.location)) > 1:
+            raise ValueError("give one of media, poll and location")
+        if self.voice is not None and self.media is None:
+            raise ValueError("voice needs media")
+        if self.poll is not None and self.body.strip():
+            raise ValueError("a poll makes the text of its message itself: leave body empty")
+        return self
+
     def draft(self) -> Draft:
-        return Draft(self.body, self.msgtype, self.reply_to, self.client_id, self.media, self.thread_root)
+        return Draft(
+            self.body,
+            self.msgtype,
+            self.reply_to,
+            self.client_id,
+            self.media,
+            self.thread_root,
+            Voice(self.voice.duration_ms, tuple(self.voice.waveform)) if self.voice else None,
+            self.poll.poll() if self.poll else None,
+            self.location.location() if self.location else None,
+        )
 
 
 class MessageEdit(Body):
@@ -147,7 +237,7 @@ class MessageRoutes:
         summary="Post a message",
         response=schemas.Message,
         other_statuses={200: "The first message with this `client_id`; no second message is posted."},
-        errors=(*_WRITE_ERRORS, *_TEXT_ERRORS, "no_such_media", "no_thread_root", "other_thread"),
+        errors=(*_WRITE_ERRORS, *_TEXT_ERRORS, "no_such_media", "no_audio", "no_thread_root", "other_thread"),
     )
     async def post_message(self, call: Call[NewMessage, NoQuery]) -> ResponseSpec:
         """The message is stored before the response, and sent to Matrix as soon as the homeserver accepts it (see `delivery`).
@@ -166,7 +256,7 @@ class MessageRoutes:
         body=MessageEdit,
         summary="Edit a message",
         response=schemas.Message,
-        errors=(*_WRITE_ERRORS, *_TEXT_ERRORS, "not_yours", "message_deleted"),
+        errors=(*_WRITE_ERRORS, *_TEXT_ERRORS, "not_yours", "message_deleted", "poll_not_editable"),
     )
     async def edit_message(self, call: Call[MessageEdit, NoQuery]) -> schemas.Message:
         """For the author of the message."""

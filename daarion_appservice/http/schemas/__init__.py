@@ -9,6 +9,7 @@ from .authors import Author, CitizenName, CitizenNames, CurrentCitizen
 from .errors import FieldError, Problem
 from .feed import CityHome, FeedEntry, FeedRoom, SecondMeStatus
 from .internal import GhostHeartbeatResult, Liveness, MatrixPresence, MatrixPresences, Readiness
+from .message_kinds import Location, Poll, PollOption, PollVote
 from .messages import Media, Message, ReactionCount, ThreadSummary
 from .presence import OnlineCounts, PresenceEvent, PresenceList, PresenceSummary, SubjectPresence
 from .registry import (
@@ -48,6 +49,7 @@ __all__ = [
     "ImportResult",
     "Interaction",
     "Liveness",
+    "Location",
     "MatrixPresence",
     "MatrixPresences",
     "MatrixServer",
@@ -63,6 +65,9 @@ __all__ = [
     "OnlineMember",
     "Place",
     "PlaceCounts",
+    "Poll",
+    "PollOption",
+    "PollVote",
     "PresenceEvent",
     "PresenceFields",
     "PresenceList",

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 from ...city.delivery_errors import DeliveryError
 from ...city.types import Delivery
 from .authors import Author
+from .message_kinds import Location, Poll
 from .types import Count, Timestamp
 
 
@@ -43,6 +44,15 @@ class Media(TypedDict):
     width: Annotated[Count | None, Field(description="The width in pixels, if known.", examples=[1280])]
     height: Annotated[Count | None, Field(description="The height in pixels, if known.", examples=[960])]
     duration_ms: Annotated[Count | None, Field(description="The duration in milliseconds, if known.", examples=[None])]
+    voice: Annotated[bool, Field(description="Whether the file is a voice message.", examples=[False])]
+    waveform: Annotated[
+        Sequence[int],
+        Field(
+            description="Loudness values of an audio file, 0 to 1024, at equal distances of time; empty if unknown.",
+            examples=[[]],
+        ),
+    ]
+    sticker: Annotated[bool, Field(description="Whether the image is a sticker.", examples=[False])]
 
 
 class ReactionCount(TypedDict):
@@ -110,12 +120,31 @@ class Message(TypedDict):
     msgtype: Annotated[
         str,
         Field(
-            description="The Matrix message type: `m.text`, `m.emote`, `m.notice`, `m.image`, `m.file`, `m.audio` or `m.video`.",
+            description="The Matrix message type: `m.text`, `m.emote`, `m.notice`, `m.image`, `m.file`, `m.audio`, `m.video` "
+            "or `m.location`.",
             examples=["m.text"],
         ),
     ]
     media: Annotated[
         Media | None, Field(description="The file of the message. Of an encrypted file only the name is known.")
+    ]
+    poll: Annotated[
+        Poll | None, Field(description="The poll that the message starts; `body` has its text for other clients.")
+    ]
+    location: Annotated[Location | None, Field(description="The place that the message shows (`m.location`).")]
+    unsupported: Annotated[
+        bool,
+        Field(
+            description="Whether the message is of a kind that the city does not know, and `body` is its fallback text.",
+            examples=[False],
+        ),
+    ]
+    original_type: Annotated[
+        str | None,
+        Field(description="The event type or `msgtype` of an `unsupported` message.", examples=[None]),
+    ]
+    mentions_room: Annotated[
+        bool, Field(description="Whether the message mentions all members (`@room`).", examples=[False])
     ]
     mentions: Annotated[
         Sequence[str],

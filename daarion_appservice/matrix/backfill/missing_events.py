@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ...city.event_fields import MESSAGES_AND_CHANGES, Event, content_of, event_id_of, inner, sender_of, text, type_of
+from ...city.event_fields import Event, content_of, event_id_of, inner, is_said, sender_of, text, type_of
 from ...city.types import EventId, UserId
 from ...storage.inbox import InboxState, Known, ReceivedEvent
 from ..client.inbox_events import inbox_event
@@ -143,7 +143,7 @@ def _effect(event: Event) -> tuple[str, ...] | None:
     """Return the key of an effect of which only the last event counts; None for an event that always counts."""
     if isinstance(event.get("state_key"), str):
         return ("state", type_of(event), text(event, "state_key"))
-    if type_of(event) in MESSAGES_AND_CHANGES and (original := replaced(content_of(event))):
+    if is_said(event) and (original := replaced(content_of(event))):
         return ("edit", original, sender_of(event))
     return None
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
-from ...city.event_fields import POLLS, Event, inner, optional_text
+from ...city.event_fields import POLLS, Event, fallback_text, inner, optional_text, text
 from ...city.file_types import normalize_type
 from ...city.identity import Identities, is_user_id
 from ...city.media import is_mxc, sanitize_filename
+from ...city.message_kinds import Details, Location, parse_geo_uri
 from ...city.parsing_threads import html_of, names_in
 from ...city.reply_fallback import strip_reply_fallback
 from ...city.text_sanitizing import one_line, strip_bidi_controls
 from ...city.types import Content, EventId, Media, SubjectId, UserId
-from .polls import poll_text
+from .polls import poll_text, read_poll
 
 _LINK: Final = re.compile(r"""https://matrix\.to/#/((?:@|%40)[^"'?<>\s]{1,768})""")
 HTML_FORMAT: Final = "org.matrix.custom.html"
 _TEXTS: Final = frozenset({"m.text", "m.notice", "m.emote"})
 _MEDIA: Final = frozenset({"m.image", "m.file", "m.audio", "m.video"})
+_KNOWN: Final = _TEXTS | _MEDIA | {"m.location", "m.server_notice"}
+_VERIFICATION: Final = "m.key.verification."
 _MAX_MENTIONS: Final = 50
 SHORTCODE_KEYS: Final = ("shortcode", "com.beeper.reaction.shortcode")
 """The keys of a reaction's shortcode (MSC4027): the proposed one and the one in use."""
@@ -28,32 +31,69 @@ _MAX_SHORTCODE_CHARS: Final = 64
 _MAX_SIZE: Final = 1 << 53
 _MAX_ID_CHARS: Final = 255
 _MAX_LOCATION_CHARS: Final = 100
+_LOCATIONS: Final = ("m.location", "org.matrix.msc3488.location")
+_AUDIO: Final = ("m.audio", "org.matrix.msc1767.audio")
+_VOICES: Final = ("m.voice", "org.matrix.msc3245.voice", "org.matrix.msc2516.voice")
+_MAX_WAVEFORM: Final = 256
+_MAX_LOUDNESS: Final = 1024
 
 
 def read_message_content(event_type: str, content: Event, identities: Identities) -> Content | None:
-    """Convert the content of an event of one of the types `MESSAGES`; return None if it has nothing to display."""
+    """Convert the content of an event that is a message (`is_message`); return None if it has nothing to display."""
     if event_type == "m.sticker":
         return _read_sticker(content)
-    return _read_poll(content, identities) if event_type in POLLS else _read_message(content, identities)
+    if event_type in POLLS:
+        return _read_poll(content, identities)
+    msgtype = optional_text(content, "msgtype")
+    if event_type != "m.room.message" or msgtype is None or optional_text(content, "body") is None:
+        return _read_unknown(msgtype or event_type, content, identities)
+    return _read_message(content, identities)
+
+
+def _read_unknown(original_type: str, content: Event, identities: Identities) -> Content | None:
+    """Convert content of a kind that the city does not know to its fallback text."""
+    body = fallback_text(content)
+    if body is None or original_type.startswith(_VERIFICATION):
+        return None
+    mentions = _read_mentions(content, body, None, identities)
+    return Content(body, mentions=mentions, details=Details(original_type=one_line(original_type)))
 
 
 def _read_message(content: Event, identities: Identities) -> Content | None:
-    body, msgtype = optional_text(content, "body"), optional_text(content, "msgtype")
-    if body is None or msgtype is None or msgtype.startswith("m.key.verification."):
+    body, msgtype = text(content, "body"), text(content, "msgtype")
+    if msgtype.startswith(_VERIFICATION):
         return None
     media = _read_media(content, body) if msgtype in _MEDIA else None
-    is_supported = msgtype in _TEXTS or media is not None
-    text, html = strip_reply_fallback(body) if "m.relates_to" in content else body, _read_html(content)
+    if media is not None and msgtype == "m.audio":
+        media = _with_voice(media, content)
+    location = _read_location(content) if msgtype == "m.location" else None
+    is_supported = msgtype in _TEXTS or media is not None or location is not None
+    shown, html = strip_reply_fallback(body) if "m.relates_to" in content else body, _read_html(content)
     if msgtype in _MEDIA and optional_text(content, "filename") in {None, body}:
-        text = strip_bidi_controls(text)  # The body is the file name.
+        shown, html = strip_bidi_controls(shown), None  # The body is the file name, and no caption (MSC2530).
     return Content(
-        text,
+        shown,
         html,
         # An unknown msgtype is displayed by its body, as the specification requires.
         msgtype if is_supported else "m.text",
         media,
-        _read_mentions(content, text, html, identities),
+        _read_mentions(content, shown, html, identities),
+        Details(
+            location=location,
+            original_type=None if msgtype in _KNOWN else one_line(msgtype),
+            mentions_room=_mentions_room(content, shown),
+        ),
     )
+
+
+def _read_location(content: Event) -> Location | None:
+    """Read the place of an ``m.location`` (MSC3488 puts it into a block of its own, too); None if it is not valid."""
+    for key in _LOCATIONS:
+        block = inner(content, key)
+        uri = optional_text(block, "uri")
+        if uri and (location := parse_geo_uri(uri, description=one_line(text(block, "description")) or None)):
+            return location
+    return parse_geo_uri(text(content, "geo_uri"))
 
 
 def with_location(message: Content, content: Event) -> Content:
@@ -74,7 +114,11 @@ def msgtype_of_file(content: Event) -> str | None:
 
 def _read_poll(content: Event, identities: Identities) -> Content | None:
     body = poll_text(content)
-    return Content(body, mentions=_read_mentions(content, body, None, identities)) if body else None
+    if not body:
+        return None
+    return Content(
+        body, mentions=_read_mentions(content, body, None, identities), details=Details(poll=read_poll(content))
+    )
 
 
 def _read_sticker(content: Event) -> Content | None:
@@ -84,7 +128,9 @@ def _read_sticker(content: Event) -> Content | None:
     if body is None or not (media or body.strip()):
         return None
     # A sticker that cannot be downloaded becomes a text message with its name.
-    return Content(strip_bidi_controls(body), msgtype="m.image" if media else "m.text", media=media)
+    if media is None:
+        return Content(strip_bidi_controls(body))
+    return Content(strip_bidi_controls(body), msgtype="m.image", media=replace(media, is_sticker=True))
 
 
 def shortcode_of(content: Event) -> str | None:
@@ -142,6 +188,13 @@ def _read_mentions(content: Event, body: str, html: str | None, identities: Iden
     return tuple(dict.fromkeys(subject for subject in subjects if subject))
 
 
+def _mentions_room(content: Event, body: str) -> bool:
+    """Return whether a message mentions all members, if its sender may: by its field, or by name before spec 1.7."""
+    if "m.mentions" in content:
+        return inner(content, "m.mentions").get("room") is True
+    return "@room" in body and "room" in names_in(body)
+
+
 def _named_users(body: str, html: str, identities: Identities) -> list[str]:
     """Return the service's users that the text names: clients from before spec 1.7 send no ``m.mentions``."""
     names = [f"@{name}" for name in names_in(body)]
@@ -166,6 +219,27 @@ def _read_media(content: Event, body: str) -> Media | None:
         duration_ms=_number(info, "duration"),
         thumbnail_mxc=thumbnail if thumbnail and is_mxc(thumbnail) else None,
     )
+
+
+def _with_voice(media: Media, content: Event) -> Media:
+    """Add what an audio file has besides its ``info``: whether it is a voice message, duration and waveform."""
+    block = next((inner(content, key) for key in _AUDIO if isinstance(content.get(key), dict)), {})
+    duration = _number(block, "duration")
+    return replace(
+        media,
+        is_voice=any(isinstance(content.get(key), dict) for key in _VOICES),
+        duration_ms=media.duration_ms if duration is None else duration,
+        waveform=_read_waveform(block.get("waveform")),
+    )
+
+
+def _read_waveform(values: Any) -> tuple[int, ...]:
+    """Return a waveform of at most 256 loudness values of 0 to 1024, longer ones with fewer; none if it is not valid."""
+    if not isinstance(values, list) or not all(type(each) is int for each in values):
+        return ()
+    count = min(len(values), _MAX_WAVEFORM)
+    picked = (values[index * len(values) // count] for index in range(count))
+    return tuple(min(max(each, 0), _MAX_LOUDNESS) for each in picked)
 
 
 def _number(info: Event, key: str) -> int | None:

@@ -24,7 +24,7 @@ import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
-from ...city.event_fields import Event, content_of, event_id_of, sender_of, text, type_of
+from ...city.event_fields import Event, content_of, event_id_of, is_message, sender_of, text, type_of
 from ...city.identity import Identities
 from ...city.ports import NowMs
 from ...city.types import EventId, MatrixRoomId, Room, UserId
@@ -186,7 +186,11 @@ class Confirmation:
         for row in rows:
             event = read_row(row)
             is_visible = row.is_confirmed and key_of(event) is None
-            if type_of(event) in self._types and not is_visible and not self._is_local(sender_of(event)):
+            if (
+                (type_of(event) in self._types or is_message(event))
+                and not is_visible
+                and not self._is_local(sender_of(event))
+            ):
                 events[MatrixRoomId(row.matrix_room_id)].append((row, event))
         found: dict[MatrixRoomId, _UnconfirmedRows] = {}
         if events:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import partial
 
-from ...city.event_fields import MESSAGES, MESSAGES_AND_CHANGES, Event, has_sender_and_id, room_of, type_of
+from ...city.event_fields import MESSAGES, RESPONSES, Event, has_sender_and_id, is_message, is_said, room_of, type_of
 from ...city.events import CityEvent
 from ...city.types import MessageId, Room
 from ...storage.database import Transaction
@@ -26,6 +26,7 @@ class EventHandlers:
         self._handlers: dict[str, Handler] = {
             **dict.fromkeys(MESSAGES, messages.message),
             "m.reaction": messages.reaction,
+            **dict.fromkeys(RESPONSES, messages.poll_response),
             "m.room.redaction": messages.redaction,
             "m.room.member": self._member,
             "m.room.name": state.name,
@@ -87,6 +88,8 @@ class EventHandlers:
             The city events to publish after the commit.
         """
         handler, matrix_room = self._handlers.get(type_of(event)), room_of(event)
+        if handler is None and is_message(event):
+            handler = self._messages.message
         if handler == self._messages.message:
             handler = partial(self._messages.message, before=before)
         if handler is None or not has_sender_and_id(event):
@@ -94,15 +97,13 @@ class EventHandlers:
         room = await tx.rooms.by_matrix_id(matrix_room)
         if room is None and (former := await tx.rooms.by_former_id(matrix_room)):
             # Of a room that was upgraded only messages, reactions and redactions still count: its state is obsolete.
-            return await handler(tx, former, event) if type_of(event) in MESSAGES_AND_CHANGES else []
+            return await handler(tx, former, event) if is_said(event) else []
         if room is None:
             return await self._direct_chats.invited(tx, event) if type_of(event) == "m.room.member" else []
         if room.agent is not None and await self._direct_chats.release_to_other_agent(tx, room, event):
             return await self._direct_chats.invited(tx, event)
         if room.agent is not None:
-            chat_handler = (
-                handler if type_of(event) in MESSAGES_AND_CHANGES else self._chat_handlers.get(type_of(event))
-            )
+            chat_handler = handler if is_said(event) else self._chat_handlers.get(type_of(event))
             return [] if chat_handler is None else await chat_handler(tx, room, event)
         return await handler(tx, room, event)
 

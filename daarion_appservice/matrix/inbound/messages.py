@@ -10,12 +10,13 @@ from typing import Final
 from ...city.event_fields import (
     EDIT_ID,
     MESSAGE_ID,
-    MESSAGES,
     REACTION_ID,
+    RESPONSES,
     Event,
     content_of,
     event_id_of,
     inner,
+    is_message,
     optional_text,
     sender_of,
     text,
@@ -23,15 +24,15 @@ from ...city.event_fields import (
     type_of,
 )
 from ...city.events import CityEvent
-from ...city.identity import Identities, ServiceUser
+from ...city.identity import Identities
 from ...city.message_edits import MessageEdits
 from ...city.message_lookup import find_message_of_event
 from ...city.messages import Messages
 from ...city.parsing_threads import prose_of
+from ...city.power_levels import may_notify_room
 from ...city.reactions import Reactions
 from ...city.types import (
     Author,
-    AuthorKind,
     Content,
     EventId,
     HistoryVisibility,
@@ -52,6 +53,8 @@ from ..client.message_content import (
     thread_root_of,
     with_location,
 )
+from .authors import read_author
+from .polls import PollEvents
 
 _MAX_ID_CHARS: Final = 255
 
@@ -60,16 +63,22 @@ class MessageEvents:
     """The handlers, which return the city events to publish after the commit, and queries for the backfill."""
 
     def __init__(
-        self, identities: Identities, messages: Messages, message_edits: MessageEdits, reactions: Reactions
+        self,
+        identities: Identities,
+        messages: Messages,
+        message_edits: MessageEdits,
+        reactions: Reactions,
+        polls: PollEvents,
     ) -> None:
         self._identities = identities
         self._messages = messages
         self._message_edits = message_edits
         self._reactions = reactions
+        self._polls = polls
 
     async def parse_ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
         """Return calls for `city.parsing_threads` that parse the events, their early edits and the edited messages."""
-        messages = [event for event in events if type_of(event) in MESSAGES and not self._is_echo(event)]
+        messages = [event for event in events if is_message(event) and not self._is_echo(event)]
         calls: list[Callable[[], object]] = []
         for event in (*messages, *await tx.revisions.early([event_id_of(event) for event in messages])):
             calls += [partial(self._read, type_of(event), content) for content in _contents_to_parse(event)]
@@ -90,7 +99,7 @@ class MessageEvents:
     async def message(
         self, tx: Transaction, room: Room, event: Event, *, before: MessageId | None = None
     ) -> list[CityEvent]:
-        """Handle a message or an edit (``MESSAGES``); ``before`` is the message to insert it before."""
+        """Handle a message or an edit (``is_message``); ``before`` is the message to insert it before."""
         content, is_sent_by_service = content_of(event), self._identities.is_ours(sender_of(event))
         original = replaced(content)
         if original is not None:
@@ -131,11 +140,7 @@ class MessageEvents:
         author = await self._author(tx, room, sender_of(event))
         # An edit repeats the whole message: as a new message it would appear twice.
         is_new = author is not None and not replaced(content)
-        parsed = (
-            _content_for_room(read_message_content(type_of(event), content, self._identities), room, content)
-            if is_new
-            else None
-        )
+        parsed = self._content(room, event, content) if is_new else None
         if author is None or parsed is None:
             return []
         city_events = await self._messages.receive(
@@ -166,6 +171,10 @@ class MessageEvents:
             if event_id_of(edit):
                 city_events += await self._edit(tx, room, edit, event_id, history=history)
         return city_events
+
+    async def poll_response(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """Handle a vote in a poll or the end of a poll (``RESPONSES``)."""
+        return await self._polls.response(tx, room, event)
 
     async def reaction(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """Handle ``m.reaction``."""
@@ -205,7 +214,7 @@ class MessageEvents:
     async def store_past_relation(
         self, tx: Transaction, room: Room, event: Event, visibility: HistoryVisibility
     ) -> bool:
-        """Store an edit or a reaction of a room's earlier history; return whether it was new.
+        """Store an edit, a reaction or a vote of a room's earlier history; return whether it was new.
 
         No city event is published for it. An edit of a message that the city does not have is dropped.
 
@@ -214,14 +223,18 @@ class MessageEvents:
         """
         if await self.has_relation(tx, event) or await self.related_message(tx, room, event) is None:
             return False
-        if type_of(event) == "m.reaction":
+        if type_of(event) in RESPONSES:
+            await self._polls.response(tx, room, event, is_history=True)
+        elif type_of(event) == "m.reaction":
             await self._reaction(tx, room, event, reacted_at_ms=time_ms(event))
         elif original := replaced(content_of(event)):
             await self._edit(tx, room, event, original, history=visibility)
         return await self.has_relation(tx, event)
 
     async def has_relation(self, tx: Transaction, event: Event) -> bool:
-        """Return whether the city has this edit or reaction, or sent it itself and does not know its event id yet."""
+        """Return whether the city has this edit, reaction or vote, or sent it itself and does not know its event id yet."""
+        if type_of(event) in RESPONSES:
+            return await self._polls.has(tx, event)
         content, event_id, is_sent_by_service = (
             content_of(event),
             event_id_of(event),
@@ -255,7 +268,8 @@ class MessageEvents:
             return message.deleted or message.room_id != room.id
         reaction = await tx.reactions.by_event_id(redacted)
         revision = await tx.revisions.by_event_id(redacted)
-        return (reaction is None or reaction.removed) and revision is None
+        response = await tx.poll_responses.by_event_id(redacted)
+        return (reaction is None or reaction.removed) and revision is None and response is None
 
     async def redaction(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """Handle ``m.room.redaction``, in an archived room, too: Synapse sends only those whose sender may redact."""
@@ -272,6 +286,8 @@ class MessageEvents:
             message = await tx.messages.get(revision.message_id)
             if message is not None and message.room_id == room.id:
                 city_events = await self._message_edits.receive_edit_removal(tx, message, revision, by)
+        elif response := await tx.poll_responses.by_event_id(redacted):
+            return [*await self._polls.polls.receive_removal(tx, room, response, by)]
         else:
             await tx.revisions.drop_early(redacted)
         return [city_events] if city_events else []
@@ -281,9 +297,7 @@ class MessageEvents:
     ) -> list[CityEvent]:
         content = content_of(event)
         new_content = inner(content, "m.new_content")
-        parsed = _content_for_room(
-            read_message_content(type_of(event), new_content, self._identities), room, new_content
-        )
+        parsed = self._content(room, event, new_content)
         editor = await self._author(tx, room, sender_of(event))
         if parsed is None or editor is None or (room.archived and history is None):
             return []
@@ -299,6 +313,13 @@ class MessageEvents:
         if city_events is None or city_events.event.message is None:
             return []
         return [city_events, *await self._message_edits.request_replies(tx, room, message, city_events.event.message)]
+
+    def _content(self, room: Room, event: Event, content: Event) -> Content | None:
+        """Return the content of a message or of an edit, without a mention of all members that its sender may not make."""
+        parsed = _content_for_room(read_message_content(type_of(event), content, self._identities), room, content)
+        if parsed and parsed.details.mentions_room and not may_notify_room(room.power_levels, sender_of(event)):
+            return replace(parsed, details=replace(parsed.details, mentions_room=False))
+        return parsed
 
     async def _store_early(self, tx: Transaction, room: Room, event: Event, original: EventId) -> None:
         if len(original) <= _MAX_ID_CHARS:
@@ -321,15 +342,7 @@ class MessageEvents:
     async def _author(
         self, tx: Transaction, room: Room, user: UserId, *, with_service_users: bool = False
     ) -> Author | None:
-        """Return the author of an event; None for a service user, which writes no messages, unless ``with_service_users``."""
-        identity = self._identities.describe(user)
-        if isinstance(identity, ServiceUser):
-            return Author(AuthorKind.MATRIX, user, user) if with_service_users else None
-        kind, author_id = identity
-        member = await tx.members.get(room.id, user)
-        return Author(
-            kind, author_id, (member and member.display_name) or author_id, member.avatar_url if member else None
-        )
+        return await read_author(tx, self._identities, room, user, with_service_users=with_service_users)
 
 
 def _redacted(event: Event) -> EventId:

@@ -15,10 +15,14 @@ from ...city.events import CityEvent
 from ...city.identity import Identities, ServiceUser
 from ...city.member_log import MemberLog
 from ...city.messages import Messages
-from ...city.types import Author, EventId, Media, Message, OutboxKind, Reaction, SubjectId, UserId
+from ...city.poll_responses import PollResponseKind
+from ...city.polls import END_TYPES, RESPONSE_TYPES, START_TYPE
+from ...city.power_levels import may_redact
+from ...city.types import Author, EventId, Message, OutboxKind, Reaction, SubjectId, UserId
 from ...storage.database import Transaction
 from ...storage.outbox import OutboxRow
 from ..client.message_content import HTML_FORMAT, SHORTCODE_KEYS
+from .kind_content import end_content, location_content, media_content, poll_content, vote_content
 
 _MAX_EXCERPT_CHARS: Final = 250
 
@@ -65,17 +69,22 @@ class OutboxRenderer:
         message = await _message_of(tx, entry)
         if message is None:
             return await self._membership_change(tx, entry, entry.user_id) if entry.user_id is not None else None
+        if entry.kind in {OutboxKind.DELETE, OutboxKind.REMOVE}:
+            sender = message.author if entry.kind is OutboxKind.DELETE else None
+            author = self.identities.author(message.author)
+            return _redaction(sender, message.matrix_event_id, message.created_at_ms, edits_by=author)
+        return await self._content_event(tx, entry, message)
+
+    async def _content_event(self, tx: Transaction, entry: OutboxRow, message: Message) -> OutgoingEvent | None:
         match entry.kind:
             case OutboxKind.MESSAGE:
                 return await self._message(tx, message)
             case OutboxKind.EDIT:
                 return await self._edit(tx, entry, message)
-            case OutboxKind.DELETE | OutboxKind.REMOVE:
-                sender = message.author if entry.kind is OutboxKind.DELETE else None
-                author = self.identities.author(message.author)
-                return _redaction(sender, message.matrix_event_id, message.created_at_ms, edits_by=author)
             case OutboxKind.REACT | OutboxKind.UNREACT:
                 return await self._reaction(tx, entry, message)
+            case OutboxKind.VOTE | OutboxKind.END_POLL:
+                return await self._poll_response(tx, entry, message)
         return None
 
     async def record_sent(self, tx: Transaction, entry: OutboxRow, event_id: EventId | None) -> list[CityEvent]:
@@ -98,6 +107,8 @@ class OutboxRenderer:
             return [await self.messages.mark_sent(tx, message, event_id)]
         if entry.kind is OutboxKind.EDIT:
             await tx.revisions.set_event(entry.txn_id, event_id)
+        if entry.kind in {OutboxKind.VOTE, OutboxKind.END_POLL}:
+            await tx.poll_responses.set_event(entry.txn_id, event_id)
         if entry.reaction_id is not None:
             if entry.kind is OutboxKind.REACT:
                 await tx.reactions.set_event(entry.reaction_id, event_id)
@@ -149,7 +160,26 @@ class OutboxRenderer:
         is_private = await _is_private(tx, message)
         thread = await _thread_position(tx, message)
         content = message_content(message, replied_to, self.identities, thread=thread, is_private=is_private)
-        return OutgoingEvent(message.author, message.created_at_ms, "m.room.message", content)
+        event_type = START_TYPE if message.details.poll is not None else "m.room.message"
+        return OutgoingEvent(message.author, message.created_at_ms, event_type, content)
+
+    async def _poll_response(self, tx: Transaction, entry: OutboxRow, message: Message) -> OutgoingEvent | None:
+        response, poll, original = (
+            await tx.poll_responses.get(entry.txn_id),
+            message.details.poll,
+            message.matrix_event_id,
+        )
+        room = await tx.rooms.get(message.room_id)
+        if response is None or poll is None or original is None or room is None:
+            return None
+        if response.kind is PollResponseKind.VOTE:
+            content = vote_content(poll, original, response)
+            return OutgoingEvent(response.author, response.at_ms, RESPONSE_TYPES[poll.is_stable], content)
+        # Clients ignore an end by others than the author, unless they may redact: for an admin of the city the bot sends it.
+        is_own = response.author.subject == message.author.subject
+        may_end = is_own or may_redact(room.power_levels, self.identities.author(response.author))
+        content = end_content(poll, message.poll_results, original, response)
+        return OutgoingEvent(response.author if may_end else None, response.at_ms, END_TYPES[poll.is_stable], content)
 
     async def _edit(self, tx: Transaction, entry: OutboxRow, message: Message) -> OutgoingEvent | None:
         original = message.matrix_event_id
@@ -165,6 +195,7 @@ class OutboxRenderer:
                 msgtype=revised.msgtype,
                 media=revised.media,
                 mentions=revised.mentions,
+                details=revised.details,
                 edited_at_ms=revision.at_ms,
             )
         content = edit_content(
@@ -239,6 +270,10 @@ def message_content(
     content = _content(message, _mentioned_subjects(message, reply_target, is_private=is_private), identities) | {
         MESSAGE_ID: message.id
     }
+    if message.details.poll is not None:
+        content = poll_content(message.details.poll, message.body) | {
+            key: value for key, value in content.items() if key not in {"msgtype", "body"}
+        }
     replied_to = None if reply_target is None or is_private else reply_target.matrix_event_id
     if relation := _relation(replied_to, thread):
         content["m.relates_to"] = relation
@@ -317,30 +352,16 @@ def _content(message: Message, mentioned: list[SubjectId], identities: Identitie
     content: dict[str, Any] = {
         "msgtype": message.msgtype,
         "body": message.body,
-        "m.mentions": _mentions(mentioned, identities),
+        "m.mentions": _mentions(mentioned, identities) | ({"room": True} if message.details.mentions_room else {}),
     }
     if message.formatted_body is not None:
         content |= {"format": HTML_FORMAT, "formatted_body": message.formatted_body}
     if message.media is not None:
-        content |= _media(message.media)
+        content |= media_content(message.media)
+    if message.details.location is not None:
+        content |= location_content(message.details.location, message.body)
     return content
 
 
 def _mentions(subjects: list[SubjectId], identities: Identities) -> dict[str, Any]:
     return {"user_ids": [identities.user(subject) for subject in subjects]} if subjects else {}
-
-
-def _media(media: Media) -> dict[str, Any]:
-    info = {
-        "mimetype": media.mimetype,
-        "size": media.size,
-        "w": media.width,
-        "h": media.height,
-        "duration": media.duration_ms,
-        "thumbnail_url": media.thumbnail_mxc,
-    }
-    return {
-        "url": media.mxc,
-        "filename": media.filename,
-        "info": {key: value for key, value in info.items() if value is not None},
-    }

@@ -18,7 +18,7 @@ from typing import Any, Final
 import structlog
 
 from ...city.agents import AgentDirectory
-from ...city.event_fields import MESSAGES_AND_CHANGES, Event, content_of, text, type_of
+from ...city.event_fields import Event, content_of, is_said, text, type_of
 from ...city.events import DirectChatChanged
 from ...city.identity import Identities
 from ...city.messages import Draft, Messages
@@ -207,7 +207,7 @@ class DirectChats:
         for event in page:
             if type_of(event) == "m.room.member" and _invites(event, ghost):
                 break
-            if type_of(event) in MESSAGES_AND_CHANGES:
+            if is_said(event):
                 events.append(event)
         return [inbox_event(event) for event in reversed(events)]
 

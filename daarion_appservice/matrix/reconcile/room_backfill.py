@@ -16,13 +16,14 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ...city.event_fields import (
-    MESSAGES,
-    MESSAGES_AND_CHANGES,
+    RESPONSES,
     Event,
     content_of,
     event_id_of,
     has_sender_and_id,
     inner,
+    is_message,
+    is_said,
     text,
     type_of,
 )
@@ -54,7 +55,7 @@ class Backfilled:
 
     messages: int
     relations: int
-    """Edits, reactions and redactions."""
+    """Edits, reactions, votes and redactions."""
 
 
 class Backfill:
@@ -116,7 +117,7 @@ class Backfill:
                     if not is_older:
                         newer.append(event)
                         is_older = event.get("event_id") == oldest
-                    elif type_of(event) in MESSAGES:
+                    elif is_message(event):
                         city_events = await self._events.handle(
                             tx, room, event, is_history=True, visibility=visibility_cursor.visibility
                         )
@@ -220,7 +221,7 @@ def _missing_events(events: list[Event], stored: Collection[str]) -> list[Event]
     found: list[Event] = []
     missing: set[str] = set()
     for event in events:
-        if type_of(event) not in MESSAGES_AND_CHANGES or (type_of(event) != _REDACTION and not content_of(event)):
+        if not is_said(event) or (type_of(event) != _REDACTION and not content_of(event)):
             continue
         if not _is_relation(event):
             found.append(event)
@@ -233,9 +234,10 @@ def _missing_events(events: list[Event], stored: Collection[str]) -> list[Event]
 
 def _is_relation(event: Event) -> bool:
     content = content_of(event)
-    if type_of(event) in MESSAGES:
+    if is_message(event):
         return replaced(content) is not None
-    return type_of(event) == _REDACTION or (type_of(event) == "m.reaction" and bool(content))
+    is_response = type_of(event) == "m.reaction" or type_of(event) in RESPONSES
+    return type_of(event) == _REDACTION or (is_response and bool(content))
 
 
 def _target(event: Event) -> str:

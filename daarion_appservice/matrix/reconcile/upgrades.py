@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from ...city.event_fields import MESSAGES_AND_CHANGES, content_of, optional_text, sender_of, text, type_of
+from ...city.event_fields import Event, content_of, is_said, optional_text, sender_of, text, type_of
 from ...city.events import InboxChanged
 from ...city.identity import Identities
 from ...city.ports import NowMs, Publish, publish_all
@@ -31,8 +31,6 @@ from ..client.room_rules import read_rules
 from ..ghosts.ghosts import Ghosts
 from ..inbound.worker import InboundWorker
 
-_HISTORY_TYPES: Final = MESSAGES_AND_CHANGES | {"m.room.history_visibility"}
-"""The event types of a new room's history that are read."""
 _MAX_UPGRADES: Final = 10
 """Maximum number of successive upgrades in one call: a longer chain is a cycle or abuse."""
 _PAGE: Final = 100
@@ -158,7 +156,7 @@ class RoomUpgrades:
             page, cursor = await self._homeserver.messages_before(
                 successor, cursor, limit=_PAGE, as_user=self._identities.bot
             )
-            events += [inbox_event(event) for event in page if type_of(event) in _HISTORY_TYPES]
+            events += [inbox_event(event) for event in page if _is_history(event)]
             if cursor is None:
                 break
         return events[::-1]
@@ -187,3 +185,8 @@ def _not_followed(successor: str, reason: str) -> str:
         f"The Matrix room was closed and says that it goes on as {successor}, {reason}. The city does not follow it there: "
         "an admin of the room must replace it (upgrade it) properly, or take the m.room.tombstone back"
     )
+
+
+def _is_history(event: Event) -> bool:
+    """Return whether an event of a new room's history is read."""
+    return is_said(event) or type_of(event) == "m.room.history_visibility"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .citizens import accounts, citizens, interactions, secondme_turns
 from .history import feed, room_events
 from .homeserver import complete_points, drawn_avatars, ghosts, key_values, watermarks
-from .messages import early_edits, media, media_shown, messages, reactions, revisions
+from .messages import early_edits, media, media_shown, messages, poll_responses, reactions, revisions
 from .metadata import metadata
 from .queues import agent_replies, inbox, invitations, outbox, transactions
 from .registry import agent_tokens, agents, districts, microdaos, nodes, removed_agents
@@ -40,6 +40,7 @@ __all__ = [
     "microdaos",
     "nodes",
     "outbox",
+    "poll_responses",
     "reactions",
     "removed_agents",
     "restrictions",

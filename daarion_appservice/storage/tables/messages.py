@@ -52,6 +52,9 @@ messages = Table(
     Column("visibility", String(16), nullable=False, server_default="world_readable"),
     Column("edit_seq", BigInteger),
     Column("edit_visibility", String(16), nullable=False, server_default="world_readable"),
+    Column("details", Text),
+    # Counted again with each change of poll_responses.
+    Column("poll_results", Text),
     UniqueConstraint("room_id", "seq"),
     UniqueConstraint("author_kind", "author_id", "room_id", "client_id"),
     Index(
@@ -98,6 +101,7 @@ revisions = Table(
     Column("at_ms", BigInteger, nullable=False),
     Column("seq", BigInteger),
     Column("visibility", String(16), nullable=False, server_default="world_readable"),
+    Column("details", Text),
 )
 
 # Edits from Matrix that arrived before the message that they edit.
@@ -137,6 +141,23 @@ Index(
     unique=True,
     sqlite_where=text("NOT removed"),
     postgresql_where=text("NOT removed"),
+)
+
+# Votes in polls and ends of polls. Of each voter the newest vote counts; older ones count again if it is redacted.
+poll_responses = Table(
+    "poll_responses",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("message_id", ForeignKey("messages.id", ondelete="CASCADE"), nullable=False),
+    Column("author_kind", String(16), nullable=False),
+    Column("author_id", String(255), nullable=False),
+    Column("author_name", Text, nullable=False),
+    Column("author_avatar", Text),
+    Column("kind", String(8), nullable=False),
+    Column("selections", Text, nullable=False, server_default="[]"),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("matrix_event_id", String(255), unique=True),
+    Index(None, "message_id", "author_kind", "author_id"),
 )
 
 # Files: who uploaded each from the city, and whether it is the avatar of a user.

@@ -11,6 +11,7 @@ import type {
   NewMessage,
   NodeDetails,
   OpenIdToken,
+  PollVote,
   PresenceList,
   Room,
   RoomDetails,
@@ -78,6 +79,11 @@ export const city = {
   react: (name: string, id: string, emoji: string, given: boolean, token?: string) =>
     askJson<Message>(`${message(name, id)}/reactions/${part(emoji)}`, { method: given ? "PUT" : "DELETE", token }),
   retry: (name: string, id: string) => askJson<Message>(`${message(name, id)}/retry`, { method: "POST" }),
+
+  ownVote: (name: string, id: string, signal: Signal) => askJson<PollVote>(`${message(name, id)}/votes`, { signal }),
+  vote: (name: string, id: string, selections: readonly string[]) =>
+    askJson<Message>(`${message(name, id)}/votes`, { method: "POST", body: { selections } }),
+  endPoll: (name: string, id: string) => askJson<Message>(`${message(name, id)}/end`, { method: "POST" }),
 
   agents: (signal: Signal) => askJson<Agent[]>("/api/v1/agents", { signal }),
   /** Those of at most 500 ids or slugs. */

@@ -167,6 +167,12 @@ export interface components {
       latency_ms: number;
       created_at: string;
     };
+    Location: {
+      latitude: number;
+      longitude: number;
+      accuracy_m: number | null;
+      description: string | null;
+    };
     MatrixServer: {
       server_name: string;
       homeserver_url: string | null;
@@ -184,6 +190,9 @@ export interface components {
       width: number | null;
       height: number | null;
       duration_ms: number | null;
+      voice: boolean;
+      waveform: number[];
+      sticker: boolean;
     };
     Membership: {
       room_id: string;
@@ -199,6 +208,11 @@ export interface components {
       formatted_body: string | null;
       msgtype: string;
       media: components["schemas"]["Media"] | null;
+      poll: components["schemas"]["Poll"] | null;
+      location: components["schemas"]["Location"] | null;
+      unsupported: boolean;
+      original_type: string | null;
+      mentions_room: boolean;
       mentions: string[];
       reply_to: string | null;
       thread_root: string | null;
@@ -243,6 +257,12 @@ export interface components {
     NewCitizen: {
       name: string;
     };
+    NewLocation: {
+      latitude: number;
+      longitude: number;
+      accuracy_m?: number | null;
+      description?: string | null;
+    };
     NewMessage: {
       body?: string;
       /** @enum {string} */
@@ -251,11 +271,27 @@ export interface components {
       thread_root?: string | null;
       client_id?: string | null;
       media?: string | null;
+      voice?: components["schemas"]["NewVoice"] | null;
+      poll?: components["schemas"]["NewPoll"] | null;
+      location?: components["schemas"]["NewLocation"] | null;
+    };
+    NewPoll: {
+      question: string;
+      options: string[];
+      kind?: components["schemas"]["PollKind"];
+      max_selections?: number;
     };
     NewRoom: {
       name: string;
       description?: string;
       slug?: string | null;
+    };
+    NewVoice: {
+      duration_ms: number;
+      waveform?: number[];
+    };
+    NewVote: {
+      selections: string[];
     };
     NoContent: Record<string, never>;
     Node: {
@@ -298,6 +334,24 @@ export interface components {
     OpenIdToken: {
       access_token: string;
       matrix_server_name: string;
+    };
+    Poll: {
+      question: string;
+      kind: components["schemas"]["PollKind"];
+      max_selections: number;
+      options: components["schemas"]["PollOption"][];
+      voters: number | null;
+      ended_at: string | null;
+    };
+    /** @enum {string} */
+    PollKind: "disclosed" | "undisclosed";
+    PollOption: {
+      id: string;
+      text: string;
+      votes: number | null;
+    };
+    PollVote: {
+      selections: string[];
     };
     PresenceEvent: {
       /** @enum {string} */
@@ -491,6 +545,7 @@ export type HistoryVisibility = components["schemas"]["HistoryVisibility"];
 export type ImportCounts = components["schemas"]["ImportCounts"];
 export type ImportResult = components["schemas"]["ImportResult"];
 export type Interaction = components["schemas"]["Interaction"];
+export type Location = components["schemas"]["Location"];
 export type MatrixServer = components["schemas"]["MatrixServer"];
 export type MatrixStatus = components["schemas"]["MatrixStatus"];
 export type Media = components["schemas"]["Media"];
@@ -501,14 +556,22 @@ export type MicroDao = components["schemas"]["MicroDao"];
 export type MicroDaoDetails = components["schemas"]["MicroDaoDetails"];
 export type NewAgentToken = components["schemas"]["NewAgentToken"];
 export type NewCitizen = components["schemas"]["NewCitizen"];
+export type NewLocation = components["schemas"]["NewLocation"];
 export type NewMessage = components["schemas"]["NewMessage"];
+export type NewPoll = components["schemas"]["NewPoll"];
 export type NewRoom = components["schemas"]["NewRoom"];
+export type NewVoice = components["schemas"]["NewVoice"];
+export type NewVote = components["schemas"]["NewVote"];
 export type NoContent = components["schemas"]["NoContent"];
 export type Node = components["schemas"]["Node"];
 export type NodeDetails = components["schemas"]["NodeDetails"];
 export type OnlineCounts = components["schemas"]["OnlineCounts"];
 export type OnlineMember = components["schemas"]["OnlineMember"];
 export type OpenIdToken = components["schemas"]["OpenIdToken"];
+export type Poll = components["schemas"]["Poll"];
+export type PollKind = components["schemas"]["PollKind"];
+export type PollOption = components["schemas"]["PollOption"];
+export type PollVote = components["schemas"]["PollVote"];
 export type PresenceEvent = components["schemas"]["PresenceEvent"];
 export type PresenceList = components["schemas"]["PresenceList"];
 export type PresenceSummary = components["schemas"]["PresenceSummary"];

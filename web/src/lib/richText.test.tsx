@@ -25,6 +25,18 @@ describe("formatted text", () => {
     expect(shown('<img src="/city/media/s/id" alt="x">')).toContain('src="/city/media/s/id"');
   });
 
+  it("draws custom emoji as high as a line, or says their names", () => {
+    const emoji = '<img data-mx-emoticon="" src="/city/media/s/id" alt=":cat:" height="512">';
+    expect(shown(emoji)).toContain("height: 1.4em");
+    expect(shown(emoji)).toContain('alt=":cat:"');
+    expect(shown('<img data-mx-emoticon="" src="https://x.example/c.png" title=":cat:">')).toBe(":cat:");
+  });
+
+  it("drops colours, and keeps the language of code", () => {
+    expect(shown('<font color="#f00">a</font><span data-mx-color="#ff0000">b</span>')).toBe("a<span>b</span>");
+    expect(shown('<pre><code class="language-rust evil">x</code></pre>')).toBe('<pre><code class="language-rust">x</code></pre>');
+  });
+
   it("has no headings of the page's own rank", () => {
     expect(shown("<h1>a</h1><h2>b</h2>")).toBe('<p dir="auto"><strong>a</strong></p><p dir="auto"><strong>b</strong></p>');
   });

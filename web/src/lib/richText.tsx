@@ -21,6 +21,10 @@ const BLOCKS = new Set("blockquote p li td th caption summary".split(" "));
 /** In these an address is not for clicking. */
 const UNLINKED = "a, code, pre";
 
+const LANGUAGE = /\blanguage-[\w+#./-]{1,64}(?=\s|$)/;
+
+const EMOJI_SIZE = { height: "1.4em", maxWidth: "8em", verticalAlign: "-0.3em", objectFit: "contain" } as const;
+
 const SAFE_LINK = /^(https?:|mailto:|matrix:)/i;
 
 export function richText(html: string): ReactNode {
@@ -38,6 +42,7 @@ function element(node: Node): ReactNode {
   if (name === "mx-reply" || name === "script" || name === "style") return null;
   if (name === "a") return link(node);
   if (name === "img") return picture(node);
+  if (name === "code") return code(node);
   if (!PLAIN.has(name)) return children(node);
   if (name === "br" || name === "hr") return createElement(name);
   if (name === "span" && node.hasAttribute("data-mx-spoiler")) return spoiler(node);
@@ -71,10 +76,18 @@ function link(node: Element): ReactNode {
   );
 }
 
+/** A custom emoji is as high as a line; what it is called is said where it cannot be drawn. */
 function picture(node: Element): ReactNode {
   const src = node.getAttribute("src") ?? "";
-  const alt = node.getAttribute("alt") ?? "";
-  return src.startsWith("/city/media/") ? <img src={src} alt={alt} loading="lazy" height={32} /> : alt;
+  const name = [node.getAttribute("alt"), node.getAttribute("title")].find(Boolean) ?? "";
+  if (!src.startsWith("/city/media/")) return name;
+  const size = node.hasAttribute("data-mx-emoticon") ? { style: EMOJI_SIZE } : { height: 32 };
+  return <img src={src} alt={name} title={name} loading="lazy" {...size} />;
+}
+
+function code(node: Element): ReactNode {
+  const language = LANGUAGE.exec(node.className)?.[0];
+  return <code className={language}>{children(node)}</code>;
 }
 
 function spoiler(node: Element): ReactNode {

@@ -13,7 +13,13 @@ export async function deliver(entry: Entry, token: string, uploaded: (media: Med
   switch (action.kind) {
     case "message": {
       const media = action.media ?? (action.file && (await bring(action.file, token, uploaded)));
-      const said = { body: action.body, client_id: id, reply_to: action.replyTo, ...(media ? { media: media.mxc } : {}) };
+      const said = {
+        body: action.body,
+        client_id: id,
+        reply_to: action.replyTo,
+        ...(media ? { media: media.mxc } : {}),
+        ...(action.msgtype ? { msgtype: action.msgtype } : {}),
+      };
       return city.say(room.id, said, token);
     }
     case "edit":

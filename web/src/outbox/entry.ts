@@ -3,7 +3,7 @@ import type { Media, SubjectId } from "../api/types";
 
 /** What somebody does in a room and the city has still to be sent. */
 export type Action =
-  | { kind: "message"; body: string; replyTo: string | null; file: File | null; media: Media | null }
+  | { kind: "message"; body: string; replyTo: string | null; file: File | null; media: Media | null; msgtype?: "m.emote" }
   | { kind: "edit"; messageId: string; body: string }
   | { kind: "reaction"; messageId: string; emoji: string; given: boolean }
   | { kind: "removal"; messageId: string };

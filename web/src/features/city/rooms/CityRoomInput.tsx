@@ -1,4 +1,13 @@
-import { useEffect, useEffectEvent, useMemo, useRef, type ClipboardEvent, type KeyboardEvent, type RefObject } from "react";
+import {
+  useEffect,
+  useEffectEvent,
+  useMemo,
+  useRef,
+  useState,
+  type ClipboardEvent,
+  type KeyboardEvent,
+  type RefObject,
+} from "react";
 import { useTranslation } from "react-i18next";
 import { useSearchParams } from "react-router";
 import type { Message, Room } from "../../../api/types";
@@ -12,6 +21,7 @@ import { FilePicture } from "../../../components/ui/FilePicture";
 import { Name } from "../../../components/ui/Name";
 import styles from "./CityRoomInput.module.css";
 import { composing, draftOf, useDraft, useDraftKey } from "./composer";
+import { PollDialog } from "./PollDialog";
 import { useFiles, type Chosen } from "./useFiles";
 import { useRoom, useRoomState } from "./useRoom";
 
@@ -41,6 +51,7 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
   const files = useFiles(draft);
   const field = useRef<HTMLTextAreaElement>(null);
   const picker = useRef<HTMLInputElement>(null);
+  const [isPolling, setPolling] = useState(false);
   const lastOwn = useLastOwn();
   const isReady = text.trim() !== "" || (files.chosen.length > 0 && !editing);
   useMention(draft, field);
@@ -122,6 +133,8 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
       <Files chosen={files.chosen} onRemove={files.remove} />
       <div className={styles.line}>
         <IconButton icon="clip" label={t("room.attach")} onClick={() => picker.current?.click()} />
+        {!about && <IconButton icon="poll" label={t("poll.start")} onClick={() => setPolling(true)} />}
+        {isPolling && <PollDialog onClose={() => setPolling(false)} />}
         <input
           ref={picker}
           type="file"

@@ -8,6 +8,7 @@ import { Name } from "../../../components/ui/Name";
 import { plainName } from "../../../lib/names";
 import { bytes } from "../../../lib/sizes";
 import styles from "./MediaView.module.css";
+import { VoiceMessage } from "./VoiceMessage";
 
 /**
  * Types that browsers show; of others, and of what turns out to be damaged, there is the file to save. Events need not name a type,
@@ -32,9 +33,12 @@ export function MediaView({ media, msgtype }: { media: Media; msgtype: string })
     );
   }
   const isShown = brokenUrl !== url && SHOWN_TYPES[msgtype]?.test(media.mimetype);
+  if (!isShown && media.sticker) return <Name>{media.filename}</Name>;
   if (!isShown) return <Attachment media={media} url={url} />;
   const props = { media, url, onBroken: () => setBrokenUrl(url) };
+  if (media.sticker) return <Sticker {...props} />;
   if (msgtype === "m.image") return <Picture {...props} />;
+  if (msgtype === "m.audio" && media.voice) return <Voice {...props} />;
   return <Player {...props} isVideo={msgtype === "m.video"} />;
 }
 
@@ -48,6 +52,8 @@ interface ShownProps {
 const UNKNOWN_HEIGHT_PX = 192;
 const MAX_WIDTH_PX = 352;
 const MAX_HEIGHT_PX = 320;
+const MAX_STICKER_PX = 192;
+const UNKNOWN_STICKER_PX = 128;
 
 function Picture({ media, url, onBroken }: ShownProps) {
   const { t } = useTranslation();
@@ -70,6 +76,21 @@ function placeOf({ width, height }: Media): CSSProperties {
   if (!width || !height) return { height: UNKNOWN_HEIGHT_PX };
   const scale = Math.min(1, MAX_WIDTH_PX / width, MAX_HEIGHT_PX / height);
   return { width: width * scale, aspectRatio: `${width} / ${height}` };
+}
+
+/** A sticker has its own size, as far as there is place, and nothing to open. */
+function Sticker({ media, url, onBroken }: ShownProps) {
+  const shown = useShownUrl(url, onBroken);
+  const { width, height } = media;
+  const scale = width && height ? Math.min(1, MAX_STICKER_PX / width, MAX_STICKER_PX / height) : 1;
+  const place = width && height ? { width: width * scale, aspectRatio: `${width} / ${height}` } : { height: UNKNOWN_STICKER_PX };
+  return (
+    <img {...shown} className={styles.sticker} style={place} alt={plainName(media.filename)} title={plainName(media.filename)} />
+  );
+}
+
+function Voice({ media, url, onBroken }: ShownProps) {
+  return <VoiceMessage media={media} {...useShownUrl(url, onBroken)} />;
 }
 
 function Player({ media, url, onBroken, isVideo }: ShownProps & { isVideo: boolean }) {

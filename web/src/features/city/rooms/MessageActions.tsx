@@ -42,7 +42,7 @@ export function MessageActions({ message, isMine }: { message: Message; isMine: 
         )}
       </Menu>
       <IconButton icon="reply" label={t("room.reply")} onClick={() => reply(message)} />
-      {isMine && <IconButton icon="pencil" label={t("room.edit")} onClick={() => edit(message)} />}
+      {isMine && !message.poll && <IconButton icon="pencil" label={t("room.edit")} onClick={() => edit(message)} />}
       {isMine && <IconButton icon="bin" label={t("room.remove")} onClick={() => setAsking(true)} />}
       {isAsking && <RemoveDialog message={message} onClose={() => setAsking(false)} />}
     </div>

@@ -13,9 +13,11 @@ import { clockTime, fullTime } from "../../../lib/times";
 import { useProfile } from "../../../hooks/useProfile";
 import { useSession } from "../../../stores/session";
 import { CopyText } from "./CopyText";
+import { LocationView } from "./LocationView";
 import { MediaView } from "./MediaView";
 import { MessageActions, RemoveDialog } from "./MessageActions";
 import styles from "./MessageRow.module.css";
+import { PollView } from "./PollView";
 import { Tallies } from "./Tallies";
 import { useRoom, useRoomState } from "./useRoom";
 
@@ -31,7 +33,13 @@ interface Props {
 export const MessageRow = memo(function MessageRow({ message, isFirst, isActive, isFlashed, onJump }: Props) {
   const me = useSession((state) => state.session?.userId);
   const isMine = message.author.kind === "citizen" && message.author.id === me;
-  const look = [styles.row, isFirst && styles.first, isActive && styles.active, isFlashed && styles.flash];
+  const look = [
+    styles.row,
+    isFirst && styles.first,
+    message.mentions_room && styles.forAll,
+    isActive && styles.active,
+    isFlashed && styles.flash,
+  ];
   return (
     <article
       className={look.filter(Boolean).join(" ")}
@@ -45,7 +53,7 @@ export const MessageRow = memo(function MessageRow({ message, isFirst, isActive,
       </span>
       <div className={styles.body}>
         {isFirst && <Head message={message} />}
-        {message.deleted ? <Deleted /> : <Content message={message} onJump={onJump} />}
+        {message.deleted ? <Deleted /> : <Content message={message} isMine={isMine} onJump={onJump} />}
         {isMine && !message.deleted && <Delivery message={message} />}
       </div>
       {isActive && !message.deleted && <MessageActions message={message} isMine={isMine} />}
@@ -92,22 +100,37 @@ function Deleted() {
   return <p className={styles.deleted}>{t("room.deleted")}</p>;
 }
 
-function Content({ message, onJump }: { message: Message; onJump: Props["onJump"] }) {
+interface ContentProps {
+  message: Message;
+  isMine: boolean;
+  onJump: Props["onJump"];
+}
+
+function Content({ message, isMine, onJump }: ContentProps) {
   const { t } = useTranslation();
   return (
     <>
       {message.reply_to && <Quote messageId={message.reply_to} onJump={onJump} />}
       {message.media && <MediaView media={message.media} msgtype={message.msgtype} />}
+      {message.location && <LocationView location={message.location} />}
+      {message.poll && <PollView message={message} poll={message.poll} isMine={isMine} />}
       {hasWords(message) && <Words message={message} />}
+      {message.unsupported && (
+        <span className={styles.edited} title={message.original_type ?? ""}>
+          {t("room.fromAnotherApp")}
+        </span>
+      )}
       {message.edited_at && <span className={styles.edited}>{t("room.edited")}</span>}
       {message.reactions.length > 0 && <Tallies message={message} />}
     </>
   );
 }
 
-/** A file's name is what it is saved as, and nothing that was said of it. */
-function hasWords({ body, media }: Message): boolean {
-  return body !== "" && body !== media?.filename;
+/** A file's name is what it is saved as, and nothing that was said of it; a poll and a sticker say it themselves. */
+function hasWords({ body, media, poll, location }: Message): boolean {
+  const isSticker = media?.sticker ?? false;
+  const isShown = poll !== null || isSticker || (location !== null && body === location.description);
+  return body !== "" && body !== media?.filename && !isShown;
 }
 
 function Words({ message }: { message: Message }) {
@@ -123,7 +146,7 @@ function Words({ message }: { message: Message }) {
     <div className={className} dir="auto">
       {msgtype === "m.emote" && (
         <>
-          <Name>{author.display_name}</Name>{" "}
+          * <Name>{author.display_name}</Name>{" "}
         </>
       )}
       {words}

@@ -1,6 +1,6 @@
 import { createStore, type StoreApi } from "zustand";
 import { city } from "../../../api/city";
-import type { Author, Media, OnlineMember, Message, Room, RoomDetails, SubjectId } from "../../../api/types";
+import type { Author, Media, NewPoll, OnlineMember, Message, Room, RoomDetails, SubjectId } from "../../../api/types";
 import { Problem } from "../../../api/problem";
 import { readUpTo } from "../../../lib/readMarks";
 import type { LinkState, SocketWorld } from "../../../lib/reconnectingSocket";
@@ -9,6 +9,7 @@ import { subjectOf } from "../../../lib/subjects";
 import type { Action, Entry } from "../../../outbox/entry";
 import type { Outbox } from "../../../outbox/outbox";
 import type { Span } from "./rows";
+import { commandOf } from "./commands";
 import { begin, beginAround, EMPTY, PAGE, withAnswer, withEvent, withNewer, withOlder, type Timeline } from "./timeline";
 
 export interface RoomState {
@@ -124,11 +125,20 @@ export class RoomModel {
   }
 
   /** False when it could not be taken into the outbox; `problem` says why. */
-  say(body: string, replyTo: string | null, file: { file: File; media: Media | null } | null = null): boolean {
+  say(written: string, replyTo: string | null, file: { file: File; media: Media | null } | null = null): boolean {
     this.typingSaidAt = -Infinity;
     this.toNewest();
     this.set({ unread: null });
-    return this.enqueue({ kind: "message", body, replyTo, file: file?.file ?? null, media: file?.media ?? null });
+    const { body, isEmote } = commandOf(written);
+    const emote = isEmote && !file ? { msgtype: "m.emote" as const } : {};
+    return this.enqueue({
+      kind: "message",
+      body: emote.msgtype ? body : written,
+      replyTo,
+      file: file?.file ?? null,
+      media: file?.media ?? null,
+      ...emote,
+    });
   }
 
   edit(message: Message, body: string): boolean {
@@ -149,6 +159,22 @@ export class RoomModel {
   retryDelivery(message: Message): Promise<boolean> {
     const before = this.shown(message.id);
     return this.attempt(city.retry(this.name, message.id).then((answer) => this.show(before, answer)));
+  }
+
+  /** Vote in a poll, in place of an earlier vote; no selections withdraw it. False where the city does not take it. */
+  vote(message: Message, selections: readonly string[]): Promise<boolean> {
+    const before = this.shown(message.id);
+    return this.attempt(city.vote(this.name, message.id, selections).then((answer) => this.show(before, answer)));
+  }
+
+  endPoll(message: Message): Promise<boolean> {
+    const before = this.shown(message.id);
+    return this.attempt(city.endPoll(this.name, message.id).then((answer) => this.show(before, answer)));
+  }
+
+  /** False when it could not be started; `problem` says why. */
+  startPoll(poll: NewPoll): Promise<boolean> {
+    return this.attempt(city.say(this.name, { body: "", poll }).then((answer) => this.show(null, answer)));
   }
 
   async join(): Promise<void> {

@@ -1,0 +1,149 @@
+import { fireEvent, render, screen } from "@testing-library/react";
+import { beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { city } from "../../../api/city";
+import type { Media, Message, Poll } from "../../../api/types";
+import { beginSpeaking, choose } from "../../../lib/i18n";
+import { outbox } from "../../../stores/outbox";
+import { useSession } from "../../../stores/session";
+import { FakeWorld } from "../../../testing/fakeSockets";
+import { message, OKSANA, settled } from "../../../testing/samples";
+import { commandOf } from "./commands";
+import { mapOf } from "./LocationView";
+import { MessageRow } from "./MessageRow";
+import { chosenAfter } from "./PollView";
+import { RoomModel } from "./roomModel";
+import { RoomContext } from "./useRoom";
+import { barHeights, spoken } from "./VoiceMessage";
+
+const POLL: Poll = {
+  question: "Where to?",
+  kind: "disclosed",
+  max_selections: 1,
+  options: [
+    { id: "1", text: "Podil", votes: 3 },
+    { id: "2", text: "Obolon", votes: 1 },
+  ],
+  voters: 4,
+  ended_at: null,
+};
+
+const FILE: Media = {
+  mxc: "mxc://city.localhost/f",
+  url: "/city/media/city.localhost/f",
+  thumbnail_url: null,
+  mimetype: "audio/ogg",
+  filename: "Voice.ogg",
+  size: 1,
+  width: null,
+  height: null,
+  duration_ms: 65_000,
+  voice: true,
+  waveform: [0, 1024],
+  sticker: false,
+};
+
+beforeAll(async () => {
+  await beginSpeaking();
+  await choose("en");
+});
+
+beforeEach(() => {
+  useSession.setState({ session: { userId: OKSANA.id, token: "t1", displayName: OKSANA.display_name, expiresAt: Infinity } });
+  vi.spyOn(city, "ownVote").mockResolvedValue({ selections: ["1"] });
+});
+
+function show(changes: Partial<Message>): HTMLElement {
+  const { clock, open, random } = new FakeWorld();
+  const nobody = {
+    token: () => null,
+    refused: () => undefined,
+    me: () => null,
+    addAuthors: () => undefined,
+    isShown: () => true,
+  };
+  const model = new RoomModel("general", { clock, open, random, outbox, ...nobody });
+  const { container } = render(
+    <RoomContext value={model}>
+      <MessageRow message={message(1, changes)} isFirst={false} isActive={false} isFlashed={false} onJump={() => undefined} />
+    </RoomContext>,
+  );
+  return container;
+}
+
+describe("a poll", () => {
+  it("shows its results and the reader's own vote, and takes another one", async () => {
+    const vote = vi.spyOn(city, "vote").mockResolvedValue(message(1, { poll: POLL }));
+    const shown = show({ poll: POLL, body: "Where to?\n1. Podil\n2. Obolon" });
+    expect(await screen.findByRole("radio", { name: /Podil/, checked: true })).toBeTruthy();
+    expect(shown.textContent).toContain("3 votes");
+    expect(shown.textContent).not.toContain("1. Podil");
+    fireEvent.click(screen.getByRole("radio", { name: /Obolon/ }));
+    expect(vote).toHaveBeenCalledWith("general", "m1", ["2"]);
+    await settled();
+  });
+
+  it("cannot be voted in after its end, or without signing in", () => {
+    show({ poll: { ...POLL, ended_at: "2026-11-22T12:00:00Z" } });
+    expect(screen.getByRole("group").matches(":disabled")).toBe(true);
+    document.body.replaceChildren();
+    useSession.setState({ session: null });
+    show({ poll: POLL });
+    expect(screen.getByRole("group").matches(":disabled")).toBe(true);
+  });
+
+  it("hides the results that the city does not give", () => {
+    const options = POLL.options.map((option) => ({ ...option, votes: null }));
+    expect(show({ poll: { ...POLL, kind: "undisclosed", options } }).textContent).toContain("Results after the end");
+    expect(screen.queryByText(/3 votes/)).toBeNull();
+  });
+
+  it("keeps as many selections as it allows", () => {
+    expect(chosenAfter(["1"], "2", 1)).toEqual(["2"]);
+    expect(chosenAfter(["1"], "2", 2)).toEqual(["1", "2"]);
+    expect(chosenAfter(["1", "2"], "1", 2)).toEqual(["2"]);
+    expect(chosenAfter(["1", "2"], "3", 2)).toEqual(["2", "3"]);
+  });
+});
+
+describe("other kinds of messages", () => {
+  it("shows a voice message with its length and loudness", () => {
+    const shown = show({ media: FILE, body: FILE.filename, msgtype: "m.audio" });
+    expect(screen.getByRole("group", { name: "Voice message" })).toBeTruthy();
+    expect(shown.querySelector("time:last-of-type")).toBeTruthy();
+    expect(shown.textContent).toContain("1:05");
+    expect(barHeights([0, 1024], 4)).toEqual([0, 0, 1, 1]);
+    expect(barHeights([], 2)).toEqual([0, 0]);
+    expect(barHeights([5_000, -3], 2)).toEqual([1, 0]);
+    expect(spoken(59.6)).toBe("1:00");
+  });
+
+  it("links a place to a map, and loads nothing of it", () => {
+    const location = { latitude: 50.45, longitude: -30.52, accuracy_m: 35, description: null };
+    const shown = show({ location, msgtype: "m.location", body: "here" });
+    expect(screen.getByRole("link").getAttribute("href")).toBe(mapOf(location));
+    expect(mapOf(location)).toBe("https://www.openstreetmap.org/?mlat=50.450000&mlon=-30.520000#map=16/50.450000/-30.520000");
+    expect(shown.querySelector("img, iframe")).toBeNull();
+    expect(shown.textContent).toContain("here");
+  });
+
+  it("shows a sticker at its size, without its name as words", () => {
+    const media = { ...FILE, mimetype: "image/png", filename: "wave", voice: false, sticker: true, width: 512, height: 256 };
+    const shown = show({ media, msgtype: "m.image", body: "wave" });
+    const picture = screen.getByRole("img", { name: "wave" });
+    expect(picture.style.width).toBe("192px");
+    expect(shown.textContent).not.toContain("wave");
+    expect(screen.queryByRole("button")).toBeNull();
+  });
+
+  it("says what is done after a star, and what came from another app", () => {
+    expect(show({ msgtype: "m.emote", body: "waves" }).textContent).toContain(`* ${OKSANA.display_name} waves`);
+    expect(show({ unsupported: true, original_type: "org.x" }).textContent).toContain("sent from another app");
+  });
+
+  it("takes /me for what one does, and leaves other text as it is", () => {
+    expect(commandOf("/me waves")).toEqual({ body: "waves", isEmote: true });
+    for (const text of ["/me", "/me  ", "/mean", " /me waves", "say /me", "/shrug"]) {
+      expect(commandOf(text)).toEqual({ body: text, isEmote: false });
+    }
+  });
+});
