@@ -157,6 +157,18 @@ async def token_operations(city: InProcessCity) -> Any:
     return document
 
 
+async def poll_operations(city: InProcessCity) -> Any:
+    """Return the document with the operations of polls, each path with the id of a poll of its own."""
+    document, oksana = await city.get("/openapi.json"), citizen_token("u_123", "Оксана")
+    paths = {}
+    for path, described in document["paths"].items():
+        if path.endswith(("/votes", "/end")):
+            poll = {"poll": {"question": "Куди?", "options": ["Фунікулер", "Поділ"]}}
+            posted = await city.call("POST", "/city/rooms/podil/messages", poll, token=oksana)
+            paths[path] = json.loads(json.dumps(described).replace(EXAMPLE_ID, posted.content["id"]))
+    return document | {"paths": paths}
+
+
 async def check_conformance(
     city: InProcessCity,
     document: Any,
