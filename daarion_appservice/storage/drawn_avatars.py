@@ -26,10 +26,14 @@ class DrawnAvatarRepository(Repository):
         """Store an upload, and return the current ``mxc://`` URI: another process may have uploaded the same before."""
         statement = insert(self._connection, drawn_avatars).values(key=key, mxc=mxc)
         await self._connection.execute(statement.on_conflict_do_nothing())
+        return await self.find(key) or mxc
+
+    async def find(self, key: str) -> str | None:
+        """Return the current ``mxc://`` URI of an avatar, or None."""
         found = await self._connection.execute(
             select(drawn_avatars.c.mxc).where(drawn_avatars.c.key == key, ~drawn_avatars.c.is_lost)
         )
-        return found.scalar_one_or_none() or mxc
+        return found.scalar_one_or_none()
 
     async def mark_lost(self, mxc: str) -> None:
         """Note that the homeserver does not have the file any more."""

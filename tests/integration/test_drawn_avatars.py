@@ -68,6 +68,18 @@ async def test_two_processes_use_the_same_upload(studio: Studio) -> None:
     await one.load()
     await other.load()
     assert await one.address(CITY) == await other.address(CITY) == "mxc://city.localhost/upload1"
+    assert studio.uploads() == 1
+
+
+async def test_concurrent_uploads_of_two_processes_end_in_one(studio: Studio) -> None:
+    one, other = studio.process(), studio.process()
+    end = studio.homeserver.hold("upload")
+    first = asyncio.create_task(one.address(CITY))
+    while not studio.uploads():
+        await asyncio.sleep(0.01)
+    assert await other.address(CITY) == "mxc://city.localhost/upload2"
+    end.set()
+    assert await first == "mxc://city.localhost/upload2", "the first one that is stored is that of all"
 
 
 async def test_lost_avatar_is_uploaded_again(studio: Studio) -> None:
@@ -122,6 +134,27 @@ async def test_refused_check_does_not_count_as_loss(studio: Studio, reply: Reply
     studio.homeserver.next("download", reply)
     await avatars.find_lost()
     assert (avatars.is_incomplete, studio.uploads()) == (False, 1)
+
+
+async def test_unavailable_media_repository_does_not_count_as_loss(studio: Studio) -> None:
+    """It may be a process of its own: the homeserver must not count as lost."""
+    await studio.process().address(CITY)
+    avatars = studio.process()
+    await avatars.load()
+    studio.homeserver.next("download", Reply(502, {}))
+    await avatars.find_lost()
+    assert not avatars.is_incomplete
+    studio.homeserver.next("download", GONE)
+    await avatars.find_lost()
+    assert avatars.is_incomplete, "it is checked in the next pass"
+
+
+async def test_lost_file_is_returned(studio: Studio) -> None:
+    avatars = studio.process()
+    studio.homeserver.next("download", GONE)
+    assert await avatars.find_lost(["mxc://city.localhost/file"]) == {"mxc://city.localhost/file"}
+    assert await avatars.find_lost(["mxc://city.localhost/file"]) == set(), "it is there again"
+    assert not avatars.is_incomplete
 
 
 async def test_checks_are_spread_over_passes(studio: Studio) -> None:

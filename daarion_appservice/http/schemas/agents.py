@@ -37,7 +37,8 @@ class Agent(AgentPresence):
     avatar_url: Annotated[
         str | None,
         Field(
-            description="The path of the avatar on this server, also of one that was configured as a file.",
+            description="The path of the avatar on this server, also of one that was configured as a file; `null` for an "
+            "agent without one, whose initials the pages show, and Matrix clients in a drawn avatar.",
             examples=["/city/media/daarion.space/daarwizz"],
         ),
     ]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -53,7 +54,7 @@ class DrawnAvatars:
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_UPLOADS_AT_ONCE))
     is_refused: bool = False
-    """Whether the homeserver refuses uploads; they are tried again after the next start or loss of the homeserver."""
+    """Whether the homeserver refuses uploads; they are tried again after the next ``load``."""
     is_incomplete: bool = False
     """Whether an avatar is missing for a temporary reason, or was lost."""
 
@@ -79,6 +80,8 @@ class DrawnAvatars:
             return mxc
         try:
             async with self.locks[key]:
+                if key not in self.uploaded and (mxc := await self._uploaded_by_others(key)):
+                    self.uploaded[key] = mxc
                 return await self._checked(key) or await self._upload(key, avatar)
         except (HomeserverUnavailable, HomeserverRefused) as error:
             log.debug("avatar_delayed", error=str(error))
@@ -90,38 +93,53 @@ class DrawnAvatars:
         async with self.database.reading() as tx:
             return bool(await tx.drawn_avatars.among([mxc]))
 
-    async def find_lost(self) -> None:
-        """Request some of the avatars from the homeserver, the longest unchecked first.
+    async def find_lost(self, files: Collection[str] = ()) -> set[str]:
+        """Request some of the avatars from the homeserver, the longest unchecked first; stop at the first failure.
 
-        Raises:
-            HomeserverUnavailable, HomeserverRefused: the homeserver does not answer, or refuses temporarily.
+        Args:
+            files: ``mxc://`` URIs of avatars that the service uploaded from files, which are checked as well.
+
+        Returns:
+            Those of ``files`` that the homeserver does not have any more. Lost drawn avatars are noted.
         """
         earliest_s = asyncio.get_running_loop().time() - _CHECK_EVERY_S
-        checks = ((self.checked_at_s.get(mxc, earliest_s), key) for key, mxc in self.uploaded.items())
+        keys = {mxc: key for key, mxc in self.uploaded.items()}
+        checks = ((self.checked_at_s.get(mxc, earliest_s), mxc) for mxc in {*keys, *files})
         due = sorted(check for check in checks if check[0] <= earliest_s)
-        for _, key in due[:_CHECKS_AT_ONCE]:  # One after the other, so that people's requests are not delayed.
-            async with self.locks[key]:
-                self.checked_at_s.pop(self.uploaded.get(key, ""), None)
-                await self._checked(key)
+        lost: set[str] = set()
+        try:
+            for _, mxc in due[:_CHECKS_AT_ONCE]:  # One after the other, so that people's requests are not delayed.
+                if await self._is_there(mxc):
+                    continue
+                if key := keys.get(mxc):
+                    await self._note_loss(key, mxc)
+                else:
+                    lost.add(mxc)
+        except (HomeserverUnavailable, HomeserverRefused) as error:
+            # Only the media repository may be away, which may be a process of its own.
+            log.debug("avatars_unchecked", error=str(error))
+        return lost
 
     async def _checked(self, key: str) -> str | None:
         """Return the URI of an uploaded avatar, if the homeserver was seen to have it since the start."""
         mxc = self.uploaded.get(key)
-        if mxc is None or mxc in self.checked_at_s:
+        if mxc is None or mxc in self.checked_at_s or await self._is_there(mxc):
             return mxc
-        if await self._is_there(mxc):
-            self.checked_at_s[mxc] = asyncio.get_running_loop().time()
-            return mxc
-        log.warning(
-            "avatar_lost", mxc=mxc, help="the homeserver does not have this file any more: it is uploaded again"
-        )
-        del self.uploaded[key]
+        await self._note_loss(key, mxc)
+        return None
+
+    async def _note_loss(self, key: str, mxc: str) -> None:
+        self.uploaded.pop(key, None)
         self.is_incomplete = True
         async with self.database.transaction() as tx:
             await tx.drawn_avatars.mark_lost(mxc)
-        return None
+
+    async def _uploaded_by_others(self, key: str) -> str | None:
+        async with self.database.reading() as tx:
+            return await tx.drawn_avatars.find(key)
 
     async def _is_there(self, mxc: str) -> bool:
+        """Request a file; note the time of the check if the homeserver has it, and log its loss otherwise."""
         parts = split_mxc(mxc)
         if parts is None:
             return False
@@ -129,12 +147,17 @@ class DrawnAvatars:
         path = CLIENT_V1.media.download[server][media_id]
         try:
             async with self.homeserver.streaming(Method.GET, path, query={"allow_redirect": "false"}):
-                return True
+                pass
         except HomeserverRefused as error:
             if is_transient(error):
                 raise
             # Any other refusal says nothing about the file: an old homeserver without this path, for example.
-            return error.errcode != "M_NOT_FOUND"
+            if error.errcode == "M_NOT_FOUND":
+                self.checked_at_s.pop(mxc, None)
+                log.warning("avatar_lost", mxc=mxc, help="the homeserver has lost this file: it is uploaded again")
+                return False
+        self.checked_at_s[mxc] = asyncio.get_running_loop().time()
+        return True
 
     async def _upload(self, key: str, avatar: DrawnAvatar) -> str | None:
         if self.is_refused:

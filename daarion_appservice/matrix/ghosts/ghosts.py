@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import mimetypes
 from collections import defaultdict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -38,6 +38,8 @@ from .profiles import Profile, Profiles
 
 REMOVED_BY_MODERATOR: Final = "DAARION_PUT_OUT"
 """The service's own errcode for joining a ghost to a room that a moderator kicked or banned it from."""
+_FROM_FILE: Final = "sha256:"
+"""The beginning of ``avatar_source`` of an avatar that was uploaded from a file: the hash of its content follows."""
 _MAX_PICTURE_BYTES: Final = 10 * 1024 * 1024
 
 log = structlog.get_logger()
@@ -110,6 +112,17 @@ class Ghosts:
         async with self._locks[user]:
             if ghost := self._stored.get(user):
                 await self._store(replace(ghost, role_field=text))
+
+    def avatars_from_files(self) -> set[str]:
+        """Return the ``mxc://`` URIs of the avatars that were uploaded from files."""
+        return {ghost.avatar_mxc for ghost in self._stored.values() if ghost.avatar_mxc and _is_from_file(ghost)}
+
+    async def forget_avatars(self, lost: Collection[str]) -> None:
+        """Forget avatars that the homeserver has lost, so that ``ensure`` uploads their files again."""
+        for ghost in list(self._stored.values()):
+            if ghost.avatar_mxc in lost and _is_from_file(ghost):
+                async with self._locks[ghost.user_id]:
+                    await self._store(replace(self._stored[ghost.user_id], avatar_source=None, avatar_mxc=None))
 
     async def ensure(self, user: UserId, profile: Profile) -> None:
         """Register ``user`` and set its profile; send no request if both are already done.
@@ -332,6 +345,10 @@ class Ghosts:
         return ghost
 
 
+def _is_from_file(ghost: Ghost) -> bool:
+    return (ghost.avatar_source or "").startswith(_FROM_FILE)
+
+
 def _read_picture(avatar: str) -> tuple[str | None, bytes | None]:
     """Return a value that identifies the picture's content, and the bytes of the picture if it has to be uploaded."""
     if avatar.startswith("mxc://"):
@@ -345,4 +362,4 @@ def _read_picture(avatar: str) -> tuple[str | None, bytes | None]:
     except OSError as error:
         log.warning("avatar_unreadable", file=avatar, error=str(error), help="the agent has the drawn avatar")
         return None, None
-    return f"sha256:{hashlib.sha256(picture).hexdigest()}", picture
+    return f"{_FROM_FILE}{hashlib.sha256(picture).hexdigest()}", picture

@@ -133,8 +133,9 @@ class Reconciler:
 
     async def _check_avatars(self) -> bool:
         """Find avatars that the homeserver has lost; return False if the next pass has to set avatars again."""
-        await self._drawn_avatars.find_lost()
-        if not self._drawn_avatars.is_incomplete:
+        lost = await self._drawn_avatars.find_lost(self._ghosts.avatars_from_files())
+        await self._ghosts.forget_avatars(lost)
+        if not lost and not self._drawn_avatars.is_incomplete:
             return True
         self._drawn_avatars.is_incomplete = False
         # A pass over rooms and agents whose avatars are current costs no change on the homeserver.
