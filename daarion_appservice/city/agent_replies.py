@@ -1,8 +1,9 @@
 """Agent replies: decides which agents a message requests replies of, and stores them as pending replies.
 
 A message requests a reply of an agent if it mentions the agent, begins with its name, or replies to it; in a direct
-chat of one person every message does. The pending reply is stored in the transaction of the message, once for each
-message and agent, so no request is lost, and none gets two replies.
+chat of one person and one agent every message does. In a direct chat only its own agents reply. The pending reply is
+stored in the transaction of the message, once for each message and agent, so no request is lost, and none gets two
+replies.
 
 Agents may request replies of agents by mentions, with two limits: a chain has at most MAX_DEPTH links, and a room has a
 limit of agents' requests per minute. Other authors have a limit per minute too, because a bot that replies to an agent
@@ -102,8 +103,9 @@ class AgentReplies:
         requested = requested or dict.fromkeys(await self._agents_of_thread(tx, message))
         if author.kind is AuthorKind.AGENT:
             requested.pop(AgentSlug(author.id), None)
-        if room.agent is not None:
-            return [room.agent] if room.agent in requested else []
+        if room.agent is not None and requested:
+            chat_agents = await tx.direct_chats.agents(room.id)
+            return [slug for slug in requested if slug in chat_agents]
         return list(requested)
 
     async def _remaining_requests(self, tx: CityTransaction, room: Room, author: Author, *, since_ms: int) -> int:

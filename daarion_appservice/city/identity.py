@@ -102,7 +102,7 @@ class Identities:
         return self._user(AGENT_PREFIX + slug)
 
     def service_user(self, room: Room) -> UserId:
-        """Return the user that owns a room and is always a member of it: the bot, or the agent of a direct chat."""
+        """Return the user that is always a member of a room: the bot, or an agent of a direct chat."""
         return self.bot if room.agent is None else self.agent(room.agent)
 
     def citizen(self, citizen: CitizenId) -> UserId:

@@ -46,11 +46,14 @@ async def lock_writable_room(tx: CityTransaction, room_id: str, author: Author, 
 
 
 async def _lock_direct_chat(tx: CityTransaction, room_id: str, author: Author) -> Room | None:
-    """Return the direct chat if it belongs to this agent."""
+    """Return the direct chat if the author is one of its agents."""
     if author.kind is not AuthorKind.AGENT:
         return None
     room = await tx.rooms.lock_any(RoomId(room_id))
-    return room if room is not None and room.agent == author.id else None
+    if room is None or room.agent is None:
+        return None
+    is_own = room.agent == author.id or author.id in await tx.direct_chats.agents(room.id)
+    return room if is_own else None
 
 
 async def may_know_room(tx: CityTransaction, room: Room, author: Author, permissions: RoomPermissions) -> bool:

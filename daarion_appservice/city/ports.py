@@ -255,6 +255,14 @@ class PlaceStore(Protocol):
     async def remove(self, kind: PlaceKind, ids: Collection[str]) -> None: ...
 
 
+class DirectChatStore(Protocol):
+    """The agents of direct chats."""
+
+    async def agents(self, chat: RoomId) -> list[AgentSlug]:
+        """Return the agents that are invited to a direct chat or joined to it, in the order of their slugs."""
+        ...
+
+
 class CityTransaction(Protocol):
     """The stores within one database transaction."""
 
@@ -262,6 +270,8 @@ class CityTransaction(Protocol):
     def accounts(self) -> AccountStore: ...
     @property
     def rooms(self) -> RoomStore: ...
+    @property
+    def direct_chats(self) -> DirectChatStore: ...
     @property
     def matrix_rooms(self) -> MatrixRoomStore: ...
     @property

@@ -131,9 +131,9 @@ class Room:
     archived: bool
     created_at_ms: int
     agent: AgentSlug | None = None
-    """The agent of a direct chat with a Matrix user; None for the city's public rooms."""
+    """The agent as whose ghost the service reads a direct chat, one of its agents; None for the city's public rooms."""
     is_group: bool = False
-    """A direct chat with more than one person: the agent replies only to mentions and replies."""
+    """A direct chat with more than one person or agent: its agents reply only to mentions and replies."""
     last_seq: int = 0
     last_event_ms: int | None = None
     matrix_room_id: MatrixRoomId | None = None

@@ -1,29 +1,42 @@
-"""Direct chats: Matrix rooms of one person and one agent, stored as rooms with an agent."""
+"""Direct chats: Matrix rooms that users of Matrix opened and invited agents to, stored as rooms with an agent."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from enum import StrEnum
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
 
-from ..city.types import MatrixRoomId, MatrixStatus, Room, RoomId, UserId
+from ..city.types import AgentSlug, MatrixRoomId, MatrixStatus, Room, RoomId, UserId
 from .room_columns import IS_CITY_ROOM, RoomColumns, room_of
-from .tables import rooms
+from .tables import direct_chat_agents, direct_chat_names, rooms
+from .upsert import insert
+
+
+class ChatAgentState(StrEnum):
+    """The membership of an agent in a direct chat."""
+
+    INVITED = "invited"
+    JOINED = "joined"
 
 
 class DirectChatRepository(RoomColumns):
-    """The direct chats of the table ``rooms``; the name of a chat is the user id of its inviter."""
+    """The direct chats of the table ``rooms``, their agents and the names of their people.
+
+    The name of a chat is the user id of its inviter.
+    """
 
     async def pending(self, *, exclude: Collection[RoomId] = (), limit: int | None = None) -> list[Room]:
-        """Return the chats that the reconciler has yet to check, oldest first."""
-        return await self._with_status(MatrixStatus.PENDING, exclude, limit)
+        """Return the chats that the reconciler has yet to check or whose invitations it has to accept, oldest first."""
+        is_pending = or_(rooms.c.matrix_status == MatrixStatus.PENDING, _has_invited_agent())
+        return await self._open_chats(is_pending & rooms.c.id.not_in(exclude), limit)
 
     async def linked(self) -> list[Room]:
         """Return the chats that their agents have joined, oldest first."""
-        return await self._with_status(MatrixStatus.LINKED, (), None)
+        return await self._open_chats(rooms.c.matrix_status == MatrixStatus.LINKED, None)
 
-    async def _with_status(self, status: MatrixStatus, exclude: Collection[RoomId], limit: int | None) -> list[Room]:
-        chats = ~IS_CITY_ROOM & ~rooms.c.archived & (rooms.c.matrix_status == status) & rooms.c.id.not_in(exclude)
+    async def _open_chats(self, condition: ColumnElement[bool], limit: int | None) -> list[Room]:
+        chats = ~IS_CITY_ROOM & ~rooms.c.archived & condition
         found = await self._connection.execute(select(rooms).where(chats).order_by(rooms.c.created_at_ms).limit(limit))
         return [room_of(row) for row in found]
 
@@ -47,13 +60,19 @@ class DirectChatRepository(RoomColumns):
         company = {} if is_group is None else {"is_group": is_group}
         await self._update(chat, matrix_status=MatrixStatus.PENDING, archived=False, **company)
 
+    async def mark_group(self, chat: RoomId) -> None:
+        """Note that the chat has more than one agent, before the second one joins."""
+        await self._update(chat, is_group=True)
+
     async def mark_linked(self, chat: RoomId, *, is_group: bool) -> None:
-        """Mark a direct chat as linked: the agent has joined."""
+        """Mark a direct chat as linked: at least one agent has joined."""
         await self._update(chat, matrix_status=MatrixStatus.LINKED, matrix_error=None, is_group=is_group)
 
     async def close(self, chat: RoomId) -> None:
-        """Archive a direct chat that the agent has left."""
+        """Archive a direct chat that its last agent has left."""
         await self._update(chat, archived=True)
+        for table in (direct_chat_agents, direct_chat_names):
+            await self._connection.execute(delete(table).where(table.c.room_id == chat))
 
     async def replace_by_city_room(self, matrix_room: MatrixRoomId) -> None:
         """End the direct chat in this Matrix room, because the Matrix room belongs to a public room."""
@@ -62,3 +81,67 @@ class DirectChatRepository(RoomColumns):
             .where(rooms.c.matrix_room_id == matrix_room, ~IS_CITY_ROOM)
             .values(matrix_room_id=None, archived=True)
         )
+
+    # --- agents ---------------------------------------------------------------------------------------
+
+    async def agents(self, chat: RoomId) -> list[AgentSlug]:
+        """Return the agents that are invited to a direct chat or joined to it, in the order of their slugs."""
+        rows = await self._connection.execute(
+            select(direct_chat_agents.c.agent)
+            .where(direct_chat_agents.c.room_id == chat)
+            .order_by(direct_chat_agents.c.agent)
+        )
+        return [AgentSlug(slug) for slug in rows.scalars()]
+
+    async def set_agent(self, chat: RoomId, agent: AgentSlug, state: ChatAgentState) -> None:
+        """Store that an agent is invited or joined."""
+        table = direct_chat_agents.c
+        await self._connection.execute(
+            insert(self._connection, direct_chat_agents)
+            .values(room_id=chat, agent=agent, state=state)
+            .on_conflict_do_update(index_elements=[table.room_id, table.agent], set_={"state": state})
+        )
+
+    async def remove_agent(self, chat: RoomId, agent: AgentSlug) -> None:
+        """Remove an agent that left a direct chat, or was not able to join it."""
+        table = direct_chat_agents.c
+        await self._connection.execute(delete(direct_chat_agents).where(table.room_id == chat, table.agent == agent))
+
+    async def remove_invited_agents(self, chat: RoomId) -> None:
+        """Remove the agents whose joins failed for good."""
+        table = direct_chat_agents.c
+        await self._connection.execute(
+            delete(direct_chat_agents).where(table.room_id == chat, table.state == ChatAgentState.INVITED)
+        )
+
+    async def set_reader(self, chat: RoomId, agent: AgentSlug) -> None:
+        """Store the agent as whose ghost the service reads the chat."""
+        await self._update(chat, agent=agent)
+
+    # --- display names --------------------------------------------------------------------------------
+
+    async def display_name(self, chat: RoomId, user: UserId) -> str | None:
+        """Return the display name of a Matrix user in a direct chat; None if it is not known."""
+        table = direct_chat_names.c
+        name: str | None = await self._connection.scalar(
+            select(table.display_name).where(table.room_id == chat, table.user_id == user)
+        )
+        return name
+
+    async def set_display_names(self, chat: RoomId, names: Mapping[UserId, str]) -> None:
+        """Store the display names of Matrix users in a direct chat."""
+        if names:
+            statement = insert(self._connection, direct_chat_names)
+            table = direct_chat_names.c
+            await self._connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=[table.room_id, table.user_id],
+                    set_={"display_name": statement.excluded.display_name},
+                ),
+                [{"room_id": chat, "user_id": user, "display_name": name} for user, name in names.items()],
+            )
+
+
+def _has_invited_agent() -> ColumnElement[bool]:
+    table = direct_chat_agents.c
+    return exists().where(table.room_id == rooms.c.id, table.state == ChatAgentState.INVITED)

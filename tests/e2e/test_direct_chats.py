@@ -19,6 +19,7 @@ pytestmark = pytest.mark.parametrize(
 )
 
 DAARWIZZ = "@agent_daarwizz:city.localhost"
+SCRIBE = "@agent_scribe:city.localhost"
 SECOND_ME = "@agent_second_me:city.localhost"
 
 
@@ -200,3 +201,64 @@ async def _is_closed(city: RunningCity, room: str) -> bool:
 
 def _said_by(user: str, body: str) -> Any:
     return lambda event: event["sender"] == user and event["content"].get("body") == body
+
+
+async def test_several_agents_in_one_private_room(start_city: StartCity, arrive: Arrive) -> None:
+    async with BadCore().serving() as core:
+        city = await start_city(settings={"agents_core.url": core.url})
+        alice = await arrive(city, "alice")
+        for slug in ("daarwizz", "scribe"):
+            await city.post(f"/api/v1/agents/{slug}/heartbeat", token=await city.agent_token(slug))
+        opened = await alice.client.room_create(invite=[DAARWIZZ, SCRIBE, "@agent_Scribe:city.localhost"])
+        assert isinstance(opened, nio.RoomCreateResponse), opened
+        room = opened.room_id
+        for agent in (DAARWIZZ, SCRIBE):
+            await alice.sees_event(_membership_in(room, agent, "join"))
+        declined = await alice.sees_event(_membership_in(room, "@agent_Scribe:city.localhost", "leave"))
+        assert "no such agent" in declined["content"]["reason"]
+        await eventually(lambda: _is_in_company(city, room))
+
+        # Nobody is meant; then each of them is; then one asks the other.
+        core.next(says("Я писар"), says("@daarwizz, а ти?"), says("І я"))
+        await alice.say(room, "Привіт усім")
+        question = await alice.say(room, "@scribe, ти хто?")
+        reply = await alice.sees_event(_said_by(SCRIBE, "Я писар"))
+        assert reply["content"]["m.relates_to"] == {"m.in_reply_to": {"event_id": question}}
+        assert reply["content"]["m.mentions"] == {"user_ids": [alice.client.user_id]}
+        await alice.say(room, "@scribe, спитай іншого")
+        await alice.sees_event(_said_by(DAARWIZZ, "І я"))
+        assert [asked.content["input"] for asked in core.asked] == [
+            "@scribe, ти хто?",
+            "@scribe, спитай іншого",
+            "@daarwizz, а ти?",
+        ]
+
+        # One of them is kicked; the other one, alone with her, replies to everything and without a mention.
+        await alice.client.room_kick(room, DAARWIZZ, "досить")
+        await eventually(lambda: _is_alone(city, room, "scribe"))
+        core.next(says("Тут"))
+        await alice.say(room, "Ти ще тут?")
+        reply = await alice.sees_event(_said_by(SCRIBE, "Тут"))
+        assert (reply["content"].get("m.relates_to"), reply["content"]["m.mentions"]) == (None, {})
+
+        # Invited again, it joins again; when she leaves, both leave.
+        await alice.client.room_invite(room, DAARWIZZ)
+        await eventually(lambda: _is_in_company(city, room))
+        await alice.client.room_leave(room)
+        await eventually(lambda: _is_closed(city, room))
+
+
+def _membership_in(room: str, user: str, membership: str) -> Any:
+    return lambda event: (
+        (event["room_id"], event.get("state_key")) == (room, user) and event["content"].get("membership") == membership
+    )
+
+
+async def _is_alone(city: RunningCity, room: str, agent: str) -> bool:
+    database = Database(city.database_url)
+    try:
+        async with database.reading() as tx:
+            chat = await tx.rooms.by_matrix_id(MatrixRoomId(room))
+            return chat is not None and (chat.is_group, chat.agent, chat.matrix_status) == (False, agent, "linked")
+    finally:
+        await database.close()

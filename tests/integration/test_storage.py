@@ -235,6 +235,31 @@ async def test_migration_0018_keeps_messages(database: Database) -> None:
     await migrate.upgrade(database)
 
 
+@EMPTY
+async def test_migration_0019_keeps_data(database: Database) -> None:
+    await migrate.upgrade(database, "0018")
+    chats = {"direct_1": ("linked", "false"), "direct_2": ("pending", "false"), "direct_3": ("linked", "true")}
+    async with database.transaction() as tx:
+        for chat, (status, archived) in chats.items():
+            await tx.connection.exec_driver_sql(
+                "INSERT INTO rooms (id, slug, name, created_at_ms, agent, matrix_status, archived) "
+                f"VALUES ('{chat}', '{chat}', '@u:x', 1, 'scribe', '{status}', {archived})"
+            )
+    for _ in range(2):
+        await migrate.upgrade(database)
+        async with database.reading() as tx:
+            rows = await tx.connection.execute(select(tables.direct_chat_agents).order_by(text("room_id")))
+            assert [tuple(row) for row in rows] == [
+                ("direct_1", "scribe", "joined"),
+                ("direct_2", "scribe", "invited"),
+            ]
+        async with database.transaction() as tx:
+            await tx.connection.run_sync(lambda connection: _downgrade(connection, "0018"))
+            slugs = await tx.connection.exec_driver_sql("SELECT agent FROM rooms")
+            assert list(slugs.scalars()) == ["scribe"] * 3
+    await migrate.upgrade(database)
+
+
 def _downgrade(connection: Connection, to: str) -> None:
     config = migrate._config()
     config.attributes["connection"] = connection

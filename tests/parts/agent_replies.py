@@ -43,6 +43,7 @@ from daarion_appservice.errors import Forbidden
 from daarion_appservice.realtime.presence_memory import MemoryPresence
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
+from daarion_appservice.storage.direct_chats import ChatAgentState
 from tests.parts.agents_core import BadCore
 from tests.parts.city import eventually
 from tests.parts.messaging import MessagingHarness, messaging_harness
@@ -139,14 +140,16 @@ class AgentReplyHarness:
             [Heartbeat(agent_subject(agent.slug), status, "runtime") for agent in agents]
         )
 
-    async def chat(self, agent: Agent, *, is_group: bool = False) -> Room:
-        """A direct chat of somebody with an agent."""
+    async def chat(self, agent: Agent, *others: Agent, is_group: bool = False) -> Room:
+        """Open a direct chat of a Matrix user with these agents."""
         chat_id = f"direct_{new_id()}"
         matrix_room = MatrixRoomId(f"!{chat_id}")
         chat = Room(RoomId(chat_id), chat_id, "", "", False, False, 0, agent=agent.slug, matrix_room_id=matrix_room)
         async with self.database.transaction() as tx:
             await tx.rooms.add(chat, created_by=None)
-            await tx.direct_chats.mark_linked(chat.id, is_group=is_group)
+            for each in (agent, *others):
+                await tx.direct_chats.set_agent(chat.id, each.slug, ChatAgentState.JOINED)
+            await tx.direct_chats.mark_linked(chat.id, is_group=is_group or bool(others))
             kept = await tx.rooms.get(chat.id)
         assert kept is not None
         return kept

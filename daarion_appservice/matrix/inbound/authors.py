@@ -15,5 +15,7 @@ async def read_author(
     if isinstance(identity, ServiceUser):
         return Author(AuthorKind.MATRIX, user, user) if with_service_users else None
     kind, author_id = identity
+    if room.agent is not None:
+        return Author(kind, author_id, await tx.direct_chats.display_name(room.id, user) or author_id)
     member = await tx.members.get(room.id, user)
     return Author(kind, author_id, (member and member.display_name) or author_id, member.avatar_url if member else None)

@@ -218,7 +218,10 @@ class Confirmation:
     async def _viewers(self, tx: Transaction, room: Room) -> list[UserId]:
         """Return the users to send requests as: the room's service user, and ghosts in case it was kicked or banned."""
         service_user = self._identities.service_user(room)
-        members = await tx.members.of_room(room.id) if room.agent is None else []
+        if room.agent is not None:
+            chat_agents = [self._identities.agent(slug) for slug in await tx.direct_chats.agents(room.id)]
+            return list(dict.fromkeys([service_user, *chat_agents]))[: _MAX_GHOST_VIEWERS + 1]
+        members = await tx.members.of_room(room.id)
         ghosts = [member.user_id for member in members if self._identities.is_ours(member.user_id)]
         return [service_user, *ghosts[:_MAX_GHOST_VIEWERS]]
 

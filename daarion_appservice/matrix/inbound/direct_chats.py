@@ -5,6 +5,8 @@ The handlers only store that a chat has to be reconciled; ``reconcile.direct_cha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import islice
 from typing import Final
 
 import structlog
@@ -14,13 +16,17 @@ from ...city.event_fields import Event, content_of, inner, room_of, sender_of, t
 from ...city.events import CityEvent, DirectChatChanged, InvitationRejected
 from ...city.identity import Identities, ServiceUser, is_user_id
 from ...city.ports import NewId, NowMs
+from ...city.text_sanitizing import one_line
 from ...city.types import AgentSlug, Author, AuthorKind, HistoryVisibility, Room, RoomId, UserId
 from ...storage.database import Transaction
+from ...storage.direct_chats import ChatAgentState
 from ...storage.invitations import Invitation
 
 UNREADABLE: Final = "unreadable"
 """The ``client_id`` of an agent's notice in an encrypted chat, by which it is sent only once."""
 _MAX_ID_CHARS: Final = 255
+_MAX_NAMES: Final = 500
+"""Maximum number of people of one direct chat whose display names are stored at once."""
 _MAX_PENDING_CHATS: Final = 20
 """Maximum number of one Matrix user's invitations that agents have not accepted yet."""
 
@@ -77,6 +83,8 @@ class DirectChatHandlers:
             history_visibility=HistoryVisibility.SHARED,
         )
         await tx.rooms.add(chat, created_by=None)
+        await tx.direct_chats.set_agent(chat.id, agent, ChatAgentState.INVITED)
+        await tx.direct_chats.set_display_names(chat.id, _inviter_name(event))
         return [DirectChatChanged(chat.id)]
 
     async def decline_invitation(self, tx: Transaction, event: Event, *, agents_only: bool = False) -> list[CityEvent]:
@@ -95,7 +103,7 @@ class DirectChatHandlers:
                 # The invitation was withdrawn or declined.
                 await tx.invitations.delete(user, room_of(event))
             return []
-        if not is_user_id(user) or not self._identities.is_ours(user) or self._identities.is_ours(sender_of(event)):
+        if not is_user_id(user) or not self._is_declinable(user) or self._identities.is_ours(sender_of(event)):
             return []
         reason = self._decline_reason(user, agents_only=agents_only)
         # Only a room with a name is likely to be adopted.
@@ -103,16 +111,31 @@ class DirectChatHandlers:
         after_ms = _ADOPTION_WINDOW_MS if may_be_adopted else 0
         return await self._decline(tx, event, reason, after_ms=after_ms) if reason else []
 
+    def _is_declinable(self, user: UserId) -> bool:
+        """Whether this is a user of the application service, or one whose id differs from such an id by capitals only.
+
+        Synapse lets an application service register ids with capitals, so that their invitations can be declined.
+        """
+        return self._identities.is_ours(user) or self._identities.is_ours(UserId(user.lower()))
+
     def _decline_reason(self, user: UserId, *, agents_only: bool) -> str | None:
         """Return the reason to decline an invitation of a user of the application service; None to accept it."""
         match self._identities.describe(user):
             case (AuthorKind.AGENT, slug):
                 return None if self._agents.get(AgentSlug(slug)) else NO_SUCH_AGENT
+            case ServiceUser.NOBODY if self._is_agent(UserId(user.lower())):
+                return NO_SUCH_AGENT
             case _ if agents_only:
                 return None
-            case ServiceUser():
+            case ServiceUser.BOT | ServiceUser.OBSERVER:
                 return NO_CHAT
         return NO_CITIZEN
+
+    def _is_agent(self, user: UserId) -> bool:
+        match self._identities.describe(user):
+            case (AuthorKind.AGENT, _):
+                return True
+        return False
 
     async def _decline(self, tx: Transaction, event: Event, reason: str, *, after_ms: int = 0) -> list[CityEvent]:
         inviter, user = sender_of(event), UserId(text(event, "state_key"))
@@ -123,7 +146,10 @@ class DirectChatHandlers:
         return [InvitationRejected()]
 
     async def release_to_other_agent(self, tx: Transaction, chat: Room, event: Event) -> bool:
-        """Release the room of a closed chat if another agent is invited there; return whether that is so."""
+        """Release the room of a closed chat if another agent is invited there; return whether that is so.
+
+        The new chat is another one, because the agent has not read the messages of the closed one.
+        """
         agent = self._invited_agent(event) if chat.archived and type_of(event) == "m.room.member" else None
         if agent in {None, chat.agent}:
             return False
@@ -133,21 +159,58 @@ class DirectChatHandlers:
     async def member(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
         """Handle a change of membership: close the chat, or have it reconciled, which counts its members."""
         membership = text(content_of(event), "membership")
-        is_about_agent = text(event, "state_key") == self._identities.service_user(chat)
         previous_membership = text(inner(inner(event, "unsigned"), "prev_content"), "membership")
-        if membership in {previous_membership, "join" if is_about_agent else "invite"}:
+        user = UserId(text(event, "state_key"))
+        match self._identities.describe(user):
+            case (AuthorKind.AGENT, slug):
+                if membership == previous_membership:
+                    return []
+                return await self._agent_member(tx, chat, event, AgentSlug(slug))
+        if membership == "join" and is_user_id(user):
+            await tx.direct_chats.set_display_names(chat.id, display_names({user: content_of(event)}))
+        if membership in {previous_membership, "invite"}:
             return []
-        await self._record_membership_period(tx, chat, event, membership)
-        if is_about_agent and membership != "invite":
-            await tx.direct_chats.close(chat.id)
-            return []
+        await self._record_membership_period(tx, chat, user, membership)
         # A user who joins can read later messages at once, so the chat counts as shared before it is reconciled.
         await tx.direct_chats.mark_pending(chat.id, is_group=True if membership == "join" else None)
         return [DirectChatChanged(chat.id)]
 
-    async def _record_membership_period(self, tx: Transaction, chat: Room, event: Event, membership: str) -> None:
-        """Record the membership period, which decides which messages the agent may repeat to the member."""
-        user = UserId(text(event, "state_key"))
+    async def _agent_member(self, tx: Transaction, chat: Room, event: Event, agent: AgentSlug) -> list[CityEvent]:
+        """Handle a change of an agent's membership; the chat goes on for the others, and ends with its last agent."""
+        membership, user = text(content_of(event), "membership"), self._identities.agent(agent)
+        if membership == "invite":
+            return await self._agent_invited(tx, chat, event)
+        if membership == "join":
+            if agent != chat.agent:
+                # What was said before is not repeated by an agent that may not read it.
+                await self._record_membership_period(tx, chat, user, membership)
+            return []
+        await self._record_membership_period(tx, chat, user, membership)
+        others = [each for each in await tx.direct_chats.agents(chat.id) if each != agent]
+        if not others:
+            if agent == chat.agent:
+                await tx.direct_chats.close(chat.id)
+            return []
+        await tx.direct_chats.remove_agent(chat.id, agent)
+        if agent == chat.agent:
+            await tx.direct_chats.set_reader(chat.id, others[0])
+        await tx.direct_chats.mark_pending(chat.id)
+        return [DirectChatChanged(chat.id)]
+
+    async def _agent_invited(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
+        agent = self._invited_agent(event)
+        if agent is None:
+            return []
+        if set(await tx.direct_chats.agents(chat.id)) - {agent}:
+            # The other agents must not answer as if alone while this one joins.
+            await tx.direct_chats.mark_group(chat.id)
+        else:
+            await tx.direct_chats.mark_pending(chat.id)
+        await tx.direct_chats.set_agent(chat.id, agent, ChatAgentState.INVITED)
+        return [DirectChatChanged(chat.id)]
+
+    async def _record_membership_period(self, tx: Transaction, chat: Room, user: UserId, membership: str) -> None:
+        """Record the membership period, which decides which messages the agents may repeat to the member."""
         if not is_user_id(user):
             return
         if membership == "join":
@@ -175,12 +238,34 @@ class DirectChatHandlers:
         return None
 
 
+def display_names(profiles: Mapping[UserId, Event]) -> dict[UserId, str]:
+    """Return the display names in ``m.room.member`` contents or profiles, of at most `_MAX_NAMES` users."""
+    names = {}
+    for user, profile in islice(profiles.items(), _MAX_NAMES):
+        name = one_line(text(profile, "displayname") or text(profile, "display_name"))
+        if name and is_user_id(user):
+            names[user] = name
+    return names
+
+
+def _inviter_name(event: Event) -> dict[UserId, str]:
+    """Return the display name of the inviter, which the stripped state of an invitation contains."""
+    inviter = sender_of(event)
+    for each in _invite_state(event):
+        if type_of(each) == "m.room.member" and text(each, "state_key") == inviter:
+            return display_names({inviter: content_of(each)})
+    return {}
+
+
 def _is_direct(event: Event) -> bool:
     return content_of(event).get("is_direct") is True
 
 
 def _has_name(event: Event) -> bool:
     """Return whether the invitation includes the name of its room (client-server API, "Stripped state")."""
+    return any(type_of(each) == "m.room.name" and text(content_of(each), "name") for each in _invite_state(event))
+
+
+def _invite_state(event: Event) -> list[Event]:
     state = inner(event, "unsigned").get("invite_room_state")
-    events = [each for each in state if isinstance(each, dict)] if isinstance(state, list) else []
-    return any(type_of(each) == "m.room.name" and text(content_of(each), "name") for each in events)
+    return [each for each in state if isinstance(each, dict)] if isinstance(state, list) else []

@@ -275,7 +275,8 @@ def _forbidden_reason(event: OutgoingEvent | None, room: Room | None) -> Deliver
     if event is None or room is None or room.agent is None:
         return None
     is_notice = event.content.get("msgtype") == "m.notice"
-    is_private = is_second_me(room.agent) and event.event_type == "m.room.message" and not is_notice
+    agent = AgentSlug(event.sender.id) if event.sender and event.sender.kind is AuthorKind.AGENT else None
+    is_private = is_second_me(agent) and event.event_type == "m.room.message" and not is_notice
     if room.archived:
         return DeliveryError.CHAT_OVER
     return DeliveryError.NOT_PRIVATE if is_private and room.is_group else None

@@ -1,11 +1,15 @@
-"""Direct chats: a Matrix user invites an agent's ghost, which joins and replies to each message there.
+"""Direct chats: a Matrix user invites the ghosts of agents, which join and reply to messages there.
 
-    invitation ─► a pending room, hidden in the city ─► the ghost joins ─► messages since the invitation ─► linked
-                                                             └─ encrypted: the ghost sends a notice
+    invitation ─► a pending room, hidden in the city ─► the ghosts join ─► messages since the invitation ─► linked
+                                                             └─ encrypted: a ghost sends a notice
 
-To the rest of the city a direct chat is a room: the inbox and the outbox treat it like any other. If others can read
-it, the agent replies only to messages that mention it or reply to it, as in city rooms. End-to-end encryption would
-replace the notice and nothing else: events are read in ``inbound.dispatch`` and written by the outbound worker.
+To the rest of the city a direct chat is a room: the inbox and the outbox treat it like any other. One of its agents is
+the reader, as whose ghost the service makes its requests; another agent becomes the reader when that one leaves. If
+others can read the chat, or it has several agents, an agent replies only to messages that mention it or reply to it, as
+in city rooms. When its last agent leaves, the chat is closed; when only agents are left, all of them leave.
+
+End-to-end encryption would replace the notice and nothing else: events are read in ``inbound.dispatch`` and written by
+the outbound worker.
 """
 
 from __future__ import annotations
@@ -23,17 +27,29 @@ from ...city.events import DirectChatChanged
 from ...city.identity import Identities
 from ...city.messages import Draft, Messages
 from ...city.ports import NowMs
-from ...city.types import Author, AuthorKind, HistoryVisibility, MatrixRoomId, Room, RoomId, UserId
+from ...city.types import (
+    AgentSlug,
+    Author,
+    AuthorKind,
+    HistoryVisibility,
+    MatrixRoomId,
+    MatrixStatus,
+    Room,
+    RoomId,
+    UserId,
+)
 from ...errors import CityError, DatabaseError, HomeserverRefused, HomeserverUnavailable
 from ...realtime.worker import Worker
 from ...storage.database import Database
+from ...storage.direct_chats import ChatAgentState
 from ...storage.inbox import ReceivedEvent
 from ..client.homeserver import Homeserver
 from ..client.inbox_events import inbox_event
 from ..client.monitor import HomeserverMonitor
+from ..client.refusals import is_unregistered
 from ..client.room_rules import is_encryption, join_rule, visibility_in
 from ..ghosts.ghosts import Ghosts
-from ..inbound.direct_chats import NO_SUCH_AGENT, UNREADABLE
+from ..inbound.direct_chats import NO_SUCH_AGENT, UNREADABLE, display_names
 from ..inbound.worker import InboundWorker
 
 _PAGE: Final = 50
@@ -140,7 +156,7 @@ class DirectChats:
         previous = self._retries.get(chat.id)
         attempts = previous.attempts + 1 if previous else 1
         if attempts >= _MAX_ATTEMPTS:
-            await self._close_unreachable(chat, error)
+            await self._give_up(chat, error)
             return
         pause_ms = min(_RETRY_MS * 2 ** (attempts - 1), _MAX_RETRY_MS)
         self._retries[chat.id] = _Retry(attempts, self._now_ms() + pause_ms)
@@ -153,49 +169,90 @@ class DirectChats:
             )
 
     async def _reconcile(self, chat: Room) -> None:
-        """Join the ghost, read the messages since the invitation, and link the chat; close it if it is over."""
-        agent = self._agents.get(chat.agent) if chat.agent else None
+        """Join the agents, read the messages since the invitation, and link the chat; close it if it is over."""
         assert chat.matrix_room_id is not None
-        ghost = self._identities.service_user(chat)
-        if agent is None:
-            await self._decline(chat, ghost)
+        async with self._database.reading() as tx:
+            agents = await tx.direct_chats.agents(chat.id)
+        if len(agents) > 1:
+            async with self._database.transaction() as tx:
+                await tx.direct_chats.mark_group(chat.id)
+        joins = [await self._join(chat.matrix_room_id, slug) for slug in agents]
+        joined = [join.agent for join in joins if join.is_joined]
+        errors = [join.error for join in joins if join.error is not None]
+        gone = [join.agent for join in joins if not join.is_joined and join.error is None]
+        if joined:
+            # The service reads as the same agent as before as long as that one is there.
+            reader = chat.agent if chat.agent in joined else joined[0]
+            await self._link(chat, reader, joined, gone)
+        elif not errors:
+            # The invitations were withdrawn, or the ghosts were kicked: a new invitation opens the chat again.
+            log.info("direct_chat_closed", agent=chat.agent, room=chat.matrix_room_id)
             await self._close(chat)
-            return
-        await self._ghosts.ensure(ghost, self._ghosts.profiles.agent(agent))
-        await self._ghosts.ensure_device(ghost)
+        if errors:
+            raise errors[0]
+
+    async def _join(self, matrix_room: MatrixRoomId, slug: AgentSlug) -> _Join:
+        """Join an agent's ghost; a refusal must not stop the other agents of the chat."""
+        ghost, agent = self._identities.agent(slug), self._agents.get(slug)
         try:
-            await self._homeserver.join(chat.matrix_room_id, as_user=ghost)
+            if agent is None:
+                await self._decline(matrix_room, ghost)
+                return _Join(slug)
+            await self._ghosts.ensure(ghost, self._ghosts.profiles.agent(agent))
+            await self._ghosts.ensure_device(ghost)
+            return await self._join_registered(matrix_room, slug)
         except HomeserverRefused as error:
-            if error.status not in _NOT_ACCESSIBLE:
+            if is_unregistered(error):
+                await self._ghosts.forget(ghost)
+            return _Join(slug, error=error)
+
+    async def _join_registered(self, matrix_room: MatrixRoomId, slug: AgentSlug) -> _Join:
+        try:
+            await self._homeserver.join(matrix_room, as_user=self._identities.agent(slug))
+        except HomeserverRefused as error:
+            if is_unregistered(error) or error.status not in _NOT_ACCESSIBLE:
                 raise
-            # The invitation was withdrawn, or the ghost was kicked: a new invitation opens the chat again.
-            await self._close_unreachable(chat, error)
-            return
-        joined = await self._homeserver.joined_members(chat.matrix_room_id, as_user=ghost)
-        if len(joined) < 2:
-            await self._homeserver.leave(chat.matrix_room_id, as_user=ghost)
+            # The invitation was withdrawn, or the ghost was kicked.
+            return _Join(slug)
+        return _Join(slug, is_joined=True)
+
+    async def _link(self, chat: Room, reader: AgentSlug, joined: list[AgentSlug], gone: list[AgentSlug]) -> None:
+        """Read the chat's members and state as ``reader``, and link it; leave it if only agents are left."""
+        matrix_room, ghost = chat.matrix_room_id, self._identities.agent(reader)
+        assert matrix_room is not None
+        members = await self._homeserver.joined_members(matrix_room, as_user=ghost)
+        people = {user: profile for user, profile in members.items() if not self._identities.is_ours(user)}
+        if not people:
+            for slug in joined:
+                await self._homeserver.leave(matrix_room, as_user=self._identities.agent(slug))
             await self._close(chat)
             return
-        state = partial(self._homeserver.state, chat.matrix_room_id, as_user=ghost)
+        state = partial(self._homeserver.state, matrix_room, as_user=ghost)
         encryption, rule = await state("m.room.encryption"), await state("m.room.join_rules")
         visibility = visibility_in(await state("m.room.history_visibility") or {})
         others_may_read = join_rule(rule or {}) == "public" or visibility is HistoryVisibility.WORLD_READABLE
-        events = await self._messages_since_invitation(chat.matrix_room_id, ghost)
+        events = await self._messages_since_invitation(matrix_room, ghost)
         async with self._database.transaction() as tx:
-            await tx.inbox_order.put_in_order(chat.matrix_room_id, events, now_ms=self._now_ms())
+            await tx.inbox_order.put_in_order(matrix_room, events, now_ms=self._now_ms())
             await tx.rooms.governed(chat.id, history_visibility=visibility)
-            await tx.direct_chats.mark_linked(chat.id, is_group=len(joined) > 2 or others_may_read)
-        if is_encryption(encryption or {}):
+            await tx.direct_chats.set_reader(chat.id, reader)
+            for slug in joined:
+                await tx.direct_chats.set_agent(chat.id, slug, ChatAgentState.JOINED)
+            for slug in gone:
+                await tx.direct_chats.remove_agent(chat.id, slug)
+            await tx.direct_chats.set_display_names(chat.id, display_names(people))
+            await tx.direct_chats.mark_linked(chat.id, is_group=len(members) > 2 or others_may_read)
+        agent = self._agents.get(reader)
+        if agent is not None and is_encryption(encryption or {}):
             author = Author(AuthorKind.AGENT, agent.slug, agent.display_name)
             draft = Draft(_UNREADABLE, msgtype="m.notice", client_id=UNREADABLE)
             await self._messages.post(author, chat.id, draft)
 
-    async def _decline(self, chat: Room, ghost: UserId) -> None:
+    async def _decline(self, matrix_room: MatrixRoomId, ghost: UserId) -> None:
         """Leave the chat, or decline its invitation, as the ghost of a removed agent."""
-        assert chat.matrix_room_id is not None
         try:
             await self._ghosts.ensure_registered(ghost)
-            await self._homeserver.leave(chat.matrix_room_id, as_user=ghost, reason=NO_SUCH_AGENT)
+            await self._homeserver.leave(matrix_room, as_user=ghost, reason=NO_SUCH_AGENT)
         except HomeserverRefused as error:
             if error.status not in _NOT_ACCESSIBLE:
                 raise
@@ -211,16 +268,31 @@ class DirectChats:
                 events.append(event)
         return [inbox_event(event) for event in reversed(events)]
 
-    async def _close_unreachable(self, chat: Room, error: Exception | None) -> None:
+    async def _give_up(self, chat: Room, error: Exception | None) -> None:
+        """Give up the invitations of a chat with joined agents; close a chat without, or one that cannot be read."""
         log.info("direct_chat_closed", agent=chat.agent, room=chat.matrix_room_id, error=str(error))
         try:
-            await self._close(chat)
+            async with self._database.transaction() as tx:
+                current = await tx.rooms.get(chat.id)
+                await tx.direct_chats.remove_invited_agents(chat.id)
+                is_linked = current is not None and current.matrix_status is MatrixStatus.LINKED
+                if not is_linked or not await tx.direct_chats.agents(chat.id):
+                    await tx.direct_chats.close(chat.id)
         except DatabaseError as database_error:
             await self._schedule_retry(chat, database_error)
 
     async def _close(self, chat: Room) -> None:
         async with self._database.transaction() as tx:
             await tx.direct_chats.close(chat.id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Join:
+    """The result of an agent's join; without a join and an error the agent is not invited any more."""
+
+    agent: AgentSlug
+    is_joined: bool = False
+    error: HomeserverRefused | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,15 @@ from .messages import early_edits, media, media_shown, messages, poll_responses,
 from .metadata import metadata
 from .queues import agent_replies, inbox, invitations, outbox, transactions
 from .registry import agent_tokens, agents, districts, microdaos, nodes, removed_agents
-from .rooms import former_matrix_rooms, members, membership_periods, restrictions, rooms
+from .rooms import (
+    direct_chat_agents,
+    direct_chat_names,
+    former_matrix_rooms,
+    members,
+    membership_periods,
+    restrictions,
+    rooms,
+)
 
 __all__ = [
     "accounts",
@@ -21,6 +29,8 @@ __all__ = [
     "agents",
     "citizens",
     "complete_points",
+    "direct_chat_agents",
+    "direct_chat_names",
     "districts",
     "drawn_avatars",
     "early_edits",

@@ -11,7 +11,7 @@ rooms = Table(
     metadata,
     Column("id", String(80), primary_key=True),
     Column("slug", String(64), nullable=False, unique=True),
-    # Slug of the agent of a direct chat; NULL in a public room.
+    # Slug of the agent as whose ghost the service reads a direct chat; NULL in a public room.
     Column("agent", String(64)),
     Column("is_group", Boolean, nullable=False, server_default=false()),
     Column("name", Text, nullable=False),
@@ -82,4 +82,22 @@ membership_periods = Table(
     Column("start_seq", BigInteger, primary_key=True, autoincrement=False),
     Column("joined_seq", BigInteger),
     Column("end_seq", BigInteger),
+)
+
+# The agents that are invited to a direct chat or joined to it, without those of closed chats.
+direct_chat_agents = Table(
+    "direct_chat_agents",
+    metadata,
+    Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), primary_key=True),
+    Column("agent", String(64), primary_key=True),
+    Column("state", String(16), nullable=False),
+)
+
+# The display names of the Matrix users in direct chats.
+direct_chat_names = Table(
+    "direct_chat_names",
+    metadata,
+    Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", String(255), primary_key=True),
+    Column("display_name", Text, nullable=False),
 )

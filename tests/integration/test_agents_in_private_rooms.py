@@ -1,0 +1,192 @@
+"""Several agents in one direct chat: who replies, and what their invitations, kicks and leaves change."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from daarion_appservice.city.second_me import SECOND_ME
+from daarion_appservice.city.types import AgentSlug, MatrixRoomId, MatrixStatus, Room
+from daarion_appservice.storage.invitations import Invitation
+from tests.parts.agent_replies import LATER, SCRIBE, VARTA, AgentReplyHarness, open_agent_replies
+from tests.parts.agents_core import says
+
+ALICE = "@alice:city.localhost"
+BOB = "@bob:city.localhost"
+ROOM = "!private:city.localhost"
+SCRIBE_GHOST = "@agent_scribe:city.localhost"
+VARTA_GHOST = "@agent_varta:city.localhost"
+
+
+@pytest.fixture
+async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AgentReplyHarness]:
+    async with open_agent_replies(database_url, monkeypatch) as forum:
+        yield forum
+
+
+async def test_only_mentioned_agents_reply_in_company(forum: AgentReplyHarness) -> None:
+    chat = await forum.chat(SCRIBE, VARTA)
+    forum.core.next(says("Записав"), says("Бачу"))
+    async with forum.answering():
+        await forum.hears(chat, ALICE, "Добрий день усім")
+        await forum.hears(chat, ALICE, "Писар, запиши")
+        await forum.answers(1, room=chat.id)
+        await forum.hears(chat, ALICE, "@varta, що там?")
+        replies = await forum.answers(2, room=chat.id)
+    assert [(each.author.id, each.body) for each in replies] == [("scribe", "Записав"), ("varta", "Бачу")]
+    assert [asked.content["input"] for asked in forum.core.asked] == ["Писар, запиши", "@varta, що там?"]
+
+
+async def test_agent_outside_the_chat_does_not_reply(forum: AgentReplyHarness) -> None:
+    chat = await forum.chat(SCRIBE, is_group=True)
+    async with forum.answering():
+        await forum.hears(chat, ALICE, "@varta, а ти?")
+        await forum.hears(chat, ALICE, "Second Me, а ти?")
+        await forum.answers(0, room=chat.id)
+
+
+async def test_agents_ask_agents_within_the_depth(forum: AgentReplyHarness) -> None:
+    chat = await forum.chat(SCRIBE, VARTA)
+    forum.core.next(says("@varta, глянь"), says("@scribe, глянула"), says("@varta, дякую"))
+    async with forum.answering():
+        await forum.hears(chat, ALICE, "Писар, хай Варта гляне")
+        replies = await forum.answers(3, room=chat.id)
+    assert [each.author.id for each in replies] == ["scribe", "varta", "scribe"]
+
+
+async def test_second_me_stays_silent_beside_an_agent(forum: AgentReplyHarness) -> None:
+    chat = await forum.chat(SECOND_ME, SCRIBE)
+    async with forum.answering():
+        await forum.hears(chat, ALICE, "Second Me, що я питала?")
+        (notice,) = await forum.answers(1, room=chat.id)
+    assert notice.msgtype == "m.notice"
+    assert forum.core.asked == []
+
+
+async def test_second_invitation_adds_an_agent_once(forum: AgentReplyHarness) -> None:
+    chat = await invited(forum, SCRIBE_GHOST)
+    for _ in range(2):
+        await member(forum, VARTA_GHOST, "invite")
+    assert await agents(forum, chat) == ["scribe", "varta"]
+    assert (await current(forum, chat)).is_group
+    async with forum.database.reading() as tx:
+        assert [each.id for each in await tx.direct_chats.pending()] == [chat.id]
+
+
+async def test_kick_of_one_agent_keeps_the_chat(forum: AgentReplyHarness) -> None:
+    chat = await invited(forum, SCRIBE_GHOST)
+    await member(forum, VARTA_GHOST, "invite")
+    await member(forum, SCRIBE_GHOST, "leave", before="join")
+    found = await current(forum, chat)
+    assert (found.archived, found.agent, found.matrix_status) == (False, "varta", MatrixStatus.PENDING)
+    assert await agents(forum, chat) == ["varta"]
+    await member(forum, VARTA_GHOST, "ban", before="join")
+    assert (await current(forum, chat)).archived
+    assert await agents(forum, chat) == []
+
+
+async def test_closed_chat_opens_again_for_its_agent(forum: AgentReplyHarness) -> None:
+    chat = await invited(forum, SCRIBE_GHOST)
+    await member(forum, SCRIBE_GHOST, "leave", before="join")
+    await member(forum, SCRIBE_GHOST, "invite", before="leave")
+    found = await current(forum, chat)
+    assert (found.id, found.archived, found.is_group) == (chat.id, False, False)
+    assert await agents(forum, chat) == ["scribe"]
+
+
+async def test_unacceptable_invitations_are_declined_at_once(forum: AgentReplyHarness) -> None:
+    chat = await invited(forum, SCRIBE_GHOST)
+    users = ["@agent_nobody", "@agent_Scribe", "@citizen_u_1", "@daarion_bot", "@city_observer"]
+    for user in users:
+        await member(forum, f"{user}:city.localhost", "invite")
+    declined = await due(forum)
+    assert {each.user_id.partition(":")[0] for each in declined} == set(users)
+    assert all(each.reason for each in declined)
+    assert await agents(forum, chat) == ["scribe"]
+
+
+async def test_capitals_in_an_id_are_declined_anywhere(forum: AgentReplyHarness) -> None:
+    for user in ("@agent_Varta", "@citizen_U", "@agent_ВАРТА"):
+        await member(forum, f"{user}:city.localhost", "invite")
+    await member(forum, "@agent_Varta:elsewhere.example", "invite")
+    assert {each.user_id for each in await due(forum)} >= {"@agent_Varta:city.localhost", "@citizen_U:city.localhost"}
+    assert all(each.user_id.endswith(":city.localhost") for each in await due(forum))
+
+
+@pytest.mark.parametrize("content", [{}, {"membership": 7}, {"membership": ["invite"]}, {"membership": "party"}, []])
+async def test_malformed_membership_changes_no_agents(forum: AgentReplyHarness, content: Any) -> None:
+    chat = await invited(forum, SCRIBE_GHOST)
+    await member(forum, VARTA_GHOST, "invite")
+    for state_key in ("", "@", SCRIBE_GHOST.upper(), "@agent_:city.localhost", "x" * 300, BOB):
+        await forum.happens(chat, "m.room.member", content, sender=ALICE, state_key=state_key)
+    assert await agents(forum, chat) == ["scribe", "varta"]
+
+
+async def test_display_name_of_a_person_is_the_authors_name(forum: AgentReplyHarness) -> None:
+    names = [{"type": "m.room.member", "state_key": ALICE, "content": {"displayname": "Аліса\n\u202e"}}]
+    chat = await invited(forum, SCRIBE_GHOST, state=names)
+    await forum.hears(chat, ALICE, "Привіт")
+    await member(forum, BOB, "join", displayname="Боб")
+    await forum.hears(chat, BOB, "І я")
+    await member(forum, BOB, "join", before="join", displayname=["не", "ім'я"])
+    await member(forum, BOB, "join", before="join", displayname="Богдан")
+    await forum.hears(chat, BOB, "Знову")
+    await forum.hears(chat, "@carol:city.localhost", "Хто тут?")
+    assert [each.author.display_name for each in await forum.said(chat.id)] == [
+        "Аліса",
+        "Боб",
+        "Богдан",
+        "@carol:city.localhost",
+    ]
+
+
+async def invited(forum: AgentReplyHarness, ghost: str, state: list[dict[str, Any]] | None = None) -> Room:
+    """Invite the first agent, which opens the chat."""
+    await member(forum, ghost, "invite", state=state or [])
+    async with forum.database.reading() as tx:
+        chat = await tx.rooms.by_matrix_id(MatrixRoomId(ROOM))
+    assert chat is not None
+    return chat
+
+
+async def member(
+    forum: AgentReplyHarness,
+    user: str,
+    membership: str,
+    *,
+    before: str | None = None,
+    state: list[dict[str, Any]] | None = None,
+    **content: Any,
+) -> None:
+    """Handle a change of membership by Alice in the private room."""
+    event: dict[str, Any] = {
+        "type": "m.room.member",
+        "room_id": ROOM,
+        "event_id": f"${user}{membership}{before}",
+        "sender": ALICE,
+        "state_key": user,
+        "origin_server_ts": 1,
+        "content": {"membership": membership, **content},
+        "unsigned": {"invite_room_state": state} | ({"prev_content": {"membership": before}} if before else {}),
+    }
+    async with forum.database.transaction() as tx:
+        await forum.desk.handlers().handle(tx, event)
+
+
+async def agents(forum: AgentReplyHarness, chat: Room) -> list[AgentSlug]:
+    async with forum.database.reading() as tx:
+        return await tx.direct_chats.agents(chat.id)
+
+
+async def current(forum: AgentReplyHarness, chat: Room) -> Room:
+    async with forum.database.reading() as tx:
+        found = await tx.rooms.get(chat.id)
+    assert found is not None
+    return found
+
+
+async def due(forum: AgentReplyHarness) -> list[Invitation]:
+    async with forum.database.reading() as tx:
+        return await tx.invitations.due(now_ms=LATER, limit=99)
