@@ -230,7 +230,7 @@ async def test_several_agents_in_one_private_room(start_city: StartCity, arrive:
         assert [asked.content["input"] for asked in core.asked] == [
             "@scribe, ти хто?",
             "@scribe, спитай іншого",
-            "@daarwizz, а ти?",
+            "> Alice: @scribe, спитай іншого\n\n@daarwizz, а ти?",
         ]
 
         # One of them is kicked; the other one, alone with her, replies to everything and without a mention.
