@@ -30,7 +30,7 @@ async def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         async with in_process_city(f"sqlite:///{folder}/city.db") as city, start_browser() as browser:
-            artist = await browser.somebody(viewport={"width": 1200, "height": 630}, reduced_motion="reduce")
+            artist = await browser.other_profile(viewport={"width": 1200, "height": 630}, reduced_motion="reduce")
             tab = await artist.open(f"http://{HOST}:{city.city.settings.api.port}/")
             await tab.page.wait_for_selector("section svg")
             await tab.run(SHOW_STREET)

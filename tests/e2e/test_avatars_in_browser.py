@@ -18,8 +18,8 @@ SHOWN = """() => {
 
 
 async def test_all_hues_equal_those_of_browser(browser: Browser) -> None:
-    somebody = await browser.somebody()
-    tab = await somebody.open("about:blank")
+    other_browser = await browser.other_profile()
+    tab = await other_browser.open("about:blank")
     shown = await tab.run(SHOWN)
     drawn = [tuple(bytes.fromhex(_rgb(0.48, 0.1, hue)[1:])) for hue in range(360)]
     differences = [

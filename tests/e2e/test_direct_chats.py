@@ -10,7 +10,7 @@ import pytest
 
 from daarion_appservice.city.types import MatrixRoomId
 from daarion_appservice.storage.database import Database
-from tests.parts.agents_core import BadCore, begins_slowly, says
+from tests.parts.agents_core import ScriptedCore, begins_slowly, says
 from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
 from tests.parts.matrix_user import Arrive, MatrixUser
 
@@ -37,7 +37,7 @@ async def chat_with(person: MatrixUser, agent: str, *, encrypted: bool = False) 
 
 
 async def test_a_direct_chat_with_an_agent(start_city: StartCity, arrive: Arrive) -> None:
-    async with BadCore().serving() as core:
+    async with ScriptedCore().serving() as core:
         city = await start_city(settings={"agents_core.url": core.url})
         alice = await arrive(city, "alice")
         await city.post("/api/v1/agents/daarwizz/heartbeat", token=await city.agent_token("daarwizz"))
@@ -76,7 +76,7 @@ async def test_a_direct_chat_with_an_agent(start_city: StartCity, arrive: Arrive
 
 async def test_what_goes_wrong_in_a_chat_is_told_there_and_ends_there(start_city: StartCity, arrive: Arrive) -> None:
     """The core breaks off, the ghost is muted, put out while it comes, or the room becomes the city's."""
-    async with BadCore().serving() as core:
+    async with ScriptedCore().serving() as core:
         city = await start_city(settings={"agents_core.url": core.url})
         alice = await arrive(city, "alice")
         await city.post("/api/v1/agents/daarwizz/heartbeat", token=await city.agent_token("daarwizz"))
@@ -145,7 +145,7 @@ def _redacted(event: dict[str, Any]) -> str:
 
 
 async def test_second_me_is_the_same_in_a_direct_chat_and_in_the_city(start_city: StartCity, arrive: Arrive) -> None:
-    async with BadCore().serving() as core:
+    async with ScriptedCore().serving() as core:
         city = await start_city(settings={"agents_core.url": core.url})
         alice = await arrive(city, "alice")
         token = citizen_token("u_1", "Аліса")
@@ -204,7 +204,7 @@ def _said_by(user: str, body: str) -> Any:
 
 
 async def test_several_agents_in_one_private_room(start_city: StartCity, arrive: Arrive) -> None:
-    async with BadCore().serving() as core:
+    async with ScriptedCore().serving() as core:
         city = await start_city(settings={"agents_core.url": core.url})
         alice = await arrive(city, "alice")
         for slug in ("daarwizz", "scribe"):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.parts.agents_core import BadCore, says
+from tests.parts.agents_core import ScriptedCore, says
 from tests.parts.city import RunningCity, citizen_token, eventually, shared_city
 from tests.parts.js_client import PASSWORD, ArriveByJsSdk, arriving_by_js_sdk
 
@@ -19,14 +19,14 @@ DAARWIZZ = "@agent_daarwizz:city.localhost"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def core() -> AsyncIterator[BadCore]:
-    core = BadCore()
+async def core() -> AsyncIterator[ScriptedCore]:
+    core = ScriptedCore()
     async with core.serving():
         yield core
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def city(core: BadCore, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningCity]:
+async def city(core: ScriptedCore, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningCity]:
     async with shared_city(tmp_path_factory.mktemp("city"), settings={"agents_core.url": core.url}) as city:
         yield city
 
@@ -76,7 +76,7 @@ async def test_agent_in_the_room_has_its_name(city: RunningCity, arrive: ArriveB
     assert (member["membership"], member["name"]) == ("join", "DAARWIZZ")
 
 
-async def test_agent_answers_in_a_direct_chat(city: RunningCity, core: BadCore, arrive: ArriveByJsSdk) -> None:
+async def test_agent_answers_in_a_direct_chat(city: RunningCity, core: ScriptedCore, arrive: ArriveByJsSdk) -> None:
     dora = await arrive(city, "dora")
     await city.post("/api/v1/agents/daarwizz/heartbeat", token=await city.agent_token("daarwizz"))
     core.next(says("Вітаю!"))
@@ -107,7 +107,7 @@ async def test_thread_is_complete_after_a_fresh_sync(city: RunningCity, arrive: 
 
 
 async def test_replies_of_city_and_agent_stay_in_thread(
-    city: RunningCity, core: BadCore, arrive: ArriveByJsSdk
+    city: RunningCity, core: ScriptedCore, arrive: ArriveByJsSdk
 ) -> None:
     """After a fresh sync, as after a reload of Element: replies without the thread's relation would be shown nowhere."""
     greta, iryna = await arrive(city, "greta"), citizen_token("u_1", "Ірина")

@@ -57,7 +57,7 @@ class Reader:
     async def come(
         cls, first: Browser, city: InProcessCity, who: tuple[str, str] | None = ANN
     ) -> AsyncIterator[Reader]:
-        browser = await first.somebody(locale="en-US")
+        browser = await first.other_profile(locale="en-US")
         reader = cls(browser, city)
         try:
             if who is not None:
@@ -66,7 +66,7 @@ class Reader:
                 await tab.page.close()
             yield reader
         finally:
-            await browser.leave()
+            await browser.kill()
 
     async def open(self, path: str) -> Tab:
         return await self.browser.open(address(self.city, path))

@@ -198,7 +198,7 @@ async def _visit(city: InProcessCity, browser: Browser, language: str, width: in
     """A page for one person, who is signed in if there is a ``token``."""
     kept = [{"name": "city.session", "value": token}] if token else []
     storage = {"cookies": [], "origins": [{"origin": _address(city), "localStorage": kept}]}
-    visitor = await browser.somebody(
+    visitor = await browser.other_profile(
         locale=language,
         viewport={"width": width, "height": HEIGHT},
         storage_state=storage,

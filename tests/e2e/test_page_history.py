@@ -48,7 +48,7 @@ async def city(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def page() -> AsyncIterator[Page]:
     async with start_browser() as browser:
-        reader = await browser.somebody(locale="en-US", viewport={"width": 1280, "height": 720})
+        reader = await browser.other_profile(locale="en-US", viewport={"width": 1280, "height": 720})
         yield (await reader.open("about:blank")).page
 
 

@@ -71,7 +71,7 @@ async def city(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def page() -> AsyncIterator[Page]:
     async with start_browser() as browser:
-        reader = await browser.somebody(locale="en-US", color_scheme="dark")
+        reader = await browser.other_profile(locale="en-US", color_scheme="dark")
         yield (await reader.open("about:blank")).page
 
 

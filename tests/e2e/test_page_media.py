@@ -45,7 +45,7 @@ async def alice(city: RunningCity) -> AsyncIterator[MatrixUser]:
 async def page(city: RunningCity) -> AsyncIterator[Page]:
     """The room as somebody sees it who only reads."""
     async with start_browser() as browser:
-        reader: Browser = await browser.somebody(locale="en-US", viewport={"width": 1280, "height": 720})
+        reader: Browser = await browser.other_profile(locale="en-US", viewport={"width": 1280, "height": 720})
         yield (await reader.open(f"{city.api_url}/city/general")).page
 
 

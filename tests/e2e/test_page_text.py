@@ -34,7 +34,7 @@ async def page(city: InProcessCity) -> AsyncIterator[Page]:
     origin = f"http://{HOST}:{city.city.settings.api.port}"
     kept = [{"name": "city.session", "value": TARAS}]
     async with start_browser() as browser:
-        reader = await browser.somebody(
+        reader = await browser.other_profile(
             locale="en-US", storage_state={"cookies": [], "origins": [{"origin": origin, "localStorage": kept}]}
         )
         yield (await reader.open(f"{origin}/city/general")).page

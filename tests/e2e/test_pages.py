@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import FrameLocator, Locator, Page, Response, expect
 
-from tests.parts.agents_core import DONE, BadCore, delta, pauses
+from tests.parts.agents_core import DONE, ScriptedCore, delta, pauses
 from tests.parts.browser import Browser, Tab, serve_page, start_browser
 from tests.parts.city import RunningCity, eventually
 from tests.parts.matrix_user import MatrixUser
@@ -60,8 +60,8 @@ PAGES: Final = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def core() -> AsyncIterator[BadCore]:
-    async with BadCore().serving() as core:
+async def core() -> AsyncIterator[ScriptedCore]:
+    async with ScriptedCore().serving() as core:
         yield core
 
 
@@ -73,7 +73,7 @@ async def client() -> AsyncIterator[str]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def city(tmp_path_factory: pytest.TempPathFactory, core: BadCore, client: str) -> AsyncIterator[RunningCity]:
+async def city(tmp_path_factory: pytest.TempPathFactory, core: ScriptedCore, client: str) -> AsyncIterator[RunningCity]:
     directory = tmp_path_factory.mktemp("pages")
 
     async def boot_here(**options: Any) -> Any:
@@ -123,7 +123,7 @@ class Visitor:
 
     @classmethod
     async def come(cls, first: Browser, city: RunningCity, path: str, name: str, **options: Any) -> Visitor:
-        browser = await first.somebody(locale="en-US", **options)
+        browser = await first.other_profile(locale="en-US", **options)
         visitor = cls(browser, await browser.open(city.api_url + path))
         page = visitor.page
         await page.get_by_role("button", name="Sign in", exact=True).first.click()
@@ -261,7 +261,7 @@ async def test_a_city_that_was_away_comes_back_with_nothing_missing_and_nothing_
 # --- alone --------------------------------------------------------------------------------------------
 
 
-async def test_second_me_is_heard_while_it_speaks(city: RunningCity, browser: Browser, core: BadCore) -> None:
+async def test_second_me_is_heard_while_it_speaks(city: RunningCity, browser: Browser, core: ScriptedCore) -> None:
     olha = await Visitor.come(browser, city, "/secondme", "Ольга")
     more = asyncio.Event()
     core.next(pauses(more, delta("Озеленіть "), delta("дахи біля ринку."), DONE))
@@ -284,7 +284,7 @@ async def test_second_me_is_heard_while_it_speaks(city: RunningCity, browser: Br
 
 
 async def test_a_page_speaks_as_its_reader_does_or_chooses(city: RunningCity, browser: Browser) -> None:
-    reader = await browser.somebody(locale="uk-UA")
+    reader = await browser.other_profile(locale="uk-UA")
     tab = await reader.open(f"{city.api_url}/city")
     await tab.page.get_by_role("heading", name="Кімнати").first.wait_for()
     assert await tab.run("document.documentElement.lang") == "uk"
@@ -308,7 +308,7 @@ async def test_whoever_opens_the_city_in_a_matrix_client_comes_in_with_their_acc
         "matrix_server_name": answer.matrix_server_name,
         "token_type": answer.token_type,
     }
-    reader = await browser.somebody(locale="en-US")
+    reader = await browser.other_profile(locale="en-US")
     tab = await reader.open(client)
     await tab.run("([city, proof]) => open_city(city, proof)", [f"{city.api_url}/", proof])
     widget: FrameLocator = tab.page.frame_locator("iframe")
@@ -367,7 +367,7 @@ async def test_all_that_a_page_needs_comes_from_the_city_and_is_kept(city: Runni
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.soak)])
 async def test_every_page_can_be_used_by_everybody(city: RunningCity, browser: Browser, scheme: str) -> None:
-    reader = await browser.somebody(locale="en-US", color_scheme=scheme, reduced_motion="reduce")
+    reader = await browser.other_profile(locale="en-US", color_scheme=scheme, reduced_motion="reduce")
     page = (await reader.open("about:blank")).page
     faults = []
     for path, title in PAGES.items():

@@ -78,11 +78,11 @@ async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 @asynccontextmanager
 async def reader(first: Browser) -> AsyncIterator[Browser]:
-    browser = await first.somebody(locale="en-US", service_workers="allow")
+    browser = await first.other_profile(locale="en-US", service_workers="allow")
     try:
         yield browser
     finally:
-        await browser.leave()
+        await browser.kill()
 
 
 async def settled(page: Page) -> None:
@@ -193,7 +193,7 @@ async def test_answers_of_the_service_are_shown_whatever_their_status(service: S
 async def page_that_fails(service: Service, browser: Browser, link: str) -> Page:
     """Return a tab in which the page behind ``link`` could not be loaded."""
     await service.start()
-    person = await browser.somebody(locale="en-US")
+    person = await browser.other_profile(locale="en-US")
     page = (await person.open(service.address("/"))).page
     await page.get_by_role("heading", level=1).wait_for()
     await page.route("**/assets/*", lambda route: route.abort())

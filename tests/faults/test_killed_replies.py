@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from daarion_appservice.storage.database import Database
-from tests.parts.agents_core import DONE, BadCore, begins_slowly, delta, pauses, says
+from tests.parts.agents_core import DONE, ScriptedCore, begins_slowly, delta, pauses, says
 from tests.parts.city import RunningCity, StartCity, eventually
 from tests.parts.matrix_user import Arrive
 
@@ -16,7 +16,7 @@ DAARWIZZ = "@agent_daarwizz:city.localhost"
 async def test_an_answer_that_was_cut_short_by_either_end_is_given_or_excused_once(
     start_city: StartCity, arrive: Arrive
 ) -> None:
-    async with BadCore().serving() as core:
+    async with ScriptedCore().serving() as core:
         city = await start_city(settings={"agents_core.url": core.url})
         alice = await arrive(city, "alice")
         room = await alice.join("#city_general:city.localhost")

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.parts.gallery import Gallery, gallery_on
 from tests.parts.in_process_city import InProcessCity, in_process_city
+from tests.parts.media_harness import MediaHarness, media_harness
 from tests.parts.message_exchange import MessageExchange, message_exchange
 
 
@@ -33,7 +33,7 @@ async def exchange(module_database_url: str) -> AsyncIterator[MessageExchange]:
 
 
 @pytest.fixture
-async def gallery(sqlite_url: str) -> AsyncIterator[Gallery]:
+async def harness(sqlite_url: str) -> AsyncIterator[MediaHarness]:
     """A city on SQLite with a fake media repository."""
-    async with gallery_on(sqlite_url) as gallery:
-        yield gallery
+    async with media_harness(sqlite_url) as harness:
+        yield harness

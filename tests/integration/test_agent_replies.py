@@ -26,21 +26,21 @@ OKSANA = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
 
 
 @pytest.fixture
-async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AgentReplyHarness]:
-    async with open_agent_replies(database_url, monkeypatch) as forum:
-        yield forum
+async def harness(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AgentReplyHarness]:
+    async with open_agent_replies(database_url, monkeypatch) as harness:
+        yield harness
 
 
-async def test_whoever_mentions_an_agent_is_answered_by_it_with_a_reply(forum: AgentReplyHarness) -> None:
-    await forum.desk.post(OKSANA, "general", "Добрий день")
-    question = await forum.desk.post(OKSANA, "general", "@scribe, котра година?")
-    forum.core.next(says("**Восьма**"))
-    async with forum.answering():
-        (answer,) = await forum.answers()
+async def test_whoever_mentions_an_agent_is_answered_by_it_with_a_reply(harness: AgentReplyHarness) -> None:
+    await harness.messaging.post(OKSANA, "general", "Добрий день")
+    question = await harness.messaging.post(OKSANA, "general", "@scribe, котра година?")
+    harness.core.next(says("**Восьма**"))
+    async with harness.running_worker():
+        (answer,) = await harness.replies()
 
     assert (answer.body, answer.formatted_body) == ("**Восьма**", "<strong>Восьма</strong>")
     assert (answer.author.id, answer.author.display_name, answer.reply_to) == ("scribe", "Писар", question.id)
-    (asked,) = forum.core.asked
+    (asked,) = harness.core.asked
     assert asked.path == "/agents/scribe/invoke"
     assert asked.content == {
         "input": "@scribe, котра година?",
@@ -51,26 +51,26 @@ async def test_whoever_mentions_an_agent_is_answered_by_it_with_a_reply(forum: A
             "history": [{"role": "user", "content": "Оксана: Добрий день"}],
         },
     }
-    typing = [event.typing for event in forum.published if isinstance(event, LocalUserTyping)]
+    typing = [event.typing for event in harness.published if isinstance(event, LocalUserTyping)]
     assert (typing[0], typing[-1]) == (True, False)
 
 
 @pytest.mark.parametrize(
     "body", ["Писар, де архів?", "писар: де архів?", "@scribe де архів?", "@agent_scribe:city.localhost?"]
 )
-async def test_an_agent_is_asked_by_each_of_its_names(forum: AgentReplyHarness, body: str) -> None:
-    await forum.desk.post(OKSANA, "general", body)
-    async with forum.answering():
-        await forum.answers()
+async def test_an_agent_is_asked_by_each_of_its_names(harness: AgentReplyHarness, body: str) -> None:
+    await harness.messaging.post(OKSANA, "general", body)
+    async with harness.running_worker():
+        await harness.replies()
 
 
-async def test_a_reply_to_an_agent_asks_it_and_it_knows_what_it_said(forum: AgentReplyHarness) -> None:
-    await forum.desk.post(OKSANA, "general", "@scribe?")
-    async with forum.answering():
-        (first,) = await forum.answers()
-        await forum.desk.post(OKSANA, "general", "А чому?", reply_to=first.id)
-        await forum.answers(2)
-    history = forum.core.asked[1].content["context"]["history"]
+async def test_a_reply_to_an_agent_asks_it_and_it_knows_what_it_said(harness: AgentReplyHarness) -> None:
+    await harness.messaging.post(OKSANA, "general", "@scribe?")
+    async with harness.running_worker():
+        (first,) = await harness.replies()
+        await harness.messaging.post(OKSANA, "general", "А чому?", reply_to=first.id)
+        await harness.replies(2)
+    history = harness.core.asked[1].content["context"]["history"]
     assert history == [
         {"role": "user", "content": "Оксана: @scribe?"},
         {"role": "assistant", "content": "відповідь 1"},
@@ -78,73 +78,73 @@ async def test_a_reply_to_an_agent_asks_it_and_it_knows_what_it_said(forum: Agen
 
 
 @pytest.mark.parametrize("body", ["Писар десь є", "e-mail: a@scribe.example", "`@scribe`", "добре"])
-async def test_whoever_is_not_asked_does_not_answer(forum: AgentReplyHarness, body: str) -> None:
-    await forum.desk.post(OKSANA, "general", body)
-    async with forum.answering():
-        await forum.answers(0)
-    assert forum.core.asked == []
+async def test_whoever_is_not_asked_does_not_answer(harness: AgentReplyHarness, body: str) -> None:
+    await harness.messaging.post(OKSANA, "general", body)
+    async with harness.running_worker():
+        await harness.replies(0)
+    assert harness.core.asked == []
 
 
-async def test_several_who_are_asked_answer_each_for_itself(forum: AgentReplyHarness) -> None:
-    await forum.desk.post(OKSANA, "general", "@scribe @varta @scribe, ви де?")
-    async with forum.answering():
-        both = await forum.answers(2)
+async def test_several_who_are_asked_answer_each_for_itself(harness: AgentReplyHarness) -> None:
+    await harness.messaging.post(OKSANA, "general", "@scribe @varta @scribe, ви де?")
+    async with harness.running_worker():
+        both = await harness.replies(2)
     assert {answer.author.id for answer in both} == {"scribe", "varta"}
 
 
 async def test_an_answer_that_takes_time_grows_by_edits(
-    forum: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
+    harness: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edit_throttle, "_FIRST_INTERVAL_S", 0.0)
     monkeypatch.setattr(edit_throttle, "_SECOND_INTERVAL_S", 0.0)
     gate = asyncio.Event()
-    forum.core.next(pauses(gate, delta("Перше"), delta(", друге"), DONE))
-    await forum.desk.post(OKSANA, "general", "@scribe?")
-    async with forum.answering():
+    harness.core.next(pauses(gate, delta("Перше"), delta(", друге"), DONE))
+    await harness.messaging.post(OKSANA, "general", "@scribe?")
+    async with harness.running_worker():
 
         async def has_begun() -> bool:
-            return [message.body for message in (await forum.said())[1:]] == ["Перше"]
+            return [message.body for message in (await harness.messages())[1:]] == ["Перше"]
 
         await eventually(has_begun)
         gate.set()
-        (answer,) = await forum.answers()
+        (answer,) = await harness.replies()
     assert answer.body == "Перше, друге"
     assert answer.edited_at_ms is not None
 
 
-async def test_whoever_is_offline_says_so_in_a_notice(forum: AgentReplyHarness) -> None:
-    await forum.is_here(SCRIBE, status=Status.OFFLINE)
-    question = await forum.desk.post(OKSANA, "general", "@scribe, ти тут?")
-    async with forum.answering():
-        (notice,) = await forum.answers()
+async def test_whoever_is_offline_says_so_in_a_notice(harness: AgentReplyHarness) -> None:
+    await harness.set_presence(SCRIBE, status=Status.OFFLINE)
+    question = await harness.messaging.post(OKSANA, "general", "@scribe, ти тут?")
+    async with harness.running_worker():
+        (notice,) = await harness.replies()
     assert (notice.msgtype, notice.reply_to) == ("m.notice", question.id)
     assert "офлайн" in notice.body
-    assert forum.core.asked == []
+    assert harness.core.asked == []
 
 
-async def test_agent_without_core_posts_one_notice(forum: AgentReplyHarness) -> None:
-    forum.has_core = False
-    question = await forum.desk.post(OKSANA, "general", "@scribe, ти тут?")
-    asked_in_english = await forum.desk.post(OKSANA, "general", "@varta, are you there?")
-    async with forum.answering():
-        await forum.answers(2)
+async def test_agent_without_core_posts_one_notice(harness: AgentReplyHarness) -> None:
+    harness.has_core = False
+    question = await harness.messaging.post(OKSANA, "general", "@scribe, ти тут?")
+    asked_in_english = await harness.messaging.post(OKSANA, "general", "@varta, are you there?")
+    async with harness.running_worker():
+        await harness.replies(2)
         await asyncio.sleep(0.2)
-        in_ukrainian, in_english = sorted(await forum.answers(2), key=lambda notice: notice.author.id)
+        in_ukrainian, in_english = sorted(await harness.replies(2), key=lambda notice: notice.author.id)
     assert in_ukrainian.body == "Писар не може відповісти: у цьому місті не налаштовано ядро агентів."
     assert in_english.body == "Варта cannot reply: no agents core is configured in this city."
     assert (in_ukrainian.msgtype, in_ukrainian.reply_to) == ("m.notice", question.id)
     assert (in_english.msgtype, in_english.reply_to) == ("m.notice", asked_in_english.id)
-    assert not [event for event in forum.published if isinstance(event, LocalUserTyping)]
+    assert not [event for event in harness.published if isinstance(event, LocalUserTyping)]
 
 
-async def test_who_may_only_not_have_had_time_to_come_is_waited_for(forum: AgentReplyHarness) -> None:
-    await forum.is_here(SCRIBE, status=Status.OFFLINE)
-    forum.patience_ms = 400
-    await forum.desk.post(OKSANA, "general", "@scribe, ти тут?")
-    async with forum.answering():
+async def test_who_may_only_not_have_had_time_to_come_is_waited_for(harness: AgentReplyHarness) -> None:
+    await harness.set_presence(SCRIBE, status=Status.OFFLINE)
+    harness.patience_ms = 400
+    await harness.messaging.post(OKSANA, "general", "@scribe, ти тут?")
+    async with harness.running_worker():
         await asyncio.sleep(0.1)
-        await forum.is_here(SCRIBE)
-        (answer,) = await forum.answers()
+        await harness.set_presence(SCRIBE)
+        (answer,) = await harness.replies()
     assert answer.msgtype == "m.text"
 
 
@@ -156,198 +156,198 @@ async def test_who_may_only_not_have_had_time_to_come_is_waited_for(forum: Agent
         (says(7), "помилка ядра агентів"),
     ],
 )
-async def test_a_failure_is_told_once_and_never_as_an_answer(forum: AgentReplyHarness, behaviour, word: str) -> None:  # type: ignore[no-untyped-def]
-    forum.core.next(behaviour)
-    await forum.desk.post(OKSANA, "general", "@scribe, як справи?")
-    async with forum.answering():
-        (notice,) = await forum.answers()
+async def test_a_failure_is_told_once_and_never_as_an_answer(harness: AgentReplyHarness, behaviour, word: str) -> None:  # type: ignore[no-untyped-def]
+    harness.core.next(behaviour)
+    await harness.messaging.post(OKSANA, "general", "@scribe, як справи?")
+    async with harness.running_worker():
+        (notice,) = await harness.replies()
         await asyncio.sleep(0.2)
-        await forum.answers()
+        await harness.replies()
     assert notice.msgtype == "m.notice"
     assert word in notice.body
 
 
 async def test_of_an_answer_that_broke_off_nothing_stays(
-    forum: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
+    harness: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edit_throttle, "_FIRST_INTERVAL_S", 0.0)
     gate = asyncio.Event()
-    forum.core.next(pauses(gate, delta("Половина"), b"data: {nonsense\n\n"))
-    await forum.desk.post(OKSANA, "general", "@scribe, all of it?")
-    async with forum.answering():
+    harness.core.next(pauses(gate, delta("Половина"), b"data: {nonsense\n\n"))
+    await harness.messaging.post(OKSANA, "general", "@scribe, all of it?")
+    async with harness.running_worker():
 
         async def has_begun() -> bool:
-            return len(await forum.said()) == 2
+            return len(await harness.messages()) == 2
 
         await eventually(has_begun)
         gate.set()
-        begun, notice = await forum.answers(2)
+        begun, notice = await harness.replies(2)
     assert (begun.deleted, begun.body) == (True, "")
     assert notice.msgtype == "m.notice"
     assert "the agents core failed" in notice.body
 
 
 async def test_an_answer_is_given_once_also_when_we_end_in_the_middle(
-    forum: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
+    harness: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edit_throttle, "_FIRST_INTERVAL_S", 0.0)
-    forum.core.next(pauses(asyncio.Event(), delta("Поло")), streams("Половина", " і друга"))
-    await forum.desk.post(OKSANA, "general", "@scribe?")
-    async with forum.answering():
+    harness.core.next(pauses(asyncio.Event(), delta("Поло")), streams("Половина", " і друга"))
+    await harness.messaging.post(OKSANA, "general", "@scribe?")
+    async with harness.running_worker():
 
         async def has_begun() -> bool:
-            return len(await forum.said()) == 2
+            return len(await harness.messages()) == 2
 
         await eventually(has_begun)
-    async with forum.answering():
-        (answer,) = await forum.answers()
+    async with harness.running_worker():
+        (answer,) = await harness.replies()
     assert answer.body == "Половина і друга"
-    assert len(forum.core.asked) == 2
+    assert len(harness.core.asked) == 2
 
 
-async def test_two_processes_give_one_answer(forum: AgentReplyHarness) -> None:
+async def test_two_processes_give_one_answer(harness: AgentReplyHarness) -> None:
     gate = asyncio.Event()
-    forum.core.next(after(gate, says("раз")), after(gate, says("раз")))
-    await forum.desk.post(OKSANA, "general", "@scribe?")
-    async with forum.answering(), forum.answering():
+    harness.core.next(after(gate, says("раз")), after(gate, says("раз")))
+    await harness.messaging.post(OKSANA, "general", "@scribe?")
+    async with harness.running_worker(), harness.running_worker():
 
         async def both_ask() -> bool:
-            return len(forum.core.asked) == 2
+            return len(harness.core.asked) == 2
 
         await eventually(both_ask)
         gate.set()
-        (answer,) = await forum.answers()
+        (answer,) = await harness.replies()
     assert answer.body == "раз"
 
 
-async def test_agents_may_ask_agents_but_not_without_end(forum: AgentReplyHarness) -> None:
-    forum.core.next(*(says(f"@varta, @scribe, а ви? {number}") for number in range(50)))
-    await forum.desk.post(OKSANA, "general", "@scribe, хто знає?")
-    async with forum.answering():
-        await forum.answers(MAX_DEPTH)
-    assert [asked.path for asked in forum.core.asked] == [
+async def test_agents_may_ask_agents_but_not_without_end(harness: AgentReplyHarness) -> None:
+    harness.core.next(*(says(f"@varta, @scribe, а ви? {number}") for number in range(50)))
+    await harness.messaging.post(OKSANA, "general", "@scribe, хто знає?")
+    async with harness.running_worker():
+        await harness.replies(MAX_DEPTH)
+    assert [asked.path for asked in harness.core.asked] == [
         f"/agents/{slug}/invoke" for slug in ("scribe", "varta", "scribe")
     ]
 
 
-async def test_a_notice_asks_nobody(forum: AgentReplyHarness) -> None:
-    await forum.desk.messages.post(OKSANA, "general", Draft("@scribe, ти бот?", msgtype="m.notice"))
-    async with forum.answering():
-        await forum.answers(0)
+async def test_a_notice_asks_nobody(harness: AgentReplyHarness) -> None:
+    await harness.messaging.messages.post(OKSANA, "general", Draft("@scribe, ти бот?", msgtype="m.notice"))
+    async with harness.running_worker():
+        await harness.replies(0)
 
 
-async def test_a_question_that_is_deleted_in_time_is_not_answered(forum: AgentReplyHarness) -> None:
-    question = await forum.desk.post(OKSANA, "general", "@scribe?")
-    await forum.desk.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
-    async with forum.answering():
-        await forum.answers(0)
-    assert forum.core.asked == []
+async def test_a_question_that_is_deleted_in_time_is_not_answered(harness: AgentReplyHarness) -> None:
+    question = await harness.messaging.post(OKSANA, "general", "@scribe?")
+    await harness.messaging.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
+    async with harness.running_worker():
+        await harness.replies(0)
+    assert harness.core.asked == []
 
 
-async def test_a_core_that_is_away_for_a_moment_does_not_lose_questions(forum: AgentReplyHarness) -> None:
-    forum.core.next(*[answers({}, status=503)] * 5)
+async def test_a_core_that_is_away_for_a_moment_does_not_lose_questions(harness: AgentReplyHarness) -> None:
+    harness.core.next(*[answers({}, status=503)] * 5)
     for number in range(6):
-        await forum.desk.post(OKSANA, "general", f"@scribe, {number}?")
-    async with forum.answering():
+        await harness.messaging.post(OKSANA, "general", f"@scribe, {number}?")
+    async with harness.running_worker():
 
         async def one_waits() -> bool:
-            async with forum.database.reading() as tx:
+            async with harness.database.reading() as tx:
                 owed = await tx.agent_replies.due(now_ms=LATER, limit=9)
             return len(owed) == 1 and owed[0].attempts > 0
 
         await eventually(one_waits)
-    notices = [each for each in await forum.said() if each.msgtype == "m.notice"]
+    notices = [each for each in await harness.messages() if each.msgtype == "m.notice"]
     assert len(notices) == 5, "one for each that failed, and none for who waits while the core rests"
 
 
-async def test_an_answer_that_is_longer_than_a_message_is_cut(forum: AgentReplyHarness) -> None:
-    forum.core.next(says("ї" * 29_000))
-    await forum.desk.post(OKSANA, "general", "@scribe, розкажи все")
-    async with forum.answering():
-        (answer,) = await forum.answers()
+async def test_an_answer_that_is_longer_than_a_message_is_cut(harness: AgentReplyHarness) -> None:
+    harness.core.next(says("ї" * 29_000))
+    await harness.messaging.post(OKSANA, "general", "@scribe, розкажи все")
+    async with harness.running_worker():
+        (answer,) = await harness.replies()
     assert answer.msgtype == "m.text"
     assert answer.body.endswith("ї…")
     assert 23_900 < len(answer.body) < 24_000
 
 
 async def test_a_room_with_many_questions_does_not_hold_up_another(
-    forum: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
+    harness: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reply_worker_module, "_BATCH", 2)
-    await Rooms(forum.database, forum.published.append, now_ms, new_id).open("Builders")
+    await Rooms(harness.database, harness.published.append, now_ms, new_id).open("Builders")
     gate = asyncio.Event()
-    forum.core.next(after(gate, says("зараз")))
+    harness.core.next(after(gate, says("зараз")))
     for number in range(5):
-        await forum.desk.post(OKSANA, "general", f"@scribe, {number}?")
-    async with forum.answering():
+        await harness.messaging.post(OKSANA, "general", f"@scribe, {number}?")
+    async with harness.running_worker():
 
         async def first_is_asked() -> bool:
-            return len(forum.core.asked) == 1
+            return len(harness.core.asked) == 1
 
         await eventually(first_is_asked)
-        await forum.desk.post(OKSANA, "builders", "@scribe, а тут?")
+        await harness.messaging.post(OKSANA, "builders", "@scribe, а тут?")
 
         async def other_is_asked() -> bool:
-            return len(forum.core.asked) == 2
+            return len(harness.core.asked) == 2
 
         await eventually(other_is_asked)
-        assert forum.core.asked[1].content["context"]["room"] == "builders"
+        assert harness.core.asked[1].content["context"]["room"] == "builders"
         gate.set()
 
 
-async def test_blanks_without_end_hold_up_nobody(forum: AgentReplyHarness) -> None:
-    await forum.desk.post(OKSANA, "general", " " * 40_000 + "x" * 100)
-    await forum.desk.post(OKSANA, "general", " " * 40_000 + "Писар, ти тут?")
-    async with forum.answering():
-        await forum.answers()
+async def test_blanks_without_end_hold_up_nobody(harness: AgentReplyHarness) -> None:
+    await harness.messaging.post(OKSANA, "general", " " * 40_000 + "x" * 100)
+    await harness.messaging.post(OKSANA, "general", " " * 40_000 + "Писар, ти тут?")
+    async with harness.running_worker():
+        await harness.replies()
 
 
-async def test_whoever_asks_too_much_is_told_so_once(forum: AgentReplyHarness) -> None:
+async def test_whoever_asks_too_much_is_told_so_once(harness: AgentReplyHarness) -> None:
     for number in range(25):
-        await forum.desk.post(OKSANA, "general", f"@scribe, а {number}?")
-    await forum.desk.post(Author(AuthorKind.CITIZEN, "u_2", "Петро"), "general", "@scribe, а мені?")
-    async with forum.answering():
-        answers = await forum.answers(22)
+        await harness.messaging.post(OKSANA, "general", f"@scribe, а {number}?")
+    await harness.messaging.post(Author(AuthorKind.CITIZEN, "u_2", "Петро"), "general", "@scribe, а мені?")
+    async with harness.running_worker():
+        answers = await harness.replies(22)
     notices = [each.body for each in answers if each.msgtype == "m.notice"]
     assert notices == ["Писар не відповідає: ви питаєте забагато одразу. Спробуйте за хвилину."]
-    assert forum.core.asked[-1].content["input"] == "@scribe, а мені?"
+    assert harness.core.asked[-1].content["input"] == "@scribe, а мені?"
 
 
-async def test_one_who_mentions_many_asks_as_often(forum: AgentReplyHarness) -> None:
+async def test_one_who_mentions_many_asks_as_often(harness: AgentReplyHarness) -> None:
     for number in range(12):
-        await forum.desk.post(OKSANA, "general", f"@scribe @varta, {number}?")
-    async with forum.answering():
-        answers = await forum.answers(21)
+        await harness.messaging.post(OKSANA, "general", f"@scribe @varta, {number}?")
+    async with harness.running_worker():
+        answers = await harness.replies(21)
     assert [each.msgtype for each in answers].count("m.notice") == 1
 
 
 @pytest.mark.parametrize("is_said", [False, True], ids=["before it is said", "after"])
-async def test_a_failure_is_told_also_when_we_end_while_we_tell_it(forum: AgentReplyHarness, is_said: bool) -> None:
-    question = await forum.desk.post(OKSANA, "general", "@scribe?")
+async def test_a_failure_is_told_also_when_we_end_while_we_tell_it(harness: AgentReplyHarness, is_said: bool) -> None:
+    question = await harness.messaging.post(OKSANA, "general", "@scribe?")
     scribe = Author(AuthorKind.AGENT, "scribe", "Писар")
-    async with forum.database.transaction() as tx:
+    async with harness.database.transaction() as tx:
         (owed,) = await tx.agent_replies.due(now_ms=LATER, limit=9)
         await tx.agent_replies.mark_failed(owed.id, ReplyFailure.SLOW)
     begun = Draft("Нехай", reply_to=question.id, client_id=f"answer:{owed.id}")
-    message = (await forum.desk.messages.post(scribe, "general", begun, requests_replies=False)).message
-    await forum.desk.message_edits.delete(scribe, "general", message.id, may_moderate=False)
+    message = (await harness.messaging.messages.post(scribe, "general", begun, requests_replies=False)).message
+    await harness.messaging.message_edits.delete(scribe, "general", message.id, may_moderate=False)
     if is_said:
         notice = Draft("…", msgtype="m.notice", reply_to=question.id, client_id=f"answer:{owed.id}:excuse")
-        await forum.desk.messages.post(scribe, "general", notice)
-    async with forum.answering():
-        answers = await forum.answers(2)
+        await harness.messaging.messages.post(scribe, "general", notice)
+    async with harness.running_worker():
+        answers = await harness.replies(2)
     assert [(each.msgtype, each.deleted) for each in answers] == [("m.text", True), ("m.notice", False)]
-    assert forum.core.asked == []
+    assert harness.core.asked == []
 
 
 async def test_what_was_read_before_it_was_answered_is_not_answered_again(
-    forum: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
+    harness: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await forum.desk.post(OKSANA, "general", "@scribe?")
-    async with forum.database.reading() as tx:
+    await harness.messaging.post(OKSANA, "general", "@scribe?")
+    async with harness.database.reading() as tx:
         stale = await tx.agent_replies.due(now_ms=LATER, limit=9)
-    async with forum.answering():
-        await forum.answers()
+    async with harness.running_worker():
+        await harness.replies()
     reads = 0
 
     async def as_it_was(*_: object, **__: object) -> list[PendingReply]:
@@ -356,28 +356,28 @@ async def test_what_was_read_before_it_was_answered_is_not_answered_again(
         return stale
 
     monkeypatch.setattr(ReplyRepository, "due", as_it_was)
-    async with forum.answering():
+    async with harness.running_worker():
 
         async def was_read_often() -> bool:
             return reads > 3
 
         await eventually(was_read_often)
-    assert len(forum.core.asked) == 1
-    assert len(await forum.said()) == 2
+    assert len(harness.core.asked) == 1
+    assert len(await harness.messages()) == 2
 
 
-async def test_the_history_holds_the_answer_that_came_after_the_question(forum: AgentReplyHarness) -> None:
-    forum.core.next(says("А тому"))
-    await forum.desk.post(OKSANA, "general", "@scribe, чому?")
-    await forum.desk.post(OKSANA, "general", "@scribe, а ще чому?")
-    async with forum.answering():
-        await forum.answers(2)
-    assert forum.core.asked[1].history == ["Оксана: @scribe, чому?", "А тому"]
+async def test_the_history_holds_the_answer_that_came_after_the_question(harness: AgentReplyHarness) -> None:
+    harness.core.next(says("А тому"))
+    await harness.messaging.post(OKSANA, "general", "@scribe, чому?")
+    await harness.messaging.post(OKSANA, "general", "@scribe, а ще чому?")
+    async with harness.running_worker():
+        await harness.replies(2)
+    assert harness.core.asked[1].history == ["Оксана: @scribe, чому?", "А тому"]
 
 
-async def test_whoever_failed_when_another_had_answered_says_nothing(forum: AgentReplyHarness) -> None:
-    question = await forum.desk.post(OKSANA, "general", "@scribe?")
-    async with forum.database.transaction() as tx:
+async def test_whoever_failed_when_another_had_answered_says_nothing(harness: AgentReplyHarness) -> None:
+    question = await harness.messaging.post(OKSANA, "general", "@scribe?")
+    async with harness.database.transaction() as tx:
         (owed,) = await tx.agent_replies.due(now_ms=LATER, limit=9)
         assert await tx.agent_replies.mark_posted(owed.id, question.id)
         assert not await tx.agent_replies.mark_failed(owed.id, ReplyFailure.SLOW)

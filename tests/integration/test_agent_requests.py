@@ -38,17 +38,17 @@ PHOTO = {
 
 
 @pytest.fixture
-async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AgentReplyHarness]:
+async def harness(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AgentReplyHarness]:
     monkeypatch.setattr(request_watcher, "_CHECK_INTERVAL_S", 0.02)
     monkeypatch.setattr(edit_throttle, "_FIRST_INTERVAL_S", 0.0)
     monkeypatch.setattr(edit_throttle, "_SECOND_INTERVAL_S", 0.0)
-    async with open_agent_replies(database_url, monkeypatch) as forum:
-        yield forum
+    async with open_agent_replies(database_url, monkeypatch) as harness:
+        yield harness
 
 
-async def happens(forum: AgentReplyHarness, room: RoomId, content: Any, *, event_id: str = "$1") -> Message:
+async def happens(harness: AgentReplyHarness, room: RoomId, content: Any, *, event_id: str = "$1") -> Message:
     """Alice says something on Matrix; returns the message that it became."""
-    async with forum.database.transaction() as tx:
+    async with harness.database.transaction() as tx:
         found = await tx.rooms.get(room)
         assert found is not None
         event: dict[str, Any] = {
@@ -58,43 +58,43 @@ async def happens(forum: AgentReplyHarness, room: RoomId, content: Any, *, event
             "room_id": found.matrix_room_id,
         }
         event |= {"origin_server_ts": now_ms()}
-        await forum.desk.handlers().handle(tx, event | {"content": content})
-    return (await forum.said(room))[-1]
+        await harness.messaging.handlers().handle(tx, event | {"content": content})
+    return (await harness.messages(room))[-1]
 
 
 # --- the message replied to ---------------------------------------------------------------------------
 
 
-async def test_reply_brings_the_message_replied_to(forum: AgentReplyHarness) -> None:
-    old = await forum.desk.post(PETRO, "general", "Guten Tag,\nzusammen")
+async def test_reply_brings_the_message_replied_to(harness: AgentReplyHarness) -> None:
+    old = await harness.messaging.post(PETRO, "general", "Guten Tag,\nzusammen")
     for number in range(24):
-        await forum.desk.post(PETRO, "general", f"щось {number}")
-    await forum.desk.post(OKSANA, "general", "@scribe, переклади це", reply_to=old.id)
-    async with forum.answering():
-        await forum.answers()
-    (asked,) = forum.core.asked
+        await harness.messaging.post(PETRO, "general", f"щось {number}")
+    await harness.messaging.post(OKSANA, "general", "@scribe, переклади це", reply_to=old.id)
+    async with harness.running_worker():
+        await harness.replies()
+    (asked,) = harness.core.asked
     assert asked.content["input"] == "> Петро: Guten Tag,\n> zusammen\n\n@scribe, переклади це"
     assert asked.content["context"]["reply_to"] == {"author": "Петро", "content": "Guten Tag,\nzusammen"}
 
 
-async def test_reply_in_a_direct_chat_brings_the_message_replied_to(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SCRIBE)
-    await happens(forum, chat.id, {"msgtype": "m.text", "body": "Guten Tag"}, event_id="$old")
+async def test_reply_in_a_direct_chat_brings_the_message_replied_to(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SCRIBE)
+    await happens(harness, chat.id, {"msgtype": "m.text", "body": "Guten Tag"}, event_id="$old")
     relation = {"m.in_reply_to": {"event_id": "$old"}}
-    async with forum.answering():
-        await forum.answers(room=chat.id)
+    async with harness.running_worker():
+        await harness.replies(room=chat.id)
         await happens(
-            forum, chat.id, {"msgtype": "m.text", "body": "Переклади", "m.relates_to": relation}, event_id="$2"
+            harness, chat.id, {"msgtype": "m.text", "body": "Переклади", "m.relates_to": relation}, event_id="$2"
         )
-        await forum.answers(2, room=chat.id)
-    assert forum.core.asked[1].content["input"] == f"> {ALICE}: Guten Tag\n\nПереклади"
+        await harness.replies(2, room=chat.id)
+    assert harness.core.asked[1].content["input"] == f"> {ALICE}: Guten Tag\n\nПереклади"
 
 
-async def test_request_in_thread_brings_the_thread(forum: AgentReplyHarness) -> None:
-    async with forum.database.transaction() as tx:
+async def test_request_in_thread_brings_the_thread(harness: AgentReplyHarness) -> None:
+    async with harness.database.transaction() as tx:
         await link(tx, GENERAL, "!general")
-    await happens(forum, GENERAL, {"msgtype": "m.text", "body": "Guten Tag"}, event_id="$root")
-    await happens(forum, GENERAL, {"msgtype": "m.text", "body": "поза ниткою"}, event_id="$other")
+    await happens(harness, GENERAL, {"msgtype": "m.text", "body": "Guten Tag"}, event_id="$root")
+    await happens(harness, GENERAL, {"msgtype": "m.text", "body": "поза ниткою"}, event_id="$other")
     thread = {
         "rel_type": "m.thread",
         "event_id": "$root",
@@ -102,16 +102,16 @@ async def test_request_in_thread_brings_the_thread(forum: AgentReplyHarness) -> 
         "m.in_reply_to": {"event_id": "$root"},
     }
     await happens(
-        forum, GENERAL, {"msgtype": "m.text", "body": "@scribe: переклади", "m.relates_to": thread}, event_id="$2"
+        harness, GENERAL, {"msgtype": "m.text", "body": "@scribe: переклади", "m.relates_to": thread}, event_id="$2"
     )
-    await happens(forum, GENERAL, {"msgtype": "m.text", "body": "@scribe, а тут?"}, event_id="$3")
-    async with forum.answering():
-        await forum.answers(2)
-    asked = {each.content["input"]: each.content["context"]["history"] for each in forum.core.asked}
+    await happens(harness, GENERAL, {"msgtype": "m.text", "body": "@scribe, а тут?"}, event_id="$3")
+    async with harness.running_worker():
+        await harness.replies(2)
+    asked = {each.content["input"]: each.content["context"]["history"] for each in harness.core.asked}
     in_thread, outside = asked["@scribe: переклади"], asked["@scribe, а тут?"]
     assert [each["content"] for each in in_thread] == [f"{ALICE}: Guten Tag"]
     assert [each["content"] for each in outside] == [f"{ALICE}: Guten Tag", f"{ALICE}: поза ниткою"]
-    messages = {message.body: message for message in await forum.said(GENERAL)}
+    messages = {message.body: message for message in await harness.messages(GENERAL)}
     root = messages["Guten Tag"].id
     replies = {message.reply_to: message.thread_root for message in messages.values() if message.reply_to}
     assert replies == {messages["@scribe: переклади"].id: root, messages["@scribe, а тут?"].id: None}
@@ -129,57 +129,57 @@ async def test_request_in_thread_brings_the_thread(forum: AgentReplyHarness) -> 
     ],
 )
 async def test_agent_of_thread_is_asked_without_mention(
-    forum: AgentReplyHarness, root: str, turns: list[str], asks: bool
+    harness: AgentReplyHarness, root: str, turns: list[str], asks: bool
 ) -> None:
     """In a thread that an agent began, or as the next turn after its reply to the same author."""
     scribe = Author(AuthorKind.AGENT, "scribe", "Писар")
     authors = {"agent": scribe, "scribe": scribe, "oksana": OKSANA, "petro": PETRO}
-    begun = await forum.desk.post(authors[root], "general", "почнімо")
+    begun = await harness.messaging.post(authors[root], "general", "почнімо")
     previous: Message | None = None
     for turn in turns:
         reply_to = previous.id if previous is not None and turn == "scribe" else None
         draft = Draft("так", thread_root=begun.id, reply_to=reply_to)
-        posted = await forum.desk.messages.post(authors[turn], "general", draft, requests_replies=False)
+        posted = await harness.messaging.messages.post(authors[turn], "general", draft, requests_replies=False)
         previous = posted.message
-    await forum.desk.messages.post(OKSANA, "general", Draft("а далі?", thread_root=begun.id))
-    async with forum.database.reading() as tx:
+    await harness.messaging.messages.post(OKSANA, "general", Draft("а далі?", thread_root=begun.id))
+    async with harness.database.reading() as tx:
         pending = await tx.agent_replies.due(now_ms=1 << 60, limit=9)
     assert [each.agent for each in pending] == (["scribe"] if asks else [])
 
 
 async def test_second_me_is_told_the_message_replied_to_and_remembers_the_question_alone(
-    forum: AgentReplyHarness,
+    harness: AgentReplyHarness,
 ) -> None:
-    chat = await forum.chat(SECOND_ME)
+    chat = await harness.create_direct_chat(SECOND_ME)
     relation = {"m.in_reply_to": {"event_id": "$old"}}
-    async with forum.answering(), forum.second_me() as second_me:
-        await happens(forum, chat.id, {"msgtype": "m.text", "body": "Guten Tag"}, event_id="$old")
-        await forum.answers(room=chat.id)
+    async with harness.running_worker(), harness.second_me() as second_me:
+        await happens(harness, chat.id, {"msgtype": "m.text", "body": "Guten Tag"}, event_id="$old")
+        await harness.replies(room=chat.id)
         await happens(
-            forum, chat.id, {"msgtype": "m.text", "body": "Переклади", "m.relates_to": relation}, event_id="$2"
+            harness, chat.id, {"msgtype": "m.text", "body": "Переклади", "m.relates_to": relation}, event_id="$2"
         )
-        await forum.answers(2, room=chat.id)
-        remembered = await second_me.history(forum.core.asked[1].content["context"]["user_id"])
-    assert forum.core.asked[1].content["input"] == f"> {ALICE}: Guten Tag\n\nПереклади"
+        await harness.replies(2, room=chat.id)
+        remembered = await second_me.history(harness.core.asked[1].content["context"]["user_id"])
+    assert harness.core.asked[1].content["input"] == f"> {ALICE}: Guten Tag\n\nПереклади"
     assert [each.prompt for each in remembered] == ["Guten Tag", "Переклади"]
 
 
-async def test_deleted_message_is_not_quoted(forum: AgentReplyHarness) -> None:
-    old = await forum.desk.post(PETRO, "general", "таємне")
-    await forum.desk.post(OKSANA, "general", "@scribe, що там?", reply_to=old.id)
-    await forum.desk.message_edits.delete(PETRO, "general", old.id, may_moderate=False)
-    async with forum.answering():
-        await forum.answers()
-    assert "таємне" not in str(forum.core.asked[0].content)
-    assert forum.core.asked[0].content["input"] == "@scribe, що там?"
+async def test_deleted_message_is_not_quoted(harness: AgentReplyHarness) -> None:
+    old = await harness.messaging.post(PETRO, "general", "таємне")
+    await harness.messaging.post(OKSANA, "general", "@scribe, що там?", reply_to=old.id)
+    await harness.messaging.message_edits.delete(PETRO, "general", old.id, may_moderate=False)
+    async with harness.running_worker():
+        await harness.replies()
+    assert "таємне" not in str(harness.core.asked[0].content)
+    assert harness.core.asked[0].content["input"] == "@scribe, що там?"
 
 
-async def test_long_message_is_quoted_in_bounds(forum: AgentReplyHarness) -> None:
-    old = await forum.desk.post(PETRO, "general", "ї" * 20_000)
-    await forum.desk.post(OKSANA, "general", "@scribe?", reply_to=old.id)
-    async with forum.answering():
-        await forum.answers()
-    assert len(forum.core.asked[0].content["input"]) < 4_100
+async def test_long_message_is_quoted_in_bounds(harness: AgentReplyHarness) -> None:
+    old = await harness.messaging.post(PETRO, "general", "ї" * 20_000)
+    await harness.messaging.post(OKSANA, "general", "@scribe?", reply_to=old.id)
+    async with harness.running_worker():
+        await harness.replies()
+    assert len(harness.core.asked[0].content["input"]) < 4_100
 
 
 # --- files --------------------------------------------------------------------------------------------
@@ -201,12 +201,12 @@ async def test_long_message_is_quoted_in_bounds(forum: AgentReplyHarness) -> Non
         ),
     ],
 )
-async def test_file_is_described(forum: AgentReplyHarness, content: Any, described: str) -> None:
-    chat = await forum.chat(SCRIBE)
-    await happens(forum, chat.id, content)
-    async with forum.answering():
-        await forum.answers(room=chat.id)
-    (asked,) = forum.core.asked
+async def test_file_is_described(harness: AgentReplyHarness, content: Any, described: str) -> None:
+    chat = await harness.create_direct_chat(SCRIBE)
+    await happens(harness, chat.id, content)
+    async with harness.running_worker():
+        await harness.replies(room=chat.id)
+    (asked,) = harness.core.asked
     unseen = "[The content of the file is not available to you: say so if it matters.]"
     assert asked.content["input"] == f"[{described}]\n\n{unseen}"
     (attachment,) = asked.content["context"]["attachments"]
@@ -214,47 +214,47 @@ async def test_file_is_described(forum: AgentReplyHarness, content: Any, describ
     assert attachment["mxc"] == content.get("url")
 
 
-async def test_location_is_told_with_its_place(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SCRIBE)
-    await happens(forum, chat.id, {"msgtype": "m.location", "body": "Ось тут", "geo_uri": "geo:50.45,30.52"})
-    async with forum.answering():
-        await forum.answers(room=chat.id)
-    assert forum.core.asked[0].content["input"] == "Ось тут (geo:50.45,30.52)"
+async def test_location_is_told_with_its_place(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SCRIBE)
+    await happens(harness, chat.id, {"msgtype": "m.location", "body": "Ось тут", "geo_uri": "geo:50.45,30.52"})
+    async with harness.running_worker():
+        await harness.replies(room=chat.id)
+    assert harness.core.asked[0].content["input"] == "Ось тут (geo:50.45,30.52)"
 
 
-async def test_caption_is_the_question(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SCRIBE)
-    await happens(forum, chat.id, PHOTO | {"body": "Що це?", "filename": "photo.png"})
-    async with forum.answering():
-        await forum.answers(room=chat.id)
-    assert forum.core.asked[0].content["input"].startswith("Що це?\n\n[image photo.png, image/png")
+async def test_caption_is_the_question(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SCRIBE)
+    await happens(harness, chat.id, PHOTO | {"body": "Що це?", "filename": "photo.png"})
+    async with harness.running_worker():
+        await harness.replies(room=chat.id)
+    assert harness.core.asked[0].content["input"].startswith("Що це?\n\n[image photo.png, image/png")
 
 
-async def test_files_in_the_history_are_described(forum: AgentReplyHarness) -> None:
-    async with forum.database.transaction() as tx:
+async def test_files_in_the_history_are_described(harness: AgentReplyHarness) -> None:
+    async with harness.database.transaction() as tx:
         await link(tx, GENERAL, "!general")
-    await happens(forum, GENERAL, PHOTO)
-    await forum.desk.post(OKSANA, "general", "@scribe, що було?")
-    async with forum.answering():
-        await forum.answers()
-    assert forum.core.asked[0].history == [f"{ALICE}: [image photo.png, image/png, 640×480, 108 bytes]"]
+    await happens(harness, GENERAL, PHOTO)
+    await harness.messaging.post(OKSANA, "general", "@scribe, що було?")
+    async with harness.running_worker():
+        await harness.replies()
+    assert harness.core.asked[0].history == [f"{ALICE}: [image photo.png, image/png, 640×480, 108 bytes]"]
 
 
 @pytest.mark.parametrize("is_reply", [False, True], ids=["asked", "replied to"])
-async def test_image_goes_to_a_model_that_sees(forum: AgentReplyHarness, is_reply: bool) -> None:
-    forum.core_kind, forum.max_image_bytes = "openai", 1_000
-    forum.pictures[PHOTO["url"]] = PNG, "image/png"  # type: ignore[index]
-    chat = await forum.chat(SCRIBE, is_group=is_reply)
-    await happens(forum, chat.id, PHOTO)
-    forum.core.next(answers({"choices": [{"message": {"content": "Кіт"}}]}))
+async def test_image_goes_to_a_model_that_sees(harness: AgentReplyHarness, is_reply: bool) -> None:
+    harness.core_kind, harness.max_image_bytes = "openai", 1_000
+    harness.pictures[PHOTO["url"]] = PNG, "image/png"  # type: ignore[index]
+    chat = await harness.create_direct_chat(SCRIBE, is_group=is_reply)
+    await happens(harness, chat.id, PHOTO)
+    harness.core.next(answers({"choices": [{"message": {"content": "Кіт"}}]}))
     if is_reply:
         relation = {"m.in_reply_to": {"event_id": "$1"}}
         await happens(
-            forum, chat.id, {"msgtype": "m.text", "body": "@scribe, що це?", "m.relates_to": relation}, event_id="$2"
+            harness, chat.id, {"msgtype": "m.text", "body": "@scribe, що це?", "m.relates_to": relation}, event_id="$2"
         )
-    async with forum.answering():
-        await forum.answers(room=chat.id)
-    text, image = forum.core.asked[0].content["messages"][-1]["content"]
+    async with harness.running_worker():
+        await harness.replies(room=chat.id)
+    text, image = harness.core.asked[0].content["messages"][-1]["content"]
     assert image == {
         "type": "image_url",
         "image_url": {"url": f"data:image/png;base64,{b64encode(PNG).decode()}"},
@@ -269,58 +269,58 @@ async def test_image_goes_to_a_model_that_sees(forum: AgentReplyHarness, is_repl
     ids=["not wanted", "too large", "of another type", "gone"],
 )
 async def test_image_that_cannot_be_sent_is_described(
-    forum: AgentReplyHarness, fetched: tuple[bytes, str] | None, max_image_bytes: int
+    harness: AgentReplyHarness, fetched: tuple[bytes, str] | None, max_image_bytes: int
 ) -> None:
-    forum.core_kind, forum.max_image_bytes = "openai", max_image_bytes
+    harness.core_kind, harness.max_image_bytes = "openai", max_image_bytes
     if fetched:
-        forum.pictures[PHOTO["url"]] = fetched  # type: ignore[index]
-    chat = await forum.chat(SCRIBE)
-    await happens(forum, chat.id, PHOTO)
-    forum.core.next(answers({"choices": [{"message": {"content": "Кіт"}}]}))
-    async with forum.answering():
-        await forum.answers(room=chat.id)
-    content = forum.core.asked[0].content["messages"][-1]["content"]
+        harness.pictures[PHOTO["url"]] = fetched  # type: ignore[index]
+    chat = await harness.create_direct_chat(SCRIBE)
+    await happens(harness, chat.id, PHOTO)
+    harness.core.next(answers({"choices": [{"message": {"content": "Кіт"}}]}))
+    async with harness.running_worker():
+        await harness.replies(room=chat.id)
+    content = harness.core.asked[0].content["messages"][-1]["content"]
     assert content.startswith("[image photo.png, image/png")
     assert "not available" in content
 
 
-async def test_media_of_the_city_is_described(forum: AgentReplyHarness) -> None:
-    async with forum.database.transaction() as tx:
+async def test_media_of_the_city_is_described(harness: AgentReplyHarness) -> None:
+    async with harness.database.transaction() as tx:
         upload = Media("mxc://city.localhost/up", "application/pdf", "звіт.pdf", 2_000_000)
         await tx.media.add_upload(OKSANA, upload, now_ms=1)
 
-    await forum.desk.messages.post(OKSANA, "general", Draft("@scribe, глянь", media=upload.mxc))
-    async with forum.answering():
-        await forum.answers()
-    assert forum.core.asked[0].content["input"].startswith("@scribe, глянь\n\n[file звіт.pdf, application/pdf, 2 MB]")
+    await harness.messaging.messages.post(OKSANA, "general", Draft("@scribe, глянь", media=upload.mxc))
+    async with harness.running_worker():
+        await harness.replies()
+    assert harness.core.asked[0].content["input"].startswith("@scribe, глянь\n\n[file звіт.pdf, application/pdf, 2 MB]")
 
 
 # --- questions that change ----------------------------------------------------------------------------
 
 
-async def is_asked(forum: AgentReplyHarness, times: int = 1) -> None:
+async def is_asked(harness: AgentReplyHarness, times: int = 1) -> None:
     async def asked() -> bool:
-        return len(forum.core.asked) == times
+        return len(harness.core.asked) == times
 
-    await eventually(asked, explain=lambda: f"asked {[each.content for each in forum.core.asked]}")
+    await eventually(asked, explain=lambda: f"asked {[each.content for each in harness.core.asked]}")
 
 
-async def has_begun(forum: AgentReplyHarness, room: RoomId = GENERAL) -> None:
+async def has_begun(harness: AgentReplyHarness, room: RoomId = GENERAL) -> None:
     async def begun() -> bool:
-        return any(message.author.kind is AuthorKind.AGENT for message in await forum.said(room))
+        return any(message.author.kind is AuthorKind.AGENT for message in await harness.messages(room))
 
     await eventually(begun)
 
 
-async def nothing_is_said(forum: AgentReplyHarness, room: RoomId = GENERAL) -> None:
+async def nothing_is_said(harness: AgentReplyHarness, room: RoomId = GENERAL) -> None:
     async def hung_up() -> bool:
-        return forum.core.hung_up == 1
+        return harness.core.hung_up == 1
 
     await eventually(hung_up)
 
     async def is_gone() -> bool:
-        by_agents = [message for message in await forum.said(room) if message.author.kind is AuthorKind.AGENT]
-        async with forum.database.reading() as tx:
+        by_agents = [message for message in await harness.messages(room) if message.author.kind is AuthorKind.AGENT]
+        async with harness.database.reading() as tx:
             is_owed = await tx.agent_replies.due(now_ms=1 << 60, limit=1)
         return not is_owed and all(message.deleted for message in by_agents)
 
@@ -328,135 +328,135 @@ async def nothing_is_said(forum: AgentReplyHarness, room: RoomId = GENERAL) -> N
 
 
 @pytest.mark.parametrize("is_streamed", [False, True], ids=["not streamed", "streamed"])
-async def test_deleted_question_ends_the_call(forum: AgentReplyHarness, is_streamed: bool) -> None:
-    forum.core.next(stalls_after(delta("Поло")) if is_streamed else after(asyncio.Event(), says("Половина")))
-    question = await forum.desk.post(OKSANA, "general", "@scribe?")
-    async with forum.answering():
-        await (has_begun(forum) if is_streamed else is_asked(forum))
-        await forum.desk.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
-        await nothing_is_said(forum)
+async def test_deleted_question_ends_the_call(harness: AgentReplyHarness, is_streamed: bool) -> None:
+    harness.core.next(stalls_after(delta("Поло")) if is_streamed else after(asyncio.Event(), says("Половина")))
+    question = await harness.messaging.post(OKSANA, "general", "@scribe?")
+    async with harness.running_worker():
+        await (has_begun(harness) if is_streamed else is_asked(harness))
+        await harness.messaging.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
+        await nothing_is_said(harness)
 
 
-async def test_redacted_question_of_a_chat_ends_the_call(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SECOND_ME)
-    forum.core.next(stalls_after(delta("Поло")), says("Друга"))
-    async with forum.answering(), forum.second_me() as second_me:
-        await happens(forum, chat.id, {"msgtype": "m.text", "body": "Перша"})
-        await has_begun(forum, chat.id)
-        await forum.happens(chat, "m.room.redaction", {"redacts": "$1"}, sender=ALICE)
-        await nothing_is_said(forum, chat.id)
-        await happens(forum, chat.id, {"msgtype": "m.text", "body": "Друга?"}, event_id="$2")
-        await forum.answers(2, room=chat.id)
-        remembered = await second_me.history(forum.core.asked[1].content["context"]["user_id"])
+async def test_redacted_question_of_a_chat_ends_the_call(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SECOND_ME)
+    harness.core.next(stalls_after(delta("Поло")), says("Друга"))
+    async with harness.running_worker(), harness.second_me() as second_me:
+        await happens(harness, chat.id, {"msgtype": "m.text", "body": "Перша"})
+        await has_begun(harness, chat.id)
+        await harness.receive(chat, "m.room.redaction", {"redacts": "$1"}, sender=ALICE)
+        await nothing_is_said(harness, chat.id)
+        await happens(harness, chat.id, {"msgtype": "m.text", "body": "Друга?"}, event_id="$2")
+        await harness.replies(2, room=chat.id)
+        remembered = await second_me.history(harness.core.asked[1].content["context"]["user_id"])
     assert [each.prompt for each in remembered] == ["Друга?"]
 
 
-async def test_what_was_shown_goes_also_when_the_process_ended_meanwhile(forum: AgentReplyHarness) -> None:
-    forum.core.next(stalls_after(delta("Поло")))
-    question = await forum.desk.post(OKSANA, "general", "@scribe?")
-    async with forum.answering():
-        await has_begun(forum)
-    await forum.desk.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
-    async with forum.answering():
-        await nothing_is_said(forum)
-    assert len(forum.core.asked) == 1
+async def test_what_was_shown_goes_also_when_the_process_ended_meanwhile(harness: AgentReplyHarness) -> None:
+    harness.core.next(stalls_after(delta("Поло")))
+    question = await harness.messaging.post(OKSANA, "general", "@scribe?")
+    async with harness.running_worker():
+        await has_begun(harness)
+    await harness.messaging.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
+    async with harness.running_worker():
+        await nothing_is_said(harness)
+    assert len(harness.core.asked) == 1
 
 
 async def test_failure_after_the_question_was_deleted_is_not_told(
-    forum: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
+    harness: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_watcher, "_CHECK_INTERVAL_S", 60.0)
     gate = asyncio.Event()
-    forum.core.next(pauses(gate, delta("Поло"), b"data: {nonsense\n\n"))
-    question = await forum.desk.post(OKSANA, "general", "@scribe?")
-    async with forum.answering():
-        await has_begun(forum)
-        await forum.desk.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
+    harness.core.next(pauses(gate, delta("Поло"), b"data: {nonsense\n\n"))
+    question = await harness.messaging.post(OKSANA, "general", "@scribe?")
+    async with harness.running_worker():
+        await has_begun(harness)
+        await harness.messaging.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
         gate.set()
-        (begun,) = await forum.answers()
+        (begun,) = await harness.replies()
     assert begun.deleted
 
 
 async def test_answer_that_was_whole_as_the_question_was_deleted_goes(
-    forum: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
+    harness: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_watcher, "_CHECK_INTERVAL_S", 60.0)
     gate = asyncio.Event()
-    forum.core.next(pauses(gate, delta("Поло"), delta("вина"), DONE))
-    question = await forum.desk.post(OKSANA, "general", "@scribe?")
-    async with forum.answering():
-        await has_begun(forum)
-        await forum.desk.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
+    harness.core.next(pauses(gate, delta("Поло"), delta("вина"), DONE))
+    question = await harness.messaging.post(OKSANA, "general", "@scribe?")
+    async with harness.running_worker():
+        await has_begun(harness)
+        await harness.messaging.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
         gate.set()
-        (begun,) = await forum.answers()
+        (begun,) = await harness.replies()
     assert begun.deleted
 
 
-async def test_edited_question_is_answered_as_it_stands(forum: AgentReplyHarness) -> None:
-    forum.core.next(stalls_after(delta("О першій")), says("О другій"))
-    question = await forum.desk.post(OKSANA, "general", "@scribe, о котрій обід?")
-    async with forum.answering():
-        await has_begun(forum)
-        await forum.desk.message_edits.edit(OKSANA, "general", question.id, "@scribe, о котрій вечеря?")
-        await is_asked(forum, 2)
-        (answer,) = await forum.answers()
+async def test_edited_question_is_answered_as_it_stands(harness: AgentReplyHarness) -> None:
+    harness.core.next(stalls_after(delta("О першій")), says("О другій"))
+    question = await harness.messaging.post(OKSANA, "general", "@scribe, о котрій обід?")
+    async with harness.running_worker():
+        await has_begun(harness)
+        await harness.messaging.message_edits.edit(OKSANA, "general", question.id, "@scribe, о котрій вечеря?")
+        await is_asked(harness, 2)
+        (answer,) = await harness.replies()
     assert (answer.body, answer.deleted) == ("О другій", False)
-    assert forum.core.asked[1].content["input"] == "@scribe, о котрій вечеря?"
+    assert harness.core.asked[1].content["input"] == "@scribe, о котрій вечеря?"
 
 
-async def test_question_edited_to_ask_another_ends_the_call(forum: AgentReplyHarness) -> None:
-    forum.core.next(stalls_after(delta("Поло")), says("Я тут"))
-    question = await forum.desk.post(OKSANA, "general", "@scribe, ти тут?")
-    async with forum.answering():
-        await has_begun(forum)
-        await forum.desk.message_edits.edit(OKSANA, "general", question.id, "@varta, ти тут?")
-        first, second = await forum.answers(2)
+async def test_question_edited_to_ask_another_ends_the_call(harness: AgentReplyHarness) -> None:
+    harness.core.next(stalls_after(delta("Поло")), says("Я тут"))
+    question = await harness.messaging.post(OKSANA, "general", "@scribe, ти тут?")
+    async with harness.running_worker():
+        await has_begun(harness)
+        await harness.messaging.message_edits.edit(OKSANA, "general", question.id, "@varta, ти тут?")
+        first, second = await harness.replies(2)
     assert (first.author.id, first.deleted) == ("scribe", True)
     assert (second.author.id, second.body) == ("varta", "Я тут")
 
 
-async def test_question_edited_again_and_again_is_answered(forum: AgentReplyHarness) -> None:
-    forum.core.next(*[after(asyncio.Event(), says("…"))] * 5, says("Так"))
-    question = await forum.desk.post(OKSANA, "general", "@scribe, 0")
-    async with forum.answering():
+async def test_question_edited_again_and_again_is_answered(harness: AgentReplyHarness) -> None:
+    harness.core.next(*[after(asyncio.Event(), says("…"))] * 5, says("Так"))
+    question = await harness.messaging.post(OKSANA, "general", "@scribe, 0")
+    async with harness.running_worker():
         for number in range(1, 6):
-            await is_asked(forum, number)
-            await forum.desk.message_edits.edit(OKSANA, "general", question.id, f"@scribe, {number}")
-        (answer,) = await forum.answers()
+            await is_asked(harness, number)
+            await harness.messaging.message_edits.edit(OKSANA, "general", question.id, f"@scribe, {number}")
+        (answer,) = await harness.replies()
     assert answer.body == "Так"
 
 
-async def test_edit_that_names_an_agent_asks_it_once(forum: AgentReplyHarness) -> None:
-    message = await forum.desk.post(OKSANA, "general", "Хто знає?")
+async def test_edit_that_names_an_agent_asks_it_once(harness: AgentReplyHarness) -> None:
+    message = await harness.messaging.post(OKSANA, "general", "Хто знає?")
     for body in ("@scribe, хто знає?", "@scribe, хто це знає?", "Хто знає?", "@scribe, хто знає?"):
-        await forum.desk.message_edits.edit(OKSANA, "general", message.id, body)
-    async with forum.answering():
-        (answer,) = await forum.answers()
+        await harness.messaging.message_edits.edit(OKSANA, "general", message.id, body)
+    async with harness.running_worker():
+        (answer,) = await harness.replies()
     assert answer.reply_to == message.id
-    assert [asked.content["input"] for asked in forum.core.asked] == ["@scribe, хто знає?"]
+    assert [asked.content["input"] for asked in harness.core.asked] == ["@scribe, хто знає?"]
 
 
-async def test_edit_on_matrix_that_names_an_agent_asks_it(forum: AgentReplyHarness) -> None:
-    async with forum.database.transaction() as tx:
+async def test_edit_on_matrix_that_names_an_agent_asks_it(harness: AgentReplyHarness) -> None:
+    async with harness.database.transaction() as tx:
         await link(tx, GENERAL, "!general")
-    await happens(forum, GENERAL, {"msgtype": "m.text", "body": "Хто знає?"})
+    await happens(harness, GENERAL, {"msgtype": "m.text", "body": "Хто знає?"})
     mentions = {"user_ids": ["@agent_scribe:city.localhost"]}
     new = {"msgtype": "m.text", "body": "Писарю, хто знає?", "m.mentions": mentions}
     edit = {"m.new_content": new, "m.relates_to": {"rel_type": "m.replace", "event_id": "$1"}, "m.mentions": mentions}
     for number in (2, 3):
-        await happens(forum, GENERAL, {"msgtype": "m.text", "body": "* …"} | edit, event_id=f"${number}")
-    async with forum.answering():
-        await forum.answers()
-    assert [asked.content["input"] for asked in forum.core.asked] == ["Писарю, хто знає?"]
+        await happens(harness, GENERAL, {"msgtype": "m.text", "body": "* …"} | edit, event_id=f"${number}")
+    async with harness.running_worker():
+        await harness.replies()
+    assert [asked.content["input"] for asked in harness.core.asked] == ["Писарю, хто знає?"]
 
 
-async def test_edit_of_what_asks_already_asks_nobody_again(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SCRIBE)
-    await happens(forum, chat.id, {"msgtype": "m.text", "body": "Хто знає?"})
-    async with forum.answering():
-        await forum.answers(room=chat.id)
+async def test_edit_of_what_asks_already_asks_nobody_again(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SCRIBE)
+    await happens(harness, chat.id, {"msgtype": "m.text", "body": "Хто знає?"})
+    async with harness.running_worker():
+        await harness.replies(room=chat.id)
         edit = {"m.new_content": {"msgtype": "m.text", "body": "Хто це знає?"}, "body": "*", "msgtype": "m.text"}
         relation = {"rel_type": "m.replace", "event_id": "$1"}
-        await happens(forum, chat.id, edit | {"m.relates_to": relation}, event_id="$2")
-        await forum.answers(room=chat.id)
-    assert len(forum.core.asked) == 1
+        await happens(harness, chat.id, edit | {"m.relates_to": relation}, event_id="$2")
+        await harness.replies(room=chat.id)
+    assert len(harness.core.asked) == 1

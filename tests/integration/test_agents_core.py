@@ -22,8 +22,8 @@ from tests.parts.agents_core import (
     DONE,
     EVENTS,
     JSON,
-    BadCore,
     Behaviour,
+    ScriptedCore,
     after,
     answers,
     breaks_off_after,
@@ -89,8 +89,8 @@ def _of(agent: str) -> AgentRequest:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[BadCore]:
-    async with BadCore().serving() as server:
+async def server() -> AsyncIterator[ScriptedCore]:
+    async with ScriptedCore().serving() as server:
         yield server
 
 
@@ -104,20 +104,20 @@ async def clients() -> AsyncIterator[list[Client]]:
 
 
 @pytest.fixture
-async def client(server: BadCore, clients: list[Client]) -> Client:
+async def client(server: ScriptedCore, clients: list[Client]) -> Client:
     clients.append(Client(server.url))
     return clients[-1]
 
 
 @pytest.fixture
-async def hasty(server: BadCore, clients: list[Client]) -> Client:
+async def hasty(server: ScriptedCore, clients: list[Client]) -> Client:
     """One that gives up soon."""
     clients.append(Client(server.url, timeout_s=SOON_S))
     return clients[-1]
 
 
 @pytest.fixture
-async def openai(server: BadCore, clients: list[Client]) -> Client:
+async def openai(server: ScriptedCore, clients: list[Client]) -> Client:
     clients.append(Client(server.url, kind="openai"))
     return clients[-1]
 
@@ -125,7 +125,7 @@ async def openai(server: BadCore, clients: list[Client]) -> Client:
 # --- what is asked ------------------------------------------------------------------------------------
 
 
-async def test_invoke_is_asked_as_the_contract_says(server: BadCore, clients: list[Client]) -> None:
+async def test_invoke_is_asked_as_the_contract_says(server: ScriptedCore, clients: list[Client]) -> None:
     client = Client(server.url + "/core", token="a secret")
     clients.append(client)
     async with client.core.generate(QUESTION) as pieces:
@@ -151,7 +151,7 @@ async def test_invoke_is_asked_as_the_contract_says(server: BadCore, clients: li
 
 @pytest.mark.parametrize(("model", "asked_for"), [("", "litopys"), ("qwen3:8b", "qwen3:8b")])
 async def test_openai_is_asked_as_its_own_clients_do(
-    server: BadCore, clients: list[Client], model: str, asked_for: str
+    server: ScriptedCore, clients: list[Client], model: str, asked_for: str
 ) -> None:
     client = Client(server.url, kind="openai", model=model)
     clients.append(client)
@@ -181,19 +181,21 @@ async def test_openai_is_asked_as_its_own_clients_do(
         ("літопис", "/agents/%D0%BB%D1%96%D1%82%D0%BE%D0%BF%D0%B8%D1%81/invoke"),
     ],
 )
-async def test_an_agents_id_leads_nowhere_else(server: BadCore, client: Client, agent: str, path: str) -> None:
+async def test_an_agents_id_leads_nowhere_else(server: ScriptedCore, client: Client, agent: str, path: str) -> None:
     await client.ask(agent)
     assert [asked.path for asked in server.asked] == [path]
 
 
 @pytest.mark.parametrize("agent", ["", ".", "..", "a\nb", "a\0b", "x" * 256])
-async def test_an_id_that_can_stand_in_no_address_is_not_asked_for(server: BadCore, client: Client, agent: str) -> None:
+async def test_an_id_that_can_stand_in_no_address_is_not_asked_for(
+    server: ScriptedCore, client: Client, agent: str
+) -> None:
     with pytest.raises(CoreFailed, match="an agent with this id"):
         await client.ask(agent)
     assert server.asked == []
 
 
-async def test_each_question_has_a_connection_of_its_own(server: BadCore, client: Client) -> None:
+async def test_each_question_has_a_connection_of_its_own(server: ScriptedCore, client: Client) -> None:
     for _ in range(3):
         await client.ask()
     assert len({asked.connection for asked in server.asked}) == 3, "one used before may be closing just then"
@@ -247,7 +249,7 @@ GOOD_INVOKE: dict[str, tuple[Behaviour, str]] = {
 
 
 @pytest.mark.parametrize("behaviour", GOOD_INVOKE)
-async def test_answers_are_understood_in_every_form(server: BadCore, client: Client, behaviour: str) -> None:
+async def test_answers_are_understood_in_every_form(server: ScriptedCore, client: Client, behaviour: str) -> None:
     behave, text = GOOD_INVOKE[behaviour]
     server.next(behave)
     assert "".join(await client.ask()) == text
@@ -271,7 +273,7 @@ GOOD_OPENAI: dict[str, tuple[Behaviour, str]] = {
 
 
 @pytest.mark.parametrize("shape", [pytest.param(shape, id=shape.id) for shape in SHAPES])
-async def test_shape_of_model_server_is_read(server: BadCore, openai: Client, shape: Shape) -> None:
+async def test_shape_of_model_server_is_read(server: ScriptedCore, openai: Client, shape: Shape) -> None:
     server.next(sends(shape.body, headers={"Content-Type": shape.content_type}))
     if shape.said is not None:
         assert "".join(await openai.ask()) == shape.said
@@ -284,7 +286,7 @@ async def test_shape_of_model_server_is_read(server: BadCore, openai: Client, sh
     "end", [stalls_after, breaks_off_after], ids=["the stream stays open", "the connection is cut"]
 )
 async def test_answer_that_finished_is_not_lost(
-    server: BadCore, openai: Client, monkeypatch: pytest.MonkeyPatch, end: Callable[..., Behaviour]
+    server: ScriptedCore, openai: Client, monkeypatch: pytest.MonkeyPatch, end: Callable[..., Behaviour]
 ) -> None:
     monkeypatch.setattr(core_module, "_TRAILING_DATA_S", 0.1)
     server.next(end(chunk("Дощ", "stop"), chunk(" і вітер", "stop")))
@@ -307,14 +309,16 @@ async def test_answer_that_finished_is_not_lost(
         ),
     ],
 )
-async def test_openai_is_asked_at_its_base_url(server: BadCore, clients: list[Client], url: str, path: str) -> None:
+async def test_openai_is_asked_at_its_base_url(
+    server: ScriptedCore, clients: list[Client], url: str, path: str
+) -> None:
     clients.append(Client(server.url + url, kind="openai"))
     server.next(answers({"choices": [{"message": {"content": "Дощ"}}]}))
     assert await clients[-1].ask() == ["Дощ"]
     assert [asked.path for asked in server.asked] == [path]
 
 
-async def test_unopened_reasoning_hides_it_in_the_agents_next_answers(server: BadCore, client: Client) -> None:
+async def test_unopened_reasoning_hides_it_in_the_agents_next_answers(server: ScriptedCore, client: Client) -> None:
     reasoned = streams("Хм.", "</think>", "Так")
     server.next(reasoned, reasoned, reasoned, streams("Без думок"))
     with capture_logs() as logs:
@@ -325,7 +329,7 @@ async def test_unopened_reasoning_hides_it_in_the_agents_next_answers(server: Ba
     assert [entry["agent"] for entry in logs if entry["event"] == "core_reasoning_unopened"] == ["litopys", "other"]
 
 
-async def test_token_is_sent_in_the_header_that_is_set(server: BadCore, clients: list[Client]) -> None:
+async def test_token_is_sent_in_the_header_that_is_set(server: ScriptedCore, clients: list[Client]) -> None:
     clients.append(Client(server.url, token="a secret", token_header="api-key"))
     await clients[-1].ask()
     (asked,) = server.asked
@@ -334,13 +338,15 @@ async def test_token_is_sent_in_the_header_that_is_set(server: BadCore, clients:
 
 
 @pytest.mark.parametrize("behaviour", GOOD_OPENAI)
-async def test_openais_answers_are_understood_in_every_form(server: BadCore, openai: Client, behaviour: str) -> None:
+async def test_openais_answers_are_understood_in_every_form(
+    server: ScriptedCore, openai: Client, behaviour: str
+) -> None:
     behave, text = GOOD_OPENAI[behaviour]
     server.next(behave)
     assert "".join(await openai.ask()) == text
 
 
-async def test_pieces_come_while_the_answer_is_made(server: BadCore, client: Client) -> None:
+async def test_pieces_come_while_the_answer_is_made(server: ScriptedCore, client: Client) -> None:
     server.next(stalls_after(delta("one"), delta("two")))
     async with client.core.generate(QUESTION) as pieces:
         assert [await anext(pieces), await anext(pieces)] == ["one", "two"]
@@ -431,7 +437,7 @@ async def failure(client: Client) -> tuple[list[str], CoreError]:
     ids=[*FAILING, *(f"stream: {each}" for each in EMPTY_STREAMS)],
 )
 async def test_what_is_no_answer_is_told_in_words(
-    server: BadCore, client: Client, behaviour: tuple[Behaviour, str]
+    server: ScriptedCore, client: Client, behaviour: tuple[Behaviour, str]
 ) -> None:
     behave, words = behaviour
     server.next(behave)
@@ -450,7 +456,7 @@ async def test_what_is_no_answer_is_told_in_words(
 
 
 @pytest.mark.parametrize("behaviour", FAILING_STREAMS)
-async def test_what_breaks_off_in_the_middle_is_no_answer(server: BadCore, client: Client, behaviour: str) -> None:
+async def test_what_breaks_off_in_the_middle_is_no_answer(server: ScriptedCore, client: Client, behaviour: str) -> None:
     behave, words = FAILING_STREAMS[behaviour]
     server.next(behave)
     came, error = await failure(client)
@@ -460,7 +466,7 @@ async def test_what_breaks_off_in_the_middle_is_no_answer(server: BadCore, clien
     assert client.calls("failed") == 1
 
 
-async def test_what_the_core_says_of_itself_is_for_the_log_only(server: BadCore, client: Client) -> None:
+async def test_what_the_core_says_of_itself_is_for_the_log_only(server: ScriptedCore, client: Client) -> None:
     server.next(answers({"error": "password of the database: hunter2"}, status=500))
     with capture_logs() as logs:
         _, error = await failure(client)
@@ -499,7 +505,7 @@ SLOW: dict[str, tuple[Behaviour, list[str], str]] = {
 
 
 @pytest.mark.parametrize("behaviour", SLOW)
-async def test_whoever_is_too_slow_is_not_waited_for(server: BadCore, hasty: Client, behaviour: str) -> None:
+async def test_whoever_is_too_slow_is_not_waited_for(server: ScriptedCore, hasty: Client, behaviour: str) -> None:
     behave, pieces, words = SLOW[behaviour]
     server.next(behave)
     came, error = await failure(hasty)
@@ -511,17 +517,17 @@ async def test_whoever_is_too_slow_is_not_waited_for(server: BadCore, hasty: Cli
     await eventually(lambda: is_left_alone(server))
 
 
-async def is_left_alone(server: BadCore) -> bool:
+async def is_left_alone(server: ScriptedCore) -> bool:
     return server.under_way == 0 and server.hung_up == 1
 
 
-async def test_an_answer_that_drips_ends_in_time_all_the_same(server: BadCore, hasty: Client) -> None:
+async def test_an_answer_that_drips_ends_in_time_all_the_same(server: ScriptedCore, hasty: Client) -> None:
     server.next(goes_on(delta("x"), pause_s=0.02))
     came, error = await failure(hasty)
     assert (set(came), error.code) == ({"x"}, "core_timeout")
 
 
-async def test_the_beginning_may_have_a_time_of_its_own(server: BadCore, clients: list[Client]) -> None:
+async def test_the_beginning_may_have_a_time_of_its_own(server: ScriptedCore, clients: list[Client]) -> None:
     client = Client(server.url, first_chunk_timeout_s=SOON_S)
     clients.append(client)
     server.next(says_nothing)
@@ -538,7 +544,7 @@ async def test_the_beginning_may_have_a_time_of_its_own(server: BadCore, clients
         assert [piece async for piece in pieces] == ["two"], "what has begun may take its time"
 
 
-async def test_the_core_is_not_blamed_for_the_time_that_its_reader_takes(server: BadCore, hasty: Client) -> None:
+async def test_the_core_is_not_blamed_for_the_time_that_its_reader_takes(server: ScriptedCore, hasty: Client) -> None:
     server.next(streams("one", "two"))
     async with hasty.core.generate(QUESTION) as pieces:
         assert await anext(pieces) == "one"
@@ -549,7 +555,7 @@ async def test_the_core_is_not_blamed_for_the_time_that_its_reader_takes(server:
 # --- whoever does not wait ----------------------------------------------------------------------------
 
 
-async def test_leaving_in_the_middle_ends_the_call(server: BadCore, client: Client) -> None:
+async def test_leaving_in_the_middle_ends_the_call(server: ScriptedCore, client: Client) -> None:
     server.next(stalls_after(delta("one")))
     async with client.core.generate(QUESTION) as pieces:
         assert await anext(pieces) == "one"
@@ -559,7 +565,7 @@ async def test_leaving_in_the_middle_ends_the_call(server: BadCore, client: Clie
 
 
 @pytest.mark.parametrize("behaviour", [says_nothing, stalls_after(delta("one"))], ids=["headers", "middle"])
-async def test_cancelling_ends_the_call(server: BadCore, client: Client, behaviour: Behaviour) -> None:
+async def test_cancelling_ends_the_call(server: ScriptedCore, client: Client, behaviour: Behaviour) -> None:
     server.next(behaviour)
     asking = asyncio.create_task(client.ask())
     await eventually(lambda: is_asked(server, 1))
@@ -570,14 +576,14 @@ async def test_cancelling_ends_the_call(server: BadCore, client: Client, behavio
     assert client.calls("cancelled") == 1
 
 
-async def test_cancel_before_first_chunk_sends_no_request(server: BadCore, client: Client) -> None:
+async def test_cancel_before_first_chunk_sends_no_request(server: ScriptedCore, client: Client) -> None:
     async with client.core.generate(QUESTION):
         pass
     assert server.asked == []
     assert client.calls("cancelled") == 1
 
 
-async def is_asked(server: BadCore, times: int) -> bool:
+async def is_asked(server: ScriptedCore, times: int) -> bool:
     return len(server.asked) == times
 
 
@@ -585,14 +591,14 @@ async def is_asked(server: BadCore, times: int) -> bool:
 
 
 @pytest.fixture
-async def narrow(server: BadCore, clients: list[Client], monkeypatch: pytest.MonkeyPatch) -> Client:
+async def narrow(server: ScriptedCore, clients: list[Client], monkeypatch: pytest.MonkeyPatch) -> Client:
     """Three calls in all, two of one agent; others are not waited for long."""
     monkeypatch.setattr(core_module, "_SLOT_TIMEOUT_S", 0.2)
     clients.append(Client(server.url, parallel=3, parallel_per_agent=2))
     return clients[-1]
 
 
-async def test_no_more_are_asked_at_once_than_may_be(server: BadCore, narrow: Client) -> None:
+async def test_no_more_are_asked_at_once_than_may_be(server: ScriptedCore, narrow: Client) -> None:
     gate = asyncio.Event()
     server.next(*[after(gate, says("so"))] * 3)
     of_one = [asyncio.create_task(narrow.ask("one")) for _ in range(2)]
@@ -616,7 +622,7 @@ async def test_no_more_are_asked_at_once_than_may_be(server: BadCore, narrow: Cl
     )
 
 
-async def test_a_place_that_is_free_soon_is_waited_for(server: BadCore, clients: list[Client]) -> None:
+async def test_a_place_that_is_free_soon_is_waited_for(server: ScriptedCore, clients: list[Client]) -> None:
     client = Client(server.url, parallel=1)
     clients.append(client)
     gate = asyncio.Event()
@@ -635,7 +641,9 @@ async def test_a_place_that_is_free_soon_is_waited_for(server: BadCore, clients:
 DOWN = answers({"error": "down"}, status=500)
 
 
-async def test_a_core_that_fails_five_times_in_a_row_is_left_alone_for_a_while(server: BadCore, client: Client) -> None:
+async def test_a_core_that_fails_five_times_in_a_row_is_left_alone_for_a_while(
+    server: ScriptedCore, client: Client
+) -> None:
     with capture_logs() as logs:
         server.next(*[DOWN] * 4, says("yes"), *[DOWN] * 5)
         for _ in range(10):
@@ -680,7 +688,7 @@ async def rests(client: Client, *, retry_after_s: float) -> None:
     assert resting.value.retry_after_s == retry_after_s
 
 
-async def test_an_agent_whose_answers_fail_rests_alone(server: BadCore, client: Client) -> None:
+async def test_an_agent_whose_answers_fail_rests_alone(server: ScriptedCore, client: Client) -> None:
     server.next(*[DOWN] * 5)
     for _ in range(5):
         with pytest.raises(CoreFailed):
@@ -702,7 +710,7 @@ async def test_a_core_that_cannot_be_reached_is_left_alone_by_all(clients: list[
         await client.ask("somebody else")
 
 
-async def test_what_is_about_one_question_says_nothing_about_the_core(server: BadCore, client: Client) -> None:
+async def test_what_is_about_one_question_says_nothing_about_the_core(server: ScriptedCore, client: Client) -> None:
     for status in (400, 404, 413, 422):
         server.next(answers({}, status=status))
     server.next(says(""), says("я" * 30_001), goes_on(delta("x" * 1_000)))
@@ -718,7 +726,7 @@ async def test_what_is_about_one_question_says_nothing_about_the_core(server: Ba
 
 
 async def test_those_who_wait_for_a_place_do_not_ask_a_core_that_is_left_alone(
-    server: BadCore, clients: list[Client]
+    server: ScriptedCore, clients: list[Client]
 ) -> None:
     client = Client(server.url, parallel=1)
     clients.append(client)
@@ -743,7 +751,7 @@ async def test_those_who_wait_for_a_place_do_not_ask_a_core_that_is_left_alone(
 # --- numbers ------------------------------------------------------------------------------------------
 
 
-async def test_answers_are_measured(server: BadCore, client: Client) -> None:
+async def test_answers_are_measured(server: ScriptedCore, client: Client) -> None:
     await client.ask()
     server.next(DOWN)
     with pytest.raises(CoreFailed):

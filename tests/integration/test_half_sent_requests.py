@@ -17,8 +17,8 @@ from structlog.testing import capture_logs
 
 from daarion_appservice.matrix.inbound import transactions
 from tests.parts.city import citizen_token, eventually
-from tests.parts.gallery import PNG, gallery_on
 from tests.parts.in_process_city import InProcessCity, in_process_city
+from tests.parts.media_harness import PNG, media_harness
 from tests.parts.ports import HOST
 
 KIB = 1024
@@ -308,8 +308,8 @@ async def test_incomplete_transaction_gets_408(city: InProcessCity, monkeypatch:
 
 async def test_upload_over_budget_is_forwarded(sqlite_url: str) -> None:
     # Between the two, aiohttp holds up to 768 KiB before it reads no more.
-    async with gallery_on(sqlite_url, limits={"request_bytes": 1024 * KIB}) as gallery:
-        gallery.keeper.max_upload_bytes = None
+    async with media_harness(sqlite_url, limits={"request_bytes": 1024 * KIB}) as harness:
+        harness.repository.max_upload_bytes = None
         content = PNG + bytes(6000 * KIB)
 
         async def pieces() -> AsyncIterator[bytes]:
@@ -318,6 +318,6 @@ async def test_upload_over_budget_is_forwarded(sqlite_url: str) -> None:
                 await asyncio.sleep(0)
 
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "image/png", "Content-Length": str(len(content))}
-        async with gallery.town.session.post(f"{gallery.url}/city/media", data=pieces(), headers=headers) as answer:
+        async with harness.city.session.post(f"{harness.url}/city/media", data=pieces(), headers=headers) as answer:
             assert answer.status == 201, await answer.text()
-        await holds(gallery.town, 0, 0)
+        await holds(harness.city, 0, 0)

@@ -7,34 +7,34 @@ from urllib.parse import parse_qsl
 
 from daarion_appservice.city.media_links import MediaLinks
 from tests.parts.fake_media_repository import SERVER
-from tests.parts.gallery import ALICE, TARAS, Gallery, gallery_on
+from tests.parts.media_harness import ALICE, TARAS, MediaHarness, media_harness
 
 
-async def linked(gallery: Gallery, address: str) -> int:
-    async with gallery.town.session.get(gallery.url + address) as answer:
+async def linked(harness: MediaHarness, address: str) -> int:
+    async with harness.city.session.get(harness.url + address) as answer:
         return answer.status
 
 
 async def test_signed_link_of_a_message_needs_no_token(sqlite_url: str) -> None:
-    async with gallery_on(sqlite_url, api={"anonymous_read": False}) as gallery:
+    async with media_harness(sqlite_url, api={"anonymous_read": False}) as harness:
         html = f'<img src="mxc://{SERVER}/inline" alt="x">'
         for name in ("inline", "face"):
-            gallery.keeps(name)
-        await gallery.comes(
+            harness.store_file(name)
+        await harness.receive(
             "m.room.member",
             {"membership": "join", "displayname": "Alice", "avatar_url": f"mxc://{SERVER}/face"},
             state_key=ALICE,
         )
-        event = await gallery.shows("cat")
-        await gallery.comes(
+        event = await harness.receive_file("cat")
+        await harness.receive(
             "m.room.message",
             {"msgtype": "m.text", "body": "x", "format": "org.matrix.custom.html", "formatted_body": html},
         )
-        *_, cat, text = await gallery.town.get("/city/rooms/general/messages", token=TARAS)
+        *_, cat, text = await harness.city.get("/city/rooms/general/messages", token=TARAS)
         inline = unescape(text["formatted_body"].split('src="')[1].split('"')[0])
         links = [cat["media"]["url"], inline, cat["author"]["avatar_url"]]
-        assert [await linked(gallery, each) for each in links] == [200, 200, 200]
-        assert await linked(gallery, cat["media"]["url"].replace("?", "/thumbnail?")) == 200
+        assert [await linked(harness, each) for each in links] == [200, 200, 200]
+        assert await linked(harness, cat["media"]["url"].replace("?", "/thumbnail?")) == 200
 
         query = cat["media"]["url"].partition("?")[2]
         for wrong in (
@@ -44,14 +44,14 @@ async def test_signed_link_of_a_message_needs_no_token(sqlite_url: str) -> None:
             f"/city/media/{SERVER}/cat?{query.replace('expires=', 'expires=1')}",
             f"/city/media/{SERVER}/cat?expires=99999999999&signature=%ff",
         ):
-            assert await linked(gallery, wrong) == 401, wrong
-        await gallery.comes("m.room.redaction", {"redacts": event})
-        assert await linked(gallery, cat["media"]["url"]) == 401
+            assert await linked(harness, wrong) == 401, wrong
+        await harness.receive("m.room.redaction", {"redacts": event})
+        assert await linked(harness, cat["media"]["url"]) == 401
 
 
-async def test_public_files_have_unsigned_links(gallery: Gallery) -> None:
-    await gallery.shows("cat")
-    assert (await gallery.last_message())["media"]["url"] == f"/city/media/{SERVER}/cat"
+async def test_public_files_have_unsigned_links(harness: MediaHarness) -> None:
+    await harness.receive_file("cat")
+    assert (await harness.last_message())["media"]["url"] == f"/city/media/{SERVER}/cat"
 
 
 def test_signed_link_ends_after_12_to_24_hours() -> None:

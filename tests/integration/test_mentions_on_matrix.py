@@ -21,26 +21,26 @@ EVE = "@eve:x.org"
 
 
 @pytest.fixture
-async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AgentReplyHarness]:
-    async with open_agent_replies(database_url, monkeypatch) as forum:
-        async with forum.database.transaction() as tx:
+async def harness(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AgentReplyHarness]:
+    async with open_agent_replies(database_url, monkeypatch) as harness:
+        async with harness.database.transaction() as tx:
             await link(tx, GENERAL, "!general")
-        yield forum
+        yield harness
 
 
-async def rendered_events(forum: AgentReplyHarness) -> list[OutgoingEvent]:
+async def rendered_events(harness: AgentReplyHarness) -> list[OutgoingEvent]:
     """The events that are to be sent, as they are now."""
-    async with forum.database.reading() as tx:
+    async with harness.database.reading() as tx:
         rows = await tx.outbox.waiting(limit=99)
-        return [rendered for row in rows if (rendered := await forum.desk.renderer.render(tx, row))]
+        return [rendered for row in rows if (rendered := await harness.messaging.renderer.render(tx, row))]
 
 
-async def is_sent(forum: AgentReplyHarness, message: Message) -> None:
+async def is_sent(harness: AgentReplyHarness, message: Message) -> None:
     """Matrix has the message."""
-    async with forum.database.transaction() as tx:
+    async with harness.database.transaction() as tx:
         for row in await tx.outbox.waiting(limit=99):
             if row.message_id == message.id and row.kind is OutboxKind.MESSAGE:
-                await forum.desk.renderer.record_sent(tx, row, f"${message.id}")  # type: ignore[arg-type]
+                await harness.messaging.renderer.record_sent(tx, row, f"${message.id}")  # type: ignore[arg-type]
                 await tx.outbox.delete(row.id)
 
 
@@ -48,12 +48,12 @@ def mentioned(content: dict[str, Any]) -> list[str]:
     return list(content["m.mentions"].get("user_ids", []))
 
 
-async def test_edit_mentions_the_newly_mentioned(forum: AgentReplyHarness) -> None:
-    message = await forum.desk.post(OKSANA, "general", f"{BOB}, глянь")
-    await is_sent(forum, message)
+async def test_edit_mentions_the_newly_mentioned(harness: AgentReplyHarness) -> None:
+    message = await harness.messaging.post(OKSANA, "general", f"{BOB}, глянь")
+    await is_sent(harness, message)
     for body in (f"{BOB} {ALICE}, гляньте", f"{BOB} {ALICE}, гляньте!", f"{BOB} {EVE}", f"{ALICE}, глянь"):
-        await forum.desk.message_edits.edit(OKSANA, "general", message.id, body)
-    sent = [rendered.content for rendered in await rendered_events(forum)]
+        await harness.messaging.message_edits.edit(OKSANA, "general", message.id, body)
+    sent = [rendered.content for rendered in await rendered_events(harness)]
     assert [mentioned(content) for content in sent] == [[ALICE], [], [EVE], []]
     assert [mentioned(content["m.new_content"]) for content in sent] == [
         [BOB, ALICE],
@@ -63,38 +63,41 @@ async def test_edit_mentions_the_newly_mentioned(forum: AgentReplyHarness) -> No
     ]
 
 
-async def test_answer_that_names_a_person_late_mentions_them(forum: AgentReplyHarness) -> None:
-    await forum.happens(
-        await room(forum, GENERAL), "m.room.message", {"msgtype": "m.text", "body": "@scribe, хто знає?"}, sender=ALICE
+async def test_answer_that_names_a_person_late_mentions_them(harness: AgentReplyHarness) -> None:
+    await harness.receive(
+        await room(harness, GENERAL),
+        "m.room.message",
+        {"msgtype": "m.text", "body": "@scribe, хто знає?"},
+        sender=ALICE,
     )
-    (question,) = await forum.said()
+    (question,) = await harness.messages()
     draft = Draft("Зараз", reply_to=question.id)
-    answer = (await forum.desk.messages.post(WRITER, "general", draft, requests_replies=False)).message
-    await is_sent(forum, answer)
+    answer = (await harness.messaging.messages.post(WRITER, "general", draft, requests_replies=False)).message
+    await is_sent(harness, answer)
     for body in ("Зараз спитаю", f"Зараз спитаю {BOB}", f"Зараз спитаю {BOB} і {ALICE}"):
-        await forum.desk.message_edits.edit(WRITER, "general", answer.id, body)
-    sent = [rendered.content for rendered in await rendered_events(forum)]
+        await harness.messaging.message_edits.edit(WRITER, "general", answer.id, body)
+    sent = [rendered.content for rendered in await rendered_events(harness)]
     # Alice was told by the reply itself.
     assert [mentioned(content) for content in sent] == [[], [BOB], []]
     assert mentioned(sent[1]["m.new_content"]) == [BOB, ALICE]
 
 
-async def room(forum: AgentReplyHarness, room_id: RoomId) -> Any:
-    async with forum.database.reading() as tx:
+async def room(harness: AgentReplyHarness, room_id: RoomId) -> Any:
+    async with harness.database.reading() as tx:
         return await tx.rooms.get(room_id)
 
 
 @pytest.mark.parametrize("is_group", [False, True], ids=["alone", "in company"])
-async def test_answer_in_a_direct_chat_is_a_reply_only_in_company(forum: AgentReplyHarness, is_group: bool) -> None:
-    chat = await forum.chat(SCRIBE, is_group=is_group)
-    await forum.happens(chat, "m.room.message", {"msgtype": "m.text", "body": "Писар, ти тут?"}, sender=ALICE)
-    (question,) = await forum.said(chat.id)
+async def test_answer_in_a_direct_chat_is_a_reply_only_in_company(harness: AgentReplyHarness, is_group: bool) -> None:
+    chat = await harness.create_direct_chat(SCRIBE, is_group=is_group)
+    await harness.receive(chat, "m.room.message", {"msgtype": "m.text", "body": "Писар, ти тут?"}, sender=ALICE)
+    (question,) = await harness.messages(chat.id)
     draft = Draft("Тут", reply_to=question.id)
-    answer = (await forum.desk.messages.post(WRITER, chat.id, draft, requests_replies=False)).message
-    (rendered,) = await rendered_events(forum)
-    await is_sent(forum, answer)
-    await forum.desk.message_edits.edit(WRITER, chat.id, answer.id, "Тут я")
-    (edit,) = await rendered_events(forum)
+    answer = (await harness.messaging.messages.post(WRITER, chat.id, draft, requests_replies=False)).message
+    (rendered,) = await rendered_events(harness)
+    await is_sent(harness, answer)
+    await harness.messaging.message_edits.edit(WRITER, chat.id, answer.id, "Тут я")
+    (edit,) = await rendered_events(harness)
     if is_group:
         assert rendered.content["m.relates_to"] == {"m.in_reply_to": {"event_id": question.matrix_event_id}}
         assert mentioned(rendered.content) == [ALICE]
@@ -106,11 +109,11 @@ async def test_answer_in_a_direct_chat_is_a_reply_only_in_company(forum: AgentRe
     assert edit.content["m.mentions"] == {}
 
 
-async def test_notice_in_a_direct_chat_is_no_reply(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SCRIBE)
-    await forum.happens(chat, "m.room.message", {"msgtype": "m.text", "body": "Ти тут?"}, sender=ALICE)
-    (question,) = await forum.said(chat.id)
-    await forum.desk.messages.post(WRITER, chat.id, Draft("Ні", msgtype="m.notice", reply_to=question.id))
-    (rendered,) = await rendered_events(forum)
+async def test_notice_in_a_direct_chat_is_no_reply(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SCRIBE)
+    await harness.receive(chat, "m.room.message", {"msgtype": "m.text", "body": "Ти тут?"}, sender=ALICE)
+    (question,) = await harness.messages(chat.id)
+    await harness.messaging.messages.post(WRITER, chat.id, Draft("Ні", msgtype="m.notice", reply_to=question.id))
+    (rendered,) = await rendered_events(harness)
     assert (rendered.content["msgtype"], rendered.content["m.mentions"]) == ("m.notice", {})
     assert "m.relates_to" not in rendered.content

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.parts.agents_core import BadCore
+from tests.parts.agents_core import ScriptedCore
 from tests.parts.browser import Browser
 from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.in_process_city import SERVICE_TOKEN, InProcessCity, in_process_city
@@ -28,7 +28,7 @@ NO_LIMITS = dict.fromkeys(
 @pytest.fixture
 async def city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
     async with (
-        BadCore().serving() as core,
+        ScriptedCore().serving() as core,
         in_process_city(sqlite_url, limits=NO_LIMITS, agents_core={"url": core.url}, sign_in={"name": True}) as city,
     ):
         yield city

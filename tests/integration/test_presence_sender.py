@@ -198,13 +198,13 @@ LIMITED = {"errcode": "M_LIMIT_EXCEEDED", "error": "Too many requests", "retry_a
 
 
 @pytest.fixture(scope="module")
-def land(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GhostHomeserver]:
-    land = asyncio.run(_land(tmp_path_factory.mktemp("land")))
-    yield land
-    land.homeserver.kill()
+def shared_homeserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GhostHomeserver]:
+    shared_homeserver = asyncio.run(_boot_shared(tmp_path_factory.mktemp("shared_homeserver")))
+    yield shared_homeserver
+    shared_homeserver.homeserver.kill()
 
 
-async def _land(directory: Path, overrides: Mapping[str, object] | None = None) -> GhostHomeserver:
+async def _boot_shared(directory: Path, overrides: Mapping[str, object] | None = None) -> GhostHomeserver:
     async def boot_here(**options: Any) -> LocalSynapse:
         return await boot(directory / "synapse", **options)
 
@@ -212,17 +212,17 @@ async def _land(directory: Path, overrides: Mapping[str, object] | None = None) 
 
 
 @pytest.fixture
-async def town(tmp_path: Path, land: GhostHomeserver) -> AsyncIterator[GhostPresenceHarness]:
+async def harness(tmp_path: Path, shared_homeserver: GhostHomeserver) -> AsyncIterator[GhostPresenceHarness]:
     """Four ghosts, whose presence is not refreshed during a test."""
-    async with land.town(tmp_path, ghosts=4, refresh_s=NEVER_S) as town:
-        yield town
+    async with shared_homeserver.harness(tmp_path, ghosts=4, refresh_s=NEVER_S) as harness:
+        yield harness
 
 
-async def until_presence(town: GhostPresenceHarness, *expected: str) -> None:
+async def until_presence(harness: GhostPresenceHarness, *expected: str) -> None:
     """Wait until the homeserver has these presences of the first ghosts."""
 
     async def is_so() -> bool:
-        return [await town.presence(number) for number in range(len(expected))] == list(expected)
+        return [await harness.presence(number) for number in range(len(expected))] == list(expected)
 
     await eventually(is_so)
 
@@ -235,156 +235,156 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 async def test_restarted_sender_sends_every_presence(
-    town: GhostPresenceHarness,
+    harness: GhostPresenceHarness,
 ) -> None:
     for number in range(3):
-        town.change(number, ONLINE)
-    async with town.mirroring():
-        await until_presence(town, "online", "online", "online")
+        harness.change(number, ONLINE)
+    async with harness.running_sender():
+        await until_presence(harness, "online", "online", "online")
 
-    town.change(0, OFFLINE)
-    town.change(1, AWAY)
-    town.change(1, OFFLINE)
-    town.change(1, AWAY, "обід")
-    so_far = len(town.proxy.passed)
-    async with town.mirroring():
-        await until_presence(town, "offline", "unavailable", "online")
-        await until(lambda: len(town.proxy.passed) >= so_far + 3)
-    told = [passed for passed in town.proxy.passed[so_far:] if passed.is_presence and passed.method == "PUT"]
+    harness.change(0, OFFLINE)
+    harness.change(1, AWAY)
+    harness.change(1, OFFLINE)
+    harness.change(1, AWAY, "обід")
+    so_far = len(harness.proxy.passed)
+    async with harness.running_sender():
+        await until_presence(harness, "offline", "unavailable", "online")
+        await until(lambda: len(harness.proxy.passed) >= so_far + 3)
+    told = [passed for passed in harness.proxy.passed[so_far:] if passed.is_presence and passed.method == "PUT"]
     assert sorted(str(passed.content["presence"]) for passed in told) == ["offline", "online", "unavailable"]
 
 
-async def test_stop_sets_every_ghost_offline(town: GhostPresenceHarness) -> None:
+async def test_stop_sets_every_ghost_offline(harness: GhostPresenceHarness) -> None:
     for number in range(4):
-        town.change(number, ONLINE, "слухаю")
-    async with town.mirroring():
-        await until_presence(town, *["online"] * 4)
-        town.change(0, AWAY)
-    await town.presence_sender.stop()
-    await until_presence(town, *["offline"] * 4)
+        harness.change(number, ONLINE, "слухаю")
+    async with harness.running_sender():
+        await until_presence(harness, *["online"] * 4)
+        harness.change(0, AWAY)
+    await harness.presence_sender.stop()
+    await until_presence(harness, *["offline"] * 4)
 
 
 async def test_away_ghost_is_away_again_after_message(
-    town: GhostPresenceHarness,
+    harness: GhostPresenceHarness,
 ) -> None:
-    town.change(0, AWAY, "обід")
-    town.change(1, ONLINE)
-    async with town.mirroring():
-        await until_presence(town, "unavailable", "online")
-        town.change(1, OFFLINE)
-        await until_presence(town, "unavailable", "offline")
+    harness.change(0, AWAY, "обід")
+    harness.change(1, ONLINE)
+    async with harness.running_sender():
+        await until_presence(harness, "unavailable", "online")
+        harness.change(1, OFFLINE)
+        await until_presence(harness, "unavailable", "offline")
 
         for number in range(3):
-            await town.say(number, "я ще тут")
+            await harness.say(number, "я ще тут")
         # Synapse sets an away ghost online, and leaves offline ones.
-        await until_presence(town, "online", "offline", "offline")
+        await until_presence(harness, "online", "offline", "offline")
         for number in range(3):
-            town.presence_sender.message_sent(town.ghost(number))
-        await until_presence(town, "unavailable", "offline", "offline")
-        await until(lambda: len(town.told(town.ghost(0))) >= 2)
-    assert {content["status_msg"] for content in town.told(town.ghost(0))} == {"обід"}, (
+            harness.presence_sender.message_sent(harness.ghost(number))
+        await until_presence(harness, "unavailable", "offline", "offline")
+        await until(lambda: len(harness.sent_presences(harness.ghost(0))) >= 2)
+    assert {content["status_msg"] for content in harness.sent_presences(harness.ghost(0))} == {"обід"}, (
         "each update has the status text"
     )
-    assert town.told(town.ghost(1))[-1] == {"presence": "offline"}
-    assert town.told(town.ghost(2)) == []
+    assert harness.sent_presences(harness.ghost(1))[-1] == {"presence": "offline"}
+    assert harness.sent_presences(harness.ghost(2)) == []
 
 
-async def test_profile_has_current_status_text(town: GhostPresenceHarness) -> None:
+async def test_profile_has_current_status_text(harness: GhostPresenceHarness) -> None:
     async def until_text(number: int, text: str | None) -> None:
         async def is_so() -> bool:
-            stands = (await town.profile(number)).get(FIELD) == ({"text": text} if text else None)
-            return stands and town.ghosts.status_text(town.ghost(number)) == text
+            stands = (await harness.profile(number)).get(FIELD) == ({"text": text} if text else None)
+            return stands and harness.ghosts.status_text(harness.ghost(number)) == text
 
         await eventually(is_so)
 
     def changes() -> list[tuple[str, str]]:
-        return [(passed.method, passed.path) for passed in town.proxy.passed if passed.path.endswith(FIELD)]
+        return [(passed.method, passed.path) for passed in harness.proxy.passed if passed.path.endswith(FIELD)]
 
-    town.change(0, ONLINE, "слухаю")
-    town.change(1, AWAY, "обід")
-    town.change(2, ONLINE)
-    async with town.mirroring():
+    harness.change(0, ONLINE, "слухаю")
+    harness.change(1, AWAY, "обід")
+    harness.change(2, ONLINE)
+    async with harness.running_sender():
         await until_text(0, "слухаю")
         await until_text(1, "обід")
         assert len(changes()) == 2
-    async with town.mirroring():
-        await until(lambda: len(town.told()) == 6)
-        town.change(0, ONLINE)
+    async with harness.running_sender():
+        await until(lambda: len(harness.sent_presences()) == 6)
+        harness.change(0, ONLINE)
         await until_text(0, None)
-        town.change(1, OFFLINE)
+        harness.change(1, OFFLINE)
         await until_text(1, None)
-        town.change(3, ONLINE, "читаю")
+        harness.change(3, ONLINE, "читаю")
         await until_text(3, "читаю")
     assert [method for method, _ in changes()] == ["PUT", "PUT", "DELETE", "DELETE", "PUT"]
-    await town.ghosts.load()
-    assert [town.ghosts.status_text(town.ghost(number)) for number in range(4)] == [None, None, None, "читаю"]
+    await harness.ghosts.load()
+    assert [harness.ghosts.status_text(harness.ghost(number)) for number in range(4)] == [None, None, None, "читаю"]
 
 
 async def test_outdated_status_text_is_removed_after_start(
-    town: GhostPresenceHarness, monkeypatch: pytest.MonkeyPatch
+    harness: GhostPresenceHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(2):
-        town.change(number, ONLINE, "слухаю")
-    async with town.mirroring():
-        await until(lambda: all(town.ghosts.status_text(town.ghost(number)) for number in range(2)))
+        harness.change(number, ONLINE, "слухаю")
+    async with harness.running_sender():
+        await until(lambda: all(harness.ghosts.status_text(harness.ghost(number)) for number in range(2)))
 
     monkeypatch.setattr(sender, "_SETTLED_S", 0.1)
-    town.presence_sender = town.another_mirror()
-    town.change(1, ONLINE, "слухаю")
-    async with town.mirroring():
-        await until(lambda: town.ghosts.status_text(town.ghost(0)) is None)
-    assert FIELD not in await town.profile(0)
-    assert FIELD in await town.profile(1)
+    harness.presence_sender = harness.new_sender()
+    harness.change(1, ONLINE, "слухаю")
+    async with harness.running_sender():
+        await until(lambda: harness.ghosts.status_text(harness.ghost(0)) is None)
+    assert FIELD not in await harness.profile(0)
+    assert FIELD in await harness.profile(1)
 
 
 async def test_unsupported_profile_field_is_not_written(
-    town: GhostPresenceHarness,
+    harness: GhostPresenceHarness,
 ) -> None:
     capabilities = {"capabilities": {"m.profile_fields": {"enabled": True, "disallowed": [FIELD]}}}
-    town.proxy.answer(lambda passed: passed.path.endswith("/capabilities"), 200, capabilities)
-    async with town.mirroring():
+    harness.proxy.answer(lambda passed: passed.path.endswith("/capabilities"), 200, capabilities)
+    async with harness.running_sender():
         for number in range(4):
-            town.change(number, ONLINE, "слухаю")
-        await until(lambda: len(town.told()) == 4 and town.proxy.answered)
-        town.change(0, ONLINE, "читаю")
-        await until(lambda: len(town.told()) == 5)
-    assert len(town.proxy.answered) == 1
-    assert [passed for passed in town.proxy.passed if FIELD in passed.path] == []
+            harness.change(number, ONLINE, "слухаю")
+        await until(lambda: len(harness.sent_presences()) == 4 and harness.proxy.answered)
+        harness.change(0, ONLINE, "читаю")
+        await until(lambda: len(harness.sent_presences()) == 5)
+    assert len(harness.proxy.answered) == 1
+    assert [passed for passed in harness.proxy.passed if FIELD in passed.path] == []
 
 
-async def test_429_pauses_requests_for_retry_delay(town: GhostPresenceHarness) -> None:
+async def test_429_pauses_requests_for_retry_delay(harness: GhostPresenceHarness) -> None:
     def refused(number: int) -> list[Passed]:
-        return [each for each in town.proxy.answered if str(town.ghost(number)) in each.path]
+        return [each for each in harness.proxy.answered if str(harness.ghost(number)) in each.path]
 
-    async with town.mirroring():
-        town.proxy.answer(is_about, 429, LIMITED)
-        town.change(0, ONLINE)
-        await until(lambda: town.proxy.answered)
-        town.change(1, ONLINE)
+    async with harness.running_sender():
+        harness.proxy.answer(is_about, 429, LIMITED)
+        harness.change(0, ONLINE)
+        await until(lambda: harness.proxy.answered)
+        harness.change(1, ONLINE)
         await until(lambda: all(len(refused(number)) >= 3 for number in range(2)))
-        town.proxy.pass_everything()
-        await until_presence(town, "online", "online")
+        harness.proxy.pass_everything()
+        await until_presence(harness, "online", "online")
     # One request of each ghost may be under way before the mirror has read the other's 429; none is repeated before the time.
     for number in range(2):
         assert all(later.at - earlier.at >= 0.3 for earlier, later in pairwise(refused(number)))
 
 
 async def test_slow_homeserver_is_logged_once_and_delays_no_change(
-    town: GhostPresenceHarness,
+    harness: GhostPresenceHarness,
 ) -> None:
     for number in range(3):
-        town.change(number, ONLINE)
+        harness.change(number, ONLINE)
     with capture_logs() as logs:
-        async with town.mirroring():
-            await until(lambda: len(town.told()) >= 3)
-            town.presence_sender._set_period(5)  # nothing in the world is fast enough for that
-            await until(lambda: len(town.told()) >= 100)
-            so_far = len(town.told())
-            town.change(3, AWAY)
-            await until(lambda: town.told(town.ghost(3)))
-            await until(lambda: len(town.told()) >= so_far + 100)
+        async with harness.running_sender():
+            await until(lambda: len(harness.sent_presences()) >= 3)
+            harness.presence_sender._set_period(5)  # nothing in the world is fast enough for that
+            await until(lambda: len(harness.sent_presences()) >= 100)
+            so_far = len(harness.sent_presences())
+            harness.change(3, AWAY)
+            await until(lambda: harness.sent_presences(harness.ghost(3)))
+            await until(lambda: len(harness.sent_presences()) >= so_far + 100)
     assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["presence_too_slow"]
-    before_it = town.told()[so_far:].index({"presence": "unavailable"})
+    before_it = harness.sent_presences()[so_far:].index({"presence": "unavailable"})
     assert before_it <= 10, "one alternation, and the requests in flight"
 
 
@@ -396,9 +396,9 @@ async def test_slow_homeserver_is_logged_once_and_delays_no_change(
         (["what?"], 1_000),
     ],
 )
-async def test_retry_delay_is_read_from_429(town: GhostPresenceHarness, content: Any, after_ms: int) -> None:
-    town.proxy.answer(lambda _: True, 429, content)
-    client = Homeserver(town.proxy.url, "any token")
+async def test_retry_delay_is_read_from_429(harness: GhostPresenceHarness, content: Any, after_ms: int) -> None:
+    harness.proxy.answer(lambda _: True, 429, content)
+    client = Homeserver(harness.proxy.url, "any token")
     with pytest.raises(HomeserverRateLimited) as refusal:
         await client.versions()
     await client.close()
@@ -406,16 +406,16 @@ async def test_retry_delay_is_read_from_429(town: GhostPresenceHarness, content:
 
 
 async def test_restart_hidden_from_probes_is_noticed(
-    town: GhostPresenceHarness,
+    harness: GhostPresenceHarness,
 ) -> None:
-    async with town.observing(), town.mirroring():
-        town.change(0, ONLINE)
-        await until(lambda: len(town.told()) == 1)
-        town.proxy.wait_for_target(lambda passed: passed.path.endswith("/versions"))
-        town.homeserver.kill()
-        await town.homeserver.start()
-        await until(lambda: len(town.told()) == 2)
-    assert town.monitor.absences == 1
+    async with harness.observing(), harness.running_sender():
+        harness.change(0, ONLINE)
+        await until(lambda: len(harness.sent_presences()) == 1)
+        harness.proxy.wait_for_target(lambda passed: passed.path.endswith("/versions"))
+        harness.homeserver.kill()
+        await harness.homeserver.start()
+        await until(lambda: len(harness.sent_presences()) == 2)
+    assert harness.monitor.absences == 1
 
 
 async def test_timeouts_and_status_texts_are_stored(database_url: str) -> None:
@@ -447,101 +447,103 @@ MODULE_TIMEOUT_S = 5
 
 
 @pytest.fixture(scope="module")
-def land_with_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GhostHomeserver]:
+def homeserver_with_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GhostHomeserver]:
     modules = [{"module": "daarion_synapse_module.DaarionPresence", "config": {"timeout_s": MODULE_TIMEOUT_S}}]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(MODULE))
-        land = asyncio.run(_land(tmp_path_factory.mktemp("land-with-module"), {"modules": modules}))
-    yield land
-    land.homeserver.kill()
+        shared_homeserver = asyncio.run(
+            _boot_shared(tmp_path_factory.mktemp("shared_homeserver-with-module"), {"modules": modules})
+        )
+    yield shared_homeserver
+    shared_homeserver.homeserver.kill()
 
 
 @pytest.fixture
-async def town_with_module(
-    tmp_path: Path, land_with_module: GhostHomeserver, monkeypatch: pytest.MonkeyPatch
+async def harness_with_module(
+    tmp_path: Path, homeserver_with_module: GhostHomeserver, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[GhostPresenceHarness]:
     monkeypatch.setenv("PYTHONPATH", str(MODULE))  # for tests that restart the homeserver
-    async with land_with_module.town(tmp_path, ghosts=4) as town:
-        yield town
+    async with homeserver_with_module.harness(tmp_path, ghosts=4) as harness:
+        yield harness
 
 
-def module_updates(town: GhostPresenceHarness) -> list[list[tuple[str, str]]]:
+def module_updates(harness: GhostPresenceHarness) -> list[list[tuple[str, str]]]:
     """Return the updates of each request to the module, without requests that only renew the lease."""
-    asked = [passed.content for passed in town.proxy.passed if passed.is_module and passed.method == "POST"]
+    asked = [passed.content for passed in harness.proxy.passed if passed.is_module and passed.method == "POST"]
     return [[(each["user_id"], each["presence"]) for each in users] for content in asked if (users := content["users"])]
 
 
 async def test_module_gets_batches_and_keeps_presences(
-    town_with_module: GhostPresenceHarness,
+    harness_with_module: GhostPresenceHarness,
 ) -> None:
-    town = town_with_module
+    harness = harness_with_module
     for number in range(4):
-        town.change(number, ONLINE, "слухаю")
-    async with town.observing(), town.mirroring():
-        await until_presence(town, *["online"] * 4)
-        assert [len(batch) for batch in module_updates(town)] == [4]
-        town.change(0, AWAY)
-        town.change(1, OFFLINE)
-        await until_presence(town, "unavailable", "offline", "online", "online")
-        renewals = len(town.proxy.passed)
+        harness.change(number, ONLINE, "слухаю")
+    async with harness.observing(), harness.running_sender():
+        await until_presence(harness, *["online"] * 4)
+        assert [len(batch) for batch in module_updates(harness)] == [4]
+        harness.change(0, AWAY)
+        harness.change(1, OFFLINE)
+        await until_presence(harness, "unavailable", "offline", "online", "online")
+        renewals = len(harness.proxy.passed)
 
         def has_renewed_beyond_timeout() -> bool:
-            renewing = [passed for passed in town.proxy.passed[renewals:] if passed.is_module]
+            renewing = [passed for passed in harness.proxy.passed[renewals:] if passed.is_module]
             return bool(renewing) and renewing[-1].at - renewing[0].at > 2 * MODULE_TIMEOUT_S
 
         await eventually(lambda: asyncio.sleep(0, has_renewed_beyond_timeout()), 60)
-        await until_presence(town, "unavailable", "offline", "online", "online")
-        assert sum(map(len, module_updates(town))) == 6, "no ghost was sent twice"
-        assert (town.seen_as("offline"), town.told()) == ({town.ghost(1): 1}, [])
-    await town.presence_sender.stop()
-    await until_presence(town, *["offline"] * 4)
+        await until_presence(harness, "unavailable", "offline", "online", "online")
+        assert sum(map(len, module_updates(harness))) == 6, "no ghost was sent twice"
+        assert (harness.seen_as("offline"), harness.sent_presences()) == ({harness.ghost(1): 1}, [])
+    await harness.presence_sender.stop()
+    await until_presence(harness, *["offline"] * 4)
 
 
 async def test_removed_module_falls_back_to_client_api(
-    town_with_module: GhostPresenceHarness,
+    harness_with_module: GhostPresenceHarness,
 ) -> None:
-    town = town_with_module
-    town.change(0, ONLINE)
-    async with town.observing(), town.mirroring():
-        await until(lambda: module_updates(town))
-        setup = town.homeserver.setup
-        town.homeserver.kill()
-        town.homeserver.setup = dataclasses.replace(setup, overrides={})
-        await town.homeserver.start()
-        await until(town.told)
-        await until_presence(town, "online")
-    assert len(module_updates(town)) == 1
-    town.homeserver.setup = setup
-    await town.homeserver.restart()
+    harness = harness_with_module
+    harness.change(0, ONLINE)
+    async with harness.observing(), harness.running_sender():
+        await until(lambda: module_updates(harness))
+        setup = harness.homeserver.setup
+        harness.homeserver.kill()
+        harness.homeserver.setup = dataclasses.replace(setup, overrides={})
+        await harness.homeserver.start()
+        await until(harness.sent_presences)
+        await until_presence(harness, "online")
+    assert len(module_updates(harness)) == 1
+    harness.homeserver.setup = setup
+    await harness.homeserver.restart()
 
 
 @pytest.mark.soak
 async def test_presences_are_sent_again_after_lease_is_lost(
-    town_with_module: GhostPresenceHarness,
+    harness_with_module: GhostPresenceHarness,
 ) -> None:
-    town = town_with_module
-    town.change(0, ONLINE)
-    town.change(1, AWAY)
-    async with town.mirroring():
-        await until_presence(town, "online", "unavailable")
-        town.proxy.answer(lambda passed: passed.is_module, 429, LIMITED)
-        await until_presence(town, "offline", "offline")
-        town.proxy.pass_everything()
-        await until_presence(town, "online", "unavailable")
+    harness = harness_with_module
+    harness.change(0, ONLINE)
+    harness.change(1, AWAY)
+    async with harness.running_sender():
+        await until_presence(harness, "online", "unavailable")
+        harness.proxy.answer(lambda passed: passed.is_module, 429, LIMITED)
+        await until_presence(harness, "offline", "offline")
+        harness.proxy.pass_everything()
+        await until_presence(harness, "online", "unavailable")
 
 
 @pytest.mark.soak
 async def test_ghosts_of_crashed_service_go_offline(
-    town_with_module: GhostPresenceHarness, monkeypatch: pytest.MonkeyPatch
+    harness_with_module: GhostPresenceHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    town = town_with_module
-    town.change(0, ONLINE)
-    town.change(1, ONLINE)
-    async with town.mirroring():
-        await until_presence(town, "online", "online")
+    harness = harness_with_module
+    harness.change(0, ONLINE)
+    harness.change(1, ONLINE)
+    async with harness.running_sender():
+        await until_presence(harness, "online", "online")
 
     monkeypatch.setattr(sender, "_SETTLED_S", 0.1)
-    town.presence_sender = town.another_mirror()
-    town.change(1, ONLINE)
-    async with town.mirroring():
-        await until_presence(town, "offline", "online")
+    harness.presence_sender = harness.new_sender()
+    harness.change(1, ONLINE)
+    async with harness.running_sender():
+        await until_presence(harness, "offline", "online")

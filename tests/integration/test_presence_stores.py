@@ -28,7 +28,7 @@ STEP_MS = 2_500
 
 
 @dataclass
-class Kept:
+class StoreHarness:
     """A store, its clock, and what it published."""
 
     store: PresenceStore
@@ -43,13 +43,13 @@ class Kept:
             self.now[0] += min(STEP_MS, ms - start)
             await self._expire()
 
-    async def beat(
+    async def record_heartbeat(
         self, subject: SubjectId, status: Status = ONLINE, text: Any = KEEP, session: str = ""
     ) -> PresenceState:
         (shown,) = await self.store.record_heartbeat([Heartbeat(subject, status, text, session)])
         return shown
 
-    async def place(self, subject: SubjectId, shown: PresenceState) -> None:
+    async def set_remote(self, subject: SubjectId, shown: PresenceState) -> None:
         await self.store.set_remote([RemotePresence(subject, shown, "matrix")])
 
     async def changes(self, number: int) -> list[tuple[str, str, str]]:
@@ -64,7 +64,7 @@ class Kept:
 
 
 @pytest.fixture(params=["memory", "redis", "cluster"])
-async def kept(request: pytest.FixtureRequest) -> AsyncIterator[Kept]:
+async def harness(request: pytest.FixtureRequest) -> AsyncIterator[StoreHarness]:
     now, events = [1_700_000_000_000], list[Any]()
     if request.param == "memory":
         memory = MemoryPresence(events.append, lambda: now[0], ttl_ms=TTL_MS)
@@ -72,7 +72,7 @@ async def kept(request: pytest.FixtureRequest) -> AsyncIterator[Kept]:
         async def expire() -> None:
             memory.expire()
 
-        yield Kept(memory, now, events, expire)
+        yield StoreHarness(memory, now, events, expire)
         return
     server: RedisServer = request.getfixturevalue("redis" if request.param == "redis" else "redis_cluster")
     client = connect(server.url, cluster=request.param == "cluster")
@@ -82,7 +82,7 @@ async def kept(request: pytest.FixtureRequest) -> AsyncIterator[Kept]:
     # Redis that is not joined in time counts as gone, and what is said meanwhile is shown by other rules.
     while store.reason is not None:
         await asyncio.sleep(0.005)
-    yield Kept(store, now, events, store.expire)
+    yield StoreHarness(store, now, events, store.expire)
     running.cancel()
     await asyncio.wait([running])
     await client.aclose()
@@ -100,118 +100,118 @@ async def kept(request: pytest.FixtureRequest) -> AsyncIterator[Kept]:
     ],
 )
 async def test_the_strongest_state_of_the_live_sessions_is_shown(
-    kept: Kept, sessions: list[Status], shown: Status
+    harness: StoreHarness, sessions: list[Status], shown: Status
 ) -> None:
     beats = [Heartbeat(OKSANA, status, session=str(number)) for number, status in enumerate(sessions)]
-    answered = await kept.store.record_heartbeat(beats)
-    assert answered[-1].status is kept.store.state(OKSANA).status is shown
+    answered = await harness.store.record_heartbeat(beats)
+    assert answered[-1].status is harness.store.state(OKSANA).status is shown
 
 
-async def test_a_heartbeat_that_changes_nothing_is_told_to_nobody(kept: Kept) -> None:
-    assert await kept.beat(SCRIBE, text="слухаю") == PresenceState(ONLINE, "слухаю", kept.now[0])
+async def test_a_heartbeat_that_changes_nothing_is_told_to_nobody(harness: StoreHarness) -> None:
+    assert await harness.record_heartbeat(SCRIBE, text="слухаю") == PresenceState(ONLINE, "слухаю", harness.now[0])
     for text in (KEEP, "слухаю"):
-        await kept.pass_time(20_000)
-        assert await kept.beat(SCRIBE, text=text) == PresenceState(ONLINE, "слухаю", kept.now[0])
-    await kept.beat(SCRIBE, AWAY, session="another")
-    await kept.beat(OKSANA)
-    assert await kept.changes(2) == [(SCRIBE, "offline", "online"), (OKSANA, "offline", "online")]
+        await harness.pass_time(20_000)
+        assert await harness.record_heartbeat(SCRIBE, text=text) == PresenceState(ONLINE, "слухаю", harness.now[0])
+    await harness.record_heartbeat(SCRIBE, AWAY, session="another")
+    await harness.record_heartbeat(OKSANA)
+    assert await harness.changes(2) == [(SCRIBE, "offline", "online"), (OKSANA, "offline", "online")]
 
 
-async def test_somebody_lives_for_the_ttl_after_the_last_heartbeat_and_no_longer(kept: Kept) -> None:
-    await kept.beat(OKSANA)
-    await kept.pass_time(20_000)
-    await kept.beat(OKSANA)
-    last_ms = kept.now[0]
-    await kept.pass_time(TTL_MS - 1)
-    assert kept.store.state(OKSANA).status is ONLINE
-    await kept.pass_time(1)
-    assert (await kept.changes(2))[1:] == [(OKSANA, "online", "offline")]
-    assert kept.store.state(OKSANA) == PresenceState(OFFLINE, None, last_ms)
+async def test_somebody_lives_for_the_ttl_after_the_last_heartbeat_and_no_longer(harness: StoreHarness) -> None:
+    await harness.record_heartbeat(OKSANA)
+    await harness.pass_time(20_000)
+    await harness.record_heartbeat(OKSANA)
+    last_ms = harness.now[0]
+    await harness.pass_time(TTL_MS - 1)
+    assert harness.store.state(OKSANA).status is ONLINE
+    await harness.pass_time(1)
+    assert (await harness.changes(2))[1:] == [(OKSANA, "online", "offline")]
+    assert harness.store.state(OKSANA) == PresenceState(OFFLINE, None, last_ms)
 
 
-async def test_the_weaker_session_shows_when_the_stronger_one_ends(kept: Kept) -> None:
-    await kept.beat(OKSANA, text="пишу", session="laptop")
-    await kept.pass_time(30_000)
-    await kept.beat(OKSANA, AWAY, session="phone")
-    await kept.pass_time(10_000)
-    assert (await kept.changes(2))[1:] == [(OKSANA, "online", "away")]
-    shown = kept.store.state(OKSANA)
-    assert (shown.status, shown.status_msg, shown.last_active_ms) == (AWAY, "пишу", kept.now[0] - 40_000)
+async def test_the_weaker_session_shows_when_the_stronger_one_ends(harness: StoreHarness) -> None:
+    await harness.record_heartbeat(OKSANA, text="пишу", session="laptop")
+    await harness.pass_time(30_000)
+    await harness.record_heartbeat(OKSANA, AWAY, session="phone")
+    await harness.pass_time(10_000)
+    assert (await harness.changes(2))[1:] == [(OKSANA, "online", "away")]
+    shown = harness.store.state(OKSANA)
+    assert (shown.status, shown.status_msg, shown.last_active_ms) == (AWAY, "пишу", harness.now[0] - 40_000)
 
 
-async def test_closing_one_tab_leaves_the_others_online(kept: Kept) -> None:
+async def test_closing_one_tab_leaves_the_others_online(harness: StoreHarness) -> None:
     for session in ("phone", "laptop"):
-        await kept.beat(OKSANA, session=session)
-    assert (await kept.beat(OKSANA, OFFLINE, session="phone")).status is ONLINE
-    assert (await kept.beat(OKSANA, OFFLINE, "до завтра", session="laptop")).status is OFFLINE
-    assert kept.store.state(OKSANA) == PresenceState(OFFLINE, "до завтра", kept.now[0])
+        await harness.record_heartbeat(OKSANA, session=session)
+    assert (await harness.record_heartbeat(OKSANA, OFFLINE, session="phone")).status is ONLINE
+    assert (await harness.record_heartbeat(OKSANA, OFFLINE, "до завтра", session="laptop")).status is OFFLINE
+    assert harness.store.state(OKSANA) == PresenceState(OFFLINE, "до завтра", harness.now[0])
 
 
 @pytest.mark.parametrize(("text", "shown"), [(KEEP, "before"), (None, None), ("", ""), ("after", "after")])
-async def test_leaving_the_text_out_is_not_clearing_it(kept: Kept, text: Any, shown: str | None) -> None:
-    await kept.beat(OKSANA, text="before")
-    assert (await kept.beat(OKSANA, text=text)).status_msg == shown
-    assert kept.store.state(OKSANA).status_msg == shown
+async def test_leaving_the_text_out_is_not_clearing_it(harness: StoreHarness, text: Any, shown: str | None) -> None:
+    await harness.record_heartbeat(OKSANA, text="before")
+    assert (await harness.record_heartbeat(OKSANA, text=text)).status_msg == shown
+    assert harness.store.state(OKSANA).status_msg == shown
 
 
-async def test_being_away_is_no_activity(kept: Kept) -> None:
-    await kept.beat(OKSANA)
-    first_ms = kept.now[0]
-    await kept.pass_time(10)
-    await kept.beat(OKSANA, AWAY)
-    await kept.pass_time(10)
-    await kept.beat(OKSANA, AWAY)
-    assert kept.store.state(OKSANA).last_active_ms == first_ms
+async def test_being_away_is_no_activity(harness: StoreHarness) -> None:
+    await harness.record_heartbeat(OKSANA)
+    first_ms = harness.now[0]
+    await harness.pass_time(10)
+    await harness.record_heartbeat(OKSANA, AWAY)
+    await harness.pass_time(10)
+    await harness.record_heartbeat(OKSANA, AWAY)
+    assert harness.store.state(OKSANA).last_active_ms == first_ms
 
 
-async def test_what_the_homeserver_says_holds_as_long_as_it_says_so(kept: Kept) -> None:
-    await kept.place(ALICE, PresenceState(ONLINE, "hi", kept.now[0] - 5_000))
-    active_ms = kept.now[0] - 5_000
-    assert kept.store.state(ALICE) == PresenceState(ONLINE, "hi", active_ms)
+async def test_what_the_homeserver_says_holds_as_long_as_it_says_so(harness: StoreHarness) -> None:
+    await harness.set_remote(ALICE, PresenceState(ONLINE, "hi", harness.now[0] - 5_000))
+    active_ms = harness.now[0] - 5_000
+    assert harness.store.state(ALICE) == PresenceState(ONLINE, "hi", active_ms)
     for _ in range(4):
-        await kept.pass_time(TTL_MS // 2)
-        await kept.place(ALICE, PresenceState(ONLINE, "hi", active_ms - 1))
-    assert kept.store.state(ALICE) == PresenceState(ONLINE, "hi", active_ms)
-    await kept.place(ALICE, PresenceState())
-    assert await kept.changes(2) == [(ALICE, "offline", "online"), (ALICE, "online", "offline")]
-    assert kept.store.state(ALICE) == PresenceState(OFFLINE, None, active_ms)
+        await harness.pass_time(TTL_MS // 2)
+        await harness.set_remote(ALICE, PresenceState(ONLINE, "hi", active_ms - 1))
+    assert harness.store.state(ALICE) == PresenceState(ONLINE, "hi", active_ms)
+    await harness.set_remote(ALICE, PresenceState())
+    assert await harness.changes(2) == [(ALICE, "offline", "online"), (ALICE, "online", "offline")]
+    assert harness.store.state(ALICE) == PresenceState(OFFLINE, None, active_ms)
 
 
-async def test_somebody_who_never_came_cannot_go(kept: Kept) -> None:
-    assert await kept.beat(OKSANA, OFFLINE, "bye") == PresenceState()
-    await kept.place(ALICE, PresenceState())
-    assert kept.store.state(OKSANA) == kept.store.state(ALICE) == PresenceState()
-    assert kept.store.state(SubjectId("nobody")) == PresenceState()
+async def test_somebody_who_never_came_cannot_go(harness: StoreHarness) -> None:
+    assert await harness.record_heartbeat(OKSANA, OFFLINE, "bye") == PresenceState()
+    await harness.set_remote(ALICE, PresenceState())
+    assert harness.store.state(OKSANA) == harness.store.state(ALICE) == PresenceState()
+    assert harness.store.state(SubjectId("nobody")) == PresenceState()
 
 
-async def test_nobody_has_more_sessions_than_there_may_be_and_the_oldest_makes_room(kept: Kept) -> None:
-    await kept.beat(OKSANA, session="oldest")
-    await kept.store.record_heartbeat(
+async def test_nobody_has_more_sessions_than_there_may_be_and_the_oldest_makes_room(harness: StoreHarness) -> None:
+    await harness.record_heartbeat(OKSANA, session="oldest")
+    await harness.store.record_heartbeat(
         [Heartbeat(OKSANA, AWAY, session=str(number)) for number in range(MAX_SESSIONS - 1)]
     )
-    assert kept.store.state(OKSANA).status is ONLINE
-    assert (await kept.beat(OKSANA, AWAY, session="one more")).status is AWAY
-    await kept.pass_time(TTL_MS)
-    assert (await kept.changes(3))[-1] == (OKSANA, "away", "offline")
+    assert harness.store.state(OKSANA).status is ONLINE
+    assert (await harness.record_heartbeat(OKSANA, AWAY, session="one more")).status is AWAY
+    await harness.pass_time(TTL_MS)
+    assert (await harness.changes(3))[-1] == (OKSANA, "away", "offline")
 
 
-async def test_many_heartbeats_at_once_are_taken_in_their_order(kept: Kept) -> None:
+async def test_many_heartbeats_at_once_are_taken_in_their_order(harness: StoreHarness) -> None:
     beats = [Heartbeat(SubjectId(f"u_{number}")) for number in range(1500)] + [
         Heartbeat(SubjectId("u_7"), AWAY, "later")
     ]
-    shown = await kept.store.record_heartbeat(beats)
+    shown = await harness.store.record_heartbeat(beats)
     assert [each.status for each in shown] == [ONLINE] * 1500 + [AWAY]
-    assert (await kept.changes(1501))[-1] == ("u_7", "online", "away")
-    await kept.pass_time(TTL_MS)
-    await kept.changes(1501 + 1500)
-    assert kept.store.state(SubjectId("u_1499")).status is OFFLINE
+    assert (await harness.changes(1501))[-1] == ("u_7", "online", "away")
+    await harness.pass_time(TTL_MS)
+    await harness.changes(1501 + 1500)
+    assert harness.store.state(SubjectId("u_1499")).status is OFFLINE
 
 
 @pytest.mark.parametrize("name", ["a:b", "4:четверо", "", "\n", "🦉" * 60, "'\"\\{}"])
-async def test_any_name_will_do(kept: Kept, name: str) -> None:
+async def test_any_name_will_do(harness: StoreHarness, name: str) -> None:
     subject = SubjectId(f"u_{name}")
-    await kept.beat(subject, session=name, text=name)
+    await harness.record_heartbeat(subject, session=name, text=name)
     # A status text is one line.
-    assert kept.store.state(subject) == PresenceState(ONLINE, name.strip(), kept.now[0])
-    await kept.pass_time(TTL_MS)
-    assert (await kept.changes(2))[1:] == [(subject, "online", "offline")]
+    assert harness.store.state(subject) == PresenceState(ONLINE, name.strip(), harness.now[0])
+    await harness.pass_time(TTL_MS)
+    assert (await harness.changes(2))[1:] == [(subject, "online", "offline")]

@@ -17,50 +17,50 @@ from tests.parts.private_room import (
     OKSANA_GHOST,
     PICTURE,
     TARAS,
-    Hall,
-    hall_on,
-    make_secret,
+    PrivateRoom,
+    make_private,
+    private_room,
 )
 
 
 @pytest.fixture
-async def hall(database_url: str) -> AsyncIterator[Hall]:
-    async with hall_on(database_url) as hall:
-        yield hall
+async def harness(database_url: str) -> AsyncIterator[PrivateRoom]:
+    async with private_room(database_url) as harness:
+        yield harness
 
 
 @pytest.fixture
-async def secret(hall: Hall) -> Hall:
+async def secret(harness: PrivateRoom) -> PrivateRoom:
     """The room never was public: it was private on Matrix before the city knew it."""
-    await make_secret(hall)
-    return hall
+    await make_private(harness)
+    return harness
 
 
-async def test_private_room_is_unreadable_anonymously(hall: Hall) -> None:
-    await hall.says("для всіх")
-    await hall.becomes("joined")
-    await hall.says("для своїх", url=PICTURE)
-    assert await hall.read() == ["для всіх"]
-    assert await hall.told() == ["для всіх"]
-    room = await hall.open.get("/city/rooms/general")
+async def test_private_room_is_unreadable_anonymously(harness: PrivateRoom) -> None:
+    await harness.receive_text("для всіх")
+    await harness.set_visibility("joined")
+    await harness.receive_text("для своїх", url=PICTURE)
+    assert await harness.read() == ["для всіх"]
+    assert await harness.feed_bodies() == ["для всіх"]
+    room = await harness.city.get("/city/rooms/general")
     assert [each["body"] for each in room["messages"]] == ["для всіх"]
     assert (room["history_visibility"], room["is_public"], room["may_read"]) == ("joined", False, False)
-    home = await hall.open.get("/city/home")
+    home = await harness.city.get("/city/home")
     assert "для своїх" not in str(home)
     assert "general" not in {each["slug"] for each in home["popular_rooms"]}
-    assert "general" not in {each["slug"] for each in await hall.open.get("/city/rooms")}
+    assert "general" not in {each["slug"] for each in await harness.city.get("/city/rooms")}
     # Reading with the service's or the admin's token is nobody's membership.
-    assert await hall.read(ADMIN_TOKEN) == ["для всіх"]
+    assert await harness.read(ADMIN_TOKEN) == ["для всіх"]
 
 
-async def test_room_made_public_is_readable_from_then_on(hall: Hall) -> None:
-    await hall.becomes("joined")
-    await hall.says("для своїх")
-    await hall.becomes("world_readable", "public")
-    await hall.says("знову для всіх")
-    assert await hall.read() == ["знову для всіх"]
-    assert await hall.told() == ["знову для всіх"]
-    assert "general" in {each["slug"] for each in await hall.open.get("/city/rooms")}
+async def test_room_made_public_is_readable_from_then_on(harness: PrivateRoom) -> None:
+    await harness.set_visibility("joined")
+    await harness.receive_text("для своїх")
+    await harness.set_visibility("world_readable", "public")
+    await harness.receive_text("знову для всіх")
+    assert await harness.read() == ["знову для всіх"]
+    assert await harness.feed_bodies() == ["знову для всіх"]
+    assert "general" in {each["slug"] for each in await harness.city.get("/city/rooms")}
 
 
 @pytest.mark.parametrize(
@@ -72,53 +72,53 @@ async def test_room_made_public_is_readable_from_then_on(hall: Hall) -> None:
         ("joined", ["3"]),
     ],
 )
-async def test_former_member_reads_as_while_a_member(hall: Hall, visibility: str, read: list[str]) -> None:
-    await hall.becomes(visibility)
-    await hall.says("1")
-    await hall.invite(OKSANA_GHOST)
-    await hall.says("2")
-    await hall.member(OKSANA_GHOST, "join")
-    await hall.says("3")
-    assert await hall.read(OKSANA) == [each for each in read if each != "4"]
-    await hall.member(OKSANA_GHOST, "leave")
-    await hall.says("4")
-    assert await hall.read(OKSANA) == read
-    assert await hall.told(OKSANA) == read
-    assert await hall.read(TARAS) == (["1", "2", "3", "4"] if visibility == "world_readable" else [])
+async def test_former_member_reads_as_while_a_member(harness: PrivateRoom, visibility: str, read: list[str]) -> None:
+    await harness.set_visibility(visibility)
+    await harness.receive_text("1")
+    await harness.invite(OKSANA_GHOST)
+    await harness.receive_text("2")
+    await harness.member(OKSANA_GHOST, "join")
+    await harness.receive_text("3")
+    assert await harness.read(OKSANA) == [each for each in read if each != "4"]
+    await harness.member(OKSANA_GHOST, "leave")
+    await harness.receive_text("4")
+    assert await harness.read(OKSANA) == read
+    assert await harness.feed_bodies(OKSANA) == read
+    assert await harness.read(TARAS) == (["1", "2", "3", "4"] if visibility == "world_readable" else [])
 
 
 @pytest.mark.parametrize("visibility", ["shared", "invited", "joined"])
-async def test_author_joined_by_posting_reads_message(hall: Hall, visibility: str) -> None:
-    await hall.becomes(visibility, "public")
-    await hall.says("до того")
-    posted = await hall.open.call("POST", "/city/rooms/general/messages", {"body": "моє"}, token=OKSANA)
+async def test_author_joined_by_posting_reads_message(harness: PrivateRoom, visibility: str) -> None:
+    await harness.set_visibility(visibility, "public")
+    await harness.receive_text("до того")
+    posted = await harness.city.call("POST", "/city/rooms/general/messages", {"body": "моє"}, token=OKSANA)
     assert posted.status == 201
-    await hall.says("після того")
+    await harness.receive_text("після того")
     expected = ["до того"] * (visibility == "shared") + ["моє", "після того"]
-    assert (await hall.read(OKSANA), await hall.told(OKSANA)) == (expected, expected)
-    assert (await hall.read(TARAS), await hall.told(TARAS)) == ([], [])
-    async with hall.open.city.database.reading() as tx:
+    assert (await harness.read(OKSANA), await harness.feed_bodies(OKSANA)) == (expected, expected)
+    assert (await harness.read(TARAS), await harness.feed_bodies(TARAS)) == ([], [])
+    async with harness.city.city.database.reading() as tx:
         # Matrix does not know of the join yet: a look at its members does not end it.
         assert await tx.outbox.moving(GENERAL) == {OKSANA_GHOST: OutboxKind.JOIN}
 
 
-async def test_linked_matrix_account_reads_as_citizen(hall: Hall) -> None:
-    await hall.becomes("joined")
-    await hall.member(ALICE, "join")
-    await hall.says("для своїх")
-    async with hall.open.city.database.transaction() as tx:
+async def test_linked_matrix_account_reads_as_citizen(harness: PrivateRoom) -> None:
+    await harness.set_visibility("joined")
+    await harness.member(ALICE, "join")
+    await harness.receive_text("для своїх")
+    async with harness.city.city.database.transaction() as tx:
         await tx.accounts.link(UserId(ALICE), CitizenId("u_1"), now_ms=1)
-    assert await hall.read(OKSANA) == ["для своїх"]
-    assert "general" in {each["slug"] for each in await hall.open.get("/city/rooms", token=OKSANA)}
+    assert await harness.read(OKSANA) == ["для своїх"]
+    assert "general" in {each["slug"] for each in await harness.city.get("/city/rooms", token=OKSANA)}
 
 
-async def test_agent_reads_by_its_membership(hall: Hall) -> None:
-    agent = await hall.open.agent_token("scribe")
-    await hall.becomes("joined")
-    await hall.says("до нього")
-    await hall.member("@agent_scribe:city.localhost", "join")
-    await hall.says("при ньому")
-    assert await hall.read(agent) == ["при ньому"]
+async def test_agent_reads_by_its_membership(harness: PrivateRoom) -> None:
+    agent = await harness.city.agent_token("scribe")
+    await harness.set_visibility("joined")
+    await harness.receive_text("до нього")
+    await harness.member("@agent_scribe:city.localhost", "join")
+    await harness.receive_text("при ньому")
+    assert await harness.read(agent) == ["при ньому"]
 
 
 @pytest.mark.parametrize("token", [None, TARAS], ids=["anonymous", "citizen"])
@@ -140,54 +140,56 @@ async def test_agent_reads_by_its_membership(hall: Hall) -> None:
         ("PUT", "/read", {"message_id": "{id}"}),
     ],
 )
-async def test_secret_room_is_not_found(secret: Hall, method: str, path: str, content: Any, token: str | None) -> None:
-    (message,) = await secret.open.get("/city/rooms/general/messages", token=OKSANA)
+async def test_secret_room_is_not_found(
+    secret: PrivateRoom, method: str, path: str, content: Any, token: str | None
+) -> None:
+    (message,) = await secret.city.get("/city/rooms/general/messages", token=OKSANA)
     path = f"/city/rooms/general{path}".replace("{id}", message["id"])
-    answer = await secret.open.call(method, path, content, token=token)
+    answer = await secret.city.call(method, path, content, token=token)
     if token is None and method != "GET":
         assert answer.status == 401
     else:
         assert (answer.status, answer.content["code"]) == (404, "no_such_room")
     # It is said of the room that there is none in the same words as of one that there is not.
-    none = await secret.open.call(method, path.replace("general", "nowhere"), content, token=token)
+    none = await secret.city.call(method, path.replace("general", "nowhere"), content, token=token)
     assert str(answer.content).replace("general", "nowhere") == str(none.content)
 
 
-async def test_secret_room_is_listed_nowhere(secret: Hall) -> None:
-    get = secret.open.get
+async def test_secret_room_is_listed_nowhere(secret: PrivateRoom) -> None:
+    get = secret.city.get
     # It is read like everything of agents: at the latest two seconds later, where another process changed it.
-    await secret.open.city.registry.load()
+    await secret.city.city.registry.load()
     for path in ("/city/rooms", "/city/home", "/city/feed", "/api/v1/presence/summary", "/api/v1/agents"):
         shown = str(await get(path, token=TARAS))
         assert "general" not in shown.lower(), path
         assert "таємниця" not in shown, path
-    metrics = await secret.open.call("GET", "/metrics", listener="matrix")
+    metrics = await secret.city.call("GET", "/metrics", listener="matrix")
     assert "general" not in metrics.content
     assert [each["slug"] for each in await get("/city/rooms", token=OKSANA)].count("general") == 1
     assert [each["slug"] for each in await get("/city/rooms", token=ADMIN)].count("general") == 1
-    assert await secret.told(OKSANA) == ["таємниця"]
+    assert await secret.feed_bodies(OKSANA) == ["таємниця"]
 
 
-async def test_admin_sees_secret_room_without_messages(secret: Hall) -> None:
-    room = await secret.open.get("/city/rooms/general", token=ADMIN)
+async def test_admin_sees_secret_room_without_messages(secret: PrivateRoom) -> None:
+    room = await secret.city.get("/city/rooms/general", token=ADMIN)
     assert (room["name"], room["messages"], room["online_members"]) == ("General", [], [])
 
 
-async def test_private_room_name_is_hidden_from_outsiders(hall: Hall) -> None:
-    await hall.says("для всіх")
-    await hall.becomes("joined")
-    await hall.hears("m.room.name", {"name": "Таємна рада"}, state_key="")
-    assert "Таємна рада" not in str(await hall.open.get("/city/rooms/general"))
-    assert "Таємна рада" not in str(await hall.open.get("/city/feed"))
-    await hall.member(OKSANA_GHOST, "join")
-    assert (await hall.open.get("/city/rooms/general", token=OKSANA))["name"] == "Таємна рада"
+async def test_private_room_name_is_hidden_from_outsiders(harness: PrivateRoom) -> None:
+    await harness.receive_text("для всіх")
+    await harness.set_visibility("joined")
+    await harness.receive("m.room.name", {"name": "Таємна рада"}, state_key="")
+    assert "Таємна рада" not in str(await harness.city.get("/city/rooms/general"))
+    assert "Таємна рада" not in str(await harness.city.get("/city/feed"))
+    await harness.member(OKSANA_GHOST, "join")
+    assert (await harness.city.get("/city/rooms/general", token=OKSANA))["name"] == "Таємна рада"
 
 
-async def test_unreadable_message_is_not_found(hall: Hall) -> None:
-    await hall.becomes("joined", "public")
-    await hall.says("до неї")
-    await hall.member(OKSANA_GHOST, "join")
-    async with hall.open.city.database.reading() as tx:
+async def test_unreadable_message_is_not_found(harness: PrivateRoom) -> None:
+    await harness.set_visibility("joined", "public")
+    await harness.receive_text("до неї")
+    await harness.member(OKSANA_GHOST, "join")
+    async with harness.city.city.database.reading() as tx:
         (message,) = await tx.messages.before(GENERAL, None, limit=1)
     room = "/city/rooms/general"
     for method, path, content in (
@@ -199,65 +201,67 @@ async def test_unreadable_message_is_not_found(hall: Hall) -> None:
         ("PUT", f"{room}/read", {"message_id": message.id}),
         ("GET", f"{room}/messages?around={message.id}", ...),
     ):
-        answer = await hall.open.call(method, path, content, token=OKSANA)
+        answer = await harness.city.call(method, path, content, token=OKSANA)
         assert (answer.status, answer.content["code"]) == (404, "no_such_message"), path
 
 
-async def test_edit_of_old_message_has_current_visibility(hall: Hall) -> None:
-    original = await hall.says("для всіх")
-    await hall.says("друге")
-    await hall.becomes("joined")
-    await hall.member(OKSANA_GHOST, "join")
+async def test_edit_of_old_message_has_current_visibility(harness: PrivateRoom) -> None:
+    original = await harness.receive_text("для всіх")
+    await harness.receive_text("друге")
+    await harness.set_visibility("joined")
+    await harness.member(OKSANA_GHOST, "join")
     edit = {"rel_type": "m.replace", "event_id": original}
     new = {"msgtype": "m.text", "body": "вже для своїх"}
-    await hall.hears("m.room.message", {**new, "m.new_content": new, "m.relates_to": edit})
-    assert await hall.read() == ["друге"]
-    assert await hall.told() == ["друге"]
-    assert await hall.read(OKSANA) == ["вже для своїх", "друге"]
+    await harness.receive("m.room.message", {**new, "m.new_content": new, "m.relates_to": edit})
+    assert await harness.read() == ["друге"]
+    assert await harness.feed_bodies() == ["друге"]
+    assert await harness.read(OKSANA) == ["вже для своїх", "друге"]
 
 
-async def test_private_room_reactions_are_for_members(hall: Hall) -> None:
+async def test_private_room_reactions_are_for_members(harness: PrivateRoom) -> None:
     async def reactions(token: str | None, path: str = "/messages") -> list[list[str]]:
-        found = await hall.open.get(f"/city/rooms/general{path}", token=token)
+        found = await harness.city.get(f"/city/rooms/general{path}", token=token)
         return [[each["emoji"] for each in message["reactions"]] for message in found]
 
-    original = await hall.says("для всіх")
-    await hall.member(OKSANA_GHOST, "join")
-    (message,) = await hall.open.get("/city/rooms/general/messages")
+    original = await harness.receive_text("для всіх")
+    await harness.member(OKSANA_GHOST, "join")
+    (message,) = await harness.city.get("/city/rooms/general/messages")
     of_taras = f"/city/rooms/general/messages/{message['id']}/reactions/%F0%9F%91%8D"
-    assert (await hall.open.call("PUT", of_taras, token=TARAS)).status == 200
-    await hall.becomes("joined")
-    await hall.hears("m.reaction", {"m.relates_to": {"rel_type": "m.annotation", "event_id": original, "key": "🤫"}})
+    assert (await harness.city.call("PUT", of_taras, token=TARAS)).status == 200
+    await harness.set_visibility("joined")
+    await harness.receive(
+        "m.reaction", {"m.relates_to": {"rel_type": "m.annotation", "event_id": original, "key": "🤫"}}
+    )
     assert await reactions(OKSANA) == [["👍", "🤫"]]
     for token in (None, TARAS, ADMIN):
         assert await reactions(token) == [[]]
         assert await reactions(token, f"/messages?around={message['id']}") == [[]]
         assert [
-            each["reactions"] for each in (await hall.open.get("/city/rooms/general", token=token))["messages"]
+            each["reactions"] for each in (await harness.city.get("/city/rooms/general", token=token))["messages"]
         ] == [[]]
-    taken_back = await hall.open.call("DELETE", of_taras, token=TARAS)
+    taken_back = await harness.city.call("DELETE", of_taras, token=TARAS)
     assert (taken_back.status, taken_back.content["reactions"]) == (200, [])
-    await hall.becomes("world_readable", "public")
+    await harness.set_visibility("world_readable", "public")
     assert await reactions(None) == [["🤫"]]
 
 
-async def test_outsider_cannot_type_in_private_room(hall: Hall) -> None:
-    await hall.says("для всіх")
-    await hall.member(OKSANA_GHOST, "join")
-    await hall.becomes("joined")
+async def test_outsider_cannot_type_in_private_room(harness: PrivateRoom) -> None:
+    await harness.receive_text("для всіх")
+    await harness.member(OKSANA_GHOST, "join")
+    await harness.set_visibility("joined")
     typing = "/city/rooms/general/typing"
-    refused = await hall.open.call("PUT", typing, {"typing": True}, token=TARAS)
+    refused = await harness.city.call("PUT", typing, {"typing": True}, token=TARAS)
     assert (refused.status, refused.content["code"]) == (403, "invite_only")
-    assert (await hall.open.call("PUT", typing, {"typing": True}, token=OKSANA)).status == 200
+    assert (await harness.city.call("PUT", typing, {"typing": True}, token=OKSANA)).status == 200
 
 
-async def test_file_is_readable_with_its_message(hall: Hall) -> None:
+async def test_file_is_readable_with_its_message(harness: PrivateRoom) -> None:
     async def status(token: str | None) -> int:
-        return (await hall.open.call("GET", "/city/media/city.localhost/picture", token=token)).status
+        return (await harness.city.call("GET", "/city/media/city.localhost/picture", token=token)).status
 
-    await hall.becomes("joined")
-    await hall.member(OKSANA_GHOST, "join")
-    await hall.hears("m.room.message", {"msgtype": "m.image", "body": "фото.png", "url": PICTURE})
+    await harness.set_visibility("joined")
+    await harness.member(OKSANA_GHOST, "join")
+    await harness.receive("m.room.message", {"msgtype": "m.image", "body": "фото.png", "url": PICTURE})
     assert await status(None) == 404
     assert await status(TARAS) == 404
     # There is no homeserver to have it from.
@@ -267,31 +271,31 @@ async def test_file_is_readable_with_its_message(hall: Hall) -> None:
 # --- pages of history -----------------------------------------------------------------------------------
 
 
-async def test_pages_skip_unreadable_messages(hall: Hall) -> None:
+async def test_pages_skip_unreadable_messages(harness: PrivateRoom) -> None:
     for number in range(4):
-        await hall.becomes("joined" if number % 2 else "world_readable", "public")
-        await hall.says(f"{number}a")
-        await hall.says(f"{number}b")
-    assert await hall.read() == ["0a", "0b", "2a", "2b"]
-    assert await hall.read(None, "?limit=3") == ["0b", "2a", "2b"]
-    messages = await hall.open.get("/city/rooms/general/messages")
-    assert await hall.read(None, f"?before={messages[2]['seq']}") == ["0a", "0b"]
-    assert await hall.read(None, f"?after={messages[1]['seq']}&limit=1") == ["2a"]
-    assert await hall.read(None, f"?around={messages[1]['id']}&limit=3") == ["0a", "0b", "2a"]
+        await harness.set_visibility("joined" if number % 2 else "world_readable", "public")
+        await harness.receive_text(f"{number}a")
+        await harness.receive_text(f"{number}b")
+    assert await harness.read() == ["0a", "0b", "2a", "2b"]
+    assert await harness.read(None, "?limit=3") == ["0b", "2a", "2b"]
+    messages = await harness.city.get("/city/rooms/general/messages")
+    assert await harness.read(None, f"?before={messages[2]['seq']}") == ["0a", "0b"]
+    assert await harness.read(None, f"?after={messages[1]['seq']}&limit=1") == ["2a"]
+    assert await harness.read(None, f"?around={messages[1]['id']}&limit=3") == ["0a", "0b", "2a"]
 
 
-async def test_around_returns_messages_on_both_sides(hall: Hall) -> None:
+async def test_around_returns_messages_on_both_sides(harness: PrivateRoom) -> None:
     for number in range(9):
-        await hall.says(str(number))
-    messages = await hall.open.get("/city/rooms/general/messages")
+        await harness.receive_text(str(number))
+    messages = await harness.city.get("/city/rooms/general/messages")
     middle = messages[4]["id"]
-    assert await hall.read(None, f"?around={middle}&limit=5") == ["2", "3", "4", "5", "6"]
-    assert await hall.read(None, f"?around={middle}&limit=4") == ["3", "4", "5", "6"]
-    assert await hall.read(None, f"?around={middle}&limit=1") == ["4"]
-    assert await hall.read(None, f"?around={messages[0]['id']}&limit=5") == ["0", "1", "2", "3", "4"]
-    assert await hall.read(None, f"?after={messages[6]['seq']}") == ["7", "8"]
+    assert await harness.read(None, f"?around={middle}&limit=5") == ["2", "3", "4", "5", "6"]
+    assert await harness.read(None, f"?around={middle}&limit=4") == ["3", "4", "5", "6"]
+    assert await harness.read(None, f"?around={middle}&limit=1") == ["4"]
+    assert await harness.read(None, f"?around={messages[0]['id']}&limit=5") == ["0", "1", "2", "3", "4"]
+    assert await harness.read(None, f"?after={messages[6]['seq']}") == ["7", "8"]
     for query in ("around=x&before=3", "around=x&after=3", "before=1&after=3"):
-        answer = await hall.open.call("GET", f"/city/rooms/general/messages?{query}")
+        answer = await harness.city.call("GET", f"/city/rooms/general/messages?{query}")
         assert (answer.status, answer.content["code"]) == (422, "invalid")
-    answer = await hall.open.call("GET", "/city/rooms/general/messages?around=nothing")
+    answer = await harness.city.call("GET", "/city/rooms/general/messages?around=nothing")
     assert (answer.status, answer.content["code"]) == (404, "no_such_message")

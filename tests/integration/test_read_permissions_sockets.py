@@ -16,32 +16,32 @@ from tests.parts.private_room import (
     OKSANA,
     OKSANA_GHOST,
     TARAS,
-    Hall,
-    hall_on,
-    make_secret,
+    PrivateRoom,
+    make_private,
+    private_room,
 )
 
 
 @pytest.fixture
-async def hall(database_url: str) -> AsyncIterator[Hall]:
-    async with hall_on(database_url) as hall:
-        yield hall
+async def harness(database_url: str) -> AsyncIterator[PrivateRoom]:
+    async with private_room(database_url) as harness:
+        yield harness
 
 
 @pytest.fixture
-async def secret(hall: Hall) -> Hall:
+async def secret(harness: PrivateRoom) -> PrivateRoom:
     """The room never was public: it was private on Matrix before the city knew it."""
-    await make_secret(hall)
-    return hall
+    await make_private(harness)
+    return harness
 
 
 @asynccontextmanager
 async def socket(
-    hall: Hall, token: str | None = None, query: str = ""
+    harness: PrivateRoom, token: str | None = None, query: str = ""
 ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    port = hall.open.city.settings.api.port
+    port = harness.city.city.settings.api.port
     query = f"?token={token or ''}{query}" if token else f"?{query}"
-    async with hall.open.session.ws_connect(f"http://{HOST}:{port}/ws/city/rooms/general{query}") as opened:
+    async with harness.city.session.ws_connect(f"http://{HOST}:{port}/ws/city/rooms/general{query}") as opened:
         yield opened
 
 
@@ -51,8 +51,8 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def is_looked_on(hall: Hall, count: int = 1) -> None:
-    streams = hall.open.city.room_streams
+async def is_looked_on(harness: PrivateRoom, count: int = 1) -> None:
+    streams = harness.city.city.room_streams
     await until(lambda: sum(len(room.listeners) for room in streams._streams.values()) == count)
 
 
@@ -64,13 +64,13 @@ async def frames(opened: aiohttp.ClientWebSocketResponse) -> tuple[list[dict[str
     return told, message.data
 
 
-async def test_private_room_closes_sockets_of_outsiders(hall: Hall) -> None:
-    await hall.member(OKSANA_GHOST, "join")
-    async with socket(hall) as outside, socket(hall, OKSANA) as inside:
-        await is_looked_on(hall, 2)
-        await hall.says("для всіх")
-        await hall.becomes("joined")
-        await hall.says("для своїх")
+async def test_private_room_closes_sockets_of_outsiders(harness: PrivateRoom) -> None:
+    await harness.member(OKSANA_GHOST, "join")
+    async with socket(harness) as outside, socket(harness, OKSANA) as inside:
+        await is_looked_on(harness, 2)
+        await harness.receive_text("для всіх")
+        await harness.set_visibility("joined")
+        await harness.receive_text("для своїх")
         told, code = await frames(outside)
         assert code == aiohttp.WSCloseCode.POLICY_VIOLATION
         assert "для своїх" not in str(told)
@@ -82,28 +82,28 @@ async def test_private_room_closes_sockets_of_outsiders(hall: Hall) -> None:
         assert bodies == ["для всіх", "для своїх"]
 
 
-async def test_leave_closes_socket_of_member(hall: Hall) -> None:
-    await hall.becomes("shared", "public")
-    await hall.member(OKSANA_GHOST, "join")
-    async with socket(hall, OKSANA) as opened:
-        await is_looked_on(hall)
-        await hall.member(OKSANA_GHOST, "leave")
-        await hall.says("без неї")
+async def test_leave_closes_socket_of_member(harness: PrivateRoom) -> None:
+    await harness.set_visibility("shared", "public")
+    await harness.member(OKSANA_GHOST, "join")
+    async with socket(harness, OKSANA) as opened:
+        await is_looked_on(harness)
+        await harness.member(OKSANA_GHOST, "leave")
+        await harness.receive_text("без неї")
         told, code = await frames(opened)
         assert code == aiohttp.WSCloseCode.POLICY_VIOLATION
         assert [frame["event"] for frame in told if "seq" in frame] == ["city.room.leave"]
         assert told[-1]["code"] == "members_only"
 
 
-async def test_socket_of_outsider_is_refused(hall: Hall) -> None:
-    await hall.becomes("shared", "public")
+async def test_socket_of_outsider_is_refused(harness: PrivateRoom) -> None:
+    await harness.set_visibility("shared", "public")
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-        async with socket(hall, TARAS):
+        async with socket(harness, TARAS):
             pass
     assert refused.value.status == 403
 
 
-async def test_socket_of_secret_room_is_404(secret: Hall) -> None:
+async def test_socket_of_secret_room_is_404(secret: PrivateRoom) -> None:
     for token in (None, TARAS):
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             async with socket(secret, token):
@@ -111,44 +111,44 @@ async def test_socket_of_secret_room_is_404(secret: Hall) -> None:
         assert refused.value.status == 404
 
 
-async def test_member_may_authenticate_by_first_frame(hall: Hall) -> None:
-    await hall.becomes("shared", "public")
-    await hall.member(OKSANA_GHOST, "join")
-    async with socket(hall) as opened:
+async def test_member_may_authenticate_by_first_frame(harness: PrivateRoom) -> None:
+    await harness.set_visibility("shared", "public")
+    await harness.member(OKSANA_GHOST, "join")
+    async with socket(harness) as opened:
         await opened.send_json({"event": "auth", "token": OKSANA})
-        await is_looked_on(hall)
-        await hall.says("для своїх")
+        await is_looked_on(harness)
+        await harness.receive_text("для своїх")
         assert (await opened.receive_json(timeout=10))["message"]["body"] == "для своїх"
-    async with socket(hall) as opened:
+    async with socket(harness) as opened:
         await opened.send_json({"event": "auth", "token": TARAS})
         told, code = await frames(opened)
         assert ([frame["code"] for frame in told], code) == (["members_only"], aiohttp.WSCloseCode.POLICY_VIOLATION)
 
 
-async def test_replay_with_unreadable_event_is_resync(hall: Hall) -> None:
-    await hall.becomes("joined", "public")
-    await hall.says("до неї")
-    await hall.member(OKSANA_GHOST, "join")
-    async with hall.open.city.database.reading() as tx:
+async def test_replay_with_unreadable_event_is_resync(harness: PrivateRoom) -> None:
+    await harness.set_visibility("joined", "public")
+    await harness.receive_text("до неї")
+    await harness.member(OKSANA_GHOST, "join")
+    async with harness.city.city.database.reading() as tx:
         room = await tx.rooms.get(GENERAL)
     assert room is not None
-    async with socket(hall, OKSANA, "&since=0") as opened:
+    async with socket(harness, OKSANA, "&since=0") as opened:
         frame = await opened.receive_json(timeout=10)
         assert (frame["event"], frame["seq"]) == ("city.room.resync", room.last_seq)
-    async with socket(hall, OKSANA, f"&since={room.last_seq - 1}") as opened:
+    async with socket(harness, OKSANA, f"&since={room.last_seq - 1}") as opened:
         assert (await opened.receive_json(timeout=10))["event"] == "city.room.join"
 
 
-async def test_change_of_unreadable_message_is_resync(hall: Hall) -> None:
-    await hall.becomes("joined", "public")
-    original = await hall.says("до неї")
-    await hall.member(OKSANA_GHOST, "join")
-    async with socket(hall, OKSANA) as opened:
-        await is_looked_on(hall)
+async def test_change_of_unreadable_message_is_resync(harness: PrivateRoom) -> None:
+    await harness.set_visibility("joined", "public")
+    original = await harness.receive_text("до неї")
+    await harness.member(OKSANA_GHOST, "join")
+    async with socket(harness, OKSANA) as opened:
+        await is_looked_on(harness)
         edit = {"rel_type": "m.replace", "event_id": original}
         new = {"msgtype": "m.text", "body": "досі не для неї"}
-        await hall.hears("m.room.message", {**new, "m.new_content": new, "m.relates_to": edit})
-        await hall.says("для неї")
+        await harness.receive("m.room.message", {**new, "m.new_content": new, "m.relates_to": edit})
+        await harness.receive_text("для неї")
         first, second = await opened.receive_json(timeout=10), await opened.receive_json(timeout=10)
         assert first["event"] == "city.room.resync"
         assert (second["message"]["body"], second["seq"]) == ("для неї", first["seq"] + 1)

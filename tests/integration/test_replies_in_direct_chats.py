@@ -26,99 +26,99 @@ LINK = "https://matrix.to/#/@agent_scribe:city.localhost"
 
 
 @pytest.fixture
-async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AgentReplyHarness]:
-    async with open_agent_replies(database_url, monkeypatch) as forum:
-        yield forum
+async def harness(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AgentReplyHarness]:
+    async with open_agent_replies(database_url, monkeypatch) as harness:
+        yield harness
 
 
-async def remembered(forum: AgentReplyHarness, who: str) -> list[tuple[str, str]]:
-    async with forum.second_me() as second_me:
+async def remembered(harness: AgentReplyHarness, who: str) -> list[tuple[str, str]]:
+    async with harness.second_me() as second_me:
         return [(each.prompt, each.response) for each in await second_me.history(SubjectId(who))]
 
 
-async def links(forum: AgentReplyHarness, user: str, citizen: CitizenId) -> None:
-    await forum.accounts.link(citizen, user, "city.localhost")
+async def links(harness: AgentReplyHarness, user: str, citizen: CitizenId) -> None:
+    await harness.accounts.link(citizen, user, "city.localhost")
 
 
-async def test_second_me_without_core_posts_one_notice(forum: AgentReplyHarness) -> None:
-    forum.has_core = False
-    await forum.is_here(SECOND_ME, status=Status.OFFLINE)
-    forum.patience_ms = 60_000
-    chat = await forum.chat(SECOND_ME)
-    async with forum.answering():
-        await forum.hears(chat, ALICE, "Яка погода?")
-        (notice,) = await forum.answers(room=chat.id)
+async def test_second_me_without_core_posts_one_notice(harness: AgentReplyHarness) -> None:
+    harness.has_core = False
+    await harness.set_presence(SECOND_ME, status=Status.OFFLINE)
+    harness.patience_ms = 60_000
+    chat = await harness.create_direct_chat(SECOND_ME)
+    async with harness.running_worker():
+        await harness.receive_text(chat, ALICE, "Яка погода?")
+        (notice,) = await harness.replies(room=chat.id)
     assert (notice.msgtype, "не налаштовано ядро агентів" in notice.body) == ("m.notice", True)
-    assert await remembered(forum, ALICE) == []
+    assert await remembered(harness, ALICE) == []
 
 
-async def test_in_company_an_agent_answers_whoever_turns_to_it(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SCRIBE, is_group=True)
-    async with forum.answering():
-        await forum.hears(chat, ALICE, "Бобе, ходімо обідати")
-        await forum.hears(chat, ALICE, "@varta, а ти?")
-        await forum.hears(chat, ALICE, "Писар, нагадай нам о другій")
-        await forum.answers(room=chat.id)
-    assert [asked.content["input"] for asked in forum.core.asked] == ["Писар, нагадай нам о другій"]
+async def test_in_company_an_agent_answers_whoever_turns_to_it(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SCRIBE, is_group=True)
+    async with harness.running_worker():
+        await harness.receive_text(chat, ALICE, "Бобе, ходімо обідати")
+        await harness.receive_text(chat, ALICE, "@varta, а ти?")
+        await harness.receive_text(chat, ALICE, "Писар, нагадай нам о другій")
+        await harness.replies(room=chat.id)
+    assert [asked.content["input"] for asked in harness.core.asked] == ["Писар, нагадай нам о другій"]
 
 
-async def test_second_me_remembers_in_a_chat_what_was_asked_there(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SECOND_ME)
-    forum.core.next(says("Сонце"), says("Так"))
-    async with forum.answering():
-        await forum.hears(chat, ALICE, "Яка погода?")
-        await forum.answers(1, room=chat.id)
-        await forum.hears(chat, ALICE, "Точно?")
-        _, answer = await forum.answers(2, room=chat.id)
+async def test_second_me_remembers_in_a_chat_what_was_asked_there(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SECOND_ME)
+    harness.core.next(says("Сонце"), says("Так"))
+    async with harness.running_worker():
+        await harness.receive_text(chat, ALICE, "Яка погода?")
+        await harness.replies(1, room=chat.id)
+        await harness.receive_text(chat, ALICE, "Точно?")
+        _, answer = await harness.replies(2, room=chat.id)
     assert answer.body == "Так"
-    assert forum.core.asked[1].path == "/agents/second_me/invoke"
-    assert forum.core.asked[1].content["context"] == {
+    assert harness.core.asked[1].path == "/agents/second_me/invoke"
+    assert harness.core.asked[1].content["context"] == {
         "kind": "secondme",
         "user_id": ALICE,
         "room": None,
         "history": [{"role": "user", "content": "Яка погода?"}, {"role": "assistant", "content": "Сонце"}],
     }
-    assert await remembered(forum, ALICE) == [("Яка погода?", "Сонце"), ("Точно?", "Так")]
+    assert await remembered(harness, ALICE) == [("Яка погода?", "Сонце"), ("Точно?", "Так")]
 
 
-async def test_of_a_linked_person_it_remembers_the_same_in_the_city(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SECOND_ME)
-    forum.core.next(says("давнє"), says("перше"), says("друге"))
-    async with forum.answering(), forum.second_me() as second_me:
-        await forum.hears(chat, ALICE, "0")
-        await forum.answers(1, room=chat.id)
-        await links(forum, ALICE, OKSANA)
-        await forum.hears(chat, ALICE, "1")
-        await forum.answers(2, room=chat.id)
+async def test_of_a_linked_person_it_remembers_the_same_in_the_city(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SECOND_ME)
+    harness.core.next(says("давнє"), says("перше"), says("друге"))
+    async with harness.running_worker(), harness.second_me() as second_me:
+        await harness.receive_text(chat, ALICE, "0")
+        await harness.replies(1, room=chat.id)
+        await links(harness, ALICE, OKSANA)
+        await harness.receive_text(chat, ALICE, "1")
+        await harness.replies(2, room=chat.id)
         async with second_me.invoke(SubjectId(OKSANA), "2") as answer:
             assert [piece async for piece in answer] == ["друге"]
-    assert await remembered(forum, OKSANA) == [("1", "перше"), ("2", "друге")]
-    assert forum.core.asked[2].history == ["1", "перше"]
+    assert await remembered(harness, OKSANA) == [("1", "перше"), ("2", "друге")]
+    assert harness.core.asked[2].history == ["1", "перше"]
     # Whoever got hold of a token of Alice's learns nothing of what she asked before.
-    assert await remembered(forum, ALICE) == [("0", "давнє")]
-    await forum.accounts.unlink(OKSANA)
-    assert await forum.accounts.subject_of(UserId(ALICE)) == ALICE
+    assert await remembered(harness, ALICE) == [("0", "давнє")]
+    await harness.accounts.unlink(OKSANA)
+    assert await harness.accounts.subject_of(UserId(ALICE)) == ALICE
 
 
-async def test_an_account_is_one_citizens_and_a_citizen_has_one(forum: AgentReplyHarness) -> None:
+async def test_an_account_is_one_citizens_and_a_citizen_has_one(harness: AgentReplyHarness) -> None:
     bob, carol, petro = "@bob:city.localhost", "@carol:city.localhost", CitizenId("u_2")
-    await links(forum, ALICE, OKSANA)
+    await links(harness, ALICE, OKSANA)
     with pytest.raises(Conflict):
-        await links(forum, ALICE, petro)
-    assert (await forum.accounts.of(OKSANA), await forum.accounts.of(petro)) == (ALICE, None)
-    await links(forum, bob, OKSANA)
-    await links(forum, ALICE, petro)
-    assert (await forum.accounts.of(OKSANA), await forum.accounts.of(petro)) == (bob, ALICE)
+        await links(harness, ALICE, petro)
+    assert (await harness.accounts.of(OKSANA), await harness.accounts.of(petro)) == (ALICE, None)
+    await links(harness, bob, OKSANA)
+    await links(harness, ALICE, petro)
+    assert (await harness.accounts.of(OKSANA), await harness.accounts.of(petro)) == (bob, ALICE)
 
     # Many at once, of whom one is first.
-    wanted = [links(forum, carol, CitizenId(f"u_{number}")) for number in range(3, 8)]
+    wanted = [links(harness, carol, CitizenId(f"u_{number}")) for number in range(3, 8)]
     refused = [each for each in await asyncio.gather(*wanted, return_exceptions=True) if isinstance(each, Conflict)]
     assert len(refused) == 4
-    await asyncio.gather(*(links(forum, f"@{name}:city.localhost", petro) for name in ("dave", "erin", "frank")))
-    assert str(await forum.accounts.of(petro))[1:-15] in {"dave", "erin", "frank"}
+    await asyncio.gather(*(links(harness, f"@{name}:city.localhost", petro) for name in ("dave", "erin", "frank")))
+    assert str(await harness.accounts.of(petro))[1:-15] in {"dave", "erin", "frank"}
     with pytest.raises(Forbidden):
-        await forum.accounts.link(OKSANA, ALICE, "elsewhere.example")
-    assert await forum.accounts.of(OKSANA) == bob
+        await harness.accounts.link(OKSANA, ALICE, "elsewhere.example")
+    assert await harness.accounts.of(OKSANA) == bob
 
 
 @pytest.mark.parametrize(
@@ -132,144 +132,144 @@ async def test_an_account_is_one_citizens_and_a_citizen_has_one(forum: AgentRepl
     ],
 )
 async def test_forget_in_a_chat_deletes_the_askers_memory(
-    forum: AgentReplyHarness, first: str, command: str, notice: str
+    harness: AgentReplyHarness, first: str, command: str, notice: str
 ) -> None:
-    chat, mallorys = await forum.chat(SECOND_ME), await forum.chat(SECOND_ME)
-    async with forum.answering():
-        await forum.hears(mallorys, MALLORY, "And mine?")
-        await forum.answers(1, room=mallorys.id)
-        await forum.hears(chat, ALICE, first)
-        await forum.answers(1, room=chat.id)
-        await forum.hears(chat, ALICE, command)
-        said = (await forum.answers(2, room=chat.id))[-1]
-        await forum.hears(chat, ALICE, "And now?")
-        await forum.answers(3, room=chat.id)
+    chat, mallorys = await harness.create_direct_chat(SECOND_ME), await harness.create_direct_chat(SECOND_ME)
+    async with harness.running_worker():
+        await harness.receive_text(mallorys, MALLORY, "And mine?")
+        await harness.replies(1, room=mallorys.id)
+        await harness.receive_text(chat, ALICE, first)
+        await harness.replies(1, room=chat.id)
+        await harness.receive_text(chat, ALICE, command)
+        said = (await harness.replies(2, room=chat.id))[-1]
+        await harness.receive_text(chat, ALICE, "And now?")
+        await harness.replies(3, room=chat.id)
     assert (said.msgtype, notice in said.body) == ("m.notice", True)
-    assert [asked.content["input"] for asked in forum.core.asked] == ["And mine?", first, "And now?"]
-    assert forum.core.asked[-1].history == []
-    assert [prompt for prompt, _ in await remembered(forum, ALICE)] == ["And now?"]
-    assert [prompt for prompt, _ in await remembered(forum, MALLORY)] == ["And mine?"]
+    assert [asked.content["input"] for asked in harness.core.asked] == ["And mine?", first, "And now?"]
+    assert harness.core.asked[-1].history == []
+    assert [prompt for prompt, _ in await remembered(harness, ALICE)] == ["And now?"]
+    assert [prompt for prompt, _ in await remembered(harness, MALLORY)] == ["And mine?"]
 
 
-async def test_forget_deletes_the_memory_of_the_linked_citizen_too(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SECOND_ME)
-    async with forum.answering():
-        await forum.hears(chat, ALICE, "0")
-        await forum.answers(1, room=chat.id)
-        await links(forum, ALICE, OKSANA)
-        await forum.hears(chat, ALICE, "1")
-        await forum.answers(2, room=chat.id)
-        await forum.hears(chat, ALICE, "!forget")
-        await forum.answers(3, room=chat.id)
-    assert (await remembered(forum, ALICE), await remembered(forum, OKSANA)) == ([], [])
+async def test_forget_deletes_the_memory_of_the_linked_citizen_too(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SECOND_ME)
+    async with harness.running_worker():
+        await harness.receive_text(chat, ALICE, "0")
+        await harness.replies(1, room=chat.id)
+        await links(harness, ALICE, OKSANA)
+        await harness.receive_text(chat, ALICE, "1")
+        await harness.replies(2, room=chat.id)
+        await harness.receive_text(chat, ALICE, "!forget")
+        await harness.replies(3, room=chat.id)
+    assert (await remembered(harness, ALICE), await remembered(harness, OKSANA)) == ([], [])
 
 
-async def test_forget_without_an_agents_core_is_done(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SECOND_ME)
-    async with forum.answering():
-        await forum.hears(chat, ALICE, "0")
-        await forum.answers(1, room=chat.id)
-        await forum.is_here(SECOND_ME, status=Status.OFFLINE)
-        await forum.hears(chat, ALICE, "!forget")
-        await forum.answers(2, room=chat.id)
-    assert await remembered(forum, ALICE) == []
+async def test_forget_without_an_agents_core_is_done(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SECOND_ME)
+    async with harness.running_worker():
+        await harness.receive_text(chat, ALICE, "0")
+        await harness.replies(1, room=chat.id)
+        await harness.set_presence(SECOND_ME, status=Status.OFFLINE)
+        await harness.receive_text(chat, ALICE, "!forget")
+        await harness.replies(2, room=chat.id)
+    assert await remembered(harness, ALICE) == []
 
 
-async def test_forget_in_company_deletes_nothing(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SECOND_ME)
-    async with forum.answering():
-        await forum.hears(chat, ALICE, "0")
-        await forum.answers(1, room=chat.id)
-        await forum.happens(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
-        await forum.hears(chat, ALICE, "забудь")
-        await forum.answers(1, room=chat.id)
-    assert [prompt for prompt, _ in await remembered(forum, ALICE)] == ["0"]
+async def test_forget_in_company_deletes_nothing(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SECOND_ME)
+    async with harness.running_worker():
+        await harness.receive_text(chat, ALICE, "0")
+        await harness.replies(1, room=chat.id)
+        await harness.receive(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
+        await harness.receive_text(chat, ALICE, "забудь")
+        await harness.replies(1, room=chat.id)
+    assert [prompt for prompt, _ in await remembered(harness, ALICE)] == ["0"]
 
 
 @pytest.mark.parametrize("body", ["Forget it, what is next?", "забудь про погоду", "unforgettable", "!forgetful"])
-async def test_a_sentence_with_forget_is_a_question(forum: AgentReplyHarness, body: str) -> None:
-    chat = await forum.chat(SECOND_ME)
-    async with forum.answering():
-        await forum.hears(chat, ALICE, body)
-        await forum.answers(1, room=chat.id)
-    assert [prompt for prompt, _ in await remembered(forum, ALICE)] == [body]
+async def test_a_sentence_with_forget_is_a_question(harness: AgentReplyHarness, body: str) -> None:
+    chat = await harness.create_direct_chat(SECOND_ME)
+    async with harness.running_worker():
+        await harness.receive_text(chat, ALICE, body)
+        await harness.replies(1, room=chat.id)
+    assert [prompt for prompt, _ in await remembered(harness, ALICE)] == [body]
 
 
-async def test_other_agents_are_asked_what_second_me_takes_as_a_command(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SCRIBE)
-    async with forum.answering():
-        await forum.hears(chat, ALICE, "!forget")
-        await forum.answers(1, room=chat.id)
-    assert [asked.content["input"] for asked in forum.core.asked] == ["!forget"]
+async def test_other_agents_are_asked_what_second_me_takes_as_a_command(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SCRIBE)
+    async with harness.running_worker():
+        await harness.receive_text(chat, ALICE, "!forget")
+        await harness.replies(1, room=chat.id)
+    assert [asked.content["input"] for asked in harness.core.asked] == ["!forget"]
 
 
-async def test_who_comes_into_a_chat_is_company_at_once(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SECOND_ME)
-    await forum.happens(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
-    await forum.hears(chat, ALICE, "Привіт")
-    await forum.hears(chat, ALICE, "Second Me, що я питала?")
-    async with forum.answering():
-        (notice,) = await forum.answers(room=chat.id)
-    assert (notice.msgtype, forum.core.asked) == ("m.notice", [])
+async def test_who_comes_into_a_chat_is_company_at_once(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SECOND_ME)
+    await harness.receive(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
+    await harness.receive_text(chat, ALICE, "Привіт")
+    await harness.receive_text(chat, ALICE, "Second Me, що я питала?")
+    async with harness.running_worker():
+        (notice,) = await harness.replies(room=chat.id)
+    assert (notice.msgtype, harness.core.asked) == ("m.notice", [])
 
 
-async def test_second_me_waits_until_it_is_known_who_listens(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SECOND_ME)
-    await forum.hears(chat, ALICE, "Привіт")
-    async with forum.database.transaction() as tx:
+async def test_second_me_waits_until_it_is_known_who_listens(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SECOND_ME)
+    await harness.receive_text(chat, ALICE, "Привіт")
+    async with harness.database.transaction() as tx:
         await tx.direct_chats.mark_pending(chat.id)
-    async with forum.answering():
+    async with harness.running_worker():
 
         async def was_put_off() -> bool:
-            async with forum.database.reading() as tx:
+            async with harness.database.reading() as tx:
                 return any(owed.attempts for owed in await tx.agent_replies.due(now_ms=LATER, limit=1))
 
         await eventually(was_put_off)
-        assert forum.core.asked == []
-        async with forum.database.transaction() as tx:
+        assert harness.core.asked == []
+        async with harness.database.transaction() as tx:
             await tx.direct_chats.mark_linked(chat.id, is_group=False)
-        await forum.answers(room=chat.id)
+        await harness.replies(room=chat.id)
 
 
-async def test_an_answer_is_not_shown_to_who_came_while_it_was_made(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SECOND_ME)
+async def test_an_answer_is_not_shown_to_who_came_while_it_was_made(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SECOND_ME)
     gate = asyncio.Event()
-    forum.core.next(after(gate, says("таємне")))
-    async with forum.answering():
-        await forum.hears(chat, ALICE, "Привіт")
+    harness.core.next(after(gate, says("таємне")))
+    async with harness.running_worker():
+        await harness.receive_text(chat, ALICE, "Привіт")
 
         async def is_asked() -> bool:
-            return len(forum.core.asked) == 1
+            return len(harness.core.asked) == 1
 
         await eventually(is_asked)
-        await forum.happens(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
+        await harness.receive(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
         gate.set()
-        (notice,) = await forum.answers(room=chat.id)
+        (notice,) = await harness.replies(room=chat.id)
     assert notice.msgtype == "m.notice"
 
 
-async def test_another_agent_may_be_invited_where_a_chat_is_over(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SCRIBE)
+async def test_another_agent_may_be_invited_where_a_chat_is_over(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SCRIBE)
     ghost, other = "@agent_scribe:city.localhost", "@agent_varta:city.localhost"
-    await forum.happens(chat, "m.room.member", {"membership": "leave"}, sender=ALICE, state_key=ghost)
-    await forum.happens(chat, "m.room.member", {"membership": "invite"}, sender=ALICE, state_key=other)
+    await harness.receive(chat, "m.room.member", {"membership": "leave"}, sender=ALICE, state_key=ghost)
+    await harness.receive(chat, "m.room.member", {"membership": "invite"}, sender=ALICE, state_key=other)
     assert chat.matrix_room_id is not None
-    async with forum.database.reading() as tx:
+    async with harness.database.reading() as tx:
         now = await tx.rooms.by_matrix_id(chat.matrix_room_id)
     assert now is not None
     assert (now.agent, now.archived, now.id == chat.id) == ("varta", False, False)
 
 
-async def test_an_invitation_into_a_room_that_was_replaced_takes_it_from_nobody(forum: AgentReplyHarness) -> None:
-    async with forum.database.transaction() as tx:
+async def test_an_invitation_into_a_room_that_was_replaced_takes_it_from_nobody(harness: AgentReplyHarness) -> None:
+    async with harness.database.transaction() as tx:
         await link(tx, GENERAL, "!old")
         await tx.matrix_rooms.move(GENERAL, MatrixRoomId("!new"), former=MatrixRoomId("!old"))
         general = await tx.rooms.get(GENERAL)
     assert general is not None
     old = replace(general, matrix_room_id=MatrixRoomId("!old"))
     ghost = "@agent_scribe:city.localhost"
-    await forum.happens(old, "m.room.member", {"membership": "invite"}, sender=ALICE, state_key=ghost)
-    async with forum.database.reading() as tx:
+    await harness.receive(old, "m.room.member", {"membership": "invite"}, sender=ALICE, state_key=ghost)
+    async with harness.database.reading() as tx:
         assert await tx.rooms.by_matrix_id(MatrixRoomId("!old")) is None
 
 
@@ -289,54 +289,54 @@ async def test_an_invitation_into_a_room_that_was_replaced_takes_it_from_nobody(
     ],
 )
 async def test_whom_an_older_client_means_stands_in_the_text(
-    forum: AgentReplyHarness, content: Any, is_asked: bool
+    harness: AgentReplyHarness, content: Any, is_asked: bool
 ) -> None:
-    async with forum.database.transaction() as tx:
+    async with harness.database.transaction() as tx:
         await link(tx, GENERAL, "!general")
         general = await tx.rooms.get(GENERAL)
     assert general is not None
     text = {"msgtype": "m.text", "format": "org.matrix.custom.html"} | content
-    await forum.happens(general, "m.room.message", text, sender=ALICE)
-    async with forum.database.reading() as tx:
+    await harness.receive(general, "m.room.message", text, sender=ALICE)
+    async with harness.database.reading() as tx:
         assert len(await tx.agent_replies.due(now_ms=LATER, limit=9)) == is_asked
 
 
-async def test_second_me_says_nothing_where_others_listen(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SECOND_ME, is_group=True)
-    async with forum.answering():
-        await forum.desk.post(Author(AuthorKind.CITIZEN, "u_1", "Оксана"), "general", "@second_me, що я питала?")
-        await forum.hears(chat, ALICE, "Second Me, what did I ask?")
-        (in_general,) = await forum.answers()
-        (in_chat,) = await forum.answers(room=chat.id)
+async def test_second_me_says_nothing_where_others_listen(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SECOND_ME, is_group=True)
+    async with harness.running_worker():
+        await harness.messaging.post(Author(AuthorKind.CITIZEN, "u_1", "Оксана"), "general", "@second_me, що я питала?")
+        await harness.receive_text(chat, ALICE, "Second Me, what did I ask?")
+        (in_general,) = await harness.replies()
+        (in_chat,) = await harness.replies(room=chat.id)
     assert (in_general.msgtype, in_chat.msgtype) == ("m.notice", "m.notice")
     assert "наодинці" in in_general.body
     assert "invite it to a chat without other members" in in_chat.body
-    assert forum.core.asked == []
+    assert harness.core.asked == []
 
 
-async def test_what_it_remembered_before_a_crash_is_said_after_it(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SECOND_ME)
-    await forum.hears(chat, ALICE, "Де ключі?")
-    async with forum.database.reading() as tx:
+async def test_what_it_remembered_before_a_crash_is_said_after_it(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SECOND_ME)
+    await harness.receive_text(chat, ALICE, "Де ключі?")
+    async with harness.database.reading() as tx:
         (owed,) = await tx.agent_replies.due(now_ms=LATER, limit=1)
-    forum.core.next(says("На гвіздку"))
+    harness.core.next(says("На гвіздку"))
     async with (
-        forum.second_me() as second_me,
+        harness.second_me() as second_me,
         second_me.invoke(SubjectId(ALICE), "Де ключі?", interaction=owed.id) as told,
     ):
         assert [piece async for piece in told] == ["На гвіздку"]
-    async with forum.answering():
-        (answer,) = await forum.answers(room=chat.id)
+    async with harness.running_worker():
+        (answer,) = await harness.replies(room=chat.id)
     assert answer.body == "На гвіздку"
-    assert await remembered(forum, ALICE) == [("Де ключі?", "На гвіздку")]
-    assert len(forum.core.asked) == 1
+    assert await remembered(harness, ALICE) == [("Де ключі?", "На гвіздку")]
+    assert len(harness.core.asked) == 1
 
 
-async def test_a_question_waits_while_another_of_the_same_person_is_answered(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SECOND_ME)
+async def test_a_question_waits_while_another_of_the_same_person_is_answered(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SECOND_ME)
     gate = asyncio.Event()
-    forum.core.next(after(gate, says("перше")), says("друге"))
-    async with forum.second_me() as second_me:
+    harness.core.next(after(gate, says("перше")), says("друге"))
+    async with harness.second_me() as second_me:
 
         async def ask() -> None:
             async with second_me.invoke(SubjectId(ALICE), "1") as answer:
@@ -345,33 +345,33 @@ async def test_a_question_waits_while_another_of_the_same_person_is_answered(for
         asking = asyncio.create_task(ask())
 
         async def is_asked() -> bool:
-            return len(forum.core.asked) == 1
+            return len(harness.core.asked) == 1
 
         await eventually(is_asked)
-        async with forum.answering():
-            await forum.hears(chat, ALICE, "2")
+        async with harness.running_worker():
+            await harness.receive_text(chat, ALICE, "2")
 
             async def was_put_off() -> bool:
-                async with forum.database.reading() as tx:
+                async with harness.database.reading() as tx:
                     return any(owed.attempts for owed in await tx.agent_replies.due(now_ms=LATER, limit=1))
 
             await eventually(was_put_off)
             gate.set()
             await asking
-            (answer,) = await forum.answers(room=chat.id)
+            (answer,) = await harness.replies(room=chat.id)
     assert answer.body == "друге"
 
 
-async def test_a_question_that_is_too_long_is_told_so(forum: AgentReplyHarness) -> None:
-    chat = await forum.chat(SECOND_ME)
-    async with forum.answering():
-        await forum.hears(chat, ALICE, "a" * (MAX_PROMPT_CHARS + 1))
-        (answer,) = await forum.answers(room=chat.id)
+async def test_a_question_that_is_too_long_is_told_so(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SECOND_ME)
+    async with harness.running_worker():
+        await harness.receive_text(chat, ALICE, "a" * (MAX_PROMPT_CHARS + 1))
+        (answer,) = await harness.replies(room=chat.id)
     assert (answer.msgtype, "too long" in answer.body) == ("m.notice", True)
 
 
-async def test_files_of_a_chat_are_fetched_for_nobody_nor_what_an_edit_brings_in(forum: AgentReplyHarness) -> None:
-    chat, secret = await forum.chat(SCRIBE), "mxc://city.localhost/secret"
+async def test_files_of_a_chat_are_fetched_for_nobody_nor_what_an_edit_brings_in(harness: AgentReplyHarness) -> None:
+    chat, secret = await harness.create_direct_chat(SCRIBE), "mxc://city.localhost/secret"
     image = {"msgtype": "m.image", "body": "фото.png", "url": secret, "info": {"mimetype": "image/png"}}
     html = {"format": "org.matrix.custom.html", "formatted_body": f'<img src="{secret}" alt="фото">'}
     edit = {"m.new_content": image | html, "m.relates_to": {"rel_type": "m.replace", "event_id": "$text"}}
@@ -384,12 +384,12 @@ async def test_files_of_a_chat_are_fetched_for_nobody_nor_what_an_edit_brings_in
             "origin_server_ts": 1,
             "content": content,
         }
-        async with forum.database.transaction() as tx:
-            await forum.desk.message_events.message(tx, chat, event)
-    kept = await forum.said(chat.id)
+        async with harness.database.transaction() as tx:
+            await harness.messaging.message_events.message(tx, chat, event)
+    kept = await harness.messages(chat.id)
     assert [(each.body, each.media and each.media.is_private) for each in kept] == [("фото.png", True)] * 2
     assert [each.formatted_body for each in kept] == [None, None]
-    async with forum.database.reading() as tx:
+    async with harness.database.reading() as tx:
         assert not await tx.media.is_shown(secret)
 
 
@@ -397,37 +397,37 @@ async def test_files_of_a_chat_are_fetched_for_nobody_nor_what_an_edit_brings_in
     ("visibility", "is_repeated"), [("joined", False), ("invited", False), ("shared", True), ("world_readable", True)]
 )
 async def test_agent_repeats_nothing_to_who_joined_later(
-    forum: AgentReplyHarness, visibility: str, is_repeated: bool
+    harness: AgentReplyHarness, visibility: str, is_repeated: bool
 ) -> None:
-    chat = await forum.chat(SCRIBE, is_group=True)
+    chat = await harness.create_direct_chat(SCRIBE, is_group=True)
     content = {"history_visibility": visibility}
-    await forum.happens(chat, "m.room.history_visibility", content, sender=ALICE, state_key="")
-    await forum.hears(chat, ALICE, "Код від сейфа 1234")
-    await forum.happens(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
-    await forum.hears(chat, ALICE, "Вітаю, Мелорі")
-    async with forum.database.transaction() as tx:
+    await harness.receive(chat, "m.room.history_visibility", content, sender=ALICE, state_key="")
+    await harness.receive_text(chat, ALICE, "Код від сейфа 1234")
+    await harness.receive(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
+    await harness.receive_text(chat, ALICE, "Вітаю, Мелорі")
+    async with harness.database.transaction() as tx:
         await tx.direct_chats.mark_linked(chat.id, is_group=True)
-    async with forum.answering():
-        await forum.hears(chat, MALLORY, "Писар, що казали до мене?")
-        await forum.answers(room=chat.id)
-    (asked,) = forum.core.asked
+    async with harness.running_worker():
+        await harness.receive_text(chat, MALLORY, "Писар, що казали до мене?")
+        await harness.replies(room=chat.id)
+    (asked,) = harness.core.asked
     assert ("1234" in str(asked.content)) is is_repeated
     assert "Вітаю" in str(asked.content)
 
 
 @pytest.mark.parametrize("visibility", ["joined", "shared"])
-async def test_agent_repeats_nothing_private_in_public(forum: AgentReplyHarness, visibility: str) -> None:
-    async with forum.database.transaction() as tx:
+async def test_agent_repeats_nothing_private_in_public(harness: AgentReplyHarness, visibility: str) -> None:
+    async with harness.database.transaction() as tx:
         await link(tx, GENERAL, "!general")
         general = await tx.rooms.get(GENERAL)
     assert general is not None
     for each, body in ((visibility, "Код від сейфа 1234"), ("world_readable", "Відтепер усі читають")):
         content = {"history_visibility": each}
-        await forum.happens(general, "m.room.history_visibility", content, sender=ALICE, state_key="")
-        await forum.hears(general, ALICE, body)
-    async with forum.answering():
-        await forum.hears(general, MALLORY, "Писар, що казали?")
-        await forum.answers()
-    (asked,) = forum.core.asked
+        await harness.receive(general, "m.room.history_visibility", content, sender=ALICE, state_key="")
+        await harness.receive_text(general, ALICE, body)
+    async with harness.running_worker():
+        await harness.receive_text(general, MALLORY, "Писар, що казали?")
+        await harness.replies()
+    (asked,) = harness.core.asked
     assert "1234" not in str(asked.content)
     assert "Відтепер" in str(asked.content)

@@ -21,8 +21,8 @@ from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.tables import interactions, secondme_turns
 from tests.parts.agents_core import (
     DONE,
-    BadCore,
     Behaviour,
+    ScriptedCore,
     after,
     answers,
     breaks_off_after,
@@ -44,19 +44,19 @@ SOON_S = 0.4
 
 
 @pytest.fixture
-async def core() -> AsyncIterator[BadCore]:
-    async with BadCore().serving() as core:
+async def core() -> AsyncIterator[ScriptedCore]:
+    async with ScriptedCore().serving() as core:
         yield core
 
 
 @pytest.fixture
-async def city(core: BadCore, database_url: str) -> AsyncIterator[InProcessCity]:
+async def city(core: ScriptedCore, database_url: str) -> AsyncIterator[InProcessCity]:
     async with in_process_city(database_url, agents_core={"url": core.url}) as city:
         yield city
 
 
 @pytest.fixture
-async def sqlite_city(core: BadCore, sqlite_url: str) -> AsyncIterator[InProcessCity]:
+async def sqlite_city(core: ScriptedCore, sqlite_url: str) -> AsyncIterator[InProcessCity]:
     """For what has nothing to do with the kind of database."""
     async with in_process_city(sqlite_url, agents_core={"url": core.url}) as city:
         yield city
@@ -77,13 +77,13 @@ def code(answer: Answer) -> tuple[int, str]:
 # --- asked and answered -------------------------------------------------------------------------------
 
 
-async def test_prompt_excerpt_has_no_markdown(city: InProcessCity, core: BadCore) -> None:
+async def test_prompt_excerpt_has_no_markdown(city: InProcessCity, core: ScriptedCore) -> None:
     core.next(says("Так"))
     answer = await ask(city, "**Чи** є [парк](https://example.org)?\n\n" + "а" * 300)
     assert answer.content["prompt_excerpt"] == "Чи є парк? " + "а" * 148 + "…"
 
 
-async def test_response_is_returned_and_stored(city: InProcessCity, core: BadCore) -> None:
+async def test_response_is_returned_and_stored(city: InProcessCity, core: ScriptedCore) -> None:
     core.next(says("Озеленіть дахи"))
     answer = await ask(city, "Порадь ідею для міського району", user_id="u_1")
     assert answer.status == 200
@@ -106,7 +106,7 @@ async def test_response_is_returned_and_stored(city: InProcessCity, core: BadCor
     assert await city.get("/secondme/history?user_id=u_1", token=OKSANA) == [answer.content]
 
 
-async def test_request_has_last_five_prompts(city: InProcessCity, core: BadCore) -> None:
+async def test_request_has_last_five_prompts(city: InProcessCity, core: ScriptedCore) -> None:
     for number in range(1, 7):
         core.next(says(f"відповідь {number}"))
         await ask(city, f"питання {number}")
@@ -121,7 +121,7 @@ async def test_request_has_last_five_prompts(city: InProcessCity, core: BadCore)
     assert kept == 5, "what is older is not kept at all"
 
 
-async def test_history_is_private(city: InProcessCity, core: BadCore) -> None:
+async def test_history_is_private(city: InProcessCity, core: ScriptedCore) -> None:
     for number in range(6):
         await ask(city, f"Оксана {number}")
     await ask(city, "Петро", token=PETRO)
@@ -130,7 +130,7 @@ async def test_history_is_private(city: InProcessCity, core: BadCore) -> None:
     assert len(await history(city)) == 5
 
 
-async def test_cleared_history_is_empty(city: InProcessCity, core: BadCore) -> None:
+async def test_cleared_history_is_empty(city: InProcessCity, core: ScriptedCore) -> None:
     await ask(city, "питання")
     await ask(city, "Петро", token=PETRO)
     answer = await city.call("DELETE", "/secondme/history?user_id=u_1", token=OKSANA)
@@ -141,7 +141,7 @@ async def test_cleared_history_is_empty(city: InProcessCity, core: BadCore) -> N
     assert core.asked[2].history == []
 
 
-async def test_second_me_agent_is_configurable(core: BadCore, sqlite_url: str) -> None:
+async def test_second_me_agent_is_configurable(core: ScriptedCore, sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, agents_core={"url": core.url}, city={"second_me": "alter_ego"}) as city:
         await ask(city, "питання")
     assert core.asked[0].path == "/agents/alter_ego/invoke"
@@ -178,7 +178,7 @@ async def all_events(response: aiohttp.ClientResponse) -> list[tuple[str, Any]]:
     return found
 
 
-async def test_response_is_streamed(sqlite_city: InProcessCity, core: BadCore) -> None:
+async def test_response_is_streamed(sqlite_city: InProcessCity, core: ScriptedCore) -> None:
     gate = asyncio.Event()
     core.next(pauses(gate, delta("Озе"), delta("леніть\nдахи"), DONE))
     async with streaming(sqlite_city, "Порадь") as response:
@@ -198,7 +198,7 @@ async def test_core_without_streaming_gives_one_delta(sqlite_city: InProcessCity
         assert [name for name, _ in await all_events(response)] == ["delta", "done"]
 
 
-async def test_interrupted_response_is_error_event(sqlite_city: InProcessCity, core: BadCore) -> None:
+async def test_interrupted_response_is_error_event(sqlite_city: InProcessCity, core: ScriptedCore) -> None:
     core.next(breaks_off_after(delta("Озе")))
     async with streaming(sqlite_city, "Порадь") as response:
         (first, (name, problem)) = await all_events(response)
@@ -209,7 +209,7 @@ async def test_interrupted_response_is_error_event(sqlite_city: InProcessCity, c
     assert (await ask(sqlite_city, "Ще раз")).status == 200
 
 
-async def test_error_before_request_has_its_status(sqlite_city: InProcessCity, core: BadCore) -> None:
+async def test_error_before_request_has_its_status(sqlite_city: InProcessCity, core: ScriptedCore) -> None:
     async with streaming(sqlite_city, " ") as response:
         assert (response.status, response.content_type) == (422, "application/problem+json")
     core.next(says_nothing)
@@ -231,7 +231,7 @@ FAILURES: dict[str, tuple[Behaviour, tuple[int, str]]] = {
 }
 
 
-async def test_failed_response_has_code_and_is_not_stored(core: BadCore, sqlite_url: str) -> None:
+async def test_failed_response_has_code_and_is_not_stored(core: ScriptedCore, sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, agents_core={"url": core.url, "timeout_s": SOON_S}) as city:
         for behaviour, expected in FAILURES.values():
             core.next(behaviour)
@@ -241,7 +241,7 @@ async def test_failed_response_has_code_and_is_not_stored(core: BadCore, sqlite_
         assert core.asked[-1].history == []
 
 
-async def test_home_has_second_me_availability(core: BadCore, sqlite_url: str) -> None:
+async def test_home_has_second_me_availability(core: ScriptedCore, sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, agents_core={"url": core.url}) as city:
         assert (await city.get("/city/home"))["second_me"] == {"available": True}
         core.next(*[answers({}, status=500)] * 5)
@@ -264,11 +264,11 @@ async def test_without_agents_core_is_503(sqlite_url: str) -> None:
 # --- one at a time ------------------------------------------------------------------------------------
 
 
-async def is_asked(core: BadCore, times: int) -> bool:
+async def is_asked(core: ScriptedCore, times: int) -> bool:
     return len(core.asked) == times
 
 
-async def test_concurrent_prompt_of_citizen_is_409(city: InProcessCity, core: BadCore) -> None:
+async def test_concurrent_prompt_of_citizen_is_409(city: InProcessCity, core: ScriptedCore) -> None:
     gate = asyncio.Event()
     core.next(after(gate, says("перша")))
     first = asyncio.create_task(ask(city, "перше"))
@@ -297,7 +297,7 @@ async def whole(second_me: SecondMe, prompt: str, who: SubjectId = IS_OKSANA) ->
 
 
 async def test_concurrent_prompt_in_other_process_is_409(
-    city: InProcessCity, neighbour: SecondMe, core: BadCore, monkeypatch: pytest.MonkeyPatch
+    city: InProcessCity, neighbour: SecondMe, core: ScriptedCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(second_me, "_TURN_LIFETIME_MS", 1_000)
     monkeypatch.setattr(second_me, "_EXTEND_INTERVAL_S", 0.05)
@@ -336,7 +336,9 @@ async def test_lock_of_killed_process_expires(city: InProcessCity, neighbour: Se
     assert await whole(neighbour, "питання") == "відповідь 1"
 
 
-async def test_response_after_lost_lock_is_not_stored(city: InProcessCity, neighbour: SecondMe, core: BadCore) -> None:
+async def test_response_after_lost_lock_is_not_stored(
+    city: InProcessCity, neighbour: SecondMe, core: ScriptedCore
+) -> None:
     gate = asyncio.Event()
     core.next(after(gate, says("пізня")))
     frozen = asyncio.create_task(whole(city.city.second_me, "перше"))
@@ -354,7 +356,7 @@ async def test_response_after_lost_lock_is_not_stored(city: InProcessCity, neigh
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
-async def test_disconnect_cancels_request(city: InProcessCity, core: BadCore, accept: str) -> None:
+async def test_disconnect_cancels_request(city: InProcessCity, core: ScriptedCore, accept: str) -> None:
     core.next(stalls_after(delta("Озе")))
     asking = asyncio.create_task(impatient(city, accept))
     await eventually(lambda: is_asked(core, 1))
@@ -387,7 +389,7 @@ async def impatient(city: InProcessCity, accept: str = "application/json") -> by
         return await response.read()
 
 
-async def test_restart_releases_lock(core: BadCore, sqlite_url: str) -> None:
+async def test_restart_releases_lock(core: ScriptedCore, sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, agents_core={"url": core.url}) as city:
         core.next(stalls_after(delta("Озе")))
         cut_off = asyncio.create_task(impatient(city))
@@ -402,7 +404,7 @@ async def test_restart_releases_lock(core: BadCore, sqlite_url: str) -> None:
 # --- who may, and what --------------------------------------------------------------------------------
 
 
-async def test_second_me_is_for_citizens_only(sqlite_city: InProcessCity, core: BadCore) -> None:
+async def test_second_me_is_for_citizens_only(sqlite_city: InProcessCity, core: ScriptedCore) -> None:
     await ask(sqlite_city, "таємниця")
     routes = [("POST", "/secondme/invoke"), ("GET", "/secondme/history"), ("DELETE", "/secondme/history")]
     for method, path in routes:
@@ -420,7 +422,7 @@ async def test_second_me_is_for_citizens_only(sqlite_city: InProcessCity, core: 
     assert len(await history(sqlite_city)) == 1
 
 
-async def test_a_prompt_has_1_to_8000_characters(sqlite_city: InProcessCity, core: BadCore) -> None:
+async def test_a_prompt_has_1_to_8000_characters(sqlite_city: InProcessCity, core: ScriptedCore) -> None:
     for prompt, wrong in (("", "prompt_empty"), (" \n", "prompt_empty"), ("я" * 8_001, "prompt_too_long")):
         assert code(await ask(sqlite_city, prompt)) == (422, wrong)
     wrong_bodies: list[Any] = [{}, {"prompt": None}, {"prompt": 5}, []]
@@ -430,7 +432,7 @@ async def test_a_prompt_has_1_to_8000_characters(sqlite_city: InProcessCity, cor
     assert (await ask(sqlite_city, "я" * 8_000)).status == 200
 
 
-async def test_direct_chat_uses_same_history(city: InProcessCity, core: BadCore) -> None:
+async def test_direct_chat_uses_same_history(city: InProcessCity, core: ScriptedCore) -> None:
     second_me = city.city.second_me
     core.next(streams("Озе", "леніть"), says(""))
     async with second_me.invoke(IS_OKSANA, "Порадь") as answer:
@@ -449,7 +451,7 @@ async def test_direct_chat_uses_same_history(city: InProcessCity, core: BadCore)
 # --- numbers ------------------------------------------------------------------------------------------
 
 
-async def test_second_me_metrics_are_exported(sqlite_city: InProcessCity, core: BadCore) -> None:
+async def test_second_me_metrics_are_exported(sqlite_city: InProcessCity, core: ScriptedCore) -> None:
     await ask(sqlite_city, "питання")
     core.next(answers({}, status=500))
     await ask(sqlite_city, "питання")

@@ -18,29 +18,29 @@ from daarion_appservice.storage.readable import message_is_readable
 from tests.parts.private_room import (
     ALICE,
     GENERAL,
-    Hall,
-    hall_on,
+    PrivateRoom,
+    private_room,
 )
 
 
 @pytest.fixture
-async def hall(database_url: str) -> AsyncIterator[Hall]:
-    async with hall_on(database_url) as hall:
-        yield hall
+async def harness(database_url: str) -> AsyncIterator[PrivateRoom]:
+    async with private_room(database_url) as harness:
+        yield harness
 
 
 @pytest.mark.parametrize("content", [{}, {"history_visibility": None}, {"history_visibility": "nobody"}, {"x": 1}])
-async def test_unknown_visibility_is_shared(hall: Hall, content: Any) -> None:
-    await hall.hears("m.room.history_visibility", content, state_key="")
-    await hall.says("для своїх")
-    assert await hall.read() == []
+async def test_unknown_visibility_is_shared(harness: PrivateRoom, content: Any) -> None:
+    await harness.receive("m.room.history_visibility", content, state_key="")
+    await harness.receive_text("для своїх")
+    assert await harness.read() == []
 
 
 @pytest.mark.parametrize("more", [{}, {"state_key": "x"}])
-async def test_visibility_without_state_key_is_ignored(hall: Hall, more: Any) -> None:
-    await hall.hears("m.room.history_visibility", {"history_visibility": "joined"}, **more)
-    await hall.says("для всіх")
-    assert await hall.read() == ["для всіх"]
+async def test_visibility_without_state_key_is_ignored(harness: PrivateRoom, more: Any) -> None:
+    await harness.receive("m.room.history_visibility", {"history_visibility": "joined"}, **more)
+    await harness.receive_text("для всіх")
+    assert await harness.read() == ["для всіх"]
 
 
 periods = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.booleans()), max_size=3)

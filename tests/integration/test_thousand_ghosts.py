@@ -25,77 +25,77 @@ log = structlog.get_logger()
 
 
 @pytest.fixture
-async def town(tmp_path: Path, synapse: BootSynapse) -> AsyncIterator[GhostPresenceHarness]:
-    async with ghost_presence(tmp_path / "town", synapse, ghosts=COUNT, refresh_s=NEVER_S) as town:
-        yield town
+async def harness(tmp_path: Path, synapse: BootSynapse) -> AsyncIterator[GhostPresenceHarness]:
+    async with ghost_presence(tmp_path / "harness", synapse, ghosts=COUNT, refresh_s=NEVER_S) as harness:
+        yield harness
 
 
-async def everybody_is_seen(town: GhostPresenceHarness, presence: str, what: str) -> None:
+async def everybody_is_seen(harness: GhostPresenceHarness, presence: str, what: str) -> None:
     """Wait for it, and assert that it cost one request and one event each."""
     loop = asyncio.get_running_loop()
-    began_s, cpu_s = loop.time(), town.cpu_s()
+    began_s, cpu_s = loop.time(), harness.cpu_s()
 
     async def is_so() -> bool:
-        return len(town.seen_as(presence)) == COUNT
+        return len(harness.seen_as(presence)) == COUNT
 
-    await eventually(is_so, 120, lambda: f"{len(town.seen_as(presence))} of {COUNT}")
-    log.info(what, took_s=round(loop.time() - began_s, 1), homeserver_cpu_s=round(town.cpu_s() - cpu_s, 1))
-    assert [told["presence"] for told in town.told()] == [presence] * COUNT
-    assert len(town.seen) == COUNT, "n events for n changes"
-    town.seen.clear()
-    town.proxy.passed.clear()
+    await eventually(is_so, 120, lambda: f"{len(harness.seen_as(presence))} of {COUNT}")
+    log.info(what, took_s=round(loop.time() - began_s, 1), homeserver_cpu_s=round(harness.cpu_s() - cpu_s, 1))
+    assert [told["presence"] for told in harness.sent_presences()] == [presence] * COUNT
+    assert len(harness.seen) == COUNT, "n events for n changes"
+    harness.seen.clear()
+    harness.proxy.passed.clear()
 
 
 async def test_a_start_a_mass_change_and_a_mass_timeout_cost_one_request_and_one_event_each(
-    town: GhostPresenceHarness,
+    harness: GhostPresenceHarness,
 ) -> None:
-    async with town.observing(), town.mirroring():
-        town.proxy.passed.clear()
-        town.seen.clear()
+    async with harness.observing(), harness.running_sender():
+        harness.proxy.passed.clear()
+        harness.seen.clear()
         for number in range(COUNT):
-            town.change(number, Status.ONLINE)
-        await everybody_is_seen(town, "online", "start")
+            harness.change(number, Status.ONLINE)
+        await everybody_is_seen(harness, "online", "start")
         for number in range(COUNT):
-            town.change(number, Status.AWAY)
-        await everybody_is_seen(town, "unavailable", "mass_change")
+            harness.change(number, Status.AWAY)
+        await everybody_is_seen(harness, "unavailable", "mass_change")
         for number in range(COUNT):
-            town.change(number, Status.OFFLINE)
-        await everybody_is_seen(town, "offline", "mass_timeout")
+            harness.change(number, Status.OFFLINE)
+        await everybody_is_seen(harness, "offline", "mass_timeout")
 
 
 async def test_a_thousand_ghosts_stay_online_without_one_flap_and_one_that_changes_does_not_wait(
-    town: GhostPresenceHarness,
+    harness: GhostPresenceHarness,
 ) -> None:
     loop = asyncio.get_running_loop()
-    town.presence_sender._set_period(UNKNOWN_MS)
-    async with town.observing(), town.mirroring():
+    harness.presence_sender._set_period(UNKNOWN_MS)
+    async with harness.observing(), harness.running_sender():
         for number in range(COUNT):
-            town.change(number, Status.ONLINE)
+            harness.change(number, Status.ONLINE)
 
         async def all_are_online() -> bool:
-            return len(town.seen_as("online")) == COUNT
+            return len(harness.seen_as("online")) == COUNT
 
         await eventually(all_are_online, 120)
-        town.seen.clear()
-        town.proxy.passed.clear()
-        cpu_s = town.cpu_s()
+        harness.seen.clear()
+        harness.proxy.passed.clear()
+        cpu_s = harness.cpu_s()
         await asyncio.sleep(WATCHED_S)
-        told = len(town.told())
+        told = len(harness.sent_presences())
         log.info(
             "watched",
             refreshes=told,
-            homeserver_cpu_share=round((town.cpu_s() - cpu_s) / WATCHED_S, 3),
-            events=len(town.seen),
+            homeserver_cpu_share=round((harness.cpu_s() - cpu_s) / WATCHED_S, 3),
+            events=len(harness.seen),
         )
-        assert set(town.shown().values()) <= {"online"}
+        assert set(harness.last_seen().values()) <= {"online"}
         rounds = WATCHED_S * 1000 / UNKNOWN_MS
         assert COUNT * (rounds - 1) <= told <= COUNT * (rounds + 1.5)
 
         at_s = loop.time()
-        town.change(0, Status.AWAY)
+        harness.change(0, Status.AWAY)
 
         async def is_seen() -> bool:
-            return town.shown().get(town.ghost(0)) == "unavailable"
+            return harness.last_seen().get(harness.ghost(0)) == "unavailable"
 
         await eventually(is_seen)
         log.info("one_change", seen_after_ms=round((loop.time() - at_s) * 1000))
@@ -111,15 +111,15 @@ async def test_how_long_a_homeserver_waits_is_found_out_and_kept(
         "last_active_granularity": "1m",
         "idle_timeout": "20m",
     }
-    async with ghost_presence(tmp_path / "town", synapse, ghosts=0, overrides={"presence": presence}) as town:
-        probe = PresenceTimeoutProbe(town.client, town.monitor, town.database, town.identities)
+    async with ghost_presence(tmp_path / "harness", synapse, ghosts=0, overrides={"presence": presence}) as harness:
+        probe = PresenceTimeoutProbe(harness.client, harness.monitor, harness.database, harness.identities)
         periods: list[int] = []
         finding = asyncio.create_task(probe.run(periods.append))
 
         async def held_ms() -> int | None:
             assert not finding.done(), finding.exception()
-            async with town.database.reading() as tx:
-                return await tx.key_values.presence_timeout_ms(town.client.software)
+            async with harness.database.reading() as tx:
+                return await tx.key_values.presence_timeout_ms(harness.client.software)
 
         held_s = (await eventually(held_ms, 180) or 0) / 1000
         finding.cancel()

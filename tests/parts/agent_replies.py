@@ -44,19 +44,19 @@ from daarion_appservice.realtime.presence_memory import MemoryPresence
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.direct_chats import ChatAgentState
-from tests.parts.agents_core import BadCore
+from tests.parts.agents_core import ScriptedCore
 from tests.parts.city import eventually
 from tests.parts.messaging import MessagingHarness, messaging_harness
 
 LATER: Final = 1 << 60
-"""When everything that was put off is due."""
+"""A time (ms) after all postponed replies are due."""
 GENERAL: Final = RoomId("city_general")
 SCRIBE: Final = Agent("scribe", AgentSlug("scribe"), "Писар")
 VARTA: Final = Agent("varta", AgentSlug("varta"), "Варта")
 
 
-class Tokens:
-    """The homeserver's OpenID tokens: each is called like its holder."""
+class FakeOpenIdTokens:
+    """OpenID tokens of a homeserver; the text of each is the user id of its owner."""
 
     async def owner_of(self, token: str, server: str) -> UserId:
         if not token.endswith(f":{server}"):
@@ -70,8 +70,8 @@ class Tokens:
 @dataclass
 class AgentReplyHarness:
     database: Database
-    desk: MessagingHarness
-    core: BadCore
+    messaging: MessagingHarness
+    core: ScriptedCore
     presence: MemoryPresence
     published: list[CityEvent] = field(default_factory=list)
     patience_ms: int = 0
@@ -89,7 +89,7 @@ class AgentReplyHarness:
 
     @property
     def accounts(self) -> Accounts:
-        return Accounts(self.database, Tokens(), now_ms)
+        return Accounts(self.database, FakeOpenIdTokens(), now_ms)
 
     @asynccontextmanager
     async def second_me(self) -> AsyncIterator[SecondMe]:
@@ -101,8 +101,8 @@ class AgentReplyHarness:
             await core.close()
 
     @asynccontextmanager
-    async def answering(self) -> AsyncIterator[None]:
-        """The part of the service that has agents answer; when the block ends it does so as in a crash."""
+    async def running_worker(self) -> AsyncIterator[None]:
+        """Run the reply worker inside the block; its end is that of a crash."""
         url = self.core.url if self.has_core else ""
         settings = AgentsCoreSettings(url=url, timeout_s=self.core_timeout_s, kind=self.core_kind)
         core = AgentsCore(settings, steady_ms, CoreMetrics(CollectorRegistry()))
@@ -110,18 +110,18 @@ class AgentReplyHarness:
         second_me = SecondMe(core, self.database, now_ms, new_id, agent_id="second_me")
         reply_worker = ReplyWorker(
             self.database,
-            self.desk.agents,
+            self.messaging.agents,
             self.presence,
             CoreReplies(core, images),
             SecondMeReplies(second_me, self.accounts, images, self.database),
             ReplyPoster(
                 self.database,
-                self.desk.messages,
-                self.desk.message_edits,
-                self.desk.agent_replies,
+                self.messaging.messages,
+                self.messaging.message_edits,
+                self.messaging.agent_replies,
                 self.published.append,
             ),
-            RequestWatcher(self.database, self.desk.agent_replies),
+            RequestWatcher(self.database, self.messaging.agent_replies),
             self.published.append,
             steady_ms,
             patience_ms=self.patience_ms,
@@ -129,19 +129,19 @@ class AgentReplyHarness:
         task = asyncio.create_task(reply_worker.run())
         try:
             yield
-            assert not task.done(), "nothing that a core does ends the service"
+            assert not task.done(), "no response of the core may end the worker"
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await core.close()
 
-    async def is_here(self, *agents: Agent, status: Status = Status.ONLINE) -> None:
+    async def set_presence(self, *agents: Agent, status: Status = Status.ONLINE) -> None:
         await self.presence.record_heartbeat(
             [Heartbeat(agent_subject(agent.slug), status, "runtime") for agent in agents]
         )
 
-    async def chat(self, agent: Agent, *others: Agent, is_group: bool = False) -> Room:
-        """Open a direct chat of a Matrix user with these agents."""
+    async def create_direct_chat(self, agent: Agent, *others: Agent, is_group: bool = False) -> Room:
+        """Create a direct chat of a Matrix user with these agents."""
         chat_id = f"direct_{new_id()}"
         matrix_room = MatrixRoomId(f"!{chat_id}")
         chat = Room(RoomId(chat_id), chat_id, "", "", False, False, 0, agent=agent.slug, matrix_room_id=matrix_room)
@@ -150,18 +150,18 @@ class AgentReplyHarness:
             for each in (agent, *others):
                 await tx.direct_chats.set_agent(chat.id, each.slug, ChatAgentState.JOINED)
             await tx.direct_chats.mark_linked(chat.id, is_group=is_group or bool(others))
-            kept = await tx.rooms.get(chat.id)
-        assert kept is not None
-        return kept
+            stored = await tx.rooms.get(chat.id)
+        assert stored is not None
+        return stored
 
-    async def hears(self, room: Room, person: str, body: str) -> None:
-        """Somebody says something on Matrix."""
-        await self.happens(room, "m.room.message", {"msgtype": "m.text", "body": body}, sender=person)
+    async def receive_text(self, room: Room, person: str, body: str) -> None:
+        """Handle a text message from Matrix."""
+        await self.receive(room, "m.room.message", {"msgtype": "m.text", "body": body}, sender=person)
 
-    async def happens(
+    async def receive(
         self, room: Room, event_type: str, content: Any, *, sender: str, state_key: str | None = None
     ) -> None:
-        """An event of the room's Matrix room."""
+        """Handle an event of the room's Matrix room."""
         event: dict[str, Any] = {
             "type": event_type,
             "room_id": room.matrix_room_id,
@@ -171,38 +171,38 @@ class AgentReplyHarness:
         event |= {"origin_server_ts": now_ms(), "content": content}
         event |= {"state_key": state_key} if state_key is not None else {}
         async with self.database.transaction() as tx:
-            await self.desk.handlers().handle(tx, event)
+            await self.messaging.handlers().handle(tx, event)
 
-    async def said(self, room: RoomId = GENERAL) -> list[Message]:
+    async def messages(self, room: RoomId = GENERAL) -> list[Message]:
         async with self.database.reading() as tx:
             return await tx.messages.before(room, None, limit=99)
 
-    async def answers(self, count: int = 1, *, room: RoomId = GENERAL) -> list[Message]:
-        """The first so many messages of agents, once nothing is owed."""
+    async def replies(self, count: int = 1, *, room: RoomId = GENERAL) -> list[Message]:
+        """Return the agents' messages, which must be ``count``, when no reply is pending."""
 
-        async def all_answered() -> bool:
+        async def none_pending() -> bool:
             async with self.database.reading() as tx:
                 return not await tx.agent_replies.due(now_ms=LATER, limit=1)
 
-        await eventually(all_answered)
-        by_agents = [message for message in await self.said(room) if message.author.kind is AuthorKind.AGENT]
+        await eventually(none_pending)
+        by_agents = [message for message in await self.messages(room) if message.author.kind is AuthorKind.AGENT]
         assert len(by_agents) == count, by_agents
         return by_agents
 
 
 @asynccontextmanager
 async def open_agent_replies(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AgentReplyHarness]:
-    """General, where the scribe and Варта live, who are here, and so is Second Me."""
+    """Open the room General with three online agents: the scribe, Варта and Second Me."""
     monkeypatch.setattr(reply_worker_module, "_BUSY_RETRY_MS", 10)
     monkeypatch.setattr(reply_worker_module, "_MAX_IDLE_S", 0.05)
     database = Database(database_url)
     await migrate.upgrade(database)
     published: list[CityEvent] = []
     await Rooms(database, published.append, now_ms, new_id).open("General")
-    async with BadCore().serving() as core:
+    async with ScriptedCore().serving() as core:
         presence = MemoryPresence(published.append, steady_ms, ttl_ms=60_000)
-        forum = AgentReplyHarness(database, messaging_harness(database, published.append), core, presence, published)
-        forum.desk.agents.replace([SCRIBE, VARTA, SECOND_ME])
-        await forum.is_here(SCRIBE, VARTA, SECOND_ME)
-        yield forum
+        harness = AgentReplyHarness(database, messaging_harness(database, published.append), core, presence, published)
+        harness.messaging.agents.replace([SCRIBE, VARTA, SECOND_ME])
+        await harness.set_presence(SCRIBE, VARTA, SECOND_ME)
+        yield harness
     await database.close()

@@ -20,8 +20,8 @@ JSON = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request; ``path`` as it stood in it."""
+class ReceivedRequest:
+    """A request to the core; ``path`` is not decoded."""
 
     method: str
     path: str
@@ -32,15 +32,15 @@ class Asked:
 
     @property
     def history(self) -> list[str]:
-        """What was said before."""
+        """Return the earlier messages of the conversation."""
         return [said["content"] for said in self.content["context"]["history"]]
 
 
-class BadCore:
-    """Answers what is next in the script, and when there is nothing as a core should."""
+class ScriptedCore:
+    """An agents core that sends scripted responses, and a valid reply when the script is empty."""
 
     def __init__(self) -> None:
-        self.asked: list[Asked] = []
+        self.asked: list[ReceivedRequest] = []
         self.hung_up = 0
         """How many clients left before their answer was whole."""
         self.under_way = 0
@@ -51,7 +51,7 @@ class BadCore:
         self._script.extend(behaviours)
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[BadCore]:
+    async def serving(self) -> AsyncIterator[ScriptedCore]:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
         server = TestServer(app)
@@ -66,7 +66,7 @@ class BadCore:
         content = json.loads(await request.read() or "null")
         assert request.transport is not None
         connection = request.transport.get_extra_info("peername")
-        self.asked.append(Asked(request.method, request.raw_path, dict(request.headers), content, connection))
+        self.asked.append(ReceivedRequest(request.method, request.raw_path, dict(request.headers), content, connection))
         behave = self._script.popleft() if self._script else says(f"відповідь {len(self.asked)}")
         self.under_way += 1
         try:
@@ -90,7 +90,7 @@ def answers(content: Any, status: int = 200) -> Behaviour:
 
 
 def sends(*portions: bytes, status: int = 200, headers: dict[str, str] = JSON) -> Behaviour:
-    """Portions of a body, each in a packet of its own, and the end."""
+    """Send the parts of a body, each in its own packet, and end the response."""
 
     async def behave(request: web.Request) -> web.StreamResponse:
         response = await _begun(request, portions, headers, status)
@@ -101,12 +101,12 @@ def sends(*portions: bytes, status: int = 200, headers: dict[str, str] = JSON) -
 
 
 def streams(*pieces: str) -> Behaviour:
-    """The deltas of a whole answer."""
+    """Send the deltas of a complete reply."""
     return sends(*map(delta, pieces), DONE, headers=EVENTS)
 
 
 def after(gate: asyncio.Event, behave: Behaviour) -> Behaviour:
-    """Not before the test opens the gate."""
+    """Respond when the test opens the gate."""
 
     async def wait(request: web.Request) -> web.StreamResponse:
         await gate.wait()
@@ -116,7 +116,7 @@ def after(gate: asyncio.Event, behave: Behaviour) -> Behaviour:
 
 
 def pauses(gate: asyncio.Event, before: bytes, *rest: bytes) -> Behaviour:
-    """An answer that goes on when the test opens the gate."""
+    """Pause within the reply until the test opens the gate."""
 
     async def behave(request: web.Request) -> web.StreamResponse:
         response = await _begun(request, [before], EVENTS)
@@ -138,7 +138,7 @@ def event(content: Any) -> bytes:
 
 
 def chunk(text: str | None, finish_reason: str | None = None) -> bytes:
-    """A piece of an answer as OpenAI sends it."""
+    """Return a chunk of a reply in the format of OpenAI."""
     return event(
         {
             "id": "chatcmpl-1",
@@ -155,7 +155,7 @@ DONE = b"data: [DONE]\n\n"
 
 
 async def says_nothing(_request: web.Request) -> web.StreamResponse:
-    """Not even headers."""
+    """Send nothing, not even headers."""
     await asyncio.Event().wait()
     raise AssertionError
 
@@ -169,7 +169,7 @@ def stalls_after(*portions: bytes, headers: dict[str, str] = EVENTS) -> Behaviou
 
 
 def goes_on(portion: bytes, *, pause_s: float = 0.0, headers: dict[str, str] = EVENTS) -> Behaviour:
-    """The same again and again, without end."""
+    """Repeat the same part for ever."""
 
     async def behave(request: web.Request) -> web.StreamResponse:
         response = await _begun(request, (), headers)
@@ -181,7 +181,7 @@ def goes_on(portion: bytes, *, pause_s: float = 0.0, headers: dict[str, str] = E
 
 
 def breaks_off_after(*portions: bytes, headers: dict[str, str] = EVENTS) -> Behaviour:
-    """The connection is cut, and what was announced is missing: with Content-Length the rest, else the last chunk."""
+    """Close the connection before the end that was announced: by Content-Length, or by the missing last chunk."""
 
     async def behave(request: web.Request) -> web.StreamResponse:
         response = await _begun(request, portions, headers)
@@ -208,7 +208,7 @@ def begins_slowly(gate: asyncio.Event, piece: str) -> Behaviour:
 
 
 def speaks(raw: bytes, *, then_stalls: bool = False) -> Behaviour:
-    """These very bytes in place of an HTTP answer."""
+    """Send these bytes in place of an HTTP response."""
 
     async def behave(request: web.Request) -> web.StreamResponse:
         assert request.transport is not None

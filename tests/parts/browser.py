@@ -42,7 +42,7 @@ class Tab:
         return await self.page.evaluate(script, argument)
 
     async def close(self) -> None:
-        """As its user does: the page is told, and may say good-bye."""
+        """Close the tab as a user does: the page gets ``pagehide`` and may send a last request."""
         async with self.page.expect_event("close"):
             await self.page.close(run_before_unload=True)
 
@@ -51,8 +51,8 @@ class Tab:
 class Browser:
     _context: playwright.BrowserContext
 
-    async def somebody(self, **options: Any) -> Browser:
-        """The same browser as another person has it, who shares nothing with the first; ``options`` are playwright's.
+    async def other_profile(self, **options: Any) -> Browser:
+        """Return a browser context that shares no storage with this one; ``options`` are Playwright's.
 
         Service workers are blocked unless ``options`` allow them: requests that one makes pass playwright's routes by.
         """
@@ -60,8 +60,8 @@ class Browser:
         assert chromium is not None
         return Browser(await chromium.new_context(**{"service_workers": "block"} | options))
 
-    async def leave(self) -> None:
-        """All its tabs are gone at once, as when it is killed."""
+    async def kill(self) -> None:
+        """Close all tabs at once, as when the browser is killed."""
         await self._context.close()
 
     async def open(self, url: str) -> Tab:
@@ -74,7 +74,7 @@ class Browser:
 
 @asynccontextmanager
 async def start_browser() -> AsyncIterator[Browser]:
-    """A browser with a profile of its own, of which nothing is left afterwards."""
+    """Start a browser with a temporary profile."""
     command = find_browser()
     if command is None:
         if may_do_without():
@@ -93,7 +93,7 @@ async def start_browser() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def serve_page(html: str) -> AsyncIterator[str]:
-    """The origin whose every path is this page."""
+    """Serve this page at each path of the returned origin."""
 
     async def page(_request: web.Request) -> web.Response:
         return web.Response(text=html, content_type="text/html")

@@ -48,7 +48,7 @@ agents:
 
 
 class StartCity(Protocol):
-    """What the fixture ``start_city`` gives."""
+    """The type of the fixture ``start_city``."""
 
     async def __call__(
         self,
@@ -63,7 +63,7 @@ class StartCity(Protocol):
 
 @dataclass(frozen=True)
 class Command:
-    """What became of a command."""
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -199,7 +199,7 @@ class RunningCity:
         return answer
 
     async def bodies(self, room: str = "general", *, token: str | None = None) -> list[str]:
-        """What was said in a room, oldest first, as far as it may be read."""
+        """Return the bodies of a room's readable messages, oldest first."""
         return [message["body"] for message in await self.get(f"/city/rooms/{room}/messages?limit=200", token=token)]
 
     async def agent_token(self, slug: str) -> str:
@@ -259,7 +259,7 @@ def citizen_token(sub: str, name: str | None = None, **claims: Any) -> str:
 async def eventually(
     condition: Callable[[], Awaitable[T]], timeout_s: float = 20.0, explain: Callable[[], str] = lambda: ""
 ) -> T:
-    """Wait until ``condition`` gives something true, and return it."""
+    """Wait until ``condition`` returns a true value, and return it."""
     last: T | None = None
     try:
         async with asyncio.timeout(timeout_s):

@@ -25,7 +25,7 @@ READY = "Ctrl-C"
 
 @dataclass(slots=True)
 class Demo:
-    """``with Demo(directory) as city:`` opens a city, and ends it with Ctrl-C."""
+    """``with Demo(directory) as city:`` runs the demo, and ends it with Ctrl-C."""
 
     directory: Path
     port: int = field(default_factory=free_port)
@@ -91,11 +91,11 @@ class Demo:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def child(self, word: str) -> psutil.Process:
-        """The child that has this word in its command line."""
+        """Return the child process with this word in its command line."""
         return next(child for child in self.children() if word in child.cmdline())
 
     def end(self, number: signal.Signals = signal.SIGINT) -> int:
-        """Ask it to end, and wait for it; answers its exit code."""
+        """Send SIGINT or SIGTERM and return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.wait()

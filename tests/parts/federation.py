@@ -42,7 +42,7 @@ _SOON: Final = {
 
 
 class StartFederation(Protocol):
-    """What the fixture ``start_federation`` gives."""
+    """The type of the fixture ``start_federation``."""
 
     async def __call__(
         self,
@@ -89,13 +89,13 @@ class Side:
 
 @dataclass
 class Link:
-    """Both directions of what lies between the two servers."""
+    """The connections between the two servers, in both directions."""
 
     here: Side
     there: Side
 
     def cut(self, *, from_here: bool = True, from_there: bool = True) -> None:
-        """From now on no request arrives that is made in this direction; connections that are open end.
+        """Drop all requests in this direction, and close its open connections.
 
         Args:
             from_here: what the city's homeserver asks or tells the other one.
@@ -107,7 +107,7 @@ class Link:
             self.here.relay.cut()
 
     def mend(self) -> None:
-        """Both directions work again."""
+        """Forward requests in both directions again."""
         self.here.relay.mend()
         self.there.relay.mend()
 

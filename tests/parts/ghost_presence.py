@@ -64,16 +64,16 @@ class GhostPresenceHarness:
     room: MatrixRoomId
     refresh_s: float
     number: int
-    """Which of the towns on this homeserver it is."""
+    """The number of this harness on its homeserver, which makes its user ids unique."""
     presence_sender: PresenceSender = field(init=False)
     seen: list[tuple[str, str]] = field(default_factory=list)
-    """(user, presence) of our ghosts as an observer's /sync brought them, in that order."""
+    """(user, presence) of the ghosts in the order of the observer's ``/sync`` responses."""
 
     def __post_init__(self) -> None:
-        self.presence_sender = self.another_mirror()
+        self.presence_sender = self.new_sender()
 
-    def another_mirror(self) -> PresenceSender:
-        """One that knows nothing, as after a crash."""
+    def new_sender(self) -> PresenceSender:
+        """Return a sender without state, as after a crash."""
         return PresenceSender(
             partial(choose_transport, self.client, may_use_module=True),
             self.monitor,
@@ -91,7 +91,7 @@ class GhostPresenceHarness:
         return self.identities.agent(self._slug(number))
 
     def change(self, number: int, status: Status, text: str | None = None) -> None:
-        """Somebody is shown differently in the city from now on."""
+        """Publish a change of a ghost's presence to the sender."""
         subject = agent_subject(self._slug(number))
         self.presence_sender.follow(
             PresenceChanged(Transition(subject, PresenceState(), PresenceState(status, text)), seq=0)
@@ -100,20 +100,20 @@ class GhostPresenceHarness:
     def _slug(self, number: int) -> AgentSlug:
         return AgentSlug(f"t{self.number}a{number}")
 
-    async def settle(self, count: int) -> None:
-        """Have this many ghosts, all in the room."""
+    async def create_ghosts(self, count: int) -> None:
+        """Register this many ghosts and join them to the room."""
         slots = asyncio.Semaphore(8)
 
-        async def settle(user: UserId) -> None:
+        async def create(user: UserId) -> None:
             async with slots:
                 await self.ghosts.ensure(user, Profile(user))
                 await self.ghosts.join(user, self.room)
 
-        await asyncio.gather(*(settle(self.ghost(number)) for number in range(count)))
+        await asyncio.gather(*(create(self.ghost(number)) for number in range(count)))
 
     @asynccontextmanager
-    async def mirroring(self) -> AsyncIterator[None]:
-        """The mirror runs inside the block."""
+    async def running_sender(self) -> AsyncIterator[None]:
+        """Run the presence sender inside the block."""
         running = asyncio.create_task(self.presence_sender.run())
         try:
             yield
@@ -124,7 +124,7 @@ class GhostPresenceHarness:
 
     @asynccontextmanager
     async def observing(self) -> AsyncIterator[None]:
-        """Inside the block the observer looks on; like the real one it says so when the homeserver is gone."""
+        """Sync as the observer inside the block, and report to the monitor when the homeserver is unreachable."""
         user = self.identities.observer
         await self.ghosts.ensure(user, Profile("City observer"))
         await self.ghosts.join(user, self.room)
@@ -151,20 +151,20 @@ class GhostPresenceHarness:
                 if event["sender"] != user:
                     self.seen.append((event["sender"], event["content"]["presence"]))
 
-    def told(self, user: UserId | None = None) -> list[Any]:
-        """What the homeserver was told of ``user`` (or of everybody), in that order."""
+    def sent_presences(self, user: UserId | None = None) -> list[Any]:
+        """Return the presence requests for ``user``, or for all users, in their order."""
         return [passed.content for passed in self.proxy.passed if is_about(passed, user)]
 
-    def shown(self) -> dict[str, str]:
-        """How the observer saw everybody last."""
+    def last_seen(self) -> dict[str, str]:
+        """Return the last presence of each user that the observer received."""
         return dict(self.seen)
 
     def seen_as(self, presence: str) -> Counter[str]:
-        """How often everybody was seen to be so."""
+        """Return how often the observer received this presence, by user."""
         return Counter(user for user, shown in self.seen if shown == presence)
 
     async def presence(self, number: int) -> str:
-        """What the homeserver says of somebody who is asked about."""
+        """Return a ghost's presence by ``GET /presence``."""
         answer = await self.client.presence(self.ghost(number), as_user=self.identities.bot)
         return str(answer["presence"])
 
@@ -176,7 +176,7 @@ class GhostPresenceHarness:
         return profile
 
     async def say(self, number: int, body: str) -> None:
-        """Have somebody send a message, without a device, as on a homeserver that lets us make none."""
+        """Send a message as a ghost without a device, as on a homeserver that refuses devices."""
         user = self.ghost(number)
         await self.client.send(
             self.room,
@@ -197,19 +197,19 @@ class GhostPresenceHarness:
 
 @dataclass
 class GhostHomeserver:
-    """A homeserver on which towns lie, one for each test: ghosts with names of their own, and a proxy of their own."""
+    """A homeserver with one harness for each test: with its own ghosts, room and proxy."""
 
     homeserver: LocalSynapse
     as_token: str
     service_id: str
     bot: str
-    _towns: Iterator[int] = field(default_factory=count)
+    _numbers: Iterator[int] = field(default_factory=count)
 
     @asynccontextmanager
-    async def town(
+    async def harness(
         self, directory: Path, *, ghosts: int, refresh_s: float = 0.0
     ) -> AsyncIterator[GhostPresenceHarness]:
-        """A town of so many ghosts, all offline; nobody mirrors or observes yet."""
+        """Open a harness with this many offline ghosts; neither sender nor observer runs yet."""
         proxy = HttpProxy(self.homeserver.setup.port)
         await proxy.start()
         database = Database(f"sqlite:///{directory / 'town.db'}")
@@ -233,15 +233,15 @@ class GhostHomeserver:
             )
             await client.register(identities.bot)
             room = await client.create_room({"preset": "public_chat"}, as_user=identities.bot)
-            number = next(self._towns)
-            town = GhostPresenceHarness(
+            number = next(self._numbers)
+            harness = GhostPresenceHarness(
                 self.homeserver, proxy, client, monitor, database, identities, ours, room, refresh_s, number
             )
-            await town.settle(ghosts)
+            await harness.create_ghosts(ghosts)
             for number in range(ghosts):
-                # Synapse 1.163 loses a first change of presence that comes while somebody asks for it the first time.
-                await town.presence(number)
-            yield town
+                # Synapse 1.163 loses the first change of a presence that is requested for the first time meanwhile.
+                await harness.presence(number)
+            yield harness
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
@@ -253,7 +253,7 @@ class GhostHomeserver:
 async def ghost_homeserver(
     directory: Path, boot: BootSynapse, overrides: Mapping[str, object] | None = None
 ) -> GhostHomeserver:
-    """A homeserver that knows us; whoever booted it ends it."""
+    """Boot a homeserver with a registration of the service; the caller of ``boot`` stops it."""
     directory.mkdir(exist_ok=True)
     config = directory / "config.yaml"
     config_edit.generate(config)
@@ -277,10 +277,10 @@ async def ghost_presence(
     refresh_s: float = 0.0,
     overrides: Mapping[str, object] | None = None,
 ) -> AsyncIterator[GhostPresenceHarness]:
-    """A town on a homeserver of its own."""
-    land = await ghost_homeserver(directory, boot, overrides)
-    async with land.town(directory, ghosts=ghosts, refresh_s=refresh_s) as town:
-        yield town
+    """Open a harness on its own homeserver."""
+    shared_homeserver = await ghost_homeserver(directory, boot, overrides)
+    async with shared_homeserver.harness(directory, ghosts=ghosts, refresh_s=refresh_s) as harness:
+        yield harness
 
 
 def is_about(passed: Passed, user: UserId | None = None) -> bool:

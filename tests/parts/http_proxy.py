@@ -20,7 +20,7 @@ _PASSED_BACK = ("Content-Type", "Server", "Retry-After")
 
 @dataclass(frozen=True)
 class Passed:
-    """One request; ``at`` is the event loop's clock when it came."""
+    """A request through the proxy; ``at`` is the event loop's time of its arrival."""
 
     method: str
     path: str
@@ -38,7 +38,7 @@ class Passed:
 
     @property
     def is_history(self) -> bool:
-        """What somebody looks up, whichever way; not a poll that waits for what will happen."""
+        """Whether it requests history in either direction, and is no long poll."""
         is_look = self.path.endswith("/sync") and '"timeline":{"limit"' in self.query.get("filter", "")
         return self.method == "GET" and (self.path.endswith("/messages") or is_look)
 
@@ -59,10 +59,10 @@ Matches = Callable[[Passed], bool]
 
 
 class HttpProxy:
-    """In front of a port, until ``stop``. What was answered there stands in ``passed``, in that order."""
+    """A proxy of a port, until ``stop``. ``passed`` has the requests in the order of their responses."""
 
     def __init__(self, target_port: int, *more_ports: int) -> None:
-        """``more_ports`` are tried in their order where nobody listens on ``target_port``, as a load balancer does."""
+        """``more_ports`` are tried in their order if no process listens on ``target_port``, as by a load balancer."""
         self.port = free_port()
         self.target_port = target_port
         self._more_ports = more_ports
@@ -82,23 +82,23 @@ class HttpProxy:
         return f"http://{HOST}:{self.port}"
 
     def lose_answers(self, to: Matches) -> None:
-        """From now on the target gets such requests, and whoever asked waits in vain."""
+        """Forward matching requests from now on, and never return their responses."""
         self._loses = to
 
     def refuse(self, what: Matches) -> None:
-        """From now on such requests are answered 503 and never reach the target."""
+        """Respond to matching requests with 503 from now on, without forwarding them."""
         self._refuses = what
 
     def answer(self, what: Matches, status: int, content: Any) -> None:
-        """From now on such requests are answered like this and never reach the target."""
+        """Respond to matching requests like this from now on, without forwarding them."""
         self._answers = (what, status, content)
 
     def wait_for_target(self, what: Matches) -> None:
-        """From now on such requests are held back while the target is away, and nobody notices that it is."""
+        """Delay matching requests from now on while the target is down, instead of failing them."""
         self._waits_for_target = what
 
     def pass_everything(self) -> None:
-        """Be an honest proxy again; who still waits for an answer that was lost is cut off."""
+        """Forward all requests again; close the connections that wait for a lost response."""
         self._loses = self._refuses = self._waits_for_target = _nothing
         self._answers = (_nothing, 200, None)
         self._end_of_wait.set()
@@ -158,7 +158,7 @@ class HttpProxy:
     async def _ask_each(
         self, request: web.Request, body: bytes, ports: Sequence[int]
     ) -> tuple[aiohttp.ClientResponse, bytes]:
-        """The next one when the request cannot have done anything, or does the same a second time."""
+        """Try the next port if the request was not processed, or is idempotent."""
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
         for left, port in enumerate(ports, start=1 - len(ports)):
             url = URL(f"http://{HOST}:{port}{request.raw_path}", encoded=True)
@@ -172,7 +172,7 @@ class HttpProxy:
         raise AssertionError("no port")
 
     def _ports(self, _request: web.Request) -> Sequence[int]:
-        """Where a request may go, in the order of trying."""
+        """Return the ports for a request, in the order of attempts."""
         return [self.target_port, *self._more_ports]
 
 

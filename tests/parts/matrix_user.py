@@ -16,14 +16,14 @@ from tests.parts.city import RunningCity
 
 
 class Arrive(Protocol):
-    """What the fixture ``arrive`` gives."""
+    """The type of the fixture ``arrive``."""
 
     async def __call__(self, where: RunningCity | LocalSynapse, name: str) -> MatrixUser: ...
 
 
 @dataclass
 class MatrixUser:
-    """Syncs in the background from ``arrive`` to ``leave``; what it saw stands in ``messages`` and ``presences``."""
+    """A Matrix user who syncs in the background from ``arrive`` to ``leave``, and records messages and presences."""
 
     client: nio.AsyncClient
     messages: list[tuple[str, str]] = field(default_factory=list)
@@ -68,7 +68,7 @@ class MatrixUser:
     async def say(
         self, room_id: str, body: str, msgtype: str = "m.text", more: Mapping[str, Any] = MappingProxyType({})
     ) -> str:
-        """``more`` is what else stands in the event's content."""
+        """Send a message; ``more`` are further fields of its content."""
         answer = await self.client.room_send(room_id, "m.room.message", {"msgtype": msgtype, "body": body, **more})
         assert isinstance(answer, nio.RoomSendResponse), answer
         return str(answer.event_id)
@@ -82,7 +82,7 @@ class MatrixUser:
             raise AssertionError(f"never seen; messages: {self.messages}, presences: {self.presences}") from None
 
     async def sees_event(self, matches: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-        """The first event in any room that is so."""
+        """Return the first matching event of any room."""
         await self.sees(lambda: any(map(matches, self.events)))
         return next(event for event in self.events if matches(event))
 
@@ -105,7 +105,7 @@ class MatrixUser:
 
 @asynccontextmanager
 async def arriving() -> AsyncIterator[Arrive]:
-    """Brings people to a homeserver, each by a name of their own; they leave at the end."""
+    """Register users on a homeserver, each with a unique name; all leave at the end."""
     arrived: list[MatrixUser] = []
 
     async def arrive(where: RunningCity | LocalSynapse, name: str) -> MatrixUser:
@@ -120,7 +120,7 @@ async def arriving() -> AsyncIterator[Arrive]:
 
 @asynccontextmanager
 async def quiet_user(homeserver: LocalSynapse, name: str) -> AsyncIterator[nio.AsyncClient]:
-    """Somebody who syncs only when told to, and so is only as present as they say they are."""
+    """Return a client that syncs only when called, so that syncing does not change its presence."""
     await homeserver.register(name, "secret", display_name=name.capitalize())
     client = nio.AsyncClient(homeserver.url, f"@{name}:{homeserver.server_name}")
     try:

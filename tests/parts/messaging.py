@@ -84,6 +84,6 @@ def messaging_harness(database: Database, publish: Publish) -> MessagingHarness:
 
 
 async def link(tx: Transaction, room: RoomId, matrix_room: str) -> None:
-    """Have the room linked, and in order."""
+    """Link the room with a Matrix room that needs no reconciliation."""
     await tx.matrix_rooms.link(room, MatrixRoomId(matrix_room))
     await tx.matrix_rooms.set_status(room, MatrixStatus.LINKED, None)

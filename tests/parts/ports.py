@@ -23,7 +23,7 @@ _drawn: deque[int] = deque(maxlen=min(1_000, len(_CANDIDATES) // 2))
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on and that this process did not draw among its last 1,000.
+    """Return a port on which no process listens and that this process did not draw among its last 1,000.
 
     The draw is random, so that test runs side by side rarely draw the same port.
 

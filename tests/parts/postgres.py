@@ -50,7 +50,7 @@ class _RunAs(TypedDict):
 
 @dataclass(slots=True)
 class Postgres:
-    """A running server."""
+    """A running PostgreSQL server."""
 
     directory: Path
     binaries: Path
@@ -60,7 +60,7 @@ class Postgres:
 
     @classmethod
     def start(cls, *, is_durable: bool = False) -> Self:
-        """One that is fast and forgets all when the machine does, or ``is_durable``, with PostgreSQL's own defaults."""
+        """Start a server without fsync, or with PostgreSQL's defaults if ``is_durable``."""
         directory = Path(tempfile.mkdtemp(prefix="daarion-postgres-", dir=None if is_durable else _in_memory()))
         try:
             binaries = _binaries(directory)
@@ -91,17 +91,17 @@ class Postgres:
         return f"postgresql://{SUPERUSER}@{HOST}:{self.port}/{database}"
 
     def create_database(self, template: str = "template1") -> str:
-        """Make a fresh database, a copy of ``template``; answers its name."""
+        """Create a database as a copy of ``template``; return its name."""
         name = f"test_{next(self._names)}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return name
 
     def drop_database(self, name: str) -> None:
-        """Drop it, whoever is still connected."""
+        """Drop a database, open connections included."""
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def execute(self, sql: str, database: str = SUPERUSER) -> str:
-        """Run ``sql`` and answer what psql prints: values only, a row a line."""
+        """Run ``sql`` and return the output of psql: values only, one row a line."""
         command = [str(self.binaries / "psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", sql, self.url(database)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -158,7 +158,7 @@ def _copy(package: Path, target: Path) -> Path:
 
 
 def _give_away(*paths: Path) -> None:
-    """PostgreSQL refuses to run as root: then its files belong to nobody."""
+    """Change the owner to the user nobody, because PostgreSQL refuses to run as root."""
     if os.geteuid() == 0:
         nobody = pwd.getpwnam("nobody")
         for path in paths:

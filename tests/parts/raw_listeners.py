@@ -14,7 +14,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 @asynccontextmanager
 async def accepting(handle: Handler, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """A listener that has each connection handled and then closes it; yields its port, leaves no connection open."""
+    """Listen and close each connection after its handler; yield the port, and leave no connection open."""
     connections: list[asyncio.Task[None]] = []
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

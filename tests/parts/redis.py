@@ -22,7 +22,7 @@ BOOT_S = 20.0
 
 @dataclass(slots=True)
 class RedisServer:
-    """One server in ``directory``; ``kill`` and ``start`` it as often as you like, ``freeze`` and ``thaw`` it."""
+    """A Redis server with its files in ``directory``, which can be killed, restarted, frozen and thawed."""
 
     directory: Path
     cluster: bool = False
@@ -54,14 +54,14 @@ class RedisServer:
             self._wait_until("CLUSTER INFO", "cluster_state:ok")
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Send SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def freeze(self) -> None:
-        """It holds its connections and answers nothing any more."""
+        """Stop the process, so that its connections stay open without responses."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:

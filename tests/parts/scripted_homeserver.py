@@ -64,11 +64,11 @@ class Reply:
 
 
 class HangUp:
-    """The connection is cut in place of an answer."""
+    """Close the connection instead of responding."""
 
 
 class Hang:
-    """No answer comes, until ``end`` is set; then it is ``reply``, or the usual one."""
+    """Respond only after ``end`` is set, with ``reply`` or the default response."""
 
     def __init__(self, end: asyncio.Event | None = None, reply: Reply | None = None) -> None:
         self.end = end
@@ -77,7 +77,7 @@ class Hang:
 
 @dataclass(frozen=True)
 class Asked:
-    """One request. ``user`` is whom it was made as."""
+    """A request; ``user`` is the user id that it acts as."""
 
     what: str
     user: str
@@ -97,7 +97,7 @@ NOT_REGISTERED = refused(403, "M_FORBIDDEN", "Application service has not regist
 
 
 class ScriptedHomeserver:
-    """Answers as a homeserver to which nothing ever happens, but for what stands in the script."""
+    """A homeserver without events that sends scripted responses."""
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
@@ -110,11 +110,11 @@ class ScriptedHomeserver:
         self.url = ""
 
     def next(self, what: str, *replies: Reply | HangUp | Hang, room: str = "") -> None:
-        """Answer the next requests of this kind (to ``room``, where it matters) like this, one after the other."""
+        """Use these responses for the next requests of this kind (for ``room``, if given), in order."""
         self._script[what, room].extend(replies)
 
     def hold(self, what: str, reply: Reply | None = None) -> asyncio.Event:
-        """Answer the next request of this kind when the event is set, like this or as usual."""
+        """Delay the response to the next request of this kind until the event is set."""
         end = asyncio.Event()
         self.next(what, Hang(end, reply))
         return end
@@ -193,7 +193,7 @@ class ScriptedHomeserver:
         return {"chunk": chunk, "start": str(start)} | ({"end": str(end)} if chunk else {})
 
     def _take(self, asked: Asked) -> str:
-        """The same transaction of the same user is the same event."""
+        """Return the same event for a repeated transaction id of the same user."""
         key = (asked.user, asked.path["txn_id"])
         if key not in self._events:
             self._events[key] = f"${len(self._events)}"

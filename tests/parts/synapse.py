@@ -20,7 +20,7 @@ SERVER_NAME = "city.localhost"
 
 
 class BootSynapse(Protocol):
-    """What the fixture ``synapse`` gives: boots one more homeserver, stopped when the test ends."""
+    """The type of the fixture ``synapse``: boots one more homeserver, stopped when the test ends."""
 
     async def __call__(
         self,
@@ -42,7 +42,7 @@ async def boot(
     overrides: Mapping[str, object] | None = None,
     log_level: str = "WARNING",
 ) -> LocalSynapse:
-    """Boot a homeserver that keeps everything in ``directory``; the caller stops it."""
+    """Boot a homeserver whose files are in ``directory``; the caller stops it."""
     setup = SynapseSetup(
         directory=directory,
         server_name=server_name,
@@ -64,7 +64,7 @@ _prepared: Path | None = None
 
 
 async def _empty_database() -> Path:
-    """The database of a Synapse that nobody has used yet; made once by each process that runs tests.
+    """Return the database of an unused Synapse; made once by each process that runs tests.
 
     To make one takes Synapse half a second of a processor at its start, and a minute of small steps behind what is tested.
     """

@@ -53,7 +53,7 @@ _TO_GENERIC: Final = re.compile(
 
 
 class BootWorkers(Protocol):
-    """What the fixture ``synapse_workers`` gives: boots one more such homeserver, killed when the test ends."""
+    """The type of the fixture ``synapse_workers``: boots one more such homeserver, killed when the test ends."""
 
     async def __call__(
         self,
@@ -169,7 +169,7 @@ class _Router(HttpProxy):
 
 
 def make_template(postgres: Postgres) -> str:
-    """A database of a Synapse that nobody has used yet: workers refuse to start on one without tables. Takes 3 s."""
+    """Make the database of an unused Synapse: workers refuse to start on one without tables. Takes 3 s."""
     name = postgres.create_database("template0")
     directory = Path(tempfile.mkdtemp(prefix="daarion-synapse-"))
     try:

@@ -21,7 +21,7 @@ Spoken = tuple[str, str]
 
 @dataclass(frozen=True)
 class Tally:
-    """Of one direction: ``arrived`` is how many different messages are there."""
+    """The result of one direction; ``arrived`` counts distinct messages."""
 
     expected: int
     arrived: int
@@ -59,7 +59,7 @@ def tally(expected: Sequence[Spoken], found: Sequence[Spoken]) -> Tally:
 
 
 def tally_by_author(expected: Sequence[Spoken], found: Sequence[Spoken]) -> Tally:
-    """The same, where only the order of each author's messages is known."""
+    """Compare with ``expected`` if only the order of each author's messages is known."""
     authors = dict.fromkeys(author for author, _ in expected)
     each = [
         tally(

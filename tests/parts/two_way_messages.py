@@ -31,7 +31,7 @@ def some_words(count: int, who: str) -> list[str]:
 
 
 async def citizen_says(city: RunningCity, words: Iterable[str], said: list[str]) -> None:
-    """As the city's page does: the next one when this one was taken, and the same again while no answer comes."""
+    """Post messages as the city's page does: in order, each repeated until it is accepted."""
     token = citizen_token("u_123", "Оксана")
     for body in words:
         while not await _is_taken(city, body, token):
@@ -51,7 +51,7 @@ async def _is_taken(city: RunningCity, body: str, token: str) -> bool:
 
 
 async def person_says(person: MatrixUser, room_id: str, words: Iterable[str], said: list[str]) -> None:
-    """As Matrix clients do: with the same transaction id again and again until the homeserver has answered."""
+    """Send messages as Matrix clients do: each repeated with the same transaction id until the homeserver responds."""
     for body in words:
         content = {"msgtype": "m.text", "body": body}
         answer: Any = None
@@ -68,7 +68,7 @@ async def in_the_city(city: RunningCity) -> list[dict[str, Any]]:
 
 
 async def on_matrix(city: RunningCity, person: MatrixUser, room_id: str) -> list[tuple[str, str]]:
-    """(sender, body) of all that was said in a room, oldest first, as the homeserver has stored it."""
+    """Return (sender, body) of all messages of a room on the homeserver, oldest first."""
     path = f"/_matrix/client/v3/rooms/{quote(room_id)}/messages?dir=b&limit=100"
     found: list[tuple[str, str]] = []
     cursor = ""
@@ -84,7 +84,7 @@ async def on_matrix(city: RunningCity, person: MatrixUser, room_id: str) -> list
 
 
 async def both_sides_have(city: RunningCity, person: MatrixUser, room_id: str, said: Said) -> None:
-    """Everything arrived on both sides, once, each author's in the order of writing, and nothing is left to do."""
+    """Check that all messages are on both sides once, in the order of each author, and that both queues are empty."""
     count = sum(map(len, said.values()))
 
     async def all_is_done() -> bool:
@@ -108,7 +108,7 @@ async def both_sides_have(city: RunningCity, person: MatrixUser, room_id: str, s
 
 
 async def _history(city: RunningCity) -> list[RoomEvent]:
-    """Everything that is part of the room's history, in its order."""
+    """Return all events of the room's history in order."""
     database = Database(city.database_url)
     try:
         async with database.reading() as tx:
@@ -118,7 +118,7 @@ async def _history(city: RunningCity) -> list[RoomEvent]:
 
 
 async def waiting(city: RunningCity) -> tuple[dict[str, int], list[Any]]:
-    """Events not handled yet or given up, by state; messages not sent yet."""
+    """Return the numbers of unprocessed events by state, and of unsent messages."""
     database = Database(city.database_url)
     try:
         async with database.reading() as tx:

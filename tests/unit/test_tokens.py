@@ -15,7 +15,7 @@ SCRIBE = AgentSlug("scribe")
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredToken:
     id: str
     slug: AgentSlug
     secret_sha256: str
@@ -29,7 +29,7 @@ def made() -> NewToken:
 @pytest.fixture
 def ring(made: NewToken) -> TokenDirectory:
     ring = TokenDirectory()
-    ring.replace([Kept(made.id, SCRIBE, made.secret_sha256)])
+    ring.replace([StoredToken(made.id, SCRIBE, made.secret_sha256)])
     return ring
 
 
@@ -63,5 +63,5 @@ def test_a_token_that_is_off_by_a_letter_is_nobodys(ring: TokenDirectory, made: 
 @given(st.text(st.characters(), max_size=80).map(lambda text: f"agt_{text}"))
 def test_anything_may_be_sent_as_a_token(text: str) -> None:
     ring = TokenDirectory()
-    ring.replace([Kept("", SCRIBE, new_token("").secret_sha256)])
+    ring.replace([StoredToken("", SCRIBE, new_token("").secret_sha256)])
     assert ring.owner(text) is None

@@ -34,11 +34,11 @@ PNG = picture()
 
 
 @dataclass
-class Gallery:
-    """An open city, and what keeps its files."""
+class MediaHarness:
+    """A city with anonymous reading and a fake media repository."""
 
-    town: InProcessCity
-    keeper: FakeMediaRepository
+    city: InProcessCity
+    repository: FakeMediaRepository
     _numbers: Iterator[int]
 
     async def upload(
@@ -49,15 +49,15 @@ class Gallery:
         token: str | None = OKSANA,
         query: str = "?filename=a.png",
     ) -> Answer:
-        return await self.town.call(
+        return await self.city.call(
             "POST", f"/city/media{query}", token=token, body=content, headers={"Content-Type": mimetype}
         )
 
     async def post(self, *, token: str = OKSANA, **message: Any) -> Answer:
-        return await self.town.call("POST", "/city/rooms/general/messages", message, token=token)
+        return await self.city.call("POST", "/city/rooms/general/messages", message, token=token)
 
-    async def posted(self, content: bytes = PNG, mimetype: str = "image/png", **message: Any) -> dict[str, Any]:
-        """A message with a file that was brought in for it."""
+    async def post_file(self, content: bytes = PNG, mimetype: str = "image/png", **message: Any) -> dict[str, Any]:
+        """Upload a file and post a message with it."""
         upload = await self.upload(content, mimetype)
         assert upload.status == 201, upload
         answer = await self.post(media=upload.content["mxc"], **message)
@@ -70,29 +70,29 @@ class Gallery:
     ) -> tuple[int, bytes, Any]:
         url = f"{self.url}/city/media/{server}/{media_id}{tail}"
         headers |= {"Authorization": f"Bearer {token}"} if token else {}
-        async with self.town.session.get(url, headers=headers) as answer:
+        async with self.city.session.get(url, headers=headers) as answer:
             return answer.status, await answer.read(), answer.headers
 
     async def status(self, media_id: str, tail: str = "", *, token: str | None = None) -> int:
         return (await self.get(media_id, tail, token=token))[0]
 
     async def problem(self, media_id: str, tail: str = "") -> tuple[int, str, str | None]:
-        """Status, code and when to come back."""
+        """Return the status, the error code and ``Retry-After``."""
         path = f"/city/media/{SERVER}/{media_id}{tail}"
-        answer = await self.town.call("GET", path)
+        answer = await self.city.call("GET", path)
         return answer.status, answer.content["code"], answer.headers.get("Retry-After")
 
     @property
     def url(self) -> str:
-        return f"http://{HOST}:{self.town.city.settings.api.port}"
+        return f"http://{HOST}:{self.city.city.settings.api.port}"
 
-    def keeps(self, media_id: str, content: bytes = PNG, content_type: str = "image/png") -> str:
-        """The homeserver has a file; nobody in the city has heard of it."""
-        self.keeper.files[media_id] = (content, content_type)
+    def store_file(self, media_id: str, content: bytes = PNG, content_type: str = "image/png") -> str:
+        """Store a file in the repository only; return its mxc URI."""
+        self.repository.files[media_id] = (content, content_type)
         return f"mxc://{SERVER}/{media_id}"
 
-    async def comes(self, event_type: str, content: Any, **more: Any) -> str:
-        """An event from Matrix; returns its id."""
+    async def receive(self, event_type: str, content: Any, **more: Any) -> str:
+        """Handle an event from Matrix; return its id."""
         event_id = f"$event{next(self._numbers)}"
         event = {
             "type": event_type,
@@ -102,28 +102,28 @@ class Gallery:
             "origin_server_ts": 1_700_000_000_000,
             "content": content,
         } | more
-        async with self.town.city.database.transaction() as tx:
-            await self.town.city.handlers.handle(tx, event)
+        async with self.city.city.database.transaction() as tx:
+            await self.city.city.handlers.handle(tx, event)
         return event_id
 
-    async def shows(self, media_id: str, content: bytes = PNG, content_type: str = "image/png") -> str:
-        """Somebody on Matrix posts such a file; returns the event's id."""
-        mxc = self.keeps(media_id, content, content_type)
-        return await self.comes("m.room.message", {"msgtype": "m.file", "body": "a", "url": mxc})
+    async def receive_file(self, media_id: str, content: bytes = PNG, content_type: str = "image/png") -> str:
+        """Store a file and handle a Matrix message with it; return the event's id."""
+        mxc = self.store_file(media_id, content, content_type)
+        return await self.receive("m.room.message", {"msgtype": "m.file", "body": "a", "url": mxc})
 
     async def last_message(self) -> dict[str, Any]:
-        message: dict[str, Any] = (await self.town.get("/city/rooms/general/messages"))[-1]
+        message: dict[str, Any] = (await self.city.get("/city/rooms/general/messages"))[-1]
         return message
 
 
 @asynccontextmanager
-async def gallery_on(database_url: str, **sections: dict[str, Any]) -> AsyncIterator[Gallery]:
-    keeper = FakeMediaRepository()
+async def media_harness(database_url: str, **sections: dict[str, Any]) -> AsyncIterator[MediaHarness]:
+    repository = FakeMediaRepository()
     async with (
-        keeper.serving(),
-        in_process_city(database_url, homeserver={"address": keeper.url}, **sections) as town,
+        repository.serving(),
+        in_process_city(database_url, homeserver={"address": repository.url}, **sections) as city,
     ):
-        town.city.monitor.found()
-        async with town.city.database.transaction() as tx:
+        city.city.monitor.found()
+        async with city.city.database.transaction() as tx:
             await link(tx, GENERAL, "!general")
-        yield Gallery(town, keeper, count(1))
+        yield MediaHarness(city, repository, count(1))
