@@ -1,4 +1,4 @@
-"""Power levels that the city grants in its rooms: admins have 100, and the observer has less than everybody."""
+"""Power levels that the city grants in its rooms: admins have 100, and the observer has less than any member."""
 
 from __future__ import annotations
 

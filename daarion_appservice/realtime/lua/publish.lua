@@ -1,6 +1,6 @@
 -- KEYS 1 the stream of events   2 the number of the newest   ARGV 1 who says it   2 the event, or '' to know the newest number
 -- Every event has a number, one more than the one before it, so that a reader knows when it missed one. The first is the
--- time in microseconds, so that a reader knows also when this store lost what it held and began anew.
+-- time in microseconds, so that a reader also detects that the store lost its data and was filled again.
 
 if redis.call('EXISTS', KEYS[2]) == 0 then
   local time = redis.call('TIME')
