@@ -1,6 +1,8 @@
 """Decides when a growing reply is posted and edited.
 
-Every edit is a Matrix event that each member of the room receives, so edits become rarer the longer a reply takes.
+Every edit is a Matrix event that each member of the room receives, and Element marks an edited message as "(edited)" for
+ever. So a reply of a few seconds is one event, while the agent types, and a longer one has few edits: at most 4 in a minute.
+Streaming without edits (MSC4357, MSC4471) is in no homeserver and not in Element.
 """
 
 from __future__ import annotations
@@ -8,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-_FIRST_INTERVAL_S: Final = 1.5
+_FIRST_INTERVAL_S: Final = 3.0
 """Time before the first post, in seconds; a reply that is complete by then is posted without edits."""
-_SECOND_INTERVAL_S: Final = 2.0
-_INTERVAL_FACTOR: Final = 1.5
-_MAX_INTERVAL_S: Final = 10.0
+_SECOND_INTERVAL_S: Final = 6.0
+_INTERVAL_FACTOR: Final = 2.0
+_MAX_INTERVAL_S: Final = 30.0
 
 NowS = Callable[[], float]
 
