@@ -15,6 +15,7 @@ from ..city.history_visibility import PUBLIC, ReadableRanges, as_seen, is_known_
 from ..city.identity import Identities
 from ..city.online_members import OnlineMembers
 from ..city.reader_memberships import ReaderMemberships
+from ..city.restrictions import Restriction
 from ..city.types import Member, Message, Room, RoomId, UserId
 from ..errors import NotFound
 from ..storage.database import Database, Transaction
@@ -159,6 +160,16 @@ class CachedRoomResponses:
         read = partial(self._read_members, room, users)
         return await self.database.read_cache.get(("members", room, *users), read, _size_of_members)
 
+    async def restriction(self, room: Room, principal: Principal) -> Restriction | None:
+        """Return the restriction of the principal in the room; None for a principal who is no author."""
+        author = author_of(principal)
+        if author is None:
+            return None
+        read = partial(self._read_restriction, room.id, self.identities.author(author))
+        return await self.database.read_cache.get(
+            ("restriction", room.id, author.subject), read, lambda _: _RANGES_BYTES
+        )
+
     async def unlisted(self) -> frozenset[RoomId]:
         """Return the rooms that are not listed for all readers."""
         return await self.database.read_cache.get("unlisted rooms", self._read_unlisted, lambda found: 80 * len(found))
@@ -224,6 +235,10 @@ class CachedRoomResponses:
     async def _read_reading(self, room: Room, principal: Principal) -> ReadableRanges:
         async with self.database.reading() as tx:
             return await self.readers.reading(tx, room, author_of(principal))
+
+    async def _read_restriction(self, room: RoomId, user: UserId) -> Restriction | None:
+        async with self.database.reading() as tx:
+            return await tx.restrictions.get(room, user)
 
     async def _read_members(self, room: RoomId, users: list[UserId]) -> dict[UserId, Member]:
         async with self.database.reading() as tx:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from daarion_appservice.city.presence import PresenceState, RemotePresence, Status
+from daarion_appservice.city.restrictions import Restriction, RestrictionKind
 from daarion_appservice.city.rooms import RoomUpdate
 from daarion_appservice.city.types import (
     Author,
@@ -13,6 +14,7 @@ from daarion_appservice.city.types import (
     Content,
     EventId,
     Member,
+    RoomId,
     SubjectId,
     UserId,
 )
@@ -57,7 +59,27 @@ async def test_room_list_has_documented_fields(city: InProcessCity) -> None:
     assert rooms["general"] == GENERAL
     for name in ("general", "city_general"):
         room = with_placeholders(await city.get(f"/city/rooms/{name}"))
-        assert room == GENERAL | {"may_read": True, "messages": [], "has_older": False, "online_members": []}
+        assert room == GENERAL | {
+            "may_read": True,
+            "removal": None,
+            "messages": [],
+            "has_older": False,
+            "online_members": [],
+        }
+
+
+async def test_room_tells_removed_citizen_why(city: InProcessCity) -> None:
+    ghost, general = UserId("@citizen_u_123:city.localhost"), RoomId("city_general")
+    for kind, removal in (
+        (RestrictionKind.KICKED, {"kind": "kicked", "reason": "шум"}),
+        (RestrictionKind.BANNED, {"kind": "banned", "reason": "шум"}),
+        (RestrictionKind.INVITED, None),
+    ):
+        async with city.city.database.transaction() as tx:
+            await tx.restrictions.put(general, ghost, Restriction(kind, "шум"), now_ms=now_ms())
+        assert (await city.get("/city/rooms/general", token=OKSANA))["removal"] == removal
+        for other in (None, citizen_token("u_7"), await city.agent_token("scribe")):
+            assert (await city.get("/city/rooms/general", token=other))["removal"] is None
 
 
 async def test_room_lists_online_members(sqlite_city: InProcessCity) -> None:

@@ -11,6 +11,7 @@ from ...city.history_visibility import may_see_room, may_subscribe
 from ...city.identity import Identities
 from ...city.online_members import OnlineMembers
 from ...city.ports import NowMs, PresenceStore
+from ...city.restrictions import Restriction, RestrictionKind
 from ...city.rooms import Rooms, RoomUpdate
 from ...city.types import AGENT_SUBJECT, Author, AuthorKind, Member, Room, SubjectId, UserId, is_agent, is_person
 from ...errors import InvalidInput
@@ -170,6 +171,7 @@ class RoomRoutes:
         return {
             **(self._view(room) if may_see else outside_view(room, self.identities)),
             "may_read": may_read,
+            "removal": _removal(await self.pages.restriction(room, call.principal)),
             "messages": cast("list[schemas.Message]", page.messages.fragment),  # encoded already
             "has_older": page.older_before is not None,
             "online_members": [
@@ -191,6 +193,15 @@ class RoomRoutes:
             "avatar_url": MediaUrls(self.identities.media_links).url(member.avatar_url) if member else None,
             **presence_fields(self.presence.state(subject), now_ms),
         }
+
+
+def _removal(restriction: Restriction | None) -> schemas.RoomRemoval | None:
+    match restriction:
+        case Restriction(RestrictionKind.KICKED, reason):
+            return {"kind": "kicked", "reason": reason}
+        case Restriction(RestrictionKind.BANNED, reason):
+            return {"kind": "banned", "reason": reason}
+    return None
 
 
 def _author_key(subject: SubjectId) -> tuple[AuthorKind, str]:

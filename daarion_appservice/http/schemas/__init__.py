@@ -23,7 +23,7 @@ from .registry import (
     Place,
     PlaceCounts,
 )
-from .rooms import Membership, OnlineMember, Room, RoomDetails, TypingResult, UnreadCount
+from .rooms import Membership, OnlineMember, Room, RoomDetails, RoomRemoval, TypingResult, UnreadCount
 from .second_me import Interaction
 from .site import MatrixServer, SignInMethods, SignInResult, SiteSettings
 from .types import PresenceFields
@@ -77,6 +77,7 @@ __all__ = [
     "Readiness",
     "Room",
     "RoomDetails",
+    "RoomRemoval",
     "SecondMeStatus",
     "SignInMethods",
     "SignInResult",

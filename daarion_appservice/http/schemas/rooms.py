@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -95,6 +95,16 @@ class Room(TypedDict):
     created_at: Annotated[Timestamp, Field(description="The time of creation.")]
 
 
+class RoomRemoval(TypedDict):
+    """The kick or ban of the client from a room."""
+
+    kind: Annotated[
+        Literal["kicked", "banned"],
+        Field(description="`kicked`: the client may join again; `banned`: it may not.", examples=["kicked"]),
+    ]
+    reason: Annotated[str | None, Field(description="The moderator's reason.", examples=["off topic"])]
+
+
 class RoomDetails(Room):
     """A room with its latest messages and its online members."""
 
@@ -103,6 +113,10 @@ class RoomDetails(Room):
         Field(
             description="Whether the client may read new messages, and so open the room's WebSocket.", examples=[True]
         ),
+    ]
+    removal: Annotated[
+        RoomRemoval | None,
+        Field(description="The kick or ban that keeps the client from writing in the room; `null` without one."),
     ]
     messages: Annotated[
         list[Message],

@@ -457,6 +457,7 @@ export interface components {
       archived: boolean;
       created_at: string;
       may_read: boolean;
+      removal: components["schemas"]["RoomRemoval"] | null;
       messages: components["schemas"]["Message"][];
       has_older: boolean;
       online_members: components["schemas"]["OnlineMember"][];
@@ -465,6 +466,11 @@ export interface components {
       name?: string | null;
       description?: string | null;
       archived?: boolean | null;
+    };
+    RoomRemoval: {
+      /** @enum {string} */
+      kind: "kicked" | "banned";
+      reason: string | null;
     };
     SecondMeStatus: {
       available: boolean;
@@ -586,6 +592,7 @@ export type RegistryImport = components["schemas"]["RegistryImport"];
 export type Room = components["schemas"]["Room"];
 export type RoomDetails = components["schemas"]["RoomDetails"];
 export type RoomPatch = components["schemas"]["RoomPatch"];
+export type RoomRemoval = components["schemas"]["RoomRemoval"];
 export type SecondMeStatus = components["schemas"]["SecondMeStatus"];
 export type SignInMethods = components["schemas"]["SignInMethods"];
 export type SignInResult = components["schemas"]["SignInResult"];

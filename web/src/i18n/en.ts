@@ -262,6 +262,11 @@ export default {
     fileWaits: "goes with the message",
     removeFile: "Take away {{name}}",
     uploading: "Sending {{name}}: {{percent}} %",
+    removal: {
+      kicked: "You were removed from this room.",
+      banned: "You are banned from this room.",
+      reason: "Reason: {{reason}}",
+    },
     signInToWrite: "Sign in to write in this room.",
     typingOne: "{{name}} is typing…",
     typingTwo: "{{name}} and {{other}} are typing…",

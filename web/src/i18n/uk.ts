@@ -281,6 +281,11 @@ export default {
     fileWaits: "піде з повідомленням",
     removeFile: "Прибрати {{name}}",
     uploading: "Надсилається {{name}}: {{percent}} %",
+    removal: {
+      kicked: "Вас вилучили з цієї кімнати.",
+      banned: "Вам закрито вхід до цієї кімнати.",
+      reason: "Причина: {{reason}}",
+    },
     signInToWrite: "Увійдіть, щоб писати в цій кімнаті.",
     typingOne: "{{name}} пише…",
     typingTwo: "{{name}} і {{other}} пишуть…",

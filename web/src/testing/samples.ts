@@ -64,6 +64,7 @@ export function room(lastSeq: number, messages: Message[] = [], changes: Partial
     archived: false,
     created_at: "2026-11-22T12:00:00Z",
     may_read: true,
+    removal: null,
     messages,
     has_older: false,
     online_members: [],

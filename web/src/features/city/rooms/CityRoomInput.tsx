@@ -10,7 +10,7 @@ import {
 } from "react";
 import { useTranslation } from "react-i18next";
 import { useSearchParams } from "react-router";
-import type { Message, Room } from "../../../api/types";
+import type { Message, Room, RoomRemoval } from "../../../api/types";
 import { Button, IconButton } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
 import { excerptOf } from "../../../lib/excerpt";
@@ -30,7 +30,9 @@ export function CityRoomInput({ room }: { room: Room }) {
   const { t } = useTranslation();
   const { session, ask } = useSession();
   const draft = useDraftKey();
+  const removal = useRoomState((state) => state.removal);
   if (room.archived || room.encrypted) return null;
+  if (session && removal) return <Removed removal={removal} />;
   if (session) return <Input key={draft} roomName={room.name} draft={draft} />;
   return (
     <div className={styles.invite}>
@@ -38,6 +40,25 @@ export function CityRoomInput({ room }: { room: Room }) {
       <Button look="main" onClick={() => ask(true)}>
         {t("session.signIn")}
       </Button>
+    </div>
+  );
+}
+
+/** What a person reads who was kicked or banned, in place of the composer. */
+function Removed({ removal }: { removal: RoomRemoval }) {
+  const { t } = useTranslation();
+  const room = useRoom();
+  return (
+    <div className={styles.invite} role="status">
+      <p>
+        {t(`room.removal.${removal.kind}`)}
+        {removal.reason && ` ${t("room.removal.reason", { reason: removal.reason })}`}
+      </p>
+      {removal.kind === "kicked" && (
+        <Button look="main" onClick={() => void room.join()}>
+          {t("room.join")}
+        </Button>
+      )}
     </div>
   );
 }

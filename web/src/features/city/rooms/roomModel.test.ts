@@ -101,6 +101,24 @@ describe("a room that is looked at", () => {
     expect(lines()).not.toContain("unread");
   });
 
+  it("knows of a kick or ban of this person, until they join again", async () => {
+    const leave = { event: "city.room.leave", created_at: "2026-11-22T12:00:00Z", members_online: 1 };
+    sockets.last.tell({ ...leave, seq: 4, member: TARAS, cause: "kicked", by: null, reason: "noise" });
+    expect(state().removal).toBeNull();
+    sockets.last.tell({ ...leave, seq: 5, member: OKSANA, cause: "banned", by: TARAS, reason: null });
+    expect(state().removal).toEqual({ kind: "banned", reason: null });
+    sockets.last.tell({ ...leave, seq: 6, member: OKSANA, cause: "kicked", by: TARAS, reason: "noise" });
+    expect(state().removal).toEqual({ kind: "kicked", reason: "noise" });
+    sockets.last.tell({ ...leave, event: "city.room.join", seq: 7, member: OKSANA });
+    expect(state().removal).toBeNull();
+    sockets.last.tell({ ...leave, seq: 8, member: OKSANA, cause: "left" });
+    expect(state().removal).toBeNull();
+    vi.mocked(city.room).mockResolvedValue(room(9, [], { removal: { kind: "kicked", reason: null } }));
+    sockets.last.tell({ event: "city.room.resync", seq: 9 });
+    await settled();
+    expect(state().removal).toEqual({ kind: "kicked", reason: null });
+  });
+
   it("that is for members now shows what may be read, and is asked for again by who joins", async () => {
     vi.mocked(city.room).mockResolvedValue(room(3, [message(1)], { may_read: false }));
     sockets.last.tell({ event: "error", code: "members_only", detail: "…" });

@@ -1,6 +1,6 @@
 import { createStore, type StoreApi } from "zustand";
 import { city } from "../../../api/city";
-import type { Author, Media, NewPoll, OnlineMember, Message, Room, RoomDetails, SubjectId } from "../../../api/types";
+import type { Author, Media, Message, NewPoll, OnlineMember, Room, RoomDetails, RoomRemoval, SubjectId } from "../../../api/types";
 import { Problem } from "../../../api/problem";
 import { readUpTo } from "../../../lib/readMarks";
 import type { LinkState, SocketWorld } from "../../../lib/reconnectingSocket";
@@ -16,6 +16,8 @@ export interface RoomState {
   room: Room | null;
   /** Whether one may read what is said there now. */
   mayRead: boolean;
+  /** The kick or ban of this person. */
+  removal: RoomRemoval | null;
   timeline: Timeline;
   /** Members who are not offline. */
   members: ReadonlySet<SubjectId>;
@@ -33,6 +35,7 @@ export interface RoomState {
 const NOTHING: RoomState = {
   room: null,
   mayRead: true,
+  removal: null,
   timeline: EMPTY,
   members: new Set(),
   typing: [],
@@ -282,7 +285,7 @@ export class RoomModel {
     const isFirst = this.store.getState().room === null;
     this.meetAuthors(room.messages);
     this.setMembers(room.online_members);
-    this.set({ room, mayRead: room.may_read, timeline: begin(room), error: null });
+    this.set({ room, mayRead: room.may_read, removal: room.removal, timeline: begin(room), error: null });
     if (isFirst) this.set({ unread: this.unreadNow() });
   }
 
@@ -320,6 +323,7 @@ export class RoomModel {
       case "city.room.leave":
         this.world.addAuthors([event.member]);
         this.memberIs(subjectOf(event.member), event.event === "city.room.join", event.members_online);
+        if (subjectOf(event.member) === this.world.me()) this.set({ removal: removalOf(event) });
         break;
       default:
         if (event.message) this.meetAuthors([event.message]);
@@ -410,4 +414,10 @@ export class RoomModel {
   private set(changes: Partial<RoomState>): void {
     this.store.setState(changes);
   }
+}
+
+function removalOf(event: RoomEvent): RoomRemoval | null {
+  const cause = event.event === "city.room.leave" ? event.cause : undefined;
+  if (event.event !== "city.room.leave" || cause === undefined || cause === "left") return null;
+  return { kind: cause, reason: event.reason ?? null };
 }
