@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import citizen_token
@@ -188,6 +188,18 @@ async def test_controls_of_dialogs_are_hit_at_their_centre(
         for width in widths:
             faults += await _measure(page, width, "opening a room")
     assert not faults, "\n".join(faults)
+
+
+async def test_phone_shows_the_navigation_unless_a_room_is_open(city: InProcessCity, browser: Browser) -> None:
+    page = await _visit(city, browser, "en", 390, citizen_token("u_word", NAMES["u_word"]))
+    navigation = page.get_by_role("navigation", name="Main")
+    await _load(page, city, "/city/general")
+    await expect(navigation).to_be_hidden()
+    await page.goto(f"{_address(city)}/city/no-such-room")
+    await page.get_by_role("heading", level=1).wait_for()
+    await expect(navigation).to_be_visible()
+    await navigation.get_by_role("link", name="Rooms").click()
+    await expect(page).to_have_url(f"{_address(city)}/city")
 
 
 def _address(city: InProcessCity) -> str:

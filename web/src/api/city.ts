@@ -90,7 +90,8 @@ export const city = {
   agentsOf: (ids: readonly string[]) => askJson<Agent[]>("/api/v1/agents", { query: { ids: ids.join(",") } }),
   agent: (id: string, signal: Signal) => askJson<Agent>(`/api/v1/agents/${part(id)}`, { signal }),
   /** At most 500 subjects; answered in the order asked. */
-  presence: (subjects: readonly SubjectId[]) => askJson<PresenceList>("/api/v1/presence", { query: { ids: subjects.join(",") } }),
+  presence: (subjects: readonly SubjectId[], signal: Signal) =>
+    askJson<PresenceList>("/api/v1/presence", { query: { ids: subjects.join(",") }, signal }),
   node: (id: string, signal: Signal) => askJson<NodeDetails>(`/api/v1/nodes/${part(id)}`, { signal }),
   microDao: (slug: string, signal: Signal) => askJson<MicroDaoDetails>(`/api/v1/microdaos/${part(slug)}`, { signal }),
 

@@ -8,7 +8,7 @@ import type { Room } from "./types";
 
 /** How often lists are read again although nothing was told of them; milliseconds. */
 export const SAFETY_MS = 5 * 60_000;
-/** The same while the socket that tells of changes is not there. */
+/** How often lists and presence are read while the presence connection is down; milliseconds. */
 export const LOST_MS = 30_000;
 /** What an event announces but does not contain (the feed, a new room's place) is read at most so often; milliseconds. */
 const READ_EVERY_MS = 15_000;

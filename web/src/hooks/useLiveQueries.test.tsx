@@ -3,6 +3,8 @@ import { act, render } from "@testing-library/react";
 import { MemoryRouter } from "react-router";
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CityHome, Room } from "../api/types";
+import { AgentPresenceBadge } from "../components/ui/AgentPresenceBadge";
+import AgentsPage from "../features/agents/AgentsPage";
 import CityRoomsPage from "../features/city/rooms/CityRoomsPage";
 import HomePage from "../features/home/HomePage";
 import { beginSpeaking, choose } from "../lib/i18n";
@@ -31,6 +33,13 @@ const HOME: CityHome = {
   popular_rooms: ROOMS.slice(0, 3),
   second_me: { available: false },
 };
+
+const PRESENCE = "/api/v1/presence";
+
+/** By HTTP, every subject is away. */
+const presences = (ids: string) => ids.split(",").map((id) => ({ user_id: id, status: "away", status_msg: null }));
+
+const Badge = () => <AgentPresenceBadge slug="daarwizz" told="online" />;
 
 beforeAll(async () => {
   await beginSpeaking();
@@ -64,8 +73,9 @@ async function open(Page: () => React.ReactNode) {
   const asked: string[] = [];
   const answers: Record<string, unknown> = { "/city/home": HOME, "/city/rooms": ROOMS, "/city/me/unread": [] };
   vi.stubGlobal("fetch", (url: string) => {
-    const { pathname } = new URL(url, "http://city.localhost");
+    const { pathname, searchParams } = new URL(url, "http://city.localhost");
     asked.push(pathname);
+    if (pathname === PRESENCE) return Promise.resolve(Response.json({ presences: presences(searchParams.get("ids") ?? "") }));
     return Promise.resolve(Response.json(answers[pathname] ?? null));
   });
   const { container } = render(
@@ -80,7 +90,7 @@ async function open(Page: () => React.ReactNode) {
   asked.splice(0);
   const card = (name: string) => [...container.querySelectorAll("li")].find(({ textContent }) => textContent.startsWith(name));
   const count = (path: string) => asked.filter((each) => each === path).length;
-  return { asked, count, card };
+  return { asked, count, card, container };
 }
 
 describe("an hour in which nothing happens", () => {
@@ -175,5 +185,58 @@ describe("while changes cannot be told", () => {
     act(() => presenceEvents.rooms(null));
     await pass(100);
     expect(count("/city/rooms")).toBe(2);
+  });
+});
+
+describe("presence while its connection is down", () => {
+  it("is read every 30 seconds, and no longer when the connection is back", async () => {
+    const { count } = await open(Badge);
+    await pass(HOUR_MS);
+    expect(count(PRESENCE)).toBe(0);
+    act(() => usePresence.setState({ link: "waiting" }));
+    await pass(45_000);
+    act(() => usePresence.setState({ link: "connecting" }));
+    await pass(50_000);
+    expect(count(PRESENCE)).toBe(3);
+    act(() => usePresence.setState({ link: "live" }));
+    await pass(HOUR_MS);
+    expect(count(PRESENCE)).toBe(3);
+  });
+
+  it("shows the status of an agent and of people as the city answers", async () => {
+    const { container } = await open(Badge);
+    act(() => usePresence.setState({ here: { u_7: { status: "online", statusMsg: null } }, link: "waiting" }));
+    expect(container.textContent).toBe("offline");
+    await pass(30_500);
+    expect(container.textContent).toBe("away");
+    expect(usePresence.getState().here.u_7?.status).toBe("away");
+  });
+
+  it("is not read while the page is hidden", async () => {
+    const { count } = await open(Badge);
+    vi.spyOn(document, "visibilityState", "get").mockReturnValue("hidden");
+    act(() => usePresence.setState({ link: "waiting" }));
+    await pass(90_500);
+    expect(count(PRESENCE)).toBe(0);
+  });
+
+  it("is read with the agents before the first snapshot", async () => {
+    usePresence.setState({ isKnown: false, link: "connecting" });
+    const { count } = await open(AgentsPage);
+    await pass(60_500);
+    expect(count("/api/v1/agents")).toBe(2);
+    expect(count(PRESENCE)).toBe(0);
+  });
+
+  it("ignores an answer that is older than the new connection", async () => {
+    await open(Badge);
+    act(() => usePresence.setState({ link: "waiting" }));
+    let answer: (response: Response) => void = () => undefined;
+    vi.stubGlobal("fetch", () => new Promise<Response>((resolve) => (answer = resolve)));
+    await pass(30_500);
+    act(() => usePresence.setState({ link: "live" }));
+    answer(Response.json({ presences: presences("agent:daarwizz") }));
+    await pass(100);
+    expect(usePresence.getState().here).toEqual({});
   });
 });

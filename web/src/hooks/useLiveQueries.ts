@@ -1,14 +1,25 @@
-import { useQueryClient } from "@tanstack/react-query";
+import { useQueryClient, type QueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo, useRef } from "react";
+import { city } from "../api/city";
 import { LiveQueries, LOST_MS, SAFETY_MS } from "../api/liveQueries";
 import { queries } from "../api/queries";
 import { pageClock } from "../lib/clock";
 import { subscribeToPresence } from "../lib/globalPresenceClient";
-import { usePresence } from "../stores/presence";
+import { usePresence, watchedSubjects } from "../stores/presence";
+import { useProfiles } from "../stores/profiles";
 
 const LIVE_KEYS = [queries.home.queryKey, ["rooms"]];
+/** Answers that contain the presence of agents. */
+const AGENT_KEYS = [queries.agents.queryKey, ["nodes"], ["microdaos"]];
+/** Subjects of which presence is read while the connection is down: those whom the pages show come first. */
+const MAX_SUBJECTS = 500;
+/** Subjects in one request: its address must stay below 8 KiB. */
+const SUBJECTS_AT_ONCE = 100;
 
-/** Keeps what the pages show of rooms up to date: by events, and by reading it again seldom, or after a connection was lost. */
+/**
+ * Keeps rooms and presence in the pages up to date: by the events of the presence connection and by rare requests; while that
+ * connection is down, by a request of each every `LOST_MS`.
+ */
 export function useLiveQueries(): void {
   const queryClient = useQueryClient();
   const isLive = usePresence(({ link }) => link === "live");
@@ -26,16 +37,43 @@ export function useLiveQueries(): void {
   useEffect(() => {
     // What is shown may be out of date after the connection was away, and what was read before it was there at first.
     if (isLive && wasLive.current) void queryClient.invalidateQueries();
-    else if (isLive) void readAgain();
+    else if (isLive) void invalidate(queryClient, LIVE_KEYS);
     wasLive.current ||= isLive;
+    const requests = new AbortController();
     const cancel = pageClock.every(isLive ? SAFETY_MS : LOST_MS, () => {
       // React Query reads it when the page is looked at again.
-      if (document.visibilityState !== "hidden") void readAgain();
+      if (document.visibilityState === "hidden") return;
+      void invalidate(queryClient, LIVE_KEYS);
+      if (!isLive) void readPresence(queryClient, requests.signal);
     });
-    return cancel;
-
-    function readAgain() {
-      return Promise.all(LIVE_KEYS.map((queryKey) => queryClient.invalidateQueries({ queryKey })));
-    }
+    return () => {
+      cancel();
+      // An answer that arrives after the snapshot of the new connection would be older than it.
+      requests.abort();
+    };
   }, [isLive, queryClient]);
+}
+
+function invalidate(queryClient: QueryClient, keys: readonly (readonly string[])[]): Promise<unknown> {
+  return Promise.all(keys.map((queryKey) => queryClient.invalidateQueries({ queryKey })));
+}
+
+async function readPresence(queryClient: QueryClient, signal: AbortSignal): Promise<void> {
+  const { here, isKnown, updates } = usePresence.getState();
+  // Before the first snapshot, pages show the presence that is part of other answers.
+  if (!isKnown) {
+    await invalidate(queryClient, AGENT_KEYS);
+    return;
+  }
+  const known = [...watchedSubjects(), ...Object.keys(here), ...Object.keys(useProfiles.getState().profiles)];
+  const subjects = [...new Set(known)].slice(0, MAX_SUBJECTS);
+  try {
+    for (let from = 0; from < subjects.length; from += SUBJECTS_AT_ONCE) {
+      const { presences } = await city.presence(subjects.slice(from, from + SUBJECTS_AT_ONCE), signal);
+      if (signal.aborted) return;
+      updates(presences);
+    }
+  } catch {
+    // The presence that is shown stays until the next request.
+  }
 }

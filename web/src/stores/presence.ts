@@ -1,5 +1,6 @@
 import { create } from "zustand";
 import type { OnlineCounts, Status, SubjectId, SubjectPresence } from "../api/types";
+import type { Cancel } from "../lib/clock";
 import { subscribeToPresence } from "../lib/globalPresenceClient";
 import type { LinkState } from "../lib/reconnectingSocket";
 import { kindOf } from "../lib/subjects";
@@ -33,6 +34,23 @@ export const usePresence = create<PresenceState>((set) => ({
 export function startPresence(): void {
   const { snapshot, updates, setLink } = usePresence.getState();
   subscribeToPresence({ snapshot, updates, link: setLink });
+}
+
+/** How many components show a subject, by subject. */
+const watchers = new Map<SubjectId, number>();
+
+/** A component shows the presence of `subject`. Returns the function to call when it no longer does. */
+export function watchSubject(subject: SubjectId): Cancel {
+  watchers.set(subject, (watchers.get(subject) ?? 0) + 1);
+  return () => {
+    const count = (watchers.get(subject) ?? 0) - 1;
+    if (count > 0) watchers.set(subject, count);
+    else watchers.delete(subject);
+  };
+}
+
+export function watchedSubjects(): SubjectId[] {
+  return [...watchers.keys()];
 }
 
 export function withUpdates(here: PresenceState["here"], users: SubjectPresence[]): PresenceState["here"] {

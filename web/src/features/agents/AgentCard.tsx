@@ -8,6 +8,7 @@ import { useAgentPresence } from "../../hooks/useAgentPresence";
 import { agentSubject } from "../../lib/subjects";
 import { usePresence } from "../../stores/presence";
 import { useProfile } from "../../hooks/useProfile";
+import card from "../../components/ui/Card.module.css";
 import styles from "./Agents.module.css";
 
 export const AgentCard = memo(function AgentCard({ agent }: { agent: Agent }) {
@@ -18,10 +19,10 @@ export const AgentCard = memo(function AgentCard({ agent }: { agent: Agent }) {
   const says = isKnown && statusMsg !== undefined ? statusMsg : agent.status_msg;
   const profile = { name: agent.display_name, avatarUrl: agent.avatar_url, color: agent.color };
   return (
-    <li className={styles.card}>
+    <li className={`${card.card} ${styles.card}`}>
       <Avatar subject={agentSubject(agent.slug)} profile={profile} size={56} status={status ?? agent.presence} />
       <div>
-        <Link className={styles.name} to={`/agents/${encodeURIComponent(agent.slug)}`}>
+        <Link className={card.link} to={`/agents/${encodeURIComponent(agent.slug)}`}>
           <Name>{agent.display_name}</Name>
         </Link>
         <p dir="auto">{agent.title ?? agent.role}</p>
@@ -36,11 +37,11 @@ export function OfficerCard({ agent, office, text }: { agent: AgentPresence; off
   const subject = agentSubject(agent.agent_id);
   const profile = useProfile(subject, agent.display_name);
   return (
-    <div className={styles.card}>
+    <div className={`${card.card} ${styles.card}`}>
       <Avatar subject={subject} profile={profile} size={56} />
       <div>
         <p>{office}</p>
-        <Link className={styles.name} to={`/agents/${encodeURIComponent(agent.agent_id)}`}>
+        <Link className={card.link} to={`/agents/${encodeURIComponent(agent.agent_id)}`}>
           <Name>{agent.display_name}</Name>
         </Link>{" "}
         <AgentPresenceBadge slug={agent.agent_id} told={agent.presence} />

@@ -34,7 +34,7 @@ export function Shell({ children }: { children: ReactNode }) {
   useOwnFace();
 
   return (
-    <div className={`${styles.shell} ${/^\/city\/./.test(pathname) ? styles.room : ""}`}>
+    <div className={styles.shell}>
       <a className={styles.skip} href="#main">
         {t("nav.skip")}
       </a>

@@ -12,7 +12,7 @@ import { useNow } from "../../hooks/useNow";
 import { isComposing } from "../../lib/keys";
 import { ago } from "../../lib/times";
 import styles from "./SecondMe.module.css";
-import { keepPrompt, keptPrompt } from "./prompt";
+import { onPromptCleared, storedPrompt, storePrompt } from "./prompt";
 import { useQuestion, type Asked } from "./useQuestion";
 
 /** Where the part that shows Markdown cannot be loaded, the answer is shown as it was written. */
@@ -199,11 +199,16 @@ interface PromptProps {
 
 function PromptField({ userId, isAnswering, onAsk, onStop }: PromptProps) {
   const { t } = useTranslation();
-  const [prompt, setShown] = useState(() => keptPrompt(userId));
+  const [prompt, setShown] = useState(() => storedPrompt(userId));
   const setPrompt = (text: string) => {
     setShown(text);
-    keepPrompt(userId, text);
+    storePrompt(userId, text);
   };
+  // Another tab's question was answered. A draft with another text stays.
+  useEffect(
+    () => onPromptCleared(userId, (asked) => setShown((shown) => (shown.trim() === asked.trim() ? "" : shown))),
+    [userId],
+  );
   const submit = () => {
     if (!prompt.trim() || isAnswering) return;
     setShown("");

@@ -1,16 +1,26 @@
 import type { SubjectId } from "../../api/types";
+import type { Cancel } from "../../lib/clock";
 import { keep, kept } from "../../lib/storage";
 
-/** What somebody has begun to ask their Second Me: kept until it is answered. */
+/** The draft of a question to a citizen's Second Me, in the browser's storage until the question is answered. */
 
-function keyOf(person: SubjectId): string {
-  return `city.secondme.draft.${person}`;
+function keyOf(citizen: SubjectId): string {
+  return `city.secondme.draft.${citizen}`;
 }
 
-export function keptPrompt(person: SubjectId): string {
-  return kept(keyOf(person)) ?? "";
+export function storedPrompt(citizen: SubjectId): string {
+  return kept(keyOf(citizen)) ?? "";
 }
 
-export function keepPrompt(person: SubjectId, prompt: string): void {
-  keep(keyOf(person), prompt || null);
+export function storePrompt(citizen: SubjectId, prompt: string): void {
+  keep(keyOf(citizen), prompt || null);
+}
+
+/** Call `cleared` with the text of a draft that another tab removed from the storage. Returns the function that ends it. */
+export function onPromptCleared(citizen: SubjectId, cleared: (prompt: string) => void): Cancel {
+  const listener = ({ key, oldValue, newValue }: StorageEvent) => {
+    if (key === keyOf(citizen) && newValue === null && oldValue !== null) cleared(oldValue);
+  };
+  addEventListener("storage", listener);
+  return () => removeEventListener("storage", listener);
 }

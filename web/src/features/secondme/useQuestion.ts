@@ -2,7 +2,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
 import { queries } from "../../api/queries";
 import type { Interaction } from "../../api/types";
-import { keepPrompt, keptPrompt } from "./prompt";
+import { storePrompt, storedPrompt } from "./prompt";
 import { question } from "./question";
 
 /** What is being asked just now, or was asked in vain. */
@@ -27,7 +27,7 @@ export function useQuestion(userId: string) {
   const ask = async (prompt: string) => {
     const call = new AbortController();
     hangUp.current = call;
-    keepPrompt(userId, prompt);
+    storePrompt(userId, prompt);
     setAsked({ prompt, answer: "", state: "answering", problem: null });
     try {
       const told = (answer: string) => setAsked((now) => now && { ...now, answer });
@@ -37,7 +37,7 @@ export function useQuestion(userId: string) {
       );
       setAsked(null);
       // Unless something else was begun meanwhile.
-      if (keptPrompt(userId) === prompt) keepPrompt(userId, "");
+      if (storedPrompt(userId) === prompt) storePrompt(userId, "");
     } catch (problem) {
       const state = call.signal.aborted ? "stopped" : "failed";
       setAsked((now) => now && { ...now, state, problem });

@@ -46,7 +46,7 @@ function Talk() {
   if (error) return <ProblemNotice isPage error={error} onRetry={() => model.start()} />;
   if (!room) return <Arriving />;
   return (
-    <div className={`${styles.view} ${showsMembers ? "" : styles.alone}`}>
+    <div className={`${styles.view} ${showsMembers ? "" : styles.alone}`} data-full-height>
       <section className={styles.talk} aria-labelledby="room-title">
         <RoomHead room={room} showsMembers={showsMembers} onMembers={() => showMembers(!showsMembers)} />
         <RoomState />

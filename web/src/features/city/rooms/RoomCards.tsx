@@ -8,6 +8,7 @@ import { Name } from "../../../components/ui/Name";
 import { useNow } from "../../../hooks/useNow";
 import { ago } from "../../../lib/times";
 import { RoomHouse } from "./RoomHouse";
+import card from "../../../components/ui/Card.module.css";
 import styles from "./RoomCards.module.css";
 
 /** The city counts up to here. */
@@ -39,18 +40,16 @@ interface RoomCardProps {
 
 const RoomCard = memo(function RoomCard({ room, unread, now, t, language }: RoomCardProps) {
   return (
-    <li className={styles.card}>
+    <li className={`${card.card} ${styles.card}`}>
       <RoomHouse slug={room.slug} isLit={room.members_online > 0} />
       <div>
-        <Link className={styles.name} to={`/city/${room.slug}`}>
+        <Link className={card.link} to={`/city/${room.slug}`}>
           <Name>{room.name}</Name>
         </Link>
         {unread > 0 && (
           <span className={styles.unread}>{unread < MANY ? t("rooms.unread", { count: unread }) : t("rooms.unreadMany")}</span>
         )}
-        <p className={styles.description} dir="auto">
-          {room.description}
-        </p>
+        <p dir="auto">{room.description}</p>
       </div>
       <p className={styles.live}>
         <span>
