@@ -49,11 +49,11 @@ class RoomStore(Protocol):
     async def all(self) -> list[Room]: ...
     async def find(self, id_or_slug: str) -> Room | None: ...
     async def lock_any(self, room: RoomId) -> Room | None:
-        """Return a public room or direct chat, and lock its row until the transaction ends."""
+        """Return a city room or direct chat, and lock its row until the transaction ends."""
         ...
 
     async def lock(self, id_or_slug: str) -> Room | None:
-        """Return a public room, and lock its row until the transaction ends."""
+        """Return a city room, and lock its row until the transaction ends."""
         ...
 
     async def by_matrix_id(self, matrix_room: MatrixRoomId) -> Room | None: ...
@@ -325,7 +325,8 @@ class PresenceStore(Protocol):
     async def set_remote(self, remote: Sequence[RemotePresence]) -> None:
         """Set the presence of Matrix users that a homeserver reported.
 
-        It expires like a heartbeat unless it is set again.
+        It holds until the next report. In a store that several processes share it expires with the lifetime of a
+        heartbeat unless it is set again, as the process that set it may have ended.
         """
         ...
 

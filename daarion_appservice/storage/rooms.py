@@ -56,7 +56,7 @@ class RoomRepository(RoomColumns):
         return added.rowcount == 1
 
     async def all(self) -> list[Room]:
-        """Return the city's public rooms."""
+        """Return the city rooms."""
         return await self._some(IS_CITY_ROOM)
 
     async def _some(self, which: ColumnElement[bool], *, limit: int | None = None) -> list[Room]:
@@ -73,7 +73,7 @@ class RoomRepository(RoomColumns):
         is_admin: bool = False,
         ids: Collection[str] = (),
     ) -> list[Room]:
-        """Return a page of the public rooms that are not archived.
+        """Return a page of the city rooms that are not archived.
 
         Args:
             sort: a key of ORDERS.
@@ -94,27 +94,27 @@ class RoomRepository(RoomColumns):
         return await self._some(and_(rooms.c.id.in_(ids), IS_CITY_ROOM)) if ids else []
 
     async def unlisted(self) -> dict[RoomId, str]:
-        """Return the public rooms that are not listed for all readers, with their slugs."""
+        """Return the city rooms that are not listed for all readers, with their slugs."""
         rows = await self._connection.execute(select(rooms.c.id, rooms.c.slug).where(IS_CITY_ROOM, ~room_is_listed()))
         return {RoomId(row.id): row.slug for row in rows}
 
     async def get(self, room: RoomId) -> Room | None:
-        """Return a public room or a direct chat."""
+        """Return a city room or a direct chat."""
         row = (await self._connection.execute(select(rooms).where(rooms.c.id == room))).first()
         return room_of(row) if row else None
 
     async def find(self, id_or_slug: str) -> Room | None:
-        """Return a public room."""
+        """Return a city room."""
         row = (await self._connection.execute(_with_name(id_or_slug))).first()
         return room_of(row) if row else None
 
     async def lock(self, id_or_slug: str) -> Room | None:
-        """Return a public room and lock it against writes by others until this transaction ends."""
+        """Return a city room and lock it against writes by others until this transaction ends."""
         row = (await self._connection.execute(_with_name(id_or_slug).with_for_update(key_share=True))).first()
         return room_of(row) if row else None
 
     async def lock_any(self, room: RoomId) -> Room | None:
-        """Do the same with a public room or a direct chat."""
+        """Do the same with a city room or a direct chat."""
         held = select(rooms).where(rooms.c.id == room).with_for_update(key_share=True)
         row = (await self._connection.execute(held)).first()
         return room_of(row) if row else None

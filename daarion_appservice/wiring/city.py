@@ -50,6 +50,6 @@ class City(MatrixParts):
         )
 
     async def close(self) -> None:
-        """Close the agents' core, then streams, connections and the database."""
+        """Close the agents core, then streams, connections and the database."""
         await self.core.close()
         await super().close()

@@ -24,7 +24,7 @@ _NO_TLS: Final = (
 )
 _TLS: Final = "What listens there speaks TLS: homeserver.address must begin with https://"
 _HANDSHAKE: Final = (
-    "The TLS handshake fails: look at the TLS versions that what listens there accepts, and whether it wants a client's "
+    "The TLS handshake fails with homeserver.address: check the TLS versions of that server, and whether it requires a client "
     "certificate."
 )
 

@@ -87,7 +87,7 @@ async def read_state(
         viewers: users of the application service; the request is sent as one after the other until one is not refused.
 
     Raises:
-        NotShown: the requests of all viewers were refused with 403.
+        RoomNotVisible: the requests of all viewers were refused with 403.
         HomeserverUnavailable: the homeserver does not answer.
         HomeserverRefused: the homeserver refuses for another reason.
     """

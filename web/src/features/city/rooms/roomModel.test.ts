@@ -271,7 +271,7 @@ describe("a room that is looked at", () => {
       expect(city.messagesAround).toHaveBeenCalledOnce();
     });
 
-    it("joins what it found to the newest messages where they addAuthors", async () => {
+    it("joins what it found to the newest messages where they meet", async () => {
       await model.find("m9930");
       expect(state().timeline.hasNewer).toBe(false);
       expect(seqs()).toEqual(history.slice(9_904).map(({ seq }) => seq));
