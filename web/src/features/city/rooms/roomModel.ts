@@ -1,6 +1,16 @@
 import { createStore, type StoreApi } from "zustand";
 import { city } from "../../../api/city";
-import type { Author, Media, Message, NewPoll, OnlineMember, Room, RoomDetails, RoomRemoval, SubjectId } from "../../../api/types";
+import type {
+  Author,
+  Media,
+  Message,
+  NewPoll,
+  OnlineMember,
+  Room,
+  RoomDetails,
+  RoomRemoval,
+  SubjectId,
+} from "../../../api/types";
 import { Problem } from "../../../api/problem";
 import { readUpTo } from "../../../lib/readMarks";
 import type { LinkState, SocketWorld } from "../../../lib/reconnectingSocket";
