@@ -172,6 +172,7 @@ def _leader_tasks(city: City) -> dict[str, Work]:
         "outbound": city.outbound.run,
         "reply_worker": city.reply_worker.run,
         "second_me_availability": city.second_me_availability.run,
+        "bot_chats": city.bot_chats.run,
         "direct_chats": city.direct_chats.run,
         "invitation_decliner": city.invitation_decliner.run,
         "presence_sender": city.presence_sender.run,

@@ -130,6 +130,11 @@ class DirectChatChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class BotChatChanged:
+    """A chat of the bot has an invitation, a changed member or a command."""
+
+
+@dataclass(frozen=True, slots=True)
 class InvitationRejected:
     """A user of the namespace was invited to a room that it does not join; the stored invitation must be declined."""
 
@@ -161,6 +166,7 @@ CityEvent = (
     | OutboxChanged
     | RepliesPending
     | DirectChatChanged
+    | BotChatChanged
     | InvitationRejected
     | EventsMissed
 )

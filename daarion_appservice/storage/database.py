@@ -20,6 +20,7 @@ from .accounts import AccountRepository
 from .agent_replies import ReplyRepository
 from .agents import AgentRepository
 from .availability import Availability
+from .bot_chats import BotChatRepository
 from .citizens import CitizenRepository
 from .database_url import cannot_use, driver_url, postgres_options, sqlite_path
 from .dedicated_connection import PostgresDedicatedConnection, SqliteDedicatedConnection
@@ -77,6 +78,7 @@ class Transaction:
         self.removed_agents = RemovedAgentRepository(connection)
         self.places = PlaceRepository(connection)
         self.rooms = RoomRepository(connection)
+        self.bot_chats = BotChatRepository(connection)
         self.direct_chats = DirectChatRepository(connection)
         self.matrix_rooms = MatrixRoomRepository(connection)
         self.room_events = RoomEventRepository(connection)

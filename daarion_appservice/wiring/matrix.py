@@ -20,6 +20,7 @@ from ..matrix.ghosts.ghosts import Ghosts
 from ..matrix.ghosts.media import MediaRepository
 from ..matrix.ghosts.profile_fields import RoleFieldWriter, StatusTextWriter
 from ..matrix.ghosts.profiles import Profiles
+from ..matrix.inbound.bot_chats import BotChatHandlers
 from ..matrix.inbound.confirmation import Confirmation
 from ..matrix.inbound.direct_chats import DirectChatHandlers
 from ..matrix.inbound.dispatch import EventHandlers
@@ -42,6 +43,8 @@ from ..matrix.presence.typing import RemoteTyping
 from ..matrix.presence.user_presence import UserPresence
 from ..matrix.reconcile.adoption import Adoption
 from ..matrix.reconcile.agent_ghosts import AgentGhosts
+from ..matrix.reconcile.bot_answers import BotAnswers
+from ..matrix.reconcile.bot_chats import BotChats
 from ..matrix.reconcile.direct_chats import DirectChats
 from ..matrix.reconcile.ghost_removal import GhostRemoval
 from ..matrix.reconcile.invitation_decline import InvitationDecliner
@@ -96,6 +99,7 @@ class MatrixParts(CityServices):
             MemberEvents(self.identities, self.room_members, now_ms),
             RoomStateEvents(self.identities, self.rooms),
             self.direct_chat_handlers,
+            BotChatHandlers(self.identities, now_ms),
         )
         self.late_events = LateEventWriter(self.database, self.identities, MissedEvents(self.metrics), now_ms)
         histories = RoomHistories(self.homeserver)
@@ -286,6 +290,15 @@ class MatrixParts(CityServices):
             self.direct_chat_handlers,
             self.identities,
             self.bus.publish,
+            now_ms,
+        )
+        self.bot_chats = BotChats(
+            self.database,
+            self.homeserver,
+            self.monitor,
+            self.ghosts,
+            BotAnswers(self.database, self.agents, self.presence, self.online_members, self.identities),
+            self.identities,
             now_ms,
         )
         self.direct_chats = DirectChats(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from ..city.events import (
+    BotChatChanged,
     DirectChatChanged,
     EventsMissed,
     InboxChanged,
@@ -39,6 +40,7 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(InboxChanged, lambda _: _inbox_filled(city))
     city.bus.subscribe(EventsMissed, lambda _: _inbox_filled(city))
     city.bus.subscribe(EventsMissed, lambda _: city.outbound.wake())
+    city.bus.subscribe(BotChatChanged, lambda _: city.bot_chats.wake())
     city.bus.subscribe(DirectChatChanged, city.direct_chats.wake)
     city.bus.subscribe(InvitationRejected, lambda _: city.invitation_decliner.wake())
     city.bus.subscribe(RepliesPending, lambda _: city.reply_worker.wake())

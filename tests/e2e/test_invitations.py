@@ -55,13 +55,11 @@ async def test_invitations_that_nobody_follows_are_declined(start_city: StartCit
         "@citizen_nobody:city.localhost": "Citizens",
         "@agent_unknown:city.localhost": "no such agent",
         "@city_observer:city.localhost": "do not chat",
-        BOT: "do not chat",
+        BOT: "answer in direct chats",
     }
     room = await invites(alice, *ghosts)
     for user, word in ghosts.items():
         await is_declined(alice, room, user, word)
-    direct = await invites(alice, BOT, name="Разом", is_direct=True)
-    await is_declined(alice, direct, BOT, "do not chat")
     # A room with a name may be meant to be adopted.
     named = await invites(alice, BOT, "@agent_unknown:city.localhost", name="Клуб")
     await is_declined(alice, named, "@agent_unknown:city.localhost", "no such agent")
@@ -75,7 +73,7 @@ async def test_invitations_are_declined_after_the_service_was_away(start_city: S
     room = await invites(alice, "@citizen_u_1:city.localhost", BOT)
     await city.start()
     await is_declined(alice, room, "@citizen_u_1:city.localhost", "Citizens")
-    await is_declined(alice, room, BOT, "do not chat")
+    await is_declined(alice, room, BOT, "answer in direct chats")
 
 
 async def test_invitations_whose_transaction_was_lost_are_found_at_the_start(
@@ -141,3 +139,33 @@ async def test_invitations_of_removed_agents_end(start_city: StartCity, arrive: 
     await database.close()
     await city.start()
     await is_declined(alice, room, REMOVED, "no such agent")
+
+
+async def test_bot_answers_commands_in_a_direct_chat(start_city: StartCity, arrive: Arrive) -> None:
+    city = await start_city()
+    alice = await arrive(city, "alice")
+    room = await invites(alice, BOT, is_direct=True)
+    greeting = await alice.sees_event(_notice(room, "rooms: the city's rooms"))
+    assert greeting["sender"] == BOT
+    await alice.say(room, "кімнати")
+    rooms = await alice.sees_event(_notice(room, "#city_general:city.localhost"))
+    assert rooms["content"]["body"].startswith("Кімнати:")
+    await alice.say(room, "agents")
+    await alice.sees_event(_notice(room, "@agent_daarwizz:city.localhost"))
+    bob = await arrive(city, "bob")
+    await alice.client.room_invite(room, bob.client.user_id)
+    await bob.join(room)
+    await alice.say(room, "who")
+    await alice.say(room, f"{BOT} хто")
+    await alice.sees_event(_notice(room, "Онлайн:"))
+    sent = [each for each in alice.events if each["room_id"] == room and each["sender"] == BOT]
+    assert [each["content"]["body"].split(":")[0] for each in sent if "body" in each["content"]] == [
+        "Commands",
+        "Кімнати",
+        "Agents",
+        "Онлайн",
+    ]
+
+
+def _notice(room: str, part: str) -> Any:
+    return lambda event: event["room_id"] == room and part in event["content"].get("body", "")

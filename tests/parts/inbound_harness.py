@@ -20,6 +20,7 @@ from daarion_appservice.matrix.backfill.metrics import Missed
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.client.inbox_events import inbox_event
 from daarion_appservice.matrix.client.monitor import HomeserverMonitor
+from daarion_appservice.matrix.inbound.bot_chats import BotChatHandlers
 from daarion_appservice.matrix.inbound.confirmation import Confirmation
 from daarion_appservice.matrix.inbound.dispatch import EventHandlers
 from daarion_appservice.matrix.inbound.worker import InboundWorker
@@ -40,7 +41,11 @@ class BreakableHandlers(EventHandlers):
 
     def __init__(self, messaging: MessagingHarness) -> None:
         super().__init__(
-            messaging.message_events, messaging.member_events, messaging.state_events, messaging.chat_events
+            messaging.message_events,
+            messaging.member_events,
+            messaging.state_events,
+            messaging.chat_events,
+            BotChatHandlers(IDENTITIES, now_ms),
         )
         self.broken: set[str] = set()
         self.endless: set[str] = set()

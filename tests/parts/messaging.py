@@ -20,6 +20,7 @@ from daarion_appservice.city.reactions import Reactions
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import Author, MatrixRoomId, MatrixStatus, Message, RoomId
 from daarion_appservice.clock import new_id, now_ms
+from daarion_appservice.matrix.inbound.bot_chats import BotChatHandlers
 from daarion_appservice.matrix.inbound.direct_chats import DirectChatHandlers
 from daarion_appservice.matrix.inbound.dispatch import EventHandlers
 from daarion_appservice.matrix.inbound.members import MemberEvents
@@ -50,7 +51,13 @@ class MessagingHarness:
     chat_events: DirectChatHandlers
 
     def handlers(self) -> EventHandlers:
-        return EventHandlers(self.message_events, self.member_events, self.state_events, self.chat_events)
+        return EventHandlers(
+            self.message_events,
+            self.member_events,
+            self.state_events,
+            self.chat_events,
+            BotChatHandlers(IDENTITIES, now_ms),
+        )
 
     async def post(self, author: Author, room: str, body: str, *, reply_to: str | None = None) -> Message:
         return (await self.messages.post(author, room, Draft(body, reply_to=reply_to))).message

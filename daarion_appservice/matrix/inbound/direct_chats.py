@@ -36,6 +36,10 @@ _ADOPTION_WINDOW_MS: Final = 3_600_000
 """Milliseconds for which an invitation of the bot stays open, so that the room can be adopted (``room adopt``)."""
 
 NO_CHAT: Final = "I look after the city's rooms and do not chat. / Я дбаю про кімнати міста і не спілкуюся."
+BOT_IN_DIRECT_CHATS: Final = (
+    "I answer in direct chats: open one with me and write help. / "
+    "Я відповідаю в особистих чатах: відкрийте такий зі мною й напишіть «допомога»."
+)
 NO_CITIZEN: Final = (
     "Citizens write from the city's pages: meet them in a room of the city. / "
     "Містяни пишуть зі сторінок міста: шукайте їх у його кімнатах."
@@ -127,7 +131,9 @@ class DirectChatHandlers:
                 return NO_SUCH_AGENT
             case _ if agents_only:
                 return None
-            case ServiceUser.BOT | ServiceUser.OBSERVER:
+            case ServiceUser.BOT:
+                return BOT_IN_DIRECT_CHATS
+            case ServiceUser.OBSERVER:
                 return NO_CHAT
         return NO_CITIZEN
 

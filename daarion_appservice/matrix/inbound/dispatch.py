@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import partial
 
 from ...city.event_fields import MESSAGES, RESPONSES, Event, has_sender_and_id, is_message, is_said, room_of, type_of
-from ...city.events import CityEvent
+from ...city.events import BotChatChanged, CityEvent
 from ...city.types import MessageId, Room
 from ...storage.database import Transaction
+from .bot_chats import BotChatHandlers
 from .direct_chats import DirectChatHandlers
 from .members import MemberEvents
 from .messages import MessageEvents
@@ -21,7 +22,12 @@ class EventHandlers:
     """The handlers by event type: for city rooms, for direct chats, and for state that was handled before."""
 
     def __init__(
-        self, messages: MessageEvents, members: MemberEvents, state: RoomStateEvents, direct_chats: DirectChatHandlers
+        self,
+        messages: MessageEvents,
+        members: MemberEvents,
+        state: RoomStateEvents,
+        direct_chats: DirectChatHandlers,
+        bot_chats: BotChatHandlers,
     ) -> None:
         self._handlers: dict[str, Handler] = {
             **dict.fromkeys(MESSAGES, messages.message),
@@ -54,6 +60,7 @@ class EventHandlers:
         self._members = members
         self._room_state = state
         self._direct_chats = direct_chats
+        self._bot_chats = bot_chats
 
     @property
     def types(self) -> Collection[str]:
@@ -99,13 +106,23 @@ class EventHandlers:
             # Of a room that was upgraded only messages, reactions and redactions still count: its state is obsolete.
             return await handler(tx, former, event) if is_said(event) else []
         if room is None:
-            return await self._direct_chats.invited(tx, event) if type_of(event) == "m.room.member" else []
+            return await self._handle_unknown_room(tx, event)
         if room.agent is not None and await self._direct_chats.release_to_other_agent(tx, room, event):
             return await self._direct_chats.invited(tx, event)
         if room.agent is not None:
             chat_handler = handler if is_said(event) else self._chat_handlers.get(type_of(event))
-            return [] if chat_handler is None else await chat_handler(tx, room, event)
+            # An agent may have been invited to a chat of the bot.
+            bot_events = await self._bot_chats.handle(tx, event)
+            return [*bot_events, *(await chat_handler(tx, room, event) if chat_handler else [])]
         return await handler(tx, room, event)
+
+    async def _handle_unknown_room(self, tx: Transaction, event: Event) -> list[CityEvent]:
+        bot_events = await self._bot_chats.handle(tx, event)
+        if type_of(event) != "m.room.member":
+            return bot_events
+        if await self._bot_chats.accept_invitation(tx, event):
+            return [*bot_events, BotChatChanged()]
+        return [*bot_events, *await self._direct_chats.invited(tx, event)]
 
     async def _member(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         return [

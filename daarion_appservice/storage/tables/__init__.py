@@ -10,7 +10,7 @@ from .history import feed, room_events
 from .homeserver import complete_points, drawn_avatars, ghosts, key_values, watermarks
 from .messages import early_edits, media, media_shown, messages, poll_responses, reactions, revisions
 from .metadata import metadata
-from .queues import agent_replies, inbox, invitations, outbox, transactions
+from .queues import agent_replies, bot_chats, bot_requests, inbox, invitations, outbox, transactions
 from .registry import agent_tokens, agents, districts, microdaos, nodes, removed_agents
 from .rooms import (
     direct_chat_agents,
@@ -27,6 +27,8 @@ __all__ = [
     "agent_replies",
     "agent_tokens",
     "agents",
+    "bot_chats",
+    "bot_requests",
     "citizens",
     "complete_points",
     "direct_chat_agents",

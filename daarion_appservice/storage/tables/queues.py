@@ -102,3 +102,28 @@ invitations = Table(
     Column("reason", String(255), nullable=False),
     Column("due_at_ms", BigInteger, nullable=False, index=True),
 )
+
+# Matrix rooms in which the bot answers commands.
+bot_chats = Table(
+    "bot_chats",
+    metadata,
+    Column("matrix_room_id", String(255), primary_key=True),
+    Column("inviter", String(255), nullable=False, index=True),
+    Column("is_checked", Boolean, nullable=False),
+    Column("is_group", Boolean, nullable=False),
+)
+
+# Commands to the bot, which it answers once each; answered ones are kept for the rate limit.
+bot_requests = Table(
+    "bot_requests",
+    metadata,
+    Column("event_id", String(255), primary_key=True),
+    Column("matrix_room_id", String(255), nullable=False, index=True),
+    Column("sender", String(255), nullable=False, index=True),
+    Column("command", String(16), nullable=False),
+    Column("language", String(8), nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("retry_at_ms", BigInteger, nullable=False),
+    Column("is_done", Boolean, nullable=False, index=True),
+)
