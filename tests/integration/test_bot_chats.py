@@ -115,7 +115,7 @@ async def test_answers_name_only_what_the_asker_may_know(forum: AgentReplyHarnes
             await tx.members.put([Member(room, user, name)])
             members.joined(room, person_subject(user))
             members.connected(person_subject(user))
-    answers = BotAnswers(forum.database, forum.desk.agents, forum.presence, members, IDENTITIES)
+    answers = BotAnswers(forum.database, forum.messaging.agents, forum.presence, members, IDENTITIES)
     request = BotRequest(EventId("$1"), ROOM, ALICE, BotCommand.ROOMS, Language.UK, 0)
     rooms = await answers.content(request)
     assert "Майдан</b> (#city_general:city.localhost): Усе & про все (1 онлайн)" in rooms["body"]
@@ -164,4 +164,4 @@ async def event(
     }
     raw |= {} if state_key is None else {"state_key": state_key}
     async with forum.database.transaction() as tx:
-        await forum.desk.handlers().handle(tx, raw)
+        await forum.messaging.handlers().handle(tx, raw)
