@@ -23,7 +23,13 @@ const UNLINKED = "a, code, pre";
 
 const LANGUAGE = /\blanguage-[\w+#./-]{1,64}(?=\s|$)/;
 
-const EMOJI_SIZE = { height: "1.4em", maxWidth: "8em", verticalAlign: "-0.3em", objectFit: "contain" } as const;
+const EMOJI_SIZE = {
+  display: "inline-block",
+  height: "1.4em",
+  maxWidth: "8em",
+  verticalAlign: "-0.3em",
+  objectFit: "contain",
+} as const;
 
 const SAFE_LINK = /^(https?:|mailto:|matrix:)/i;
 

@@ -143,54 +143,57 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
   };
 
   return (
-    <form
-      className={styles.form}
-      onSubmit={(event) => {
-        event.preventDefault();
-        submit();
-      }}
-    >
-      {about && <About replyTo={replyTo} onClose={clear} />}
-      <Files chosen={files.chosen} onRemove={files.remove} />
-      <div className={styles.line}>
-        <IconButton icon="clip" label={t("room.attach")} onClick={() => picker.current?.click()} />
-        {!about && <IconButton icon="poll" label={t("poll.start")} onClick={() => setPolling(true)} />}
-        {isPolling && <PollDialog onClose={() => setPolling(false)} />}
-        <input
-          ref={picker}
-          type="file"
-          multiple
-          hidden
-          onChange={({ target }) => {
-            if (target.files) files.add(target.files);
-            target.value = "";
-          }}
-        />
-        <textarea
-          ref={field}
-          dir="auto"
-          className={styles.text}
-          rows={1}
-          value={text}
-          aria-label={t("room.inputLabel", { room: roomName })}
-          placeholder={t("room.inputPlaceholder", { room: roomName })}
-          title={t("room.inputHint")}
-          onChange={({ target }) => change(target.value)}
-          onKeyDown={onKeyDown}
-          onPaste={onPaste}
-          onBlur={() => room.type(false)}
-        />
-        <Button
-          look="main"
-          type="submit"
-          className={styles.send ?? ""}
-          aria-label={t(editing ? "room.save" : "room.send")}
-          disabled={!isReady || files.isUploading}
-        >
-          <Icon name={editing ? "check" : "send"} />
-        </Button>
-      </div>
-    </form>
+    <>
+      {/* It has a form of its own, and forms do not nest. */}
+      {isPolling && <PollDialog onClose={() => setPolling(false)} />}
+      <form
+        className={styles.form}
+        onSubmit={(event) => {
+          event.preventDefault();
+          submit();
+        }}
+      >
+        {about && <About replyTo={replyTo} onClose={clear} />}
+        <Files chosen={files.chosen} onRemove={files.remove} />
+        <div className={styles.line}>
+          <IconButton icon="clip" label={t("room.attach")} onClick={() => picker.current?.click()} />
+          {!about && <IconButton icon="poll" label={t("poll.start")} onClick={() => setPolling(true)} />}
+          <input
+            ref={picker}
+            type="file"
+            multiple
+            hidden
+            onChange={({ target }) => {
+              if (target.files) files.add(target.files);
+              target.value = "";
+            }}
+          />
+          <textarea
+            ref={field}
+            dir="auto"
+            className={styles.text}
+            rows={1}
+            value={text}
+            aria-label={t("room.inputLabel", { room: roomName })}
+            placeholder={t("room.inputPlaceholder", { room: roomName })}
+            title={t("room.inputHint")}
+            onChange={({ target }) => change(target.value)}
+            onKeyDown={onKeyDown}
+            onPaste={onPaste}
+            onBlur={() => room.type(false)}
+          />
+          <Button
+            look="main"
+            type="submit"
+            className={styles.send ?? ""}
+            aria-label={t(editing ? "room.save" : "room.send")}
+            disabled={!isReady || files.isUploading}
+          >
+            <Icon name={editing ? "check" : "send"} />
+          </Button>
+        </div>
+      </form>
+    </>
   );
 }
 

@@ -135,6 +135,11 @@ describe("other kinds of messages", () => {
     expect(screen.queryByRole("button")).toBeNull();
   });
 
+  it("marks what mentions everybody", () => {
+    const row = (mentionsRoom: boolean) => show({ mentions_room: mentionsRoom }).querySelector("article")?.className;
+    expect(row(true)).not.toBe(row(false));
+  });
+
   it("says what is done after a star, and what came from another app", () => {
     expect(show({ msgtype: "m.emote", body: "waves" }).textContent).toContain(`* ${OKSANA.display_name} waves`);
     expect(show({ unsupported: true, original_type: "org.x" }).textContent).toContain("sent from another app");
