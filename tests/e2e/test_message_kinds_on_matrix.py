@@ -49,7 +49,7 @@ async def page(city: RunningCity) -> AsyncIterator[Page]:
     """The room as Oksana sees it."""
     kept = [{"name": "city.session", "value": OKSANA}]
     async with start_browser() as browser:
-        reader = await browser.somebody(
+        reader = await browser.other_profile(
             locale="en-US",
             viewport={"width": 1280, "height": 900},
             storage_state={"cookies": [], "origins": [{"origin": city.api_url, "localStorage": kept}]},
