@@ -109,7 +109,7 @@ def _explained(path: Path, exit_code: ExitCode) -> Iterator[None]:
     except PermissionError:
         raise StartError(
             f"{path} cannot be written: the directory {path.parent} is not writable for the user id {os.geteuid()}",
-            "Run this as another user, or let that one in with chown or chmod.",
+            "Run this as a user with write access, or grant access with chown or chmod.",
             exit_code,
         ) from None
     except OSError as error:

@@ -134,7 +134,11 @@ def _admins_of_the_city(settings: ComparedSections) -> Iterator[SettingsConflict
 def _same_token(appservice: AppserviceSettings) -> Iterator[SettingsConflict]:
     ours, theirs = ("appservice", "as_token"), ("appservice", "hs_token")
     if appservice.as_token == appservice.hs_token and appservice.hs_token.get_secret_value():
-        yield SettingsConflict(theirs, "must differ from appservice.as_token: each proves another side", (ours, theirs))
+        yield SettingsConflict(
+            theirs,
+            "must differ from appservice.as_token: one authenticates the service, the other the homeserver",
+            (ours, theirs),
+        )
 
 
 def _unsigned(settings: ComparedSections) -> Iterator[SettingsConflict]:
@@ -171,7 +175,7 @@ def _not_a_core(core: AgentsCoreSettings) -> Iterator[SettingsConflict]:
         return
     if parts.path.endswith(_OTHER_APIS) and not parts.path.endswith("/chat/completions"):
         sentence = (
-            "must be the base URL of chat completions, like http://localhost:11434/v1: at this one another API answers"
+            "must be the base URL of chat completions, like http://localhost:11434/v1: this URL belongs to another API"
         )
         yield SettingsConflict(url, sentence, (url, kind))
     elif "/openai/deployments/" in parts.path and "api-version=" not in parts.query:

@@ -82,7 +82,7 @@ def parse(path: Path, text: str) -> Document:
 
 def _walk(path: Path, node: Node, place: ValuePath, lines: dict[ValuePath, int]) -> Iterator[ConfigError]:
     """Record the line of every key, and yield an error for each duplicate key."""
-    if len(place) > 8:  # no key is that deep; an alias of itself would recurse for ever
+    if len(place) > 8:  # no key is that deep; an alias of itself would recurse forever
         return
     if isinstance(node, MappingNode):
         for key, value in node.value:

@@ -78,7 +78,7 @@ async def online(city: CityClient) -> AsyncIterator[None]:
 
 
 async def _send_heartbeats(city: CityClient, session_id: str) -> None:
-    """Send heartbeats for ever, also after outages of the city, and the greeting after the first success."""
+    """Send heartbeats indefinitely, also after outages of the city, and the greeting after the first success."""
     is_online = has_greeted = False
     while True:
         try:

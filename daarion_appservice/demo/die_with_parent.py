@@ -3,7 +3,7 @@
     python -I -S die_with_parent.py <pid of the parent> <program> [argument ...]
 
 This is a program of its own instead of a ``preexec_fn``, which would run between fork and exec of a process with
-threads, where a lock held by one of them blocks the child for ever. It is run by its path without imports of the
+threads, where a lock held by one of them blocks the child forever. It is run by its path without imports of the
 package, which takes a few milliseconds.
 """
 

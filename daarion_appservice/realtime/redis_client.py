@@ -136,7 +136,7 @@ def raise_if_cancelled() -> None:
     """Raise CancelledError if this task was cancelled but still runs.
 
     A request that is cancelled while it connects may succeed all the same, or end with another error; either way the
-    cancellation would be lost, and a task that waits for this one would wait for ever.
+    cancellation would be lost, and a task that waits for this one would wait forever.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

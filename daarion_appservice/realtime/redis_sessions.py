@@ -230,7 +230,7 @@ def _change(entry_id: str, fields: dict[str, str]) -> SharedChange:
 
 
 def _names(member: str) -> tuple[SubjectId, str]:
-    """Split a member of the deadlines into subject and session; the subject's length is in bytes, as in Lua."""
+    """Split a member of the sorted set of deadlines into subject id and session; the length prefix counts bytes."""
     length, _, names = member.partition(":")
     encoded = names.encode()
     return SubjectId(encoded[: int(length)].decode()), encoded[int(length) :].decode()

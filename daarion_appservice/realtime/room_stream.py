@@ -141,7 +141,7 @@ class RoomStream:
             self.send(self._frames.resync(self.id, self.seq))
 
     def _skip_event(self, event: RoomEvent) -> None:
-        """Apply an event without sending it: after the resync clients load the room again."""
+        """Apply an event that precedes a resync without sending it: the clients then load the room again."""
         self.seq = event.seq
         self._update_subscriptions(event)
         if event.visibility is not HistoryVisibility.WORLD_READABLE:

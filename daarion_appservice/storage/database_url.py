@@ -206,7 +206,7 @@ _BY_SQLSTATE: Final = {
 _BY_TLS_MESSAGE: Final = (
     (
         "rejected SSL upgrade",
-        "This PostgreSQL has no TLS: turn it on there (ssl = on), or set sslmode=prefer or sslmode=disable in database.url.",
+        "This PostgreSQL has no TLS: enable it there (ssl = on), or set sslmode=prefer or sslmode=disable in database.url.",
     ),
     (
         "root certificate file",
@@ -231,7 +231,7 @@ _BY_SQLITE_MESSAGE: Final = (
 
 
 def cannot_use(url: URL, error: DatabaseError) -> StartError:
-    """Return the StartError for a failed database connection or statement: what is wrong and what to type."""
+    """Return the StartError for a failed database connection or statement, with the cause and the remedy."""
     # The query may contain a password.
     shown = url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)
     return StartError(f"The database {shown} cannot be used: {error}", _advice(url, error), ExitCode.DATABASE)

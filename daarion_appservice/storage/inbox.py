@@ -138,7 +138,7 @@ class InboxRepository(Repository):
         return found
 
     async def confirm(self, event_ids: list[str]) -> None:
-        """Note waiting events as shown to clients by the homeserver."""
+        """Mark waiting events as shown to clients by the homeserver."""
         await self._connection.execute(
             update(inbox)
             .where(inbox.c.event_id.in_(event_ids), inbox.c.state == InboxState.NEW, ~inbox.c.confirmed)

@@ -34,8 +34,8 @@ still answers keepalives. Longer than any check of this module takes. PostgreSQL
 _END_WHEN_SILENT: Final = "SELECT set_config(name, :ms, false) FROM pg_settings WHERE name = 'idle_session_timeout'"
 _TAKES_OVER: Final = "this one takes over when that one ends"
 _NO_REQUESTS: Final = (
-    "until then it must get no requests, and /readyz is 503: without redis.url the two know nothing of each other's "
-    "heartbeats; set redis.url in both, or stop one"
+    "until then it must get no requests, and /readyz is 503: without redis.url the processes do not "
+    "share presence; set redis.url in both, or stop one"
 )
 
 log = structlog.get_logger()
@@ -78,7 +78,7 @@ class LeaderLock:
             return None
 
     async def lost(self) -> None:
-        """Wait until this process is no longer the leader; for ever on SQLite."""
+        """Wait until this process is no longer the leader; indefinitely on SQLite."""
         while self._connection is not None and await self._is_ours(self._connection):  # noqa: ASYNC110 -- no event
             await asyncio.sleep(_CHECK_EVERY_S)
         if self._database.is_sqlite:

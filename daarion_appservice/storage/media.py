@@ -83,7 +83,7 @@ class MediaRepository(Repository):
 
 
 async def note_avatars(connection: AsyncConnection, addresses: Iterable[str | None]) -> None:
-    """Note files as avatars, for good: old messages are shown with the avatar of their time."""
+    """Record files as avatars permanently: old messages keep the avatar that they were sent with."""
     new = [{"mxc": mxc, "is_avatar": True} for mxc in dict.fromkeys(addresses) if mxc and is_mxc(mxc)]
     if new:
         statement = insert(connection, media)

@@ -33,8 +33,8 @@ def subscribe(city: City) -> None:
     """Subscribe the parts of ``city`` to the events of its bus.
 
     The order of the subscriptions has no meaning. A part that needs the result of another one is called by a function
-    below, after that one; frames with counts are encoded later, at the end of their tick, or for an event that the
-    publisher sends after the change of membership (``city/member_log``).
+    below, after that one. Frames with member counts are encoded after the counts have changed: either at the end of their
+    tick, or for an event that the publisher sends after the change of membership (``city/member_log``).
     """
     city.bus.subscribe(OutboxChanged, lambda _: city.outbound.wake())
     city.bus.subscribe(InboxChanged, lambda _: _inbox_filled(city))

@@ -365,8 +365,8 @@ async def test_a_room_that_only_says_it_was_replaced_takes_nothing_of_the_citys(
     forbidden = await town.create(preset="private_chat")
     traps = {
         "$nonsense": "is no room",
-        "!nowhere:city.localhost": "may not come in",
-        forbidden: "may not come in",
+        "!nowhere:city.localhost": "may not join",
+        forbidden: "may not join",
         trap: "does not say that it replaces",
         general: "is the city's room general",
     }

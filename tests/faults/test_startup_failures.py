@@ -286,7 +286,7 @@ async def test_what_answers_but_is_no_homeserver_is_named(tmp_path: Path, answer
     assert_says(
         ended,
         ExitCode.HOMESERVER_REFUSED,
-        f"What answers at http://{HOST}:{port} is no Matrix homeserver",
+        f"The server at http://{HOST}:{port} is not a Matrix homeserver",
         "homeserver.address must be the address of Synapse's client listener",
     )
 

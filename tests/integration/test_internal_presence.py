@@ -150,5 +150,5 @@ async def test_readyz_without_lease_names_no_leader(sqlite_city: InProcessCity) 
     for sqlite_city.city.leader_lock.is_elsewhere in (False, True):
         answer = await sqlite_city.call("GET", "/readyz", listener="matrix")
         processes.append(answer.content["checks"]["processes"])
-    assert processes[0] == "waits for the database, which does not say which process leads"
+    assert processes[0] == "cannot read the leader lock from the database"
     assert "another process leads" in processes[1]

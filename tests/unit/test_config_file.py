@@ -195,7 +195,7 @@ def test_invalid_value_causes_no_further_errors(config: Path) -> None:
         ),
         (
             "appservice: {as_token: same, hs_token: same}\n",
-            "appservice.hs_token must differ from appservice.as_token: each proves another side",
+            "appservice.hs_token must differ from appservice.as_token: one authenticates the service, the other the homeserver",
         ),
         (
             "api: {jwt: {secret: short}}\n",
@@ -203,8 +203,8 @@ def test_invalid_value_causes_no_further_errors(config: Path) -> None:
         ),
         ("agents_core: {url: 'http://core/v1'}\n", "agents_core.url is an address of an OpenAI-compatible server: set agents_core.kind to openai"),  # noqa: E501
         ("agents_core: {url: 'http://core?a=b'}\n", "agents_core.url is an address of an OpenAI-compatible server: set agents_core.kind to openai"),  # noqa: E501
-        ("agents_core: {kind: openai, url: 'http://core/v1/completions'}\n", "agents_core.url must be the base URL of chat completions, like http://localhost:11434/v1: at this one another API answers"),  # noqa: E501
-        ("agents_core: {kind: openai, url: 'http://core/api/chat'}\n", "agents_core.url must be the base URL of chat completions, like http://localhost:11434/v1: at this one another API answers"),  # noqa: E501
+        ("agents_core: {kind: openai, url: 'http://core/v1/completions'}\n", "agents_core.url must be the base URL of chat completions, like http://localhost:11434/v1: this URL belongs to another API"),  # noqa: E501
+        ("agents_core: {kind: openai, url: 'http://core/api/chat'}\n", "agents_core.url must be the base URL of chat completions, like http://localhost:11434/v1: this URL belongs to another API"),  # noqa: E501
         ("agents_core: {kind: openai, url: 'https://x.openai.azure.com/openai/deployments/gpt'}\n", "agents_core.url needs a version for a deployment of Azure, like ?api-version=2024-10-21"),  # noqa: E501
         ("agents_core: {url: 'http://me:secret@core'}\n", "agents_core.url must be a plain URL: no query, no fragment, no user name"),  # noqa: E501
         ("agents_core: {token_header: 'X Y'}\n", "agents_core.token_header must be the name of an HTTP header, like api-key"),

@@ -36,7 +36,7 @@ class Origins:
         """Check that a request asks for a WebSocket, and log once that a proxy may be the reason if it does not.
 
         A reverse proxy drops ``Upgrade`` and ``Connection`` unless it is configured to forward them (RFC 9110 §7.6.1), and
-        then every page reconnects for ever.
+        then every page reconnects forever.
 
         Raises:
             InvalidInput: the request has no ``Upgrade: websocket``.

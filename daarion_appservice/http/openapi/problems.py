@@ -64,7 +64,7 @@ PROBLEMS: Final = (
         403,
         "openid_foreign",
         "the OpenID token is of another homeserver, or of a ghost of the city",
-        "only accounts of city.localhost count here, and this one is of matrix.example",
+        "only accounts on city.localhost are accepted; this one is on matrix.example",
     ),
     Problem(
         403, "not_yours", "the client is not the author of the message", "only the author of a message may edit it"

@@ -80,7 +80,7 @@ class HealthRoutes:
         if self.leader_lock.is_held or self.redis_health is not None:
             return "ok"
         if not self.leader_lock.is_elsewhere:
-            return "waits for the database, which does not say which process leads"
+            return "cannot read the leader lock from the database"
         return "another process leads, and there is no redis.url to share presence by"
 
     async def _database_says(self) -> str:

@@ -148,7 +148,7 @@ class FederatedHistoryChecks:
             self.check_soon(room)
 
     async def run(self) -> None:
-        """Check the rooms that are due until cancelled. A later call starts from the points of the last leader."""
+        """Check the rooms that are due until cancelled. A later call starts from the stored complete points."""
         self._rooms.clear()
         self._running.clear()
         self._is_listed = False

@@ -1,8 +1,9 @@
 """Finds the missing events of a range of history and their positions. Pure functions without I/O.
 
-    history    known   unknown   known        the unknown event is inserted before the next message that the city has
-    history    known   unknown   unknown      the unknown events wait in this order, like new ones, but before messages
-                                              that transactions have delivered since (``stream_order``)
+    range of history (oldest first)    effect
+    known     unknown   known          the unknown event is inserted before the next message that the city has
+    known     unknown   unknown        the unknown events wait in this order, like new ones, but before messages that
+                                       transactions have delivered since (``stream_order``)
 
 A late event is not handled when a later one with the same effect was (a name, a membership, an edit of the same
 message): it would undo the later one. Edits, reactions and redactions that were handled while their message was missing

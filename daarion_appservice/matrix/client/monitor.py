@@ -68,7 +68,7 @@ class HomeserverMonitor:
         self._on_silence: list[Callable[[], None]] = []
         self._echo_due: float | None = None
         """When an expected transaction is overdue, on the event loop's clock; None while none is expected."""
-        self.reason: str | None = "not asked yet"
+        self.reason: str | None = "not checked yet"
         """Why the homeserver counts as lost; None while it is up."""
         self.refusal: str | None = None
         """Why the homeserver refuses all requests although it is up; None while it accepts the ``as_token``."""

@@ -57,7 +57,7 @@ class OpenId:
             raise _invalid_token()
         self._check_domain(user.partition(":")[2])
         if not self.identities.is_person(user):
-            raise Forbidden("openid_foreign", f"{user} is the city's own")
+            raise Forbidden("openid_foreign", f"{user} is a user of the city itself")
         return user
 
     async def name_of(self, user: UserId) -> str:
@@ -71,9 +71,7 @@ class OpenId:
     def _check_domain(self, server: str) -> None:
         domain = self.identities.domain
         if server != domain:
-            raise Forbidden(
-                "openid_foreign", f"only accounts of {domain} count here, and this one is of {server[:255]}"
-            )
+            raise Forbidden("openid_foreign", f"only accounts on {domain} are accepted; this one is on {server[:255]}")
 
     async def _request_user_id(self, token: str) -> str:
         try:

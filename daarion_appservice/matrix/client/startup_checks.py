@@ -78,7 +78,7 @@ async def _wait_for_homeserver(homeserver: Homeserver, monitor: HomeserverMonito
             if isinstance(error, HomeserverRefused) and error.status == 401:
                 return  # This is a homeserver that refuses the token even here; `identify` raises the error for it.
             raise StartError(
-                f"What answers at {homeserver.address} is no Matrix homeserver ({error}).",
+                f"The server at {homeserver.address} is not a Matrix homeserver ({error}).",
                 await homeserver_advice(homeserver.address, error) or _WRONG_ADDRESS,
                 ExitCode.HOMESERVER_REFUSED,
             ) from error

@@ -161,7 +161,7 @@ class MediaRepository:
     def _check_up(self) -> None:
         """Raise HomeserverUnavailable at once while the monitor reports the homeserver as lost."""
         if not self._monitor.is_up:
-            raise HomeserverUnavailable(self._monitor.reason or "not asked yet")
+            raise HomeserverUnavailable(self._monitor.reason or "not checked yet")
 
 
 async def _address_in(response: aiohttp.ClientResponse) -> str:

@@ -245,7 +245,7 @@ class Confirmation:
             found.current_states = {row.id: [] for row, _, _ in unconfirmed.states}
         except HomeserverRefused as error:
             if not is_transient(error):
-                # A retry gets the same response, so only these events fail: waiting would block the room for ever.
+                # A retry gets the same response, so only these events fail: waiting would block the room forever.
                 found.failed = dict.fromkeys(unconfirmed.row_ids, error)
                 return found
             pause_ms = self._pauses_ms.get(matrix_room, _MIN_PAUSE_MS)

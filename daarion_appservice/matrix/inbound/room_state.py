@@ -112,7 +112,7 @@ class RoomStateEvents:
         return []
 
     async def tombstone(self, _tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        """Handle ``m.room.tombstone``: the room is replaced, or no longer so."""
+        """Handle ``m.room.tombstone``: the room was replaced, or its tombstone was withdrawn."""
         if not _is_state(event):
             return []
         matrix_room = room_of(event)

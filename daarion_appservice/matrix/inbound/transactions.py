@@ -6,7 +6,7 @@
 A transaction is only stored here; ``InboundWorker`` processes its events later. The events are committed before the
 response 200 is sent. The homeserver repeats a transaction, and sends no other, until it gets a 200. So only an error
 that a repetition may cure (a truncated body) gets an error response. An invalid event is stored as a dead letter,
-because an error response would block all later transactions for ever.
+because an error response would block all later transactions forever.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..client.json_parsing import loads
 from .authentication import HomeserverToken, matrix_error
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
-"""Enough for 100 events of 64 KiB, 100 EDUs and to-device messages. Synapse would repeat a larger body for ever."""
+"""Enough for 100 events of 64 KiB, 100 EDUs and to-device messages. Synapse would repeat a larger body forever."""
 
 _BODY_TIMEOUT_S: Final = 60.0
 """Timeout of reading a body, in seconds: Synapse aborts a transaction after 60 seconds, and sends it again."""

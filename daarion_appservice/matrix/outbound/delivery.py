@@ -250,7 +250,10 @@ class OutboxDelivery:
         return retry_at_ms
 
     async def _drop(self, entry: OutboxRow, event: OutgoingEvent | None, error: DeliveryError) -> int | None:
-        """Remove an entry without an event, or that must not be sent; return a retry time if it has an event by now."""
+        """Remove an entry that needs no event or must not be sent.
+
+        A deletion whose event has become known meanwhile stays; its retry time is returned.
+        """
         if event is not None or entry.kind not in DELETIONS:
             await self._settle(entry, error)
             return None

@@ -47,7 +47,7 @@ class FailureExamination:
     async def room_delay_ms(self, room: Room) -> int:
         """Return the delay (ms) for a failure of the homeserver if another request for the room fails too; 0 otherwise.
 
-        An entry that fails while another request succeeds may be the cause itself, so that its attempts are limited.
+        An entry that fails while another request succeeds may be the cause itself, so its attempts are limited.
         """
         assert room.matrix_room_id is not None
         try:

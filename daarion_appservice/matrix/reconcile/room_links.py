@@ -129,6 +129,6 @@ class RoomLinks:
 
 def _alias_taken(alias: str, other_room: str) -> str:
     return (
-        f"The alias {alias} leads to another room, {other_room}: an admin of the homeserver must take it away there, and it is "
-        "set again by itself"
+        f"The alias {alias} leads to another room, {other_room}: an admin of the homeserver must remove it there; the service "
+        "then sets it again"
     )

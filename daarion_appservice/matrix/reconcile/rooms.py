@@ -153,7 +153,7 @@ class MatrixRooms:
 
 
 def explain(error: HomeserverRefused | RoomLinkBroken, bot: UserId, request: str) -> str:
-    """Return a sentence for ``matrix_error`` that says what failed and who can mend it.
+    """Return a sentence for ``matrix_error`` that says what failed and who can fix it.
 
     Args:
         error: the refusal.

@@ -83,7 +83,9 @@ class RoomUpgrades:
             async with self._inbound.paused(successor):
                 room = await self._move(room, successor, visibility)
             await self._join_ghosts(room, successor)
-        raise RoomLinkBroken("The Matrix room was replaced again and again; it is not followed any further for now")
+        raise RoomLinkBroken(
+            "The Matrix room has too many successive upgrades; the city follows no more of them for now"
+        )
 
     async def _successor(self, room: Room) -> tuple[MatrixRoomId | None, str | None]:
         """Return the replacement room and a server that knows it, or two None; a withdrawn tombstone has no content."""
@@ -126,7 +128,7 @@ class RoomUpgrades:
             await self._homeserver.join(successor, as_user=bot, via=via)
         except HomeserverRefused as error:
             raise RoomLinkBroken(
-                _not_followed(successor, f"where {bot} may not come in ({error.message}): invite it there")
+                _not_followed(successor, f"which {bot} may not join ({error.message}): invite it there")
             ) from error
         rules = await read_rules(self._homeserver, successor, as_user=bot)
         if rules.predecessor != room.matrix_room_id or rules.is_space:
@@ -182,7 +184,7 @@ class RoomUpgrades:
 
 def _not_followed(successor: str, reason: str) -> str:
     return (
-        f"The Matrix room was closed and says that it goes on as {successor}, {reason}. The city does not follow it there: "
+        f"The tombstone of the Matrix room names the replacement {successor}, {reason}. The city does not follow it: "
         "an admin of the room must replace it (upgrade it) properly, or take the m.room.tombstone back"
     )
 

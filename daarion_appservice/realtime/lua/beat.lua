@@ -4,7 +4,7 @@
 
 local MAX_SESSIONS = tonumber(ARGV[3])
 
--- Of what comes late (age > 0), only what nobody has said anything newer of counts, and no sign of a life that is over.
+-- A late update (age > 0) is ignored if its session has a newer one, or if the session would have ended by now.
 local function is_outdated(said, deadline, age, name)
   if age == 0 then
     return false

@@ -6,7 +6,7 @@
 --                   changes nothing writes here only.
 --      3 changes    stream: every transition, in the order of its number
 --      4 meta       hash: era, seq (number of the newest change), seen (when a process of the city last looked for sessions
---                   to end, ms), hold (nobody is ended before that time, ms)
+--                   to end, ms), hold (no session expires before that time, ms)
 --      5 processes  sorted set: the name of each process of the city -> when it last looked for sessions to end (ms)
 -- ARGV 1 the time in ms since 1970, or '' for the server's own   2 how long a session lasts, in ms
 
@@ -99,8 +99,8 @@ local function show(subject, it, keep, text)
   return seq
 end
 
--- Every process looks for ended sessions once a second. When for a while none did, heartbeats did not arrive either, for
--- whichever reason: then nobody is ended before they had the time to be heard again.
+-- Every process looks for expired sessions once a second. If none did for a while, heartbeats did not arrive either: then
+-- no session expires before it had the time to send another heartbeat.
 local function note_silence(is_closed)
   local seen = tonumber(redis.call('HGET', META, 'seen') or NOW)
   local silence = NOW - seen
