@@ -6,14 +6,17 @@ import pytest
 
 from daarion_appservice.city.delivery_errors import DeliveryError
 from daarion_appservice.city.second_me import SECOND_ME
-from daarion_appservice.city.types import AgentSlug, EventId, OutboxKind, Room, RoomId
+from daarion_appservice.city.types import AgentSlug, Author, AuthorKind, EventId, OutboxKind, Room, RoomId
 from daarion_appservice.errors import HomeserverRefused
 from daarion_appservice.matrix.outbound.delivery import _forbidden_reason, _is_already_done
 from daarion_appservice.matrix.outbound.rendering import OutgoingEvent
 
 SCRIBE = AgentSlug("scribe")
 MESSAGE = OutgoingEvent(None, 0, "m.room.message", {"msgtype": "m.text"})
-NOTICE = OutgoingEvent(None, 0, "m.room.message", {"msgtype": "m.notice"})
+SECOND_ME_MESSAGE, SECOND_ME_NOTICE = (
+    OutgoingEvent(Author(AuthorKind.AGENT, SECOND_ME.slug, "Second Me"), 0, "m.room.message", {"msgtype": kind})
+    for kind in ("m.text", "m.notice")
+)
 REACTION = OutgoingEvent(None, 0, "m.reaction")
 REDACTION = OutgoingEvent(None, 0, redacts=EventId("$event"))
 JOIN, LEAVE = (OutgoingEvent(None, 0, membership=kind) for kind in (OutboxKind.JOIN, OutboxKind.LEAVE))
@@ -31,9 +34,11 @@ def room(agent: AgentSlug | None, *, is_group: bool = False, archived: bool = Fa
         (MESSAGE, room(None, archived=True), None),
         (MESSAGE, room(SCRIBE, is_group=True), None),
         (MESSAGE, room(SCRIBE, archived=True), DeliveryError.CHAT_OVER),
-        (MESSAGE, room(SECOND_ME.slug), None),
-        (MESSAGE, room(SECOND_ME.slug, is_group=True), DeliveryError.NOT_PRIVATE),
-        (NOTICE, room(SECOND_ME.slug, is_group=True), None),
+        (SECOND_ME_MESSAGE, room(SECOND_ME.slug), None),
+        (SECOND_ME_MESSAGE, room(SECOND_ME.slug, is_group=True), DeliveryError.NOT_PRIVATE),
+        (SECOND_ME_MESSAGE, room(SCRIBE, is_group=True), DeliveryError.NOT_PRIVATE),
+        (MESSAGE, room(SECOND_ME.slug, is_group=True), None),
+        (SECOND_ME_NOTICE, room(SECOND_ME.slug, is_group=True), None),
         (REACTION, room(SECOND_ME.slug, is_group=True), None),
         (MESSAGE, room(SECOND_ME.slug, is_group=True, archived=True), DeliveryError.CHAT_OVER),
     ],
