@@ -35,6 +35,8 @@ def event(event_type: Any, content: Any, **more: Any) -> dict[str, Any]:
     [
         ({"msgtype": "org.example.dance", "body": "dances"}, "m.room.message", "org.example.dance"),
         ({"body": "dances"}, "m.room.message", "m.room.message"),
+        ({"msgtype": {}, "body": "dances"}, "m.room.message", "m.room.message"),
+        ({"msgtype": ["m.text"], "body": "dances"}, "m.room.message", "m.room.message"),
         ({"msgtype": "m.text", "m.text": "dances"}, "m.room.message", "m.text"),
         ({"m.text": [{"body": "dances"}]}, "m.message", "m.message"),
         ({"m.text": [{"mimetype": "text/html", "body": "<b>"}, {"body": "dances"}]}, "org.example", "org.example"),
