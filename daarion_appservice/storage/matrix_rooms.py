@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from ..city.types import HistoryVisibility, MatrixRoomId, MatrixStatus, RoomId
-from .room_columns import RoomColumns, visibility_values
+from ..city.types import HistoryVisibility, MatrixRoomId, MatrixStatus, Room, RoomId
+from .room_columns import RoomColumns, room_of, visibility_values
 from .tables import former_matrix_rooms, rooms
 from .upsert import insert
 
@@ -78,9 +78,15 @@ class MatrixRoomRepository(RoomColumns):
         await self._update(room, matrix_status=status, matrix_error=error)
 
     async def applied_state(self, room: RoomId) -> AppliedRoomState:
+        return (await self.with_applied_state(room))[1]
+
+    async def with_applied_state(self, room: RoomId) -> tuple[Room, AppliedRoomState]:
+        """Return a room and its applied state as they were at the same time: one statement reads both."""
         row = (await self._connection.execute(select(rooms).where(rooms.c.id == room))).one()
         in_space = MatrixRoomId(row.in_space) if row.in_space else None
-        return AppliedRoomState(row.applied_name, row.applied_topic, row.in_directory, in_space, row.applied_archived)
+        return room_of(row), AppliedRoomState(
+            row.applied_name, row.applied_topic, row.in_directory, in_space, row.applied_archived
+        )
 
     async def set_applied_state(self, room: RoomId, applied: AppliedRoomState) -> None:
         await self._update(

@@ -26,8 +26,9 @@ class RoomMetadata:
     is_directory_warning_logged: bool = False
 
     async def update_name_and_topic(self, room: Room) -> None:
-        # Read the stored room again: a change from Matrix since the start of this pass must not be undone.
-        room, applied = await self.store.get(room), await self.store.applied_state(room)
+        # Read the stored room again: a change from Matrix since the start of this pass must not be undone. One from Matrix
+        # between two reads would look like one made in the city, and the former name or topic would be sent.
+        room, applied = await self.store.with_applied_state(room)
         if applied.name != room.name:
             await self._set_if_different(room, "m.room.name", {"name": room.name})
             applied = await self.store.set_applied_state(room, replace(applied, name=room.name))

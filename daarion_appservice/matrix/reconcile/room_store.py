@@ -30,6 +30,11 @@ class RoomStore:
         assert stored is not None
         return stored
 
+    async def with_applied_state(self, room: Room) -> tuple[Room, AppliedRoomState]:
+        """Return the room as it is stored now, and the state applied to its Matrix room, both of the same time."""
+        async with self.database.reading() as tx:
+            return await tx.matrix_rooms.with_applied_state(room.id)
+
     async def applied_state(self, room: Room) -> AppliedRoomState:
         async with self.database.reading() as tx:
             return await tx.matrix_rooms.applied_state(room.id)
