@@ -21,6 +21,9 @@ import type {
   UnreadCount,
 } from "./types";
 
+/** Where a page of messages is in the history: before or after a `seq`, or around a message id. */
+export type PagePosition = { before: number } | { after: number } | { around: string };
+
 type Signal = AbortSignal | undefined;
 
 const part = encodeURIComponent;
@@ -70,6 +73,12 @@ export const city = {
   /** Those before and after a message, with it in the middle. */
   messagesAround: (name: string, id: string, limit: number) =>
     askJson<Message[]>(`${room(name)}/messages`, { query: { around: id, limit } }),
+  /** The roots of threads, the one with the newest reply first; those whose newest reply has a lower `seq` than `before`. */
+  threads: (name: string, limit: number, before?: number) =>
+    askJson<Message[]>(`${room(name)}/threads`, { query: { limit, ...(before === undefined ? {} : { before }) } }),
+  /** The replies of a thread, oldest first; the newest without a position. */
+  replies: (name: string, rootId: string, position: PagePosition | null, limit: number) =>
+    askJson<Message[]>(`${room(name)}/threads/${part(rootId)}`, { query: { ...position, limit } }),
   /** These four may be sent with the token of their author, whoever is signed in by then. */
   say: (name: string, said: NewMessage, token?: string) =>
     askJson<Message>(`${room(name)}/messages`, { method: "POST", body: said, token }),

@@ -14,11 +14,15 @@ export function keepPageOnDrop(): void {
   addEventListener("drop", keepPage);
 }
 
-/** Take what is dropped anywhere on the page. Answers how to take that back. */
-export function takeDrops(files: (dropped: FileList) => void, text: (dropped: string) => void): () => void {
+/** Take what is dropped anywhere on the page, or where `isFor` says so. Answers how to take that back. */
+export function takeDrops(
+  files: (dropped: FileList) => void,
+  text: (dropped: string) => void,
+  isFor: (target: Element | null) => boolean = () => true,
+): () => void {
   const take = (event: DragEvent) => {
-    const { dataTransfer } = event;
-    if (!dataTransfer || isForBrowser(event)) return;
+    const { dataTransfer, target } = event;
+    if (!dataTransfer || isForBrowser(event) || !isFor(target instanceof Element ? target : null)) return;
     const words = dataTransfer.getData("text/plain");
     if (dataTransfer.files.length) files(dataTransfer.files);
     else if (words) text(words);

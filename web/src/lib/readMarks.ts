@@ -23,6 +23,54 @@ export function markRead(reader: SubjectId | null, roomId: string, seq: number):
   changed();
 }
 
+/** How far each reader has read the threads of each room. */
+const THREADS_PREFIX = "city.threads.";
+
+/** Marks of this many threads are stored for each room. */
+const MAX_THREADS = 200;
+
+interface ThreadMarks {
+  /** Replies up to this `seq` count as read: they were there when the reader came to the room first. */
+  since: number;
+  /** The `seq` of the last reply that was read, by the message id of the root. */
+  read: Readonly<Record<string, number>>;
+}
+
+function threadsKey(reader: SubjectId | null, roomId: string): string {
+  return `${THREADS_PREFIX}${reader ?? ""}.${roomId}`;
+}
+
+function threadMarks(reader: SubjectId | null, roomId: string): ThreadMarks | null {
+  try {
+    return JSON.parse(kept(threadsKey(reader, roomId)) ?? "null") as ThreadMarks | null;
+  } catch {
+    return null;
+  }
+}
+
+/** Begin to store the marks of a room's threads; `seq`: the last of the room. Stored marks stay as they are. */
+export function startThreadMarks(reader: SubjectId | null, roomId: string, seq: number): void {
+  if (!threadMarks(reader, roomId)) keep(threadsKey(reader, roomId), JSON.stringify({ since: seq, read: {} }));
+}
+
+/** The `seq` up to which a thread was read. */
+export function threadReadUpTo(reader: SubjectId | null, roomId: string, rootId: string): number {
+  const marks = threadMarks(reader, roomId);
+  return marks ? Math.max(marks.since, marks.read[rootId] ?? -Infinity) : Infinity;
+}
+
+/** It never goes back. */
+export function markThreadRead(reader: SubjectId | null, roomId: string, rootId: string, seq: number): void {
+  if (seq <= threadReadUpTo(reader, roomId, rootId)) return;
+  const { since, read } = threadMarks(reader, roomId) ?? { since: seq, read: {} };
+  const newest = Object.entries({ ...read, [rootId]: seq }).sort(([, a], [, b]) => b - a);
+  // Threads whose marks are dropped count as read up to the newest of those marks.
+  const dropped = newest[MAX_THREADS]?.[1] ?? since;
+  const marks: ThreadMarks = { since: Math.max(since, dropped), read: Object.fromEntries(newest.slice(0, MAX_THREADS)) };
+  keep(threadsKey(reader, roomId), JSON.stringify(marks));
+  changed();
+}
+
 let version = 0;
 const listeners = new Set<() => void>();
 
@@ -32,10 +80,10 @@ function changed(): void {
 }
 
 function onOtherTab({ key }: StorageEvent): void {
-  if (key?.startsWith(KEY_PREFIX)) changed();
+  if (key?.startsWith(KEY_PREFIX) || key?.startsWith(THREADS_PREFIX)) changed();
 }
 
-/** A number that grows whenever a room is read, in this tab or in another one. */
+/** A number that grows whenever a room or a thread is read, in this tab or in another one. */
 export function readMarksVersion(): number {
   return version;
 }

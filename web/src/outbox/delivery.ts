@@ -13,12 +13,14 @@ export async function deliver(entry: Entry, token: string, uploaded: (media: Med
   switch (action.kind) {
     case "message": {
       const media = action.media ?? (action.file && (await bring(action.file, token, uploaded)));
+      const { body, replyTo, threadRoot = null, msgtype } = action;
       const said = {
-        body: action.body,
+        body,
         client_id: id,
-        reply_to: action.replyTo,
+        reply_to: replyTo,
+        ...(threadRoot === null ? {} : { thread_root: threadRoot }),
         ...(media ? { media: media.mxc } : {}),
-        ...(action.msgtype ? { msgtype: action.msgtype } : {}),
+        ...(msgtype ? { msgtype } : {}),
       };
       return city.say(room.id, said, token);
     }

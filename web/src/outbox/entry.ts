@@ -3,7 +3,16 @@ import type { Media, SubjectId } from "../api/types";
 
 /** What somebody does in a room and the city has still to be sent. */
 export type Action =
-  | { kind: "message"; body: string; replyTo: string | null; file: File | null; media: Media | null; msgtype?: "m.emote" }
+  | {
+      kind: "message";
+      body: string;
+      replyTo: string | null;
+      /** The message id of the thread's root; entries that earlier versions stored have none. */
+      threadRoot?: string | null;
+      file: File | null;
+      media: Media | null;
+      msgtype?: "m.emote";
+    }
   | { kind: "edit"; messageId: string; body: string }
   | { kind: "reaction"; messageId: string; emoji: string; given: boolean }
   | { kind: "removal"; messageId: string };

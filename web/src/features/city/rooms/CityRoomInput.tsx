@@ -23,7 +23,7 @@ import styles from "./CityRoomInput.module.css";
 import { composing, draftOf, useDraft, useDraftKey } from "./composer";
 import { PollDialog } from "./PollDialog";
 import { useFiles, type Chosen } from "./useFiles";
-import { useRoom, useRoomState } from "./useRoom";
+import { useConversation, useConversationState, useRoom, useRoomState } from "./useRoom";
 
 /** Saying something in a room, or an invitation to sign in first. */
 export function CityRoomInput({ room }: { room: Room }) {
@@ -65,7 +65,8 @@ function Removed({ removal }: { removal: RoomRemoval }) {
 
 function Input({ roomName, draft }: { roomName: string; draft: string }) {
   const { t } = useTranslation();
-  const room = useRoom();
+  const room = useConversation();
+  const isThread = room.threadRoot !== null;
   const { replyTo, editing, text: newText } = useDraft(draft);
   const { write, edit, clear, sent } = useMemo(() => composing(draft), [draft]);
   const text = editing ? editing.text : newText;
@@ -75,7 +76,11 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
   const [isPolling, setPolling] = useState(false);
   const lastOwn = useLastOwn();
   const isReady = text.trim() !== "" || (files.chosen.length > 0 && !editing);
-  useMention(draft, field);
+  useMention(draft, field, !isThread);
+  useEffect(() => {
+    // On a touch screen a keyboard would cover what is to be read.
+    if (isThread && !matchMedia("(pointer: coarse)").matches) field.current?.focus();
+  }, [isThread]);
 
   const about = editing?.message ?? replyTo;
   const shownAbout = useRef(about);
@@ -100,8 +105,9 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
       takeDrops(
         (dropped) => dropFiles(dropped),
         (words) => drop(words),
+        (target) => (target?.closest("[data-thread]") != null) === isThread,
       ),
-    [],
+    [isThread],
   );
   /** What the outbox does not take stays in the field. */
   const submit = () => {
@@ -130,6 +136,8 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
       event.preventDefault();
       submit();
     } else if (event.key === "Escape") {
+      // In a thread the next Escape closes it.
+      if (about) event.stopPropagation();
       clear();
     } else if (event.key === "ArrowUp" && text === "" && lastOwn) {
       event.preventDefault();
@@ -174,8 +182,8 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
             className={styles.text}
             rows={1}
             value={text}
-            aria-label={t("room.inputLabel", { room: roomName })}
-            placeholder={t("room.inputPlaceholder", { room: roomName })}
+            aria-label={isThread ? t("thread.inputLabel") : t("room.inputLabel", { room: roomName })}
+            placeholder={isThread ? t("thread.inputLabel") : t("room.inputPlaceholder", { room: roomName })}
             title={t("room.inputHint")}
             onChange={({ target }) => change(target.value)}
             onKeyDown={onKeyDown}
@@ -238,9 +246,9 @@ function Files({ chosen, onRemove }: { chosen: readonly Chosen[]; onRemove: (id:
 }
 
 /** Who comes from an agent's page begins with its name, once: the address forgets it. */
-function useMention(draft: string, field: RefObject<HTMLTextAreaElement | null>): void {
+function useMention(draft: string, field: RefObject<HTMLTextAreaElement | null>, isRoom: boolean): void {
   const [search, setSearch] = useSearchParams();
-  const mention = search.get("mention");
+  const mention = isRoom ? search.get("mention") : null;
   useEffect(() => {
     if (mention === null) return;
     const { text, editing } = draftOf(draft);
@@ -260,7 +268,11 @@ function useMention(draft: string, field: RefObject<HTMLTextAreaElement | null>)
 /** The last message of one's own that can be changed: ↑ in an empty field takes it. */
 function useLastOwn(): Message | undefined {
   const me = useSession((state) => state.session?.userId);
-  return useRoomState(({ timeline }) =>
-    timeline.messages.findLast(({ author, deleted }) => author.kind === "citizen" && author.id === me && !deleted),
+  const conversation = useConversation();
+  return useConversationState(({ timeline }) =>
+    timeline.messages.findLast(
+      (message) =>
+        conversation.shows(message) && !message.deleted && message.author.kind === "citizen" && message.author.id === me,
+    ),
   );
 }

@@ -8,6 +8,7 @@ import {
   type FocusEvent,
   type KeyboardEvent,
   type MouseEvent,
+  type RefObject,
 } from "react";
 import { useTranslation } from "react-i18next";
 import { Virtualizer, type VirtualizerHandle } from "virtua";
@@ -16,7 +17,6 @@ import { Icon } from "../../../components/ui/Icon";
 import { Notice } from "../../../components/ui/Notice";
 import { useNow } from "../../../hooks/useNow";
 import { excerptOf } from "../../../lib/excerpt";
-import { markRead } from "../../../lib/readMarks";
 import { dayName } from "../../../lib/times";
 import { useSession } from "../../../stores/session";
 import styles from "./CityRoomMessageList.module.css";
@@ -26,25 +26,34 @@ import { MessageRow } from "./MessageRow";
 import { OutgoingRow } from "./OutgoingRow";
 import { rowsOf, type Row } from "./rows";
 import { useFollowing } from "./useFollowing";
-import { changesOf, outgoingOf, withChanges } from "./timeline";
-import { useRoom, useRoomOutbox, useRoomState } from "./useRoom";
+import { changesOf, outgoingOf, shownIn, withChanges, type Timeline } from "./timeline";
+import { useConversation, useConversationState, useRoomOutbox, useRoomState } from "./useRoom";
 
 /** Messages are fetched when less than this is left above, or below. */
 const FETCH_WITHIN_PX = 600;
 const FLASH_MS = 2_000;
 
+interface Props {
+  roomName: string;
+  /** What the list is called; the conversation in the room by default. */
+  label?: string;
+  /** Whether something lies over the list, so that nobody reads it. */
+  isCovered?: boolean;
+}
+
 /** The conversation: it grows at both ends, follows when one is at the bottom, and counts what is new when not. */
-export function CityRoomMessageList({ roomName }: { roomName: string }) {
+export function CityRoomMessageList({ roomName, label, isCovered = false }: Props) {
   const { t } = useTranslation();
-  const model = useRoom();
+  const model = useConversation();
+  const { threadRoot } = model;
   // Each for itself: who types or comes and goes changes nothing here.
-  const timeline = useRoomState((state) => state.timeline);
-  const unread = useRoomState((state) => state.unread);
+  const timeline = useShownTimeline();
+  const unread = useConversationState((state) => state.unread);
   const mayRead = useRoomState((state) => state.mayRead);
-  const isLoadingOlder = useRoomState((state) => state.isLoadingOlder);
+  const isLoadingOlder = useConversationState((state) => state.isLoadingOlder);
   const me = useSession((state) => state.session?.userId ?? null);
   const entries = useRoomOutbox();
-  const outbox = useMemo(() => outgoingOf(entries), [entries]);
+  const outbox = useMemo(() => outgoingOf(entries).filter((each) => each.threadRoot === threadRoot), [entries, threadRoot]);
   const rows = useMemo(() => {
     const shown = withChanges(timeline, changesOf(entries), me);
     return rowsOf(shown, outbox, { me, unread });
@@ -56,7 +65,8 @@ export function CityRoomMessageList({ roomName }: { roomName: string }) {
   const { isAtBottom, newBelow, look, beforeJump, toBottom } = useFollowing(scroller, rows, outbox.length, timeline.hasNewer);
 
   useStartAt(handle, rows);
-  useReading(isAtBottom);
+  useReading(isAtBottom && !isCovered);
+  useFilled(scroller, timeline);
 
   const onScroll = (offset: number) => {
     look();
@@ -125,7 +135,7 @@ export function CityRoomMessageList({ roomName }: { roomName: string }) {
         className={styles.list}
         role="log"
         aria-live="off"
-        aria-label={t("room.log", { room: roomName })}
+        aria-label={label ?? t("room.log", { room: roomName })}
         tabIndex={0}
         onKeyDown={move}
         onMouseOver={point}
@@ -176,6 +186,14 @@ export function CityRoomMessageList({ roomName }: { roomName: string }) {
   );
 }
 
+/** The messages of the conversation that are shown. */
+function useShownTimeline(): Timeline {
+  const { threadRoot } = useConversation();
+  const timeline = useConversationState((state) => state.timeline);
+  const root = useConversationState((state) => state.root);
+  return useMemo(() => shownIn(timeline, threadRoot, root), [timeline, threadRoot, root]);
+}
+
 interface LineProps {
   row: Row;
   roomName: string;
@@ -215,7 +233,7 @@ function Day({ day }: { day: string }) {
 /** The list itself is read aloud by nobody's leave, as it changes while one scrolls; what is new is told here, politely. */
 function NewAloud() {
   const me = useSession((state) => state.session?.userId);
-  const { messages } = useRoomState((state) => state.timeline);
+  const { messages } = useShownTimeline();
   const last = messages.at(-1);
   const [firstSeen] = useState(last?.seq ?? 0);
   const isNews = last && last.seq > firstSeen && !last.deleted && last.author.id !== me;
@@ -240,22 +258,29 @@ function useStartAt(handle: { current: VirtualizerHandle | null }, rows: Row[]):
 
 /** Whoever is at the bottom of a page that is shown has read the room. */
 function useReading(isAtBottom: boolean): void {
-  const model = useRoom();
-  const roomId = useRoomState((state) => state.room?.id);
+  const model = useConversation();
   const lastSeq = useRoomState((state) => state.room?.last_seq ?? 0);
+  const last = useConversationState((state) => state.timeline.messages.at(-1)?.id);
   const link = useRoomState((state) => state.link);
   const me = useSession((state) => state.session?.userId ?? null);
   useEffect(() => {
-    if (!roomId || !isAtBottom) return undefined;
+    if (!isAtBottom) return undefined;
     const read = () => {
-      if (document.visibilityState === "hidden") return;
-      markRead(me, roomId, lastSeq);
-      model.readToEnd();
+      if (document.visibilityState !== "hidden") model.readToEnd();
     };
     read();
     document.addEventListener("visibilitychange", read);
     return () => document.removeEventListener("visibilitychange", read);
-  }, [model, roomId, lastSeq, isAtBottom, link, me]);
+  }, [model, lastSeq, last, isAtBottom, link, me]);
+}
+
+/** A list that cannot be scrolled asks for older messages by itself: those that are loaded may be hidden replies of threads. */
+function useFilled(scroller: RefObject<HTMLDivElement | null>, timeline: Timeline): void {
+  const model = useConversation();
+  useEffect(() => {
+    const list = scroller.current;
+    if (list && list.clientHeight > 0 && timeline.hasOlder && list.scrollHeight <= list.clientHeight) void model.loadOlder();
+  }, [model, scroller, timeline]);
 }
 
 function indexOf(rows: Row[], messageId: string): number {

@@ -1,6 +1,7 @@
-import { useMemo, useState } from "react";
+import { Suspense, useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { useParams } from "react-router";
+import { lazyPage } from "../../../components/lazyPage";
 import { InlineProblem, ProblemNotice, Skeleton } from "../../../components/ui/Notice";
 import { useMedia } from "../../../hooks/useMedia";
 import { usePageTitle } from "../../../hooks/usePageTitle";
@@ -14,7 +15,10 @@ import { PendingChanges } from "./PendingChanges";
 import { outgoingOf } from "./timeline";
 import { RoomHead } from "./RoomHead";
 import { TypingLine } from "./TypingLine";
+import { useThreadPanel } from "./useThreadPanel";
 import { RoomContext, useRoom, useRoomModel, useRoomOutbox, useRoomState } from "./useRoom";
+
+const ThreadPanel = lazyPage(() => import("./ThreadPanel"));
 
 /** A room: what is said there, who is there, and saying something oneself. */
 export default function CityRoomView() {
@@ -40,17 +44,26 @@ function Talk() {
   // Beside the conversation members are shown at first; over it, when they are asked for.
   const [shown, setShown] = useState({ beside: true, over: false });
   const showsMembers = isWide ? shown.beside : shown.over;
+  const thread = useThreadPanel();
+  const isThreadBeside = useMedia("(width >= 1100px)");
+  const isCovered = thread.isOpen && !isThreadBeside;
   const showMembers = (shows: boolean) => setShown(isWide ? { ...shown, beside: shows } : { ...shown, over: shows });
   usePageTitle(room?.name ?? null);
 
   if (error) return <ProblemNotice isPage error={error} onRetry={() => model.start()} />;
   if (!room) return <Arriving />;
+  const layout = thread.isOpen ? styles.withThread : showsMembers ? "" : styles.alone;
+  const hasMembers = showsMembers && !thread.isOpen;
+  const toggleMembers = () => {
+    if (thread.isOpen) thread.close();
+    showMembers(!hasMembers);
+  };
   return (
-    <div className={`${styles.view} ${showsMembers ? "" : styles.alone}`} data-full-height>
-      <section className={styles.talk} aria-labelledby="room-title">
-        <RoomHead room={room} showsMembers={showsMembers} onMembers={() => showMembers(!showsMembers)} />
+    <div className={`${styles.view} ${layout}`} data-full-height>
+      <section className={styles.talk} aria-labelledby="room-title" inert={isCovered}>
+        <RoomHead room={room} showsMembers={hasMembers} onMembers={toggleMembers} />
         <RoomState />
-        <CityRoomMessageList roomName={room.name} />
+        <CityRoomMessageList roomName={room.name} isCovered={isCovered} />
         <div className={styles.foot}>
           <InlineProblem error={problem} />
           <TypingLine />
@@ -58,7 +71,14 @@ function Talk() {
           <CityRoomInput room={room} />
         </div>
       </section>
-      {showsMembers && <Members roomName={room.name} isOver={!isWide} onClose={() => showMembers(false)} />}
+      {thread.isOpen && (
+        <div className={isCovered ? styles.over : styles.beside}>
+          <Suspense fallback={<Skeleton heights={[3, 10]} />}>
+            <ThreadPanel />
+          </Suspense>
+        </div>
+      )}
+      {hasMembers && <Members roomName={room.name} isOver={!isWide} onClose={() => showMembers(false)} />}
     </div>
   );
 }

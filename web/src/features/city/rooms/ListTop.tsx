@@ -1,6 +1,6 @@
 import { useTranslation } from "react-i18next";
 import styles from "./CityRoomMessageList.module.css";
-import { useRoomState } from "./useRoom";
+import { useConversation, useRoomState } from "./useRoom";
 
 interface ListTopProps {
   roomName: string;
@@ -14,10 +14,12 @@ export function ListTop({ roomName, hasOlder, isLoadingOlder }: ListTopProps) {
   const mayRead = useRoomState((state) => state.mayRead);
   // To a reader from outside the answer says `has_older: false` also when members read older messages: claim no beginning.
   const isBeginning = !hasOlder && mayRead;
-  const text = isBeginning
-    ? t("room.beginning", { room: roomName })
-    : hasOlder && isLoadingOlder
-      ? t("room.loadingOlder")
-      : "\u00a0";
+  const { threadRoot } = useConversation();
+  const text =
+    isBeginning && threadRoot === null
+      ? t("room.beginning", { room: roomName })
+      : hasOlder && isLoadingOlder
+        ? t("room.loadingOlder")
+        : "\u00a0";
   return <p className={styles.top}>{text}</p>;
 }

@@ -7,17 +7,19 @@ import { Menu } from "../../../components/ui/Menu";
 import { useSession } from "../../../stores/session";
 import { composing, useDraftKey } from "./composer";
 import styles from "./MessageRow.module.css";
-import { useRoom } from "./useRoom";
+import { useConversation } from "./useRoom";
+import { useThreadPanel } from "./useThreadPanel";
 
 const SIGNS = "👍 ❤️ 😂 🎉 🌻 🔥 👏 🙏 😍 🤔 😮 😢 ✅ ❌ 👀 🚀 💡 🏡 ☀️ 🌳 ☕ 🥟 💙 💛".split(" ");
 
 /** What one can do with a message. */
 export function MessageActions({ message, isMine }: { message: Message; isMine: boolean }) {
   const { t } = useTranslation();
-  const room = useRoom();
+  const room = useConversation();
   const [isAsking, setAsking] = useState(false);
   const isSignedIn = useSession((state) => state.session !== null);
   const { reply, edit } = composing(useDraftKey());
+  const { open } = useThreadPanel();
   if (!isSignedIn) return null;
   return (
     <div className={styles.actions} role="group" aria-label={t("room.actions")}>
@@ -42,6 +44,7 @@ export function MessageActions({ message, isMine }: { message: Message; isMine: 
         )}
       </Menu>
       <IconButton icon="reply" label={t("room.reply")} onClick={() => reply(message)} />
+      {room.threadRoot === null && <IconButton icon="thread" label={t("room.replyInThread")} onClick={() => open(message.id)} />}
       {isMine && !message.poll && <IconButton icon="pencil" label={t("room.edit")} onClick={() => edit(message)} />}
       {isMine && <IconButton icon="bin" label={t("room.remove")} onClick={() => setAsking(true)} />}
       {isAsking && <RemoveDialog message={message} onClose={() => setAsking(false)} />}
@@ -52,7 +55,7 @@ export function MessageActions({ message, isMine }: { message: Message; isMine: 
 /** Asks before a message is deleted. */
 export function RemoveDialog({ message, onClose }: { message: Message; onClose: () => void }) {
   const { t } = useTranslation();
-  const room = useRoom();
+  const room = useConversation();
   return (
     <ConfirmDialog
       title={t("room.removeAsk")}

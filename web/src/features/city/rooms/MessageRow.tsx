@@ -1,4 +1,4 @@
-import { memo, useState, type ReactNode } from "react";
+import { memo, useId, useState, type ReactNode } from "react";
 import { useTranslation } from "react-i18next";
 import type { Author, Message } from "../../../api/types";
 import { Avatar } from "../../../components/ui/Avatar";
@@ -12,6 +12,7 @@ import { subjectOf } from "../../../lib/subjects";
 import { clockTime, fullTime } from "../../../lib/times";
 import { useProfile } from "../../../hooks/useProfile";
 import { useSession } from "../../../stores/session";
+import { messageOf } from "./conversation";
 import { CopyText } from "./CopyText";
 import { LocationView } from "./LocationView";
 import { MediaView } from "./MediaView";
@@ -19,7 +20,8 @@ import { MessageActions, RemoveDialog } from "./MessageActions";
 import styles from "./MessageRow.module.css";
 import { PollView } from "./PollView";
 import { Tallies } from "./Tallies";
-import { useRoom, useRoomState } from "./useRoom";
+import { ThreadLine } from "./ThreadLine";
+import { useConversation, useConversationState } from "./useRoom";
 
 interface Props {
   message: Message;
@@ -33,6 +35,8 @@ interface Props {
 export const MessageRow = memo(function MessageRow({ message, isFirst, isActive, isFlashed, onJump }: Props) {
   const me = useSession((state) => state.session?.userId);
   const isMine = message.author.kind === "citizen" && message.author.id === me;
+  const isInRoom = useConversation().threadRoot === null;
+  const nameId = useId();
   const look = [
     styles.row,
     isFirst && styles.first,
@@ -41,20 +45,16 @@ export const MessageRow = memo(function MessageRow({ message, isFirst, isActive,
     isFlashed && styles.flash,
   ];
   return (
-    <article
-      className={look.filter(Boolean).join(" ")}
-      data-message={message.id}
-      tabIndex={-1}
-      aria-labelledby={`name-${message.id}`}
-    >
+    <article className={look.filter(Boolean).join(" ")} data-message={message.id} tabIndex={-1} aria-labelledby={nameId}>
       {isFirst ? <Portrait author={message.author} /> : <Time message={message} isAside />}
-      <span id={`name-${message.id}`} className="quiet">
+      <span id={nameId} className="quiet">
         <Name>{message.author.display_name}</Name>
       </span>
       <div className={styles.body}>
         {isFirst && <Head message={message} />}
         {message.deleted ? <Deleted /> : <Content message={message} isMine={isMine} onJump={onJump} />}
         {isMine && !message.deleted && <Delivery message={message} />}
+        {isInRoom && message.thread && <ThreadLine rootId={message.id} thread={message.thread} />}
       </div>
       {isActive && !message.deleted && <MessageActions message={message} isMine={isMine} />}
     </article>
@@ -157,7 +157,7 @@ function Words({ message }: { message: Message }) {
 /** What a message answers, in one line. */
 function Quote({ messageId, onJump }: { messageId: string; onJump: Props["onJump"] }) {
   const { t } = useTranslation();
-  const quoted = useRoomState(({ timeline }) => timeline.messages.find(({ id }) => id === messageId));
+  const quoted = useConversationState((state) => messageOf(state, messageId));
   const words = quoted?.deleted ? t("room.deleted") : quoted ? excerptOf(quoted) : t("room.earlier");
   return (
     <button type="button" className={styles.quote} title={t("room.jump")} onClick={() => onJump(messageId)}>
@@ -185,7 +185,7 @@ function Delivery({ message }: { message: Message }) {
 /** The city shows a message that Matrix refused: to discard it is to delete it. */
 function FailedDelivery({ message }: { message: Message }) {
   const { t } = useTranslation();
-  const room = useRoom();
+  const room = useConversation();
   const [isAsking, setAsking] = useState(false);
   const cause = message.delivery_error ?? "refused";
   return (

@@ -14,7 +14,7 @@ import { CopyText } from "./CopyText";
 import { MediaView } from "./MediaView";
 import styles from "./MessageRow.module.css";
 import type { Outgoing } from "./timeline";
-import { useRoom } from "./useRoom";
+import { useConversation } from "./useRoom";
 
 /** What one said oneself, before the city has it. */
 export function OutgoingRow({ outgoing, isFirst }: { outgoing: Outgoing; isFirst: boolean }) {
@@ -51,10 +51,10 @@ export function OutgoingRow({ outgoing, isFirst }: { outgoing: Outgoing; isFirst
 /** Back into the field: words, file, and what they answer. */
 function usePutBack({ clientId, body, file, replyTo }: Outgoing): () => void {
   const key = useDraftKey();
-  const room = useRoom();
+  const room = useConversation();
   return () => {
     const { reply, putBack } = composing(key);
-    const answered = room.store.getState().timeline.messages.find(({ id }) => id === replyTo);
+    const answered = replyTo === null ? null : room.loadedMessage(replyTo);
     if (answered) reply(answered);
     putBack(body);
     if (file) room.giveBack(file);

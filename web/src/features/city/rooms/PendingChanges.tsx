@@ -4,29 +4,50 @@ import { reactionName } from "../../../lib/emoji";
 import { excerptOf } from "../../../lib/excerpt";
 import { outbox } from "../../../stores/outbox";
 import { composing, useDraftKey } from "./composer";
+import { messageOf } from "./conversation";
 import { OutgoingState } from "./OutgoingRow";
 import styles from "./PendingChanges.module.css";
-import { changesOf, type OutgoingChange } from "./timeline";
-import { useRoomOutbox, useRoomState } from "./useRoom";
+import { changesOf, outgoingOf, type Outgoing, type OutgoingChange } from "./timeline";
+import { useConversation, useConversationState, useRoomOutbox } from "./useRoom";
 
 /** Edits, deletions and reactions that did not arrive at once: the messages that they change may be far away. */
 export function PendingChanges() {
   const entries = useRoomOutbox();
   const late = useMemo(() => changesOf(entries).filter(({ state }) => state !== "sending"), [entries]);
-  if (!late.length) return null;
+  const conversation = useConversation();
+  const isThread = conversation.threadRoot !== null;
+  const shown = isThread ? late.filter(({ action }) => conversation.loadedMessage(action.messageId)) : late;
+  const replies = useMemo(() => outgoingOf(entries).filter(isLateReply), [entries]);
+  if (!shown.length && (isThread || !replies.length)) return null;
   return (
     <ul className={styles.changes}>
-      {late.map((change) => (
+      {!isThread && replies.map((reply) => <Reply key={reply.clientId} reply={reply} />)}
+      {shown.map((change) => (
         <Change key={change.clientId} change={change} />
       ))}
     </ul>
   );
 }
 
+/** The thread of a reply may be closed, and its root far away. */
+function isLateReply({ threadRoot, state }: Outgoing): boolean {
+  return threadRoot !== null && state !== "sending";
+}
+
+function Reply({ reply }: { reply: Outgoing }) {
+  const { t } = useTranslation();
+  return (
+    <li>
+      <p dir="auto">{t("outbox.threadReply", { text: reply.body || (reply.file?.name ?? reply.media?.filename ?? "") })}</p>
+      <OutgoingState outgoing={reply} text={reply.body} />
+    </li>
+  );
+}
+
 function Change({ change }: { change: OutgoingChange }) {
   const { t } = useTranslation();
   const { action } = change;
-  const message = useRoomState(({ timeline }) => timeline.messages.find(({ id }) => id === action.messageId));
+  const message = useConversationState((state) => messageOf(state, action.messageId));
   const key = useDraftKey();
   const nameOf = (emoji: string) => {
     const shortcode = message?.reactions.find((tally) => tally.emoji === emoji)?.shortcode ?? null;

@@ -4,7 +4,7 @@ import { Button, IconButton } from "../../../components/ui/Button";
 import { Dialog, DialogActions } from "../../../components/ui/Dialog";
 import { TextField } from "../../../components/ui/Field";
 import styles from "./PollDialog.module.css";
-import { useRoom } from "./useRoom";
+import { useConversation } from "./useRoom";
 
 const MAX_OPTIONS = 20;
 const MAX_CHARS = 340;
@@ -12,7 +12,7 @@ const MAX_CHARS = 340;
 /** Asks for a question and its options, and starts a poll with them. */
 export function PollDialog({ onClose }: { onClose: () => void }) {
   const { t } = useTranslation();
-  const room = useRoom();
+  const room = useConversation();
   const [question, setQuestion] = useState("");
   const [options, setOptions] = useState<readonly string[]>(["", ""]);
   const [isSeveral, setSeveral] = useState(false);

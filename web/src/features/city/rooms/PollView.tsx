@@ -6,7 +6,7 @@ import { Button } from "../../../components/ui/Button";
 import { ConfirmDialog } from "../../../components/ui/Dialog";
 import { useSession } from "../../../stores/session";
 import styles from "./PollView.module.css";
-import { useRoom } from "./useRoom";
+import { useConversation } from "./useRoom";
 
 interface Props {
   message: Message;
@@ -17,7 +17,7 @@ interface Props {
 /** A poll: its options, to vote for while it is open, and its results as far as the city shows them. */
 export function PollView({ message, poll, isMine }: Props) {
   const { t } = useTranslation();
-  const room = useRoom();
+  const room = useConversation();
   const isSignedIn = useSession((state) => state.session !== null);
   const [selected, setSelected] = useOwnVote(message, poll);
   const [isAsking, setAsking] = useState(false);

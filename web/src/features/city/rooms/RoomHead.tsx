@@ -8,6 +8,7 @@ import { roomLink } from "../../../lib/matrixLinks";
 import { useSession } from "../../../stores/session";
 import styles from "./CityRoomView.module.css";
 import { RoomHouse } from "./RoomHouse";
+import { ThreadsButton } from "./ThreadsButton";
 import { useRoom, useRoomState } from "./useRoom";
 
 interface Props {
@@ -51,6 +52,7 @@ export function RoomHead({ room, showsMembers, onMembers }: Props) {
       >
         {t("common.openInElement")} <Icon name="elsewhere" size={16} />
       </a>
+      <ThreadsButton />
       <IconButton icon="people" label={t("room.members")} aria-expanded={showsMembers} onClick={onMembers} />
     </header>
   );

@@ -5,12 +5,12 @@ import { reactionName } from "../../../lib/emoji";
 import { useSession } from "../../../stores/session";
 import { useNames } from "../../../hooks/useNames";
 import styles from "./MessageRow.module.css";
-import { useRoom } from "./useRoom";
+import { useConversation } from "./useRoom";
 
 /** The reactions to a message. A click adds one's own, or removes it. */
 export function Tallies({ message }: { message: Message }) {
   const { t } = useTranslation();
-  const room = useRoom();
+  const room = useConversation();
   const me = useSession((state) => state.session?.userId ?? null);
   const by = useMemo(() => message.reactions.flatMap((tally) => tally.by), [message.reactions]);
   const names = useNames(by);

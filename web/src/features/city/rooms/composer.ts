@@ -5,7 +5,7 @@ import { keep, kept } from "../../../lib/storage";
 import type { Entry } from "../../../outbox/entry";
 import { outbox } from "../../../stores/outbox";
 import { useSession } from "../../../stores/session";
-import { useRoom } from "./useRoom";
+import { useConversation } from "./useRoom";
 
 /** What somebody has begun in a room and not sent. */
 export interface Draft {
@@ -18,9 +18,9 @@ export interface Draft {
 const NOTHING: Draft = { text: "", replyTo: null, editing: null };
 const KEY = "city.draft.";
 
-/** Whose draft it is, and in which room; "" for whoever is not signed in. */
-export function draftKey(person: SubjectId | null, slug: string): string {
-  return `${person ?? ""}.${slug}`;
+/** Whose draft it is, in which room and, where it has a root, in which thread; "" for whoever is not signed in. */
+export function draftKey(person: SubjectId | null, slug: string, threadRoot: string | null = null): string {
+  return `${person ?? ""}.${slug}${threadRoot === null ? "" : `.${threadRoot}`}`;
 }
 
 interface DraftsState {
@@ -56,11 +56,11 @@ export function draftOf(key: string): Draft {
   return useDrafts.getState().drafts[key] ?? storedDraft(key);
 }
 
-/** The key of the reader's draft in the room that is looked at. */
+/** The key of the reader's draft in the conversation that is looked at. */
 export function useDraftKey(): string {
-  const { name } = useRoom();
+  const { name, threadRoot } = useConversation();
   const me = useSession((state) => state.session?.userId ?? null);
-  return draftKey(me, name);
+  return draftKey(me, name, threadRoot);
 }
 
 export function useDraft(key: string): Draft {
@@ -74,11 +74,11 @@ export function useDraft(key: string): Draft {
 }
 
 /** Remove from this tab's drafts what another tab has sent; a draft with another text stays. */
-export function clearSent({ owner, room, action }: Entry): void {
+export function clearSent(entry: Entry): void {
+  const { action } = entry;
   const { drafts, change } = useDrafts.getState();
-  for (const key of new Set([draftKey(owner, room.slug), draftKey(owner, room.id)])) {
-    const draft = drafts[key];
-    if (!draft) continue;
+  for (const [key, draft] of Object.entries(drafts)) {
+    if (!isDraftOf(key, entry)) continue;
     if (action.kind === "message" && action.body !== "" && draft.text.trim() === action.body)
       change(key, { text: "", replyTo: null });
     const { editing } = draft;
@@ -86,6 +86,15 @@ export function clearSent({ owner, room, action }: Entry): void {
       change(key, { editing: null });
     }
   }
+}
+
+/** Whether a draft is in the conversation of an entry. An edit does not name the thread of its message. */
+function isDraftOf(key: string, { owner, room, action }: Entry): boolean {
+  const isIn = (name: string) =>
+    action.kind === "message"
+      ? key === draftKey(owner, name, action.threadRoot ?? null)
+      : key === draftKey(owner, name) || key.startsWith(`${draftKey(owner, name)}.`);
+  return isIn(room.slug) || isIn(room.id);
 }
 
 outbox.subscribe({ addedElsewhere: clearSent });

@@ -11,7 +11,8 @@ import { FakeBrowser } from "../../../testing/fakeTabs";
 import { markRead } from "../../../lib/readMarks";
 import { rowsOf } from "./rows";
 import { outgoingOf } from "./timeline";
-import { RoomModel, type RoomWorld } from "./roomModel";
+import type { RoomWorld } from "./conversation";
+import { RoomModel } from "./roomModel";
 
 let sockets: FakeWorld;
 let model: RoomModel;

@@ -134,6 +134,7 @@ const outgoing: Outgoing = {
   clientId: "c1",
   body: "on its way",
   replyTo: null,
+  threadRoot: null,
   media: null,
   file: null,
   createdAt: "2026-11-22T12:01:00.000Z",

@@ -20,6 +20,8 @@ export interface Outgoing {
   clientId: string;
   body: string;
   replyTo: string | null;
+  /** The message id of the root of its thread; null in the main timeline. */
+  threadRoot: string | null;
   media: Media | null;
   /** A file that the city does not have yet. */
   file: File | null;
@@ -51,11 +53,10 @@ export function outgoingOf(entries: readonly Entry[]): Outgoing[] {
   const delayedIds = delayed(entries);
   return entries.flatMap((entry) => {
     if (entry.action.kind !== "message") return [];
-    const { body, replyTo, media, file } = entry.action;
+    const { body, replyTo, threadRoot = null, media, file } = entry.action;
     const createdAt = new Date(entry.createdAt).toISOString();
-    return [
-      { clientId: entry.id, body, replyTo, media, file, createdAt, state: stateOf(entry, delayedIds), problem: problemOf(entry) },
-    ];
+    const state = stateOf(entry, delayedIds);
+    return [{ clientId: entry.id, body, replyTo, threadRoot, media, file, createdAt, state, problem: problemOf(entry) }];
   });
 }
 
@@ -199,4 +200,14 @@ export function withEvent(timeline: Timeline, event: RoomEvent): Timeline {
 
 function withNote(timeline: Timeline, note: Note): Timeline {
   return timeline.hasNewer ? timeline : { ...timeline, notes: [...timeline.notes, note], grew: "newer" };
+}
+
+/**
+ * The part of a timeline that a conversation shows: the main timeline without the replies of threads, or a thread.
+ *
+ * The root comes first, wherever its `seq` is: from Matrix it may arrive after replies.
+ */
+export function shownIn(timeline: Timeline, threadRoot: string | null, root: Message | null): Timeline {
+  const messages = timeline.messages.filter((message) => message.thread_root === threadRoot);
+  return { ...timeline, messages: root && !timeline.hasOlder ? [root, ...messages] : messages };
 }

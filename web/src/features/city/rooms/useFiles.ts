@@ -5,7 +5,7 @@ import type { Media } from "../../../api/types";
 import { newId } from "../../../lib/ids";
 import { chosenFiles } from "../../../outbox/storage";
 import { useSession } from "../../../stores/session";
-import { useRoom } from "./useRoom";
+import { useConversation } from "./useRoom";
 
 /** A file that is to be sent. */
 export interface Chosen {
@@ -23,7 +23,7 @@ export interface Chosen {
  * They are part of the draft (`draft`: its key), stored over reloads, and there again when their author is back in the room.
  */
 export function useFiles(draft: string) {
-  const room = useRoom();
+  const room = useConversation();
   const [chosen, setChosen] = useState<readonly Chosen[]>([]);
   const uploads = useRef(new Map<string, AbortController>());
 

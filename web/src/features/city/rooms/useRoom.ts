@@ -5,7 +5,9 @@ import { outbox } from "../../../stores/outbox";
 import { useProfiles } from "../../../stores/profiles";
 import { useSession } from "../../../stores/session";
 import type { Entry, EntryRoom } from "../../../outbox/entry";
+import type { Conversation, ConversationState } from "./conversation";
 import { RoomModel, type RoomState } from "./roomModel";
+import type { ThreadModel } from "./threadModel";
 
 /** The room that is looked at; it is opened with the component and closed with it. */
 export function useRoomModel(slug: string): RoomModel {
@@ -42,6 +44,9 @@ function openRoom(slug: string): RoomModel {
   });
 }
 
+/** The thread around a component; without one it belongs to the main timeline of the room. */
+export const ThreadContext = createContext<ThreadModel | null>(null);
+
 export const RoomContext = createContext<RoomModel | null>(null);
 
 export function useRoom(): RoomModel {
@@ -52,6 +57,17 @@ export function useRoom(): RoomModel {
 
 export function useRoomState<Part>(select: (state: RoomState) => Part): Part {
   return useStore(useRoom().store, select);
+}
+
+/** The conversation that a component belongs to. */
+export function useConversation(): Conversation {
+  const thread = useContext(ThreadContext);
+  const room = useRoom();
+  return thread ?? room;
+}
+
+export function useConversationState<Part>(select: (state: ConversationState) => Part): Part {
+  return useStore(useConversation().store, select);
 }
 
 /** What the reader has waiting for this room, by its order; also while the room itself cannot be loaded. */

@@ -1,0 +1,68 @@
+import { useTranslation } from "react-i18next";
+import { useStore } from "zustand";
+import type { Message, ThreadSummary } from "../../../api/types";
+import { Avatar } from "../../../components/ui/Avatar";
+import { Button } from "../../../components/ui/Button";
+import { Name } from "../../../components/ui/Name";
+import { Notice, ProblemNotice, Skeleton } from "../../../components/ui/Notice";
+import { useProfile } from "../../../hooks/useProfile";
+import { excerptOf } from "../../../lib/excerpt";
+import { subjectOf } from "../../../lib/subjects";
+import { ThreadFigures, UnreadDot, useIsUnread } from "./ThreadLine";
+import styles from "./ThreadPanel.module.css";
+import { useRoom } from "./useRoom";
+import { useThreadPanel } from "./useThreadPanel";
+
+/** The threads of a room, the one with the newest reply first. */
+export function ThreadListView() {
+  const { t } = useTranslation();
+  const { threads } = useRoom();
+  const { roots, hasMore, isLoading, error } = useStore(threads.store);
+  const isUnread = useIsUnread();
+  if (!roots.length) {
+    if (error) return <ProblemNotice error={error} onRetry={() => void threads.load()} />;
+    return isLoading ? <Skeleton heights={[4, 4, 4]} /> : <Notice icon="thread" title={t("thread.none")} />;
+  }
+  return (
+    <div className={styles.scroll}>
+      <ul className={styles.threads}>
+        {roots.map(
+          (root) =>
+            root.thread && (
+              <li key={root.id}>
+                <ThreadEntry root={root} thread={root.thread} isUnread={isUnread(root.id, root.thread)} />
+              </li>
+            ),
+        )}
+      </ul>
+      {hasMore && (
+        <Button disabled={isLoading} onClick={() => void threads.loadMore()}>
+          {t("thread.more")}
+        </Button>
+      )}
+    </div>
+  );
+}
+
+function ThreadEntry({ root, thread, isUnread }: { root: Message; thread: ThreadSummary; isUnread: boolean }) {
+  const { t } = useTranslation();
+  const { open } = useThreadPanel();
+  const { author } = root;
+  const subject = subjectOf(author);
+  const { color } = useProfile(subject, author.display_name);
+  return (
+    <button type="button" className={styles.entry} onClick={() => open(root.id)}>
+      <Avatar subject={subject} profile={{ name: author.display_name, avatarUrl: author.avatar_url, color }} size={36} />
+      <span className={styles.words}>
+        <strong>
+          <Name>{author.display_name}</Name>
+        </strong>
+        <bdi className={styles.excerpt}>{root.deleted ? t("room.deleted") : excerptOf(root)}</bdi>
+        <span className={styles.figures}>
+          <ThreadFigures thread={thread} />
+          {isUnread && <UnreadDot words={t("thread.unread")} />}
+        </span>
+      </span>
+    </button>
+  );
+}

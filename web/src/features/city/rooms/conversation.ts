@@ -1,0 +1,282 @@
+import type { StoreApi } from "zustand";
+import { city, type PagePosition } from "../../../api/city";
+import { Problem } from "../../../api/problem";
+import type { Author, Media, Message, NewPoll, Room, SubjectId } from "../../../api/types";
+import type { SocketWorld } from "../../../lib/reconnectingSocket";
+import type { Action, Entry } from "../../../outbox/entry";
+import type { Outbox } from "../../../outbox/outbox";
+import { commandOf } from "./commands";
+import type { Span } from "./rows";
+import { beginAround, PAGE, withAnswer, withNewer, withOlder, type Timeline } from "./timeline";
+
+export interface ConversationState {
+  timeline: Timeline;
+  /** The root of a thread, which is shown before its replies; null for the main timeline of a room. */
+  root: Message | null;
+  /** Messages that were posted while the reader was away. */
+  unread: Span | null;
+  isLoadingOlder: boolean;
+  /** The error of the reader's last action. */
+  problem: unknown;
+}
+
+export interface RoomWorld extends SocketWorld {
+  token: () => string | null;
+  refused: (token: string) => void;
+  /** The subject of whoever is signed in. */
+  me: () => SubjectId | null;
+  addAuthors: (authors: readonly Author[]) => void;
+  /** Whether the page is shown. */
+  isShown: () => boolean;
+  outbox: Outbox;
+}
+
+/** A page of history without a message that is shown is followed at once by a page of this size. */
+const LARGE_PAGE = 200;
+
+/** The messages of a room's main timeline or of a thread, their pages, and the reader's actions in it. */
+export abstract class Conversation {
+  abstract readonly store: StoreApi<ConversationState>;
+  private readonly beforeSending = new Map<string, Message | null>();
+  private takesFile: (file: File) => void = () => undefined;
+  /** The newest messages, which events continue to update while an older part of the history is shown. */
+  protected live: Timeline | null = null;
+  private isLoadingNewer = false;
+
+  /** `threadRoot`: the message id of the thread's root; null for the main timeline. */
+  constructor(
+    readonly name: string,
+    readonly threadRoot: string | null,
+    readonly world: RoomWorld,
+  ) {}
+
+  protected abstract room(): Room | null;
+  protected abstract fetchPage(position: PagePosition, limit: number): Promise<Message[]>;
+  /** Send a typing notification. */
+  abstract type(isTyping: boolean): void;
+  /** Store and send that the reader has read everything. */
+  abstract readToEnd(): void;
+
+  /** Whether a message is shown in this conversation. */
+  shows(message: Message): boolean {
+    return message.thread_root === this.threadRoot;
+  }
+
+  /** The message as it is loaded; null if it is not. */
+  loadedMessage(id: string): Message | null {
+    return messageOf(this.store.getState(), id);
+  }
+
+  /** False when the outbox did not accept it; `problem` says why. */
+  say(written: string, replyTo: string | null, file: { file: File; media: Media | null } | null = null): boolean {
+    this.toNewest();
+    this.update({ unread: null });
+    const { body, isEmote } = commandOf(written);
+    const emote = isEmote && !file ? { msgtype: "m.emote" as const } : {};
+    return this.enqueue({
+      kind: "message",
+      body: emote.msgtype ? body : written,
+      replyTo,
+      threadRoot: this.threadRoot,
+      file: file?.file ?? null,
+      media: file?.media ?? null,
+      ...emote,
+    });
+  }
+
+  edit(message: Message, body: string): boolean {
+    return this.enqueue({ kind: "edit", messageId: message.id, body });
+  }
+
+  remove(message: Message): boolean {
+    return this.enqueue({ kind: "removal", messageId: message.id });
+  }
+
+  /** Add a reaction, or remove one's own. `message` is as it is shown. */
+  react(message: Message, emoji: string): boolean {
+    const me = this.world.me();
+    const isGiven = me !== null && message.reactions.some((tally) => tally.emoji === emoji && tally.by.includes(me));
+    return this.enqueue({ kind: "reaction", messageId: message.id, emoji, given: !isGiven });
+  }
+
+  retryDelivery(message: Message): Promise<boolean> {
+    const before = this.loadedMessage(message.id);
+    return this.attempt(city.retry(this.name, message.id).then((answer) => this.show(before, answer)));
+  }
+
+  /** Vote in a poll, in place of an earlier vote; no selections withdraw it. False where the city does not take it. */
+  vote(message: Message, selections: readonly string[]): Promise<boolean> {
+    const before = this.loadedMessage(message.id);
+    return this.attempt(city.vote(this.name, message.id, selections).then((answer) => this.show(before, answer)));
+  }
+
+  endPoll(message: Message): Promise<boolean> {
+    const before = this.loadedMessage(message.id);
+    return this.attempt(city.endPoll(this.name, message.id).then((answer) => this.show(before, answer)));
+  }
+
+  /** False when it could not be started; `problem` says why. */
+  startPoll(poll: NewPoll): Promise<boolean> {
+    const thread = this.threadRoot === null ? {} : { thread_root: this.threadRoot };
+    return this.attempt(city.say(this.name, { body: "", poll, ...thread }).then((answer) => this.show(null, answer)));
+  }
+
+  async loadOlder(): Promise<void> {
+    const { timeline, isLoadingOlder } = this.store.getState();
+    if (isLoadingOlder || !timeline.hasOlder || !timeline.messages.length) return;
+    this.update({ isLoadingOlder: true });
+    try {
+      let limit = PAGE;
+      while (!(await this.addOlder(limit))) limit = LARGE_PAGE;
+    } catch (problem) {
+      this.update({ problem });
+    } finally {
+      this.update({ isLoadingOlder: false });
+    }
+  }
+
+  /** False when the page has only messages that are not shown: no scroll event would ask for the page before it. */
+  private async addOlder(limit: number): Promise<boolean> {
+    const first = this.store.getState().timeline.messages[0];
+    if (!first) return true;
+    const older = await this.fetchPage({ before: first.seq }, limit);
+    this.meetAuthors(older);
+    const now = this.store.getState().timeline;
+    // Meanwhile another part of the history may be shown.
+    if (now.messages[0]?.id !== first.id) return true;
+    this.update({ timeline: withOlder(now, older) });
+    return !older.length || older.some((message) => this.shows(message));
+  }
+
+  /** Continue a part of the history that ends before the newest messages. */
+  async loadNewer(): Promise<void> {
+    if (!this.live || this.isLoadingNewer) return;
+    this.isLoadingNewer = true;
+    try {
+      let limit = PAGE;
+      while (!(await this.addNewer(limit))) limit = LARGE_PAGE;
+    } catch (problem) {
+      this.update({ problem });
+    } finally {
+      this.isLoadingNewer = false;
+    }
+  }
+
+  private async addNewer(limit: number): Promise<boolean> {
+    const last = this.store.getState().timeline.messages.at(-1);
+    if (!last) return true;
+    const newer = await this.fetchPage({ after: last.seq }, limit);
+    const now = this.store.getState().timeline;
+    if (!this.live || !now.hasNewer || now.messages.at(-1)?.id !== last.id) return true;
+    this.meetAuthors(newer);
+    this.showPart(withNewer(now, newer, this.live));
+    return !newer.length || newer.some((message) => this.shows(message));
+  }
+
+  /** Show the newest messages again. */
+  toNewest(): void {
+    if (this.live) this.showPart({ ...this.live, grew: "newer" });
+  }
+
+  /** Show a message and the messages around it. False when it cannot be loaded; `problem` says why. */
+  async find(messageId: string): Promise<boolean> {
+    if (this.loadedMessage(messageId)) return true;
+    try {
+      const page = await this.fetchPage({ around: messageId }, PAGE);
+      this.meetAuthors(page);
+      this.showPart(beginAround(page, this.live ?? this.store.getState().timeline));
+      return true;
+    } catch (problem) {
+      this.update({ problem });
+      return false;
+    }
+  }
+
+  /** Register the input that takes files for the next message. Returns a function that removes it. */
+  takeFiles(take: (file: File) => void): () => void {
+    this.takesFile = take;
+    return () => {
+      this.takesFile = () => undefined;
+    };
+  }
+
+  /** Put a file back into the input. */
+  giveBack(file: File): void {
+    this.takesFile(file);
+  }
+
+  /** Show the error of an action. */
+  report(problem: unknown): void {
+    this.update({ problem });
+  }
+
+  clearProblem(): void {
+    this.report(null);
+  }
+
+  protected meetAuthors(messages: readonly Message[]): void {
+    this.world.addAuthors(messages.flatMap(({ author, thread }) => [author, ...(thread?.authors ?? [])]));
+  }
+
+  /** Follow the entries of the outbox; returns how to stop. */
+  protected followOutbox(): () => void {
+    return this.world.outbox.subscribe({
+      sending: (entry) => this.noteSending(entry),
+      sent: (entry, message) => this.noteSent(entry, message),
+    });
+  }
+
+  private enqueue(action: Action): boolean {
+    const room = this.room();
+    const isAdded = room !== null && this.world.outbox.add({ id: room.id, slug: room.slug, name: room.name }, action);
+    this.update({ problem: isAdded ? null : new Problem(0, "outbox_full", "too much waits to be sent") });
+    return isAdded;
+  }
+
+  private noteSending(entry: Entry): void {
+    if (entry.room.id !== this.room()?.id) return;
+    this.beforeSending.set(entry.id, entry.action.kind === "message" ? null : this.loadedMessage(entry.action.messageId));
+  }
+
+  /** The response is shown at once; the same arrives from the socket a little later. */
+  protected noteSent(entry: Entry, message: Message): void {
+    if (entry.room.id !== this.room()?.id) return;
+    this.show(this.beforeSending.get(entry.id) ?? null, message);
+    this.beforeSending.delete(entry.id);
+  }
+
+  protected show(before: Message | null, answer: Message): void {
+    this.meetAuthors([answer]);
+    this.change((timeline) => withAnswer(timeline, before, answer));
+  }
+
+  protected async attempt(answer: Promise<unknown>): Promise<boolean> {
+    try {
+      await answer;
+      this.update({ problem: null });
+      return true;
+    } catch (problem) {
+      this.update({ problem });
+      return false;
+    }
+  }
+
+  private showPart(timeline: Timeline): void {
+    this.live = timeline.hasNewer ? (this.live ?? this.store.getState().timeline) : null;
+    this.update({ timeline });
+  }
+
+  protected change(grow: (timeline: Timeline) => Timeline): void {
+    if (this.live) this.live = grow(this.live);
+    this.update({ timeline: grow(this.store.getState().timeline) });
+  }
+
+  protected update(changes: Partial<ConversationState>): void {
+    this.store.setState(changes);
+  }
+}
+
+/** A loaded message by its id; null if it is not loaded. */
+export function messageOf({ timeline, root }: Pick<ConversationState, "timeline" | "root">, id: string): Message | null {
+  return root?.id === id ? root : (timeline.messages.find((message) => message.id === id) ?? null);
+}

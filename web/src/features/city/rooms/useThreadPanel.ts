@@ -1,0 +1,53 @@
+import { useCallback, useMemo } from "react";
+import { useLocation, useNavigate, useSearchParams } from "react-router";
+
+const THREAD = "thread";
+const LIST = "threads";
+
+/** The panel of threads beside a room. The address says what it shows: `?thread=<id of the root>`, `?threads` for the list. */
+export function useThreadPanel() {
+  const [search, setSearch] = useSearchParams();
+  const navigate = useNavigate();
+  const { state } = useLocation() as { state: { isOpenedHere?: boolean } | null };
+  const rootId = search.get(THREAD);
+  const isList = search.has(LIST);
+  const isOpen = rootId !== null || isList;
+  const isOpenedHere = state?.isOpenedHere === true;
+
+  const change = useCallback(
+    (edit: (now: URLSearchParams) => void) =>
+      setSearch(
+        (now) => {
+          const next = new URLSearchParams(now);
+          edit(next);
+          return next;
+        },
+        // The way back in the browser's history closes the panel, whatever was shown in it meanwhile.
+        { replace: isOpen, state: { isOpenedHere: isOpenedHere || !isOpen }, preventScrollReset: true },
+      ),
+    [setSearch, isOpen, isOpenedHere],
+  );
+
+  return useMemo(
+    () => ({
+      rootId,
+      isList,
+      isOpen,
+      open: (id: string) => change((now) => now.set(THREAD, id)),
+      openList: () =>
+        change((now) => {
+          now.delete(THREAD);
+          now.set(LIST, "");
+        }),
+      close: () => {
+        if (isOpenedHere) void navigate(-1);
+        else
+          change((now) => {
+            now.delete(THREAD);
+            now.delete(LIST);
+          });
+      },
+    }),
+    [rootId, isList, isOpen, isOpenedHere, change, navigate],
+  );
+}
