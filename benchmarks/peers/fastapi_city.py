@@ -32,7 +32,7 @@ _ROOM_COLUMNS: Final = (
 )
 _MESSAGE_COLUMNS: Final = (
     "id, room_id, seq, author_kind, author_id, author_name, author_avatar, body, formatted_body, msgtype, media, mentions, "
-    "reactions, reply_to, client_id, created_at_ms, edited_at_ms, deleted, matrix_event_id, delivery, delivery_error"
+    "reactions, reply_to, thread_root, client_id, created_at_ms, edited_at_ms, deleted, matrix_event_id, delivery, delivery_error"
 )
 _ORDERS: Final = {
     "popular": "popularity DESC, slug",
@@ -77,6 +77,7 @@ def application(database_url: str) -> FastAPI:
             "messages": messages,
             "online_members": [],
             "may_read": True,
+            "removal": None,
             "has_older": len(rows) == _LAST_MESSAGES,
         }
         return _json(_room(room, members_online) | content)
@@ -154,8 +155,15 @@ def _message(row: Any) -> dict[str, Any]:
         "formatted_body": row["formatted_body"],
         "msgtype": row["msgtype"],
         "media": orjson.loads(row["media"]) if row["media"] else None,
+        "poll": None,
+        "location": None,
+        "unsupported": False,
+        "original_type": None,
+        "mentions_room": False,
         "mentions": _list(row["mentions"]),
         "reply_to": row["reply_to"],
+        "thread_root": row["thread_root"],
+        "thread": None,
         "reactions": _list(row["reactions"]),
         "edited_at": _moment(row["edited_at_ms"]),
         "deleted": row["deleted"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from ..city.types import UserId
 from .media import note_avatars
@@ -54,7 +54,8 @@ class GhostRepository(Repository):
 
     async def own_avatars(self) -> dict[UserId, str]:
         """Return the ``mxc://`` URI of each ghost's avatar, without those that the service drew."""
-        is_drawn = ghosts.c.avatar_source.startswith(DRAWN, autoescape=True)
+        # Without a source the comparison would be NULL, and its negation, too.
+        is_drawn = func.coalesce(ghosts.c.avatar_source, "").startswith(DRAWN, autoescape=True)
         rows = await self._connection.execute(
             select(ghosts.c.user_id, ghosts.c.avatar_mxc).where(ghosts.c.avatar_mxc.is_not(None), ~is_drawn)
         )

@@ -22,6 +22,9 @@ async def test_image_message_has_documented_fields(harness: MediaHarness) -> Non
         "width": 64,
         "height": 48,
         "duration_ms": None,
+        "voice": False,
+        "waveform": [],
+        "sticker": False,
     }
     assert (answer.status, answer.content) == (201, shown)
     request = harness.repository.uploads[0]
@@ -54,4 +57,4 @@ async def test_inline_images_have_city_urls(harness: MediaHarness) -> None:
     content = {"msgtype": "m.text", "body": ":)", "format": "org.matrix.custom.html", "formatted_body": html}
     await harness.receive("m.room.message", content)
     shown = (await harness.last_message())["formatted_body"]
-    assert f'<img src="/city/media/{SERVER}/smile" alt=":)" height="32"> mxc://' in shown
+    assert f'<img src="/city/media/{SERVER}/smile" alt=":)" data-mx-emoticon="" height="32"> mxc://' in shown
