@@ -483,8 +483,8 @@ async def test_a_room_that_was_turned_encrypted_says_so_and_pretends_nothing(tow
     await town.give_power(room, ALICE, 100)
     await town.set_state(room, "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"})
     shown = await town.until("secret", encrypted=True, matrix_status="failed")
-    assert "encryption" in shown["matrix_error"]
-    assert any("room_reconcile_failed" in line and "encryption" in line for line in town.city.service.last_lines(100))
+    assert "encrypted" in shown["matrix_error"]
+    assert any("room_reconcile_failed" in line and "encrypted" in line for line in town.city.service.last_lines(100))
 
     status, problem = await town.city.call("POST", "/city/rooms/secret/messages", {"body": "plain"}, token=OKSANA)
     assert (status, problem["code"]) == (409, "room_encrypted")

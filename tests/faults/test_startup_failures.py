@@ -269,7 +269,9 @@ async def test_an_address_where_synapse_reaches_something_else_is_named(town: To
     ours = config_file.load(town.directory / "config.yaml").matrix.port
     async with answering({}, port=ours):
         ended = await start(town.config(tmp_path, {"matrix.port": free_port()}))
-    assert_says(ended, ExitCode.HOMESERVER_REFUSED, "it is not this service", "Set appservice.address to where")
+    assert_says(
+        ended, ExitCode.HOMESERVER_REFUSED, "Another service answers Synapse", "Set appservice.address to where"
+    )
 
 
 @pytest.mark.parametrize(
