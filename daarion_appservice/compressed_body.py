@@ -61,7 +61,7 @@ async def _read(request: web.Request, within_s: float) -> bytes:
         cause = error.with_traceback(None)
         raise InvalidInput("bad_request", "the body is not sent as its Transfer-Encoding says") from cause
     except ConnectionError as error:
-        raise error.with_traceback(None)
+        raise error.with_traceback(None) from None
 
 
 def _not_packed() -> InvalidInput:

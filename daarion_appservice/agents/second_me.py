@@ -183,11 +183,11 @@ class SecondMeReply(AsyncIterator[str]):
 class _Turn:
     """The lease by which one request of a citizen runs at a time."""
 
-    def __init__(self, database: Database, now_ms: NowMs, id: str, subject: SubjectId) -> None:  # noqa: A002
+    def __init__(self, database: Database, now_ms: NowMs, turn_id: str, subject: SubjectId) -> None:
         self._database = database
         self._now_ms = now_ms
         self._has_ended = False
-        self.id = id
+        self.id = turn_id
         self.subject = subject
 
     async def take(self) -> None:

@@ -54,6 +54,31 @@ async def test_hostile_transactions_leave_the_city_unharmed(hostile_city: Hostil
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_large_transactions_leave_the_city_unharmed(hostile_city: HostileCity) -> None:
+    """Transactions of 40 messages as large as Matrix allows, and one that is larger than the listener accepts."""
+    city, alice, room_id = hostile_city
+    token = config_file.load(city.config).appservice.hs_token.get_secret_value()
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    texts = ["я" * 20_000, "<b>" * 15_000, "*_" * 20_000, "@scribe " * 6_000, "🦉" * 12_000, "\\" * 20_000]
+
+    def message(number: int, text: str) -> dict[str, Any]:
+        content = {"msgtype": "m.text", "body": text, "format": "org.matrix.custom.html", "formatted_body": text}
+        event = {"type": "m.room.message", "event_id": f"$large-{number}", "room_id": room_id, "content": content}
+        return event | {"sender": "@bob:city.localhost", "origin_server_ts": 1_700_000_000_000 + number}
+
+    sizes = []
+    async with unharmed(city, alice, room_id):
+        for number, text in enumerate([*texts, "x" * (MAX_BODY_BYTES // 60)]):
+            events_sent = [message(100 * number + index, text) for index in range(40)]
+            content = json.dumps({"events": events_sent}, ensure_ascii=False).encode()
+            url = f"{city.matrix_url}/_matrix/app/v1/transactions/large-{number}"
+            async with city.session.put(url, data=io.BytesIO(content), headers=headers) as answer:
+                assert answer.status == (413 if len(content) > MAX_BODY_BYTES else 200), await answer.text()
+            sizes.append(len(content))
+    assert sizes[-1] > MAX_BODY_BYTES > max(sizes[:-1]) > 3_000_000
+
+
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("path", ["/ws/city/presence", "/ws/city/rooms/general"])
 @pytest.mark.parametrize("count", [400, pytest.param(20_000, marks=pytest.mark.soak)])
 async def test_hostile_frames_leave_the_city_unharmed(hostile_city: HostileCity, path: str, count: int) -> None:

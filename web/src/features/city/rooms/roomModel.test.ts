@@ -1,17 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { FakeWorld } from "../../../testing/fakeSockets";
 import type { Message } from "../../../api/types";
+import { roomWorld } from "../../../testing/roomWorld";
 import { message, OKSANA, room, SIGN, settled, TARAS } from "../../../testing/samples";
-import { newId } from "../../../lib/ids";
 import { Problem } from "../../../api/problem";
 import { city } from "../../../api/city";
-import { deliver } from "../../../outbox/delivery";
-import { Outbox } from "../../../outbox/outbox";
-import { FakeBrowser } from "../../../testing/fakeTabs";
+import type { Outbox } from "../../../outbox/outbox";
 import { markRead } from "../../../lib/readMarks";
 import { rowsOf } from "./rows";
 import { outgoingOf } from "./timeline";
-import type { RoomWorld } from "./conversation";
 import { RoomModel } from "./roomModel";
 
 let sockets: FakeWorld;
@@ -32,31 +29,11 @@ beforeEach(async () => {
   isShown = true;
   sockets = new FakeWorld();
   met = [];
-  outbox = new Outbox({
-    storage: new FakeBrowser().storage,
-    channel: { tell: () => undefined, listen: () => undefined },
-    compete: (candidate) => {
-      candidate.leads();
-      return { take: () => undefined, stop: () => undefined };
-    },
-    deliver,
-    person: () => ({ userId: OKSANA.id, token: "t1" }),
-    clock: sockets.clock,
-    random: sockets.random,
-    newId,
-  });
-  outbox.start();
-  const world: RoomWorld = {
-    clock: sockets.clock,
-    open: sockets.open,
-    random: sockets.random,
-    token: () => "t1",
-    refused: () => undefined,
-    me: () => OKSANA.id,
+  const world = roomWorld(sockets, {
     isShown: () => isShown,
-    outbox,
     addAuthors: (authors) => void met.push(...authors.map(({ display_name: name }) => name)),
-  };
+  });
+  outbox = world.outbox;
   const online = { ...TARAS, presence: "online", last_active_ago_ms: 0, status_msg: null } as const;
   vi.spyOn(city, "room").mockResolvedValue(room(3, [message(2)], { online_members: [online] }));
   model = new RoomModel("general", world);

@@ -1,12 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { city } from "../../../api/city";
 import type { Message, ThreadSummary } from "../../../api/types";
-import { newId } from "../../../lib/ids";
 import { threadReadUpTo } from "../../../lib/readMarks";
-import { deliver } from "../../../outbox/delivery";
-import { Outbox } from "../../../outbox/outbox";
 import { FakeWorld } from "../../../testing/fakeSockets";
-import { FakeBrowser } from "../../../testing/fakeTabs";
+import { roomWorld } from "../../../testing/roomWorld";
 import { message, OKSANA, room, settled, TARAS } from "../../../testing/samples";
 import { RoomModel } from "./roomModel";
 import { ThreadModel } from "./threadModel";
@@ -43,31 +40,7 @@ async function open(messages: Message[], replies: Message[]) {
 beforeEach(() => {
   localStorage.clear();
   sockets = new FakeWorld();
-  const outbox = new Outbox({
-    storage: new FakeBrowser().storage,
-    channel: { tell: () => undefined, listen: () => undefined },
-    compete: (candidate) => {
-      candidate.leads();
-      return { take: () => undefined, stop: () => undefined };
-    },
-    deliver,
-    person: () => ({ userId: OKSANA.id, token: "t1" }),
-    clock: sockets.clock,
-    random: sockets.random,
-    newId,
-  });
-  outbox.start();
-  main = new RoomModel("general", {
-    clock: sockets.clock,
-    open: sockets.open,
-    random: sockets.random,
-    token: () => "t1",
-    refused: () => undefined,
-    me: () => OKSANA.id,
-    isShown: () => true,
-    outbox,
-    addAuthors: () => undefined,
-  });
+  main = new RoomModel("general", roomWorld(sockets));
 });
 
 afterEach(() => {
