@@ -196,7 +196,7 @@ class CircuitOpen(CoreError):
 
     def __init__(self, *, retry_after_s: float) -> None:
         super().__init__(
-            "core_resting",
+            "core_circuit_open",
             "the agents core failed repeatedly and gets no requests for 30 seconds; try again after that",
             retry_after_s=retry_after_s,
         )

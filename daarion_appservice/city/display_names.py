@@ -22,11 +22,11 @@ def citizen_name(name: str) -> str:
     """
     name = " ".join(unicodedata.normalize("NFC", name).split())
     if not name.strip(_JOINERS):
-        raise InvalidInput("name_needed", "the name is empty; send a name", status=422)
+        raise InvalidInput("name_required", "the name is empty; send a name", status=422)
     if len(name) > MAX_CHARS:
-        raise InvalidInput("name_wrong", f"a name may have {MAX_CHARS} characters at most", status=422)
+        raise InvalidInput("name_invalid", f"a name may have {MAX_CHARS} characters at most", status=422)
     if not all(_is_seen(character) for character in name):
-        raise InvalidInput("name_wrong", "a name may not contain invisible characters", status=422)
+        raise InvalidInput("name_invalid", "a name may not contain invisible characters", status=422)
     return name
 
 

@@ -100,7 +100,7 @@ def stored_type(declared: str, head: bytes) -> str:
     """
     declared = normalize_type(declared)
     if declared in _FORM_TYPES:
-        raise InvalidInput("media_type_wrong", "send the file itself as the body, not a form with it", status=415)
+        raise InvalidInput("media_type_mismatch", "send the file itself as the body, not a form with it", status=415)
     detected = detect_types(head)
     if declared == UNKNOWN:
         return detected[0] if detected else UNKNOWN
@@ -112,7 +112,7 @@ def stored_type(declared: str, head: bytes) -> str:
         what = (
             f"its first bytes are those of {detected[0]}" if detected else "its first bytes are not those of this type"
         )
-        raise InvalidInput("media_type_wrong", f"the file is not of the type {declared}: {what}", status=415)
+        raise InvalidInput("media_type_mismatch", f"the file is not of the type {declared}: {what}", status=415)
     return UNKNOWN if declared.startswith(_MEDIA) or is_executable(declared) else declared
 
 

@@ -70,7 +70,7 @@ class Membership:
                 raise NotFound("no_such_room", f"there is no room {room_id!r}")
             if self._agents.is_assigned_to(author, room):
                 raise Conflict(
-                    "agent_lives_here",
+                    "room_assigned_to_agent",
                     f"the registry assigns the room {room.slug} to {author.id}: remove it from the agent's rooms first",
                 )
             member = self._member_log.member(room.id, author)

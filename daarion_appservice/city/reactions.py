@@ -64,7 +64,9 @@ class Reactions:
             first = await tx.reactions.first(message.id, key)
             if first is None and is_mxc(key):
                 raise InvalidInput(
-                    "no_emoji", "an image can be a reaction only if the message has that reaction already", status=422
+                    "reaction_key_invalid",
+                    "an image can be a reaction only if the message has that reaction already",
+                    status=422,
                 )
             if first is None and len(message.reactions) >= _MAX_KEYS:
                 raise Conflict("too_many_reactions", f"a message may have {_MAX_KEYS} different reactions at most")
@@ -186,7 +188,7 @@ def check_key(key: str) -> None:
     """Raise InvalidInput unless ``key`` can be the key of a reaction."""
     if not key.strip() or len(key) > MAX_KEY_CHARS or not all(map(_is_emoji_character, key)):
         raise InvalidInput(
-            "no_emoji",
+            "reaction_key_invalid",
             f"the key of a reaction must be an emoji or 1 to {MAX_KEY_CHARS} printable characters",
             status=422,
         )

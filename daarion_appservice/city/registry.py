@@ -220,7 +220,7 @@ def _check_empty(kind: PlaceKind, gone: Iterable[str], agents: Iterable[Agent], 
             more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
             users = ", ".join(sorted(names)[:_MAX_NAMES]) + more
             raise Conflict(
-                "place_in_use", f"the {PLACE_LABELS[kind]} {place!r} cannot be removed: it is used by {users}"
+                "entry_in_use", f"the {PLACE_LABELS[kind]} {place!r} cannot be removed: it is used by {users}"
             )
 
 

@@ -44,13 +44,13 @@ def check_slug(slug: str) -> None:
     """Raise InvalidInput unless ``slug`` is valid and not reserved."""
     if not _SLUG.fullmatch(slug):
         raise InvalidInput(
-            "slug_wrong",
+            "slug_invalid",
             f"the slug {slug!r} must be 1 to {MAX_LENGTH} of a-z, 0-9, _ and -, and start with a letter or digit",
             status=422,
         )
     if slug in RESERVED:
         detail = f"the slug {slug!r} is reserved: /city/{slug} is another page of the city"
-        raise InvalidInput("slug_wrong", detail, status=422)
+        raise InvalidInput("slug_invalid", detail, status=422)
 
 
 class Rooms:
@@ -184,5 +184,5 @@ class Rooms:
 def _name(name: str) -> str:
     name = one_line(name)
     if not name:
-        raise InvalidInput("name_needed", "the room's name is empty; send a name", status=422)
+        raise InvalidInput("name_required", "the room's name is empty; send a name", status=422)
     return name

@@ -35,7 +35,7 @@ def slug_of(name: str) -> str:
     slug: str = slugify(romanised, max_length=MAX_LENGTH)
     if not slug:
         raise InvalidInput(
-            "slug_needed", f"no slug can be derived from the name {name!r}; send one as `slug`", status=422
+            "slug_required", f"no slug can be derived from the name {name!r}; send one as `slug`", status=422
         )
     return slug + _BESIDE_RESERVED if slug in RESERVED else slug
 

@@ -159,5 +159,5 @@ async def _room(database: Database, slug: str) -> Room:
 def _slug_from(room: str, identities: Identities) -> str:
     slug = identities.room_slug(room) or room.removeprefix("#").partition(":")[0].lower()
     if room.startswith("!"):
-        raise Conflict("slug_needed", "a room id contains no name: give the slug with --slug")
+        raise Conflict("slug_required", "a room id contains no name: give the slug with --slug")
     return slug

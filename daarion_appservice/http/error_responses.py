@@ -63,7 +63,7 @@ def problem_response(request: web.Request, error: Exception) -> web.Response:
             detail = (error.text if error.status == 403 else None) or error.reason
             return _problem(error.status, _CODES.get(error.status, "http_error"), detail, headers=allow)
     if _is_database_unavailable(request, error):
-        return _problem(503, "database_away", DATABASE_UNAVAILABLE)
+        return _problem(503, "database_unavailable", DATABASE_UNAVAILABLE)
     return _problem(500, "internal_error", _INTERNAL_ERROR)
 
 
@@ -85,7 +85,7 @@ def _matrix_error(request: web.Request, error: Exception) -> web.StreamResponse:
 def _is_database_unavailable(request: web.Request, error: Exception) -> bool:
     """Return whether the database is unavailable, and log the error; every other error is a fault of the server."""
     if isinstance(error, DatabaseUnavailable):
-        log.error("database_away", error=str(error), help="responses are 503 until the database responds")
+        log.error("request_without_database", error=str(error), help="responses are 503 until the database responds")
         return True
     log.error("request_failed", method=request.method, path=request.path, exc_info=error)
     return False

@@ -21,4 +21,4 @@ def translate_database_errors() -> Iterator[None]:
     try:
         yield
     except DatabaseUnavailable as error:
-        raise Unavailable("database_away", DATABASE_UNAVAILABLE) from error
+        raise Unavailable("database_unavailable", DATABASE_UNAVAILABLE) from error

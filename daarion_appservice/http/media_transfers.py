@@ -28,7 +28,13 @@ _CLIENT_SHARE: Final = 4
 _WAIT_S: Final = 15.0
 """How long a request waits for a slot."""
 
-TRANSFER_ERRORS: Final = ("media_too_large", "too_many_requests", "media_busy", "homeserver_away", "media_unavailable")
+TRANSFER_ERRORS: Final = (
+    "media_too_large",
+    "too_many_requests",
+    "media_busy",
+    "homeserver_unavailable",
+    "media_unavailable",
+)
 """The error codes of every transfer."""
 
 log = structlog.get_logger()
@@ -76,7 +82,7 @@ def translate_homeserver_errors(refusal: Callable[[HomeserverRefused], CityError
         yield
     except HomeserverUnavailable as error:
         raise Unavailable(
-            "homeserver_away",
+            "homeserver_unavailable",
             "the homeserver, which stores the files, does not respond; try again",
             retry_after_s=RETRY_S,
         ) from error

@@ -8,7 +8,7 @@
         status=201,
         summary="Open a room",
         response=schemas.Room,
-        errors=("slug_taken", "slug_wrong"),
+        errors=("slug_taken", "slug_invalid"),
     )
     async def open_room(self, call: Call[NewRoom, NoQuery]) -> JSON:
         \"""Further documentation for API users, in Markdown.\"""

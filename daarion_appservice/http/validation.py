@@ -37,7 +37,7 @@ def _children(content: Any) -> Iterable[Any]:
         case str() if "\0" in content or (
             not content.isascii() and any("\ud800" <= each <= "\udfff" for each in content)
         ):
-            raise InvalidInput("not_text", "a string must not contain U+0000 or an unpaired surrogate", status=422)
+            raise InvalidInput("text_invalid", "a string must not contain U+0000 or an unpaired surrogate", status=422)
         case dict():
             return chain(content, content.values())
         case list():

@@ -145,5 +145,5 @@ async def test_files_go_both_ways_and_nothing_else_is_fetched(start_city: StartC
     assert [content for _, content, _ in back] == several
     city.homeserver.kill()
     status, problem = await upload(city, png, "image/png", "a.png")
-    assert (status, problem["code"]) == (503, "homeserver_away")
+    assert (status, problem["code"]) == (503, "homeserver_unavailable")
     assert (await get(city, brought_in[0][1]["url"], OKSANA))[0] == 503

@@ -72,7 +72,7 @@ async def test_browsers_hear_of_citizens_agents_and_people(city: RunningCity) ->
         assert (await next_event(oksana))["code"] == "sign_in"
         await oksana.send_json({"event": "auth", "token": citizen_token("u_1", "Оксана")})
         await oksana.send_json({"event": "presence.heartbeat", "user_id": "u_2"})
-        assert (await next_event(oksana))["code"] == "not_you"
+        assert (await next_event(oksana))["code"] == "user_id_mismatch"
         await oksana.send_json({"event": "presence.heartbeat", "user_id": "u_1", "status_msg": "читаю"})
         update = await next_event(watching)
         assert (update["event"], update["user_id"], update["status"]) == ("presence.update", "u_1", "online")

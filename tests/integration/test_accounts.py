@@ -52,9 +52,9 @@ async def test_an_account_is_linked_and_unlinked(town: Town) -> None:
     [
         (refused(401, "M_UNKNOWN_TOKEN", "Access Token unknown or expired"), 403, "openid_invalid"),
         (refused(404, "M_UNRECOGNIZED"), 503, "openid_unavailable"),
-        (HANG_UP, 503, "homeserver_away"),
-        (Reply(200, {"sub": 1}), 503, "homeserver_away"),
-        (Reply(200, ["nonsense"]), 503, "homeserver_away"),
+        (HANG_UP, 503, "homeserver_unavailable"),
+        (Reply(200, {"sub": 1}), 503, "homeserver_unavailable"),
+        (Reply(200, ["nonsense"]), 503, "homeserver_unavailable"),
         (Reply(200, {"sub": "nonsense"}), 403, "openid_invalid"),
         (Reply(200, {"sub": "@alice:elsewhere.example"}), 403, "openid_foreign"),
         (Reply(200, {"sub": "@agent_daarwizz:city.localhost"}), 403, "openid_foreign"),

@@ -684,7 +684,7 @@ async def test_a_core_that_fails_five_times_in_a_row_is_left_alone_for_a_while(
 async def rests(client: Client, *, retry_after_s: float) -> None:
     with pytest.raises(CircuitOpen) as resting:
         await client.ask()
-    assert (resting.value.code, resting.value.status) == ("core_resting", 503)
+    assert (resting.value.code, resting.value.status) == ("core_circuit_open", 503)
     assert resting.value.retry_after_s == retry_after_s
 
 

@@ -71,14 +71,14 @@ async def first_warning(address: str) -> EventDict:
         )
 
         async def logged() -> bool:
-            return any(line["event"] == "homeserver_away" for line in logs)
+            return any(line["event"] == "homeserver_unavailable" for line in logs)
 
         await eventually(logged)
         waiting.cancel()
         with suppress(asyncio.CancelledError):
             await waiting
     await homeserver.close()
-    return next(line for line in logs if line["event"] == "homeserver_away")
+    return next(line for line in logs if line["event"] == "homeserver_unavailable")
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ async def test_homeserver_errors_of_download_are_translated(harness: MediaHarnes
         (refused(502, "M_UNKNOWN", "Failed to fetch remote media"), (503, "media_unavailable", "5")),
         (refused(504, "M_NOT_YET_UPLOADED"), (503, "media_unavailable", "5")),
         (refused(401, "M_UNKNOWN_TOKEN"), (503, "media_unavailable", "5")),
-        (web.Response(status=502, text="<h1>nginx</h1>"), (503, "homeserver_away", "5")),
+        (web.Response(status=502, text="<h1>nginx</h1>"), (503, "homeserver_unavailable", "5")),
         (web.Response(status=307, headers={"Location": "http://127.0.0.1:1/"}), (503, "media_unavailable", "5")),
     ):
         harness.repository.answer = _saying(answer)
@@ -171,9 +171,13 @@ async def test_thumbnail_sizes_are_snapped(harness: MediaHarness) -> None:
 async def test_homeserver_unavailable_has_retry_after(harness: MediaHarness) -> None:
     await harness.receive_file("cat")
     harness.city.city.monitor.lost(HomeserverUnavailable("on purpose"))
-    assert await harness.problem("cat") == (503, "homeserver_away", "5")
+    assert await harness.problem("cat") == (503, "homeserver_unavailable", "5")
     answer = await harness.upload()
-    assert (answer.status, answer.content["code"], answer.headers["Retry-After"]) == (503, "homeserver_away", "5")
+    assert (answer.status, answer.content["code"], answer.headers["Retry-After"]) == (
+        503,
+        "homeserver_unavailable",
+        "5",
+    )
     harness.city.city.monitor.found()
     assert (await harness.upload()).status == 201
     assert await harness.status("cat") == 200

@@ -36,10 +36,10 @@ async def test_upload_limit_without_homeserver_limit(harness: MediaHarness) -> N
 
 async def test_upload_with_wrong_content_type_is_415(harness: MediaHarness) -> None:
     for content, mimetype, status, code in (
-        (HTML, "image/png", 415, "media_type_wrong"),
-        (PNG, "image/jpeg", 415, "media_type_wrong"),
-        (PNG, "text/html", 415, "media_type_wrong"),
-        (b"--x", "multipart/form-data; boundary=x", 415, "media_type_wrong"),
+        (HTML, "image/png", 415, "media_type_mismatch"),
+        (PNG, "image/jpeg", 415, "media_type_mismatch"),
+        (PNG, "text/html", 415, "media_type_mismatch"),
+        (b"--x", "multipart/form-data; boundary=x", 415, "media_type_mismatch"),
         (b"", "image/png", 422, "media_empty"),
     ):
         answer = await harness.upload(content, mimetype)

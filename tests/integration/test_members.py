@@ -201,7 +201,7 @@ async def test_an_agent_comes_and_goes_but_not_where_it_lives(square: Square) ->
     await square.desk.membership.join(SCRIBE, "general")
     with pytest.raises(Conflict, match="assigns the room general") as raised:
         await square.desk.membership.leave(SCRIBE, "general")
-    assert raised.value.code == "agent_lives_here"
+    assert raised.value.code == "room_assigned_to_agent"
     assert SCRIBES_GHOST in await square.members()
 
 
@@ -405,7 +405,7 @@ async def test_the_routes_of_members(sqlite_url: str) -> None:
         assert left.content == {"room_id": "city_general", "joined": False, "members_online": 0}
         assert (await city.call("POST", "/city/rooms/general/join")).status == 401
         home = await city.call("POST", "/city/rooms/builders/leave", token=await city.agent_token("scribe"))
-        assert (home.status, home.content["code"]) == (409, "agent_lives_here")
+        assert (home.status, home.content["code"]) == (409, "room_assigned_to_agent")
 
 
 async def _beat(city: InProcessCity, token: str) -> None:

@@ -96,9 +96,9 @@ async def test_edited_message_has_documented_fields(city: InProcessCity) -> None
         ("PATCH", "", {"body": " "}, (422, "message_empty")),
         ("PATCH", "", {}, (422, "invalid")),
         ("PATCH", "", {"body": "ї" * 30_000}, (413, "message_too_long")),
-        ("PUT", "/reactions/" + "x" * 65, ..., (422, "no_emoji")),
-        ("PUT", "/reactions/%20", ..., (422, "no_emoji")),
-        ("PUT", "/reactions/%00", ..., (422, "not_text")),
+        ("PUT", "/reactions/" + "x" * 65, ..., (422, "reaction_key_invalid")),
+        ("PUT", "/reactions/%20", ..., (422, "reaction_key_invalid")),
+        ("PUT", "/reactions/%00", ..., (422, "text_invalid")),
     ],
 )
 async def test_invalid_edit_is_refused(

@@ -105,9 +105,9 @@ async def test_auth_without_database_closes_1013(closed_city: InProcessCity, mon
     monkeypatch.setattr(closed_city.city.registry, "load", away)
     async with connected(closed_city) as socket:
         await socket.send_json({"event": "auth", "token": "agt_01_x"})
-        assert await last_words(socket) == ("error", "database_away", 1013)
+        assert await last_words(socket) == ("error", "database_unavailable", 1013)
     answer = await closed_city.call("GET", "/city/rooms", token="agt_01_x")
-    assert (answer.status, answer.content["code"]) == (503, "database_away")
+    assert (answer.status, answer.content["code"]) == (503, "database_unavailable")
 
 
 async def test_internal_error_closes_websocket(

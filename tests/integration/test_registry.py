@@ -302,7 +302,7 @@ async def test_place_in_use_cannot_be_deleted(city: InProcessCity) -> None:
     await manage(city, "PUT", "/api/v1/agents/new", {"display_name": "x", "node_id": "x", "microdao": "x"})
     for part, who in (("districts", "x, x"), ("nodes", "new"), ("microdaos", "new")):
         answer = await manage(city, "DELETE", f"/api/v1/{part}/x")
-        assert (answer.status, answer.content["code"]) == (409, "place_in_use")
+        assert (answer.status, answer.content["code"]) == (409, "entry_in_use")
         assert f"used by {who}" in answer.content["detail"]
 
     await manage(city, "DELETE", "/api/v1/agents/new")
@@ -375,7 +375,7 @@ async def test_invalid_import_is_atomic_and_lists_errors(here: InProcessCity) ->
 async def test_import_cannot_remove_place_in_use(city: InProcessCity) -> None:
     await lay_over(city, REGISTRY)
     answer = await manage(city, "POST", f"{IMPORT}?remove_missing=true", {"districts": [], "agents": []})
-    assert (answer.status, answer.content["code"]) == (409, "place_in_use")
+    assert (answer.status, answer.content["code"]) == (409, "entry_in_use")
     assert len(await slugs(city)) == 4
     gone = await lay_over(city, {part: [] for part in REGISTRY}, "?remove_missing=true")
     assert [gone[part]["removed"] for part in REGISTRY] == [1, 1, 1, 4]

@@ -60,7 +60,7 @@ NOT_THERE = [
     ("GET", f"{MESSAGES}?before=99999999999999999999", (422, "invalid")),
     ("GET", f"{MESSAGES}?limit=201", (422, "invalid")),
     ("GET", "/api/v1/agents?presence=here", (422, "invalid")),
-    ("GET", "/api/v1/agents?q=%00", (422, "not_text")),
+    ("GET", "/api/v1/agents?q=%00", (422, "text_invalid")),
 ]
 
 

@@ -143,7 +143,7 @@ async def test_room_name_with_bidi_characters_is_normalised(city: InProcessCity)
     assert answer.content["name"] == "Наука"
     for name in ("\u202e", "\n"):
         refused = await city.call("PATCH", "/city/rooms/nauka", {"name": name}, token=admin)
-        assert problem_of(refused) == (422, "name_needed")
+        assert problem_of(refused) == (422, "name_required")
 
 
 async def test_concurrent_creation_of_room_succeeds_once(city: InProcessCity) -> None:
@@ -155,22 +155,22 @@ async def test_concurrent_creation_of_room_succeeds_once(city: InProcessCity) ->
 NO_ROOMS: list[tuple[Any, tuple[int, str]]] = [
     ({}, (422, "invalid")),
     ({"name": ""}, (422, "invalid")),
-    ({"name": "   "}, (422, "name_needed")),
+    ({"name": "   "}, (422, "name_required")),
     ({"name": "x" * 256}, (422, "invalid")),
     ({"name": "x", "description": "x" * 2001}, (422, "invalid")),
     ({"name": 5}, (422, "invalid")),
-    ({"name": "!!!"}, (422, "slug_needed")),
-    ({"name": "x", "slug": ""}, (422, "slug_wrong")),
-    ({"name": "x", "slug": "Ж"}, (422, "slug_wrong")),
-    ({"name": "x", "slug": "-x"}, (422, "slug_wrong")),
-    ({"name": "x", "slug": "a b"}, (422, "slug_wrong")),
-    ({"name": "x", "slug": "x\n"}, (422, "slug_wrong")),
+    ({"name": "!!!"}, (422, "slug_required")),
+    ({"name": "x", "slug": ""}, (422, "slug_invalid")),
+    ({"name": "x", "slug": "Ж"}, (422, "slug_invalid")),
+    ({"name": "x", "slug": "-x"}, (422, "slug_invalid")),
+    ({"name": "x", "slug": "a b"}, (422, "slug_invalid")),
+    ({"name": "x", "slug": "x\n"}, (422, "slug_invalid")),
     ({"name": "x", "slug": "x" * 65}, (422, "invalid")),
     ({"name": "x", "slug": "general"}, (409, "slug_taken")),
     ({"name": "x", "slug": "city_general"}, (409, "slug_taken")),
     ({"name": "General"}, (409, "slug_taken")),
-    ({"name": "a\0b"}, (422, "not_text")),
-    ({"name": "x", "description": "a\0b"}, (422, "not_text")),
+    ({"name": "a\0b"}, (422, "text_invalid")),
+    ({"name": "x", "description": "a\0b"}, (422, "text_invalid")),
     ({"name": nested(63)}, (422, "invalid")),
     ({"name": nested(64)}, (422, "too_deep")),
 ]

@@ -249,7 +249,7 @@ async def test_home_has_second_me_availability(core: ScriptedCore, sqlite_url: s
             await ask(city, "питання")
         assert (await city.get("/city/home"))["second_me"] == {"available": False}
         resting = await ask(city, "питання")
-        assert code(resting) == (503, "core_resting")
+        assert code(resting) == (503, "core_circuit_open")
         assert 1 <= int(resting.headers["Retry-After"]) <= 30
         assert len(core.asked) == 5
 
@@ -417,7 +417,7 @@ async def test_second_me_is_for_citizens_only(sqlite_city: InProcessCity, core: 
                 answer = await sqlite_city.call(method, path, {"prompt": "питання", "user_id": "u_1"}, token=token)
             else:
                 answer = await sqlite_city.call(method, f"{path}?user_id=u_1", token=token)
-            assert code(answer) == (403, "not_you")
+            assert code(answer) == (403, "user_id_mismatch")
     assert len(core.asked) == 1
     assert len(await history(sqlite_city)) == 1
 

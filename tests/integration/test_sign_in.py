@@ -75,9 +75,9 @@ async def test_same_name_is_new_citizen_each_time(sqlite_url: str) -> None:
         ({}, "invalid"),
         ({"name": ""}, "invalid"),
         ({"name": 7}, "invalid"),
-        ({"name": "   "}, "name_needed"),
-        ({"name": "я" * 61}, "name_wrong"),
-        ({"name": "Окса\u202eна"}, "name_wrong"),
+        ({"name": "   "}, "name_required"),
+        ({"name": "я" * 61}, "name_invalid"),
+        ({"name": "Окса\u202eна"}, "name_invalid"),
     ],
 )
 async def test_invalid_name_is_refused(sqlite_url: str, sent: dict[str, Any], code: str) -> None:
@@ -184,7 +184,7 @@ async def test_account_without_name_is_named_by_user_id(
     [
         (refused(401, "M_UNKNOWN_TOKEN"), 403, "openid_invalid"),
         (refused(404, "M_UNRECOGNIZED"), 503, "openid_unavailable"),
-        (HANG_UP, 503, "homeserver_away"),
+        (HANG_UP, 503, "homeserver_unavailable"),
         (Reply(200, {"sub": "@alice:elsewhere.example"}), 403, "openid_foreign"),
         (Reply(200, {"sub": "@agent_daarwizz:city.localhost"}), 403, "openid_foreign"),
     ],

@@ -236,7 +236,7 @@ async def test_reserved_path_is_no_page(city: InProcessCity) -> None:
 async def test_room_with_reserved_slug_is_refused(city: InProcessCity) -> None:
     oksana = citizen_token("u_1", "Оксана")
     refused = await city.call("POST", "/city/rooms", {"name": "Новини", "slug": "feed"}, token=oksana)
-    assert (refused.status, refused.content["code"]) == (422, "slug_wrong")
+    assert (refused.status, refused.content["code"]) == (422, "slug_invalid")
     opened = await city.call("POST", "/city/rooms", {"name": "Home"}, token=oksana)
     assert (opened.status, opened.content["slug"]) == (201, "home-room")
 

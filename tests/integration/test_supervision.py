@@ -96,7 +96,7 @@ async def test_user_id_too_long_in_a_body_is_nobodys(here: InProcessCity) -> Non
     oksana = citizen_token(OKSANA)
     for path, content in (("/api/v1/presence/heartbeat", {}), ("/secondme/invoke", {"prompt": "hi"})):
         answer = await here.call("POST", path, content | {"user_id": TOO_LONG}, token=oksana)
-        assert says(answer) == (403, "not_you")
+        assert says(answer) == (403, "user_id_mismatch")
     answer = await here.call(
         "POST", "/api/v1/agents/heartbeats", {"heartbeats": [{"agent_id": TOO_LONG}]}, token=SERVICE_TOKEN
     )

@@ -98,7 +98,7 @@ def is_for(kind: str, route: Any) -> bool:
 
 def needs_homeserver(route: Any) -> bool:
     """Whether this part of the document says that it is answered with the homeserver's help."""
-    return "homeserver_away" in json.dumps(route["responses"].get("503"))
+    return "homeserver_unavailable" in json.dumps(route["responses"].get("503"))
 
 
 def _look_at(event: events.ScenarioFinished, seen: SchemathesisRun) -> None:

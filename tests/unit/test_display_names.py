@@ -26,14 +26,14 @@ def test_a_name_is_shown_as_it_is_meant(given: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("given", "code"),
     [
-        ("", "name_needed"),
-        (" \u00a0\t\n", "name_needed"),
-        ("\u200d", "name_needed"),
-        ("я" * (MAX_CHARS + 1), "name_wrong"),
-        ("Окса\u202eна", "name_wrong"),  # turns the text that follows
-        ("Окса\u200bна", "name_wrong"),  # looks like another's
-        ("\x07Оксана", "name_wrong"),
-        ("Оксана\ue000", "name_wrong"),
+        ("", "name_required"),
+        (" \u00a0\t\n", "name_required"),
+        ("\u200d", "name_required"),
+        ("я" * (MAX_CHARS + 1), "name_invalid"),
+        ("Окса\u202eна", "name_invalid"),  # turns the text that follows
+        ("Окса\u200bна", "name_invalid"),  # looks like another's
+        ("\x07Оксана", "name_invalid"),
+        ("Оксана\ue000", "name_invalid"),
     ],
 )
 def test_what_is_no_name_is_refused(given: str, code: str) -> None:

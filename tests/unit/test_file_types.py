@@ -77,7 +77,7 @@ def test_a_file_that_is_something_else_is_refused(mimetype: str) -> None:
         if mimetype not in detect_types(head):
             with pytest.raises(InvalidInput) as refused:
                 stored_type(mimetype, head)
-            assert (refused.value.status, refused.value.code) == (415, "media_type_wrong"), other
+            assert (refused.value.status, refused.value.code) == (415, "media_type_mismatch"), other
 
 
 @pytest.mark.parametrize(

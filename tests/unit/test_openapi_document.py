@@ -233,7 +233,7 @@ def test_route_without_description_is_found() -> None:
 
 def test_common_errors_follow_from_route_inputs() -> None:
     paths = openapi_document(some_app(), anonymous_read=True)["paths"]
-    away = {"429": ["too_many_requests"], "503": ["jwks_unavailable", "database_away"]}
+    away = {"429": ["too_many_requests"], "503": ["jwks_unavailable", "database_unavailable"]}
     assert codes(paths["/city/bridges"]["get"]) == {"401": ["token_invalid"], "422": ["citizen_id_too_long"]} | away
     assert codes(paths["/city/bridges/{room_id}"]["post"]) == {
         "400": ["not_json", "bad_request"],
@@ -244,8 +244,8 @@ def test_common_errors_follow_from_route_inputs() -> None:
         "409": ["slug_taken"],
         "413": ["body_too_large"],
         "415": ["not_json"],
-        "422": ["invalid", "not_text", "too_deep", "citizen_id_too_long"],
-    } | away | {"503": ["too_many_request_bytes", "jwks_unavailable", "database_away"]}
+        "422": ["invalid", "text_invalid", "too_deep", "citizen_id_too_long"],
+    } | away | {"503": ["too_many_request_bytes", "jwks_unavailable", "database_unavailable"]}
     assert codes(paths["/city/bridges/picture"]["put"]) == {
         "429": ["too_many_requests"],
         "503": ["too_many_request_bytes"],

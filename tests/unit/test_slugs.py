@@ -76,7 +76,7 @@ def test_a_name_becomes_a_slug(name: str, slug: str) -> None:
 def test_a_name_of_which_nothing_remains_is_refused_with_a_way_out(name: str) -> None:
     with pytest.raises(InvalidInput) as raised:
         slug_of(name)
-    assert (raised.value.status, raised.value.code) == (422, "slug_needed")
+    assert (raised.value.status, raised.value.code) == (422, "slug_required")
     assert "send one as `slug`" in raised.value.detail
 
 

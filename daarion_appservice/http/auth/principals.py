@@ -98,7 +98,7 @@ def own_subject(principal: Principal, user_id: str | None) -> SubjectId:
     """
     assert isinstance(principal, Citizen)
     if user_id is not None and user_id != principal.id:
-        raise Forbidden("not_you", f"the token is of {principal.id}, not of {user_id}")
+        raise Forbidden("user_id_mismatch", f"the token is of {principal.id}, not of {user_id}")
     return citizen_subject(principal.id)
 
 

@@ -226,17 +226,25 @@ class _Operations:
         yield from description.errors
         yield "too_many_requests"
         if description.access is not None:
-            yield from ("token_invalid", "citizen_id_too_long", "jwks_unavailable", "database_away")
+            yield from ("token_invalid", "citizen_id_too_long", "jwks_unavailable", "database_unavailable")
             if not self._is_open(description.access):
                 yield "sign_in"
             if description.access not in {Access.PUBLIC, Access.READERS}:
                 yield "not_allowed"
         if route.in_path:
-            yield from ("no_such_route", "not_text")
+            yield from ("no_such_route", "text_invalid")
         if query_parameters(description.query):
-            yield from ("invalid", "not_text")
+            yield from ("invalid", "text_invalid")
         if description.body is not NoBody:
-            yield from ("bad_request", "not_json", "body_too_slow", "body_too_large", "invalid", "too_deep", "not_text")
+            yield from (
+                "bad_request",
+                "not_json",
+                "body_too_slow",
+                "body_too_large",
+                "invalid",
+                "too_deep",
+                "text_invalid",
+            )
         if description.body is not NoBody or description.request_type != "application/json":
             yield "too_many_request_bytes"
 

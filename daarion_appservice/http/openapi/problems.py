@@ -53,7 +53,7 @@ PROBLEMS: Final = (
     Problem(403, "not_allowed", "the principal lacks the permission", "only citizens and agents may do this"),
     Problem(403, "sign_in_closed", "this way to sign in is off", "sign_in.name is off in this city"),
     Problem(403, "not_this_agent", "the token belongs to another agent", "the token is of daarwizz, not of litopys"),
-    Problem(403, "not_you", "`user_id` is another citizen", "the token is of u_123, not of u_456"),
+    Problem(403, "user_id_mismatch", "`user_id` is another citizen", "the token is of u_123, not of u_456"),
     Problem(
         403,
         "openid_invalid",
@@ -179,13 +179,13 @@ PROBLEMS: Final = (
     ),
     Problem(
         409,
-        "place_in_use",
+        "entry_in_use",
         "agents, nodes or microDAOs refer to the entry that would be deleted",
         "the node 'node-kyiv-1' cannot be removed: it is used by hospodar, varta",
     ),
     Problem(
         409,
-        "agent_lives_here",
+        "room_assigned_to_agent",
         "the registry assigns the room to the agent",
         "the registry assigns the room podil to litopys: remove it from the agent's rooms first",
     ),
@@ -216,7 +216,7 @@ PROBLEMS: Final = (
     ),
     Problem(
         415,
-        "media_type_wrong",
+        "media_type_mismatch",
         "the content of the file does not match its `Content-Type`",
         "the file is not of the type image/png: its first bytes are those of image/jpeg",
     ),
@@ -229,7 +229,7 @@ PROBLEMS: Final = (
     Problem(422, "invalid", "a field is invalid; `errors` lists each", "name: String should have at least 1 character"),
     Problem(
         422,
-        "not_text",
+        "text_invalid",
         "a string contains U+0000 or an unpaired surrogate",
         "a string must not contain U+0000 or an unpaired surrogate",
     ),
@@ -239,22 +239,22 @@ PROBLEMS: Final = (
         "the body is nested more than 64 levels deep",
         "lists and objects may be nested at most 64 levels deep",
     ),
-    Problem(422, "name_needed", "the name is empty", "the room's name is empty; send a name"),
+    Problem(422, "name_required", "the name is empty", "the room's name is empty; send a name"),
     Problem(
         422,
-        "name_wrong",
+        "name_invalid",
         "the name has more than 60 characters, or invisible ones",
         "a name may have 60 characters at most",
     ),
     Problem(
         422,
-        "slug_needed",
+        "slug_required",
         "no slug can be derived from the name",
         "no slug can be derived from the name '🌳'; send one as `slug`",
     ),
     Problem(
         422,
-        "slug_wrong",
+        "slug_invalid",
         "the slug has characters other than `a-z`, `0-9`, `_` and `-`, or is another path of the city",
         "the slug 'Поділ' must be 1 to 64 of a-z, 0-9, _ and -, and start with a letter or digit",
     ),
@@ -270,7 +270,7 @@ PROBLEMS: Final = (
     Problem(422, "no_audio", "`voice` is given for a file that is no audio", "a voice message needs an audio file"),
     Problem(
         422,
-        "no_emoji",
+        "reaction_key_invalid",
         "the reaction key is empty, too long or not printable",
         "the key of a reaction must be an emoji or 1 to 64 printable characters",
     ),
@@ -335,7 +335,7 @@ PROBLEMS: Final = (
     ),
     Problem(
         503,
-        "core_resting",
+        "core_circuit_open",
         "the agents core failed repeatedly and gets no requests until `Retry-After`",
         "the agents core failed repeatedly and gets no requests for 30 seconds; try again after that",
     ),
@@ -347,7 +347,7 @@ PROBLEMS: Final = (
     ),
     Problem(
         503,
-        "homeserver_away",
+        "homeserver_unavailable",
         "the homeserver does not respond; try again later",
         "the homeserver, which stores the files, does not respond; try again",
     ),
@@ -371,7 +371,7 @@ PROBLEMS: Final = (
     ),
     Problem(
         503,
-        "database_away",
+        "database_unavailable",
         "the database does not respond; try again later",
         "the database does not respond; try again",
     ),

@@ -56,7 +56,7 @@ class MeRoutes:
         body=OpenIdToken,
         summary="Link a Matrix account",
         response=schemas.CurrentCitizen,
-        errors=("account_taken", "openid_invalid", "openid_foreign", "homeserver_away", "openid_unavailable"),
+        errors=("account_taken", "openid_invalid", "openid_foreign", "homeserver_unavailable", "openid_unavailable"),
     )
     async def link_matrix_account(self, call: Call[OpenIdToken, NoQuery]) -> schemas.CurrentCitizen:
         """The account is proved by an OpenID token, which a Matrix client requests from the homeserver

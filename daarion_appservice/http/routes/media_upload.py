@@ -77,7 +77,7 @@ class MediaUpload:
                 *TRANSFER_ERRORS,
                 "media_size_unknown",
                 "media_empty",
-                "media_type_wrong",
+                "media_type_mismatch",
                 "media_type_not_allowed",
                 "media_too_slow",
                 "media_refused",

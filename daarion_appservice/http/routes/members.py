@@ -66,7 +66,7 @@ class MemberRoutes:
         access=Access.ACTORS,
         summary="Leave a room",
         response=schemas.Membership,
-        errors=("no_such_room", "agent_lives_here"),
+        errors=("no_such_room", "room_assigned_to_agent"),
     )
     async def leave_room(self, call: Call[NoBody, NoQuery]) -> schemas.Membership:
         """Leaving a room without being a member changes nothing. An agent cannot leave the rooms that the registry assigns to

@@ -309,7 +309,7 @@ class MessageRoutes:
         access=Access.ACTORS,
         summary="Add a reaction",
         response=schemas.Message,
-        errors=(*_WRITE_ERRORS, "message_deleted", "too_many_reactions", "no_emoji"),
+        errors=(*_WRITE_ERRORS, "message_deleted", "too_many_reactions", "reaction_key_invalid"),
     )
     async def add_reaction(self, call: Call[NoBody, NoQuery]) -> schemas.Message:
         """Each author can add a reaction key once; adding it again changes nothing."""

@@ -154,7 +154,7 @@ class PlaceRoutes:
         status=204,
         summary="Delete a node",
         response=NoContent,
-        errors=("no_such_node", "place_in_use"),
+        errors=("no_such_node", "entry_in_use"),
     )
     async def delete_node(self, call: Call[NoBody, NoQuery]) -> None:
         """A node that an agent names as its node cannot be deleted."""
@@ -167,7 +167,7 @@ class PlaceRoutes:
         status=204,
         summary="Delete a microDAO",
         response=NoContent,
-        errors=("no_such_microdao", "place_in_use"),
+        errors=("no_such_microdao", "entry_in_use"),
     )
     async def delete_microdao(self, call: Call[NoBody, NoQuery]) -> None:
         """A microDAO that an agent names as its microDAO cannot be deleted."""
@@ -180,7 +180,7 @@ class PlaceRoutes:
         status=204,
         summary="Delete a district",
         response=NoContent,
-        errors=("no_such_district", "place_in_use"),
+        errors=("no_such_district", "entry_in_use"),
     )
     async def delete_district(self, call: Call[NoBody, NoQuery]) -> None:
         """A district with agents, nodes or microDAOs cannot be deleted."""

@@ -100,7 +100,7 @@ class PresenceRoutes:
         body=CitizenHeartbeat,
         summary="Send a heartbeat of a citizen",
         response=schemas.SubjectPresence,
-        errors=("not_you",),
+        errors=("user_id_mismatch",),
     )
     async def send_citizen_heartbeat(self, call: Call[CitizenHeartbeat, NoQuery]) -> schemas.SubjectPresence:
         """For clients without a WebSocket, every `presence.heartbeat_s`. A page that is closed sends `offline` with the

@@ -136,7 +136,7 @@ class RegistryRoutes:
         query=ImportQuery,
         summary="Import agents, nodes, microDAOs and districts",
         response=schemas.ImportResult,
-        errors=("place_in_use",),
+        errors=("entry_in_use",),
     )
     async def import_registry(self, call: Call[RegistryImport, ImportQuery]) -> schemas.ImportResult:
         """The body is the document of `daarion-appservice agent import` as JSON, with avatars as `mxc://` URIs only. Each entry

@@ -116,7 +116,7 @@ class RoomRoutes:
         status=201,
         summary="Create a room",
         response=schemas.Room,
-        errors=("slug_taken", "name_needed", "slug_needed", "slug_wrong"),
+        errors=("slug_taken", "name_required", "slug_required", "slug_invalid"),
     )
     async def create_room(self, call: Call[NewRoom, NoQuery]) -> schemas.Room:
         """The Matrix room is created within seconds (see `matrix_status`)."""
@@ -134,7 +134,7 @@ class RoomRoutes:
         body=RoomPatch,
         summary="Update, archive or restore a room",
         response=schemas.Room,
-        errors=("no_such_room", "name_needed"),
+        errors=("no_such_room", "name_required"),
     )
     async def update_room(self, call: Call[RoomPatch, NoQuery]) -> schemas.Room:
         """The Matrix room is updated within seconds.

@@ -73,7 +73,7 @@ class SecondMeRoutes:
         query=HistoryQuery,
         summary="List the interactions with Second Me",
         response=list[schemas.Interaction],
-        errors=("not_you",),
+        errors=("user_id_mismatch",),
     )
     async def get_secondme_history(self, call: Call[NoBody, HistoryQuery]) -> list[schemas.Interaction]:
         """Returns the last 5 interactions, oldest first; older ones are not stored."""
@@ -88,7 +88,7 @@ class SecondMeRoutes:
         status=204,
         summary="Clear the interactions with Second Me",
         response=NoContent,
-        errors=("not_you",),
+        errors=("user_id_mismatch",),
     )
     async def clear_secondme_history(self, call: Call[NoBody, HistoryQuery]) -> None:
         """A response in progress is stored when it is complete.
@@ -118,14 +118,14 @@ class SecondMeInvoke:
             summary="Send a prompt to Second Me",
             response=schemas.Interaction,
             errors=(
-                "not_you",
+                "user_id_mismatch",
                 "secondme_busy",
                 "prompt_empty",
                 "prompt_too_long",
                 "core_failed",
                 "core_timeout",
                 "core_busy",
-                "core_resting",
+                "core_circuit_open",
                 "no_core",
             ),
         )

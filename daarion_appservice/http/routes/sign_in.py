@@ -49,7 +49,7 @@ class SignInRoutes:
         body=NewCitizen,
         summary="Sign in with a name",
         response=schemas.SignInResult,
-        errors=("sign_in_closed", "name_needed", "name_wrong"),
+        errors=("sign_in_closed", "name_required", "name_invalid"),
     )
     async def sign_in_by_name(self, call: Call[NewCitizen, NoQuery]) -> schemas.SignInResult:
         """Each request creates a new citizen, who returns as the same one only with the same token. A name proves nothing, so
@@ -66,7 +66,7 @@ class SignInRoutes:
         body=OpenIdToken,
         summary="Sign in with a Matrix account",
         response=schemas.SignInResult,
-        errors=("sign_in_closed", "openid_invalid", "openid_foreign", "homeserver_away", "openid_unavailable"),
+        errors=("sign_in_closed", "openid_invalid", "openid_foreign", "homeserver_unavailable", "openid_unavailable"),
     )
     async def sign_in_by_matrix(self, call: Call[OpenIdToken, NoQuery]) -> schemas.SignInResult:
         """The account is proved by an OpenID token, as a Matrix client gives it to a widget; only the city's own homeserver is

@@ -161,7 +161,7 @@ class _Session(WebSocketSession):
             case _:
                 raise Unauthenticated("sign_in", 'authenticate first: {"event": "auth", "token": "…"}')
         if user_id is not None and user_id not in ids:
-            raise Forbidden("not_you", f"the token is of {subject}, not of {user_id}")
+            raise Forbidden("user_id_mismatch", f"the token is of {subject}, not of {user_id}")
         return subject
 
 

@@ -79,7 +79,7 @@ class OpenId:
                 return await self.homeserver.openid_holder(token)
         except (HomeserverUnavailable, InvalidHomeserverResponse, HomeserverRateLimited, TimeoutError) as error:
             raise Unavailable(
-                "homeserver_away",
+                "homeserver_unavailable",
                 "the homeserver, which resolves OpenID tokens, does not respond; try again",
                 retry_after_s=_RETRY_S,
             ) from error

@@ -89,7 +89,7 @@ async def _wait_for_homeserver(homeserver: Homeserver, monitor: HomeserverMonito
             # The advice may change while the service waits, for example if the homeserver starts without TLS.
             if help_ and help_ != logged_help and not (logged_help and help_ == _MAYBE_NOT_RUNNING):
                 logged_help = help_
-                log.warning("homeserver_away", address=homeserver.address, reason=monitor.reason, help=help_)
+                log.warning("homeserver_unavailable", address=homeserver.address, reason=monitor.reason, help=help_)
         else:
             return
         await asyncio.sleep(pause_s)

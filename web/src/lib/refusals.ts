@@ -17,7 +17,7 @@ const UNFIT = new Set([
   "media_empty",
   "media_too_large",
   "media_type_not_allowed",
-  "media_type_wrong",
+  "media_type_mismatch",
   "message_deleted",
   "message_too_long",
   "no_such_message",

@@ -97,7 +97,7 @@ describe("a room", () => {
   });
 
   it("is tried again while the city is away", async () => {
-    rooms.push(new Problem(0, "unreachable", "…"), new Problem(503, "database_away", "…"), room(3));
+    rooms.push(new Problem(0, "unreachable", "…"), new Problem(503, "database_unavailable", "…"), room(3));
     stream.start();
     await settled();
     world.clock.pass(500);
