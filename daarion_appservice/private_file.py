@@ -25,25 +25,25 @@ def create(path: Path, text: str, exit_code: ExitCode) -> None:
     Raises:
         StartError: the file exists or cannot be written.
     """
-    with _explained(path, exit_code):
+    with _translated_errors(path, exit_code):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
         with os.fdopen(descriptor, "wb") as file:
             file.write(text.encode())
 
 
-def replace(path: Path, text: str, exit_code: ExitCode, *, but: int = 0) -> None:
+def replace(path: Path, text: str, exit_code: ExitCode, *, remove_mode: int = 0) -> None:
     """Replace an existing file atomically: a crash leaves either the old content or the new one. The owner does not change.
 
     Args:
         path: the file, or a symbolic link to it.
         text: the new content.
         exit_code: the exit code of the StartError.
-        but: the mode bits to remove from the file's mode.
+        remove_mode: the mode bits to remove from the file's mode.
 
     Raises:
         StartError: the file does not exist or cannot be written.
     """
-    with _explained(path, exit_code):
+    with _translated_errors(path, exit_code):
         target = path.resolve()  # a symbolic link is not replaced itself
         before = target.stat()
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
@@ -54,7 +54,7 @@ def replace(path: Path, text: str, exit_code: ExitCode, *, but: int = 0) -> None
                 # Only root may change the owner. Otherwise the owner becomes the user of this process, who may write here.
                 with suppress(PermissionError):
                     os.fchown(file.fileno(), before.st_uid, before.st_gid)
-                os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode) & ~but)
+                os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode) & ~remove_mode)
                 os.fsync(file.fileno())
             Path(name).replace(target)
         except BaseException:
@@ -88,13 +88,13 @@ def exists(path: Path) -> bool:
         return False
 
 
-def open_to_everybody(path: Path) -> bool:
+def is_world_readable(path: Path) -> bool:
     """Return whether every user of the machine may read a file. Its group may: so one file can serve two services."""
     return bool(path.stat().st_mode & stat.S_IROTH)
 
 
 @contextmanager
-def _explained(path: Path, exit_code: ExitCode) -> Iterator[None]:
+def _translated_errors(path: Path, exit_code: ExitCode) -> Iterator[None]:
     """Translate the OSError of a write into a StartError with an advice."""
     try:
         yield

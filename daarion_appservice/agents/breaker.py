@@ -43,13 +43,13 @@ class Breaker:
             self._pause()
         return True
 
-    def succeeded(self) -> bool:
+    def record_success(self) -> bool:
         """Record a success; return whether it closed the breaker."""
         was_open = self.is_open
         self._failures = 0
         return was_open
 
-    def failed(self) -> bool:
+    def record_failure(self) -> bool:
         """Record a failure; return whether it opened the breaker."""
         self._failures += 1
         if self._failures != self._max_failures:
@@ -86,20 +86,20 @@ class Breakers:
         own = self._by_agent.get(agent)
         return not self.wait_ms(agent) and self._shared.admit() and (own is None or own.admit())
 
-    def succeeded(self, agent: str) -> bool:
+    def record_success(self, agent: str) -> bool:
         """Record a success; return whether it closed a breaker."""
         own = self._by_agent.pop(agent, None)
-        was_own_open = own is not None and own.succeeded()
-        return self._shared.succeeded() or was_own_open
+        was_own_open = own is not None and own.record_success()
+        return self._shared.record_success() or was_own_open
 
-    def reached(self) -> None:
+    def record_reachable(self) -> None:
         """Record that the core is reachable, whether or not the agent failed."""
-        self._shared.succeeded()
+        self._shared.record_success()
 
-    def failed(self, agent: str) -> bool:
+    def record_failure(self, agent: str) -> bool:
         """Record a failure of the agent; return whether it opened the agent's breaker."""
-        return self._by_agent.setdefault(agent, self._new_breaker()).failed()
+        return self._by_agent.setdefault(agent, self._new_breaker()).record_failure()
 
-    def unreachable(self) -> bool:
+    def record_unreachable(self) -> bool:
         """Record that the core cannot be reached; return whether it opened the shared breaker."""
-        return self._shared.failed()
+        return self._shared.record_failure()

@@ -35,7 +35,7 @@ async def read_conversation(tx: Transaction, agent: Agent, room: Room, message: 
     """
     before = await _messages_before(tx, message)
     reply_ids = await tx.agent_replies.posted_replies([each.id for each in before], agent.slug)
-    replies = await tx.messages.some(list(reply_ids.values()))
+    replies = await tx.messages.by_ids(list(reply_ids.values()))
     messages = []
     for each in before:
         messages.append(each)

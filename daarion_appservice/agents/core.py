@@ -190,17 +190,17 @@ class AgentsCore:
             self._record_success(request)
             return
         if isinstance(error, aiohttp.ClientConnectorError | _Unreachable):
-            agent, has_opened = "all", self._breakers.unreachable()
+            agent, has_opened = "all", self._breakers.record_unreachable()
         else:
-            self._breakers.reached()
-            agent, has_opened = request.agent_id, self._breakers.failed(request.agent_id)
+            self._breakers.record_reachable()
+            agent, has_opened = request.agent_id, self._breakers.record_failure(request.agent_id)
         if has_opened:
             log.warning(
                 "core_circuit_open", agent=agent, failures=_MAX_FAILURES, help="it is tried again every 30 seconds"
             )
 
     def _record_success(self, request: AgentRequest) -> None:
-        if self._breakers.succeeded(request.agent_id):
+        if self._breakers.record_success(request.agent_id):
             log.info("core_circuit_closed", agent=request.agent_id)
 
 

@@ -74,7 +74,7 @@ class ReplyPoster:
 
     async def post_notice(self, request: PendingRequest, failure: ReplyFailure) -> None:
         """Post a notice with the stored reason for the missing reply, and delete the partial reply."""
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             partial = await tx.messages.by_client_id(request.author, request.room.id, _client_id(request.reply))
             request_message = await tx.messages.get(request.message.id)
         if request_message is None or request_message.deleted:
@@ -94,7 +94,7 @@ class ReplyPoster:
     async def withdraw(self, reply: PendingReply) -> None:
         """Abandon a pending reply without a notice, and delete the partial reply."""
         author = Author(AuthorKind.AGENT, reply.agent, reply.agent)
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             is_pending = await tx.agent_replies.get_pending(reply.id) is not None
             partial = await tx.messages.by_client_id(author, reply.room_id, _client_id(reply)) if is_pending else None
         await self._delete(author, partial)

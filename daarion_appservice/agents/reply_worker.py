@@ -96,7 +96,7 @@ class ReplyWorker:
 
     async def _start_replies(self, tasks: asyncio.TaskGroup) -> None:
         """Start a task for each pending reply that is due and whose agent has no running reply in its room."""
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             due = await tx.agent_replies.due(now_ms=self._now_ms(), limit=_BATCH)
         for reply in due:
             if len(self._running) >= _MAX_CONCURRENT:
@@ -129,7 +129,7 @@ class ReplyWorker:
             await _wait_for_database(error)
 
     async def _reply(self, reply: PendingReply) -> None:
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             request = await read_pending_request(tx, self._agents, reply)
         if request is None:
             await self._withdraw(reply)

@@ -89,7 +89,7 @@ class RequestWatcher:
         """Raise RequestDeleted or RequestEdited if the request has changed."""
         agent, seen = request.reply.agent, request.message
         try:
-            async with self._database.reading() as tx:
+            async with self._database.read_only() as tx:
                 message = await tx.messages.get(seen.id)
                 is_requested = message is not None and agent in await self._agent_replies.requested_agents(
                     tx, request.room, message

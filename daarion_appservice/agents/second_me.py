@@ -103,7 +103,7 @@ class SecondMe:
 
     async def find_interaction(self, interaction: str) -> Interaction | None:
         """Return the interaction that was stored under this id; None if there is none."""
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             return await tx.interactions.get(interaction)
 
     async def history(self, subject: SubjectId) -> list[Interaction]:
@@ -113,10 +113,10 @@ class SecondMe:
     async def forget(self, subject: SubjectId) -> None:
         """Delete all interactions of a subject; a reply that is being generated is stored when it is complete."""
         async with self._database.transaction() as tx:
-            await tx.interactions.forget(subject)
+            await tx.interactions.delete_all(subject)
 
     async def _last(self, subject: SubjectId, count: int) -> list[Interaction]:
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             return await tx.interactions.last(subject, count)
 
     @asynccontextmanager
@@ -204,7 +204,9 @@ class _Turn:
             # An unavailable database is retried; a turn that was lost meanwhile is noticed when the reply is stored.
             with suppress(DatabaseError):
                 async with self._database.transaction() as tx:
-                    await tx.interactions.hold_turn(self.subject, self.id, until_ms=self._now_ms() + _TURN_LIFETIME_MS)
+                    await tx.interactions.extend_turn(
+                        self.subject, self.id, until_ms=self._now_ms() + _TURN_LIFETIME_MS
+                    )
 
     async def store(self, interaction: Interaction) -> None:
         """Store the interaction and end the turn.

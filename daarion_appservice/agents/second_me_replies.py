@@ -53,7 +53,7 @@ class SecondMeReplies:
             raise CannotReply(ReplyFailure.TOO_LONG) from error
 
     async def check_readers(self, request: PendingRequest) -> None:
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             room = await tx.rooms.get(request.room.id)
         if room is None or room.is_group:
             raise CannotReply(ReplyFailure.PRIVATE)
@@ -66,7 +66,7 @@ class SecondMeReplies:
             # deletion.
             if await tx.agent_replies.mark_failed(request.reply.id, ReplyFailure.FORGOTTEN):
                 for subject in subjects:
-                    await tx.interactions.forget(subject)
+                    await tx.interactions.delete_all(subject)
 
     async def _subject(self, request: PendingRequest) -> SubjectId:
         return await self._accounts.subject_of(UserId(request.message.author.id))

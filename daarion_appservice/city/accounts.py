@@ -74,7 +74,7 @@ class Accounts:
         user = await self._check.owner_of(token, server)
         name = await self._check.name_of(user)
         async with self._store.transaction() as tx:
-            citizen = await tx.accounts.settle(user, new_citizen, now_ms=self._now_ms())
+            citizen = await tx.accounts.get_or_link(user, new_citizen, now_ms=self._now_ms())
         return MatrixSignIn(citizen, name)
 
     async def unlink(self, citizen: CitizenId) -> None:
@@ -83,11 +83,11 @@ class Accounts:
             await tx.accounts.unlink(citizen)
 
     async def of(self, citizen: CitizenId) -> UserId | None:
-        async with self._store.reading() as tx:
+        async with self._store.read_only() as tx:
             return await tx.accounts.of(citizen)
 
     async def subject_of(self, user: UserId) -> SubjectId:
         """Return the subject of a Matrix user: the linked citizen, or the user itself."""
-        async with self._store.reading() as tx:
+        async with self._store.read_only() as tx:
             citizen = await tx.accounts.citizen_of(user)
         return citizen_subject(citizen) if citizen else person_subject(user)

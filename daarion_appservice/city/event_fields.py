@@ -81,7 +81,7 @@ def is_message(event: Event) -> bool:
     return type_of(event) in MESSAGES or _is_unknown_message(event)
 
 
-def is_said(event: Event) -> bool:
+def is_message_or_change(event: Event) -> bool:
     """Whether the event is a message or changes one (`MESSAGES_AND_CHANGES`)."""
     return type_of(event) in MESSAGES_AND_CHANGES or _is_unknown_message(event)
 

@@ -61,19 +61,19 @@ class MemberLog:
         moving = await self._pending_moves(tx, room, users)
         return await self._record_leaves(tx, room, [user for user in users if moving.get(user) is not OutboxKind.JOIN])
 
-    async def invited(self, tx: CityTransaction, room: RoomId, user: UserId) -> list[CityEvent]:
+    async def record_invitation(self, tx: CityTransaction, room: RoomId, user: UserId) -> list[CityEvent]:
         """Record an invitation, which ends the user's previous membership."""
         events = await self.leave(tx, room, [user])
         seqs, _ = await tx.rooms.next_seqs(room, 0)
-        await tx.membership_periods.invited(room, user, seqs.stop)
+        await tx.membership_periods.record_invitation(room, user, seqs.stop)
         return events
 
-    async def removed(
+    async def record_removal(
         self, tx: CityTransaction, room: RoomId, user: UserId, removal: Removal | None = None
     ) -> list[CityEvent]:
         """Record that a moderator removed a user (``removal``), or Matrix refused the join, and drop the pending joins."""
         await tx.rooms.lock(room)
-        await tx.outbox.drop_moves(room, user)
+        await tx.outbox.delete_moves(room, user)
         return await self._record_leaves(tx, room, [user], removal)
 
     async def author(self, tx: CityTransaction, room: RoomId, user: UserId) -> Author | None:
@@ -94,7 +94,7 @@ class MemberLog:
                 change.
         """
         await tx.rooms.lock(room)
-        pending = {*moving, *await tx.outbox.moving(room)}
+        pending = {*moving, *await tx.outbox.pending_moves(room)}
         before = await tx.members.of_room(room)
         now = {member.user_id for member in members}
         known = set(before)
@@ -106,7 +106,7 @@ class MemberLog:
         self, tx: CityTransaction, room: RoomId, users: list[UserId]
     ) -> Mapping[UserId, OutboxKind]:
         ghosts = [user for user in users if self._identities.is_ours(user)]
-        return await tx.outbox.moving(room, ghosts) if ghosts else {}
+        return await tx.outbox.pending_moves(room, ghosts) if ghosts else {}
 
     async def _record_joins(self, tx: CityTransaction, room: RoomId, members: list[Member]) -> list[CityEvent]:
         members = await self._with_registered_names(tx, list(map(_limit_profile, members)))
@@ -153,7 +153,7 @@ class MemberLog:
         await tx.members.remove(room, [member.user_id for member in left])
         if only_invited := set(users) - {member.user_id for member in left}:
             seqs, _ = await tx.rooms.next_seqs(room, 0)
-            await tx.membership_periods.ended(room, only_invited, seqs.stop - 1)
+            await tx.membership_periods.end_periods(room, only_invited, seqs.stop - 1)
         return await self._write(tx, room, RoomEventKind.LEAVE, left, removal)
 
     async def _write(
@@ -175,11 +175,11 @@ class MemberLog:
         ]
         await tx.room_events.add(events)
         if kind is RoomEventKind.JOIN:
-            await tx.membership_periods.joined(
+            await tx.membership_periods.record_joins(
                 room, {member.user_id: seq for seq, (member, _) in zip(seqs, who, strict=True)}
             )
         else:
-            await tx.membership_periods.ended(room, [member.user_id for member, _ in who], seqs[-1])
+            await tx.membership_periods.end_periods(room, [member.user_id for member, _ in who], seqs[-1])
         if kind is RoomEventKind.JOIN:
             # The registry defines where agents are members: their joins are not in the feed.
             people = [event for event in events if event.who and event.who.kind is not AuthorKind.AGENT]

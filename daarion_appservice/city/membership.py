@@ -85,4 +85,4 @@ class Membership:
         """End the restriction of a kicked member who joins again."""
         restriction = await tx.restrictions.get(member.room_id, member.user_id)
         if restriction is not None and restriction.kind is RestrictionKind.KICKED:
-            await tx.restrictions.forget(member.room_id, member.user_id)
+            await tx.restrictions.delete(member.room_id, member.user_id)

@@ -113,7 +113,7 @@ class MessageEdits:
         """Return calls for `parsed_ahead` that parse the new and the old text; none for edits of agents."""
         if author.kind is AuthorKind.AGENT:
             return []
-        async with self._store.reading() as tx:
+        async with self._store.read_only() as tx:
             before = await tx.messages.get(MessageId(message_id))
         return prose_ahead(body, before.body if before else "")
 
@@ -187,7 +187,7 @@ class MessageEdits:
         Returns None if the message showed another edit.
         """
         shown = await tx.revisions.newest(message.id)
-        await tx.revisions.drop(revision.id)
+        await tx.revisions.delete(revision.id)
         remaining = await tx.revisions.newest(message.id)
         if message.deleted or remaining is None or shown is None or shown.id != revision.id:
             return None
@@ -251,18 +251,18 @@ class MessageEdits:
             message.id, content, edited_at_ms=edited_at_ms, seq=revision.seq, visibility=revision.visibility
         )
         message = await with_results(tx, message)
-        await tx.feed.reword(self._feed.message(message))
+        await tx.feed.update_payload(self._feed.message(message))
         return event and RoomEventStored(replace(event.event, message=message))
 
     async def _delete(self, tx: CityTransaction, message: Message, by: Author, at_ms: int) -> list[RoomEventStored]:
         """Delete what the message contains. Returns the deletion and the change of its thread's summary."""
         await tx.messages.delete(message.id)
-        await tx.reactions.drop_all_of(message.id)
-        await tx.revisions.drop_all_of(message.id)
-        await tx.poll_responses.drop_all_of(message.id)
+        await tx.reactions.delete_all_of(message.id)
+        await tx.revisions.delete_all_of(message.id)
+        await tx.poll_responses.delete_all_of(message.id)
         if message.matrix_event_id is not None:
-            await tx.revisions.drop_early(message.matrix_event_id)
-        await tx.feed.forget(message.id)
+            await tx.revisions.delete_early(message.matrix_event_id)
+        await tx.feed.delete_message(message.id)
         message = replace(
             message,
             body="",

@@ -215,7 +215,7 @@ class Messages:
             return await self._location(draft, draft.location)
         if draft.media is None:
             return await self._formatter.content(draft.body, msgtype=draft.msgtype, media=None)
-        async with self._store.reading() as tx:
+        async with self._store.read_only() as tx:
             media = await tx.media.upload_of(author, draft.media)
         if media is None:
             raise NotFound("no_such_media", f"you have uploaded no file {draft.media!r}")
@@ -299,7 +299,7 @@ class Messages:
         if visibility is not None and visibility is not room.history_visibility:
             message = replace(message, visibility=visibility)
             if visibility is not HistoryVisibility.WORLD_READABLE:
-                await tx.rooms.has_private(room.id)
+                await tx.rooms.mark_private(room.id)
         await tx.messages.add(message)
         thread_events = await update_threads(tx, message, self._now_ms(), is_history=is_history)
         if is_history:
@@ -320,7 +320,7 @@ class Messages:
 
     async def mark_sent(self, tx: CityTransaction, message: Message, event_id: EventId) -> RoomEventStored:
         """Record that Matrix has the message as ``event_id``. Returns the event to publish after the commit."""
-        await tx.messages.delivered(message.id, event_id)
+        await tx.messages.mark_sent(message.id, event_id)
         message = replace(message, matrix_event_id=event_id, delivery=Delivery.SENT, delivery_error=None)
         if message.deleted and not await tx.outbox.is_deleting(message.id):
             # The outbox dropped the deletion while no event was known. Now there is an event to redact.
@@ -330,7 +330,7 @@ class Messages:
     async def mark_failed(self, tx: CityTransaction, message: Message, error: DeliveryError) -> RoomEventStored:
         """Record that the delivery of a message failed for good. Returns the event to publish after the commit."""
         error = await most_specific_error(tx, self._permissions, message, error)
-        await tx.messages.not_delivered(message.id, error)
+        await tx.messages.mark_failed(message.id, error)
         message = replace(message, delivery=Delivery.FAILED, delivery_error=error)
         return await record(tx, RoomEventKind.UPDATED, message, message.author, self._now_ms())
 

@@ -30,7 +30,7 @@ class OnlineCounts:
         self._online_members = online_members
         self._count: Counter[tuple[str, Status]] = Counter()
 
-    def follow(self, transition: Transition) -> None:
+    def apply(self, transition: Transition) -> None:
         kind = _kind(transition.subject)
         self._count[kind, transition.before.status] -= 1
         self._count[kind, transition.after.status] += 1

@@ -17,7 +17,7 @@ class OnlineMembers:
         self._online: set[SubjectId] = set()
         self._count: Counter[RoomId] = Counter()
 
-    def joined(self, room: RoomId, subject: SubjectId) -> bool:
+    def add_membership(self, room: RoomId, subject: SubjectId) -> bool:
         """Add a membership; return False if the subject was a member before."""
         if subject in self._members_of[room]:
             return False
@@ -27,7 +27,7 @@ class OnlineMembers:
             self._count[room] += 1
         return True
 
-    def left(self, room: RoomId, subject: SubjectId) -> bool:
+    def remove_membership(self, room: RoomId, subject: SubjectId) -> bool:
         """Remove a membership; return False if the subject was no member."""
         if subject not in self._members_of[room]:
             return False
@@ -37,12 +37,12 @@ class OnlineMembers:
             self._count[room] -= 1
         return True
 
-    def connected(self, subject: SubjectId) -> None:
+    def set_online(self, subject: SubjectId) -> None:
         if subject not in self._online:
             self._online.add(subject)
             self._count.update(self._rooms_of.get(subject, ()))
 
-    def disconnected(self, subject: SubjectId) -> None:
+    def set_offline(self, subject: SubjectId) -> None:
         if subject in self._online:
             self._online.discard(subject)
             self._count.subtract(self._rooms_of.get(subject, ()))

@@ -84,7 +84,7 @@ class Polls:
         Raises:
             NotFound: The room, the message or the poll does not exist, or the author may not read it.
         """
-        async with self._store.reading() as tx:
+        async with self._store.read_only() as tx:
             room = await tx.rooms.find(room_id)
             if room is None:
                 raise NotFound("no_such_room", f"there is no room {room_id!r}")
@@ -159,7 +159,7 @@ class Polls:
         message = await tx.messages.get(response.message_id)
         if message is None or message.room_id != room.id:
             return []
-        await tx.poll_responses.drop(response.id)
+        await tx.poll_responses.delete(response.id)
         return (await self._counted(tx, message, by))[1]
 
     async def _counted(

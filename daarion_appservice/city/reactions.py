@@ -59,7 +59,7 @@ class Reactions:
             if message.deleted:
                 raise Conflict("message_deleted", "the message is deleted and takes no reactions")
             await self._permissions.check_may_react(tx, room, author)
-            if await tx.reactions.given(message.id, author, key):
+            if await tx.reactions.find(message.id, author, key):
                 return message
             first = await tx.reactions.first(message.id, key)
             if first is None and is_mxc(key):
@@ -89,7 +89,7 @@ class Reactions:
         """
         async with self._store.transaction() as tx:
             room, message = await find_writable_message(tx, room_id, message_id, author, self._permissions)
-            reaction = await tx.reactions.given(message.id, author, normal_form(key))
+            reaction = await tx.reactions.find(message.id, author, normal_form(key))
             reading = await self._permissions.reading(tx, room, author)
             if reaction is None:
                 return as_seen(message, room, reading)
@@ -132,7 +132,7 @@ class Reactions:
         if not key:
             return None
         is_known = key in {count.key for count in message.reactions}
-        if await tx.reactions.given(message.id, author, key) or (len(message.reactions) >= _MAX_KEYS and not is_known):
+        if await tx.reactions.find(message.id, author, key) or (len(message.reactions) >= _MAX_KEYS and not is_known):
             return None
         reaction = Reaction(
             ReactionId(self._new_id()),
@@ -146,7 +146,7 @@ class Reactions:
         )
         await tx.reactions.add(reaction)
         if given_at_ms is not None:
-            await tx.messages.set_reactions(message.id, await tx.reactions.tallies(message.id))
+            await tx.messages.set_reactions(message.id, await tx.reactions.counts(message.id))
             return None
         _, event = await self._update_counts(tx, message, reaction, added=True)
         return event
@@ -156,7 +156,7 @@ class Reactions:
         message = await tx.messages.get(reaction.message_id)
         if message is None or message.room_id != room.id:
             return None
-        await tx.reactions.drop(reaction.id)
+        await tx.reactions.delete(reaction.id)
         if reaction.removed:
             return None
         _, event = await self._update_counts(tx, message, reaction, added=False)
@@ -169,7 +169,7 @@ class Reactions:
 
         Returns the message with the new counts, and the event to publish after the commit.
         """
-        counts = await tx.reactions.tallies(message.id)
+        counts = await tx.reactions.counts(message.id)
         await tx.messages.set_reactions(message.id, counts)
         message = replace(message, reactions=counts)
         event = await record(

@@ -28,7 +28,7 @@ async def redeliver(
     """
     if message.deleted or not await tx.outbox.retry(message.id):
         return message, None
-    await tx.messages.pending(message.id)
+    await tx.messages.mark_pending(message.id)
     message = replace(message, delivery=Delivery.PENDING, delivery_error=None)
     return message, await record(tx, RoomEventKind.UPDATED, message, by, now_ms)
 

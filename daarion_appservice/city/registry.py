@@ -56,7 +56,7 @@ class RegistryEditor:
 
     async def compare(self, described: Description, *, remove_missing: bool = False) -> Differences:
         """Return what `merge` would change. Raises the same errors."""
-        async with self._store.reading() as tx:
+        async with self._store.read_only() as tx:
             return (await _plan(tx, described, remove_missing=remove_missing)).differences
 
     async def merge(self, described: Description, *, remove_missing: bool = False) -> Differences:

@@ -134,7 +134,7 @@ class Rooms:
                 # Another process of the city opened the room at the same time.
 
     async def _slugs(self) -> set[str]:
-        async with self._store.reading() as tx:
+        async with self._store.read_only() as tx:
             return {room.slug for room in await tx.rooms.all()}
 
     async def change(self, id_or_slug: str, change: RoomUpdate) -> Room:

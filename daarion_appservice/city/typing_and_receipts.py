@@ -24,7 +24,7 @@ class TypingAndReceipts:
 
     async def set_typing(self, author: Author, room_id: str, *, typing: bool) -> None:
         """Publish that the author started, continues or stopped typing."""
-        async with self._store.reading() as tx:
+        async with self._store.read_only() as tx:
             room = await self._find(tx, room_id, author)
             if typing:
                 # The room's members see who types, so typing requires the permission to send.
@@ -33,7 +33,7 @@ class TypingAndReceipts:
 
     async def mark_read(self, author: Author, room_id: str, message_id: str) -> None:
         """Publish that the author has read a room up to this message. Raises NotFound for an unknown message too."""
-        async with self._store.reading() as tx:
+        async with self._store.read_only() as tx:
             room = await self._find(tx, room_id, author)
             message = await find_message(tx, room, message_id, await self._permissions.reading(tx, room, author))
         self._publish(LocalUserRead(room.id, author, message.id, message.seq, message.thread_root))

@@ -27,7 +27,7 @@ class TypingState:
             del self._typing[room]
         return [TypingChanged(room, typing)]
 
-    def left(self, room: RoomId, subject: SubjectId) -> list[TypingChanged]:
+    def remove(self, room: RoomId, subject: SubjectId) -> list[TypingChanged]:
         """Remove a user who left a room from its typing users."""
         return self.set_typing(room, self._typing.get(room, _NOBODY) - {subject})
 

@@ -86,7 +86,7 @@ def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """List all agents."""
 
     async def read_all(database: Database) -> list[Agent]:
-        async with database.reading() as tx:
+        async with database.read_only() as tx:
             return await tx.agents.all()
 
     columns = (

@@ -21,8 +21,8 @@ def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """List the events whose processing failed repeatedly and was given up (dead letters)."""
 
     async def read(database: Database) -> list[InboxRow]:
-        async with database.reading() as tx:
-            return await tx.inbox.dead()
+        async with database.read_only() as tx:
+            return await tx.inbox.dead_letters()
 
     dead = with_migrated_database(config, read)
     if not dead:

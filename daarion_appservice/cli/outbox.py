@@ -24,7 +24,7 @@ def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """List messages, edits, deletions and reactions that were given up, with the error of the homeserver."""
 
     async def read(database: Database) -> list[FailedRow]:
-        async with database.reading() as tx:
+        async with database.read_only() as tx:
             return await tx.outbox.failed_rows()
 
     failed = with_migrated_database(config, read)

@@ -54,7 +54,7 @@ def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
     identities = Identities(settings.homeserver.domain, settings.appservice.bot)
 
     async def read(database: Database) -> list[Room]:
-        async with database.reading() as tx:
+        async with database.read_only() as tx:
             return await tx.rooms.all()
 
     show_table(
@@ -149,7 +149,7 @@ def _rooms(database: Database) -> Rooms:
 
 
 async def _room(database: Database, slug: str) -> Room:
-    async with database.reading() as tx:
+    async with database.read_only() as tx:
         room = await tx.rooms.find(slug)
     if room is None:
         raise NotFound("no_such_room", f"there is no room {slug!r}; see `daarion-appservice room list`")

@@ -96,10 +96,10 @@ def _edited(document: Document, wanted: Mapping[KeyPath, Any]) -> Document | Non
         for path, value in wanted.items():
             now = yaml_document.parse(document.path, _with_value(now, path, value))
             _put(expected, path, value)
-        came_out = now.values == expected
+        written = now.values == expected
     except (ConfigErrors, TypeError, RecursionError):  # no longer YAML, not a section, an alias of itself
         return None
-    return now if came_out else None
+    return now if written else None
 
 
 def _unshared(values: Any) -> Any:

@@ -56,7 +56,7 @@ def dotted(place: ValuePath) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
 
 
-def in_words(error: ErrorDetails) -> str:
+def error_sentence(error: ErrorDetails) -> str:
     """Describe a pydantic error as the end of a sentence that begins with the key."""
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
@@ -65,10 +65,10 @@ def in_words(error: ErrorDetails) -> str:
         return 'has no value: write one, "" for nothing, or remove the line to get the default'
     if kind == "value_error":
         return str(context["error"])
-    return _of_kind(kind, context) or error["msg"][:1].lower() + error["msg"][1:]
+    return _sentence_of_kind(kind, context) or error["msg"][:1].lower() + error["msg"][1:]
 
 
-def _of_kind(kind: str, context: Mapping[str, Any]) -> str | None:
+def _sentence_of_kind(kind: str, context: Mapping[str, Any]) -> str | None:
     sentence = _SENTENCES.get(kind) or _SENTENCES.get(kind.partition("_")[0])
     return sentence.format_map(context) if sentence else None
 

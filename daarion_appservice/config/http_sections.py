@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, SecretStr
 
-from .section import Section
+from .section_model import Section
 from .values import HostName, JwtSecret, MediaType, Network, OptionalHttpUrl, Origin, Port, PublicKey, RateLimit, Secret
 
 

@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 from .. import private_file
 from . import environment, yaml_document
 from .environment import Overlay
-from .errors import ConfigError, ConfigErrors, dotted, in_words
+from .errors import ConfigError, ConfigErrors, dotted, error_sentence
 from .keys import all_keys
 from .settings import AgentSeed, Settings
 from .values import ValuePath
@@ -47,7 +47,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
 def cautions(path: Path, settings: Settings) -> list[str]:
     """Return warnings about valid settings that are most likely unintended, for the log and for `config check`."""
     found = []
-    if private_file.open_to_everybody(path):
+    if private_file.is_world_readable(path):
         found.append(f"{path} may be read by every user of this machine, and holds secrets: chmod 600 {path}")
     if settings.homeserver.domain == Settings().homeserver.domain:
         found.append(f"homeserver.domain is still {settings.homeserver.domain}: it must be Synapse's server_name")
@@ -109,7 +109,7 @@ def _config_error(error: ErrorDetails, document: Document, overlay: Overlay) -> 
     place = error["loc"]
     variable = overlay.source_of(place)
     line = None if variable else _nearest_line(place, document.lines)
-    return ConfigError(document.path, line, dotted(place), in_words(error), variable)
+    return ConfigError(document.path, line, dotted(place), error_sentence(error), variable)
 
 
 def _nearest_line(place: ValuePath, lines: Mapping[ValuePath, int]) -> int | None:

@@ -16,7 +16,7 @@ from ..city.places import Place, PlaceKind
 from ..city.registry import AGENTS, SECTIONS, Description
 from ..city.types import Agent, AgentSlug
 from ..errors import InvalidInput
-from .errors import dotted, in_words
+from .errors import dotted, error_sentence
 from .settings import AgentSeed, Section
 from .values import PlaceId, ValuePath
 
@@ -79,7 +79,7 @@ def read(content: Any, *, files: bool = True) -> RegistryFile:
         registry = RegistryFile.model_validate(content)
     except ValidationError as error:
         for each in error.errors(include_url=False):
-            found.setdefault(each["loc"], _unknown(each["loc"]) if _is_unknown(each["type"]) else in_words(each))
+            found.setdefault(each["loc"], _unknown(each["loc"]) if _is_unknown(each["type"]) else error_sentence(each))
     if isinstance(content, dict):
         for where, what in _beyond_fields(content, files=files):
             found.setdefault(where, what)

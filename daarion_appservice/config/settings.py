@@ -11,8 +11,8 @@ from typing import Self
 from pydantic import Field, ValidationError, model_validator
 
 from .http_sections import ApiSettings, JwtSettings, LimitsSettings, MediaSettings, SignInSettings, WebSettings
-from .section import Section
-from .sections import (
+from .section_model import Section
+from .service_sections import (
     AgentsCoreSettings,
     AgentSeed,
     AppserviceSettings,

@@ -11,7 +11,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from ..city.identity import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER, Identities
 from ..city.types import UserId
 from .http_sections import ApiSettings, SignInSettings
-from .sections import (
+from .service_sections import (
     AgentsCoreSettings,
     AgentSeed,
     AppserviceSettings,

@@ -25,5 +25,5 @@ class AgentAvatars:
         return await self.database.read_cache.get("pictures", self._read, lambda avatars: _ENTRY_BYTES * len(avatars))
 
     async def _read(self) -> dict[UserId, str | None]:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return {user: media_path(mxc) for user, mxc in (await tx.ghosts.own_avatars()).items()}

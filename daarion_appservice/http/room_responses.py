@@ -91,7 +91,7 @@ class CachedRoomResponses:
 
     async def rooms_by_id(self, principal: Principal, ids: list[str], *, sort: str) -> Encoded:
         """Return those of the rooms with the given ids or slugs that the principal may know of."""
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             users = await self.readers.users(tx, author_of(principal))
             rooms = await tx.rooms.page(
                 sort=sort, limit=len(ids), offset=0, ids=ids, users=users, is_admin=is_admin(principal)
@@ -100,7 +100,7 @@ class CachedRoomResponses:
 
     async def room_objects(self, principal: Principal, sort: str, limit: int, offset: int = 0) -> list[Room]:
         """Return the rooms of ``rooms`` as objects."""
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             users = await self.readers.users(tx, author_of(principal))
             return await tx.rooms.page(sort=sort, limit=limit, offset=offset, users=users, is_admin=is_admin(principal))
 
@@ -141,7 +141,7 @@ class CachedRoomResponses:
         if not may_subscribe(room, reading):
             # The summaries count replies up to now, as reactions do.
             return ThreadList(room, [])
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             roots = await tx.threads.roots(room.id, before, limit=limit, reading=reading)
         views = [self._message(room, reading, root) for root in roots]
         last = roots[-1].thread if len(roots) == limit else None
@@ -209,7 +209,7 @@ class CachedRoomResponses:
     async def _read_page(
         self, id_or_slug: str, position: PagePosition, limit: int, reading: ReadableRanges
     ) -> RoomPageResponse:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             room = await _find_room(tx, id_or_slug)
             view = partial(self._message, room, reading)
             found = await read_messages(tx, room, position, limit, reading, view)
@@ -218,7 +218,7 @@ class CachedRoomResponses:
         return RoomPageResponse(room, Encoded(found.encoded), older_before, newer_after, reading)
 
     async def _read_room(self, id_or_slug: str) -> Room:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return await _find_room(tx, id_or_slug)
 
     def _message(self, room: Room, reading: ReadableRanges, message: Message) -> schemas.Message:
@@ -233,23 +233,23 @@ class CachedRoomResponses:
         return await self.database.read_cache.get(key, read, lambda _: _RANGES_BYTES)
 
     async def _read_reading(self, room: Room, principal: Principal) -> ReadableRanges:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return await self.readers.reading(tx, room, author_of(principal))
 
     async def _read_restriction(self, room: RoomId, user: UserId) -> Restriction | None:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return await tx.restrictions.get(room, user)
 
     async def _read_members(self, room: RoomId, users: list[UserId]) -> dict[UserId, Member]:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return {member.user_id: member for member in await tx.members.some(room, users)}
 
     async def _read_unlisted(self) -> frozenset[RoomId]:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return frozenset(await tx.rooms.unlisted())
 
     async def _read_rooms(self, sort: str, limit: int, offset: int) -> _RoomList:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             rooms = await tx.rooms.page(sort=sort, limit=limit, offset=offset)
             is_all = not await tx.rooms.unlisted()
         return _RoomList(rooms, self._online(rooms), self._encode(rooms), is_all)

@@ -25,15 +25,15 @@ class Bus:
     def subscribe(self, kind: type[E], listener: Callable[[E], None]) -> None:
         self._listeners[kind].append(listener)
 
-    def subscribe_own(self, kind: type[E], listener: Callable[[E], None]) -> None:
+    def subscribe_local(self, kind: type[E], listener: Callable[[E], None]) -> None:
         """Subscribe to events that this process publishes, without those from other processes."""
         self._own_listeners[kind].append(listener)
 
     def publish(self, event: CityEvent) -> None:
         """Publish an event of this process."""
-        self.hear(event)
+        self.publish_remote(event)
         notify_all(type(event).__name__, self._own_listeners[type(event)], event)
 
-    def hear(self, event: CityEvent) -> None:
+    def publish_remote(self, event: CityEvent) -> None:
         """Publish an event of another process of the city."""
         notify_all(type(event).__name__, self._listeners[type(event)], event)

@@ -27,7 +27,7 @@ class CitizenNames:
         self._now_ms = now_ms
         self._stored: OrderedDict[CitizenId, str] = OrderedDict()
 
-    async def note(self, citizen: CitizenId, display_name: str) -> None:
+    async def record(self, citizen: CitizenId, display_name: str) -> None:
         """Store the name in a citizen's token, if it differs from the stored one.
 
         If the database is away, the next heartbeat stores the name.
@@ -47,5 +47,5 @@ class CitizenNames:
 
     async def of(self, ids: Collection[CitizenId]) -> dict[CitizenId, str]:
         """Return the known names of the citizens in ``ids``."""
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             return await tx.citizens.names(ids)

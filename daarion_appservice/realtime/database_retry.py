@@ -40,11 +40,11 @@ class DatabaseRetry:
         self._is_unavailable = False
         self._refusals = 0
 
-    def failed(self, error: DatabaseError) -> float:
+    def record_failure(self, error: DatabaseError) -> float:
         """Record a failed attempt; return the pause before the next one, in seconds."""
         return jittered(self._unavailable(error) if isinstance(error, DatabaseUnavailable) else self._refused(error))
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """Record a successful attempt."""
         if self._is_unavailable or self._refusals:
             log.info("task_continues", task=self._task)

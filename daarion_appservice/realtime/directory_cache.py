@@ -39,7 +39,7 @@ class DirectoryCache:
     async def load(self) -> None:
         """Reload agents, places and tokens if they changed, and then publish RegistryChanged."""
         # Loads run one at a time, so that an older state never replaces a newer one.
-        async with self._loading, self._database.reading() as tx:
+        async with self._loading, self._database.read_only() as tx:
             version = await tx.key_values.registry_version()
             if version == self._version:
                 return

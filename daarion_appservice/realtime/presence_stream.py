@@ -166,7 +166,7 @@ class PresenceStream:
         self._tick: asyncio.TimerHandle | None = None
         self._snapshot: Snapshot | None = None
 
-    def follow(self, change: PresenceChanged) -> None:
+    def on_presence_changed(self, change: PresenceChanged) -> None:
         """Record a change; called by the bus."""
         subject = change.transition.subject
         self._pending.pop(subject, None)

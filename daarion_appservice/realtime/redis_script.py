@@ -11,7 +11,7 @@ from redis.exceptions import NoScriptError
 
 from .redis_client import Client, response_of
 
-Beside = Callable[[Any], None]
+AddCommands = Callable[[Any], None]
 """Adds commands to a pipeline."""
 
 
@@ -24,20 +24,25 @@ class RedisScript:
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
     async def run(
-        self, client: Client, keys: Sequence[str], arguments: Sequence[str | bytes], *, beside: Beside | None = None
+        self,
+        client: Client,
+        keys: Sequence[str],
+        arguments: Sequence[str | bytes],
+        *,
+        pipelined: AddCommands | None = None,
     ) -> Any:
         """Run the script and return its result.
 
         Args:
-            beside: adds commands that are sent in the same request.
+            pipelined: adds commands that are sent in the same request.
 
         Raises:
             REDIS_ERRORS: Redis is away or refuses the script.
         """
         try:
-            return await self._run(client, "EVALSHA", self._sha, keys, arguments, beside)
+            return await self._run(client, "EVALSHA", self._sha, keys, arguments, pipelined)
         except NoScriptError:
-            return await self._run(client, "EVAL", self._text, keys, arguments, beside)
+            return await self._run(client, "EVAL", self._text, keys, arguments, pipelined)
 
     async def _run(
         self,
@@ -46,13 +51,13 @@ class RedisScript:
         script: str,
         keys: Sequence[str],
         arguments: Sequence[str | bytes],
-        beside: Beside | None,
+        pipelined: AddCommands | None,
     ) -> Any:
         request = (command, script, len(keys), *keys, *arguments)
-        if beside is None:
+        if pipelined is None:
             return await response_of(client.execute_command(*request))
         pipeline = client.pipeline(transaction=False)
         # A cluster's pipeline has no method for scripts, but it can run them: their keys are in one slot.
         pipeline.execute_command(*request)
-        beside(pipeline)
+        pipelined(pipeline)
         return (await response_of(pipeline.execute()))[0]

@@ -22,7 +22,7 @@ from ..city.presence import MAX_SESSIONS, Heartbeat, KeepCurrent, PresenceState,
 from ..city.types import SubjectId
 from .presence_replica import RESERVED_NUMBERS, SharedChange
 from .redis_client import REDIS_ERRORS, Client, response_of
-from .redis_script import Beside, RedisScript
+from .redis_script import AddCommands, RedisScript
 
 BATCH: Final = 1000
 """Sessions in one request: a few milliseconds of Redis's time."""
@@ -110,7 +110,7 @@ class RedisSessions:
         expected = {
             each.subject: (predict(each), self._ttl_ms - age_ms) for each, age_ms in zip(updates, ages_ms, strict=True)
         }
-        encoded = await self._run("beat", [str(MAX_SESSIONS), items], beside=partial(_set_keys, shown=expected))
+        encoded = await self._run("beat", [str(MAX_SESSIONS), items], pipelined=partial(_set_keys, shown=expected))
         results = [_result(*each) for each in orjson.loads(encoded)]
         shown = {each.subject: result.status for each, result in zip(updates, results, strict=True)}
         wrong = {
@@ -180,9 +180,11 @@ class RedisSessions:
         with suppress(*REDIS_ERRORS):
             await self._client.aclose()
 
-    async def _run(self, name: str, arguments: list[str | bytes], *, beside: Beside | None = None) -> Any:
+    async def _run(self, name: str, arguments: list[str | bytes], *, pipelined: AddCommands | None = None) -> Any:
         now = "" if self._now_ms is None else str(self._now_ms())
-        return await self._scripts[name].run(self._client, _KEYS, [now, str(self._ttl_ms), *arguments], beside=beside)
+        return await self._scripts[name].run(
+            self._client, _KEYS, [now, str(self._ttl_ms), *arguments], pipelined=pipelined
+        )
 
     async def _write_keys(self, shown: dict[SubjectId, tuple[Status, int]]) -> None:
         pipeline = self._client.pipeline(transaction=False)

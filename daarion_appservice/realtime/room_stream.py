@@ -127,7 +127,7 @@ class RoomStream:
     async def _read_all(self) -> None:
         is_renumbered = False
         while True:
-            async with self._database.reading() as tx:
+            async with self._database.read_only() as tx:
                 events = await tx.room_events.after(self.id, self.seq, limit=_BATCH)
             is_renumbered |= any(event.kind is RoomEventKind.RESYNC for event in events)
             for event in events:

@@ -47,7 +47,7 @@ class RoomStreams:
 
     # --- events from the bus ----------------------------------------------------------------------------
 
-    def posted(self, posted: MessagePosted) -> None:
+    def on_message_posted(self, posted: MessagePosted) -> None:
         message = posted.message
         self._add_event(
             RoomEvent(
@@ -60,26 +60,26 @@ class RoomStreams:
             )
         )
 
-    def happened(self, happened: RoomEventStored) -> None:
+    def on_room_event(self, happened: RoomEventStored) -> None:
         self._add_event(happened.event)
 
-    def member(self, change: MemberChanged) -> None:
+    def on_member_changed(self, change: MemberChanged) -> None:
         """Send a member's name. The frame has no number: a client that misses it reads the name with the room."""
         if stream := self._streams.get(change.room_id):
             stream.send(self._frames.member(change.room_id, change.member))
 
-    def changed(self, change: RoomChanged) -> None:
+    def on_room_changed(self, change: RoomChanged) -> None:
         if stream := self._streams.get(change.room.id):
             if not is_readable_by_all(change.room):
                 stream.remove_non_members()
             stream.send(self._frames.changed(change.room))
 
-    def missed(self) -> None:
+    def on_events_missed(self) -> None:
         """Read the database for every room, because events from other processes may have been lost."""
         for stream in self._streams.values():
             stream.start_reading()
 
-    def presence(self, change: PresenceChanged) -> None:
+    def on_presence_changed(self, change: PresenceChanged) -> None:
         """Collect a change until the timer ends: the newest state of a subject is sent, and all subjects in one write."""
         if not self._streams:
             return
@@ -180,7 +180,7 @@ class RoomStreams:
             NotFound, Forbidden: as `subscribe`.
         """
         subscription.begin_identification()
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             room = await tx.rooms.find(stream.id)
             if room is None:
                 raise _no_such_room(stream.id)
@@ -190,7 +190,7 @@ class RoomStreams:
         subscription.set_identity(identity, room.last_seq)
 
     async def _open(self, room_id: RoomId) -> RoomStream:
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             room = await tx.rooms.find(room_id)
         if room is None:
             raise _no_such_room(room_id)
@@ -232,7 +232,7 @@ class RoomStreams:
     async def _replay_batch(self, stream: RoomStream, replay: Replay) -> bool:
         """Send the next batch; return False if it cannot be sent or the limits are exceeded."""
         async with self._replay_slots:
-            async with self._database.reading() as tx:
+            async with self._database.read_only() as tx:
                 events = await tx.room_events.after(stream.id, replay.seq, limit=_REPLAY_BATCH)
             # The bus delivers events above ``stream.seq``.
             return replay.deliver([event for event in events if event.seq <= stream.seq])

@@ -70,29 +70,29 @@ class RoomUpdates:
     def unlisten(self, listener: Listener) -> None:
         self._listeners.discard(listener)
 
-    def posted(self, posted: MessagePosted) -> None:
-        self._note({posted.message.room_id})
+    def on_message_posted(self, posted: MessagePosted) -> None:
+        self._add({posted.message.room_id})
 
-    def happened(self, happened: RoomEventStored) -> None:
-        self._note({happened.event.room_id})
+    def on_room_event(self, happened: RoomEventStored) -> None:
+        self._add({happened.event.room_id})
 
-    def changed(self, change: RoomChanged) -> None:
-        self._note({change.room.id})
+    def on_room_changed(self, change: RoomChanged) -> None:
+        self._add({change.room.id})
 
-    def membership(self, change: MembershipChanged) -> None:
+    def on_membership_changed(self, change: MembershipChanged) -> None:
         """Record a change of membership. Must be called after the online counts are updated."""
-        self._note({change.room_id})
+        self._add({change.room_id})
 
-    def presence(self, change: PresenceChanged) -> None:
+    def on_presence_changed(self, change: PresenceChanged) -> None:
         """Record a change of presence. Must be called after the online counts are updated.
 
         A change between online and away changes no count.
         """
         transition = change.transition
         if (transition.before.status is Status.OFFLINE) != (transition.after.status is Status.OFFLINE):
-            self._note(set(self._online_members.rooms_of(transition.subject)))
+            self._add(set(self._online_members.rooms_of(transition.subject)))
 
-    def missed(self) -> None:
+    def on_events_missed(self) -> None:
         """Send a resync: rooms may have changed in other processes, so clients must read their lists again."""
         if self._listeners:
             frame = self._frames.rooms_resync()
@@ -103,29 +103,29 @@ class RoomUpdates:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def _note(self, rooms: set[RoomId]) -> None:
+    def _add(self, rooms: set[RoomId]) -> None:
         if not self._listeners or not rooms:
             return
         self._changed |= rooms
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._tell_changed())
+            self._task = asyncio.create_task(self._send_changes())
 
-    async def _tell_changed(self) -> None:
+    async def _send_changes(self) -> None:
         while self._changed and self._listeners:
             await asyncio.sleep(self._tick_s)
             changed, self._changed = self._changed, set()
             try:
                 for ids in _parts(list(changed)):
-                    await self._tell(ids)
+                    await self._send_rooms(ids)
             except DatabaseError as error:
                 log.debug("room_updates_delayed", error=str(error))
                 self._changed |= changed
         self._changed.clear()
 
-    async def _tell(self, ids: Sequence[RoomId]) -> None:
+    async def _send_rooms(self, ids: Sequence[RoomId]) -> None:
         # The rooms are read from the database: only that tells direct chats and unlisted rooms from others.
-        async with self._database.reading() as tx:
-            rooms = await tx.rooms.some(ids)
+        async with self._database.read_only() as tx:
+            rooms = await tx.rooms.by_ids(ids)
         if listed := [room for room in rooms if is_listed(room)]:
             frame = self._frames.rooms(listed)
             notify_all("RoomUpdate", (listener.rooms for listener in self._listeners), frame)

@@ -76,7 +76,7 @@ class SharedBus:
         self._queued = asyncio.Event()
         self._is_connected = False
         for kind in _SHARED:
-            bus.subscribe_own(kind, self._enqueue)
+            bus.subscribe_local(kind, self._enqueue)
 
     async def run(self) -> None:
         """Publish and receive events, until cancelled."""
@@ -86,7 +86,7 @@ class SharedBus:
                 self._is_connected = True
                 # Earlier events are read from the database, later ones arrive here. The others have missed the events
                 # that this process could not send.
-                self._bus.hear(EventsMissed())
+                self._bus.publish_remote(EventsMissed())
                 self._enqueue(EventsMissed())
                 await run_until_first_exit(self._publish_queued(), self._receive(number))
             except _EntriesMissing:
@@ -135,7 +135,7 @@ class SharedBus:
                 if entry_id != f"{number}-0":
                     raise _EntriesMissing
                 if fields["from"] != self._name:
-                    self._bus.hear(_decode(fields["event"]))
+                    self._bus.publish_remote(_decode(fields["event"]))
 
 
 class _EntriesMissing(Exception):

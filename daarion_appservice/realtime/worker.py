@@ -20,7 +20,7 @@ class Monitor(Protocol):
     """The state of the homeserver."""
 
     async def wait_up(self) -> None: ...
-    def lost(self, error: HomeserverUnavailable) -> None: ...
+    def report_unavailable(self, error: HomeserverUnavailable) -> None: ...
 
 
 class Worker:
@@ -61,13 +61,13 @@ class Worker:
             except HomeserverUnavailable as error:
                 if self._monitor is None:
                     raise
-                self._monitor.lost(error)
+                self._monitor.report_unavailable(error)
                 await asyncio.sleep(jittered(RETRY_S))
             except DatabaseError as error:
                 # `wake` does not end this pause: more work does not help a database that refuses the statement.
-                await asyncio.sleep(self._database_retry.failed(error))
+                await asyncio.sleep(self._database_retry.record_failure(error))
             else:
-                self._database_retry.succeeded()
+                self._database_retry.record_success()
                 await self._idle(self._idle_s if idle_s is None else idle_s)
 
     async def _idle(self, seconds: float | None) -> None:

@@ -27,7 +27,7 @@ class AccountRepository(Repository):
                 return True
         return False
 
-    async def settle(self, user: UserId, citizen: CitizenId, *, now_ms: int) -> CitizenId:
+    async def get_or_link(self, user: UserId, citizen: CitizenId, *, now_ms: int) -> CitizenId:
         """Return the citizen that ``user`` is linked with; link ``citizen`` if there is none."""
         linked = insert(self._connection, accounts).values(matrix_user_id=user, citizen_id=citizen, linked_at_ms=now_ms)
         # A concurrent insert for the same account blocks this one, and then the other row counts.

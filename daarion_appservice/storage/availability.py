@@ -37,20 +37,20 @@ class Availability:
         """Why the last write failed; None if it succeeded."""
 
     @contextmanager
-    def observed(self) -> Iterator[None]:
+    def observe(self) -> Iterator[None]:
         """Translate driver errors in this block (``driver_errors``), and note whether its write succeeds."""
         try:
             with translate_driver_errors():
                 yield
         except DatabaseUnavailable as error:
             if self._was_used:
-                self._failed(error)
+                self._record_failure(error)
             raise
         self._was_used = True
         if self.problem is not None:
-            self._succeeded()
+            self._record_success()
 
-    def _failed(self, error: DatabaseUnavailable) -> None:
+    def _record_failure(self, error: DatabaseUnavailable) -> None:
         now_s = self._now_s()
         reported = cannot_use(self._url, error)
         self.problem = reported.what
@@ -66,6 +66,6 @@ class Availability:
             help=reported.help,
         )
 
-    def _succeeded(self) -> None:
+    def _record_success(self) -> None:
         since_s, self._since_s, self.problem = self._since_s, None, None
         log.info("database_back", away_s=round(self._now_s() - (since_s or 0.0), 1))

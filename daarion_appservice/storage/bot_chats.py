@@ -111,7 +111,7 @@ class BotChatRepository(Repository):
             update(bot_requests).where(bot_requests.c.event_id == event_id).values(is_done=True)
         )
 
-    async def put_off(self, event_id: EventId, *, retry_at_ms: int) -> None:
+    async def postpone(self, event_id: EventId, *, retry_at_ms: int) -> None:
         """Count a failed attempt; the next one is due at ``retry_at_ms``."""
         await self._connection.execute(
             update(bot_requests)

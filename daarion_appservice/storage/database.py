@@ -132,7 +132,7 @@ class Database:
         Raises:
             DatabaseError: a statement or the commit failed.
         """
-        with self.availability.observed():
+        with self.availability.observe():
             if self._writing is None:
                 async with self._engine.begin() as connection:
                     yield Transaction(connection)
@@ -143,7 +143,7 @@ class Database:
                         yield Transaction(connection)
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Transaction]:
+    async def read_only(self) -> AsyncIterator[Transaction]:
         """Open a connection for reads only. Each statement sees everything that was committed before it.
 
         Raises:
@@ -184,7 +184,7 @@ class Database:
     async def problem(self) -> str | None:
         """Return why the database cannot be used now, or None if it can. Write only if the last write failed."""
         try:
-            async with self.reading() as tx:
+            async with self.read_only() as tx:
                 await tx.connection.execute(text("SELECT 1"))
             if self.availability.problem is not None:
                 async with self.transaction() as tx:

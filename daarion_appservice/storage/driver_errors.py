@@ -34,7 +34,7 @@ def translate_driver_errors() -> Iterator[None]:
         raise _error_class(error)(driver_message(error)) from error
     except OSError as error:
         # An OSError of a connection to an HTTP client, for example, passes unchanged.
-        if not _came_through_sqlalchemy(error):
+        if not _is_from_sqlalchemy(error):
             raise
         raise DatabaseUnavailable(driver_message(error)) from error
 
@@ -63,7 +63,7 @@ def _sqlstate(error: DBAPIError) -> str:
     return str(getattr(error.orig, "sqlstate", None))
 
 
-def _came_through_sqlalchemy(error: OSError) -> bool:
+def _is_from_sqlalchemy(error: OSError) -> bool:
     # While connecting, asyncpg and SQLAlchemy raise an OSError unchanged.
     traceback = error.__traceback__
     while traceback is not None:

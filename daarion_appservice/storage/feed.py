@@ -49,7 +49,7 @@ class FeedRepository(Repository):
             _entry(row) for row in await self._connection.execute(statement.order_by(feed.c.id.desc()).limit(limit))
         ]
 
-    async def reword(self, entry: FeedEntry) -> None:
+    async def update_payload(self, entry: FeedEntry) -> None:
         """Update the entry of an edited message; ``entry`` is the entry with the new content."""
         await self._connection.execute(
             update(feed)
@@ -57,7 +57,7 @@ class FeedRepository(Repository):
             .values(payload=orjson.dumps(dict(entry.payload)).decode(), visibility=entry.visibility, seq=entry.seq)
         )
 
-    async def forget(self, message: MessageId) -> None:
+    async def delete_message(self, message: MessageId) -> None:
         """Delete the entries of a deleted message."""
         await self._connection.execute(delete(feed).where(feed.c.message_id == message))
 

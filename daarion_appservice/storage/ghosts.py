@@ -67,5 +67,5 @@ class GhostRepository(Repository):
         await self._connection.execute(statement.on_conflict_do_update(index_elements=[ghosts.c.user_id], set_=values))
         await note_avatars(self._connection, [ghost.avatar_mxc])
 
-    async def forget(self, user: UserId) -> None:
+    async def delete(self, user: UserId) -> None:
         await self._connection.execute(delete(ghosts).where(ghosts.c.user_id == user))

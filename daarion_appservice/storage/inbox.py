@@ -23,12 +23,12 @@ from .upsert import insert
 
 INBOX_ORDER_LOCK: Final = 0xDAA211
 """PostgreSQL advisory lock on the order of the inbox. ``InboxWriter`` holds it shared and
-``InboxOrderRepository.put_in_order`` exclusively, each until its transaction ends; otherwise an event that arrives during
+``InboxOrderRepository.reorder`` exclusively, each until its transaction ends; otherwise an event that arrives during
 a reordering gets an id between those of the rewritten rows. SQLite has one writer at a time and needs no such lock.
 """
 
 
-MOST_NAMED: Final = 10_000
+MAX_PARAMETERS: Final = 10_000
 """Maximum number of event ids in one statement: each database accepts at most 32,766 parameters."""
 
 _MOST_CHARS: Final = 1024 * 1024
@@ -61,7 +61,7 @@ class ReceivedEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class StoredEvent:
     """State and position of an event that is stored in the inbox."""
 
     state: InboxState
@@ -119,22 +119,22 @@ class InboxRepository(Repository):
                 ],
             )
 
-    async def handled(self, event_ids: list[str]) -> set[str]:
+    async def find_processed(self, event_ids: list[str]) -> set[str]:
         """Return which of these events are stored and no longer wait."""
         found = await self._connection.execute(
             select(inbox.c.event_id).where(inbox.c.event_id.in_(event_ids), inbox.c.state != InboxState.NEW)
         )
         return set(found.scalars())
 
-    async def known(self, event_ids: list[str]) -> dict[str, Known]:
+    async def find_stored(self, event_ids: list[str]) -> dict[str, StoredEvent]:
         """Return state and row id of those events that are stored."""
-        found: dict[str, Known] = {}
-        for start in range(0, len(event_ids), MOST_NAMED):
-            part = event_ids[start : start + MOST_NAMED]
+        found: dict[str, StoredEvent] = {}
+        for start in range(0, len(event_ids), MAX_PARAMETERS):
+            part = event_ids[start : start + MAX_PARAMETERS]
             rows = await self._connection.execute(
                 select(inbox.c.event_id, inbox.c.state, inbox.c.id).where(inbox.c.event_id.in_(part))
             )
-            found |= {row.event_id: Known(InboxState(row.state), row.id) for row in rows}
+            found |= {row.event_id: StoredEvent(InboxState(row.state), row.id) for row in rows}
         return found
 
     async def confirm(self, event_ids: list[str]) -> None:
@@ -145,7 +145,7 @@ class InboxRepository(Repository):
             .values(confirmed=True)
         )
 
-    async def waits(self, matrix_room_id: str) -> bool:
+    async def has_waiting(self, matrix_room_id: str) -> bool:
         """Return whether the room has events that are not processed yet."""
         of_room = (inbox.c.matrix_room_id == matrix_room_id) & (inbox.c.state == InboxState.NEW)
         return (await self._connection.execute(select(inbox.c.id).where(of_room).limit(1))).first() is not None
@@ -178,14 +178,14 @@ class InboxRepository(Repository):
                 break
         return await self._read(select(inbox).where(waits, inbox.c.id <= last_id).order_by(inbox.c.id))
 
-    async def dead(self, *, limit: int = 1000) -> list[InboxRow]:
+    async def dead_letters(self, *, limit: int = 1000) -> list[InboxRow]:
         dead = select(inbox).where(inbox.c.state == InboxState.DEAD)
         return await self._read(dead.order_by(inbox.c.id).limit(limit))
 
     async def _read(self, statement: Select[Any]) -> list[InboxRow]:
         return [_inbox_row(row) for row in await self._connection.execute(statement)]
 
-    async def done(self, ids: list[int]) -> bool:
+    async def mark_processed(self, ids: list[int]) -> bool:
         """Note events as processed. Wait for other transactions that process or move one of them.
 
         Returns:
@@ -198,7 +198,7 @@ class InboxRepository(Repository):
         )
         return done.rowcount == len(ids)
 
-    async def failed(self, row_id: int, error: str, *, retry_at_ms: int | None) -> None:
+    async def record_failure(self, row_id: int, error: str, *, retry_at_ms: int | None) -> None:
         """Record a failed attempt.
 
         Args:

@@ -13,14 +13,14 @@ from sqlalchemy import Select, delete, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningDelete
 
-from .inbox import MOST_NAMED, InboxRepository, InboxState, ReceivedEvent, lock_inbox_order
+from .inbox import MAX_PARAMETERS, InboxRepository, InboxState, ReceivedEvent, lock_inbox_order
 from .repository import Repository
 from .row_mapper import RowMapper
 from .tables import inbox
 
 
 class DifferentRows(Enum):
-    """Where ``put_in_order`` places the other waiting events of the room."""
+    """Where ``reorder`` places the other waiting events of the room."""
 
     BEHIND = auto()
     """Behind the given events."""
@@ -42,7 +42,7 @@ class InboxOrderRepository(Repository):
         super().__init__(connection)
         self._inbox = InboxRepository(connection)
 
-    async def put_in_order(
+    async def reorder(
         self,
         matrix_room_id: str,
         events: list[ReceivedEvent],
@@ -61,7 +61,7 @@ class InboxOrderRepository(Repository):
             How many of ``events`` were new; None if the inbox had this order already.
         """
         await lock_inbox_order(self._connection)
-        handled = await self._inbox.handled([event.event_id for event in events])
+        handled = await self._inbox.find_processed([event.event_id for event in events])
         events = [event for event in events if event.event_id not in handled]
         of_room = (inbox.c.matrix_room_id == matrix_room_id) & (inbox.c.state == InboxState.NEW)
         waiting = await self._waiting(select(inbox).where(of_room))
@@ -76,12 +76,12 @@ class InboxOrderRepository(Repository):
         await self._inbox.add(wanted, now_ms=now_ms)
         return len(wanted) - len(waiting)
 
-    async def insert_again(self, matrix_room_id: str, events: list[ReceivedEvent], *, now_ms: int) -> None:
-        """Do the same as ``put_in_order`` for events that were processed without effect as their room was unknown."""
-        await self.forget_done([event.event_id for event in events])
-        await self.put_in_order(matrix_room_id, events, now_ms=now_ms)
+    async def reinsert(self, matrix_room_id: str, events: list[ReceivedEvent], *, now_ms: int) -> None:
+        """Do the same as ``reorder`` for events that were processed without effect as their room was unknown."""
+        await self.delete_processed([event.event_id for event in events])
+        await self.reorder(matrix_room_id, events, now_ms=now_ms)
 
-    async def forget_done(self, ids: list[str]) -> None:
+    async def delete_processed(self, ids: list[str]) -> None:
         """Delete these events if they are processed, so that they can be inserted again."""
         await lock_inbox_order(self._connection)
         await self._connection.execute(delete(inbox).where(inbox.c.event_id.in_(ids), inbox.c.state == InboxState.DONE))
@@ -91,11 +91,11 @@ class InboxOrderRepository(Repository):
         of_room = (inbox.c.matrix_room_id == matrix_room_id) & not_(inbox.c.swept)
         return list((await self._connection.execute(select(inbox.c.event_id).where(of_room))).scalars())
 
-    async def late_befores(self, matrix_room_id: str, *, but: Collection[str]) -> list[str | None]:
+    async def late_positions(self, matrix_room_id: str, *, exclude: Collection[str]) -> list[str | None]:
         """Return before which message each waiting event that a sweep found will be inserted.
 
         Args:
-            but: ids of events to leave out.
+            exclude: ids of events to leave out.
 
         Returns:
             Message ids, None for the end of the room, in the order in which the events will be processed.
@@ -104,15 +104,15 @@ class InboxOrderRepository(Repository):
         rows = await self._connection.execute(
             select(inbox.c.event_id, inbox.c.before_message).where(late).order_by(inbox.c.id)
         )
-        return [before for event_id, before in rows if event_id not in but]
+        return [before for event_id, before in rows if event_id not in exclude]
 
-    async def note_swept_before(self, matrix_room_id: str, row_id: int) -> None:
+    async def mark_swept_before(self, matrix_room_id: str, row_id: int) -> None:
         """Note the events of a room whose row ids are lower than ``row_id`` as swept."""
         of_room = (inbox.c.matrix_room_id == matrix_room_id) & not_(inbox.c.swept)
         await self._connection.execute(update(inbox).where(of_room, inbox.c.id < row_id).values(swept=True))
 
-    async def note_swept(
-        self, matrix_room_id: str, event_ids: list[str], *, all_but: Collection[str] | None = None
+    async def mark_swept(
+        self, matrix_room_id: str, event_ids: list[str], *, all_except: Collection[str] | None = None
     ) -> None:
         """Note that a sweep returned these events of a room.
 
@@ -120,19 +120,19 @@ class InboxOrderRepository(Repository):
 
         Args:
             event_ids: the events that the sweep returned.
-            all_but: unless None, all processed events of the room are noted too, except these.
+            all_except: unless None, all processed events of the room are noted too, except these.
         """
         of_room = (inbox.c.matrix_room_id == matrix_room_id) & not_(inbox.c.swept)
-        for start in range(0, len(event_ids), MOST_NAMED):
-            part = event_ids[start : start + MOST_NAMED]
+        for start in range(0, len(event_ids), MAX_PARAMETERS):
+            part = event_ids[start : start + MAX_PARAMETERS]
             await self._connection.execute(update(inbox).where(of_room, inbox.c.event_id.in_(part)).values(swept=True))
-        if all_but is None:
+        if all_except is None:
             return
         handled = of_room & (inbox.c.state == InboxState.DONE)
         rows = await self._connection.execute(select(inbox.c.id, inbox.c.event_id).where(handled))
-        ids = [row.id for row in rows if row.event_id not in all_but]
-        for start in range(0, len(ids), MOST_NAMED):
-            part = ids[start : start + MOST_NAMED]
+        ids = [row.id for row in rows if row.event_id not in all_except]
+        for start in range(0, len(ids), MAX_PARAMETERS):
+            part = ids[start : start + MAX_PARAMETERS]
             await self._connection.execute(update(inbox).where(inbox.c.id.in_(part)).values(swept=True))
 
     async def _waiting(self, statement: Select[Any] | ReturningDelete[Any]) -> list[ReceivedEvent]:
@@ -143,7 +143,7 @@ class InboxOrderRepository(Repository):
 def _merged(
     waiting: Sequence[ReceivedEvent], events: Sequence[ReceivedEvent], others: DifferentRows
 ) -> list[ReceivedEvent]:
-    """Return the waiting events of a room in the order that `put_in_order` describes; a swept event stays swept."""
+    """Return the waiting events of a room in the order that `reorder` describes; a swept event stays swept."""
     index_of = {event.event_id: index for index, event in enumerate(waiting)}
     swept = {event.event_id for event in waiting if event.is_swept}
     wanted = {event.event_id for event in events}

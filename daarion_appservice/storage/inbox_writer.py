@@ -74,7 +74,7 @@ class PostgresInboxWriter:
     async def store(self, transaction: ReceivedTransaction) -> bool:
         columns = zip(*map(_values, transaction.events), strict=True) if transaction.events else ((),) * 5
         named = (transaction.txn_id, transaction.body_sha256, transaction.received_at_ms)
-        with self._availability.observed():
+        with self._availability.observe():
             return bool(await self._connection.fetch_value(_POSTGRES, (*named, *map(list, columns), INBOX_ORDER_LOCK)))
 
 
@@ -99,19 +99,19 @@ class SqliteInboxWriter:
         self._availability = availability
 
     async def store(self, transaction: ReceivedTransaction) -> bool:
-        with self._availability.observed():
+        with self._availability.observe():
             async with self._writing:
                 return await self._connection.run(partial(_stored, transaction))
 
 
 def _stored(transaction: ReceivedTransaction, connection: sqlite3.Connection) -> bool:
-    came_at_ms = transaction.received_at_ms
+    received_at_ms = transaction.received_at_ms
     connection.execute("BEGIN IMMEDIATE")
     with connection:
-        named = (transaction.txn_id, transaction.body_sha256, came_at_ms)
+        named = (transaction.txn_id, transaction.body_sha256, received_at_ms)
         is_new = connection.execute(_SQLITE_TRANSACTION, named).rowcount > 0
         if is_new:
-            connection.executemany(_SQLITE_EVENT, [(*_values(event), came_at_ms) for event in transaction.events])
+            connection.executemany(_SQLITE_EVENT, [(*_values(event), received_at_ms) for event in transaction.events])
     return is_new
 
 

@@ -41,7 +41,7 @@ class InteractionRepository(Repository):
         row = found.first()
         return _interaction(row) if row else None
 
-    async def forget(self, who: SubjectId) -> None:
+    async def delete_all(self, who: SubjectId) -> None:
         """Delete all interactions of the subject."""
         await self._connection.execute(delete(interactions).where(interactions.c.user_id == who))
 
@@ -59,7 +59,7 @@ class InteractionRepository(Repository):
         )
         return taken.first() is not None
 
-    async def hold_turn(self, who: SubjectId, turn: str, *, until_ms: int) -> bool:
+    async def extend_turn(self, who: SubjectId, turn: str, *, until_ms: int) -> bool:
         """Extend the turn; return False if it was lost."""
         held = await self._connection.execute(update(secondme_turns).where(_is(who, turn)).values(until_ms=until_ms))
         return bool(held.rowcount)

@@ -39,7 +39,7 @@ class InvitationRepository(Repository):
             insert(self._connection, invitations).values(_invitation.values(invitation)).on_conflict_do_nothing()
         )
 
-    async def waiting_of(self, inviter: UserId) -> int:
+    async def count_pending(self, inviter: UserId) -> int:
         """Return how many invitations of one inviter wait."""
         found = await self._connection.scalar(select(func.count()).where(invitations.c.inviter == inviter))
         return int(found or 0)

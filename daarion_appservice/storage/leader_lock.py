@@ -54,15 +54,15 @@ class LeaderLock:
 
     async def acquire(self) -> None:
         """Wait until this process is the leader."""
-        has_said_so = False
+        is_logged = False
         while (may_lead := await self._may_lead()) is not True:
             self.is_elsewhere = may_lead is False
-            if may_lead is False and not has_said_so:
+            if may_lead is False and not is_logged:
                 if self._shares_presence:
                     log.info("another_process_leads", help=_TAKES_OVER)
                 else:
                     log.warning("another_process_leads", help=f"{_TAKES_OVER}; {_NO_REQUESTS}")
-                has_said_so = True
+                is_logged = True
             await asyncio.sleep(_TRY_EVERY_S)
         self.is_held, self.is_elsewhere = True, False
         log.info("leading")

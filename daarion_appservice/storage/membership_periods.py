@@ -63,12 +63,12 @@ class MembershipPeriodRepository(Repository):
         )
         return int(newest or 0)
 
-    async def invited(self, room: RoomId, user: UserId, seq: int) -> None:
+    async def record_invitation(self, room: RoomId, user: UserId, seq: int) -> None:
         """Begin a period with an invitation, unless one is open already."""
         if not await self._lasting(room, [user]):
             await self._add([{"room_id": room, "user_id": user, "start_seq": seq}])
 
-    async def joined(self, room: RoomId, joins: Mapping[UserId, int]) -> None:
+    async def record_joins(self, room: RoomId, joins: Mapping[UserId, int]) -> None:
         """Note joins by sequence number; the period of a user who is joined already goes on."""
         lasting = await self._lasting(room, list(joins))
         await self._add(
@@ -91,7 +91,7 @@ class MembershipPeriodRepository(Repository):
                 .values(joined_seq=joins[user])
             )
 
-    async def ended(self, room: RoomId, users: Collection[UserId], seq: int) -> None:
+    async def end_periods(self, room: RoomId, users: Collection[UserId], seq: int) -> None:
         """End the periods of these users with the event ``seq``."""
         table = membership_periods.c
         for part in parts(list(users)):

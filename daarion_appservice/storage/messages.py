@@ -38,7 +38,7 @@ _NONE: Final = "[]"
 # A constant, as in the partial index ix_messages_from_matrix: PostgreSQL's generic plans would not use the index for a
 # parameter.
 _IS_FROM_MATRIX: Final = messages.c.author_kind == literal_column(f"'{AuthorKind.MATRIX.value}'")
-_MOST_NAMED: Final = 10_000
+_MAX_PARAMETERS: Final = 10_000
 """Maximum number of event ids in one statement: each database accepts at most 32,766 parameters."""
 
 
@@ -87,7 +87,7 @@ class MessageRepository(Repository):
         row = (await self._connection.execute(select(messages).where(messages.c.matrix_event_id == event))).first()
         return read_message(row) if row else None
 
-    async def some(self, ids: list[MessageId]) -> dict[MessageId, Message]:
+    async def by_ids(self, ids: list[MessageId]) -> dict[MessageId, Message]:
         if not ids:
             return {}
         rows = await self._connection.execute(select(messages).where(messages.c.id.in_(ids)))
@@ -141,7 +141,7 @@ class MessageRepository(Repository):
         marks: Mapping[RoomId, int],
         readings: Mapping[RoomId, ReadableRanges],
         *,
-        besides: Author | None,
+        exclude: Author | None,
         limit: int,
     ) -> dict[RoomId, int]:
         """Count the messages of each room after the ``seq`` of its mark, up to ``limit``.
@@ -149,12 +149,12 @@ class MessageRepository(Repository):
         Args:
             marks: sequence number of the last read message by room.
             readings: readable ranges by room, ``PUBLIC`` by default; other messages do not count, nor do deleted ones.
-            besides: an author whose messages do not count.
+            exclude: an author whose messages do not count.
         """
         if not marks:
             return {}
         table = messages.c
-        own = [] if besides is None else [not_(and_(table.author_kind == besides.kind, table.author_id == besides.id))]
+        own = [] if exclude is None else [not_(and_(table.author_kind == exclude.kind, table.author_id == exclude.id))]
         counts = []
         for room, seq in marks.items():
             newer = (
@@ -179,8 +179,8 @@ class MessageRepository(Repository):
         if is_from_matrix:
             of_room &= messages.c.author_kind == AuthorKind.MATRIX
         found: dict[str, tuple[int, MessageId]] = {}
-        for start in range(0, len(events), _MOST_NAMED):
-            part = events[start : start + _MOST_NAMED]
+        for start in range(0, len(events), _MAX_PARAMETERS):
+            part = events[start : start + _MAX_PARAMETERS]
             rows = await self._connection.execute(
                 select(messages.c.matrix_event_id, messages.c.seq, messages.c.id).where(
                     of_room, messages.c.matrix_event_id.in_(part)
@@ -198,11 +198,13 @@ class MessageRepository(Repository):
         )
         return {row.matrix_event_id: (row.seq, MessageId(row.id)) for row in rows}
 
-    async def last_from_matrix(self, room: RoomId, matrix_room: MatrixRoomId, *, but: Collection[str]) -> int | None:
+    async def last_from_matrix(
+        self, room: RoomId, matrix_room: MatrixRoomId, *, exclude: Collection[str]
+    ) -> int | None:
         """Return the sequence number of the last message by a Matrix user in this Matrix room; None if there is none.
 
         Args:
-            but: event ids to leave out.
+            exclude: event ids to leave out.
         """
         rows = await self._connection.execute(
             select(messages.c.matrix_event_id, messages.c.seq)
@@ -210,9 +212,9 @@ class MessageRepository(Repository):
             .where(messages.c.room_id == room, _IS_FROM_MATRIX)
             .where(or_(inbox.c.matrix_room_id.is_(None), inbox.c.matrix_room_id == matrix_room))
             .order_by(messages.c.seq.desc())
-            .limit(len(but) + 1)
+            .limit(len(exclude) + 1)
         )
-        return next((seq for event_id, seq in rows if event_id not in but), None)
+        return next((seq for event_id, seq in rows if event_id not in exclude), None)
 
     async def oldest_from_matrix(self, room: RoomId) -> EventId | None:
         """Return the Matrix event of the room's first message that has one."""
@@ -287,18 +289,18 @@ class MessageRepository(Repository):
             update(messages).where(messages.c.id == message).values(poll_results=results_values(results))
         )
 
-    async def delivered(self, message: MessageId, event: EventId) -> None:
+    async def mark_sent(self, message: MessageId, event: EventId) -> None:
         await self._connection.execute(
             update(messages)
             .where(messages.c.id == message)
             .values(matrix_event_id=event, delivery=Delivery.SENT, delivery_error=None)
         )
 
-    async def not_delivered(self, message: MessageId, error: str) -> None:
+    async def mark_failed(self, message: MessageId, error: str) -> None:
         """Set the delivery to failed; ``error`` is a `DeliveryError`."""
         await self._set_delivery(message, Delivery.FAILED, error)
 
-    async def pending(self, message: MessageId) -> None:
+    async def mark_pending(self, message: MessageId) -> None:
         await self._set_delivery(message, Delivery.PENDING)
 
     async def _set_delivery(self, message: MessageId, delivery: Delivery, error: str | None = None) -> None:

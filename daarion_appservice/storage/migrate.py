@@ -70,7 +70,7 @@ async def upgrade(database: Database, to: str = "head") -> tuple[str | None, str
 async def current(database: Database) -> str | None:
     """Return the database's revision; None for an empty one."""
     try:
-        async with database.reading() as transaction:
+        async with database.read_only() as transaction:
             return await transaction.connection.run_sync(_revision)
     except DatabaseError as error:
         raise cannot_use(database.url, error) from error

@@ -71,14 +71,14 @@ class OutboxRepository(Repository):
 
     async def add_move(self, kind: OutboxKind, user: UserId, room: RoomId, *, txn_id: str) -> None:
         """Store that a ghost is to JOIN or LEAVE, in place of any JOIN or LEAVE of that ghost that still waits."""
-        await self.drop_moves(room, user)
+        await self.delete_moves(room, user)
         await self._connection.execute(insert(outbox).values(kind=kind, user_id=user, room_id=room, txn_id=txn_id))
 
-    async def drop_moves(self, room: RoomId, user: UserId) -> None:
+    async def delete_moves(self, room: RoomId, user: UserId) -> None:
         """Delete the waiting JOIN and LEAVE of this ghost in this room."""
         await self._connection.execute(delete(outbox).where(*_moves(room), outbox.c.user_id == user))
 
-    async def moving(self, room: RoomId, users: Collection[UserId] | None = None) -> dict[UserId, OutboxKind]:
+    async def pending_moves(self, room: RoomId, users: Collection[UserId] | None = None) -> dict[UserId, OutboxKind]:
         """Return which JOIN or LEAVE still waits to be sent, by user.
 
         Args:
@@ -115,7 +115,7 @@ class OutboxRepository(Repository):
         )
         return (await self._connection.execute(statement.limit(1))).first() is not None
 
-    async def failed(self, row_id: int, error: str, *, retry_at_ms: int | None) -> None:
+    async def record_failure(self, row_id: int, error: str, *, retry_at_ms: int | None) -> None:
         """Record a failed attempt; the row is due again at ``retry_at_ms``, or given up if that is None."""
         state = OutboxState.FAILED if retry_at_ms is None else OutboxState.NEW
         await self._connection.execute(

@@ -84,10 +84,10 @@ class PollResponseRepository(Repository):
             update(poll_responses).where(poll_responses.c.id == response).values(matrix_event_id=event)
         )
 
-    async def drop(self, response: str) -> None:
+    async def delete(self, response: str) -> None:
         await self._connection.execute(delete(poll_responses).where(poll_responses.c.id == response))
 
-    async def drop_all_of(self, message: MessageId) -> None:
+    async def delete_all_of(self, message: MessageId) -> None:
         await self._connection.execute(delete(poll_responses).where(poll_responses.c.message_id == message))
 
     async def _one(self, *conditions: Any) -> PollResponse | None:

@@ -39,7 +39,7 @@ class ReactionRepository(Repository):
     async def get(self, reaction: ReactionId) -> Reaction | None:
         return await self._one(reactions.c.id == reaction)
 
-    async def given(self, message: MessageId, author: Author, key: str) -> Reaction | None:
+    async def find(self, message: MessageId, author: Author, key: str) -> Reaction | None:
         """Return the author's reaction with this key, if it was not removed."""
         return await self._one(
             reactions.c.message_id == message,
@@ -64,7 +64,7 @@ class ReactionRepository(Repository):
     async def by_event_id(self, event: EventId) -> Reaction | None:
         return await self._one(reactions.c.matrix_event_id == event)
 
-    async def tallies(self, message: MessageId) -> tuple[ReactionCount, ...]:
+    async def counts(self, message: MessageId) -> tuple[ReactionCount, ...]:
         """Return the counts of all keys of a message, ordered by their first reactions."""
         # Of thousands of reactions, only those are read whose authors are listed.
         key, in_order = reactions.c.key, (reactions.c.at_ms, reactions.c.id)
@@ -95,10 +95,10 @@ class ReactionRepository(Repository):
     async def mark_removed(self, reaction: ReactionId) -> None:
         await self._connection.execute(update(reactions).where(reactions.c.id == reaction).values(removed=True))
 
-    async def drop(self, reaction: ReactionId) -> None:
+    async def delete(self, reaction: ReactionId) -> None:
         await self._connection.execute(delete(reactions).where(reactions.c.id == reaction))
 
-    async def drop_all_of(self, message: MessageId) -> None:
+    async def delete_all_of(self, message: MessageId) -> None:
         await self._connection.execute(delete(reactions).where(reactions.c.message_id == message))
 
     async def _one(self, *conditions: Any) -> Reaction | None:

@@ -2,7 +2,7 @@
 
     get ─► committed since? (one short query for all concurrent callers)
              ├─ no ──► the cached value
-             └─ yes ─► same rows? (`look`, a query that is cheaper than loading, where there is one)
+             └─ yes ─► same rows? (`fingerprint`, a query that is cheaper than loading, where there is one)
                          ├─ yes ─► the cached value
                          └─ no ──► load again, once for all callers of the same key
 
@@ -27,7 +27,7 @@ _MIN_VALUES: Final = 16
 
 T = TypeVar("T")
 
-Look = Callable[[], Coroutine[Any, Any, object]]
+Fingerprint = Callable[[], Coroutine[Any, Any, object]]
 """Returns a value that stays equal as long as loading the cached value would give the same result."""
 
 
@@ -78,7 +78,7 @@ class _Cached:
     value: Any
     size: int
     rows: object = None
-    """The result of ``look``, equal before and after loading."""
+    """The result of ``fingerprint``, equal before and after loading."""
 
 
 class ReadCache:
@@ -100,19 +100,19 @@ class ReadCache:
         key: Hashable,
         load: Callable[[], Coroutine[Any, Any, T]],
         size: Callable[[T], int],
-        look: Look | None = None,
+        fingerprint: Fingerprint | None = None,
     ) -> T:
         """Return the cached value of ``key``, or the result of ``load`` if the database has changed since.
 
         Args:
             load: reads the value; concurrent callers of the same key share one call.
             size: returns the bytes that a value counts for.
-            look: returns something that changes whenever the value does; cheaper than ``load``.
+            fingerprint: returns a value that changes whenever the value does; cheaper than ``load``.
 
         Raises:
             DatabaseError: the database does not answer; also every exception of ``load``.
         """
-        version = await self._now()
+        version = await self._current_version()
         cached = self._cached.get(key)
         if cached is not None and cached.version == version:
             self._cached.move_to_end(key)
@@ -120,16 +120,18 @@ class ReadCache:
             return value
         loading = self._loading.get((key, version))
         if loading is None:
-            loading = self._loading[key, version] = asyncio.create_task(self._load(key, version, load, size, look))
+            loading = self._loading[key, version] = asyncio.create_task(
+                self._load(key, version, load, size, fingerprint)
+            )
         return cast("T", await asyncio.shield(loading))
 
-    async def _now(self) -> Hashable:
+    async def _current_version(self) -> Hashable:
         # A query that is running may have been answered before the commit that the caller knows of.
         if self._next_version is None:
-            self._next_version = asyncio.create_task(self._ask())
+            self._next_version = asyncio.create_task(self._query_version())
         return await asyncio.shield(self._next_version)
 
-    async def _ask(self) -> Hashable:
+    async def _query_version(self) -> Hashable:
         async with self._turn:
             self._next_version = None
             return await self._version.now()
@@ -140,17 +142,17 @@ class ReadCache:
         version: Hashable,
         load: Callable[[], Coroutine[Any, Any, T]],
         size: Callable[[T], int],
-        look: Look | None,
+        fingerprint: Fingerprint | None,
     ) -> T:
         try:
-            rows = await look() if look else None
+            rows = await fingerprint() if fingerprint else None
             cached = self._cached.get(key)
             if cached is not None and rows is not None and cached.rows == rows:
                 self._put(key, replace(cached, version=version))
                 value: T = cached.value
                 return value
             value = await load()
-            if look and await look() != rows:
+            if fingerprint and await fingerprint() != rows:
                 rows = None  # a commit came in between: the rows of this value are unknown
         finally:
             del self._loading[key, version]

@@ -45,7 +45,7 @@ class RemovedAgentRepository(Repository):
         )
         return {RoomId(room) for room in (await self._connection.execute(statement)).scalars()}
 
-    async def done(self, removed: RemovedAgent) -> None:
+    async def delete(self, removed: RemovedAgent) -> None:
         """Delete the row, unless the agent was added and removed again in the meantime."""
         await self._connection.execute(
             delete(removed_agents).where(

@@ -39,19 +39,19 @@ class RestrictionRepository(Repository):
         )
         return {(RoomId(row.room_id), UserId(row.user_id)) for row in rows}
 
-    async def put(self, room: RoomId, user: UserId, stands: Restriction, *, now_ms: int) -> None:
-        values = {"kind": stands.kind, "reason": stands.reason, "at_ms": now_ms}
+    async def put(self, room: RoomId, user: UserId, restriction: Restriction, *, now_ms: int) -> None:
+        values = {"kind": restriction.kind, "reason": restriction.reason, "at_ms": now_ms}
         await self._connection.execute(
             insert(self._connection, restrictions)
             .values(room_id=room, user_id=user, **values)
             .on_conflict_do_update(index_elements=[restrictions.c.room_id, restrictions.c.user_id], set_=values)
         )
 
-    async def forget_all(self, room: RoomId) -> None:
+    async def delete_all(self, room: RoomId) -> None:
         """Delete all restrictions in a room."""
         await self._connection.execute(delete(restrictions).where(restrictions.c.room_id == room))
 
-    async def forget(self, room: RoomId, user: UserId) -> None:
+    async def delete(self, room: RoomId, user: UserId) -> None:
         """Delete the restriction of a user in a room."""
         await self._connection.execute(
             delete(restrictions).where(restrictions.c.room_id == room, restrictions.c.user_id == user)

@@ -83,15 +83,15 @@ class RevisionRepository(Repository):
         """Store the Matrix event of an edit."""
         await self._connection.execute(update(revisions).where(revisions.c.id == revision).values(event_id=event))
 
-    async def drop(self, revision: str) -> None:
+    async def delete(self, revision: str) -> None:
         await self._connection.execute(delete(revisions).where(revisions.c.id == revision))
 
-    async def drop_all_of(self, message: MessageId) -> None:
+    async def delete_all_of(self, message: MessageId) -> None:
         await self._connection.execute(delete(revisions).where(revisions.c.message_id == message))
 
     # --- edits that arrived before the edited message -----------------------------------------------------
 
-    async def keep_early(
+    async def add_early(
         self, event: EventId, room: RoomId, original: EventId, content: dict[str, Any], *, now_ms: int
     ) -> None:
         """Store an edit until the edited message arrives; of too many in one room, only the newest stay."""
@@ -136,7 +136,7 @@ class RevisionRepository(Repository):
             await self._connection.execute(delete(early_edits).where(early_edits.c.original_event_id == original))
         return found
 
-    async def drop_early(self, event: EventId) -> None:
+    async def delete_early(self, event: EventId) -> None:
         """Delete an early edit that was redacted, or whose message was."""
         await self._connection.execute(
             delete(early_edits).where((early_edits.c.event_id == event) | (early_edits.c.original_event_id == event))

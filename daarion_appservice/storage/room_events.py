@@ -40,7 +40,7 @@ class RoomEventRepository(Repository):
             .limit(limit)
         )
         found = happened.all()
-        changed = await MessageRepository(self._connection).some([row.message_id for row in found if row.message_id])
+        changed = await MessageRepository(self._connection).by_ids([row.message_id for row in found if row.message_id])
         others = [_event(row, changed.get(row.message_id)) for row in found]
         messages = [
             RoomEvent(

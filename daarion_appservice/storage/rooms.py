@@ -89,7 +89,7 @@ class RoomRepository(RoomColumns):
         rows = await self._connection.execute(statement.order_by(*ORDERS[sort]).limit(limit).offset(offset))
         return [room_of(row) for row in rows]
 
-    async def some(self, ids: Collection[RoomId]) -> list[Room]:
+    async def by_ids(self, ids: Collection[RoomId]) -> list[Room]:
         """Return the rooms with these ids, without direct chats."""
         return await self._some(and_(rooms.c.id.in_(ids), IS_CITY_ROOM)) if ids else []
 
@@ -178,7 +178,7 @@ class RoomRepository(RoomColumns):
         await self._update(room.id, name=room.name, description=room.description, archived=room.archived)
         await registry_changed(self._connection)
 
-    async def governed(
+    async def set_rules(
         self,
         room: RoomId,
         *,
@@ -205,7 +205,7 @@ class RoomRepository(RoomColumns):
         """Return whether the history visibility was read from the homeserver, and not assumed."""
         return bool(await self._connection.scalar(select(rooms.c.visibility_known).where(rooms.c.id == room)))
 
-    async def first_visibility(self, room: RoomId, visibility: HistoryVisibility, *, since_ms: int | None) -> None:
+    async def set_early_visibility(self, room: RoomId, visibility: HistoryVisibility, *, since_ms: int | None) -> None:
         """Set the visibility of events that were stored before the history visibility was known.
 
         Args:
@@ -218,16 +218,16 @@ class RoomRepository(RoomColumns):
                 .values(visibility=visibility)
             )
 
-    async def has_private(self, room: RoomId) -> None:
+    async def mark_private(self, room: RoomId) -> None:
         """Note that the room has events that are not world-readable."""
         await self._update(room, was_private=True)
 
-    async def encrypted(self, room: RoomId, *, is_on: bool = True) -> None:
+    async def set_encrypted(self, room: RoomId, *, encrypted: bool = True) -> None:
         """Store whether the room is encrypted.
 
         Encryption cannot be turned off, but its event may later turn out to be unauthorised.
         """
-        await self._update(room, encrypted=is_on)
+        await self._update(room, encrypted=encrypted)
 
 
 def _weight(at_ms: int) -> float:

@@ -36,7 +36,7 @@ class WatermarkRepository(Repository):
             .on_conflict_do_update(index_elements=[watermarks.c.user_id], set_=values)
         )
 
-    async def forget(self, user: UserId) -> None:
+    async def delete(self, user: UserId) -> None:
         await self._connection.execute(delete(watermarks).where(watermarks.c.user_id == user))
 
     async def point(self, room: MatrixRoomId) -> str | None:

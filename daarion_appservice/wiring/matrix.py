@@ -134,7 +134,7 @@ class MatrixParts(CityServices):
             Confirmation(self.homeserver, self.database, self.identities, self.handlers.types, self.metrics, steady_ms),
             self.bus.publish,
             steady_ms,
-            on_event=self.federated_histories.follow,
+            on_event=self.federated_histories.on_event,
         )
 
     async def _refresh_state(self, room: Room) -> None:
@@ -206,8 +206,8 @@ class MatrixParts(CityServices):
             self.identities,
             self.bus.publish,
             steady_ms,
-            on_new_ghost=self.presence_sender.ghost_ready,
-            on_activity=self.presence_sender.message_sent,
+            on_new_ghost=self.presence_sender.on_ghost_ready,
+            on_activity=self.presence_sender.on_message_sent,
         )
         self.outbound = OutboundWorker(self.database, self.monitor, delivery, steady_ms)
         self.typing_sender = TypingSender(
@@ -217,7 +217,7 @@ class MatrixParts(CityServices):
             self.identities,
             self.ghosts,
             self.online_members,
-            on_activity=self.presence_sender.message_sent,
+            on_activity=self.presence_sender.on_message_sent,
         )
         self.receipt_sender = ReceiptSender(
             self.homeserver,
@@ -226,7 +226,7 @@ class MatrixParts(CityServices):
             self.identities,
             self.ghosts,
             self.online_members,
-            on_activity=self.presence_sender.message_sent,
+            on_activity=self.presence_sender.on_message_sent,
         )
 
     def _build_observer(self) -> None:

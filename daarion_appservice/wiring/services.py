@@ -28,7 +28,7 @@ from ..http.websocket.room_frames import RoomFrames
 from ..matrix.client.homeserver import Homeserver
 from ..matrix.client.monitor import HomeserverMonitor
 from ..matrix.reconcile.membership_cache import MembershipCache
-from ..ops.metrics import process_registry
+from ..ops.process_metrics import process_registry
 from ..realtime.bus import Bus
 from ..realtime.citizen_names import CitizenNames
 from ..realtime.directory_cache import DirectoryCache
@@ -83,7 +83,7 @@ class CityServices:
         self.presence = self._presence_store()
         self.online_members = OnlineMembers()
         self.online_counts = OnlineCounts(self.online_members)
-        self.memberships = MembershipCache(self.database, self.bus.hear, self.online_members, self.identities)
+        self.memberships = MembershipCache(self.database, self.bus.publish_remote, self.online_members, self.identities)
         self.citizen_names = CitizenNames(self.database, now_ms)
 
     def _presence_store(self) -> MemoryPresence | RedisPresence:

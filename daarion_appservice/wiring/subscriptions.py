@@ -45,54 +45,54 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(InvitationRejected, lambda _: city.invitation_decliner.wake())
     city.bus.subscribe(RepliesPending, lambda _: city.reply_worker.wake())
     city.bus.subscribe(RoomEventStored, city.request_watcher.on_room_event)
-    city.bus.subscribe(EventsMissed, lambda _: city.room_streams.missed())
+    city.bus.subscribe(EventsMissed, lambda _: city.room_streams.on_events_missed())
     city.bus.subscribe(RegistryChanged, lambda _: city.reconciler.wake())
     city.bus.subscribe(RegistryChanged, lambda _: city.inbound.wake())
     # A CLI command may have put failed messages back into the outbox, which changes their rooms' history.
     city.bus.subscribe(RegistryChanged, lambda _: city.outbound.wake())
-    city.bus.subscribe(RegistryChanged, lambda _: city.room_streams.missed())
-    city.bus.subscribe(EventsMissed, lambda _: city.room_updates.missed())
+    city.bus.subscribe(RegistryChanged, lambda _: city.room_streams.on_events_missed())
+    city.bus.subscribe(EventsMissed, lambda _: city.room_updates.on_events_missed())
     city.bus.subscribe(RoomCheckRequested, lambda doubted: city.reconciler.request_check(doubted.room_id))
-    city.bus.subscribe(PresenceChanged, city.presence_sender.follow)
+    city.bus.subscribe(PresenceChanged, city.presence_sender.on_presence_changed)
     city.bus.subscribe(PresenceChanged, partial(_count_presence, city))
-    city.bus.subscribe(PresenceChanged, city.feed_writer.follow)
-    city.bus.subscribe(PresenceChanged, city.stream.follow)
+    city.bus.subscribe(PresenceChanged, city.feed_writer.on_presence_changed)
+    city.bus.subscribe(PresenceChanged, city.stream.on_presence_changed)
     city.bus.subscribe(PresenceRenumbered, city.stream.renumber)
-    city.bus.subscribe(EventsMissed, lambda _: city.memberships.missed())
-    city.bus.subscribe(MembershipChanged, city.memberships.follow)
+    city.bus.subscribe(EventsMissed, lambda _: city.memberships.on_events_missed())
+    city.bus.subscribe(MembershipChanged, city.memberships.on_membership_changed)
     city.bus.subscribe(MembershipChanged, partial(_change_membership, city))
-    city.bus.subscribe(MembershipChanged, city.typing.follow)
-    city.bus.subscribe(MessagePosted, city.room_streams.posted)
-    city.bus.subscribe(RoomEventStored, city.room_streams.happened)
-    city.bus.subscribe(RoomChanged, city.room_streams.changed)
-    city.bus.subscribe(MemberChanged, city.room_streams.member)
-    city.bus.subscribe(PresenceChanged, city.room_streams.presence)
-    city.bus.subscribe(MessagePosted, city.room_updates.posted)
-    city.bus.subscribe(RoomEventStored, city.room_updates.happened)
-    city.bus.subscribe(RoomChanged, city.room_updates.changed)
-    city.bus.subscribe(MembershipChanged, city.room_updates.membership)
-    city.bus.subscribe(PresenceChanged, city.room_updates.presence)
+    city.bus.subscribe(MembershipChanged, city.typing.on_membership_changed)
+    city.bus.subscribe(MessagePosted, city.room_streams.on_message_posted)
+    city.bus.subscribe(RoomEventStored, city.room_streams.on_room_event)
+    city.bus.subscribe(RoomChanged, city.room_streams.on_room_changed)
+    city.bus.subscribe(MemberChanged, city.room_streams.on_member_changed)
+    city.bus.subscribe(PresenceChanged, city.room_streams.on_presence_changed)
+    city.bus.subscribe(MessagePosted, city.room_updates.on_message_posted)
+    city.bus.subscribe(RoomEventStored, city.room_updates.on_room_event)
+    city.bus.subscribe(RoomChanged, city.room_updates.on_room_changed)
+    city.bus.subscribe(MembershipChanged, city.room_updates.on_membership_changed)
+    city.bus.subscribe(PresenceChanged, city.room_updates.on_presence_changed)
     city.bus.subscribe(TypingChanged, city.room_typing.set_matrix_users)
     city.bus.subscribe(LocalUserTyping, city.room_typing.set_local_user)
-    city.bus.subscribe(LocalUserTyping, city.typing_sender.follow)
-    city.bus.subscribe(LocalUserRead, city.receipt_sender.follow)
+    city.bus.subscribe(LocalUserTyping, city.typing_sender.on_local_typing)
+    city.bus.subscribe(LocalUserRead, city.receipt_sender.on_local_read)
     city.bus.subscribe(MessagePosted, city.room_typing.end_for_author)
-    city.bus.subscribe(MessagePosted, city.typing_sender.posted)
+    city.bus.subscribe(MessagePosted, city.typing_sender.on_message_posted)
 
 
 def _count_presence(city: City, change: PresenceChanged) -> None:
-    city.online_counts.follow(change.transition)
+    city.online_counts.apply(change.transition)
     if change.transition.after.status is Status.OFFLINE:
-        city.online_members.disconnected(change.transition.subject)
+        city.online_members.set_offline(change.transition.subject)
     else:
-        city.online_members.connected(change.transition.subject)
+        city.online_members.set_online(change.transition.subject)
 
 
 def _change_membership(city: City, change: MembershipChanged) -> None:
-    change_members = city.online_members.joined if change.joined else city.online_members.left
+    change_members = city.online_members.add_membership if change.joined else city.online_members.remove_membership
     if change_members(change.room_id, change.subject):
         # Only a real join or leave: a repeated one must not cause a request for the user's presence.
-        city.observer_coverage.follow(change)
+        city.observer_coverage.on_membership_changed(change)
 
 
 def _inbox_filled(city: City) -> None:

@@ -134,7 +134,7 @@ def _comes_into(room: str) -> Any:
 async def _unsent(city: RunningCity) -> int:
     database = Database(city.database_url)
     try:
-        async with database.reading() as tx:
+        async with database.read_only() as tx:
             return len(await tx.outbox.waiting(limit=99))
     finally:
         await database.close()
@@ -181,7 +181,7 @@ async def test_second_me_is_the_same_in_a_direct_chat_and_in_the_city(start_city
 async def _is_in_company(city: RunningCity, room: str) -> bool:
     database = Database(city.database_url)
     try:
-        async with database.reading() as tx:
+        async with database.read_only() as tx:
             chat = await tx.rooms.by_matrix_id(MatrixRoomId(room))
             return chat is not None and chat.is_group
     finally:
@@ -192,7 +192,7 @@ async def _is_closed(city: RunningCity, room: str) -> bool:
     """Whether the agent counts its chat as over."""
     database = Database(city.database_url)
     try:
-        async with database.reading() as tx:
+        async with database.read_only() as tx:
             chat = await tx.rooms.by_matrix_id(MatrixRoomId(room))
             return chat is not None and chat.archived
     finally:
@@ -257,7 +257,7 @@ def _membership_in(room: str, user: str, membership: str) -> Any:
 async def _is_alone(city: RunningCity, room: str, agent: str) -> bool:
     database = Database(city.database_url)
     try:
-        async with database.reading() as tx:
+        async with database.read_only() as tx:
             chat = await tx.rooms.by_matrix_id(MatrixRoomId(room))
             return chat is not None and (chat.is_group, chat.agent, chat.matrix_status) == (False, agent, "linked")
     finally:

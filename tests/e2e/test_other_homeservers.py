@@ -84,7 +84,7 @@ class TwoSides:
     async def reading(self) -> AsyncIterator[Transaction]:
         database = Database(self.federation.city.database_url)
         try:
-            async with database.reading() as tx:
+            async with database.read_only() as tx:
                 yield tx
         finally:
             await database.close()

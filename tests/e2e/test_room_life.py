@@ -411,7 +411,7 @@ async def test_an_alias_that_was_taken_away_is_set_again_or_its_new_room_is_name
     await town.give_power(room, ALICE, 60)
     await town.set_state(room, "m.room.canonical_alias", {})
     inside = build_city(config_file.load(town.city.config))
-    async with inside.database.reading() as tx:
+    async with inside.database.read_only() as tx:
         rooms = [room for room in await tx.rooms.all() if room.slug in {"general", "lost"}]
     assert [room.slug for room in await inside.room_links.misplaced(rooms)] == ["lost"], "or when it looks around"
     await inside.close()

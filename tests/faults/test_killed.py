@@ -116,11 +116,11 @@ async def _within(timeout_s: float, fault: Awaitable[None]) -> None:
 
 
 async def _until_said(said: Said, count: int, *, at_least_one: bool = False) -> None:
-    async def is_said() -> bool:
+    async def is_message_or_change() -> bool:
         counts = [len(words) for words in said.values()]
         return (max(counts) if at_least_one else min(counts)) >= count
 
-    await eventually(is_said, 60)
+    await eventually(is_message_or_change, 60)
 
 
 # --- in the worst moment ------------------------------------------------------------------------------

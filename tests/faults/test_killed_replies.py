@@ -92,7 +92,7 @@ def _answers(event: dict[str, Any], question: str) -> bool:
 async def _owed(city: RunningCity) -> int:
     database = Database(city.database_url)
     try:
-        async with database.reading() as tx:
+        async with database.read_only() as tx:
             return len(await tx.agent_replies.due(now_ms=1 << 60, limit=9))
     finally:
         await database.close()

@@ -188,7 +188,7 @@ async def test_messages_of_a_federation_gap_stand_between_those_that_are_known(
     async def eve_is_gone() -> bool:
         database = Database(federation.city.database_url)
         try:
-            async with database.reading() as tx:
+            async with database.read_only() as tx:
                 members = await tx.members.of_room(RoomId("city_general"))
         finally:
             await database.close()
@@ -241,7 +241,7 @@ def _chat_has(city: RunningCity, expected: list[str]) -> Callable[[], Awaitable[
     async def has() -> bool:
         database = Database(city.database_url)
         try:
-            async with database.reading() as tx:
+            async with database.read_only() as tx:
                 chats = await tx.direct_chats.linked()
                 messages = await tx.messages.before(chats[0].id, None, limit=100) if chats else []
         finally:

@@ -251,7 +251,7 @@ async def test_a_core_that_is_away_for_a_moment_does_not_lose_questions(harness:
     async with harness.running_worker():
 
         async def one_waits() -> bool:
-            async with harness.database.reading() as tx:
+            async with harness.database.read_only() as tx:
                 owed = await tx.agent_replies.due(now_ms=LATER, limit=9)
             return len(owed) == 1 and owed[0].attempts > 0
 
@@ -322,7 +322,9 @@ async def test_one_who_mentions_many_asks_as_often(harness: AgentReplyHarness) -
 
 
 @pytest.mark.parametrize("is_said", [False, True], ids=["before it is said", "after"])
-async def test_a_failure_is_told_also_when_we_end_while_we_tell_it(harness: AgentReplyHarness, is_said: bool) -> None:
+async def test_a_failure_is_told_also_when_we_end_while_we_tell_it(
+    harness: AgentReplyHarness, is_message_or_change: bool
+) -> None:
     question = await harness.messaging.post(OKSANA, "general", "@scribe?")
     scribe = Author(AuthorKind.AGENT, "scribe", "Писар")
     async with harness.database.transaction() as tx:
@@ -331,7 +333,7 @@ async def test_a_failure_is_told_also_when_we_end_while_we_tell_it(harness: Agen
     begun = Draft("Нехай", reply_to=question.id, client_id=f"answer:{owed.id}")
     message = (await harness.messaging.messages.post(scribe, "general", begun, requests_replies=False)).message
     await harness.messaging.message_edits.delete(scribe, "general", message.id, may_moderate=False)
-    if is_said:
+    if is_message_or_change:
         notice = Draft("…", msgtype="m.notice", reply_to=question.id, client_id=f"answer:{owed.id}:excuse")
         await harness.messaging.messages.post(scribe, "general", notice)
     async with harness.running_worker():
@@ -344,7 +346,7 @@ async def test_what_was_read_before_it_was_answered_is_not_answered_again(
     harness: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harness.messaging.post(OKSANA, "general", "@scribe?")
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         stale = await tx.agent_replies.due(now_ms=LATER, limit=9)
     async with harness.running_worker():
         await harness.replies()

@@ -142,7 +142,7 @@ async def test_agent_of_thread_is_asked_without_mention(
         posted = await harness.messaging.messages.post(authors[turn], "general", draft, requests_replies=False)
         previous = posted.message
     await harness.messaging.messages.post(OKSANA, "general", Draft("а далі?", thread_root=begun.id))
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         pending = await tx.agent_replies.due(now_ms=1 << 60, limit=9)
     assert [each.agent for each in pending] == (["scribe"] if asks else [])
 
@@ -320,7 +320,7 @@ async def nothing_is_said(harness: AgentReplyHarness, room: RoomId = GENERAL) ->
 
     async def is_gone() -> bool:
         by_agents = [message for message in await harness.messages(room) if message.author.kind is AuthorKind.AGENT]
-        async with harness.database.reading() as tx:
+        async with harness.database.read_only() as tx:
             is_owed = await tx.agent_replies.due(now_ms=1 << 60, limit=1)
         return not is_owed and all(message.deleted for message in by_agents)
 

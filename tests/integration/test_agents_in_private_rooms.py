@@ -71,7 +71,7 @@ async def test_second_invitation_adds_an_agent_once(harness: AgentReplyHarness) 
         await member(harness, VARTA_GHOST, "invite")
     assert await agents(harness, chat) == ["scribe", "varta"]
     assert (await current(harness, chat)).is_group
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         assert [each.id for each in await tx.direct_chats.pending()] == [chat.id]
 
 
@@ -145,7 +145,7 @@ async def test_display_name_of_a_person_is_the_authors_name(harness: AgentReplyH
 async def invited(harness: AgentReplyHarness, ghost: str, state: list[dict[str, Any]] | None = None) -> Room:
     """Invite the first agent, which opens the chat."""
     await member(harness, ghost, "invite", state=state or [])
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         chat = await tx.rooms.by_matrix_id(MatrixRoomId(ROOM))
     assert chat is not None
     return chat
@@ -176,17 +176,17 @@ async def member(
 
 
 async def agents(harness: AgentReplyHarness, chat: Room) -> list[AgentSlug]:
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         return await tx.direct_chats.agents(chat.id)
 
 
 async def current(harness: AgentReplyHarness, chat: Room) -> Room:
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         found = await tx.rooms.get(chat.id)
     assert found is not None
     return found
 
 
 async def due(harness: AgentReplyHarness) -> list[Invitation]:
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         return await tx.invitations.due(now_ms=LATER, limit=99)

@@ -91,7 +91,7 @@ class World:
 
     async def handle_waiting(self) -> list[str]:
         """Handle what waits in the inbox, as the service does; returns the types of these events."""
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             rows = await tx.inbox.waiting(after_id=0, limit=1000)
         types = []
         for row in rows:
@@ -100,11 +100,11 @@ class World:
                 types.append(event["type"])
                 before = MessageId(row.before_message) if row.before_message else None
                 await self.desk.handlers().handle(tx, event, before=before)
-                assert await tx.inbox.done([row.id])
+                assert await tx.inbox.mark_processed([row.id])
         return types
 
     async def messages(self) -> list[Message]:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return await tx.messages.before(self.room.id, None, limit=1000)
 
     async def bodies(self) -> list[str]:
@@ -250,8 +250,8 @@ async def test_backfill_that_was_interrupted_can_be_repeated(world: World, answe
     assert await world.reactions() == [("👍", 1, (BOB,))]
     assert all(message.reactions for message in await world.messages())
     assert await world.run() == Backfilled(0, 0)
-    async with world.database.reading() as tx:
-        known = await tx.inbox.known([event["event_id"] for event in world.history])
+    async with world.database.read_only() as tx:
+        known = await tx.inbox.find_stored([event["event_id"] for event in world.history])
     assert {each.state for each in known.values()} <= {InboxState.DONE}
 
 
@@ -273,7 +273,7 @@ async def test_own_reactions_and_edits_are_not_taken_twice(world: World) -> None
     message = await world.desk.post(oksana, "general", "mine")
     await world.desk.reactions.add(oksana, "general", message.id, "👍")
     await world.desk.message_edits.edit(oksana, "general", message.id, "edited")
-    async with world.database.reading() as tx:
+    async with world.database.read_only() as tx:
         row = next(row for row in await tx.outbox.waiting(limit=9) if row.reaction_id)
     event = world.says("mine", OKSANAS_GHOST, **{MESSAGE_ID: message.id})
     world.reacts(event, "👍", OKSANAS_GHOST, **{REACTION_ID: row.reaction_id})

@@ -37,7 +37,7 @@ async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 
 async def test_direct_invitation_is_accepted_with_help(forum: AgentReplyHarness) -> None:
     await event(forum, "m.room.member", {"membership": "invite", "is_direct": True}, state_key=BOT)
-    async with forum.database.reading() as tx:
+    async with forum.database.read_only() as tx:
         assert await tx.bot_chats.unchecked(limit=9) == [BotChat(ROOM, ALICE)]
         assert await tx.invitations.due(now_ms=LATER, limit=9) == []
         assert await tx.bot_chats.due(now_ms=LATER, limit=9) == [], "it has not joined yet"
@@ -50,7 +50,7 @@ async def test_other_invitations_are_not_accepted(forum: AgentReplyHarness) -> N
     for number, direct in enumerate(values):
         content = {"membership": "invite", "is_direct": direct}
         await event(forum, "m.room.member", content, state_key=BOT, room=f"!r{number}")
-    async with forum.database.reading() as tx:
+    async with forum.database.read_only() as tx:
         assert await tx.bot_chats.unchecked(limit=9) == []
         assert len(await tx.invitations.due(now_ms=LATER, limit=9)) == 5
 
@@ -108,13 +108,13 @@ async def test_answers_name_only_what_the_asker_may_know(forum: AgentReplyHarnes
         await tx.rooms.change(replace(general, name="<b>Майдан</b>", description="Усе & про все"))
         secret = replace(general, id=RoomId("city_secret"), slug="secret", name="Схованка", is_default=False)
         await tx.rooms.add(secret, created_by=None)
-        await tx.rooms.governed(
+        await tx.rooms.set_rules(
             secret.id, join_rule="invite", history_visibility=HistoryVisibility.JOINED, power_levels="{}"
         )
         for room, user, name in ((GENERAL, ALICE, "Аліса"), (secret.id, UserId("@spy:x.example"), "Шпигун")):
             await tx.members.put([Member(room, user, name)])
-            members.joined(room, person_subject(user))
-            members.connected(person_subject(user))
+            members.add_membership(room, person_subject(user))
+            members.set_online(person_subject(user))
     answers = BotAnswers(forum.database, forum.messaging.agents, forum.presence, members, IDENTITIES)
     request = BotRequest(EventId("$1"), ROOM, ALICE, BotCommand.ROOMS, Language.UK, 0)
     rooms = await answers.content(request)
@@ -136,7 +136,7 @@ async def join(forum: AgentReplyHarness, *, is_group: bool = False) -> None:
 
 
 async def commands(forum: AgentReplyHarness) -> list[BotCommand]:
-    async with forum.database.reading() as tx:
+    async with forum.database.read_only() as tx:
         return [each.command for each in await tx.bot_chats.due(now_ms=LATER, limit=99)]
 
 

@@ -63,9 +63,9 @@ async def test_heartbeat_goes_on_without_database(sqlite_url: str) -> None:
     known = CitizenNames(database, lambda: 1)
     async with database.transaction() as tx:
         await tx.connection.exec_driver_sql("ALTER TABLE citizens RENAME TO gone")
-    await known.note(CitizenId("u_1"), "Оксана")
+    await known.record(CitizenId("u_1"), "Оксана")
     async with database.transaction() as tx:
         await tx.connection.exec_driver_sql("ALTER TABLE gone RENAME TO citizens")
-    await known.note(CitizenId("u_1"), "Оксана")
+    await known.record(CitizenId("u_1"), "Оксана")
     assert await known.of([CitizenId("u_1")]) == {"u_1": "Оксана"}
     await database.close()

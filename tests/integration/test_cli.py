@@ -293,7 +293,7 @@ def test_events_list_and_retry(terminal: Terminal) -> None:
     async def die(tx: Transaction) -> None:
         await tx.inbox.add(events, now_ms=1_764_187_200_000)
         for row in await tx.inbox.waiting(after_id=0, limit=9):
-            await tx.inbox.failed(row.id, "RuntimeError: too much", retry_at_ms=None)
+            await tx.inbox.record_failure(row.id, "RuntimeError: too much", retry_at_ms=None)
 
     terminal.look(die)
     listed = terminal.does("events", "list").splitlines()
@@ -385,10 +385,10 @@ def test_outbox_list_and_retry(terminal: Terminal) -> None:
             await tx.messages.add(message)
             await tx.outbox.add(OutboxKind.MESSAGE, message.id, room.id, txn_id=message.id)
             await tx.outbox.add(OutboxKind.EDIT, message.id, room.id, txn_id=f"{message.id}-edit")
-            await tx.messages.not_delivered(message.id, "refused")
+            await tx.messages.mark_failed(message.id, "refused")
             ids.append(message.id)
         for row in await tx.outbox.waiting(limit=9):
-            await tx.outbox.failed(row.id, "400 M_UNKNOWN_DEVICE", retry_at_ms=None)
+            await tx.outbox.record_failure(row.id, "400 M_UNKNOWN_DEVICE", retry_at_ms=None)
 
     terminal.look(fail)
     listed = terminal.does("outbox", "list").splitlines()

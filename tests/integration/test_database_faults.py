@@ -47,7 +47,7 @@ def transaction(number: int, event: str = "{}") -> ReceivedTransaction:
 
 async def limit_pages(database: Database) -> None:
     """SQLite's own limit gives the same error as a full disk, SQLITE_FULL, on every connection that sets it."""
-    async with database.reading() as tx:
+    async with database.read_only() as tx:
         pages = (await tx.connection.execute(text("PRAGMA page_count"))).scalar()
 
     def limit(connection: object) -> None:

@@ -93,7 +93,7 @@ async def test_soft_failed_join_keeps_the_ban(harness: InboundHarness) -> None:
     await harness.store(member_event("$back", FAY, displayname="Not banned"))
     await harness.handle_all()
 
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         assert [member.user_id for member in await tx.members.all()] == [ALICE]
 
 

@@ -97,11 +97,11 @@ async def writing_of_agents(city: InProcessCity) -> AsyncIterator[None]:
 
 
 async def test_agent_online_entry_at_most_once_an_hour(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_writer, "_SETTLED_S", 0.0)
+    monkeypatch.setattr(feed_writer, "_START_TIME_S", 0.0)
 
     def comes(subject: str) -> None:
         transition = Transition(SubjectId(subject), PresenceState(), PresenceState(Status.ONLINE))
-        city.city.feed_writer.follow(PresenceChanged(transition, 1))
+        city.city.feed_writer.on_presence_changed(PresenceChanged(transition, 1))
 
     async def news() -> list[str]:
         return [each["actor"]["id"] for each in await city.get("/city/feed") if each["kind"] == "agent_online"]

@@ -51,11 +51,11 @@ class Town:
             await tx.agents.remove([agent.slug for agent in agents], now_ms=self.now_ms)
 
     async def noted(self) -> list[str]:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return [each.slug for each in await tx.removed_agents.all()]
 
     async def members(self) -> set[tuple[str, str]]:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return {(member.room_id, member.user_id) for member in await tx.members.all()}
 
     def left(self) -> list[str]:
@@ -68,14 +68,16 @@ async def town(database_url: str) -> AsyncIterator[Town]:
 
     def publish(event: CityEvent) -> None:
         if isinstance(event, MembershipChanged):
-            (online_members.joined if event.joined else online_members.left)(event.room_id, event.subject)
+            (online_members.add_membership if event.joined else online_members.remove_membership)(
+                event.room_id, event.subject
+            )
 
     async with homeserver.serving():
         await migrate.upgrade(database)
         await Rooms(database, publish, now_ms, new_id).open_missing([("general", "General", ""), ("builders", "B", "")])
         client = Homeserver(homeserver.url, "token")
         monitor, members = HomeserverMonitor(client, "daarion"), MemberLog(IDENTITIES, now_ms, new_id)
-        monitor.found()
+        monitor.mark_up()
         ghosts = Ghosts(
             client,
             database,

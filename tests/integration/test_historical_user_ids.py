@@ -52,7 +52,7 @@ async def test_messages_of_historical_users_are_stored(city: InProcessCity) -> N
     messages = await city.get("/city/rooms/general/messages")
     authors = [(each["body"], each["author"]["id"], each["author"]["matrix_user_id"]) for each in messages]
     assert sorted(authors) == sorted(("hello", user, user) for user in IDS)
-    async with city.city.database.reading() as tx:
+    async with city.city.database.read_only() as tx:
         assert {member.user_id for member in await tx.members.of_room(GENERAL)} == set(IDS)
 
 
@@ -68,7 +68,7 @@ async def test_invitations_by_historical_users_open_chats(city: InProcessCity) -
     agent = "@agent_scribe:city.localhost"
     for number, user in enumerate(IDS):
         await receive(city, "m.room.member", user, {"membership": "invite"}, state_key=agent, room_id=f"!chat{number}")
-    async with city.city.database.reading() as tx:
+    async with city.city.database.read_only() as tx:
         chats = await tx.direct_chats.pending()
     assert sorted((chat.agent, chat.name) for chat in chats) == sorted(("scribe", user) for user in IDS)
 

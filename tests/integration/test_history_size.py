@@ -53,7 +53,7 @@ READS: dict[str, Read] = {
     "the feed": lambda tx, _: tx.feed.before(None, limit=20),
     "the feed before an entry": lambda tx, n: tx.feed.before(f"{n // 2:026}", limit=20),
     "a message": lambda tx, n: tx.messages.get(MessageId(f"{n // 2:026}")),
-    "some messages": lambda tx, n: tx.messages.some([MessageId(f"{n // 2 + each:026}") for each in range(50)]),
+    "some messages": lambda tx, n: tx.messages.by_ids([MessageId(f"{n // 2 + each:026}") for each in range(50)]),
     "a message by its client's id": lambda tx, n: tx.messages.by_client_id(OKSANA, BUSY, f"c{n // 2 & ~1}"),
     "a message by its event": lambda tx, n: tx.messages.by_event_id(EventId(f"${n // 2}")),
     "the first message that Matrix knows": lambda tx, _: tx.messages.oldest_from_matrix(BUSY),
@@ -64,11 +64,11 @@ READS: dict[str, Read] = {
     "events that no sweep returned": lambda tx, _: tx.inbox_order.unswept(BUSY_ON_MATRIX),
     "messages from Matrix after a number": lambda tx, n: tx.messages.from_matrix_after(BUSY, n // 4),
     "the last message from Matrix": lambda tx, n: tx.messages.last_from_matrix(
-        BUSY, BUSY_ON_MATRIX, but={f"${n // 2}"}
+        BUSY, BUSY_ON_MATRIX, exclude={f"${n // 2}"}
     ),
     "events that wait": lambda tx, _: tx.inbox.waiting(after_id=0, limit=100),
-    "dead events": lambda tx, _: tx.inbox.dead(),
-    "which events came before": lambda tx, n: tx.inbox.handled([f"${n // 2 + each}" for each in range(50)]),
+    "dead events": lambda tx, _: tx.inbox.dead_letters(),
+    "which events came before": lambda tx, n: tx.inbox.find_processed([f"${n // 2 + each}" for each in range(50)]),
     "how many events wait": lambda tx, _: tx.inbox.counts(),
     "messages on their way": lambda tx, _: tx.outbox.waiting(limit=100),
 }
@@ -146,7 +146,7 @@ async def _asked(database: Database, read: Read, messages: int) -> list[Asked]:
         if not statement.startswith("BEGIN"):
             found.append(Asked(statement, parameters))
 
-    async with database.reading() as tx:
+    async with database.read_only() as tx:
         engine = tx.connection.sync_connection
         assert engine is not None
         event.listen(engine, "before_cursor_execute", catch)
@@ -157,7 +157,7 @@ async def _asked(database: Database, read: Read, messages: int) -> list[Asked]:
 
 async def mistakes(database: Database, query: Asked) -> list[str]:
     """What of the plan grows with the history."""
-    async with database.reading() as tx:
+    async with database.read_only() as tx:
         if database.is_sqlite:
             plan = await tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query.statement}", query.parameters)
             return _mistakes_of_sqlite([row[-1] for row in plan])
@@ -204,7 +204,7 @@ class Work:
 async def _work(database: Database, query: Asked) -> Work:
     if database.is_sqlite:
         return _work_of_sqlite(str(database.url.database), query)
-    async with database.reading() as tx:
+    async with database.read_only() as tx:
         explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query.statement}"
         plan = _json((await tx.connection.exec_driver_sql(explain, query.parameters)).scalar_one())["Plan"]
     rows = sum(
@@ -251,7 +251,7 @@ async def test_partial_indexes_are_used(database_url: str) -> None:
     }
     async with city_of(SOME_MESSAGES, database_url) as database:
         asked = await everything_asked(database, SOME_MESSAGES)
-        async with database.reading() as tx:
+        async with database.read_only() as tx:
             for name, index in wanted.items():
                 (query,) = asked[name]
                 plan = await tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query.statement}", query.parameters)

@@ -142,7 +142,7 @@ async def test_running_homeserver_that_changes_to_tls_is_named(tmp_path: Path) -
     async with closing_tls_listener(self_signed(tmp_path)) as port:
         homeserver = Homeserver(f"http://{HOST}:{port}", "as_token")
         monitor = HomeserverMonitor(homeserver, "city")
-        monitor.found()
+        monitor.mark_up()
         with capture_logs() as logs:
             watching = asyncio.create_task(monitor.run())
 

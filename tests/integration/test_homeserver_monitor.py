@@ -42,7 +42,7 @@ async def test_retry_delay_of_429_is_bounded(
 async def test_refused_token_is_reported_until_accepted(homeserver: ScriptedHomeserver) -> None:
     client = Homeserver(homeserver.url, "as_token")
     monitor = HomeserverMonitor(client, "city")
-    monitor.found()
+    monitor.mark_up()
     returns: list[None] = []
     monitor.on_return(lambda: returns.append(None))
     homeserver.next("versions", *[refused(401, "M_UNKNOWN_TOKEN")] * 3)
@@ -60,7 +60,7 @@ async def test_refused_token_is_reported_until_accepted(homeserver: ScriptedHome
 async def test_ping_with_refused_token_reports_token(homeserver: ScriptedHomeserver) -> None:
     client = Homeserver(homeserver.url, "as_token")
     monitor = HomeserverMonitor(client, "city")
-    monitor.found()
+    monitor.mark_up()
     homeserver.next("ping", *[refused(401, "M_UNKNOWN_TOKEN")] * 2)
     with capture_logs() as logs:
         for _ in range(2):
@@ -96,7 +96,7 @@ async def test_failed_pings_are_reported_until_one_succeeds(
 ) -> None:
     client = Homeserver(homeserver.url, "as_token")
     monitor = HomeserverMonitor(client, "city")
-    monitor.found()
+    monitor.mark_up()
     homeserver.next("ping", *[refused(502, code, message)] * 3)
     with capture_logs() as logs:
         assert not await monitor.request_delivery()

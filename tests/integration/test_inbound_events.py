@@ -110,7 +110,7 @@ async def test_member_events_change_memberships(harness: InboundHarness) -> None
     )
     await harness.handle_all()
 
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         members = {member.user_id: member.display_name for member in await tx.members.all()}
     assert members == {ALICE: "Аліса", SCRIBE: None}
     changes = [(event.subject, event.joined) for event in harness.published if isinstance(event, MembershipChanged)]
@@ -135,7 +135,7 @@ async def test_repeated_invitation_leaves_one_period(harness: InboundHarness, la
 
     assert await harness.dead() == []
     room = await harness.room()
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         reading = await tx.membership_periods.reading(room.id, [carol])
         is_member = carol in {member.user_id for member in await tx.members.of_room(room.id)}
     assert is_member == (last == "join")
@@ -171,7 +171,7 @@ async def test_echo_marks_own_message_sent(harness: InboundHarness) -> None:
 
     (message,) = await harness.in_room()
     assert (message.id, message.matrix_event_id, message.delivery) == (posted.id, "$echo", Delivery.SENT)
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         assert await tx.outbox.waiting(limit=10) == [], "nothing is sent again"
 
 
@@ -217,7 +217,7 @@ async def test_events_of_impossible_ghosts_are_ignored(harness: InboundHarness, 
 
     assert await harness.bodies() == ["as it was written", "after"]
     assert not await harness.dead()
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         assert await tx.members.all() == []
 
 
@@ -232,7 +232,7 @@ async def test_names_from_other_servers_are_bounded(harness: InboundHarness) -> 
     )
     await harness.handle_all()
 
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         (member,) = await tx.members.all()
     assert (member.display_name, member.avatar_url) == ("я" * 255, None)
     (message,) = await harness.in_room()
@@ -257,7 +257,7 @@ async def test_late_message_gets_its_position(harness: InboundHarness) -> None:
     messages = await harness.in_room()
     assert [each.matrix_event_id for each in messages] == ["$1", "$2a", "$2b", "$3", "$5"]
     room = await harness.room()
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         history = await tx.room_events.after(room.id, 0, limit=100)
         reading = await tx.membership_periods.reading(room.id, [UserId("@carol:city.localhost")])
     seqs = [event.seq for event in history]

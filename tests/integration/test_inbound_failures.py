@@ -113,7 +113,7 @@ async def test_handled_event_keeps_only_its_id(harness: InboundHarness) -> None:
     await harness.handle_all()
 
     assert await harness.bodies() == ["a secret"]
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         rows = (await tx.connection.exec_driver_sql("SELECT event_id, event, state FROM inbox")).all()
     assert [tuple(row) for row in rows] == [("$1", "", "done")]
 

@@ -35,18 +35,18 @@ async def come(database: Database, *received: ReceivedEvent) -> None:
 
 async def put(database: Database, *ids: str) -> int | None:
     async with database.transaction() as tx:
-        return await tx.inbox_order.put_in_order(ROOM, events(*ids), now_ms=2)
+        return await tx.inbox_order.reorder(ROOM, events(*ids), now_ms=2)
 
 
 async def waiting(database: Database) -> list[str]:
-    async with database.reading() as tx:
+    async with database.read_only() as tx:
         return [row.event_id for row in await tx.inbox.waiting(after_id=0, limit=100)]
 
 
 async def handle(database: Database, *ids: str) -> None:
     async with database.transaction() as tx:
         rows = await tx.inbox.waiting(after_id=0, limit=100)
-        await tx.inbox.done([row.id for row in rows if row.event_id in ids])
+        await tx.inbox.mark_processed([row.id for row in rows if row.event_id in ids])
 
 
 async def test_missed_events_precede_later_ones(database: Database) -> None:
@@ -71,8 +71,8 @@ async def test_complete_inbox_stays_unchanged(database: Database) -> None:
 async def test_processed_events_stay_processed(database: Database) -> None:
     await come(database, *events("$1", "$2"))
     await handle(database, "$1")
-    async with database.reading() as tx:
-        assert await tx.inbox.handled(["$1", "$2", "$3"]) == {"$1"}
+    async with database.read_only() as tx:
+        assert await tx.inbox.find_processed(["$1", "$2", "$3"]) == {"$1"}
     assert await put(database, "$1", "$2", "$3") == 1
     assert await put(database, "$1", "$2", "$3") is None
     assert await waiting(database) == ["$2", "$3"]
@@ -92,27 +92,27 @@ async def test_event_during_reordering_comes_last(database: Database) -> None:
         # On PostgreSQL the transaction of the other connection waits for ours, and would be through long before it.
         await asyncio.wait([arrives], timeout=0.5)
         assert not arrives.done()
-        await tx.inbox_order.put_in_order(ROOM, events("$1", "$2", "$3"), now_ms=2)
+        await tx.inbox_order.reorder(ROOM, events("$1", "$2", "$3"), now_ms=2)
     assert await arrives
     assert await waiting(database) == ["$1", "$2", "$3", "$4"]
 
 
 async def test_one_of_two_workers_takes_an_event(database: Database) -> None:
     await come(database, *events("$1"))
-    async with database.reading() as tx:
+    async with database.read_only() as tx:
         (row,) = await tx.inbox.waiting(after_id=0, limit=9)
     async with database.transaction() as tx:
-        assert await tx.inbox.done([row.id])
+        assert await tx.inbox.mark_processed([row.id])
     async with database.transaction() as tx:
-        assert not await tx.inbox.done([row.id])
+        assert not await tx.inbox.mark_processed([row.id])
 
 
 async def test_late_position_is_stored_in_same_order(database: Database) -> None:
     await come(database, *events("$1"))
     (event,) = events("$1")
     async with database.transaction() as tx:
-        await tx.inbox_order.put_in_order(ROOM, [replace(event, before_message="m", is_confirmed=True)], now_ms=2)
-    async with database.reading() as tx:
+        await tx.inbox_order.reorder(ROOM, [replace(event, before_message="m", is_confirmed=True)], now_ms=2)
+    async with database.read_only() as tx:
         (row,) = await tx.inbox.waiting(after_id=0, limit=9)
     assert (row.before_message, row.is_confirmed) == ("m", True)
 
@@ -122,5 +122,5 @@ async def test_last_event_of_room_is_never_pruned(database: Database) -> None:
     await handle(database, "$1", "$2", "$a")
     async with database.transaction() as tx:
         await tx.inbox.prune(before_ms=1_000)
-    async with database.reading() as tx:
-        assert await tx.inbox.handled(["$1", "$2", "$a"]) == {"$2", "$a"}
+    async with database.read_only() as tx:
+        assert await tx.inbox.find_processed(["$1", "$2", "$a"]) == {"$2", "$a"}

@@ -85,7 +85,7 @@ async def open_room(city: InProcessCity, **room: str) -> Any:
 
 async def make_private(city: InProcessCity, room: str) -> None:
     async with city.city.database.transaction() as tx:
-        await tx.rooms.governed(RoomId(room), join_rule="invite", history_visibility=HistoryVisibility.JOINED)
+        await tx.rooms.set_rules(RoomId(room), join_rule="invite", history_visibility=HistoryVisibility.JOINED)
 
 
 # --- what is claimed ----------------------------------------------------------------------------------

@@ -170,7 +170,7 @@ async def test_thumbnail_sizes_are_snapped(harness: MediaHarness) -> None:
 
 async def test_homeserver_unavailable_has_retry_after(harness: MediaHarness) -> None:
     await harness.receive_file("cat")
-    harness.city.city.monitor.lost(HomeserverUnavailable("on purpose"))
+    harness.city.city.monitor.report_unavailable(HomeserverUnavailable("on purpose"))
     assert await harness.problem("cat") == (503, "homeserver_unavailable", "5")
     answer = await harness.upload()
     assert (answer.status, answer.content["code"], answer.headers["Retry-After"]) == (
@@ -178,7 +178,7 @@ async def test_homeserver_unavailable_has_retry_after(harness: MediaHarness) -> 
         "homeserver_unavailable",
         "5",
     )
-    harness.city.city.monitor.found()
+    harness.city.city.monitor.mark_up()
     assert (await harness.upload()).status == 201
     assert await harness.status("cat") == 200
 

@@ -85,18 +85,18 @@ class Square:
             await tx.connection.execute(room_table.update().where(room_table.c.id == GENERAL).values(**columns))
 
     async def members(self) -> dict[str, str | None]:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return {member.user_id: member.display_name for member in await tx.members.of_room(GENERAL)}
 
     async def history(self) -> list[tuple[RoomEventKind, str]]:
         """Who came and left."""
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             events = await tx.room_events.after(GENERAL, 0, limit=999)
         assert [event.seq for event in events] == list(range(1, len(events) + 1)), "without a hole"
         return [(event.kind, event.who.id) for event in events if event.kind in {JOIN, LEAVE} and event.who]
 
     async def letters(self) -> list[OutboxKind]:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return [row.kind for row in await tx.outbox.waiting(limit=99)]
 
     async def told(self) -> None:
@@ -140,7 +140,7 @@ async def test_who_joins_is_a_member_at_once_and_matrix_is_to_be_told(square: Sq
     assert MembershipChanged(GENERAL, OKSANA.subject, joined=True) in square.published
     assert await square.history() == [(JOIN, "u_1")]
     assert await square.letters() == [OutboxKind.JOIN]
-    async with square.database.reading() as tx:
+    async with square.database.read_only() as tx:
         (entry, *_) = await tx.feed.before(None, limit=9)
     assert (entry.kind, entry.actor) == (FeedKind.MEMBER_JOINED, OKSANA)
 
@@ -280,17 +280,17 @@ async def test_a_ban_ends_a_way_in_that_matrix_was_not_told_of(square: Square) -
 
 async def test_a_ban_of_an_agent_that_is_lifted_is_news_to_whoever_brings_it_home(square: Square) -> None:
     assert RegistryChanged() not in await square.tells(SCRIBES_GHOST, "ban", by=MODERATOR)
-    async with square.database.reading() as tx:
+    async with square.database.read_only() as tx:
         assert await tx.restrictions.removed_users() == {(GENERAL, SCRIBES_GHOST)}
     assert RegistryChanged() in await square.tells(SCRIBES_GHOST, "leave", by=MODERATOR)
-    async with square.database.reading() as tx:
+    async with square.database.read_only() as tx:
         assert await tx.restrictions.removed_users() == set()
 
 
 async def test_people_on_matrix_who_are_put_out_are_simply_gone(square: Square) -> None:
     await square.tells(ALICE, "join", displayname="Alice")
     await square.tells(ALICE, "ban", by=MODERATOR)
-    async with square.database.reading() as tx:
+    async with square.database.read_only() as tx:
         assert await tx.restrictions.get(GENERAL, ALICE) is None
     assert await square.members() == {}
 

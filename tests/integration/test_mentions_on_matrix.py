@@ -30,7 +30,7 @@ async def harness(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 
 async def rendered_events(harness: AgentReplyHarness) -> list[OutgoingEvent]:
     """The events that are to be sent, as they are now."""
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         rows = await tx.outbox.waiting(limit=99)
         return [rendered for row in rows if (rendered := await harness.messaging.renderer.render(tx, row))]
 
@@ -83,7 +83,7 @@ async def test_answer_that_names_a_person_late_mentions_them(harness: AgentReply
 
 
 async def room(harness: AgentReplyHarness, room_id: RoomId) -> Any:
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         return await tx.rooms.get(room_id)
 
 

@@ -32,7 +32,7 @@ async def test_replies_are_linked_in_city_and_on_matrix(exchange: MessageExchang
     message = await exchange.message(question)
     answer = await exchange.messaging.post(SCRIBE, "general", "Восьма", reply_to=message.id)
     (row,) = await exchange.outbox()
-    async with exchange.database.reading() as tx:
+    async with exchange.database.read_only() as tx:
         rendered = await exchange.messaging.renderer.render(tx, row)
     assert rendered is not None
     assert rendered.content["m.relates_to"] == {"m.in_reply_to": {"event_id": question}}
@@ -54,7 +54,7 @@ async def test_mentions_are_converted_both_ways(exchange: MessageExchange) -> No
     said = await exchange.messaging.post(OKSANA, "general", "@alice:city.localhost, привіт")
     assert said.mentions == (ALICE,)
     (row,) = await exchange.outbox()
-    async with exchange.database.reading() as tx:
+    async with exchange.database.read_only() as tx:
         rendered = await exchange.messaging.renderer.render(tx, row)
     assert rendered is not None
     assert rendered.content["m.mentions"] == {"user_ids": [ALICE]}
@@ -67,7 +67,7 @@ async def test_msgtype_is_kept_both_ways(exchange: MessageExchange, msgtype: str
     assert (await exchange.message(heard)).msgtype == msgtype
     posted = await exchange.messaging.messages.post(OKSANA, "general", Draft("махає", msgtype=msgtype))
     (row,) = await exchange.outbox()
-    async with exchange.database.reading() as tx:
+    async with exchange.database.read_only() as tx:
         rendered = await exchange.messaging.renderer.render(tx, row)
     assert rendered is not None
     assert rendered.content["msgtype"] == posted.message.msgtype == msgtype

@@ -35,7 +35,7 @@ async def test_deletion_removes_text_feed_and_reactions(exchange: MessageExchang
     assert await exchange.feed() == []
     assert all(event.message == stored for event in await exchange.history()), "not even in its history"
     (row,) = await exchange.outbox()
-    async with exchange.database.reading() as tx:
+    async with exchange.database.read_only() as tx:
         rendered = await exchange.messaging.renderer.render(tx, row)
     assert rendered is not None
     assert (rendered.sender, rendered.redacts) == (OKSANA, original)
@@ -52,7 +52,7 @@ async def test_only_author_and_moderator_delete(exchange: MessageExchange) -> No
         await exchange.messaging.message_edits.delete(TARAS, "general", message.id, may_moderate=False)
     assert (await exchange.messaging.message_edits.delete(TARAS, "general", message.id, may_moderate=True)).deleted
     (row,) = await exchange.outbox()
-    async with exchange.database.reading() as tx:
+    async with exchange.database.read_only() as tx:
         rendered = await exchange.messaging.renderer.render(tx, row)
     assert rendered is not None
     assert (rendered.sender, rendered.redacts) == (None, event_id), "the bot does that"
@@ -90,7 +90,7 @@ async def test_deleted_message_takes_no_edit_or_reaction(exchange: MessageExchan
 async def test_message_deleted_before_sending_is_not_sent(exchange: MessageExchange) -> None:
     message = await exchange.messaging.post(OKSANA, "general", "ой")
     await exchange.messaging.message_edits.delete(OKSANA, "general", message.id, may_moderate=False)
-    async with exchange.database.reading() as tx:
+    async with exchange.database.read_only() as tx:
         rendered_events = [
             await exchange.messaging.renderer.render(tx, row) for row in await tx.outbox.waiting(limit=9)
         ]

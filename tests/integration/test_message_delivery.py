@@ -58,7 +58,7 @@ async def test_failed_message_is_sent_again_on_request(exchange: MessageExchange
     message = await exchange.messaging.post(OKSANA, "general", "ще раз")
     (row,) = await exchange.outbox()
     async with exchange.database.transaction() as tx:
-        await tx.outbox.failed(row.id, "ні", retry_at_ms=None)
+        await tx.outbox.record_failure(row.id, "ні", retry_at_ms=None)
         await exchange.messaging.renderer.record_failed(tx, row, DeliveryError.REFUSED)
     assert await exchange.outbox() == []
     with pytest.raises(Forbidden):
@@ -83,7 +83,7 @@ async def test_failed_deletion_is_listed_and_sent_again(exchange: MessageExchang
     )
     (row,) = await exchange.outbox()
     async with exchange.database.transaction() as tx:
-        await tx.outbox.failed(row.id, "ні", retry_at_ms=None)
+        await tx.outbox.record_failure(row.id, "ні", retry_at_ms=None)
         assert [each.kind for each in await tx.outbox.failed_rows()] == [row.kind]
         assert await tx.outbox.retry_changes(None) == 1
     assert [each.txn_id for each in await exchange.outbox()] == [row.txn_id]

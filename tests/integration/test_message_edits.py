@@ -41,7 +41,7 @@ async def test_edit_changes_message_history_feed_and_outbox(exchange: MessageExc
     assert await exchange.feed() == [(FeedKind.ROOM_MESSAGE, "Добрий день")]
     assert await exchange.event_kinds() == [RoomEventKind.MESSAGE, RoomEventKind.UPDATED, RoomEventKind.UPDATED]
     (row,) = await exchange.outbox()
-    async with exchange.database.reading() as tx:
+    async with exchange.database.read_only() as tx:
         rendered = await exchange.messaging.renderer.render(tx, row)
     assert rendered is not None
     assert (rendered.sender, rendered.event_type) == (OKSANA, "m.room.message")
@@ -256,7 +256,7 @@ async def test_deleted_message_has_no_revisions(exchange: MessageExchange) -> No
     event = await exchange.receive_text("secret")
     edit = await exchange.receive_edit(event, "still secret")
     await exchange.receive_redaction(event)
-    async with exchange.database.reading() as tx:
+    async with exchange.database.read_only() as tx:
         for table in (tables.revisions, tables.early_edits):
             assert (await tx.connection.execute(select(table))).all() == []
     # Clients redact the edits, too.
@@ -282,7 +282,7 @@ async def test_many_edits_keep_first_and_last_text(exchange: MessageExchange) ->
     ]
     await exchange.receive_redaction(edits[-1])
     assert (await exchange.message(event)).body == "edit 58"
-    async with exchange.database.reading() as tx:
+    async with exchange.database.read_only() as tx:
         kept = (await tx.connection.execute(select(tables.revisions.c.body))).scalars().all()
     assert len(kept) == 50
     assert "original" in kept

@@ -20,7 +20,7 @@ async def post(exchange: MessageExchange, draft: Draft) -> tuple[Message, dict[s
     """Post a message of Oksana; return it and the content of its event."""
     message = (await exchange.messaging.messages.post(OKSANA, "general", draft)).message
     row = (await exchange.outbox())[-1]
-    async with exchange.database.reading() as tx:
+    async with exchange.database.read_only() as tx:
         event = await exchange.messaging.renderer.render(tx, row)
     assert event is not None
     return message, event.content

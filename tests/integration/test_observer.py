@@ -82,7 +82,7 @@ async def observing(
         typing,
         republish_s=600,
     )
-    monitor.found()
+    monitor.mark_up()
     await observer.observe({MATRIX_ROOM: GENERAL})
     running = asyncio.create_task(observer.run())
     # ``run`` first drops the rooms of an earlier run.
@@ -112,7 +112,7 @@ async def test_loss_by_another_request_ends_typing(database: Database) -> None:
                 return len(homeserver.all("sync")) == 2
 
             await eventually(polls)
-            monitor.lost(HomeserverUnavailable("refused"))
+            monitor.report_unavailable(HomeserverUnavailable("refused"))
             answer.set()
 
             async def nobody_types() -> bool:
@@ -153,7 +153,7 @@ async def test_refused_presence_delays_no_other_user(database: Database, answer:
 
             await eventually(polls)
             for user in users:
-                observer_coverage.follow(MembershipChanged(GENERAL, person_subject(user), joined=True))
+                observer_coverage.on_membership_changed(MembershipChanged(GENERAL, person_subject(user), joined=True))
 
             async def all_are_requested() -> bool:
                 return [request.path["user"] for request in homeserver.all("presence_of")] == users

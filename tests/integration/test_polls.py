@@ -188,7 +188,7 @@ async def test_citizen_votes_once_as_ghost(exchange: MessageExchange) -> None:
     assert await polls.own_vote(OKSANA, "general", message.id) == ("b", "c")
     assert await polls.own_vote(TARAS, "general", message.id) == ()
     first, second = await exchange.outbox()
-    async with exchange.database.reading() as tx:
+    async with exchange.database.read_only() as tx:
         rendered = [await exchange.messaging.renderer.render(tx, row) for row in (first, second)]
     assert [each and (each.sender, each.event_type) for each in rendered] == [(OKSANA, "m.poll.response")] * 2
     assert [each and each.content["m.selections"] for each in rendered] == [["a"], ["b", "c"]]
@@ -252,7 +252,7 @@ async def test_admin_of_city_ends_poll_by_the_bot(exchange: MessageExchange) -> 
     message = await polling.message()
     await exchange.messaging.polls.end(OKSANA, "general", message.id, may_moderate=True)
     (row,) = await exchange.outbox()
-    async with exchange.database.reading() as tx:
+    async with exchange.database.read_only() as tx:
         rendered = await exchange.messaging.renderer.render(tx, row)
     assert rendered is not None
     assert rendered.sender is None
@@ -267,7 +267,7 @@ async def test_votes_of_one_voter_are_limited(exchange: MessageExchange) -> None
     for number in range(25):
         await polling.vote(BOB, "abc"[number % 3], at_ms=START_MS + number)
     assert await polling.votes() == (1, 0, 0)
-    async with exchange.database.reading() as tx:
+    async with exchange.database.read_only() as tx:
         stored = await tx.connection.exec_driver_sql("SELECT COUNT(*) FROM poll_responses")
         assert stored.scalar() == 20
         assert len(await tx.messages.before(GENERAL, None, limit=9)) == 1

@@ -286,7 +286,7 @@ async def _stream_of(replica: Replica) -> PresenceStream:
         if isinstance(event, PresenceRenumbered):
             stream.renumber(event)
         else:
-            stream.follow(event)
+            stream.on_presence_changed(event)
 
     async def is_told() -> bool:
         return stream.seq == replica.store.seq

@@ -279,7 +279,7 @@ async def test_away_ghost_is_away_again_after_message(
         # Synapse sets an away ghost online, and leaves offline ones.
         await until_presence(harness, "online", "offline", "offline")
         for number in range(3):
-            harness.presence_sender.message_sent(harness.ghost(number))
+            harness.presence_sender.on_message_sent(harness.ghost(number))
         await until_presence(harness, "unavailable", "offline", "offline")
         await until(lambda: len(harness.sent_presences(harness.ghost(0))) >= 2)
     assert {content["status_msg"] for content in harness.sent_presences(harness.ghost(0))} == {"обід"}, (
@@ -429,7 +429,7 @@ async def test_timeouts_and_status_texts_are_stored(database_url: str) -> None:
     async with database.transaction() as tx:
         await tx.ghosts.put(Ghost(UserId(DAARWIZZ), "DAARWIZZ"))
         await tx.ghosts.put(ghost)
-    async with database.reading() as tx:
+    async with database.read_only() as tx:
         held = [
             await tx.key_values.presence_timeout_ms(software)
             for software in ("Synapse/1.163.2", "", long_name, "another")

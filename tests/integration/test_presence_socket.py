@@ -236,7 +236,7 @@ def crowd(city: InProcessCity, size: int, text: str = "") -> None:
     first = city.city.stream.seq + 1
     for number in range(size):
         transition = Transition(SubjectId(f"u_{number}"), PresenceState(), PresenceState(Status.ONLINE, text))
-        city.city.stream.follow(PresenceChanged(transition, first + number))
+        city.city.stream.on_presence_changed(PresenceChanged(transition, first + number))
 
 
 async def test_client_disconnect_logs_no_error(city: InProcessCity) -> None:

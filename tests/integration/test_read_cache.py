@@ -28,7 +28,7 @@ class Counter:
     hold: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def read(self) -> int:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             value = (
                 await tx.connection.execute(select(tables.key_values.c.value).where(tables.key_values.c.key == KEY))
             ).scalar()
@@ -103,7 +103,7 @@ async def test_inbox_write_invalidates(counter: Counter) -> None:
 async def test_reads_do_not_invalidate(counter: Counter) -> None:
     for _ in range(3):
         await counter.get()
-        async with counter.database.reading() as tx:
+        async with counter.database.read_only() as tx:
             await tx.rooms.all()
     assert counter.reads == 1
 
@@ -291,7 +291,7 @@ async def test_closed_connections_are_reopened(postgres_url: str) -> None:
                     text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
                 )
             await asyncio.sleep(0.2)  # until the ends are here
-        async with database.reading() as tx:
+        async with database.read_only() as tx:
             assert len(await tx.inbox.waiting(after_id=0, limit=9)) == 3
 
 
@@ -304,7 +304,7 @@ async def test_dedicated_connections_leave_pool_free(postgres_url: str) -> None:
     counter.hold.set()
     await counter.get()
     await database.room_versions.of("r0")
-    async with database.reading() as tx, asyncio.timeout(10):
+    async with database.read_only() as tx, asyncio.timeout(10):
         assert await tx.rooms.all() == []
     await lease.close()
     await database.close()

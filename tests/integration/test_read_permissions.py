@@ -97,9 +97,9 @@ async def test_author_joined_by_posting_reads_message(harness: PrivateRoom, visi
     expected = ["до того"] * (visibility == "shared") + ["моє", "після того"]
     assert (await harness.read(OKSANA), await harness.feed_bodies(OKSANA)) == (expected, expected)
     assert (await harness.read(TARAS), await harness.feed_bodies(TARAS)) == ([], [])
-    async with harness.city.city.database.reading() as tx:
+    async with harness.city.city.database.read_only() as tx:
         # Matrix does not know of the join yet: a look at its members does not end it.
-        assert await tx.outbox.moving(GENERAL) == {OKSANA_GHOST: OutboxKind.JOIN}
+        assert await tx.outbox.pending_moves(GENERAL) == {OKSANA_GHOST: OutboxKind.JOIN}
 
 
 async def test_linked_matrix_account_reads_as_citizen(harness: PrivateRoom) -> None:
@@ -189,7 +189,7 @@ async def test_unreadable_message_is_not_found(harness: PrivateRoom) -> None:
     await harness.set_visibility("joined", "public")
     await harness.receive_text("до неї")
     await harness.member(OKSANA_GHOST, "join")
-    async with harness.city.city.database.reading() as tx:
+    async with harness.city.city.database.read_only() as tx:
         (message,) = await tx.messages.before(GENERAL, None, limit=1)
     room = "/city/rooms/general"
     for method, path, content in (

@@ -129,7 +129,7 @@ async def test_replay_with_unreadable_event_is_resync(harness: PrivateRoom) -> N
     await harness.set_visibility("joined", "public")
     await harness.receive_text("до неї")
     await harness.member(OKSANA_GHOST, "join")
-    async with harness.city.city.database.reading() as tx:
+    async with harness.city.city.database.read_only() as tx:
         room = await tx.rooms.get(GENERAL)
     assert room is not None
     async with socket(harness, OKSANA, "&since=0") as opened:

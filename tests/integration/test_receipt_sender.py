@@ -41,7 +41,7 @@ class ReceiptHarness:
 
     def reads(self, number: int, reader: Author = OKSANA) -> None:
         message = self.messages[number]
-        self.receipts.follow(LocalUserRead(GENERAL, reader, message.id, message.seq, message.thread_root))
+        self.receipts.on_local_read(LocalUserRead(GENERAL, reader, message.id, message.seq, message.thread_root))
 
 
 @pytest.fixture
@@ -66,10 +66,10 @@ async def harness(sqlite_url: str, homeserver: ScriptedHomeserver) -> AsyncItera
         messages.append((await city.messages.post(OKSANA, "general", draft)).message)
     async with database.transaction() as tx:
         for number, message in enumerate(messages):
-            await tx.messages.delivered(message.id, EventId(f"${number}"))
+            await tx.messages.mark_sent(message.id, EventId(f"${number}"))
     client = Homeserver(homeserver.url, "as_token")
     monitor = HomeserverMonitor(client, "city")
-    monitor.found()
+    monitor.mark_up()
     ghosts = Ghosts(
         client,
         database,
@@ -81,7 +81,7 @@ async def harness(sqlite_url: str, homeserver: ScriptedHomeserver) -> AsyncItera
         Profiles("City"),
     )
     await ghosts.ensure(GHOST, Profile("Оксана"))
-    online_members.joined(GENERAL, OKSANA.subject)
+    online_members.add_membership(GENERAL, OKSANA.subject)
     active: list[UserId] = []
     receipts = ReceiptSender(client, monitor, database, IDENTITIES, ghosts, online_members, on_activity=active.append)
     running = asyncio.create_task(receipts.run())
@@ -158,7 +158,7 @@ async def test_failed_receipt_is_dropped(harness: ReceiptHarness, homeserver: Sc
 
     await eventually(is_lost)
     harness.reads(3)
-    harness.monitor.found()
+    harness.monitor.mark_up()
     harness.reads(2)
     assert [each.path["event"] for each in await receipts(homeserver, 3)] == ["$1", "$2", "$2"]
 

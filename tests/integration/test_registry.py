@@ -390,7 +390,7 @@ async def test_concurrent_changes_keep_registry_consistent(city: InProcessCity) 
 
     statuses = await asyncio.gather(*(change(number) for number in range(24)))
     assert set(statuses) <= {200, 201, 204, 404}
-    async with city.city.database.reading() as tx:
+    async with city.city.database.read_only() as tx:
         stored = [agent.slug for agent in await tx.agents.all()]
         removed = {each.slug for each in await tx.removed_agents.all()}
     assert sorted(stored) == await slugs(city)

@@ -221,7 +221,7 @@ async def test_second_me_waits_until_it_is_known_who_listens(harness: AgentReply
     async with harness.running_worker():
 
         async def was_put_off() -> bool:
-            async with harness.database.reading() as tx:
+            async with harness.database.read_only() as tx:
                 return any(owed.attempts for owed in await tx.agent_replies.due(now_ms=LATER, limit=1))
 
         await eventually(was_put_off)
@@ -254,7 +254,7 @@ async def test_another_agent_may_be_invited_where_a_chat_is_over(harness: AgentR
     await harness.receive(chat, "m.room.member", {"membership": "leave"}, sender=ALICE, state_key=ghost)
     await harness.receive(chat, "m.room.member", {"membership": "invite"}, sender=ALICE, state_key=other)
     assert chat.matrix_room_id is not None
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         now = await tx.rooms.by_matrix_id(chat.matrix_room_id)
     assert now is not None
     assert (now.agent, now.archived, now.id == chat.id) == ("varta", False, False)
@@ -269,7 +269,7 @@ async def test_an_invitation_into_a_room_that_was_replaced_takes_it_from_nobody(
     old = replace(general, matrix_room_id=MatrixRoomId("!old"))
     ghost = "@agent_scribe:city.localhost"
     await harness.receive(old, "m.room.member", {"membership": "invite"}, sender=ALICE, state_key=ghost)
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         assert await tx.rooms.by_matrix_id(MatrixRoomId("!old")) is None
 
 
@@ -297,7 +297,7 @@ async def test_whom_an_older_client_means_stands_in_the_text(
     assert general is not None
     text = {"msgtype": "m.text", "format": "org.matrix.custom.html"} | content
     await harness.receive(general, "m.room.message", text, sender=ALICE)
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         assert len(await tx.agent_replies.due(now_ms=LATER, limit=9)) == is_asked
 
 
@@ -317,7 +317,7 @@ async def test_second_me_says_nothing_where_others_listen(harness: AgentReplyHar
 async def test_what_it_remembered_before_a_crash_is_said_after_it(harness: AgentReplyHarness) -> None:
     chat = await harness.create_direct_chat(SECOND_ME)
     await harness.receive_text(chat, ALICE, "Де ключі?")
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         (owed,) = await tx.agent_replies.due(now_ms=LATER, limit=1)
     harness.core.next(says("На гвіздку"))
     async with (
@@ -352,7 +352,7 @@ async def test_a_question_waits_while_another_of_the_same_person_is_answered(har
             await harness.receive_text(chat, ALICE, "2")
 
             async def was_put_off() -> bool:
-                async with harness.database.reading() as tx:
+                async with harness.database.read_only() as tx:
                     return any(owed.attempts for owed in await tx.agent_replies.due(now_ms=LATER, limit=1))
 
             await eventually(was_put_off)
@@ -389,7 +389,7 @@ async def test_files_of_a_chat_are_fetched_for_nobody_nor_what_an_edit_brings_in
     kept = await harness.messages(chat.id)
     assert [(each.body, each.media and each.media.is_private) for each in kept] == [("фото.png", True)] * 2
     assert [each.formatted_body for each in kept] == [None, None]
-    async with harness.database.reading() as tx:
+    async with harness.database.read_only() as tx:
         assert not await tx.media.is_shown(secret)
 
 

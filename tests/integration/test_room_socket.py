@@ -207,12 +207,12 @@ async def test_missed_notifications_are_read(city: InProcessCity) -> None:
         publish = city.city.messages._publish
         city.city.messages._publish = heard.append  # type: ignore[assignment]
         await say(city, "1", "2", "3", "4")
-        bus.hear(heard[2])
+        bus.publish_remote(heard[2])
         assert await socket.bodies(4) == [(1, "1"), (2, "2"), (3, "3"), (4, "4")]
         for late in (heard[0], heard[3], heard[1]):
-            bus.hear(late)
+            bus.publish_remote(late)
         await say(city, "5")
-        bus.hear(EventsMissed())
+        bus.publish_remote(EventsMissed())
         assert await socket.bodies(1) == [(5, "5")]
         city.city.messages._publish = publish
         await say(city, "6")

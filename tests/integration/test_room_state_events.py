@@ -69,7 +69,7 @@ class Hall:
             return await self.handlers.handle(tx, event)
 
     async def room(self) -> Room:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             room = await tx.rooms.find("hall")
         assert room is not None
         return room
@@ -110,7 +110,7 @@ async def test_a_new_name_is_taken_over_and_told(hall: Hall) -> None:
     (changed,) = await hall.hears("m.room.name", {"name": "Зал"})
     assert isinstance(changed, RoomChanged)
     assert changed.room.name == (await hall.room()).name == "Зал"
-    async with hall.database.reading() as tx:
+    async with hall.database.read_only() as tx:
         (entry,) = [each for each in await tx.feed.before(None, limit=10) if each.kind is FeedKind.SYSTEM]
     assert entry.payload == {"what": "room_renamed", "slug": "hall", "name": "Зал", "was": "Hall"}
     assert await hall.hears("m.room.name", {"name": "Зал"}) == [], "said again it is no news"
@@ -133,7 +133,7 @@ async def test_words_of_the_city_that_were_overtaken_are_said_again(hall: Hall) 
     await hall.hears("m.room.name", {"name": "what Alice says first"})
     happened = await hall.hears("m.room.name", {"name": "what the city says next"}, sender=IDENTITIES.bot)
     assert [type(each) for each in happened] == [RoomCheckRequested]
-    async with hall.database.reading() as tx:
+    async with hall.database.read_only() as tx:
         told = await tx.matrix_rooms.applied_state((await hall.room()).id)
     assert told.name == "what the city says next"
     assert (await hall.room()).name == "what Alice says first"
@@ -217,7 +217,7 @@ async def test_name_and_topic_from_matrix_are_bounded_and_left_as_they_are_there
     await hall.hears("m.room.topic", {"topic": "я" * 20_000})
     room = await hall.room()
     assert (room.name, room.description) == ("Ngpj" + "x" * 251, "я" * 2000)
-    async with hall.database.reading() as tx:
+    async with hall.database.read_only() as tx:
         told = await tx.matrix_rooms.applied_state(room.id)
     assert (told.name, told.topic) == (room.name, room.description), "nothing is to be told to Matrix"
     await hall.hears("m.room.name", {"name": "\u202e"})

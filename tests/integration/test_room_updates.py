@@ -89,7 +89,7 @@ async def make_private(city: InProcessCity, slug: str) -> None:
     async with city.city.database.transaction() as tx:
         room = await tx.rooms.lock(slug)
         assert room is not None
-        await tx.rooms.governed(room.id, join_rule="invite", history_visibility=HistoryVisibility.JOINED)
+        await tx.rooms.set_rules(room.id, join_rule="invite", history_visibility=HistoryVisibility.JOINED)
 
 
 async def test_message_shows_as_the_list_shows_it(city: InProcessCity) -> None:
@@ -132,7 +132,7 @@ async def test_private_room_is_told_to_its_members_only(city: InProcessCity) -> 
     await ok(city, "POST", "/city/rooms/secret/join", token=DANA)
     await make_private(city, "secret")
     async with connected(city) as anonymous, connected(city, token=TARAS) as taras, connected(city, token=DANA) as dana:
-        async with city.city.database.reading() as tx:
+        async with city.city.database.read_only() as tx:
             room = await tx.rooms.find("secret")
         assert room is not None
         city.city.bus.publish(RoomChanged(room))
@@ -152,7 +152,7 @@ async def test_missed_events_of_other_processes_are_a_resync(city: InProcessCity
 
 async def test_changes_wait_while_the_database_is_away(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     updates, calls = city.city.room_updates, 0
-    read = updates._tell
+    read = updates._send_rooms
 
     async def fails_once(ids: list[RoomId]) -> None:
         nonlocal calls
@@ -161,7 +161,7 @@ async def test_changes_wait_while_the_database_is_away(city: InProcessCity, monk
             raise DatabaseUnavailable("away")
         await read(ids)
 
-    monkeypatch.setattr(updates, "_tell", fails_once)
+    monkeypatch.setattr(updates, "_send_rooms", fails_once)
     async with connected(city) as socket:
         await ok(city, "POST", f"{GENERAL}/messages", {"body": "hello"})
         await until(lambda: socket.room("general") is not None)

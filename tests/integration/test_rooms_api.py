@@ -86,7 +86,7 @@ async def test_room_lists_online_members(sqlite_city: InProcessCity) -> None:
     city = sqlite_city.city
     general = "city_general"
     for subject in ("agent:scribe", "u_7", "@alice:hs", "agent:daarwizz"):
-        city.online_members.joined(general, SubjectId(subject))  # type: ignore[arg-type]
+        city.online_members.add_membership(general, SubjectId(subject))  # type: ignore[arg-type]
     await sqlite_city.call("POST", HEARTBEAT, {}, token=SERVICE_TOKEN)
     await city.presence.set_remote(
         [RemotePresence(SubjectId("@alice:hs"), PresenceState(Status.AWAY, "кава"), "matrix")]
@@ -211,8 +211,8 @@ async def test_stored_invalid_authors_are_returned(city: InProcessCity) -> None:
         for number, author in enumerate((too_long, odd)):
             event_id = EventId(f"$odd-{number}")
             await inside.messages.receive(tx, room, author, Content("!"), event_id=event_id, created_at_ms=now_ms())
-            inside.online_members.joined(room.id, author.subject)
-            inside.online_members.connected(author.subject)
+            inside.online_members.add_membership(room.id, author.subject)
+            inside.online_members.set_online(author.subject)
         await tx.members.put([Member(room.id, inside.identities.author(odd), None, None)])
     for path in ("/city/rooms", "/city/rooms/general", "/city/rooms/general/messages", "/city/feed", "/city/home"):
         await city.get(path)

@@ -116,7 +116,7 @@ async def test_request_has_last_five_prompts(city: InProcessCity, core: Scripted
     roles = [said["role"] for said in core.asked[5].content["context"]["history"]]
     assert roles == ["user", "assistant"] * 4
     assert await history(city) == [(f"питання {number}", f"відповідь {number}") for number in range(2, 7)]
-    async with city.city.database.reading() as tx:
+    async with city.city.database.read_only() as tx:
         kept = await tx.connection.scalar(select(func.count()).select_from(interactions))
     assert kept == 5, "what is older is not kept at all"
 
@@ -321,7 +321,7 @@ async def test_concurrent_prompt_in_other_process_is_409(
 
 
 async def turn_ends(city: InProcessCity) -> int:
-    async with city.city.database.reading() as tx:
+    async with city.city.database.read_only() as tx:
         found = await tx.connection.scalar(select(secondme_turns.c.until_ms))
     assert found is not None
     return int(found)

@@ -64,7 +64,7 @@ async def test_migrated_schema_equals_table_definitions(database: Database) -> N
         context = MigrationContext.configure(connection, opts=options)
         return list(compare_metadata(context, tables.metadata))
 
-    async with database.reading() as tx:
+    async with database.read_only() as tx:
         assert await tx.connection.run_sync(differences) == []
 
 
@@ -80,7 +80,7 @@ async def test_upgrade_migrates_empty_database_once(
 
     assert await migrate.upgrade(database) == (migrate.head(), migrate.head())
 
-    async with database.reading() as tx:
+    async with database.read_only() as tx:
         assert await tx.agents.all() == [SCRIBE]
 
 
@@ -96,7 +96,7 @@ async def test_migration_0013_fails_unsendable_messages(database: Database) -> N
             await execute(insert(tables.messages).values(row))
         await execute(insert(tables.outbox).values(kind="message", message_id="waits", room_id="r", txn_id="t"))
     await migrate.upgrade(database)
-    async with database.reading() as tx:
+    async with database.read_only() as tx:
         columns = tables.messages.c
         rows = await tx.connection.execute(select(columns.delivery, columns.delivery_error).order_by(columns.seq))
         assert [tuple(row) for row in rows] == [("pending", None), ("failed", "deleted"), ("failed", "refused")]
@@ -123,7 +123,7 @@ async def test_migration_0014_keeps_rows_of_renamed_tables(database: Database) -
                 )
             )
     await migrate.upgrade(database)
-    async with database.reading() as tx:
+    async with database.read_only() as tx:
         read = tx.connection.execute
         assert [tuple(row) for row in await read(select(tables.restrictions))] == [("r", "@u:x", "banned", "noise", 7)]
         assert ("key", "value") in [tuple(row) for row in await read(select(tables.key_values))]
@@ -161,7 +161,7 @@ async def test_migration_0015_keeps_data_in_both_directions(database: Database) 
             await tx.connection.exec_driver_sql(statement)
 
     await migrate.upgrade(database)
-    async with database.reading() as tx:
+    async with database.read_only() as tx:
         assert await tx.restrictions.get(RoomId("r"), UserId("@u:x")) == Restriction(RestrictionKind.BANNED, "noise")
         assert await tx.matrix_rooms.applied_state(RoomId("r")) == AppliedRoomState("name", "topic", None, None, True)
         room = await tx.rooms.get(RoomId("r"))
@@ -178,7 +178,7 @@ async def test_migration_0015_keeps_data_in_both_directions(database: Database) 
 
     async with database.transaction() as tx:
         await tx.connection.run_sync(lambda connection: _downgrade(connection, "0014"))
-    async with database.reading() as tx:
+    async with database.read_only() as tx:
         rows = await tx.connection.exec_driver_sql("SELECT question_id, asker, asked_at_ms FROM agent_replies")
         assert [tuple(row) for row in rows] == [("m", "u_1", 5)]
         stored = await tx.connection.exec_driver_sql("SELECT standing, removal FROM restrictions, room_events")
@@ -203,7 +203,7 @@ async def test_migration_0017_keeps_ghosts_both_ways(database: Database) -> None
     async with database.transaction() as tx:
         await tx.connection.run_sync(lambda connection: _downgrade(connection, "0016"))
     await migrate.upgrade(database)
-    async with database.reading() as tx:
+    async with database.read_only() as tx:
         assert await tx.ghosts.all() == [ghost]
         assert await tx.drawn_avatars.current() == {}
 
@@ -247,7 +247,7 @@ async def test_migration_0019_keeps_data(database: Database) -> None:
             )
     for _ in range(2):
         await migrate.upgrade(database)
-        async with database.reading() as tx:
+        async with database.read_only() as tx:
             rows = await tx.connection.execute(select(tables.direct_chat_agents).order_by(text("room_id")))
             assert [tuple(row) for row in rows] == [
                 ("direct_1", "scribe", "joined"),
@@ -325,7 +325,7 @@ async def test_failed_migration_changes_nothing(database: Database) -> None:
     with pytest.raises(StartError):
         await migrate.upgrade(database)
 
-    async with database.reading() as tx:
+    async with database.read_only() as tx:
         names = await tx.connection.run_sync(lambda sync: sync.dialect.get_table_names(sync))
     assert [name for name in names if name != "alembic_version"] == ["outbox"]
 
@@ -337,7 +337,7 @@ async def test_failed_migration_changes_nothing(database: Database) -> None:
 @pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)])
 async def test_sqlite_pragmas_are_durable(sqlite_url: str, pragma: str, value: object) -> None:
     database = Database(sqlite_url)
-    async with database.reading() as one, database.reading() as other:
+    async with database.read_only() as one, database.read_only() as other:
         for tx in (one, other):
             assert (await tx.connection.execute(text(f"PRAGMA {pragma}"))).scalar() == value
     await database.close()
@@ -357,7 +357,7 @@ async def test_sqlite_writers_wait_for_each_other(sqlite_url: str) -> None:
         *(add(database, 10 * who + n) for n in range(5) for who, database in enumerate((service, command_line)))
     )
 
-    async with service.reading() as tx:
+    async with service.read_only() as tx:
         seen = (await tx.connection.execute(select(tables.key_values.c.value))).scalars().all()
     assert sorted(map(int, seen)) == list(range(10)), "each saw what the one before it wrote"
     await service.close()
@@ -380,7 +380,7 @@ async def test_failed_transaction_rolls_back(database: Database) -> None:
         async with database.transaction() as tx:
             await fail(tx)
 
-    async with database.reading() as tx:
+    async with database.read_only() as tx:
         assert await tx.rooms.all() == []
         assert await tx.agents.all() == []
         assert await tx.inbox.counts() == {}
@@ -472,7 +472,7 @@ async def test_registry_version_changes_with_each_write(
 
 
 async def _version(database: Database) -> int:
-    async with database.reading() as tx:
+    async with database.read_only() as tx:
         return await tx.key_values.registry_version()
 
 
@@ -481,7 +481,7 @@ async def test_concurrent_processes_create_default_rooms(database_url: str) -> N
     await migrate.upgrade(databases[0])
     seeds = [(f"room-{number}", f"Room {number}", "") for number in range(10)]
     await asyncio.gather(*(Rooms(each, lambda _: None, lambda: 0, new_id).open_missing(seeds) for each in databases))
-    async with databases[0].reading() as tx:
+    async with databases[0].read_only() as tx:
         assert sorted(room.slug for room in await tx.rooms.all()) == [slug for slug, _, _ in seeds]
     for each in databases:
         await each.close()
@@ -504,7 +504,7 @@ async def test_concurrent_adds_of_one_agent_succeed(database: Database) -> None:
 
     await asyncio.gather(*(add() for _ in range(5)))
 
-    async with database.reading() as tx:
+    async with database.read_only() as tx:
         assert await tx.agents.all() == [SCRIBE]
 
 
@@ -591,7 +591,7 @@ async def test_writes_survive_other_process_closing(tmp_path: Path) -> None:
 
     seen = []
     for number in range(3):
-        async with database.transaction() as tx, database.reading():
+        async with database.transaction() as tx, database.read_only():
             await tx.inbox.add([ReceivedEvent(f"${number}", "!room", "{}")], now_ms=1)
         seen.append(await seen_by_another_process())
     await database.close()

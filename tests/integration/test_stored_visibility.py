@@ -83,7 +83,7 @@ async def test_query_returns_messages_that_rule_permits(tmp_path: Any) -> None:
 
     found: list[tuple[list[Any], Any]] = []
     agree()
-    async with database.reading() as tx:
+    async with database.read_only() as tx:
         for wanted, reading in found:
             statement = select(tables.messages.c.id).where(message_is_readable(reading)).order_by(tables.messages.c.seq)
             assert [row.id for row in await tx.connection.execute(statement)] == wanted

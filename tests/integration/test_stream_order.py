@@ -124,10 +124,10 @@ class World:
             await self._transaction(self.stalled.pop(0))
 
     async def handle(self, number: int) -> None:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             rows = await tx.inbox.waiting(after_id=0, limit=number)
         async with self.database.transaction() as tx:
-            assert await tx.inbox.done([row.id for row in rows])
+            assert await tx.inbox.mark_processed([row.id for row in rows])
             for row in rows:
                 before = MessageId(row.before_message) if row.before_message else None
                 await self.desk.handlers().handle(tx, orjson.loads(row.event), before=before)
@@ -147,7 +147,7 @@ class World:
         self.token, self.looked = end, None
 
     async def in_the_city(self) -> list[str]:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             messages = await tx.messages.before(self.room.id, None, limit=1000)
         seqs = [each.seq for each in messages]
         assert seqs == sorted(set(seqs))
@@ -262,7 +262,7 @@ async def test_clients_are_told_that_a_message_was_moved(database_url: str) -> N
     world, city = await happened(database_url, LATE_TRANSACTION)
     assert city == ["m0", "m1", "m2", "m3"]
     try:
-        async with database.reading() as tx:
+        async with database.read_only() as tx:
             events = await tx.room_events.after(world.room.id, 0, limit=100)
     finally:
         await database.close()

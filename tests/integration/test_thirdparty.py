@@ -90,7 +90,7 @@ async def test_rooms_are_found_that_anybody_may_come_into(city: InProcessCity) -
     assert (status, [each["fields"]["room"] for each in rooms]) == (200, ["general", "welcome", "builders"])
 
     async with city.city.database.transaction() as tx:
-        await tx.rooms.governed(room_id_of("general"), join_rule="invite")
+        await tx.rooms.set_rules(room_id_of("general"), join_rule="invite")
     assert (await ask(city, "/location/daarion?room=general"))[0] == 404
 
 

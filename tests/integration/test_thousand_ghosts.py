@@ -118,7 +118,7 @@ async def test_how_long_a_homeserver_waits_is_found_out_and_kept(
 
         async def held_ms() -> int | None:
             assert not finding.done(), finding.exception()
-            async with harness.database.reading() as tx:
+            async with harness.database.read_only() as tx:
                 return await tx.key_values.presence_timeout_ms(harness.client.software)
 
         held_s = (await eventually(held_ms, 180) or 0) / 1000

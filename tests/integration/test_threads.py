@@ -27,7 +27,7 @@ async def say(exchange: MessageExchange, body: str, relation: dict[str, Any] | N
 async def rendered(exchange: MessageExchange, message: Message) -> dict[str, Any]:
     """The content of the event that a message of the city is sent as."""
     (row,) = [each for each in await exchange.outbox() if each.message_id == message.id]
-    async with exchange.database.reading() as tx:
+    async with exchange.database.read_only() as tx:
         event = await exchange.messaging.renderer.render(tx, row)
     assert event is not None
     return event.content

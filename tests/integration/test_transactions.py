@@ -70,15 +70,15 @@ class Door:
         return await self.client.put(f"{TRANSACTIONS}/{txn_id}", data=io.BytesIO(body), headers=AUTHORIZED)
 
     async def stored(self) -> list[InboxRow]:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             rows: list[InboxRow] = []
             while found := await tx.inbox.waiting(after_id=rows[-1].id if rows else 0, limit=1000):
                 rows += found
             return rows
 
     async def dead(self) -> list[InboxRow]:
-        async with self.database.reading() as tx:
-            return await tx.inbox.dead()
+        async with self.database.read_only() as tx:
+            return await tx.inbox.dead_letters()
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ async def test_a_transaction_may_be_as_large_as_synapse_makes_them_but_not_endle
     assert (await door.send_raw("large", json.dumps({"events": events}).encode())).status == 200
     assert len(await door.stored()) == 100
 
-    async with door.database.reading() as tx:
+    async with door.database.read_only() as tx:
         batch = await tx.inbox.waiting(after_id=0, limit=100)
     assert sum(len(row.event) for row in batch) < 1_300_000  # so much of it is in memory at a time
 

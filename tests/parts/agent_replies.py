@@ -174,14 +174,14 @@ class AgentReplyHarness:
             await self.messaging.handlers().handle(tx, event)
 
     async def messages(self, room: RoomId = GENERAL) -> list[Message]:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return await tx.messages.before(room, None, limit=99)
 
     async def replies(self, count: int = 1, *, room: RoomId = GENERAL) -> list[Message]:
         """Return the agents' messages, which must be ``count``, when no reply is pending."""
 
         async def none_pending() -> bool:
-            async with self.database.reading() as tx:
+            async with self.database.read_only() as tx:
                 return not await tx.agent_replies.due(now_ms=LATER, limit=1)
 
         await eventually(none_pending)

@@ -93,7 +93,7 @@ class GhostPresenceHarness:
     def change(self, number: int, status: Status, text: str | None = None) -> None:
         """Publish a change of a ghost's presence to the sender."""
         subject = agent_subject(self._slug(number))
-        self.presence_sender.follow(
+        self.presence_sender.on_presence_changed(
             PresenceChanged(Transition(subject, PresenceState(), PresenceState(status, text)), seq=0)
         )
 
@@ -144,7 +144,7 @@ class GhostPresenceHarness:
                     since=since, filter_json=_ONLY_PRESENCE, timeout_ms=25_000, as_user=user
                 )
             except HomeserverUnavailable as error:
-                self.monitor.lost(error)
+                self.monitor.report_unavailable(error)
                 continue
             since = answer["next_batch"]
             for event in answer.get("presence", {}).get("events", []):
@@ -218,7 +218,7 @@ class GhostHomeserver:
         watching = asyncio.create_task(monitor.run())
         try:
             await migrate.upgrade(database)
-            monitor.found()
+            monitor.mark_up()
             identities = Identities(SERVER_NAME, self.bot)
             members = MemberLog(identities, now_ms, new_id)
             ours = Ghosts(

@@ -257,7 +257,7 @@ async def _is_drained(city: RunningCity) -> bool:
     """Whether nothing waits to be handled, or to be sent to Matrix, in any room."""
     database = Database(city.database_url)
     try:
-        async with database.reading() as tx:
+        async with database.read_only() as tx:
             return not (await tx.inbox.waiting(after_id=0, limit=1) or await tx.outbox.waiting(limit=1))
     finally:
         await database.close()

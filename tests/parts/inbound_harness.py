@@ -115,15 +115,15 @@ class InboundHarness:
         return has_tried
 
     async def waiting(self) -> list[InboxRow]:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return await tx.inbox.waiting(after_id=0, limit=1000)
 
     async def dead(self) -> list[InboxRow]:
-        async with self.database.reading() as tx:
-            return await tx.inbox.dead()
+        async with self.database.read_only() as tx:
+            return await tx.inbox.dead_letters()
 
     async def in_room(self, room: str = "general") -> list[Message]:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             found = await tx.rooms.find(room)
             assert found is not None
             return await tx.messages.before(found.id, None, limit=1000)
@@ -132,7 +132,7 @@ class InboundHarness:
         return [message.body for message in await self.in_room(room)]
 
     async def room(self, slug: str = "general") -> Room:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             room = await tx.rooms.find(slug)
         assert room is not None
         return room
@@ -151,7 +151,7 @@ async def inbound_harness(url: str) -> AsyncIterator[InboundHarness]:
         homeserver = Homeserver(scripted.url, "as-token")
         stack.push_async_callback(homeserver.close)
         monitor = HomeserverMonitor(homeserver, "city")
-        monitor.found()
+        monitor.mark_up()
         await migrate.upgrade(database)
         rooms = Rooms(database, lambda _: None, now_ms, new_id)
         for slug, matrix_room in (("general", GENERAL), ("builders", BUILDERS)):

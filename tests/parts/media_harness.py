@@ -123,7 +123,7 @@ async def media_harness(database_url: str, **sections: dict[str, Any]) -> AsyncI
         repository.serving(),
         in_process_city(database_url, homeserver={"address": repository.url}, **sections) as city,
     ):
-        city.city.monitor.found()
+        city.city.monitor.mark_up()
         async with city.city.database.transaction() as tx:
             await link(tx, GENERAL, "!general")
         yield MediaHarness(city, repository, count(1))

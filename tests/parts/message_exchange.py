@@ -87,34 +87,34 @@ class MessageExchange:
         return event_id
 
     async def message(self, event_id: str) -> Message:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             message = await tx.messages.by_event_id(EventId(event_id))
         assert message is not None
         return message
 
     async def messages(self) -> list[Message]:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return await tx.messages.before(GENERAL, None, limit=99)
 
     async def feed_bodies(self) -> list[str]:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             entries = await tx.feed.before(None, limit=99)
         return [entry.payload["body"] for entry in entries if entry.kind is FeedKind.ROOM_MESSAGE]
 
     async def is_shown(self, mxc: str) -> bool:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return await tx.media.is_shown(mxc)
 
     async def history(self) -> list[RoomEvent]:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return await tx.room_events.after(GENERAL, 0, limit=999)
 
     async def outbox(self) -> list[OutboxRow]:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return await tx.outbox.waiting(limit=99)
 
     async def feed(self) -> list[tuple[FeedKind, str]]:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             entries = await tx.feed.before(None, limit=99)
         return [(entry.kind, entry.payload.get("body", "")) for entry in entries if entry.message_id]
 

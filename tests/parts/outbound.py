@@ -70,7 +70,7 @@ class OutboundHarness:
         return message
 
     async def deliveries(self, room: str = "general") -> list[tuple[str, Delivery]]:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             found = await tx.rooms.find(room)
             assert found is not None
             return [(each.body, each.delivery) for each in await tx.messages.before(found.id, None, limit=1000)]
@@ -80,13 +80,13 @@ class OutboundHarness:
         self.worker.wake()
 
         async def is_empty() -> bool:
-            async with self.database.reading() as tx:
+            async with self.database.read_only() as tx:
                 return not await tx.outbox.waiting(limit=1)
 
         await eventually(is_empty)
 
     async def members(self, room: str = "general") -> set[UserId]:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return {member.user_id for member in await tx.members.of_room(room_id_of(room))}
 
     async def deliveries_when_done(self, room: str = "general") -> list[tuple[str, Delivery]]:
@@ -113,7 +113,9 @@ async def outbound_harness(
 
     def publish(event: CityEvent) -> None:
         if isinstance(event, MembershipChanged):
-            (online_members.joined if event.joined else online_members.left)(event.room_id, event.subject)
+            (online_members.add_membership if event.joined else online_members.remove_membership)(
+                event.room_id, event.subject
+            )
 
     rooms = Rooms(database, publish, now_ms, new_id)
     for slug, matrix_room in (("general", GENERAL), ("builders", BUILDERS)):
@@ -122,7 +124,7 @@ async def outbound_harness(
             await link(tx, room.id, matrix_room)
     client = Homeserver(homeserver.url, "as_token")
     monitor = HomeserverMonitor(client, "city")
-    monitor.found()
+    monitor.mark_up()
     messaging = messaging_harness(database, publish)
     ghosts = Ghosts(
         client,
@@ -166,7 +168,7 @@ async def until_sending(homeserver: ScriptedHomeserver) -> None:
 
 
 async def last_message(outbound: OutboundHarness) -> tuple[Message, str | None]:
-    async with outbound.database.reading() as tx:
+    async with outbound.database.read_only() as tx:
         message = (await tx.messages.before(room_id_of("general"), None, limit=1))[-1]
     return message, message.delivery_error
 

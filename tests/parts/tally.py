@@ -112,7 +112,7 @@ async def stream_order(city: RunningCity, room_id: str) -> list[str]:
         where = settings["args"]
         database = Database(f"postgresql://{where['user']}@{where['host']}:{where['port']}/{where['dbname']}")
         try:
-            async with database.reading() as tx:
+            async with database.read_only() as tx:
                 return list((await tx.connection.exec_driver_sql(sql.format(room_id))).scalars())
         finally:
             await database.close()

@@ -111,7 +111,7 @@ async def _history(city: RunningCity) -> list[RoomEvent]:
     """Return all events of the room's history in order."""
     database = Database(city.database_url)
     try:
-        async with database.reading() as tx:
+        async with database.read_only() as tx:
             return await tx.room_events.after(RoomId("city_general"), 0, limit=100_000)
     finally:
         await database.close()
@@ -121,7 +121,7 @@ async def waiting(city: RunningCity) -> tuple[dict[str, int], list[Any]]:
     """Return the numbers of unprocessed events by state, and of unsent messages."""
     database = Database(city.database_url)
     try:
-        async with database.reading() as tx:
+        async with database.read_only() as tx:
             return await tx.inbox.counts(), list(await tx.outbox.waiting(limit=10))
     finally:
         await database.close()

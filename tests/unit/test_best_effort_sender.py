@@ -24,7 +24,7 @@ class FakeMonitor:
     is_up: bool = True
     errors: list[HomeserverUnavailable] = field(default_factory=list)
 
-    def lost(self, error: HomeserverUnavailable) -> None:
+    def report_unavailable(self, error: HomeserverUnavailable) -> None:
         self.errors.append(error)
 
 

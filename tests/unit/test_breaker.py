@@ -27,10 +27,10 @@ def breaker(clock: Clock) -> Breaker:
 
 
 def test_it_opens_after_so_many_failures_in_a_row_only(breaker: Breaker) -> None:
-    assert [breaker.failed(), breaker.failed(), breaker.succeeded()] == [False, False, False]
-    assert [breaker.failed(), breaker.failed()] == [False, False]
+    assert [breaker.record_failure(), breaker.record_failure(), breaker.record_success()] == [False, False, False]
+    assert [breaker.record_failure(), breaker.record_failure()] == [False, False]
     assert (breaker.is_open, breaker.wait_ms, breaker.admit()) == (False, 0, True)
-    assert breaker.failed()
+    assert breaker.record_failure()
     assert (breaker.is_open, breaker.wait_ms, breaker.admit()) == (True, PAUSE_MS, False)
 
 
@@ -38,7 +38,7 @@ def test_after_the_pause_one_may_try_and_no_other_before_the_next(breaker: Break
     opened(breaker)
     clock.now_ms += PAUSE_MS
     assert [breaker.admit(), breaker.admit()] == [True, False]
-    assert not breaker.failed(), "it is open already"
+    assert not breaker.record_failure(), "it is open already"
     assert not breaker.admit()
     clock.now_ms += PAUSE_MS
     assert [breaker.admit(), breaker.admit()] == [True, False], "also when nobody heard of the one before"
@@ -48,20 +48,25 @@ def test_a_try_that_succeeds_closes_it(breaker: Breaker, clock: Clock) -> None:
     opened(breaker)
     clock.now_ms += PAUSE_MS
     assert breaker.admit()
-    assert breaker.succeeded()
+    assert breaker.record_success()
     assert (breaker.is_open, breaker.wait_ms) == (False, 0)
-    assert [breaker.admit(), breaker.failed(), breaker.failed(), breaker.failed()] == [True, False, False, True]
+    assert [breaker.admit(), breaker.record_failure(), breaker.record_failure(), breaker.record_failure()] == [
+        True,
+        False,
+        False,
+        True,
+    ]
 
 
 def test_those_that_began_before_it_opened_make_the_pause_no_longer(breaker: Breaker, clock: Clock) -> None:
     opened(breaker)
     clock.now_ms += PAUSE_MS - 1
-    assert not breaker.failed()
+    assert not breaker.record_failure()
     clock.now_ms += 1
     assert breaker.admit()
 
 
 def opened(breaker: Breaker) -> None:
     for _ in range(3):
-        breaker.failed()
+        breaker.record_failure()
     assert breaker.is_open

@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 
 from daarion_appservice.city.events import CityEvent, MembershipChanged, RegistryChanged
 from daarion_appservice.city.types import RoomId, SubjectId
-from daarion_appservice.ops.metrics import process_registry
+from daarion_appservice.ops.process_metrics import process_registry
 from daarion_appservice.realtime.bus import Bus
 
 JOINED = MembershipChanged(RoomId("city_general"), SubjectId("u_1"), joined=True)
@@ -35,13 +35,13 @@ def test_listener_error_is_counted_and_others_hear() -> None:
 
     bus.subscribe(MembershipChanged, fails)
     bus.subscribe(MembershipChanged, lambda _: heard.append("second"))
-    bus.subscribe_own(MembershipChanged, fails)
-    bus.subscribe_own(MembershipChanged, lambda _: heard.append("own"))
+    bus.subscribe_local(MembershipChanged, fails)
+    bus.subscribe_local(MembershipChanged, lambda _: heard.append("own"))
     before = errors("MembershipChanged")
 
     with capture_logs() as logs:
         bus.publish(JOINED)
-        bus.hear(JOINED)
+        bus.publish_remote(JOINED)
 
     assert heard == ["second", "own", "second"]
     assert errors("MembershipChanged") == before + 3

@@ -21,34 +21,44 @@ def longest_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_pause_in_outage_stays() -> None:
     retry = DatabaseRetry("task")
-    assert [retry.failed(OUTAGE) for _ in range(100)] == [RETRY_S] * 100
+    assert [retry.record_failure(OUTAGE) for _ in range(100)] == [RETRY_S] * 100
 
 
 def test_pause_after_refusals_doubles_up_to_maximum() -> None:
     retry = DatabaseRetry("task")
-    assert [retry.failed(REFUSED) for _ in range(9)] == [1, 2, 4, 8, 16, 32, MAX_RETRY_S, MAX_RETRY_S, MAX_RETRY_S]
+    assert [retry.record_failure(REFUSED) for _ in range(9)] == [
+        1,
+        2,
+        4,
+        8,
+        16,
+        32,
+        MAX_RETRY_S,
+        MAX_RETRY_S,
+        MAX_RETRY_S,
+    ]
 
 
 def test_pause_after_thousands_of_refusals_is_maximum() -> None:
     retry = DatabaseRetry("task")
-    assert [retry.failed(REFUSED) for _ in range(5000)][-1] == MAX_RETRY_S
+    assert [retry.record_failure(REFUSED) for _ in range(5000)][-1] == MAX_RETRY_S
 
 
 def test_pause_after_success_is_shortest_again() -> None:
     retry = DatabaseRetry("task")
     for _ in range(5):
-        retry.failed(REFUSED)
-    retry.succeeded()
-    assert retry.failed(REFUSED) == RETRY_S
+        retry.record_failure(REFUSED)
+    retry.record_success()
+    assert retry.record_failure(REFUSED) == RETRY_S
 
 
 def test_refusals_log_powers_of_two_and_end() -> None:
     retry = DatabaseRetry("task")
     with capture_logs() as logs:
         for _ in range(100):
-            retry.failed(REFUSED)
-        retry.succeeded()
-        retry.succeeded()
+            retry.record_failure(REFUSED)
+        retry.record_success()
+        retry.record_success()
     assert [(each["event"], each.get("attempts"), each.get("exc_info")) for each in logs] == [
         *(("task_statement_refused", attempts, REFUSED) for attempts in (1, 2, 4, 8, 16, 32, 64)),
         ("task_continues", None, None),
@@ -59,8 +69,8 @@ def test_outage_logs_start_and_end() -> None:
     retry = DatabaseRetry("task")
     with capture_logs() as logs:
         for _ in range(100):
-            retry.failed(OUTAGE)
-        retry.succeeded()
+            retry.record_failure(OUTAGE)
+        retry.record_success()
     assert [each["event"] for each in logs] == ["task_waits_for_database", "task_continues"]
 
 
@@ -68,8 +78,8 @@ def test_outage_between_refusals_logs_both() -> None:
     retry = DatabaseRetry("task")
     with capture_logs() as logs:
         for error in (REFUSED, OUTAGE, REFUSED, OUTAGE):
-            retry.failed(error)
-        retry.succeeded()
+            retry.record_failure(error)
+        retry.record_success()
     assert [each["event"] for each in logs] == [
         "task_statement_refused",
         "task_waits_for_database",

@@ -9,7 +9,7 @@ import pytest
 from daarion_appservice.city.types import MessageId, UserId
 from daarion_appservice.matrix.backfill.federated_history import CheckResult, compare_history
 from daarion_appservice.matrix.backfill.missing_events import InboxChanges, after_oldest_known, plan_changes
-from daarion_appservice.storage.inbox import InboxState, Known
+from daarion_appservice.storage.inbox import InboxState, StoredEvent
 
 NEW, DONE, DEAD = InboxState.NEW, InboxState.DONE, InboxState.DEAD
 BOB = "@bob:elsewhere.org"
@@ -43,7 +43,7 @@ def planned(
     events: list[dict[str, Any]], *, ordered_from: Any = 0, places: Any = None, **states: InboxState
 ) -> InboxChanges:
     """``states`` are those of events that came, in that order; ``places`` are the numbers of the city's messages."""
-    known = {f"${name}": Known(each, number) for number, (name, each) in enumerate(states.items())}
+    known = {f"${name}": StoredEvent(each, number) for number, (name, each) in enumerate(states.items())}
     numbers = {f"${name}": (number, MessageId(f"message {name}")) for name, number in (places or {}).items()}
     return plan_changes(events, known, numbers, _is_ours, in_stream_order_from=ordered_from)
 
@@ -138,7 +138,7 @@ def test_what_came_before_the_message_that_it_is_about_is_handled_again(about: d
 
 def test_history_before_anything_that_came_is_left_alone() -> None:
     events = [said("$x"), said("$y"), said("$a"), said("$z")]
-    known = {"$a": Known(DONE, 1)}
+    known = {"$a": StoredEvent(DONE, 1)}
     assert after_oldest_known(events, known) == events[2:]
     assert after_oldest_known(events, {}) == []
 

@@ -27,9 +27,9 @@ class City:
 
     def move(self, user: str, *, joined: bool, room: RoomId = GENERAL) -> None:
         """Change a membership as the subscription of ``MembershipChanged`` does."""
-        change_members = self.online_members.joined if joined else self.online_members.left
+        change_members = self.online_members.add_membership if joined else self.online_members.remove_membership
         if change_members(room, SubjectId(user)):
-            self.observer_coverage.follow(MembershipChanged(room, SubjectId(user), joined))
+            self.observer_coverage.on_membership_changed(MembershipChanged(room, SubjectId(user), joined))
 
 
 async def test_member_of_observed_room_is_covered() -> None:

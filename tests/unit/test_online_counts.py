@@ -19,7 +19,7 @@ def test_subject_is_counted_once_by_kind(subject: str, kind: str) -> None:
     for at_ms, status in enumerate((Status.ONLINE, Status.AWAY, Status.OFFLINE)):
         transition = presence.record_heartbeat(SubjectId(subject), now_ms=at_ms, status=status)
         assert transition is not None
-        counts.follow(transition)
+        counts.apply(transition)
         summary = counts.summary()
         numbers.append((summary["online"][kind], summary["online"]["total"], summary["away"]["total"]))  # type: ignore[literal-required]
     assert numbers == [(1, 1, 0), (1, 1, 1), (0, 0, 0)]
@@ -27,6 +27,6 @@ def test_subject_is_counted_once_by_kind(subject: str, kind: str) -> None:
 
 def test_summary_has_online_members_by_room() -> None:
     members = OnlineMembers()
-    members.joined(RoomId("city_general"), SubjectId("u_1"))
-    members.connected(SubjectId("u_1"))
+    members.add_membership(RoomId("city_general"), SubjectId("u_1"))
+    members.set_online(SubjectId("u_1"))
     assert OnlineCounts(members).summary()["rooms"] == {"city_general": 1}

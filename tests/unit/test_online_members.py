@@ -31,16 +31,16 @@ def test_the_count_is_always_that_of_members_who_are_here(day: list[Step]) -> No
     for what, room, subject in day:
         match what:
             case "joined":
-                online_members.joined(room, subject)
+                online_members.add_membership(room, subject)
                 members.add((room, subject))
             case "left":
-                online_members.left(room, subject)
+                online_members.remove_membership(room, subject)
                 members.discard((room, subject))
             case "came":
-                online_members.connected(subject)
+                online_members.set_online(subject)
                 here.add(subject)
             case "went":
-                online_members.disconnected(subject)
+                online_members.set_offline(subject)
                 here.discard(subject)
         for each in ROOMS:
             present = {whose for where, whose in members if where == each and whose in here}

@@ -113,7 +113,7 @@ def new_stream(history: int = 100) -> PresenceStream:
 def change(stream: PresenceStream, subject: str, status: Status = Status.ONLINE, *, seq: int | None = None) -> None:
     """A change as the store tells it: numbered, one more than the newest so far."""
     pending = max((each.seq for each in stream._pending.values()), default=stream.seq)
-    stream.follow(
+    stream.on_presence_changed(
         PresenceChanged(Transition(SubjectId(subject), PresenceState(), PresenceState(status)), seq or pending + 1)
     )
 
@@ -217,7 +217,9 @@ async def test_history_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> N
     stream = PresenceStream(lambda _: PresenceState(), lambda: START_MS, tick_s=60, history=1000, seq=FIRST_SEQ)
     for number in range(1, 101):
         shown = PresenceState(Status.ONLINE, text)
-        stream.follow(PresenceChanged(Transition(SubjectId(f"u_{number}"), PresenceState(), shown), FIRST_SEQ + number))
+        stream.on_presence_changed(
+            PresenceChanged(Transition(SubjectId(f"u_{number}"), PresenceState(), shown), FIRST_SEQ + number)
+        )
         stream._flush()
     kept = stream.since(FIRST_SEQ + 90)
     assert kept is not None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from daarion_appservice.errors import ExitCode, StartError, TaskFailedRepeatedly
-from daarion_appservice.ops.metrics import process_registry
+from daarion_appservice.ops.process_metrics import process_registry
 from daarion_appservice.realtime.supervisor import MAX_FAILURES, WINDOW_S, Supervisor
 
 

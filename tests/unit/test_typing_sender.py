@@ -38,7 +38,7 @@ class FakeCity:
         await self.gate.wait()
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Any]:
+    async def read_only(self) -> AsyncIterator[Any]:
         async def get(_: RoomId) -> Any:
             return SimpleNamespace(matrix_room_id="!general")
 
@@ -56,7 +56,7 @@ async def run_pending() -> None:
 
 async def type_in(sender: TypingSender, *typing: bool, author: Author = SCRIBE) -> None:
     for each in typing:
-        sender.follow(LocalUserTyping(GENERAL, author, each))
+        sender.on_local_typing(LocalUserTyping(GENERAL, author, each))
         await run_pending()
 
 

@@ -37,10 +37,10 @@ def test_leave_ends_typing_in_that_room_only() -> None:
     state = TypingState()
     state.set_typing(GENERAL, frozenset({ALICE, BOB}))
     state.set_typing(BUILDERS, frozenset({ALICE}))
-    assert state.left(GENERAL, ALICE) == [typing(GENERAL, BOB)]
-    assert state.left(GENERAL, ALICE) == []
-    assert state.left(GENERAL, BOB) == [typing(GENERAL)]
-    assert state.left(BUILDERS, BOB) == []
+    assert state.remove(GENERAL, ALICE) == [typing(GENERAL, BOB)]
+    assert state.remove(GENERAL, ALICE) == []
+    assert state.remove(GENERAL, BOB) == [typing(GENERAL)]
+    assert state.remove(BUILDERS, BOB) == []
 
 
 def test_complete_state_ends_typing_in_missing_rooms() -> None:
@@ -97,9 +97,9 @@ def test_leave_and_lost_coverage_end_typing() -> None:
     remote, published = remote_typing()
     remote.apply_initial_sync(sync_response(g=[ALICE, BOB], b=[ALICE]), ROOMS)
     published.clear()
-    remote.follow(MembershipChanged(GENERAL, ALICE, joined=True))
+    remote.on_membership_changed(MembershipChanged(GENERAL, ALICE, joined=True))
     assert published == []
-    remote.follow(MembershipChanged(GENERAL, ALICE, joined=False))
+    remote.on_membership_changed(MembershipChanged(GENERAL, ALICE, joined=False))
     remote.end_room(BUILDERS)
     remote.clear()
     assert published == [typing(GENERAL, BOB), typing(BUILDERS), typing(GENERAL)]

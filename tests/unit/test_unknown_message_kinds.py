@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.city.event_fields import fallback_text, is_message, is_said
+from daarion_appservice.city.event_fields import fallback_text, is_message, is_message_or_change
 from daarion_appservice.city.html_sanitizing import sanitize_html
 from daarion_appservice.city.identity import Identities
 from daarion_appservice.city.power_levels import may_notify_room, may_redact
@@ -92,8 +92,8 @@ def test_known_events_are_said() -> None:
         "m.poll.response",
         "m.room.redaction",
     ):
-        assert is_said(event(event_type, {}))
-    assert not is_said(event("m.room.topic", {"topic": "x"}))
+        assert is_message_or_change(event(event_type, {}))
+    assert not is_message_or_change(event("m.room.topic", {"topic": "x"}))
     assert fallback_text({"body": "\0x"}) == "\ufffdx"
 
 

@@ -23,7 +23,7 @@ class FakeMonitor:
     async def wait_up(self) -> None:
         await self.up.wait()
 
-    def lost(self, error: HomeserverUnavailable) -> None:
+    def report_unavailable(self, error: HomeserverUnavailable) -> None:
         self.errors.append(error)
 
 

@@ -37,6 +37,6 @@ class ActorDirectory:
         author = self.of(principal)
         if author.kind is AuthorKind.CITIZEN:
             return author
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             ghost = await tx.ghosts.get(self.identities.author(author))
         return replace(author, avatar_url=ghost.own_avatar) if ghost else author

@@ -52,7 +52,7 @@ class AgentTokenRoutes:
     )
     async def list_tokens(self, call: Call[NoBody, NoQuery]) -> list[schemas.AgentToken]:
         """Returns valid and revoked tokens without their secrets, oldest first."""
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             agent = _found(await tx.agents.by_slug(call.path["agent_id"]), call.path["agent_id"])
             return [_token_view(token) for token in await tx.agents.tokens_of(agent)]
 

@@ -58,7 +58,7 @@ class FeedRoutes:
         """Returns entries of the rooms that the client may read, newest first. The next page is the one with `before` = the `id`
         of the last entry; an empty list is the end. The entry of a deleted message is removed.
         """
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             readings = await self.readers.readings(tx, author_of(call.principal))
             entries = await tx.feed.before(call.query.before, limit=call.query.limit, readings=readings)
             entry_rooms = await self._rooms_of(tx, entries, readings)
@@ -69,7 +69,7 @@ class FeedRoutes:
     )
     async def get_home(self, call: Call[NoBody, NoQuery]) -> schemas.CityHome:
         """Returns the online counts, three feed entries and the three most popular rooms."""
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             readings = await self.readers.readings(tx, author_of(call.principal))
             latest = await tx.feed.before(None, limit=_LATEST, readings=readings)
             entries = front_page(latest, _HOME_ENTRIES)
@@ -89,7 +89,7 @@ class FeedRoutes:
         self, tx: Transaction, entries: Sequence[FeedEntry], readings: Mapping[RoomId, ReadableRanges]
     ) -> dict[RoomId, schemas.FeedRoom]:
         """Return the rooms of the entries, without rooms whose name the reader may not know."""
-        rooms = await tx.rooms.some({entry.room_id for entry in entries if entry.room_id})
+        rooms = await tx.rooms.by_ids({entry.room_id for entry in entries if entry.room_id})
         return {
             room.id: {"slug": room.slug, "name": room.name}
             for room in rooms

@@ -22,7 +22,7 @@ class HealthRoutes:
     reconciler: Reconciler
     leader_lock: LeaderLock
     supervisor: Supervisor
-    deliveries_say: Callable[[], str]
+    deliveries_state: Callable[[], str]
     redis_health: Callable[[], str] | None
 
     @endpoint(
@@ -44,38 +44,38 @@ class HealthRoutes:
         ready.
         """
         checks = {
-            "database": await self._database_says(),
-            "homeserver": self._homeserver_says(),
-            "rooms_and_ghosts": self._rooms_and_ghosts_say(),
-            "processes": self._processes_say(),
+            "database": await self._database_state(),
+            "homeserver": self._homeserver_state(),
+            "rooms_and_ghosts": self._rooms_and_ghosts_state(),
+            "processes": self._processes_state(),
         }
         is_ready = all(said == "ok" for said in checks.values()) and not self.supervisor.down
-        checks["tasks"] = self._tasks_say()
+        checks["tasks"] = self._tasks_state()
         # Informational: backfill fetches undelivered events, and another process would get no more of them.
-        checks["deliveries"] = self.deliveries_say()
+        checks["deliveries"] = self.deliveries_state()
         if self.redis_health is not None:
             # Informational: a process without Redis serves requests for a while, which is better than no process.
             checks["redis"] = self.redis_health()
         content: schemas.Readiness = {"status": "ok" if is_ready else "not ready", "checks": checks}
         return ResponseSpec(content, status=200 if is_ready else 503)
 
-    def _homeserver_says(self) -> str:
+    def _homeserver_state(self) -> str:
         if not self.monitor.is_up:
             return f"away: {self.monitor.reason}"
         return self.monitor.refusal or self.monitor.unreached or "ok"
 
-    def _rooms_and_ghosts_say(self) -> str:
+    def _rooms_and_ghosts_state(self) -> str:
         # The leader sets up rooms and ghosts; a standby has nothing to report.
         return "ok" if self.reconciler.is_done or not self.leader_lock.is_held else "being set up"
 
-    def _tasks_say(self) -> str:
+    def _tasks_state(self) -> str:
         # A restarted task works again; its name is shown for a minute so that an operator notices.
         if down := self.supervisor.down:
             return f"failed, will be restarted: {', '.join(down)}"
         restarted = self.supervisor.restarted()
         return f"restarted within the last minute: {', '.join(restarted)}" if restarted else "ok"
 
-    def _processes_say(self) -> str:
+    def _processes_state(self) -> str:
         # Without Redis a standby does not know the leader's heartbeats, so it must get no requests.
         if self.leader_lock.is_held or self.redis_health is not None:
             return "ok"
@@ -83,5 +83,5 @@ class HealthRoutes:
             return "cannot read the leader lock from the database"
         return "another process leads, and there is no redis.url to share presence by"
 
-    async def _database_says(self) -> str:
+    async def _database_state(self) -> str:
         return await self.database.problem() or "ok"

@@ -161,7 +161,7 @@ class MediaDownload:
         mxc = mxc_uri(request.match_info["server"], request.match_info["media_id"])
         if mxc is None or not links.is_good(mxc, query.get("expires", ""), query["signature"]):
             return None
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return _File(mxc, is_public=False) if await tx.media.is_in_use(mxc) else None
 
     async def _readable_file(self, request: web.Request, principal: Principal) -> _File:
@@ -169,7 +169,7 @@ class MediaDownload:
         check_text(dict(request.match_info))
         mxc = mxc_uri(request.match_info["server"], request.match_info["media_id"])
         if mxc is not None:
-            async with self.database.reading() as tx:
+            async with self.database.read_only() as tx:
                 if await tx.media.is_shown(mxc):
                     return _File(mxc, is_public=self.anonymous_read)
                 readings = await self.readers.readings(tx, author_of(principal))

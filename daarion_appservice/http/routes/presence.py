@@ -108,7 +108,7 @@ class PresenceRoutes:
         """
         subject = own_subject(call.principal, call.body.user_id)
         if isinstance(call.principal, Citizen):
-            await self.names.note(call.principal.id, call.principal.display_name)
+            await self.names.record(call.principal.id, call.principal.display_name)
         status_msg = call.body.status_msg if "status_msg" in call.body.model_fields_set else KEEP
         heartbeat = Heartbeat(subject, call.body.status, status_msg, call.body.session_id)
         (state,) = await self.presence.record_heartbeat([heartbeat])

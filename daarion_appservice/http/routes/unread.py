@@ -50,13 +50,13 @@ class UnreadRoutes:
         """
         marks = _marks(call.query.since)
         author = author_of(call.principal)
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             readings = await self.readers.readings(tx, author)
             rooms = {
-                room.id for room in await tx.rooms.some(marks) if may_see_room(room, readings.get(room.id, PUBLIC))
+                room.id for room in await tx.rooms.by_ids(marks) if may_see_room(room, readings.get(room.id, PUBLIC))
             }
             known = {room: seq for room, seq in marks.items() if room in rooms}
-            counts = await tx.messages.unread(known, readings, besides=author, limit=_MAX_COUNT)
+            counts = await tx.messages.unread(known, readings, exclude=author, limit=_MAX_COUNT)
         return [{"room_id": room, "count": counts[room]} for room in known]
 
 

@@ -146,7 +146,7 @@ class _Session(WebSocketSession):
     async def _record_heartbeat(self, heartbeat: HeartbeatEvent, status_msg: str | KeepCurrent | None) -> None:
         subject = self._subject(heartbeat.user_id)
         if isinstance(self.principal, Citizen):
-            await self._names.note(self.principal.id, self.principal.display_name)
+            await self._names.record(self.principal.id, self.principal.display_name)
         await self._presence.record_heartbeat(
             [Heartbeat(subject, heartbeat.status, status_msg, heartbeat.session_id or self._session)]
         )

@@ -88,7 +88,7 @@ class _Session(WebSocketSession):
 
     async def find_room(self) -> RoomId:
         if self._room is None:
-            async with self._parts.database.reading() as tx:
+            async with self._parts.database.read_only() as tx:
                 room = await tx.rooms.find(self._room_name)
                 identity = await self._identify(tx, room) if room else None
             if room is None or identity is None or not self._is_known(room, identity.reading):

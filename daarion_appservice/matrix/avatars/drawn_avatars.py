@@ -61,7 +61,7 @@ class DrawnAvatars:
     async def load(self) -> None:
         """Load the table: another process may have uploaded avatars, or found that some are lost."""
         self.is_refused = False
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             self.uploaded = await tx.drawn_avatars.current()
 
     async def address(self, avatar: DrawnAvatar, *, current: str | None = None) -> str | None:
@@ -90,7 +90,7 @@ class DrawnAvatars:
 
     async def is_drawn(self, mxc: str) -> bool:
         """Return whether the service drew the avatar with this URI."""
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return bool(await tx.drawn_avatars.among([mxc]))
 
     async def find_lost(self, files: Collection[str] = ()) -> set[str]:
@@ -135,7 +135,7 @@ class DrawnAvatars:
             await tx.drawn_avatars.mark_lost(mxc)
 
     async def _uploaded_by_others(self, key: str) -> str | None:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return await tx.drawn_avatars.find(key)
 
     async def _is_there(self, mxc: str) -> bool:

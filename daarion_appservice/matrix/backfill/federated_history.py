@@ -129,7 +129,7 @@ class FederatedHistoryChecks:
         self._is_listed = False
         gap_backfill.on_missing(self._request_state_check)
 
-    def follow(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Check the room of an event of another server soon: events before it may be missing."""
         if not sender_of(event).endswith(f":{self._identities.domain}"):
             self.check_soon(room_of(event))
@@ -167,7 +167,7 @@ class FederatedHistoryChecks:
     async def _schedule_all(self) -> None:
         """Check the rooms and direct chats that have users of other servers when this process becomes the leader."""
         with isolated("federated_histories", "list"):
-            async with self._database.reading() as tx:
+            async with self._database.read_only() as tx:
                 for room in await tx.members.rooms_with_others(self._identities.domain):
                     self.check_soon(room)
                 for chat in await tx.direct_chats.linked():
@@ -188,7 +188,7 @@ class FederatedHistoryChecks:
             room: Room | None = None
             # A room that cannot be read from the database is not checked until an event arrives in it.
             with isolated("federated_histories", matrix_room):
-                async with self._database.reading() as tx:
+                async with self._database.read_only() as tx:
                     room = await tx.rooms.by_matrix_id(matrix_room) or await tx.rooms.by_former_id(matrix_room)
             if room is None or _is_closed_chat(room):
                 del self._rooms[matrix_room]
@@ -204,7 +204,7 @@ class FederatedHistoryChecks:
                 missing = await self._check(matrix_room, self._identities.service_user(room), schedule)
                 await self._check_state(matrix_room, room, schedule)
         except HomeserverUnavailable as error:
-            self._monitor.lost(error)
+            self._monitor.report_unavailable(error)
             schedule.due_ms = self._now_ms() + int(_UNAVAILABLE_PAUSE_S * 1000)
         except HomeserverRefused as error:
             log.debug("history_refused", room=matrix_room, error=str(error))
@@ -235,7 +235,7 @@ class FederatedHistoryChecks:
         schedule.interval_ms = min(schedule.interval_ms * 2, _MAX_INTERVAL_MS)
 
     async def _check(self, room: MatrixRoomId, service_user: UserId, schedule: _CheckedRoom) -> int:
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             point = await tx.watermarks.point(room)
         if point is None:
             history = await self._gap_backfill.first_range(room, service_user)

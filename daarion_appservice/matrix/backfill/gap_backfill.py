@@ -125,7 +125,7 @@ class GapBackfill:
             )
 
     async def _sweep_city(self, reason: Missed) -> int:
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             rooms = await tx.rooms.all()
             former = await tx.matrix_rooms.former_ids()
         # Upgraded rooms, too: their last messages may not have been delivered yet.
@@ -135,7 +135,7 @@ class GapBackfill:
         return missing + await self._read_unjoined(linked - seen, reason)
 
     async def _chat_readers(self) -> list[_Reader]:
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             chats = await tx.direct_chats.linked()
         by_agent: defaultdict[UserId, set[MatrixRoomId]] = defaultdict(set)
         for chat in chats:
@@ -172,7 +172,7 @@ class GapBackfill:
         return 0, frozenset()
 
     async def _sweep(self, reader: _Reader, reason: Missed) -> tuple[int, frozenset[MatrixRoomId]]:
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             watermark = await tx.watermarks.get(reader.user)
         if watermark is None:
             synced, covered = await self._histories.start(reader.user), frozenset[MatrixRoomId]()
@@ -302,4 +302,4 @@ class GapBackfill:
 
     async def _forget_watermark(self, user: UserId) -> None:
         async with self._database.transaction() as tx:
-            await tx.watermarks.forget(user)
+            await tx.watermarks.delete(user)

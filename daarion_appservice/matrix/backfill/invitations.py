@@ -33,9 +33,9 @@ class Invitations:
             event = next((each for each in state if _invites(each, user)), None)
             if event is None or self._identities.is_ours(sender_of(event)):
                 continue
-            async with self._database.reading() as tx:
+            async with self._database.read_only() as tx:
                 chat = await tx.rooms.by_matrix_id(room)
-                is_on_its_way = await tx.inbox.waits(room)
+                is_on_its_way = await tx.inbox.has_waiting(room)
             if not is_on_its_way and (chat is None or (chat.archived and chat.agent is not None)):
                 found.append(_as_received(event, room, user, synced.token))
         return found

@@ -16,7 +16,7 @@ from ...city.ports import NowMs
 from ...city.room_sequence import move
 from ...city.types import MatrixRoomId, MessageId, RoomId
 from ...storage.database import Database, Transaction
-from ...storage.inbox import InboxState, Known
+from ...storage.inbox import InboxState, StoredEvent
 from ...storage.inbox_order import DifferentRows
 from .metrics import Missed, MissedEvents
 from .missing_events import InboxChanges, after_oldest_known, plan_changes
@@ -60,15 +60,17 @@ class LateEventWriter:
 
     async def unknown(self, ranges: Iterable[HistoryRange]) -> set[str]:
         """Return the ids of the events that are not in the inbox, without those from before its oldest known event."""
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             return {each for history in ranges for each in await self._unknown(tx, history)}
 
     async def _unknown(self, tx: Transaction, history: HistoryRange) -> set[str]:
         history, known = await self._since_first_known(tx, history)
         return set(history.ids) - known.keys()
 
-    async def _since_first_known(self, tx: Transaction, history: HistoryRange) -> tuple[HistoryRange, dict[str, Known]]:
-        known = await tx.inbox.known(history.ids)
+    async def _since_first_known(
+        self, tx: Transaction, history: HistoryRange
+    ) -> tuple[HistoryRange, dict[str, StoredEvent]]:
+        known = await tx.inbox.find_stored(history.ids)
         if not history.is_first:
             return history, known
         events = after_oldest_known(history.events, known)
@@ -93,10 +95,10 @@ class LateEventWriter:
             # With a history visibility for members the reader does not get events from before its join. Events that
             # arrived before one of the range are not behind it.
             last_row = max((each.row_id for each in known.values()), default=0)
-            await tx.inbox_order.note_swept_before(history.room, last_row)
+            await tx.inbox_order.mark_swept_before(history.room, last_row)
         neighbours = await self._neighbours(tx, room.id, history, places) if room is not None else PositionNeighbours()
         # The inbox no longer has the ids of old events: those of stored messages count as known.
-        known = {event_id: Known(InboxState.DONE, 0) for event_id in places} | known
+        known = {event_id: StoredEvent(InboxState.DONE, 0) for event_id in places} | known
         changes = plan_changes(
             history.events,
             known,
@@ -108,8 +110,8 @@ class LateEventWriter:
         moves = [await move(tx, each.message, each.before, self._now_ms()) for each in changes.moves]
         await self._write(tx, history, changes)
         if is_covered:
-            await tx.inbox_order.note_swept(
-                history.room, history.ids, all_but=neighbours.after.keys() if history.is_first else None
+            await tx.inbox_order.mark_swept(
+                history.room, history.ids, all_except=neighbours.after.keys() if history.is_first else None
             )
         missing = [event for event in history.events if event_id_of(event) not in known]
         is_state_check_needed = changes.is_state_misordered or any(
@@ -136,13 +138,13 @@ class LateEventWriter:
         after = dict(sorted(places.items(), key=lambda item: item[1]))
         if history.is_first:
             return PositionNeighbours(after=after)
-        last = await tx.messages.last_from_matrix(room, history.room, but=ids | after.keys())
+        last = await tx.messages.last_from_matrix(room, history.room, exclude=ids | after.keys())
         return PositionNeighbours(last, await self._last_moved_position(tx, room, history.room, ids), after)
 
     async def _last_moved_position(
         self, tx: Transaction, room: RoomId, matrix_room: MatrixRoomId, ids: set[str]
     ) -> float | None:
-        moved_before = await tx.inbox_order.late_befores(matrix_room, but=ids)
+        moved_before = await tx.inbox_order.late_positions(matrix_room, exclude=ids)
         if not moved_before:
             return None
         before = moved_before[-1]
@@ -151,7 +153,7 @@ class LateEventWriter:
 
     async def _write(self, tx: Transaction, history: HistoryRange, changes: InboxChanges) -> None:
         now_ms = self._now_ms()
-        await tx.inbox_order.forget_done(changes.repeated)
+        await tx.inbox_order.delete_processed(changes.repeated)
         others = (
             DifferentRows.BETWEEN
             if history.is_first
@@ -159,7 +161,7 @@ class LateEventWriter:
             if history.since_token
             else DifferentRows.BEHIND
         )
-        await tx.inbox_order.put_in_order(history.room, changes.pending, now_ms=now_ms, others=others)
+        await tx.inbox_order.reorder(history.room, changes.pending, now_ms=now_ms, others=others)
         await tx.inbox.add(changes.done, now_ms=now_ms, is_done=True)
         await tx.inbox.confirm([row.event_id for row in changes.pending])
 

@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ...city.event_fields import Event, content_of, event_id_of, inner, is_said, sender_of, text, type_of
+from ...city.event_fields import Event, content_of, event_id_of, inner, is_message_or_change, sender_of, text, type_of
 from ...city.types import EventId, UserId
-from ...storage.inbox import InboxState, Known, ReceivedEvent
+from ...storage.inbox import InboxState, ReceivedEvent, StoredEvent
 from ..client.inbox_events import inbox_event
 from ..client.message_content import replaced
 from .stream_order import Move, Place, PositionNeighbours, find_positions
@@ -43,7 +43,7 @@ class InboxChanges:
 
 def plan_changes(
     events: Sequence[Event],
-    known: Mapping[str, Known],
+    known: Mapping[str, StoredEvent],
     places: Mapping[str, Place],
     is_ours: Callable[[UserId], bool],
     *,
@@ -94,13 +94,13 @@ def plan_changes(
     return InboxChanges(pending, done, repeated, missing, found.moves, misordered)
 
 
-def after_oldest_known(events: Sequence[Event], known: Mapping[str, Known]) -> list[Event]:
+def after_oldest_known(events: Sequence[Event], known: Mapping[str, StoredEvent]) -> list[Event]:
     """Return the events from the oldest known one on: earlier ones precede the city's time in the room."""
     first = next((index for index, event in enumerate(events) if event_id_of(event) in known), len(events))
     return list(events[first:])
 
 
-def _in_stream_order(events: Sequence[Event], known: Mapping[str, Known], end: int) -> list[Event]:
+def _in_stream_order(events: Sequence[Event], known: Mapping[str, StoredEvent], end: int) -> list[Event]:
     slots = [
         index
         for index, event in enumerate(events[:end])
@@ -113,7 +113,7 @@ def _in_stream_order(events: Sequence[Event], known: Mapping[str, Known], end: i
     return ordered
 
 
-def _overtaken(events: Sequence[Event], known: Mapping[str, Known]) -> set[str]:
+def _overtaken(events: Sequence[Event], known: Mapping[str, StoredEvent]) -> set[str]:
     """Return the ids of missing events whose effect a later, handled event has replaced."""
     overtaken: set[str] = set()
     handled: set[tuple[str, ...]] = set()
@@ -128,7 +128,7 @@ def _overtaken(events: Sequence[Event], known: Mapping[str, Known]) -> set[str]:
     return overtaken
 
 
-def _is_state_misordered(events: Sequence[Event], known: Mapping[str, Known]) -> bool:
+def _is_state_misordered(events: Sequence[Event], known: Mapping[str, StoredEvent]) -> bool:
     handled: dict[tuple[str, ...], int] = {}
     for event in events:
         effect, row = _effect(event), known.get(event_id_of(event))
@@ -144,7 +144,7 @@ def _effect(event: Event) -> tuple[str, ...] | None:
     """Return the key of an effect of which only the last event counts; None for an event that always counts."""
     if isinstance(event.get("state_key"), str):
         return ("state", type_of(event), text(event, "state_key"))
-    if is_said(event) and (original := replaced(content_of(event))):
+    if is_message_or_change(event) and (original := replaced(content_of(event))):
         return ("edit", original, sender_of(event))
     return None
 

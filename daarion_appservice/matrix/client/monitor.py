@@ -97,19 +97,19 @@ class HomeserverMonitor:
     async def wait_up(self) -> None:
         await self._up.wait()
 
-    def found(self) -> None:
+    def mark_up(self) -> None:
         """Record that the homeserver responds; the start-up checks call this first."""
         self.reason = None
         self._lost.clear()
         self._up.set()
 
-    def lost(self, error: HomeserverUnavailable) -> None:
+    def report_unavailable(self, error: HomeserverUnavailable) -> None:
         """Record that a request got no response."""
         # A timeout of one request does not prove an absence; the next probe decides.
         if not isinstance(error, HomeserverTimeout):
-            self._mark_lost(error)
+            self._mark_down(error)
 
-    def _mark_lost(self, error: HomeserverUnavailable) -> None:
+    def _mark_down(self, error: HomeserverUnavailable) -> None:
         if not self._up.is_set():
             return
         self.reason = str(error)
@@ -139,7 +139,7 @@ class HomeserverMonitor:
                 continue
             await asyncio.sleep(_MIN_RETRY_S)
             await self._probe_until_back()
-            self.found()
+            self.mark_up()
             log.info("homeserver_back")
             notify_all("HomeserverBack", self._on_return)
 
@@ -149,7 +149,7 @@ class HomeserverMonitor:
         try:
             await self._homeserver.versions()
         except HomeserverUnavailable as error:
-            self._mark_lost(error)
+            self._mark_down(error)
         except HomeserverRefused as error:
             self._mark_refused(error)
         else:
@@ -182,7 +182,7 @@ class HomeserverMonitor:
         try:
             await self.request_delivery()
         except HomeserverUnavailable as error:
-            self.lost(error)
+            self.report_unavailable(error)
         for listener in self._on_silence:
             listener()
 

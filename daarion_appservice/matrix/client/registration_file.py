@@ -84,7 +84,7 @@ def generate(
     tokens = [tokens_to_write.get(name) or getattr(ours, name) for name in TOKENS]
     text = dataclasses.replace(ours, as_token=tokens[0], hs_token=tokens[1]).render()
     if replacing:
-        private_file.replace(path, text, ExitCode.REGISTRATION, but=stat.S_IRWXO)
+        private_file.replace(path, text, ExitCode.REGISTRATION, remove_mode=stat.S_IRWXO)
     else:
         private_file.create(path, text, ExitCode.REGISTRATION)
     return Generated(path, [name for name in missing if name not in kept], kept)
@@ -140,6 +140,6 @@ def check(settings: Settings, copy: Path | None = None) -> Findings:
     values = _read(path)
     differences = registration_differences.find(values, Registration.of(settings), settings.homeserver.domain)
     cautions = registration_differences.cautions(values, PROTOCOL)
-    if private_file.open_to_everybody(path):
+    if private_file.is_world_readable(path):
         cautions.append(f"{path} may be read by every user of this machine, and holds secrets: chmod 600 {path}")
     return Findings(differences, cautions)

@@ -58,7 +58,7 @@ async def run_startup_checks(
             monitor.reason = str(error)
             await asyncio.sleep(_MAX_RETRY_S)
         else:
-            monitor.found()
+            monitor.mark_up()
             return
 
 

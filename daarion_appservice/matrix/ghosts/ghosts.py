@@ -74,7 +74,7 @@ class Ghosts:
 
     async def load(self) -> None:
         """Load the stored records of all ghosts from the database."""
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             self._stored = {ghost.user_id: ghost for ghost in await tx.ghosts.all()}
         await self._drawn_avatars.load()
 
@@ -249,10 +249,10 @@ class Ghosts:
             restriction = restriction_after(event, user, await tx.restrictions.get(room.id, user))
             if restriction is None or restriction.kind is RestrictionKind.INVITED:
                 return False
-            if restriction.kind is RestrictionKind.KICKED and await tx.outbox.moving(room.id, [user]):
+            if restriction.kind is RestrictionKind.KICKED and await tx.outbox.pending_moves(room.id, [user]):
                 return True  # The kick is stored already, and the ghost's inhabitant has asked to join again since.
             await tx.restrictions.put(room.id, user, restriction, now_ms=time_ms(event))
-            city_events = await self._members.removed(tx, room.id, user)
+            city_events = await self._members.record_removal(tx, room.id, user)
         publish_all(self._publish, city_events)
         return True
 
@@ -266,7 +266,7 @@ class Ghosts:
             raise
 
     async def _check_not_removed(self, user: UserId, room: Room) -> None:
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             restriction = await tx.restrictions.get(room.id, user)
         if restriction is not None and restriction.kind is not RestrictionKind.INVITED:
             raise HomeserverRefused(
@@ -283,7 +283,7 @@ class Ghosts:
         """Delete the record of a ghost that the homeserver does not know."""
         self._stored.pop(user, None)
         async with self._database.transaction() as tx:
-            await tx.ghosts.forget(user)
+            await tx.ghosts.delete(user)
 
     async def _update_profile(self, ghost: Ghost, profile: Profile) -> None:
         if ghost.display_name != profile.display_name:

@@ -194,7 +194,7 @@ class Confirmation:
                 events[MatrixRoomId(row.matrix_room_id)].append((row, event))
         found: dict[MatrixRoomId, _UnconfirmedRows] = {}
         if events:
-            async with self._database.reading() as tx:
+            async with self._database.read_only() as tx:
                 for matrix_room, of_room in events.items():
                     if unconfirmed := await self._unconfirmed_rows_of(tx, matrix_room, of_room):
                         found[matrix_room] = unconfirmed
@@ -342,7 +342,7 @@ class Confirmation:
         return current_states
 
     async def _stored_state(self, room: Room) -> StoredState:
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             return await read_stored_state(tx, room)
 
     async def _handled_before(self, events: Sequence[Event]) -> set[EventId]:
@@ -352,7 +352,7 @@ class Confirmation:
         if existing:
             async with self._database.transaction() as tx:
                 await tx.inbox.add([inbox_event(event) for event in existing], now_ms=self._now_ms())
-                handled |= set(map(EventId, await tx.inbox.handled([event_id_of(event) for event in existing])))
+                handled |= set(map(EventId, await tx.inbox.find_processed([event_id_of(event) for event in existing])))
         return handled
 
     # --- changes without an event -----------------------------------------------------------------------------
@@ -366,7 +366,7 @@ class Confirmation:
         """
         if room.agent is not None or room.matrix_room_id is None:
             return []
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             stored, viewers = await read_stored_state(tx, room), await self._viewers(tx, room)
         try:
             current = await read_state(self._homeserver, room.matrix_room_id, (), whole=True, viewers=viewers)

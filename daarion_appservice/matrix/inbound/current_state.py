@@ -19,7 +19,7 @@ from ..client.homeserver import Homeserver
 StateKey = tuple[str, str]
 """Type and state key of a state event."""
 
-GOVERNING: Final = frozenset({"m.room.power_levels", "m.room.join_rules", "m.room.create"})
+RULE_TYPES: Final = frozenset({"m.room.power_levels", "m.room.join_rules", "m.room.create"})
 """Event types that decide whether other state events are allowed (room version 2, "State resolution", power events)."""
 _MAX_SINGLE_REQUESTS: Final = 20
 """Maximum number of state events to read one by one; for more, one request for the whole state costs less."""
@@ -66,7 +66,7 @@ def is_absent(event: Event) -> bool:
 def may_change_other_state(event: Event) -> bool:
     """Return whether a state event may change other state of the room, for which no event is sent."""
     is_about_other_user = type_of(event) == "m.room.member" and event.get("sender") != event.get("state_key")
-    return type_of(event) in GOVERNING or is_about_other_user
+    return type_of(event) in RULE_TYPES or is_about_other_user
 
 
 async def read_state(

@@ -145,7 +145,7 @@ class DirectChatHandlers:
 
     async def _decline(self, tx: Transaction, event: Event, reason: str, *, after_ms: int = 0) -> list[CityEvent]:
         inviter, user = sender_of(event), UserId(text(event, "state_key"))
-        if await tx.invitations.waiting_of(inviter) >= _MAX_PENDING_DECLINES:
+        if await tx.invitations.count_pending(inviter) >= _MAX_PENDING_DECLINES:
             log.warning("invitation_ignored", user=user, by=inviter, help="it invites more than can be declined")
             return []
         await tx.invitations.add(Invitation(user, room_of(event), inviter, reason, self._now_ms() + after_ms))
@@ -220,9 +220,9 @@ class DirectChatHandlers:
         if not is_user_id(user):
             return
         if membership == "join":
-            await tx.membership_periods.joined(chat.id, {user: chat.last_seq + 1})
+            await tx.membership_periods.record_joins(chat.id, {user: chat.last_seq + 1})
         else:
-            await tx.membership_periods.ended(chat.id, [user], chat.last_seq)
+            await tx.membership_periods.end_periods(chat.id, [user], chat.last_seq)
 
     async def encryption(self, tx: Transaction, chat: Room, _event: Event) -> list[CityEvent]:
         """Handle ``m.room.encryption`` and ``m.room.encrypted``: have the agent send its notice once."""

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import partial
 
-from ...city.event_fields import MESSAGES, RESPONSES, Event, has_sender_and_id, is_message, is_said, room_of, type_of
+from ...city.event_fields import (
+    MESSAGES,
+    RESPONSES,
+    Event,
+    has_sender_and_id,
+    is_message,
+    is_message_or_change,
+    room_of,
+    type_of,
+)
 from ...city.events import BotChatChanged, CityEvent
 from ...city.types import MessageId, Room
 from ...storage.database import Transaction
@@ -104,13 +113,13 @@ class EventHandlers:
         room = await tx.rooms.by_matrix_id(matrix_room)
         if room is None and (former := await tx.rooms.by_former_id(matrix_room)):
             # Of a room that was upgraded only messages, reactions and redactions still count: its state is obsolete.
-            return await handler(tx, former, event) if is_said(event) else []
+            return await handler(tx, former, event) if is_message_or_change(event) else []
         if room is None:
             return await self._handle_unknown_room(tx, event)
         if room.agent is not None and await self._direct_chats.release_to_other_agent(tx, room, event):
             return await self._direct_chats.invited(tx, event)
         if room.agent is not None:
-            chat_handler = handler if is_said(event) else self._chat_handlers.get(type_of(event))
+            chat_handler = handler if is_message_or_change(event) else self._chat_handlers.get(type_of(event))
             # An agent may have been invited to a chat of the bot.
             bot_events = await self._bot_chats.handle(tx, event)
             return [*bot_events, *(await chat_handler(tx, room, event) if chat_handler else [])]

@@ -49,9 +49,9 @@ class MemberEvents:
         is_removed = membership == "ban" or (sender_of(event) != user and membership != "invite" and not was_handled)
         if is_removed:
             removal = await self._removal(tx, room.id, event)
-            return [*await self._members.removed(tx, room.id, user, removal), *unban_events]
+            return [*await self._members.record_removal(tx, room.id, user, removal), *unban_events]
         if content.get("membership") == "invite":
-            return await self._members.invited(tx, room.id, user)
+            return await self._members.record_invitation(tx, room.id, user)
         return await self._members.leave(tx, room.id, [user])
 
     async def _removal(self, tx: Transaction, room: RoomId, event: Event) -> Removal:
@@ -73,7 +73,7 @@ class MemberEvents:
             return []
         if before is None:
             return []
-        await tx.restrictions.forget(room.id, user)
+        await tx.restrictions.delete(room.id, user)
         who = self._identities.describe(user)
         is_agent = isinstance(who, tuple) and who[0] is AuthorKind.AGENT
         # An agent that is no longer banned joins again: the registry lists its rooms.

@@ -289,7 +289,7 @@ class MessageEvents:
         elif response := await tx.poll_responses.by_event_id(redacted):
             return [*await self._polls.polls.receive_removal(tx, room, response, by)]
         else:
-            await tx.revisions.drop_early(redacted)
+            await tx.revisions.delete_early(redacted)
         return [city_events] if city_events else []
 
     async def _edit(
@@ -324,7 +324,7 @@ class MessageEvents:
     async def _store_early(self, tx: Transaction, room: Room, event: Event, original: EventId) -> None:
         if len(original) <= _MAX_ID_CHARS:
             # Of too many edits the newest by arrival stay: a claimed `origin_server_ts` must not displace others.
-            await tx.revisions.keep_early(event_id_of(event), room.id, original, event, now_ms=now_ms())
+            await tx.revisions.add_early(event_id_of(event), room.id, original, event, now_ms=now_ms())
 
     async def _mark_edit_sent(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """Store the event id of an edit that the city sent itself."""

@@ -74,14 +74,14 @@ class RoomStateEvents:
             return [] if self._is_sent_by_service(event) else [RoomCheckRequested(room.id)]
         if power_levels == room.power_levels:
             return []
-        await tx.rooms.governed(room.id, power_levels=power_levels)
+        await tx.rooms.set_rules(room.id, power_levels=power_levels)
         return [RoomCheckRequested(room.id)]
 
     async def join_rules(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         rule = join_rule(content_of(event))
         if not self._is_in_force(event) or rule == room.join_rule:
             return []
-        await tx.rooms.governed(room.id, join_rule=rule)
+        await tx.rooms.set_rules(room.id, join_rule=rule)
         return await self._changed(tx, room)
 
     async def history_visibility(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
@@ -89,7 +89,7 @@ class RoomStateEvents:
         visibility = visibility_in(content_of(event))
         if not self._is_in_force(event) or visibility is room.history_visibility:
             return []
-        await tx.rooms.governed(room.id, history_visibility=visibility)
+        await tx.rooms.set_rules(room.id, history_visibility=visibility)
         return await self._changed(tx, room)
 
     async def _changed(self, tx: Transaction, room: Room) -> list[CityEvent]:
@@ -103,7 +103,7 @@ class RoomStateEvents:
         if not is_on and not is_absent(event):
             # No event turns encryption off. But the event that turned it on may have lost state resolution.
             return []
-        await tx.rooms.encrypted(room.id, is_on=is_on)
+        await tx.rooms.set_encrypted(room.id, encrypted=is_on)
         return [RoomCheckRequested(room.id)]
 
     async def unreadable(self, _tx: Transaction, room: Room, event: Event) -> list[CityEvent]:

@@ -28,7 +28,9 @@ class StoredState:
 
 async def read_stored_state(tx: Transaction, room: Room) -> StoredState:
     members = {member.user_id: member for member in await tx.members.of_room(room.id)}
-    return StoredState(members, await tx.restrictions.of_room(room.id), frozenset(await tx.outbox.moving(room.id)))
+    return StoredState(
+        members, await tx.restrictions.of_room(room.id), frozenset(await tx.outbox.pending_moves(room.id))
+    )
 
 
 def differences(identities: Identities, room: Room, stored: StoredState, current: CurrentState) -> Iterator[Event]:

@@ -100,7 +100,7 @@ class ThirdParty:
 
     async def _rooms(self) -> list[Room]:
         """Return the rooms with a public join rule that are not archived."""
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             rooms = await tx.rooms.all()
         return [room for room in rooms if not room.archived and room.join_rule == "public"]
 

@@ -149,7 +149,7 @@ class InboundWorker:
         while True:
             if self._may_have_gaps:
                 return self._now_ms()
-            async with self._database.reading() as tx:
+            async with self._database.read_only() as tx:
                 rows = await tx.inbox.waiting(after_id=after_id, limit=_BATCH)
             if not rows:
                 return min(retry_at_by_room.values(), default=None)
@@ -177,7 +177,7 @@ class InboundWorker:
         if not rows:
             return
         async with self._database.transaction() as tx:
-            await tx.inbox.done([row.id for row in rows])
+            await tx.inbox.mark_processed([row.id for row in rows])
         for row in rows:
             self._confirmation.log_dropped(row)
 
@@ -185,7 +185,7 @@ class InboundWorker:
         """Parse the texts of a batch in a thread before its transaction, so that no other one waits for the parsing."""
         if not batch.rows:
             return
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             texts = await self._handlers.parse_ahead(
                 tx, [read_row(row) for row in batch.rows if row.id not in batch.current_states]
             )
@@ -242,7 +242,7 @@ class InboundWorker:
         retry_at_ms = None if attempts >= MAX_ATTEMPTS else self._now_ms() + _MIN_RETRY_MS * 2 ** (attempts - 1)
         # If the database is down, this raises as well, and the attempt is not counted.
         async with self._database.transaction() as tx:
-            await tx.inbox.failed(row.id, reason, retry_at_ms=retry_at_ms)
+            await tx.inbox.record_failure(row.id, reason, retry_at_ms=retry_at_ms)
         if retry_at_ms is None:
             log.error(
                 "event_dead",
@@ -271,5 +271,5 @@ class _RowsChanged(Exception):
 
 async def _mark_done(tx: Transaction, rows: list[InboxRow]) -> None:
     """Mark rows as done before they are handled: of two processes that read the same row only one succeeds."""
-    if not await tx.inbox.done([row.id for row in rows]):
+    if not await tx.inbox.mark_processed([row.id for row in rows]):
         raise _RowsChanged

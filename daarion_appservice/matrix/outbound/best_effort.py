@@ -104,7 +104,7 @@ class BestEffortSender(ABC, Generic[_Value]):
         try:
             await self._send(key, value)
         except HomeserverUnavailable as error:
-            self._monitor.lost(error)
+            self._monitor.report_unavailable(error)
         except (HomeserverRefused, DatabaseError) as error:
             log.debug(self.failure_event, user=key.ghost, error=str(error))
 

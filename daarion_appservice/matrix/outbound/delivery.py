@@ -89,7 +89,7 @@ class OutboxDelivery:
         await self._monitor.wait_up()
         if entry.retry_at_ms > self._now_ms():
             return entry.retry_at_ms
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             room = await tx.rooms.get(entry.room_id)
             event = await self._renderer.render(tx, entry)
         reason = _forbidden_reason(event, room)
@@ -103,7 +103,7 @@ class OutboxDelivery:
         try:
             event_id = await self._request(event, room, entry.txn_id, is_repaired=entry.id in self._repaired)
         except HomeserverUnavailable as error:
-            self._monitor.lost(error)
+            self._monitor.report_unavailable(error)
             await self._monitor.wait_up()
             return await self._retry_unless_isolated(entry, room, error)
         except HomeserverRefused as error:
@@ -207,7 +207,7 @@ class OutboxDelivery:
         if error.status >= 500:
             return await self._retry_unless_isolated(entry, room, error)
         if _is_already_done(event, error):
-            await self._settle(entry)
+            await self._record_dropped(entry)
             return None
         # Registering or joining the ghost again resolves most of these refusals; a second attempt would not help.
         is_repairable = error.status == 403 or error.errcode == UNKNOWN_DEVICE
@@ -235,7 +235,7 @@ class OutboxDelivery:
             changes = (
                 await self._renderer.record_failed(tx, entry, delivery_error(error)) if retry_at_ms is None else []
             )
-            await tx.outbox.failed(entry.id, str(error), retry_at_ms=retry_at_ms)
+            await tx.outbox.record_failure(entry.id, str(error), retry_at_ms=retry_at_ms)
         publish_all(self._publish, changes)
         if retry_at_ms is None:
             self._repaired.discard(entry.id)
@@ -255,7 +255,7 @@ class OutboxDelivery:
         A deletion whose event has become known meanwhile stays; its retry time is returned.
         """
         if event is not None or entry.kind not in DELETIONS:
-            await self._settle(entry, error)
+            await self._record_dropped(entry, error)
             return None
         async with self._database.transaction() as tx:
             # The handler of the message's own event locks the room too, and adds no second deletion meanwhile.
@@ -265,7 +265,7 @@ class OutboxDelivery:
             await tx.outbox.delete(entry.id)
         return None
 
-    async def _settle(self, entry: OutboxRow, error: DeliveryError = DeliveryError.REFUSED) -> None:
+    async def _record_dropped(self, entry: OutboxRow, error: DeliveryError = DeliveryError.REFUSED) -> None:
         async with self._database.transaction() as tx:
             changes = await self._renderer.record_dropped(tx, entry, error)
             await tx.outbox.delete(entry.id)

@@ -29,7 +29,7 @@ class ReceiptSender(BestEffortSender[tuple[int, MessageId]]):
         self._sent: OrderedDict[Timeline, int] = OrderedDict()
         """The sequence number of the last sent receipt, latest last."""
 
-    def follow(self, event: LocalUserRead) -> None:
+    def on_local_read(self, event: LocalUserRead) -> None:
         """Queue the receipt of a citizen or agent, unless it is outdated or cannot be sent now."""
         key = Timeline(event.room_id, self._identities.author(event.author), event.thread_root)
         if (
@@ -46,7 +46,7 @@ class ReceiptSender(BestEffortSender[tuple[int, MessageId]]):
 
     async def _send(self, key: Timeline, value: tuple[int, MessageId]) -> None:
         seq, message_id = value
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             room, message = await tx.rooms.find(key.room), await tx.messages.get(message_id)
             root = await tx.messages.get(key.thread) if key.thread is not None else None
         if room is None or room.matrix_room_id is None or message is None or message.matrix_event_id is None:

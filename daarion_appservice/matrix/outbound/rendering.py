@@ -113,7 +113,7 @@ class OutboxRenderer:
             if entry.kind is OutboxKind.REACT:
                 await tx.reactions.set_event(entry.reaction_id, event_id)
             else:
-                await tx.reactions.drop(entry.reaction_id)
+                await tx.reactions.delete(entry.reaction_id)
         return []
 
     async def record_dropped(
@@ -125,7 +125,7 @@ class OutboxRenderer:
             The events to publish after the commit.
         """
         if entry.kind is OutboxKind.UNREACT and entry.reaction_id is not None:
-            await tx.reactions.drop(entry.reaction_id)
+            await tx.reactions.delete(entry.reaction_id)
         # A message that is never sent must not stay pending.
         return await self.record_failed(tx, entry, error) if entry.kind is OutboxKind.MESSAGE else []
 
@@ -139,7 +139,7 @@ class OutboxRenderer:
         """
         await tx.rooms.lock_any(entry.room_id)
         if entry.kind is OutboxKind.JOIN and entry.user_id is not None:
-            return await self.members.removed(tx, entry.room_id, entry.user_id)
+            return await self.members.record_removal(tx, entry.room_id, entry.user_id)
         message = await _message_of(tx, entry)
         # A message that came back as an event is sent, whatever the response to the request was.
         if entry.kind is not OutboxKind.MESSAGE or message is None or message.matrix_event_id is not None:

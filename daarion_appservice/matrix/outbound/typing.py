@@ -22,11 +22,11 @@ class TypingSender(BestEffortSender[bool]):
         self._typing: set[Timeline] = set()
         """The ghosts that type according to the last request, with their room."""
 
-    def follow(self, event: LocalUserTyping) -> None:
+    def on_local_typing(self, event: LocalUserTyping) -> None:
         """Queue the typing change of a citizen or agent."""
         self._change(event.room_id, self._identities.author(event.author), typing=event.typing)
 
-    def posted(self, posted: MessagePosted) -> None:
+    def on_message_posted(self, posted: MessagePosted) -> None:
         """End the typing of the author of a new message."""
         author = posted.message.author
         if author.kind is not AuthorKind.MATRIX:
@@ -49,7 +49,7 @@ class TypingSender(BestEffortSender[bool]):
         return subject is not None and (is_agent(subject) or self._online_members.is_member(room, subject))
 
     async def _send(self, key: Timeline, value: bool) -> None:
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             room = await tx.rooms.get(key.room)
         if room is None or room.matrix_room_id is None:
             return

@@ -82,23 +82,23 @@ class OutboundWorker:
 
     async def _waiting_entries(self) -> list[OutboxRow]:
         excluded = frozenset(self._busy | self._retry_at_ms.keys())
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             return await tx.outbox.waiting(limit=_BATCH_SIZE, not_rooms=excluded)
 
     async def _lane(self, room: RoomId, entries: list[OutboxRow]) -> None:
         try:
             for entry in entries:
                 retry_at_ms = await self._delivery.deliver(entry)
-                self._database_retry.succeeded()
+                self._database_retry.record_success()
                 if retry_at_ms is not None:
                     self._retry_at_ms[room] = retry_at_ms
                     return
         except HomeserverUnavailable as error:
-            self._monitor.lost(error)
+            self._monitor.report_unavailable(error)
             self._retry_at_ms[room] = self._now_ms() + _UNAVAILABLE_RETRY_MS
         except DatabaseUnavailable as error:
             # One series for all rooms: an outage is logged once. A refused statement concerns its room only, see below.
-            self._retry_at_ms[room] = self._now_ms() + int(self._database_retry.failed(error) * 1000)
+            self._retry_at_ms[room] = self._now_ms() + int(self._database_retry.record_failure(error) * 1000)
         except Exception:
             # An unexpected error delays this room only.
             log.exception("room_delivery_failed", room=room)

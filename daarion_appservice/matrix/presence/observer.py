@@ -157,7 +157,7 @@ class Observer:
                 with isolated("observer", "sync"):
                     since = await (self._incremental_sync(token) if token else self._initial_sync())
             except HomeserverUnavailable as error:
-                self._monitor.lost(error)
+                self._monitor.report_unavailable(error)
                 await self._pause(_UNAVAILABLE_PAUSE_S)
             except HomeserverRefused as error:
                 log.warning("observer_refused", error=str(error), help="people on Matrix are not seen; trying again")
@@ -216,7 +216,7 @@ class Observer:
                 with isolated("observer", user):
                     await self._user_presence.fetch(user, self._request)
             except HomeserverUnavailable as error:
-                self._monitor.lost(error)
+                self._monitor.report_unavailable(error)
                 self._observer_coverage.retry_request()
                 await asyncio.sleep(_UNAVAILABLE_PAUSE_S)
             except HomeserverRefused as error:

@@ -25,16 +25,16 @@ from ...city.events import MembershipChanged
 from ...city.online_members import OnlineMembers
 from ...city.types import RoomId, UserId, person_subject
 
-SETTLE_S: Final = 1.0
+SETTLE_TIME_S: Final = 1.0
 """Seconds between a join or leave and the request for the user's presence."""
 
 
 class ObserverCoverage:
     """The observed rooms, and the users in them whose presence has to be requested."""
 
-    def __init__(self, online_members: OnlineMembers, *, settle_s: float = SETTLE_S) -> None:
+    def __init__(self, online_members: OnlineMembers, *, settle_s: float = SETTLE_TIME_S) -> None:
         self._online_members = online_members
-        self._settle_s = settle_s
+        self._settle_time_s = settle_s
         self._rooms: frozenset[RoomId] = frozenset()
         self._is_syncing = False
         self._is_complete = False
@@ -67,7 +67,7 @@ class ObserverCoverage:
         self._is_syncing = self._is_complete = False
         self._pending.clear()
 
-    def follow(self, change: MembershipChanged) -> None:
+    def on_membership_changed(self, change: MembershipChanged) -> None:
         """Note a person whose membership changed. The caller omits events that only repeat a membership."""
         if change.subject.startswith("@"):
             self._schedule_request(UserId(change.subject))
@@ -107,5 +107,5 @@ class ObserverCoverage:
         if self._is_syncing:
             # Insert at the end: the dict is in the order of the times.
             self._pending.pop(user, None)
-            self._pending[user] = asyncio.get_running_loop().time() + self._settle_s
+            self._pending[user] = asyncio.get_running_loop().time() + self._settle_time_s
             self._wake.set()

@@ -101,7 +101,7 @@ class PresenceSender:
 
     # --- desired presence -----------------------------------------------------------------------------
 
-    def follow(self, change: PresenceChanged) -> None:
+    def on_presence_changed(self, change: PresenceChanged) -> None:
         """Queue the new presence of a subject of the city."""
         user = self._identities.ghost(change.transition.subject)
         if user is not None:
@@ -109,12 +109,12 @@ class PresenceSender:
             self._queue.put(user, DesiredPresence(state.status, state.status_msg), self._now_ms())
             self._wake.set()
 
-    def ghost_ready(self, user: UserId) -> None:
+    def on_ghost_ready(self, user: UserId) -> None:
         """Queue the presence of a ghost that was just registered and joined."""
         self._queue.requeue(user)
         self._wake.set()
 
-    def message_sent(self, user: UserId) -> None:
+    def on_message_sent(self, user: UserId) -> None:
         """Queue the presence of an away ghost that sent an event, because some homeservers then show it online."""
         desired = self._queue.desired.get(user)
         if desired is not None and desired.status is Status.AWAY:
@@ -352,7 +352,7 @@ class PresenceSender:
     def _report(self, error: HomeserverError) -> None:
         if isinstance(error, HomeserverUnavailable):
             self._rate.record_failure(_clock_s())
-            self._monitor.lost(error)
+            self._monitor.report_unavailable(error)
         else:
             log.warning("presence_refused", error=str(error))
 

@@ -96,7 +96,7 @@ class PresenceTimeoutProbe:
             try:
                 timeout_ms = await self._measure()
             except HomeserverUnavailable as error:
-                self._monitor.lost(error)
+                self._monitor.report_unavailable(error)
             except HomeserverError as error:
                 log.debug("presence_timeout_unknown", error=str(error))
                 return None
@@ -156,7 +156,7 @@ class PresenceTimeoutProbe:
     async def _stored_period_ms(self) -> int:
         """Return the period for the stored timeout of this server software and version, until it is measured again."""
         try:
-            async with self._database.reading() as tx:
+            async with self._database.read_only() as tx:
                 timeout_ms = await tx.key_values.presence_timeout_ms(self._homeserver.software)
         except DatabaseError as error:
             log.debug("presence_timeout_unknown", error=str(error))

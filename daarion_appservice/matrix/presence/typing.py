@@ -45,10 +45,10 @@ class RemoteTyping:
         """End all typing in all rooms."""
         self._publish_all(self._typing.set_all({}))
 
-    def follow(self, change: MembershipChanged) -> None:
+    def on_membership_changed(self, change: MembershipChanged) -> None:
         """End the typing of a user who left, because another homeserver may send no event for it."""
         if not change.joined:
-            self._publish_all(self._typing.left(change.room_id, change.subject))
+            self._publish_all(self._typing.remove(change.room_id, change.subject))
 
     def _parse(
         self, response: Mapping[str, Any], rooms: Mapping[MatrixRoomId, RoomId]

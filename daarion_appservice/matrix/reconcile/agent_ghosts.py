@@ -97,7 +97,7 @@ class AgentGhosts:
             linked: the rooms with a Matrix room, by slug.
         """
         limit = asyncio.Semaphore(_CONCURRENCY)
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             removed = await tx.restrictions.removed_users()
         rooms = {agent: self._rooms_to_join(agent, linked, removed) for agent in self._agents.all()}
         async with asyncio.TaskGroup() as group:
@@ -128,7 +128,7 @@ class AgentGhosts:
                     await self._ensure_registered_again(agent, rooms)
                     is_applied = True
             except HomeserverUnavailable as error:
-                self._monitor.lost(error)
+                self._monitor.report_unavailable(error)
                 return False
             except HomeserverRefused as error:
                 log.warning("ghost_setup_failed", agent=agent.slug, error=str(error), help=retry_help(error))
@@ -170,7 +170,7 @@ class AgentGhosts:
                 await join()
             except HomeserverRefused as error:
                 refusals.append(error)
-        self._presence_sender.ghost_ready(user)
+        self._presence_sender.on_ghost_ready(user)
         if refusals:
             raise refusals[0]
 

@@ -111,7 +111,7 @@ class BotAnswers:
         if request.command is BotCommand.HELP:
             title, lines = _HELP[language]
             return title, [_Item(line) for line in lines]
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             match request.command:
                 case BotCommand.ROOMS:
                     items = await self._rooms(tx, request.sender, language)

@@ -25,7 +25,7 @@ _POLL_S: Final = 10.0
 _RETRY_MS: Final = 30_000
 _MAX_ATTEMPTS: Final = 5
 _NOT_ACCESSIBLE: Final = frozenset({403, 404})
-_KEPT_MS: Final = 3_600_000
+_RETENTION_MS: Final = 3_600_000
 """How long answered commands are kept, in ms; the rate limit counts those of the last minute."""
 
 log = structlog.get_logger()
@@ -56,20 +56,20 @@ class BotChats:
         await self._worker.run(self._step)
 
     async def _step(self) -> None:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             chats = await tx.bot_chats.unchecked(limit=_BATCH)
         for chat in chats:
             try:
                 await self._check(chat)
             except HomeserverRefused as error:
                 log.warning("bot_chat_check_failed", room=chat.matrix_room_id, error=str(error), help="trying again")
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             requests = await tx.bot_chats.due(now_ms=self.now_ms(), limit=_BATCH)
         for request in requests:
             await self._answer(request)
         if requests:
             async with self.database.transaction() as tx:
-                await tx.bot_chats.remove_answered(before_ms=self.now_ms() - _KEPT_MS)
+                await tx.bot_chats.remove_answered(before_ms=self.now_ms() - _RETENTION_MS)
         if len(requests) == _BATCH:
             self._worker.wake()
 
@@ -115,7 +115,7 @@ class BotChats:
             log.warning("bot_answer_failed", room=request.matrix_room_id, error=str(error), given_up=is_over)
             if not is_over:
                 async with self.database.transaction() as tx:
-                    await tx.bot_chats.put_off(request.event_id, retry_at_ms=self.now_ms() + _RETRY_MS)
+                    await tx.bot_chats.postpone(request.event_id, retry_at_ms=self.now_ms() + _RETRY_MS)
                 return
         async with self.database.transaction() as tx:
             await tx.bot_chats.mark_done(request.event_id)

@@ -22,7 +22,7 @@ from typing import Any, Final
 import structlog
 
 from ...city.agents import AgentDirectory
-from ...city.event_fields import Event, content_of, is_said, text, type_of
+from ...city.event_fields import Event, content_of, is_message_or_change, text, type_of
 from ...city.events import DirectChatChanged
 from ...city.identity import Identities
 from ...city.messages import Draft, Messages
@@ -65,7 +65,7 @@ _RETRY_MS: Final = 2_000
 _MAX_RETRY_MS: Final = 3_600_000
 _MAX_ATTEMPTS: Final = 30
 """With the delays above most of a day."""
-_FORGET_MS: Final = 2 * _MAX_RETRY_MS
+_RETENTION_MS: Final = 2 * _MAX_RETRY_MS
 _NOT_ACCESSIBLE: Final = frozenset({403, 404})
 _UNREADABLE: Final = (
     "Я не можу читати зашифровані чати. Щоб поговорити зі мною, створіть кімнату без шифрування (в Element: «Нова кімната», "
@@ -121,9 +121,9 @@ class DirectChats:
     async def _start_due(self, tasks: asyncio.TaskGroup) -> None:
         """Start tasks for the chats that are due; limit those of one inviter, which must not delay the others'."""
         now_ms = self._now_ms()
-        self._retries = {chat: retry for chat, retry in self._retries.items() if retry.due_ms + _FORGET_MS > now_ms}
+        self._retries = {chat: retry for chat, retry in self._retries.items() if retry.due_ms + _RETENTION_MS > now_ms}
         waiting = [chat for chat, retry in self._retries.items() if retry.due_ms > now_ms]
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             chats = await tx.direct_chats.pending(exclude=[*self._running, *waiting], limit=_BATCH)
         for chat in chats:
             running_of_inviter = [inviter for inviter in self._running.values() if inviter == chat.name]
@@ -138,7 +138,7 @@ class DirectChats:
             async with self._inbound.paused(chat.matrix_room_id):
                 await self._reconcile(chat)
         except HomeserverUnavailable as error:
-            self._monitor.lost(error)
+            self._monitor.report_unavailable(error)
             await self._schedule_retry(chat, error)
         except (HomeserverRefused, CityError, DatabaseError) as error:
             await self._schedule_retry(chat, error)
@@ -171,7 +171,7 @@ class DirectChats:
     async def _reconcile(self, chat: Room) -> None:
         """Join the agents, read the messages since the invitation, and link the chat; close it if it is over."""
         assert chat.matrix_room_id is not None
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             agents = await tx.direct_chats.agents(chat.id)
         if len(agents) > 1:
             async with self._database.transaction() as tx:
@@ -233,8 +233,8 @@ class DirectChats:
         others_may_read = join_rule(rule or {}) == "public" or visibility is HistoryVisibility.WORLD_READABLE
         events = await self._messages_since_invitation(matrix_room, ghost)
         async with self._database.transaction() as tx:
-            await tx.inbox_order.put_in_order(matrix_room, events, now_ms=self._now_ms())
-            await tx.rooms.governed(chat.id, history_visibility=visibility)
+            await tx.inbox_order.reorder(matrix_room, events, now_ms=self._now_ms())
+            await tx.rooms.set_rules(chat.id, history_visibility=visibility)
             await tx.direct_chats.set_reader(chat.id, reader)
             for slug in joined:
                 await tx.direct_chats.set_agent(chat.id, slug, ChatAgentState.JOINED)
@@ -264,7 +264,7 @@ class DirectChats:
         for event in page:
             if type_of(event) == "m.room.member" and _invites(event, ghost):
                 break
-            if is_said(event):
+            if is_message_or_change(event):
                 events.append(event)
         return [inbox_event(event) for event in reversed(events)]
 

@@ -60,7 +60,7 @@ class GhostRemoval:
 
     async def run(self) -> tuple[list[AgentSlug], bool]:
         """Remove the ghosts of all removed agents; return the slugs of these, and whether nothing is left to do."""
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             stored = await tx.removed_agents.all()
             rooms = [*await tx.rooms.all(), *await tx.direct_chats.linked()] if stored else []
         # An agent that is still in the directory was added again, or the directory is about to be reloaded.
@@ -76,7 +76,7 @@ class GhostRemoval:
                 with isolated("ghost_removal", removed.slug):
                     return await self._remove(removed, rooms)
             except HomeserverUnavailable as error:
-                self._monitor.lost(error)
+                self._monitor.report_unavailable(error)
             except HomeserverRefused as error:
                 log.warning("ghost_removal_failed", agent=removed.slug, error=str(error), help="trying again")
             except DatabaseError as error:
@@ -87,7 +87,7 @@ class GhostRemoval:
 
     async def _remove(self, removed: RemovedAgent, rooms: list[Room]) -> bool:
         user = self._identities.agent(removed.slug)
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             unsent = await tx.removed_agents.unsent(removed.slug, user)
         try:
             await self._leave(user, rooms, unsent)
@@ -100,7 +100,7 @@ class GhostRemoval:
         if unsent or self._now_ms() < removed.removed_at_ms + _REPEAT_MS:
             return False
         async with self._database.transaction() as tx:
-            await tx.removed_agents.done(removed)
+            await tx.removed_agents.delete(removed)
         return True
 
     async def _leave(self, user: UserId, rooms: list[Room], unsent: set[RoomId]) -> None:

@@ -77,7 +77,7 @@ class InvitationDecliner:
 
     async def _decline_due(self) -> None:
         while True:
-            async with self._database.reading() as tx:
+            async with self._database.read_only() as tx:
                 due = await tx.invitations.due(now_ms=self._now_ms(), limit=_BATCH)
             for invitation in due:
                 await self._decline(invitation)
@@ -96,18 +96,18 @@ class InvitationDecliner:
             raise
         except HomeserverRefused as error:
             if is_unregistered(error) or error.status not in {*_NOT_INVITED, _TAKEN}:
-                await self._put_off(invitation, error)
+                await self._postpone(invitation, error)
                 return
         except Exception as error:
             # An unexpected error must not stop the other invitations.
             log.exception("invitation_failed", user=invitation.user_id)
-            await self._put_off(invitation, error)
+            await self._postpone(invitation, error)
             return
         log.info("invitation_declined", user=invitation.user_id, by=invitation.inviter)
         async with self._database.transaction() as tx:
             await tx.invitations.delete(invitation.user_id, invitation.matrix_room_id)
 
-    async def _put_off(self, invitation: Invitation, error: Exception) -> None:
+    async def _postpone(self, invitation: Invitation, error: Exception) -> None:
         if isinstance(error, HomeserverRefused) and is_unregistered(error):
             await self._ghosts.forget(invitation.user_id)
         log.warning("invitation_not_declined", user=invitation.user_id, error=str(error), help="trying again")
@@ -132,7 +132,7 @@ class InvitationDecliner:
                     with isolated("invitations", user):
                         await self._store(user, matrix_room, state)
         except HomeserverUnavailable as error:
-            self._monitor.lost(error)
+            self._monitor.report_unavailable(error)
             await asyncio.sleep(_UNAVAILABLE_PAUSE_S)
             return False
         except DatabaseError as error:

@@ -34,7 +34,7 @@ class MembershipCache:
         """Read all memberships, and publish a `MembershipChanged` for each difference."""
         changed = self._changed = set()
         try:
-            async with self._database.reading() as tx:
+            async with self._database.read_only() as tx:
                 members = await tx.members.all()
         finally:
             self._changed = None
@@ -49,11 +49,11 @@ class MembershipCache:
         """Reload after each `EventsMissed`, until cancelled."""
         await self._worker.run(self.load, waits_first=True)
 
-    def missed(self) -> None:
+    def on_events_missed(self) -> None:
         """Make ``run`` reload all memberships, because events from other processes may have been lost."""
         self._worker.wake()
 
-    def follow(self, change: MembershipChanged) -> None:
+    def on_membership_changed(self, change: MembershipChanged) -> None:
         """Record a change that is newer than a read that is running."""
         if self._changed is not None:
             self._changed.add((change.room_id, change.subject))

@@ -45,5 +45,5 @@ class ReadOnlyRooms:
             )
         if not room.archived:
             async with self.store.database.transaction() as tx:
-                await tx.rooms.governed(room.id, power_levels=stored_json(wanted))
+                await tx.rooms.set_rules(room.id, power_levels=stored_json(wanted))
                 await tx.matrix_rooms.set_applied_state(room.id, replace(applied, archived=False))

@@ -124,7 +124,7 @@ class Reconciler:
             self._agent_ghosts.forget(slug)
         self.is_done = True
         are_avatars_complete = await self._check_avatars()
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             open_rooms = [room for room in await tx.rooms.all() if not room.archived]
         # A retry cannot repair an encrypted room.
         are_rooms_complete = all(room.slug in linked or room.encrypted for room in open_rooms)
@@ -161,7 +161,7 @@ class Reconciler:
 
     async def _reconcile_rooms(self) -> dict[str, Room]:
         """Reconcile all rooms; return those that are linked with a Matrix room, by slug."""
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             rooms = await tx.rooms.all()
         await self._check_links(rooms)
         linked = {}

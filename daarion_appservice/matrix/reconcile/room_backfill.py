@@ -23,7 +23,7 @@ from ...city.event_fields import (
     has_sender_and_id,
     inner,
     is_message,
-    is_said,
+    is_message_or_change,
     text,
     type_of,
 )
@@ -98,7 +98,7 @@ class Backfill:
     # --- messages, newest first -------------------------------------------------------------------------
 
     async def _store_messages(self, room: Room, matrix_room: MatrixRoomId) -> int:
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             oldest = await tx.messages.oldest_from_matrix(room.id)
         visibility_cursor = _VisibilityCursor(await self._visibility(matrix_room))
         cursor: str | None = None
@@ -109,7 +109,7 @@ class Backfill:
             events, cursor = await self._homeserver.messages_before(
                 matrix_room, cursor, limit=_PAGE, as_user=self._identities.bot
             )
-            async with self._database.reading() as tx:
+            async with self._database.read_only() as tx:
                 texts = await self._events.parse_ahead(tx, events)
             async with parsed_ahead(texts), self._database.transaction() as tx:
                 for event in events:
@@ -162,7 +162,7 @@ class Backfill:
     async def _store_page(
         self, room: Room, matrix_room: MatrixRoomId, relations: list[tuple[Event, HistoryVisibility]]
     ) -> int:
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             texts = await self._events.parse_ahead(tx, [event for event, _ in relations])
         count = 0
         missing: list[ReceivedEvent] = []
@@ -170,7 +170,7 @@ class Backfill:
             # Lock the inbox before the room, in the same order as the inbound worker.
             await tx.inbox.lock(matrix_room)
             await tx.rooms.lock_any(room.id)
-            known = await tx.inbox.known([event_id_of(event) for event, _ in relations])
+            known = await tx.inbox.find_stored([event_id_of(event) for event, _ in relations])
             for event, visibility in relations:
                 received = known.get(event_id_of(event))
                 if received is not None and received.state is not InboxState.DONE:
@@ -180,7 +180,7 @@ class Backfill:
                 elif await self._has_no_effect_yet(tx, room, event, received=received is not None):
                     missing.append(replace(inbox_event(event), is_confirmed=True))
             if missing:
-                await tx.inbox_order.forget_done([each.event_id for each in missing])
+                await tx.inbox_order.delete_processed([each.event_id for each in missing])
                 await tx.inbox.add(missing, now_ms=self._now_ms())
         return count + len(missing)
 
@@ -221,7 +221,7 @@ def _missing_events(events: list[Event], stored: Collection[str]) -> list[Event]
     found: list[Event] = []
     missing: set[str] = set()
     for event in events:
-        if not is_said(event) or (type_of(event) != _REDACTION and not content_of(event)):
+        if not is_message_or_change(event) or (type_of(event) != _REDACTION and not content_of(event)):
             continue
         if not _is_relation(event):
             found.append(event)

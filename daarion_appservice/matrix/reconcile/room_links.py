@@ -76,9 +76,9 @@ class RoomLinks:
         async with self.store.database.transaction() as tx:
             # In the same transaction: no message counts as public before the history visibility is known.
             await tx.matrix_rooms.link(room.id, matrix_room, rules.visibility)
-            await tx.rooms.governed(room.id, join_rule=rules.join_rule)
+            await tx.rooms.set_rules(room.id, join_rule=rules.join_rule)
             # The restrictions belong to the former Matrix room.
-            await tx.restrictions.forget_all(room.id)
+            await tx.restrictions.delete_all(room.id)
             former_members = [member.user_id for member in await tx.members.of_room(room.id)]
             events = await self.members.leave(tx, room.id, former_members)
         publish_all(self.store.publish, events)
@@ -105,7 +105,7 @@ class RoomLinks:
 
     async def _other_room_with(self, matrix_room: MatrixRoomId, room: Room) -> Room | None:
         """Return the other city room that has this Matrix room."""
-        async with self.store.database.reading() as tx:
+        async with self.store.database.read_only() as tx:
             other = await tx.rooms.by_matrix_id(matrix_room)
         return None if other is None or other.id == room.id else other
 

@@ -25,18 +25,18 @@ class RoomStore:
 
     async def get(self, room: Room) -> Room:
         """Return the room as it is stored now."""
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             stored = await tx.rooms.find(room.id)
         assert stored is not None
         return stored
 
     async def with_applied_state(self, room: Room) -> tuple[Room, AppliedRoomState]:
         """Return the room as it is stored now, and the state applied to its Matrix room, both of the same time."""
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return await tx.matrix_rooms.with_applied_state(room.id)
 
     async def applied_state(self, room: Room) -> AppliedRoomState:
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             return await tx.matrix_rooms.applied_state(room.id)
 
     async def set_applied_state(self, room: Room, applied: AppliedRoomState) -> AppliedRoomState:
@@ -50,18 +50,18 @@ class RoomStore:
         if applied.archived:  # The Matrix room has the read-only levels; the city stores those from before.
             power_levels = room.power_levels
         visibility = rules.visibility
-        async with self.database.reading() as tx:
+        async with self.database.read_only() as tx:
             is_first = not await tx.rooms.is_visibility_known(room.id)
         known = (room.power_levels, room.join_rule, room.encrypted, room.history_visibility)
         if not is_first and (power_levels, rules.join_rule, rules.is_encrypted, visibility) == known:
             return room
         async with self.database.transaction() as tx:
             if is_first:
-                await tx.rooms.first_visibility(room.id, visibility, since_ms=rules.visibility_since_ms)
-            await tx.rooms.governed(
+                await tx.rooms.set_early_visibility(room.id, visibility, since_ms=rules.visibility_since_ms)
+            await tx.rooms.set_rules(
                 room.id, power_levels=power_levels, join_rule=rules.join_rule, history_visibility=visibility
             )
-            await tx.rooms.encrypted(room.id, is_on=rules.is_encrypted)
+            await tx.rooms.set_encrypted(room.id, encrypted=rules.is_encrypted)
         return await self.get(room)
 
     async def set_status(self, room: Room, status: MatrixStatus, error: str | None) -> Room:

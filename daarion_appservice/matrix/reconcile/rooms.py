@@ -126,7 +126,7 @@ class MatrixRooms:
         if slug is None or slug in self.links.slugs_being_resolved:
             # The city's own look-up of the alias causes this query: waiting for the room here would deadlock.
             return False
-        async with self.store.database.reading() as tx:
+        async with self.store.database.read_only() as tx:
             room = await tx.rooms.find(slug)
         if room is None or room.slug != slug or room.archived:
             return False
@@ -134,8 +134,8 @@ class MatrixRooms:
 
     async def _take_over_members(self, room: Room) -> None:
         """Make the members of the Matrix room those of the city room, with joins and leaves that no event reported."""
-        async with self.store.database.reading() as tx:
-            moving = await tx.outbox.moving(room.id)
+        async with self.store.database.read_only() as tx:
+            moving = await tx.outbox.pending_moves(room.id)
         joined = await self.homeserver.joined_members(matrix_room_of(room), as_user=self.identities.bot)
         current = [
             read_member(room.id, user, profile, name="display_name")

@@ -109,7 +109,7 @@ class CitySpace:
         await self.homeserver.set_state(space, "m.space.child", {}, child, as_user=self.identities.bot)
 
     async def _remove_former_children(self, room: Room, space: MatrixRoomId) -> None:
-        async with self.store.database.reading() as tx:
+        async with self.store.database.read_only() as tx:
             former = [matrix_room for matrix_room, of_room in await tx.matrix_rooms.former_ids() if of_room == room.id]
         for each in former:
             if await self.homeserver.state(space, "m.space.child", each, as_user=self.identities.bot):

@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from ...city.event_fields import Event, content_of, is_said, optional_text, sender_of, text, type_of
+from ...city.event_fields import Event, content_of, is_message_or_change, optional_text, sender_of, text, type_of
 from ...city.events import InboxChanged
 from ...city.identity import Identities
 from ...city.ports import NowMs, Publish, publish_all
@@ -107,7 +107,7 @@ class RoomUpgrades:
             await tx.direct_chats.replace_by_city_room(successor)
             await tx.matrix_rooms.move(room.id, successor, former=room.matrix_room_id, visibility=visibility)
             city_events = await self._rooms.receive(tx, room, name=name, description=topic)
-            await tx.inbox_order.insert_again(successor, events, now_ms=self._now_ms())
+            await tx.inbox_order.reinsert(successor, events, now_ms=self._now_ms())
             stored = await tx.rooms.find(room.id)
         publish_all(self._publish, [*city_events, InboxChanged()])
         assert stored is not None
@@ -115,7 +115,7 @@ class RoomUpgrades:
         return stored
 
     async def _check_free(self, room: Room, successor: MatrixRoomId) -> None:
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             other = await tx.rooms.by_matrix_id(successor) or await tx.rooms.by_former_id(successor)
         if other is not None and other.agent is None:
             raise RoomLinkBroken(_not_followed(successor, f"which is the city's room {other.slug}"))
@@ -141,7 +141,7 @@ class RoomUpgrades:
     async def _name_and_topic(self, room: Room, successor: MatrixRoomId) -> tuple[str | None, str | None]:
         """Return name and topic of the new room; None for a value that has a newer change in the city."""
         bot = self._identities.bot
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             applied = await tx.matrix_rooms.applied_state(room.id)
         name = await self._homeserver.state(successor, "m.room.name", as_user=bot) or {}
         topic = await self._homeserver.state(successor, "m.room.topic", as_user=bot) or {}
@@ -165,7 +165,7 @@ class RoomUpgrades:
 
     async def _join_ghosts(self, room: Room, successor: MatrixRoomId) -> None:
         """Join the ghosts that were members of the old room to the new one; Matrix users join by themselves."""
-        async with self._database.reading() as tx:
+        async with self._database.read_only() as tx:
             members = await tx.members.of_room(room.id)
         limit = asyncio.Semaphore(_JOINS_AT_ONCE)
         async with asyncio.TaskGroup() as joins:
@@ -191,4 +191,4 @@ def _not_followed(successor: str, reason: str) -> str:
 
 def _is_history(event: Event) -> bool:
     """Return whether an event of a new room's history is read."""
-    return is_said(event) or type_of(event) == "m.room.history_visibility"
+    return is_message_or_change(event) or type_of(event) == "m.room.history_visibility"

@@ -136,7 +136,7 @@ async def test_kicked_author_may_join_again(outbound: OutboundHarness, homeserve
     async with outbound.database.transaction() as tx:
         kicked = Restriction(RestrictionKind.KICKED, None)
         await tx.restrictions.put(room_id_of("general"), OKSANAS_GHOST, kicked, now_ms=now_ms())
-        await outbound.messaging.members.removed(tx, room_id_of("general"), OKSANAS_GHOST)
+        await outbound.messaging.members.record_removal(tx, room_id_of("general"), OKSANAS_GHOST)
     await outbound.messaging.membership.join(OKSANA, "general")
     answer.set()
     await outbound.until_empty()

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from .section import Section
+from .section_model import Section
 from .values import (
     AgentDisplayName,
     Avatar,
