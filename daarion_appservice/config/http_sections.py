@@ -82,6 +82,11 @@ class SignInSettings(Section):
         False,
         description="Whether users of the homeserver may sign in with their Matrix account (OpenID, in a widget).",
     )
+    require_nonce: bool = Field(
+        True,
+        description="Whether a sign-in with a Matrix account, and a link of one, needs a nonce of POST "
+        "/city/sign-in/nonce. Turn it off for clients that send none.",
+    )
     token_lifetime_s: float = Field(
         43_200.0, ge=60, le=31_622_400, description="Lifetime of the tokens that name and matrix issue, in seconds."
     )

@@ -1,4 +1,4 @@
-"""Links between Matrix accounts and citizens."""
+"""Links between Matrix accounts and citizens, and used proofs of accounts."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from sqlalchemy import delete, select
 
 from ..city.types import CitizenId, UserId
 from .repository import Repository
-from .tables import accounts
+from .tables import accounts, sign_in_uses
 from .upsert import insert
 
 
 class AccountRepository(Repository):
-    """The table ``accounts``."""
+    """The tables ``accounts`` and ``sign_in_uses``."""
 
     async def link(self, user: UserId, citizen: CitizenId, *, now_ms: int) -> bool:
         """Link an account with a citizen, in place of the citizen's earlier account.
@@ -46,3 +46,20 @@ class AccountRepository(Repository):
     async def citizen_of(self, user: UserId) -> CitizenId | None:
         citizen = await self._connection.scalar(select(accounts.c.citizen_id).where(accounts.c.matrix_user_id == user))
         return CitizenId(citizen) if citizen else None
+
+    async def use(self, digest: str, *, until_ms: int) -> bool:
+        """Record the use of a nonce or OpenID token.
+
+        Args:
+            digest: its SHA-256 digest as hexadecimal digits.
+            until_ms: how long the use is remembered, in milliseconds since 1970.
+
+        Returns:
+            False if it was used before.
+        """
+        used = insert(self._connection, sign_in_uses).values(digest=digest, until_ms=until_ms)
+        return (await self._connection.execute(used.on_conflict_do_nothing())).rowcount == 1
+
+    async def forget_uses(self, *, before_ms: int) -> None:
+        """Delete the uses that need not be remembered since ``before_ms``, in milliseconds since 1970."""
+        await self._connection.execute(delete(sign_in_uses).where(sign_in_uses.c.until_ms < before_ms))

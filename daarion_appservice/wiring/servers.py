@@ -147,7 +147,7 @@ def build_city_server(city: City) -> Listener:
     app = city_application(
         [
             SiteRoutes(settings),
-            SignInRoutes(settings.sign_in, city.accounts, issue, new_id),
+            SignInRoutes(settings.sign_in, city.accounts, city.nonces, issue, new_id),
             rooms,
             members,
             messages,

@@ -158,6 +158,7 @@ async def test_second_me_is_the_same_in_a_direct_chat_and_in_the_city(start_city
         proof = await alice.client.get_openid_token(alice.client.user_id)
         assert isinstance(proof, nio.GetOpenIDTokenResponse), proof
         content = {"access_token": proof.access_token, "matrix_server_name": proof.matrix_server_name}
+        content |= {"nonce": (await city.post("/city/sign-in/nonce"))["nonce"]}
         status, linked = await city.call("PUT", "/city/me/matrix", content, token=token)
         assert (status, linked.get("matrix_user_id")) == (200, alice.client.user_id), linked
         await alice.say(chat, "Що посадити біля хати?")

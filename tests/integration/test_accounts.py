@@ -22,7 +22,8 @@ class Town:
     homeserver: ScriptedHomeserver
 
     async def link(self, token: str = "secret-openid", server: str = "city.localhost") -> Answer:
-        proof = {"access_token": token, "matrix_server_name": server, "token_type": "Bearer", "expires_in": 3600}
+        nonce = (await self.city.call("POST", "/city/sign-in/nonce")).content["nonce"]
+        proof = {"access_token": token, "matrix_server_name": server, "token_type": "Bearer", "nonce": nonce}
         return await self.city.call("PUT", "/city/me/matrix", proof, token=OKSANA)
 
     async def me(self) -> object:

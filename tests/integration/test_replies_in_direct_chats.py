@@ -13,6 +13,7 @@ from daarion_appservice.agents.second_me import MAX_PROMPT_CHARS
 from daarion_appservice.city.presence import Status
 from daarion_appservice.city.second_me import SECOND_ME
 from daarion_appservice.city.types import Author, AuthorKind, CitizenId, MatrixRoomId, SubjectId, UserId
+from daarion_appservice.clock import new_id
 from daarion_appservice.errors import Conflict, Forbidden
 from tests.parts.agent_replies import GENERAL, LATER, SCRIBE, AgentReplyHarness, open_agent_replies
 from tests.parts.agents_core import after, says
@@ -37,7 +38,7 @@ async def remembered(harness: AgentReplyHarness, who: str) -> list[tuple[str, st
 
 
 async def links(harness: AgentReplyHarness, user: str, citizen: CitizenId) -> None:
-    await harness.accounts.link(citizen, user, "city.localhost")
+    await harness.accounts.link(citizen, f"{new_id()} {user}", "city.localhost", None)
 
 
 async def test_second_me_without_core_posts_one_notice(harness: AgentReplyHarness) -> None:
@@ -117,7 +118,7 @@ async def test_an_account_is_one_citizens_and_a_citizen_has_one(harness: AgentRe
     await asyncio.gather(*(links(harness, f"@{name}:city.localhost", petro) for name in ("dave", "erin", "frank")))
     assert str(await harness.accounts.of(petro))[1:-15] in {"dave", "erin", "frank"}
     with pytest.raises(Forbidden):
-        await harness.accounts.link(OKSANA, ALICE, "elsewhere.example")
+        await harness.accounts.link(OKSANA, ALICE, "elsewhere.example", None)
     assert await harness.accounts.of(OKSANA) == bob
 
 

@@ -109,7 +109,14 @@ async def test_sign_ins_are_limited_by_address(sqlite_url: str) -> None:
 
 # --- with a Matrix account ----------------------------------------------------------------------------
 
-ALICES = {"access_token": "secret-openid", "token_type": "Bearer", "matrix_server_name": "city.localhost"}
+ALICE = {"sub": "@alice:city.localhost"}
+
+
+async def proof(city: InProcessCity, token: str | None = None, **fields: Any) -> dict[str, Any]:
+    """Return the body of a sign-in: an OpenID token, a new one unless ``token`` is given, with a new nonce."""
+    nonce = (await city.call("POST", "/city/sign-in/nonce")).content["nonce"]
+    sent = {"access_token": token or f"secret-{nonce}", "token_type": "Bearer", "matrix_server_name": "city.localhost"}
+    return sent | {"nonce": nonce} | fields
 
 
 @pytest.fixture
@@ -131,7 +138,7 @@ async def come(city: InProcessCity, homeserver: ScriptedHomeserver, profile: Any
     """Alice comes in; ``profile`` is hers on Matrix."""
     homeserver.next("openid", Reply(200, {"sub": "@alice:city.localhost"}))
     homeserver.next("profile_of", profile or Reply(200, {"displayname": "Alice"}))
-    came = await city.call("POST", "/city/sign-in/matrix", ALICES)
+    came = await city.call("POST", "/city/sign-in/matrix", await proof(city))
     assert came.status == 200, came
     return came.content
 
@@ -156,7 +163,7 @@ async def test_concurrent_sign_in_of_account_is_one_citizen(homeserver: Scripted
 async def test_linked_account_signs_in_as_its_citizen(homeserver: ScriptedHomeserver, sqlite_url: str) -> None:
     async with city_of(homeserver, sqlite_url) as city:
         homeserver.next("openid", Reply(200, {"sub": "@alice:city.localhost"}))
-        linked = await city.call("PUT", "/city/me/matrix", ALICES, token=citizen_token("u_1", "Оксана"))
+        linked = await city.call("PUT", "/city/me/matrix", await proof(city), token=citizen_token("u_1", "Оксана"))
         assert linked.status == 200
         assert (await come(city, homeserver))["user_id"] == "u_1"
 
@@ -194,13 +201,13 @@ async def test_invalid_openid_token_is_403(
 ) -> None:
     homeserver.next("openid", reply)
     async with city_of(homeserver, sqlite_url) as city:
-        answer = await city.call("POST", "/city/sign-in/matrix", ALICES)
+        answer = await city.call("POST", "/city/sign-in/matrix", await proof(city))
         assert (answer.status, answer.content["code"]) == (status, code)
 
 
 async def test_foreign_homeserver_is_refused_without_request(homeserver: ScriptedHomeserver, sqlite_url: str) -> None:
     async with city_of(homeserver, sqlite_url) as city:
-        theirs = ALICES | {"matrix_server_name": "elsewhere.example"}
+        theirs = await proof(city, matrix_server_name="elsewhere.example")
         answer = await city.call("POST", "/city/sign-in/matrix", theirs)
         assert (answer.status, answer.content["code"]) == (403, "openid_foreign")
         assert homeserver.all("openid") == []
@@ -208,9 +215,70 @@ async def test_foreign_homeserver_is_refused_without_request(homeserver: Scripte
 
 async def test_sign_in_by_matrix_off_is_403(homeserver: ScriptedHomeserver, sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, homeserver={"address": homeserver.url}, sign_in=BY_NAME) as city:
-        answer = await city.call("POST", "/city/sign-in/matrix", ALICES)
+        answer = await city.call("POST", "/city/sign-in/matrix", await proof(city))
         assert (answer.status, answer.content["code"]) == (403, "sign_in_closed")
         assert homeserver.all("openid") == []
+
+
+async def sign_in(city: InProcessCity, sent: dict[str, Any]) -> tuple[int, str | None]:
+    answer = await city.call("POST", "/city/sign-in/matrix", sent)
+    return answer.status, answer.content.get("code")
+
+
+async def test_nonce_is_accepted_once(homeserver: ScriptedHomeserver, database_url: str) -> None:
+    for _ in range(3):
+        homeserver.next("openid", Reply(200, ALICE))
+    async with city_of(homeserver, database_url) as city:
+        first = await proof(city)
+        assert await sign_in(city, first) == (200, None)
+        assert await sign_in(city, first) == (403, "nonce_invalid")
+        assert await sign_in(city, first | {"access_token": "another"}) == (403, "nonce_invalid")
+
+
+async def test_openid_token_is_accepted_once(homeserver: ScriptedHomeserver, database_url: str) -> None:
+    for _ in range(3):
+        homeserver.next("openid", Reply(200, ALICE))
+    async with city_of(homeserver, database_url) as city:
+        assert await sign_in(city, await proof(city, "leaked")) == (200, None)
+        assert await sign_in(city, await proof(city, "leaked")) == (403, "openid_used")
+        link = await city.call(
+            "PUT", "/city/me/matrix", await proof(city, "leaked"), token=citizen_token("u_2", "Іван")
+        )
+        assert (link.status, link.content["code"]) == (403, "openid_used")
+
+
+async def test_concurrent_uses_of_nonce_sign_in_once(homeserver: ScriptedHomeserver, database_url: str) -> None:
+    async with city_of(homeserver, database_url) as city:
+        sent = await proof(city)
+        for _ in range(6):
+            homeserver.next("openid", Reply(200, ALICE))
+        answers = await asyncio.gather(*(sign_in(city, sent) for _ in range(6)))
+        assert sorted(answers) == [(200, None)] + [(403, "nonce_invalid")] * 5
+
+
+async def test_sign_in_without_nonce_asks_no_homeserver(homeserver: ScriptedHomeserver, sqlite_url: str) -> None:
+    async with city_of(homeserver, sqlite_url) as city:
+        for nonce in (None, "", "nonsense"):
+            assert await sign_in(city, await proof(city, nonce=nonce)) == (403, "nonce_invalid")
+        assert homeserver.all("openid") == []
+
+
+async def test_nonce_survives_homeserver_outage(homeserver: ScriptedHomeserver, sqlite_url: str) -> None:
+    homeserver.next("openid", refused(404, "M_UNRECOGNIZED"))
+    homeserver.next("openid", Reply(200, ALICE))
+    async with city_of(homeserver, sqlite_url) as city:
+        sent = await proof(city)
+        assert await sign_in(city, sent) == (503, "openid_unavailable")
+        assert await sign_in(city, sent) == (200, None)
+
+
+async def test_nonce_is_optional_by_configuration(homeserver: ScriptedHomeserver, sqlite_url: str) -> None:
+    homeserver.next("openid", Reply(200, ALICE))
+    settings = {"matrix": True, "require_nonce": False}
+    async with in_process_city(sqlite_url, homeserver={"address": homeserver.url}, sign_in=settings) as city:
+        sent = await proof(city)
+        del sent["nonce"]
+        assert await sign_in(city, sent) == (200, None)
 
 
 # --- what the pages are told --------------------------------------------------------------------------

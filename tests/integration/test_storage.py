@@ -21,6 +21,7 @@ from daarion_appservice.city.tokens import new_token
 from daarion_appservice.city.types import (
     Agent,
     AgentSlug,
+    CitizenId,
     Member,
     MessageId,
     OutboxKind,
@@ -258,6 +259,26 @@ async def test_migration_0019_keeps_data(database: Database) -> None:
             slugs = await tx.connection.exec_driver_sql("SELECT agent FROM rooms")
             assert list(slugs.scalars()) == ["scribe"] * 3
     await migrate.upgrade(database)
+
+
+@EMPTY
+async def test_migration_0021_keeps_accounts(database: Database) -> None:
+    await migrate.upgrade(database, "0020")
+    alice, oksana = UserId("@alice:x"), CitizenId("u_1")
+    async with database.transaction() as tx:
+        await tx.connection.exec_driver_sql(
+            "INSERT INTO accounts (matrix_user_id, citizen_id, linked_at_ms) VALUES ('@alice:x', 'u_1', 1)"
+        )
+    for _ in range(2):
+        await migrate.upgrade(database, "0021")
+        async with database.transaction() as tx:
+            assert await tx.accounts.use("digest", until_ms=5)
+            assert not await tx.accounts.use("digest", until_ms=5)
+            await tx.accounts.forget_uses(before_ms=6)
+            assert await tx.accounts.use("digest", until_ms=5)
+            assert await tx.accounts.of(oksana) == alice
+        async with database.transaction() as tx:
+            await tx.connection.run_sync(lambda connection: _downgrade(connection, "0020"))
 
 
 def _downgrade(connection: Connection, to: str) -> None:

@@ -26,6 +26,7 @@ from daarion_appservice.city.events import CityEvent
 from daarion_appservice.city.presence import Heartbeat, Status
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.second_me import SECOND_ME
+from daarion_appservice.city.sign_in_nonces import SignInNonces
 from daarion_appservice.city.types import (
     Agent,
     AgentSlug,
@@ -56,12 +57,12 @@ VARTA: Final = Agent("varta", AgentSlug("varta"), "Варта")
 
 
 class FakeOpenIdTokens:
-    """OpenID tokens of a homeserver; the text of each is the user id of its owner."""
+    """OpenID tokens of a homeserver; the last word of each is the user id of its owner."""
 
     async def owner_of(self, token: str, server: str) -> UserId:
         if not token.endswith(f":{server}"):
             raise Forbidden("openid_invalid", "no such token")
-        return UserId(token)
+        return UserId(token.rpartition(" ")[2])
 
     async def name_of(self, user: UserId) -> str:
         return user[1:].partition(":")[0]
@@ -89,7 +90,8 @@ class AgentReplyHarness:
 
     @property
     def accounts(self) -> Accounts:
-        return Accounts(self.database, FakeOpenIdTokens(), now_ms)
+        nonces = SignInNonces("secret", now_ms, is_required=False)
+        return Accounts(self.database, FakeOpenIdTokens(), nonces, now_ms)
 
     @asynccontextmanager
     async def second_me(self) -> AsyncIterator[SecondMe]:

@@ -56,6 +56,18 @@ PROBLEMS: Final = (
     Problem(403, "user_id_mismatch", "`user_id` is another citizen", "the token is of u_123, not of u_456"),
     Problem(
         403,
+        "nonce_invalid",
+        "the nonce of the sign-in is missing, was used before, or has expired",
+        "the nonce was used before: request a new one",
+    ),
+    Problem(
+        403,
+        "openid_used",
+        "the OpenID token signed somebody in before, or linked an account",
+        "this OpenID token was used before: request a new one",
+    ),
+    Problem(
+        403,
         "openid_invalid",
         "the homeserver does not know the OpenID token, or it has expired",
         "the homeserver does not know this token: request a new one",

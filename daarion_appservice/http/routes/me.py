@@ -14,6 +14,15 @@ from ..auth.principals import Access, Citizen, Principal
 from ..routing import Body, Call, NoBody, NoContent, NoQuery, endpoint
 
 _ACCOUNT: Final = "/city/me/matrix"
+PROOF_ERRORS: Final = (
+    "nonce_invalid",
+    "openid_used",
+    "openid_invalid",
+    "openid_foreign",
+    "homeserver_unavailable",
+    "openid_unavailable",
+)
+"""The problems of a request that proves a Matrix account."""
 
 
 class OpenIdToken(Body):
@@ -30,6 +39,12 @@ class OpenIdToken(Body):
         max_length=255,
         description="The server name of the account's homeserver.",
         examples=["daarion.space"],
+    )
+    nonce: str | None = Field(
+        None,
+        max_length=255,
+        description="A nonce of `POST /city/sign-in/nonce`, required while `sign_in.require_nonce` is on.",
+        examples=["1795317812.3q2-7wAAAAAAAAAAAAAAAA.Tm9uY2VTaWduYXR1cmU"],
     )
 
 
@@ -56,18 +71,20 @@ class MeRoutes:
         body=OpenIdToken,
         summary="Link a Matrix account",
         response=schemas.CurrentCitizen,
-        errors=("account_taken", "openid_invalid", "openid_foreign", "homeserver_unavailable", "openid_unavailable"),
+        errors=("account_taken", *PROOF_ERRORS),
     )
     async def link_matrix_account(self, call: Call[OpenIdToken, NoQuery]) -> schemas.CurrentCitizen:
         """The account is proved by an OpenID token, which a Matrix client requests from the homeserver
-        (`POST /_matrix/client/v3/user/{user_id}/openid/request_token`) and which gives no access to the account.
+        (`POST /_matrix/client/v3/user/{user_id}/openid/request_token`) and which gives no access to the account. Each token and
+        each nonce is accepted once.
 
         A citizen has at most one account: the last one linked. An account that is linked with another citizen must be unlinked by
         that citizen first. With a linked account Second Me has one history for the city and for direct chats with
         `@agent_second_me` on Matrix.
         """
         citizen = _citizen(call.principal)
-        user = await self.accounts.link(citizen.id, call.body.access_token, call.body.matrix_server_name)
+        proof = call.body
+        user = await self.accounts.link(citizen.id, proof.access_token, proof.matrix_server_name, proof.nonce)
         return _view(citizen, user)
 
     @endpoint(

@@ -10,15 +10,16 @@ from pydantic import Field
 from ...city.accounts import Accounts
 from ...city.display_names import MAX_CHARS, citizen_name
 from ...city.ports import NewId
+from ...city.sign_in_nonces import SignInNonces
 from ...city.types import CitizenId
 from ...config import SignInSettings
 from ...errors import Forbidden
 from .. import schemas
 from ..auth.jwt_issue import JwtIssue
 from ..auth.principals import Access
-from ..routing import Body, Call, NoQuery, endpoint
+from ..routing import Body, Call, NoBody, NoQuery, endpoint
 from ..views import timestamp
-from .me import OpenIdToken
+from .me import PROOF_ERRORS, OpenIdToken
 
 _RAW_CHARS: Final = 4 * MAX_CHARS
 """The limit of a name as sent, before its whitespace is normalised."""
@@ -39,6 +40,7 @@ class NewCitizen(Body):
 class SignInRoutes:
     settings: SignInSettings
     accounts: Accounts
+    nonces: SignInNonces
     issue: JwtIssue
     new_id: NewId
 
@@ -66,16 +68,33 @@ class SignInRoutes:
         body=OpenIdToken,
         summary="Sign in with a Matrix account",
         response=schemas.SignInResult,
-        errors=("sign_in_closed", "openid_invalid", "openid_foreign", "homeserver_unavailable", "openid_unavailable"),
+        errors=("sign_in_closed", *PROOF_ERRORS),
     )
     async def sign_in_by_matrix(self, call: Call[OpenIdToken, NoQuery]) -> schemas.SignInResult:
         """The account is proved by an OpenID token, as a Matrix client gives it to a widget; only the city's own homeserver is
-        asked. The result is the citizen with whom the account is linked, or a new citizen, who is linked with it. Requires
-        `sign_in.matrix`.
+        asked. The token and the nonce are accepted once. The result is the citizen with whom the account is linked, or a new
+        citizen, who is linked with it. Requires `sign_in.matrix`.
         """
         _check_enabled("matrix", is_enabled=self.settings.matrix)
-        account = await self.accounts.sign_in(call.body.access_token, call.body.matrix_server_name, self._new_citizen())
+        proof = call.body
+        account = await self.accounts.sign_in(
+            proof.access_token, proof.matrix_server_name, proof.nonce, self._new_citizen()
+        )
         return self._result(account.citizen, account.name)
+
+    @endpoint(
+        "POST",
+        "/city/sign-in/nonce",
+        access=Access.PUBLIC,
+        summary="Issue a nonce",
+        response=schemas.SignInNonce,
+    )
+    async def issue_nonce(self, _call: Call[NoBody, NoQuery]) -> schemas.SignInNonce:
+        """The nonce is for one sign-in with a Matrix account, or one link of it, before `expires_at`. Request it before the
+        OpenID token.
+        """
+        nonce = self.nonces.issue()
+        return {"nonce": nonce.text, "expires_at": timestamp(nonce.expires_at_ms)}
 
     def _new_citizen(self) -> CitizenId:
         return CitizenId(f"u_{self.new_id().lower()}")

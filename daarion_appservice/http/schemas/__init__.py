@@ -25,7 +25,7 @@ from .registry import (
 )
 from .rooms import Membership, OnlineMember, Room, RoomDetails, RoomRemoval, TypingResult, UnreadCount
 from .second_me import Interaction
-from .site import MatrixServer, SignInMethods, SignInResult, SiteSettings
+from .site import MatrixServer, SignInMethods, SignInNonce, SignInResult, SiteSettings
 from .types import PresenceFields
 
 __all__ = [
@@ -80,6 +80,7 @@ __all__ = [
     "RoomRemoval",
     "SecondMeStatus",
     "SignInMethods",
+    "SignInNonce",
     "SignInResult",
     "SiteSettings",
     "SubjectPresence",

@@ -58,6 +58,19 @@ class SiteSettings(TypedDict):
     ]
 
 
+class SignInNonce(TypedDict):
+    """A nonce for one sign-in with a Matrix account, or one link of it."""
+
+    nonce: Annotated[
+        str,
+        Field(
+            description="Sent once, with an OpenID token.",
+            examples=["1795317812.3q2-7wAAAAAAAAAAAAAAAA.Tm9uY2VTaWduYXR1cmU"],
+        ),
+    ]
+    expires_at: Annotated[Timestamp, Field(description="The time at which the nonce expires.")]
+
+
 class SignInResult(TypedDict):
     """The token of a citizen who has signed in."""
 

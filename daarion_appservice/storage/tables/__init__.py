@@ -5,7 +5,7 @@ The migrations are in ``alembic/``; a test compares their result with these defi
 
 from __future__ import annotations
 
-from .citizens import accounts, citizens, interactions, secondme_turns
+from .citizens import accounts, citizens, interactions, secondme_turns, sign_in_uses
 from .history import feed, room_events
 from .homeserver import complete_points, drawn_avatars, ghosts, key_values, watermarks
 from .messages import early_edits, media, media_shown, messages, poll_responses, reactions, revisions
@@ -60,6 +60,7 @@ __all__ = [
     "room_events",
     "rooms",
     "secondme_turns",
+    "sign_in_uses",
     "transactions",
     "watermarks",
 ]

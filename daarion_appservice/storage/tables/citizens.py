@@ -29,6 +29,14 @@ accounts = Table(
     Column("linked_at_ms", BigInteger, nullable=False),
 )
 
+# SHA-256 digests of the nonces and OpenID tokens that signed somebody in; each is accepted once.
+sign_in_uses = Table(
+    "sign_in_uses",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("until_ms", BigInteger, nullable=False, index=True),
+)
+
 # Citizens to whom Second Me is replying now, and until when at the latest.
 secondme_turns = Table(
     "secondme_turns",

@@ -15,6 +15,7 @@ import type {
   PresenceList,
   Room,
   RoomDetails,
+  SignInNonce,
   SignInResult,
   SiteSettings,
   SubjectId,
@@ -41,6 +42,7 @@ export const city = {
   site: (signal: Signal) => askJson<SiteSettings>("/city/site", { signal }),
   me: (signal: Signal) => askJson<CurrentCitizen>("/city/me", { signal }),
   signInWithName: (name: string) => askJson<SignInResult>("/city/sign-in/name", { method: "POST", body: { name } }),
+  signInNonce: () => askJson<SignInNonce>("/city/sign-in/nonce", { method: "POST" }),
   signInWithMatrix: (token: OpenIdToken) => askJson<SignInResult>("/city/sign-in/matrix", { method: "POST", body: token }),
 
   citizens: (ids: readonly SubjectId[], signal: Signal) =>

@@ -334,6 +334,7 @@ export interface components {
     OpenIdToken: {
       access_token: string;
       matrix_server_name: string;
+      nonce?: string | null;
     };
     Poll: {
       question: string;
@@ -480,6 +481,10 @@ export interface components {
       name: boolean;
       matrix: boolean;
     };
+    SignInNonce: {
+      nonce: string;
+      expires_at: string;
+    };
     SignInResult: {
       token: string;
       user_id: string;
@@ -595,6 +600,7 @@ export type RoomPatch = components["schemas"]["RoomPatch"];
 export type RoomRemoval = components["schemas"]["RoomRemoval"];
 export type SecondMeStatus = components["schemas"]["SecondMeStatus"];
 export type SignInMethods = components["schemas"]["SignInMethods"];
+export type SignInNonce = components["schemas"]["SignInNonce"];
 export type SignInResult = components["schemas"]["SignInResult"];
 export type SiteSettings = components["schemas"]["SiteSettings"];
 export type Status = components["schemas"]["Status"];

@@ -95,9 +95,15 @@ function Elsewhere({ url }: { url: string }) {
   );
 }
 
+/** The nonce is requested first: the city accepts an OpenID token only together with it. */
+async function signInByWidget(place: WidgetPlace): Promise<SignInResult> {
+  const { nonce } = await city.signInNonce();
+  return city.signInWithMatrix({ ...(await openIdToken(place)), nonce });
+}
+
 function ByWidget({ place }: { place: WidgetPlace }) {
   const { t } = useTranslation();
-  const { mutate, isPending, error } = useSignIn(async (at: WidgetPlace) => city.signInWithMatrix(await openIdToken(at)));
+  const { mutate, isPending, error } = useSignIn(signInByWidget);
   return (
     <div className={styles.way}>
       <InlineProblem error={error} />
