@@ -48,7 +48,7 @@ async def arrive() -> AsyncIterator[Arrive]:
         yield arrive
 
 
-async def test_a_person_finds_the_city_joins_and_is_heard(city: RunningCity, arrive: Arrive) -> None:
+async def test_matrix_user_joins_city_room_and_is_read(city: RunningCity, arrive: Arrive) -> None:
     alice = await arrive(city, "alice")
 
     token = alice.client.access_token
@@ -89,7 +89,7 @@ async def test_a_person_finds_the_city_joins_and_is_heard(city: RunningCity, arr
     assert (message["matrix_event_id"], message["delivery"]) == (event_id, "sent")
 
 
-async def test_what_a_citizen_and_an_agent_write_arrives_from_their_ghosts(city: RunningCity, arrive: Arrive) -> None:
+async def test_city_messages_are_sent_by_ghosts(city: RunningCity, arrive: Arrive) -> None:
     olena = await arrive(city, "olena")
     general = await olena.join("#city_general:city.localhost")
 
@@ -115,9 +115,7 @@ async def test_what_a_citizen_and_an_agent_write_arrives_from_their_ghosts(city:
     assert [body for body in await city.bodies() if body in {"Доброго дня", "Вітаю"}] == ["Доброго дня", "Вітаю"]
 
 
-async def test_an_agent_is_online_while_its_heartbeats_come_and_offline_40_s_after_the_last(
-    city: RunningCity, arrive: Arrive
-) -> None:
+async def test_agent_presence_ends_40_s_after_last_heartbeat(city: RunningCity, arrive: Arrive) -> None:
     token = await city.agent_token("daarwizz")
     bohdan = await arrive(city, "bohdan")
     await bohdan.join("#city_general:city.localhost")
@@ -140,7 +138,7 @@ async def test_an_agent_is_online_while_its_heartbeats_come_and_offline_40_s_aft
     assert presence["last_active_ago_ms"] >= 39_000
 
 
-async def test_an_agent_that_says_goodbye_is_offline_at_once(city: RunningCity, arrive: Arrive) -> None:
+async def test_agent_leave_sets_offline_at_once(city: RunningCity, arrive: Arrive) -> None:
     token = await city.agent_token("daarwizz")
     vira = await arrive(city, "vira")
     await vira.join("#city_general:city.localhost")

@@ -52,7 +52,7 @@ async def get(url: str) -> Any:
         return await response.json()
 
 
-def test_the_credentials_are_for_their_owner_and_have_the_promised_keys(city: Demo) -> None:
+def test_credentials_file_is_private_and_complete(city: Demo) -> None:
     file = city.data / "credentials.json"
     credentials = city.credentials
 
@@ -74,7 +74,7 @@ def test_the_credentials_are_for_their_owner_and_have_the_promised_keys(city: De
 
 
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="curl and jq are not installed")
-def test_the_three_commands_that_it_shows_work_as_they_stand(city: Demo) -> None:
+def test_printed_check_commands_succeed(city: Demo) -> None:
     commands = [line for line in city.output.splitlines() if line.startswith("curl ")]
 
     answers = [subprocess.run(line, shell=True, capture_output=True, text=True, check=True).stdout for line in commands]
@@ -120,7 +120,7 @@ async def test_admin_of_demo_has_power_in_space_and_rooms(city: Demo) -> None:
         await client.close()
 
 
-async def test_homeserver_names_the_address_that_clients_are_given(city: Demo) -> None:
+async def test_homeserver_advertises_client_address(city: Demo) -> None:
     address = city.credentials["homeserver_url"]
 
     found = await get(f"{address}/.well-known/matrix/client")
@@ -128,7 +128,7 @@ async def test_homeserver_names_the_address_that_clients_are_given(city: Demo) -
     assert found["m.homeserver"]["base_url"].rstrip("/") == address
 
 
-async def test_an_agent_that_is_mentioned_is_seen_typing_and_answers(city: Demo) -> None:
+async def test_mentioned_agent_types_and_replies(city: Demo) -> None:
     credentials = city.credentials
     person = credentials["matrix_users"][1]
     client = nio.AsyncClient(credentials["homeserver_url"], person["user_id"])
@@ -165,7 +165,7 @@ async def _answer_to(client: nio.AsyncClient, event_id: str) -> tuple[dict[str, 
                         return event.source, typing
 
 
-async def test_second_me_remembers_what_was_asked_before(city: Demo) -> None:
+async def test_second_me_remembers_earlier_prompts(city: Demo) -> None:
     token = jwt.encode({"sub": "u_7", "exp": int(time.time()) + 600}, city.credentials["jwt_secret"], "HS256")
     headers = {"Authorization": f"Bearer {token}"}
     url = f"{city.credentials['city_url']}/secondme/invoke"
@@ -179,7 +179,7 @@ async def test_second_me_remembers_what_was_asked_before(city: Demo) -> None:
     assert "«Порадь ідею для міського району»" in answers[1]
 
 
-async def test_a_person_signs_in_with_a_matrix_client_and_sees_an_agent_online(city: Demo) -> None:
+async def test_matrix_user_signs_in_and_sees_online_agent(city: Demo) -> None:
     credentials = city.credentials
     person = credentials["matrix_users"][0]
     client = nio.AsyncClient(credentials["homeserver_url"], person["user_id"])
@@ -231,7 +231,7 @@ async def test_each_agent_greets_the_city_once(city: Demo) -> None:
     assert sorted(message["author"]["id"] for message in greetings) == AGENTS
 
 
-async def test_the_agents_answer_from_what_the_city_knows(city: Demo, aiohttp_client: Any) -> None:
+async def test_agent_replies_use_city_data(city: Demo, aiohttp_client: Any) -> None:
     credentials = city.credentials
     async with aiohttp.ClientSession(credentials["city_url"]) as session:
         tokens = credentials["agent_tokens"]
@@ -244,7 +244,7 @@ async def test_the_agents_answer_from_what_the_city_knows(city: Demo, aiohttp_cl
 
 
 @pytest.mark.soak
-def test_ctrl_c_while_it_starts_leaves_nothing_behind_and_the_next_start_goes_on(tmp_path: Path) -> None:
+def test_ctrl_c_during_start_leaves_no_process(tmp_path: Path) -> None:
     demo = Demo(tmp_path)
     demo.start()
     while not demo.children():
@@ -258,7 +258,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing_behind_and_the_next_start_goes_on
         assert demo.end(signal.SIGTERM) == 0
 
 
-async def test_ctrl_c_leaves_nothing_behind_and_a_second_start_finds_everything_as_it_was_left(tmp_path: Path) -> None:
+async def test_ctrl_c_and_restart_keep_all_data(tmp_path: Path) -> None:
     with Demo(tmp_path) as demo:
         credentials = demo.credentials
         rooms = await get(f"{credentials['city_url']}/city/rooms?sort=name")
@@ -294,7 +294,7 @@ def test_a_taken_port_is_named_before_anything_is_written(tmp_path: Path) -> Non
     assert not demo.data.exists()
 
 
-def test_it_ends_as_a_whole_when_a_part_dies_and_says_which(tmp_path: Path) -> None:
+def test_demo_ends_naming_the_process_that_died(tmp_path: Path) -> None:
     with Demo(tmp_path) as demo:
         children = demo.children()
         demo.child("run").kill()

@@ -74,7 +74,7 @@ async def test_a_direct_chat_with_an_agent(start_city: StartCity, arrive: Arrive
         await eventually(lambda: _is_closed(city, room))
 
 
-async def test_what_goes_wrong_in_a_chat_is_told_there_and_ends_there(start_city: StartCity, arrive: Arrive) -> None:
+async def test_direct_chat_error_posts_notice_and_ends_chat(start_city: StartCity, arrive: Arrive) -> None:
     """The core breaks off, the ghost is muted, put out while it comes, or the room becomes the city's."""
     async with ScriptedCore().serving() as core:
         city = await start_city(settings={"agents_core.url": core.url})
@@ -144,7 +144,7 @@ def _redacted(event: dict[str, Any]) -> str:
     return str(event.get("redacts") or event["content"].get("redacts"))
 
 
-async def test_second_me_is_the_same_in_a_direct_chat_and_in_the_city(start_city: StartCity, arrive: Arrive) -> None:
+async def test_second_me_shares_memory_of_chat_and_city(start_city: StartCity, arrive: Arrive) -> None:
     async with ScriptedCore().serving() as core:
         city = await start_city(settings={"agents_core.url": core.url})
         alice = await arrive(city, "alice")

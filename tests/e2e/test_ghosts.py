@@ -17,7 +17,7 @@ AGENTS = "\nagents:\n  - {{slug: daarwizz, display_name: DAARWIZZ, avatar: {pict
 )
 
 
-async def test_a_second_start_touches_only_what_differs(tmp_path: Path, sqlite_url: str, synapse: BootSynapse) -> None:
+async def test_second_start_updates_only_differences(tmp_path: Path, sqlite_url: str, synapse: BootSynapse) -> None:
     picture = tmp_path / "daarwizz.png"
     picture.write_bytes(_png(b"\x10\x80\xff"))
     homeserver_port = free_port()

@@ -46,7 +46,7 @@ async def is_declined(person: MatrixUser, room: str, user: str, word: str) -> No
     assert word in (await membership(person, room, user))["reason"]
 
 
-async def test_invitations_that_nobody_follows_are_declined(start_city: StartCity, arrive: Arrive) -> None:
+async def test_invitations_without_handler_are_declined(start_city: StartCity, arrive: Arrive) -> None:
     city = await start_city()
     alice = await arrive(city, "alice")
     await city.post("/city/rooms/general/messages", {"body": "Привіт"}, token=citizen_token("u_1"))
@@ -66,7 +66,7 @@ async def test_invitations_that_nobody_follows_are_declined(start_city: StartCit
     assert (await membership(alice, named, BOT))["membership"] == "invite"
 
 
-async def test_invitations_are_declined_after_the_service_was_away(start_city: StartCity, arrive: Arrive) -> None:
+async def test_invitations_during_outage_are_declined(start_city: StartCity, arrive: Arrive) -> None:
     city = await start_city()
     alice = await arrive(city, "alice")
     await city.service.stop()
@@ -76,9 +76,7 @@ async def test_invitations_are_declined_after_the_service_was_away(start_city: S
     await is_declined(alice, room, BOT, "answer in direct chats")
 
 
-async def test_invitations_whose_transaction_was_lost_are_found_at_the_start(
-    start_city: StartCity, arrive: Arrive
-) -> None:
+async def test_invitations_of_lost_transaction_are_found_at_start(start_city: StartCity, arrive: Arrive) -> None:
     city = await start_city()
     alice = await arrive(city, "alice")
     await city.post("/city/rooms/general/messages", {"body": "Привіт"}, token=citizen_token("u_1"))

@@ -120,7 +120,7 @@ async def looked_after(city: RunningCity, olena: MatrixUser, slug: str) -> Room:
     return Room(city, olena, slug, matrix_room)
 
 
-async def test_a_citizen_comes_and_goes_and_both_sides_see_it(room: Room) -> None:
+async def test_citizen_join_and_leave_are_seen_on_both_sides(room: Room) -> None:
     status, joined = await room.joins()
     assert (status, joined["joined"]) == (200, True)
     await room.has(room.ghost)
@@ -131,7 +131,7 @@ async def test_a_citizen_comes_and_goes_and_both_sides_see_it(room: Room) -> Non
     await room.olena.sees(lambda: room.ghost not in room.olena.client.rooms[room.matrix_room].users)
 
 
-async def test_who_is_kicked_hears_why_and_may_come_again(room: Room) -> None:
+async def test_kicked_citizen_reads_reason_and_may_rejoin(room: Room) -> None:
     await room.joins()
     await room.has(room.ghost)
     await room.olena.client.room_kick(room.matrix_room, room.ghost, reason="галас")
@@ -142,7 +142,7 @@ async def test_who_is_kicked_hears_why_and_may_come_again(room: Room) -> None:
     await room.is_heard("я більше не буду")
 
 
-async def test_who_is_banned_is_told_so_and_nothing_is_tried_again_and_again(room: Room) -> None:
+async def test_banned_citizen_gets_error_without_retries(room: Room) -> None:
     await room.is_heard("купуйте слонів")
     await room.olena.client.room_ban(room.matrix_room, room.ghost, reason="реклама")
     assert "реклама" in (await room.is_refused("banned"))["detail"]
@@ -159,9 +159,7 @@ async def test_who_is_banned_is_told_so_and_nothing_is_tried_again_and_again(roo
     await room.is_heard("слонів більше нема")
 
 
-async def test_an_agent_that_is_banned_from_its_home_stays_out_until_it_is_lifted(
-    city: RunningCity, olena: MatrixUser
-) -> None:
+async def test_banned_home_agent_stays_out_until_unban(city: RunningCity, olena: MatrixUser) -> None:
     builders = await looked_after(city, olena, "builders")
     await builders.has(SCRIBES_GHOST)
     token = await city.agent_token("scribe")
@@ -178,7 +176,7 @@ async def test_an_agent_that_is_banned_from_its_home_stays_out_until_it_is_lifte
     await builders.is_heard("я знову вдома", token)
 
 
-async def test_who_has_not_the_power_reads_only(room: Room) -> None:
+async def test_citizen_without_power_is_read_only(room: Room) -> None:
     await room.is_heard("усім добридень")
     levels = {"users": {room.olena.client.user_id: 100}, "events_default": 50, "events": {"m.reaction": 0}}
     await room.sets("m.room.power_levels", levels)
@@ -192,7 +190,7 @@ async def test_who_has_not_the_power_reads_only(room: Room) -> None:
     await room.is_heard("знову можна")
 
 
-async def test_nobody_comes_uninvited_into_a_room_that_is_closed(room: Room) -> None:
+async def test_uninvited_join_of_invite_room_refused(room: Room) -> None:
     await room.is_heard("я вже тут")
     await room.sets("m.room.join_rules", {"join_rule": "invite"})
     stranger, guest = citizen_token("u_stranger", "Чужа"), citizen_token("u_guest", "Гостя")
@@ -213,7 +211,7 @@ async def test_nobody_comes_uninvited_into_a_room_that_is_closed(room: Room) -> 
     await room.is_heard("дякую за запрошення", guest)
 
 
-async def test_a_person_who_is_called_differently_now_is_so_in_the_city(room: Room) -> None:
+async def test_matrix_profile_change_updates_city_member(room: Room) -> None:
     seq = (await room.city.get(room.path))["last_seq"]
     async with room.city.session.ws_connect(f"{room.city.api_url}/ws/city/rooms/{room.slug}?since={seq}") as socket:
         await room.olena.client.set_displayname("Олена Пчілка")
@@ -235,7 +233,7 @@ async def test_a_person_who_is_called_differently_now_is_so_in_the_city(room: Ro
     assert renaming["room_id"] == room.matrix_room
 
 
-async def test_how_far_a_citizen_has_read_is_seen_on_matrix(room: Room) -> None:
+async def test_citizen_read_mark_is_seen_on_matrix(room: Room) -> None:
     seen: list[tuple[str, str, str | None]] = []
 
     async def see(_room: nio.MatrixRoom, event: nio.ReceiptEvent) -> None:
@@ -264,7 +262,7 @@ async def test_how_far_a_citizen_has_read_is_seen_on_matrix(room: Room) -> None:
     await room.olena.sees(lambda: (room.ghost, second, "main") in seen)
 
 
-async def test_who_joins_while_the_homeserver_is_away_is_there_when_it_is_back(room: Room) -> None:
+async def test_join_during_outage_is_sent_after_it(room: Room) -> None:
     room.city.homeserver.kill()
     try:
         status, joined = await room.joins()

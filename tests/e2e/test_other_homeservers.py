@@ -147,7 +147,7 @@ ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect
 
 
 @ON_SQLITE
-async def test_who_is_banned_here_says_nothing_more_in_the_city(start: Start) -> None:
+async def test_banned_remote_user_cannot_post_in_city(start: Start) -> None:
     sides = await start()
     fay_id = sides.fay.client.user_id
     edited = await sides.fay.say(sides.general, "as it was")
@@ -174,7 +174,7 @@ async def test_who_is_banned_here_says_nothing_more_in_the_city(start: Start) ->
 
 
 @ON_POSTGRESQL
-async def test_who_is_no_moderator_here_any_more_changes_nothing_in_the_city(start: Start) -> None:
+async def test_former_moderator_changes_nothing_in_city(start: Start) -> None:
     sides = await start()
     assert await sides.posts("before") == 201
     await sides.set_power(MODERATOR)
@@ -205,7 +205,7 @@ async def test_who_is_no_moderator_here_any_more_changes_nothing_in_the_city(sta
 
 
 @ON_SQLITE
-async def test_of_two_names_given_at_once_the_city_has_the_one_that_matrix_has(start: Start) -> None:
+async def test_concurrent_names_resolve_to_matrix_state(start: Start) -> None:
     sides = await start()
     await sides.set_power(MODERATOR)
     await sides.fay.sees_event(lambda event: event["type"] == POWERS and sides.fay.client.user_id in str(event))

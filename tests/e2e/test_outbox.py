@@ -148,7 +148,7 @@ async def stored(page: Page) -> list[dict[str, Any]]:
     return found
 
 
-async def test_message_offline_then_elsewhere_and_reloaded_is_sent_once(city: InProcessCity, browser: Browser) -> None:
+async def test_message_offline_and_reloaded_is_sent_once(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city) as reader:
         page = await reader.room()
         await page.context.route("**/city/rooms/*/messages", lambda route: route.abort())
@@ -188,7 +188,7 @@ async def test_message_of_one_person_is_never_sent_by_the_next(city: InProcessCi
         await holds(city, ("u_bob", "I am Bob"), ("u_ann", "mine alone"))
 
 
-async def test_sign_in_as_another_in_a_second_tab_changes_no_author(city: InProcessCity, browser: Browser) -> None:
+async def test_sign_in_in_second_tab_keeps_authors(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city) as reader:
         first = await reader.room()
         await first.route(MESSAGES, lambda route: route.abort())
@@ -225,7 +225,7 @@ def is_post(request: Any) -> bool:
     return bool(request.method == "POST" and request.url.endswith("/messages"))
 
 
-async def test_message_while_the_service_is_down_is_sent_when_it_is_back(tmp_path: Path, browser: Browser) -> None:
+async def test_message_during_outage_is_sent_after_it(tmp_path: Path, browser: Browser) -> None:
     url, api = f"sqlite:///{tmp_path / 'city.db'}", {"port": free_port()}
     async with AsyncExitStack() as first:
         city = await first.enter_async_context(in_process_city(url, api=api))
@@ -262,7 +262,7 @@ async def test_post_without_answer_is_repeated_under_its_client_id(city: InProce
         assert await said(city)() == [("u_ann", "once only")]
 
 
-async def test_slow_answer_does_not_take_back_what_the_socket_said(city: InProcessCity, browser: Browser) -> None:
+async def test_slow_response_keeps_newer_socket_state(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city) as reader:
         page = await reader.room()
 
@@ -283,7 +283,7 @@ async def test_slow_answer_does_not_take_back_what_the_socket_said(city: InProce
         await expect(page.get_by_role("log").get_by_text("quick", exact=True)).to_have_count(0)
 
 
-async def test_edit_that_is_refused_stays_with_its_text(city: InProcessCity, browser: Browser) -> None:
+async def test_refused_edit_keeps_its_text(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city) as reader:
         page = await reader.room()
         await say(page, "to be changed")
@@ -351,7 +351,7 @@ async def test_sign_out_in_another_tab_is_followed(city: InProcessCity, browser:
         await second.get_by_text("Sign in to write in this room.").wait_for()
 
 
-async def test_click_on_a_page_that_cannot_be_loaded_keeps_the_document(city: InProcessCity, browser: Browser) -> None:
+async def test_failed_page_load_on_click_keeps_document(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city) as reader:
         # Nothing is loaded ahead here: that is what a click in the first seconds meets.
         await reader.context.add_init_script(
@@ -370,7 +370,7 @@ async def test_click_on_a_page_that_cannot_be_loaded_keeps_the_document(city: In
         await holds(city, ("u_ann", "before the click"))
 
 
-async def test_new_build_reloads_a_page_that_misses_its_parts(city: InProcessCity, browser: Browser) -> None:
+async def test_new_build_reloads_page_with_missing_parts(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city) as reader:
         await reader.context.add_init_script(
             "Object.defineProperty(navigator, 'connection', {value: {saveData: true}})"
@@ -435,7 +435,7 @@ async def test_sign_in_field_that_loads_late_is_focused(city: InProcessCity, bro
         await expect(page.get_by_label("What is your name?")).to_be_focused()
 
 
-async def test_opening_a_room_goes_on_after_signing_in(city: InProcessCity, browser: Browser) -> None:
+async def test_opening_room_continues_after_sign_in(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city, None) as reader:
         page = (await reader.open("/city")).page
         await page.get_by_role("button", name="Open a room").click()

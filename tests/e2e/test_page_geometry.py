@@ -155,9 +155,7 @@ PAGES: Final = (
 
 
 @pytest.mark.parametrize("language", ["uk", "en"])
-async def test_controls_at_every_width_are_hit_at_their_centre(
-    city: InProcessCity, browser: Browser, language: str
-) -> None:
+async def test_controls_are_hit_at_centre_at_every_width(city: InProcessCity, browser: Browser, language: str) -> None:
     faults = []
     for loaded_at, widths in LOADED_AT.items():
         page = await _visit(city, browser, language, loaded_at, citizen_token("u_word", NAMES["u_word"]))
@@ -169,9 +167,7 @@ async def test_controls_at_every_width_are_hit_at_their_centre(
 
 
 @pytest.mark.parametrize("language", ["uk", "en"])
-async def test_controls_of_dialogs_are_hit_at_their_centre(
-    city: InProcessCity, browser: Browser, language: str
-) -> None:
+async def test_dialog_controls_are_hit_at_centre(city: InProcessCity, browser: Browser, language: str) -> None:
     faults = []
     for loaded_at, widths in LOADED_AT.items():
         page = await _visit(city, browser, language, loaded_at)

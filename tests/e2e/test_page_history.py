@@ -63,7 +63,7 @@ def row(page: Page, body: str) -> Locator:
     return page.get_by_role("log").get_by_text(body, exact=True)
 
 
-async def test_quote_from_far_back_is_one_request_away(city: InProcessCity, page: Page) -> None:
+async def test_quote_of_old_message_costs_one_request(city: InProcessCity, page: Page) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/messages?" in request.url else None)
     await jump_to_the_first(city, page)
@@ -75,7 +75,7 @@ async def test_quote_from_far_back_is_one_request_away(city: InProcessCity, page
     await page.wait_for_function(AT_BOTTOM)
 
 
-async def test_history_goes_on_from_a_quote_without_a_hole(city: InProcessCity, page: Page) -> None:
+async def test_history_from_quote_has_no_gap(city: InProcessCity, page: Page) -> None:
     await jump_to_the_first(city, page)
     await page.get_by_role("log").hover()
     for number in range(10, MESSAGES, 10):

@@ -117,7 +117,7 @@ async def test_agent_page_follows_presence_without_contradiction(city: InProcess
         ("/microdao/nowhere", "There is no such microDAO."),
     ],
 )
-async def test_page_of_nothing_says_so_and_leads_on(city: InProcessCity, page: Page, path: str, words: str) -> None:
+async def test_empty_page_says_so_and_links_on(city: InProcessCity, page: Page, path: str, words: str) -> None:
     await page.goto(address(city, path))
     await expect(page.get_by_role("heading", level=1)).to_have_text(words, timeout=SOON_MS)
     await expect(page.get_by_role("link", name="All rooms")).to_be_visible()

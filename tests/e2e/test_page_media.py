@@ -102,7 +102,7 @@ async def test_picture_arriving_at_the_bottom_keeps_following(page: Page, alice:
         ("application/octet-stream", "m.video", "untyped.mp4"),
     ],
 )
-async def test_media_that_cannot_be_shown_is_a_file_to_save(
+async def test_unsupported_media_is_offered_for_download(
     page: Page, alice: MatrixUser, room: str, mimetype: str, msgtype: str, name: str
 ) -> None:
     await send_file(alice, room, b"<svg xmlns='http://www.w3.org/2000/svg'/>" * 32, mimetype, name, msgtype)
@@ -123,7 +123,7 @@ async def test_picture_of_an_event_that_names_no_type_is_shown(page: Page, alice
     await expect(shown).to_have_js_property("naturalWidth", 60, timeout=SOON_MS)
 
 
-async def test_file_name_with_direction_override_is_shown_as_written(page: Page, alice: MatrixUser, room: str) -> None:
+async def test_filename_with_bidi_override_is_shown_literally(page: Page, alice: MatrixUser, room: str) -> None:
     await send_file(alice, room, b"MZ" * 3, "application/octet-stream", "N\u202egpj.exe", "m.file")
     link = page.get_by_role("log").get_by_role("link", name="Download Ngpj.exe")
     await expect(link).to_contain_text("Ngpj.exe", timeout=SOON_MS)

@@ -58,7 +58,7 @@ async def test_right_to_left_text_keeps_its_direction(city: InProcessCity, page:
     assert await latin.get_by_text("hello").evaluate(direction) == "ltr"
 
 
-async def test_headings_and_tables_stand_apart(city: InProcessCity, page: Page) -> None:
+async def test_headings_and_tables_have_margins(city: InProcessCity, page: Page) -> None:
     row = await shown(city, page, "# Перший\n## Другий\n\n| a | b |\n|---|---|\n| c | d |")
     tops = await row.locator("strong").evaluate_all("nodes => nodes.map(node => node.getBoundingClientRect().top)")
     assert len(tops) == len(set(tops)) == 2
@@ -67,7 +67,7 @@ async def test_headings_and_tables_stand_apart(city: InProcessCity, page: Page) 
 
 
 @pytest.mark.parametrize(("body", "is_large"), [("👨‍👩‍👧‍👦🇺🇦1️⃣", True), ("123 👍", False), ("© 2024", False)])
-async def test_emoji_alone_are_large(city: InProcessCity, page: Page, body: str, is_large: bool) -> None:
+async def test_emoji_only_message_is_large(city: InProcessCity, page: Page, body: str, is_large: bool) -> None:
     row = await shown(city, page, body)
     size = await row.get_by_text(body, exact=True).evaluate("node => parseFloat(getComputedStyle(node).fontSize)")
     assert (size > 30) is is_large
@@ -129,7 +129,7 @@ async def test_room_card_counts_messages_of_others(city: InProcessCity, page: Pa
     await expect(card.get_by_text("new")).to_have_count(0)
 
 
-async def test_front_page_asks_only_for_what_it_shows(city: InProcessCity, page: Page) -> None:
+async def test_front_page_requests_only_shown_data(city: InProcessCity, page: Page) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     origin = f"http://{HOST}:{city.city.settings.api.port}"

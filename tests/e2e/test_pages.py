@@ -182,9 +182,7 @@ def shows(city: RunningCity, user: str, status: str) -> Callable[[], Awaitable[b
 # --- together -----------------------------------------------------------------------------------------
 
 
-async def test_people_at_pages_and_on_matrix_sit_in_one_room(
-    city: RunningCity, browser: Browser, alice: MatrixUser
-) -> None:
+async def test_page_and_matrix_users_share_one_room(city: RunningCity, browser: Browser, alice: MatrixUser) -> None:
     matrix_room = await alice.join("#city_general:city.localhost")
     oksana = await Visitor.come(browser, city, "/city/general", "Оксана")
     ivan = await Visitor.come(browser, city, "/city/general", "Іван")
@@ -229,9 +227,7 @@ async def test_people_at_pages_and_on_matrix_sit_in_one_room(
     assert ivan.tab.errors == []
 
 
-async def test_a_city_that_was_away_comes_back_with_nothing_missing_and_nothing_twice(
-    city: RunningCity, browser: Browser, alice: MatrixUser
-) -> None:
+async def test_page_after_outage_has_each_message_once(city: RunningCity, browser: Browser, alice: MatrixUser) -> None:
     matrix_room = await alice.join("#city_general:city.localhost")
     oksana = await Visitor.come(browser, city, "/city/general", "Соломія")
     ivan = await Visitor.come(browser, city, "/city/general", "Тарас")
@@ -261,7 +257,9 @@ async def test_a_city_that_was_away_comes_back_with_nothing_missing_and_nothing_
 # --- alone --------------------------------------------------------------------------------------------
 
 
-async def test_second_me_is_heard_while_it_speaks(city: RunningCity, browser: Browser, core: ScriptedCore) -> None:
+async def test_second_me_response_is_shown_while_streamed(
+    city: RunningCity, browser: Browser, core: ScriptedCore
+) -> None:
     olha = await Visitor.come(browser, city, "/secondme", "Ольга")
     more = asyncio.Event()
     core.next(pauses(more, delta("Озеленіть "), delta("дахи біля ринку."), DONE))
@@ -283,7 +281,7 @@ async def test_second_me_is_heard_while_it_speaks(city: RunningCity, browser: Br
     assert olha.tab.errors == []
 
 
-async def test_a_page_speaks_as_its_reader_does_or_chooses(city: RunningCity, browser: Browser) -> None:
+async def test_page_language_follows_browser_or_choice(city: RunningCity, browser: Browser) -> None:
     reader = await browser.other_profile(locale="uk-UA")
     tab = await reader.open(f"{city.api_url}/city")
     await tab.page.get_by_role("heading", name="Кімнати").first.wait_for()
@@ -296,7 +294,7 @@ async def test_a_page_speaks_as_its_reader_does_or_chooses(city: RunningCity, br
     assert await tab.run("document.documentElement.lang") == "en"
 
 
-async def test_whoever_opens_the_city_in_a_matrix_client_comes_in_with_their_account(
+async def test_element_widget_user_signs_in_by_openid(
     city: RunningCity, browser: Browser, client: str, alice: MatrixUser
 ) -> None:
     """The city opens in a Matrix client as a widget, and asks who one is."""
@@ -346,7 +344,7 @@ function open_city(city, proof) {
 # --- how it comes ---------------------------------------------------------------------------------------
 
 
-async def test_all_that_a_page_needs_comes_from_the_city_and_is_kept(city: RunningCity, browser: Browser) -> None:
+async def test_page_resources_are_same_origin_and_cached(city: RunningCity, browser: Browser) -> None:
     tab = await browser.open("about:blank")
     answers: list[Response] = []
     tab.page.on("response", lambda answer: answers.append(answer))  # noqa: PLW0108 - playwright marks what it is given
@@ -366,7 +364,7 @@ async def test_all_that_a_page_needs_comes_from_the_city_and_is_kept(city: Runni
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.soak)])
-async def test_every_page_can_be_used_by_everybody(city: RunningCity, browser: Browser, scheme: str) -> None:
+async def test_pages_are_accessible_anonymously(city: RunningCity, browser: Browser, scheme: str) -> None:
     reader = await browser.other_profile(locale="en-US", color_scheme=scheme, reduced_motion="reduce")
     page = (await reader.open("about:blank")).page
     faults = []
@@ -383,7 +381,7 @@ async def test_every_page_can_be_used_by_everybody(city: RunningCity, browser: B
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.soak)])
-async def test_whoever_lives_here_can_use_every_page_too(city: RunningCity, browser: Browser, scheme: str) -> None:
+async def test_pages_are_accessible_signed_in(city: RunningCity, browser: Browser, scheme: str) -> None:
     zoia = await Visitor.come(browser, city, "/city/general", "Зоя", color_scheme=scheme, reduced_motion="reduce")
     await zoia.say("Добридень, **сусіди**!")
     await expect(zoia.page.get_by_role("img", name="Sent").first).to_be_visible(timeout=SOON_MS)

@@ -130,7 +130,7 @@ async def stored(page: Page) -> dict[str, list[str]]:
     return found
 
 
-async def test_reload_offline_shows_the_waiting_message_and_sends_it_later(service: Service, browser: Browser) -> None:
+async def test_reload_offline_keeps_pending_message(service: Service, browser: Browser) -> None:
     city = await service.start()
     async with reader(browser) as person:
         page = await come(person, service, "/city/general")
@@ -178,7 +178,7 @@ async def test_only_documents_and_assets_are_stored(service: Service, browser: B
         assert [path for path in paths if path != "/" and not path.startswith("/assets/")] == []
 
 
-async def test_answers_of_the_service_are_shown_whatever_their_status(service: Service, browser: Browser) -> None:
+async def test_service_responses_are_shown_with_any_status(service: Service, browser: Browser) -> None:
     await service.start()
     async with reader(browser) as person:
         page = await come(person, service, "/city/general")
@@ -203,7 +203,7 @@ async def page_that_fails(service: Service, browser: Browser, link: str) -> Page
     return page
 
 
-async def test_page_loaded_after_an_outage_has_its_styles(service: Service, browser: Browser) -> None:
+async def test_page_after_outage_has_its_styles(service: Service, browser: Browser) -> None:
     page = await page_that_fails(service, browser, "Second Me")
     await page.unroute("**/assets/*")
     await page.get_by_role("button", name="Try again").click()
@@ -221,7 +221,7 @@ async def test_page_loaded_after_an_outage_has_its_styles(service: Service, brow
     await page.context.close()
 
 
-async def test_page_that_failed_is_loaded_when_it_is_opened_again(service: Service, browser: Browser) -> None:
+async def test_failed_page_is_loaded_on_next_visit(service: Service, browser: Browser) -> None:
     page = await page_that_fails(service, browser, "Agents")
     await page.get_by_role("link", name="City").first.click()
     await page.get_by_text("This page could not be loaded.").wait_for(state="detached")
@@ -231,7 +231,7 @@ async def test_page_that_failed_is_loaded_when_it_is_opened_again(service: Servi
     await page.context.close()
 
 
-async def test_new_build_is_shown_at_once_and_open_tabs_keep_their_parts(service: Service, browser: Browser) -> None:
+async def test_new_build_is_shown_and_open_tabs_keep_parts(service: Service, browser: Browser) -> None:
     await service.start()
     async with reader(browser) as person:
         old = await come(person, service, "/city/general")
@@ -290,7 +290,7 @@ async def test_pages_that_are_switched_off_leave_no_worker(service: Service, bro
         await eventually(lambda: has_no_worker(page), 20)
 
 
-async def test_older_version_without_a_worker_ends_it(service: Service, browser: Browser) -> None:
+async def test_older_version_removes_service_worker(service: Service, browser: Browser) -> None:
     await service.start()
     async with reader(browser) as person:
         page = await come(person, service, "/city/general")

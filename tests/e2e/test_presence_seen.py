@@ -171,7 +171,7 @@ async def open_stream(tab: Tab, url: str) -> Any:
     return await tab.run("api => openStream(api)", url)
 
 
-async def test_everybody_sees_agents_and_people_come_and_go(
+async def test_page_and_matrix_see_presence_changes(
     start_city: StartCity, arrive: Arrive, browser: Browser, origin: str
 ) -> None:
     city = await start_city(first=allow(origin), settings={"presence.ttl_s": TTL_S, "presence.heartbeat_s": 1.0})
@@ -220,9 +220,7 @@ async def test_everybody_sees_agents_and_people_come_and_go(
 
 
 @in_one_city
-async def test_a_citizen_is_gone_with_the_last_of_their_tabs(
-    city: RunningCity, chromium: Browser, frontend: str
-) -> None:
+async def test_citizen_offline_after_last_tab_closes(city: RunningCity, chromium: Browser, frontend: str) -> None:
     token = citizen_token("u_1", "Оксана")
     watching, first, second = [await chromium.open(frontend) for _ in range(3)]
     for tab in (watching, first, second):

@@ -108,7 +108,7 @@ async def test_browsers_hear_of_citizens_agents_and_people(city: RunningCity) ->
         assert (update["user_id"], update["status"]) == ("@alice:city.localhost", "offline")
 
 
-async def test_whoever_comes_back_gets_what_was_missed_or_is_told_to_start_afresh(city: RunningCity) -> None:
+async def test_reconnect_replays_missed_or_resyncs(city: RunningCity) -> None:
     token = await city.agent_token("daarwizz")
 
     async def beat(status: str) -> None:
@@ -169,7 +169,7 @@ async def test_server_sent_events_resume_by_their_last_id(city: RunningCity) -> 
         assert (await anext(stream))[0] == "snapshot"
 
 
-async def test_pages_of_other_origins_may_not_connect(city: RunningCity) -> None:
+async def test_cross_origin_page_cannot_connect(city: RunningCity) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         await city.session.ws_connect(f"{city.api_url}/ws/city/presence", headers={"Origin": "https://evil.example"})
     assert refused.value.status == 403
@@ -185,9 +185,7 @@ async def test_services_beat_for_many_agents_at_once(city: RunningCity) -> None:
     assert (second["code"], third["code"]) == ("no_such_agent", "invalid")
 
 
-async def test_people_see_agents_as_the_city_does_also_when_they_speak_and_after_a_stop(
-    city: RunningCity, arrive: Arrive
-) -> None:
+async def test_matrix_users_see_agent_presence_of_city(city: RunningCity, arrive: Arrive) -> None:
     daarwizz, scribe = await city.agent_token("daarwizz"), await city.agent_token("scribe")
     bohdan = await arrive(city, "bohdan")
     room = await bohdan.join("#city_general:city.localhost")

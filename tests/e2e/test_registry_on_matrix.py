@@ -13,7 +13,7 @@ GUEST = "@agent_guest:city.localhost"
 PICTURE = "mxc://city.localhost/picture"
 
 
-async def test_people_find_agents_see_what_they_are_and_see_them_go(
+async def test_agent_changes_are_seen_on_matrix(
     tmp_path: Path, sqlite_url: str, synapse: BootSynapse, arrive: Arrive
 ) -> None:
     agents = (

@@ -161,7 +161,7 @@ async def updates(city: RunningCity, number: int) -> list[dict[str, Any]]:
 
 
 @in_one_city
-async def test_both_show_the_same_and_each_change_is_told_once(lasting_twins: Twins, arrive_here: Arrive) -> None:
+async def test_both_replicas_show_each_change_once(lasting_twins: Twins, arrive_here: Arrive) -> None:
     twins = lasting_twins
     alice = await arrive_here(twins.one, "alice")
     await alice.join(GENERAL)
@@ -190,9 +190,7 @@ async def test_both_show_the_same_and_each_change_is_told_once(lasting_twins: Tw
 
 
 @in_one_city
-async def test_what_is_said_through_either_is_heard_through_both_in_one_order(
-    lasting_twins: Twins, arrive_here: Arrive
-) -> None:
+async def test_messages_of_both_replicas_have_one_order(lasting_twins: Twins, arrive_here: Arrive) -> None:
     twins = lasting_twins
     bohdan = await arrive_here(twins.one, "bohdan")
     room = await bohdan.join(GENERAL)
@@ -222,7 +220,7 @@ async def messages(city: RunningCity, since: int, number: int) -> list[tuple[int
 
 
 @in_one_city
-async def test_a_client_may_come_back_to_the_other_process(lasting_twins: Twins) -> None:
+async def test_client_resumes_at_other_replica(lasting_twins: Twins) -> None:
     twins = lasting_twins
     token = twins.tokens["scribe"]
     await twins.one.post("/api/v1/agents/scribe/heartbeat", {}, token=token)
@@ -237,9 +235,7 @@ async def test_a_client_may_come_back_to_the_other_process(lasting_twins: Twins)
 
 
 @pytest.mark.parametrize("how", ["killed", pytest.param("stopped", marks=pytest.mark.soak)])
-async def test_when_the_leader_ends_the_other_takes_over_and_nobody_flaps(
-    twins: Twins, arrive: Arrive, how: str
-) -> None:
+async def test_leader_failover_keeps_presence(twins: Twins, arrive: Arrive, how: str) -> None:
     alice = await arrive(twins.one, "alice")
     room = await alice.join(GENERAL)
     twins.keep_beating("scribe", twins.other)
@@ -268,7 +264,7 @@ async def test_when_the_leader_ends_the_other_takes_over_and_nobody_flaps(
 
 @pytest.mark.parametrize("how", ["killed", pytest.param("frozen", marks=pytest.mark.soak)])
 @pytest.mark.soak
-async def test_without_redis_nobody_flaps_and_afterwards_all_is_true(twins: Twins, arrive: Arrive, how: str) -> None:
+async def test_redis_outage_keeps_presence(twins: Twins, arrive: Arrive, how: str) -> None:
     alice = await arrive(twins.one, "alice")
     await alice.join(GENERAL)
     twins.keep_beating("scribe", twins.one, twins.other)
@@ -317,7 +313,7 @@ WITHIN_S = 45.0
 @pytest.mark.soak
 @pytest.mark.parametrize("pace", [AS_IT_IS])
 @pytest.mark.parametrize("what", ["leader", "other", "redis", "synapse"])
-async def test_half_a_minute_without_one_of_them(twins: Twins, arrive: Arrive, what: str) -> None:
+async def test_outage_of_one_part_keeps_presence(twins: Twins, arrive: Arrive, what: str) -> None:
     """One agent goes on beating all the time, one beats last when it happens, one first meanwhile."""
     alice = await arrive(twins.one, "alice")
     await alice.join(GENERAL)

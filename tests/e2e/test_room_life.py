@@ -213,7 +213,7 @@ async def test_a_room_is_renamed_from_either_side(town: Town) -> None:
     await eventually(is_called_so_there)
 
 
-async def test_an_archived_room_can_be_read_on_matrix_and_not_written_to_until_it_is_opened_again(town: Town) -> None:
+async def test_archived_room_is_read_only_until_reopened(town: Town) -> None:
     attic, space = await town.open("attic"), await town.space()
     await town.alice.say(attic, "before")
     await town.has("attic", "before")
@@ -300,7 +300,7 @@ async def test_a_room_that_is_upgraded_is_followed(town: Town) -> None:
     await eventually(is_gone)
 
 
-async def test_what_was_said_in_the_new_room_before_the_city_came_is_there_in_order(town_10: Town) -> None:
+async def test_upgraded_room_has_earlier_messages_in_order(town_10: Town) -> None:
     town = town_10
     old = await town.open("moved-by-alice")
     await town.give_power(old, ALICE, 100)
@@ -325,7 +325,7 @@ async def test_what_was_said_in_the_new_room_before_the_city_came_is_there_in_or
     assert await town.members(new) >= {BOT, SCRIBE, ALICE}
 
 
-async def test_a_bot_without_power_in_the_new_room_says_so_until_it_has_some(town: Town) -> None:
+async def test_bot_without_power_is_reported_until_granted(town: Town) -> None:
     slug = "powerless"
     old = await town.open(slug)
     levels = await town.state(old, "m.room.power_levels")
@@ -357,7 +357,7 @@ async def test_a_bot_without_power_in_the_new_room_says_so_until_it_has_some(tow
     await town.until(slug, matrix_status="linked", matrix_error=None)
 
 
-async def test_a_room_that_only_says_it_was_replaced_takes_nothing_of_the_citys(town: Town) -> None:
+async def test_false_upgrade_changes_no_room(town: Town) -> None:
     room = await town.open("trap")
     general = (await town.room("general"))["matrix_room_id"]
     await town.give_power(room, ALICE, 200 if town.version == "12" else 100)
@@ -395,7 +395,7 @@ async def test_a_room_that_only_says_it_was_replaced_takes_nothing_of_the_citys(
     await eventually(went_out)
 
 
-async def test_an_alias_that_was_taken_away_is_set_again_or_its_new_room_is_named(town: Town) -> None:
+async def test_removed_alias_is_restored_or_reported(town: Town) -> None:
     room = await town.open("lost")
     alias = "#city_lost:city.localhost"
     await town.did("DELETE", f"/directory/room/{quote(alias)}", bot=True)
@@ -425,7 +425,7 @@ async def test_an_alias_that_was_taken_away_is_set_again_or_its_new_room_is_name
     assert (await town.did("GET", f"/directory/room/{quote(alias)}"))["room_id"] == room
 
 
-async def test_a_bot_that_is_put_out_comes_back_or_says_what_there_is_to_do(town_10: Town) -> None:
+async def test_removed_bot_rejoins_or_reports_advice(town_10: Town) -> None:
     town = town_10
     room = await town.open("kicked")
     await town.give_power(room, ALICE, 100)
@@ -476,7 +476,7 @@ async def demoted(town: Town) -> bool:
     return f"{BOT} has power level 50" in ((await town.room("kicked"))["matrix_error"] or "")
 
 
-async def test_a_room_that_was_turned_encrypted_says_so_and_pretends_nothing(town: Town) -> None:
+async def test_encrypted_room_is_reported_and_not_sent_to(town: Town) -> None:
     room = await town.open("secret")
     await town.says("secret", "in the open")
     await town.has("secret", "in the open")

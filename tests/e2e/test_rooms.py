@@ -64,7 +64,7 @@ async def test_a_room_that_had_the_alias_before_is_taken_over(start_city: StartC
 
 
 @shared
-async def test_a_room_of_matrix_is_adopted_with_its_history(city: RunningCity, arrive_here: Arrive) -> None:
+async def test_adopted_matrix_room_has_its_history(city: RunningCity, arrive_here: Arrive) -> None:
     alice = await arrive_here(city, "alice")
     agora = await _create(alice, alias="agora", name="Агора", topic="Площа", invite_bot=True)
     said = [f"word {number}" for number in range(120)]
@@ -120,9 +120,7 @@ async def test_a_room_of_matrix_is_adopted_with_its_history(city: RunningCity, a
 
 
 @shared
-async def test_a_room_opened_on_the_command_line_can_be_joined_and_archived(
-    city: RunningCity, arrive_here: Arrive
-) -> None:
+async def test_room_of_cli_can_be_joined_and_archived(city: RunningCity, arrive_here: Arrive) -> None:
     bohdan = await arrive_here(city, "bohdan")
 
     assert "nauka" in (await city.command("room", "add", "Наука", "--description", "Наукова спільнота")).out
@@ -162,7 +160,7 @@ async def test_names_of_strangers_are_not_the_citys(city: RunningCity, arrive_he
 
 
 @shared
-async def test_an_agent_added_on_the_command_line_gets_its_ghost(city: RunningCity, arrive_here: Arrive) -> None:
+async def test_agent_of_cli_gets_ghost(city: RunningCity, arrive_here: Arrive) -> None:
     halyna = await arrive_here(city, "halyna")
     general = await halyna.join("#city_general:city.localhost")
 
@@ -173,7 +171,7 @@ async def test_an_agent_added_on_the_command_line_gets_its_ghost(city: RunningCi
     assert halyna.client.rooms[general].user_name(gardener) == "Садівник"
 
 
-async def test_a_directory_that_refuses_the_rooms_is_told_with_the_lines_that_open_it(start_city: StartCity) -> None:
+async def test_refused_directory_publication_logs_advice(start_city: StartCity) -> None:
     city = await start_city(homeserver={"overrides": {"room_list_publication_rules": [{"action": "deny"}]}})
     log = "\n".join(city.service.last_lines(200))
     assert "room_list_publication_rules:" in log
@@ -181,7 +179,7 @@ async def test_a_directory_that_refuses_the_rooms_is_told_with_the_lines_that_op
     assert {room["matrix_status"] for room in await city.get("/city/rooms")} == {"linked"}
 
 
-async def test_a_homeserver_that_was_set_up_anew_gets_everything_again(start_city: StartCity, arrive: Arrive) -> None:
+async def test_reset_homeserver_gets_rooms_and_ghosts_again(start_city: StartCity, arrive: Arrive) -> None:
     city = await start_city()
     before = await city.get("/city/rooms/general")
     await city.service.stop()
@@ -252,9 +250,7 @@ async def _create(alice: MatrixUser, *, alias: str, name: str, topic: str = "", 
 
 
 @pytest.mark.soak
-async def test_a_homeserver_that_lets_nobody_set_a_name_has_the_city_all_the_same(
-    start_city: StartCity, arrive: Arrive
-) -> None:
+async def test_homeserver_without_display_names_gets_city(start_city: StartCity, arrive: Arrive) -> None:
     city = await start_city(homeserver={"overrides": {"enable_set_displayname": False}})
     assert {room["matrix_status"] for room in await city.get("/city/rooms")} == {"linked"}
     alice = await arrive(city, "alice")
@@ -265,7 +261,7 @@ async def test_a_homeserver_that_lets_nobody_set_a_name_has_the_city_all_the_sam
 
 
 @pytest.mark.soak
-async def test_an_ordinary_room_under_the_citys_alias_costs_the_space_and_nothing_else(start_city: StartCity) -> None:
+async def test_room_under_space_alias_costs_only_the_space(start_city: StartCity) -> None:
     async def alice_has_the_alias(city: RunningCity) -> None:
         with_us = city.homeserver.setup
         city.homeserver.setup = replace(with_us, registrations=())

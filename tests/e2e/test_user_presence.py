@@ -72,7 +72,7 @@ async def open_city(running: RunningCity) -> AsyncIterator[City]:
         await city.close()
 
 
-async def test_the_city_hears_who_is_typing(
+async def test_typing_of_matrix_users_reaches_city(
     tmp_path: Path, database_url: str, synapse: BootSynapse, proxy: HttpProxy, arrive: Arrive
 ) -> None:
     running = await RunningCity.make(
@@ -167,7 +167,7 @@ async def is_known_as(city: RunningCity, proxy: HttpProxy, user: str, presence: 
     await eventually(is_known)
 
 
-async def test_internal_asks_only_about_whom_the_observer_does_not_see(start_city: StartCity, proxy: HttpProxy) -> None:
+async def test_internal_requests_only_unobserved_presence(start_city: StartCity, proxy: HttpProxy) -> None:
     city = await start_city(homeserver={"port": proxy.target_port}, settings={"homeserver.address": proxy.url})
     async with (
         quiet_user(city.homeserver, "alice") as alice,
@@ -175,7 +175,7 @@ async def test_internal_asks_only_about_whom_the_observer_does_not_see(start_cit
         quiet_user(city.homeserver, "carol") as carol,
     ):
 
-        async def is_message_or_change(user: str, presence: str, text: str | None = None) -> None:
+        async def has_presence(user: str, presence: str, text: str | None = None) -> None:
             async def as_wanted() -> bool:
                 shown = await internal(city, user)
                 return (shown["presence"], shown["status_msg"]) == (presence, text)
@@ -190,7 +190,7 @@ async def test_internal_asks_only_about_whom_the_observer_does_not_see(start_cit
 
         # Bob shares no room with anybody of ours, and is not seen however online he is.
         await bob.sync(timeout=0, set_presence="online")
-        await is_message_or_change(BOB, "offline")
+        await has_presence(BOB, "offline")
         assert questions(proxy, BOB) > 0
         await alice.join(GENERAL)
         await alice.sync(timeout=0, set_presence="online")
@@ -201,14 +201,14 @@ async def test_internal_asks_only_about_whom_the_observer_does_not_see(start_cit
         await bob.join(GENERAL)
         await is_in_the_city(BOB, "online")
         assert questions(proxy, BOB) == asked + 1
-        await is_message_or_change(ALICE, "online")
-        await is_message_or_change(BOB, "online")
+        await has_presence(ALICE, "online")
+        await has_presence(BOB, "online")
 
         before = {user: questions(proxy, user) for user in (ALICE, BOB)}
         await alice.set_presence("unavailable", "обідаю")
-        await is_message_or_change(ALICE, "away", "обідаю")
+        await has_presence(ALICE, "away", "обідаю")
         await alice.set_presence("offline")
-        await is_message_or_change(ALICE, "offline")
+        await has_presence(ALICE, "offline")
         shown = [await internal(city, user) for user in (ALICE, BOB)]
         assert [each["presence"] for each in shown] == ["offline", "online"]
         assert all(0 <= each["last_active_ago_ms"] <= 600_000 for each in shown)
@@ -221,10 +221,10 @@ async def test_internal_asks_only_about_whom_the_observer_does_not_see(start_cit
         # Whoever leaves is seen no more, here and there, whatever they do.
         await bob.room_leave((await bob.joined_rooms()).rooms[0])
         await is_in_the_city(BOB, "offline")
-        await is_message_or_change(BOB, "offline")
+        await has_presence(BOB, "offline")
 
 
-async def test_nothing_stale_is_told_when_the_homeserver_is_back(start_city: StartCity, proxy: HttpProxy) -> None:
+async def test_presence_after_outage_is_not_stale(start_city: StartCity, proxy: HttpProxy) -> None:
     city = await start_city(homeserver={"port": proxy.target_port}, settings={"homeserver.address": proxy.url})
     async with quiet_user(city.homeserver, "alice") as alice:
         await alice.join(GENERAL)

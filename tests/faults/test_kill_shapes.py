@@ -184,7 +184,7 @@ def _pause() -> Awaitable[None]:
 
 @short_or_soak(kills=20, count=600)
 @pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)], indirect=True)
-async def test_kills_of_service_and_homeserver_lose_double_and_misorder_nothing(
+async def test_service_and_synapse_kills_lose_no_message(
     start_city: StartCity, arrive: Arrive, kills: int, count: int
 ) -> None:
     city = await start_city(settings=SOON)
@@ -217,7 +217,7 @@ async def test_kills_of_service_and_homeserver_lose_double_and_misorder_nothing(
 
 @short_or_soak(kills=30, count=650)
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-async def test_kills_of_workers_and_replicas_lose_double_and_misorder_nothing(
+async def test_worker_and_replica_kills_lose_no_message(
     start_city: StartCity,
     synapse_workers: BootWorkers,
     redis: RedisServer,
@@ -307,7 +307,7 @@ def _faults_of_workers(replicas: Sequence[RunningCity]) -> list[tuple[str, Fault
 
 @short_or_soak(kills=16, count=400)
 @pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)], indirect=True)
-async def test_cuts_between_homeservers_lose_double_and_misorder_nothing(
+async def test_federation_cuts_lose_no_message(
     start_federation: StartFederation, arrive: Arrive, kills: int, count: int
 ) -> None:
     federation = await start_federation(settings=SOON)

@@ -63,9 +63,7 @@ async def proxy() -> AsyncIterator[StartProxy]:
 
 
 @ON_SQLITE
-async def test_synapse_killed_for_10_s_loses_repeats_and_reorders_no_message(
-    start_city: StartCity, arrive: Arrive
-) -> None:
+async def test_synapse_kill_loses_no_message(start_city: StartCity, arrive: Arrive) -> None:
     city = await start_city()
 
     async def kill_synapse(said: Said) -> None:
@@ -78,9 +76,7 @@ async def test_synapse_killed_for_10_s_loses_repeats_and_reorders_no_message(
 
 
 @ON_POSTGRESQL
-async def test_the_service_killed_again_and_again_loses_repeats_and_reorders_no_message(
-    start_city: StartCity, arrive: Arrive
-) -> None:
+async def test_repeated_service_kills_lose_no_message(start_city: StartCity, arrive: Arrive) -> None:
     city = await start_city()
     pauses = random.Random()
 
@@ -116,11 +112,11 @@ async def _within(timeout_s: float, fault: Awaitable[None]) -> None:
 
 
 async def _until_said(said: Said, count: int, *, at_least_one: bool = False) -> None:
-    async def is_message_or_change() -> bool:
+    async def is_arrived() -> bool:
         counts = [len(words) for words in said.values()]
         return (max(counts) if at_least_one else min(counts)) >= count
 
-    await eventually(is_message_or_change, 60)
+    await eventually(is_arrived, 60)
 
 
 # --- in the worst moment ------------------------------------------------------------------------------
@@ -138,7 +134,7 @@ async def _until_said(said: Said, count: int, *, at_least_one: bool = False) -> 
     ],
     indirect=["database_url"],
 )
-async def test_a_message_that_synapse_took_without_the_service_hearing_of_it_stands_there_once(
+async def test_unconfirmed_message_is_sent_once(
     start_city: StartCity, arrive: Arrive, proxy: StartProxy, killed: str
 ) -> None:
     city, to_synapse, to_service = await _city_behind_proxies(start_city, proxy)
@@ -175,7 +171,7 @@ async def test_a_message_that_synapse_took_without_the_service_hearing_of_it_sta
 
 
 @ON_POSTGRESQL
-async def test_a_transaction_whose_200_synapse_did_not_hear_is_taken_once(
+async def test_transaction_with_lost_200_is_stored_once(
     start_city: StartCity, arrive: Arrive, proxy: StartProxy
 ) -> None:
     matrix_port = free_port()
@@ -202,7 +198,7 @@ async def test_a_transaction_whose_200_synapse_did_not_hear_is_taken_once(
 
 
 @ON_SQLITE
-async def test_what_waited_in_synapse_s_memory_when_it_was_killed_is_fetched(
+async def test_events_lost_from_synapse_memory_are_backfilled(
     start_city: StartCity, arrive: Arrive, proxy: StartProxy
 ) -> None:
     """Synapse counts events as handed over while they still wait behind a transaction that is not answered yet."""
@@ -221,7 +217,7 @@ async def test_what_waited_in_synapse_s_memory_when_it_was_killed_is_fetched(
 
 @ON_SQLITE
 @pytest.mark.soak
-async def test_what_was_fetched_stands_before_what_was_written_after_it(
+async def test_backfilled_event_precedes_later_messages(
     start_city: StartCity, arrive: Arrive, proxy: StartProxy
 ) -> None:
     city, to_synapse, to_service = await _city_behind_proxies(start_city, proxy)
@@ -276,7 +272,7 @@ async def _talk_until_synapse_forgets(
 
 
 @ON_SQLITE
-async def test_what_was_acknowledged_survives_a_kill_right_after_the_200(start_city: StartCity, arrive: Arrive) -> None:
+async def test_acknowledged_transaction_survives_kill(start_city: StartCity, arrive: Arrive) -> None:
     city = await start_city()
     alice = await arrive(city, "alice")
     general = await alice.join("#city_general:city.localhost")

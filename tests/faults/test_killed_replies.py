@@ -13,9 +13,7 @@ from tests.parts.matrix_user import Arrive
 DAARWIZZ = "@agent_daarwizz:city.localhost"
 
 
-async def test_an_answer_that_was_cut_short_by_either_end_is_given_or_excused_once(
-    start_city: StartCity, arrive: Arrive
-) -> None:
+async def test_interrupted_reply_ends_once(start_city: StartCity, arrive: Arrive) -> None:
     async with ScriptedCore().serving() as core:
         city = await start_city(settings={"agents_core.url": core.url})
         alice = await arrive(city, "alice")

@@ -171,7 +171,7 @@ async def test_peers_that_read_nothing_cost_little(service: Service, path: str, 
         await service.get("/city/rooms")
 
 
-async def test_readyz_answers_while_silent_connections_take_all_descriptors(tmp_path: Path, sqlite_url: str) -> None:
+async def test_silent_connections_leave_readyz_responding(tmp_path: Path, sqlite_url: str) -> None:
     command = python("daarion_appservice", "run", "-c", str(tmp_path / "config.yaml"))
     few = ["bash", "-c", 'ulimit -n 256; exec "$@"', "bash", *command]
     made = configured(tmp_path, sqlite_url, few)

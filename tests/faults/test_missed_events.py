@@ -33,7 +33,7 @@ async def to_service() -> AsyncIterator[HttpProxy]:
 
 
 @ON_POSTGRESQL
-async def test_an_appservice_worker_killed_with_what_it_held_loses_and_reorders_nothing(
+async def test_worker_kill_loses_and_reorders_nothing(
     start_city: StartCity, synapse_workers: BootWorkers, arrive: Arrive, to_service: HttpProxy
 ) -> None:
     settings: dict[str, str | float] = {"matrix.port": to_service.target_port, "appservice.address": to_service.url}
@@ -62,9 +62,7 @@ async def test_an_appservice_worker_killed_with_what_it_held_loses_and_reorders_
 
 
 @ON_SQLITE
-async def test_what_was_lost_takes_its_place_before_what_came_after_it(
-    start_city: StartCity, arrive: Arrive, to_service: HttpProxy
-) -> None:
+async def test_lost_event_precedes_later_ones(start_city: StartCity, arrive: Arrive, to_service: HttpProxy) -> None:
     settings: dict[str, str | float] = {
         "matrix.port": to_service.target_port,
         "appservice.address": to_service.url,
@@ -107,7 +105,7 @@ async def test_what_was_lost_takes_its_place_before_what_came_after_it(
 
 
 @ON_SQLITE
-async def test_a_lost_invitation_and_lost_words_in_a_chat_are_found(
+async def test_lost_invitation_and_chat_messages_are_found(
     start_city: StartCity, arrive: Arrive, to_service: HttpProxy
 ) -> None:
     settings: dict[str, str | float] = {"matrix.port": to_service.target_port, "appservice.address": to_service.url}
@@ -151,9 +149,7 @@ async def test_backfill_fills_a_hole(start_city: StartCity, arrive: Arrive, to_s
 
 
 @ON_SQLITE
-async def test_messages_of_a_federation_gap_stand_between_those_that_are_known(
-    start_federation: StartFederation, arrive: Arrive
-) -> None:
+async def test_federation_gap_messages_are_inserted_in_order(start_federation: StartFederation, arrive: Arrive) -> None:
     federation = await start_federation(settings=SOON)
     alice, fay, eve = await _three_people(federation, arrive)
     general = await alice.join(federation.alias("general"))

@@ -112,7 +112,7 @@ def assert_says(ended: Ended, code: ExitCode, problem: str, advice: str) -> None
 # --- the configuration --------------------------------------------------------------------------------
 
 
-async def test_without_a_configuration_it_says_how_to_make_one(tmp_path: Path) -> None:
+async def test_missing_config_names_generate_command(tmp_path: Path) -> None:
     config = tmp_path / "city.yaml"
     ended = await start(config)
     assert_says(
@@ -123,7 +123,7 @@ async def test_without_a_configuration_it_says_how_to_make_one(tmp_path: Path) -
     )
 
 
-async def test_an_unknown_key_is_shown_with_its_line_and_the_one_that_was_meant(tmp_path: Path) -> None:
+async def test_unknown_key_is_shown_with_line_and_suggestion(tmp_path: Path) -> None:
     config = configured(tmp_path, {})
     config.write_text(config.read_text() + "databse:\n  url: sqlite:///city.db\n")
     ended = await start(config)
@@ -136,7 +136,7 @@ async def test_an_unknown_key_is_shown_with_its_line_and_the_one_that_was_meant(
     )
 
 
-async def test_without_tokens_it_says_how_to_make_them(tmp_path: Path) -> None:
+async def test_missing_tokens_name_generate_command(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config_edit.generate(config)
     config_edit.set_values(config, {"homeserver.domain": SERVER_NAME})
@@ -148,7 +148,7 @@ async def test_without_tokens_it_says_how_to_make_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("listener", ["api", pytest.param("matrix", marks=pytest.mark.soak)])
-async def test_a_port_that_is_taken_is_named_with_the_key_that_chooses_it(tmp_path: Path, listener: str) -> None:
+async def test_port_in_use_is_named_with_its_key(tmp_path: Path, listener: str) -> None:
     async with answering({}) as taken:
         config = configured(tmp_path, {f"{listener}.port": taken})
         ended = await start(config)
@@ -160,7 +160,7 @@ async def test_a_port_that_is_taken_is_named_with_the_key_that_chooses_it(tmp_pa
     )
 
 
-async def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+async def test_newer_database_is_refused_unchanged(tmp_path: Path) -> None:
     database = tmp_path / "city.db"
     with sqlite3.connect(database) as connection:
         connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
@@ -183,7 +183,7 @@ async def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> No
         pytest.param("not writable", marks=pytest.mark.soak),
     ],
 )
-async def test_a_database_that_cannot_be_written_is_named_with_what_it_needs(tmp_path: Path, place: str) -> None:
+async def test_read_only_database_names_required_permission(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
     directory = {
         "missing": tmp_path / "missing",
@@ -200,7 +200,7 @@ async def test_a_database_that_cannot_be_written_is_named_with_what_it_needs(tmp
     )
 
 
-async def test_a_postgresql_that_does_not_run_is_named_without_its_password(tmp_path: Path) -> None:
+async def test_unreachable_postgresql_is_named_without_password(tmp_path: Path) -> None:
     port = free_port()
     ended = await start(configured(tmp_path, {"database.url": f"postgresql://city:very-secret@{HOST}:{port}/city"}))
     assert_says(ended, ExitCode.DATABASE, f"{HOST}:{port}/city cannot be used", "Check that PostgreSQL runs there")
@@ -210,7 +210,7 @@ async def test_a_postgresql_that_does_not_run_is_named_without_its_password(tmp_
 # --- the homeserver -----------------------------------------------------------------------------------
 
 
-async def test_a_wrong_as_token_leads_to_the_registration_that_synapse_has(town: Town, tmp_path: Path) -> None:
+async def test_wrong_as_token_refers_to_registration_check(town: Town, tmp_path: Path) -> None:
     ended = await start(town.config(tmp_path, {"appservice.as_token": "another-token-than-that"}))
     assert_says(
         ended, ExitCode.HOMESERVER_REFUSED, "Synapse does not accept the as_token (M_UNKNOWN_TOKEN)", "homeserver.yaml"
@@ -218,7 +218,7 @@ async def test_a_wrong_as_token_leads_to_the_registration_that_synapse_has(town:
     assert "another-token-than-that" not in ended.said
 
 
-async def test_a_wrong_hs_token_is_told_apart_from_a_wrong_as_token(town: Town, tmp_path: Path) -> None:
+async def test_wrong_hs_token_differs_from_wrong_as_token(town: Town, tmp_path: Path) -> None:
     ended = await start(town.config(tmp_path, {"appservice.hs_token": "another-token-than-that"}))
     assert_says(
         ended,
@@ -229,7 +229,7 @@ async def test_a_wrong_hs_token_is_told_apart_from_a_wrong_as_token(town: Town, 
     assert "another-token-than-that" not in ended.said
 
 
-async def test_a_wrong_domain_is_shown_beside_the_right_one(town: Town, tmp_path: Path) -> None:
+async def test_wrong_domain_is_shown_with_right_one(town: Town, tmp_path: Path) -> None:
     ended = await start(town.config(tmp_path, {"homeserver.domain": "city.example"}))
     assert_says(
         ended,
@@ -239,7 +239,7 @@ async def test_a_wrong_domain_is_shown_beside_the_right_one(town: Town, tmp_path
     )
 
 
-async def test_another_bot_than_synapse_knows_is_named(town: Town, tmp_path: Path) -> None:
+async def test_unknown_bot_is_reported(town: Town, tmp_path: Path) -> None:
     ended = await start(town.config(tmp_path, {"appservice.bot": "mayor"}))
     assert_says(
         ended,
@@ -249,12 +249,12 @@ async def test_another_bot_than_synapse_knows_is_named(town: Town, tmp_path: Pat
     )
 
 
-async def test_another_id_than_synapse_knows_is_named(town: Town, tmp_path: Path) -> None:
+async def test_unknown_registration_id_is_reported(town: Town, tmp_path: Path) -> None:
     ended = await start(town.config(tmp_path, {"appservice.id": "another"}))
     assert_says(ended, ExitCode.HOMESERVER_REFUSED, "another id than 'another'", "registration check")
 
 
-async def test_an_address_where_synapse_does_not_reach_us_is_named(town: Town, tmp_path: Path) -> None:
+async def test_unreachable_appservice_address_is_reported(town: Town, tmp_path: Path) -> None:
     ended = await start(town.config(tmp_path, {"matrix.port": free_port()}))
     address = config_file.load(town.directory / "config.yaml").appservice.address
     assert_says(
@@ -265,7 +265,7 @@ async def test_an_address_where_synapse_does_not_reach_us_is_named(town: Town, t
     )
 
 
-async def test_an_address_where_synapse_reaches_something_else_is_named(town: Town, tmp_path: Path) -> None:
+async def test_appservice_address_of_other_server_is_reported(town: Town, tmp_path: Path) -> None:
     ours = config_file.load(town.directory / "config.yaml").matrix.port
     async with answering({}, port=ours):
         ended = await start(town.config(tmp_path, {"matrix.port": free_port()}))
@@ -282,7 +282,7 @@ async def test_an_address_where_synapse_reaches_something_else_is_named(town: To
         pytest.param({"/_matrix/client/versions": {"status": "ok"}}, id="JSON of another kind", marks=pytest.mark.soak),
     ],
 )
-async def test_what_answers_but_is_no_homeserver_is_named(tmp_path: Path, answers: dict[str, Any]) -> None:
+async def test_address_of_no_homeserver_is_reported(tmp_path: Path, answers: dict[str, Any]) -> None:
     async with answering(answers) as port:
         ended = await start(configured(tmp_path, {"homeserver.address": f"http://{HOST}:{port}"}))
     assert_says(
@@ -321,9 +321,7 @@ async def answering(answers: Mapping[str, Any], *, port: int | None = None) -> A
 # --- Synapse down: no wrong start at all --------------------------------------------------------------
 
 
-async def test_while_synapse_is_down_the_city_is_open_and_goes_on_by_itself_when_it_comes(
-    tmp_path: Path, sqlite_url: str
-) -> None:
+async def test_city_serves_while_synapse_is_down(tmp_path: Path, sqlite_url: str) -> None:
     async def not_yet(*, registration: Path, port: int) -> LocalSynapse:
         return LocalSynapse(SynapseSetup(tmp_path / "synapse", SERVER_NAME, port, registrations=[registration]))
 
@@ -360,9 +358,7 @@ async def test_while_synapse_is_down_the_city_is_open_and_goes_on_by_itself_when
         city.homeserver.kill()
 
 
-async def test_a_synapse_that_goes_away_between_the_first_words_is_waited_for(
-    tmp_path: Path, sqlite_url: str, synapse: BootSynapse
-) -> None:
+async def test_synapse_lost_during_checks_is_waited_for(tmp_path: Path, sqlite_url: str, synapse: BootSynapse) -> None:
     homeserver_port = free_port()
     proxy = HttpProxy(homeserver_port)
     await proxy.start()
@@ -420,7 +416,7 @@ async def test_a_synapse_that_goes_away_between_the_first_words_is_waited_for(
         ),
     ],
 )
-async def test_a_redis_that_cannot_be_used(
+async def test_unusable_redis_is_reported(
     town: Town, tmp_path: Path, server: dict[str, Any], wrong: dict[str, Any], problem: str, advice: str
 ) -> None:
     redis = RedisServer(tmp_path / "redis", **server)
@@ -433,7 +429,7 @@ async def test_a_redis_that_cannot_be_used(
     assert "geheim" not in ended.said
 
 
-async def test_a_redis_that_is_not_there_yet_keeps_nothing_from_starting(town: Town, tmp_path: Path) -> None:
+async def test_absent_redis_does_not_prevent_start(town: Town, tmp_path: Path) -> None:
     redis = RedisServer(tmp_path / "redis")
     config = town.config(tmp_path, {"redis.url": redis.url})
     service = Child("city", python("daarion_appservice", "run", "-c", str(config)), tmp_path / "city.log")

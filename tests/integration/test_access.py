@@ -73,7 +73,7 @@ def a_body_for(path: str, who: str) -> Any:
     return {"/city/rooms": {"name": f"Room of {who}"}, MESSAGES: {"body": "hello"}, HEARTBEAT: {}}[path]
 
 
-async def test_route_allows_its_principals_only(city: InProcessCity) -> None:
+async def test_route_allows_only_its_principals(city: InProcessCity) -> None:
     tokens = await tokens_of(city)
     for (method, path), expected in MAY.items():
         for who in WHO:

@@ -31,7 +31,7 @@ async def harness(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
         yield harness
 
 
-async def test_whoever_mentions_an_agent_is_answered_by_it_with_a_reply(harness: AgentReplyHarness) -> None:
+async def test_mention_gets_agent_reply(harness: AgentReplyHarness) -> None:
     await harness.messaging.post(OKSANA, "general", "Добрий день")
     question = await harness.messaging.post(OKSANA, "general", "@scribe, котра година?")
     harness.core.next(says("**Восьма**"))
@@ -58,13 +58,13 @@ async def test_whoever_mentions_an_agent_is_answered_by_it_with_a_reply(harness:
 @pytest.mark.parametrize(
     "body", ["Писар, де архів?", "писар: де архів?", "@scribe де архів?", "@agent_scribe:city.localhost?"]
 )
-async def test_an_agent_is_asked_by_each_of_its_names(harness: AgentReplyHarness, body: str) -> None:
+async def test_agent_mentioned_by_any_name_replies(harness: AgentReplyHarness, body: str) -> None:
     await harness.messaging.post(OKSANA, "general", body)
     async with harness.running_worker():
         await harness.replies()
 
 
-async def test_a_reply_to_an_agent_asks_it_and_it_knows_what_it_said(harness: AgentReplyHarness) -> None:
+async def test_reply_to_agent_requests_it_with_history(harness: AgentReplyHarness) -> None:
     await harness.messaging.post(OKSANA, "general", "@scribe?")
     async with harness.running_worker():
         (first,) = await harness.replies()
@@ -78,14 +78,14 @@ async def test_a_reply_to_an_agent_asks_it_and_it_knows_what_it_said(harness: Ag
 
 
 @pytest.mark.parametrize("body", ["Писар десь є", "e-mail: a@scribe.example", "`@scribe`", "добре"])
-async def test_whoever_is_not_asked_does_not_answer(harness: AgentReplyHarness, body: str) -> None:
+async def test_unmentioned_agent_does_not_reply(harness: AgentReplyHarness, body: str) -> None:
     await harness.messaging.post(OKSANA, "general", body)
     async with harness.running_worker():
         await harness.replies(0)
     assert harness.core.asked == []
 
 
-async def test_several_who_are_asked_answer_each_for_itself(harness: AgentReplyHarness) -> None:
+async def test_mentioned_agents_reply_separately(harness: AgentReplyHarness) -> None:
     await harness.messaging.post(OKSANA, "general", "@scribe @varta @scribe, ви де?")
     async with harness.running_worker():
         both = await harness.replies(2)
@@ -112,7 +112,7 @@ async def test_an_answer_that_takes_time_grows_by_edits(
     assert answer.edited_at_ms is not None
 
 
-async def test_whoever_is_offline_says_so_in_a_notice(harness: AgentReplyHarness) -> None:
+async def test_offline_agent_posts_notice(harness: AgentReplyHarness) -> None:
     await harness.set_presence(SCRIBE, status=Status.OFFLINE)
     question = await harness.messaging.post(OKSANA, "general", "@scribe, ти тут?")
     async with harness.running_worker():
@@ -137,7 +137,7 @@ async def test_agent_without_core_posts_one_notice(harness: AgentReplyHarness) -
     assert not [event for event in harness.published if isinstance(event, LocalUserTyping)]
 
 
-async def test_who_may_only_not_have_had_time_to_come_is_waited_for(harness: AgentReplyHarness) -> None:
+async def test_reply_waits_for_agent_after_start(harness: AgentReplyHarness) -> None:
     await harness.set_presence(SCRIBE, status=Status.OFFLINE)
     harness.patience_ms = 400
     await harness.messaging.post(OKSANA, "general", "@scribe, ти тут?")
@@ -156,7 +156,7 @@ async def test_who_may_only_not_have_had_time_to_come_is_waited_for(harness: Age
         (says(7), "помилка ядра агентів"),
     ],
 )
-async def test_a_failure_is_told_once_and_never_as_an_answer(harness: AgentReplyHarness, behaviour, word: str) -> None:  # type: ignore[no-untyped-def]
+async def test_reply_failure_posts_one_notice(harness: AgentReplyHarness, behaviour, word: str) -> None:  # type: ignore[no-untyped-def]
     harness.core.next(behaviour)
     await harness.messaging.post(OKSANA, "general", "@scribe, як справи?")
     async with harness.running_worker():
@@ -187,7 +187,7 @@ async def test_of_an_answer_that_broke_off_nothing_stays(
     assert "the agents core failed" in notice.body
 
 
-async def test_an_answer_is_given_once_also_when_we_end_in_the_middle(
+async def test_reply_interrupted_by_stop_is_posted_once(
     harness: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edit_throttle, "_FIRST_INTERVAL_S", 0.0)
@@ -205,7 +205,7 @@ async def test_an_answer_is_given_once_also_when_we_end_in_the_middle(
     assert len(harness.core.asked) == 2
 
 
-async def test_two_processes_give_one_answer(harness: AgentReplyHarness) -> None:
+async def test_two_processes_post_one_reply(harness: AgentReplyHarness) -> None:
     gate = asyncio.Event()
     harness.core.next(after(gate, says("раз")), after(gate, says("раз")))
     await harness.messaging.post(OKSANA, "general", "@scribe?")
@@ -220,7 +220,7 @@ async def test_two_processes_give_one_answer(harness: AgentReplyHarness) -> None
     assert answer.body == "раз"
 
 
-async def test_agents_may_ask_agents_but_not_without_end(harness: AgentReplyHarness) -> None:
+async def test_agent_mention_depth_is_limited(harness: AgentReplyHarness) -> None:
     harness.core.next(*(says(f"@varta, @scribe, а ви? {number}") for number in range(50)))
     await harness.messaging.post(OKSANA, "general", "@scribe, хто знає?")
     async with harness.running_worker():
@@ -230,7 +230,7 @@ async def test_agents_may_ask_agents_but_not_without_end(harness: AgentReplyHarn
     ]
 
 
-async def test_a_notice_asks_nobody(harness: AgentReplyHarness) -> None:
+async def test_notice_requests_no_reply(harness: AgentReplyHarness) -> None:
     await harness.messaging.messages.post(OKSANA, "general", Draft("@scribe, ти бот?", msgtype="m.notice"))
     async with harness.running_worker():
         await harness.replies(0)
@@ -244,7 +244,7 @@ async def test_a_question_that_is_deleted_in_time_is_not_answered(harness: Agent
     assert harness.core.asked == []
 
 
-async def test_a_core_that_is_away_for_a_moment_does_not_lose_questions(harness: AgentReplyHarness) -> None:
+async def test_short_core_outage_loses_no_request(harness: AgentReplyHarness) -> None:
     harness.core.next(*[answers({}, status=503)] * 5)
     for number in range(6):
         await harness.messaging.post(OKSANA, "general", f"@scribe, {number}?")
@@ -270,7 +270,7 @@ async def test_an_answer_that_is_longer_than_a_message_is_cut(harness: AgentRepl
     assert 23_900 < len(answer.body) < 24_000
 
 
-async def test_a_room_with_many_questions_does_not_hold_up_another(
+async def test_busy_room_does_not_delay_other_rooms(
     harness: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reply_worker_module, "_BATCH", 2)
@@ -295,14 +295,14 @@ async def test_a_room_with_many_questions_does_not_hold_up_another(
         gate.set()
 
 
-async def test_blanks_without_end_hold_up_nobody(harness: AgentReplyHarness) -> None:
+async def test_endless_whitespace_response_blocks_no_other(harness: AgentReplyHarness) -> None:
     await harness.messaging.post(OKSANA, "general", " " * 40_000 + "x" * 100)
     await harness.messaging.post(OKSANA, "general", " " * 40_000 + "Писар, ти тут?")
     async with harness.running_worker():
         await harness.replies()
 
 
-async def test_whoever_asks_too_much_is_told_so_once(harness: AgentReplyHarness) -> None:
+async def test_request_rate_limit_posts_one_notice(harness: AgentReplyHarness) -> None:
     for number in range(25):
         await harness.messaging.post(OKSANA, "general", f"@scribe, а {number}?")
     await harness.messaging.post(Author(AuthorKind.CITIZEN, "u_2", "Петро"), "general", "@scribe, а мені?")
@@ -313,7 +313,7 @@ async def test_whoever_asks_too_much_is_told_so_once(harness: AgentReplyHarness)
     assert harness.core.asked[-1].content["input"] == "@scribe, а мені?"
 
 
-async def test_one_who_mentions_many_asks_as_often(harness: AgentReplyHarness) -> None:
+async def test_multiple_mentions_count_separately(harness: AgentReplyHarness) -> None:
     for number in range(12):
         await harness.messaging.post(OKSANA, "general", f"@scribe @varta, {number}?")
     async with harness.running_worker():
@@ -321,10 +321,8 @@ async def test_one_who_mentions_many_asks_as_often(harness: AgentReplyHarness) -
     assert [each.msgtype for each in answers].count("m.notice") == 1
 
 
-@pytest.mark.parametrize("is_said", [False, True], ids=["before it is said", "after"])
-async def test_a_failure_is_told_also_when_we_end_while_we_tell_it(
-    harness: AgentReplyHarness, is_message_or_change: bool
-) -> None:
+@pytest.mark.parametrize("is_posted", [False, True], ids=["before post", "after post"])
+async def test_failure_notice_survives_stop(harness: AgentReplyHarness, is_posted: bool) -> None:
     question = await harness.messaging.post(OKSANA, "general", "@scribe?")
     scribe = Author(AuthorKind.AGENT, "scribe", "Писар")
     async with harness.database.transaction() as tx:
@@ -333,7 +331,7 @@ async def test_a_failure_is_told_also_when_we_end_while_we_tell_it(
     begun = Draft("Нехай", reply_to=question.id, client_id=f"answer:{owed.id}")
     message = (await harness.messaging.messages.post(scribe, "general", begun, requests_replies=False)).message
     await harness.messaging.message_edits.delete(scribe, "general", message.id, may_moderate=False)
-    if is_message_or_change:
+    if is_posted:
         notice = Draft("…", msgtype="m.notice", reply_to=question.id, client_id=f"answer:{owed.id}:excuse")
         await harness.messaging.messages.post(scribe, "general", notice)
     async with harness.running_worker():
@@ -342,7 +340,7 @@ async def test_a_failure_is_told_also_when_we_end_while_we_tell_it(
     assert harness.core.asked == []
 
 
-async def test_what_was_read_before_it_was_answered_is_not_answered_again(
+async def test_stale_read_of_answered_request_asks_nothing(
     harness: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harness.messaging.post(OKSANA, "general", "@scribe?")
@@ -368,7 +366,7 @@ async def test_what_was_read_before_it_was_answered_is_not_answered_again(
     assert len(await harness.messages()) == 2
 
 
-async def test_the_history_holds_the_answer_that_came_after_the_question(harness: AgentReplyHarness) -> None:
+async def test_history_includes_reply_posted_after_request(harness: AgentReplyHarness) -> None:
     harness.core.next(says("А тому"))
     await harness.messaging.post(OKSANA, "general", "@scribe, чому?")
     await harness.messaging.post(OKSANA, "general", "@scribe, а ще чому?")
@@ -377,7 +375,7 @@ async def test_the_history_holds_the_answer_that_came_after_the_question(harness
     assert harness.core.asked[1].history == ["Оксана: @scribe, чому?", "А тому"]
 
 
-async def test_whoever_failed_when_another_had_answered_says_nothing(harness: AgentReplyHarness) -> None:
+async def test_failure_after_posted_reply_is_ignored(harness: AgentReplyHarness) -> None:
     question = await harness.messaging.post(OKSANA, "general", "@scribe?")
     async with harness.database.transaction() as tx:
         (owed,) = await tx.agent_replies.due(now_ms=LATER, limit=9)

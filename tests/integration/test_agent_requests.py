@@ -77,7 +77,7 @@ async def test_reply_brings_the_message_replied_to(harness: AgentReplyHarness) -
     assert asked.content["context"]["reply_to"] == {"author": "Петро", "content": "Guten Tag,\nzusammen"}
 
 
-async def test_reply_in_a_direct_chat_brings_the_message_replied_to(harness: AgentReplyHarness) -> None:
+async def test_direct_chat_reply_includes_replied_message(harness: AgentReplyHarness) -> None:
     chat = await harness.create_direct_chat(SCRIBE)
     await happens(harness, chat.id, {"msgtype": "m.text", "body": "Guten Tag"}, event_id="$old")
     relation = {"m.in_reply_to": {"event_id": "$old"}}
@@ -128,7 +128,7 @@ async def test_request_in_thread_brings_the_thread(harness: AgentReplyHarness) -
         ("oksana", ["oksana", "scribe", "petro"], False),
     ],
 )
-async def test_agent_of_thread_is_asked_without_mention(
+async def test_agent_of_thread_replies_without_mention(
     harness: AgentReplyHarness, root: str, turns: list[str], asks: bool
 ) -> None:
     """In a thread that an agent began, or as the next turn after its reply to the same author."""
@@ -147,7 +147,7 @@ async def test_agent_of_thread_is_asked_without_mention(
     assert [each.agent for each in pending] == (["scribe"] if asks else [])
 
 
-async def test_second_me_is_told_the_message_replied_to_and_remembers_the_question_alone(
+async def test_second_me_gets_quotation_but_stores_prompt(
     harness: AgentReplyHarness,
 ) -> None:
     chat = await harness.create_direct_chat(SECOND_ME)
@@ -214,7 +214,7 @@ async def test_file_is_described(harness: AgentReplyHarness, content: Any, descr
     assert attachment["mxc"] == content.get("url")
 
 
-async def test_location_is_told_with_its_place(harness: AgentReplyHarness) -> None:
+async def test_location_request_includes_place(harness: AgentReplyHarness) -> None:
     chat = await harness.create_direct_chat(SCRIBE)
     await happens(harness, chat.id, {"msgtype": "m.location", "body": "Ось тут", "geo_uri": "geo:50.45,30.52"})
     async with harness.running_worker():
@@ -241,7 +241,7 @@ async def test_files_in_the_history_are_described(harness: AgentReplyHarness) ->
 
 
 @pytest.mark.parametrize("is_reply", [False, True], ids=["asked", "replied to"])
-async def test_image_goes_to_a_model_that_sees(harness: AgentReplyHarness, is_reply: bool) -> None:
+async def test_image_is_sent_to_vision_model(harness: AgentReplyHarness, is_reply: bool) -> None:
     harness.core_kind, harness.max_image_bytes = "openai", 1_000
     harness.pictures[PHOTO["url"]] = PNG, "image/png"  # type: ignore[index]
     chat = await harness.create_direct_chat(SCRIBE, is_group=is_reply)
@@ -268,7 +268,7 @@ async def test_image_goes_to_a_model_that_sees(harness: AgentReplyHarness, is_re
     [((PNG, "image/png"), 0), ((PNG * 20, "image/png"), 1_000), ((b"<svg>", "image/svg+xml"), 1_000), (None, 1_000)],
     ids=["not wanted", "too large", "of another type", "gone"],
 )
-async def test_image_that_cannot_be_sent_is_described(
+async def test_unsendable_image_is_described(
     harness: AgentReplyHarness, fetched: tuple[bytes, str] | None, max_image_bytes: int
 ) -> None:
     harness.core_kind, harness.max_image_bytes = "openai", max_image_bytes
@@ -351,7 +351,7 @@ async def test_redacted_question_of_a_chat_ends_the_call(harness: AgentReplyHarn
     assert [each.prompt for each in remembered] == ["Друга?"]
 
 
-async def test_what_was_shown_goes_also_when_the_process_ended_meanwhile(harness: AgentReplyHarness) -> None:
+async def test_restart_deletes_draft_of_deleted_request(harness: AgentReplyHarness) -> None:
     harness.core.next(stalls_after(delta("Поло")))
     question = await harness.messaging.post(OKSANA, "general", "@scribe?")
     async with harness.running_worker():
@@ -362,7 +362,7 @@ async def test_what_was_shown_goes_also_when_the_process_ended_meanwhile(harness
     assert len(harness.core.asked) == 1
 
 
-async def test_failure_after_the_question_was_deleted_is_not_told(
+async def test_deleted_request_gets_no_failure_notice(
     harness: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_watcher, "_CHECK_INTERVAL_S", 60.0)
@@ -377,7 +377,7 @@ async def test_failure_after_the_question_was_deleted_is_not_told(
     assert begun.deleted
 
 
-async def test_answer_that_was_whole_as_the_question_was_deleted_goes(
+async def test_complete_reply_to_deleted_request_is_deleted(
     harness: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_watcher, "_CHECK_INTERVAL_S", 60.0)
@@ -392,7 +392,7 @@ async def test_answer_that_was_whole_as_the_question_was_deleted_goes(
     assert begun.deleted
 
 
-async def test_edited_question_is_answered_as_it_stands(harness: AgentReplyHarness) -> None:
+async def test_edited_request_is_answered_as_edited(harness: AgentReplyHarness) -> None:
     harness.core.next(stalls_after(delta("О першій")), says("О другій"))
     question = await harness.messaging.post(OKSANA, "general", "@scribe, о котрій обід?")
     async with harness.running_worker():
@@ -426,7 +426,7 @@ async def test_question_edited_again_and_again_is_answered(harness: AgentReplyHa
     assert answer.body == "Так"
 
 
-async def test_edit_that_names_an_agent_asks_it_once(harness: AgentReplyHarness) -> None:
+async def test_edit_with_new_mention_requests_one_reply(harness: AgentReplyHarness) -> None:
     message = await harness.messaging.post(OKSANA, "general", "Хто знає?")
     for body in ("@scribe, хто знає?", "@scribe, хто це знає?", "Хто знає?", "@scribe, хто знає?"):
         await harness.messaging.message_edits.edit(OKSANA, "general", message.id, body)
@@ -436,7 +436,7 @@ async def test_edit_that_names_an_agent_asks_it_once(harness: AgentReplyHarness)
     assert [asked.content["input"] for asked in harness.core.asked] == ["@scribe, хто знає?"]
 
 
-async def test_edit_on_matrix_that_names_an_agent_asks_it(harness: AgentReplyHarness) -> None:
+async def test_matrix_edit_with_mention_requests_reply(harness: AgentReplyHarness) -> None:
     async with harness.database.transaction() as tx:
         await link(tx, GENERAL, "!general")
     await happens(harness, GENERAL, {"msgtype": "m.text", "body": "Хто знає?"})
@@ -450,7 +450,7 @@ async def test_edit_on_matrix_that_names_an_agent_asks_it(harness: AgentReplyHar
     assert [asked.content["input"] for asked in harness.core.asked] == ["Писарю, хто знає?"]
 
 
-async def test_edit_of_what_asks_already_asks_nobody_again(harness: AgentReplyHarness) -> None:
+async def test_edit_of_mentioning_message_requests_nothing(harness: AgentReplyHarness) -> None:
     chat = await harness.create_direct_chat(SCRIBE)
     await happens(harness, chat.id, {"msgtype": "m.text", "body": "Хто знає?"})
     async with harness.running_worker():

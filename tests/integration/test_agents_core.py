@@ -125,7 +125,7 @@ async def openai(server: ScriptedCore, clients: list[Client]) -> Client:
 # --- what is asked ------------------------------------------------------------------------------------
 
 
-async def test_invoke_is_asked_as_the_contract_says(server: ScriptedCore, clients: list[Client]) -> None:
+async def test_invoke_request_matches_contract(server: ScriptedCore, clients: list[Client]) -> None:
     client = Client(server.url + "/core", token="a secret")
     clients.append(client)
     async with client.core.generate(QUESTION) as pieces:
@@ -150,7 +150,7 @@ async def test_invoke_is_asked_as_the_contract_says(server: ScriptedCore, client
 
 
 @pytest.mark.parametrize(("model", "asked_for"), [("", "litopys"), ("qwen3:8b", "qwen3:8b")])
-async def test_openai_is_asked_as_its_own_clients_do(
+async def test_openai_request_matches_openai_client(
     server: ScriptedCore, clients: list[Client], model: str, asked_for: str
 ) -> None:
     client = Client(server.url, kind="openai", model=model)
@@ -187,15 +187,13 @@ async def test_an_agents_id_leads_nowhere_else(server: ScriptedCore, client: Cli
 
 
 @pytest.mark.parametrize("agent", ["", ".", "..", "a\nb", "a\0b", "x" * 256])
-async def test_an_id_that_can_stand_in_no_address_is_not_asked_for(
-    server: ScriptedCore, client: Client, agent: str
-) -> None:
+async def test_unsafe_agent_id_is_not_requested(server: ScriptedCore, client: Client, agent: str) -> None:
     with pytest.raises(CoreFailed, match="an agent with this id"):
         await client.ask(agent)
     assert server.asked == []
 
 
-async def test_each_question_has_a_connection_of_its_own(server: ScriptedCore, client: Client) -> None:
+async def test_each_request_has_own_connection(server: ScriptedCore, client: Client) -> None:
     for _ in range(3):
         await client.ask()
     assert len({asked.connection for asked in server.asked}) == 3, "one used before may be closing just then"
@@ -309,16 +307,14 @@ async def test_answer_that_finished_is_not_lost(
         ),
     ],
 )
-async def test_openai_is_asked_at_its_base_url(
-    server: ScriptedCore, clients: list[Client], url: str, path: str
-) -> None:
+async def test_openai_request_uses_base_url(server: ScriptedCore, clients: list[Client], url: str, path: str) -> None:
     clients.append(Client(server.url + url, kind="openai"))
     server.next(answers({"choices": [{"message": {"content": "Дощ"}}]}))
     assert await clients[-1].ask() == ["Дощ"]
     assert [asked.path for asked in server.asked] == [path]
 
 
-async def test_unopened_reasoning_hides_it_in_the_agents_next_answers(server: ScriptedCore, client: Client) -> None:
+async def test_unopened_reasoning_is_hidden_after_two_replies(server: ScriptedCore, client: Client) -> None:
     reasoned = streams("Хм.", "</think>", "Так")
     server.next(reasoned, reasoned, reasoned, streams("Без думок"))
     with capture_logs() as logs:
@@ -346,7 +342,7 @@ async def test_openais_answers_are_understood_in_every_form(
     assert "".join(await openai.ask()) == text
 
 
-async def test_pieces_come_while_the_answer_is_made(server: ScriptedCore, client: Client) -> None:
+async def test_chunks_arrive_during_generation(server: ScriptedCore, client: Client) -> None:
     server.next(stalls_after(delta("one"), delta("two")))
     async with client.core.generate(QUESTION) as pieces:
         assert [await anext(pieces), await anext(pieces)] == ["one", "two"]
@@ -436,7 +432,7 @@ async def failure(client: Client) -> tuple[list[str], CoreError]:
     [*FAILING.values(), *EMPTY_STREAMS.values()],
     ids=[*FAILING, *(f"stream: {each}" for each in EMPTY_STREAMS)],
 )
-async def test_what_is_no_answer_is_told_in_words(
+async def test_invalid_response_is_described(
     server: ScriptedCore, client: Client, behaviour: tuple[Behaviour, str]
 ) -> None:
     behave, words = behaviour
@@ -456,7 +452,7 @@ async def test_what_is_no_answer_is_told_in_words(
 
 
 @pytest.mark.parametrize("behaviour", FAILING_STREAMS)
-async def test_what_breaks_off_in_the_middle_is_no_answer(server: ScriptedCore, client: Client, behaviour: str) -> None:
+async def test_interrupted_response_fails(server: ScriptedCore, client: Client, behaviour: str) -> None:
     behave, words = FAILING_STREAMS[behaviour]
     server.next(behave)
     came, error = await failure(client)
@@ -466,7 +462,7 @@ async def test_what_breaks_off_in_the_middle_is_no_answer(server: ScriptedCore, 
     assert client.calls("failed") == 1
 
 
-async def test_what_the_core_says_of_itself_is_for_the_log_only(server: ScriptedCore, client: Client) -> None:
+async def test_core_error_text_is_only_logged(server: ScriptedCore, client: Client) -> None:
     server.next(answers({"error": "password of the database: hunter2"}, status=500))
     with capture_logs() as logs:
         _, error = await failure(client)
@@ -474,7 +470,7 @@ async def test_what_the_core_says_of_itself_is_for_the_log_only(server: Scripted
     assert "hunter2" in logs[0]["seen"]
 
 
-async def test_a_core_that_is_not_there(clients: list[Client]) -> None:
+async def test_unreachable_core_fails(clients: list[Client]) -> None:
     client = Client(f"http://{HOST}:{free_port()}")
     clients.append(client)
     came, error = await failure(client)
@@ -505,7 +501,7 @@ SLOW: dict[str, tuple[Behaviour, list[str], str]] = {
 
 
 @pytest.mark.parametrize("behaviour", SLOW)
-async def test_whoever_is_too_slow_is_not_waited_for(server: ScriptedCore, hasty: Client, behaviour: str) -> None:
+async def test_slow_response_times_out(server: ScriptedCore, hasty: Client, behaviour: str) -> None:
     behave, pieces, words = SLOW[behaviour]
     server.next(behave)
     came, error = await failure(hasty)
@@ -527,7 +523,7 @@ async def test_an_answer_that_drips_ends_in_time_all_the_same(server: ScriptedCo
     assert (set(came), error.code) == ({"x"}, "core_timeout")
 
 
-async def test_the_beginning_may_have_a_time_of_its_own(server: ScriptedCore, clients: list[Client]) -> None:
+async def test_first_chunk_has_own_timeout(server: ScriptedCore, clients: list[Client]) -> None:
     client = Client(server.url, first_chunk_timeout_s=SOON_S)
     clients.append(client)
     server.next(says_nothing)
@@ -544,7 +540,7 @@ async def test_the_beginning_may_have_a_time_of_its_own(server: ScriptedCore, cl
         assert [piece async for piece in pieces] == ["two"], "what has begun may take its time"
 
 
-async def test_the_core_is_not_blamed_for_the_time_that_its_reader_takes(server: ScriptedCore, hasty: Client) -> None:
+async def test_slow_reader_is_not_a_core_timeout(server: ScriptedCore, hasty: Client) -> None:
     server.next(streams("one", "two"))
     async with hasty.core.generate(QUESTION) as pieces:
         assert await anext(pieces) == "one"
@@ -598,7 +594,7 @@ async def narrow(server: ScriptedCore, clients: list[Client], monkeypatch: pytes
     return clients[-1]
 
 
-async def test_no_more_are_asked_at_once_than_may_be(server: ScriptedCore, narrow: Client) -> None:
+async def test_concurrent_requests_are_limited(server: ScriptedCore, narrow: Client) -> None:
     gate = asyncio.Event()
     server.next(*[after(gate, says("so"))] * 3)
     of_one = [asyncio.create_task(narrow.ask("one")) for _ in range(2)]
@@ -641,9 +637,7 @@ async def test_a_place_that_is_free_soon_is_waited_for(server: ScriptedCore, cli
 DOWN = answers({"error": "down"}, status=500)
 
 
-async def test_a_core_that_fails_five_times_in_a_row_is_left_alone_for_a_while(
-    server: ScriptedCore, client: Client
-) -> None:
+async def test_five_failures_open_circuit(server: ScriptedCore, client: Client) -> None:
     with capture_logs() as logs:
         server.next(*[DOWN] * 4, says("yes"), *[DOWN] * 5)
         for _ in range(10):
@@ -688,7 +682,7 @@ async def rests(client: Client, *, retry_after_s: float) -> None:
     assert resting.value.retry_after_s == retry_after_s
 
 
-async def test_an_agent_whose_answers_fail_rests_alone(server: ScriptedCore, client: Client) -> None:
+async def test_agent_circuit_does_not_affect_others(server: ScriptedCore, client: Client) -> None:
     server.next(*[DOWN] * 5)
     for _ in range(5):
         with pytest.raises(CoreFailed):
@@ -699,7 +693,7 @@ async def test_an_agent_whose_answers_fail_rests_alone(server: ScriptedCore, cli
     assert client.value("daarion_core_breaker_open") == 1
 
 
-async def test_a_core_that_cannot_be_reached_is_left_alone_by_all(clients: list[Client]) -> None:
+async def test_unreachable_core_opens_shared_circuit(clients: list[Client]) -> None:
     client = Client(f"http://{HOST}:{free_port()}")
     clients.append(client)
     for agent in ("litopys", "scribe", "litopys", "scribe", "varta"):
@@ -710,7 +704,7 @@ async def test_a_core_that_cannot_be_reached_is_left_alone_by_all(clients: list[
         await client.ask("somebody else")
 
 
-async def test_what_is_about_one_question_says_nothing_about_the_core(server: ScriptedCore, client: Client) -> None:
+async def test_request_error_does_not_count_as_core_failure(server: ScriptedCore, client: Client) -> None:
     for status in (400, 404, 413, 422):
         server.next(answers({}, status=status))
     server.next(says(""), says("я" * 30_001), goes_on(delta("x" * 1_000)))
@@ -725,9 +719,7 @@ async def test_what_is_about_one_question_says_nothing_about_the_core(server: Sc
     assert not client.core.is_ready("litopys")
 
 
-async def test_those_who_wait_for_a_place_do_not_ask_a_core_that_is_left_alone(
-    server: ScriptedCore, clients: list[Client]
-) -> None:
+async def test_queued_requests_stop_when_circuit_opens(server: ScriptedCore, clients: list[Client]) -> None:
     client = Client(server.url, parallel=1)
     clients.append(client)
     server.next(*[DOWN] * 4)

@@ -167,7 +167,7 @@ async def test_backfill_brings_each_edit(world: World) -> None:
     assert await world.bodies() == ["second", "other"]
 
 
-async def test_backfill_leaves_out_what_is_redacted(world: World) -> None:
+async def test_backfill_omits_redacted_messages(world: World) -> None:
     word, gone = world.says("first"), world.says("gone")
     reaction, edit = world.reacts(word), world.edits(word, "edited")
     for event_id in (gone, reaction, edit):
@@ -179,7 +179,7 @@ async def test_backfill_leaves_out_what_is_redacted(world: World) -> None:
     assert await world.handle_waiting() == []
 
 
-async def test_redaction_during_backfill_removes_what_came_in(world: World) -> None:
+async def test_redaction_during_backfill_removes_message(world: World) -> None:
     """The service handles a redaction before the backfill stores what it is about."""
     word, gone = world.says("first"), world.says("gone")
     reaction, edit = world.reacts(word), world.edits(word, "edited")
@@ -193,7 +193,7 @@ async def test_redaction_during_backfill_removes_what_came_in(world: World) -> N
     assert await world.run() == Backfilled(0, 0)
 
 
-async def test_reactions_and_edits_that_came_before_their_message_count(world: World) -> None:
+async def test_reactions_and_edits_before_message_are_applied(world: World) -> None:
     word = world.says("first")
     for _ in range(4):
         world.says("between")
@@ -255,7 +255,7 @@ async def test_backfill_that_was_interrupted_can_be_repeated(world: World, answe
     assert {each.state for each in known.values()} <= {InboxState.DONE}
 
 
-async def test_message_has_at_most_100_different_reactions_from_backfill(world: World) -> None:
+async def test_backfill_stores_at_most_100_reaction_keys(world: World) -> None:
     word = world.says("popular")
     for number in range(105):
         world.reacts(word, f"k{number}", f"@u{number}:elsewhere.example")
@@ -283,14 +283,14 @@ async def test_own_reactions_and_edits_are_not_taken_twice(world: World) -> None
     assert (await world.bodies(), await world.reactions()) == (["edited"], [("👍", 1, ("u_1",))])
 
 
-async def test_own_reactions_of_a_lost_database_come_back(world: World) -> None:
+async def test_own_reactions_return_with_new_database(world: World) -> None:
     word = world.says("mine", OKSANAS_GHOST, **{MESSAGE_ID: "lost"})
     world.reacts(word, "👍", OKSANAS_GHOST, **{REACTION_ID: "lost"})
     assert await world.run() == Backfilled(1, 1)
     assert await world.reactions() == [("👍", 1, ("u_1",))]
 
 
-async def test_history_of_an_archived_room_comes_with_reactions_and_edits(world: World) -> None:
+async def test_archived_room_gets_history_with_reactions_and_edits(world: World) -> None:
     word = world.says("first")
     world.reacts(word)
     world.edits(word, "edited")

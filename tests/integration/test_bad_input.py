@@ -33,20 +33,20 @@ def ports(city: InProcessCity) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("path", ["/city/rooms", "/secondme/history", "/city/media/hs/x", *SOCKETS])
-async def test_token_that_cannot_be_encoded_is_invalid(city: InProcessCity, path: str) -> None:
+async def test_unencodable_token_is_invalid(city: InProcessCity, path: str) -> None:
     answer = await city.call("GET", path, token=SURROGATE, headers=UPGRADE)
     assert (answer.status, answer.content["code"]) == (401, "token_invalid")
 
 
 @pytest.mark.parametrize("path", ["/api/v1/presence/stream", *SOCKETS])
-async def test_token_in_the_query_that_cannot_be_encoded_is_invalid(city: InProcessCity, path: str) -> None:
+async def test_unencodable_query_token_is_invalid(city: InProcessCity, path: str) -> None:
     for token in (SURROGATE, "%ED%A0%80", "%FF", "%00"):
         answer = await city.call("GET", f"{path}?token={token}", headers=UPGRADE)
         assert (answer.status, answer.content["code"]) == (401, "token_invalid"), token
 
 
 @pytest.mark.parametrize("path", SOCKETS)
-async def test_auth_event_that_cannot_be_encoded_gets_an_error_frame(city: InProcessCity, path: str) -> None:
+async def test_unencodable_auth_event_gets_error_frame(city: InProcessCity, path: str) -> None:
     async with city.session.ws_connect(f"ws://{HOST}:{ports(city)[0]}{path}") as socket:
         await socket.send_json({"event": "auth", "token": SURROGATE})
         while (event := await socket.receive_json(timeout=10))["event"] != "error":

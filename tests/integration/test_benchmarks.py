@@ -13,7 +13,7 @@ from benchmarks import fanout, heartbeats, report, rooms_delivery, rooms_reads, 
 from tests.parts.ports import HOST
 
 
-async def test_everybody_is_told_of_every_change(tmp_path: Path) -> None:
+async def test_fanout_benchmark_delivers_every_change(tmp_path: Path) -> None:
     plan = fanout.Plan(sockets=(10,), lone_changes=2, churn_s=0.2, rounds=1, catch_up_s=60.0)
     rows = await fanout.measure(plan, tmp_path)
     assert {row["who"] for row in rows} == {"city", "city_batch", "seeds", "socketio", "floor"}
@@ -30,7 +30,7 @@ async def test_every_way_in_takes_heartbeats(tmp_path: Path) -> None:
     assert report.render("heartbeats", rows).count("\n") == len(rows) + 1
 
 
-async def test_the_stores_are_measured_alone(tmp_path: Path) -> None:
+async def test_store_benchmark_measures_each_store(tmp_path: Path) -> None:
     rows = await store.measure(store.Plan(subjects=(100,), beats=100), tmp_path)
     assert [row["store"] for row in rows] == ["machine", "memory", "redis"]
     assert report.render("store", rows).count("\n") == len(rows) + 1
@@ -45,7 +45,7 @@ async def test_transactions_are_taken_by_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
-async def test_a_message_is_followed_on_its_way(tmp_path: Path) -> None:
+async def test_delivery_benchmark_times_each_message(tmp_path: Path) -> None:
     rows = await rooms_delivery.measure(rooms_delivery.Plan(messages=2, on_postgres=False), tmp_path)
     assert [row["way"] for row in rows] == ["in", "out"]
     assert all(0 < row["ours_p50_ms"] < row["whole_p95_ms"] for row in rows)
@@ -61,7 +61,7 @@ async def test_rooms_are_read_from_all(tmp_path: Path) -> None:
     assert report.render("reads", rows).count("\n") == len(rows) + 1
 
 
-async def test_the_peer_answers_what_we_answer(tmp_path: Path) -> None:
+async def test_reads_benchmark_peer_responds_like_city(tmp_path: Path) -> None:
     plan = rooms_reads.Plan(rooms=3, messages=60)
     async with AsyncExitStack() as stack:
         ours, peer, _ = await rooms_reads.start(plan, tmp_path, stack)

@@ -92,7 +92,7 @@ async def test_commands_are_limited_per_minute(forum: AgentReplyHarness) -> None
     assert len(await commands(forum)) == 10
 
 
-async def test_repeated_event_is_one_command(forum: AgentReplyHarness) -> None:
+async def test_repeated_event_runs_one_command(forum: AgentReplyHarness) -> None:
     await join(forum)
     for _ in range(3):
         await event(forum, "m.room.message", {"msgtype": "m.text", "body": "who"}, event_id="$same")

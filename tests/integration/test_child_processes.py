@@ -41,7 +41,7 @@ async def awake(child: Child) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_child_ends_when_it_is_asked_to(start: Start) -> None:
+async def test_child_ends_on_stop(start: Start) -> None:
     child = start(SLEEPS)
     await awake(child)
 
@@ -59,7 +59,7 @@ async def test_a_child_that_will_not_end_is_killed(start: Start) -> None:
     assert child.exit_code == -9
 
 
-async def test_a_child_that_nobody_asked_to_end_is_noticed(start: Start) -> None:
+async def test_unexpected_child_exit_is_reported(start: Start) -> None:
     children = Children()
     children.add(start(SLEEPS))
     children.check()
@@ -84,7 +84,7 @@ async def test_the_last_words_are_those_since_the_last_start(start: Start) -> No
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
-def test_a_child_dies_with_its_parent_even_when_that_is_killed(tmp_path: Path) -> None:
+def test_child_dies_with_killed_parent(tmp_path: Path) -> None:
     parent_code = (
         "import pathlib, sys, time\n"
         "from daarion_appservice.demo.child_processes import Child\n"

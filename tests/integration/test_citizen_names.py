@@ -53,7 +53,7 @@ async def test_wrong_number_of_ids_refused(sqlite_url: str, ids: str) -> None:
         assert (await call(city, "GET", f"/city/citizens?ids={ids}"))[0] == 422
 
 
-async def test_names_need_token_where_reading_does(sqlite_url: str) -> None:
+async def test_names_need_token_when_reading_does(sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, api={"anonymous_read": False}) as city:
         assert (await call(city, "GET", "/city/citizens?ids=u_1"))[0] == 401
 

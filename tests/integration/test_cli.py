@@ -332,7 +332,7 @@ def test_unusable_database_has_own_exit_code(terminal: Terminal) -> None:
         assert "-> Check that its directory exists" in said
 
 
-def test_command_on_missing_sqlite_file_refused_and_makes_none(terminal: Terminal) -> None:
+def test_command_on_missing_sqlite_file_refused(terminal: Terminal) -> None:
     file = terminal.directory / "other.db"
     config_edit.set_values(Path("config.yaml"), {"database.url": f"sqlite:///{file}"})
     for command in (["agent", "add", "x"], ["room", "add", "x"], ["events", "retry"], ["outbox", "list"]):

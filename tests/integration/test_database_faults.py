@@ -56,7 +56,7 @@ async def limit_pages(database: Database) -> None:
     await database.inbox_writer._connection.run(limit)  # type: ignore[attr-defined]
 
 
-async def test_full_disk_raises_database_unavailable_and_is_reported(sqlite: Database) -> None:
+async def test_full_disk_raises_database_unavailable(sqlite: Database) -> None:
     assert await sqlite.inbox_writer.store(transaction(0))
     await limit_pages(sqlite)
     with capture_logs() as logs, pytest.raises(DatabaseUnavailable, match="full"):
@@ -68,7 +68,7 @@ async def test_full_disk_raises_database_unavailable_and_is_reported(sqlite: Dat
     assert "full" in sqlite.availability.problem
 
 
-async def test_outage_is_logged_once_and_its_end_too(sqlite: Database) -> None:
+async def test_outage_and_its_end_are_logged_once(sqlite: Database) -> None:
     await sqlite.inbox_writer.store(transaction(0))
     await limit_pages(sqlite)
     with capture_logs() as logs:

@@ -74,21 +74,21 @@ async def until(condition: Callable[[], Any]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_it_beats_as_often_as_the_city_says_and_greets_once(city: SmallCity, varta: CityClient) -> None:
+async def test_agent_sends_heartbeats_and_one_greeting(city: SmallCity, varta: CityClient) -> None:
     async with online(varta):
         await until(lambda: len(city.beats) > 3)
 
     assert city.greetings == {"demo-greeting-varta": 1}
 
 
-async def test_it_says_that_it_leaves(city: SmallCity, varta: CityClient) -> None:
+async def test_agent_sends_leave_on_stop(city: SmallCity, varta: CityClient) -> None:
     async with online(varta):
         await until(lambda: city.beats)
 
     assert city.beats[-1] == "offline"
 
 
-async def test_it_beats_again_when_the_city_is_back(city: SmallCity, varta: CityClient) -> None:
+async def test_heartbeats_resume_after_city_outage(city: SmallCity, varta: CityClient) -> None:
     async with online(varta):
         await until(lambda: city.beats)
         await city.close()
@@ -97,7 +97,7 @@ async def test_it_beats_again_when_the_city_is_back(city: SmallCity, varta: City
         await until(lambda: city.beats)
 
 
-async def test_it_can_leave_while_the_city_is_away(city: SmallCity, varta: CityClient) -> None:
+async def test_agent_stops_during_city_outage(city: SmallCity, varta: CityClient) -> None:
     async with online(varta):
         await until(lambda: city.beats)
         await city.close()
@@ -116,7 +116,7 @@ async def test_an_invocation_that_makes_no_sense_is_refused(
     assert answer.status == 400
 
 
-async def test_an_invocation_of_nobody_or_without_a_city_is_told_apart(
+async def test_invocation_without_user_or_city_is_refused(
     city: SmallCity, varta: CityClient, aiohttp_client: Any
 ) -> None:
     core = await aiohttp_client(invoke_app({"varta": varta}))

@@ -17,13 +17,13 @@ from tests.parts.ports import HOST, free_port
 EXAMPLE = Path(__file__).parents[2] / "examples/agent.py"
 
 
-def test_it_is_short_and_needs_nothing_of_ours() -> None:
+def test_example_agent_is_short_and_standalone() -> None:
     source = EXAMPLE.read_text()
     assert len(source.splitlines()) < 60
     assert "daarion_appservice" not in source
 
 
-async def test_it_is_online_answers_and_leaves_when_told_to(sqlite_url: str) -> None:
+async def test_example_agent_replies_and_leaves_on_signal(sqlite_url: str) -> None:
     async with in_process_city(sqlite_url) as city:
         port = free_port()
         environment = {

@@ -106,7 +106,7 @@ async def town(database_url: str) -> AsyncIterator[Town]:
     await database.close()
 
 
-async def test_a_removed_agent_goes_offline_and_out_of_every_room(town: Town) -> None:
+async def test_removed_agent_goes_offline_and_leaves_rooms(town: Town) -> None:
     await town.remove(SCRIBE)
     town.homeserver.next("joined_rooms", IN_ROOMS)
     assert await town.ghost_removal.run() == ([SCRIBE.slug], False), "another process may speak for it still"
@@ -142,7 +142,7 @@ async def test_open_invitations_of_a_removed_agent_are_declined(town: Town, join
     } | {room: {} for room in joined}
 
 
-async def test_what_it_said_before_is_sent_first(town: Town) -> None:
+async def test_pending_messages_are_sent_before_leave(town: Town) -> None:
     async with town.database.transaction() as tx:
         for room, matrix_room in ((GENERAL, "!general"), (BUILDERS, "!builders")):
             await link(tx, room, matrix_room)
@@ -163,7 +163,7 @@ async def test_what_it_said_before_is_sent_first(town: Town) -> None:
     assert town.left() == ["!builders", "!chat", "!general"]
 
 
-async def test_one_that_was_about_to_come_into_a_room_leaves_it_once_it_came(town: Town) -> None:
+async def test_pending_join_is_followed_by_leave(town: Town) -> None:
     async with town.database.transaction() as tx:
         await tx.outbox.add_move(OutboxKind.JOIN, GHOST, GENERAL, txn_id="t")
     await town.remove(SCRIBE)
@@ -174,7 +174,7 @@ async def test_one_that_was_about_to_come_into_a_room_leaves_it_once_it_came(tow
 
 @pytest.mark.parametrize("answer", [HANG_UP, refused(500, "M_UNKNOWN"), refused(429, "M_LIMIT_EXCEEDED")])
 @pytest.mark.parametrize("what", ["joined_rooms", "presence", "sync", "leave"])
-async def test_what_the_homeserver_does_not_do_is_asked_again(town: Town, what: str, answer: Reply | HangUp) -> None:
+async def test_refused_leave_is_retried(town: Town, what: str, answer: Reply | HangUp) -> None:
     await town.remove(SCRIBE)
     town.now_ms += LONG_AFTER_MS
     if what != "joined_rooms":
@@ -190,7 +190,7 @@ async def test_what_the_homeserver_does_not_do_is_asked_again(town: Town, what: 
     assert town.left()[-3:] == ["!builders", "!chat", "!general"]
 
 
-async def test_one_whom_the_homeserver_never_knew_is_gone(town: Town) -> None:
+async def test_unregistered_ghost_is_removed(town: Town) -> None:
     await town.remove(SCRIBE)
     town.now_ms += LONG_AFTER_MS
     town.homeserver.next("joined_rooms", NOT_REGISTERED)
@@ -198,7 +198,7 @@ async def test_one_whom_the_homeserver_never_knew_is_gone(town: Town) -> None:
     assert await town.members() == set()
 
 
-async def test_one_that_came_back_stays(town: Town) -> None:
+async def test_restored_agent_stays(town: Town) -> None:
     await town.remove(SCRIBE)
     town.agents.replace([SCRIBE])
     assert await town.ghost_removal.run() == ([], False), "the registry is about to tell which of the two it is"
@@ -208,7 +208,7 @@ async def test_one_that_came_back_stays(town: Town) -> None:
     assert town.homeserver.asked == []
 
 
-async def test_many_go_and_one_refusal_holds_up_nobody(town: Town) -> None:
+async def test_refused_removal_does_not_delay_others(town: Town) -> None:
     others = [Agent(f"a{number}", AgentSlug(f"a{number}"), "A") for number in range(30)]
     await town.remove(SCRIBE, *others)
     town.now_ms += LONG_AFTER_MS
@@ -219,7 +219,7 @@ async def test_many_go_and_one_refusal_holds_up_nobody(town: Town) -> None:
     assert (await town.ghost_removal.run())[1]
 
 
-async def test_an_agent_that_cannot_be_handled_holds_up_no_other(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failing_removal_does_not_stop_others(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     poison = Agent("poison", AgentSlug("poison"), "Poison")
     async with town.database.transaction() as tx:
         await tx.agents.put(poison, now_ms=1)

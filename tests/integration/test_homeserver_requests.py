@@ -22,7 +22,7 @@ async def homeserver() -> AsyncIterator[Homeserver]:
     await homeserver.close()
 
 
-async def test_what_a_too_long_path_names_is_absent(homeserver: Homeserver) -> None:
+async def test_overlong_path_counts_as_absent(homeserver: Homeserver) -> None:
     assert await homeserver.state_event(ROOM, "m.room.name", LONG, as_user=BOT) is None
     assert await homeserver.event(ROOM, EventId(LONG), as_user=BOT) is None
 

@@ -14,9 +14,7 @@ ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
-async def test_a_synapse_with_workers_works_again_after_each_process_was_killed(
-    synapse_workers: BootWorkers, arrive: Arrive
-) -> None:
+async def test_synapse_with_workers_recovers_from_each_kill(synapse_workers: BootWorkers, arrive: Arrive) -> None:
     homeserver = await synapse_workers()
     alice = await arrive(homeserver, "alice")
     room = await alice.client.room_create()
@@ -50,9 +48,7 @@ async def test_a_city_talks_through_a_synapse_with_workers(
 
 
 @ON_SQLITE
-async def test_people_of_two_homeservers_talk_until_the_link_is_cut(
-    start_federation: StartFederation, arrive: Arrive
-) -> None:
+async def test_federated_users_chat_until_link_is_cut(start_federation: StartFederation, arrive: Arrive) -> None:
     federation = await start_federation()
     alice, fay = await arrive(federation.city, "alice"), await arrive(federation.other, "fay")
     general = await alice.join(federation.alias("general"))

@@ -99,7 +99,7 @@ async def test_errcode_that_is_no_text_is_still_a_refusal(errcode: str) -> None:
 @pytest.mark.parametrize(
     "name", ["joined_members", "joined_rooms", "devices", "edits", "messages_before", "whole_state"]
 )
-async def test_answer_without_its_list_is_no_absence_of_the_homeserver(name: str) -> None:
+async def test_response_without_list_is_no_outage(name: str) -> None:
     async with answering(200, b"{}") as homeserver:
         with pytest.raises(InvalidHomeserverResponse) as raised:
             await CALLS[name](homeserver)

@@ -18,7 +18,7 @@ async def node() -> AsyncIterator[JsProcess]:
     await node.end()
 
 
-async def test_refused_request_says_where(node: JsProcess) -> None:
+async def test_refused_request_raises_error_with_url(node: JsProcess) -> None:
     with pytest.raises(JsError, match=r"no method dance\n.*main\.js") as error:
         await node.request("dance")
     assert (error.value.errcode, error.value.status) == (None, None)

@@ -78,7 +78,7 @@ async def next_of(opened: aiohttp.ClientWebSocketResponse, *events: str) -> dict
 # --- rates of citizens and agents ---------------------------------------------------------------------
 
 
-async def test_messages_by_http_and_websocket_count_together(limited: Open) -> None:
+async def test_http_and_websocket_messages_share_limit(limited: Open) -> None:
     city = await limited(messages="3/hour")
     assert (await say(city)).status == 201
     async with socket(city, ROOM_SOCKET, OKSANA) as room:

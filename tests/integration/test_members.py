@@ -133,7 +133,7 @@ async def refusal(what: Awaitable[object]) -> str:
 # --- coming and going, as the city says ---------------------------------------------------------------
 
 
-async def test_who_joins_is_a_member_at_once_and_matrix_is_to_be_told(square: Square) -> None:
+async def test_join_is_recorded_and_queued(square: Square) -> None:
     await square.desk.membership.join(OKSANA, "general")
 
     assert await square.members() == {GHOST: "Оксана"}
@@ -149,7 +149,7 @@ async def test_who_joins_is_a_member_at_once_and_matrix_is_to_be_told(square: Sq
     assert await square.letters() == [OutboxKind.JOIN], "to join twice is to join"
 
 
-async def test_who_leaves_is_no_member_at_once_and_need_not_have_been_one(square: Square) -> None:
+async def test_leave_is_recorded_also_for_non_member(square: Square) -> None:
     await square.desk.membership.leave(OKSANA, "general")
     assert await square.letters() == []
     await square.desk.membership.join(OKSANA, "general")
@@ -164,7 +164,7 @@ async def test_who_leaves_is_no_member_at_once_and_need_not_have_been_one(square
     )
 
 
-async def test_what_matrix_says_of_before_changes_nothing_that_the_city_said_since(square: Square) -> None:
+async def test_older_matrix_state_does_not_undo_city_change(square: Square) -> None:
     await square.desk.membership.join(OKSANA, "general")
     await square.tells(GHOST, "leave")
     assert await square.members() == {GHOST: "Оксана"}
@@ -176,7 +176,7 @@ async def test_what_matrix_says_of_before_changes_nothing_that_the_city_said_sin
     assert await square.history() == [(JOIN, "u_1"), (LEAVE, "u_1")], "each is written once"
 
 
-async def test_who_is_on_the_way_in_is_not_put_out_by_a_list_of_those_who_are_there(square: Square) -> None:
+async def test_member_list_does_not_remove_pending_join(square: Square) -> None:
     await square.desk.membership.join(OKSANA, "general")
     await square.tells(ALICE, "join", displayname="Alice")
     async with square.database.transaction() as tx:
@@ -192,7 +192,7 @@ async def test_who_is_on_the_way_in_is_not_put_out_by_a_list_of_those_who_are_th
     assert GHOST not in await square.members()
 
 
-async def test_an_agent_comes_and_goes_but_not_where_it_lives(square: Square) -> None:
+async def test_agent_leaves_unassigned_rooms_only(square: Square) -> None:
     visitor = Author(AuthorKind.AGENT, "visitor", "Гість")
     await square.desk.membership.join(visitor, "general")
     await square.desk.membership.leave(visitor, "general")
@@ -205,7 +205,7 @@ async def test_an_agent_comes_and_goes_but_not_where_it_lives(square: Square) ->
     assert SCRIBES_GHOST in await square.members()
 
 
-async def test_rooms_that_are_not_there_or_closed_are_not_joined(square: Square) -> None:
+async def test_unknown_or_archived_room_is_not_joined(square: Square) -> None:
     for ask in (square.desk.membership.join, square.desk.membership.leave):
         with pytest.raises(NotFound):
             await ask(OKSANA, "nowhere")
@@ -232,7 +232,7 @@ def everything(square: Square, author: Author, message: Message) -> list[Callabl
     ]
 
 
-async def test_who_was_put_out_is_told_so_until_they_join_again(square: Square) -> None:
+async def test_removed_citizen_gets_error_until_rejoin(square: Square) -> None:
     await square.desk.membership.join(OKSANA, "general")
     message = await square.says(OKSANA)
     await square.told()
@@ -251,7 +251,7 @@ async def test_who_was_put_out_is_told_so_until_they_join_again(square: Square) 
     assert await square.history() == [(JOIN, "u_1"), (LEAVE, "u_1"), (JOIN, "u_1")]
 
 
-async def test_who_is_banned_does_nothing_there_until_it_is_lifted(square: Square) -> None:
+async def test_banned_citizen_is_refused_until_unban(square: Square) -> None:
     message = await square.says(OKSANA)
     await square.tells(GHOST, "join", displayname="Оксана")
     await square.tells(GHOST, "ban", by=MODERATOR, reason=" реклама " + "!" * 5000)
@@ -272,13 +272,13 @@ async def test_who_is_banned_does_nothing_there_until_it_is_lifted(square: Squar
     assert GHOST in await square.members()
 
 
-async def test_a_ban_ends_a_way_in_that_matrix_was_not_told_of(square: Square) -> None:
+async def test_ban_cancels_pending_join(square: Square) -> None:
     await square.desk.membership.join(OKSANA, "general")
     await square.tells(GHOST, "ban", by=MODERATOR)
     assert (await square.members(), await square.letters()) == ({}, [])
 
 
-async def test_a_ban_of_an_agent_that_is_lifted_is_news_to_whoever_brings_it_home(square: Square) -> None:
+async def test_unban_of_agent_publishes_registry_change(square: Square) -> None:
     assert RegistryChanged() not in await square.tells(SCRIBES_GHOST, "ban", by=MODERATOR)
     async with square.database.read_only() as tx:
         assert await tx.restrictions.removed_users() == {(GENERAL, SCRIBES_GHOST)}
@@ -287,7 +287,7 @@ async def test_a_ban_of_an_agent_that_is_lifted_is_news_to_whoever_brings_it_hom
         assert await tx.restrictions.removed_users() == set()
 
 
-async def test_people_on_matrix_who_are_put_out_are_simply_gone(square: Square) -> None:
+async def test_removed_matrix_user_is_no_member(square: Square) -> None:
     await square.tells(ALICE, "join", displayname="Alice")
     await square.tells(ALICE, "ban", by=MODERATOR)
     async with square.database.read_only() as tx:
@@ -295,7 +295,7 @@ async def test_people_on_matrix_who_are_put_out_are_simply_gone(square: Square) 
     assert await square.members() == {}
 
 
-async def test_who_has_not_the_power_reads_and_does_not_write(square: Square) -> None:
+async def test_member_without_power_is_read_only(square: Square) -> None:
     message = await square.says(OKSANA)
     await square.is_governed(power_levels='{"events_default": "50", "events": {"m.reaction": 0}}')
 
@@ -310,7 +310,7 @@ async def test_who_has_not_the_power_reads_and_does_not_write(square: Square) ->
 
 
 @pytest.mark.parametrize("rule", ["invite", "knock", "restricted", "private"])
-async def test_who_is_in_a_room_that_is_closed_stays_and_others_need_an_invitation(square: Square, rule: str) -> None:
+async def test_invite_only_room_keeps_members(square: Square, rule: str) -> None:
     await square.desk.membership.join(OKSANA, "general")
     await square.is_governed(join_rule=rule)
 
@@ -336,7 +336,7 @@ async def test_who_is_in_a_room_that_is_closed_stays_and_others_need_an_invitati
 
 
 @pytest.mark.parametrize("membership", [None, 5, {}, "", "knock", "something new"])
-async def test_what_says_nothing_of_membership_lets_nobody_in(square: Square, membership: Any) -> None:
+async def test_invalid_membership_adds_no_member(square: Square, membership: Any) -> None:
     await square.tells(GHOST, membership, displayname=["no", "name"], reason=7, by=MODERATOR)
     await square.tells(ALICE, membership)
     await square.tells("not a user", "join")
@@ -346,7 +346,7 @@ async def test_what_says_nothing_of_membership_lets_nobody_in(square: Square, me
 # --- names and pictures -------------------------------------------------------------------------------
 
 
-async def test_a_new_name_or_picture_is_followed_and_what_was_said_keeps_its_own(square: Square) -> None:
+async def test_profile_change_keeps_older_authors(square: Square) -> None:
     await square.tells(ALICE, "join", displayname="Alice")
     history = await square.history()
     happened = await square.tells(ALICE, "join", displayname="Аліса", avatar_url="mxc://city.localhost/a")
@@ -358,7 +358,7 @@ async def test_a_new_name_or_picture_is_followed_and_what_was_said_keeps_its_own
     assert await square.tells(ALICE, "join", displayname="Аліса", avatar_url="mxc://city.localhost/a") == []
 
 
-async def test_who_is_called_differently_now_says_so_by_joining_again(square: Square) -> None:
+async def test_rejoin_updates_display_name(square: Square) -> None:
     await square.desk.membership.join(OKSANA, "general")
     await square.told()
     await square.desk.membership.join(Author(AuthorKind.CITIZEN, "u_1", "Оксана К."), "general")
@@ -426,9 +426,7 @@ async def _beat(city: InProcessCity, token: str) -> None:
         ("\u202e", None),
     ],
 )
-async def test_name_from_matrix_is_one_bounded_line_without_turning_characters(
-    square: Square, name: str, shown: str | None
-) -> None:
+async def test_matrix_name_is_one_bounded_line(square: Square, name: str, shown: str | None) -> None:
     await square.tells(ALICE, "join", displayname=name, avatar_url="x" * 5000)
     assert await square.members() == {ALICE: shown}
     async with square.database.transaction() as tx:

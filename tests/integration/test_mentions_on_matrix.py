@@ -63,7 +63,7 @@ async def test_edit_mentions_the_newly_mentioned(harness: AgentReplyHarness) -> 
     ]
 
 
-async def test_answer_that_names_a_person_late_mentions_them(harness: AgentReplyHarness) -> None:
+async def test_late_mention_in_reply_mentions_person(harness: AgentReplyHarness) -> None:
     await harness.receive(
         await room(harness, GENERAL),
         "m.room.message",

@@ -104,7 +104,7 @@ async def test_unknown_kinds_are_shown_with_edits(exchange: MessageExchange) -> 
     assert found == [(dance, "sings", DANCE), (custom, "jumps", DANCE)]
 
 
-async def test_unknown_events_without_text_or_of_state_are_ignored(exchange: MessageExchange) -> None:
+async def test_unknown_state_events_are_ignored(exchange: MessageExchange) -> None:
     await exchange.receive(DANCE, {"steps": 3})
     await exchange.receive(DANCE, {"body": "x"}, state_key=ALICE)
     await exchange.receive("m.call.invite", {"body": "x"})

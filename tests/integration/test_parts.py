@@ -19,7 +19,7 @@ from tests.parts.postgres import Postgres
 from tests.parts.synapse import BootSynapse, boot
 
 
-async def test_a_person_logs_in_to_a_homeserver_of_ours(synapse: BootSynapse) -> None:
+async def test_user_logs_in_to_test_homeserver(synapse: BootSynapse) -> None:
     homeserver = await synapse()
     account = await homeserver.register("alice", "secret", display_name="Alice")
 
@@ -36,7 +36,7 @@ async def test_a_person_logs_in_to_a_homeserver_of_ours(synapse: BootSynapse) ->
     assert profile.displayname == "Alice"
 
 
-async def test_a_homeserver_keeps_its_people_over_a_restart(synapse: BootSynapse) -> None:
+async def test_restarted_homeserver_keeps_users(synapse: BootSynapse) -> None:
     homeserver = await synapse()
     account = await homeserver.register("alice", "secret")
 
@@ -51,14 +51,12 @@ async def test_a_homeserver_keeps_its_people_over_a_restart(synapse: BootSynapse
         await homeserver.register("alice", "secret")
 
 
-async def test_a_homeserver_that_cannot_start_says_why(tmp_path: Path) -> None:
+async def test_failed_homeserver_start_shows_reason(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="no-such-registration"):
         await boot(tmp_path, registration=tmp_path / "no-such-registration.yaml")
 
 
-async def test_a_homeserver_without_synapse_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_missing_synapse_shows_install_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(StartError) as raised:
         await boot(tmp_path, port=free_port())
@@ -88,7 +86,7 @@ def test_databases_do_not_see_each_other(postgres: Postgres) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "exit_code"), [(["--version"], ExitCode.OK), (["nonsense"], ExitCode.USAGE)])
-async def test_forked_service_ends_with_its_exit_code(tmp_path: Path, arguments: list[str], exit_code: int) -> None:
+async def test_forked_service_returns_its_exit_code(tmp_path: Path, arguments: list[str], exit_code: int) -> None:
     child = Child("Service", python("daarion_appservice", *arguments), tmp_path / "service.log")
 
     child.start()
@@ -97,7 +95,7 @@ async def test_forked_service_ends_with_its_exit_code(tmp_path: Path, arguments:
     assert "daarion-appservice" in "\n".join(child.last_lines())
 
 
-async def test_forked_synapse_leads_its_session_and_is_killed(synapse: BootSynapse) -> None:
+async def test_forked_synapse_is_killed_with_its_session(synapse: BootSynapse) -> None:
     child = (await synapse()).child
     assert child.pid is not None
     assert os.getsid(child.pid) == child.pid

@@ -162,7 +162,7 @@ async def twins(redis: RedisServer) -> AsyncIterator[Twins]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_two_processes_do_together_what_one_machine_does_alone(twins: Twins, seed: int) -> None:
+async def test_two_processes_match_one_in_any_order(twins: Twins, seed: int) -> None:
     choose = random.Random(seed)
     for _ in range(STEPS):
         number = len(twins.told[0])

@@ -69,7 +69,7 @@ async def replicas(redis: RedisServer) -> AsyncIterator[list[Replica]]:
         await replica.stop()
 
 
-async def test_two_processes_show_the_same_and_each_hears_of_every_change_once(replicas: list[Replica]) -> None:
+async def test_two_processes_publish_each_change_once(replicas: list[Replica]) -> None:
     one, other = replicas
     await one.store.record_heartbeat([Heartbeat(OKSANA), Heartbeat(SCRIBE, AWAY, "думаю")])
     await other.store.record_heartbeat([Heartbeat(OKSANA)])
@@ -91,7 +91,7 @@ async def test_two_processes_show_the_same_and_each_hears_of_every_change_once(r
     assert numbers[0] == numbers[1], "both give the same change the same number"
 
 
-async def test_a_process_that_comes_later_knows_who_is_here(replicas: list[Replica], redis: RedisServer) -> None:
+async def test_late_process_loads_presence(replicas: list[Replica], redis: RedisServer) -> None:
     await replicas[0].store.record_heartbeat([Heartbeat(SCRIBE, AWAY, "думаю")])
     late = await Replica.start(redis)
     await late.shows(SCRIBE, AWAY)
@@ -100,7 +100,7 @@ async def test_a_process_that_comes_later_knows_who_is_here(replicas: list[Repli
     await late.stop()
 
 
-async def test_the_session_of_one_process_is_known_to_the_other(replicas: list[Replica]) -> None:
+async def test_session_is_shared_between_processes(replicas: list[Replica]) -> None:
     """A client that is sent here and there by a load balancer is one client."""
     one, other = replicas
     await one.store.record_heartbeat([Heartbeat(OKSANA, ONLINE, session="tab")])
@@ -110,7 +110,7 @@ async def test_the_session_of_one_process_is_known_to_the_other(replicas: list[R
     await one.shows(OKSANA, OFFLINE)
 
 
-async def test_other_services_read_who_is_here(replicas: list[Replica], redis: RedisServer) -> None:
+async def test_redis_keys_show_presence(replicas: list[Replica], redis: RedisServer) -> None:
     client = connect(redis.url, cluster=False)
     await replicas[0].store.record_heartbeat([Heartbeat(OKSANA), Heartbeat(SCRIBE, AWAY)])
     keys = [f"presence:{subject}" for subject in (OKSANA, SCRIBE, ALICE)]
@@ -125,7 +125,7 @@ async def test_other_services_read_who_is_here(replicas: list[Replica], redis: R
     await client.aclose()
 
 
-async def test_who_was_active_elsewhere_is_learnt(replicas: list[Replica], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_activity_of_other_process_is_read(replicas: list[Replica], monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = replicas
     await one.store.record_heartbeat([Heartbeat(OKSANA)])
     await other.shows(OKSANA, ONLINE)
@@ -155,7 +155,7 @@ async def back(replica: Replica) -> None:
 
 
 @pytest.mark.parametrize("forgets", [True, False], ids=["forgets", "remembers"])
-async def test_while_redis_is_away_nobody_is_refused_and_nobody_is_shown_offline(tmp_path: Path, forgets: bool) -> None:
+async def test_redis_outage_keeps_sessions_online(tmp_path: Path, forgets: bool) -> None:
     server = RedisServer(tmp_path / "redis", keep=not forgets)
     server.start()
     one, other = [await Replica.start(server, ttl_ms=4_000) for _ in range(2)]
@@ -199,7 +199,7 @@ async def _keep_beating(store: RedisPresence, *subjects: SubjectId) -> None:
 
 
 @pytest.mark.parametrize("redis_timeout_s", [redis_client.TIMEOUT_S])
-async def test_a_redis_that_freezes_and_goes_on_ends_nobody_who_kept_beating(redis: RedisServer) -> None:
+async def test_frozen_redis_keeps_sessions_online(redis: RedisServer) -> None:
     one, other = [await Replica.start(redis, ttl_ms=4_000) for _ in range(2)]
     beating = asyncio.create_task(_keep_beating(one.store, OKSANA))
     await other.shows(OKSANA, ONLINE)
@@ -239,9 +239,7 @@ redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(it))
 """
 
 
-async def test_what_redis_forgets_between_two_heartbeats_it_is_told_again(
-    replicas: list[Replica], redis: RedisServer
-) -> None:
+async def test_flushed_redis_gets_presence_again(replicas: list[Replica], redis: RedisServer) -> None:
     """A FLUSHALL leaves the connections as they are, and new numbers begin below those that were read."""
     one, other = replicas
     await one.store.record_heartbeat([Heartbeat(OKSANA), Heartbeat(SCRIBE, AWAY, "думаю")])
@@ -261,7 +259,7 @@ async def test_what_redis_forgets_between_two_heartbeats_it_is_told_again(
         assert sorted(replica.told()) == sorted([(OKSANA, "online"), (SCRIBE, "away"), ("u_7", "online")])
 
 
-async def test_numbers_that_are_given_out_alone_are_nobody_elses(replicas: list[Replica], redis: RedisServer) -> None:
+async def test_standalone_numbers_are_unique(replicas: list[Replica], redis: RedisServer) -> None:
     """Else a client that comes from one to the other with such a number would never hear what was told there."""
     one, other = replicas
     await one.store.record_heartbeat([Heartbeat(OKSANA)])
@@ -295,9 +293,7 @@ async def _stream_of(replica: Replica) -> PresenceStream:
     return stream
 
 
-async def test_who_comes_while_redis_is_being_told_is_not_forgotten(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_heartbeat_during_restore_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between what Redis is told of those who came meanwhile, and what it then answers about everybody."""
     server = RedisServer(tmp_path / "redis")
     server.start()
@@ -326,9 +322,7 @@ async def test_who_comes_while_redis_is_being_told_is_not_forgotten(
     server.kill()
 
 
-async def test_a_heartbeat_that_comes_after_its_own_end_brings_nobody_back(
-    replicas: list[Replica], redis: RedisServer
-) -> None:
+async def test_heartbeat_after_expiry_revives_nothing(replicas: list[Replica], redis: RedisServer) -> None:
     """A process may have been frozen with it for a minute."""
     client = connect(redis.url, cluster=False)
     sessions = RedisSessions(client, name="frozen", ttl_ms=TTL_MS)
@@ -341,9 +335,7 @@ async def test_a_heartbeat_that_comes_after_its_own_end_brings_nobody_back(
     assert replicas[0].told() == [(SCRIBE, "online")]
 
 
-async def test_more_at_once_than_redis_should_take_at_once_is_said_in_parts(
-    replicas: list[Replica], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_large_restore_is_sent_in_batches(replicas: list[Replica], monkeypatch: pytest.MonkeyPatch) -> None:
     """While a script runs Redis answers nobody else, and the others would take it for gone."""
     say, sizes = RedisSessions.apply, list[int]()
 
@@ -361,7 +353,7 @@ async def test_more_at_once_than_redis_should_take_at_once_is_said_in_parts(
     assert [subject for subject, _ in replicas[1].told()] == everybody
 
 
-async def test_what_was_said_while_redis_is_away_is_remembered_no_longer_than_it_counts(redis: RedisServer) -> None:
+async def test_updates_during_outage_expire(redis: RedisServer) -> None:
     replica = await Replica.start(redis, ttl_ms=200)
     await back(replica)
     redis.kill()
@@ -373,9 +365,7 @@ async def test_what_was_said_while_redis_is_away_is_remembered_no_longer_than_it
     await replica.stop()
 
 
-async def test_a_new_process_that_finds_redis_first_ends_nobody_who_kept_beating_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_first_restored_process_ends_no_other_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After so long an outage that nobody seems to be left, as when Redis and a process were on one machine."""
     server = RedisServer(tmp_path / "redis", keep=True)
     server.start()

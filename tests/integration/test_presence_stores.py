@@ -99,15 +99,13 @@ async def harness(request: pytest.FixtureRequest) -> AsyncIterator[StoreHarness]
         ([ONLINE, OFFLINE], ONLINE),
     ],
 )
-async def test_the_strongest_state_of_the_live_sessions_is_shown(
-    harness: StoreHarness, sessions: list[Status], shown: Status
-) -> None:
+async def test_strongest_session_state_is_shown(harness: StoreHarness, sessions: list[Status], shown: Status) -> None:
     beats = [Heartbeat(OKSANA, status, session=str(number)) for number, status in enumerate(sessions)]
     answered = await harness.store.record_heartbeat(beats)
     assert answered[-1].status is harness.store.state(OKSANA).status is shown
 
 
-async def test_a_heartbeat_that_changes_nothing_is_told_to_nobody(harness: StoreHarness) -> None:
+async def test_unchanged_heartbeat_publishes_nothing(harness: StoreHarness) -> None:
     assert await harness.record_heartbeat(SCRIBE, text="слухаю") == PresenceState(ONLINE, "слухаю", harness.now[0])
     for text in (KEEP, "слухаю"):
         await harness.pass_time(20_000)
@@ -117,7 +115,7 @@ async def test_a_heartbeat_that_changes_nothing_is_told_to_nobody(harness: Store
     assert await harness.changes(2) == [(SCRIBE, "offline", "online"), (OKSANA, "offline", "online")]
 
 
-async def test_somebody_lives_for_the_ttl_after_the_last_heartbeat_and_no_longer(harness: StoreHarness) -> None:
+async def test_subject_expires_ttl_after_last_heartbeat(harness: StoreHarness) -> None:
     await harness.record_heartbeat(OKSANA)
     await harness.pass_time(20_000)
     await harness.record_heartbeat(OKSANA)
@@ -129,7 +127,7 @@ async def test_somebody_lives_for_the_ttl_after_the_last_heartbeat_and_no_longer
     assert harness.store.state(OKSANA) == PresenceState(OFFLINE, None, last_ms)
 
 
-async def test_the_weaker_session_shows_when_the_stronger_one_ends(harness: StoreHarness) -> None:
+async def test_weaker_session_is_shown_after_stronger_ends(harness: StoreHarness) -> None:
     await harness.record_heartbeat(OKSANA, text="пишу", session="laptop")
     await harness.pass_time(30_000)
     await harness.record_heartbeat(OKSANA, AWAY, session="phone")
@@ -139,7 +137,7 @@ async def test_the_weaker_session_shows_when_the_stronger_one_ends(harness: Stor
     assert (shown.status, shown.status_msg, shown.last_active_ms) == (AWAY, "пишу", harness.now[0] - 40_000)
 
 
-async def test_closing_one_tab_leaves_the_others_online(harness: StoreHarness) -> None:
+async def test_closed_tab_leaves_other_sessions_online(harness: StoreHarness) -> None:
     for session in ("phone", "laptop"):
         await harness.record_heartbeat(OKSANA, session=session)
     assert (await harness.record_heartbeat(OKSANA, OFFLINE, session="phone")).status is ONLINE
@@ -148,7 +146,7 @@ async def test_closing_one_tab_leaves_the_others_online(harness: StoreHarness) -
 
 
 @pytest.mark.parametrize(("text", "shown"), [(KEEP, "before"), (None, None), ("", ""), ("after", "after")])
-async def test_leaving_the_text_out_is_not_clearing_it(harness: StoreHarness, text: Any, shown: str | None) -> None:
+async def test_omitted_status_text_is_kept(harness: StoreHarness, text: Any, shown: str | None) -> None:
     await harness.record_heartbeat(OKSANA, text="before")
     assert (await harness.record_heartbeat(OKSANA, text=text)).status_msg == shown
     assert harness.store.state(OKSANA).status_msg == shown
@@ -164,7 +162,7 @@ async def test_being_away_is_no_activity(harness: StoreHarness) -> None:
     assert harness.store.state(OKSANA).last_active_ms == first_ms
 
 
-async def test_what_the_homeserver_says_holds_as_long_as_it_says_so(harness: StoreHarness) -> None:
+async def test_remote_presence_lasts_until_changed(harness: StoreHarness) -> None:
     await harness.set_remote(ALICE, PresenceState(ONLINE, "hi", harness.now[0] - 5_000))
     active_ms = harness.now[0] - 5_000
     assert harness.store.state(ALICE) == PresenceState(ONLINE, "hi", active_ms)
@@ -177,14 +175,14 @@ async def test_what_the_homeserver_says_holds_as_long_as_it_says_so(harness: Sto
     assert harness.store.state(ALICE) == PresenceState(OFFLINE, None, active_ms)
 
 
-async def test_somebody_who_never_came_cannot_go(harness: StoreHarness) -> None:
+async def test_unknown_subject_cannot_leave(harness: StoreHarness) -> None:
     assert await harness.record_heartbeat(OKSANA, OFFLINE, "bye") == PresenceState()
     await harness.set_remote(ALICE, PresenceState())
     assert harness.store.state(OKSANA) == harness.store.state(ALICE) == PresenceState()
     assert harness.store.state(SubjectId("nobody")) == PresenceState()
 
 
-async def test_nobody_has_more_sessions_than_there_may_be_and_the_oldest_makes_room(harness: StoreHarness) -> None:
+async def test_session_limit_replaces_oldest(harness: StoreHarness) -> None:
     await harness.record_heartbeat(OKSANA, session="oldest")
     await harness.store.record_heartbeat(
         [Heartbeat(OKSANA, AWAY, session=str(number)) for number in range(MAX_SESSIONS - 1)]
@@ -195,7 +193,7 @@ async def test_nobody_has_more_sessions_than_there_may_be_and_the_oldest_makes_r
     assert (await harness.changes(3))[-1] == (OKSANA, "away", "offline")
 
 
-async def test_many_heartbeats_at_once_are_taken_in_their_order(harness: StoreHarness) -> None:
+async def test_batched_heartbeats_apply_in_order(harness: StoreHarness) -> None:
     beats = [Heartbeat(SubjectId(f"u_{number}")) for number in range(1500)] + [
         Heartbeat(SubjectId("u_7"), AWAY, "later")
     ]

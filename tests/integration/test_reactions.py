@@ -198,7 +198,7 @@ async def test_skin_tones_are_different_reactions(exchange: MessageExchange) -> 
     ]
 
 
-async def test_variation_selector_alone_is_refused(exchange: MessageExchange) -> None:
+async def test_lone_variation_selector_is_refused(exchange: MessageExchange) -> None:
     event = await exchange.receive_text("Хто за?")
     await exchange.receive_reaction(event, "\ufe0f")
     message = await exchange.message(event)

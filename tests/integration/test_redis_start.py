@@ -28,7 +28,7 @@ async def checked(url: str, *, cluster: bool = False) -> str:
 
 
 @pytest.mark.parametrize("cluster", [False, True])
-async def test_redis_that_is_not_there_is_waited_for(cluster: bool) -> None:
+async def test_absent_redis_is_waited_for(cluster: bool) -> None:
     assert "trying again" in await checked(f"redis://{HOST}:{free_port()}", cluster=cluster)
 
 

@@ -53,7 +53,7 @@ async def test_second_me_without_core_posts_one_notice(harness: AgentReplyHarnes
     assert await remembered(harness, ALICE) == []
 
 
-async def test_in_company_an_agent_answers_whoever_turns_to_it(harness: AgentReplyHarness) -> None:
+async def test_group_chat_agent_replies_only_when_addressed(harness: AgentReplyHarness) -> None:
     chat = await harness.create_direct_chat(SCRIBE, is_group=True)
     async with harness.running_worker():
         await harness.receive_text(chat, ALICE, "Бобе, ходімо обідати")
@@ -63,7 +63,7 @@ async def test_in_company_an_agent_answers_whoever_turns_to_it(harness: AgentRep
     assert [asked.content["input"] for asked in harness.core.asked] == ["Писар, нагадай нам о другій"]
 
 
-async def test_second_me_remembers_in_a_chat_what_was_asked_there(harness: AgentReplyHarness) -> None:
+async def test_second_me_remembers_earlier_chat_messages(harness: AgentReplyHarness) -> None:
     chat = await harness.create_direct_chat(SECOND_ME)
     harness.core.next(says("Сонце"), says("Так"))
     async with harness.running_worker():
@@ -82,7 +82,7 @@ async def test_second_me_remembers_in_a_chat_what_was_asked_there(harness: Agent
     assert await remembered(harness, ALICE) == [("Яка погода?", "Сонце"), ("Точно?", "Так")]
 
 
-async def test_of_a_linked_person_it_remembers_the_same_in_the_city(harness: AgentReplyHarness) -> None:
+async def test_linked_account_shares_memory_with_city(harness: AgentReplyHarness) -> None:
     chat = await harness.create_direct_chat(SECOND_ME)
     harness.core.next(says("давнє"), says("перше"), says("друге"))
     async with harness.running_worker(), harness.second_me() as second_me:
@@ -101,7 +101,7 @@ async def test_of_a_linked_person_it_remembers_the_same_in_the_city(harness: Age
     assert await harness.accounts.subject_of(UserId(ALICE)) == ALICE
 
 
-async def test_an_account_is_one_citizens_and_a_citizen_has_one(harness: AgentReplyHarness) -> None:
+async def test_account_and_citizen_link_one_to_one(harness: AgentReplyHarness) -> None:
     bob, carol, petro = "@bob:city.localhost", "@carol:city.localhost", CitizenId("u_2")
     await links(harness, ALICE, OKSANA)
     with pytest.raises(Conflict):
@@ -152,7 +152,7 @@ async def test_forget_in_a_chat_deletes_the_askers_memory(
     assert [prompt for prompt, _ in await remembered(harness, MALLORY)] == ["And mine?"]
 
 
-async def test_forget_deletes_the_memory_of_the_linked_citizen_too(harness: AgentReplyHarness) -> None:
+async def test_forget_deletes_memory_of_linked_citizen(harness: AgentReplyHarness) -> None:
     chat = await harness.create_direct_chat(SECOND_ME)
     async with harness.running_worker():
         await harness.receive_text(chat, ALICE, "0")
@@ -196,7 +196,7 @@ async def test_a_sentence_with_forget_is_a_question(harness: AgentReplyHarness, 
     assert [prompt for prompt, _ in await remembered(harness, ALICE)] == [body]
 
 
-async def test_other_agents_are_asked_what_second_me_takes_as_a_command(harness: AgentReplyHarness) -> None:
+async def test_forget_command_is_a_prompt_for_other_agents(harness: AgentReplyHarness) -> None:
     chat = await harness.create_direct_chat(SCRIBE)
     async with harness.running_worker():
         await harness.receive_text(chat, ALICE, "!forget")
@@ -204,7 +204,7 @@ async def test_other_agents_are_asked_what_second_me_takes_as_a_command(harness:
     assert [asked.content["input"] for asked in harness.core.asked] == ["!forget"]
 
 
-async def test_who_comes_into_a_chat_is_company_at_once(harness: AgentReplyHarness) -> None:
+async def test_joining_user_makes_chat_a_group(harness: AgentReplyHarness) -> None:
     chat = await harness.create_direct_chat(SECOND_ME)
     await harness.receive(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
     await harness.receive_text(chat, ALICE, "Привіт")
@@ -214,7 +214,7 @@ async def test_who_comes_into_a_chat_is_company_at_once(harness: AgentReplyHarne
     assert (notice.msgtype, harness.core.asked) == ("m.notice", [])
 
 
-async def test_second_me_waits_until_it_is_known_who_listens(harness: AgentReplyHarness) -> None:
+async def test_second_me_waits_for_member_list(harness: AgentReplyHarness) -> None:
     chat = await harness.create_direct_chat(SECOND_ME)
     await harness.receive_text(chat, ALICE, "Привіт")
     async with harness.database.transaction() as tx:
@@ -232,7 +232,7 @@ async def test_second_me_waits_until_it_is_known_who_listens(harness: AgentReply
         await harness.replies(room=chat.id)
 
 
-async def test_an_answer_is_not_shown_to_who_came_while_it_was_made(harness: AgentReplyHarness) -> None:
+async def test_reply_is_hidden_from_users_joining_meanwhile(harness: AgentReplyHarness) -> None:
     chat = await harness.create_direct_chat(SECOND_ME)
     gate = asyncio.Event()
     harness.core.next(after(gate, says("таємне")))
@@ -249,7 +249,7 @@ async def test_an_answer_is_not_shown_to_who_came_while_it_was_made(harness: Age
     assert notice.msgtype == "m.notice"
 
 
-async def test_another_agent_may_be_invited_where_a_chat_is_over(harness: AgentReplyHarness) -> None:
+async def test_ended_chat_reopens_for_other_agent(harness: AgentReplyHarness) -> None:
     chat = await harness.create_direct_chat(SCRIBE)
     ghost, other = "@agent_scribe:city.localhost", "@agent_varta:city.localhost"
     await harness.receive(chat, "m.room.member", {"membership": "leave"}, sender=ALICE, state_key=ghost)
@@ -261,7 +261,7 @@ async def test_another_agent_may_be_invited_where_a_chat_is_over(harness: AgentR
     assert (now.agent, now.archived, now.id == chat.id) == ("varta", False, False)
 
 
-async def test_an_invitation_into_a_room_that_was_replaced_takes_it_from_nobody(harness: AgentReplyHarness) -> None:
+async def test_invitation_to_replaced_room_opens_no_chat(harness: AgentReplyHarness) -> None:
     async with harness.database.transaction() as tx:
         await link(tx, GENERAL, "!old")
         await tx.matrix_rooms.move(GENERAL, MatrixRoomId("!new"), former=MatrixRoomId("!old"))
@@ -289,7 +289,7 @@ async def test_an_invitation_into_a_room_that_was_replaced_takes_it_from_nobody(
         ({"body": "ага", "formatted_body": f'<mx-reply><a href="{LINK}">Писарю</a></mx-reply>ага'}, False),
     ],
 )
-async def test_whom_an_older_client_means_stands_in_the_text(
+async def test_mention_in_text_of_older_client_requests_reply(
     harness: AgentReplyHarness, content: Any, is_asked: bool
 ) -> None:
     async with harness.database.transaction() as tx:
@@ -302,7 +302,7 @@ async def test_whom_an_older_client_means_stands_in_the_text(
         assert len(await tx.agent_replies.due(now_ms=LATER, limit=9)) == is_asked
 
 
-async def test_second_me_says_nothing_where_others_listen(harness: AgentReplyHarness) -> None:
+async def test_second_me_does_not_reply_in_groups(harness: AgentReplyHarness) -> None:
     chat = await harness.create_direct_chat(SECOND_ME, is_group=True)
     async with harness.running_worker():
         await harness.messaging.post(Author(AuthorKind.CITIZEN, "u_1", "Оксана"), "general", "@second_me, що я питала?")
@@ -315,7 +315,7 @@ async def test_second_me_says_nothing_where_others_listen(harness: AgentReplyHar
     assert harness.core.asked == []
 
 
-async def test_what_it_remembered_before_a_crash_is_said_after_it(harness: AgentReplyHarness) -> None:
+async def test_response_stored_before_crash_is_posted(harness: AgentReplyHarness) -> None:
     chat = await harness.create_direct_chat(SECOND_ME)
     await harness.receive_text(chat, ALICE, "Де ключі?")
     async with harness.database.read_only() as tx:
@@ -333,7 +333,7 @@ async def test_what_it_remembered_before_a_crash_is_said_after_it(harness: Agent
     assert len(harness.core.asked) == 1
 
 
-async def test_a_question_waits_while_another_of_the_same_person_is_answered(harness: AgentReplyHarness) -> None:
+async def test_concurrent_prompts_of_one_user_wait(harness: AgentReplyHarness) -> None:
     chat = await harness.create_direct_chat(SECOND_ME)
     gate = asyncio.Event()
     harness.core.next(after(gate, says("перше")), says("друге"))
@@ -363,7 +363,7 @@ async def test_a_question_waits_while_another_of_the_same_person_is_answered(har
     assert answer.body == "друге"
 
 
-async def test_a_question_that_is_too_long_is_told_so(harness: AgentReplyHarness) -> None:
+async def test_overlong_prompt_posts_notice(harness: AgentReplyHarness) -> None:
     chat = await harness.create_direct_chat(SECOND_ME)
     async with harness.running_worker():
         await harness.receive_text(chat, ALICE, "a" * (MAX_PROMPT_CHARS + 1))
@@ -371,7 +371,7 @@ async def test_a_question_that_is_too_long_is_told_so(harness: AgentReplyHarness
     assert (answer.msgtype, "too long" in answer.body) == ("m.notice", True)
 
 
-async def test_files_of_a_chat_are_fetched_for_nobody_nor_what_an_edit_brings_in(harness: AgentReplyHarness) -> None:
+async def test_direct_chat_files_are_not_served(harness: AgentReplyHarness) -> None:
     chat, secret = await harness.create_direct_chat(SCRIBE), "mxc://city.localhost/secret"
     image = {"msgtype": "m.image", "body": "фото.png", "url": secret, "info": {"mimetype": "image/png"}}
     html = {"format": "org.matrix.custom.html", "formatted_body": f'<img src="{secret}" alt="фото">'}
@@ -397,7 +397,7 @@ async def test_files_of_a_chat_are_fetched_for_nobody_nor_what_an_edit_brings_in
 @pytest.mark.parametrize(
     ("visibility", "is_repeated"), [("joined", False), ("invited", False), ("shared", True), ("world_readable", True)]
 )
-async def test_agent_repeats_nothing_to_who_joined_later(
+async def test_agent_repeats_nothing_to_later_members(
     harness: AgentReplyHarness, visibility: str, is_repeated: bool
 ) -> None:
     chat = await harness.create_direct_chat(SCRIBE, is_group=True)

@@ -106,7 +106,7 @@ async def sqlite_hall(tmp_path: Path) -> AsyncIterator[Hall]:
     await database.close()
 
 
-async def test_a_new_name_is_taken_over_and_told(hall: Hall) -> None:
+async def test_matrix_room_name_is_stored_and_published(hall: Hall) -> None:
     (changed,) = await hall.hears("m.room.name", {"name": "Зал"})
     assert isinstance(changed, RoomChanged)
     assert changed.room.name == (await hall.room()).name == "Зал"
@@ -116,20 +116,20 @@ async def test_a_new_name_is_taken_over_and_told(hall: Hall) -> None:
     assert await hall.hears("m.room.name", {"name": "Зал"}) == [], "said again it is no news"
 
 
-async def test_a_name_from_matrix_does_not_open_a_room_that_was_archived_meanwhile(hall: Hall) -> None:
+async def test_matrix_name_does_not_reopen_archived_room(hall: Hall) -> None:
     await hall.rooms.change("hall", RoomUpdate(archived=True))
     await hall.hears("m.room.name", {"name": "Зал"})
     assert (await hall.room()).archived is True
 
 
-async def test_the_citys_own_words_change_nothing_when_they_come_back(hall: Hall) -> None:
+async def test_echo_of_city_name_changes_nothing(hall: Hall) -> None:
     before = await hall.room()
     assert await hall.hears("m.room.name", {"name": before.name}, sender=IDENTITIES.bot) == []
     assert await hall.hears("m.room.topic", {"topic": before.description}, sender=IDENTITIES.bot) == []
     assert await hall.room() == before
 
 
-async def test_words_of_the_city_that_were_overtaken_are_said_again(hall: Hall) -> None:
+async def test_overtaken_city_name_requests_room_check(hall: Hall) -> None:
     await hall.hears("m.room.name", {"name": "what Alice says first"})
     happened = await hall.hears("m.room.name", {"name": "what the city says next"}, sender=IDENTITIES.bot)
     assert [type(each) for each in happened] == [RoomCheckRequested]
@@ -139,7 +139,7 @@ async def test_words_of_the_city_that_were_overtaken_are_said_again(hall: Hall) 
     assert (await hall.room()).name == "what Alice says first"
 
 
-async def test_power_levels_are_kept_as_they_were_before_a_room_was_closed(hall: Hall) -> None:
+async def test_read_only_power_levels_are_not_stored(hall: Hall) -> None:
     await hall.hears("m.room.power_levels", {"events_default": 0, "users": {ALICE: 50}})
     open_levels = (await hall.room()).power_levels
     assert open_levels == '{"events_default":0,"users":{"@alice:city.localhost":50}}'
@@ -151,7 +151,7 @@ async def test_power_levels_are_kept_as_they_were_before_a_room_was_closed(hall:
     assert (await hall.room()).power_levels == open_levels
 
 
-async def test_how_a_replaced_room_is_closed_is_not_how_the_room_is_governed(hall: Hall) -> None:
+async def test_power_levels_of_replaced_room_are_ignored(hall: Hall) -> None:
     before = (await hall.room()).power_levels
     assert [type(each) for each in await hall.hears("m.room.tombstone", {"replacement_room": "!new"})] == [
         RoomCheckRequested
@@ -163,7 +163,7 @@ async def test_how_a_replaced_room_is_closed_is_not_how_the_room_is_governed(hal
     assert (await hall.room()).power_levels == '{"events_default":50}'
 
 
-async def test_only_what_happens_to_the_bot_casts_doubt_on_the_room(hall: Hall) -> None:
+async def test_only_bot_membership_requests_room_check(hall: Hall) -> None:
     async def doubts(user: str, membership: str) -> bool:
         return any(
             isinstance(each, RoomCheckRequested)
@@ -185,7 +185,7 @@ async def test_encryption_is_noticed_once_and_never_ends(hall: Hall) -> None:
     assert (await hall.room()).encrypted is True
 
 
-async def test_a_room_that_was_replaced_is_heard_but_tells_no_more_what_the_room_is(hall: Hall) -> None:
+async def test_replaced_room_changes_no_room_state(hall: Hall) -> None:
     said = {"msgtype": "m.text", "body": "from the old room"}
     assert len(await hall.hears("m.room.message", said, room_id=FORMER)) == 1
     assert await hall.hears("m.room.name", {"name": "stale"}, room_id=FORMER) == []
@@ -212,7 +212,7 @@ async def test_no_content_breaks_anything(
     assert room.matrix_room_id == HALL
 
 
-async def test_name_and_topic_from_matrix_are_bounded_and_left_as_they_are_there(hall: Hall) -> None:
+async def test_matrix_name_and_topic_are_bounded(hall: Hall) -> None:
     await hall.hears("m.room.name", {"name": "N\u202egpj" + "x" * 5000})
     await hall.hears("m.room.topic", {"topic": "я" * 20_000})
     room = await hall.room()

@@ -92,7 +92,7 @@ async def make_private(city: InProcessCity, slug: str) -> None:
         await tx.rooms.set_rules(room.id, join_rule="invite", history_visibility=HistoryVisibility.JOINED)
 
 
-async def test_message_shows_as_the_list_shows_it(city: InProcessCity) -> None:
+async def test_message_update_matches_room_list(city: InProcessCity) -> None:
     async with connected(city) as socket, connected(city, "?batch=1") as other:
         await ok(city, "POST", f"{GENERAL}/messages", {"body": "hello"})
         listed = (await city.get("/city/rooms?ids=general"))[0]
@@ -117,7 +117,7 @@ async def test_members_online_follows_joins_and_presence(city: InProcessCity) ->
             await until(shows(socket, "general", members_online=0))
 
 
-async def test_new_renamed_and_archived_rooms_are_told(city: InProcessCity) -> None:
+async def test_room_changes_are_sent_to_listeners(city: InProcessCity) -> None:
     async with connected(city) as socket:
         await ok(city, "POST", "/city/rooms", {"name": "Science"})
         await until(shows(socket, "science", name="Science"))
@@ -127,7 +127,7 @@ async def test_new_renamed_and_archived_rooms_are_told(city: InProcessCity) -> N
         await until(shows(socket, "science", archived=True))
 
 
-async def test_private_room_is_told_to_its_members_only(city: InProcessCity) -> None:
+async def test_private_room_is_sent_to_members_only(city: InProcessCity) -> None:
     await ok(city, "POST", "/city/rooms", {"name": "Secret"})
     await ok(city, "POST", "/city/rooms/secret/join", token=DANA)
     await make_private(city, "secret")

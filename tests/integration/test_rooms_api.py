@@ -68,7 +68,7 @@ async def test_room_list_has_documented_fields(city: InProcessCity) -> None:
         }
 
 
-async def test_room_tells_removed_citizen_why(city: InProcessCity) -> None:
+async def test_removed_citizen_reads_reason_in_room(city: InProcessCity) -> None:
     ghost, general = UserId("@citizen_u_123:city.localhost"), RoomId("city_general")
     for kind, removal in (
         (RestrictionKind.KICKED, {"kind": "kicked", "reason": "шум"}),

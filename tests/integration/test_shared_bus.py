@@ -74,7 +74,7 @@ async def tell_each_other(one: Listening, other: Listening, event: MembershipCha
     await other.hears(event)
 
 
-async def test_what_happens_in_one_process_is_heard_once_in_both(both: list[Listening]) -> None:
+async def test_event_reaches_both_processes_once(both: list[Listening]) -> None:
     one, other = both
     for number in range(100):
         one.bus.publish(came(str(number)))
@@ -82,7 +82,7 @@ async def test_what_happens_in_one_process_is_heard_once_in_both(both: list[List
     assert one.heard == other.heard == [came(str(number)) for number in range(100)]
 
 
-async def test_whoever_could_not_hear_reads_anew(both: list[Listening], redis: RedisServer) -> None:
+async def test_redis_outage_publishes_events_missed(both: list[Listening], redis: RedisServer) -> None:
     one, other = both
     redis.kill()
     one.bus.publish(came("unheard"))
@@ -99,7 +99,7 @@ async def test_whoever_could_not_hear_reads_anew(both: list[Listening], redis: R
     assert other.heard.index(EventsMissed()) < other.heard.index(came("later"))
 
 
-async def test_a_redis_that_forgot_everything_deafens_nobody(both: list[Listening], redis: RedisServer) -> None:
+async def test_flushed_redis_stream_resumes(both: list[Listening], redis: RedisServer) -> None:
     """A FLUSHALL leaves the connections as they are."""
     one, other = both
     client = connect(redis.url, cluster=False)
@@ -111,7 +111,7 @@ async def test_a_redis_that_forgot_everything_deafens_nobody(both: list[Listenin
     await tell_each_other(other, one, came("heard"))
 
 
-async def test_more_than_can_be_told_is_told_as_missed(both: list[Listening], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_queue_overflow_publishes_events_missed(both: list[Listening], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_bus_module, "_MAX_QUEUED", 10)
     one, other = both
     for number in range(12):

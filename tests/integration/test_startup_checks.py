@@ -58,7 +58,7 @@ async def test_ping_that_fails_within_synapse_is_repeated() -> None:
         (504, "M_CONNECTION_TIMEOUT", "Timeout waiting for response from remote server"),
     ],
 )
-async def test_address_that_synapse_cannot_connect_to_ends_the_start(status: int, code: str, message: str) -> None:
+async def test_unreachable_appservice_address_ends_start(status: int, code: str, message: str) -> None:
     homeserver = ScriptedHomeserver()
     homeserver.next("ping", *[refused(status, code, message)] * 7)
     async with homeserver.serving():

@@ -381,7 +381,7 @@ def assert_read(read: list[Any], hall: Hall) -> None:
 @pytest.mark.parametrize(
     ("examples", "steps"), [(6, 40), pytest.param(300, 100, marks=pytest.mark.soak)], ids=["short", "long"]
 )
-def test_api_shows_what_was_done_whatever_is_sent(call: Call, examples: int, steps: int) -> None:
+def test_api_shows_result_of_random_operations(call: Call, examples: int, steps: int) -> None:
     run_state_machine_as_test(
         type("Machine", (Citizens,), {"call": staticmethod(call)}),
         settings=settings(

@@ -232,7 +232,7 @@ WAITING_FOR_THE_END_OF_THE_ROOM: list[Step] = [
         "waiting for the end",
     ],
 )
-def test_messages_stand_in_the_order_of_the_stream(database_url: str, steps: list[Step]) -> None:
+def test_messages_follow_stream_order(database_url: str, steps: list[Step]) -> None:
     check(database_url, steps)
 
 
@@ -240,12 +240,12 @@ def test_messages_stand_in_the_order_of_the_stream(database_url: str, steps: lis
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 4)), min_size=10, max_size=40))
 @example(steps=[*OWN_MESSAGE_EARLIER_IN_THE_CITY, *LATE_TRANSACTION, *DELIVERED_AFTER_THE_LOOK])
-def test_messages_stand_in_the_order_of_the_stream_whatever_happens(database_url: str, steps: list[Step]) -> None:
+def test_random_transactions_follow_stream_order(database_url: str, steps: list[Step]) -> None:
     check(database_url, steps)
 
 
 @pytest.mark.parametrize("handled", [0, 9], ids=["waiting", "handled"])
-async def test_event_that_the_reader_cannot_see_stays_before_later_ones(database_url: str, handled: int) -> None:
+async def test_invisible_event_stays_before_later_ones(database_url: str, handled: int) -> None:
     """A first look reads with the eyes of somebody who joined after an event of a history for members."""
     async with world_in(database_url) as world:
         await world.go([("say", 2), ("name", 0), ("deliver", 3), ("handle", handled), ("say", 2), ("lose", 2)])
@@ -257,7 +257,7 @@ async def test_event_that_the_reader_cannot_see_stays_before_later_ones(database
         assert await world.in_the_city() == ["m0", "m1", "m3", "m4", "m5"]
 
 
-async def test_clients_are_told_that_a_message_was_moved(database_url: str) -> None:
+async def test_moved_message_is_sent_to_clients(database_url: str) -> None:
     database = Database(database_url)
     world, city = await happened(database_url, LATE_TRANSACTION)
     assert city == ["m0", "m1", "m2", "m3"]

@@ -59,9 +59,7 @@ def says(answer: Answer) -> tuple[int, str]:
         ("GET", "/city/rooms", ...),
     ],
 )
-async def test_citizen_id_too_long_for_a_ghost_is_refused_and_nothing_stored(
-    here: InProcessCity, method: str, path: str, content: Any
-) -> None:
+async def test_overlong_citizen_id_is_refused(here: InProcessCity, method: str, path: str, content: Any) -> None:
     answer = await here.call(method, path, content, token=citizen_token(TOO_LONG))
     assert says(answer) == (422, "citizen_id_too_long")
     assert shown(here, TOO_LONG) is Status.OFFLINE
@@ -75,7 +73,7 @@ async def test_citizen_id_too_long_opens_no_stream(here: InProcessCity, path: st
 
 
 @pytest.mark.parametrize("path", ["/ws/city/presence", "/ws/city/rooms/general"])
-async def test_auth_event_with_citizen_id_too_long_gets_an_error_frame(here: InProcessCity, path: str) -> None:
+async def test_auth_event_with_overlong_citizen_id_gets_error(here: InProcessCity, path: str) -> None:
     async with here.session.ws_connect(f"ws://{HOST}:{here.city.settings.api.port}{path}") as socket:
         await socket.send_json({"event": "auth", "token": citizen_token(TOO_LONG)})
         await socket.send_json({"event": "presence.heartbeat"})
@@ -109,7 +107,7 @@ async def test_user_id_too_long_in_a_body_is_nobodys(here: InProcessCity) -> Non
     assert shown(here, TOO_LONG) is Status.OFFLINE
 
 
-async def test_subject_that_no_ghost_shows_comes_and_goes_unharmed(here: InProcessCity) -> None:
+async def test_subject_without_ghost_changes_presence(here: InProcessCity) -> None:
     """One that was stored before such ids were refused, or by an older process, is followed like any other."""
     city = here.city
     with capture_logs() as logs:
@@ -119,9 +117,7 @@ async def test_subject_that_no_ghost_shows_comes_and_goes_unharmed(here: InProce
     assert (shown(here, TOO_LONG), shown(here, OKSANA)) == (Status.OFFLINE, Status.ONLINE)
 
 
-async def test_every_process_follows_a_subject_that_no_ghost_shows(
-    postgres_url: str, redis: RedisServer, tmp_path: Path
-) -> None:
+async def test_every_process_shows_subject_without_ghost(postgres_url: str, redis: RedisServer, tmp_path: Path) -> None:
     shared = {"url": redis.url}
     async with (
         in_process_city(postgres_url, redis=shared) as one,
@@ -162,7 +158,7 @@ async def until_all(cities: list[InProcessCity], holds: Callable[[InProcessCity]
 # --- tasks that fail ----------------------------------------------------------------------------------
 
 
-async def test_failed_task_is_named_in_readyz_until_it_has_run_for_a_minute(here: InProcessCity) -> None:
+async def test_failed_task_is_in_readyz_for_a_minute(here: InProcessCity) -> None:
     in_back_off, go_on, restarted = asyncio.Event(), asyncio.Event(), asyncio.Event()
     attempts = 0
 
@@ -193,9 +189,7 @@ async def test_failed_task_is_named_in_readyz_until_it_has_run_for_a_minute(here
     task.cancel()
 
 
-async def test_task_that_fails_again_and_again_ends_the_process_and_no_other_does(
-    here: InProcessCity, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_repeatedly_failing_task_ends_its_process(here: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -211,9 +205,7 @@ async def test_task_that_fails_again_and_again_ends_the_process_and_no_other_doe
     assert pauses == [0.25, 0.5, 1.0, 2.0]
 
 
-async def test_task_of_the_leading_process_is_restarted_without_giving_up_the_lease(
-    here: InProcessCity, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_restarted_leader_task_keeps_lease(here: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = asyncio.Event()
     run = here.city.reply_worker.run
 

@@ -189,7 +189,7 @@ def seen(person: MatrixUser, user: str) -> list[tuple[str, str | None]]:
 # --- what is shown ------------------------------------------------------------------------------------
 
 
-async def test_people_in_the_ghosts_rooms_see_every_change_once_with_its_text(start: StartCity) -> None:
+async def test_room_members_see_each_ghost_change_once(start: StartCity) -> None:
     city = await start()
     scribe, guard = await city.service.make("scribe", "guard")
     person = await city.person_in(await city.service.open_room(scribe, guard))
@@ -206,7 +206,7 @@ async def test_people_in_the_ghosts_rooms_see_every_change_once_with_its_text(st
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.soak)])
-async def test_many_ghosts_change_in_one_request_and_cost_who_looks_an_event_each(start: StartCity, count: int) -> None:
+async def test_batch_of_ghosts_costs_one_event_each(start: StartCity, count: int) -> None:
     city = await start()
     ghosts = await city.service.make(*(f"g{number}" for number in range(count)))
     # Many small rooms, because joining a large one is slow.
@@ -226,7 +226,7 @@ async def test_many_ghosts_change_in_one_request_and_cost_who_looks_an_event_eac
     assert sorted(news()) == sorted((user, presence) for user in ghosts for presence in ("online", "offline"))
 
 
-async def test_of_several_wishes_for_one_ghost_the_last_counts(start: StartCity) -> None:
+async def test_last_of_several_updates_is_shown(start: StartCity) -> None:
     city = await start()
     (scribe,) = await city.service.make("scribe")
     answer = await city.service.show(wish(scribe, "online", "first"), wish(scribe, "unavailable", "last"))
@@ -238,7 +238,7 @@ async def test_of_several_wishes_for_one_ghost_the_last_counts(start: StartCity)
 
 
 @pytest.mark.soak
-async def test_whoever_was_shown_once_stays_so_while_requests_come(start: StartCity) -> None:
+async def test_lease_keeps_presence_while_renewed(start: StartCity) -> None:
     city = await start(timeout_s=30)
     kept, away, control = await city.service.make("kept", "away", "control")
     person = await city.person_in(await city.service.open_room(kept, away, control))
@@ -258,7 +258,7 @@ async def test_whoever_was_shown_once_stays_so_while_requests_come(start: StartC
     assert seen(person, away) == [("unavailable", None)]
 
 
-async def test_messages_and_typing_do_not_change_what_is_shown(start: StartCity) -> None:
+async def test_messages_and_typing_keep_presence(start: StartCity) -> None:
     city = await start()
     talker, typist, away = await city.service.make("talker", "typist", "away")
     room = await city.service.open_room(talker, typist, away)
@@ -280,7 +280,7 @@ async def test_messages_and_typing_do_not_change_what_is_shown(start: StartCity)
     assert seen(person, typist) == [("online", "typing")]
 
 
-async def test_a_put_beside_the_module_does_not_last(start: StartCity) -> None:
+async def test_module_overrides_put_presence(start: StartCity) -> None:
     city = await start()
     (scribe,) = await city.service.make("scribe")
     person = await city.person_in(await city.service.open_room(scribe))
@@ -292,7 +292,7 @@ async def test_a_put_beside_the_module_does_not_last(start: StartCity) -> None:
     assert seen(person, scribe) == [("online", "here"), ("offline", None), ("online", "here")]
 
 
-async def test_when_no_request_comes_any_more_all_go_offline(start: StartCity) -> None:
+async def test_lease_without_requests_expires(start: StartCity) -> None:
     city = await start(timeout_s=5)
     scribe, guard = await city.service.make("scribe", "guard")
     person = await city.person_in(await city.service.open_room(scribe, guard))
@@ -307,7 +307,7 @@ async def test_when_no_request_comes_any_more_all_go_offline(start: StartCity) -
     assert again["up"] == 1
 
 
-async def test_one_request_takes_everybody_offline(start: StartCity) -> None:
+async def test_delete_sets_all_ghosts_offline(start: StartCity) -> None:
     city = await start()
     scribe, guard = await city.service.make("scribe", "guard")
     await city.service.show(wish(scribe, "online", "here"), wish(guard, "unavailable"))
@@ -318,7 +318,7 @@ async def test_one_request_takes_everybody_offline(start: StartCity) -> None:
 
 
 @pytest.mark.soak
-async def test_after_a_crash_of_synapse_who_is_shown_again_stays_and_who_is_not_goes(start: StartCity) -> None:
+async def test_crash_keeps_renewed_presence_only(start: StartCity) -> None:
     city = await start(is_killed=True)
     kept, forgotten = await city.service.make("kept", "forgotten")
     await city.service.open_room(kept, forgotten)
@@ -339,7 +339,7 @@ async def test_after_a_crash_of_synapse_who_is_shown_again_stays_and_who_is_not_
 
 
 @pytest.mark.soak
-async def test_a_change_that_the_database_did_not_take_is_told_when_it_does(start: StartCity) -> None:
+async def test_failed_database_write_is_repeated(start: StartCity) -> None:
     city = await start(timeout_s=120)
     (scribe,) = await city.service.make("scribe")
     person = await city.person_in(await city.service.open_room(scribe))
@@ -376,7 +376,7 @@ async def test_only_tokens_of_application_services_are_taken(start: StartCity) -
     assert await city.service.presence_of(scribe) == ("offline", None)
 
 
-async def test_users_of_others_are_refused_one_by_one_and_ones_own_are_shown(start: StartCity) -> None:
+async def test_foreign_users_are_refused_individually(start: StartCity) -> None:
     city = await start()
     (scribe,) = await city.service.make("scribe")
     await city.homeserver.register("alice", "secret")
@@ -402,7 +402,7 @@ async def test_users_of_others_are_refused_one_by_one_and_ones_own_are_shown(sta
     assert await city.service.presence_of(scribe) == ("online", None)
 
 
-async def test_a_text_that_cannot_be_kept_is_refused_for_its_ghost_alone(start: StartCity) -> None:
+async def test_unstorable_status_text_is_refused_individually(start: StartCity) -> None:
     city = await start()
     ghosts = await city.service.make("a", "b", "c", "d")
     texts = ["\0", "\ud800", "ї" * 1025, "ї" * 1024]
@@ -420,7 +420,7 @@ RIGHT = wish(ghost("scribe"), "online")
 
 
 @pytest.mark.parametrize("crowd", [3])
-async def test_a_request_that_is_not_of_the_right_shape_changes_nothing(start: StartCity, crowd: int) -> None:
+async def test_invalid_request_changes_nothing(start: StartCity, crowd: int) -> None:
     city = await start(max_users=crowd)
     (scribe,) = await city.service.make("scribe")
     bodies: list[tuple[object, str]] = [
@@ -467,7 +467,7 @@ async def test_a_body_that_is_no_json_is_refused(start: StartCity) -> None:
             assert (response.status, (await response.json())["errcode"]) == (400, "M_NOT_JSON"), body[:20]
 
 
-async def test_the_module_says_what_it_is_and_what_it_bears(start: StartCity) -> None:
+async def test_get_returns_version_and_limits(start: StartCity) -> None:
     city = await start(timeout_s=45, max_users=7)
     answer = await city.service.call("GET")
     assert answer.pop("version")
@@ -491,14 +491,14 @@ async def test_the_module_says_what_it_is_and_what_it_bears(start: StartCity) ->
         ({}, {"enabled": False}, "needs presence, which homeserver.yaml disables"),
     ],
 )
-async def test_synapse_does_not_start_with_what_cannot_work_and_says_why(
+async def test_invalid_module_settings_prevent_start(
     tmp_path: Path, config: dict[str, object], presence: dict[str, object], why: str
 ) -> None:
     with pytest.raises(StartError, match=why):
         await boot_with_module(tmp_path, config, presence)
 
 
-def test_a_synapse_that_is_too_old_is_refused_in_plain_words() -> None:
+def test_older_synapse_is_refused() -> None:
     pretend = "import synapse; synapse.__version__ = '1.119.0'; from daarion_synapse_module import DaarionPresence; "
     ended = subprocess.run(
         [sys.executable, "-c", pretend + "DaarionPresence.parse_config({})"],

@@ -36,7 +36,7 @@ def user(slug: str, name: str) -> dict[str, Any]:
 DAARWIZZ, SCRIBE = user("daarwizz", "DAARWIZZ"), user("scribe", "Писар")
 
 
-async def test_the_protocol_says_by_what_one_may_ask(city: InProcessCity) -> None:
+async def test_protocol_lists_search_fields(city: InProcessCity) -> None:
     status, protocol = await ask(city, "/protocol/daarion")
     assert status == 200
     # Required by the specification: each field has its type.
@@ -70,7 +70,7 @@ async def test_the_protocol_says_by_what_one_may_ask(city: InProcessCity) -> Non
         ("/protocol/irc", None),
     ],
 )
-async def test_what_is_asked_for_is_found_or_not(city: InProcessCity, path: str, found: Any) -> None:
+async def test_agents_and_rooms_are_found_by_field(city: InProcessCity, path: str, found: Any) -> None:
     status, content = await ask(city, path)
     if found is None:
         assert (status, content["errcode"]) == (404, "M_NOT_FOUND")
@@ -78,7 +78,7 @@ async def test_what_is_asked_for_is_found_or_not(city: InProcessCity, path: str,
         assert (status, content) == (200, found)
 
 
-async def test_rooms_are_found_that_anybody_may_come_into(city: InProcessCity) -> None:
+async def test_listed_rooms_are_found(city: InProcessCity) -> None:
     general = {
         "alias": "#city_general:city.localhost",
         "protocol": "daarion",
@@ -95,13 +95,13 @@ async def test_rooms_are_found_that_anybody_may_come_into(city: InProcessCity) -
 
 
 @pytest.mark.parametrize("path", ["/user", "/location", "/user?userid=", "/location?alias="])
-async def test_a_question_without_its_subject_is_refused(city: InProcessCity, path: str) -> None:
+async def test_query_without_search_field_is_refused(city: InProcessCity, path: str) -> None:
     status, content = await ask(city, path)
     assert (status, content["errcode"]) == (400, "M_MISSING_PARAM")
 
 
 @pytest.mark.parametrize("path", ["/protocol/daarion", "/user/daarion", "/user", "/location/daarion", "/location"])
-async def test_only_the_homeserver_may_ask(city: InProcessCity, path: str) -> None:
+async def test_lookup_requires_hs_token(city: InProcessCity, path: str) -> None:
     for token, expected in ((None, (401, "M_MISSING_TOKEN")), ("a token of ours", (403, "M_FORBIDDEN"))):
         status, content = await ask(city, path, token)
         assert (status, content["errcode"]) == expected

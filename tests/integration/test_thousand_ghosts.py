@@ -46,7 +46,7 @@ async def everybody_is_seen(harness: GhostPresenceHarness, presence: str, what: 
     harness.proxy.passed.clear()
 
 
-async def test_a_start_a_mass_change_and_a_mass_timeout_cost_one_request_and_one_event_each(
+async def test_mass_change_costs_one_request_and_one_event_each(
     harness: GhostPresenceHarness,
 ) -> None:
     async with harness.observing(), harness.running_sender():
@@ -63,7 +63,7 @@ async def test_a_start_a_mass_change_and_a_mass_timeout_cost_one_request_and_one
         await everybody_is_seen(harness, "offline", "mass_timeout")
 
 
-async def test_a_thousand_ghosts_stay_online_without_one_flap_and_one_that_changes_does_not_wait(
+async def test_thousand_ghosts_stay_online_without_flaps(
     harness: GhostPresenceHarness,
 ) -> None:
     loop = asyncio.get_running_loop()

@@ -64,7 +64,7 @@ async def test_thread_without_fallback_is_understood(exchange: MessageExchange) 
     assert (message.thread_root, message.reply_to) == ((await exchange.message(root)).id, None)
 
 
-async def test_replies_that_arrive_before_their_root_are_attached(exchange: MessageExchange) -> None:
+async def test_replies_before_their_root_are_attached(exchange: MessageExchange) -> None:
     early = await say(exchange, "я", in_thread("$late"))
     assert (await exchange.message(early)).thread_root is None
     await say(exchange, "Хто йде?", event_id="$late")

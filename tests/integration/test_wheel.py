@@ -47,33 +47,33 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_every_module_of_the_source_tree_is_in_it(wheel: Path) -> None:
+def test_wheel_has_every_module(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {f"daarion_appservice/{path.relative_to(PACKAGE).as_posix()}" for path in PACKAGE.rglob("*.py")}
     assert modules <= names, "setup.cfg lists the packages one by one"
     assert "daarion_appservice/py.typed" in names
 
 
-def test_the_migrations_are_in_it_below_the_package(wheel: Path) -> None:
+def test_wheel_has_migrations(wheel: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if "migrations/" in name}
     expected = [path for path in MIGRATIONS.rglob("*") if path.suffix in {".py", ".mako"}]
     assert names == {f"daarion_appservice/migrations/{path.relative_to(MIGRATIONS).as_posix()}" for path in expected}
     assert {"env.py", "script.py.mako", "0001_the_city.py"} <= {path.name for path in expected}
 
 
-def test_the_pages_are_in_it(wheel: Path) -> None:
+def test_wheel_has_pages(wheel: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if "/web_dist/" in name}
     built = [path for path in (PACKAGE / "web_dist").rglob("*") if path.is_file()]
     assert names == {f"daarion_appservice/{path.relative_to(PACKAGE).as_posix()}" for path in built}
     assert {"index.html", "index.html.br", "index.html.gz"} <= {path.name for path in built}, "`make web` builds them"
 
 
-def test_nothing_else_is_in_it(wheel: Path) -> None:
+def test_wheel_has_nothing_else(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"daarion_appservice"}
 
 
-def test_version_names_the_commit_it_was_built_from(wheel: Path, tmp_path: Path) -> None:
+def test_version_contains_commit(wheel: Path, tmp_path: Path) -> None:
     """As ``make wheel`` builds it, so that ``pip install --upgrade`` replaces an older build of the same version."""
     assert wheel.name == "daarion_appservice-0.1.0+7.gabc1234-py3-none-any.whl"
     installed = tmp_path / "installed"
@@ -83,7 +83,7 @@ def test_version_names_the_commit_it_was_built_from(wheel: Path, tmp_path: Path)
     assert said == "daarion-appservice 0.1.0+7.gabc1234\n"
 
 
-def test_an_installed_copy_makes_its_database(wheel: Path, tmp_path: Path) -> None:
+def test_installed_wheel_creates_database(wheel: Path, tmp_path: Path) -> None:
     installed, elsewhere = tmp_path / "installed", tmp_path / "elsewhere"
     elsewhere.mkdir()
     run(

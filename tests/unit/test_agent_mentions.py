@@ -106,7 +106,7 @@ def test_agent_is_addressed_by_each_of_its_names(addressing: AgentMentions, body
         " " * 5_000 + "@",
     ],
 )
-def test_nobody_is_addressed(addressing: AgentMentions, body: str) -> None:
+def test_text_without_address_addresses_no_agent(addressing: AgentMentions, body: str) -> None:
     assert addressing.mentioned_agents(body) == []
 
 

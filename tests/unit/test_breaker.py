@@ -26,7 +26,7 @@ def breaker(clock: Clock) -> Breaker:
     return Breaker(clock, failures=3, pause_ms=PAUSE_MS)
 
 
-def test_it_opens_after_so_many_failures_in_a_row_only(breaker: Breaker) -> None:
+def test_consecutive_failures_open_breaker(breaker: Breaker) -> None:
     assert [breaker.record_failure(), breaker.record_failure(), breaker.record_success()] == [False, False, False]
     assert [breaker.record_failure(), breaker.record_failure()] == [False, False]
     assert (breaker.is_open, breaker.wait_ms, breaker.admit()) == (False, 0, True)
@@ -34,7 +34,7 @@ def test_it_opens_after_so_many_failures_in_a_row_only(breaker: Breaker) -> None
     assert (breaker.is_open, breaker.wait_ms, breaker.admit()) == (True, PAUSE_MS, False)
 
 
-def test_after_the_pause_one_may_try_and_no_other_before_the_next(breaker: Breaker, clock: Clock) -> None:
+def test_open_breaker_admits_one_trial_per_pause(breaker: Breaker, clock: Clock) -> None:
     opened(breaker)
     clock.now_ms += PAUSE_MS
     assert [breaker.admit(), breaker.admit()] == [True, False]
@@ -44,7 +44,7 @@ def test_after_the_pause_one_may_try_and_no_other_before_the_next(breaker: Break
     assert [breaker.admit(), breaker.admit()] == [True, False], "also when nobody heard of the one before"
 
 
-def test_a_try_that_succeeds_closes_it(breaker: Breaker, clock: Clock) -> None:
+def test_successful_trial_closes_breaker(breaker: Breaker, clock: Clock) -> None:
     opened(breaker)
     clock.now_ms += PAUSE_MS
     assert breaker.admit()
@@ -58,7 +58,7 @@ def test_a_try_that_succeeds_closes_it(breaker: Breaker, clock: Clock) -> None:
     ]
 
 
-def test_those_that_began_before_it_opened_make_the_pause_no_longer(breaker: Breaker, clock: Clock) -> None:
+def test_earlier_requests_do_not_extend_pause(breaker: Breaker, clock: Clock) -> None:
     opened(breaker)
     clock.now_ms += PAUSE_MS - 1
     assert not breaker.record_failure()

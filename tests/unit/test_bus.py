@@ -12,7 +12,7 @@ from daarion_appservice.realtime.bus import Bus
 JOINED = MembershipChanged(RoomId("city_general"), SubjectId("u_1"), joined=True)
 
 
-def test_every_listener_hears_of_what_it_asked_for_in_the_order_it_asked() -> None:
+def test_listeners_get_their_events_in_order() -> None:
     bus, heard = Bus(), list[tuple[str, CityEvent]]()
     bus.subscribe(MembershipChanged, lambda event: heard.append(("first", event)))
     bus.subscribe(MembershipChanged, lambda event: heard.append(("second", event)))
@@ -23,7 +23,7 @@ def test_every_listener_hears_of_what_it_asked_for_in_the_order_it_asked() -> No
     assert heard == [("first", JOINED), ("second", JOINED)]
 
 
-def test_what_nobody_waits_for_is_no_error() -> None:
+def test_event_without_listener_is_ignored() -> None:
     Bus().publish(JOINED)
 
 

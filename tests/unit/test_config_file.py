@@ -343,7 +343,7 @@ def test_variable_and_its_file_are_refused(config: Path) -> None:
     assert said == ["DAARION_API__ADMIN_TOKEN_FILE: is set, and DAARION_API__ADMIN_TOKEN too: keep one of them"]
 
 
-def test_unreadable_secret_file_is_reported_alone(config: Path) -> None:
+def test_unreadable_secret_file_is_only_error(config: Path) -> None:
     assert errors_of(config, "matrix: {host: 0.0.0.0}\n", DAARION_MATRIX__INTERNAL_TOKEN_FILE="/nowhere/token") == [
         (
             "DAARION_MATRIX__INTERNAL_TOKEN_FILE: names the file /nowhere/token, which cannot be read: "

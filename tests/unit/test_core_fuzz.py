@@ -113,7 +113,7 @@ def test_hostile_stream_however_cut_gives_the_same(
     assert outcome(dialect, cut(body, sizes), content_type, thinking) == expected
 
 
-def test_stream_beyond_json_limit_in_one_portion_is_read() -> None:
+def test_stream_larger_than_json_limit_is_read() -> None:
     body = data(*[text("Так")] * 7_000) + DONE
     assert len(body) > MAX_JSON_BYTES
     assert outcome(OpenAi(""), [body]) == "Так" * 7_000
@@ -203,7 +203,7 @@ def test_answer_that_finished_survives_an_event_cut_short(size: int) -> None:
     assert outcome(OpenAi(""), [body]) == "Так"
 
 
-def test_pieces_in_the_field_of_older_completions_are_all_read() -> None:
+def test_chunks_of_legacy_completions_are_read() -> None:
     events = [{"choices": [{"index": 0, "text": word}]} for word in ("Добрий ", "вечір")]
     assert outcome(OpenAi(""), [data(*events) + DONE]) == "Добрий вечір"
 
@@ -211,7 +211,7 @@ def test_pieces_in_the_field_of_older_completions_are_all_read() -> None:
 @pytest.mark.parametrize(
     "part", [{"text": "Так"}, {"type": "text_delta", "text": "Так"}, {"type": "output_text", "text": "Так"}]
 )
-def test_part_of_text_is_read_whatever_its_type_is_called(part: Any) -> None:
+def test_text_part_of_any_type_is_read(part: Any) -> None:
     unread = [{"type": "thinking", "text": "Хм"}, {"type": 1, "text": "Хм"}, {"text": 1}]
     assert outcome(OpenAi(""), [data(text([part, *unread])) + DONE]) == "Так"
 

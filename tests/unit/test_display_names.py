@@ -19,7 +19,7 @@ from daarion_appservice.errors import InvalidInput
         (f" {'я' * MAX_CHARS} ", "я" * MAX_CHARS),
     ],
 )
-def test_a_name_is_shown_as_it_is_meant(given: str, shown: str) -> None:
+def test_valid_name_is_kept(given: str, shown: str) -> None:
     assert citizen_name(given) == shown
 
 
@@ -36,7 +36,7 @@ def test_a_name_is_shown_as_it_is_meant(given: str, shown: str) -> None:
         ("Оксана\ue000", "name_invalid"),
     ],
 )
-def test_what_is_no_name_is_refused(given: str, code: str) -> None:
+def test_invalid_name_is_refused(given: str, code: str) -> None:
     with pytest.raises(InvalidInput) as raised:
         citizen_name(given)
     assert (raised.value.code, raised.value.status) == (code, 422)

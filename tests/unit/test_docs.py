@@ -70,7 +70,7 @@ def test_every_dependency_is_explained_and_no_other() -> None:
     assert in_first_column(text("explanation/dependencies.md").partition(_OF_PAGES)[0]) == named
 
 
-def test_every_dependency_of_the_pages_is_explained_and_no_other() -> None:
+def test_docs_list_exactly_the_page_dependencies() -> None:
     package = json.loads((ROOT / "web" / "package.json").read_text())
     for_run, _, for_build = (
         text("explanation/dependencies.md").partition(_OF_PAGES)[2].partition("| library of the build |")
@@ -104,7 +104,7 @@ def sections(page: Path) -> set[str]:
 # --- deploy/ ------------------------------------------------------------------------------------------
 
 
-def test_the_systemd_unit_is_one_and_knows_the_exit_codes() -> None:
+def test_systemd_unit_has_exit_codes() -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment, method-assign]
     unit.read(ROOT / "deploy/daarion-appservice.service")
@@ -114,13 +114,13 @@ def test_the_systemd_unit_is_one_and_knows_the_exit_codes() -> None:
     assert prevented == {ExitCode.USAGE, ExitCode.CONFIG, ExitCode.REGISTRATION}
 
 
-def test_the_compose_file_publishes_the_city_listener_and_never_the_matrix_one() -> None:
+def test_compose_file_publishes_city_listener_only() -> None:
     compose = YAML(typ="safe").load(ROOT / "deploy/docker-compose.yaml")
     assert set(compose["services"]) == {"postgres", "synapse", "city"}
     assert compose["services"]["city"]["ports"] == ["127.0.0.1:7001:7001"]
 
 
-def test_the_compose_file_sets_what_the_configuration_knows() -> None:
+def test_compose_file_sets_known_keys() -> None:
     compose = YAML(typ="safe").load(ROOT / "deploy/docker-compose.yaml")
     variables = set(compose["services"]["city"]["environment"])
     assert variables <= in_third_column(text("reference/configuration.md"))

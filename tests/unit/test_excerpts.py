@@ -36,6 +36,6 @@ def test_excerpt_of_html_is_its_text(case: dict[str, str]) -> None:
     assert excerpt("as it was written", case["html"], 280) == case["text"]
 
 
-def test_excerpt_is_cut_after_the_markup_is_gone() -> None:
+def test_excerpt_is_cut_after_markup_removal() -> None:
     body = "**" + "а" * 300 + "**"
     assert excerpt(body, render_markdown(body), 280) == "а" * 279 + "…"

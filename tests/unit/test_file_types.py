@@ -63,7 +63,7 @@ EVERYTHING = PICTURES | OTHERS
 
 
 @pytest.mark.parametrize("mimetype", EVERYTHING)
-def test_a_file_is_told_by_how_it_begins(mimetype: str) -> None:
+def test_type_is_detected_from_first_bytes(mimetype: str) -> None:
     head = EVERYTHING[mimetype]
     assert detect_types(head)[0] == mimetype
     assert stored_type(mimetype, head) == mimetype
@@ -104,7 +104,7 @@ def test_a_file_that_is_something_else_is_refused(mimetype: str) -> None:
         ("text/html\r\nX-Header: 1", b"anything", UNKNOWN),
     ],
 )
-def test_what_others_call_the_same_is_the_same(declared: str, head: bytes, kept: str) -> None:
+def test_type_aliases_are_normalized(declared: str, head: bytes, kept: str) -> None:
     assert stored_type(declared, head) == kept
 
 
@@ -128,31 +128,31 @@ def test_what_others_call_the_same_is_the_same(declared: str, head: bytes, kept:
         "application/x-shockwave-flash",
     ],
 )
-def test_what_a_browser_would_execute_is_a_file_to_save(declared: str) -> None:
+def test_executable_type_is_served_as_download(declared: str) -> None:
     assert is_executable(normalize_type(declared))
     assert stored_type(declared, HTML) == UNKNOWN
     assert served_type(declared, HTML) == UNKNOWN
 
 
-def test_a_picture_that_cannot_be_told_is_a_file_to_save() -> None:
+def test_undetected_picture_is_served_as_download() -> None:
     assert stored_type("image/tiff", b"II*\0anything") == UNKNOWN
     assert served_type("image/tiff", b"II*\0anything") == UNKNOWN
 
 
 @pytest.mark.parametrize("declared", ["text/plain", "text/html", "audio/x-new", "application/x-thing"])
-def test_a_picture_that_calls_itself_something_else_is_refused(declared: str) -> None:
+def test_picture_with_wrong_type_is_refused(declared: str) -> None:
     with pytest.raises(InvalidInput):
         stored_type(declared, PICTURES["image/png"])
 
 
 @pytest.mark.parametrize("declared", ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"])
-def test_a_form_is_not_the_file_in_it(declared: str) -> None:
+def test_form_upload_is_refused(declared: str) -> None:
     with pytest.raises(InvalidInput, match="not a form"):
         stored_type(declared, b"--x\r\n")
 
 
 @given(declared=st.text(max_size=40) | st.sampled_from(sorted(EVERYTHING)), head=st.binary(max_size=200))
-def test_nothing_is_shown_that_is_not_what_it_is_shown_as(declared: str, head: bytes) -> None:
+def test_served_type_matches_detected_type(declared: str, head: bytes) -> None:
     """Whatever a homeserver calls a file, and whatever is in it."""
     shown = served_type(declared, head)
     assert not is_executable(shown)
@@ -161,7 +161,7 @@ def test_nothing_is_shown_that_is_not_what_it_is_shown_as(declared: str, head: b
 
 
 @pytest.mark.parametrize("declared", ["text/html", "image/png", "video/mp4", "text/plain", "x", ""])
-def test_what_is_plainly_a_picture_is_shown_as_one(declared: str) -> None:
+def test_detected_picture_is_served_as_picture(declared: str) -> None:
     assert served_type(declared, PICTURES["image/jpeg"]) == "image/jpeg"
 
 
@@ -170,19 +170,19 @@ def test_a_picture_has_a_size(mimetype: str) -> None:
     assert image_size(PICTURES[mimetype]) == (40, 30)
 
 
-def test_a_photograph_has_the_size_that_it_is_seen_in() -> None:
+def test_photograph_size_respects_orientation() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
     assert image_size(picture("JPEG", exif=exif)) == (30, 40)
 
 
-def test_the_size_of_a_photograph_with_much_before_it_is_found() -> None:
+def test_photograph_size_is_found_after_long_metadata() -> None:
     comment = b"\xff\xfe" + struct.pack(">H", 60_000) + b"x" * 59_998
     head = PICTURES["image/jpeg"][:2] + comment + PICTURES["image/jpeg"][2:]
     assert image_size(head[:HEAD_BYTES]) == (40, 30)
 
 
-def test_what_is_no_picture_has_no_size() -> None:
+def test_other_file_has_no_size() -> None:
     assert [image_size(head) for head in (*OTHERS.values(), SVG, HTML, b"")] == [None] * (len(OTHERS) + 3)
 
 

@@ -31,7 +31,7 @@ def test_granted_levels_change_nothing_the_second_time() -> None:
     assert granted(once) == once
 
 
-def test_higher_levels_and_creators_are_left_alone() -> None:
+def test_higher_levels_and_creators_are_kept() -> None:
     # Room version 12: the bot and Olena are creators, who must not be named.
     content = {"users": {PETRO: 150, OBSERVER: 0}}
     assert granted(content, BOT, OLENA) == content

@@ -27,6 +27,6 @@ print(resident_kb() - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
-def test_large_blocks_that_were_freed_leave_the_resident_set() -> None:
+def test_freed_large_blocks_leave_resident_set() -> None:
     grown = subprocess.run([sys.executable, "-c", _USE_AND_FREE], capture_output=True, text=True, check=True).stdout
     assert int(grown) < 4 * 1024

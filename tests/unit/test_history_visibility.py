@@ -159,7 +159,7 @@ def test_agent_repeats_only_what_all_may_read(
     assert [each for each in candidates if may_be_repeated(said(each[1], each[0]), now, 40)] == repeated
 
 
-def test_agent_repeats_no_edit_that_some_may_not_read() -> None:
+def test_agent_does_not_repeat_restricted_edit() -> None:
     edited = replace(said(5), edit_seq=30, edit_visibility=JOINED)
     assert not may_be_repeated(edited, JOINED, 40)
     assert not may_be_repeated(edited, WORLD, 0)

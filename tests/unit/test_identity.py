@@ -45,7 +45,7 @@ WITH_PORT = Identities("localhost:8448", "daarion_bot")
         ("agent_x", "@citizen_agent_x:daarion.space"),
     ],
 )
-def test_a_citizen_has_a_ghost_whatever_their_id_looks_like(citizen: str, user: str) -> None:
+def test_any_citizen_id_has_a_ghost(citizen: str, user: str) -> None:
     assert HERE.citizen(CitizenId(citizen)) == user
     assert HERE.describe(UserId(user)) == (AuthorKind.CITIZEN, citizen)
     assert HERE.subject(UserId(user)) == citizen_subject(CitizenId(citizen))
@@ -70,7 +70,7 @@ def test_a_citizen_has_a_ghost_whatever_their_id_looks_like(citizen: str, user: 
         "@agent_" + "x" * 65 + ":daarion.space",
     ],
 )
-def test_a_ghost_that_nobody_in_the_city_can_have_is_not_ours(user: str) -> None:
+def test_impossible_ghost_id_is_not_ours(user: str) -> None:
     assert HERE.describe(UserId(user)) is ServiceUser.NOBODY
     assert not HERE.is_ours(UserId(user))
     assert not HERE.is_person(UserId(user))
@@ -93,7 +93,7 @@ def test_no_two_citizens_share_a_ghost(one: CitizenId, other: CitizenId) -> None
         st.from_regex(r"agent:[a-z0-9][a-z0-9_-]{0,20}", fullmatch=True),
     )
 )
-def test_every_subject_of_the_city_is_found_again_by_its_ghost(subject: str) -> None:
+def test_subject_is_found_by_its_ghost(subject: str) -> None:
     for identities in (HERE, WITH_PORT):
         ghost = identities.ghost(SubjectId(subject))
         assert ghost is not None
@@ -103,7 +103,7 @@ def test_every_subject_of_the_city_is_found_again_by_its_ghost(subject: str) -> 
         assert identities.user(SubjectId(subject)) == ghost
 
 
-def test_an_agent_and_its_ghost() -> None:
+def test_agent_maps_to_ghost() -> None:
     daarwizz = AgentSlug("daarwizz")
     assert HERE.agent(daarwizz) == "@agent_daarwizz:daarion.space"
     assert HERE.describe(HERE.agent(daarwizz)) == (AuthorKind.AGENT, "daarwizz")
@@ -123,13 +123,13 @@ def test_an_agent_and_its_ghost() -> None:
         ("@xagent_y:daarion.space", (AuthorKind.MATRIX, "@xagent_y:daarion.space")),
     ],
 )
-def test_who_is_ours_and_who_is_not(user: str, who: object) -> None:
+def test_user_ids_are_classified(user: str, who: object) -> None:
     assert HERE.describe(UserId(user)) == who
     assert HERE.is_ours(UserId(user)) == (isinstance(who, ServiceUser))
     assert (HERE.subject(UserId(user)) is None) == isinstance(who, ServiceUser)
 
 
-def test_a_server_name_may_have_a_port() -> None:
+def test_server_name_may_have_port() -> None:
     assert WITH_PORT.bot == "@daarion_bot:localhost:8448"
     assert WITH_PORT.describe(UserId("@agent_x:localhost:8448")) == (AuthorKind.AGENT, "x")
     assert WITH_PORT.describe(UserId("@agent_x:localhost")) == (AuthorKind.MATRIX, "@agent_x:localhost")
@@ -143,7 +143,7 @@ def test_people_on_matrix_need_no_ghost() -> None:
     assert HERE.user(alice) == "@alice:elsewhere.org"
 
 
-def test_every_author_is_somebody_on_matrix() -> None:
+def test_every_author_has_matrix_user() -> None:
     assert HERE.author(Author(AuthorKind.AGENT, "scribe", "Писар")) == "@agent_scribe:daarion.space"
     assert HERE.author(Author(AuthorKind.CITIZEN, "u_1", "Оксана")) == "@citizen_u_1:daarion.space"
     assert HERE.author(Author(AuthorKind.MATRIX, "@alice:hs", "Alice")) == "@alice:hs"

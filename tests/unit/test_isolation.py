@@ -14,7 +14,7 @@ def failed(task: str) -> float:
 
 
 @pytest.mark.parametrize("error", [TypeError("poison"), KeyError("event_id"), RecursionError(), UnicodeError()])
-def test_an_unexpected_error_in_a_unit_is_counted_and_others_go_on(error: Exception) -> None:
+def test_unexpected_unit_error_is_counted(error: Exception) -> None:
     before, done = failed("sweep"), []
     for unit in ("!bad", "!good"):
         with isolated("sweep", unit):

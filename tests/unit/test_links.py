@@ -102,14 +102,14 @@ def test_markup_around_an_address_is_markup(text: str, html: str) -> None:
 
 
 @pytest.mark.parametrize("sign", ["\u202e", "\u2066", "\u200f"])
-def test_address_ends_at_a_sign_that_turns_its_direction(sign: str) -> None:
+def test_address_ends_at_bidi_control(sign: str) -> None:
     assert (
         render_markdown(f"*x* https://example.org/{sign}gnp.exe")
         == f"<em>x</em> {link('https://example.org/')}{sign}gnp.exe"
     )
 
 
-def test_mention_with_marks_in_its_name_is_found() -> None:
+def test_mention_with_combining_marks_is_found() -> None:
     assert mention_names("питає @_a_:example.org") == ["_a_:example.org"]
 
 

@@ -91,7 +91,7 @@ def test_text_with_link_definition_has_no_html() -> None:
     assert render_markdown("**Розклад**\n\n[10:05]: відкриття\n\n[10:05]: перерва") is None
 
 
-def test_html_and_text_together_are_limited() -> None:
+def test_html_and_text_size_is_limited() -> None:
     fits = "**" + "я" * 11_000 + "**"
     assert render_markdown(fits)
     assert render_markdown("**" + "я" * 12_000 + "**") is None

@@ -69,7 +69,7 @@ def test_mentions_are_read_as_subjects(more: dict[str, Any], mentions: tuple[Sub
     assert message.mentions == mentions
 
 
-def test_message_without_mentions_field_mentions_named_ghosts() -> None:
+def test_message_without_mentions_names_ghosts() -> None:
     named = read(text_message(f"hello {SCRIBES_GHOST}"))
     denied = read(text_message(f"hello {SCRIBES_GHOST}", **{"m.mentions": {}}))
     assert named is not None
@@ -201,7 +201,7 @@ def test_reply_relates_to_event_and_mentions_its_author() -> None:
 
 
 @pytest.mark.parametrize("is_private", [True, False])
-def test_reply_without_event_or_in_private_chat_has_no_relation(is_private: bool) -> None:
+def test_reply_in_private_chat_has_no_relation(is_private: bool) -> None:
     target = message("question", event="$q" if is_private else None, agent="scribe")
     content = message_content(message("yes", mentions=(SCRIBE,)), target, IDENTITIES, is_private=is_private)
     assert "m.relates_to" not in content

@@ -53,7 +53,7 @@ def test_an_address_is_a_server_and_an_id(mxc: str) -> None:
 
 
 @pytest.mark.parametrize("mxc", BAD)
-def test_what_could_lead_elsewhere_is_no_address(mxc: str) -> None:
+def test_invalid_mxc_is_refused(mxc: str) -> None:
     assert not is_mxc(mxc)
     assert MediaUrls().url(mxc) is None
     server, _, media_id = mxc.removeprefix("mxc://").partition("/")
@@ -74,11 +74,11 @@ def test_the_city_has_a_path_for_each_address() -> None:
         ("image/svg+xml", None, None),
     ],
 )
-def test_what_has_a_smaller_picture_says_where(mimetype: str, thumbnail_mxc: str | None, url: str | None) -> None:
+def test_thumbnail_url_depends_on_type(mimetype: str, thumbnail_mxc: str | None, url: str | None) -> None:
     assert MediaUrls().thumbnail_url(Media("mxc://a/x", mimetype, "f", thumbnail_mxc=thumbnail_mxc)) == url
 
 
-def test_pictures_in_html_get_addresses_that_a_browser_can_load_and_nothing_else_does() -> None:
+def test_html_images_get_media_urls() -> None:
     html = sanitize_html(
         'src="mxc://a/text" <img alt="1 > 0" height="9" src="mxc://a.b:1/pic"> '
         '<a href="https://c/?mxc://a/b">mxc://a/link</a> <img src="mxc://a_b/x">'
@@ -93,14 +93,14 @@ def test_pictures_in_html_get_addresses_that_a_browser_can_load_and_nothing_else
     assert MediaUrls().html(None) is None
 
 
-def test_a_message_shows_its_file_its_thumbnail_and_the_pictures_in_its_text_each_once() -> None:
+def test_media_uris_are_listed_once() -> None:
     media = Media("mxc://a/x", "video/mp4", "f", thumbnail_mxc="mxc://a/t")
     html = '<img src="mxc://a/x"><img src="mxc://a/e" alt="e"> src="mxc://a/text" <img src="mxc://../x">'
     assert media_uris(media, html) == ["mxc://a/x", "mxc://a/t", "mxc://a/e"]
     assert media_uris(None, "nothing") == media_uris(None, None) == []
 
 
-def test_a_message_shows_no_more_pictures_than_anybody_means() -> None:
+def test_media_uris_of_message_are_limited() -> None:
     assert len(media_uris(None, "".join(f'<img src="mxc://a/{number}">' for number in range(500)))) == MAX_INLINE
 
 
@@ -116,7 +116,7 @@ def test_a_message_shows_no_more_pictures_than_anybody_means() -> None:
         (4096, 4096, "scale", (800, 600)),
     ],
 )
-def test_thumbnails_have_one_of_a_few_sizes(width: int, height: int, method: str, size: tuple[int, int]) -> None:
+def test_thumbnails_have_fixed_sizes(width: int, height: int, method: str, size: tuple[int, int]) -> None:
     assert nearest_thumbnail(width, height, method) == Thumbnail(*size, method)  # type: ignore[arg-type]
 
 
@@ -135,23 +135,23 @@ def test_thumbnails_have_one_of_a_few_sizes(width: int, height: int, method: str
         (None, "file.png"),
     ],
 )
-def test_a_file_has_a_name_that_it_can_be_saved_under(name: str | None, tidy: str) -> None:
+def test_filename_is_sanitized(name: str | None, tidy: str) -> None:
     assert sanitize_filename(name, "image/png") == tidy
 
 
-def test_a_long_name_keeps_its_ending() -> None:
+def test_long_filename_keeps_extension() -> None:
     name = sanitize_filename("я" * 400 + ".jpeg", "image/jpeg")
     assert len(name) == 255
     assert name.endswith("я.jpeg")
     assert len(sanitize_filename("x" * 300 + "." + "y" * 300, "image/jpeg")) == 255
 
 
-def test_a_message_is_what_its_file_is() -> None:
+def test_msgtype_follows_mimetype() -> None:
     types = ["image/png", "audio/ogg", "video/mp4", "application/pdf", "application/octet-stream", "text/plain"]
     assert [msgtype_of(each) for each in types] == ["m.image", "m.audio", "m.video", "m.file", "m.file", "m.file"]
 
 
-def test_an_admin_says_which_types_may_come_in() -> None:
+def test_upload_types_follow_setting() -> None:
     assert is_allowed("image/png", ["*/*"])
     assert is_allowed("image/png", ["image/*"])
     assert is_allowed("image/png", ["audio/ogg", "image/png"])

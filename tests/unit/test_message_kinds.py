@@ -54,7 +54,7 @@ def test_stable_poll_is_read() -> None:
 
 
 @pytest.mark.parametrize("kind", list(PollKind))
-def test_poll_of_city_is_read_as_it_was(kind: PollKind) -> None:
+def test_poll_of_city_round_trips(kind: PollKind) -> None:
     poll = replace(POLL, kind=kind, max_selections=2)
     assert read_poll(poll_content(poll, poll_text(poll))) == poll
     message = read(poll_content(poll, poll_text(poll)), "org.matrix.msc3381.poll.start")
@@ -149,7 +149,7 @@ def test_undisclosed_results_are_shown_after_the_end() -> None:
     assert poll_view(POLL, None)["voters"] is None
 
 
-def test_details_are_stored_as_they_are() -> None:
+def test_details_round_trip_in_database() -> None:
     place = Location(50.4, 30.5, 12.0, "Майдан")
     content = Content("x", details=replace(Content("").details, poll=POLL, location=place, original_type="org.x"))
     assert details_of(content_values(content)["details"]) == content.details
@@ -219,7 +219,7 @@ def test_geo_uri_is_read(uri: str, expected: Location | None) -> None:
     assert parse_geo_uri(uri) == expected
 
 
-def test_place_of_city_is_read_as_it_was() -> None:
+def test_location_of_city_round_trips() -> None:
     place = Location(50.45, 30.52, 35.0, "Майдан")
     message = read({"msgtype": "m.location", "body": "Тут"} | location_content(place, "Тут"))
     assert (message.body, message.msgtype, message.details.location) == ("Тут", "m.location", place)

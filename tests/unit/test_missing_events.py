@@ -56,24 +56,24 @@ def befores(found: InboxChanges) -> list[tuple[str, str | None]]:
     return [(row.event_id, row.before_message) for row in found.pending]
 
 
-def test_events_that_all_came_ask_for_nothing() -> None:
+def test_known_events_change_nothing() -> None:
     found = planned([said("$a"), said("$b")], a=DONE, b=DEAD)
     assert found == InboxChanges([], [], [], 0)
 
 
-def test_an_unknown_event_between_handled_ones_stands_before_the_next_message() -> None:
+def test_event_between_processed_ones_precedes_next_message() -> None:
     found = planned([said("$a"), said("$x"), said("$b")], a=DONE, b=DONE, places={"a": 1, "b": 2})
     assert befores(found) == [("$x", "message b")]
     assert found.missing == 1
     assert found.pending[0].is_confirmed
 
 
-def test_unknown_events_after_the_last_handled_one_wait_in_their_order() -> None:
+def test_events_after_processed_ones_are_pending_in_order() -> None:
     events = [said("$a"), said("$x"), said("$w"), said("$y")]
     assert befores(planned(events, a=DONE, w=NEW, places={"a": 1})) == [("$x", None), ("$w", None), ("$y", None)]
 
 
-def test_a_message_of_the_city_that_matrix_has_later_does_not_move_a_late_event_before_older_ones() -> None:
+def test_echoed_city_message_does_not_move_late_event() -> None:
     # The city gave its own message the number 1 long before Matrix had it.
     events = [said("$a"), said("$x"), ours("$o"), said("$b")]
     found = planned(events, a=DONE, o=DONE, b=DONE, places={"a": 2, "o": 1, "b": 3})
@@ -84,7 +84,7 @@ def test_a_message_of_the_city_that_matrix_has_later_does_not_move_a_late_event_
     assert befores(found) == [("$x", "message o")]
 
 
-def test_late_event_stands_before_the_next_message_of_its_sender() -> None:
+def test_late_event_precedes_next_message_of_sender() -> None:
     # Both homeservers wrote while the link was cut, and Bob's messages came by transaction behind Alice's.
     alice = "@alice:city.example"
     events = [said("$1", sender=alice), said("$b"), said("$x", sender=alice), said("$y"), said("$3", sender=alice)]
@@ -93,7 +93,7 @@ def test_late_event_stands_before_the_next_message_of_its_sender() -> None:
     assert befores(found) == [("$x", "message 3"), ("$y", None)]
 
 
-def test_what_transactions_brought_keeps_its_order_among_events_in_topological_order() -> None:
+def test_transaction_order_overrides_topological_order() -> None:
     events = [said("$2"), said("$x"), said("$1"), said("$4"), said("$3")]
     came = {"1": NEW, "2": NEW, "3": NEW, "4": NEW}
     assert [row.event_id for row in planned(events, ordered_from=3, **came).pending] == ["$1", "$x", "$2", "$4", "$3"]
@@ -131,12 +131,12 @@ def test_a_late_event_that_nothing_overtook_is_handled(later: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("about", [edit("$b", "$x"), reaction("$b", "$x"), redaction("$b", "$x")])
-def test_what_came_before_the_message_that_it_is_about_is_handled_again(about: dict[str, Any]) -> None:
+def test_relation_before_its_message_is_processed_again(about: dict[str, Any]) -> None:
     found = planned([said("$a"), said("$x"), about, said("$c")], a=DONE, b=DONE, c=DONE)
     assert ([row.event_id for row in found.pending], found.repeated, found.missing) == (["$x", "$b"], ["$b"], 1)
 
 
-def test_history_before_anything_that_came_is_left_alone() -> None:
+def test_history_before_oldest_event_is_ignored() -> None:
     events = [said("$x"), said("$y"), said("$a"), said("$z")]
     known = {"$a": StoredEvent(DONE, 1)}
     assert after_oldest_known(events, known) == events[2:]
@@ -146,7 +146,7 @@ def test_history_before_anything_that_came_is_left_alone() -> None:
 MINUTES = 60_000
 
 
-def test_a_complete_point_moves_to_what_looked_the_same_for_minutes() -> None:
+def test_complete_point_advances_to_stable_history() -> None:
     first = compare_history(["$1", "$2"], None, 0, 10, has_point=True)
     assert first == CheckResult(None, ["$1", "$2"], 10)
     soon = compare_history(["$1", "$2", "$3"], first.seen, first.seen_at_ms, 1 * MINUTES, has_point=True)
@@ -155,11 +155,11 @@ def test_a_complete_point_moves_to_what_looked_the_same_for_minutes() -> None:
     assert later == CheckResult("$2", ["$3", "$4"], 6 * MINUTES)
 
 
-def test_a_complete_point_stays_where_something_was_backfilled() -> None:
+def test_complete_point_stays_at_backfilled_history() -> None:
     repeated = compare_history(["$1", "$late", "$2"], ["$1", "$2"], 0, 6 * MINUTES, has_point=True)
     assert repeated == CheckResult(None, ["$1", "$late", "$2"], 6 * MINUTES)
 
 
-def test_a_room_without_a_complete_point_gets_the_oldest_event_that_came() -> None:
+def test_first_complete_point_is_oldest_event() -> None:
     assert compare_history(["$1", "$2"], None, 0, 10, has_point=False) == CheckResult("$1", ["$2"], 10)
     assert compare_history([], None, 0, 10, has_point=False) == CheckResult(None, [], 10)

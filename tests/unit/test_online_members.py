@@ -24,7 +24,7 @@ Step = tuple[str, RoomId, SubjectId]
         max_size=60,
     )
 )
-def test_the_count_is_always_that_of_members_who_are_here(day: list[Step]) -> None:
+def test_count_equals_online_members(day: list[Step]) -> None:
     online_members = OnlineMembers()
     members: set[tuple[RoomId, SubjectId]] = set()
     here: set[SubjectId] = set()

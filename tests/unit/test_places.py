@@ -50,9 +50,7 @@ def directory(*agents: Agent) -> PlaceDirectory:
         ({"role": "scribe", "node_role": "guardian", "node_id": "n", "microdao": "d"}, "guardian", "scribe", "scribe"),
     ],
 )
-def test_one_word_says_what_an_agent_is_where_it_can(
-    said: dict[str, str], on_node: str, in_microdao: str, one_word: str
-) -> None:
+def test_roles_derive_from_each_other(said: dict[str, str], on_node: str, in_microdao: str, one_word: str) -> None:
     somebody = agent("a", **said)
     assert (node_role(somebody), microdao_role(somebody), main_role(somebody)) == (on_node, in_microdao, one_word)
     for role in {on_node, in_microdao, one_word} - {""}:
@@ -60,7 +58,7 @@ def test_one_word_says_what_an_agent_is_where_it_can(
     assert not has_role(somebody, "mayor")
 
 
-def test_a_place_is_looked_after_by_whoever_has_the_role_there() -> None:
+def test_place_is_held_by_agent_with_role() -> None:
     places = directory(
         agent("zoya", node_id="node-1", node_role="guardian"),
         agent("varta", node_id="node-1", role="Guardian", microdao="daarion"),
@@ -76,7 +74,7 @@ def test_a_place_is_looked_after_by_whoever_has_the_role_there() -> None:
     assert getattr(places.holder(dao, ORCHESTRATOR), "slug", None) == "boss"
 
 
-def test_a_place_that_is_only_named_is_there_too() -> None:
+def test_undescribed_place_is_listed() -> None:
     places = directory(agent("a", node_id="node-9", microdao="guild", district="lisky"))
     assert [each.id for each in places.all(PlaceKind.NODE)] == ["node-1", "node-9"]
     assert [each.id for each in places.all(PlaceKind.MICRODAO)] == ["daarion", "guild"]
@@ -86,7 +84,7 @@ def test_a_place_that_is_only_named_is_there_too() -> None:
     assert [each.id for each in places.within(PlaceKind.NODE, "podil")] == ["node-1"]
 
 
-def test_an_agent_lives_in_its_own_district_or_in_that_of_its_home() -> None:
+def test_agent_district_is_own_or_inherited() -> None:
     own = agent("a", district="lisky", node_id="node-1")
     by_node = agent("b", node_id="node-1", microdao="daarion")
     by_microdao = agent("c", node_id="node-9", microdao="daarion")
@@ -102,7 +100,7 @@ def test_an_agent_lives_in_its_own_district_or_in_that_of_its_home() -> None:
 
 
 @pytest.mark.parametrize("kind", PlaceKind)
-def test_what_nobody_named_is_not_found(kind: PlaceKind) -> None:
+def test_unnamed_place_is_not_found(kind: PlaceKind) -> None:
     places = directory(agent("nobody"))
     for name in ("", "nowhere"):
         with pytest.raises(NotFound) as raised:

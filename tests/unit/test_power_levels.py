@@ -27,14 +27,14 @@ GHOST = UserId("@citizen_u_1:city.localhost")
         pytest.param({"users_default": -10, "users": {GHOST: 0}}, True, True, id="all but this one are muted"),
     ],
 )
-def test_levels_let_somebody_speak_and_react(content: dict[str, Any], may_speak: bool, may_react: bool) -> None:
+def test_levels_permit_messages_and_reactions(content: dict[str, Any], may_speak: bool, may_react: bool) -> None:
     levels = json.dumps(content)
     assert may_send(levels, GHOST, "m.room.message") is may_speak
     assert may_send(levels, GHOST, "m.reaction") is may_react
 
 
 @pytest.mark.parametrize("level", [50, "50", " 50 ", "+50", 50.0, 50.9])
-def test_a_level_may_be_written_as_old_rooms_do(level: Any) -> None:
+def test_level_may_be_a_string(level: Any) -> None:
     assert not may_send(json.dumps({"events_default": level, "users": {GHOST: 49}}), GHOST, "m.room.message")
     assert may_send(json.dumps({"events_default": level, "users": {GHOST: "50"}}), GHOST, "m.room.message")
 
@@ -56,5 +56,5 @@ _NO_OBJECTS: list[Any] = [[], "x", 5, None]
         '{"events_default": NaN}',
     ],
 )
-def test_what_is_no_level_counts_as_left_out(levels: str) -> None:
+def test_invalid_level_counts_as_missing(levels: str) -> None:
     assert may_send(levels, GHOST, "m.room.message")

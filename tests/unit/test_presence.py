@@ -40,9 +40,7 @@ def queued(city: Presence) -> int:
         ([ONLINE, OFFLINE], ONLINE),
     ],
 )
-def test_the_strongest_state_of_the_live_sessions_is_shown(
-    city: Presence, sessions: list[Status], shown: Status
-) -> None:
+def test_strongest_session_state_is_shown(city: Presence, sessions: list[Status], shown: Status) -> None:
     for number, status in enumerate(sessions):
         city.record_heartbeat(OKSANA, now_ms=0, status=status, session=str(number))
     assert city.state(OKSANA).status is shown
@@ -59,7 +57,7 @@ def test_a_heartbeat_that_changes_nothing_is_no_transition(city: Presence) -> No
     assert city.state(OKSANA) == PresenceState(ONLINE, "слухаю", 30_000)
 
 
-def test_somebody_lives_for_the_ttl_after_the_last_heartbeat_and_no_longer(city: Presence) -> None:
+def test_subject_expires_ttl_after_last_heartbeat(city: Presence) -> None:
     city.record_heartbeat(OKSANA, now_ms=0)
     city.record_heartbeat(OKSANA, now_ms=20_000)
 
@@ -71,7 +69,7 @@ def test_somebody_lives_for_the_ttl_after_the_last_heartbeat_and_no_longer(city:
     assert city.expire(now_ms=10**9) == []
 
 
-def test_closing_one_tab_leaves_the_others_online(city: Presence) -> None:
+def test_closed_tab_leaves_other_sessions_online(city: Presence) -> None:
     city.record_heartbeat(OKSANA, now_ms=0, session="phone")
     city.record_heartbeat(OKSANA, now_ms=0, session="laptop")
 
@@ -82,7 +80,7 @@ def test_closing_one_tab_leaves_the_others_online(city: Presence) -> None:
     assert gone.after.status is OFFLINE
 
 
-def test_the_weaker_session_shows_when_the_stronger_one_ends(city: Presence) -> None:
+def test_weaker_session_is_shown_after_stronger_ends(city: Presence) -> None:
     city.record_heartbeat(OKSANA, now_ms=0, session="laptop", status_msg="пишу")
     city.record_heartbeat(OKSANA, now_ms=30_000, session="phone", status=AWAY)
 
@@ -97,16 +95,14 @@ def test_the_weaker_session_shows_when_the_stronger_one_ends(city: Presence) -> 
     [(KEEP, "before"), (None, None), ("", ""), ("after", "after")],
     ids=["left out", "cleared", "empty", "new"],
 )
-def test_leaving_the_status_text_out_is_not_clearing_it(
-    city: Presence, status_msg: str | KeepCurrent | None, shown: str | None
-) -> None:
+def test_omitted_status_text_is_kept(city: Presence, status_msg: str | KeepCurrent | None, shown: str | None) -> None:
     city.record_heartbeat(OKSANA, now_ms=0, status_msg="before")
     changed = city.record_heartbeat(OKSANA, now_ms=1, status_msg=status_msg)
     assert city.state(OKSANA).status_msg == shown
     assert (changed is None) == (shown == "before")
 
 
-def test_a_status_text_does_not_outlive_the_last_session(city: Presence) -> None:
+def test_status_text_ends_with_last_session(city: Presence) -> None:
     city.record_heartbeat(OKSANA, now_ms=0, status_msg="слухаю")
     city.expire(now_ms=TTL_MS)
     assert city.state(OKSANA).status_msg is None
@@ -114,13 +110,13 @@ def test_a_status_text_does_not_outlive_the_last_session(city: Presence) -> None
     assert city.state(OKSANA).status_msg is None
 
 
-def test_a_goodbye_may_leave_a_text(city: Presence) -> None:
+def test_leave_may_set_status_text(city: Presence) -> None:
     city.record_heartbeat(OKSANA, now_ms=0)
     city.record_heartbeat(OKSANA, now_ms=1, status=OFFLINE, status_msg="до завтра")
     assert city.state(OKSANA) == PresenceState(OFFLINE, "до завтра", 0)
 
 
-def test_somebody_who_never_came_cannot_go(city: Presence) -> None:
+def test_unknown_subject_cannot_leave(city: Presence) -> None:
     assert city.record_heartbeat(OKSANA, now_ms=0, status=OFFLINE, status_msg="bye") is None
     assert city.set_remote(ALICE, status=OFFLINE, status_msg=None, last_active_ms=7, session="matrix") is None
     assert city.state(OKSANA) == city.state(ALICE) == PresenceState()
@@ -133,7 +129,7 @@ def test_being_away_is_no_activity(city: Presence) -> None:
     assert city.state(OKSANA).last_active_ms == 5
 
 
-def test_what_the_homeserver_says_of_people_holds_until_it_says_otherwise(city: Presence) -> None:
+def test_remote_presence_lasts_until_changed(city: Presence) -> None:
     city.set_remote(ALICE, status=ONLINE, status_msg="hi", last_active_ms=5, session="matrix")
 
     assert city.next_deadline_ms is None
@@ -146,7 +142,7 @@ def test_what_the_homeserver_says_of_people_holds_until_it_says_otherwise(city: 
     assert gone.after.status is OFFLINE
 
 
-def test_the_homeserver_can_know_of_no_later_activity_than_it_says(city: Presence) -> None:
+def test_remote_activity_never_goes_back(city: Presence) -> None:
     city.set_remote(ALICE, status=ONLINE, status_msg=None, last_active_ms=9, session="matrix")
     city.set_remote(ALICE, status=ONLINE, status_msg=None, last_active_ms=5, session="matrix")
     assert city.state(ALICE).last_active_ms == 9
@@ -159,7 +155,7 @@ def test_heartbeats_do_not_pile_up(city: Presence) -> None:
         assert queued(city) == 1
 
 
-def test_sessions_that_come_and_go_do_not_pile_up(city: Presence) -> None:
+def test_ended_sessions_do_not_accumulate(city: Presence) -> None:
     most = 0
     for number, now_ms in enumerate(range(0, 3_600_000, 1_000)):
         city.record_heartbeat(OKSANA, now_ms=now_ms, session=f"tab {number % 7}")
@@ -174,7 +170,7 @@ def test_sessions_that_come_and_go_do_not_pile_up(city: Presence) -> None:
     assert queued(city) == 0
 
 
-def test_nobody_has_more_sessions_than_there_may_be_and_the_oldest_makes_room(city: Presence) -> None:
+def test_session_limit_replaces_oldest(city: Presence) -> None:
     city.record_heartbeat(OKSANA, now_ms=0, session="oldest")
     for number in range(MAX_SESSIONS - 1):
         city.record_heartbeat(OKSANA, now_ms=1, status=AWAY, session=str(number))
@@ -189,7 +185,7 @@ def test_nobody_has_more_sessions_than_there_may_be_and_the_oldest_makes_room(ci
     assert gone.after.status is OFFLINE
 
 
-def test_a_session_that_ended_and_came_again_lives_by_its_new_heartbeats(city: Presence) -> None:
+def test_renewed_session_expires_by_new_heartbeats(city: Presence) -> None:
     city.record_heartbeat(OKSANA, now_ms=0, session="tab")
     city.record_heartbeat(OKSANA, now_ms=1, session="tab", status=OFFLINE)
     city.record_heartbeat(OKSANA, now_ms=30_000, session="tab")
@@ -283,7 +279,7 @@ STEPS = st.one_of(
 
 
 @given(st.lists(STEPS, max_size=40))
-def test_whatever_happens_in_whatever_order_everybody_is_shown_as_they_are(day: list[Step]) -> None:
+def test_random_operations_show_strongest_session(day: list[Step]) -> None:
     city, notebook, now_ms = Presence(ttl_ms=TTL_MS), Notebook(), 0
     for step in day:
         before = {subject: notebook.shown(subject) for subject in notebook.seen}

@@ -40,7 +40,7 @@ async def stream() -> PresenceStream:
     return new_stream()
 
 
-async def test_who_left_within_a_tick_is_in_no_snapshot() -> None:
+async def test_subject_offline_within_tick_is_not_in_snapshot() -> None:
     now: dict[SubjectId, PresenceState] = {}
     stream = PresenceStream(lambda subject: now[subject], lambda: START_MS, tick_s=60)
     for subject in ("u_1", "u_2"):
@@ -53,7 +53,7 @@ async def test_who_left_within_a_tick_is_in_no_snapshot() -> None:
     stream.close()
 
 
-async def test_who_comes_at_the_same_time_shares_one_snapshot() -> None:
+async def test_concurrent_clients_share_snapshot() -> None:
     now = [START_MS]
     stream = PresenceStream(lambda _: PresenceState(Status.ONLINE, None, START_MS), lambda: now[0], tick_s=60)
     change(stream, "u_1")
@@ -68,7 +68,7 @@ async def test_who_comes_at_the_same_time_shares_one_snapshot() -> None:
     stream.close()
 
 
-async def test_thousands_who_come_at_the_same_time_do_not_cost_a_snapshot_each() -> None:
+async def test_thousands_of_clients_share_few_snapshots() -> None:
     now = [START_MS]
 
     def shown(_: SubjectId) -> PresenceState:
@@ -118,7 +118,7 @@ def change(stream: PresenceStream, subject: str, status: Status = Status.ONLINE,
     )
 
 
-async def test_a_lone_change_goes_at_once_and_what_follows_goes_together(stream: PresenceStream) -> None:
+async def test_first_change_is_sent_at_once_others_together(stream: PresenceStream) -> None:
     listener = Listener()
     stream.listen(listener)
 
@@ -131,7 +131,7 @@ async def test_a_lone_change_goes_at_once_and_what_follows_goes_together(stream:
     assert [each["user_id"] for each in await listener.next_tick()] == ["u_2", "u_3", "u_4", "u_5"]
 
 
-async def test_of_several_changes_of_one_subject_the_newest_goes_out(stream: PresenceStream) -> None:
+async def test_newest_of_several_changes_is_sent(stream: PresenceStream) -> None:
     listener = Listener()
     stream.listen(listener)
     change(stream, "u_0")
@@ -159,7 +159,7 @@ async def test_numbers_are_the_stores(stream: PresenceStream) -> None:
         assert [each.subject for each in stream.since(known) or ()] == ["u_2"]
 
 
-async def test_what_came_before_a_new_numbering_is_not_told_one_by_one(stream: PresenceStream) -> None:
+async def test_renumbering_resets_replay(stream: PresenceStream) -> None:
     listener = Listener()
     stream.listen(listener)
     change(stream, "u_1")
@@ -174,7 +174,7 @@ async def test_what_came_before_a_new_numbering_is_not_told_one_by_one(stream: P
     assert [each.seq for each in stream.since(FIRST_SEQ + 100) or ()] == [FIRST_SEQ + 101]
 
 
-async def test_whoever_comes_back_gets_the_newest_of_each_subject_that_changed(stream: PresenceStream) -> None:
+async def test_replay_has_newest_change_of_each_subject(stream: PresenceStream) -> None:
     first = stream.seq
     for subject, status in (("u_1", Status.ONLINE), ("u_2", Status.ONLINE), ("u_1", Status.AWAY)):
         change(stream, subject, status)
@@ -187,7 +187,7 @@ async def test_whoever_comes_back_gets_the_newest_of_each_subject_that_changed(s
     assert stream.since(stream.seq) == []
 
 
-async def test_a_number_that_cannot_be_told_apart_from_a_gap_is_refused(stream: PresenceStream) -> None:
+async def test_ambiguous_number_is_refused(stream: PresenceStream) -> None:
     first = stream.seq
     assert stream.since(first - 1) is None, "of an earlier process"
     assert stream.since(first + 1) is None, "of the future"
@@ -199,7 +199,7 @@ async def test_a_number_that_cannot_be_told_apart_from_a_gap_is_refused(stream: 
     assert [each.subject for each in small.since(small.seq - 2) or ()] == ["u_2", "u_3"]
 
 
-async def test_a_snapshot_holds_everybody_who_is_here(stream: PresenceStream) -> None:
+async def test_snapshot_has_all_online_subjects(stream: PresenceStream) -> None:
     change(stream, "u_1")
     await asyncio.sleep(TICK_S * 2)
     change(stream, "u_2", Status.AWAY)

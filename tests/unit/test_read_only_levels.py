@@ -41,25 +41,25 @@ content = st.fixed_dictionaries(
 )
 
 
-def test_whoever_stands_below_the_bot_says_nothing_in_a_closed_room() -> None:
+def test_user_below_bot_cannot_write_in_read_only_room() -> None:
     powers = RoomPowerLevels(read_only(RoomPowerLevels(PUBLIC), BOT))
     for said in ("m.room.message", "m.reaction", "m.sticker", "anything.else"):
         assert powers.to_send(said) > powers.of(ALICE)
         assert powers.to_send(said) <= powers.of(BOT)
 
 
-def test_deleting_is_possible_in_a_closed_room_as_it_was() -> None:
+def test_redaction_level_is_unchanged_in_read_only_room() -> None:
     assert RoomPowerLevels(read_only(RoomPowerLevels(PUBLIC), BOT)).to_send("m.room.redaction") == 0
 
 
-def test_where_the_bot_stands_above_all_nobody_speaks_however_much_power_they_have() -> None:
+def test_read_only_room_silences_users_of_any_level() -> None:
     content = PUBLIC | {"users": {ALICE: 500}}
     powers = RoomPowerLevels(content, creators=[BOT])
     assert math.isinf(powers.of(BOT))
     assert RoomPowerLevels(read_only(powers, BOT)).to_send("m.room.message") > 500
 
 
-def test_what_was_changed_while_it_was_closed_stays_when_it_is_opened() -> None:
+def test_changes_while_read_only_survive_restore() -> None:
     now = read_only(RoomPowerLevels(PUBLIC), BOT)
     now["users"] = now["users"] | {ALICE: 60}
     assert restored(now, PUBLIC) == PUBLIC | {"users": {BOT: 100, ALICE: 60}}
@@ -73,9 +73,7 @@ def test_opening_undoes_closing(before: dict[str, Any]) -> None:
 
 
 @given(content, st.booleans())
-def test_whatever_stands_there_a_closed_room_is_closed_once_and_opened_once(
-    before: dict[str, Any], is_creator: bool
-) -> None:
+def test_read_only_and_restored_are_idempotent(before: dict[str, Any], is_creator: bool) -> None:
     creators = [BOT] if is_creator else []
     once = read_only(RoomPowerLevels(before, creators), BOT)
     assert read_only(RoomPowerLevels(once, creators), BOT) == once

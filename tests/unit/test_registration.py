@@ -53,7 +53,7 @@ def edit(path: Path, old: str, new: str) -> None:
 # --- what Synapse makes of it -------------------------------------------------------------------------
 
 
-def test_synapse_loads_it(config: Path) -> None:
+def test_synapse_loads_registration(config: Path) -> None:
     service = in_synapse(generate(config).path)
     settings = load(config)
     assert service.id == "daarion"
@@ -63,14 +63,14 @@ def test_synapse_loads_it(config: Path) -> None:
     assert service.sender.to_string() == f"@city:{DOMAIN}"
 
 
-def test_ghosts_are_not_rate_limited_and_no_ephemeral_events_are_sent(config: Path) -> None:
+def test_ghosts_are_not_rate_limited(config: Path) -> None:
     service = in_synapse(generate(config).path)
     assert not service.is_rate_limited()
     assert not service.supports_ephemeral
     assert not service.supports_unstable_ephemeral
 
 
-def test_clients_may_look_up_agents_and_an_older_file_is_told_of(config: Path) -> None:
+def test_protocol_is_registered_or_cautioned(config: Path) -> None:
     path = generate(config).path
     assert in_synapse(path).protocols == {"daarion"}
     assert registration_file.check(load(config)).cautions == []
@@ -82,7 +82,7 @@ def test_clients_may_look_up_agents_and_an_older_file_is_told_of(config: Path) -
 
 
 @pytest.mark.parametrize("name", ["agent_daarwizz", "citizen_u_123", "citizen_=d0=b9", "city_observer", "city"])
-def test_the_ghosts_are_ours_alone(config: Path, name: str) -> None:
+def test_namespace_contains_ghosts(config: Path, name: str) -> None:
     assert in_synapse(generate(config).path).is_exclusive_user(f"@{name}:{DOMAIN}")
 
 
@@ -99,7 +99,7 @@ def test_the_ghosts_are_ours_alone(config: Path, name: str) -> None:
         "@agent_x:evil.org",
     ],
 )
-def test_nobody_else_is_ours(config: Path, user: str) -> None:
+def test_namespace_excludes_other_users(config: Path, user: str) -> None:
     assert not in_synapse(generate(config).path).is_interested_in_user(user)
 
 
@@ -112,7 +112,7 @@ def test_nobody_else_is_ours(config: Path, user: str) -> None:
     ("#city_general:cityxexample", False),
     (f"#city:{DOMAIN}.evil.org", False),
 ])  # fmt: skip
-def test_the_aliases_of_the_city_are_ours_alone(config: Path, alias: str, ours: bool) -> None:
+def test_namespace_contains_only_city_aliases(config: Path, alias: str, ours: bool) -> None:
     assert in_synapse(generate(config).path).is_exclusive_alias(alias) is ours
 
 
@@ -152,11 +152,11 @@ def test_comments_and_mode_of_the_configuration_stay(config: Path) -> None:
     assert stat.S_IMODE(config.stat().st_mode) == 0o600
 
 
-def test_the_file_is_for_its_owner_only(config: Path) -> None:
+def test_registration_file_is_private(config: Path) -> None:
     assert stat.S_IMODE(generate(config).path.stat().st_mode) == 0o600
 
 
-def test_tokens_from_the_environment_are_not_written_to_the_configuration(config: Path) -> None:
+def test_environment_tokens_are_not_written_to_config(config: Path) -> None:
     before = config.read_text()
     settings = config_file.load(config, {"DAARION_APPSERVICE__AS_TOKEN": "a", "DAARION_APPSERVICE__HS_TOKEN": "b"})
     generated = registration_file.generate(settings, config)
@@ -174,7 +174,7 @@ def test_only_the_token_that_is_missing_is_made(config: Path) -> None:
     assert (service.token, service.hs_token) == ("mine", "token-0")
 
 
-def test_an_existing_file_is_left_as_it_is(config: Path) -> None:
+def test_existing_file_is_not_replaced(config: Path) -> None:
     path = generate(config).path
     before = path.read_bytes(), config.read_bytes()
     with pytest.raises(StartError, match="exists already") as caught:
@@ -183,7 +183,7 @@ def test_an_existing_file_is_left_as_it_is(config: Path) -> None:
     assert (path.read_bytes(), config.read_bytes()) == before
 
 
-def test_force_writes_the_file_anew_with_the_same_tokens(config: Path) -> None:
+def test_force_rewrites_file_with_same_tokens(config: Path) -> None:
     before = in_synapse(generate(config).path)
     edit(config, "id: daarion", "id: daarion2")
     after = in_synapse(generate(config, force=True).path)
@@ -191,7 +191,7 @@ def test_force_writes_the_file_anew_with_the_same_tokens(config: Path) -> None:
     assert (after.token, after.hs_token) == (before.token, before.hs_token)
 
 
-def test_force_takes_the_tokens_of_the_file_when_the_configuration_lost_them(config: Path) -> None:
+def test_force_restores_tokens_from_file(config: Path) -> None:
     lost = config.read_text()
     before = in_synapse(generate(config).path)
     config.write_text(lost)
@@ -200,7 +200,7 @@ def test_force_takes_the_tokens_of_the_file_when_the_configuration_lost_them(con
     assert load(config).appservice.as_token.get_secret_value() == before.token
 
 
-def test_force_stops_at_a_file_whose_tokens_it_cannot_read(config: Path) -> None:
+def test_force_refuses_unreadable_tokens(config: Path) -> None:
     before = config.read_text()
     load(config).appservice.registration.write_text("as_token: 'cut off")
     with pytest.raises(StartError, match="is not a registration file"):
@@ -208,14 +208,14 @@ def test_force_stops_at_a_file_whose_tokens_it_cannot_read(config: Path) -> None
     assert config.read_text() == before
 
 
-def test_force_closes_a_file_that_was_open_to_everybody(config: Path) -> None:
+def test_force_removes_world_readable_mode(config: Path) -> None:
     path = generate(config).path
     path.chmod(0o644)
     generate(config, force=True)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-def test_a_second_try_after_a_failed_one_uses_the_same_tokens(config: Path, tmp_path: Path) -> None:
+def test_retry_after_failure_uses_same_tokens(config: Path, tmp_path: Path) -> None:
     edit(config, "id: daarion", "id: daarion\n  registration: keys/registration.yaml")
     with pytest.raises(StartError, match="there is no directory"):
         generate(config)
@@ -224,7 +224,7 @@ def test_a_second_try_after_a_failed_one_uses_the_same_tokens(config: Path, tmp_
     assert in_synapse(generate(config).path).token == made
 
 
-def test_it_is_told_how_synapse_learns_of_it(config: Path) -> None:
+def test_next_steps_name_synapse_setting(config: Path) -> None:
     steps = " ".join(generate(config).next_steps)
     assert "app_service_config_files" in steps
     assert "Restart Synapse" in steps
@@ -239,12 +239,12 @@ def test_no_token_shows_in_a_repr(config: Path) -> None:
 # --- check --------------------------------------------------------------------------------------------
 
 
-def test_what_was_generated_fits(config: Path) -> None:
+def test_generated_file_passes_check(config: Path) -> None:
     generate(config)
     assert registration_file.check(load(config)) == registration_file.Findings([], [])
 
 
-def test_a_missing_file_tells_how_to_make_one(config: Path) -> None:
+def test_missing_file_names_generate_command(config: Path) -> None:
     with pytest.raises(StartError, match="There is no registration file") as caught:
         registration_file.check(load(config))
     assert "registration generate" in caught.value.help
@@ -252,7 +252,7 @@ def test_a_missing_file_tells_how_to_make_one(config: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["- a list\n", "a: b: c\n", "", "\x00"])
-def test_a_file_that_is_no_registration_is_said_in_words(config: Path, text: str) -> None:
+def test_invalid_registration_is_explained(config: Path, text: str) -> None:
     load(config).appservice.registration.write_text(text)
     with pytest.raises(StartError, match="is not a registration file"):
         registration_file.check(load(config))
@@ -301,7 +301,7 @@ def test_a_file_that_is_no_registration_is_said_in_words(config: Path, text: str
         ("^@city:", "^@(city:", "namespaces.users holds an entry that is not a valid regex with `exclusive`"),
     ],
 )  # fmt: skip
-def test_every_difference_is_said_in_words(config: Path, old: str, new: str, said: str) -> None:
+def test_every_difference_is_explained(config: Path, old: str, new: str, said: str) -> None:
     edit(generate(config).path, old, new)
     assert said in registration_file.check(load(config)).differences
 
@@ -342,7 +342,7 @@ def test_regexes_that_mean_the_same_are_no_difference(config: Path) -> None:
     assert registration_file.check(load(config)).differences == []
 
 
-def test_a_file_that_everybody_may_read_is_worth_a_word(config: Path) -> None:
+def test_world_readable_file_is_cautioned(config: Path) -> None:
     path = generate(config).path
     path.chmod(0o644)
     [said] = registration_file.check(load(config)).cautions

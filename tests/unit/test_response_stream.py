@@ -49,7 +49,7 @@ def events(*fed: bytes) -> list[str]:
         ),
     ],
 )
-def test_events_are_read_as_the_specification_says(stream: bytes, expected: list[str]) -> None:
+def test_event_stream_is_parsed_by_specification(stream: bytes, expected: list[str]) -> None:
     assert events(stream) == expected
     assert events(*(bytes([each]) for each in stream)) == expected
 
@@ -59,12 +59,12 @@ def test_events_are_read_as_the_specification_says(stream: bytes, expected: list
     st.sampled_from(["\n", "\r\n", "\r"]),
     CUTS,
 )
-def test_events_are_the_same_in_whatever_portions_they_come(told: list[list[str]], end: str, cuts: list[int]) -> None:
+def test_events_are_independent_of_chunking(told: list[list[str]], end: str, cuts: list[int]) -> None:
     stream = "".join("".join(f"data: {line}{end}" for line in event) + end for event in told).encode()
     assert events(*portions(stream, cuts)) == ["\n".join(event) for event in told]
 
 
-def test_a_line_without_end_takes_no_more_time_the_longer_it_is() -> None:
+def test_endless_line_takes_linear_time() -> None:
     stream = EventStream()
     for _ in range(100_000):
         assert list(stream.feed(b"x")) == []
@@ -80,9 +80,7 @@ def said(pieces: ResponseParser, fed: list[bytes]) -> str:
 
 
 @given(st.lists(TEXT, max_size=8), st.booleans(), CUTS)
-def test_a_streamed_answer_is_the_same_in_whatever_portions_it_comes(
-    texts: list[str], escaped: bool, cuts: list[int]
-) -> None:
+def test_streamed_reply_is_independent_of_chunking(texts: list[str], escaped: bool, cuts: list[int]) -> None:
     deltas = [json.dumps({"delta": text}, ensure_ascii=escaped) for text in texts]
     stream = "".join(f"data: {each}\n\n" for each in [*deltas, "[DONE]"]).encode()
     expected = "".join(texts).replace("\0", "\ufffd").lstrip()
@@ -102,7 +100,7 @@ REASONING = st.tuples(
 
 
 @given(st.lists(OUTSIDE | REASONING, max_size=8), CUTS)
-def test_reasoning_is_hidden_in_whatever_portions_it_comes(parts: list[str], cuts: list[int]) -> None:
+def test_reasoning_is_hidden_with_any_chunking(parts: list[str], cuts: list[int]) -> None:
     expected = "".join(part for part in parts if part[:1] not in {"<", "["}).lstrip()
     answer = "".join(parts)
     places = sorted({0, len(answer), *(cut for cut in cuts if cut < len(answer))})
@@ -117,7 +115,7 @@ def test_reasoning_is_hidden_in_whatever_portions_it_comes(parts: list[str], cut
 
 
 @given(st.text(st.characters(), min_size=1), st.integers(1, 3))
-def test_texts_that_javascript_cut_anywhere_are_put_together(text: str, size: int) -> None:
+def test_split_surrogate_pairs_are_joined(text: str, size: int) -> None:
     units = ("!" + text).encode("utf-16-le", "surrogatepass")
     cut = [units[at : at + 2 * size].decode("utf-16-le", "surrogatepass") for at in range(0, len(units), 2 * size)]
     stream = "".join(f"data: {json.dumps({'delta': each})}\n\n" for each in [*cut]) + "data: [DONE]\n\n"
@@ -127,7 +125,7 @@ def test_texts_that_javascript_cut_anywhere_are_put_together(text: str, size: in
 
 
 @given(st.binary(max_size=200), st.sampled_from(["application/json", "text/event-stream"]), st.booleans())
-def test_whatever_comes_it_is_an_answer_or_it_is_none(body: bytes, content_type: str, is_openai: bool) -> None:
+def test_any_response_is_valid_or_refused(body: bytes, content_type: str, is_openai: bool) -> None:
     pieces = ResponseParser(OpenAi("") if is_openai else Invoke(), content_type)
     assert is_answer_or_none(pieces, [body, b"\n\ndata: [DONE]\n\n"])
 
@@ -163,7 +161,7 @@ def test_json_of_any_shape_raises_nothing_else(content: object, is_stream: bool,
     assert is_answer_or_none(pieces, [body.encode()])
 
 
-def test_what_does_not_end_is_not_kept() -> None:
+def test_endless_response_is_refused() -> None:
     tracemalloc.start()
     try:
         pieces = ResponseParser(Invoke(), "text/event-stream")

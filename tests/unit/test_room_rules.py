@@ -39,5 +39,5 @@ def test_stored_json_is_sorted() -> None:
 @pytest.mark.parametrize(
     "content", [{"a": "x" * 65_536}, {"a": nested(300)}, {"a": 1 << 80}, {"a": "\ud800"}], ids=lambda _: ""
 )
-def test_content_that_cannot_be_stored_is_an_empty_object(content: dict[str, Any]) -> None:
+def test_unstorable_content_is_an_empty_object(content: dict[str, Any]) -> None:
     assert stored_json(content) == "{}"

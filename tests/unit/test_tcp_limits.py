@@ -96,7 +96,7 @@ def test_buffers_within_limits_are_kept() -> None:
     assert aborted(buffers, per_address=100, in_all=1100) == []
 
 
-def test_buffers_of_an_address_over_its_limit_are_aborted_largest_first() -> None:
+def test_address_over_buffer_limit_loses_largest_first() -> None:
     buffers: dict[str, tuple[int, str | None]] = {"a": (10, "x"), "b": (80, "x"), "c": (60, "x"), "d": (90, "y")}
     assert aborted(buffers, per_address=100) == ["b"]
     assert aborted(buffers, per_address=50) == ["d", "b", "c"]

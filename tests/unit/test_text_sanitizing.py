@@ -29,7 +29,7 @@ BIDI_CONTROLS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2
         ("x" * 254 + " y", "x" * 254),
     ],
 )
-def test_name_from_outside_is_one_bounded_line_without_turning_characters(given: str, shown: str) -> None:
+def test_outside_name_is_one_bounded_line(given: str, shown: str) -> None:
     assert one_line(given) == shown
 
 
@@ -59,7 +59,7 @@ def test_any_content_can_be_encoded(content: object) -> None:
     orjson.loads(encode_json(content))
 
 
-def test_half_a_surrogate_pair_becomes_a_replacement_character() -> None:
+def test_lone_surrogate_becomes_replacement_character() -> None:
     assert (
         encode_json({"detail": ["a\ud800"], "big": 1 << 80})
         == '{"detail":["a\ufffd"],"big":1.2089258196146292e+24}'.encode()

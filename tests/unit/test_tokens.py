@@ -33,7 +33,7 @@ def ring(made: NewToken) -> TokenDirectory:
     return ring
 
 
-def test_a_token_belongs_to_its_agent(ring: TokenDirectory, made: NewToken) -> None:
+def test_token_belongs_to_its_agent(ring: TokenDirectory, made: NewToken) -> None:
     assert ring.is_agent_token(made.text)
     assert ring.owner(made.text) == SCRIBE
 
@@ -42,7 +42,7 @@ def test_two_tokens_are_never_alike() -> None:
     assert new_token("1").text != new_token("1").text
 
 
-def test_what_is_kept_does_not_tell_the_token(made: NewToken) -> None:
+def test_stored_hash_does_not_reveal_token(made: NewToken) -> None:
     secret = made.text.removeprefix(f"agt_{made.id}_")
     assert len(secret) >= 43, "256 bits"
     assert secret not in made.secret_sha256
@@ -61,7 +61,7 @@ def test_a_token_that_is_off_by_a_letter_is_nobodys(ring: TokenDirectory, made: 
 
 
 @given(st.text(st.characters(), max_size=80).map(lambda text: f"agt_{text}"))
-def test_anything_may_be_sent_as_a_token(text: str) -> None:
+def test_any_text_may_be_sent_as_token(text: str) -> None:
     ring = TokenDirectory()
     ring.replace([StoredToken("", SCRIBE, new_token("").secret_sha256)])
     assert ring.owner(text) is None

@@ -83,7 +83,7 @@ def test_unknown_event_with_fallback_is_message(given: dict[str, Any], expected:
     assert is_message(given) is expected
 
 
-def test_known_events_are_said() -> None:
+def test_known_events_are_messages_or_changes() -> None:
     for event_type in (
         "m.room.message",
         "m.sticker",

@@ -37,14 +37,14 @@ UNPACK = (
         ("node is not installed", False),
     ],
 )
-def test_node_version_is_one_that_vite_supports(tmp_path: Path, says: str, is_new_enough: bool) -> None:
+def test_node_version_is_supported_by_vite(tmp_path: Path, says: str, is_new_enough: bool) -> None:
     node = tmp_path / "node"
     node.write_text(f"#!/bin/sh\necho {says}\n")
     node.chmod(0o755)
     assert web_build._is_new_enough(str(node)) is is_new_enough
 
 
-def test_node_older_than_asked_for_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_older_node_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, says in (("node", "v20.19.0"), ("npm", "11.0.0")):
         command = tmp_path / name
         command.write_text(f"#!/bin/sh\necho {says}\n")
@@ -55,7 +55,7 @@ def test_node_older_than_asked_for_is_not_found(tmp_path: Path, monkeypatch: pyt
     assert web_build.find_node((22, 12)) is None
 
 
-def test_node_that_does_not_run_is_refused(tmp_path: Path) -> None:
+def test_failing_node_is_refused(tmp_path: Path) -> None:
     assert not web_build._is_new_enough(None)
     assert not web_build._is_new_enough(str(tmp_path / "node"))
 
@@ -89,7 +89,7 @@ def unpacked(path: Path) -> str:
     ).stdout.decode()
 
 
-def test_a_build_that_fails_leaves_what_was_there(
+def test_failed_build_keeps_pages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     source, target = tmp_path / "web", tmp_path / "web_dist"

@@ -135,7 +135,7 @@ async def test_step_waits_until_homeserver_is_up() -> None:
         await until(lambda: steps.count == 1)
 
 
-async def test_unavailable_homeserver_is_reported_and_step_repeated() -> None:
+async def test_unavailable_homeserver_repeats_step() -> None:
     error = HomeserverUnavailable("no response")
     monitor, steps = FakeMonitor(), Steps(error)
     monitor.up.set()

@@ -104,7 +104,7 @@ async def test_failed_preparation_is_repeated(
     assert await outbound.deliveries_when_done() == [("hello", Delivery.SENT)]
 
 
-async def test_agent_is_invited_to_its_own_room(outbound: OutboundHarness, homeserver: ScriptedHomeserver) -> None:
+async def test_agent_is_invited_to_own_room(outbound: OutboundHarness, homeserver: ScriptedHomeserver) -> None:
     outbound.messaging.agents.replace([Agent("scribe", AgentSlug("scribe"), "Писар")])
     homeserver.next("join", refused(403, "M_FORBIDDEN", "You are not invited to this room"))
     await outbound.post("hello")
