@@ -2,7 +2,7 @@
 
 Every edit is a Matrix event that each member of the room receives, and Element marks an edited message as "(edited)" for
 ever. So a reply of a few seconds is one event, while the agent types, and a longer one has few edits: at most 4 in a minute.
-Streaming without edits (MSC4357, MSC4471) is in no homeserver and not in Element.
+Element implements neither MSC4357, which hides that mark, nor MSC4471, which streams without edits.
 """
 
 from __future__ import annotations

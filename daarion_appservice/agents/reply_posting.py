@@ -39,7 +39,10 @@ class ReplyPoster:
         self._publish = publish
 
     async def show(self, request: PendingRequest, text: str, message: Message | None) -> Message:
-        """Post the text that has arrived, or edit ``message``, the one that shows the text so far."""
+        """Post the text that has arrived, or edit ``message``, the one that shows the text so far.
+
+        In the city such a message does not count as edited; Matrix clients mark it, because it grows by ``m.replace``.
+        """
         text = truncate_body(text)
         if message is None:
             draft = Draft(text, reply_to=request.message.id, client_id=_client_id(request.reply))
@@ -47,7 +50,7 @@ class ReplyPoster:
             if posted.is_new:
                 return posted.message
             message = posted.message
-        return await self._edits.edit(request.author, request.room.id, message.id, text)
+        return await self._edits.edit(request.author, request.room.id, message.id, text, is_growth=True)
 
     async def complete(self, request: PendingRequest, message: Message) -> None:
         """Mark the reply as posted, and store the replies that it requests from other agents.

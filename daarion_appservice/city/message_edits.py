@@ -47,6 +47,8 @@ class Edit:
     at_ms: int
     event_id: EventId | None = None
     history: HistoryVisibility | None = None
+    is_growth: bool = False
+    """Whether the author continues a message that is still being written: the message does not count as edited."""
 
 
 class MessageEdits:
@@ -71,8 +73,17 @@ class MessageEdits:
         self._new_id = new_id
         self._feed = FeedWriter(new_id)
 
-    async def edit(self, author: Author, room_id: str, message_id: str, body: str) -> Message:
+    async def edit(
+        self, author: Author, room_id: str, message_id: str, body: str, *, is_growth: bool = False
+    ) -> Message:
         """Edit one's own message. An equal text changes nothing.
+
+        Args:
+            author: The author of the message.
+            room_id: Id or slug of the room.
+            message_id: The message.
+            body: The new text, in Markdown.
+            is_growth: The edit continues a reply that is still being generated: ``edited_at_ms`` does not change.
 
         Returns:
             The message after the edit.
@@ -102,7 +113,8 @@ class MessageEdits:
             if content == message.content:
                 return message
             edit_id = self._new_id()
-            event = await self._store_edit(tx, message, content, author, Edit(edit_id, self._now_ms()))
+            edit = Edit(edit_id, self._now_ms(), is_growth=is_growth)
+            event = await self._store_edit(tx, message, content, author, edit)
             assert event is not None
             await tx.outbox.add(OutboxKind.EDIT, message.id, room.id, txn_id=edit_id)
             reply_events = await self.request_replies(tx, room, message, _message_of(event))
@@ -192,7 +204,9 @@ class MessageEdits:
         if message.deleted or remaining is None or shown is None or shown.id != revision.id:
             return None
         event = await record(tx, RoomEventKind.UPDATED, message, by, self._now_ms())
-        return await self._apply_revision(tx, message, remaining, event)
+        is_first = remaining.seq is None and remaining.at_ms == message.created_at_ms
+        edited_at_ms = None if is_first else remaining.at_ms
+        return await self._apply_revision(tx, message, remaining, event, edited_at_ms=edited_at_ms)
 
     async def receive_deletion(self, tx: CityTransaction, message: Message, by: Author) -> list[RoomEventStored]:
         """Apply the redaction of a message, whose permission the caller has checked.
@@ -227,14 +241,22 @@ class MessageEdits:
             seq, visibility = message.seq, edit.history
         revision = Revision(edit.id, message.id, content, edit.at_ms, seq, visibility, edit.event_id)
         await tx.revisions.add(revision)
-        return await self._apply_revision(tx, message, revision, event) if is_shown else None
+        if not is_shown:
+            return None
+        edited_at_ms = message.edited_at_ms if edit.is_growth else revision.at_ms
+        return await self._apply_revision(tx, message, revision, event, edited_at_ms=edited_at_ms)
 
     async def _apply_revision(
-        self, tx: CityTransaction, message: Message, revision: Revision, event: RoomEventStored | None
+        self,
+        tx: CityTransaction,
+        message: Message,
+        revision: Revision,
+        event: RoomEventStored | None,
+        *,
+        edited_at_ms: int | None,
     ) -> RoomEventStored | None:
         """Set the message to the content of ``revision``, and return ``event`` with the changed message."""
-        content, is_first = revision.content, revision.seq is None
-        edited_at_ms = None if is_first and revision.at_ms == message.created_at_ms else revision.at_ms
+        content = revision.content
         message = replace(
             message,
             body=content.body,

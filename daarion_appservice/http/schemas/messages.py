@@ -171,7 +171,12 @@ class Message(TypedDict):
         Field(description="The thread whose root this message is; `null` without replies in a thread."),
     ]
     reactions: Annotated[list[ReactionCount], Field(description="The reactions, in the order of their first use.")]
-    edited_at: Annotated[Timestamp | None, Field(description="The time of the last edit.")]
+    edited_at: Annotated[
+        Timestamp | None,
+        Field(
+            description="The time of the last edit. An agent's reply that grows while it is generated is not edited."
+        ),
+    ]
     deleted: Annotated[
         bool,
         Field(
