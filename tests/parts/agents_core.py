@@ -129,6 +129,21 @@ def pauses(gate: asyncio.Event, before: bytes, *rest: bytes) -> Behaviour:
     return behave
 
 
+def grows(gate: asyncio.Event, piece: str, last: str) -> Behaviour:
+    """Send the same delta again and again until the test opens the gate, then the last delta and the end."""
+
+    async def behave(request: web.Request) -> web.StreamResponse:
+        response = await _begun(request, (), EVENTS)
+        while not gate.is_set():
+            await response.write(delta(piece))
+            await asyncio.sleep(0.2)
+        await response.write(delta(last) + DONE)
+        await response.write_eof()
+        return response
+
+    return behave
+
+
 def delta(text: str) -> bytes:
     return event({"delta": text})
 

@@ -17,6 +17,8 @@ export const polls = {
   async poll(current, { room_id, event_id, timeout_ms }) {
     const poll = await current.until(() => current.room(room_id).polls.get(event_id), timeout_ms, `poll ${event_id}`);
     const responses = await poll.getResponses();
+    // It returns the first page of responses, and goes on loading the others.
+    await current.until(() => !poll.isFetchingResponses, timeout_ms, `responses to poll ${event_id}`);
     const { question, answers, kind, maxSelections } = poll.pollEvent;
     const byVoter = votes(poll, responses);
     const count = (id) => Object.values(byVoter).filter((chosen) => chosen.includes(id)).length;
