@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .presence import Transition
+from .receipts import NamedReceipt
 from .room_events import RoomEvent
 from .types import Author, Message, MessageId, Room, RoomId, SubjectId
 
@@ -113,6 +114,14 @@ class LocalUserRead:
 
 
 @dataclass(frozen=True, slots=True)
+class ReceiptsChanged:
+    """Members have read a room up to newer messages; their receipts are stored."""
+
+    room_id: RoomId
+    receipts: tuple[NamedReceipt, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class InboxChanged:
     """Events of the homeserver were stored in the inbox for the inbound worker."""
 
@@ -162,6 +171,7 @@ CityEvent = (
     | TypingChanged
     | LocalUserTyping
     | LocalUserRead
+    | ReceiptsChanged
     | InboxChanged
     | OutboxChanged
     | RepliesPending

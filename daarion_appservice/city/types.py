@@ -58,6 +58,13 @@ class AuthorKind(StrEnum):
     MATRIX = "matrix"
 
 
+def author_key(subject: SubjectId) -> tuple[AuthorKind, str]:
+    """Return the kind and id of a subject as an author, whether or not it still is a valid one."""
+    if is_agent(subject):
+        return AuthorKind.AGENT, subject.removeprefix(AGENT_SUBJECT)
+    return (AuthorKind.MATRIX if is_person(subject) else AuthorKind.CITIZEN), subject
+
+
 @dataclass(frozen=True, slots=True)
 class Author:
     """The author of a message or reaction.

@@ -11,6 +11,7 @@ from ..city.history_visibility import PUBLIC, is_readable_by_all
 from ..city.identity import Identities
 from ..city.message_kinds import Location, Poll, PollKind, PollResults
 from ..city.presence import PresenceState
+from ..city.receipts import NamedReceipt
 from ..city.types import Author, Media, Message, ReactionCount, Room, ThreadSummary, UserId
 from . import schemas
 from .media_urls import MediaUrls
@@ -74,6 +75,17 @@ def author_view(author: Author, identities: Identities) -> schemas.Author:
         "display_name": author.display_name,
         "matrix_user_id": identities.author(author),
         "avatar_url": MediaUrls(identities.media_links).url(author.avatar_url),
+    }
+
+
+def receipt_view(named: NamedReceipt, identities: Identities) -> schemas.Receipt:
+    receipt = named.receipt
+    return {
+        "user_id": receipt.key.reader,
+        "reader": author_view(named.reader, identities),
+        "message_id": receipt.position.message_id,
+        "thread_root": receipt.key.thread_root,
+        "read_at": timestamp(receipt.position.at_ms),
     }
 
 

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 import structlog
 
 from ..city.history_visibility import PUBLIC
+from ..city.receipts import NamedReceipt
 from ..city.room_events import RoomEvent, RoomEventKind
 from ..city.types import Author, HistoryVisibility, Room, RoomId, SubjectId
 from ..errors import DatabaseError
@@ -40,6 +41,7 @@ class Frames(Protocol):
     def member(self, room: RoomId, member: Author) -> bytes: ...
     def presence(self, room: RoomId, subject: SubjectId) -> bytes: ...
     def typing(self, room: RoomId, subjects: frozenset[SubjectId]) -> bytes: ...
+    def receipt(self, named: NamedReceipt) -> bytes: ...
     def resync(self, room: RoomId, seq: int) -> bytes: ...
 
 
@@ -80,6 +82,19 @@ class RoomStream:
     def send(self, frame: bytes) -> None:
         """Send a frame without a number to all listeners."""
         _deliver((*self.replaying, *self.listeners), frame)
+
+    def send_receipts(self, receipts: Iterable[NamedReceipt]) -> None:
+        """Send receipts without numbers, each to the listeners that may read its message."""
+        of_public_messages: list[bytes] = []
+        for named in receipts:
+            receipt, frame = named.receipt, self._frames.receipt(named)
+            if PUBLIC.may_read(receipt.visibility, receipt.position.seq):
+                of_public_messages.append(frame)
+                continue
+            subscriptions = (*self.replaying.items(), *self.listeners.items())
+            _deliver((listener for listener, each in subscriptions if each.may_know_of(receipt)), frame)
+        if of_public_messages:
+            self.send(b"".join(of_public_messages))
 
     def remove_non_members(self) -> None:
         """Remove the listeners that are not members, because from now on only members may read the room."""

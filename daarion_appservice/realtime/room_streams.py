@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from ..city.events import MemberChanged, MessagePosted, PresenceChanged, RoomChanged, RoomEventStored
+from ..city.events import MemberChanged, MessagePosted, PresenceChanged, ReceiptsChanged, RoomChanged, RoomEventStored
 from ..city.history_visibility import is_readable_by_all, may_subscribe
 from ..city.online_members import OnlineMembers
 from ..city.room_events import RoomEvent, RoomEventKind
@@ -67,6 +67,11 @@ class RoomStreams:
         """Send a member's name. The frame has no number: a client that misses it reads the name with the room."""
         if stream := self._streams.get(change.room_id):
             stream.send(self._frames.member(change.room_id, change.member))
+
+    def on_receipts_changed(self, change: ReceiptsChanged) -> None:
+        """Send receipts. The frames have no number: a client that misses them reads the receipts with the room."""
+        if stream := self._streams.get(change.room_id):
+            stream.send_receipts(change.receipts)
 
     def on_room_changed(self, change: RoomChanged) -> None:
         if stream := self._streams.get(change.room.id):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..city.history_visibility import ReadableRanges
+from ..city.receipts import Receipt
 from ..city.room_events import RoomEvent, RoomEventKind
 from ..city.room_sequence import renumbering_of
 from ..city.types import Room, SubjectId
@@ -67,6 +68,10 @@ class RoomSubscription:
 
     def may_read(self, event: RoomEvent) -> bool:
         return self._reading is not None and self._reading.may_read_event(event)
+
+    def may_know_of(self, receipt: Receipt) -> bool:
+        """Whether the listener may read the message of a receipt."""
+        return self._reading is not None and self._reading.may_read(receipt.visibility, receipt.position.seq)
 
     def begin_identification(self) -> None:
         """Collect events from now on, because they may be newer than the identity that the database returns."""

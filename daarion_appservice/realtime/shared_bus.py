@@ -23,6 +23,7 @@ from ..city.events import (
     MembershipChanged,
     MessagePosted,
     OutboxChanged,
+    ReceiptsChanged,
     RepliesPending,
     RoomChanged,
     RoomEventStored,
@@ -42,6 +43,7 @@ SharedEvent = (
     | TypingChanged
     | LocalUserTyping
     | LocalUserRead
+    | ReceiptsChanged
     | InboxChanged
     | OutboxChanged
     | RepliesPending

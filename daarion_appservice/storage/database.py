@@ -45,6 +45,7 @@ from .places import PlaceRepository
 from .poll_responses import PollResponseRepository
 from .reactions import ReactionRepository
 from .read_cache import PostgresVersion, ReadCache, SqliteVersion
+from .receipts import ReceiptRepository
 from .removed_agents import RemovedAgentRepository
 from .restrictions import RestrictionRepository
 from .revisions import RevisionRepository
@@ -88,6 +89,7 @@ class Transaction:
         self.media = MediaRepository(connection)
         self.messages = MessageRepository(connection)
         self.reactions = ReactionRepository(connection)
+        self.receipts = ReceiptRepository(connection)
         self.threads = ThreadRepository(connection)
         self.poll_responses = PollResponseRepository(connection)
         self.revisions = RevisionRepository(connection)

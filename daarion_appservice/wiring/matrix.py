@@ -34,8 +34,11 @@ from ..matrix.outbound.receipts import ReceiptSender
 from ..matrix.outbound.rendering import OutboxRenderer
 from ..matrix.outbound.typing import TypingSender
 from ..matrix.outbound.worker import OutboundWorker
+from ..matrix.presence.event_times import EventTimes
 from ..matrix.presence.observer import Observer
 from ..matrix.presence.observer_coverage import ObserverCoverage
+from ..matrix.presence.receipt_observer import ReceiptObserver
+from ..matrix.presence.receipts import RemoteReceipts
 from ..matrix.presence.sender import PresenceSender
 from ..matrix.presence.timeout_probe import PresenceTimeoutProbe
 from ..matrix.presence.transport import choose_transport
@@ -238,6 +241,17 @@ class MatrixParts(CityServices):
         )
         self.observer_coverage = ObserverCoverage(self.online_members)
         self.typing = RemoteTyping(self.identities, self.bus.publish)
+        self.remote_receipts = RemoteReceipts(
+            self.database,
+            self.identities,
+            self.online_members,
+            EventTimes(self.homeserver, self.monitor, self.database, self.identities.observer),
+            self.receipt_writer.add,
+            now_ms,
+        )
+        self.receipt_observer = ReceiptObserver(
+            self.homeserver, self.monitor, self.identities.observer, self.remote_receipts
+        )
         self.observer = Observer(
             self.homeserver,
             self.monitor,
@@ -246,6 +260,7 @@ class MatrixParts(CityServices):
             self.user_presence,
             self.observer_coverage,
             self.typing,
+            self.receipt_observer.observe,
             republish_s=self.settings.presence.heartbeat_s,
         )
 

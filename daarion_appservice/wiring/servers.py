@@ -36,6 +36,7 @@ from ..http.routes.metrics import MetricsRoute
 from ..http.routes.places import PlaceRoutes
 from ..http.routes.polls import PollRoutes
 from ..http.routes.presence import PresenceEvents, PresenceRoutes
+from ..http.routes.receipts import ReceiptRoutes
 from ..http.routes.registry import RegistryRoutes
 from ..http.routes.rooms import RoomRoutes
 from ..http.routes.second_me import SecondMeInvoke, SecondMeRoutes
@@ -163,6 +164,7 @@ def build_city_server(city: City) -> Listener:
             MeRoutes(city.accounts),
             CitizenRoutes(city.citizen_names),
             UnreadRoutes(city.database, readers),
+            ReceiptRoutes(city.database, readers, city.online_members, city.identities),
         ],
         [upload, download, socket, events, room_socket, invoke],
         authenticator,

@@ -36,6 +36,7 @@ from ..realtime.feed_writer import AgentFeedWriter
 from ..realtime.presence_memory import MemoryPresence
 from ..realtime.presence_redis import RedisPresence
 from ..realtime.presence_stream import PresenceStream
+from ..realtime.receipt_writer import ReceiptWriter
 from ..realtime.redis_client import connect
 from ..realtime.redis_sessions import RedisSessions
 from ..realtime.room_streams import RoomStreams
@@ -114,6 +115,9 @@ class CityServices:
     def _build_streams(self) -> None:
         frames = RoomFrames(self.presence, self.online_members, self.identities, steady_ms)
         self.room_typing = RoomTypingState()
+        self.receipt_writer = ReceiptWriter(
+            self.database, self.identities, self.online_members, self.bus.publish, now_ms
+        )
         self.room_streams = RoomStreams(self.database, self.online_members, self.room_typing, frames)
         self.room_updates = RoomUpdates(self.database, self.online_members, frames)
         self.stream = PresenceStream(self.presence.state, steady_ms, seq=self.presence.seq)

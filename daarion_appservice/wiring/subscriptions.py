@@ -18,6 +18,7 @@ from ..city.events import (
     OutboxChanged,
     PresenceChanged,
     PresenceRenumbered,
+    ReceiptsChanged,
     RegistryChanged,
     RepliesPending,
     RoomChanged,
@@ -76,6 +77,9 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(LocalUserTyping, city.room_typing.set_local_user)
     city.bus.subscribe(LocalUserTyping, city.typing_sender.on_local_typing)
     city.bus.subscribe(LocalUserRead, city.receipt_sender.on_local_read)
+    # Each process stores the receipts of its own clients.
+    city.bus.subscribe_local(LocalUserRead, city.receipt_writer.on_local_read)
+    city.bus.subscribe(ReceiptsChanged, city.room_streams.on_receipts_changed)
     city.bus.subscribe(MessagePosted, city.room_typing.end_for_author)
     city.bus.subscribe(MessagePosted, city.typing_sender.on_message_posted)
 

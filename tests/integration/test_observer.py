@@ -80,6 +80,7 @@ async def observing(
         people,
         observer_coverage or ObserverCoverage(online_members),
         typing,
+        lambda _: None,
         republish_s=600,
     )
     monitor.mark_up()

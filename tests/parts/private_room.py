@@ -72,8 +72,9 @@ class PrivateRoom:
 
 
 @asynccontextmanager
-async def private_room(database_url: str) -> AsyncIterator[PrivateRoom]:
-    async with in_process_city(database_url) as city:
+async def private_room(database_url: str, **sections: dict[str, Any]) -> AsyncIterator[PrivateRoom]:
+    """Open a city with the room; ``sections`` are those of ``in_process_city``."""
+    async with in_process_city(database_url, **sections) as city:
         async with city.city.database.transaction() as tx:
             await tx.matrix_rooms.link(GENERAL, MatrixRoomId(MATRIX_ROOM))
         yield PrivateRoom(city)

@@ -167,6 +167,19 @@ SOCKETS: Final = (
                 {"event": "city.room.typing", "room_id": "city_podil", "typing": ["u_123", "@olena:daarion.space"]},
             ),
             Event(
+                "A member has read the room up to a message; `thread_root` is `null` in the main timeline. Clients that may not "
+                "read the message do not get it. `GET /city/rooms/{room_id}/receipts` returns the receipts before it.",
+                {
+                    "event": "city.room.read",
+                    "room_id": "city_podil",
+                    "user_id": "@olena:daarion.space",
+                    "reader": _MEMBER,
+                    "message_id": "01M80JJAXFTK9TPCTY26E2R4Y5",
+                    "thread_root": None,
+                    "read_at": "2026-11-22T18:07:12.310Z",
+                },
+            ),
+            Event(
                 "The events after `since` cannot be replayed, or an event was inserted before others: load the room again, and "
                 "continue from this `seq`.",
                 {"event": "city.room.resync", "room_id": "city_podil", "seq": 2044},

@@ -103,9 +103,9 @@ class MemberRoutes:
         errors=("no_such_room", "no_such_message", *_REMOVED),
     )
     async def send_read_receipt(self, call: Call[ReadReceipt, NoQuery]) -> None:
-        """The receipt is sent to Matrix as the client's ghost (without threads) if the client is a member and the message is on
-        Matrix. It never moves backwards; receipts sent meanwhile are combined, and those sent while the homeserver is unavailable
-        are lost. The city does not store receipts.
+        """If the client is a member, the room's readers see the receipt (`GET …/receipts`, `city.room.read`), and it is sent to
+        Matrix as the client's ghost if the message is on Matrix, for the message's thread or the main timeline. It never moves
+        backwards; receipts sent meanwhile are combined, and those sent while the homeserver is unavailable do not reach Matrix.
         """
         await self.typing_and_receipts.mark_read(
             self.authors.of(call.principal), call.path["room_id"], call.body.message_id

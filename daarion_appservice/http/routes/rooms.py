@@ -13,7 +13,7 @@ from ...city.online_members import OnlineMembers
 from ...city.ports import NowMs, PresenceStore
 from ...city.restrictions import Restriction, RestrictionKind
 from ...city.rooms import Rooms, RoomUpdate
-from ...city.types import AGENT_SUBJECT, Author, AuthorKind, Member, Room, SubjectId, UserId, is_agent, is_person
+from ...city.types import Author, AuthorKind, Member, Room, SubjectId, UserId, author_key
 from ...errors import InvalidInput
 from .. import schemas
 from ..auth.principals import Access, Citizen, is_admin
@@ -184,7 +184,7 @@ class RoomRoutes:
         return room_view(room, self.online_members.members_online(room.id), self.identities)
 
     def _member(self, subject: SubjectId, user: UserId, member: Member | None, now_ms: int) -> schemas.OnlineMember:
-        kind, member_id = _author_key(subject)
+        kind, member_id = author_key(subject)
         return {
             "kind": kind,
             "id": member_id,
@@ -202,13 +202,6 @@ def _removal(restriction: Restriction | None) -> schemas.RoomRemoval | None:
         case Restriction(RestrictionKind.BANNED, reason):
             return {"kind": "banned", "reason": reason}
     return None
-
-
-def _author_key(subject: SubjectId) -> tuple[AuthorKind, str]:
-    """Return the kind and id of a subject, whether or not it still is a valid author."""
-    if is_agent(subject):
-        return AuthorKind.AGENT, subject.removeprefix(AGENT_SUBJECT)
-    return (AuthorKind.MATRIX if is_person(subject) else AuthorKind.CITIZEN), subject
 
 
 def _ids(text: str) -> list[str]:

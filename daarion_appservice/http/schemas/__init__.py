@@ -23,7 +23,7 @@ from .registry import (
     Place,
     PlaceCounts,
 )
-from .rooms import Membership, OnlineMember, Room, RoomDetails, RoomRemoval, TypingResult, UnreadCount
+from .rooms import Membership, OnlineMember, Receipt, Room, RoomDetails, RoomRemoval, TypingResult, UnreadCount
 from .second_me import Interaction
 from .site import MatrixServer, SignInMethods, SignInNonce, SignInResult, SiteSettings
 from .types import PresenceFields
@@ -75,6 +75,7 @@ __all__ = [
     "Problem",
     "ReactionCount",
     "Readiness",
+    "Receipt",
     "Room",
     "RoomDetails",
     "RoomRemoval",

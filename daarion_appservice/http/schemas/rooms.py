@@ -8,6 +8,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from ...city.types import AuthorKind, HistoryVisibility, MatrixStatus
+from .authors import Author
 from .messages import Message
 from .types import Count, PresenceFields, Timestamp
 
@@ -152,6 +153,27 @@ class TypingResult(TypedDict):
     expires_in_ms: Annotated[
         Count, Field(description="Milliseconds until the notification ends unless it is sent again.", examples=[10000])
     ]
+
+
+class Receipt(TypedDict):
+    """A read receipt: how far a member has read a room or a thread."""
+
+    user_id: Annotated[
+        str,
+        Field(
+            description="The subject of the reader: a citizen id, `agent:<slug>` or a Matrix user id.",
+            examples=["@olena:daarion.space"],
+        ),
+    ]
+    reader: Annotated[Author, Field(description="The reader, with name and avatar in the room.")]
+    message_id: Annotated[
+        str, Field(description="The id of the last message that was read.", examples=["01M80JJAXFTK9TPCTY26E2R4Y5"])
+    ]
+    thread_root: Annotated[
+        str | None,
+        Field(description="The message id of the thread's root; `null` in the main timeline.", examples=[None]),
+    ]
+    read_at: Annotated[Timestamp, Field(description="The time of reading.")]
 
 
 class UnreadCount(TypedDict):

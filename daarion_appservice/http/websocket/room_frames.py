@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from ...city.identity import Identities
 from ...city.online_members import OnlineMembers
 from ...city.ports import NowMs, PresenceStore
+from ...city.receipts import NamedReceipt
 from ...city.room_events import Removal, RoomEvent, RoomEventKind
 from ...city.types import Author, Room, RoomId, SubjectId
 from ...json_encoding import encode_json
 from ...realtime.presence_stream import encode_presence
-from ..views import JSON, author_view, message_view, room_view, timestamp
+from ..views import JSON, author_view, message_view, receipt_view, room_view, timestamp
 from .frames import text_frame
 
 
@@ -86,6 +87,10 @@ class RoomFrames:
 
     def typing(self, room: RoomId, subjects: frozenset[SubjectId]) -> bytes:
         return _frame({"event": "city.room.typing", "room_id": room, "typing": sorted(subjects)})
+
+    def receipt(self, named: NamedReceipt) -> bytes:
+        view = receipt_view(named, self.identities)
+        return _frame({"event": "city.room.read", "room_id": named.receipt.key.room} | view)
 
     def rooms(self, rooms: Sequence[Room]) -> bytes:
         """Encode rooms in the form of ``GET /city/rooms``."""

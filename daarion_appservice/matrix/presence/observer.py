@@ -1,17 +1,17 @@
 """The observer: receives the presence and typing of Matrix users with the ``/sync`` of one service user.
 
 ``@city_observer`` is joined to every room of the city and long-polls ``/sync`` with a filter for presence and typing.
-Nothing else ends a poll early (measured: messages, receipts, joins and profile changes do not). The homeserver serves
-one reader, and an initial sync returns the complete state after every outage. Presence in transactions (MSC2409) is
-lost while the service is down, and also contains the service's own ghosts, which is quadratic (measured: a change of
-1,000 ghosts caused a million events; with the observer, a thousand).
+Nothing else ends a poll early (measured: messages, receipts, joins and profile changes do not); receipts have a poll of
+their own (`receipt_observer`). The homeserver serves one reader, and an initial sync returns the complete state after
+every outage. Presence in transactions (MSC2409) is lost while the service is down, and also contains the service's own
+ghosts, which is quadratic (measured: a change of 1,000 ghosts caused a million events; with the observer, a thousand).
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import structlog
@@ -66,6 +66,7 @@ class Observer:
         user_presence: UserPresence,
         observer_coverage: ObserverCoverage,
         typing: RemoteTyping,
+        on_rooms: Callable[[Mapping[MatrixRoomId, RoomId]], None],
         *,
         republish_s: float,
     ) -> None:
@@ -76,6 +77,8 @@ class Observer:
         self._user_presence = user_presence
         self._observer_coverage = observer_coverage
         self._typing = typing
+        self._on_rooms = on_rooms
+        """Receives the observed rooms, each time that they were joined."""
         self._republish_s = republish_s
         self._joined: set[MatrixRoomId] | None = None
         self._refused: set[MatrixRoomId] = set()
@@ -103,6 +106,7 @@ class Observer:
             self._typing.end_room(self._rooms[room])
         self._rooms = {matrix_room: room for matrix_room, room in rooms.items() if matrix_room not in self._refused}
         self._has_rooms.set()
+        self._on_rooms(self._rooms)
 
     async def _forget(self) -> None:
         """Delete the observer's records, because the homeserver's database was recreated."""

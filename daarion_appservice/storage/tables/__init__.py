@@ -8,7 +8,7 @@ from __future__ import annotations
 from .citizens import accounts, citizens, interactions, secondme_turns, sign_in_uses
 from .history import feed, room_events
 from .homeserver import complete_points, drawn_avatars, ghosts, key_values, watermarks
-from .messages import early_edits, media, media_shown, messages, poll_responses, reactions, revisions
+from .messages import early_edits, media, media_shown, messages, poll_responses, reactions, read_receipts, revisions
 from .metadata import metadata
 from .queues import agent_replies, bot_chats, bot_requests, inbox, invitations, outbox, transactions
 from .registry import agent_tokens, agents, districts, microdaos, nodes, removed_agents
@@ -54,6 +54,7 @@ __all__ = [
     "outbox",
     "poll_responses",
     "reactions",
+    "read_receipts",
     "removed_agents",
     "restrictions",
     "revisions",

@@ -160,6 +160,17 @@ poll_responses = Table(
     Index(None, "message_id", "author_kind", "author_id"),
 )
 
+# Of each reader the last message read in each timeline. thread_root is empty for the main timeline.
+read_receipts = Table(
+    "read_receipts",
+    metadata,
+    Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), primary_key=True),
+    Column("thread_root", String(26), primary_key=True),
+    Column("reader", String(255), primary_key=True),
+    Column("message_id", ForeignKey("messages.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
 # Files: who uploaded each from the city, and whether it is the avatar of a user.
 media = Table(
     "media",

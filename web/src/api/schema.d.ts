@@ -414,6 +414,13 @@ export interface components {
     ReadReceipt: {
       message_id: string;
     };
+    Receipt: {
+      user_id: string;
+      reader: components["schemas"]["Author"];
+      message_id: string;
+      thread_root: string | null;
+      read_at: string;
+    };
     RegistryImport: {
       districts?: unknown[] | null;
       nodes?: unknown[] | null;
@@ -593,6 +600,7 @@ export type PutDistrict = components["schemas"]["PutDistrict"];
 export type PutPlace = components["schemas"]["PutPlace"];
 export type ReactionCount = components["schemas"]["ReactionCount"];
 export type ReadReceipt = components["schemas"]["ReadReceipt"];
+export type Receipt = components["schemas"]["Receipt"];
 export type RegistryImport = components["schemas"]["RegistryImport"];
 export type Room = components["schemas"]["Room"];
 export type RoomDetails = components["schemas"]["RoomDetails"];

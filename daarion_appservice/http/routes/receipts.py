@@ -1,0 +1,74 @@
+"""The route ``/city/rooms/{room_id}/receipts``: how far members have read a room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import Field
+
+from ...city.history_visibility import is_known_to, may_subscribe
+from ...city.identity import Identities
+from ...city.online_members import OnlineMembers
+from ...city.reader_memberships import ReaderMemberships
+from ...city.types import MessageId
+from ...errors import NotFound
+from ...realtime.receipt_writer import named_receipts
+from ...storage.database import Database
+from .. import schemas
+from ..auth.principals import Access, author_of, is_admin
+from ..routing import Call, NoBody, Query, endpoint
+from ..views import receipt_view
+
+_MAX: Final = 500
+
+
+class ReceiptList(Query):
+    """The timeline and the number of receipts."""
+
+    thread_root: str | None = Field(
+        None,
+        max_length=64,
+        description="The message id of a thread's root; by default the main timeline.",
+        examples=["01M80JJAXFTK9TPCTY26E2R4Y5"],
+    )
+    limit: int = Field(200, ge=1, le=_MAX, description="The maximum number of receipts.", examples=[200])
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRoutes:
+    database: Database
+    readers: ReaderMemberships
+    online_members: OnlineMembers
+    identities: Identities
+
+    @endpoint(
+        "GET",
+        "/city/rooms/{room_id}/receipts",
+        access=Access.READERS,
+        query=ReceiptList,
+        summary="List read receipts of a room",
+        response=list[schemas.Receipt],
+        errors=("no_such_room",),
+    )
+    async def list_receipts(self, call: Call[NoBody, ReceiptList]) -> list[schemas.Receipt]:
+        """Returns the last message that each member has read in the main timeline or in a thread: of citizens and agents by
+        `PUT …/read`, of Matrix users by their public receipts (`m.read`; `m.read.private` is never shown). The newest messages
+        come first. A message counts as read by its author, without a receipt.
+
+        There are none for a client that may not read the room's new messages, of readers who left the room, and at messages that
+        the client may not read. Changes arrive as `city.room.read`.
+        """
+        query, name = call.query, call.path["room_id"]
+        async with self.database.read_only() as tx:
+            room = await tx.rooms.find(name)
+            reading = await self.readers.reading(tx, room, author_of(call.principal)) if room else None
+            if room is None or reading is None or not (is_known_to(room, reading) or is_admin(call.principal)):
+                raise NotFound("no_such_room", f"there is no room {name!r}")
+            if not may_subscribe(room, reading):
+                return []
+            root = MessageId(query.thread_root) if query.thread_root else None
+            receipts = await tx.receipts.of_room(room.id, root, limit=_MAX, reading=reading)
+            present = [each for each in receipts if self.online_members.is_member(room.id, each.key.reader)]
+            named = await named_receipts(tx, room.id, present[: query.limit], self.identities)
+        return [receipt_view(each, self.identities) for each in named]
