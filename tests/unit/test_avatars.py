@@ -53,7 +53,7 @@ def test_light_colors_equal_those_of_pages(vector: dict[str, Any]) -> None:
 
 
 def test_roofs_and_logo_equal_those_of_pages() -> None:
-    house = (WEB / "features" / "city" / "rooms" / "RoomHouse.tsx").read_text()
+    house = (WEB / "features" / "city" / "rooms" / "RoomIcon.tsx").read_text()
     roofs = 'const ROOFS = ["M3 19 22 5l19 14z", "M3 19 9 8h26l6 11z", "M5 19C5 4 39 4 39 19z", "M3 19V11h38v8z"];'
     assert roofs in house, "drawing.py must draw the new roofs"
     assert 'd="M5 26V15.6L11 9.5l6 6.1V26z"' in (WEB / "icon.svg").read_text(), "drawing.py must draw the new logo"

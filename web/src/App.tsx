@@ -2,7 +2,7 @@ import { Suspense } from "react";
 import { Route, Routes } from "react-router";
 import { Skeleton } from "./components/ui/Notice";
 import { Shell } from "./features/layout/Shell";
-import { lazyPage, usePagesAhead } from "./components/lazyPage";
+import { lazyPage, usePrefetchedPages } from "./components/lazyPage";
 import { NotFoundPage } from "./features/layout/NotFoundPage";
 
 const HomePage = lazyPage(() => import("./features/home/HomePage"));
@@ -15,7 +15,7 @@ const NodePage = lazyPage(() => import("./features/places/NodePage"));
 const MicroDaoPage = lazyPage(() => import("./features/places/MicroDaoPage"));
 
 export function App() {
-  usePagesAhead();
+  usePrefetchedPages();
   return (
     <Shell>
       <Suspense fallback={<Skeleton heights={[3, 10, 10]} />}>

@@ -4,15 +4,15 @@ import { createRoot } from "react-dom/client";
 import { BrowserRouter } from "react-router";
 import { Problem } from "./api/problem";
 import { App } from "./App";
-import { beginSpeaking } from "./lib/i18n";
-import { keepPageOnDrop } from "./lib/drops";
-import { replaceIfOutdated } from "./components/lazyPage";
+import { initI18n } from "./lib/i18n";
+import { preventDropNavigation } from "./lib/dragAndDrop";
+import { reloadIfOutdated } from "./components/lazyPage";
 import { registerServiceWorker } from "./lib/serviceWorker";
 import { ErrorBoundary } from "./components/ui/ErrorBoundary";
 import { chooseTheme, chosenTheme } from "./lib/theme";
-import { beginOutbox } from "./stores/outbox";
-import { startPresence } from "./stores/presence";
-import { beginSession } from "./stores/session";
+import { initOutbox } from "./stores/outbox";
+import { initPresence } from "./stores/presence";
+import { initSession } from "./stores/session";
 import "./styles/base.css";
 
 const MAX_TRIES = 3;
@@ -21,21 +21,21 @@ const queryClient = new QueryClient({
   defaultOptions: {
     queries: {
       staleTime: 10_000,
-      retry: (failures, error) => failures < MAX_TRIES && error instanceof Problem && error.isPassing,
+      retry: (failures, error) => failures < MAX_TRIES && error instanceof Problem && error.isTemporary,
     },
   },
 });
 
 // A part that another part needs cannot be loaded: after an upgrade the old ones are gone.
-addEventListener("vite:preloadError", () => void replaceIfOutdated());
+addEventListener("vite:preloadError", () => void reloadIfOutdated());
 
 chooseTheme(chosenTheme());
-beginSession();
-startPresence();
-beginOutbox();
-keepPageOnDrop();
+initSession();
+initPresence();
+initOutbox();
+preventDropNavigation();
 registerServiceWorker();
-await beginSpeaking();
+await initI18n();
 
 const root = document.getElementById("root");
 if (!root) throw new Error("index.html has no #root");

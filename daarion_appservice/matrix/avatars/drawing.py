@@ -134,11 +134,11 @@ _ROOFS: Final[tuple[_Points, ...]] = (
     [],
     [(3, 19), (3, 11), (41, 11), (41, 19)],
 )
-"""The roofs of ``RoomHouse.tsx``; the empty one is the dome."""
+"""The roofs of ``RoomIcon.tsx``; the empty one is the dome."""
 
 
 def _house(avatar: HouseAvatar) -> bytes:
-    """Draw the house of ``RoomHouse.tsx`` with lit windows, in the middle of a disc of its color."""
+    """Draw the house of ``RoomIcon.tsx`` with lit windows, in the middle of a disc of its color."""
     color = avatar.color
     canvas = Canvas(mixed(color, _PAPER, 0.14), 64, -10, -10.5)
     canvas.box(6, 18, 32, 22, mixed(color, _PAPER, 0.42))

@@ -1,4 +1,4 @@
-import { ask, askJson } from "./http";
+import { fetchResponse, fetchJson } from "./http";
 import type {
   Agent,
   CitizenNames,
@@ -39,82 +39,83 @@ export const MAX_ROOMS = 500;
 
 /** Every route of the city that the pages use; see docs/reference/api.md. Each raises Problem. */
 export const city = {
-  site: (signal: Signal) => askJson<SiteSettings>("/city/site", { signal }),
-  me: (signal: Signal) => askJson<CurrentCitizen>("/city/me", { signal }),
-  signInWithName: (name: string) => askJson<SignInResult>("/city/sign-in/name", { method: "POST", body: { name } }),
-  signInNonce: () => askJson<SignInNonce>("/city/sign-in/nonce", { method: "POST" }),
-  signInWithMatrix: (token: OpenIdToken) => askJson<SignInResult>("/city/sign-in/matrix", { method: "POST", body: token }),
+  site: (signal: Signal) => fetchJson<SiteSettings>("/city/site", { signal }),
+  me: (signal: Signal) => fetchJson<CurrentCitizen>("/city/me", { signal }),
+  signInWithName: (name: string) => fetchJson<SignInResult>("/city/sign-in/name", { method: "POST", body: { name } }),
+  signInNonce: () => fetchJson<SignInNonce>("/city/sign-in/nonce", { method: "POST" }),
+  signInWithMatrix: (token: OpenIdToken) => fetchJson<SignInResult>("/city/sign-in/matrix", { method: "POST", body: token }),
 
   citizens: (ids: readonly SubjectId[], signal: Signal) =>
-    askJson<CitizenNames>("/city/citizens", {
+    fetchJson<CitizenNames>("/city/citizens", {
       query: { ids: ids.join(",") },
       signal,
     }),
 
-  home: (signal: Signal) => askJson<CityHome>("/city/home", { signal }),
+  home: (signal: Signal) => fetchJson<CityHome>("/city/home", { signal }),
 
   rooms: (sort: "popular" | "recent" | "name", signal: Signal) =>
-    askJson<Room[]>("/city/rooms", { query: { sort, limit: MAX_ROOMS }, signal }),
+    fetchJson<Room[]>("/city/rooms", { query: { sort, limit: MAX_ROOMS }, signal }),
   /** Those of at most 100 ids or slugs. */
   roomsOf: (ids: readonly string[], signal: Signal) =>
-    askJson<Room[]>("/city/rooms", { query: { ids: ids.slice(0, 100).join(",") }, signal }),
+    fetchJson<Room[]>("/city/rooms", { query: { ids: ids.slice(0, 100).join(",") }, signal }),
   /** `since`: at most 100 times `<room id>:<seq>`. */
   unread: (since: readonly string[], signal: Signal) =>
-    askJson<UnreadCount[]>("/city/me/unread", { query: { since: since.join(",") }, signal }),
-  room: (name: string, signal: Signal) => askJson<RoomDetails>(room(name), { signal }),
-  openRoom: (name: string, description: string) => askJson<Room>("/city/rooms", { method: "POST", body: { name, description } }),
-  join: (name: string) => askJson<Membership>(`${room(name)}/join`, { method: "POST" }),
-  leave: (name: string) => askJson<Membership>(`${room(name)}/leave`, { method: "POST" }),
+    fetchJson<UnreadCount[]>("/city/me/unread", { query: { since: since.join(",") }, signal }),
+  room: (name: string, signal: Signal) => fetchJson<RoomDetails>(room(name), { signal }),
+  createRoom: (name: string, description: string) =>
+    fetchJson<Room>("/city/rooms", { method: "POST", body: { name, description } }),
+  join: (name: string) => fetchJson<Membership>(`${room(name)}/join`, { method: "POST" }),
+  leave: (name: string) => fetchJson<Membership>(`${room(name)}/leave`, { method: "POST" }),
 
   /** Oldest first; those whose `seq` is lower than `before`. */
   messages: (name: string, before: number, limit: number, signal: Signal) =>
-    askJson<Message[]>(`${room(name)}/messages`, { query: { before, limit }, signal }),
+    fetchJson<Message[]>(`${room(name)}/messages`, { query: { before, limit }, signal }),
   /** Those whose `seq` is higher than `after`. */
   messagesAfter: (name: string, after: number, limit: number) =>
-    askJson<Message[]>(`${room(name)}/messages`, { query: { after, limit } }),
+    fetchJson<Message[]>(`${room(name)}/messages`, { query: { after, limit } }),
   /** Those before and after a message, with it in the middle. */
   messagesAround: (name: string, id: string, limit: number) =>
-    askJson<Message[]>(`${room(name)}/messages`, { query: { around: id, limit } }),
+    fetchJson<Message[]>(`${room(name)}/messages`, { query: { around: id, limit } }),
   /** The roots of threads, the one with the newest reply first; those whose newest reply has a lower `seq` than `before`. */
   threads: (name: string, limit: number, before?: number) =>
-    askJson<Message[]>(`${room(name)}/threads`, { query: { limit, ...(before === undefined ? {} : { before }) } }),
+    fetchJson<Message[]>(`${room(name)}/threads`, { query: { limit, ...(before === undefined ? {} : { before }) } }),
   /** The replies of a thread, oldest first; the newest without a position. */
   replies: (name: string, rootId: string, position: PagePosition | null, limit: number) =>
-    askJson<Message[]>(`${room(name)}/threads/${part(rootId)}`, { query: { ...position, limit } }),
+    fetchJson<Message[]>(`${room(name)}/threads/${part(rootId)}`, { query: { ...position, limit } }),
   /** These four may be sent with the token of their author, whoever is signed in by then. */
-  say: (name: string, said: NewMessage, token?: string) =>
-    askJson<Message>(`${room(name)}/messages`, { method: "POST", body: said, token }),
+  sendMessage: (name: string, said: NewMessage, token?: string) =>
+    fetchJson<Message>(`${room(name)}/messages`, { method: "POST", body: said, token }),
   edit: (name: string, id: string, body: string, token?: string) =>
-    askJson<Message>(message(name, id), { method: "PATCH", body: { body }, token }),
-  remove: (name: string, id: string, token?: string) => askJson<Message>(message(name, id), { method: "DELETE", token }),
+    fetchJson<Message>(message(name, id), { method: "PATCH", body: { body }, token }),
+  remove: (name: string, id: string, token?: string) => fetchJson<Message>(message(name, id), { method: "DELETE", token }),
   react: (name: string, id: string, emoji: string, given: boolean, token?: string) =>
-    askJson<Message>(`${message(name, id)}/reactions/${part(emoji)}`, { method: given ? "PUT" : "DELETE", token }),
-  retry: (name: string, id: string) => askJson<Message>(`${message(name, id)}/retry`, { method: "POST" }),
+    fetchJson<Message>(`${message(name, id)}/reactions/${part(emoji)}`, { method: given ? "PUT" : "DELETE", token }),
+  retry: (name: string, id: string) => fetchJson<Message>(`${message(name, id)}/retry`, { method: "POST" }),
 
-  ownVote: (name: string, id: string, signal: Signal) => askJson<PollVote>(`${message(name, id)}/votes`, { signal }),
+  ownVote: (name: string, id: string, signal: Signal) => fetchJson<PollVote>(`${message(name, id)}/votes`, { signal }),
   vote: (name: string, id: string, selections: readonly string[]) =>
-    askJson<Message>(`${message(name, id)}/votes`, { method: "POST", body: { selections } }),
-  endPoll: (name: string, id: string) => askJson<Message>(`${message(name, id)}/end`, { method: "POST" }),
+    fetchJson<Message>(`${message(name, id)}/votes`, { method: "POST", body: { selections } }),
+  endPoll: (name: string, id: string) => fetchJson<Message>(`${message(name, id)}/end`, { method: "POST" }),
 
-  agents: (signal: Signal) => askJson<Agent[]>("/api/v1/agents", { signal }),
+  agents: (signal: Signal) => fetchJson<Agent[]>("/api/v1/agents", { signal }),
   /** Those of at most 500 ids or slugs. */
-  agentsOf: (ids: readonly string[]) => askJson<Agent[]>("/api/v1/agents", { query: { ids: ids.join(",") } }),
-  agent: (id: string, signal: Signal) => askJson<Agent>(`/api/v1/agents/${part(id)}`, { signal }),
+  agentsOf: (ids: readonly string[]) => fetchJson<Agent[]>("/api/v1/agents", { query: { ids: ids.join(",") } }),
+  agent: (id: string, signal: Signal) => fetchJson<Agent>(`/api/v1/agents/${part(id)}`, { signal }),
   /** At most 500 subjects; answered in the order asked. */
   presence: (subjects: readonly SubjectId[], signal: Signal) =>
-    askJson<PresenceList>("/api/v1/presence", { query: { ids: subjects.join(",") }, signal }),
-  node: (id: string, signal: Signal) => askJson<NodeDetails>(`/api/v1/nodes/${part(id)}`, { signal }),
-  microDao: (slug: string, signal: Signal) => askJson<MicroDaoDetails>(`/api/v1/microdaos/${part(slug)}`, { signal }),
+    fetchJson<PresenceList>("/api/v1/presence", { query: { ids: subjects.join(",") }, signal }),
+  node: (id: string, signal: Signal) => fetchJson<NodeDetails>(`/api/v1/nodes/${part(id)}`, { signal }),
+  microDao: (slug: string, signal: Signal) => fetchJson<MicroDaoDetails>(`/api/v1/microdaos/${part(slug)}`, { signal }),
 
   /** Server-sent events: `delta`, then `done` or `error`. */
   askSecondMe: (prompt: string, signal: AbortSignal) =>
-    ask("/secondme/invoke", {
+    fetchResponse("/secondme/invoke", {
       method: "POST",
       body: { prompt },
       accept: "text/event-stream",
       signal,
-      answerWithinMs: CORE_WITHIN_MS,
+      responseTimeoutMs: CORE_WITHIN_MS,
     }),
-  secondMeHistory: (signal: Signal) => askJson<Interaction[]>("/secondme/history", { signal }),
-  forgetSecondMe: () => ask("/secondme/history", { method: "DELETE" }),
+  secondMeHistory: (signal: Signal) => fetchJson<Interaction[]>("/secondme/history", { signal }),
+  forgetSecondMe: () => fetchResponse("/secondme/history", { method: "DELETE" }),
 };

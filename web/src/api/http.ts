@@ -10,27 +10,27 @@ export interface Request {
   /** The bearer token of this one request, whoever is signed in meanwhile; else the session's. */
   token?: string | undefined;
   /** Milliseconds until the status line must be there, where the usual time is too short. */
-  answerWithinMs?: number;
+  responseTimeoutMs?: number;
 }
 
 /** Milliseconds until the status line must be there. */
-export const ANSWER_WITHIN_MS = 20_000;
+export const RESPONSE_TIMEOUT_MS = 20_000;
 /** Milliseconds for the body after that. */
-export const BODY_WITHIN_MS = 60_000;
+export const BODY_TIMEOUT_MS = 60_000;
 
 /** Who is asking, and what to do when the city no longer believes it. */
 export interface Credentials {
   token: () => string | null;
-  refused: (token: string) => void;
+  onTokenRejected: (token: string) => void;
 }
 
-let credentials: Credentials = { token: () => null, refused: () => undefined };
+let credentials: Credentials = { token: () => null, onTokenRejected: () => undefined };
 
 export function setCredentials(source: Credentials): void {
   credentials = source;
 }
 
-export function address(path: string, query: Request["query"] = {}): string {
+export function withQuery(path: string, query: Request["query"] = {}): string {
   const pairs = Object.entries(query).flatMap(([key, value]) => (value === undefined ? [] : [[key, String(value)]]));
   return pairs.length ? `${path}?${new URLSearchParams(pairs)}` : path;
 }
@@ -40,14 +40,14 @@ export function address(path: string, query: Request["query"] = {}): string {
  *
  * Raises Problem for a status that is not 2xx, when no response comes, and when it takes too long.
  */
-export async function ask(path: string, request: Request = {}): Promise<Response> {
+export async function fetchResponse(path: string, request: Request = {}): Promise<Response> {
   const { response, deadline } = await send(path, request);
   deadline.clear();
   return response;
 }
 
 /** The response's JSON. What it looks like is the city's promise (`/openapi.json`), which its own tests hold it to. */
-export async function askJson<Answer>(path: string, request: Request = {}): Promise<Answer> {
+export async function fetchJson<Answer>(path: string, request: Request = {}): Promise<Answer> {
   const { response, deadline } = await send(path, request);
   try {
     return (await response.json()) as Answer;
@@ -63,20 +63,20 @@ async function send(path: string, request: Request): Promise<{ response: Respons
   const method = request.method ?? "GET";
   const headers = new Headers({ Accept: request.accept ?? "application/json" });
   if (token) headers.set("Authorization", `Bearer ${token}`);
-  const deadline = new Deadline(request.answerWithinMs ?? ANSWER_WITHIN_MS, request.signal);
+  const deadline = new Deadline(request.responseTimeoutMs ?? RESPONSE_TIMEOUT_MS, request.signal);
   const init: RequestInit = { method, headers, signal: deadline.signal };
   if (request.body !== undefined) {
     headers.set("Content-Type", "application/json");
     init.body = JSON.stringify(request.body);
   }
   try {
-    const response = await fetch(address(path, request.query), init);
-    deadline.extend(BODY_WITHIN_MS);
+    const response = await fetch(withQuery(path, request.query), init);
+    deadline.extend(BODY_TIMEOUT_MS);
     // A GET may be answered by a cache, with the date of when it was filled.
     if (method !== "GET") noteServerDate(response.headers.get("Date"), Date.now());
     if (response.ok) return { response, deadline };
     const problem = problemOf(response.status, await response.text(), response.headers.get("Retry-After"));
-    noteRefusal(problem, token);
+    reportUnauthorized(problem, token);
     throw problem;
   } catch (error) {
     deadline.clear();
@@ -124,8 +124,8 @@ class Deadline {
 }
 
 /** `sign_in` and `token_invalid` to somebody with a token mean that it no longer counts. */
-export function noteRefusal(problem: Problem, token: string | null): void {
-  if (problem.status === 401 && token) credentials.refused(token);
+export function reportUnauthorized(problem: Problem, token: string | null): void {
+  if (problem.status === 401 && token) credentials.onTokenRejected(token);
 }
 
 export function currentToken(): string | null {

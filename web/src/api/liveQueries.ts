@@ -7,11 +7,11 @@ import { queries } from "./queries";
 import type { Room } from "./types";
 
 /** How often lists are read again although nothing was told of them; milliseconds. */
-export const SAFETY_MS = 5 * 60_000;
+export const REFETCH_MS = 5 * 60_000;
 /** How often lists and presence are read while the presence connection is down; milliseconds. */
-export const LOST_MS = 30_000;
+export const POLL_MS = 30_000;
 /** What an event announces but does not contain (the feed, a new room's place) is read at most so often; milliseconds. */
-const READ_EVERY_MS = 15_000;
+const THROTTLE_MS = 15_000;
 
 /** Keeps the query cache up to date by what the presence socket tells, so that the pages need not poll. */
 export class LiveQueries {
@@ -25,8 +25,8 @@ export class LiveQueries {
     clock: Clock,
   ) {
     const { queryKey } = queries.home;
-    this.home = new Throttle(clock, READ_EVERY_MS, () => void queryClient.invalidateQueries({ queryKey, exact: true }));
-    this.lists = new Throttle(clock, READ_EVERY_MS, () => void queryClient.invalidateQueries({ queryKey: ["rooms"] }));
+    this.home = new Throttle(clock, THROTTLE_MS, () => void queryClient.invalidateQueries({ queryKey, exact: true }));
+    this.lists = new Throttle(clock, THROTTLE_MS, () => void queryClient.invalidateQueries({ queryKey: ["rooms"] }));
   }
 
   stop(): void {
@@ -34,18 +34,18 @@ export class LiveQueries {
     this.lists.stop();
   }
 
-  take(updates: RoomUpdates): void {
+  applyUpdates(updates: RoomUpdates): void {
     if (updates === null) {
-      this.home.ask();
-      this.lists.ask();
+      this.home.schedule();
+      this.lists.schedule();
       return;
     }
-    this.takeHome(updates);
+    this.applyToHome(updates);
     for (const { queryKey, state } of this.queryClient.getQueryCache().findAll({ queryKey: ["rooms"] })) {
       const rooms = state.data as Room[] | undefined;
       if (!rooms) continue;
       const isList = queryKey[1] !== "of";
-      if (isList && rooms.length < MAX_ROOMS && hasUnknown(rooms, updates)) this.lists.ask();
+      if (isList && rooms.length < MAX_ROOMS && hasUnknown(rooms, updates)) this.lists.schedule();
       const changed = withUpdates(rooms, updates);
       if (changed === rooms) continue;
       // The time of the last answer stays: when the page is looked at again, the list is read again.
@@ -54,7 +54,7 @@ export class LiveQueries {
     }
   }
 
-  private takeHome(updates: readonly Room[]): void {
+  private applyToHome(updates: readonly Room[]): void {
     const { queryKey } = queries.home;
     const home = this.queryClient.getQueryData(queryKey);
     if (!home) return;
@@ -66,7 +66,7 @@ export class LiveQueries {
     const known = latest([this.lastEvent, home.feed[0]?.created_at ?? ""]);
     this.lastEvent = latest([known, ...updates.map(({ last_event: at }) => at ?? "")]);
     // Something happened, not only somebody came or went: the feed may tell of it.
-    if (this.lastEvent > known) this.home.ask();
+    if (this.lastEvent > known) this.home.schedule();
   }
 }
 

@@ -15,7 +15,7 @@ export class Problem extends Error {
   }
 
   /** Whether the same request may succeed later without anything being changed. */
-  get isPassing(): boolean {
+  get isTemporary(): boolean {
     return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
   }
 }

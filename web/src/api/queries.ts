@@ -1,13 +1,13 @@
 import { queryOptions } from "@tanstack/react-query";
 import { city } from "./city";
 
-const SELDOM_MS = 10 * 60_000;
+const LONG_STALE_MS = 10 * 60_000;
 
 /** Home and lists of rooms are kept up to date by `LiveQueries`. */
 export const queries = {
   site: queryOptions({ queryKey: ["site"], queryFn: ({ signal }) => city.site(signal), staleTime: Infinity }),
   me: (userId: string) =>
-    queryOptions({ queryKey: ["me", userId], queryFn: ({ signal }) => city.me(signal), staleTime: SELDOM_MS }),
+    queryOptions({ queryKey: ["me", userId], queryFn: ({ signal }) => city.me(signal), staleTime: LONG_STALE_MS }),
   home: queryOptions({ queryKey: ["home"], queryFn: ({ signal }) => city.home(signal) }),
   rooms: (sort: "popular" | "recent" | "name") =>
     queryOptions({
@@ -20,14 +20,14 @@ export const queries = {
       queryKey: ["rooms", "of", ...ids],
       queryFn: ({ signal }) => city.roomsOf(ids, signal),
       enabled: ids.length > 0,
-      staleTime: SELDOM_MS,
+      staleTime: LONG_STALE_MS,
     }),
   unread: (reader: string, since: readonly string[], lastSeqs: string) =>
     queryOptions({
       queryKey: ["unread", reader, lastSeqs, ...since],
       queryFn: ({ signal }) => city.unread(since, signal),
       enabled: since.length > 0,
-      staleTime: SELDOM_MS,
+      staleTime: LONG_STALE_MS,
     }),
   agents: queryOptions({ queryKey: ["agents"], queryFn: ({ signal }) => city.agents(signal), staleTime: 60_000 }),
   agent: (id: string) => queryOptions({ queryKey: ["agents", id], queryFn: ({ signal }) => city.agent(id, signal) }),
@@ -38,6 +38,6 @@ export const queries = {
     queryOptions({
       queryKey: ["secondme", userId],
       queryFn: ({ signal }) => city.secondMeHistory(signal),
-      staleTime: SELDOM_MS,
+      staleTime: LONG_STALE_MS,
     }),
 };

@@ -1,4 +1,4 @@
-import { address, ANSWER_WITHIN_MS, BODY_WITHIN_MS, currentToken, noteRefusal } from "./http";
+import { withQuery, RESPONSE_TIMEOUT_MS, BODY_TIMEOUT_MS, currentToken, reportUnauthorized } from "./http";
 import { problemOf, timedOut, unreachable } from "./problem";
 import type { Media } from "./types";
 
@@ -10,7 +10,7 @@ import type { Media } from "./types";
  */
 export function upload(
   file: File,
-  told: (part: number) => void,
+  onProgress: (part: number) => void,
   signal: AbortSignal,
   token: string | null = currentToken(),
 ): Promise<Media> {
@@ -24,14 +24,14 @@ export function upload(
         request.abort();
       }, ms);
     };
-    request.open("POST", address("/city/media", { filename: file.name }));
+    request.open("POST", withQuery("/city/media", { filename: file.name }));
     request.setRequestHeader("Content-Type", file.type || "application/octet-stream");
     if (token) request.setRequestHeader("Authorization", `Bearer ${token}`);
     request.upload.onprogress = ({ loaded, total }) => {
-      within(ANSWER_WITHIN_MS);
-      told(total ? loaded / total : 0);
+      within(RESPONSE_TIMEOUT_MS);
+      onProgress(total ? loaded / total : 0);
     };
-    request.upload.onload = () => within(BODY_WITHIN_MS);
+    request.upload.onload = () => within(BODY_TIMEOUT_MS);
     request.onerror = () => reject(unreachable(new Error("the file did not arrive")));
     request.onabort = () => reject(new DOMException("taken back", "AbortError"));
     request.onloadend = () => clearTimeout(timer);
@@ -41,7 +41,7 @@ export function upload(
         return;
       }
       const problem = problemOf(request.status, request.responseText, request.getResponseHeader("Retry-After"));
-      noteRefusal(problem, token);
+      reportUnauthorized(problem, token);
       reject(problem);
     };
     if (signal.aborted) {
@@ -49,7 +49,7 @@ export function upload(
       return;
     }
     signal.addEventListener("abort", () => request.abort());
-    within(ANSWER_WITHIN_MS);
+    within(RESPONSE_TIMEOUT_MS);
     request.send(file);
   });
 }
@@ -57,7 +57,7 @@ export function upload(
 /** A file that an `<img>` was refused because it sends no token, as an address of this page's own. */
 export async function fetchBlobUrl(url: string): Promise<string> {
   const token = currentToken();
-  const signal = AbortSignal.timeout(BODY_WITHIN_MS);
+  const signal = AbortSignal.timeout(BODY_TIMEOUT_MS);
   const response = await fetch(url, { signal, headers: token ? { Authorization: `Bearer ${token}` } : {} });
   if (!response.ok) throw problemOf(response.status, await response.text(), null);
   return URL.createObjectURL(await response.blob());

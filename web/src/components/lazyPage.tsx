@@ -1,7 +1,7 @@
 import { lazy, useEffect, useState, type ComponentType } from "react";
 import { Problem } from "../api/problem";
 import { ErrorBoundary } from "./ui/ErrorBoundary";
-import { keepInTab, keptInTab } from "../lib/storage";
+import { setSessionItem, getSessionItem } from "../lib/storage";
 
 type Load = () => Promise<{ default: ComponentType }>;
 
@@ -20,7 +20,7 @@ export function lazyPage(load: Load): ComponentType {
   const tryLoad: Load = () =>
     load().catch(async (error: unknown) => {
       hasFailed = true;
-      await replaceIfOutdated(isRetry);
+      await reloadIfOutdated(isRetry);
       throw new Problem(0, "page_missing", String(error));
     });
   let Loaded = lazy(tryLoad);
@@ -51,38 +51,38 @@ export function lazyPage(load: Load): ComponentType {
 }
 
 /** Load the other pages while nothing else happens, for when the network is away. */
-export function usePagesAhead(): void {
+export function usePrefetchedPages(): void {
   useEffect(() => {
     const { connection } = navigator as { connection?: { saveData?: boolean } };
     if (connection?.saveData) return undefined;
-    const timer = setTimeout(() => void loadAll(), AHEAD_AFTER_MS);
+    const timer = setTimeout(() => void prefetchAll(), PREFETCH_DELAY_MS);
     return () => clearTimeout(timer);
   }, []);
 }
 
-const AHEAD_AFTER_MS = 3_000;
+const PREFETCH_DELAY_MS = 3_000;
 
-async function loadAll(): Promise<void> {
+async function prefetchAll(): Promise<void> {
   for (const load of loads) await load().catch(() => undefined);
 }
 
-const RELOADED = "city.reloaded";
+const RELOADED_AT_KEY = "city.reloaded";
 /** After which another missing part is another upgrade; milliseconds. */
-const SETTLED_MS = 60_000;
-const ASK_WITHIN_MS = 10_000;
+const MIN_RELOAD_INTERVAL_MS = 60_000;
+const TIMEOUT_MS = 10_000;
 
 /**
  * Load the document anew when the city answers and serves another build than this one.
  *
  * A part that is missing twice although the city answers (`isRetry`) is taken for gone, too: browsers remember modules that failed.
  */
-export async function replaceIfOutdated(isRetry = false): Promise<void> {
+export async function reloadIfOutdated(isRetry = false): Promise<void> {
   const served = await servedDocument();
   const entry = document.querySelector('script[type="module"][src]')?.getAttribute("src");
   if (served === null || !entry || (served.includes(entry) && !isRetry)) return;
-  const reloadedAt = Number(keptInTab(RELOADED) ?? "0");
-  if (Date.now() - reloadedAt < SETTLED_MS) return;
-  keepInTab(RELOADED, String(Date.now()));
+  const reloadedAt = Number(getSessionItem(RELOADED_AT_KEY) ?? "0");
+  if (Date.now() - reloadedAt < MIN_RELOAD_INTERVAL_MS) return;
+  setSessionItem(RELOADED_AT_KEY, String(Date.now()));
   location.reload();
 }
 
@@ -92,7 +92,7 @@ async function servedDocument(): Promise<string | null> {
     const response = await fetch("/", {
       cache: "no-store",
       headers: { Accept: "text/html" },
-      signal: AbortSignal.timeout(ASK_WITHIN_MS),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
     });
     return response.ok ? await response.text() : null;
   } catch {

@@ -2,9 +2,9 @@ import { act, render, renderHook, screen } from "@testing-library/react";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { AgentPresenceBadge } from "../components/ui/AgentPresenceBadge";
 import { Problem } from "../api/problem";
-import { beginSpeaking, choose } from "../lib/i18n";
+import { initI18n, setLanguage } from "../lib/i18n";
 import { globalPresenceClient, presenceEvents } from "../lib/globalPresenceClient";
-import { startPresence, usePresence } from "../stores/presence";
+import { initPresence, usePresence } from "../stores/presence";
 import { useSession } from "../stores/session";
 import { FakeClock } from "../testing/fakeClock";
 import { token } from "../testing/samples";
@@ -14,9 +14,9 @@ import { usePresenceHeartbeat, watchActivity } from "./usePresenceHeartbeat";
 const AWAY_MS = 300_000;
 
 beforeAll(async () => {
-  startPresence();
-  await beginSpeaking();
-  await choose("uk");
+  initPresence();
+  await initI18n();
+  await setLanguage("uk");
 });
 
 function setHidden(isHidden: boolean): void {
@@ -98,12 +98,12 @@ describe("usePresenceHeartbeat", () => {
 
 describe("AgentPresenceBadge", () => {
   it("shows the status of the presence connection in words, and the one given until then", () => {
-    usePresence.setState({ here: {}, isKnown: false });
+    usePresence.setState({ online: {}, hasSnapshot: false });
     render(<AgentPresenceBadge slug="varta" told="away" />);
     expect(screen.getByText("відійшов")).toBeTruthy();
-    act(() => presenceEvents.snapshot([{ user_id: "agent:varta", status: "online", status_msg: null, last_active_ago_ms: 0 }]));
+    act(() => presenceEvents.onSnapshot([{ user_id: "agent:varta", status: "online", status_msg: null, last_active_ago_ms: 0 }]));
     expect(screen.getByText("на зв’язку")).toBeTruthy();
-    act(() => presenceEvents.updates([{ user_id: "agent:varta", status: "offline", status_msg: null, last_active_ago_ms: 0 }]));
+    act(() => presenceEvents.onUpdates([{ user_id: "agent:varta", status: "offline", status_msg: null, last_active_ago_ms: 0 }]));
     expect(screen.queryByText("на зв’язку")).toBeNull();
   });
 });

@@ -5,7 +5,7 @@ import { statusOf, usePresence, watchSubject } from "../stores/presence";
 
 /** An agent's presence, live; null until the presence connection has sent its snapshot. */
 export function useAgentPresence(slug: string): { status: Status | null } {
-  const status = usePresence(({ here, isKnown }) => (isKnown ? statusOf(here, agentSubject(slug)) : null));
+  const status = usePresence(({ online: here, hasSnapshot: isKnown }) => (isKnown ? statusOf(here, agentSubject(slug)) : null));
   useEffect(() => watchSubject(agentSubject(slug)), [slug]);
   return { status };
 }

@@ -7,7 +7,7 @@ import { AgentPresenceBadge } from "../components/ui/AgentPresenceBadge";
 import AgentsPage from "../features/agents/AgentsPage";
 import CityRoomsPage from "../features/city/rooms/CityRoomsPage";
 import HomePage from "../features/home/HomePage";
-import { beginSpeaking, choose } from "../lib/i18n";
+import { initI18n, setLanguage } from "../lib/i18n";
 import { markRead } from "../lib/readMarks";
 import { presenceEvents } from "../lib/globalPresenceClient";
 import { usePresence } from "../stores/presence";
@@ -42,13 +42,13 @@ const presences = (ids: string) => ids.split(",").map((id) => ({ user_id: id, st
 const Badge = () => <AgentPresenceBadge slug="daarwizz" told="online" />;
 
 beforeAll(async () => {
-  await beginSpeaking();
-  await choose("en");
+  await initI18n();
+  await setLanguage("en");
 });
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "Date"] });
-  usePresence.setState({ here: {}, isKnown: true, link: "live" });
+  usePresence.setState({ online: {}, hasSnapshot: true, connection: "live" });
 });
 
 afterEach(() => {
@@ -64,7 +64,7 @@ function Live() {
 
 const pass = (ms: number) => act(() => vi.advanceTimersByTimeAsync(ms));
 const tell = async (...rooms: Room[]) => {
-  act(() => presenceEvents.rooms(rooms));
+  act(() => presenceEvents.onRooms(rooms));
   await pass(100);
 };
 
@@ -144,7 +144,7 @@ describe("a room that changes", () => {
   it("has the feed read at most every 15 seconds, and not for who comes and goes", async () => {
     const { count } = await open(HomePage);
     for (let second = 1; second <= 60; second += 1) {
-      act(() => presenceEvents.rooms([listed(1, { last_event: later(second), last_seq: second })]));
+      act(() => presenceEvents.onRooms([listed(1, { last_event: later(second), last_seq: second })]));
       await pass(1_000);
     }
     expect(count("/city/home")).toBeGreaterThanOrEqual(4);
@@ -161,7 +161,7 @@ describe("a room that changes", () => {
     await tell(listed(7, { last_seq: 2 }));
     expect(count("/city/me/unread")).toBe(1);
     for (let seq = 3; seq <= 62; seq += 1) {
-      act(() => presenceEvents.rooms([listed(7, { last_seq: seq })]));
+      act(() => presenceEvents.onRooms([listed(7, { last_seq: seq })]));
       await pass(1_000);
     }
     expect(count("/city/me/unread")).toBeLessThanOrEqual(6);
@@ -171,18 +171,18 @@ describe("a room that changes", () => {
 describe("while changes cannot be told", () => {
   it("lists are read every 30 seconds", async () => {
     const { count } = await open(CityRoomsPage);
-    act(() => usePresence.setState({ link: "waiting" }));
+    act(() => usePresence.setState({ connection: "waiting" }));
     await pass(90_500);
     expect(count("/city/rooms")).toBe(3);
   });
 
   it("lists are read again when the connection is back, and when changes were missed", async () => {
     const { count } = await open(CityRoomsPage);
-    act(() => usePresence.setState({ link: "waiting" }));
-    act(() => usePresence.setState({ link: "live" }));
+    act(() => usePresence.setState({ connection: "waiting" }));
+    act(() => usePresence.setState({ connection: "live" }));
     await pass(100);
     expect(count("/city/rooms")).toBe(1);
-    act(() => presenceEvents.rooms(null));
+    act(() => presenceEvents.onRooms(null));
     await pass(100);
     expect(count("/city/rooms")).toBe(2);
   });
@@ -193,35 +193,35 @@ describe("presence while its connection is down", () => {
     const { count } = await open(Badge);
     await pass(HOUR_MS);
     expect(count(PRESENCE)).toBe(0);
-    act(() => usePresence.setState({ link: "waiting" }));
+    act(() => usePresence.setState({ connection: "waiting" }));
     await pass(45_000);
-    act(() => usePresence.setState({ link: "connecting" }));
+    act(() => usePresence.setState({ connection: "connecting" }));
     await pass(50_000);
     expect(count(PRESENCE)).toBe(3);
-    act(() => usePresence.setState({ link: "live" }));
+    act(() => usePresence.setState({ connection: "live" }));
     await pass(HOUR_MS);
     expect(count(PRESENCE)).toBe(3);
   });
 
   it("shows the status of an agent and of people as the city answers", async () => {
     const { container } = await open(Badge);
-    act(() => usePresence.setState({ here: { u_7: { status: "online", statusMsg: null } }, link: "waiting" }));
+    act(() => usePresence.setState({ online: { u_7: { status: "online", statusMsg: null } }, connection: "waiting" }));
     expect(container.textContent).toBe("offline");
     await pass(30_500);
     expect(container.textContent).toBe("away");
-    expect(usePresence.getState().here.u_7?.status).toBe("away");
+    expect(usePresence.getState().online.u_7?.status).toBe("away");
   });
 
   it("is not read while the page is hidden", async () => {
     const { count } = await open(Badge);
     vi.spyOn(document, "visibilityState", "get").mockReturnValue("hidden");
-    act(() => usePresence.setState({ link: "waiting" }));
+    act(() => usePresence.setState({ connection: "waiting" }));
     await pass(90_500);
     expect(count(PRESENCE)).toBe(0);
   });
 
   it("is read with the agents before the first snapshot", async () => {
-    usePresence.setState({ isKnown: false, link: "connecting" });
+    usePresence.setState({ hasSnapshot: false, connection: "connecting" });
     const { count } = await open(AgentsPage);
     await pass(60_500);
     expect(count("/api/v1/agents")).toBe(2);
@@ -230,13 +230,13 @@ describe("presence while its connection is down", () => {
 
   it("ignores an answer that is older than the new connection", async () => {
     await open(Badge);
-    act(() => usePresence.setState({ link: "waiting" }));
+    act(() => usePresence.setState({ connection: "waiting" }));
     let answer: (response: Response) => void = () => undefined;
     vi.stubGlobal("fetch", () => new Promise<Response>((resolve) => (answer = resolve)));
     await pass(30_500);
-    act(() => usePresence.setState({ link: "live" }));
+    act(() => usePresence.setState({ connection: "live" }));
     answer(Response.json({ presences: presences("agent:daarwizz") }));
     await pass(100);
-    expect(usePresence.getState().here).toEqual({});
+    expect(usePresence.getState().online).toEqual({});
   });
 });

@@ -1,7 +1,7 @@
 import { useQueryClient, type QueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo, useRef } from "react";
 import { city } from "../api/city";
-import { LiveQueries, LOST_MS, SAFETY_MS } from "../api/liveQueries";
+import { LiveQueries, POLL_MS, REFETCH_MS } from "../api/liveQueries";
 import { queries } from "../api/queries";
 import { pageClock } from "../lib/clock";
 import { subscribeToPresence } from "../lib/globalPresenceClient";
@@ -22,12 +22,12 @@ const SUBJECTS_AT_ONCE = 100;
  */
 export function useLiveQueries(): void {
   const queryClient = useQueryClient();
-  const isLive = usePresence(({ link }) => link === "live");
+  const isLive = usePresence(({ connection: link }) => link === "live");
   const wasLive = useRef(false);
   const live = useMemo(() => new LiveQueries(queryClient, pageClock), [queryClient]);
 
   useEffect(() => {
-    const stop = subscribeToPresence({ rooms: (updates) => live.take(updates) });
+    const stop = subscribeToPresence({ onRooms: (updates) => live.applyUpdates(updates) });
     return () => {
       stop();
       live.stop();
@@ -40,7 +40,7 @@ export function useLiveQueries(): void {
     else if (isLive) void invalidate(queryClient, LIVE_KEYS);
     wasLive.current ||= isLive;
     const requests = new AbortController();
-    const cancel = pageClock.every(isLive ? SAFETY_MS : LOST_MS, () => {
+    const cancel = pageClock.every(isLive ? REFETCH_MS : POLL_MS, () => {
       // React Query reads it when the page is looked at again.
       if (document.visibilityState === "hidden") return;
       void invalidate(queryClient, LIVE_KEYS);
@@ -59,7 +59,7 @@ function invalidate(queryClient: QueryClient, keys: readonly (readonly string[])
 }
 
 async function readPresence(queryClient: QueryClient, signal: AbortSignal): Promise<void> {
-  const { here, isKnown, updates } = usePresence.getState();
+  const { online: here, hasSnapshot: isKnown, updates } = usePresence.getState();
   // Before the first snapshot, pages show the presence that is part of other answers.
   if (!isKnown) {
     await invalidate(queryClient, AGENT_KEYS);

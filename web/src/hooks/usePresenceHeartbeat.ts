@@ -4,10 +4,10 @@ import { pageClock, type Cancel } from "../lib/clock";
 import { globalPresenceClient } from "../lib/globalPresenceClient";
 import { useSession } from "../stores/session";
 
-const SIGNS = ["pointerdown", "pointermove", "keydown", "wheel", "touchstart", "focus"] as const;
+const INPUT_EVENTS = ["pointerdown", "pointermove", "keydown", "wheel", "touchstart", "focus"] as const;
 
 /** A moving pointer is a hundred signs a second; one of them is enough for so long. */
-const SIGN_EVERY_MS = 1_000;
+const INPUT_THROTTLE_MS = 1_000;
 
 /**
  * Says that the citizen is here for as long as the page is open: `away` after `awayAfterMs` without a sign of them and
@@ -42,34 +42,34 @@ export function usePresenceHeartbeat(heartbeatMs: number, awayAfterMs: number): 
 }
 
 /** Tells each change of the status of whoever sits before the page. Answers how to stop. */
-export function watchActivity(awayAfterMs: number, tell: (status: "online" | "away") => void, clock = pageClock): Cancel {
+export function watchActivity(awayAfterMs: number, onChange: (status: "online" | "away") => void, clock = pageClock): Cancel {
   const activity = new Activity(clock.now(), awayAfterMs);
   let cancelChange: Cancel = () => undefined;
-  let signedAt = -Infinity;
+  let lastInputAt = -Infinity;
 
-  const look = () => {
+  const report = () => {
     cancelChange();
-    tell(activity.status(clock.now()));
+    onChange(activity.status(clock.now()));
     const changesInMs = activity.changesInMs(clock.now());
-    if (changesInMs !== null) cancelChange = clock.after(changesInMs, look);
+    if (changesInMs !== null) cancelChange = clock.after(changesInMs, report);
   };
-  const sign = () => {
-    if (clock.now() - signedAt < SIGN_EVERY_MS) return;
-    signedAt = clock.now();
-    activity.sign(signedAt);
-    look();
+  const onInput = () => {
+    if (clock.now() - lastInputAt < INPUT_THROTTLE_MS) return;
+    lastInputAt = clock.now();
+    activity.noteInput(lastInputAt);
+    report();
   };
-  const turn = () => {
+  const onVisibility = () => {
     activity.setHidden(document.visibilityState === "hidden", clock.now());
-    look();
+    report();
   };
 
-  for (const name of SIGNS) addEventListener(name, sign, { passive: true, capture: true });
-  document.addEventListener("visibilitychange", turn);
-  turn();
+  for (const name of INPUT_EVENTS) addEventListener(name, onInput, { passive: true, capture: true });
+  document.addEventListener("visibilitychange", onVisibility);
+  onVisibility();
   return () => {
     cancelChange();
-    for (const name of SIGNS) removeEventListener(name, sign, { capture: true });
-    document.removeEventListener("visibilitychange", turn);
+    for (const name of INPUT_EVENTS) removeEventListener(name, onInput, { capture: true });
+    document.removeEventListener("visibilitychange", onVisibility);
   };
 }

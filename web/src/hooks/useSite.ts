@@ -3,7 +3,7 @@ import { queries } from "../api/queries";
 import type { SiteSettings } from "../api/types";
 
 /** What holds until the city has told: the contract's own numbers, and no way to sign in. */
-const UNTIL_KNOWN: SiteSettings = {
+const DEFAULT_SETTINGS: SiteSettings = {
   city_name: "DAARION",
   sign_in: { url: null, name: false, matrix: false },
   matrix: { server_name: "", homeserver_url: null, client_url: null },
@@ -12,5 +12,5 @@ const UNTIL_KNOWN: SiteSettings = {
 };
 
 export function useSite(): SiteSettings {
-  return useQuery(queries.site).data ?? UNTIL_KNOWN;
+  return useQuery(queries.site).data ?? DEFAULT_SETTINGS;
 }

@@ -2,12 +2,12 @@ import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useEffect, useMemo, useSyncExternalStore } from "react";
 import { queries } from "../api/queries";
 import type { Room } from "../api/types";
-import { markRead, onReadMarks, readMarksVersion, readUpTo } from "../lib/readMarks";
+import { markRead, subscribeToReadMarks, readMarksVersion, readUpTo } from "../lib/readMarks";
 import { useSession } from "../stores/session";
-import { useThrottled } from "./useThrottled";
+import { useThrottledValue } from "./useThrottledValue";
 
 /** The city counts for as many rooms at once. */
-const AT_MOST = 100;
+const MAX_ROOMS = 100;
 
 /** Lists change with every message; they are counted at most so often, in milliseconds. */
 const COUNT_EVERY_MS = 15_000;
@@ -21,8 +21,8 @@ type UnreadRoom = Pick<Room, "id" | "last_seq">;
  */
 export function useUnread(rooms: readonly UnreadRoom[]): ReadonlyMap<string, number> {
   const me = useSession((state) => state.session?.userId ?? null);
-  const seen = useThrottled(rooms, COUNT_EVERY_MS);
-  const marks = useSyncExternalStore(onReadMarks, readMarksVersion);
+  const seen = useThrottledValue(rooms, COUNT_EVERY_MS);
+  const marks = useSyncExternalStore(subscribeToReadMarks, readMarksVersion);
   // The browser's storage is slow to ask for hundreds of rooms.
   // eslint-disable-next-line react-hooks/exhaustive-deps
   const moved = useMemo(() => unreadRooms(seen, me), [seen, me, marks]);
@@ -44,5 +44,5 @@ export function useUnread(rooms: readonly UnreadRoom[]): ReadonlyMap<string, num
 }
 
 function unreadRooms(rooms: readonly UnreadRoom[], me: string | null): UnreadRoom[] {
-  return rooms.filter(({ id, last_seq: last }) => last > (readUpTo(me, id) ?? Infinity)).slice(0, AT_MOST);
+  return rooms.filter(({ id, last_seq: last }) => last > (readUpTo(me, id) ?? Infinity)).slice(0, MAX_ROOMS);
 }

@@ -3,27 +3,27 @@ export class Activity {
   private isHidden = false;
 
   constructor(
-    private lastSignAt: number,
+    private lastInputAt: number,
     /** Milliseconds without a sign after which somebody is away. */
     private awayAfterMs: number,
   ) {}
 
-  sign(now: number): void {
-    this.lastSignAt = now;
+  noteInput(now: number): void {
+    this.lastInputAt = now;
   }
 
   /** To look at the page again is a sign, too. */
   setHidden(isHidden: boolean, now: number): void {
     this.isHidden = isHidden;
-    if (!isHidden) this.sign(now);
+    if (!isHidden) this.noteInput(now);
   }
 
   status(now: number): "online" | "away" {
-    return this.isHidden || now - this.lastSignAt >= this.awayAfterMs ? "away" : "online";
+    return this.isHidden || now - this.lastInputAt >= this.awayAfterMs ? "away" : "online";
   }
 
   /** Milliseconds until the status changes by itself; null when only a sign can change it. */
   changesInMs(now: number): number | null {
-    return this.status(now) === "away" ? null : this.lastSignAt + this.awayAfterMs - now;
+    return this.status(now) === "away" ? null : this.lastInputAt + this.awayAfterMs - now;
   }
 }

@@ -1,26 +1,26 @@
 import type { Cancel } from "./clock";
 import { newId } from "./ids";
 import { sendOffline } from "./offlineBeacon";
-import { CityPresence, type PresenceSink } from "./presence";
-import { socketWorld } from "./socketWorld";
+import { PresenceConnection, type PresenceHandlers } from "./presence";
+import { socketEnvironment } from "./socketEnvironment";
 
-const subscribers = new Set<Partial<PresenceSink>>();
+const subscribers = new Set<Partial<PresenceHandlers>>();
 
 /** Call these functions for each event of the presence connection. Returns the function that ends the subscription. */
-export function subscribeToPresence(subscriber: Partial<PresenceSink>): Cancel {
+export function subscribeToPresence(subscriber: Partial<PresenceHandlers>): Cancel {
   subscribers.add(subscriber);
   return () => void subscribers.delete(subscriber);
 }
 
 /** Calls the subscribers. */
-export const presenceEvents: PresenceSink = {
-  snapshot: (users) => subscribers.forEach((each) => each.snapshot?.(users)),
-  updates: (users) => subscribers.forEach((each) => each.updates?.(users)),
-  rooms: (news) => subscribers.forEach((each) => each.rooms?.(news)),
-  link: (state) => subscribers.forEach((each) => each.link?.(state)),
-  refused: (token) => subscribers.forEach((each) => each.refused?.(token)),
-  left: ({ token }, sessionId) => sendOffline(token, sessionId),
+export const presenceEvents: PresenceHandlers = {
+  onSnapshot: (users) => subscribers.forEach((each) => each.onSnapshot?.(users)),
+  onUpdates: (users) => subscribers.forEach((each) => each.onUpdates?.(users)),
+  onRooms: (news) => subscribers.forEach((each) => each.onRooms?.(news)),
+  onConnectionState: (state) => subscribers.forEach((each) => each.onConnectionState?.(state)),
+  onTokenRejected: (token) => subscribers.forEach((each) => each.onTokenRejected?.(token)),
+  onPageLeft: ({ token }, sessionId) => sendOffline(token, sessionId),
 };
 
 /** The page's one presence connection. Its session is the page's: a duplicated tab is another one. */
-export const globalPresenceClient = new CityPresence(socketWorld, presenceEvents, newId());
+export const globalPresenceClient = new PresenceConnection(socketEnvironment, presenceEvents, newId());

@@ -1,13 +1,13 @@
 import type { OpenIdToken } from "../api/types";
 
 /** Which widget this page is, when a Matrix client shows it as one. */
-export interface WidgetPlace {
+export interface WidgetParameters {
   widgetId: string;
   clientOrigin: string;
 }
 
 /** A client adds `widgetId` and `parentUrl` to the address of the widget. */
-export function widgetPlace(href: string): WidgetPlace | null {
+export function widgetParameters(href: string): WidgetParameters | null {
   const { searchParams } = new URL(href);
   const [widgetId, parentUrl] = [searchParams.get("widgetId"), searchParams.get("parentUrl")];
   if (!widgetId || !parentUrl || !URL.canParse(parentUrl)) return null;
@@ -15,7 +15,7 @@ export function widgetPlace(href: string): WidgetPlace | null {
 }
 
 /** Ask the client, which asks its user, for a token that says who they are and opens nothing else. */
-export async function openIdToken({ widgetId, clientOrigin }: WidgetPlace): Promise<OpenIdToken> {
+export async function requestOpenIdToken({ widgetId, clientOrigin }: WidgetParameters): Promise<OpenIdToken> {
   const { WidgetApi } = await import("matrix-widget-api");
   const api = new WidgetApi(widgetId, clientOrigin);
   api.start();

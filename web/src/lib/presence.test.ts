@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import type { SubjectPresence } from "../api/types";
-import { FakeWorld } from "../testing/fakeSockets";
-import { CityPresence } from "./presence";
+import { FakeEnvironment } from "../testing/fakeSockets";
+import { PresenceConnection } from "./presence";
 
 const BEAT_MS = 20_000;
 const OKSANA = { userId: "u_1", token: "t1" };
@@ -12,22 +12,22 @@ const somebody = (user_id: string, status: SubjectPresence["status"]): SubjectPr
   last_active_ago_ms: 0,
 });
 
-let world: FakeWorld;
+let environment: FakeEnvironment;
 let told: [string, unknown][];
-let presence: CityPresence;
+let presence: PresenceConnection;
 
 beforeEach(() => {
-  world = new FakeWorld();
+  environment = new FakeEnvironment();
   told = [];
-  presence = new CityPresence(
-    world,
+  presence = new PresenceConnection(
+    environment,
     {
-      snapshot: (users) => told.push(["snapshot", users]),
-      updates: (users) => told.push(["updates", users]),
-      rooms: (news) => told.push(["rooms", news]),
-      link: () => undefined,
-      refused: (token) => told.push(["refused", token]),
-      left: (citizen, session) => told.push(["left", [citizen.token, session]]),
+      onSnapshot: (users) => told.push(["snapshot", users]),
+      onUpdates: (users) => told.push(["updates", users]),
+      onRooms: (news) => told.push(["rooms", news]),
+      onConnectionState: () => undefined,
+      onTokenRejected: (token) => told.push(["refused", token]),
+      onPageLeft: (citizen, session) => told.push(["left", [citizen.token, session]]),
     },
     "tab-1",
   );
@@ -36,7 +36,7 @@ beforeEach(() => {
 function arrive(): void {
   presence.signIn(OKSANA);
   presence.start(BEAT_MS);
-  world.last.accept();
+  environment.last.accept();
 }
 
 const beat = (status: string) => ({ event: "presence.heartbeat", user_id: "u_1", session_id: "tab-1", status });
@@ -44,9 +44,9 @@ const beat = (status: string) => ({ event: "presence.heartbeat", user_id: "u_1",
 describe("one who is signed in", () => {
   it("says who they are, then that they are here, every 20 seconds", () => {
     arrive();
-    expect(world.last.said).toEqual([{ event: "auth", token: "t1" }, beat("online")]);
-    world.clock.pass(2 * BEAT_MS);
-    expect(world.last.said.slice(2)).toEqual([beat("online"), beat("online")]);
+    expect(environment.last.said).toEqual([{ event: "auth", token: "t1" }, beat("online")]);
+    environment.clock.pass(2 * BEAT_MS);
+    expect(environment.last.said.slice(2)).toEqual([beat("online"), beat("online")]);
   });
 
   it("says at once when they go away and come back, and once only", () => {
@@ -54,42 +54,42 @@ describe("one who is signed in", () => {
     presence.setStatus("away");
     presence.setStatus("away");
     presence.setStatus("online");
-    expect(world.last.said.slice(2)).toEqual([beat("away"), beat("online")]);
+    expect(environment.last.said.slice(2)).toEqual([beat("away"), beat("online")]);
   });
 
   it("says goodbye with their session when they leave, and beats no more", () => {
     arrive();
-    const socket = world.last;
+    const socket = environment.last;
     presence.stop();
     expect(socket.said.at(-1)).toEqual({ event: "presence.offline", session_id: "tab-1" });
     expect(told).toContainEqual(["left", ["t1", "tab-1"]]);
     expect(socket.isClosed).toBe(true);
-    world.clock.pass(10 * BEAT_MS);
-    expect(world.sockets).toHaveLength(1);
+    environment.clock.pass(10 * BEAT_MS);
+    expect(environment.sockets).toHaveLength(1);
   });
 
   it("is on a new connection after they signed out: the old one knew them", () => {
     arrive();
-    const old = world.last;
+    const old = environment.last;
     presence.signIn(null);
     expect(old.said.at(-1)).toEqual({ event: "presence.offline", session_id: "tab-1" });
     expect(old.isClosed).toBe(true);
-    world.last.accept();
-    world.clock.pass(BEAT_MS);
-    expect(world.last.said).toEqual([]);
+    environment.last.accept();
+    environment.clock.pass(BEAT_MS);
+    expect(environment.last.said).toEqual([]);
   });
 
   it("renews a token on the connection that there is", () => {
     arrive();
     presence.signIn({ ...OKSANA, token: "t2" });
-    expect(world.sockets).toHaveLength(1);
-    expect(world.last.said.at(-2)).toEqual({ event: "auth", token: "t2" });
+    expect(environment.sockets).toHaveLength(1);
+    expect(environment.last.said.at(-2)).toEqual({ event: "auth", token: "t2" });
   });
 
   it("is asked to sign in again when the token no longer counts", () => {
     arrive();
-    world.last.tell({ event: "error", code: "token_expired", detail: "…" });
-    world.last.tell({ event: "error", code: "too_many_requests", detail: "…" });
+    environment.last.receive({ event: "error", code: "token_expired", detail: "…" });
+    environment.last.receive({ event: "error", code: "too_many_requests", detail: "…" });
     expect(told).toEqual([["refused", "t1"]]);
   });
 });
@@ -97,18 +97,18 @@ describe("one who is signed in", () => {
 describe("who is here", () => {
   it("is told as a snapshot and as changes, single or together", () => {
     presence.start(BEAT_MS);
-    world.last.accept();
-    world.last.tell({ event: "presence.snapshot", users: [somebody("u_2", "online")], seq: 5 });
-    world.last.tell({ event: "presence.updates", updates: [somebody("u_2", "away")], seq: 6 });
-    world.last.tell({ event: "presence.update", ...somebody("u_3", "online"), seq: 7 });
+    environment.last.accept();
+    environment.last.receive({ event: "presence.snapshot", users: [somebody("u_2", "online")], seq: 5 });
+    environment.last.receive({ event: "presence.updates", updates: [somebody("u_2", "away")], seq: 6 });
+    environment.last.receive({ event: "presence.update", ...somebody("u_3", "online"), seq: 7 });
     expect(told.map(([what]) => what)).toEqual(["snapshot", "updates", "updates"]);
   });
 
   it("comes with the rooms that changed", () => {
     presence.start(BEAT_MS);
-    world.last.accept();
-    world.last.tell({ event: "city.rooms.updated", rooms: [{ id: "city_general" }] });
-    world.last.tell({ event: "city.rooms.resync" });
+    environment.last.accept();
+    environment.last.receive({ event: "city.rooms.updated", rooms: [{ id: "city_general" }] });
+    environment.last.receive({ event: "city.rooms.resync" });
     expect(told).toEqual([
       ["rooms", [{ id: "city_general" }]],
       ["rooms", null],
@@ -117,19 +117,19 @@ describe("who is here", () => {
 
   it("goes on from the last number after a break", () => {
     presence.start(BEAT_MS);
-    world.last.accept();
-    expect(world.last.path).toBe("/ws/city/presence?batch=1&rooms=1");
-    world.last.tell({ event: "presence.snapshot", users: [], seq: 1795317512345680 });
-    world.last.drop();
-    world.clock.pass(500);
-    expect(world.last.path).toBe("/ws/city/presence?batch=1&rooms=1&since=1795317512345680");
+    environment.last.accept();
+    expect(environment.last.path).toBe("/ws/city/presence?batch=1&rooms=1");
+    environment.last.receive({ event: "presence.snapshot", users: [], seq: 1795317512345680 });
+    environment.last.drop();
+    environment.clock.pass(500);
+    expect(environment.last.path).toBe("/ws/city/presence?batch=1&rooms=1&since=1795317512345680");
   });
 
   it("is asked anew after the machine slept: the connection may be dead without knowing it", () => {
     arrive();
-    world.clock.sleep(10 * BEAT_MS);
-    world.clock.pass(1);
-    expect(world.sockets).toHaveLength(2);
-    expect(world.stillOpen).toEqual([world.last]);
+    environment.clock.sleep(10 * BEAT_MS);
+    environment.clock.pass(1);
+    expect(environment.sockets).toHaveLength(2);
+    expect(environment.stillOpen).toEqual([environment.last]);
   });
 });

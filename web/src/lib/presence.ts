@@ -1,91 +1,91 @@
 import type { Room, Status, SubjectPresence } from "../api/types";
 import type { Cancel } from "./clock";
-import { ReconnectingSocket, type LinkState, type SocketEvent, type SocketWorld } from "./reconnectingSocket";
+import { ReconnectingSocket, type ConnectionState, type SocketEvent, type SocketEnvironment } from "./reconnectingSocket";
 
 /** Rooms as lists show them now; null: changes were missed, and lists must be read again. */
 export type RoomUpdates = readonly Room[] | null;
 
-export interface Citizen {
+export interface SignedInCitizen {
   userId: string;
   token: string;
 }
 
-export interface PresenceSink {
-  snapshot: (users: SubjectPresence[]) => void;
-  updates: (users: SubjectPresence[]) => void;
+export interface PresenceHandlers {
+  onSnapshot: (users: SubjectPresence[]) => void;
+  onUpdates: (users: SubjectPresence[]) => void;
   /** Rooms changed, as lists show them; null: changes were missed. */
-  rooms: (updates: RoomUpdates) => void;
-  link: (state: LinkState) => void;
+  onRooms: (updates: RoomUpdates) => void;
+  onConnectionState: (state: ConnectionState) => void;
   /** The token no longer counts. */
-  refused: (token: string) => void;
+  onTokenRejected: (token: string) => void;
   /** The page is left: say so by another way too, for the socket may be down, or close before it has said it. */
-  left: (citizen: Citizen, sessionId: string) => void;
+  onPageLeft: (citizen: SignedInCitizen, sessionId: string) => void;
 }
 
 /** A machine that slept notices by heartbeats that are this many times too late. */
-const SLEPT = 2.5;
+const SLEEP_FACTOR = 2.5;
 
-const REFUSALS = new Set(["token_expired", "token_invalid"]);
+const TOKEN_ERRORS = new Set(["token_expired", "token_invalid"]);
 
 /**
  * The page's one presence socket: who is here, and that one is here oneself.
  *
  * A session is one page: two tabs are two sessions, and the city shows the stronger state.
  */
-export class CityPresence {
+export class PresenceConnection {
   private readonly socket: ReconnectingSocket;
-  private citizen: Citizen | null = null;
+  private citizen: SignedInCitizen | null = null;
   private status: Exclude<Status, "offline"> = "online";
   private since: number | null = null;
-  private stopBeating: Cancel = () => undefined;
-  private beatenAt: number;
+  private cancelHeartbeats: Cancel = () => undefined;
+  private lastHeartbeatAt: number;
 
   constructor(
-    private readonly world: SocketWorld,
-    private readonly sink: PresenceSink,
+    private readonly environment: SocketEnvironment,
+    private readonly handlers: PresenceHandlers,
     private readonly sessionId: string,
   ) {
-    this.beatenAt = world.clock.now();
-    this.socket = new ReconnectingSocket(world, {
-      address: () => `/ws/city/presence?batch=1&rooms=1${this.since === null ? "" : `&since=${this.since}`}`,
-      opened: () => this.introduce(),
-      heard: (event) => this.hear(event),
-      changed: (state) => sink.link(state),
+    this.lastHeartbeatAt = environment.clock.now();
+    this.socket = new ReconnectingSocket(environment, {
+      path: () => `/ws/city/presence?batch=1&rooms=1${this.since === null ? "" : `&since=${this.since}`}`,
+      onOpen: () => this.authenticate(),
+      onEvent: (event) => this.handleEvent(event),
+      onStateChange: (state) => handlers.onConnectionState(state),
     });
   }
 
   /** Connect, and beat every `heartbeatMs`; again with another number to beat at that pace. */
   start(heartbeatMs: number): void {
-    this.stopBeating();
-    this.beatenAt = this.world.clock.now();
-    this.stopBeating = this.world.clock.every(heartbeatMs, () => this.tick(heartbeatMs));
+    this.cancelHeartbeats();
+    this.lastHeartbeatAt = this.environment.clock.now();
+    this.cancelHeartbeats = this.environment.clock.every(heartbeatMs, () => this.tick(heartbeatMs));
     this.socket.start();
   }
 
   /** Say goodbye and close: the page is left. */
   stop(): void {
-    this.stopBeating();
-    this.sayOffline();
-    if (this.citizen) this.sink.left(this.citizen, this.sessionId);
+    this.cancelHeartbeats();
+    this.sendOffline();
+    if (this.citizen) this.handlers.onPageLeft(this.citizen, this.sessionId);
     this.socket.stop();
   }
 
   /** Who sits here from now on; null for nobody in particular. */
-  signIn(citizen: Citizen | null): void {
+  signIn(citizen: SignedInCitizen | null): void {
     const before = this.citizen;
     if (before?.userId === citizen?.userId && before?.token === citizen?.token) return;
     const isSomebodyElse = before !== null && before.userId !== citizen?.userId;
-    if (isSomebodyElse) this.sayOffline();
+    if (isSomebodyElse) this.sendOffline();
     this.citizen = citizen;
     // A connection cannot forget who spoke on it, so the next one gets its own.
     if (isSomebodyElse) this.socket.reopen();
-    else this.introduce();
+    else this.authenticate();
   }
 
   setStatus(status: Exclude<Status, "offline">): void {
     if (status === this.status) return;
     this.status = status;
-    this.beat();
+    this.sendHeartbeat();
   }
 
   /** The network is back, or the page is shown again after it was frozen. */
@@ -93,20 +93,20 @@ export class CityPresence {
     this.socket.reopen();
   }
 
-  private introduce(): void {
+  private authenticate(): void {
     if (!this.citizen) return;
     this.socket.send({ event: "auth", token: this.citizen.token });
-    this.beat();
+    this.sendHeartbeat();
   }
 
   private tick(heartbeatMs: number): void {
-    const sinceLastMs = this.world.clock.now() - this.beatenAt;
-    this.beatenAt = this.world.clock.now();
-    if (sinceLastMs > heartbeatMs * SLEPT) this.socket.reopen();
-    else this.beat();
+    const sinceLastMs = this.environment.clock.now() - this.lastHeartbeatAt;
+    this.lastHeartbeatAt = this.environment.clock.now();
+    if (sinceLastMs > heartbeatMs * SLEEP_FACTOR) this.socket.reopen();
+    else this.sendHeartbeat();
   }
 
-  private beat(): void {
+  private sendHeartbeat(): void {
     if (!this.citizen) return;
     this.socket.send({
       event: "presence.heartbeat",
@@ -116,35 +116,35 @@ export class CityPresence {
     });
   }
 
-  private sayOffline(): void {
+  private sendOffline(): void {
     if (this.citizen) this.socket.send({ event: "presence.offline", session_id: this.sessionId });
   }
 
-  private hear(event: SocketEvent): void {
+  private handleEvent(event: SocketEvent): void {
     if (typeof event.seq === "number") this.since = event.seq;
     switch (event.event) {
       case "presence.snapshot": {
-        this.sink.snapshot(event.users as SubjectPresence[]);
+        this.handlers.onSnapshot(event.users as SubjectPresence[]);
         return;
       }
       case "presence.update": {
-        this.sink.updates([event as unknown as SubjectPresence]);
+        this.handlers.onUpdates([event as unknown as SubjectPresence]);
         return;
       }
       case "presence.updates": {
-        this.sink.updates(event.updates as SubjectPresence[]);
+        this.handlers.onUpdates(event.updates as SubjectPresence[]);
         return;
       }
       case "city.rooms.updated": {
-        this.sink.rooms(event.rooms as Room[]);
+        this.handlers.onRooms(event.rooms as Room[]);
         return;
       }
       case "city.rooms.resync": {
-        this.sink.rooms(null);
+        this.handlers.onRooms(null);
         return;
       }
       case "error":
-        if (this.citizen && REFUSALS.has(String(event.code))) this.sink.refused(this.citizen.token);
+        if (this.citizen && TOKEN_ERRORS.has(String(event.code))) this.handlers.onTokenRejected(this.citizen.token);
     }
   }
 }

@@ -1,11 +1,11 @@
 import { afterEach, expect, it, vi } from "vitest";
-import { markRead, onReadMarks, readMarksVersion, readUpTo } from "./readMarks";
+import { markRead, subscribeToReadMarks, readMarksVersion, readUpTo } from "./readMarks";
 
 afterEach(() => localStorage.clear());
 
 it("tells listeners when a room is read further, here or in another tab", () => {
   const listener = vi.fn();
-  const stop = onReadMarks(listener);
+  const stop = subscribeToReadMarks(listener);
   const before = readMarksVersion();
   markRead("u_1", "r", 4);
   expect(readUpTo("u_1", "r")).toBe(4);

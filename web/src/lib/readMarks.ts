@@ -1,5 +1,5 @@
 import type { SubjectId } from "../api/types";
-import { keep, kept } from "./storage";
+import { setLocalItem, getLocalItem } from "./storage";
 
 /** How far each of this browser's readers has read each room; the city keeps nothing of it. */
 
@@ -12,14 +12,14 @@ function keyOf(reader: SubjectId | null, roomId: string): string {
 
 /** The `seq` up to which a room was read; null for one that was never opened. */
 export function readUpTo(reader: SubjectId | null, roomId: string): number | null {
-  const found = kept(keyOf(reader, roomId));
+  const found = getLocalItem(keyOf(reader, roomId));
   return found === null ? null : Number(found);
 }
 
 /** It never goes back. */
 export function markRead(reader: SubjectId | null, roomId: string, seq: number): void {
   if (seq <= (readUpTo(reader, roomId) ?? -Infinity)) return;
-  keep(keyOf(reader, roomId), String(seq));
+  setLocalItem(keyOf(reader, roomId), String(seq));
   changed();
 }
 
@@ -42,7 +42,7 @@ function threadsKey(reader: SubjectId | null, roomId: string): string {
 
 function threadMarks(reader: SubjectId | null, roomId: string): ThreadMarks | null {
   try {
-    return JSON.parse(kept(threadsKey(reader, roomId)) ?? "null") as ThreadMarks | null;
+    return JSON.parse(getLocalItem(threadsKey(reader, roomId)) ?? "null") as ThreadMarks | null;
   } catch {
     return null;
   }
@@ -50,7 +50,7 @@ function threadMarks(reader: SubjectId | null, roomId: string): ThreadMarks | nu
 
 /** Begin to store the marks of a room's threads; `seq`: the last of the room. Stored marks stay as they are. */
 export function startThreadMarks(reader: SubjectId | null, roomId: string, seq: number): void {
-  if (!threadMarks(reader, roomId)) keep(threadsKey(reader, roomId), JSON.stringify({ since: seq, read: {} }));
+  if (!threadMarks(reader, roomId)) setLocalItem(threadsKey(reader, roomId), JSON.stringify({ since: seq, read: {} }));
 }
 
 /** The `seq` up to which a thread was read. */
@@ -67,7 +67,7 @@ export function markThreadRead(reader: SubjectId | null, roomId: string, rootId:
   // Threads whose marks are dropped count as read up to the newest of those marks.
   const dropped = newest[MAX_THREADS]?.[1] ?? since;
   const marks: ThreadMarks = { since: Math.max(since, dropped), read: Object.fromEntries(newest.slice(0, MAX_THREADS)) };
-  keep(threadsKey(reader, roomId), JSON.stringify(marks));
+  setLocalItem(threadsKey(reader, roomId), JSON.stringify(marks));
   changed();
 }
 
@@ -89,7 +89,7 @@ export function readMarksVersion(): number {
 }
 
 /** Call `listener` whenever `readMarksVersion` grows; returns how to stop it. */
-export function onReadMarks(listener: () => void): () => void {
+export function subscribeToReadMarks(listener: () => void): () => void {
   if (listeners.size === 0) window.addEventListener("storage", onOtherTab);
   listeners.add(listener);
   return () => {

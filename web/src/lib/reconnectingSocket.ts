@@ -10,27 +10,27 @@ export interface Socket {
   close: () => void;
 }
 
-/** The world outside: sockets, time and chance. */
-export interface SocketWorld {
+/** The environment outside: sockets, time and chance. */
+export interface SocketEnvironment {
   open: (path: string) => Socket;
   clock: Clock;
   random: () => number;
 }
 
 /** `waiting`: the last try failed, and the next one is due later. */
-export type LinkState = "connecting" | "live" | "waiting" | "closed";
+export type ConnectionState = "connecting" | "live" | "waiting" | "closed";
 
 export type SocketEvent = Record<string, unknown> & { event: string };
 
 /** Milliseconds until a connection must be open; browsers themselves wait for minutes. */
-export const OPEN_WITHIN_MS = 20_000;
+export const OPEN_TIMEOUT_MS = 20_000;
 
-export interface SocketUser {
+export interface SocketHandlers {
   /** Path and query to open now; asked anew for each try, so that it can say `since`. */
-  address: () => string;
-  opened: () => void;
-  heard: (event: SocketEvent) => void;
-  changed: (state: LinkState) => void;
+  path: () => string;
+  onOpen: () => void;
+  onEvent: (event: SocketEvent) => void;
+  onStateChange: (state: ConnectionState) => void;
 }
 
 /**
@@ -45,15 +45,15 @@ export interface SocketUser {
 export class ReconnectingSocket {
   private socket: Socket | null = null;
   private failures = 0;
-  private cancelWait: Cancel = () => undefined;
-  private current: LinkState = "closed";
+  private cancelTimer: Cancel = () => undefined;
+  private current: ConnectionState = "closed";
 
   constructor(
-    private readonly world: SocketWorld,
-    private readonly user: SocketUser,
+    private readonly environment: SocketEnvironment,
+    private readonly handlers: SocketHandlers,
   ) {}
 
-  get state(): LinkState {
+  get state(): ConnectionState {
     return this.current;
   }
 
@@ -62,14 +62,14 @@ export class ReconnectingSocket {
   }
 
   stop(): void {
-    this.drop();
-    this.become("closed");
+    this.closeSocket();
+    this.setState("closed");
   }
 
   /** Close what is open and connect at once: for whoever knows that the connection is no good, or that the network is back. */
   reopen(): void {
     if (this.current === "closed") return;
-    this.drop();
+    this.closeSocket();
     this.connect();
   }
 
@@ -81,37 +81,37 @@ export class ReconnectingSocket {
   }
 
   private connect(): void {
-    const socket = this.world.open(this.user.address());
+    const socket = this.environment.open(this.handlers.path());
     this.socket = socket;
-    this.become("connecting");
-    this.cancelWait = this.world.clock.after(OPEN_WITHIN_MS, () => this.wait());
+    this.setState("connecting");
+    this.cancelTimer = this.environment.clock.after(OPEN_TIMEOUT_MS, () => this.scheduleReconnect());
     socket.onopen = () => {
-      this.cancelWait();
-      this.become("live");
-      this.user.opened();
+      this.cancelTimer();
+      this.setState("live");
+      this.handlers.onOpen();
     };
-    socket.onmessage = ({ data }) => this.hear(data);
-    socket.onclose = () => this.wait();
+    socket.onmessage = ({ data }) => this.handleMessage(data);
+    socket.onclose = () => this.scheduleReconnect();
   }
 
-  private hear(text: unknown): void {
+  private handleMessage(text: unknown): void {
     const event = parseEvent(text);
     if (!event) return;
     // Not when it opens: a server that takes connections and drops them must not be asked again at once, for ever.
     this.failures = 0;
-    this.user.heard(event);
+    this.handlers.onEvent(event);
   }
 
-  private wait(): void {
-    this.drop();
+  private scheduleReconnect(): void {
+    this.closeSocket();
     this.failures += 1;
-    this.become("waiting");
-    this.cancelWait = this.world.clock.after(waitMs(this.failures, this.world.random), () => this.connect());
+    this.setState("waiting");
+    this.cancelTimer = this.environment.clock.after(waitMs(this.failures, this.environment.random), () => this.connect());
   }
 
   /** No event of the old socket may be taken for one of the next. */
-  private drop(): void {
-    this.cancelWait();
+  private closeSocket(): void {
+    this.cancelTimer();
     const socket = this.socket;
     this.socket = null;
     if (!socket) return;
@@ -119,10 +119,10 @@ export class ReconnectingSocket {
     socket.close();
   }
 
-  private become(state: LinkState): void {
+  private setState(state: ConnectionState): void {
     if (state === this.current) return;
     this.current = state;
-    this.user.changed(state);
+    this.handlers.onStateChange(state);
   }
 }
 

@@ -1,4 +1,4 @@
-import { keep, kept } from "./storage";
+import { setLocalItem, getLocalItem } from "./storage";
 
 /** The city's clock: tokens end by it, and a browser's own clock may be hours away. */
 
@@ -15,7 +15,7 @@ export function noteServerDate(header: string | null, now: number): void {
   const found = Math.abs(at - now) < EXACT_TO_MS ? 0 : at - now;
   if (offsetMs !== null && Math.abs(found - offsetMs) < EXACT_TO_MS) return;
   offsetMs = found;
-  keep(KEY, String(found));
+  setLocalItem(KEY, String(found));
 }
 
 /** Milliseconds since the epoch by the city's clock; null while no response has told it. */
@@ -29,6 +29,6 @@ export function forgetServerTime(): void {
 }
 
 function read(): number | null {
-  const found = kept(KEY);
+  const found = getLocalItem(KEY);
   return found === null || Number.isNaN(Number(found)) ? null : Number(found);
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { token } from "../testing/samples";
-import { isExpected, readToken, signInAddress, takeReturnedToken } from "./session";
+import { isSignInExpected, readToken, signInAddress, extractSignInToken } from "./session";
 
 const NOW = Date.parse("2026-11-22T12:00:00Z");
 const SOON = NOW / 1000 + 3600;
@@ -29,11 +29,11 @@ describe("a citizen's token", () => {
 
 describe("coming back from the city's sign-in", () => {
   it("takes the token out of the address and leaves the rest", () => {
-    expect(takeReturnedToken("https://city.example/city/general?a=1#token=abc")).toEqual({
+    expect(extractSignInToken("https://city.example/city/general?a=1#token=abc")).toEqual({
       token: "abc",
       href: "https://city.example/city/general?a=1",
     });
-    expect(takeReturnedToken("https://city.example/#below")).toEqual({ token: null, href: "https://city.example/#below" });
+    expect(extractSignInToken("https://city.example/#below")).toEqual({ token: null, href: "https://city.example/#below" });
   });
 
   it.each([
@@ -43,7 +43,7 @@ describe("coming back from the city's sign-in", () => {
     ["in the future", String(NOW + 1_000), false],
     ["at no time", "x", false],
   ])("counts when this tab sent them there %s", (_when, leftAt, counts) => {
-    expect(isExpected(leftAt, NOW)).toBe(counts);
+    expect(isSignInExpected(leftAt, NOW)).toBe(counts);
   });
 
   it("says where to come back to", () => {

@@ -35,7 +35,7 @@ function readClaims(token: string): Record<string, unknown> | null {
 }
 
 /** The token with which the city's sign-in sent somebody back (`#token=<jwt>`), and the address without it. */
-export function takeReturnedToken(href: string): { token: string | null; href: string } {
+export function extractSignInToken(href: string): { token: string | null; href: string } {
   const url = new URL(href);
   const fragment = new URLSearchParams(url.hash.slice(1));
   const token = fragment.get("token");
@@ -47,14 +47,14 @@ export function takeReturnedToken(href: string): { token: string | null; href: s
 }
 
 /** How long somebody may take to sign in elsewhere. */
-const AWAY_MS = 30 * 60_000;
+const SIGN_IN_TIMEOUT_MS = 30 * 60_000;
 
 /**
  * Whether this page sent somebody to sign in, at `leftAt`, who may be coming back: a token in a link that others made would
  * sign people in as somebody they are not.
  */
-export function isExpected(leftAt: string | null, now: number): boolean {
-  return leftAt !== null && now - Number(leftAt) >= 0 && now - Number(leftAt) < AWAY_MS;
+export function isSignInExpected(leftAt: string | null, now: number): boolean {
+  return leftAt !== null && now - Number(leftAt) >= 0 && now - Number(leftAt) < SIGN_IN_TIMEOUT_MS;
 }
 
 /** Where to sign in, to come back to `here`. */

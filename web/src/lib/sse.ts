@@ -1,5 +1,5 @@
 import { pageClock } from "./clock";
-import { within } from "./within";
+import { withTimeout } from "./timeout";
 
 export interface ServerSentEvent {
   event: string;
@@ -20,7 +20,7 @@ export async function* readEvents(stream: ReadableStream<Uint8Array>): AsyncGene
   const decoder = new TextDecoder();
   try {
     for (;;) {
-      const { done, value } = await within(pageClock, SILENT_MS, reader.read());
+      const { done, value } = await withTimeout(pageClock, SILENT_MS, reader.read());
       if (done) return;
       yield* parser.feed(decoder.decode(value, { stream: true }));
     }
@@ -40,12 +40,12 @@ export class EventParser {
     const lines = (this.rest + text).split(/\r\n|\n|\r(?!$)/);
     this.rest = lines.pop() ?? "";
     for (const line of lines) {
-      const event = this.take(line);
+      const event = this.parseLine(line);
       if (event) yield event;
     }
   }
 
-  private take(line: string): ServerSentEvent | null {
+  private parseLine(line: string): ServerSentEvent | null {
     if (line === "") return this.dispatch();
     const [, field, value] = /^([^:]*):? ?(.*)$/s.exec(line) ?? [];
     if (field === "event") this.event = value ?? "";

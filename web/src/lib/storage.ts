@@ -1,5 +1,5 @@
 /** What this browser keeps between visits. Storage can be forbidden or full: then it keeps nothing, and all else works. */
-export function kept(key: string): string | null {
+export function getLocalItem(key: string): string | null {
   try {
     return localStorage.getItem(key);
   } catch {
@@ -7,7 +7,7 @@ export function kept(key: string): string | null {
   }
 }
 
-export function keep(key: string, value: string | null): void {
+export function setLocalItem(key: string, value: string | null): void {
   try {
     if (value === null) localStorage.removeItem(key);
     else localStorage.setItem(key, value);
@@ -17,16 +17,16 @@ export function keep(key: string, value: string | null): void {
 }
 
 /** Whether this browser keeps anything. */
-export function canKeep(): boolean {
+export function hasLocalStorage(): boolean {
   const key = "city.probe";
-  keep(key, "1");
-  const isKept = kept(key) !== null;
-  keep(key, null);
-  return isKept;
+  setLocalItem(key, "1");
+  const isStored = getLocalItem(key) !== null;
+  setLocalItem(key, null);
+  return isStored;
 }
 
 /** The same for this one tab, until it is closed. */
-export function keptInTab(key: string): string | null {
+export function getSessionItem(key: string): string | null {
   try {
     return sessionStorage.getItem(key);
   } catch {
@@ -34,7 +34,7 @@ export function keptInTab(key: string): string | null {
   }
 }
 
-export function keepInTab(key: string, value: string | null): void {
+export function setSessionItem(key: string, value: string | null): void {
   try {
     if (value === null) sessionStorage.removeItem(key);
     else sessionStorage.setItem(key, value);

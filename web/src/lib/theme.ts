@@ -1,4 +1,4 @@
-import { keep, kept } from "./storage";
+import { setLocalItem, getLocalItem } from "./storage";
 
 export type Theme = "system" | "light" | "dark";
 
@@ -9,12 +9,12 @@ const PAPER = { light: "#f8f2e6", dark: "#131b26" } as const;
 const KEY = "city.theme";
 
 export function chosenTheme(): Theme {
-  const chosen = kept(KEY);
+  const chosen = getLocalItem(KEY);
   return chosen === "light" || chosen === "dark" ? chosen : "system";
 }
 
 export function chooseTheme(theme: Theme): void {
-  keep(KEY, theme === "system" ? null : theme);
+  setLocalItem(KEY, theme === "system" ? null : theme);
   if (theme === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
   for (const meta of document.querySelectorAll<HTMLMetaElement>("meta[name=theme-color]")) {

@@ -2,7 +2,7 @@ import type { Cancel, Clock } from "./clock";
 
 /** Runs `task` at once when it is asked for, and then at most once in `everyMs`: what is asked for meanwhile waits for the end. */
 export class Throttle {
-  private ranAt = -Infinity;
+  private lastRunAt = -Infinity;
   private cancelTimer: Cancel | null = null;
 
   constructor(
@@ -11,9 +11,9 @@ export class Throttle {
     private readonly task: () => void,
   ) {}
 
-  ask(): void {
+  schedule(): void {
     if (this.cancelTimer) return;
-    const waitMs = this.ranAt + this.everyMs - this.clock.now();
+    const waitMs = this.lastRunAt + this.everyMs - this.clock.now();
     if (waitMs <= 0) this.run();
     else this.cancelTimer = this.clock.after(waitMs, () => this.run());
   }
@@ -25,7 +25,7 @@ export class Throttle {
 
   private run(): void {
     this.cancelTimer = null;
-    this.ranAt = this.clock.now();
+    this.lastRunAt = this.clock.now();
     this.task();
   }
 }

@@ -12,9 +12,9 @@ export async function deliver(entry: Entry, token: string, uploaded: (media: Med
   const { id, room, action } = entry;
   switch (action.kind) {
     case "message": {
-      const media = action.media ?? (action.file && (await bring(action.file, token, uploaded)));
+      const media = action.media ?? (action.file && (await uploadFile(action.file, token, uploaded)));
       const { body, replyTo, threadRoot = null, msgtype } = action;
-      const said = {
+      const request = {
         body,
         client_id: id,
         reply_to: replyTo,
@@ -22,7 +22,7 @@ export async function deliver(entry: Entry, token: string, uploaded: (media: Med
         ...(media ? { media: media.mxc } : {}),
         ...(msgtype ? { msgtype } : {}),
       };
-      return city.say(room.id, said, token);
+      return city.sendMessage(room.id, request, token);
     }
     case "edit":
       return city.edit(room.id, action.messageId, action.body, token);
@@ -33,7 +33,7 @@ export async function deliver(entry: Entry, token: string, uploaded: (media: Med
   }
 }
 
-async function bring(file: File, token: string, uploaded: (media: Media) => Promise<void>): Promise<Media> {
+async function uploadFile(file: File, token: string, uploaded: (media: Media) => Promise<void>): Promise<Media> {
   const media = await upload(file, () => undefined, new AbortController().signal, token);
   await uploaded(media);
   return media;

@@ -53,7 +53,7 @@ export interface Entry {
 }
 
 /** Actions of one person in one room keep their order; others do not wait for them. */
-export function laneOf({ owner, room }: Entry): string {
+export function queueKey({ owner, room }: Entry): string {
   return `${owner} ${room.id}`;
 }
 

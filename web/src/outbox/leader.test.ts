@@ -8,10 +8,10 @@ let leading: string[];
 function compete(tab: string): Lease {
   return new Lease(
     {
-      leads: () => {
+      onElected: () => {
         leading = [...leading, tab];
       },
-      lost: () => {
+      onLost: () => {
         leading = leading.filter((other) => other !== tab);
       },
     },
@@ -54,7 +54,7 @@ describe("a lease without locks", () => {
 
   it("can be taken from a tab that gives no sign", () => {
     compete("a");
-    compete("b").take();
+    compete("b").steal();
     clock.pass(2_000);
     expect(leading).toEqual(["b"]);
   });

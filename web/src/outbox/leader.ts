@@ -1,45 +1,45 @@
 import type { Cancel, Clock } from "../lib/clock";
-import { keep, kept } from "../lib/storage";
+import { setLocalItem, getLocalItem } from "../lib/storage";
 
 /** Of all tabs one sends what waits. */
-export interface Leadership {
+export interface LeaderElection {
   /** Take it from a tab that gives no sign of life. */
-  take: () => void;
+  steal: () => void;
   stop: () => void;
 }
 
 export interface Candidate {
-  leads: () => void;
+  onElected: () => void;
   /** Another tab took it over. */
-  lost: () => void;
+  onLost: () => void;
 }
 
 const LOCK = "city.outbox";
 
 /** Compete for the leadership by the Web Locks API, or without it (plain HTTP) by a lease in `localStorage`. */
-export function compete(candidate: Candidate, clock: Clock, tabId: string): Leadership {
+export function electLeader(candidate: Candidate, clock: Clock, tabId: string): LeaderElection {
   // The types say that it is always there; outside of secure contexts it is not.
   const locks = (navigator as { locks?: LockManager }).locks;
   return locks ? byLock(locks, candidate) : new Lease(candidate, clock, tabId);
 }
 
-function byLock(locks: LockManager, candidate: Candidate): Leadership {
+function byLock(locks: LockManager, candidate: Candidate): LeaderElection {
   let release: () => void = () => undefined;
   let isStopped = false;
   const hold = () => {
     if (isStopped) return undefined;
-    candidate.leads();
+    candidate.onElected();
     return new Promise<void>((resolve) => (release = resolve));
   };
   const wait = () => void locks.request(LOCK, hold).catch(lost);
   const lost = () => {
     if (isStopped) return;
-    candidate.lost();
+    candidate.onLost();
     wait();
   };
   wait();
   return {
-    take: () => void locks.request(LOCK, { steal: true }, hold).catch(lost),
+    steal: () => void locks.request(LOCK, { steal: true }, hold).catch(lost),
     stop: () => {
       isStopped = true;
       release();
@@ -56,8 +56,8 @@ const RENEW_MS = 2_000;
  *
  * It is no lock: two tabs may lead for a moment. What they send twice the city takes once, by its `client_id`.
  */
-export class Lease implements Leadership {
-  private leads = false;
+export class Lease implements LeaderElection {
+  private isLeader = false;
   private readonly cancel: Cancel;
 
   constructor(
@@ -65,34 +65,34 @@ export class Lease implements Leadership {
     private readonly clock: Clock,
     private readonly tabId: string,
   ) {
-    this.cancel = clock.every(RENEW_MS, () => this.look());
-    this.look();
+    this.cancel = clock.every(RENEW_MS, () => this.check());
+    this.check();
   }
 
-  take(): void {
+  steal(): void {
     this.renew();
-    this.look();
+    this.check();
   }
 
   stop(): void {
     this.cancel();
-    if (this.leads) keep(LOCK, null);
-    this.leads = false;
+    if (this.isLeader) setLocalItem(LOCK, null);
+    this.isLeader = false;
   }
 
-  private look(): void {
-    const [holder, until] = (kept(LOCK) ?? "").split(" ");
+  private check(): void {
+    const [holder, until] = (getLocalItem(LOCK) ?? "").split(" ");
     const left = Number(until) - this.clock.now();
     const isAnothers = holder !== undefined && holder !== "" && holder !== this.tabId && left > 0 && left <= LEASE_MS;
     if (!isAnothers) this.renew();
-    if (isAnothers === this.leads) {
-      this.leads = !isAnothers;
-      if (this.leads) this.candidate.leads();
-      else this.candidate.lost();
+    if (isAnothers === this.isLeader) {
+      this.isLeader = !isAnothers;
+      if (this.isLeader) this.candidate.onElected();
+      else this.candidate.onLost();
     }
   }
 
   private renew(): void {
-    keep(LOCK, `${this.tabId} ${this.clock.now() + LEASE_MS}`);
+    setLocalItem(LOCK, `${this.tabId} ${this.clock.now() + LEASE_MS}`);
   }
 }

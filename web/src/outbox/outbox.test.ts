@@ -103,7 +103,7 @@ describe("an entry of the outbox", () => {
     tab.answers.push(away);
     tab.outbox.add(GENERAL, text("hello"));
     await settled();
-    tab.outbox.heard("c1");
+    tab.outbox.confirm("c1");
     await pass(60_000);
     expect(tab.sent).toHaveLength(1);
     expect(browser.stored.size).toBe(0);

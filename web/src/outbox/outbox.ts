@@ -2,36 +2,45 @@ import { createStore, type StoreApi } from "zustand";
 import type { Media, Message, SubjectId } from "../api/types";
 import type { Cancel, Clock } from "../lib/clock";
 import type { Action, Entry, EntryRoom } from "./entry";
-import { laneOf } from "./entry";
-import type { Candidate, Leadership } from "./leader";
-import { within } from "../lib/within";
-import { afterProblem, again, hasRoomFor, heads, inOrder, isDoneBy, superseded, woken } from "./queue";
+import { queueKey } from "./entry";
+import type { Candidate, LeaderElection } from "./leader";
+import { withTimeout } from "../lib/timeout";
+import {
+  afterProblem,
+  retried,
+  hasCapacityFor,
+  nextEntries,
+  sortedEntries,
+  isSettledBy,
+  superseded,
+  withoutDelay,
+} from "./queue";
 import type { OutboxStorage } from "./storage";
 
-export interface Person {
+export interface OutboxSender {
   userId: SubjectId;
   token: string;
 }
 
 /** What tabs tell each other. */
-export type OutboxNews =
+export type OutboxMessage =
   | { news: "changed" | "wake" | "awake" }
   | { news: "added"; entry: Entry }
   | { news: "sending"; entry: Entry }
   | { news: "sent"; entry: Entry; message: Message };
 
 export interface OutboxChannel {
-  tell: (news: OutboxNews) => void;
-  listen: (heard: (news: OutboxNews) => void) => void;
+  post: (news: OutboxMessage) => void;
+  subscribe: (listener: (news: OutboxMessage) => void) => void;
 }
 
-export interface OutboxWorld {
+export interface OutboxEnvironment {
   storage: OutboxStorage;
   channel: OutboxChannel;
-  compete: (candidate: Candidate) => Leadership;
+  electLeader: (candidate: Candidate) => LeaderElection;
   deliver: (entry: Entry, token: string, uploaded: (media: Media) => Promise<void>) => Promise<Message>;
   /** Who is signed in in this tab. */
-  person: () => Person | null;
+  sender: () => OutboxSender | null;
   clock: Clock;
   random: () => number;
   newId: () => string;
@@ -47,15 +56,15 @@ export interface OutboxState {
 /** What a room wants to know of its entries, from whichever tab sends them. */
 export interface OutboxListener {
   /** Another tab of this browser has put it there. */
-  addedElsewhere?: (entry: Entry) => void;
-  sending?: (entry: Entry) => void;
-  sent?: (entry: Entry, message: Message) => void;
+  onAddedInOtherTab?: (entry: Entry) => void;
+  onSending?: (entry: Entry) => void;
+  onSent?: (entry: Entry, message: Message) => void;
 }
 
 /** A storage that does not answer within this is none; milliseconds. */
-const STORE_WITHIN_MS = 3_000;
+const STORAGE_TIMEOUT_MS = 3_000;
 /** A leading tab that gives no sign within this is frozen or dead; milliseconds. */
-const SIGN_WITHIN_MS = 5_000;
+const LEADER_TIMEOUT_MS = 5_000;
 
 /**
  * What people did and the city has not yet, stored by person and room.
@@ -71,36 +80,36 @@ export class Outbox {
   /** Being stored just now, or not to be stored at all (then in `unstored`). */
   private readonly inMemory = new Map<string, Entry>();
   private readonly removed = new Set<string>();
-  private readonly busy = new Set<string>();
+  private readonly busyQueues = new Set<string>();
   private readonly sending = new Set<string>();
-  private leads = false;
-  private reads = 0;
-  private shownRead = 0;
+  private isLeader = false;
+  private loads = 0;
+  private shownLoad = 0;
   private cancelTimer: Cancel = () => undefined;
-  private cancelTaking: Cancel = () => undefined;
-  private leadership: Leadership | null = null;
+  private cancelTakeover: Cancel = () => undefined;
+  private election: LeaderElection | null = null;
 
-  constructor(private readonly world: OutboxWorld) {}
+  constructor(private readonly environment: OutboxEnvironment) {}
 
   start(): void {
-    this.world.channel.listen((news) => this.hear(news));
-    this.leadership = this.world.compete({
-      leads: () => {
-        this.leads = true;
-        void this.read();
+    this.environment.channel.subscribe((news) => this.handleMessage(news));
+    this.election = this.environment.electLeader({
+      onElected: () => {
+        this.isLeader = true;
+        void this.load();
       },
-      lost: () => {
-        this.leads = false;
+      onLost: () => {
+        this.isLeader = false;
       },
     });
-    void this.read();
+    void this.load();
   }
 
   stop(): void {
-    this.leadership?.stop();
-    this.leads = false;
+    this.election?.stop();
+    this.isLeader = false;
     this.cancelTimer();
-    this.cancelTaking();
+    this.cancelTakeover();
   }
 
   subscribe(listener: OutboxListener): () => void {
@@ -110,12 +119,12 @@ export class Outbox {
 
   /** False when nobody is signed in, or too much waits already: then nothing was added. */
   add(room: EntryRoom, action: Action): boolean {
-    const person = this.world.person();
+    const person = this.environment.sender();
     if (!person) return false;
     const { entries } = this.store.getState();
-    const now = this.world.clock.now();
+    const now = this.environment.clock.now();
     const entry: Entry = {
-      id: this.world.newId(),
+      id: this.environment.newId(),
       owner: person.userId,
       room,
       order: Math.max(now, (entries.at(-1)?.order ?? 0) + 1),
@@ -126,18 +135,18 @@ export class Outbox {
       notBefore: 0,
       problem: null,
     };
-    if (!hasRoomFor(entries, entry)) return false;
+    if (!hasCapacityFor(entries, entry)) return false;
     const old = superseded(entries, entry, this.sending).map(({ id }) => id);
     if (old.length) void this.remove(old);
     this.inMemory.set(entry.id, entry);
-    this.show();
-    this.world.channel.tell({ news: "added", entry });
-    void this.keep(entry);
+    this.publish();
+    this.environment.channel.post({ news: "added", entry });
+    void this.persist(entry);
     return true;
   }
 
   retry(id: string): void {
-    void this.change(id, again).then(() => this.wake());
+    void this.change(id, retried).then(() => this.wake());
   }
 
   discard(id: string): void {
@@ -145,68 +154,68 @@ export class Outbox {
   }
 
   /** The city told of it by another way: its answer may have been lost. */
-  heard(id: string): void {
+  confirm(id: string): void {
     if (this.store.getState().entries.some((entry) => entry.id === id)) this.discard(id);
   }
 
   /** Try at once: the connection is back, somebody signed in, or wants it. */
   wake(): void {
     void this.wakeAll();
-    if (!this.leads) this.askLeader();
+    if (!this.isLeader) this.wakeLeader();
   }
 
   private async wakeAll(): Promise<void> {
-    const owner = this.world.person()?.userId;
+    const owner = this.environment.sender()?.userId;
     const own = this.store.getState().entries.filter((entry) => entry.owner === owner && this.isMine(entry.id));
-    const sleeping = own.filter((entry) => woken(entry) !== entry);
-    await Promise.all(sleeping.map(({ id }) => this.change(id, woken)));
-    this.pump();
+    const sleeping = own.filter((entry) => withoutDelay(entry) !== entry);
+    await Promise.all(sleeping.map(({ id }) => this.change(id, withoutDelay)));
+    this.sendNext();
   }
 
   /** The leading tab sends; if it does not answer, this tab takes over. */
-  private askLeader(): void {
+  private wakeLeader(): void {
     if (!this.stored.length) return;
-    this.cancelTaking();
-    this.cancelTaking = this.world.clock.after(SIGN_WITHIN_MS, () => this.leadership?.take());
-    this.world.channel.tell({ news: "wake" });
+    this.cancelTakeover();
+    this.cancelTakeover = this.environment.clock.after(LEADER_TIMEOUT_MS, () => this.election?.steal());
+    this.environment.channel.post({ news: "wake" });
   }
 
-  private hear(news: OutboxNews): void {
+  private handleMessage(news: OutboxMessage): void {
     switch (news.news) {
       case "changed":
-        void this.read();
+        void this.load();
         break;
       case "wake":
-        if (!this.leads) break;
-        this.world.channel.tell({ news: "awake" });
-        void this.read().then(() => this.wakeAll());
+        if (!this.isLeader) break;
+        this.environment.channel.post({ news: "awake" });
+        void this.load().then(() => this.wakeAll());
         break;
       case "awake":
-        this.cancelTaking();
+        this.cancelTakeover();
         break;
       case "added":
-        for (const listener of this.listeners) listener.addedElsewhere?.(news.entry);
+        for (const listener of this.listeners) listener.onAddedInOtherTab?.(news.entry);
         break;
       case "sending":
-        for (const listener of this.listeners) listener.sending?.(news.entry);
+        for (const listener of this.listeners) listener.onSending?.(news.entry);
         break;
       case "sent":
-        for (const listener of this.listeners) listener.sent?.(news.entry, news.message);
+        for (const listener of this.listeners) listener.onSent?.(news.entry, news.message);
     }
   }
 
-  private async keep(entry: Entry): Promise<void> {
-    const { storage, clock, channel } = this.world;
+  private async persist(entry: Entry): Promise<void> {
+    const { storage, clock, channel } = this.environment;
     try {
-      await within(clock, STORE_WITHIN_MS, storage.put(entry));
+      await withTimeout(clock, STORAGE_TIMEOUT_MS, storage.put(entry));
       this.inMemory.delete(entry.id);
       if (this.removed.has(entry.id)) await storage.remove([entry.id]);
-      await this.read();
-      channel.tell({ news: "changed" });
-      if (!this.leads) this.askLeader();
+      await this.load();
+      channel.post({ news: "changed" });
+      if (!this.isLeader) this.wakeLeader();
     } catch {
       this.notStored(entry.id);
-      this.pump();
+      this.sendNext();
     }
   }
 
@@ -214,21 +223,21 @@ export class Outbox {
     this.store.setState(({ unstored }) => ({ unstored: new Set([...unstored, id]) }));
   }
 
-  private async read(): Promise<void> {
-    const read = ++this.reads;
+  private async load(): Promise<void> {
+    const read = ++this.loads;
     try {
-      const found = await within(this.world.clock, STORE_WITHIN_MS, this.world.storage.all());
+      const found = await withTimeout(this.environment.clock, STORAGE_TIMEOUT_MS, this.environment.storage.all());
       // Each read was begun after the writes that asked for it; only one that was overtaken by a later one is out of date.
-      if (read > this.shownRead) [this.shownRead, this.stored] = [read, found];
+      if (read > this.shownLoad) [this.shownLoad, this.stored] = [read, found];
     } catch {
       // Without storage there is what this tab has in memory.
     }
-    this.show();
-    this.pump();
+    this.publish();
+    this.sendNext();
   }
 
-  private show(): void {
-    const all = inOrder([...this.stored, ...this.inMemory.values()]);
+  private publish(): void {
+    const all = sortedEntries([...this.stored, ...this.inMemory.values()]);
     this.store.setState({ entries: all.filter(({ id }) => !this.removed.has(id)) });
   }
 
@@ -237,16 +246,16 @@ export class Outbox {
     if (!known) return;
     if (!this.inMemory.has(id)) {
       try {
-        await within(this.world.clock, STORE_WITHIN_MS, this.world.storage.change(id, change));
-        await this.read();
-        this.world.channel.tell({ news: "changed" });
+        await withTimeout(this.environment.clock, STORAGE_TIMEOUT_MS, this.environment.storage.change(id, change));
+        await this.load();
+        this.environment.channel.post({ news: "changed" });
         return;
       } catch {
         this.notStored(id);
       }
     }
     this.inMemory.set(id, change(known));
-    this.show();
+    this.publish();
   }
 
   private async remove(ids: readonly string[]): Promise<void> {
@@ -254,53 +263,55 @@ export class Outbox {
       this.removed.add(id);
       this.inMemory.delete(id);
     }
-    this.show();
-    await within(this.world.clock, STORE_WITHIN_MS, this.world.storage.remove(ids)).catch(() => undefined);
-    this.world.channel.tell({ news: "changed" });
-    this.pump();
+    this.publish();
+    await withTimeout(this.environment.clock, STORAGE_TIMEOUT_MS, this.environment.storage.remove(ids)).catch(() => undefined);
+    this.environment.channel.post({ news: "changed" });
+    this.sendNext();
   }
 
   /** Send what is due, and come back when the next one is. */
-  private pump(): void {
+  private sendNext(): void {
     this.cancelTimer();
-    const person = this.world.person();
+    const person = this.environment.sender();
     if (!person) return;
-    const now = this.world.clock.now();
-    const next = heads(this.store.getState().entries, person.userId, this.busy).filter(({ id }) => this.isMine(id));
+    const now = this.environment.clock.now();
+    const next = nextEntries(this.store.getState().entries, person.userId, this.busyQueues).filter(({ id }) => this.isMine(id));
     for (const entry of next) if (entry.notBefore <= now) void this.send(entry, person);
     const later = next.filter(({ notBefore }) => notBefore > now).map(({ notBefore }) => notBefore);
-    if (later.length) this.cancelTimer = this.world.clock.after(Math.min(...later) - now, () => this.pump());
+    if (later.length) this.cancelTimer = this.environment.clock.after(Math.min(...later) - now, () => this.sendNext());
   }
 
   private isMine(id: string): boolean {
     if (this.inMemory.has(id)) return this.store.getState().unstored.has(id);
-    return this.leads;
+    return this.isLeader;
   }
 
-  private async send(entry: Entry, { token }: Person): Promise<void> {
-    const lane = laneOf(entry);
-    this.busy.add(lane);
+  private async send(entry: Entry, { token }: OutboxSender): Promise<void> {
+    const lane = queueKey(entry);
+    this.busyQueues.add(lane);
     this.sending.add(entry.id);
     this.tell({ news: "sending", entry });
     try {
-      const message = await this.world.deliver(entry, token, (media) => this.change(entry.id, (now) => withMedia(now, media)));
+      const message = await this.environment.deliver(entry, token, (media) =>
+        this.change(entry.id, (now) => withMedia(now, media)),
+      );
       this.tell({ news: "sent", entry, message });
       await this.remove([entry.id]);
     } catch (error) {
-      const { clock, random } = this.world;
-      if (isDoneBy(entry, error)) await this.remove([entry.id]);
+      const { clock, random } = this.environment;
+      if (isSettledBy(entry, error)) await this.remove([entry.id]);
       else await this.change(entry.id, (now) => afterProblem(now, error, clock.now(), random));
     } finally {
-      this.busy.delete(lane);
+      this.busyQueues.delete(lane);
       this.sending.delete(entry.id);
-      this.pump();
+      this.sendNext();
     }
   }
 
   /** Everybody, this tab included. */
-  private tell(news: OutboxNews): void {
-    this.hear(news);
-    this.world.channel.tell(news);
+  private tell(news: OutboxMessage): void {
+    this.handleMessage(news);
+    this.environment.channel.post(news);
   }
 }
 

@@ -1,7 +1,7 @@
 import { waitMs, type Backoff } from "../lib/backoff";
 import { Problem } from "../api/problem";
 import type { SubjectId } from "../api/types";
-import { bytesOf, laneOf, storedProblem, type Entry } from "./entry";
+import { bytesOf, queueKey, storedProblem, type Entry } from "./entry";
 
 /** The rules of the outbox, without any I/O: what may be added, what is sent next, and what an answer means. */
 
@@ -13,14 +13,14 @@ export const MAX_ENTRIES = 500;
 export const MAX_BYTES = 200 * 1024 * 1024;
 
 /** By their order; one that is there twice counts once, as it stands later in `entries`. */
-export function inOrder(entries: Iterable<Entry>): Entry[] {
+export function sortedEntries(entries: Iterable<Entry>): Entry[] {
   const byId = new Map<string, Entry>();
   for (const entry of entries) byId.set(entry.id, entry);
   return [...byId.values()].sort((a, b) => a.order - b.order);
 }
 
 /** Whether one more fits beside what `owner` has waiting. */
-export function hasRoomFor(entries: readonly Entry[], added: Entry): boolean {
+export function hasCapacityFor(entries: readonly Entry[], added: Entry): boolean {
   const own = entries.filter(({ owner }) => owner === added.owner);
   const bytes = own.reduce((sum, entry) => sum + bytesOf(entry), 0);
   return own.length < MAX_ENTRIES && bytes + bytesOf(added) <= MAX_BYTES;
@@ -34,7 +34,7 @@ export function superseded(entries: readonly Entry[], added: Entry, sending: Rea
   const { action } = added;
   if (action.kind === "message") return [];
   return entries.filter((entry) => {
-    if (laneOf(entry) !== laneOf(added) || sending.has(entry.id) || entry.action.kind === "message") return false;
+    if (queueKey(entry) !== queueKey(added) || sending.has(entry.id) || entry.action.kind === "message") return false;
     if (entry.action.messageId !== action.messageId) return false;
     if (action.kind === "removal") return true;
     if (entry.action.kind !== action.kind) return false;
@@ -43,10 +43,10 @@ export function superseded(entries: readonly Entry[], added: Entry, sending: Rea
 }
 
 /** The next of each room for `owner`: rooms of which something is on its way (`busy`: lanes) have none. */
-export function heads(entries: readonly Entry[], owner: SubjectId, busy: ReadonlySet<string>): Entry[] {
+export function nextEntries(entries: readonly Entry[], owner: SubjectId, busy: ReadonlySet<string>): Entry[] {
   const lanes = new Map<string, Entry>();
   for (const entry of entries) {
-    const lane = laneOf(entry);
+    const lane = queueKey(entry);
     if (entry.owner === owner && entry.state === "waiting" && !busy.has(lane) && !lanes.has(lane)) lanes.set(lane, entry);
   }
   return [...lanes.values()];
@@ -58,8 +58,8 @@ export function delayed(entries: readonly Entry[]): ReadonlySet<string> {
   const waiting = entries.filter(({ state }) => state === "waiting");
   return new Set(
     waiting.flatMap((entry) => {
-      if (entry.tries > 0) lanes.add(laneOf(entry));
-      return lanes.has(laneOf(entry)) ? [entry.id] : [];
+      if (entry.tries > 0) lanes.add(queueKey(entry));
+      return lanes.has(queueKey(entry)) ? [entry.id] : [];
     }),
   );
 }
@@ -73,23 +73,23 @@ export function afterProblem(entry: Entry, error: unknown, now: number, random: 
   if (problem.code === "no_such_media" && entry.action.kind === "message" && entry.action.file && entry.action.media) {
     return { ...entry, tries, problem: stored, notBefore: now, action: { ...entry.action, media: null } };
   }
-  if (problem.status !== 401 && !problem.isPassing) return { ...entry, state: "failed", tries, problem: stored, notBefore: 0 };
+  if (problem.status !== 401 && !problem.isTemporary) return { ...entry, state: "failed", tries, problem: stored, notBefore: 0 };
   const asked = problem.retryAfterMs === null ? null : Math.min(problem.retryAfterMs, LONGEST_WAIT_MS);
   return { ...entry, tries, problem: stored, notBefore: now + (asked ?? waitMs(tries, random, RETRY)) };
 }
 
 /** Whether it is done although the city said no: what is gone need not be removed. */
-export function isDoneBy(entry: Entry, error: unknown): boolean {
+export function isSettledBy(entry: Entry, error: unknown): boolean {
   return entry.action.kind === "removal" && error instanceof Problem && error.code === "no_such_message";
 }
 
 /** The entry as its author wants it sent once more. */
-export function again(entry: Entry): Entry {
+export function retried(entry: Entry): Entry {
   return { ...entry, state: "waiting", tries: 0, notBefore: 0, problem: null };
 }
 
 /** Waiting entries whose time was set by nothing but an absent connection are due at once when it is back. */
-export function woken(entry: Entry): Entry {
+export function withoutDelay(entry: Entry): Entry {
   const isAsked = entry.problem?.status === 429 || entry.problem?.status === 503;
   return isAsked || entry.notBefore === 0 ? entry : { ...entry, notBefore: 0 };
 }

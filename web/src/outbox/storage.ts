@@ -3,7 +3,7 @@ import type { SubjectId } from "../api/types";
 import type { Entry } from "./entry";
 
 /** A file that was chosen for a message that is not written yet. */
-export interface ChosenFile {
+export interface StoredAttachment {
   id: string;
   /** Whose draft it is part of: citizen and room. */
   draft: string;
@@ -14,7 +14,7 @@ export interface ChosenFile {
 
 interface Schema extends DBSchema {
   entries: { key: string; value: Entry };
-  files: { key: string; value: ChosenFile; indexes: { draft: string } };
+  files: { key: string; value: StoredAttachment; indexes: { draft: string } };
 }
 
 /** Where entries stay over reloads. Each method rejects when the browser allows no storage, or has no space. */
@@ -67,12 +67,12 @@ export const indexedDbStorage: OutboxStorage = {
 };
 
 /** Files of drafts. Without storage they are there until the page is left. */
-export const chosenFiles = {
-  of: async (draft: string): Promise<ChosenFile[]> => {
+export const attachmentStorage = {
+  of: async (draft: string): Promise<StoredAttachment[]> => {
     const found = await (await database()).getAllFromIndex("files", "draft", draft).catch(() => []);
     return found.sort((a, b) => a.addedAt - b.addedAt);
   },
-  put: async (file: ChosenFile): Promise<void> => {
+  put: async (file: StoredAttachment): Promise<void> => {
     await (await database()).put("files", file);
   },
   remove: async (id: string): Promise<void> => {

@@ -5,8 +5,8 @@ import { pageClock } from "../lib/clock";
 import { newId } from "../lib/ids";
 import { deliver } from "../outbox/delivery";
 import type { Entry } from "../outbox/entry";
-import { compete } from "../outbox/leader";
-import { Outbox, type OutboxChannel, type OutboxNews } from "../outbox/outbox";
+import { electLeader } from "../outbox/leader";
+import { Outbox, type OutboxChannel, type OutboxMessage } from "../outbox/outbox";
 import { indexedDbStorage } from "../outbox/storage";
 import { useSession } from "./session";
 
@@ -16,9 +16,9 @@ const tabId = newId();
 export const outbox = new Outbox({
   storage: indexedDbStorage,
   channel: openChannel(),
-  compete: (candidate) => compete(candidate, pageClock, tabId),
+  electLeader: (candidate) => electLeader(candidate, pageClock, tabId),
   deliver,
-  person: () => useSession.getState().session,
+  sender: () => useSession.getState().session,
   clock: pageClock,
   random: Math.random,
   newId,
@@ -27,15 +27,15 @@ export const outbox = new Outbox({
 function openChannel(): OutboxChannel {
   const channel = new BroadcastChannel("city.outbox");
   return {
-    tell: (news) => channel.postMessage(news),
-    listen: (heard) => {
-      channel.onmessage = ({ data }: MessageEvent<OutboxNews>) => heard(data);
+    post: (news) => channel.postMessage(news),
+    subscribe: (heard) => {
+      channel.onmessage = ({ data }: MessageEvent<OutboxMessage>) => heard(data);
     },
   };
 }
 
 /** To be called once, after the session has begun. */
-export function beginOutbox(): void {
+export function initOutbox(): void {
   outbox.start();
   addEventListener("online", () => outbox.wake());
   useSession.subscribe(({ session }, before) => {

@@ -2,38 +2,38 @@ import { create } from "zustand";
 import type { OnlineCounts, Status, SubjectId, SubjectPresence } from "../api/types";
 import type { Cancel } from "../lib/clock";
 import { subscribeToPresence } from "../lib/globalPresenceClient";
-import type { LinkState } from "../lib/reconnectingSocket";
+import type { ConnectionState } from "../lib/reconnectingSocket";
 import { kindOf } from "../lib/subjects";
 
-export interface Seen {
+export interface PresenceEntry {
   status: Exclude<Status, "offline">;
   statusMsg: string | null;
 }
 
 interface PresenceState {
   /** Everybody who is not offline. */
-  here: Readonly<Record<SubjectId, Seen>>;
+  online: Readonly<Record<SubjectId, PresenceEntry>>;
   /** Whether `here` was told at all; before that nobody is known to be anything. */
-  isKnown: boolean;
-  link: LinkState;
+  hasSnapshot: boolean;
+  connection: ConnectionState;
   snapshot: (users: SubjectPresence[]) => void;
   updates: (users: SubjectPresence[]) => void;
-  setLink: (link: LinkState) => void;
+  setConnection: (link: ConnectionState) => void;
 }
 
 export const usePresence = create<PresenceState>((set) => ({
-  here: {},
-  isKnown: false,
-  link: "closed",
-  snapshot: (users) => set({ here: withUpdates({}, users), isKnown: true }),
-  updates: (users) => set(({ here }) => ({ here: withUpdates(here, users), isKnown: true })),
-  setLink: (link) => set({ link }),
+  online: {},
+  hasSnapshot: false,
+  connection: "closed",
+  snapshot: (users) => set({ online: withUpdates({}, users), hasSnapshot: true }),
+  updates: (users) => set(({ online: here }) => ({ online: withUpdates(here, users), hasSnapshot: true })),
+  setConnection: (link) => set({ connection: link }),
 }));
 
 /** To be called once: the store follows the presence connection. */
-export function startPresence(): void {
-  const { snapshot, updates, setLink } = usePresence.getState();
-  subscribeToPresence({ snapshot, updates, link: setLink });
+export function initPresence(): void {
+  const { snapshot, updates, setConnection: setLink } = usePresence.getState();
+  subscribeToPresence({ onSnapshot: snapshot, onUpdates: updates, onConnectionState: setLink });
 }
 
 /** How many components show a subject, by subject. */
@@ -53,7 +53,7 @@ export function watchedSubjects(): SubjectId[] {
   return [...watchers.keys()];
 }
 
-export function withUpdates(here: PresenceState["here"], users: SubjectPresence[]): PresenceState["here"] {
+export function withUpdates(here: PresenceState["online"], users: SubjectPresence[]): PresenceState["online"] {
   const next = new Map(Object.entries(here));
   for (const { user_id: id, status, status_msg: statusMsg } of users) {
     if (status === "offline") next.delete(id);
@@ -62,16 +62,16 @@ export function withUpdates(here: PresenceState["here"], users: SubjectPresence[
   return Object.fromEntries(next);
 }
 
-export function statusOf(here: PresenceState["here"], subject: SubjectId): Status {
+export function statusOf(here: PresenceState["online"], subject: SubjectId): Status {
   return here[subject]?.status ?? "offline";
 }
 
 /** `useStatus("agent:daarwizz")`: renders anew only when that one changes. */
 export function useStatus(subject: SubjectId): Status {
-  return usePresence((state) => statusOf(state.here, subject));
+  return usePresence((state) => statusOf(state.online, subject));
 }
 
-export function countOnline(here: PresenceState["here"]): OnlineCounts {
+export function countOnline(here: PresenceState["online"]): OnlineCounts {
   const counts: OnlineCounts = { citizens: 0, agents: 0, people: 0, total: 0 };
   for (const subject of Object.keys(here)) {
     counts[({ citizen: "citizens", agent: "agents", matrix: "people" } as const)[kindOf(subject)]] += 1;

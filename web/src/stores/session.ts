@@ -1,90 +1,90 @@
 import { create } from "zustand";
 import { setCredentials } from "../api/http";
 import { subscribeToPresence } from "../lib/globalPresenceClient";
-import { isExpected, readToken, takeReturnedToken, type Session } from "../lib/session";
+import { isSignInExpected, readToken, extractSignInToken, type Session } from "../lib/session";
 import { serverNow } from "../lib/serverTime";
-import { canKeep, keep, keepInTab, kept, keptInTab } from "../lib/storage";
+import { hasLocalStorage, setLocalItem, setSessionItem, getLocalItem, getSessionItem } from "../lib/storage";
 
 const KEY = "city.session";
-const LEFT_AT = "city.session.left";
-const LAST_USER = "city.session.last";
+const SIGN_IN_STARTED_KEY = "city.session.left";
+const LAST_USER_KEY = "city.session.last";
 
 interface SessionState {
   session: Session | null;
   /** The citizen who was signed in last, by id: what they left waiting is said to them. */
   lastUserId: string | null;
   /** The city no longer believed the token: whoever was signed in is asked to do so again. */
-  hasEnded: boolean;
+  isExpired: boolean;
   /** Whether the dialog to sign in is open. */
-  isAsking: boolean;
-  then: (() => void) | null;
+  isSignInOpen: boolean;
+  afterSignIn: (() => void) | null;
   signIn: (token: string) => boolean;
   signOut: () => void;
-  follow: () => void;
-  end: (token: string) => void;
+  syncWithStorage: () => void;
+  expire: (token: string) => void;
   /** `then` is what was to be done and needs somebody who is signed in. */
-  ask: (isAsking: boolean, then?: () => void) => void;
+  setSignInOpen: (isAsking: boolean, then?: () => void) => void;
 }
 
 export const useSession = create<SessionState>((set, get) => ({
-  session: readToken(kept(KEY) ?? "", serverNow(Date.now())),
-  lastUserId: kept(LAST_USER),
-  hasEnded: false,
-  isAsking: false,
-  then: null,
+  session: readToken(getLocalItem(KEY) ?? "", serverNow(Date.now())),
+  lastUserId: getLocalItem(LAST_USER_KEY),
+  isExpired: false,
+  isSignInOpen: false,
+  afterSignIn: null,
   /** False for what is no valid token. */
   signIn: (token) => {
     const session = readToken(token, serverNow(Date.now()));
     if (!session) return false;
-    keep(KEY, token);
-    keep(LAST_USER, session.userId);
-    const { then } = get();
-    set({ session, lastUserId: session.userId, hasEnded: false, isAsking: false, then: null });
+    setLocalItem(KEY, token);
+    setLocalItem(LAST_USER_KEY, session.userId);
+    const { afterSignIn: then } = get();
+    set({ session, lastUserId: session.userId, isExpired: false, isSignInOpen: false, afterSignIn: null });
     then?.();
     return true;
   },
   signOut: () => {
-    keep(KEY, null);
-    set({ session: null, hasEnded: false });
+    setLocalItem(KEY, null);
+    set({ session: null, isExpired: false });
   },
   /** Another tab signed in or out; this one may have slept meanwhile. */
-  follow: () => {
-    const token = kept(KEY);
+  syncWithStorage: () => {
+    const token = getLocalItem(KEY);
     const { session, signIn } = get();
     if (token === (session?.token ?? null)) return;
-    if (token === null || !signIn(token)) set({ session: null, hasEnded: false });
+    if (token === null || !signIn(token)) set({ session: null, isExpired: false });
   },
   /** Only if it is still the token in use: an answer to an old request says nothing about a new one. */
-  end: (token) => {
+  expire: (token) => {
     if (get().session?.token !== token) return;
-    keep(KEY, null);
-    set({ session: null, hasEnded: true, isAsking: true });
+    setLocalItem(KEY, null);
+    set({ session: null, isExpired: true, isSignInOpen: true });
   },
-  ask: (isAsking, then) => set({ isAsking, then: then ?? null }),
+  setSignInOpen: (isAsking, then) => set({ isSignInOpen: isAsking, afterSignIn: then ?? null }),
 }));
 
 /** To be called when somebody goes to sign in elsewhere. */
-export function leaveToSignIn(): void {
-  keepInTab(LEFT_AT, String(Date.now()));
+export function startExternalSignIn(): void {
+  setSessionItem(SIGN_IN_STARTED_KEY, String(Date.now()));
 }
 
 /** To be called once, before anything is shown. */
-export function beginSession(): void {
-  const { token, href } = takeReturnedToken(location.href);
+export function initSession(): void {
+  const { token, href } = extractSignInToken(location.href);
   if (token !== null) {
     history.replaceState(history.state, "", href);
-    if (isExpected(keptInTab(LEFT_AT), Date.now())) useSession.getState().signIn(token);
-    else useSession.getState().ask(true);
-    keepInTab(LEFT_AT, null);
+    if (isSignInExpected(getSessionItem(SIGN_IN_STARTED_KEY), Date.now())) useSession.getState().signIn(token);
+    else useSession.getState().setSignInOpen(true);
+    setSessionItem(SIGN_IN_STARTED_KEY, null);
   }
-  const { follow, end } = useSession.getState();
+  const { syncWithStorage: follow, expire: end } = useSession.getState();
   setCredentials({
     token: () => useSession.getState().session?.token ?? null,
-    refused: end,
+    onTokenRejected: end,
   });
-  subscribeToPresence({ refused: end });
+  subscribeToPresence({ onTokenRejected: end });
   // A browser without storage has nothing to follow: `kept` would sign everybody out.
-  if (!canKeep()) return;
+  if (!hasLocalStorage()) return;
   addEventListener("storage", ({ key }) => {
     if (key === KEY || key === null) follow();
   });

@@ -4,19 +4,19 @@ import type { Agent, Status } from "../api/types";
 import { OKSANA, TARAS, token } from "../testing/samples";
 import { byKindAndName, useProfiles } from "./profiles";
 import { countOnline, statusOf, usePresence } from "./presence";
-import { beginSession, useSession, leaveToSignIn } from "./session";
+import { initSession, useSession, startExternalSignIn } from "./session";
 
 const is = (user_id: string, status: Status) => ({ user_id, status, status_msg: null, last_active_ago_ms: null });
 const soon = Date.now() / 1000 + 3600;
 
 describe("who is here", () => {
-  beforeEach(() => usePresence.setState({ here: {}, isKnown: false }));
+  beforeEach(() => usePresence.setState({ online: {}, hasSnapshot: false }));
 
   it("is known from the snapshot on, and changes with each update", () => {
-    expect(usePresence.getState().isKnown).toBe(false);
+    expect(usePresence.getState().hasSnapshot).toBe(false);
     usePresence.getState().snapshot([is("u_1", "online"), is("u_2", "offline")]);
     usePresence.getState().updates([is("agent:varta", "away"), is("u_1", "offline")]);
-    const { here, isKnown } = usePresence.getState();
+    const { online: here, hasSnapshot: isKnown } = usePresence.getState();
     expect(isKnown).toBe(true);
     expect(Object.keys(here)).toEqual(["agent:varta"]);
     expect([statusOf(here, "agent:varta"), statusOf(here, "u_1")]).toEqual(["away", "offline"]);
@@ -25,12 +25,12 @@ describe("who is here", () => {
   it("forgets those whom a new snapshot does not name", () => {
     usePresence.getState().snapshot([is("u_1", "online")]);
     usePresence.getState().snapshot([is("u_2", "online")]);
-    expect(Object.keys(usePresence.getState().here)).toEqual(["u_2"]);
+    expect(Object.keys(usePresence.getState().online)).toEqual(["u_2"]);
   });
 
   it("is counted by kind", () => {
     usePresence.getState().snapshot([is("u_1", "online"), is("agent:varta", "away"), is("@olena:city", "online")]);
-    expect(countOnline(usePresence.getState().here)).toEqual({ citizens: 1, agents: 1, people: 1, total: 3 });
+    expect(countOnline(usePresence.getState().online)).toEqual({ citizens: 1, agents: 1, people: 1, total: 3 });
   });
 });
 
@@ -62,14 +62,14 @@ describe("the session", () => {
   beforeEach(() => {
     localStorage.clear();
     sessionStorage.clear();
-    useSession.setState({ session: null, hasEnded: false, isAsking: false });
+    useSession.setState({ session: null, isExpired: false, isSignInOpen: false });
   });
 
   it("begins with the token in the address, which does not stay there", () => {
     const jwt = token({ sub: "u_1", name: "Оксана", exp: soon });
     history.replaceState(null, "", `/city/general#token=${jwt}`);
-    leaveToSignIn();
-    beginSession();
+    startExternalSignIn();
+    initSession();
     expect(location.hash).toBe("");
     expect(useSession.getState().session?.displayName).toBe("Оксана");
     expect(currentToken()).toBe(jwt);
@@ -77,19 +77,19 @@ describe("the session", () => {
 
   it("does not begin with the token of a link that nobody waited for", () => {
     history.replaceState(null, "", `/city/general#token=${token({ sub: "u_evil", exp: soon })}`);
-    beginSession();
+    initSession();
     expect(location.hash).toBe("");
-    expect(useSession.getState()).toMatchObject({ session: null, isAsking: true });
+    expect(useSession.getState()).toMatchObject({ session: null, isSignInOpen: true });
   });
 
   it("ends with the token that was refused, and asks to sign in again", () => {
     const [first, second] = [token({ sub: "u_1", exp: soon }), token({ sub: "u_1", exp: soon + 1 })];
     useSession.getState().signIn(first);
     useSession.getState().signIn(second);
-    useSession.getState().end(first);
+    useSession.getState().expire(first);
     expect(useSession.getState().session?.token).toBe(second);
-    useSession.getState().end(second);
-    expect(useSession.getState()).toMatchObject({ session: null, hasEnded: true, isAsking: true });
+    useSession.getState().expire(second);
+    expect(useSession.getState()).toMatchObject({ session: null, isExpired: true, isSignInOpen: true });
   });
 
   it("is left alone by what is no token", () => {

@@ -1,4 +1,4 @@
-import type { Socket, SocketWorld } from "../lib/reconnectingSocket";
+import type { Socket, SocketEnvironment } from "../lib/reconnectingSocket";
 import { FakeClock } from "./fakeClock";
 
 export class FakeSocket implements Socket {
@@ -19,7 +19,7 @@ export class FakeSocket implements Socket {
     this.onopen?.();
   }
 
-  tell(event: object): void {
+  receive(event: object): void {
     this.onmessage?.({ data: JSON.stringify(event) });
   }
 
@@ -30,8 +30,8 @@ export class FakeSocket implements Socket {
   }
 }
 
-/** A world whose sockets are in the test's hands; chance always says the longest wait. */
-export class FakeWorld implements SocketWorld {
+/** A environment whose sockets are in the test's hands; chance always says the longest wait. */
+export class FakeEnvironment implements SocketEnvironment {
   readonly clock = new FakeClock();
   readonly sockets: FakeSocket[] = [];
   random = () => 1;

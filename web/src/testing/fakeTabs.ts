@@ -2,7 +2,7 @@ import { Problem } from "../api/problem";
 import type { Media, Message, SubjectId } from "../api/types";
 import type { Entry } from "../outbox/entry";
 import type { Candidate } from "../outbox/leader";
-import { Outbox, type OutboxNews, type Person } from "../outbox/outbox";
+import { Outbox, type OutboxMessage, type OutboxSender } from "../outbox/outbox";
 import type { OutboxStorage } from "../outbox/storage";
 import { FakeClock } from "./fakeClock";
 import { message } from "./samples";
@@ -14,7 +14,7 @@ export class FakeBrowser {
   readonly stored = new Map<string, Entry>();
   /** Who leads, then who waits for it. */
   readonly queue: Candidate[] = [];
-  person: Person | null = { userId: "u_1", token: "t1" };
+  person: OutboxSender | null = { userId: "u_1", token: "t1" };
   isFull = false;
   ids = 0;
 
@@ -58,7 +58,7 @@ export class FakeBrowser {
   leave(candidate: Candidate): void {
     const wasFirst = this.queue[0] === candidate;
     this.queue.splice(this.queue.indexOf(candidate), 1);
-    if (wasFirst) this.queue[0]?.leads();
+    if (wasFirst) this.queue[0]?.onElected();
   }
 }
 
@@ -73,42 +73,42 @@ export class FakeTab {
   /** Ids of what other tabs put into the outbox. */
   readonly addedElsewhere: string[] = [];
   readonly outbox: Outbox;
-  private heard: (news: OutboxNews) => void = () => undefined;
+  private heard: (news: OutboxMessage) => void = () => undefined;
 
   constructor(private readonly browser: FakeBrowser) {
     this.outbox = new Outbox({
       storage: browser.storage,
       channel: {
-        tell: (news) => {
+        post: (news) => {
           for (const tab of browser.tabs) if (tab !== this && !tab.isFrozen) tab.heard(structuredClone(news));
         },
-        listen: (heard) => {
+        subscribe: (heard) => {
           this.heard = heard;
         },
       },
-      compete: (candidate) => {
+      electLeader: (candidate) => {
         browser.queue.push(candidate);
-        if (browser.queue[0] === candidate) candidate.leads();
+        if (browser.queue[0] === candidate) candidate.onElected();
         return {
-          take: () => {
+          steal: () => {
             const [was] = browser.queue;
             browser.queue.splice(browser.queue.indexOf(candidate), 1);
             browser.queue.unshift(candidate);
-            was?.lost();
-            candidate.leads();
+            was?.onLost();
+            candidate.onElected();
           },
           stop: () => browser.leave(candidate),
         };
       },
       deliver: (entry, token, uploaded) => this.deliver(entry, token, uploaded),
-      person: () => browser.person,
+      sender: () => browser.person,
       clock: browser.clock,
       random: () => 1,
       newId: () => `c${++browser.ids}`,
     });
     this.outbox.subscribe({
-      addedElsewhere: ({ id }) => void this.addedElsewhere.push(id),
-      sent: (_entry, said) => void this.delivered.push(said),
+      onAddedInOtherTab: ({ id }) => void this.addedElsewhere.push(id),
+      onSent: (_entry, said) => void this.delivered.push(said),
     });
   }
 

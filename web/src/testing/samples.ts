@@ -42,7 +42,7 @@ export function message(seq: number, changes: Partial<Message> = {}): Message {
 }
 
 /** What a reaction with an emoji has, beside one with a picture. */
-export const SIGN = { url: null, shortcode: null };
+export const WITHOUT_PICTURE = { url: null, shortcode: null };
 
 export function room(lastSeq: number, messages: Message[] = [], changes: Partial<RoomDetails> = {}): RoomDetails {
   return {

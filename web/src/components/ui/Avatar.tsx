@@ -60,11 +60,11 @@ export function isLight(color: string): boolean {
     const part = parseInt(color.slice(at, at + 2), 16) / 255;
     return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
   });
-  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > EQUALLY_READ;
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > CONTRAST_THRESHOLD;
 }
 
 /** Where white and black letters have the same contrast: 1.05 / (x + 0.05) = (x + 0.05) / 0.05. */
-const EQUALLY_READ = 0.179;
+const CONTRAST_THRESHOLD = 0.179;
 
 export function hashOf(name: string): number {
   let hash = 0;

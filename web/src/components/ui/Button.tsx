@@ -3,15 +3,15 @@ import { Link, type LinkProps } from "react-router";
 import styles from "./Button.module.css";
 import { Icon, type IconName } from "./Icon";
 
-type Look = "main" | "plain" | "danger" | "bare";
+type Variant = "main" | "plain" | "danger" | "bare";
 
-export function buttonClass(look: Look, extra = ""): string {
+export function buttonClass(look: Variant, extra = ""): string {
   return `${styles.button} ${styles[look]} ${extra}`;
 }
 
-type ButtonProps = ButtonHTMLAttributes<HTMLButtonElement> & { look?: Look; ref?: Ref<HTMLButtonElement> };
+type ButtonProps = ButtonHTMLAttributes<HTMLButtonElement> & { variant?: Variant; ref?: Ref<HTMLButtonElement> };
 
-export function Button({ look = "plain", type = "button", className = "", ...rest }: ButtonProps) {
+export function Button({ variant: look = "plain", type = "button", className = "", ...rest }: ButtonProps) {
   return <button type={type} className={buttonClass(look, className)} {...rest} />;
 }
 
@@ -24,12 +24,12 @@ export function IconButton({
   ...rest
 }: ButtonProps & { icon: IconName; label: string; size?: number }) {
   return (
-    <Button look="bare" aria-label={label} title={label} className={`${styles.icon} ${className}`} {...rest}>
+    <Button variant="bare" aria-label={label} title={label} className={`${styles.icon} ${className}`} {...rest}>
       <Icon name={icon} {...(size ? { size } : {})} />
     </Button>
   );
 }
 
-export function ButtonLink({ look = "plain", className = "", ...rest }: LinkProps & { look?: Look }) {
+export function ButtonLink({ look = "plain", className = "", ...rest }: LinkProps & { look?: Variant }) {
   return <Link className={buttonClass(look, className)} {...rest} />;
 }

@@ -78,7 +78,7 @@ export function ConfirmDialog({ title, text, action, onConfirm, onClose }: Confi
       <DialogActions>
         <Button onClick={onClose}>{t("common.cancel")}</Button>
         <Button
-          look="danger"
+          variant="danger"
           onClick={() => {
             onConfirm();
             onClose();

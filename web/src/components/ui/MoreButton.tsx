@@ -1,6 +1,6 @@
 import { useTranslation } from "react-i18next";
 import { Button } from "./Button";
-import styles from "./Tools.module.css";
+import styles from "./ListToolbar.module.css";
 
 /** What ends a list that shows a part of what there is. */
 export function MoreButton({ hidden, onMore }: { hidden: number; onMore: () => void }) {

@@ -13,8 +13,8 @@ import styles from "./Agents.module.css";
 
 export const AgentCard = memo(function AgentCard({ agent }: { agent: Agent }) {
   const { status } = useAgentPresence(agent.slug);
-  const isKnown = usePresence((state) => state.isKnown);
-  const statusMsg = usePresence((state) => state.here[agentSubject(agent.slug)]?.statusMsg);
+  const isKnown = usePresence((state) => state.hasSnapshot);
+  const statusMsg = usePresence((state) => state.online[agentSubject(agent.slug)]?.statusMsg);
   // Offline agents keep the text that the list told.
   const says = isKnown && statusMsg !== undefined ? statusMsg : agent.status_msg;
   const profile = { name: agent.display_name, avatarUrl: agent.avatar_url, color: agent.color };

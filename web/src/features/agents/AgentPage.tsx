@@ -16,7 +16,7 @@ import { usePageTitle } from "../../hooks/usePageTitle";
 import { useSite } from "../../hooks/useSite";
 import { userLink } from "../../lib/matrixLinks";
 import { agentSubject } from "../../lib/subjects";
-import { passed } from "../../lib/times";
+import { formatElapsed } from "../../lib/formatTime";
 import styles from "./Agents.module.css";
 import { useRoleName } from "./roles";
 
@@ -73,7 +73,7 @@ function LastSeen({ agent, toldAt, askAgain }: PortraitProps) {
 
   if ((status ?? presence) !== "offline" || isOutdated) return null;
   if (agoMs === null) return <p>{t("agents.never")}</p>;
-  return <p>{t("agents.seenAgo", { when: passed(agoMs + Math.max(0, now - toldAt), i18n.language) })}</p>;
+  return <p>{t("agents.seenAgo", { when: formatElapsed(agoMs + Math.max(0, now - toldAt), i18n.language) })}</p>;
 }
 
 /** A direct chat is opened on Matrix; in the city one calls an agent by its name in a room where it lives. */

@@ -5,7 +5,7 @@ import { queries } from "../../api/queries";
 import type { Agent } from "../../api/types";
 import { MoreButton } from "../../components/ui/MoreButton";
 import { Notice, ProblemNotice, Skeleton } from "../../components/ui/Notice";
-import { Chips, SearchField, Tools } from "../../components/ui/Tools";
+import { Chips, SearchField, ListToolbar } from "../../components/ui/ListToolbar";
 import { usePaged } from "../../hooks/usePaged";
 import { usePageTitle } from "../../hooks/usePageTitle";
 import { agentSubject } from "../../lib/subjects";
@@ -38,7 +38,7 @@ export default function AgentsPage() {
 function Found({ agents }: { agents: Agent[] }) {
   const { t } = useTranslation();
   const roleName = useRoleName();
-  const here = usePresence((state) => state.here);
+  const here = usePresence((state) => state.online);
   const [sought, setSought] = useState("");
   // A key stroke is shown before the cards that it finds.
   const filter = useDeferredValue(sought);
@@ -52,7 +52,7 @@ function Found({ agents }: { agents: Agent[] }) {
   if (!agents.length) return <Notice icon="agents" title={t("agents.empty")} />;
   return (
     <>
-      <Tools>
+      <ListToolbar>
         <SearchField label={t("agents.search")} value={sought} onChange={setSought} />
         <Chips
           label={t("agents.role")}
@@ -64,7 +64,7 @@ function Found({ agents }: { agents: Agent[] }) {
           chosen={chosen}
           onChoose={setChosen}
         />
-      </Tools>
+      </ListToolbar>
       <p className="quiet" role="status">
         {t("agents.found", { count: found.length })}
       </p>

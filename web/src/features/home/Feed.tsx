@@ -5,7 +5,7 @@ import { Avatar } from "../../components/ui/Avatar";
 import { Icon } from "../../components/ui/Icon";
 import { Name } from "../../components/ui/Name";
 import { useNow } from "../../hooks/useNow";
-import { ago, fullTime } from "../../lib/times";
+import { relativeTime, formatDateTime } from "../../lib/formatTime";
 import { subjectOf } from "../../lib/subjects";
 import { useProfile } from "../../hooks/useProfile";
 import styles from "./HomePage.module.css";
@@ -44,8 +44,8 @@ function Entry({ entry }: { entry: FeedEntry }) {
             </strong>
           )}
           {room ? <Link to={`/city/${room.slug}`}>{t(what, place)}</Link> : t(what, place)}{" "}
-          <time dateTime={entry.created_at} title={fullTime(entry.created_at, i18n.language)}>
-            {ago(entry.created_at, now, i18n.language)}
+          <time dateTime={entry.created_at} title={formatDateTime(entry.created_at, i18n.language)}>
+            {relativeTime(entry.created_at, now, i18n.language)}
           </time>
         </p>
         {payload.body && (

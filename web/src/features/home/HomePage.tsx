@@ -15,7 +15,7 @@ import { PresenceBar } from "../city/presence/PresenceBar";
 import { RoomCards } from "../city/rooms/RoomCards";
 import { Feed } from "./Feed";
 import styles from "./HomePage.module.css";
-import { Street } from "./Street";
+import { CityIllustration } from "./CityIllustration";
 
 /** What a person sees first: the city is alive. */
 export default function HomePage() {
@@ -56,8 +56,8 @@ function Hero({ counts }: { counts: OnlineCounts | null }) {
           )}
         </p>
       </div>
-      <div className={styles.street}>
-        <Street lit={counts?.total ?? 0} />
+      <div className={styles.illustration}>
+        <CityIllustration litWindows={counts?.total ?? 0} />
       </div>
     </section>
   );
@@ -108,8 +108,8 @@ function SecondMeCall({ isAvailable }: { isAvailable: boolean }) {
 
 /** Live once the socket has told who is here; what the page was told first until then. */
 function useOnlineCounts(home: CityHome | undefined): OnlineCounts | null {
-  const here = usePresence((state) => state.here);
-  const isKnown = usePresence((state) => state.isKnown);
+  const here = usePresence((state) => state.online);
+  const isKnown = usePresence((state) => state.hasSnapshot);
   return isKnown ? countOnline(here) : (home?.online ?? null);
 }
 

@@ -2,7 +2,7 @@ import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { IconButton } from "../../components/ui/Button";
 import { Menu } from "../../components/ui/Menu";
-import { choose, LANGUAGES, type Language } from "../../lib/i18n";
+import { setLanguage, LANGUAGES, type Language } from "../../lib/i18n";
 import { chooseTheme, chosenTheme, type Theme } from "../../lib/theme";
 import styles from "./Preferences.module.css";
 
@@ -20,7 +20,7 @@ export function Preferences() {
             legend={t("language.label")}
             choices={Object.entries(LANGUAGES).map(([value, words]) => ({ value, words, lang: value }))}
             chosen={i18n.resolvedLanguage ?? i18n.language}
-            onChoose={(language) => void choose(language as Language)}
+            onChoose={(language) => void setLanguage(language as Language)}
           />
           <Choices
             legend={t("theme.label")}

@@ -10,7 +10,7 @@ import { useProfiles } from "../../stores/profiles";
 import { Account } from "../session/Account";
 import { SignInDialog } from "../session/SignInDialog";
 import { useSession } from "../../stores/session";
-import { LinkBanner } from "./LinkBanner";
+import { ConnectionBanner } from "./ConnectionBanner";
 import { OutboxBanner } from "./OutboxBanner";
 import { Preferences } from "./Preferences";
 import styles from "./Shell.module.css";
@@ -26,7 +26,7 @@ const PAGES = [
 export function Shell({ children }: { children: ReactNode }) {
   const { t } = useTranslation();
   const site = useSite();
-  const isAsking = useSession((state) => state.isAsking);
+  const isAsking = useSession((state) => state.isSignInOpen);
   const { pathname } = useLocation();
   const main = useFocusOnArrival(pathname);
   usePresenceHeartbeat(site.heartbeat_ms, site.away_after_ms);
@@ -56,7 +56,7 @@ export function Shell({ children }: { children: ReactNode }) {
       </header>
       {/* One row of the grid, however much there is to say. */}
       <div>
-        <LinkBanner />
+        <ConnectionBanner />
         <OutboxBanner />
       </div>
       <main id="main" ref={main} className={styles.main} tabIndex={-1}>

@@ -2,7 +2,7 @@ import { useTranslation } from "react-i18next";
 import type { Agent, AgentPresence } from "../../api/types";
 import { AgentCard, OfficerCard } from "../agents/AgentCard";
 import agentStyles from "../agents/Agents.module.css";
-import { RoomHouse } from "../city/rooms/RoomHouse";
+import { RoomIcon } from "../city/rooms/RoomIcon";
 import { Name } from "../../components/ui/Name";
 import { usePresence } from "../../stores/presence";
 import { agentSubject } from "../../lib/subjects";
@@ -27,12 +27,12 @@ interface Props {
 /** A node or a microDAO: what it is, who looks after it, and who lives there. */
 export function Place({ id, kind, name, description, district, offices, agents }: Props) {
   const { t } = useTranslation();
-  const here = usePresence((state) => state.here);
+  const here = usePresence((state) => state.online);
   const online = agents.filter(({ slug }) => agentSubject(slug) in here).length;
   return (
     <article className={styles.page}>
       <header className={styles.hero}>
-        <RoomHouse slug={id} isLit={online > 0} size={88} />
+        <RoomIcon slug={id} isLit={online > 0} size={88} />
         <div>
           <p className={styles.kind}>{kind}</p>
           <h1>

@@ -10,10 +10,10 @@ import { Icon } from "../../components/ui/Icon";
 import { InlineProblem, Notice, ProblemNotice, Skeleton } from "../../components/ui/Notice";
 import { useNow } from "../../hooks/useNow";
 import { isComposing } from "../../lib/keys";
-import { ago } from "../../lib/times";
+import { relativeTime } from "../../lib/formatTime";
 import styles from "./SecondMe.module.css";
-import { onPromptCleared, storedPrompt, storePrompt } from "./prompt";
-import { useQuestion, type Asked } from "./useQuestion";
+import { subscribeToClearedDraft, getPromptDraft, setPromptDraft } from "./promptDraft";
+import { usePrompt, type PendingPrompt } from "./usePrompt";
 
 /** Where the part that shows Markdown cannot be loaded, the answer is shown as it was written. */
 const Markdown = lazy(() => import("./Markdown").catch(() => ({ default: Plain })));
@@ -28,7 +28,7 @@ const MAX_PROMPT_CHARS = 8_000;
 
 export function SecondMeChat({ userId }: { userId: string }) {
   const history = useQuery(queries.secondMeHistory(userId));
-  const { asked, ask, stop, forget } = useQuestion(userId);
+  const { asked, ask, stop, discard: forget } = usePrompt(userId);
   const [shown, setShown] = useState<string | null>(null);
   const past = history.data ?? [];
   const current = past.find(({ id }) => id === shown) ?? past.at(-1);
@@ -69,7 +69,7 @@ function Head({ userId, isEmpty, onClear }: { userId: string; isEmpty: boolean; 
         <p>{t("secondMe.lead")}</p>
       </div>
       {!isEmpty && (
-        <Button look="bare" onClick={() => setAsking(true)}>
+        <Button variant="bare" onClick={() => setAsking(true)}>
           <Icon name="bin" /> {t("secondMe.clear")}
         </Button>
       )}
@@ -109,7 +109,7 @@ function Ribbon({ past, shown, onShow }: RibbonProps) {
         <li key={id}>
           <button type="button" className={styles.past} aria-pressed={id === shown} onClick={() => onShow(id)}>
             <span dir="auto">{excerpt}</span>
-            <small>{ago(at, now, i18n.language)}</small>
+            <small>{relativeTime(at, now, i18n.language)}</small>
           </button>
         </li>
       ))}
@@ -132,7 +132,7 @@ function Answered({ interaction }: { interaction: Interaction }) {
   );
 }
 
-function Answering({ asked, onRetry }: { asked: Asked; onRetry: () => void }) {
+function Answering({ asked, onRetry }: { asked: PendingPrompt; onRetry: () => void }) {
   const { t } = useTranslation();
   const exchange = useRef<HTMLDivElement>(null);
   useEffect(() => {
@@ -199,14 +199,14 @@ interface PromptProps {
 
 function PromptField({ userId, isAnswering, onAsk, onStop }: PromptProps) {
   const { t } = useTranslation();
-  const [prompt, setShown] = useState(() => storedPrompt(userId));
+  const [prompt, setShown] = useState(() => getPromptDraft(userId));
   const setPrompt = (text: string) => {
     setShown(text);
-    storePrompt(userId, text);
+    setPromptDraft(userId, text);
   };
   // Another tab's question was answered. A draft with another text stays.
   useEffect(
-    () => onPromptCleared(userId, (asked) => setShown((shown) => (shown.trim() === asked.trim() ? "" : shown))),
+    () => subscribeToClearedDraft(userId, (asked) => setShown((shown) => (shown.trim() === asked.trim() ? "" : shown))),
     [userId],
   );
   const submit = () => {
@@ -242,7 +242,7 @@ function PromptField({ userId, isAnswering, onAsk, onStop }: PromptProps) {
           <Icon name="stop" /> {t("secondMe.stop")}
         </Button>
       ) : (
-        <Button look="main" type="submit" disabled={!prompt.trim()}>
+        <Button variant="main" type="submit" disabled={!prompt.trim()}>
           {t("secondMe.ask")}
         </Button>
       )}

@@ -9,7 +9,7 @@ import { SecondMeChat } from "./SecondMeChat";
 /** A personal agent with a short memory. */
 export default function SecondMePage() {
   const { t } = useTranslation();
-  const { session, ask } = useSession();
+  const { session, setSignInOpen: ask } = useSession();
   usePageTitle(t("secondMe.title"));
   if (session) return <SecondMeChat key={session.userId} userId={session.userId} />;
   return (
@@ -17,7 +17,7 @@ export default function SecondMePage() {
       <h1>{t("secondMe.title")}</h1>
       <Notice icon="sparkle" title={t("secondMe.signIn")}>
         <p>{t("home.secondMeText")}</p>
-        <Button look="main" onClick={() => ask(true)}>
+        <Button variant="main" onClick={() => ask(true)}>
           {t("session.signIn")}
         </Button>
       </Notice>

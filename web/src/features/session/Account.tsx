@@ -14,10 +14,10 @@ import styles from "./Account.module.css";
 /** Who is signed in, or the way to do so. */
 export function Account() {
   const { t } = useTranslation();
-  const { session, ask } = useSession();
+  const { session, setSignInOpen: ask } = useSession();
   if (session) return <SignedInAccount session={session} />;
   return (
-    <Button look="main" onClick={() => ask(true)}>
+    <Button variant="main" onClick={() => ask(true)}>
       {t("session.signIn")}
     </Button>
   );
@@ -55,7 +55,7 @@ function SignedInAccount({ session }: { session: Session }) {
             <OnMatrix userId={session.userId} />
           </div>
           <Button
-            look="bare"
+            variant="bare"
             className={styles.wide ?? ""}
             onClick={() => {
               close();

@@ -9,9 +9,9 @@ import { Button, buttonClass } from "../../components/ui/Button";
 import { Dialog } from "../../components/ui/Dialog";
 import { TextField } from "../../components/ui/Field";
 import { InlineProblem, ProblemNotice, Skeleton } from "../../components/ui/Notice";
-import { addWidgetCommand, openIdToken, widgetPlace, type WidgetPlace } from "../../lib/matrixWidget";
+import { addWidgetCommand, requestOpenIdToken, widgetParameters, type WidgetParameters } from "../../lib/matrixWidget";
 import { signInAddress } from "../../lib/session";
-import { leaveToSignIn, useSession } from "../../stores/session";
+import { startExternalSignIn, useSession } from "../../stores/session";
 import styles from "./SignInDialog.module.css";
 
 const MAX_NAME_CHARS = 60;
@@ -19,7 +19,7 @@ const MAX_NAME_CHARS = 60;
 /** The ways in that this city has. What was written meanwhile stays where it is. */
 export function SignInDialog() {
   const { t } = useTranslation();
-  const { hasEnded, ask } = useSession();
+  const { isExpired: hasEnded, setSignInOpen: ask } = useSession();
   const site = useQuery(queries.site);
   return (
     <Dialog title={t("session.title")} onClose={() => ask(false)}>
@@ -33,7 +33,7 @@ export function SignInDialog() {
 
 function Ways({ site: { sign_in: ways } }: { site: SiteSettings }) {
   const { t } = useTranslation();
-  const place = widgetPlace(location.href);
+  const place = widgetParameters(location.href);
   if (!ways.url && !ways.name && !ways.matrix) return <p className={styles.ways}>{t("session.none")}</p>;
   return (
     <div className={styles.ways}>
@@ -76,7 +76,7 @@ function ByName() {
         onChange={(event) => setName(event.target.value)}
       />
       <InlineProblem error={error} />
-      <Button look="main" type="submit" disabled={isPending || !name.trim()}>
+      <Button variant="main" type="submit" disabled={isPending || !name.trim()}>
         {t("session.enter")}
       </Button>
     </form>
@@ -88,7 +88,7 @@ function Elsewhere({ url }: { url: string }) {
   const address = signInAddress(url, location.href);
   return (
     <div className={styles.way}>
-      <a className={buttonClass("main")} href={address} onClick={leaveToSignIn}>
+      <a className={buttonClass("main")} href={address} onClick={startExternalSignIn}>
         {t("session.away", { host: new URL(address).host })}
       </a>
     </div>
@@ -96,18 +96,18 @@ function Elsewhere({ url }: { url: string }) {
 }
 
 /** The nonce is requested first: the city accepts an OpenID token only together with it. */
-async function signInByWidget(place: WidgetPlace): Promise<SignInResult> {
+async function signInByWidget(place: WidgetParameters): Promise<SignInResult> {
   const { nonce } = await city.signInNonce();
-  return city.signInWithMatrix({ ...(await openIdToken(place)), nonce });
+  return city.signInWithMatrix({ ...(await requestOpenIdToken(place)), nonce });
 }
 
-function ByWidget({ place }: { place: WidgetPlace }) {
+function ByWidget({ place }: { place: WidgetParameters }) {
   const { t } = useTranslation();
   const { mutate, isPending, error } = useSignIn(signInByWidget);
   return (
     <div className={styles.way}>
       <InlineProblem error={error} />
-      <Button look="main" disabled={isPending} onClick={() => mutate(place)}>
+      <Button variant="main" disabled={isPending} onClick={() => mutate(place)}>
         {t("session.matrix")}
       </Button>
     </div>

@@ -17,8 +17,8 @@ const SHOWN = 24;
 /** Who is in the city now, with their avatars. A page that renders for each key stroke does not render it. */
 export const PresenceBar = memo(function PresenceBar() {
   const { t } = useTranslation();
-  const here = usePresence((state) => state.here);
-  const isKnown = usePresence((state) => state.isKnown);
+  const here = usePresence((state) => state.online);
+  const isKnown = usePresence((state) => state.hasSnapshot);
   const profiles = useProfiles((state) => state.profiles);
   const subjects = useMemo(() => Object.keys(here).sort(byKindAndName(profiles)), [here, profiles]);
   useCitizenNames(subjects);

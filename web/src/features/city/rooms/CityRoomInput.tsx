@@ -15,20 +15,20 @@ import { Button, IconButton } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
 import { excerptOf } from "../../../lib/excerpt";
 import { isComposing } from "../../../lib/keys";
-import { takeDrops } from "../../../lib/drops";
+import { listenForDrops } from "../../../lib/dragAndDrop";
 import { useSession } from "../../../stores/session";
 import { FilePicture } from "../../../components/ui/FilePicture";
 import { Name } from "../../../components/ui/Name";
 import styles from "./CityRoomInput.module.css";
-import { composing, draftOf, useDraft, useDraftKey } from "./composer";
+import { draftActions, draftOf, useDraft, useDraftKey } from "./drafts";
 import { PollDialog } from "./PollDialog";
-import { useFiles, type Chosen } from "./useFiles";
+import { useAttachments, type Attachment } from "./useAttachments";
 import { useConversation, useConversationState, useRoom, useRoomState } from "./useRoom";
 
 /** Saying something in a room, or an invitation to sign in first. */
 export function CityRoomInput({ room }: { room: Room }) {
   const { t } = useTranslation();
-  const { session, ask } = useSession();
+  const { session, setSignInOpen: ask } = useSession();
   const draft = useDraftKey();
   const removal = useRoomState((state) => state.removal);
   if (room.archived || room.encrypted) return null;
@@ -37,7 +37,7 @@ export function CityRoomInput({ room }: { room: Room }) {
   return (
     <div className={styles.invite}>
       <p>{t("room.signInToWrite")}</p>
-      <Button look="main" onClick={() => ask(true)}>
+      <Button variant="main" onClick={() => ask(true)}>
         {t("session.signIn")}
       </Button>
     </div>
@@ -55,7 +55,7 @@ function Removed({ removal }: { removal: RoomRemoval }) {
         {removal.reason && ` ${t("room.removal.reason", { reason: removal.reason })}`}
       </p>
       {removal.kind === "kicked" && (
-        <Button look="main" onClick={() => void room.join()}>
+        <Button variant="main" onClick={() => void room.join()}>
           {t("room.join")}
         </Button>
       )}
@@ -68,9 +68,9 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
   const room = useConversation();
   const isThread = room.threadRoot !== null;
   const { replyTo, editing, text: newText } = useDraft(draft);
-  const { write, edit, clear, sent } = useMemo(() => composing(draft), [draft]);
+  const { write, edit, clear, sent } = useMemo(() => draftActions(draft), [draft]);
   const text = editing ? editing.text : newText;
-  const files = useFiles(draft);
+  const files = useAttachments(draft);
   const field = useRef<HTMLTextAreaElement>(null);
   const picker = useRef<HTMLInputElement>(null);
   const [isPolling, setPolling] = useState(false);
@@ -88,21 +88,21 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
     if (about && about !== shownAbout.current) field.current?.focus();
     shownAbout.current = about;
   }, [about]);
-  useEffect(() => () => room.type(false), [room]);
+  useEffect(() => () => room.setTyping(false), [room]);
 
   const change = (value: string) => {
     write(value);
-    room.type(value.trim() !== "");
+    room.setTyping(value.trim() !== "");
   };
   const drop = useEffectEvent((words: string) => {
     change(text ? `${text} ${words}` : words);
     field.current?.focus();
   });
   const dropFiles = useEffectEvent(files.add);
-  useEffect(() => room.takeFiles((file) => dropFiles([file])), [room]);
+  useEffect(() => room.listenForFiles((file) => dropFiles([file])), [room]);
   useEffect(
     () =>
-      takeDrops(
+      listenForDrops(
         (dropped) => dropFiles(dropped),
         (words) => drop(words),
         (target) => (target?.closest("[data-thread]") != null) === isThread,
@@ -119,15 +119,15 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
       if (!say(body)) return;
       files.clear();
     }
-    room.type(false);
+    room.setTyping(false);
     sent();
     field.current?.focus();
   };
   /** The words go with the first file. */
   const say = (body: string): boolean => {
     const [first, ...others] = files.chosen;
-    if (!room.say(body, replyTo?.id ?? null, first ?? null)) return false;
-    return others.every((other) => room.say("", null, other));
+    if (!room.send(body, replyTo?.id ?? null, first ?? null)) return false;
+    return others.every((other) => room.send("", null, other));
   };
   const onKeyDown = (event: KeyboardEvent) => {
     if (isComposing(event)) return;
@@ -188,10 +188,10 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
             onChange={({ target }) => change(target.value)}
             onKeyDown={onKeyDown}
             onPaste={onPaste}
-            onBlur={() => room.type(false)}
+            onBlur={() => room.setTyping(false)}
           />
           <Button
-            look="main"
+            variant="main"
             type="submit"
             className={styles.send ?? ""}
             aria-label={t(editing ? "room.save" : "room.send")}
@@ -223,12 +223,12 @@ function About({ replyTo, onClose }: { replyTo: Message | null; onClose: () => v
   );
 }
 
-function Files({ chosen, onRemove }: { chosen: readonly Chosen[]; onRemove: (id: string) => void }) {
+function Files({ chosen, onRemove }: { chosen: readonly Attachment[]; onRemove: (id: string) => void }) {
   const { t } = useTranslation();
   if (!chosen.length) return null;
   return (
     <ul className={styles.files}>
-      {chosen.map(({ id, file, part, media }) => (
+      {chosen.map(({ id, file, progress: part, media }) => (
         <li key={id} className={styles.file}>
           <FilePicture file={file} />
           <span>
@@ -253,7 +253,7 @@ function useMention(draft: string, field: RefObject<HTMLTextAreaElement | null>,
     if (mention === null) return;
     const { text, editing } = draftOf(draft);
     if (!editing && !text.includes(`@${mention}`))
-      composing(draft).write(text ? `${text.trimEnd()} @${mention} ` : `@${mention} `);
+      draftActions(draft).write(text ? `${text.trimEnd()} @${mention} ` : `@${mention} `);
     field.current?.focus();
     setSearch(
       (now) => {

@@ -2,27 +2,27 @@ import { act, render } from "@testing-library/react";
 import { Profiler } from "react";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { city } from "../../../api/city";
-import { FakeWorld } from "../../../testing/fakeSockets";
+import { FakeEnvironment } from "../../../testing/fakeSockets";
 import { message, OKSANA, room, settled } from "../../../testing/samples";
 import { outbox } from "../../../stores/outbox";
 import { CityRoomMessageList } from "./CityRoomMessageList";
-import { ListTop } from "./ListTop";
+import { TimelineStart } from "./TimelineStart";
 import { RoomModel } from "./roomModel";
 import { RoomContext } from "./useRoom";
 
 const drawn = vi.fn();
-let sockets: FakeWorld;
+let sockets: FakeEnvironment;
 let model: RoomModel;
 
 async function show(opened: ReturnType<typeof room>) {
-  sockets = new FakeWorld();
+  sockets = new FakeEnvironment();
   vi.spyOn(city, "room").mockResolvedValue(opened);
   model = new RoomModel("general", {
     clock: sockets.clock,
     open: sockets.open,
     random: sockets.random,
     token: () => null,
-    refused: () => undefined,
+    onTokenRejected: () => undefined,
     me: () => null,
     addAuthors: () => undefined,
     isShown: () => true,
@@ -51,15 +51,15 @@ describe("the conversation", () => {
 
   it("is not drawn for somebody who types, comes or goes", () => {
     act(() => {
-      sockets.last.tell({ event: "city.room.typing", typing: ["u_2"] });
-      sockets.last.tell({ event: "city.room.typing", typing: [] });
-      sockets.last.tell({ event: "city.room.presence", user_id: "u_2", status: "online", members_online: 2 });
+      sockets.last.receive({ event: "city.room.typing", typing: ["u_2"] });
+      sockets.last.receive({ event: "city.room.typing", typing: [] });
+      sockets.last.receive({ event: "city.room.presence", user_id: "u_2", status: "online", members_online: 2 });
     });
     expect(drawn).not.toHaveBeenCalled();
   });
 
   it("is drawn for what is said", () => {
-    act(() => sockets.last.tell({ event: "city.room.message", seq: 51, message: message(51, { author: OKSANA }) }));
+    act(() => sockets.last.receive({ event: "city.room.message", seq: 51, message: message(51, { author: OKSANA }) }));
     expect(drawn).toHaveBeenCalled();
   });
 });
@@ -74,7 +74,7 @@ describe("the line above the oldest message", () => {
     await show({ ...room(50, fifty()), has_older, may_read });
     const top = render(
       <RoomContext value={model}>
-        <ListTop roomName="General" hasOlder={has_older} isLoadingOlder={false} />
+        <TimelineStart roomName="General" hasOlder={has_older} isLoadingOlder={false} />
       </RoomContext>,
     );
     expect(top.container.textContent).toBe(text);

@@ -17,16 +17,16 @@ import { Icon } from "../../../components/ui/Icon";
 import { Notice } from "../../../components/ui/Notice";
 import { useNow } from "../../../hooks/useNow";
 import { excerptOf } from "../../../lib/excerpt";
-import { dayName } from "../../../lib/times";
+import { formatDay } from "../../../lib/formatTime";
 import { useSession } from "../../../stores/session";
 import styles from "./CityRoomMessageList.module.css";
-import { ListTop } from "./ListTop";
-import { MemberNote } from "./MemberNote";
+import { TimelineStart } from "./TimelineStart";
+import { MembershipNotice } from "./MembershipNotice";
 import { MessageRow } from "./MessageRow";
 import { OutgoingRow } from "./OutgoingRow";
 import { rowsOf, type Row } from "./rows";
-import { useFollowing } from "./useFollowing";
-import { changesOf, outgoingOf, shownIn, withChanges, type Timeline } from "./timeline";
+import { useAutoScroll } from "./useAutoScroll";
+import { outgoingChanges, outgoingMessages, visibleTimeline, withChanges, type Timeline } from "./timeline";
 import { useConversation, useConversationState, useRoomOutbox, useRoomState } from "./useRoom";
 
 /** Messages are fetched when less than this is left above, or below. */
@@ -53,16 +53,16 @@ export function CityRoomMessageList({ roomName, label, isCovered = false }: Prop
   const isLoadingOlder = useConversationState((state) => state.isLoadingOlder);
   const me = useSession((state) => state.session?.userId ?? null);
   const entries = useRoomOutbox();
-  const outbox = useMemo(() => outgoingOf(entries).filter((each) => each.threadRoot === threadRoot), [entries, threadRoot]);
+  const outbox = useMemo(() => outgoingMessages(entries).filter((each) => each.threadRoot === threadRoot), [entries, threadRoot]);
   const rows = useMemo(() => {
-    const shown = withChanges(timeline, changesOf(entries), me);
+    const shown = withChanges(timeline, outgoingChanges(entries), me);
     return rowsOf(shown, outbox, { me, unread });
   }, [timeline, entries, outbox, me, unread]);
   const scroller = useRef<HTMLDivElement>(null);
   const handle = useRef<VirtualizerHandle>(null);
   const [active, setActive] = useState<string | null>(null);
   const [flashed, setFlashed] = useState<string | null>(null);
-  const { isAtBottom, newBelow, look, beforeJump, toBottom } = useFollowing(scroller, rows, outbox.length, timeline.hasNewer);
+  const { isAtBottom, newBelow, look, beforeJump, toBottom } = useAutoScroll(scroller, rows, outbox.length, timeline.hasNewer);
 
   useStartAt(handle, rows);
   useReading(isAtBottom && !isCovered);
@@ -77,7 +77,7 @@ export function CityRoomMessageList({ roomName, label, isCovered = false }: Prop
   const returnsRef = useRef(false);
   const toNewest = () => {
     returnsRef.current = timeline.hasNewer;
-    model.toNewest();
+    model.showNewest();
     toBottom();
   };
   // The newest rows have no heights yet, by which the list could be scrolled: virtua finds its way by index.
@@ -89,7 +89,7 @@ export function CityRoomMessageList({ roomName, label, isCovered = false }: Prop
 
   const jump = useCallback(
     async (messageId: string) => {
-      if (!(await model.find(messageId))) return;
+      if (!(await model.loadAround(messageId))) return;
       setFlashed(messageId);
       setTimeout(() => setFlashed(null), FLASH_MS);
     },
@@ -153,7 +153,7 @@ export function CityRoomMessageList({ roomName, label, isCovered = false }: Prop
           ref={handle}
           data={rows}
           scrollRef={scroller}
-          shift={timeline.grew === "older"}
+          shift={timeline.grewAt === "older"}
           onScroll={onScroll}
           bufferSize={400}
         >
@@ -173,7 +173,7 @@ export function CityRoomMessageList({ roomName, label, isCovered = false }: Prop
       </div>
       {!isAtBottom && (
         <Button
-          look="main"
+          variant="main"
           className={styles.below ?? ""}
           onClick={toNewest}
           aria-label={newBelow ? undefined : t("room.toBottom")}
@@ -191,7 +191,7 @@ function useShownTimeline(): Timeline {
   const { threadRoot } = useConversation();
   const timeline = useConversationState((state) => state.timeline);
   const root = useConversationState((state) => state.root);
-  return useMemo(() => shownIn(timeline, threadRoot, root), [timeline, threadRoot, root]);
+  return useMemo(() => visibleTimeline(timeline, threadRoot, root), [timeline, threadRoot, root]);
 }
 
 interface LineProps {
@@ -208,13 +208,13 @@ function Line({ row, roomName, isLoadingOlder, hasOlder, ...rest }: LineProps) {
   const { t } = useTranslation();
   switch (row.kind) {
     case "top":
-      return <ListTop roomName={roomName} hasOlder={hasOlder} isLoadingOlder={isLoadingOlder} />;
+      return <TimelineStart roomName={roomName} hasOlder={hasOlder} isLoadingOlder={isLoadingOlder} />;
     case "day":
       return <Day day={row.day} />;
     case "unread":
       return <p className={`${styles.line} ${styles.unread}`}>{t("room.unread")}</p>;
     case "note":
-      return <MemberNote note={row.note} />;
+      return <MembershipNotice note={row.note} />;
     case "message":
       return <MessageRow message={row.message} isFirst={row.isFirst} {...rest} />;
     case "outgoing":
@@ -226,7 +226,9 @@ function Day({ day }: { day: string }) {
   const { t, i18n } = useTranslation();
   const now = useNow();
   return (
-    <p className={styles.line}>{dayName(day, now, i18n.language, { today: t("room.today"), yesterday: t("room.yesterday") })}</p>
+    <p className={styles.line}>
+      {formatDay(day, now, i18n.language, { today: t("room.today"), yesterday: t("room.yesterday") })}
+    </p>
   );
 }
 
@@ -261,7 +263,7 @@ function useReading(isAtBottom: boolean): void {
   const model = useConversation();
   const lastSeq = useRoomState((state) => state.room?.last_seq ?? 0);
   const last = useConversationState((state) => state.timeline.messages.at(-1)?.id);
-  const link = useRoomState((state) => state.link);
+  const link = useRoomState((state) => state.connection);
   const me = useSession((state) => state.session?.userId ?? null);
   useEffect(() => {
     if (!isAtBottom) return undefined;

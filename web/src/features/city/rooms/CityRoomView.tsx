@@ -3,18 +3,18 @@ import { useTranslation } from "react-i18next";
 import { useParams } from "react-router";
 import { lazyPage } from "../../../components/lazyPage";
 import { InlineProblem, ProblemNotice, Skeleton } from "../../../components/ui/Notice";
-import { useMedia } from "../../../hooks/useMedia";
+import { useMediaQuery } from "../../../hooks/useMediaQuery";
 import { usePageTitle } from "../../../hooks/usePageTitle";
 import { Name } from "../../../components/ui/Name";
 import { CityRoomInput } from "./CityRoomInput";
 import { CityRoomMessageList } from "./CityRoomMessageList";
 import styles from "./CityRoomView.module.css";
-import { Members } from "./MemberList";
+import { MemberList } from "./MemberList";
 import { OutgoingRow } from "./OutgoingRow";
 import { PendingChanges } from "./PendingChanges";
-import { outgoingOf } from "./timeline";
-import { RoomHead } from "./RoomHead";
-import { TypingLine } from "./TypingLine";
+import { outgoingMessages } from "./timeline";
+import { RoomHeader } from "./RoomHeader";
+import { TypingIndicator } from "./TypingIndicator";
 import { useThreadPanel } from "./useThreadPanel";
 import { RoomContext, useRoom, useRoomModel, useRoomOutbox, useRoomState } from "./useRoom";
 
@@ -30,28 +30,28 @@ function OpenRoom({ slug }: { slug: string }) {
   const model = useRoomModel(slug);
   return (
     <RoomContext value={model}>
-      <Talk />
+      <RoomLayout />
     </RoomContext>
   );
 }
 
-function Talk() {
+function RoomLayout() {
   const model = useRoom();
   const room = useRoomState((state) => state.room);
   const error = useRoomState((state) => state.error);
   const problem = useRoomState((state) => state.problem);
-  const isWide = useMedia("(width >= 900px)");
+  const isWide = useMediaQuery("(width >= 900px)");
   // Beside the conversation members are shown at first; over it, when they are asked for.
   const [shown, setShown] = useState({ beside: true, over: false });
   const showsMembers = isWide ? shown.beside : shown.over;
   const thread = useThreadPanel();
-  const isThreadBeside = useMedia("(width >= 1100px)");
+  const isThreadBeside = useMediaQuery("(width >= 1100px)");
   const isCovered = thread.isOpen && !isThreadBeside;
   const showMembers = (shows: boolean) => setShown(isWide ? { ...shown, beside: shows } : { ...shown, over: shows });
   usePageTitle(room?.name ?? null);
 
   if (error) return <ProblemNotice isPage error={error} onRetry={() => model.start()} />;
-  if (!room) return <Arriving />;
+  if (!room) return <RoomLoading />;
   const layout = thread.isOpen ? styles.withThread : showsMembers ? "" : styles.alone;
   const hasMembers = showsMembers && !thread.isOpen;
   const toggleMembers = () => {
@@ -60,13 +60,13 @@ function Talk() {
   };
   return (
     <div className={`${styles.view} ${layout}`} data-full-height>
-      <section className={styles.talk} aria-labelledby="room-title" inert={isCovered}>
-        <RoomHead room={room} showsMembers={hasMembers} onMembers={toggleMembers} />
-        <RoomState />
+      <section className={styles.conversation} aria-labelledby="room-title" inert={isCovered}>
+        <RoomHeader room={room} showsMembers={hasMembers} onMembers={toggleMembers} />
+        <RoomStatus />
         <CityRoomMessageList roomName={room.name} isCovered={isCovered} />
         <div className={styles.foot}>
           <InlineProblem error={problem} />
-          <TypingLine />
+          <TypingIndicator />
           <PendingChanges />
           <CityRoomInput room={room} />
         </div>
@@ -78,16 +78,16 @@ function Talk() {
           </Suspense>
         </div>
       )}
-      {hasMembers && <Members roomName={room.name} isOver={!isWide} onClose={() => showMembers(false)} />}
+      {hasMembers && <MemberList roomName={room.name} isOver={!isWide} onClose={() => showMembers(false)} />}
     </div>
   );
 }
 
 /** The room is being loaded. While the city is away, what one has waiting for the room is there already. */
-function Arriving() {
+function RoomLoading() {
   const entries = useRoomOutbox();
-  const isAway = useRoomState(({ link }) => link === "waiting");
-  const waiting = useMemo(() => outgoingOf(entries), [entries]);
+  const isAway = useRoomState(({ connection: link }) => link === "waiting");
+  const waiting = useMemo(() => outgoingMessages(entries), [entries]);
   if (!isAway || !entries[0]) return <Skeleton heights={[3, 28, 3]} />;
   return (
     <section className={styles.waiting} aria-labelledby="room-title">
@@ -103,7 +103,7 @@ function Arriving() {
 }
 
 /** What is not as it should be with the room itself. */
-function RoomState() {
+function RoomStatus() {
   const { t } = useTranslation();
   const room = useRoomState((state) => state.room);
   const mayRead = useRoomState((state) => state.mayRead);

@@ -7,7 +7,7 @@ import { Button } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
 import { MoreButton } from "../../../components/ui/MoreButton";
 import { Notice, ProblemNotice, Skeleton } from "../../../components/ui/Notice";
-import { Chips, SearchField, Tools } from "../../../components/ui/Tools";
+import { Chips, SearchField, ListToolbar } from "../../../components/ui/ListToolbar";
 import { usePaged } from "../../../hooks/usePaged";
 import { useUnread } from "../../../hooks/useUnread";
 import { usePageTitle } from "../../../hooks/usePageTitle";
@@ -25,7 +25,7 @@ const PAGE = 48;
 /** The rooms of the city, and opening another. */
 export default function CityRoomsPage() {
   const { t } = useTranslation();
-  const { session, ask } = useSession();
+  const { session, setSignInOpen: ask } = useSession();
   const [isCreating, setCreating] = useState(false);
   const [sort, setSort] = useState<(typeof SORTS)[number]>("popular");
   const [sought, setSought] = useState("");
@@ -40,12 +40,12 @@ export default function CityRoomsPage() {
           <h1>{t("rooms.title")}</h1>
           <p>{t("rooms.lead")}</p>
         </div>
-        <Button look="main" onClick={() => (session ? setCreating(true) : ask(true, () => setCreating(true)))}>
+        <Button variant="main" onClick={() => (session ? setCreating(true) : ask(true, () => setCreating(true)))}>
           <Icon name="plus" /> {t("rooms.create")}
         </Button>
       </div>
       <PresenceBar />
-      <Tools>
+      <ListToolbar>
         <SearchField label={t("rooms.search")} value={sought} onChange={setSought} />
         <Chips
           label={t("rooms.sort")}
@@ -53,7 +53,7 @@ export default function CityRoomsPage() {
           chosen={sort}
           onChoose={setSort}
         />
-      </Tools>
+      </ListToolbar>
       {rooms.isPending && <Skeleton heights={[4.5, 4.5, 4.5]} />}
       {rooms.isError && !rooms.data && <ProblemNotice error={rooms.error} onRetry={() => void rooms.refetch()} />}
       {rooms.data && <Rooms rooms={rooms.data} sought={filter} />}

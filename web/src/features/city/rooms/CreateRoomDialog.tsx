@@ -54,7 +54,7 @@ export function CreateRoomDialog({ onClose }: { onClose: () => void }) {
         <InlineProblem error={error} />
         <DialogActions>
           <Button onClick={onClose}>{t("common.cancel")}</Button>
-          <Button look="main" type="submit" disabled={isPending || !name.trim()}>
+          <Button variant="main" type="submit" disabled={isPending || !name.trim()}>
             {t("rooms.createDo")}
           </Button>
         </DialogActions>
@@ -65,7 +65,7 @@ export function CreateRoomDialog({ onClose }: { onClose: () => void }) {
 
 /** Whoever opens a room is in it. It is open also where coming in fails: then its page offers that again. */
 async function openAndEnter(name: string, description: string): Promise<Room> {
-  const room = await city.openRoom(name, description);
+  const room = await city.createRoom(name, description);
   await city.join(room.slug).catch(() => undefined);
   return room;
 }

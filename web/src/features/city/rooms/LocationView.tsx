@@ -10,7 +10,7 @@ export function LocationView({ location }: { location: Location }) {
   const { t } = useTranslation();
   const at = `${location.latitude.toFixed(5)}, ${location.longitude.toFixed(5)}`;
   return (
-    <a className={styles.place} href={mapOf(location)} target="_blank" rel="noopener noreferrer nofollow">
+    <a className={styles.place} href={mapUrl(location)} target="_blank" rel="noopener noreferrer nofollow">
       <Icon name="pin" size={28} />
       <span>
         <bdi>{location.description ?? t("room.place")}</bdi>
@@ -24,7 +24,7 @@ export function LocationView({ location }: { location: Location }) {
   );
 }
 
-export function mapOf({ latitude, longitude }: Location): string {
+export function mapUrl({ latitude, longitude }: Location): string {
   const [lat, lon] = [latitude.toFixed(6), longitude.toFixed(6)];
   return `https://www.openstreetmap.org/?mlat=${lat}&mlon=${lon}#map=${ZOOM}/${lat}/${lon}`;
 }

@@ -6,7 +6,7 @@ import { IconButton } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
 import { Name } from "../../../components/ui/Name";
 import { plainName } from "../../../lib/names";
-import { bytes } from "../../../lib/sizes";
+import { formatBytes } from "../../../lib/formatBytes";
 import styles from "./MediaView.module.css";
 import { VoiceMessage } from "./VoiceMessage";
 
@@ -133,7 +133,7 @@ function Attachment({ media, url }: { media: Media; url: string }) {
       <Icon name="file" size={28} />
       <span>
         <Name>{name}</Name>
-        {media.size !== null && <small>{bytes(media.size, i18n.language)}</small>}
+        {media.size !== null && <small>{formatBytes(media.size, i18n.language)}</small>}
       </span>
     </a>
   );

@@ -22,11 +22,11 @@ interface Props {
 }
 
 /** The members beside the conversation, or in a drawer over it, which Escape and a click beside it close. */
-export function Members({ isOver, ...props }: Props & { isOver: boolean }) {
-  return isOver ? <Drawer {...props} /> : <MemberList {...props} />;
+export function MemberList({ isOver, ...props }: Props & { isOver: boolean }) {
+  return isOver ? <MemberDrawer {...props} /> : <MemberPanel {...props} />;
 }
 
-function Drawer(props: Props) {
+function MemberDrawer(props: Props) {
   const { t } = useTranslation();
   const drawer = useRef<HTMLDialogElement>(null);
   useEffect(() => {
@@ -46,19 +46,19 @@ function Drawer(props: Props) {
         if (event.target === drawer.current) props.onClose();
       }}
     >
-      <MemberList {...props} />
+      <MemberPanel {...props} />
     </dialog>
   );
 }
 
 /** Members who are here: those who are active first, then those who are away. */
-function MemberList({ roomName, onClose }: Props) {
+function MemberPanel({ roomName, onClose }: Props) {
   const { t } = useTranslation();
   const { matrix } = useSite();
   const room = useRoomState((state) => state.room);
   const members = useRoomState((state) => state.members);
   const mayRead = useRoomState((state) => state.mayRead);
-  const here = usePresence((state) => state.here);
+  const here = usePresence((state) => state.online);
   const profiles = useProfiles((state) => state.profiles);
   const subjects = useMemo(() => {
     const byName = byKindAndName(profiles);
@@ -99,7 +99,7 @@ function Person({ subject }: { subject: SubjectId }) {
   const { t } = useTranslation();
   const me = useSession((state) => state.session?.userId);
   const profile = useProfile(subject, t("common.unknownCitizen"));
-  const seen = usePresence((state) => state.here[subject]);
+  const seen = usePresence((state) => state.online[subject]);
   const words = (
     <>
       <Avatar subject={subject} profile={profile} size={36} status={seen?.status ?? "online"} />

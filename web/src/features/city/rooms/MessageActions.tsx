@@ -5,7 +5,7 @@ import { IconButton } from "../../../components/ui/Button";
 import { ConfirmDialog } from "../../../components/ui/Dialog";
 import { Menu } from "../../../components/ui/Menu";
 import { useSession } from "../../../stores/session";
-import { composing, useDraftKey } from "./composer";
+import { draftActions, useDraftKey } from "./drafts";
 import styles from "./MessageRow.module.css";
 import { useConversation } from "./useRoom";
 import { useThreadPanel } from "./useThreadPanel";
@@ -18,7 +18,7 @@ export function MessageActions({ message, isMine }: { message: Message; isMine: 
   const room = useConversation();
   const [isAsking, setAsking] = useState(false);
   const isSignedIn = useSession((state) => state.session !== null);
-  const { reply, edit } = composing(useDraftKey());
+  const { reply, edit } = draftActions(useDraftKey());
   const { open } = useThreadPanel();
   if (!isSignedIn) return null;
   return (

@@ -6,10 +6,10 @@ import { Icon } from "../../../components/ui/Icon";
 import { Name } from "../../../components/ui/Name";
 import { isEmojiOnly } from "../../../lib/emoji";
 import { excerptOf } from "../../../lib/excerpt";
-import { isFinal } from "../../../lib/refusals";
+import { isPermanentError } from "../../../lib/deliveryErrors";
 import { linkedText, richText } from "../../../lib/richText";
 import { subjectOf } from "../../../lib/subjects";
-import { clockTime, fullTime } from "../../../lib/times";
+import { formatTime, formatDateTime } from "../../../lib/formatTime";
 import { useProfile } from "../../../hooks/useProfile";
 import { useSession } from "../../../stores/session";
 import { messageOf } from "./conversation";
@@ -19,8 +19,8 @@ import { MediaView } from "./MediaView";
 import { MessageActions, RemoveDialog } from "./MessageActions";
 import styles from "./MessageRow.module.css";
 import { PollView } from "./PollView";
-import { Tallies } from "./Tallies";
-import { ThreadLine } from "./ThreadLine";
+import { Reactions } from "./Reactions";
+import { ThreadSummaryButton } from "./ThreadSummaryButton";
 import { useConversation, useConversationState } from "./useRoom";
 
 interface Props {
@@ -40,34 +40,34 @@ export const MessageRow = memo(function MessageRow({ message, isFirst, isActive,
   const look = [
     styles.row,
     isFirst && styles.first,
-    message.mentions_room && styles.forAll,
+    message.mentions_room && styles.mentionsRoom,
     isActive && styles.active,
     isFlashed && styles.flash,
   ];
   return (
     <article className={look.filter(Boolean).join(" ")} data-message={message.id} tabIndex={-1} aria-labelledby={nameId}>
-      {isFirst ? <Portrait author={message.author} /> : <Time message={message} isAside />}
+      {isFirst ? <AuthorAvatar author={message.author} /> : <Time message={message} isAside />}
       <span id={nameId} className="quiet">
         <Name>{message.author.display_name}</Name>
       </span>
       <div className={styles.body}>
-        {isFirst && <Head message={message} />}
+        {isFirst && <MessageHeader message={message} />}
         {message.deleted ? <Deleted /> : <Content message={message} isMine={isMine} onJump={onJump} />}
         {isMine && !message.deleted && <Delivery message={message} />}
-        {isInRoom && message.thread && <ThreadLine rootId={message.id} thread={message.thread} />}
+        {isInRoom && message.thread && <ThreadSummaryButton rootId={message.id} thread={message.thread} />}
       </div>
       {isActive && !message.deleted && <MessageActions message={message} isMine={isMine} />}
     </article>
   );
 });
 
-function Portrait({ author }: { author: Author }) {
+function AuthorAvatar({ author }: { author: Author }) {
   const subject = subjectOf(author);
   const { color } = useProfile(subject, author.display_name);
   return <Avatar subject={subject} profile={{ name: author.display_name, avatarUrl: author.avatar_url, color }} size={40} />;
 }
 
-function Head({ message }: { message: Message }) {
+function MessageHeader({ message }: { message: Message }) {
   const { t } = useTranslation();
   const { author } = message;
   return (
@@ -88,9 +88,9 @@ function Time({ message, isAside = false }: { message: Message; isAside?: boolea
     <time
       className={isAside ? styles.side : styles.time}
       dateTime={message.created_at}
-      title={fullTime(message.created_at, i18n.language)}
+      title={formatDateTime(message.created_at, i18n.language)}
     >
-      {clockTime(message.created_at, isAside ? `${i18n.language}-u-hc-h23` : i18n.language)}
+      {formatTime(message.created_at, isAside ? `${i18n.language}-u-hc-h23` : i18n.language)}
     </time>
   );
 }
@@ -114,26 +114,26 @@ function Content({ message, isMine, onJump }: ContentProps) {
       {message.media && <MediaView media={message.media} msgtype={message.msgtype} />}
       {message.location && <LocationView location={message.location} />}
       {message.poll && <PollView message={message} poll={message.poll} isMine={isMine} />}
-      {hasWords(message) && <Words message={message} />}
+      {hasText(message) && <MessageText message={message} />}
       {message.unsupported && (
         <span className={styles.edited} title={message.original_type ?? ""}>
           {t("room.fromAnotherApp")}
         </span>
       )}
       {message.edited_at && <span className={styles.edited}>{t("room.edited")}</span>}
-      {message.reactions.length > 0 && <Tallies message={message} />}
+      {message.reactions.length > 0 && <Reactions message={message} />}
     </>
   );
 }
 
 /** A file's name is what it is saved as, and nothing that was said of it; a poll and a sticker say it themselves. */
-function hasWords({ body, media, poll, location }: Message): boolean {
+function hasText({ body, media, poll, location }: Message): boolean {
   const isSticker = media?.sticker ?? false;
   const isShown = poll !== null || isSticker || (location !== null && body === location.description);
   return body !== "" && body !== media?.filename && !isShown;
 }
 
-function Words({ message }: { message: Message }) {
+function MessageText({ message }: { message: Message }) {
   const { body, formatted_body: html, msgtype, author } = message;
   const kinds = [
     isEmojiOnly(body) && styles.large,
@@ -177,8 +177,8 @@ function Quote({ messageId, onJump }: { messageId: string; onJump: Props["onJump
 /** Where one's own message is on its way to Matrix. */
 function Delivery({ message }: { message: Message }) {
   const { t } = useTranslation();
-  if (message.delivery === "sent") return <DeliverySign icon="check" words={t("room.sent")} />;
-  if (message.delivery === "pending") return <DeliverySign icon="clock" words={t("room.pending")} />;
+  if (message.delivery === "sent") return <DeliveryIcon icon="check" words={t("room.sent")} />;
+  if (message.delivery === "pending") return <DeliveryIcon icon="clock" words={t("room.pending")} />;
   return <FailedDelivery message={message} />;
 }
 
@@ -192,7 +192,7 @@ function FailedDelivery({ message }: { message: Message }) {
     <>
       <span className={`${styles.delivery} ${styles.failed}`}>
         <Icon name="alert" size={14} /> {t(`room.failedBecause.${cause}`)}
-        {isFinal(cause) ? (
+        {isPermanentError(cause) ? (
           <>
             <CopyText text={message.body} />
             <button type="button" onClick={() => setAsking(true)}>
@@ -210,7 +210,7 @@ function FailedDelivery({ message }: { message: Message }) {
   );
 }
 
-function DeliverySign({ icon, words }: { icon: "check" | "clock"; words: string }) {
+function DeliveryIcon({ icon, words }: { icon: "check" | "clock"; words: string }) {
   return (
     <span className={`${styles.delivery} ${styles.sign}`} title={words} role="img" aria-label={words}>
       <Icon name={icon} size={14} />

@@ -6,18 +6,18 @@ import { Icon } from "../../../components/ui/Icon";
 import { Name } from "../../../components/ui/Name";
 import { useProblemText } from "../../../hooks/useProblemText";
 import { useProfile } from "../../../hooks/useProfile";
-import { isBarred, isFinal } from "../../../lib/refusals";
+import { isWriteForbidden, isPermanentError } from "../../../lib/deliveryErrors";
 import { outbox } from "../../../stores/outbox";
 import { useSession } from "../../../stores/session";
-import { composing, useDraftKey } from "./composer";
+import { draftActions, useDraftKey } from "./drafts";
 import { CopyText } from "./CopyText";
 import { MediaView } from "./MediaView";
 import styles from "./MessageRow.module.css";
-import type { Outgoing } from "./timeline";
+import type { OutgoingMessage } from "./timeline";
 import { useConversation } from "./useRoom";
 
 /** What one said oneself, before the city has it. */
-export function OutgoingRow({ outgoing, isFirst }: { outgoing: Outgoing; isFirst: boolean }) {
+export function OutgoingRow({ outgoing, isFirst }: { outgoing: OutgoingMessage; isFirst: boolean }) {
   const { t } = useTranslation();
   const session = useSession((state) => state.session);
   const subject = session?.userId ?? "";
@@ -42,40 +42,40 @@ export function OutgoingRow({ outgoing, isFirst }: { outgoing: Outgoing; isFirst
         <div className={styles.text} dir="auto">
           {outgoing.body}
         </div>
-        <OutgoingState outgoing={outgoing} text={outgoing.body} onEdit={putBack} />
+        <OutgoingStatus outgoing={outgoing} text={outgoing.body} onEdit={putBack} />
       </div>
     </article>
   );
 }
 
 /** Back into the field: words, file, and what they answer. */
-function usePutBack({ clientId, body, file, replyTo }: Outgoing): () => void {
+function usePutBack({ clientId, body, file, replyTo }: OutgoingMessage): () => void {
   const key = useDraftKey();
   const room = useConversation();
   return () => {
-    const { reply, putBack } = composing(key);
+    const { reply, putBack } = draftActions(key);
     const answered = replyTo === null ? null : room.loadedMessage(replyTo);
     if (answered) reply(answered);
     putBack(body);
-    if (file) room.giveBack(file);
+    if (file) room.restoreFile(file);
     outbox.discard(clientId);
   };
 }
 
 interface StateProps {
-  outgoing: Pick<Outgoing, "clientId" | "state" | "problem">;
+  outgoing: Pick<OutgoingMessage, "clientId" | "state" | "problem">;
   /** Its words, to be copied where they cannot be sent. */
   text: string;
   onEdit?: (() => void) | undefined;
 }
 
 /** Where it is, why it did not arrive, and what one can do about it. */
-export function OutgoingState({ outgoing: { clientId, state, problem }, text, onEdit }: StateProps) {
+export function OutgoingStatus({ outgoing: { clientId, state, problem }, text, onEdit }: StateProps) {
   const { t } = useTranslation();
   const problemText = useProblemText();
   const isUnstored = useStore(outbox.store, ({ unstored }) => unstored.has(clientId));
   const isFailed = state === "failed";
-  const isOver = isFailed && isFinal(problem?.code ?? "");
+  const isOver = isFailed && isPermanentError(problem?.code ?? "");
   const words = isFailed
     ? `${t("room.failed")}. ${problemText(problem)}`
     : t(state === "waiting" ? "room.waiting" : "room.sending");
@@ -89,7 +89,7 @@ export function OutgoingState({ outgoing: { clientId, state, problem }, text, on
         </button>
       )}
       {isOver && <CopyText text={text} />}
-      {isFailed && !isBarred(problem?.code ?? "") && onEdit && (
+      {isFailed && !isWriteForbidden(problem?.code ?? "") && onEdit && (
         <button type="button" onClick={onEdit}>
           {t("room.edit")}
         </button>

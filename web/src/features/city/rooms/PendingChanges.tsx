@@ -3,21 +3,21 @@ import { useTranslation } from "react-i18next";
 import { reactionName } from "../../../lib/emoji";
 import { excerptOf } from "../../../lib/excerpt";
 import { outbox } from "../../../stores/outbox";
-import { composing, useDraftKey } from "./composer";
+import { draftActions, useDraftKey } from "./drafts";
 import { messageOf } from "./conversation";
-import { OutgoingState } from "./OutgoingRow";
+import { OutgoingStatus } from "./OutgoingRow";
 import styles from "./PendingChanges.module.css";
-import { changesOf, outgoingOf, type Outgoing, type OutgoingChange } from "./timeline";
+import { outgoingChanges, outgoingMessages, type OutgoingMessage, type OutgoingChange } from "./timeline";
 import { useConversation, useConversationState, useRoomOutbox } from "./useRoom";
 
 /** Edits, deletions and reactions that did not arrive at once: the messages that they change may be far away. */
 export function PendingChanges() {
   const entries = useRoomOutbox();
-  const late = useMemo(() => changesOf(entries).filter(({ state }) => state !== "sending"), [entries]);
+  const late = useMemo(() => outgoingChanges(entries).filter(({ state }) => state !== "sending"), [entries]);
   const conversation = useConversation();
   const isThread = conversation.threadRoot !== null;
   const shown = isThread ? late.filter(({ action }) => conversation.loadedMessage(action.messageId)) : late;
-  const replies = useMemo(() => outgoingOf(entries).filter(isLateReply), [entries]);
+  const replies = useMemo(() => outgoingMessages(entries).filter(isLateReply), [entries]);
   if (!shown.length && (isThread || !replies.length)) return null;
   return (
     <ul className={styles.changes}>
@@ -30,16 +30,16 @@ export function PendingChanges() {
 }
 
 /** The thread of a reply may be closed, and its root far away. */
-function isLateReply({ threadRoot, state }: Outgoing): boolean {
+function isLateReply({ threadRoot, state }: OutgoingMessage): boolean {
   return threadRoot !== null && state !== "sending";
 }
 
-function Reply({ reply }: { reply: Outgoing }) {
+function Reply({ reply }: { reply: OutgoingMessage }) {
   const { t } = useTranslation();
   return (
     <li>
       <p dir="auto">{t("outbox.threadReply", { text: reply.body || (reply.file?.name ?? reply.media?.filename ?? "") })}</p>
-      <OutgoingState outgoing={reply} text={reply.body} />
+      <OutgoingStatus outgoing={reply} text={reply.body} />
     </li>
   );
 }
@@ -50,7 +50,7 @@ function Change({ change }: { change: OutgoingChange }) {
   const message = useConversationState((state) => messageOf(state, action.messageId));
   const key = useDraftKey();
   const nameOf = (emoji: string) => {
-    const shortcode = message?.reactions.find((tally) => tally.emoji === emoji)?.shortcode ?? null;
+    const shortcode = message?.reactions.find((reaction) => reaction.emoji === emoji)?.shortcode ?? null;
     return reactionName({ emoji, shortcode }, t("room.reactionPicture"));
   };
   const words = {
@@ -64,14 +64,14 @@ function Change({ change }: { change: OutgoingChange }) {
   }[action.kind]();
   /** Where the message is not loaded, its new text is at least not lost. */
   const takeUp = (body: string) => {
-    if (message && !message.deleted) composing(key).edit(message, body);
-    else composing(key).putBack(body);
+    if (message && !message.deleted) draftActions(key).edit(message, body);
+    else draftActions(key).putBack(body);
     outbox.discard(change.clientId);
   };
   return (
     <li>
       <p dir="auto">{words}</p>
-      <OutgoingState
+      <OutgoingStatus
         outgoing={change}
         text={action.kind === "edit" ? action.body : ""}
         onEdit={action.kind === "edit" ? () => takeUp(action.body) : undefined}

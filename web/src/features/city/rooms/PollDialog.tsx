@@ -75,7 +75,7 @@ export function PollDialog({ onClose }: { onClose: () => void }) {
         </label>
         <DialogActions>
           <Button onClick={onClose}>{t("common.cancel")}</Button>
-          <Button look="main" type="submit" disabled={!isReady}>
+          <Button variant="main" type="submit" disabled={!isReady}>
             {t("poll.start")}
           </Button>
         </DialogActions>

@@ -24,7 +24,7 @@ export function PollView({ message, poll, isMine }: Props) {
   const isOpen = poll.ended_at === null;
   const most = Math.max(...poll.options.map(({ votes }) => votes ?? 0));
   const choose = (id: string) => {
-    const chosen = chosenAfter(selected, id, poll.max_selections);
+    const chosen = toggleSelection(selected, id, poll.max_selections);
     setSelected(chosen);
     void room.vote(message, chosen).then((isTaken) => {
       if (!isTaken) setSelected(selected);
@@ -100,7 +100,7 @@ function Option({ option: { text, votes }, voters, isBest, isSelected, isSingle,
 }
 
 /** The selection after an option was chosen, or chosen again; of too many the one that was chosen first goes. */
-export function chosenAfter(selected: readonly string[], id: string, most: number): string[] {
+export function toggleSelection(selected: readonly string[], id: string, most: number): string[] {
   return selected.includes(id) ? selected.filter((each) => each !== id) : [...selected, id].slice(-most);
 }
 

@@ -6,8 +6,8 @@ import type { Room } from "../../../api/types";
 import { PresenceDot } from "../../../components/ui/PresenceDot";
 import { Name } from "../../../components/ui/Name";
 import { useNow } from "../../../hooks/useNow";
-import { ago } from "../../../lib/times";
-import { RoomHouse } from "./RoomHouse";
+import { relativeTime } from "../../../lib/formatTime";
+import { RoomIcon } from "./RoomIcon";
 import card from "../../../components/ui/Card.module.css";
 import styles from "./RoomCards.module.css";
 
@@ -41,7 +41,7 @@ interface RoomCardProps {
 const RoomCard = memo(function RoomCard({ room, unread, now, t, language }: RoomCardProps) {
   return (
     <li className={`${card.card} ${styles.card}`}>
-      <RoomHouse slug={room.slug} isLit={room.members_online > 0} />
+      <RoomIcon slug={room.slug} isLit={room.members_online > 0} />
       <div>
         <Link className={card.link} to={`/city/${room.slug}`}>
           <Name>{room.name}</Name>
@@ -56,7 +56,7 @@ const RoomCard = memo(function RoomCard({ room, unread, now, t, language }: Room
           <PresenceDot state={room.members_online ? "online" : "offline"} isSilent />
           {t("rooms.online", { count: room.members_online })}
         </span>
-        <span>{room.last_event ? ago(room.last_event, now, language) : t("rooms.quiet")}</span>
+        <span>{room.last_event ? relativeTime(room.last_event, now, language) : t("rooms.quiet")}</span>
       </p>
     </li>
   );

@@ -8,7 +8,7 @@ import { Notice, ProblemNotice, Skeleton } from "../../../components/ui/Notice";
 import { useProfile } from "../../../hooks/useProfile";
 import { excerptOf } from "../../../lib/excerpt";
 import { subjectOf } from "../../../lib/subjects";
-import { ThreadFigures, UnreadDot, useIsUnread } from "./ThreadLine";
+import { ThreadReplyCount, UnreadDot, useIsUnread } from "./ThreadSummaryButton";
 import styles from "./ThreadPanel.module.css";
 import { useRoom } from "./useRoom";
 import { useThreadPanel } from "./useThreadPanel";
@@ -59,7 +59,7 @@ function ThreadEntry({ root, thread, isUnread }: { root: Message; thread: Thread
         </strong>
         <bdi className={styles.excerpt}>{root.deleted ? t("room.deleted") : excerptOf(root)}</bdi>
         <span className={styles.figures}>
-          <ThreadFigures thread={thread} />
+          <ThreadReplyCount thread={thread} />
           {isUnread && <UnreadDot words={t("thread.unread")} />}
         </span>
       </span>

@@ -3,7 +3,7 @@ import { useTranslation } from "react-i18next";
 import { useStore } from "zustand";
 import { IconButton } from "../../../components/ui/Button";
 import styles from "./CityRoomView.module.css";
-import { UnreadDot, useIsUnread } from "./ThreadLine";
+import { UnreadDot, useIsUnread } from "./ThreadSummaryButton";
 import { useRoom } from "./useRoom";
 import { useThreadPanel } from "./useThreadPanel";
 

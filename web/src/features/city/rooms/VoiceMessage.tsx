@@ -57,11 +57,11 @@ export function VoiceMessage({ media, src, onError }: Props) {
           step={0.1}
           value={Math.min(at, length)}
           aria-label={t("room.voicePosition")}
-          aria-valuetext={spoken(at)}
+          aria-valuetext={formatDuration(at)}
           onChange={({ target }) => seek(Number(target.value))}
         />
       </span>
-      <time className={styles.length}>{spoken(isPlaying || at > 0 ? at : length)}</time>
+      <time className={styles.length}>{formatDuration(isPlaying || at > 0 ? at : length)}</time>
     </div>
   );
 }
@@ -91,7 +91,7 @@ export function barHeights(waveform: readonly number[], count: number): number[]
 }
 
 /** Seconds as `1:05`. */
-export function spoken(seconds: number): string {
+export function formatDuration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }

@@ -2,27 +2,27 @@ import type { StoreApi } from "zustand";
 import { city, type PagePosition } from "../../../api/city";
 import { Problem } from "../../../api/problem";
 import type { Author, Media, Message, NewPoll, Room, SubjectId } from "../../../api/types";
-import type { SocketWorld } from "../../../lib/reconnectingSocket";
+import type { SocketEnvironment } from "../../../lib/reconnectingSocket";
 import type { Action, Entry } from "../../../outbox/entry";
 import type { Outbox } from "../../../outbox/outbox";
-import { commandOf } from "./commands";
-import type { Span } from "./rows";
-import { beginAround, PAGE, withAnswer, withNewer, withOlder, type Timeline } from "./timeline";
+import { parseCommand } from "./commands";
+import type { SeqRange } from "./rows";
+import { timelineAround, PAGE_SIZE, withResponse, withNewer, withOlder, type Timeline } from "./timeline";
 
 export interface ConversationState {
   timeline: Timeline;
   /** The root of a thread, which is shown before its replies; null for the main timeline of a room. */
   root: Message | null;
   /** Messages that were posted while the reader was away. */
-  unread: Span | null;
+  unread: SeqRange | null;
   isLoadingOlder: boolean;
   /** The error of the reader's last action. */
   problem: unknown;
 }
 
-export interface RoomWorld extends SocketWorld {
+export interface RoomEnvironment extends SocketEnvironment {
   token: () => string | null;
-  refused: (token: string) => void;
+  onTokenRejected: (token: string) => void;
   /** The subject of whoever is signed in. */
   me: () => SubjectId | null;
   addAuthors: (authors: readonly Author[]) => void;
@@ -38,7 +38,7 @@ const LARGE_PAGE = 200;
 export abstract class Conversation {
   abstract readonly store: StoreApi<ConversationState>;
   private readonly beforeSending = new Map<string, Message | null>();
-  private takesFile: (file: File) => void = () => undefined;
+  private onFile: (file: File) => void = () => undefined;
   /** The newest messages, which events continue to update while an older part of the history is shown. */
   protected live: Timeline | null = null;
   private isLoadingNewer = false;
@@ -47,13 +47,13 @@ export abstract class Conversation {
   constructor(
     readonly name: string,
     readonly threadRoot: string | null,
-    readonly world: RoomWorld,
+    readonly environment: RoomEnvironment,
   ) {}
 
   protected abstract room(): Room | null;
   protected abstract fetchPage(position: PagePosition, limit: number): Promise<Message[]>;
   /** Send a typing notification. */
-  abstract type(isTyping: boolean): void;
+  abstract setTyping(isTyping: boolean): void;
   /** Store and send that the reader has read everything. */
   abstract readToEnd(): void;
 
@@ -68,10 +68,10 @@ export abstract class Conversation {
   }
 
   /** False when the outbox did not accept it; `problem` says why. */
-  say(written: string, replyTo: string | null, file: { file: File; media: Media | null } | null = null): boolean {
-    this.toNewest();
-    this.update({ unread: null });
-    const { body, isEmote } = commandOf(written);
+  send(written: string, replyTo: string | null, file: { file: File; media: Media | null } | null = null): boolean {
+    this.showNewest();
+    this.setState({ unread: null });
+    const { body, isEmote } = parseCommand(written);
     const emote = isEmote && !file ? { msgtype: "m.emote" as const } : {};
     return this.enqueue({
       kind: "message",
@@ -94,44 +94,46 @@ export abstract class Conversation {
 
   /** Add a reaction, or remove one's own. `message` is as it is shown. */
   react(message: Message, emoji: string): boolean {
-    const me = this.world.me();
-    const isGiven = me !== null && message.reactions.some((tally) => tally.emoji === emoji && tally.by.includes(me));
+    const me = this.environment.me();
+    const isGiven = me !== null && message.reactions.some((reaction) => reaction.emoji === emoji && reaction.by.includes(me));
     return this.enqueue({ kind: "reaction", messageId: message.id, emoji, given: !isGiven });
   }
 
   retryDelivery(message: Message): Promise<boolean> {
     const before = this.loadedMessage(message.id);
-    return this.attempt(city.retry(this.name, message.id).then((answer) => this.show(before, answer)));
+    return this.attempt(city.retry(this.name, message.id).then((answer) => this.applyResponse(before, answer)));
   }
 
   /** Vote in a poll, in place of an earlier vote; no selections withdraw it. False where the city does not take it. */
   vote(message: Message, selections: readonly string[]): Promise<boolean> {
     const before = this.loadedMessage(message.id);
-    return this.attempt(city.vote(this.name, message.id, selections).then((answer) => this.show(before, answer)));
+    return this.attempt(city.vote(this.name, message.id, selections).then((answer) => this.applyResponse(before, answer)));
   }
 
   endPoll(message: Message): Promise<boolean> {
     const before = this.loadedMessage(message.id);
-    return this.attempt(city.endPoll(this.name, message.id).then((answer) => this.show(before, answer)));
+    return this.attempt(city.endPoll(this.name, message.id).then((answer) => this.applyResponse(before, answer)));
   }
 
   /** False when it could not be started; `problem` says why. */
   startPoll(poll: NewPoll): Promise<boolean> {
     const thread = this.threadRoot === null ? {} : { thread_root: this.threadRoot };
-    return this.attempt(city.say(this.name, { body: "", poll, ...thread }).then((answer) => this.show(null, answer)));
+    return this.attempt(
+      city.sendMessage(this.name, { body: "", poll, ...thread }).then((answer) => this.applyResponse(null, answer)),
+    );
   }
 
   async loadOlder(): Promise<void> {
     const { timeline, isLoadingOlder } = this.store.getState();
     if (isLoadingOlder || !timeline.hasOlder || !timeline.messages.length) return;
-    this.update({ isLoadingOlder: true });
+    this.setState({ isLoadingOlder: true });
     try {
-      let limit = PAGE;
+      let limit = PAGE_SIZE;
       while (!(await this.addOlder(limit))) limit = LARGE_PAGE;
     } catch (problem) {
-      this.update({ problem });
+      this.setState({ problem });
     } finally {
-      this.update({ isLoadingOlder: false });
+      this.setState({ isLoadingOlder: false });
     }
   }
 
@@ -140,11 +142,11 @@ export abstract class Conversation {
     const first = this.store.getState().timeline.messages[0];
     if (!first) return true;
     const older = await this.fetchPage({ before: first.seq }, limit);
-    this.meetAuthors(older);
+    this.storeAuthors(older);
     const now = this.store.getState().timeline;
     // Meanwhile another part of the history may be shown.
     if (now.messages[0]?.id !== first.id) return true;
-    this.update({ timeline: withOlder(now, older) });
+    this.setState({ timeline: withOlder(now, older) });
     return !older.length || older.some((message) => this.shows(message));
   }
 
@@ -153,10 +155,10 @@ export abstract class Conversation {
     if (!this.live || this.isLoadingNewer) return;
     this.isLoadingNewer = true;
     try {
-      let limit = PAGE;
+      let limit = PAGE_SIZE;
       while (!(await this.addNewer(limit))) limit = LARGE_PAGE;
     } catch (problem) {
-      this.update({ problem });
+      this.setState({ problem });
     } finally {
       this.isLoadingNewer = false;
     }
@@ -168,110 +170,110 @@ export abstract class Conversation {
     const newer = await this.fetchPage({ after: last.seq }, limit);
     const now = this.store.getState().timeline;
     if (!this.live || !now.hasNewer || now.messages.at(-1)?.id !== last.id) return true;
-    this.meetAuthors(newer);
-    this.showPart(withNewer(now, newer, this.live));
+    this.storeAuthors(newer);
+    this.setTimeline(withNewer(now, newer, this.live));
     return !newer.length || newer.some((message) => this.shows(message));
   }
 
   /** Show the newest messages again. */
-  toNewest(): void {
-    if (this.live) this.showPart({ ...this.live, grew: "newer" });
+  showNewest(): void {
+    if (this.live) this.setTimeline({ ...this.live, grewAt: "newer" });
   }
 
   /** Show a message and the messages around it. False when it cannot be loaded; `problem` says why. */
-  async find(messageId: string): Promise<boolean> {
+  async loadAround(messageId: string): Promise<boolean> {
     if (this.loadedMessage(messageId)) return true;
     try {
-      const page = await this.fetchPage({ around: messageId }, PAGE);
-      this.meetAuthors(page);
-      this.showPart(beginAround(page, this.live ?? this.store.getState().timeline));
+      const page = await this.fetchPage({ around: messageId }, PAGE_SIZE);
+      this.storeAuthors(page);
+      this.setTimeline(timelineAround(page, this.live ?? this.store.getState().timeline));
       return true;
     } catch (problem) {
-      this.update({ problem });
+      this.setState({ problem });
       return false;
     }
   }
 
   /** Register the input that takes files for the next message. Returns a function that removes it. */
-  takeFiles(take: (file: File) => void): () => void {
-    this.takesFile = take;
+  listenForFiles(take: (file: File) => void): () => void {
+    this.onFile = take;
     return () => {
-      this.takesFile = () => undefined;
+      this.onFile = () => undefined;
     };
   }
 
   /** Put a file back into the input. */
-  giveBack(file: File): void {
-    this.takesFile(file);
+  restoreFile(file: File): void {
+    this.onFile(file);
   }
 
   /** Show the error of an action. */
   report(problem: unknown): void {
-    this.update({ problem });
+    this.setState({ problem });
   }
 
   clearProblem(): void {
     this.report(null);
   }
 
-  protected meetAuthors(messages: readonly Message[]): void {
-    this.world.addAuthors(messages.flatMap(({ author, thread }) => [author, ...(thread?.authors ?? [])]));
+  protected storeAuthors(messages: readonly Message[]): void {
+    this.environment.addAuthors(messages.flatMap(({ author, thread }) => [author, ...(thread?.authors ?? [])]));
   }
 
   /** Follow the entries of the outbox; returns how to stop. */
   protected followOutbox(): () => void {
-    return this.world.outbox.subscribe({
-      sending: (entry) => this.noteSending(entry),
-      sent: (entry, message) => this.noteSent(entry, message),
+    return this.environment.outbox.subscribe({
+      onSending: (entry) => this.onSending(entry),
+      onSent: (entry, message) => this.onSent(entry, message),
     });
   }
 
   private enqueue(action: Action): boolean {
     const room = this.room();
-    const isAdded = room !== null && this.world.outbox.add({ id: room.id, slug: room.slug, name: room.name }, action);
-    this.update({ problem: isAdded ? null : new Problem(0, "outbox_full", "too much waits to be sent") });
+    const isAdded = room !== null && this.environment.outbox.add({ id: room.id, slug: room.slug, name: room.name }, action);
+    this.setState({ problem: isAdded ? null : new Problem(0, "outbox_full", "too much waits to be sent") });
     return isAdded;
   }
 
-  private noteSending(entry: Entry): void {
+  private onSending(entry: Entry): void {
     if (entry.room.id !== this.room()?.id) return;
     this.beforeSending.set(entry.id, entry.action.kind === "message" ? null : this.loadedMessage(entry.action.messageId));
   }
 
   /** The response is shown at once; the same arrives from the socket a little later. */
-  protected noteSent(entry: Entry, message: Message): void {
+  protected onSent(entry: Entry, message: Message): void {
     if (entry.room.id !== this.room()?.id) return;
-    this.show(this.beforeSending.get(entry.id) ?? null, message);
+    this.applyResponse(this.beforeSending.get(entry.id) ?? null, message);
     this.beforeSending.delete(entry.id);
   }
 
-  protected show(before: Message | null, answer: Message): void {
-    this.meetAuthors([answer]);
-    this.change((timeline) => withAnswer(timeline, before, answer));
+  protected applyResponse(before: Message | null, answer: Message): void {
+    this.storeAuthors([answer]);
+    this.updateTimeline((timeline) => withResponse(timeline, before, answer));
   }
 
   protected async attempt(answer: Promise<unknown>): Promise<boolean> {
     try {
       await answer;
-      this.update({ problem: null });
+      this.setState({ problem: null });
       return true;
     } catch (problem) {
-      this.update({ problem });
+      this.setState({ problem });
       return false;
     }
   }
 
-  private showPart(timeline: Timeline): void {
+  private setTimeline(timeline: Timeline): void {
     this.live = timeline.hasNewer ? (this.live ?? this.store.getState().timeline) : null;
-    this.update({ timeline });
+    this.setState({ timeline });
   }
 
-  protected change(grow: (timeline: Timeline) => Timeline): void {
+  protected updateTimeline(grow: (timeline: Timeline) => Timeline): void {
     if (this.live) this.live = grow(this.live);
-    this.update({ timeline: grow(this.store.getState().timeline) });
+    this.setState({ timeline: grow(this.store.getState().timeline) });
   }
 
-  protected update(changes: Partial<ConversationState>): void {
+  protected setState(changes: Partial<ConversationState>): void {
     this.store.setState(changes);
   }
 }

@@ -2,18 +2,18 @@ import { fireEvent, render, screen } from "@testing-library/react";
 import { beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { city } from "../../../api/city";
 import type { Media, Message, Poll } from "../../../api/types";
-import { beginSpeaking, choose } from "../../../lib/i18n";
+import { initI18n, setLanguage } from "../../../lib/i18n";
 import { outbox } from "../../../stores/outbox";
 import { useSession } from "../../../stores/session";
-import { FakeWorld } from "../../../testing/fakeSockets";
+import { FakeEnvironment } from "../../../testing/fakeSockets";
 import { message, OKSANA, settled } from "../../../testing/samples";
-import { commandOf } from "./commands";
-import { mapOf } from "./LocationView";
+import { parseCommand } from "./commands";
+import { mapUrl } from "./LocationView";
 import { MessageRow } from "./MessageRow";
-import { chosenAfter } from "./PollView";
+import { toggleSelection } from "./PollView";
 import { RoomModel } from "./roomModel";
 import { RoomContext } from "./useRoom";
-import { barHeights, spoken } from "./VoiceMessage";
+import { barHeights, formatDuration } from "./VoiceMessage";
 
 const POLL: Poll = {
   question: "Where to?",
@@ -43,8 +43,8 @@ const FILE: Media = {
 };
 
 beforeAll(async () => {
-  await beginSpeaking();
-  await choose("en");
+  await initI18n();
+  await setLanguage("en");
 });
 
 beforeEach(() => {
@@ -53,10 +53,10 @@ beforeEach(() => {
 });
 
 function show(changes: Partial<Message>): HTMLElement {
-  const { clock, open, random } = new FakeWorld();
+  const { clock, open, random } = new FakeEnvironment();
   const nobody = {
     token: () => null,
-    refused: () => undefined,
+    onTokenRejected: () => undefined,
     me: () => null,
     addAuthors: () => undefined,
     isShown: () => true,
@@ -98,10 +98,10 @@ describe("a poll", () => {
   });
 
   it("keeps as many selections as it allows", () => {
-    expect(chosenAfter(["1"], "2", 1)).toEqual(["2"]);
-    expect(chosenAfter(["1"], "2", 2)).toEqual(["1", "2"]);
-    expect(chosenAfter(["1", "2"], "1", 2)).toEqual(["2"]);
-    expect(chosenAfter(["1", "2"], "3", 2)).toEqual(["2", "3"]);
+    expect(toggleSelection(["1"], "2", 1)).toEqual(["2"]);
+    expect(toggleSelection(["1"], "2", 2)).toEqual(["1", "2"]);
+    expect(toggleSelection(["1", "2"], "1", 2)).toEqual(["2"]);
+    expect(toggleSelection(["1", "2"], "3", 2)).toEqual(["2", "3"]);
   });
 });
 
@@ -114,14 +114,14 @@ describe("other kinds of messages", () => {
     expect(barHeights([0, 1024], 4)).toEqual([0, 0, 1, 1]);
     expect(barHeights([], 2)).toEqual([0, 0]);
     expect(barHeights([5_000, -3], 2)).toEqual([1, 0]);
-    expect(spoken(59.6)).toBe("1:00");
+    expect(formatDuration(59.6)).toBe("1:00");
   });
 
   it("links a place to a map, and loads nothing of it", () => {
     const location = { latitude: 50.45, longitude: -30.52, accuracy_m: 35, description: null };
     const shown = show({ location, msgtype: "m.location", body: "here" });
-    expect(screen.getByRole("link").getAttribute("href")).toBe(mapOf(location));
-    expect(mapOf(location)).toBe("https://www.openstreetmap.org/?mlat=50.450000&mlon=-30.520000#map=16/50.450000/-30.520000");
+    expect(screen.getByRole("link").getAttribute("href")).toBe(mapUrl(location));
+    expect(mapUrl(location)).toBe("https://www.openstreetmap.org/?mlat=50.450000&mlon=-30.520000#map=16/50.450000/-30.520000");
     expect(shown.querySelector("img, iframe")).toBeNull();
     expect(shown.textContent).toContain("here");
   });
@@ -146,9 +146,9 @@ describe("other kinds of messages", () => {
   });
 
   it("takes /me for what one does, and leaves other text as it is", () => {
-    expect(commandOf("/me waves")).toEqual({ body: "waves", isEmote: true });
+    expect(parseCommand("/me waves")).toEqual({ body: "waves", isEmote: true });
     for (const text of ["/me", "/me  ", "/mean", " /me waves", "say /me", "/shrug"]) {
-      expect(commandOf(text)).toEqual({ body: text, isEmote: false });
+      expect(parseCommand(text)).toEqual({ body: text, isEmote: false });
     }
   });
 });

@@ -1,23 +1,23 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { FakeWorld } from "../../../testing/fakeSockets";
+import { FakeEnvironment } from "../../../testing/fakeSockets";
 import type { Message } from "../../../api/types";
-import { roomWorld } from "../../../testing/roomWorld";
-import { message, OKSANA, room, SIGN, settled, TARAS } from "../../../testing/samples";
+import { roomEnvironment } from "../../../testing/roomEnvironment";
+import { message, OKSANA, room, WITHOUT_PICTURE, settled, TARAS } from "../../../testing/samples";
 import { Problem } from "../../../api/problem";
 import { city } from "../../../api/city";
 import type { Outbox } from "../../../outbox/outbox";
 import { markRead } from "../../../lib/readMarks";
 import { rowsOf } from "./rows";
-import { outgoingOf } from "./timeline";
+import { outgoingMessages } from "./timeline";
 import { RoomModel } from "./roomModel";
 
-let sockets: FakeWorld;
+let sockets: FakeEnvironment;
 let model: RoomModel;
 let met: string[];
 let outbox: Outbox;
 let isShown: boolean;
 const state = () => model.store.getState();
-const waiting = () => outgoingOf(outbox.store.getState().entries);
+const waiting = () => outgoingMessages(outbox.store.getState().entries);
 const lines = () =>
   rowsOf(state().timeline, [], { me: OKSANA.id, unread: state().unread }).map((row) =>
     row.kind === "message" ? row.message.seq : row.kind,
@@ -27,16 +27,16 @@ const seqs = () => state().timeline.messages.map(({ seq }) => seq);
 beforeEach(async () => {
   localStorage.clear();
   isShown = true;
-  sockets = new FakeWorld();
+  sockets = new FakeEnvironment();
   met = [];
-  const world = roomWorld(sockets, {
+  const environment = roomEnvironment(sockets, {
     isShown: () => isShown,
     addAuthors: (authors) => void met.push(...authors.map(({ display_name: name }) => name)),
   });
-  outbox = world.outbox;
+  outbox = environment.outbox;
   const online = { ...TARAS, presence: "online", last_active_ago_ms: 0, status_msg: null } as const;
   vi.spyOn(city, "room").mockResolvedValue(room(3, [message(2)], { online_members: [online] }));
-  model = new RoomModel("general", world);
+  model = new RoomModel("general", environment);
   model.start();
   await settled();
   sockets.last.accept();
@@ -55,53 +55,55 @@ describe("a room that is looked at", () => {
     markRead(OKSANA.id, "city_general", 3);
     model.changeReader();
     sockets.last.accept();
-    sockets.last.tell({ event: "city.room.message", seq: 4, message: message(4, { author: TARAS }) });
+    sockets.last.receive({ event: "city.room.message", seq: 4, message: message(4, { author: TARAS }) });
     expect(lines()).not.toContain("unread");
-    vi.spyOn(city, "say").mockImplementation((_room, said) => Promise.resolve(message(5, { client_id: said.client_id ?? null })));
-    model.say("hello", null);
+    vi.spyOn(city, "sendMessage").mockImplementation((_room, said) =>
+      Promise.resolve(message(5, { client_id: said.client_id ?? null })),
+    );
+    model.send("hello", null);
     await settled();
-    sockets.last.tell({ event: "city.room.message", seq: 6, message: message(6, { author: TARAS }) });
+    sockets.last.receive({ event: "city.room.message", seq: 6, message: message(6, { author: TARAS }) });
     expect(lines()).not.toContain("unread");
   });
 
   it("has that line for what arrives while the page is hidden, and no other for what follows", () => {
     markRead(OKSANA.id, "city_general", 3);
     isShown = false;
-    model.shownOrHidden();
-    sockets.last.tell({ event: "city.room.message", seq: 4, message: message(4, { author: TARAS }) });
+    model.onVisibilityChange();
+    sockets.last.receive({ event: "city.room.message", seq: 4, message: message(4, { author: TARAS }) });
     isShown = true;
-    model.shownOrHidden();
-    sockets.last.tell({ event: "city.room.message", seq: 5, message: message(5, { author: TARAS }) });
+    model.onVisibilityChange();
+    sockets.last.receive({ event: "city.room.message", seq: 5, message: message(5, { author: TARAS }) });
     expect(lines()).toEqual(["top", "day", 2, "unread", 4, 5]);
     markRead(OKSANA.id, "city_general", 5);
     isShown = false;
-    model.shownOrHidden();
+    model.onVisibilityChange();
     expect(lines()).not.toContain("unread");
   });
 
   it("knows of a kick or ban of this person, until they join again", async () => {
     const leave = { event: "city.room.leave", created_at: "2026-11-22T12:00:00Z", members_online: 1 };
-    sockets.last.tell({ ...leave, seq: 4, member: TARAS, cause: "kicked", by: null, reason: "noise" });
+    sockets.last.receive({ ...leave, seq: 4, member: TARAS, cause: "kicked", by: null, reason: "noise" });
     expect(state().removal).toBeNull();
-    sockets.last.tell({ ...leave, seq: 5, member: OKSANA, cause: "banned", by: TARAS, reason: null });
+    sockets.last.receive({ ...leave, seq: 5, member: OKSANA, cause: "banned", by: TARAS, reason: null });
     expect(state().removal).toEqual({ kind: "banned", reason: null });
-    sockets.last.tell({ ...leave, seq: 6, member: OKSANA, cause: "kicked", by: TARAS, reason: "noise" });
+    sockets.last.receive({ ...leave, seq: 6, member: OKSANA, cause: "kicked", by: TARAS, reason: "noise" });
     expect(state().removal).toEqual({ kind: "kicked", reason: "noise" });
-    sockets.last.tell({ ...leave, event: "city.room.join", seq: 7, member: OKSANA });
+    sockets.last.receive({ ...leave, event: "city.room.join", seq: 7, member: OKSANA });
     expect(state().removal).toBeNull();
-    sockets.last.tell({ ...leave, seq: 8, member: OKSANA, cause: "left" });
+    sockets.last.receive({ ...leave, seq: 8, member: OKSANA, cause: "left" });
     expect(state().removal).toBeNull();
     vi.mocked(city.room).mockResolvedValue(room(9, [], { removal: { kind: "kicked", reason: null } }));
-    sockets.last.tell({ event: "city.room.resync", seq: 9 });
+    sockets.last.receive({ event: "city.room.resync", seq: 9 });
     await settled();
     expect(state().removal).toEqual({ kind: "kicked", reason: null });
   });
 
   it("that is for members now shows what may be read, and is asked for again by who joins", async () => {
     vi.mocked(city.room).mockResolvedValue(room(3, [message(1)], { may_read: false }));
-    sockets.last.tell({ event: "error", code: "members_only", detail: "…" });
+    sockets.last.receive({ event: "error", code: "members_only", detail: "…" });
     await settled();
-    expect(state()).toMatchObject({ mayRead: false, link: "closed" });
+    expect(state()).toMatchObject({ mayRead: false, connection: "closed" });
     expect(seqs()).toEqual([1]);
     vi.spyOn(city, "join").mockResolvedValue({ matrix_room_id: "!room:city.localhost", pending: false } as never);
     vi.mocked(city.room).mockResolvedValue(room(4, [message(1), message(3)]));
@@ -114,25 +116,25 @@ describe("a room that is looked at", () => {
 
   it("shows one's own words once: as they are said, by the answer, and by the socket", async () => {
     const say = vi
-      .spyOn(city, "say")
+      .spyOn(city, "sendMessage")
       .mockImplementation((_room, said) =>
         Promise.resolve(message(4, { client_id: said.client_id ?? null, delivery: "pending" })),
       );
-    model.say("hello", null);
+    model.send("hello", null);
     expect(waiting().map(({ body }) => body)).toEqual(["hello"]);
     await settled();
     expect(waiting()).toEqual([]);
     const clientId = say.mock.calls[0]?.[1].client_id ?? "";
-    sockets.last.tell({ event: "city.room.message", seq: 4, message: message(4, { client_id: clientId }) });
+    sockets.last.receive({ event: "city.room.message", seq: 4, message: message(4, { client_id: clientId }) });
     expect(seqs()).toEqual([2, 4]);
   });
 
   it("takes the socket's word for it when the answer is lost", async () => {
-    const say = vi.spyOn(city, "say").mockRejectedValue(new Problem(0, "unreachable", "…"));
-    model.say("hello", null);
+    const say = vi.spyOn(city, "sendMessage").mockRejectedValue(new Problem(0, "unreachable", "…"));
+    model.send("hello", null);
     await settled();
     const clientId = say.mock.calls[0]?.[1].client_id ?? "";
-    sockets.last.tell({ event: "city.room.message", seq: 4, message: message(4, { client_id: clientId }) });
+    sockets.last.receive({ event: "city.room.message", seq: 4, message: message(4, { client_id: clientId }) });
     sockets.clock.pass(60_000);
     await settled();
     expect(say).toHaveBeenCalledOnce();
@@ -142,16 +144,16 @@ describe("a room that is looked at", () => {
 
   it("knows who comes, who goes, and how many are left", () => {
     const event = { room_id: "city_general", created_at: "2026-11-22T12:00:00Z", member: OKSANA };
-    sockets.last.tell({ ...event, event: "city.room.join", seq: 4, members_online: 2 });
+    sockets.last.receive({ ...event, event: "city.room.join", seq: 4, members_online: 2 });
     expect([...state().members]).toEqual(["u_2", "u_1"]);
-    sockets.last.tell({ event: "city.room.presence", user_id: "u_2", status: "offline", members_online: 1 });
+    sockets.last.receive({ event: "city.room.presence", user_id: "u_2", status: "offline", members_online: 1 });
     expect([...state().members]).toEqual(["u_1"]);
     expect(state().room?.members_online).toBe(1);
-    expect(state().timeline.notes.map(({ name, what }) => `${name} ${what}`)).toEqual(["Оксана joined"]);
+    expect(state().timeline.membershipEvents.map(({ name, change: what }) => `${name} ${what}`)).toEqual(["Оксана joined"]);
   });
 
   it("names all others who are typing, and nobody while the connection is away", () => {
-    sockets.last.tell({ event: "city.room.typing", typing: ["u_1", "u_2"] });
+    sockets.last.receive({ event: "city.room.typing", typing: ["u_1", "u_2"] });
     expect(state().typing).toEqual(["u_2"]);
     sockets.last.drop();
     expect(state().typing).toEqual([]);
@@ -159,14 +161,14 @@ describe("a room that is looked at", () => {
 
   it("says every four seconds that one is typing, however fast, and once that one is not", () => {
     const said = () => sockets.last.said.filter(({ event }) => event === "city.room.typing").map(({ typing }) => typing);
-    model.type(false);
+    model.setTyping(false);
     for (let key = 0; key < 50; key++) {
-      model.type(true);
+      model.setTyping(true);
       sockets.clock.pass(100);
     }
     expect(said()).toEqual([true, true]);
-    model.type(false);
-    model.type(false);
+    model.setTyping(false);
+    model.setTyping(false);
     expect(said()).toEqual([true, true, false]);
   });
 
@@ -181,7 +183,7 @@ describe("a room that is looked at", () => {
   it("gives a sign and takes it back", async () => {
     const react = vi
       .spyOn(city, "react")
-      .mockResolvedValue(message(2, { reactions: [{ emoji: "🌻", count: 1, by: ["u_1"], ...SIGN }] }));
+      .mockResolvedValue(message(2, { reactions: [{ emoji: "🌻", count: 1, by: ["u_1"], ...WITHOUT_PICTURE }] }));
     model.react(message(2), "🌻");
     await settled();
     model.react(state().timeline.messages[0] ?? message(0), "🌻");
@@ -199,11 +201,11 @@ describe("a room that is looked at", () => {
 
   it("does not lay the answer to a POST over what the socket told before it", async () => {
     let answer: (message: Message) => void = () => undefined;
-    const say = vi.spyOn(city, "say").mockReturnValue(new Promise((resolve) => (answer = resolve)));
-    model.say("hello", null);
+    const say = vi.spyOn(city, "sendMessage").mockReturnValue(new Promise((resolve) => (answer = resolve)));
+    model.send("hello", null);
     await settled();
     const clientId = say.mock.calls[0]?.[1].client_id ?? "";
-    sockets.last.tell({ event: "city.room.message", seq: 4, message: message(4, { client_id: clientId, delivery: "sent" }) });
+    sockets.last.receive({ event: "city.room.message", seq: 4, message: message(4, { client_id: clientId, delivery: "sent" }) });
     answer(message(4, { client_id: clientId, delivery: "pending" }));
     await settled();
     expect(state().timeline.messages.at(-1)?.delivery).toBe("sent");
@@ -237,12 +239,12 @@ describe("a room that is looked at", () => {
         return Promise.resolve(history.slice(Math.max(0, at - limit / 2), at + limit / 2));
       });
       vi.mocked(city.room).mockResolvedValue(room(10_000, history.slice(-50), { has_older: true }));
-      sockets.last.tell({ event: "city.room.resync", seq: 10_000 });
+      sockets.last.receive({ event: "city.room.resync", seq: 10_000 });
       return settled();
     });
 
     it("finds one of them with one request", async () => {
-      expect(await model.find("m100")).toBe(true);
+      expect(await model.loadAround("m100")).toBe(true);
       expect(seqs()).toContain(100);
       expect(state().timeline).toMatchObject({ hasOlder: true, hasNewer: true });
       expect(city.messages).not.toHaveBeenCalled();
@@ -250,19 +252,19 @@ describe("a room that is looked at", () => {
     });
 
     it("joins what it found to the newest messages where they meet", async () => {
-      await model.find("m9930");
+      await model.loadAround("m9930");
       expect(state().timeline.hasNewer).toBe(false);
       expect(seqs()).toEqual(history.slice(9_904).map(({ seq }) => seq));
     });
 
     it("leaves no hole for what is said meanwhile, and marks nothing as read", async () => {
-      await model.find("m100");
+      await model.loadAround("m100");
       const before = seqs();
-      sockets.last.tell(said(10_001));
+      sockets.last.receive(said(10_001));
       model.readToEnd();
       expect(seqs()).toEqual(before);
       expect(sockets.last.said.filter(({ event }) => event === "city.room.read")).toEqual([]);
-      model.toNewest();
+      model.showNewest();
       expect(seqs().at(-1)).toBe(10_001);
       expect(seqs()).toHaveLength(51);
       model.readToEnd();
@@ -270,26 +272,26 @@ describe("a room that is looked at", () => {
     });
 
     it("shows a change of a message that is shown, and of a newest one", async () => {
-      await model.find("m100");
+      await model.loadAround("m100");
       const updated = (seq: number, of: number) => ({
         event: "city.room.message.updated",
         seq,
         message: message(of, { body: "changed" }),
       });
-      sockets.last.tell(updated(10_001, 100));
-      sockets.last.tell(updated(10_002, 10_000));
+      sockets.last.receive(updated(10_001, 100));
+      sockets.last.receive(updated(10_002, 10_000));
       expect(
         state()
           .timeline.messages.filter(({ body }) => body === "changed")
           .map(({ seq }) => seq),
       ).toEqual([100]);
-      model.toNewest();
+      model.showNewest();
       expect(state().timeline.messages.at(-1)?.body).toBe("changed");
     });
 
     it("goes on to the newest messages, page by page, without a hole", async () => {
-      await model.find("m9800");
-      sockets.last.tell(said(10_001));
+      await model.loadAround("m9800");
+      sockets.last.receive(said(10_001));
       for (let page = 0; page < 4 && state().timeline.hasNewer; page++) await model.loadNewer();
       expect(state().timeline.hasNewer).toBe(false);
       const [first = 0] = seqs();
@@ -297,25 +299,25 @@ describe("a room that is looked at", () => {
     });
 
     it("does not lay a page over another part of the history", async () => {
-      await model.find("m100");
+      await model.loadAround("m100");
       const [older, newer] = [model.loadOlder(), model.loadNewer()];
-      model.toNewest();
+      model.showNewest();
       await Promise.all([older, newer]);
       expect(seqs()).toEqual(history.slice(-50).map(({ seq }) => seq));
     });
 
     it("comes back to the newest messages with one's own", async () => {
-      vi.spyOn(city, "say").mockImplementation((_room, { client_id }) =>
+      vi.spyOn(city, "sendMessage").mockImplementation((_room, { client_id }) =>
         Promise.resolve(message(10_001, { client_id: client_id ?? null })),
       );
-      await model.find("m100");
-      model.say("hello", null);
+      await model.loadAround("m100");
+      model.send("hello", null);
       await settled();
       expect(seqs().slice(-2)).toEqual([10_000, 10_001]);
     });
 
     it("says why a message cannot be shown", async () => {
-      expect(await model.find("m0")).toBe(false);
+      expect(await model.loadAround("m0")).toBe(false);
       expect(state().problem).toMatchObject({ code: "no_such_message" });
       expect(seqs()).toHaveLength(50);
     });

@@ -1,21 +1,21 @@
 import type { Message } from "../../../api/types";
-import { dayOf } from "../../../lib/times";
-import type { Note, Outgoing, Timeline } from "./timeline";
+import { localDate } from "../../../lib/formatTime";
+import type { MembershipEvent, OutgoingMessage, Timeline } from "./timeline";
 
 /** One line of the conversation as it is shown; `key` is its own for as long as it is there. */
 export type Row =
   | { kind: "top"; key: string }
   | { kind: "day"; key: string; day: string }
   | { kind: "unread"; key: string }
-  | { kind: "note"; key: string; note: Note }
+  | { kind: "note"; key: string; note: MembershipEvent }
   | { kind: "message"; key: string; message: Message; isFirst: boolean }
-  | { kind: "outgoing"; key: string; outgoing: Outgoing; isFirst: boolean };
+  | { kind: "outgoing"; key: string; outgoing: OutgoingMessage; isFirst: boolean };
 
 /** What one says within this after the last word needs no name above it. */
-const BREATH_MS = 5 * 60_000;
+const GROUPING_MS = 5 * 60_000;
 
 /** Numbers of a room's history: after `after`, up to `upTo`. */
-export interface Span {
+export interface SeqRange {
   after: number;
   upTo: number;
 }
@@ -24,32 +24,36 @@ interface Reader {
   /** One's own subject; null for those who only read. */
   me: string | null;
   /** What was said while one was away; null for somebody who was never here, or has written since. */
-  unread: Span | null;
+  unread: SeqRange | null;
 }
 
 /** The lines of a conversation, oldest first. `isFirst`: with the author's avatar and name. */
-export function rowsOf({ messages, notes }: Timeline, outbox: readonly Outgoing[], reader: Reader): Row[] {
+export function rowsOf(
+  { messages, membershipEvents: notes }: Timeline,
+  outbox: readonly OutgoingMessage[],
+  reader: Reader,
+): Row[] {
   const rows: Row[] = [{ kind: "top", key: "top" }];
   const state = { day: "", author: "", at: 0 };
   const unread = firstUnread(messages, reader);
 
   const open = (at: string) => {
-    const day = dayOf(at);
+    const day = localDate(at);
     if (day === state.day) return;
     state.day = day;
     state.author = "";
     rows.push({ kind: "day", key: `day ${day}`, day });
   };
   const isFirstOf = (author: string, at: string) => {
-    const isFirst = author !== state.author || Date.parse(at) - state.at > BREATH_MS;
+    const isFirst = author !== state.author || Date.parse(at) - state.at > GROUPING_MS;
     state.author = author;
     state.at = Date.parse(at);
     return isFirst;
   };
 
-  for (const item of inOrder(messages, notes)) {
-    open("what" in item ? item.at : item.created_at);
-    if ("what" in item) {
+  for (const item of mergeBySeq(messages, notes)) {
+    open("change" in item ? item.at : item.created_at);
+    if ("change" in item) {
       state.author = "";
       rows.push({ kind: "note", key: `note ${item.seq}`, note: item });
       continue;
@@ -78,7 +82,7 @@ function firstUnread(messages: readonly Message[], { me, unread }: Reader): stri
 }
 
 /** Both by `seq`. */
-function* inOrder(messages: readonly Message[], notes: readonly Note[]): Generator<Message | Note> {
+function* mergeBySeq(messages: readonly Message[], notes: readonly MembershipEvent[]): Generator<Message | MembershipEvent> {
   let next = 0;
   for (const message of messages) {
     for (let note = notes[next]; note && note.seq < message.seq; note = notes[++next]) yield note;

@@ -24,7 +24,7 @@ export class ThreadList {
 
   /** Returns how to stop. */
   start(): () => void {
-    const leave = this.main.follow({ heard: (message) => this.hear(message), loaded: () => void this.load() });
+    const leave = this.main.subscribe({ onMessage: (message) => this.handleMessage(message), onLoaded: () => void this.load() });
     if (this.main.store.getState().room) void this.load();
     return leave;
   }
@@ -45,17 +45,17 @@ export class ThreadList {
     try {
       const page = await city.threads(this.main.name, THREADS_PAGE, before);
       if (load !== this.loads) return;
-      this.main.world.addAuthors(page.flatMap(({ author, thread }) => [author, ...(thread?.authors ?? [])]));
+      this.main.environment.addAuthors(page.flatMap(({ author, thread }) => [author, ...(thread?.authors ?? [])]));
       const known = before === undefined ? [] : this.store.getState().roots;
       const hasMore = page.length === THREADS_PAGE;
       this.store.setState({ roots: page.reduce(withRoot, known), hasMore, isLoading: false, error: null });
-      for (const message of this.arrived) this.hear(message);
+      for (const message of this.arrived) this.handleMessage(message);
     } catch (error) {
       if (load === this.loads) this.store.setState({ isLoading: false, error });
     }
   }
 
-  private hear(message: Message): void {
+  private handleMessage(message: Message): void {
     const { roots, isLoading, hasMore } = this.store.getState();
     if (isLoading) this.arrived.push(message);
     const isListed = roots.some(({ id }) => id === message.id);

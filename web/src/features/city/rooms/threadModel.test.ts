@@ -2,14 +2,14 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { city } from "../../../api/city";
 import type { Message, ThreadSummary } from "../../../api/types";
 import { threadReadUpTo } from "../../../lib/readMarks";
-import { FakeWorld } from "../../../testing/fakeSockets";
-import { roomWorld } from "../../../testing/roomWorld";
+import { FakeEnvironment } from "../../../testing/fakeSockets";
+import { roomEnvironment } from "../../../testing/roomEnvironment";
 import { message, OKSANA, room, settled, TARAS } from "../../../testing/samples";
 import { RoomModel } from "./roomModel";
 import { ThreadModel } from "./threadModel";
-import { shownIn } from "./timeline";
+import { visibleTimeline } from "./timeline";
 
-let sockets: FakeWorld;
+let sockets: FakeEnvironment;
 let main: RoomModel;
 let thread: ThreadModel;
 
@@ -22,9 +22,10 @@ const summary = (count: number, lastSeq: number): ThreadSummary => ({
 const root = (changes: Partial<Message> = {}) => message(2, { thread: summary(1, 3), ...changes });
 const reply = (seq: number, changes: Partial<Message> = {}) => message(seq, { thread_root: "m2", author: TARAS, ...changes });
 const state = () => thread.store.getState();
-const seqs = () => shownIn(state().timeline, "m2", state().root).messages.map(({ seq }) => seq);
-const inRoom = () => shownIn(main.store.getState().timeline, null, null).messages.map(({ seq }) => seq);
-const tell = (seq: number, changed: Message, event = "city.room.message") => sockets.last.tell({ event, seq, message: changed });
+const seqs = () => visibleTimeline(state().timeline, "m2", state().root).messages.map(({ seq }) => seq);
+const inRoom = () => visibleTimeline(main.store.getState().timeline, null, null).messages.map(({ seq }) => seq);
+const tell = (seq: number, changed: Message, event = "city.room.message") =>
+  sockets.last.receive({ event, seq, message: changed });
 
 async function open(messages: Message[], replies: Message[]) {
   vi.spyOn(city, "room").mockResolvedValue(room(messages.at(-1)?.seq ?? 0, messages));
@@ -39,8 +40,8 @@ async function open(messages: Message[], replies: Message[]) {
 
 beforeEach(() => {
   localStorage.clear();
-  sockets = new FakeWorld();
-  main = new RoomModel("general", roomWorld(sockets));
+  sockets = new FakeEnvironment();
+  main = new RoomModel("general", roomEnvironment(sockets));
 });
 
 afterEach(() => {
@@ -111,8 +112,8 @@ describe("a thread", () => {
 
   it("sends the root with a message, also with one that replies to another reply", async () => {
     await open([message(1), root(), reply(3)], [reply(3)]);
-    const say = vi.spyOn(city, "say").mockResolvedValue(reply(4, { author: OKSANA, reply_to: "m3" }));
-    thread.say("words", "m3");
+    const say = vi.spyOn(city, "sendMessage").mockResolvedValue(reply(4, { author: OKSANA, reply_to: "m3" }));
+    thread.send("words", "m3");
     await settled();
     expect(say.mock.calls[0]?.[1]).toMatchObject({ body: "words", reply_to: "m3", thread_root: "m2" });
     expect(seqs()).toEqual([2, 3, 4]);

@@ -5,7 +5,7 @@ import type { Message, Room } from "../../../api/types";
 import { markThreadRead, threadReadUpTo } from "../../../lib/readMarks";
 import { Conversation, type ConversationState } from "./conversation";
 import type { RoomModel } from "./roomModel";
-import { EMPTY, PAGE, withMessage, type Timeline } from "./timeline";
+import { EMPTY_TIMELINE, PAGE_SIZE, withMessage, type Timeline } from "./timeline";
 
 export interface ThreadState extends ConversationState {
   isLoaded: boolean;
@@ -26,10 +26,10 @@ export class ThreadModel extends Conversation {
     private readonly main: RoomModel,
     private readonly rootId: string,
   ) {
-    super(main.name, rootId, main.world);
+    super(main.name, rootId, main.environment);
     const root = main.loadedMessage(rootId);
     this.store = createStore(() => ({
-      timeline: EMPTY,
+      timeline: EMPTY_TIMELINE,
       root,
       unread: null,
       isLoadingOlder: false,
@@ -42,7 +42,10 @@ export class ThreadModel extends Conversation {
   start(): void {
     this.stop();
     const leaveOutbox = this.followOutbox();
-    const leaveRoom = this.main.follow({ heard: (message) => this.hear(message), loaded: () => void this.load() });
+    const leaveRoom = this.main.subscribe({
+      onMessage: (message) => this.handleMessage(message),
+      onLoaded: () => void this.load(),
+    });
     this.stopFollowing = () => {
       leaveOutbox();
       leaveRoom();
@@ -55,8 +58,8 @@ export class ThreadModel extends Conversation {
     this.loads += 1;
   }
 
-  override type(isTyping: boolean): void {
-    this.main.type(isTyping);
+  override setTyping(isTyping: boolean): void {
+    this.main.setTyping(isTyping);
   }
 
   /** Store that the thread was read, and send a read receipt for its last reply. */
@@ -64,7 +67,7 @@ export class ThreadModel extends Conversation {
     const room = this.room();
     const last = this.store.getState().timeline.messages.at(-1);
     if (!room || !last || this.live) return;
-    markThreadRead(this.world.me(), room.id, this.rootId, last.seq);
+    markThreadRead(this.environment.me(), room.id, this.rootId, last.seq);
     if (last.id !== this.readId && this.main.sendReceipt(last.id)) this.readId = last.id;
   }
 
@@ -76,8 +79,8 @@ export class ThreadModel extends Conversation {
     return city.replies(this.name, this.rootId, position, limit);
   }
 
-  protected override show(before: Message | null, answer: Message): void {
-    if (this.shows(answer)) super.show(before, answer);
+  protected override applyResponse(before: Message | null, answer: Message): void {
+    if (this.shows(answer)) super.applyResponse(before, answer);
     else if (answer.id === this.rootId && this.loadedMessage(answer.id) === before) this.store.setState({ root: answer });
   }
 
@@ -86,13 +89,13 @@ export class ThreadModel extends Conversation {
     const load = ++this.loads;
     this.arrived = [];
     try {
-      const [root, replies] = await Promise.all([this.loadRoot(), city.replies(this.name, this.rootId, null, PAGE)]);
+      const [root, replies] = await Promise.all([this.loadRoot(), city.replies(this.name, this.rootId, null, PAGE_SIZE)]);
       if (load !== this.loads) return;
-      this.meetAuthors([root, ...replies]);
+      this.storeAuthors([root, ...replies]);
       this.live = null;
       this.store.setState({ root, timeline: begin(root, replies), isLoaded: true, error: null });
       this.showUnread();
-      for (const message of this.endLoad()) this.hear(message);
+      for (const message of this.endLoad()) this.handleMessage(message);
     } catch (error) {
       if (load !== this.loads) return;
       this.endLoad();
@@ -119,20 +122,20 @@ export class ThreadModel extends Conversation {
     const room = this.room();
     const { unread, timeline } = this.store.getState();
     if (!room || unread) return;
-    const after = threadReadUpTo(this.world.me(), room.id, this.rootId);
+    const after = threadReadUpTo(this.environment.me(), room.id, this.rootId);
     this.store.setState({ unread: { after, upTo: timeline.messages.at(-1)?.seq ?? after } });
   }
 
-  private hear(message: Message): void {
+  private handleMessage(message: Message): void {
     if (message.id !== this.rootId && !this.shows(message)) return;
     if (this.arrived) this.arrived.push(message);
     else if (message.id === this.rootId) this.store.setState({ root: message });
-    else this.change((timeline) => withMessage(timeline, message));
+    else this.updateTimeline((timeline) => withMessage(timeline, message));
   }
 }
 
 /** A page is limited in bytes, so that its length does not say whether there are older replies. */
 function begin({ thread }: Message, replies: readonly Message[]): Timeline {
   const count = replies.filter(({ deleted }) => !deleted).length;
-  return { ...EMPTY, messages: replies, hasOlder: replies.length > 0 && count < (thread?.count ?? 0) };
+  return { ...EMPTY_TIMELINE, messages: replies, hasOlder: replies.length > 0 && count < (thread?.count ?? 0) };
 }

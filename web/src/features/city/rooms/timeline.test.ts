@@ -1,58 +1,58 @@
 import { describe, expect, it } from "vitest";
-import { message, OKSANA, room, SIGN, TARAS } from "../../../testing/samples";
+import { message, OKSANA, room, WITHOUT_PICTURE, TARAS } from "../../../testing/samples";
 import type { Entry } from "../../../outbox/entry";
 import { delayed } from "../../../outbox/queue";
 import { rowsOf, type Row } from "./rows";
 import {
-  begin,
-  EMPTY,
-  outgoingOf,
-  withAnswer,
+  newestTimeline,
+  EMPTY_TIMELINE,
+  outgoingMessages,
+  withResponse,
   withChanges,
   withEvent,
   withMessage,
   withOlder,
-  type Outgoing,
+  type OutgoingMessage,
   type OutgoingChange,
   type Timeline,
 } from "./timeline";
-import { countNew } from "./useFollowing";
+import { countNew } from "./useAutoScroll";
 
 const seqs = ({ messages }: Timeline) => messages.map(({ seq }) => seq);
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => message(from + index));
 
 describe("a room's timeline", () => {
   it("knows whether the first page has something before it", () => {
-    expect(begin(room(60, range(58, 60), { has_older: true })).hasOlder).toBe(true);
-    expect(begin(room(49, range(1, 49))).hasOlder).toBe(false);
+    expect(newestTimeline(room(60, range(58, 60), { has_older: true })).hasOlder).toBe(true);
+    expect(newestTimeline(room(49, range(1, 49))).hasOlder).toBe(false);
   });
 
   it("grows at its beginning, without doubles", () => {
-    const grown = withOlder(begin(room(60, range(51, 60))), range(45, 52));
+    const grown = withOlder(newestTimeline(room(60, range(51, 60))), range(45, 52));
     expect(seqs(grown)).toEqual(range(45, 60).map(({ seq }) => seq));
-    expect(grown).toMatchObject({ hasOlder: true, grew: "older" });
+    expect(grown).toMatchObject({ hasOlder: true, grewAt: "older" });
     expect(withOlder(grown, []).hasOlder).toBe(false);
   });
 
   it("puts a message where its number says, and once", () => {
-    let timeline = begin(room(5, [message(3), message(5)]));
+    let timeline = newestTimeline(room(5, [message(3), message(5)]));
     for (const seq of [6, 4, 6]) timeline = withMessage(timeline, message(seq));
     expect(seqs(timeline)).toEqual([3, 4, 5, 6]);
   });
 
   it("takes a change for the message that it is about", () => {
-    const timeline = begin(room(5, [message(3), message(5)]));
+    const timeline = newestTimeline(room(5, [message(3), message(5)]));
     const event = { event: "city.room.message.updated", seq: 6, message: message(3, { body: "changed" }) } as const;
     expect(withEvent(timeline, event).messages.map(({ body }) => body)).toEqual(["changed", "words 5"]);
   });
 
   it("leaves out a change of what is older than what is shown: there would be a hole", () => {
-    const timeline = begin(room(60, range(11, 60), { has_older: true }));
+    const timeline = newestTimeline(room(60, range(11, 60), { has_older: true }));
     expect(withMessage(timeline, message(4))).toBe(timeline);
   });
 
   it("is not moved by an event whose message is gone", () => {
-    expect(withEvent(EMPTY, { event: "city.room.message", seq: 1, message: null })).toBe(EMPTY);
+    expect(withEvent(EMPTY_TIMELINE, { event: "city.room.message", seq: 1, message: null })).toBe(EMPTY_TIMELINE);
   });
 });
 
@@ -78,34 +78,34 @@ describe("what is on its way", () => {
       entry("behind", 0),
       entry("elsewhere", 0, "waiting", "city_art"),
     ];
-    expect(outgoingOf(entries).map(({ state }) => state)).toEqual(["failed", "sending", "waiting", "waiting", "sending"]);
+    expect(outgoingMessages(entries).map(({ state }) => state)).toEqual(["failed", "sending", "waiting", "waiting", "sending"]);
     expect([...delayed(entries)]).toEqual(["vain", "behind"]);
   });
 });
 
 describe("the answer to a request", () => {
-  const shown = begin(room(5, [message(3), message(5)]));
+  const shown = newestTimeline(room(5, [message(3), message(5)]));
   const before = shown.messages[1] ?? null;
   const answer = message(5, { body: "edited", delivery: "pending" });
 
   it("is shown when the room has told nothing newer of the message", () => {
-    expect(withAnswer(shown, before, answer).messages[1]).toBe(answer);
-    expect(withAnswer(shown, null, message(6)).messages).toHaveLength(3);
+    expect(withResponse(shown, before, answer).messages[1]).toBe(answer);
+    expect(withResponse(shown, null, message(6)).messages).toHaveLength(3);
   });
 
   it("is not laid over what the room has told since: neither a new message, an edit nor a sign", () => {
     for (const newer of [message(5, { delivery: "sent" }), message(5, { body: "edited later" }), message(5, { deleted: true })]) {
       const event = { event: "city.room.message.updated", seq: 7, message: newer } as const;
-      expect(withAnswer(withEvent(shown, event), before, answer).messages[1]).toBe(newer);
+      expect(withResponse(withEvent(shown, event), before, answer).messages[1]).toBe(newer);
     }
     const posted = { event: "city.room.message", seq: 6, message: message(6, { delivery: "sent" }) } as const;
-    expect(withAnswer(withEvent(shown, posted), null, message(6, { delivery: "pending" })).messages[2]?.delivery).toBe("sent");
+    expect(withResponse(withEvent(shown, posted), null, message(6, { delivery: "pending" })).messages[2]?.delivery).toBe("sent");
   });
 });
 
 describe("changes that wait", () => {
-  const timeline = begin(
-    room(5, [message(3), message(5, { reactions: [{ emoji: "🌻", count: 2, by: ["u_1", "u_2"], ...SIGN }] })]),
+  const timeline = newestTimeline(
+    room(5, [message(3), message(5, { reactions: [{ emoji: "🌻", count: 2, by: ["u_1", "u_2"], ...WITHOUT_PICTURE }] })]),
   );
   const change = (action: OutgoingChange["action"], state: OutgoingChange["state"] = "waiting") => ({
     clientId: "c1",
@@ -120,9 +120,9 @@ describe("changes that wait", () => {
     expect(edited.messages[1]).toBe(timeline.messages[1]);
     expect(withChanges(timeline, [change({ kind: "removal", messageId: "m3" })], "u_1").messages[0]?.deleted).toBe(true);
     const taken = withChanges(timeline, [change({ kind: "reaction", messageId: "m5", emoji: "🌻", given: false })], "u_1");
-    expect(taken.messages[1]?.reactions).toEqual([{ emoji: "🌻", count: 1, by: ["u_2"], ...SIGN }]);
+    expect(taken.messages[1]?.reactions).toEqual([{ emoji: "🌻", count: 1, by: ["u_2"], ...WITHOUT_PICTURE }]);
     const given = withChanges(timeline, [change({ kind: "reaction", messageId: "m3", emoji: "🔥", given: true })], "u_1");
-    expect(given.messages[0]?.reactions).toEqual([{ emoji: "🔥", count: 1, by: ["u_1"], ...SIGN }]);
+    expect(given.messages[0]?.reactions).toEqual([{ emoji: "🔥", count: 1, by: ["u_1"], ...WITHOUT_PICTURE }]);
   });
 
   it("are shown no longer when the city refused them", () => {
@@ -130,7 +130,7 @@ describe("changes that wait", () => {
   });
 });
 
-const outgoing: Outgoing = {
+const outgoing: OutgoingMessage = {
   clientId: "c1",
   body: "on its way",
   replyTo: null,
@@ -150,7 +150,7 @@ describe("the lines of a conversation", () => {
     const later = message(5, { created_at: "2026-11-22T12:20:00Z" });
     const tomorrow = message(6, { created_at: "2026-11-25T12:00:00Z" });
     const timeline = {
-      ...EMPTY,
+      ...EMPTY_TIMELINE,
       messages: [message(1), message(2), message(3, { author: TARAS }), message(4, { author: TARAS }), later, tomorrow],
     };
     expect(kinds(rowsOf(timeline, [], reader))).toEqual(["top", "day", "1!", "2", "3!", "4", "5!", "day", "6!"]);
@@ -158,7 +158,7 @@ describe("the lines of a conversation", () => {
 
   it("mark the first word of others that was not read yet", () => {
     const timeline = {
-      ...EMPTY,
+      ...EMPTY_TIMELINE,
       messages: [message(1), message(2), message(3, { author: TARAS }), message(4, { author: TARAS })],
     };
     expect(kinds(rowsOf(timeline, [], { me: "u_1", unread: { after: 1, upTo: 4 } }))).toEqual([
@@ -182,24 +182,24 @@ describe("the lines of a conversation", () => {
       created_at: "2026-11-22T12:00:02Z",
       members_online: 2,
     } as const;
-    const timeline = withEvent({ ...EMPTY, messages: [message(1), message(3)] }, event);
+    const timeline = withEvent({ ...EMPTY_TIMELINE, messages: [message(1), message(3)] }, event);
     expect(kinds(rowsOf(timeline, [], reader))).toEqual(["top", "day", "1!", "note", "3!"]);
   });
 
   it("keep the row of one's own message when the city has taken it", () => {
-    const before = rowsOf(EMPTY, [outgoing], reader);
-    const after = rowsOf({ ...EMPTY, messages: [message(1, { client_id: "c1", author: OKSANA })] }, [], reader);
+    const before = rowsOf(EMPTY_TIMELINE, [outgoing], reader);
+    const after = rowsOf({ ...EMPTY_TIMELINE, messages: [message(1, { client_id: "c1", author: OKSANA })] }, [], reader);
     expect(after.at(-1)?.key).toBe(before.at(-1)?.key);
   });
 
   it("count what came after what was seen", () => {
-    const rows = rowsOf({ ...EMPTY, messages: range(1, 5) }, [], reader);
+    const rows = rowsOf({ ...EMPTY_TIMELINE, messages: range(1, 5) }, [], reader);
     expect(countNew(rows, "m3")).toBe(2);
     expect(countNew(rows, null)).toBe(0);
   });
 
   it("have each a key of their own, 5,000 of them, too", () => {
-    const rows = rowsOf({ ...EMPTY, messages: range(1, 5_000) }, [], reader);
+    const rows = rowsOf({ ...EMPTY_TIMELINE, messages: range(1, 5_000) }, [], reader);
     expect(new Set(rows.map(({ key }) => key)).size).toBe(rows.length);
   });
 });

@@ -1,14 +1,14 @@
 import type { Media, Message, RoomDetails, SubjectId, ReactionCount } from "../../../api/types";
 import { Problem } from "../../../api/problem";
-import type { RoomEvent } from "../../../lib/roomSocket";
+import type { RoomEvent } from "../../../lib/roomStream";
 import type { Action, Entry } from "../../../outbox/entry";
 import { delayed } from "../../../outbox/queue";
 
 /** Somebody who came, left or was put out while the room was looked at. */
-export interface Note {
+export interface MembershipEvent {
   seq: number;
   name: string;
-  what: "joined" | "left" | "kicked" | "banned";
+  change: "joined" | "left" | "kicked" | "banned";
   /** Who kicked or banned them; null for the city itself. */
   by?: string | null;
   reason?: string | null;
@@ -16,7 +16,7 @@ export interface Note {
 }
 
 /** What one said oneself, until the city has it. */
-export interface Outgoing {
+export interface OutgoingMessage {
   clientId: string;
   body: string;
   replyTo: string | null;
@@ -35,11 +35,11 @@ export interface Outgoing {
 export interface OutgoingChange {
   clientId: string;
   action: Exclude<Action, { kind: "message" }>;
-  state: Outgoing["state"];
+  state: OutgoingMessage["state"];
   problem: Problem | null;
 }
 
-function stateOf({ id, state }: Entry, delayedIds: ReadonlySet<string>): Outgoing["state"] {
+function stateOf({ id, state }: Entry, delayedIds: ReadonlySet<string>): OutgoingMessage["state"] {
   if (state === "failed") return "failed";
   return delayedIds.has(id) ? "waiting" : "sending";
 }
@@ -49,7 +49,7 @@ function problemOf({ problem }: Entry): Problem | null {
 }
 
 /** The messages among a room's entries, as they are shown. */
-export function outgoingOf(entries: readonly Entry[]): Outgoing[] {
+export function outgoingMessages(entries: readonly Entry[]): OutgoingMessage[] {
   const delayedIds = delayed(entries);
   return entries.flatMap((entry) => {
     if (entry.action.kind !== "message") return [];
@@ -61,7 +61,7 @@ export function outgoingOf(entries: readonly Entry[]): Outgoing[] {
 }
 
 /** What is no message among a room's entries. */
-export function changesOf(entries: readonly Entry[]): OutgoingChange[] {
+export function outgoingChanges(entries: readonly Entry[]): OutgoingChange[] {
   const delayedIds = delayed(entries);
   return entries.flatMap((entry) => {
     if (entry.action.kind === "message") return [];
@@ -73,28 +73,28 @@ export function changesOf(entries: readonly Entry[]): OutgoingChange[] {
 export interface Timeline {
   /** By `seq`, oldest first. */
   messages: readonly Message[];
-  notes: readonly Note[];
+  membershipEvents: readonly MembershipEvent[];
   hasOlder: boolean;
   /** It ends before the newest messages: what is said now does not follow on it. */
   hasNewer: boolean;
   /** At which end it grew last: a list that grows at its beginning must keep what is seen where it is. */
-  grew: "older" | "newer";
+  grewAt: "older" | "newer";
 }
 
 /** As many as `GET /city/rooms/{id}` has. */
-export const PAGE = 50;
+export const PAGE_SIZE = 50;
 
-export const EMPTY: Timeline = { messages: [], notes: [], hasOlder: false, hasNewer: false, grew: "newer" };
+export const EMPTY_TIMELINE: Timeline = { messages: [], membershipEvents: [], hasOlder: false, hasNewer: false, grewAt: "newer" };
 
-export function begin(room: RoomDetails): Timeline {
-  return { messages: room.messages, notes: [], hasOlder: room.has_older, hasNewer: false, grew: "newer" };
+export function newestTimeline(room: RoomDetails): Timeline {
+  return { messages: room.messages, membershipEvents: [], hasOlder: room.has_older, hasNewer: false, grewAt: "newer" };
 }
 
 /** A page may hold fewer than were asked for, because it is bounded in bytes: only an empty one says that there are no more. */
 export function withOlder(timeline: Timeline, older: readonly Message[]): Timeline {
   const first = timeline.messages[0]?.seq ?? Infinity;
   const before = older.filter(({ seq }) => seq < first);
-  return { ...timeline, messages: [...before, ...timeline.messages], hasOlder: older.length > 0, grew: "older" };
+  return { ...timeline, messages: [...before, ...timeline.messages], hasOlder: older.length > 0, grewAt: "older" };
 }
 
 /**
@@ -102,34 +102,34 @@ export function withOlder(timeline: Timeline, older: readonly Message[]): Timeli
  *
  * Whether there is more at an end is not said by a page, but by an empty one after it.
  */
-export function beginAround(page: readonly Message[], live: Timeline): Timeline {
-  return joined({ messages: page, notes: [], hasOlder: true, hasNewer: true, grew: "older" }, live);
+export function timelineAround(page: readonly Message[], live: Timeline): Timeline {
+  return joined({ messages: page, membershipEvents: [], hasOlder: true, hasNewer: true, grewAt: "older" }, live);
 }
 
 /** `newer` is the page after `timeline`; an empty one, and one that reaches `live`, ends at the newest messages. */
 export function withNewer(timeline: Timeline, newer: readonly Message[], live: Timeline): Timeline {
   const last = timeline.messages.at(-1)?.seq ?? -Infinity;
   const messages = [...timeline.messages, ...newer.filter(({ seq }) => seq > last)];
-  return joined({ ...timeline, messages, grew: "newer" }, live, !newer.length);
+  return joined({ ...timeline, messages, grewAt: "newer" }, live, !newer.length);
 }
 
 function joined(timeline: Timeline, live: Timeline, isAdjacent = false): Timeline {
   const first = live.messages[0]?.seq ?? Infinity;
   if (!isAdjacent && (timeline.messages.at(-1)?.seq ?? -Infinity) < first) return timeline;
   const before = timeline.messages.filter(({ seq }) => seq < first);
-  return { ...timeline, messages: [...before, ...live.messages], notes: live.notes, hasNewer: false };
+  return { ...timeline, messages: [...before, ...live.messages], membershipEvents: live.membershipEvents, hasNewer: false };
 }
 
 /** A message as it stands now. One that is older or newer than what is shown is left out where there would be a hole. */
 export function withMessage(timeline: Timeline, message: Message): Timeline {
   const { messages } = timeline;
   const known = messages.findLastIndex(({ id }) => id === message.id);
-  if (known >= 0) return { ...timeline, messages: messages.with(known, message), grew: "newer" };
+  if (known >= 0) return { ...timeline, messages: messages.with(known, message), grewAt: "newer" };
   const isBefore = message.seq < (messages[0]?.seq ?? -Infinity);
   const isAfter = message.seq > (messages.at(-1)?.seq ?? -Infinity);
   if ((isBefore && timeline.hasOlder) || (isAfter && timeline.hasNewer)) return timeline;
   const place = messages.findLastIndex(({ seq }) => seq < message.seq) + 1;
-  return { ...timeline, messages: messages.toSpliced(place, 0, message), grew: "newer" };
+  return { ...timeline, messages: messages.toSpliced(place, 0, message), grewAt: "newer" };
 }
 
 /**
@@ -138,7 +138,7 @@ export function withMessage(timeline: Timeline, message: Message): Timeline {
  * The room's events are the authority and come in order: what they, or a page of history, have said about the message since then
  * is as new as the answer, or will be. Only where they said nothing does the answer count.
  */
-export function withAnswer(timeline: Timeline, before: Message | null, answer: Message): Timeline {
+export function withResponse(timeline: Timeline, before: Message | null, answer: Message): Timeline {
   const shown = timeline.messages.find(({ id }) => id === answer.id) ?? null;
   return shown === before ? withMessage(timeline, answer) : timeline;
 }
@@ -148,12 +148,14 @@ export function withChanges(timeline: Timeline, changes: readonly OutgoingChange
   const open = changes.filter(({ state }) => state !== "failed");
   if (!open.length || me === null) return timeline;
   const messages = timeline.messages.map((message) =>
-    open.filter(({ action }) => action.messageId === message.id).reduce((now, { action }) => changed(now, action, me), message),
+    open
+      .filter(({ action }) => action.messageId === message.id)
+      .reduce((now, { action }) => withAction(now, action, me), message),
   );
   return { ...timeline, messages };
 }
 
-function changed(message: Message, action: OutgoingChange["action"], me: SubjectId): Message {
+function withAction(message: Message, action: OutgoingChange["action"], me: SubjectId): Message {
   switch (action.kind) {
     case "edit":
       return { ...message, body: action.body, formatted_body: null, edited_at: message.edited_at ?? message.created_at };
@@ -164,12 +166,12 @@ function changed(message: Message, action: OutgoingChange["action"], me: Subject
   }
 }
 
-function withReaction(tallies: readonly ReactionCount[], emoji: string, given: boolean, me: SubjectId): ReactionCount[] {
-  const known = tallies.find((tally) => tally.emoji === emoji) ?? { emoji, count: 0, by: [], url: null, shortcode: null };
-  if (known.by.includes(me) === given) return [...tallies];
+function withReaction(reactions: readonly ReactionCount[], emoji: string, given: boolean, me: SubjectId): ReactionCount[] {
+  const known = reactions.find((reaction) => reaction.emoji === emoji) ?? { emoji, count: 0, by: [], url: null, shortcode: null };
+  if (known.by.includes(me) === given) return [...reactions];
   const by = given ? [...known.by, me] : known.by.filter((subject) => subject !== me);
-  const tally = { ...known, by, count: Math.max(by.length, known.count + (given ? 1 : -1)) };
-  const others = known.count ? tallies.map((other) => (other.emoji === emoji ? tally : other)) : [...tallies, tally];
+  const reaction = { ...known, by, count: Math.max(by.length, known.count + (given ? 1 : -1)) };
+  const others = known.count ? reactions.map((other) => (other.emoji === emoji ? reaction : other)) : [...reactions, reaction];
   return others.filter(({ count }) => count > 0);
 }
 
@@ -181,13 +183,18 @@ export function withEvent(timeline: Timeline, event: RoomEvent): Timeline {
     case "city.room.reaction":
       return event.message ? withMessage(timeline, event.message) : timeline;
     case "city.room.join":
-      return withNote(timeline, { seq: event.seq, name: event.member.display_name, what: "joined", at: event.created_at });
+      return withMembershipEvent(timeline, {
+        seq: event.seq,
+        name: event.member.display_name,
+        change: "joined",
+        at: event.created_at,
+      });
     case "city.room.leave": {
       const { seq, member, cause, by, reason, created_at } = event;
-      return withNote(timeline, {
+      return withMembershipEvent(timeline, {
         seq,
         name: member.display_name,
-        what: cause ?? "left",
+        change: cause ?? "left",
         by: by?.display_name ?? null,
         reason: reason ?? null,
         at: created_at,
@@ -198,8 +205,8 @@ export function withEvent(timeline: Timeline, event: RoomEvent): Timeline {
   }
 }
 
-function withNote(timeline: Timeline, note: Note): Timeline {
-  return timeline.hasNewer ? timeline : { ...timeline, notes: [...timeline.notes, note], grew: "newer" };
+function withMembershipEvent(timeline: Timeline, note: MembershipEvent): Timeline {
+  return timeline.hasNewer ? timeline : { ...timeline, membershipEvents: [...timeline.membershipEvents, note], grewAt: "newer" };
 }
 
 /**
@@ -207,7 +214,7 @@ function withNote(timeline: Timeline, note: Note): Timeline {
  *
  * The root comes first, wherever its `seq` is: from Matrix it may arrive after replies.
  */
-export function shownIn(timeline: Timeline, threadRoot: string | null, root: Message | null): Timeline {
+export function visibleTimeline(timeline: Timeline, threadRoot: string | null, root: Message | null): Timeline {
   const messages = timeline.messages.filter((message) => message.thread_root === threadRoot);
   return { ...timeline, messages: root && !timeline.hasOlder ? [root, ...messages] : messages };
 }

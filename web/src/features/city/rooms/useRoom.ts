@@ -1,6 +1,6 @@
 import { createContext, useContext, useEffect, useMemo, useState } from "react";
 import { useStore } from "zustand";
-import { socketWorld } from "../../../lib/socketWorld";
+import { socketEnvironment } from "../../../lib/socketEnvironment";
 import { outbox } from "../../../stores/outbox";
 import { useProfiles } from "../../../stores/profiles";
 import { useSession } from "../../../stores/session";
@@ -17,7 +17,7 @@ export function useRoomModel(slug: string): RoomModel {
   useEffect(() => {
     model.start();
     const reconnect = () => model.reconnect();
-    const look = () => model.shownOrHidden();
+    const look = () => model.onVisibilityChange();
     addEventListener("online", reconnect);
     document.addEventListener("visibilitychange", look);
     return () => {
@@ -34,9 +34,9 @@ export function useRoomModel(slug: string): RoomModel {
 
 function openRoom(slug: string): RoomModel {
   return new RoomModel(slug, {
-    ...socketWorld,
+    ...socketEnvironment,
     token: () => useSession.getState().session?.token ?? null,
-    refused: (token) => useSession.getState().end(token),
+    onTokenRejected: (token) => useSession.getState().expire(token),
     me: () => useSession.getState().session?.userId ?? null,
     isShown: () => document.visibilityState !== "hidden",
     outbox,

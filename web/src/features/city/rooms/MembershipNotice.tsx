@@ -1,0 +1,16 @@
+import { useTranslation } from "react-i18next";
+import styles from "./CityRoomMessageList.module.css";
+import type { MembershipEvent } from "./timeline";
+
+/** Somebody came, left, or was kicked or banned. */
+export function MembershipNotice({ note: { change: what, name, by, reason } }: { note: MembershipEvent }) {
+  const { t } = useTranslation();
+  const isRemoval = what === "kicked" || what === "banned";
+  const words = isRemoval && by ? t(`room.${what}_by`, { name, by }) : t(`room.${what}`, { name });
+  return (
+    <p className={styles.note} dir="auto">
+      {words}
+      {reason && `. ${t("room.reason", { reason })}`}
+    </p>
+  );
+}

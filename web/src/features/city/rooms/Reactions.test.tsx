@@ -1,0 +1,71 @@
+import { fireEvent, render, screen } from "@testing-library/react";
+import { beforeAll, describe, expect, it } from "vitest";
+import type { ReactionCount } from "../../../api/types";
+import { initI18n, setLanguage } from "../../../lib/i18n";
+import { FakeEnvironment } from "../../../testing/fakeSockets";
+import { message } from "../../../testing/samples";
+import { outbox } from "../../../stores/outbox";
+import { RoomModel } from "./roomModel";
+import { Reactions } from "./Reactions";
+import { RoomContext } from "./useRoom";
+
+const CAT: ReactionCount = {
+  emoji: "mxc://far.example/cat",
+  count: 2,
+  by: ["u_2"],
+  url: "/city/media/far.example/cat",
+  shortcode: "party cat",
+};
+
+beforeAll(async () => {
+  await initI18n();
+  await setLanguage("en");
+});
+
+function show(reaction: ReactionCount): HTMLElement {
+  const { clock, open, random } = new FakeEnvironment();
+  const nobody = {
+    token: () => null,
+    onTokenRejected: () => undefined,
+    me: () => null,
+    addAuthors: () => undefined,
+    isShown: () => true,
+  };
+  const model = new RoomModel("general", { clock, open, random, outbox, ...nobody });
+  render(
+    <RoomContext value={model}>
+      <Reactions message={message(1, { reactions: [reaction] })} />
+    </RoomContext>,
+  );
+  return screen.getByRole("button");
+}
+
+describe("a reaction that is a picture", () => {
+  it("shows the picture, and says its name", () => {
+    const button = show(CAT);
+    expect(button.querySelector("img")?.getAttribute("src")).toBe(CAT.url);
+    expect(button.getAttribute("aria-label")).toBe("party cat: 2 people");
+    expect(button.outerHTML).not.toContain("mxc:");
+  });
+
+  it("shows its name when the picture is damaged, or not given out", () => {
+    const button = show(CAT);
+    const picture = button.querySelector("img");
+    if (picture) fireEvent.error(picture);
+    expect(button.textContent).toBe("party cat 2");
+    expect(button.querySelector("img")).toBeNull();
+  });
+
+  it("is called a picture when nobody named it, and never by its address", () => {
+    for (const shortcode of [null, "", " \u202e"]) {
+      const button = show({ ...CAT, url: null, shortcode });
+      expect(button.textContent).toBe("picture 2");
+      expect(button.outerHTML).not.toContain("mxc:");
+      document.body.replaceChildren();
+    }
+  });
+
+  it("leaves an emoji as it is", () => {
+    expect(show({ ...CAT, emoji: "🌻", url: null, shortcode: null }).textContent).toBe("🌻 2");
+  });
+});

@@ -1,0 +1,70 @@
+import { useTranslation } from "react-i18next";
+import type { Room } from "../../../api/types";
+import { Button, ButtonLink, buttonClass, IconButton } from "../../../components/ui/Button";
+import { Icon } from "../../../components/ui/Icon";
+import { Name } from "../../../components/ui/Name";
+import { useSite } from "../../../hooks/useSite";
+import { roomLink } from "../../../lib/matrixLinks";
+import { useSession } from "../../../stores/session";
+import styles from "./CityRoomView.module.css";
+import { RoomIcon } from "./RoomIcon";
+import { ThreadsButton } from "./ThreadsButton";
+import { useRoom, useRoomState } from "./useRoom";
+
+interface Props {
+  room: Room;
+  showsMembers: boolean;
+  onMembers: () => void;
+}
+
+export function RoomHeader({ room, showsMembers, onMembers }: Props) {
+  const mayRead = useRoomState((state) => state.mayRead);
+  const { t } = useTranslation();
+  const { matrix } = useSite();
+  return (
+    <header className={styles.head}>
+      <ButtonLink look="bare" className={styles.onlyNarrow ?? ""} to="/city" aria-label={t("rooms.title")}>
+        <Icon name="back" />
+      </ButtonLink>
+      <span className={styles.house}>
+        <RoomIcon slug={room.slug} isLit={room.members_online > 0} />
+      </span>
+      <div className={styles.title}>
+        <h1 id="room-title">
+          <Name>{room.name}</Name>
+        </h1>
+        <p>
+          {mayRead && t("rooms.online", { count: room.members_online })}
+          {room.description && (
+            <>
+              {mayRead && " · "}
+              <bdi>{room.description}</bdi>
+            </>
+          )}
+        </p>
+      </div>
+      <Membership />
+      <a
+        className={buttonClass("bare", styles.onlyWide)}
+        href={roomLink(matrix.client_url, room.matrix_room_alias)}
+        target="_blank"
+        rel="noopener noreferrer"
+      >
+        {t("common.openInElement")} <Icon name="elsewhere" size={16} />
+      </a>
+      <ThreadsButton />
+      <IconButton icon="people" label={t("room.members")} aria-expanded={showsMembers} onClick={onMembers} />
+    </header>
+  );
+}
+
+/** Nobody needs to join before writing: who writes, comes in. */
+function Membership() {
+  const { t } = useTranslation();
+  const room = useRoom();
+  const me = useSession((state) => state.session?.userId);
+  const isMember = useRoomState(({ members }) => me !== undefined && members.has(me));
+  if (me === undefined) return null;
+  if (isMember) return <IconButton icon="out" label={t("room.leave")} onClick={() => void room.leave()} />;
+  return <Button onClick={() => void room.join()}>{t("room.join")}</Button>;
+}

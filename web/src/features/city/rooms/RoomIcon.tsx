@@ -1,0 +1,19 @@
+import { colorOf, hashOf } from "../../../components/ui/Avatar";
+
+const ROOFS = ["M3 19 22 5l19 14z", "M3 19 9 8h26l6 11z", "M5 19C5 4 39 4 39 19z", "M3 19V11h38v8z"];
+
+/** A room's front door: its roof and colour are its own, and there is light when somebody is in. */
+export function RoomIcon({ slug, isLit: isOccupied, size = 44 }: { slug: string; isLit: boolean; size?: number }) {
+  const color = colorOf(slug);
+  const roof = ROOFS[hashOf(slug) % ROOFS.length];
+  const window = isOccupied ? "var(--window-lit)" : "var(--window-dark)";
+  return (
+    <svg width={size} height={size} viewBox="0 0 44 44" aria-hidden="true" focusable="false">
+      <rect x="6" y="18" width="32" height="22" fill={color} fillOpacity="0.32" />
+      <path d={roof} fill={color} />
+      <path d="M18.500 40V31a3.500 3.500 0 0 1 7 0v9z" fill={color} />
+      <rect x="10" y="23" width="5.500" height="7" rx="1.500" fill={window} />
+      <rect x="28.500" y="23" width="5.500" height="7" rx="1.500" fill={window} />
+    </svg>
+  );
+}

@@ -1,0 +1,25 @@
+import { useTranslation } from "react-i18next";
+import styles from "./CityRoomMessageList.module.css";
+import { useConversation, useRoomState } from "./useRoom";
+
+interface ListTopProps {
+  roomName: string;
+  hasOlder: boolean;
+  isLoadingOlder: boolean;
+}
+
+/** The line above the oldest message loaded: older messages are being fetched, or the room begins here. */
+export function TimelineStart({ roomName, hasOlder, isLoadingOlder }: ListTopProps) {
+  const { t } = useTranslation();
+  const mayRead = useRoomState((state) => state.mayRead);
+  // To a reader from outside the answer says `has_older: false` also when members read older messages: claim no beginning.
+  const isBeginning = !hasOlder && mayRead;
+  const { threadRoot } = useConversation();
+  const text =
+    isBeginning && threadRoot === null
+      ? t("room.beginning", { room: roomName })
+      : hasOlder && isLoadingOlder
+        ? t("room.loadingOlder")
+        : "\u00a0";
+  return <p className={styles.top}>{text}</p>;
+}

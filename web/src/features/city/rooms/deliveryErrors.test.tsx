@@ -1,0 +1,85 @@
+import { render, screen } from "@testing-library/react";
+import { beforeAll, describe, expect, it } from "vitest";
+import { Problem } from "../../../api/problem";
+import type { Message } from "../../../api/types";
+import { initI18n, setLanguage } from "../../../lib/i18n";
+import { outbox } from "../../../stores/outbox";
+import { useSession } from "../../../stores/session";
+import { FakeEnvironment } from "../../../testing/fakeSockets";
+import { message, OKSANA } from "../../../testing/samples";
+import { MessageRow } from "./MessageRow";
+import { OutgoingStatus } from "./OutgoingRow";
+import { RoomModel } from "./roomModel";
+import { RoomContext } from "./useRoom";
+
+beforeAll(async () => {
+  await initI18n();
+  await setLanguage("en");
+  useSession.setState({ session: { userId: OKSANA.id, token: "t1", displayName: OKSANA.display_name, expiresAt: Infinity } });
+});
+
+const buttons = () => screen.queryAllByRole("button").map(({ textContent }) => textContent);
+
+function showRefused(code: string): void {
+  const problem = new Problem(403, code, "…");
+  render(<OutgoingStatus outgoing={{ clientId: "c1", state: "failed", problem }} text="words" onEdit={() => undefined} />);
+}
+
+function showFailed(cause: Message["delivery_error"]): void {
+  const { clock, open, random } = new FakeEnvironment();
+  const nobody = {
+    token: () => null,
+    onTokenRejected: () => undefined,
+    me: () => null,
+    addAuthors: () => undefined,
+    isShown: () => true,
+  };
+  const model = new RoomModel("general", { clock, open, random, outbox, ...nobody });
+  const failed = message(1, { delivery: "failed", delivery_error: cause });
+  render(
+    <RoomContext value={model}>
+      <MessageRow message={failed} isFirst={false} isActive={false} isFlashed={false} onJump={() => undefined} />
+    </RoomContext>,
+  );
+}
+
+describe("a message that the city refused", () => {
+  it.each(["banned", "kicked", "invite_only", "chat_over", "members_only", "room_encrypted", "no_such_room"])(
+    "can be copied and discarded where its author may not write: %s",
+    (code) => {
+      showRefused(code);
+      expect(buttons()).toEqual(["Copy", "Discard"]);
+    },
+  );
+
+  it.each(["message_too_long", "media_too_large", "media_type_not_allowed", "message_deleted"])(
+    "can be changed where the message is the cause: %s",
+    (code) => {
+      showRefused(code);
+      expect(buttons()).toEqual(["Copy", "Edit", "Discard"]);
+    },
+  );
+
+  it.each(["muted", "room_archived", "unknown_code"])("can be tried again where that may pass: %s", (code) => {
+    showRefused(code);
+    expect(buttons()).toEqual(["Try again", "Edit", "Discard"]);
+  });
+});
+
+describe("a message that Matrix refused", () => {
+  it.each(["banned", "kicked", "invite_only", "chat_over", "deleted", "too_large", "not_private"] as const)(
+    "can be copied and discarded: %s",
+    (cause) => {
+      showFailed(cause);
+      expect(buttons()).toEqual(["Copy", "Discard"]);
+    },
+  );
+
+  it.each(["muted", "not_allowed", "refused", "account_taken", null] as const)(
+    "can be tried again where that may pass: %s",
+    (cause) => {
+      showFailed(cause);
+      expect(buttons()).toEqual(["Try again"]);
+    },
+  );
+});

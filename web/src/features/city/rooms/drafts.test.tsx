@@ -1,0 +1,59 @@
+import { renderHook } from "@testing-library/react";
+import { afterEach, describe, expect, it } from "vitest";
+import type { Action, Entry } from "../../../outbox/entry";
+import { message } from "../../../testing/samples";
+import { clearSentDraft, draftActions, draftKey, draftOf, useDraft, useDrafts } from "./drafts";
+
+const KEY = draftKey("u_1", "general");
+const ROOM = { id: "city_general", slug: "general", name: "General" };
+
+const sent = (action: Action, owner = "u_1") => clearSentDraft({ owner, room: ROOM, action } as Entry);
+const text = (body: string): Action => ({ kind: "message", body, replyTo: null, file: null, media: null });
+
+afterEach(() => {
+  localStorage.clear();
+  useDrafts.setState({ drafts: {} });
+});
+
+describe("a draft that another tab sends", () => {
+  it("is cleared where its text was sent, with what it answers", () => {
+    draftActions(KEY).write("hello ");
+    draftActions(KEY).reply(message(1));
+    sent(text("hello"));
+    expect(draftOf(KEY)).toEqual({ text: "", replyTo: null, editing: null });
+  });
+
+  it("is cleared where it was only loaded and shown, also when the other tab has not yet removed it", () => {
+    draftActions(KEY).write("hello");
+    useDrafts.setState({ drafts: {} });
+    const { result, rerender } = renderHook(() => useDraft(KEY));
+    expect(result.current.text).toBe("hello");
+    sent(text("hello"));
+    rerender();
+    expect(result.current.text).toBe("");
+  });
+
+  it("is cleared under the id of the room as under its slug", () => {
+    const byId = draftKey("u_1", ROOM.id);
+    draftActions(byId).write("hello");
+    sent(text("hello"));
+    expect(draftOf(byId).text).toBe("");
+  });
+
+  it("stays where it has another text, or another author", () => {
+    draftActions(KEY).write("hello, and more");
+    sent(text("hello"));
+    sent(text("hello, and more"), "u_2");
+    expect(draftOf(KEY).text).toBe("hello, and more");
+  });
+
+  it("ends the same change of the same message, and no other", () => {
+    draftActions(KEY).write("new");
+    draftActions(KEY).edit(message(1), "changed");
+    sent({ kind: "edit", messageId: "m2", body: "changed" });
+    sent({ kind: "edit", messageId: "m1", body: "otherwise" });
+    expect(draftOf(KEY).editing?.text).toBe("changed");
+    sent({ kind: "edit", messageId: "m1", body: "changed" });
+    expect(draftOf(KEY)).toEqual({ text: "new", replyTo: null, editing: null });
+  });
+});

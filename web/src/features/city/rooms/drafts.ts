@@ -1,0 +1,122 @@
+import { useEffect, useMemo } from "react";
+import { create } from "zustand";
+import type { Message, SubjectId } from "../../../api/types";
+import { setLocalItem, getLocalItem } from "../../../lib/storage";
+import type { Entry } from "../../../outbox/entry";
+import { outbox } from "../../../stores/outbox";
+import { useSession } from "../../../stores/session";
+import { useConversation } from "./useRoom";
+
+/** What somebody has begun in a room and not sent. */
+export interface Draft {
+  text: string;
+  replyTo: Message | null;
+  /** The message that is being changed, and its new text; `text` waits meanwhile. */
+  editing: { message: Message; text: string } | null;
+}
+
+const NOTHING: Draft = { text: "", replyTo: null, editing: null };
+const KEY = "city.draft.";
+
+/** Whose draft it is, in which room and, where it has a root, in which thread; "" for whoever is not signed in. */
+export function draftKey(person: SubjectId | null, slug: string, threadRoot: string | null = null): string {
+  return `${person ?? ""}.${slug}${threadRoot === null ? "" : `.${threadRoot}`}`;
+}
+
+interface DraftsState {
+  drafts: Readonly<Record<string, Draft>>;
+  change: (key: string, changes: Partial<Draft>) => void;
+}
+
+/** Drafts by person and room: for when one comes back, after signing in again or the next day. */
+export const useDrafts = create<DraftsState>((set) => ({
+  drafts: {},
+  change: (key, changes) =>
+    set(({ drafts }) => {
+      const draft = { ...(drafts[key] ?? storedDraft(key)), ...changes };
+      setLocalItem(KEY + key, isEmpty(draft) ? null : JSON.stringify(draft));
+      return { drafts: { ...drafts, [key]: draft } };
+    }),
+}));
+
+function isEmpty({ text, replyTo, editing }: Draft): boolean {
+  return text === "" && replyTo === null && editing === null;
+}
+
+function storedDraft(key: string): Draft {
+  try {
+    const found: unknown = JSON.parse(getLocalItem(KEY + key) ?? "null");
+    return typeof found === "object" && found !== null ? { ...NOTHING, ...found } : NOTHING;
+  } catch {
+    return NOTHING;
+  }
+}
+
+export function draftOf(key: string): Draft {
+  return useDrafts.getState().drafts[key] ?? storedDraft(key);
+}
+
+/** The key of the reader's draft in the conversation that is looked at. */
+export function useDraftKey(): string {
+  const { name, threadRoot } = useConversation();
+  const me = useSession((state) => state.session?.userId ?? null);
+  return draftKey(me, name, threadRoot);
+}
+
+export function useDraft(key: string): Draft {
+  const draft = useDrafts((state) => state.drafts[key]);
+  const shown = useMemo(() => draft ?? storedDraft(key), [draft, key]);
+  // What is shown is what `clearSent` compares, whatever other tabs store meanwhile.
+  useEffect(() => {
+    useDrafts.setState(({ drafts }) => (drafts[key] ? {} : { drafts: { ...drafts, [key]: shown } }));
+  }, [key, shown]);
+  return shown;
+}
+
+/** Remove from this tab's drafts what another tab has sent; a draft with another text stays. */
+export function clearSentDraft(entry: Entry): void {
+  const { action } = entry;
+  const { drafts, change } = useDrafts.getState();
+  for (const [key, draft] of Object.entries(drafts)) {
+    if (!isDraftOf(key, entry)) continue;
+    if (action.kind === "message" && action.body !== "" && draft.text.trim() === action.body)
+      change(key, { text: "", replyTo: null });
+    const { editing } = draft;
+    if (action.kind === "edit" && editing?.message.id === action.messageId && editing.text.trim() === action.body) {
+      change(key, { editing: null });
+    }
+  }
+}
+
+/** Whether a draft is in the conversation of an entry. An edit does not name the thread of its message. */
+function isDraftOf(key: string, { owner, room, action }: Entry): boolean {
+  const isIn = (name: string) =>
+    action.kind === "message"
+      ? key === draftKey(owner, name, action.threadRoot ?? null)
+      : key === draftKey(owner, name) || key.startsWith(`${draftKey(owner, name)}.`);
+  return isIn(room.slug) || isIn(room.id);
+}
+
+outbox.subscribe({ onAddedInOtherTab: clearSentDraft });
+
+/** What the input is for: something new, an answer, or a change of what was said. */
+export function draftActions(key: string) {
+  const { change } = useDrafts.getState();
+  return {
+    write: (text: string) => {
+      const { editing } = draftOf(key);
+      change(key, editing ? { editing: { ...editing, text } } : { text });
+    },
+    reply: (message: Message) => change(key, { replyTo: message, editing: null }),
+    edit: (message: Message, text = message.body) => change(key, { editing: { message, text }, replyTo: null }),
+    /** Neither answer nor change any more. */
+    clear: () => change(key, { replyTo: null, editing: null }),
+    /** All of it was sent. */
+    sent: () => change(key, draftOf(key).editing ? { editing: null } : NOTHING),
+    /** Text that comes back, beside what is written meanwhile. */
+    putBack: (text: string) => {
+      const now = draftOf(key).text;
+      change(key, { text: now && text ? `${now}\n${text}` : now + text });
+    },
+  };
+}

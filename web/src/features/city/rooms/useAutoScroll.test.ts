@@ -1,0 +1,87 @@
+import { act, renderHook } from "@testing-library/react";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { message } from "../../../testing/samples";
+import type { Row } from "./rows";
+import { useAutoScroll } from "./useAutoScroll";
+
+const WINDOW_PX = 400;
+const row = (seq: number): Row => ({ kind: "message", key: `m${seq}`, message: message(seq), isFirst: true });
+
+/** A list that is shown at its end, as a browser measures it: `scrollTop` never exceeds what the content leaves to scroll. */
+function following() {
+  let [top, height, viewport] = [600, 1_000, WINDOW_PX];
+  const list = document.createElement("div");
+  Object.defineProperties(list, {
+    clientHeight: { get: () => viewport },
+    scrollHeight: { get: () => height },
+    scrollTop: { get: () => top, set: (value: number) => (top = Math.max(0, Math.min(value, height - viewport))) },
+  });
+  const { result, rerender } = renderHook(({ rows }) => useAutoScroll({ current: list }, rows, 0, false), {
+    initialProps: { rows: [row(1), row(2)] },
+  });
+  const scroll = (to: { top: number; height: number; viewport?: number }) =>
+    act(() => {
+      ({ top, height, viewport = WINDOW_PX } = to);
+      result.current.look();
+    });
+  scroll({ top: 600, height: 1_000 });
+  vi.advanceTimersByTime(1_000);
+  const grow = (to: number) => (height = to);
+  return { list, result, scroll, grow, arrive: (seq: number) => rerender({ rows: [row(1), row(2), row(seq)] }) };
+}
+
+const isAtEnd = (list: HTMLElement) => list.scrollTop + list.clientHeight === list.scrollHeight;
+
+beforeEach(() => void vi.useFakeTimers({ toFake: ["performance"] }));
+afterEach(() => void vi.useRealTimers());
+
+describe("following a conversation", () => {
+  it("goes on when the list is moved right after its window changed its height, and ends when a person scrolls later", () => {
+    const { list, result, scroll } = following();
+    scroll({ top: 660, height: 1_000, viewport: 340 });
+    scroll({ top: 0, height: 1_000, viewport: 340 });
+    expect(isAtEnd(list)).toBe(true);
+    vi.advanceTimersByTime(1_000);
+    scroll({ top: 300, height: 1_000, viewport: 340 });
+    expect(list.scrollTop).toBe(300);
+    expect(result.current.isAtBottom).toBe(false);
+  });
+
+  it.each([
+    ["shrink", { top: 400, height: 900 }],
+    ["shrink by less than new ones add", { top: 400, height: 1_100 }],
+    ["grow", { top: 600, height: 1_300 }],
+    ["stay while the composer loses files and gets others", { top: 500, height: 1_000, viewport: 390 }],
+  ])("goes on when rows %s", (_, moved) => {
+    const { list, result, scroll, arrive } = following();
+    scroll(moved);
+    arrive(3);
+    expect(isAtEnd(list)).toBe(true);
+    expect(result.current).toMatchObject({ isAtBottom: true, newBelow: 0 });
+  });
+
+  it("ends when a person scrolls up", () => {
+    const { list, result, scroll, arrive } = following();
+    scroll({ top: 400, height: 1_000 });
+    arrive(3);
+    expect(list.scrollTop).toBe(400);
+    expect(result.current).toMatchObject({ isAtBottom: false, newBelow: 1 });
+  });
+
+  it("ends when a person scrolls up after rows changed their heights", () => {
+    const { list, result, scroll } = following();
+    scroll({ top: 400, height: 900 });
+    scroll({ top: 300, height: 900 });
+    expect(list.scrollTop).toBe(300);
+    expect(result.current.isAtBottom).toBe(false);
+  });
+
+  it("ends with a jump to a row, also when earlier messages arrived for it", () => {
+    const { list, result, scroll, grow } = following();
+    grow(5_000);
+    result.current.beforeJump();
+    scroll({ top: 2_000, height: 5_000 });
+    expect(list.scrollTop).toBe(2_000);
+    expect(result.current.isAtBottom).toBe(false);
+  });
+});

@@ -1,0 +1,21 @@
+import { city } from "../../api/city";
+import { Problem, problemOf } from "../../api/problem";
+import type { Interaction } from "../../api/types";
+import { readEvents } from "../../lib/sse";
+
+/**
+ * Ask one's Second Me. `told` hears the answer as far as it has come, each time there is more of it.
+ *
+ * Answers the whole interaction. Raises Problem, and AbortError when `signal` hangs up.
+ */
+export async function streamReply(prompt: string, onText: (answer: string) => void, signal: AbortSignal): Promise<Interaction> {
+  const response = await city.askSecondMe(prompt, signal);
+  if (!response.body) throw new Problem(0, "unreachable", "the answer has no body");
+  let answer = "";
+  for await (const { event, data } of readEvents(response.body)) {
+    if (event === "delta") onText((answer += (JSON.parse(data) as { text: string }).text));
+    if (event === "done") return JSON.parse(data) as Interaction;
+    if (event === "error") throw problemOf((JSON.parse(data) as { status: number }).status, data, null);
+  }
+  throw new Problem(0, "unreachable", "the answer broke off");
+}

@@ -1,0 +1,35 @@
+/** Problem codes and causes of a failed delivery that say that the author may not write in that room. */
+const WRITE_FORBIDDEN = new Set([
+  "banned",
+  "chat_over",
+  "invite_only",
+  "kicked",
+  "members_only",
+  "no_such_room",
+  "not_private",
+  "not_yours",
+  "room_encrypted",
+]);
+
+/** Those that say that the message, its file or the message that it changes cannot be sent as it is. */
+const MESSAGE_REJECTED = new Set([
+  "deleted",
+  "media_empty",
+  "media_too_large",
+  "media_type_not_allowed",
+  "media_type_mismatch",
+  "message_deleted",
+  "message_too_long",
+  "no_such_message",
+  "too_large",
+]);
+
+/** Whether the same message would be refused again, so that there is no use in sending it once more. */
+export function isPermanentError(code: string): boolean {
+  return WRITE_FORBIDDEN.has(code) || MESSAGE_REJECTED.has(code);
+}
+
+/** Whether another text or file would be refused, too. */
+export function isWriteForbidden(code: string): boolean {
+  return WRITE_FORBIDDEN.has(code);
+}

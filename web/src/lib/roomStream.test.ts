@@ -1,0 +1,209 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { Problem } from "../api/problem";
+import type { RoomDetails } from "../api/types";
+import { FakeEnvironment } from "../testing/fakeSockets";
+import { message, room, settled } from "../testing/samples";
+import { RoomStream } from "./roomStream";
+
+let environment: FakeEnvironment;
+let rooms: (RoomDetails | Problem)[];
+let told: string[];
+let stream: RoomStream;
+let loads: number;
+
+beforeEach(() => {
+  environment = new FakeEnvironment();
+  rooms = [];
+  told = [];
+  loads = 0;
+  const load = () => {
+    loads += 1;
+    const next = rooms.shift();
+    if (!next) throw new Error("the room was asked for once too often");
+    return next instanceof Problem ? Promise.reject(next) : Promise.resolve(next);
+  };
+  stream = new RoomStream(environment, "general", load, () => "t1", {
+    onLoaded: ({ last_seq: seq }) => told.push(`loaded ${seq}`),
+    onEvent: (event) => told.push("seq" in event ? `heard ${event.seq}` : event.event),
+    onMembers: (members) => told.push(`members ${members.length}`),
+    onConnectionState: () => undefined,
+    onError: (error) => told.push(`failed ${(error as Problem).code}`),
+    onTokenRejected: (token) => told.push(`refused ${token}`),
+  });
+});
+
+const said = (seq: number) => ({ event: "city.room.message", seq, message: message(seq) });
+
+async function enter(lastSeq: number): Promise<void> {
+  rooms.push(room(lastSeq));
+  stream.start();
+  await settled();
+  environment.last.accept();
+}
+
+describe("a room", () => {
+  it("is loaded, and goes on from there", async () => {
+    await enter(6);
+    expect(environment.last.path).toBe("/ws/city/rooms/general?since=6");
+    expect(environment.last.said).toEqual([{ event: "auth", token: "t1" }]);
+    environment.last.receive(said(7));
+    environment.last.receive({ event: "city.room.typing", typing: ["u_2"] });
+    expect(told).toEqual(["loaded 6", "heard 7", "city.room.typing"]);
+  });
+
+  it("tells nothing twice after a break, and leaves nothing out", async () => {
+    await enter(6);
+    environment.last.receive(said(7));
+    environment.last.drop();
+    environment.clock.pass(500);
+    expect(environment.last.path).toBe("/ws/city/rooms/general?since=7");
+    rooms.push(room(9));
+    environment.last.accept();
+    environment.last.receive(said(7));
+    environment.last.receive(said(8));
+    environment.last.receive(said(8));
+    environment.last.receive(said(9));
+    await settled();
+    expect(told).toEqual(["loaded 6", "heard 7", "heard 8", "heard 9", "members 0"]);
+  });
+
+  it("comes again from the last number when one is missing", async () => {
+    await enter(6);
+    environment.last.receive(said(8));
+    expect(told).toEqual(["loaded 6"]);
+    expect(environment.stillOpen).toEqual([environment.last]);
+    expect(environment.last.path).toBe("/ws/city/rooms/general?since=6");
+  });
+
+  it("is loaded anew when that does not bring it", async () => {
+    await enter(6);
+    environment.last.receive(said(8));
+    rooms.push(room(8), room(8));
+    environment.last.accept();
+    environment.last.receive(said(8));
+    environment.last.receive(said(9));
+    await settled();
+    expect(told.filter((line) => !line.startsWith("members"))).toEqual(["loaded 6", "loaded 8", "heard 9"]);
+  });
+
+  it("is loaded anew when the city says so, with what comes meanwhile after it", async () => {
+    await enter(6);
+    rooms.push(room(2044));
+    environment.last.receive({ event: "city.room.resync", seq: 2044 });
+    environment.last.receive(said(2044));
+    environment.last.receive(said(2045));
+    await settled();
+    expect(told).toEqual(["loaded 6", "loaded 2044", "heard 2045"]);
+  });
+
+  it("is tried again while the city is away", async () => {
+    rooms.push(new Problem(0, "unreachable", "…"), new Problem(503, "database_unavailable", "…"), room(3));
+    stream.start();
+    await settled();
+    environment.clock.pass(500);
+    await settled();
+    environment.clock.pass(1_000);
+    await settled();
+    expect(told).toEqual(["loaded 3"]);
+  });
+
+  it("that is not there is not tried again", async () => {
+    rooms.push(new Problem(404, "no_such_room", "…"));
+    stream.start();
+    await settled();
+    environment.clock.pass(60_000);
+    expect(told).toEqual(["failed no_such_room"]);
+    expect(loads).toBe(1);
+  });
+
+  it("says when the token no longer counts", async () => {
+    await enter(1);
+    environment.last.receive({ event: "error", code: "token_invalid", detail: "…" });
+    expect(told).toContain("refused t1");
+  });
+
+  it("that becomes one for members is loaded once more, and not connected to again", async () => {
+    await enter(6);
+    rooms.push(room(7, [], { may_read: false }));
+    environment.last.receive({ event: "error", code: "members_only", detail: "…" });
+    environment.last.drop();
+    await settled();
+    environment.clock.pass(600_000);
+    await settled();
+    expect(told).toEqual(["loaded 6", "loaded 7"]);
+    expect(environment.sockets).toHaveLength(1);
+    rooms.push(room(8));
+    stream.reopen();
+    await settled();
+    expect(environment.last.path).toBe("/ws/city/rooms/general?since=8");
+  });
+
+  it("for members has no socket", async () => {
+    rooms.push(room(6, [], { may_read: false }));
+    stream.start();
+    await settled();
+    environment.clock.pass(600_000);
+    expect(told).toEqual(["loaded 6"]);
+    expect(environment.sockets).toEqual([]);
+  });
+
+  it("whose socket is refused while the city answers is asked for, and not connected to again", async () => {
+    await enter(6);
+    environment.last.drop();
+    rooms.push(room(6, [], { may_read: false }));
+    environment.clock.pass(500);
+    environment.last.drop();
+    await settled();
+    environment.clock.pass(600_000);
+    expect(told).toEqual(["loaded 6", "loaded 6"]);
+    expect(environment.stillOpen).toEqual([]);
+  });
+
+  it("of which one may not know any more is said to be missing", async () => {
+    await enter(6);
+    environment.last.drop();
+    rooms.push(new Problem(404, "no_such_room", "…"));
+    environment.clock.pass(500);
+    environment.last.drop();
+    await settled();
+    environment.clock.pass(600_000);
+    expect(told).toEqual(["loaded 6", "failed no_such_room"]);
+    expect(environment.stillOpen).toEqual([]);
+  });
+
+  it("whose socket and details say different things is not asked for in a hurry", async () => {
+    await enter(6);
+    for (let time = 0; time < 5; time++) {
+      rooms.push(room(6));
+      environment.last.receive({ event: "error", code: "members_only", detail: "…" });
+      await settled();
+      environment.clock.pass(30_000);
+      environment.last.accept();
+      await settled();
+    }
+    rooms.push(room(6));
+    environment.last.receive({ event: "error", code: "members_only", detail: "…" });
+    await settled();
+    const sockets = environment.sockets.length;
+    environment.clock.pass(5_000);
+    expect(environment.sockets).toHaveLength(sockets);
+  });
+
+  it("is shown as far as an outsider may read it to who signs out", async () => {
+    await enter(6);
+    rooms.push(room(6, [], { may_read: false }));
+    stream.reopen();
+    environment.last.accept();
+    await settled();
+    expect(told).toEqual(["loaded 6", "loaded 6"]);
+    expect(environment.stillOpen).toEqual([]);
+  });
+
+  it("that was left is not opened by an answer that comes late", async () => {
+    rooms.push(room(6));
+    stream.start();
+    stream.stop();
+    await settled();
+    expect(environment.sockets).toEqual([]);
+  });
+});
