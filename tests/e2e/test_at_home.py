@@ -34,9 +34,15 @@ UNSTABLE: Final = "org.matrix.msc3381.poll."
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def home(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AtHome]:
+async def shared_home(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AtHome]:
     async with at_home(tmp_path_factory.mktemp("at_home"), module_database_url) as home:
         yield home
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def home(shared_home: AtHome) -> AtHome:
+    await shared_home.reset()
+    return shared_home
 
 
 def in_thread(root: str) -> dict[str, Any]:

@@ -50,6 +50,10 @@ class ScriptedCore:
     def next(self, *behaviours: Behaviour) -> None:
         self._script.extend(behaviours)
 
+    def clear_script(self) -> None:
+        """Drop the responses that no request took."""
+        self._script.clear()
+
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[ScriptedCore]:
         app = web.Application()

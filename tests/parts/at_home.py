@@ -91,6 +91,13 @@ class AtHome:
     socket: RoomSocket
     _agent_tokens: dict[str, str] = field(default_factory=dict)
 
+    async def reset(self) -> None:
+        """Undo what a failed test left: open the room without a panel, and drop responses of the core."""
+        self.core.clear_script()
+        url = f"{self.city.api_url}/city/general"
+        if self.page.url != url:
+            await self.page.goto(url)
+
     async def set_online(self, *slugs: str) -> None:
         """Send a heartbeat of each agent."""
         for slug in slugs:
