@@ -123,6 +123,8 @@ async def test_receipt_in_thread_reads_that_thread_only(home: AtHome) -> None:
     await eventually(lambda: is_unread(0))
     assert (await home.greta.notifications(home.room))["main"]["total"] == main > 0
     last = await home.socket.message(replies[-1])
+    read = await home.socket.event("city.room.read", lambda each: each["message_id"] == last["id"])
+    assert (read["user_id"], read["thread_root"]) == (home.greta.user_id, last["thread_root"])
     await home.city.call("PUT", f"{GENERAL}/read", {"message_id": last["id"]}, token=TARAS)
 
     async def is_read() -> bool:
