@@ -1,5 +1,5 @@
 import { useEffect } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../lib/i18n";
 import type { SubjectId } from "../api/types";
 import { nameInSubject, slugOf } from "../lib/subjects";
 import { requestAgentProfile } from "../stores/agentProfiles";

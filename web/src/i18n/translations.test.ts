@@ -4,7 +4,7 @@ import { initials, isLight } from "../components/ui/Avatar";
 import { BUILDINGS, windows } from "../features/home/illustrationGeometry";
 import en from "./en";
 import uk from "./uk";
-import { preferredLanguage } from "../lib/i18n";
+import { createTranslator, preferredLanguage } from "../lib/i18n";
 import { roomLink, userLink } from "../lib/matrixLinks";
 import { widgetParameters } from "../lib/matrixWidget";
 import { relativeTime, formatDay } from "../lib/formatTime";
@@ -40,6 +40,37 @@ describe("the words of the pages", () => {
     expect(preferredLanguage("en", ["uk-UA"])).toBe("en");
     expect(preferredLanguage(null, ["pl", "uk-UA", "en"])).toBe("uk");
     expect(preferredLanguage(null, ["pl"])).toBe("en");
+  });
+});
+
+describe("a translator", () => {
+  const { t, has, list } = createTranslator("uk", uk);
+  const english = createTranslator("en", en);
+
+  it("selects the plural form of the count", () => {
+    expect([1, 2, 5, 21].map((count) => t("thread.replies", { count }))).toEqual([
+      "1 відповідь",
+      "2 відповіді",
+      "5 відповідей",
+      "21 відповідь",
+    ]);
+    expect([1, 2].map((count) => english.t("thread.replies", { count }))).toEqual(["1 reply", "2 replies"]);
+  });
+
+  it("inserts values, and isolates right-to-left names", () => {
+    expect(english.t("room.replyTo", { name: "Taras $&" })).toBe("Reply to Taras $&");
+    expect(english.t("room.replyTo", { name: "غرفة" })).toBe("Reply to \u2068غرفة\u2069");
+  });
+
+  it("knows which keys have a text", () => {
+    expect(["problem.timeout", "problem.nonsense", "problem", "problem.constructor"].map((key) => has(key))).toEqual([
+      true,
+      false,
+      false,
+      false,
+    ]);
+    expect(createTranslator("en", {}).t("room.send")).toBe("room.send");
+    expect(list("secondMe.ideas")).toHaveLength(3);
   });
 });
 

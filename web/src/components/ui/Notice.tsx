@@ -1,5 +1,5 @@
 import type { CSSProperties, ReactNode } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../lib/i18n";
 import { Problem } from "../../api/problem";
 import { usePageTitle } from "../../hooks/usePageTitle";
 import { useProblemText } from "../../hooks/useProblemText";

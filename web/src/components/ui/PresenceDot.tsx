@@ -1,4 +1,4 @@
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../lib/i18n";
 import type { Status } from "../../api/types";
 import styles from "./PresenceDot.module.css";
 

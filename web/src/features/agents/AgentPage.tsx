@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, type ReactNode } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../lib/i18n";
 import { Link, useParams } from "react-router";
 import { queries } from "../../api/queries";
 import type { Agent } from "../../api/types";
@@ -61,7 +61,7 @@ function Portrait({ agent, toldAt, askAgain }: PortraitProps) {
 
 /** Of one who is not here: since when. */
 function LastSeen({ agent, toldAt, askAgain }: PortraitProps) {
-  const { t, i18n } = useTranslation();
+  const { t, language } = useTranslation();
   const now = useNow();
   const { status } = useAgentPresence(agent.slug);
   const { presence, last_active_ago_ms: agoMs } = agent;
@@ -73,7 +73,7 @@ function LastSeen({ agent, toldAt, askAgain }: PortraitProps) {
 
   if ((status ?? presence) !== "offline" || isOutdated) return null;
   if (agoMs === null) return <p>{t("agents.never")}</p>;
-  return <p>{t("agents.seenAgo", { when: formatElapsed(agoMs + Math.max(0, now - toldAt), i18n.language) })}</p>;
+  return <p>{t("agents.seenAgo", { when: formatElapsed(agoMs + Math.max(0, now - toldAt), language) })}</p>;
 }
 
 /** A direct chat is opened on Matrix; in the city one calls an agent by its name in a room where it lives. */

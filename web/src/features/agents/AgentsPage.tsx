@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { useDeferredValue, useState } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../lib/i18n";
 import { queries } from "../../api/queries";
 import type { Agent } from "../../api/types";
 import { MoreButton } from "../../components/ui/MoreButton";

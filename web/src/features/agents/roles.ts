@@ -1,10 +1,10 @@
-import { useTranslation } from "react-i18next";
-import type uk from "../../i18n/uk";
-
-type KnownRole = keyof (typeof uk)["roles"];
+import { useTranslation } from "../../lib/i18n";
 
 /** A role in the language of the pages; one that they have no word for stays as it is. */
 export function useRoleName(): (role: string) => string {
-  const { t, i18n } = useTranslation();
-  return (role) => (i18n.exists(`roles.${role}`) ? t(`roles.${role as KnownRole}`) : role);
+  const { t, has } = useTranslation();
+  return (role) => {
+    const key = `roles.${role}`;
+    return has(key) ? t(key) : role;
+  };
 }

@@ -1,4 +1,4 @@
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../lib/i18n";
 import { Link } from "react-router";
 import type { FeedEntry } from "../../api/types";
 import { Avatar } from "../../components/ui/Avatar";
@@ -24,7 +24,7 @@ export function Feed({ entries }: { entries: FeedEntry[] }) {
 }
 
 function Entry({ entry }: { entry: FeedEntry }) {
-  const { t, i18n } = useTranslation();
+  const { t, language } = useTranslation();
   const now = useNow();
   const { actor: onlyActor, payload, room } = entry;
   // Several joins are told as one, with their number.
@@ -44,8 +44,8 @@ function Entry({ entry }: { entry: FeedEntry }) {
             </strong>
           )}
           {room ? <Link to={`/city/${room.slug}`}>{t(what, place)}</Link> : t(what, place)}{" "}
-          <time dateTime={entry.created_at} title={formatDateTime(entry.created_at, i18n.language)}>
-            {relativeTime(entry.created_at, now, i18n.language)}
+          <time dateTime={entry.created_at} title={formatDateTime(entry.created_at, language)}>
+            {relativeTime(entry.created_at, now, language)}
           </time>
         </p>
         {payload.body && (

@@ -1,8 +1,7 @@
 import { useState } from "react";
-import { useTranslation } from "react-i18next";
 import { IconButton } from "../../components/ui/Button";
 import { Menu } from "../../components/ui/Menu";
-import { setLanguage, LANGUAGES, type Language } from "../../lib/i18n";
+import { LANGUAGES, setLanguage, useTranslation, type Language } from "../../lib/i18n";
 import { chooseTheme, chosenTheme, type Theme } from "../../lib/theme";
 import styles from "./Preferences.module.css";
 
@@ -10,7 +9,7 @@ const THEMES: Theme[] = ["system", "light", "dark"];
 
 /** Look and language. */
 export function Preferences() {
-  const { t, i18n } = useTranslation();
+  const { t, language } = useTranslation();
   const [theme, setTheme] = useState(chosenTheme);
   return (
     <Menu label={t("settings.open")} button={(open) => <IconButton icon="gear" label={t("settings.open")} {...open} />}>
@@ -19,8 +18,8 @@ export function Preferences() {
           <Choices
             legend={t("language.label")}
             choices={Object.entries(LANGUAGES).map(([value, words]) => ({ value, words, lang: value }))}
-            chosen={i18n.resolvedLanguage ?? i18n.language}
-            onChoose={(language) => void setLanguage(language as Language)}
+            chosen={language}
+            onChoose={(value) => void setLanguage(value as Language)}
           />
           <Choices
             legend={t("theme.label")}

@@ -1,5 +1,5 @@
 import { useEffect, useRef, type ReactNode } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../lib/i18n";
 import { NavLink, useLocation } from "react-router";
 import { Icon, type IconName } from "../../components/ui/Icon";
 import { useLiveQueries } from "../../hooks/useLiveQueries";

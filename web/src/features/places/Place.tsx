@@ -1,4 +1,4 @@
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../lib/i18n";
 import type { Agent, AgentPresence } from "../../api/types";
 import { AgentCard, OfficerCard } from "../agents/AgentCard";
 import agentStyles from "../agents/Agents.module.css";

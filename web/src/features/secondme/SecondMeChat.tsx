@@ -1,6 +1,6 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { lazy, Suspense, useEffect, useLayoutEffect, useRef, useState, type KeyboardEvent } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../lib/i18n";
 import { city } from "../../api/city";
 import { queries } from "../../api/queries";
 import type { Interaction } from "../../api/types";
@@ -94,7 +94,7 @@ interface RibbonProps {
 }
 
 function Ribbon({ past, shown, onShow }: RibbonProps) {
-  const { t, i18n } = useTranslation();
+  const { t, language } = useTranslation();
   const now = useNow();
   const list = useRef<HTMLUListElement>(null);
   const newest = past.at(-1)?.id;
@@ -109,7 +109,7 @@ function Ribbon({ past, shown, onShow }: RibbonProps) {
         <li key={id}>
           <button type="button" className={styles.past} aria-pressed={id === shown} onClick={() => onShow(id)}>
             <span dir="auto">{excerpt}</span>
-            <small>{relativeTime(at, now, i18n.language)}</small>
+            <small>{relativeTime(at, now, language)}</small>
           </button>
         </li>
       ))}
@@ -118,8 +118,8 @@ function Ribbon({ past, shown, onShow }: RibbonProps) {
 }
 
 function Answered({ interaction }: { interaction: Interaction }) {
-  const { t, i18n } = useTranslation();
-  const format = new Intl.NumberFormat(i18n.language, { maximumFractionDigits: 1 });
+  const { t, language } = useTranslation();
+  const format = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
   const seconds = format.format(Math.max(SHORTEST_S, interaction.latency_ms / 1000));
   return (
     <div className={styles.exchange}>
@@ -175,8 +175,8 @@ function Thinking() {
 }
 
 function Ideas({ onAsk }: { onAsk: (prompt: string) => void }) {
-  const { t } = useTranslation();
-  const ideas = t("secondMe.ideas", { returnObjects: true });
+  const { t, list } = useTranslation();
+  const ideas = list("secondMe.ideas");
   return (
     <Notice icon="sparkle" title={t("secondMe.empty")}>
       <div className={styles.ideas}>

@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../lib/i18n";
 import { queries } from "../../api/queries";
 import { Avatar } from "../../components/ui/Avatar";
 import { Button } from "../../components/ui/Button";

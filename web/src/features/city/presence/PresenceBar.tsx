@@ -1,5 +1,5 @@
 import { memo, useMemo } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import { Link } from "react-router";
 import type { SubjectId } from "../../../api/types";
 import { Avatar } from "../../../components/ui/Avatar";

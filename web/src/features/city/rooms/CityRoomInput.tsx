@@ -8,7 +8,7 @@ import {
   type KeyboardEvent,
   type RefObject,
 } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import { useSearchParams } from "react-router";
 import type { Message, Room, RoomRemoval } from "../../../api/types";
 import { Button, IconButton } from "../../../components/ui/Button";

@@ -10,7 +10,7 @@ import {
   type MouseEvent,
   type RefObject,
 } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import { Virtualizer, type VirtualizerHandle } from "virtua";
 import { Button } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
@@ -223,12 +223,10 @@ function Line({ row, roomName, isLoadingOlder, hasOlder, ...rest }: LineProps) {
 }
 
 function Day({ day }: { day: string }) {
-  const { t, i18n } = useTranslation();
+  const { t, language } = useTranslation();
   const now = useNow();
   return (
-    <p className={styles.line}>
-      {formatDay(day, now, i18n.language, { today: t("room.today"), yesterday: t("room.yesterday") })}
-    </p>
+    <p className={styles.line}>{formatDay(day, now, language, { today: t("room.today"), yesterday: t("room.yesterday") })}</p>
   );
 }
 

@@ -1,5 +1,5 @@
 import { Suspense, useMemo, useState } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import { useParams } from "react-router";
 import { lazyPage } from "../../../components/lazyPage";
 import { InlineProblem, ProblemNotice, Skeleton } from "../../../components/ui/Notice";

@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { memo, useDeferredValue, useMemo, useState } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import { queries } from "../../../api/queries";
 import type { Room } from "../../../api/types";
 import { Button } from "../../../components/ui/Button";

@@ -1,5 +1,5 @@
 import { useState } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 
 /** Copies the text of a message that cannot be sent. Browsers have no clipboard on pages without TLS: then it shows nothing. */
 export function CopyText({ text }: { text: string }) {

@@ -1,4 +1,4 @@
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import type { Location } from "../../../api/types";
 import { Icon } from "../../../components/ui/Icon";
 import styles from "./LocationView.module.css";

@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState, type CSSProperties } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import { fetchBlobUrl } from "../../../api/upload";
 import type { Media } from "../../../api/types";
 import { IconButton } from "../../../components/ui/Button";
@@ -126,14 +126,14 @@ function Lightbox({ media, url, onClose }: { media: Media; url: string; onClose:
 }
 
 function Attachment({ media, url }: { media: Media; url: string }) {
-  const { t, i18n } = useTranslation();
+  const { t, language } = useTranslation();
   const name = plainName(media.filename);
   return (
     <a className={styles.file} href={url} download={name} aria-label={t("room.download", { name })}>
       <Icon name="file" size={28} />
       <span>
         <Name>{name}</Name>
-        {media.size !== null && <small>{formatBytes(media.size, i18n.language)}</small>}
+        {media.size !== null && <small>{formatBytes(media.size, language)}</small>}
       </span>
     </a>
   );

@@ -1,5 +1,5 @@
 import { useState } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import type { Message } from "../../../api/types";
 import { IconButton } from "../../../components/ui/Button";
 import { ConfirmDialog } from "../../../components/ui/Dialog";

@@ -1,5 +1,5 @@
 import { memo, useId, useState, type ReactNode } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import type { Author, Message } from "../../../api/types";
 import { Avatar } from "../../../components/ui/Avatar";
 import { Icon } from "../../../components/ui/Icon";
@@ -83,14 +83,14 @@ function MessageHeader({ message }: { message: Message }) {
 
 /** Aside there is room for five characters: no "PM". */
 function Time({ message, isAside = false }: { message: Message; isAside?: boolean }) {
-  const { i18n } = useTranslation();
+  const { language } = useTranslation();
   return (
     <time
       className={isAside ? styles.side : styles.time}
       dateTime={message.created_at}
-      title={formatDateTime(message.created_at, i18n.language)}
+      title={formatDateTime(message.created_at, language)}
     >
-      {formatTime(message.created_at, isAside ? `${i18n.language}-u-hc-h23` : i18n.language)}
+      {formatTime(message.created_at, isAside ? `${language}-u-hc-h23` : language)}
     </time>
   );
 }

@@ -1,4 +1,4 @@
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import { useStore } from "zustand";
 import { Avatar } from "../../../components/ui/Avatar";
 import { FilePicture } from "../../../components/ui/FilePicture";

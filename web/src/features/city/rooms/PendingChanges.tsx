@@ -1,5 +1,5 @@
 import { useMemo } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import { reactionName } from "../../../lib/emoji";
 import { excerptOf } from "../../../lib/excerpt";
 import { outbox } from "../../../stores/outbox";

@@ -1,5 +1,5 @@
 import { useState } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import { Button, IconButton } from "../../../components/ui/Button";
 import { Dialog, DialogActions } from "../../../components/ui/Dialog";
 import { TextField } from "../../../components/ui/Field";

@@ -1,5 +1,5 @@
 import { useEffect, useState } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import { city } from "../../../api/city";
 import type { Message, Poll, PollOption } from "../../../api/types";
 import { Button } from "../../../components/ui/Button";

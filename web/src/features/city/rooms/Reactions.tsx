@@ -1,5 +1,5 @@
 import { useMemo, useState } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import type { Message, ReactionCount } from "../../../api/types";
 import { reactionName } from "../../../lib/emoji";
 import { useSession } from "../../../stores/session";

@@ -1,6 +1,5 @@
-import type { TFunction } from "i18next";
 import { memo } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation, type Translator } from "../../../lib/i18n";
 import { Link } from "react-router";
 import type { Room } from "../../../api/types";
 import { PresenceDot } from "../../../components/ui/PresenceDot";
@@ -22,10 +21,10 @@ interface RoomCardsProps {
 
 /** A list item for each room. It subscribes to the time and the language once, not once a card. */
 export function RoomCards({ rooms, unread }: RoomCardsProps) {
-  const { t, i18n } = useTranslation();
+  const { t, language } = useTranslation();
   const now = useNow();
   return rooms.map((room) => (
-    <RoomCard key={room.id} room={room} unread={unread.get(room.id) ?? 0} now={now} t={t} language={i18n.language} />
+    <RoomCard key={room.id} room={room} unread={unread.get(room.id) ?? 0} now={now} t={t} language={language} />
   ));
 }
 
@@ -34,7 +33,7 @@ interface RoomCardProps {
   unread: number;
   /** Milliseconds since the epoch. */
   now: number;
-  t: TFunction;
+  t: Translator["t"];
   language: string;
 }
 

@@ -1,4 +1,4 @@
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import type { Room } from "../../../api/types";
 import { Button, ButtonLink, buttonClass, IconButton } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";

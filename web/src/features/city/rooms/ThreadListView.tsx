@@ -1,4 +1,4 @@
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import { useStore } from "zustand";
 import type { Message, ThreadSummary } from "../../../api/types";
 import { Avatar } from "../../../components/ui/Avatar";

@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import { useStore } from "zustand";
 import { IconButton } from "../../../components/ui/Button";
 import { Name } from "../../../components/ui/Name";

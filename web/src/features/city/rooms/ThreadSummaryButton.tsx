@@ -1,5 +1,5 @@
 import { useMemo, useSyncExternalStore } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import type { Author, ThreadSummary } from "../../../api/types";
 import { Avatar } from "../../../components/ui/Avatar";
 import { Icon } from "../../../components/ui/Icon";
@@ -30,7 +30,7 @@ export function ThreadSummaryButton({ rootId, thread }: { rootId: string; thread
 
 /** The authors of the newest replies, their number and the time of the last. */
 export function ThreadReplyCount({ thread }: { thread: ThreadSummary }) {
-  const { t, i18n } = useTranslation();
+  const { t, language } = useTranslation();
   const now = useNow();
   const shown = thread.authors.slice(0, FACES);
   return (
@@ -45,8 +45,8 @@ export function ThreadReplyCount({ thread }: { thread: ThreadSummary }) {
         <Icon name="thread" size={16} />
       )}
       <span className={styles.count}>{t("thread.replies", { count: thread.count })}</span>
-      <time className={styles.time} dateTime={thread.last_reply_at} title={formatDateTime(thread.last_reply_at, i18n.language)}>
-        {relativeTime(thread.last_reply_at, now, i18n.language)}
+      <time className={styles.time} dateTime={thread.last_reply_at} title={formatDateTime(thread.last_reply_at, language)}>
+        {relativeTime(thread.last_reply_at, now, language)}
       </time>
     </>
   );

@@ -1,5 +1,5 @@
 import { useEffect } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import { useStore } from "zustand";
 import { IconButton } from "../../../components/ui/Button";
 import styles from "./CityRoomView.module.css";

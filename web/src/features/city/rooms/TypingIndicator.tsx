@@ -1,4 +1,4 @@
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import { useCitizenNames } from "../../../hooks/useCitizenNames";
 import { useNames } from "../../../hooks/useNames";
 import styles from "./CityRoomView.module.css";

@@ -1,5 +1,5 @@
 import { useRef, useState } from "react";
-import { useTranslation } from "react-i18next";
+import { useTranslation } from "../../../lib/i18n";
 import type { Media } from "../../../api/types";
 import { IconButton } from "../../../components/ui/Button";
 import styles from "./VoiceMessage.module.css";
