@@ -60,7 +60,7 @@ async def test_messages_and_replies_go_both_ways(home: AtHome) -> None:
     thanks = await home.greta.send_reply(home.room, answer["event_id"], "Дякую")
     message = await home.socket.message(thanks)
     assert message["reply_to"] == (await home.stored(answer["event_id"]))["id"]
-    await home.alice.sees_event(lambda event: event["event_id"] == thanks)
+    await home.alice.wait_for_event(lambda event: event["event_id"] == thanks)
     await expect(home.row("Дякую")).to_be_visible()
 
 
@@ -68,18 +68,18 @@ async def test_thread_is_complete_for_everyone_after_reload(home: AtHome) -> Non
     """A reply without the relation of the thread would be shown nowhere after a reload of Element."""
     await home.set_online("daarwizz")
     root = await home.greta.say(home.room, "Хто піде в гори?")
-    first = await home.alice.say(home.room, "Я піду", more=in_thread(root))
+    first = await home.alice.send_text(home.room, "Я піду", more=in_thread(root))
     assert (await home.socket.message(first))["thread_root"] == (await home.stored(root))["id"]
     home.core.next(says("Беру мотузку"))
     question = await home.greta.send_in_thread(home.room, root, "daarwizz: а ти?")
     answer = await home.greta.wait_for({"sender": DAARWIZZ, "content": {"body": "Беру мотузку"}}, room_id=home.room)
-    assert home.core.asked[-1].history == ["Greta: Хто піде в гори?", "Alice: Я піду"]
+    assert home.core.requests[-1].history == ["Greta: Хто піде в гори?", "Alice: Я піду"]
     line = home.row("Хто піде в гори?").get_by_role("button", name="3 replies")
     await line.click()
     panel = home.page.get_by_role("complementary", name="Thread", exact=True)
     await panel.get_by_role("textbox", name="Reply in the thread").fill("Візьміть і мене")
     await panel.get_by_role("textbox", name="Reply in the thread").press("Enter")
-    last = await home.alice.sees_event(lambda event: event["content"].get("body") == "Візьміть і мене")
+    last = await home.alice.wait_for_event(lambda event: event["content"].get("body") == "Візьміть і мене")
     assert last["content"]["m.relates_to"] == {
         "rel_type": "m.thread",
         "event_id": root,
@@ -106,8 +106,8 @@ async def test_thread_is_complete_for_everyone_after_reload(home: AtHome) -> Non
 
 async def test_receipt_in_thread_reads_that_thread_only(home: AtHome) -> None:
     root = await home.greta.say(home.room, "Що купити?")
-    outside = await home.alice.say(home.room, "Поза гілкою")
-    replies = [await home.alice.say(home.room, each, more=in_thread(root)) for each in ("Хліб", "Сіль")]
+    outside = await home.alice.send_text(home.room, "Поза гілкою")
+    replies = [await home.alice.send_text(home.room, each, more=in_thread(root)) for each in ("Хліб", "Сіль")]
     await home.greta.wait_for({"event_id": replies[-1]}, room_id=home.room)
 
     async def unread() -> JsCounts | None:
@@ -161,7 +161,7 @@ async def test_rooms_and_agents_have_avatars_and_names(home: AtHome) -> None:
 
 async def test_only_the_agent_that_is_meant_replies(home: AtHome) -> None:
     await home.set_online("daarwizz", "scribe")
-    unknown, asked = "@agent_unknown:city.localhost", len(home.core.asked)
+    unknown, asked = "@agent_unknown:city.localhost", len(home.core.requests)
     alice = str(home.alice.client.user_id)
     room = await home.greta.create_room({"invite": [DAARWIZZ, SCRIBE, unknown, alice]})
     await home.alice.join(room)
@@ -180,9 +180,9 @@ async def test_only_the_agent_that_is_meant_replies(home: AtHome) -> None:
     assert answer["reply_to"] == question
     assert answer["content"]["m.mentions"] == {"user_ids": [home.greta.user_id]}
     assert (await home.greta.push_actions(room, answer["event_id"]))["highlight"]
-    await home.alice.sees_event(lambda event: event["event_id"] == answer["event_id"])
+    await home.alice.wait_for_event(lambda event: event["event_id"] == answer["event_id"])
     assert home.alice.client.rooms[room].unread_highlights == 0
-    assert [each.content["input"] for each in home.core.asked[asked:]] == ["@scribe, ти хто?"]
+    assert [each.content["input"] for each in home.core.requests[asked:]] == ["@scribe, ти хто?"]
     await home.greta.leave(room)
 
 
@@ -208,9 +208,9 @@ async def test_reply_in_direct_chat_gives_no_red_badge(home: AtHome) -> None:
     opened = await home.alice.client.room_create(is_direct=True, invite=[SCRIBE])
     assert isinstance(opened, nio.RoomCreateResponse), opened
     home.core.next(says("Пишу"))
-    await home.alice.say(opened.room_id, "Пишеш?")
-    await home.alice.sees_event(lambda event: event["content"].get("body") == "Пишу")
-    await home.alice.sees(lambda: home.alice.client.rooms[opened.room_id].unread_notifications == 1)
+    await home.alice.send_text(opened.room_id, "Пишеш?")
+    await home.alice.wait_for_event(lambda event: event["content"].get("body") == "Пишу")
+    await home.alice.wait_for(lambda: home.alice.client.rooms[opened.room_id].unread_notifications == 1)
     assert home.alice.client.rooms[opened.room_id].unread_highlights == 0
 
 
@@ -261,7 +261,7 @@ async def test_kinds_of_messages_keep_their_fields(home: AtHome) -> None:
     await composer.press("Enter")
     emote = await home.greta.wait_for({"content": {"msgtype": "m.emote", "body": "махає"}}, room_id=home.room)
     assert emote["sender"] == OKSANA_GHOST
-    await home.alice.sees_event(lambda event: event["event_id"] == emote["event_id"])
+    await home.alice.wait_for_event(lambda event: event["event_id"] == emote["event_id"])
 
 
 async def test_kick_with_reason_closes_the_composer(home: AtHome) -> None:

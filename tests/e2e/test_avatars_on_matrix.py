@@ -26,7 +26,7 @@ agents:
 """
 
 
-class Town:
+class AvatarCity:
     """A running city whose Matrix side is read and changed as an admin of rooms and homeserver."""
 
     def __init__(self, city: RunningCity, admin: Account) -> None:
@@ -68,7 +68,7 @@ class Town:
 
 
 @pytest.fixture
-async def town(tmp_path: Path, database_url: str, synapse: BootSynapse) -> AsyncIterator[Town]:
+async def harness(tmp_path: Path, database_url: str, synapse: BootSynapse) -> AsyncIterator[AvatarCity]:
     file = tmp_path / "wizard.png"
     Image.new("RGB", (8, 8), "#123456").save(file)
     agents = AGENTS.format(file=file)
@@ -81,95 +81,95 @@ async def town(tmp_path: Path, database_url: str, synapse: BootSynapse) -> Async
     admin = await city.homeserver.register("olena", "secret", admin=True)
     try:
         await city.start()
-        yield Town(city, admin)
+        yield AvatarCity(city, admin)
     finally:
         await city.close()
 
 
-async def test_everything_has_an_avatar_and_admins_have_power(town: Town) -> None:
-    mxcs = {user: (await town.profile(user))["avatar_url"] for user in (SCRIBE, DAARWIZZ, BOT, OBSERVER)}
+async def test_everything_has_an_avatar_and_admins_have_power(harness: AvatarCity) -> None:
+    mxcs = {user: (await harness.profile(user))["avatar_url"] for user in (SCRIBE, DAARWIZZ, BOT, OBSERVER)}
     for alias in ("city", *(f"city_{room}" for room in ROOMS)):
-        state = await town.state(alias)
+        state = await harness.state(alias)
         mxcs[alias] = state["m.room.avatar", ""]["url"]
         assert state["io.element.functional_members", ""] == {"service_members": [BOT, OBSERVER]}
         users = state["m.room.power_levels", ""]["users"]
         assert users[OLENA] == 100
         assert users.get(OBSERVER) == (None if alias == "city" else -1)
-    assert (await town.state("city"))["m.room.member", OLENA]["membership"] == "invite"
+    assert (await harness.state("city"))["m.room.member", OLENA]["membership"] == "invite"
     assert len(set(mxcs.values())) == len(mxcs)
-    pictures = {name: await town.picture(mxc) for name, mxc in mxcs.items()}
+    pictures = {name: await harness.picture(mxc) for name, mxc in mxcs.items()}
     sizes = {name: Image.open(BytesIO(png)).size for name, png in pictures.items()}
     assert sizes.pop(DAARWIZZ) == (8, 8), "its own"
     assert set(sizes.values()) == {(256, 256)}
     assert Image.open(BytesIO(pictures[SCRIBE])).convert("RGB").getpixel((5, 5)) == (0x83, 0x51, 0x0E)
 
-    names = {user: (await town.profile(user))["displayname"] for user in (SCRIBE, BOT, OBSERVER)}
+    names = {user: (await harness.profile(user))["displayname"] for user in (SCRIBE, BOT, OBSERVER)}
     assert names == {SCRIBE: "Писар", BOT: "DAARION bot", OBSERVER: "DAARION observer bot"}
-    assert (await town.profile(SCRIBE))["space.daarion.role"]["title"] == "Scribe"
-    assert (await town.profile(OBSERVER))["space.daarion.role"]["kind"] == "bot"
+    assert (await harness.profile(SCRIBE))["space.daarion.role"]["title"] == "Scribe"
+    assert (await harness.profile(OBSERVER))["space.daarion.role"]["kind"] == "bot"
 
     # The city's own pages draw the same face, so that its API names uploaded pictures only.
-    agents = {agent["slug"]: agent["avatar_url"] for agent in await town.city.get("/api/v1/agents")}
+    agents = {agent["slug"]: agent["avatar_url"] for agent in await harness.city.get("/api/v1/agents")}
     assert agents["scribe"] is None
     assert agents["daarwizz"].startswith("/city/media/")
 
 
-async def test_room_opened_later_has_avatar_and_admin(town: Town) -> None:
-    opened = await town.city.post("/city/rooms", {"name": "Бібліотека", "slug": "library"}, token=ADMIN_TOKEN)
+async def test_room_opened_later_has_avatar_and_admin(harness: AvatarCity) -> None:
+    opened = await harness.city.post("/city/rooms", {"name": "Бібліотека", "slug": "library"}, token=ADMIN_TOKEN)
 
     async def is_set_up() -> bool:
-        status, _ = await town.city.call(
-            "GET", "/_matrix/client/v3/directory/room/%23city_library:city.localhost", url=town.city.homeserver.url
+        status, _ = await harness.city.call(
+            "GET", "/_matrix/client/v3/directory/room/%23city_library:city.localhost", url=harness.city.homeserver.url
         )
-        return status == 200 and ("m.room.avatar", "") in await town.state("city_library")
+        return status == 200 and ("m.room.avatar", "") in await harness.state("city_library")
 
     assert opened["slug"] == "library"
     await eventually(is_set_up)
-    assert (await town.state("city_library"))["m.room.power_levels", ""]["users"][OLENA] == 100
+    assert (await harness.state("city_library"))["m.room.power_levels", ""]["users"][OLENA] == 100
 
 
-async def test_avatar_follows_name_and_own_picture(town: Town) -> None:
-    before = (await town.profile(SCRIBE))["avatar_url"]
+async def test_avatar_follows_name_and_own_picture(harness: AvatarCity) -> None:
+    before = (await harness.profile(SCRIBE))["avatar_url"]
     put = "/api/v1/agents/scribe"
     described = {"display_name": "Літописець", "title": "Scribe", "rooms": ["general"]}
-    assert (await town.city.call("PUT", put, described, token=ADMIN_TOKEN))[0] == 200
+    assert (await harness.city.call("PUT", put, described, token=ADMIN_TOKEN))[0] == 200
 
     async def avatar_is_not(*others: str) -> str | None:
-        avatar = str((await town.profile(SCRIBE)).get("avatar_url"))
+        avatar = str((await harness.profile(SCRIBE)).get("avatar_url"))
         return None if avatar in others else avatar
 
     renamed = await eventually(lambda: avatar_is_not(before))
-    assert await town.picture(str(renamed)) != await town.picture(before)
-    own = (await town.profile(DAARWIZZ))["avatar_url"]
-    await town.city.call("PUT", put, described | {"avatar": own}, token=ADMIN_TOKEN)
+    assert await harness.picture(str(renamed)) != await harness.picture(before)
+    own = (await harness.profile(DAARWIZZ))["avatar_url"]
+    await harness.city.call("PUT", put, described | {"avatar": own}, token=ADMIN_TOKEN)
     assert await eventually(lambda: avatar_is_not(str(renamed))) == own
-    await town.city.call("PUT", put, described, token=ADMIN_TOKEN)
+    await harness.city.call("PUT", put, described, token=ADMIN_TOKEN)
     assert await eventually(lambda: avatar_is_not(own)) == renamed, "the one that was uploaded before"
 
 
-async def test_restart_repairs_lost_files_and_respects_admins(town: Town) -> None:
-    room = await town.room("city_welcome")
-    chosen = (await town.profile(BOT))["avatar_url"].replace("city.localhost", "elsewhere")
-    await town.ask("POST", f"/_matrix/client/v3/join/{room}", {})
-    await town.ask("PUT", f"/_matrix/client/v3/rooms/{room}/state/m.room.avatar/", {"url": chosen})
-    lost = await _shown(town)
+async def test_restart_repairs_lost_files_and_respects_admins(harness: AvatarCity) -> None:
+    room = await harness.room("city_welcome")
+    chosen = (await harness.profile(BOT))["avatar_url"].replace("city.localhost", "elsewhere")
+    await harness.ask("POST", f"/_matrix/client/v3/join/{room}", {})
+    await harness.ask("PUT", f"/_matrix/client/v3/rooms/{room}/state/m.room.avatar/", {"url": chosen})
+    lost = await _shown(harness)
     for mxc in lost:
-        await town.ask("DELETE", f"/_synapse/admin/v1/media/{mxc.removeprefix('mxc://')}")
+        await harness.ask("DELETE", f"/_synapse/admin/v1/media/{mxc.removeprefix('mxc://')}")
 
-    await town.restart(city__agent_display_name="{name} · {title}")
+    await harness.restart(city__agent_display_name="{name} · {title}")
 
     async def is_repaired() -> bool:
-        return not set(await _shown(town)) & set(lost)
+        return not set(await _shown(harness)) & set(lost)
 
     await eventually(is_repaired, 90)
-    for mxc in await _shown(town):
-        await town.picture(mxc)
-    assert (await town.state("city_welcome"))["m.room.avatar", ""] == {"url": chosen}
-    assert (await town.profile(SCRIBE))["displayname"] == "Писар · Scribe"
-    await town.city.post("/api/v1/agents/scribe/heartbeat", token=await town.city.agent_token("scribe"))
+    for mxc in await _shown(harness):
+        await harness.picture(mxc)
+    assert (await harness.state("city_welcome"))["m.room.avatar", ""] == {"url": chosen}
+    assert (await harness.profile(SCRIBE))["displayname"] == "Писар · Scribe"
+    await harness.city.post("/api/v1/agents/scribe/heartbeat", token=await harness.city.agent_token("scribe"))
 
     async def online() -> list[Any]:
-        return list((await town.city.get("/city/rooms/general"))["online_members"])
+        return list((await harness.city.get("/city/rooms/general"))["online_members"])
 
     [scribe] = await eventually(online)
     assert (scribe["display_name"], scribe["avatar_url"]) == ("Писар", None), (
@@ -177,10 +177,10 @@ async def test_restart_repairs_lost_files_and_respects_admins(town: Town) -> Non
     )
 
 
-async def _shown(town: Town) -> list[str]:
+async def _shown(harness: AvatarCity) -> list[str]:
     """The avatars of an agent that has none of its own, of one that has a file, and of a room."""
     return [
-        (await town.profile(SCRIBE))["avatar_url"],
-        (await town.profile(DAARWIZZ))["avatar_url"],
-        (await town.state("city_general"))["m.room.avatar", ""]["url"],
+        (await harness.profile(SCRIBE))["avatar_url"],
+        (await harness.profile(DAARWIZZ))["avatar_url"],
+        (await harness.state("city_general"))["m.room.avatar", ""]["url"],
     ]

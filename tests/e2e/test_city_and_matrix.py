@@ -70,7 +70,7 @@ async def test_matrix_user_joins_city_room_and_is_read(city: RunningCity, arrive
     assert {room.get("name") for room in hierarchy.rooms} == {"DAARION", "General", "Welcome", "Builders"}
 
     general = await alice.join("#city_general:city.localhost")
-    event_id = await alice.say(general, "Привіт, місто!")
+    event_id = await alice.send_text(general, "Привіт, місто!")
 
     async def is_in_the_city() -> bool:
         return "Привіт, місто!" in await city.bodies()
@@ -101,7 +101,7 @@ async def test_city_messages_are_sent_by_ghosts(city: RunningCity, arrive: Arriv
     await city.post("/city/rooms/general/messages", answer, token=await city.agent_token("daarwizz"))
 
     written = [("@citizen_u_123:city.localhost", "Доброго дня"), (DAARWIZZ, "Вітаю")]
-    await olena.sees(lambda: olena.messages[-2:] == written)
+    await olena.wait_for(lambda: olena.messages[-2:] == written)
     room = olena.client.rooms[general]
     assert room.user_name("@citizen_u_123:city.localhost") == "Оксана"
     assert room.user_name(DAARWIZZ) == "DAARWIZZ"
@@ -126,11 +126,11 @@ async def test_agent_presence_ends_40_s_after_last_heartbeat(city: RunningCity, 
     assert first["next_heartbeat_ms"] == 20_000
     assert first["expires_in_ms"] == 40_000
     came_at = clock.time()
-    await bohdan.sees(lambda: bohdan.presence_of(DAARWIZZ) == "online", timeout_s=5)
+    await bohdan.wait_for(lambda: bohdan.presence_of(DAARWIZZ) == "online", timeout_s=5)
     assert bohdan.presences[-1][2] == "слухаю"
     assert (await city.get("/api/v1/agents/daarwizz/presence"))["presence"] == "online"
 
-    await bohdan.sees(lambda: bohdan.presence_of(DAARWIZZ) == "offline", timeout_s=60)
+    await bohdan.wait_for(lambda: bohdan.presence_of(DAARWIZZ) == "offline", timeout_s=60)
     after_s = clock.time() - came_at
     assert 39 <= after_s < 50, "neither before its time nor when Synapse itself would have noticed"
     presence = await city.get("/api/v1/agents/daarwizz/presence")
@@ -144,9 +144,9 @@ async def test_agent_leave_sets_offline_at_once(city: RunningCity, arrive: Arriv
     await vira.join("#city_general:city.localhost")
 
     await city.post("/api/v1/agents/daarwizz/heartbeat", {"status": "away"}, token=token)
-    await vira.sees(lambda: vira.presence_of(DAARWIZZ) == "unavailable", timeout_s=5)
+    await vira.wait_for(lambda: vira.presence_of(DAARWIZZ) == "unavailable", timeout_s=5)
     await city.post("/api/v1/agents/daarwizz/heartbeat", {"status": "offline"}, token=token)
-    await vira.sees(lambda: vira.presence_of(DAARWIZZ) == "offline", timeout_s=5)
+    await vira.wait_for(lambda: vira.presence_of(DAARWIZZ) == "offline", timeout_s=5)
 
 
 async def test_a_clean_stop_takes_every_ghost_offline(city: RunningCity, arrive: Arrive) -> None:
@@ -154,12 +154,12 @@ async def test_a_clean_stop_takes_every_ghost_offline(city: RunningCity, arrive:
     halyna = await arrive(city, "halyna")
     await halyna.join("#city_general:city.localhost")
     await city.post("/api/v1/agents/daarwizz/heartbeat", {}, token=token)
-    await halyna.sees(lambda: halyna.presence_of(DAARWIZZ) == "online", timeout_s=5)
+    await halyna.wait_for(lambda: halyna.presence_of(DAARWIZZ) == "online", timeout_s=5)
 
     await city.service.stop()
     try:
         assert city.service.exit_code == 0
-        await halyna.sees(lambda: halyna.presence_of(DAARWIZZ) == "offline", timeout_s=5)
+        await halyna.wait_for(lambda: halyna.presence_of(DAARWIZZ) == "offline", timeout_s=5)
     finally:
         await city.start()
 
@@ -167,10 +167,10 @@ async def test_a_clean_stop_takes_every_ghost_offline(city: RunningCity, arrive:
 async def test_a_new_display_name_is_followed(city: RunningCity, arrive: Arrive) -> None:
     dana = await arrive(city, "dana")
     general = await dana.join("#city_general:city.localhost")
-    await dana.say(general, "hi")
+    await dana.send_text(general, "hi")
     await dana.client.set_displayname("Дана")
-    await dana.sees(lambda: dana.client.rooms[general].user_name(dana.client.user_id) == "Дана")
-    await dana.say(general, "it is me")
+    await dana.wait_for(lambda: dana.client.rooms[general].user_name(dana.client.user_id) == "Дана")
+    await dana.send_text(general, "it is me")
 
     async def names() -> bool:
         messages = await city.get("/city/rooms/general/messages")

@@ -137,8 +137,8 @@ async def test_mentioned_agent_types_and_replies(city: Demo) -> None:
         general = (await client.room_resolve_alias("#city_general:city.localhost")).room_id
         await client.sync(timeout=0)
         mention = {"user_ids": ["@agent_varta:city.localhost"]}
-        said = {"msgtype": "m.text", "body": "Varta, який стан вузла?", "m.mentions": mention}
-        question = await client.room_send(general, "m.room.message", said)
+        content = {"msgtype": "m.text", "body": "Varta, який стан вузла?", "m.mentions": mention}
+        question = await client.room_send(general, "m.room.message", content)
         answer, typing = await _answer_to(client, question.event_id)
     finally:
         await client.close()

@@ -45,14 +45,14 @@ async def test_a_direct_chat_with_an_agent(start_city: StartCity, arrive: Arrive
         core.next(says("Вітаю!"), says("Авжеж"))
         room = await chat_with(alice, DAARWIZZ)
         # Before the ghost is there to hear it.
-        await alice.say(room, "Привіт")
-        answer = await alice.sees_event(_said_by(DAARWIZZ, "Вітаю!"))
+        await alice.send_text(room, "Привіт")
+        answer = await alice.wait_for_event(_said_by(DAARWIZZ, "Вітаю!"))
         assert answer["room_id"] == room
-        await alice.say(room, "Пам'ятаєш мене?")
-        await alice.sees_event(_said_by(DAARWIZZ, "Авжеж"))
+        await alice.send_text(room, "Пам'ятаєш мене?")
+        await alice.wait_for_event(_said_by(DAARWIZZ, "Авжеж"))
         assert [DAARWIZZ] in alice.typing
-        assert [asked.content["input"] for asked in core.asked] == ["Привіт", "Пам'ятаєш мене?"]
-        assert core.asked[1].content["context"] == {
+        assert [received.content["input"] for received in core.requests] == ["Привіт", "Пам'ятаєш мене?"]
+        assert core.requests[1].content["context"] == {
             "kind": "direct",
             "user_id": "@alice:city.localhost",
             "room": None,
@@ -65,7 +65,9 @@ async def test_a_direct_chat_with_an_agent(start_city: StartCity, arrive: Arrive
         assert not [entry for entry in feed if "Привіт" in str(entry) or "Вітаю" in str(entry)]
 
         secret = await chat_with(alice, DAARWIZZ, encrypted=True)
-        notice = await alice.sees_event(lambda event: event["room_id"] == secret and event["type"] == "m.room.message")
+        notice = await alice.wait_for_event(
+            lambda event: event["room_id"] == secret and event["type"] == "m.room.message"
+        )
         assert notice["content"]["msgtype"] == "m.notice"
         assert "cannot read encrypted chats" in notice["content"]["body"]
 
@@ -84,30 +86,30 @@ async def test_direct_chat_error_posts_notice_and_ends_chat(start_city: StartCit
         room = await chat_with(alice, DAARWIZZ)
         gate = asyncio.Event()
         core.next(begins_slowly(gate, "Отже, "), says("Так"))
-        await alice.say(room, "Розкажи казку")
-        begun = await alice.sees_event(lambda event: event["content"].get("body", "").startswith("Отже"))
+        await alice.send_text(room, "Розкажи казку")
+        begun = await alice.wait_for_event(lambda event: event["content"].get("body", "").startswith("Отже"))
         gate.set()
-        notice = await alice.sees_event(lambda event: event["content"].get("msgtype") == "m.notice")
+        notice = await alice.wait_for_event(lambda event: event["content"].get("msgtype") == "m.notice")
         assert "помилка ядра агентів" in notice["content"]["body"]
-        await alice.sees_event(
+        await alice.wait_for_event(
             lambda event: event["type"] == "m.room.redaction" and _redacted(event) == begun["event_id"]
         )
-        await alice.say(room, "Ти ще тут?")
-        await alice.sees_event(_said_by(DAARWIZZ, "Так"))
+        await alice.send_text(room, "Ти ще тут?")
+        await alice.wait_for_event(_said_by(DAARWIZZ, "Так"))
 
         # Put out of an encrypted room as soon as it is there.
         for _ in range(3):
             secret = await chat_with(alice, DAARWIZZ, encrypted=True)
-            await alice.sees_event(_comes_into(secret))
+            await alice.wait_for_event(_comes_into(secret))
             await alice.client.room_kick(secret, DAARWIZZ)
 
         # Muted, it is not tried for ever.
         muted = {"events_default": 50, "users": {alice.client.user_id: 100}}
         await alice.client.room_put_state(room, "m.room.power_levels", muted)
-        await alice.say(room, "А тепер?")
+        await alice.send_text(room, "А тепер?")
 
         async def is_given_up() -> bool:
-            return await _unsent(city) == 0 and len(core.asked) == 3
+            return await _unsent(city) == 0 and len(core.requests) == 3
 
         await eventually(is_given_up, 30, lambda: "\n".join(city.service.last_lines(20)))
 
@@ -115,14 +117,14 @@ async def test_direct_chat_error_posts_notice_and_ends_chat(start_city: StartCit
         bob = await arrive(city, "bob")
         other = await chat_with(bob, DAARWIZZ)
         # Some of it before the ghost is there to hear it, and some after.
-        said = [f"По-{number}" for number in range(5)]
-        for body in said:
-            await bob.say(other, body)
+        bodies = [f"По-{number}" for number in range(5)]
+        for body in bodies:
+            await bob.send_text(other, body)
 
         async def all_was_asked() -> bool:
-            return [asked.content["input"] for asked in core.asked[3:]] == said
+            return [received.content["input"] for received in core.requests[3:]] == bodies
 
-        await eventually(all_was_asked, explain=lambda: str([asked.content["input"] for asked in core.asked]))
+        await eventually(all_was_asked, explain=lambda: str([received.content["input"] for received in core.requests]))
 
 
 def _comes_into(room: str) -> Any:
@@ -151,9 +153,9 @@ async def test_second_me_shares_memory_of_chat_and_city(start_city: StartCity, a
         token = citizen_token("u_1", "Аліса")
         core.next(says("Так"), says("Канни"), says("Еге ж"))
         chat = await chat_with(alice, SECOND_ME)
-        await alice.say(chat, "Ти хто?")
-        await alice.sees_event(_said_by(SECOND_ME, "Так"))
-        await alice.sees(lambda: alice.presence_of(SECOND_ME) == "online")
+        await alice.send_text(chat, "Ти хто?")
+        await alice.wait_for_event(_said_by(SECOND_ME, "Так"))
+        await alice.wait_for(lambda: alice.presence_of(SECOND_ME) == "online")
 
         proof = await alice.client.get_openid_token(alice.client.user_id)
         assert isinstance(proof, nio.GetOpenIDTokenResponse), proof
@@ -161,10 +163,10 @@ async def test_second_me_shares_memory_of_chat_and_city(start_city: StartCity, a
         content |= {"nonce": (await city.post("/city/sign-in/nonce"))["nonce"]}
         status, linked = await city.call("PUT", "/city/me/matrix", content, token=token)
         assert (status, linked.get("matrix_user_id")) == (200, alice.client.user_id), linked
-        await alice.say(chat, "Що посадити біля хати?")
-        await alice.sees_event(_said_by(SECOND_ME, "Канни"))
+        await alice.send_text(chat, "Що посадити біля хати?")
+        await alice.wait_for_event(_said_by(SECOND_ME, "Канни"))
         await city.post("/secondme/invoke", {"prompt": "Точно?"}, token=token)
-        assert core.asked[2].history == ["Що посадити біля хати?", "Канни"]
+        assert core.requests[2].history == ["Що посадити біля хати?", "Канни"]
         assert [each["response"] for each in await city.get("/secondme/history", token=token)] == ["Канни", "Еге ж"]
         assert await city.get("/secondme/history", token=citizen_token("u_2")) == []
 
@@ -173,10 +175,10 @@ async def test_second_me_shares_memory_of_chat_and_city(start_city: StartCity, a
         await alice.client.room_invite(chat, "@bob:city.localhost")
         await bob.join(chat)
         await eventually(lambda: _is_in_company(city, chat))
-        await alice.say(chat, "Second Me, і що ти мені радив?")
-        notice = await bob.sees_event(lambda event: event["content"].get("msgtype") == "m.notice")
+        await alice.send_text(chat, "Second Me, і що ти мені радив?")
+        notice = await bob.wait_for_event(lambda event: event["content"].get("msgtype") == "m.notice")
         assert "наодинці" in notice["content"]["body"]
-        assert len(core.asked) == 3
+        assert len(core.requests) == 3
 
 
 async def _is_in_company(city: RunningCity, room: str) -> bool:
@@ -214,21 +216,21 @@ async def test_several_agents_in_one_private_room(start_city: StartCity, arrive:
         assert isinstance(opened, nio.RoomCreateResponse), opened
         room = opened.room_id
         for agent in (DAARWIZZ, SCRIBE):
-            await alice.sees_event(_membership_in(room, agent, "join"))
-        declined = await alice.sees_event(_membership_in(room, "@agent_Scribe:city.localhost", "leave"))
+            await alice.wait_for_event(_membership_in(room, agent, "join"))
+        declined = await alice.wait_for_event(_membership_in(room, "@agent_Scribe:city.localhost", "leave"))
         assert "no such agent" in declined["content"]["reason"]
         await eventually(lambda: _is_in_company(city, room))
 
         # Nobody is meant; then each of them is; then one asks the other.
         core.next(says("Я писар"), says("@daarwizz, а ти?"), says("І я"))
-        await alice.say(room, "Привіт усім")
-        question = await alice.say(room, "@scribe, ти хто?")
-        reply = await alice.sees_event(_said_by(SCRIBE, "Я писар"))
+        await alice.send_text(room, "Привіт усім")
+        question = await alice.send_text(room, "@scribe, ти хто?")
+        reply = await alice.wait_for_event(_said_by(SCRIBE, "Я писар"))
         assert reply["content"]["m.relates_to"] == {"m.in_reply_to": {"event_id": question}}
         assert reply["content"]["m.mentions"] == {"user_ids": [alice.client.user_id]}
-        await alice.say(room, "@scribe, спитай іншого")
-        await alice.sees_event(_said_by(DAARWIZZ, "І я"))
-        assert [asked.content["input"] for asked in core.asked] == [
+        await alice.send_text(room, "@scribe, спитай іншого")
+        await alice.wait_for_event(_said_by(DAARWIZZ, "І я"))
+        assert [received.content["input"] for received in core.requests] == [
             "@scribe, ти хто?",
             "@scribe, спитай іншого",
             "> Alice: @scribe, спитай іншого\n\n@daarwizz, а ти?",
@@ -238,8 +240,8 @@ async def test_several_agents_in_one_private_room(start_city: StartCity, arrive:
         await alice.client.room_kick(room, DAARWIZZ, "досить")
         await eventually(lambda: _is_alone(city, room, "scribe"))
         core.next(says("Тут"))
-        await alice.say(room, "Ти ще тут?")
-        reply = await alice.sees_event(_said_by(SCRIBE, "Тут"))
+        await alice.send_text(room, "Ти ще тут?")
+        reply = await alice.wait_for_event(_said_by(SCRIBE, "Тут"))
         assert (reply["content"].get("m.relates_to"), reply["content"]["m.mentions"]) == (None, {})
 
         # Invited again, it joins again; when she leaves, both leave.

@@ -29,24 +29,26 @@ class Page:
 
     city: RunningCity
     socket: aiohttp.ClientWebSocketResponse
-    told: list[dict[str, Any]] = field(default_factory=list)
+    received: list[dict[str, Any]] = field(default_factory=list)
 
-    async def hears(self, event: str, matches: Callable[[dict[str, Any]], object] = lambda _: True) -> dict[str, Any]:
+    async def wait_for_event(
+        self, event: str, matches: Callable[[dict[str, Any]], object] = lambda _: True
+    ) -> dict[str, Any]:
         """The first such event, of those that came and those that come."""
-        for known in self.told:
+        for known in self.received:
             if known["event"] == event and matches(known):
                 return known
         while True:
             try:
                 each: dict[str, Any] = await self.socket.receive_json(timeout=20)
             except TimeoutError:
-                raise AssertionError(f"no such {event}; told: {self.told}") from None
-            self.told.append(each)
+                raise AssertionError(f"no such {event}; told: {self.received}") from None
+            self.received.append(each)
             if each["event"] == event and matches(each):
                 return each
 
-    async def hears_message(self, body: str) -> dict[str, Any]:
-        event = await self.hears("city.room.message", lambda each: each["message"]["body"] == body)
+    async def wait_for_message(self, body: str) -> dict[str, Any]:
+        event = await self.wait_for_event("city.room.message", lambda each: each["message"]["body"] == body)
         message: dict[str, Any] = event["message"]
         return message
 
@@ -102,11 +104,11 @@ async def test_a_day_in_the_city(
             await _second_thoughts(page, alice, room)
             await _signs(page, alice, room)
             await _evening(page, alice, room)
-            last = max(each["seq"] for each in page.told if "seq" in each)
-            assert [each["seq"] for each in page.told if "seq" in each] == list(range(seq + 1, last + 1)), "no hole"
+            last = max(each["seq"] for each in page.received if "seq" in each)
+            assert [each["seq"] for each in page.received if "seq" in each] == list(range(seq + 1, last + 1)), "no hole"
         async with page_of(city, seq) as again:
-            await again.hears("city.room.leave", lambda each: each["seq"] == last)
-            assert [each["seq"] for each in again.told if "seq" in each] == list(range(seq + 1, last + 1)), "again"
+            await again.wait_for_event("city.room.leave", lambda each: each["seq"] == last)
+            assert [each["seq"] for each in again.received if "seq" in each] == list(range(seq + 1, last + 1)), "again"
     finally:
         if other:
             await other.close()
@@ -115,7 +117,7 @@ async def test_a_day_in_the_city(
 async def _morning(page: Page, alice: MatrixUser) -> str:
     """Alice comes in, and both type."""
     room = await alice.join(GENERAL)
-    came = await page.hears("city.room.join", lambda each: each["member"]["id"] == ALICE)
+    came = await page.wait_for_event("city.room.join", lambda each: each["member"]["id"] == ALICE)
     assert came["member"]["display_name"] == "Alice"
 
     async def alice_is_online() -> bool:
@@ -123,72 +125,76 @@ async def _morning(page: Page, alice: MatrixUser) -> str:
 
     await eventually(alice_is_online)
     await alice.client.room_typing(room, typing_state=True)
-    await page.hears("city.room.typing", lambda each: each["typing"] == [ALICE])
+    await page.wait_for_event("city.room.typing", lambda each: each["typing"] == [ALICE])
     await alice.client.room_typing(room, typing_state=False)
-    await page.hears("city.room.typing", lambda each: each["typing"] == [])
+    await page.wait_for_event("city.room.typing", lambda each: each["typing"] == [])
     return room
 
 
 async def _talk(page: Page, alice: MatrixUser, room: str) -> None:
     """Formatted text, replies, mentions, emotes and notices, both ways."""
     html = "<em>Добрий</em> день<script>alert(1)</script>"
-    await alice.say(room, "Добрий день", more={"format": "org.matrix.custom.html", "formatted_body": html})
-    heard = await page.hears_message("Добрий день")
-    assert (heard["formatted_body"], heard["author"]["id"]) == ("<em>Добрий</em> день", ALICE)
+    await alice.send_text(room, "Добрий день", more={"format": "org.matrix.custom.html", "formatted_body": html})
+    message = await page.wait_for_message("Добрий день")
+    assert (message["formatted_body"], message["author"]["id"]) == ("<em>Добрий</em> день", ALICE)
 
-    said = {"event": "city.room.send", "body": "**І тобі**, @alice:city.localhost", "reply_to": heard["id"]}
-    await page.socket.send_json(said | {"client_id": "c1"})
-    own = await page.hears_message(said["body"])
+    frame = {"event": "city.room.send", "body": "**І тобі**, @alice:city.localhost", "reply_to": message["id"]}
+    await page.socket.send_json(frame | {"client_id": "c1"})
+    own = await page.wait_for_message(frame["body"])
     assert (own["client_id"], own["delivery"], own["mentions"]) == ("c1", "pending", [ALICE])
-    seen = await alice.sees_event(lambda each: each["content"].get("body") == said["body"])
+    seen = await alice.wait_for_event(lambda each: each["content"].get("body") == frame["body"])
     assert seen["sender"] == OKSANAS_GHOST
-    assert relation(seen) == {"m.in_reply_to": {"event_id": heard["matrix_event_id"]}}
+    assert relation(seen) == {"m.in_reply_to": {"event_id": message["matrix_event_id"]}}
     assert seen["content"]["m.mentions"] == {"user_ids": [ALICE]}
     assert seen["content"]["formatted_body"].startswith("<strong>І тобі</strong>, <a href=")
-    arrived = await page.hears("city.room.message.updated", lambda each: each["message"]["id"] == own["id"])
+    arrived = await page.wait_for_event("city.room.message.updated", lambda each: each["message"]["id"] == own["id"])
     assert (arrived["message"]["delivery"], arrived["message"]["matrix_event_id"]) == ("sent", seen["event_id"])
-    await page.hears("city.room.join", lambda each: each["member"]["id"] == "u_1")
+    await page.wait_for_event("city.room.join", lambda each: each["member"]["id"] == "u_1")
 
     answer = {"m.in_reply_to": {"event_id": seen["event_id"]}}
     mentions = {"user_ids": [OKSANAS_GHOST, DAARWIZZ]}
-    await alice.say(room, "Як справи?", more={"m.relates_to": answer, "m.mentions": mentions})
-    asked = await page.hears_message("Як справи?")
-    assert (asked["reply_to"], asked["mentions"]) == (own["id"], ["u_1", "agent:daarwizz"])
+    await alice.send_text(room, "Як справи?", more={"m.relates_to": answer, "m.mentions": mentions})
+    received = await page.wait_for_message("Як справи?")
+    assert (received["reply_to"], received["mentions"]) == (own["id"], ["u_1", "agent:daarwizz"])
 
     await page.socket.send_json({"event": "city.room.typing"})
-    await alice.sees(lambda: [OKSANAS_GHOST] in alice.typing)
+    await alice.wait_for(lambda: [OKSANAS_GHOST] in alice.typing)
     await page.asks("POST", "/messages", {"body": "усміхається", "msgtype": "m.emote"})
-    smile = await alice.sees_event(lambda each: each["content"].get("body") == "усміхається")
+    smile = await alice.wait_for_event(lambda each: each["content"].get("body") == "усміхається")
     assert smile["content"]["msgtype"] == "m.emote"
-    await alice.sees(lambda: alice.typing[-1] == [])
-    await alice.say(room, "Перерва", "m.notice")
-    assert (await page.hears_message("Перерва"))["msgtype"] == "m.notice"
+    await alice.wait_for(lambda: alice.typing[-1] == [])
+    await alice.send_text(room, "Перерва", "m.notice")
+    assert (await page.wait_for_message("Перерва"))["msgtype"] == "m.notice"
 
 
 async def _second_thoughts(page: Page, alice: MatrixUser, room: str) -> None:
     """Edits and deletions, both ways."""
     written = await page.asks("POST", "/messages", {"body": "Завтра о пятій"})
-    original = await alice.sees_event(lambda each: each["content"].get("body") == "Завтра о пятій")
+    original = await alice.wait_for_event(lambda each: each["content"].get("body") == "Завтра о пятій")
     await page.asks("PATCH", f"/messages/{written['id']}", {"body": "Завтра о п'ятій"})
-    edit = await alice.sees_event(lambda each: relation(each).get("rel_type") == "m.replace")
+    edit = await alice.wait_for_event(lambda each: relation(each).get("rel_type") == "m.replace")
     assert relation(edit)["event_id"] == original["event_id"]
     assert edit["content"]["m.new_content"]["body"] == "Завтра о п'ятій"
     # No edit, to whoever knows who wrote what it is of.
-    others = await alice.say(room, "* Завтра о шостій", more={"m.new_content": {}, "m.relates_to": relation(edit)})
+    others = await alice.send_text(
+        room, "* Завтра о шостій", more={"m.new_content": {}, "m.relates_to": relation(edit)}
+    )
 
-    event_id = await alice.say(room, "Прийду")
-    promise = await page.hears_message("Прийду")
+    event_id = await alice.send_text(room, "Прийду")
+    promise = await page.wait_for_message("Прийду")
     new = {"msgtype": "m.text", "body": "Не прийду"}
     replacing = {"rel_type": "m.replace", "event_id": event_id}
-    await alice.say(room, "* Не прийду", more={"m.new_content": new, "m.relates_to": replacing})
-    changed = await page.hears("city.room.message.updated", lambda each: each["message"]["body"] == "Не прийду")
+    await alice.send_text(room, "* Не прийду", more={"m.new_content": new, "m.relates_to": replacing})
+    changed = await page.wait_for_event(
+        "city.room.message.updated", lambda each: each["message"]["body"] == "Не прийду"
+    )
     assert (changed["message"]["id"], changed["by"]["id"]) == (promise["id"], ALICE)
 
     await alice.client.room_redact(room, event_id)
-    gone = await page.hears("city.room.message.deleted", lambda each: each["message"]["id"] == promise["id"])
+    gone = await page.wait_for_event("city.room.message.deleted", lambda each: each["message"]["id"] == promise["id"])
     assert (gone["message"]["body"], gone["by"]["id"]) == ("", ALICE)
     await page.asks("DELETE", f"/messages/{written['id']}")
-    redaction = await alice.sees_event(lambda each: each["type"] == "m.room.redaction" and _of(each, original))
+    redaction = await alice.wait_for_event(lambda each: each["type"] == "m.room.redaction" and _of(each, original))
     assert redaction["sender"] == OKSANAS_GHOST
     for event_id, is_gone in ((original["event_id"], True), (edit["event_id"], True), (others, False)):
         answer: Any = await alice.client.room_get_event(room, event_id)
@@ -198,27 +204,27 @@ async def _second_thoughts(page: Page, alice: MatrixUser, room: str) -> None:
 
 async def _signs(page: Page, alice: MatrixUser, room: str) -> None:
     """Reactions, both ways, given and taken back."""
-    event_id = await alice.say(room, "Хто за прогулянку?")
-    asked = await page.hears_message("Хто за прогулянку?")
-    path = f"/messages/{asked['id']}/reactions/{quote('👍')}"
+    event_id = await alice.send_text(room, "Хто за прогулянку?")
+    received = await page.wait_for_message("Хто за прогулянку?")
+    path = f"/messages/{received['id']}/reactions/{quote('👍')}"
     await page.asks("PUT", path)
-    own = await alice.sees_event(lambda each: each["type"] == "m.reaction" and each["sender"] == OKSANAS_GHOST)
+    own = await alice.wait_for_event(lambda each: each["type"] == "m.reaction" and each["sender"] == OKSANAS_GHOST)
     assert relation(own) == {"rel_type": "m.annotation", "event_id": event_id, "key": "👍"}
     annotation = {"rel_type": "m.annotation", "event_id": event_id, "key": "👍"}
     sent: Any = await alice.client.room_send(room, "m.reaction", {"m.relates_to": annotation})
-    both = await page.hears("city.room.reaction", lambda each: each["by"]["id"] == ALICE)
+    both = await page.wait_for_event("city.room.reaction", lambda each: each["by"]["id"] == ALICE)
     (tally,) = both["message"]["reactions"]
     assert (tally["emoji"], tally["count"], tally["by"]) == ("👍", 2, ["u_1", ALICE])
     await page.asks("DELETE", path)
-    await alice.sees_event(lambda each: each["type"] == "m.room.redaction" and _of(each, own))
+    await alice.wait_for_event(lambda each: each["type"] == "m.room.redaction" and _of(each, own))
     await alice.client.room_redact(room, sent.event_id)
-    none = await page.hears("city.room.reaction", lambda each: not each["added"] and each["by"]["id"] == ALICE)
+    none = await page.wait_for_event("city.room.reaction", lambda each: not each["added"] and each["by"]["id"] == ALICE)
     assert none["message"]["reactions"] == []
 
 
 async def _evening(page: Page, alice: MatrixUser, room: str) -> None:
     await alice.client.room_leave(room)
-    left = await page.hears("city.room.leave")
+    left = await page.wait_for_event("city.room.leave")
     assert left["member"]["id"] == ALICE
 
 

@@ -81,7 +81,7 @@ async def test_invitations_of_lost_transaction_are_found_at_start(start_city: St
     alice = await arrive(city, "alice")
     await city.post("/city/rooms/general/messages", {"body": "Привіт"}, token=citizen_token("u_1"))
     await alice.join("#city_general:city.localhost")
-    await alice.sees_event(lambda event: event["content"].get("body") == "Привіт")
+    await alice.wait_for_event(lambda event: event["content"].get("body") == "Привіт")
     await city.service.stop()
     async with swallowing(city.matrix_port) as swallowed:
         private = await invites(alice, CITIZEN)
@@ -143,19 +143,19 @@ async def test_bot_answers_commands_in_a_direct_chat(start_city: StartCity, arri
     city = await start_city()
     alice = await arrive(city, "alice")
     room = await invites(alice, BOT, is_direct=True)
-    greeting = await alice.sees_event(_notice(room, "rooms: the city's rooms"))
+    greeting = await alice.wait_for_event(_notice(room, "rooms: the city's rooms"))
     assert greeting["sender"] == BOT
-    await alice.say(room, "кімнати")
-    rooms = await alice.sees_event(_notice(room, "#city_general:city.localhost"))
+    await alice.send_text(room, "кімнати")
+    rooms = await alice.wait_for_event(_notice(room, "#city_general:city.localhost"))
     assert rooms["content"]["body"].startswith("Кімнати:")
-    await alice.say(room, "agents")
-    await alice.sees_event(_notice(room, "@agent_daarwizz:city.localhost"))
+    await alice.send_text(room, "agents")
+    await alice.wait_for_event(_notice(room, "@agent_daarwizz:city.localhost"))
     bob = await arrive(city, "bob")
     await alice.client.room_invite(room, bob.client.user_id)
     await bob.join(room)
-    await alice.say(room, "who")
-    await alice.say(room, f"{BOT} хто")
-    await alice.sees_event(_notice(room, "Онлайн:"))
+    await alice.send_text(room, "who")
+    await alice.send_text(room, f"{BOT} хто")
+    await alice.wait_for_event(_notice(room, "Онлайн:"))
     sent = [each for each in alice.events if each["room_id"] == room and each["sender"] == BOT]
     assert [each["content"]["body"].split(":")[0] for each in sent if "body" in each["content"]] == [
         "Commands",

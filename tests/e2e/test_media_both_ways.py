@@ -76,7 +76,7 @@ async def test_files_go_both_ways_and_nothing_else_is_fetched(start_city: StartC
     assert (status, brought["size"], brought["width"], brought["height"]) == (201, len(png), 900, 700)
     assert [(await get(city, brought["url"], token))[0] for token in (None, TARAS)] == [404, 404]
     await city.post("/city/rooms/general/messages", {"media": brought["mxc"], "body": "Мурчик"}, token=OKSANA)
-    event = await alice.sees_event(lambda event: event["content"].get("body") == "Мурчик")
+    event = await alice.wait_for_event(lambda event: event["content"].get("body") == "Мурчик")
     assert event["sender"] == f"@citizen_u_1:{SERVER_NAME}"
     content = event["content"]
     assert (content["msgtype"], content["filename"], content["url"]) == ("m.image", "кіт.png", brought["mxc"])
@@ -90,7 +90,7 @@ async def test_files_go_both_ways_and_nothing_else_is_fetched(start_city: StartC
     mxc = await matrix_upload(alice, jpeg, "image/jpeg", "фунікулер.jpg")
     assert (await get(city, path_of(mxc)))[0] == 404, "it is in no room yet"
     info = {"mimetype": "image/jpeg", "size": len(jpeg), "w": 1200, "h": 900}
-    event_id = await alice.say(room_id, "фунікулер.jpg", "m.image", {"url": mxc, "info": info})
+    event_id = await alice.send_text(room_id, "фунікулер.jpg", "m.image", {"url": mxc, "info": info})
     message = await shown(city, "фунікулер.jpg")
     assert (message["msgtype"], message["media"]["width"], message["media"]["mxc"]) == ("m.image", 1200, mxc)
     status, given, headers = await get(city, message["media"]["url"])
@@ -109,13 +109,13 @@ async def test_files_go_both_ways_and_nothing_else_is_fetched(start_city: StartC
     await alice.client.set_avatar(face)
     page = b"<script>alert(1)</script>"
     page_mxc = await matrix_upload(alice, page, "image/png", "page.png")
-    await alice.say(room_id, "page.png", "m.image", {"url": page_mxc})
+    await alice.send_text(room_id, "page.png", "m.image", {"url": page_mxc})
     url = (await shown(city, "page.png"))["media"]["url"]
     status, given, headers = await get(city, url)
     assert (status, given, headers["Content-Type"]) == (200, page, "application/octet-stream")
     assert headers["Content-Disposition"] == "attachment; filename=\"page.png\"; filename*=UTF-8''page.png"
     assert (await get(city, f"{url}/thumbnail"))[0] == 404
-    await alice.say(room_id, "це я")
+    await alice.send_text(room_id, "це я")
     avatar_url = (await shown(city, "це я"))["author"]["avatar_url"]
     assert avatar_url == path_of(face)
     assert (await get(city, avatar_url))[0] == 200
@@ -134,7 +134,7 @@ async def test_files_go_both_ways_and_nothing_else_is_fetched(start_city: StartC
     # What Synapse does not take, and what is not there.
     status, problem = await upload(city, b"x" * 2_200_000, "text/plain", "large.txt")
     assert (status, problem["code"]) == (413, "media_too_large")
-    await alice.say(room_id, "no such", "m.image", {"url": f"mxc://{SERVER_NAME}/nosuchfile", "info": info})
+    await alice.send_text(room_id, "no such", "m.image", {"url": f"mxc://{SERVER_NAME}/nosuchfile", "info": info})
     assert (await get(city, (await shown(city, "no such"))["media"]["url"]))[0] == 404
 
     # Many at once, and a homeserver that goes away.

@@ -90,7 +90,7 @@ async def test_poll_of_matrix_is_voted_in_on_the_page(
     shown = page.get_by_role("group", name="Where to?")
     await expect(shown.get_by_text("1 vote", exact=True)).to_be_visible()
     await shown.get_by_role("radio", name="Obolon").check()
-    vote = await alice.sees_event(lambda event: is_from_oksana(event, f"{UNSTABLE}response"))
+    vote = await alice.wait_for_event(lambda event: is_from_oksana(event, f"{UNSTABLE}response"))
     assert vote["content"][f"{UNSTABLE}response"] == {"answers": ["obolon"]}
     assert vote["content"]["m.relates_to"] == reference["m.relates_to"]
     await expect(shown.get_by_text("2 people voted")).to_be_visible()
@@ -99,7 +99,7 @@ async def test_poll_of_matrix_is_voted_in_on_the_page(
 
     message = await message_of(city, event_id)
     await city.post(f"{GENERAL}/messages/{message['id']}/votes", {"selections": ["obolon"]}, token=TARAS)
-    await alice.sees_event(lambda event: event["type"] == f"{UNSTABLE}response" and "u_2" in event["sender"])
+    await alice.wait_for_event(lambda event: event["type"] == f"{UNSTABLE}response" and "u_2" in event["sender"])
     await send(alice, room, f"{UNSTABLE}end", {f"{UNSTABLE}end": {}, TEXT: "The poll has ended"} | reference)
     await expect(shown.get_by_text("The poll has ended")).to_be_visible()
     await expect(shown.get_by_role("radio", name="Podil")).to_be_disabled()
@@ -112,7 +112,7 @@ async def test_poll_of_matrix_is_voted_in_on_the_page(
 
 async def _vote_of_alice(alice: MatrixUser) -> dict[str, Any]:
     mine = alice.client.user_id
-    return await alice.sees_event(lambda event: event["type"] == f"{UNSTABLE}response" and event["sender"] == mine)
+    return await alice.wait_for_event(lambda event: event["type"] == f"{UNSTABLE}response" and event["sender"] == mine)
 
 
 async def test_poll_of_the_page_is_voted_in_on_matrix(alice: MatrixUser, room: str, page: Page) -> None:
@@ -123,7 +123,7 @@ async def test_poll_of_the_page_is_voted_in_on_matrix(alice: MatrixUser, room: s
     await dialog.get_by_label("Option 2").fill("Friday")
     await dialog.get_by_text("Show the results only after the end").click()
     await dialog.get_by_role("button", name="Start a poll").click()
-    started = await alice.sees_event(lambda event: is_from_oksana(event, f"{UNSTABLE}start"))
+    started = await alice.wait_for_event(lambda event: is_from_oksana(event, f"{UNSTABLE}start"))
     poll = started["content"][f"{UNSTABLE}start"]
     assert (poll["question"][TEXT], poll["kind"]) == ("When?", f"{UNSTABLE}undisclosed")
     assert [answer[TEXT] for answer in poll["answers"]] == ["Monday", "Friday"]
@@ -137,7 +137,7 @@ async def test_poll_of_the_page_is_voted_in_on_matrix(alice: MatrixUser, room: s
     await expect(shown.get_by_text("1 vote", exact=True)).to_have_count(0)
     await shown.get_by_role("button", name="End the poll").click()
     await page.get_by_role("dialog").get_by_role("button", name="End the poll").click()
-    ended = await alice.sees_event(lambda event: is_from_oksana(event, f"{UNSTABLE}end"))
+    ended = await alice.wait_for_event(lambda event: is_from_oksana(event, f"{UNSTABLE}end"))
     assert ended["content"]["m.relates_to"] == reference["m.relates_to"]
     assert "Friday (1)" in ended["content"][TEXT]
     await expect(shown.get_by_text("1 vote", exact=True)).to_be_visible()
@@ -157,12 +157,12 @@ async def test_kinds_of_matrix_are_shown_on_the_page(
 
     audio = {"org.matrix.msc1767.audio": {"duration": 65_000, "waveform": [0, 512, 1024]}}
     voice = {"url": mxc, "info": {"mimetype": "audio/ogg"}, "org.matrix.msc3245.voice": {}} | audio
-    event_id = await alice.say(room, "Voice message.ogg", "m.audio", voice)
+    event_id = await alice.send_text(room, "Voice message.ogg", "m.audio", voice)
     media = (await message_of(city, event_id))["media"]
     assert (media["voice"], media["duration_ms"], media["waveform"]) == (True, 65_000, [0, 512, 1024])
 
     place = {"geo_uri": "geo:50.4501,30.5234;u=35", "org.matrix.msc3488.location": {"description": "Maidan"}}
-    event_id = await alice.say(room, "I am here", "m.location", place)
+    event_id = await alice.send_text(room, "I am here", "m.location", place)
     assert (await message_of(city, event_id))["location"]["latitude"] == 50.4501
     link = log.get_by_role("link", name="50.45010, 30.52340")
     await expect(link).to_have_attribute(
@@ -176,12 +176,12 @@ async def test_kinds_of_matrix_are_shown_on_the_page(
     assert await sticker.evaluate("image => image.clientWidth") == 192
 
     caption = {"url": mxc, "info": info, "filename": "p.png", "format": "org.matrix.custom.html"}
-    await alice.say(room, "a *fine* picture", "m.image", caption | {"formatted_body": "a <em>fine</em> picture"})
+    await alice.send_text(room, "a *fine* picture", "m.image", caption | {"formatted_body": "a <em>fine</em> picture"})
     await expect(log.locator("em", has_text="fine")).to_be_visible()
     emoji = f'hello <img data-mx-emoticon src="{mxc}" alt=":cat:" title=":cat:"> <font color="#f00">red</font>'
-    await alice.say(room, "hello :cat:", more={"format": "org.matrix.custom.html", "formatted_body": emoji})
+    await alice.send_text(room, "hello :cat:", more={"format": "org.matrix.custom.html", "formatted_body": emoji})
     assert await log.get_by_role("img", name=":cat:").evaluate("image => image.clientHeight") < 30
-    await alice.say(room, "waves", "m.emote")
+    await alice.send_text(room, "waves", "m.emote")
     await expect(log.get_by_text("* Alice waves")).to_be_visible()
     await send(alice, room, "org.example.dance", {"m.text": [{"body": "dances a hopak"}]})
     await expect(log.get_by_text("dances a hopak")).to_be_visible()
@@ -191,9 +191,9 @@ async def test_kinds_of_matrix_are_shown_on_the_page(
 async def test_emote_of_the_page_and_room_mention_reach_matrix(alice: MatrixUser, page: Page) -> None:
     await page.get_by_role("textbox").fill("/me waves back")
     await page.get_by_role("textbox").press("Enter")
-    emote = await alice.sees_event(lambda event: event["content"].get("body") == "waves back")
+    emote = await alice.wait_for_event(lambda event: event["content"].get("body") == "waves back")
     assert (emote["sender"], emote["content"]["msgtype"]) == (GHOST, "m.emote")
     await page.get_by_role("textbox").fill("attention, @room")
     await page.get_by_role("textbox").press("Enter")
-    plain = await alice.sees_event(lambda event: event["content"].get("body") == "attention, @room")
+    plain = await alice.wait_for_event(lambda event: event["content"].get("body") == "attention, @room")
     assert plain["content"]["m.mentions"] == {}, "the power level of a citizen's ghost does not allow it"

@@ -56,14 +56,14 @@ class Room:
 
         return await eventually(refused)
 
-    async def is_heard(self, body: str, token: str | None = None) -> None:
+    async def is_received(self, body: str, token: str | None = None) -> None:
         """Wait until posting is allowed, and the message stands on Matrix."""
 
         async def taken() -> bool:
             return (await self.posts(body, token))[0] == 201
 
         await eventually(taken)
-        await self.olena.sees(lambda: any(said == body for _, said in self.olena.messages))
+        await self.olena.wait_for(lambda: any(received_body == body for _, received_body in self.olena.messages))
 
     async def members(self) -> set[str]:
         """Who is there, by the homeserver."""
@@ -124,11 +124,11 @@ async def test_citizen_join_and_leave_are_seen_on_both_sides(room: Room) -> None
     status, joined = await room.joins()
     assert (status, joined["joined"]) == (200, True)
     await room.has(room.ghost)
-    await room.olena.sees(lambda: room.olena.client.rooms[room.matrix_room].user_name(room.ghost) == "Оксана")
+    await room.olena.wait_for(lambda: room.olena.client.rooms[room.matrix_room].user_name(room.ghost) == "Оксана")
 
     assert (await room.city.call("POST", f"{room.path}/leave", token=room.oksana))[1]["joined"] is False
     await room.has(room.ghost, joined=False)
-    await room.olena.sees(lambda: room.ghost not in room.olena.client.rooms[room.matrix_room].users)
+    await room.olena.wait_for(lambda: room.ghost not in room.olena.client.rooms[room.matrix_room].users)
 
 
 async def test_kicked_citizen_reads_reason_and_may_rejoin(room: Room) -> None:
@@ -139,11 +139,11 @@ async def test_kicked_citizen_reads_reason_and_may_rejoin(room: Room) -> None:
     assert (await room.city.call("PUT", f"{room.path}/typing", {}, token=room.oksana))[1]["code"] == "kicked"
 
     assert (await room.joins())[0] == 200
-    await room.is_heard("я більше не буду")
+    await room.is_received("я більше не буду")
 
 
 async def test_banned_citizen_gets_error_without_retries(room: Room) -> None:
-    await room.is_heard("купуйте слонів")
+    await room.is_received("купуйте слонів")
     await room.olena.client.room_ban(room.matrix_room, room.ghost, reason="реклама")
     assert "реклама" in (await room.is_refused("banned"))["detail"]
     assert (await room.joins())[1]["code"] == "banned"
@@ -156,7 +156,7 @@ async def test_banned_citizen_gets_error_without_retries(room: Room) -> None:
     await eventually(nothing_waits)
     assert room.ghost not in await room.members()
     await room.olena.client.room_unban(room.matrix_room, room.ghost)
-    await room.is_heard("слонів більше нема")
+    await room.is_received("слонів більше нема")
 
 
 async def test_banned_home_agent_stays_out_until_unban(city: RunningCity, olena: MatrixUser) -> None:
@@ -173,11 +173,11 @@ async def test_banned_home_agent_stays_out_until_unban(city: RunningCity, olena:
 
     await olena.client.room_unban(builders.matrix_room, SCRIBES_GHOST)
     await builders.has(SCRIBES_GHOST)
-    await builders.is_heard("я знову вдома", token)
+    await builders.is_received("я знову вдома", token)
 
 
 async def test_citizen_without_power_is_read_only(room: Room) -> None:
-    await room.is_heard("усім добридень")
+    await room.is_received("усім добридень")
     levels = {"users": {room.olena.client.user_id: 100}, "events_default": 50, "events": {"m.reaction": 0}}
     await room.sets("m.room.power_levels", levels)
     await room.is_refused("muted")
@@ -187,16 +187,16 @@ async def test_citizen_without_power_is_read_only(room: Room) -> None:
     assert room.ghost in await room.members(), "it is still there"
 
     await room.sets("m.room.power_levels", levels | {"events_default": 0})
-    await room.is_heard("знову можна")
+    await room.is_received("знову можна")
 
 
 async def test_uninvited_join_of_invite_room_refused(room: Room) -> None:
-    await room.is_heard("я вже тут")
+    await room.is_received("я вже тут")
     await room.sets("m.room.join_rules", {"join_rule": "invite"})
     stranger, guest = citizen_token("u_stranger", "Чужа"), citizen_token("u_guest", "Гостя")
     await room.is_refused("invite_only", stranger)
     assert (await room.joins(stranger))[1]["code"] == "invite_only"
-    await room.is_heard("я й досі тут")
+    await room.is_received("я й досі тут")
     assert "@citizen_u_stranger:city.localhost" not in await room.members(), "nobody has invited it in their place"
 
     ghost = "@citizen_u_guest:city.localhost"
@@ -208,26 +208,26 @@ async def test_uninvited_join_of_invite_room_refused(room: Room) -> None:
         return isinstance(answer, nio.RoomInviteResponse)
 
     await eventually(is_invited)
-    await room.is_heard("дякую за запрошення", guest)
+    await room.is_received("дякую за запрошення", guest)
 
 
 async def test_matrix_profile_change_updates_city_member(room: Room) -> None:
     seq = (await room.city.get(room.path))["last_seq"]
     async with room.city.session.ws_connect(f"{room.city.api_url}/ws/city/rooms/{room.slug}?since={seq}") as socket:
         await room.olena.client.set_displayname("Олена Пчілка")
-        while (told := await socket.receive_json(timeout=20))["event"] != "city.room.member":
+        while (frame := await socket.receive_json(timeout=20))["event"] != "city.room.member":
             continue
-    assert (told["member"]["id"], told["member"]["display_name"]) == ("@olena:city.localhost", "Олена Пчілка")
+    assert (frame["member"]["id"], frame["member"]["display_name"]) == ("@olena:city.localhost", "Олена Пчілка")
 
     async def is_shown() -> bool:
         return "Олена Пчілка" in {each["display_name"] for each in await _online(room)}
 
     await eventually(is_shown)
 
-    await room.is_heard("мене звуть Оксана")
+    await room.is_received("мене звуть Оксана")
     renamed = citizen_token(f"u_{room.slug}", "Оксана Косач")
-    await room.is_heard("а тепер інакше", renamed)
-    renaming = await room.olena.sees_event(
+    await room.is_received("а тепер інакше", renamed)
+    renaming = await room.olena.wait_for_event(
         lambda event: event.get("state_key") == room.ghost and event["content"].get("displayname") == "Оксана Косач"
     )
     assert renaming["room_id"] == room.matrix_room
@@ -242,7 +242,7 @@ async def test_citizen_read_mark_is_seen_on_matrix(room: Room) -> None:
     room.olena.client.add_ephemeral_callback(see, (nio.ReceiptEvent,))
     await room.joins()
     await room.has(room.ghost)
-    first, second = [await room.olena.say(room.matrix_room, body) for body in ("перше", "друге")]
+    first, second = [await room.olena.send_text(room.matrix_room, body) for body in ("перше", "друге")]
 
     async def both_came() -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = await room.city.get(f"{room.path}/messages")
@@ -252,14 +252,14 @@ async def test_citizen_read_mark_is_seen_on_matrix(room: Room) -> None:
     url = f"{room.city.api_url}/ws/city/rooms/{room.slug}?token={room.oksana}"
     async with room.city.session.ws_connect(url) as socket:
         await socket.send_json({"event": "city.room.read", "message_id": messages[0]["id"]})
-        await room.olena.sees(lambda: (room.ghost, first, "main") in seen)
+        await room.olena.wait_for(lambda: (room.ghost, first, "main") in seen)
         await socket.send_json({"event": "city.room.read", "message_id": "nothing"})
-        while (told := await socket.receive_json(timeout=20))["event"] != "error":
+        while (frame := await socket.receive_json(timeout=20))["event"] != "error":
             continue
-        assert told["code"] == "no_such_message"
+        assert frame["code"] == "no_such_message"
     read = {"message_id": messages[1]["id"]}
     assert (await room.city.call("PUT", f"{room.path}/read", read, token=room.oksana))[0] == 204
-    await room.olena.sees(lambda: (room.ghost, second, "main") in seen)
+    await room.olena.wait_for(lambda: (room.ghost, second, "main") in seen)
 
 
 async def test_join_during_outage_is_sent_after_it(room: Room) -> None:
@@ -274,7 +274,7 @@ async def test_join_during_outage_is_sent_after_it(room: Room) -> None:
     finally:
         await room.city.homeserver.restart()
     await room.has(room.ghost)
-    await room.olena.sees(lambda: (room.ghost, "є хто?") in room.olena.messages)
+    await room.olena.wait_for(lambda: (room.ghost, "є хто?") in room.olena.messages)
 
     async def is_sent() -> bool:
         return bool((await room.city.get(f"{room.path}/messages"))[-1]["delivery"] == "sent")
@@ -283,8 +283,8 @@ async def test_join_during_outage_is_sent_after_it(room: Room) -> None:
     assert "@citizen_u_brief:city.localhost" not in await room.members()
     url = f"{room.city.api_url}/ws/city/rooms/{room.slug}?since=0"
     async with room.city.session.ws_connect(url) as socket:
-        told = [await socket.receive_json(timeout=20) for _ in range(6)]
-    came = [each["member"]["id"] for each in told if each["event"] == "city.room.join"]
+        frame = [await socket.receive_json(timeout=20) for _ in range(6)]
+    came = [each["member"]["id"] for each in frame if each["event"] == "city.room.join"]
     assert came.count(f"u_{room.slug}") == 1, "it was written down once"
 
 

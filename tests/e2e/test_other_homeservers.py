@@ -32,7 +32,7 @@ MODERATOR = 150
 
 
 @dataclass
-class TwoSides:
+class FederatedHarness:
     """The city's room general, with alice of the city's homeserver and fay of the other one."""
 
     federation: FederatedCity
@@ -60,28 +60,28 @@ class TwoSides:
         powers["users"] |= {person.client.user_id: level for person in (self.fay, *more)}
         await self.as_bot("PUT", f"state/{POWERS}/", powers)
 
-    async def fay_sets(self, event_type: str, content: dict[str, Any], state_key: str = "") -> str:
+    async def set_remote_state(self, event_type: str, content: dict[str, Any], state_key: str = "") -> str:
         answer = await self.fay.client.room_put_state(self.general, event_type, content, state_key)
         assert isinstance(answer, nio.RoomPutStateResponse), answer
         return str(answer.event_id)
 
-    async def is_handled(self, event_id: str) -> None:
+    async def wait_handled(self, event_id: str) -> None:
         """The service was given this event, and nothing waits any more."""
 
         async def came() -> bool:
             return any(passed.is_transaction and event_id in str(passed.content) for passed in self.to_service.passed)
 
         await eventually(came)
-        await eventually(self._nothing_waits, 30)
+        await eventually(self._inbox_is_empty, 30)
 
-    async def _nothing_waits(self) -> bool:
-        async with self.reading() as tx:
+    async def _inbox_is_empty(self) -> bool:
+        async with self.read_only() as tx:
             counts = await tx.inbox.counts()
         assert "dead" not in counts
         return counts == {}
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Transaction]:
+    async def read_only(self) -> AsyncIterator[Transaction]:
         database = Database(self.federation.city.database_url)
         try:
             async with database.read_only() as tx:
@@ -94,17 +94,17 @@ class TwoSides:
         return {key: answer[key] for key in ("name", "description", "matrix_status", "matrix_error")}
 
     async def member_names(self) -> dict[str, str | None]:
-        async with self.reading() as tx:
+        async with self.read_only() as tx:
             return {member.user_id: member.display_name for member in await tx.members.of_room(RoomId("city_general"))}
 
-    async def posts(self, body: str) -> int:
+    async def post(self, body: str) -> int:
         """The status that a citizen gets who writes in the room."""
         status, _ = await self.federation.city.call(
             "POST", "/city/rooms/general/messages", {"body": body}, token=OKSANA
         )
         return status
 
-    async def dropped(self) -> float:
+    async def dropped_events(self) -> float:
         """How many events were dropped since the service started."""
         async with self.federation.city.session.get(f"{self.federation.city.matrix_url}/metrics") as answer:
             lines = (await answer.text()).splitlines()
@@ -114,14 +114,14 @@ class TwoSides:
 class Start(Protocol):
     """What the fixture ``start`` gives."""
 
-    async def __call__(self, **settings: str | float) -> TwoSides: ...
+    async def __call__(self, **settings: str | float) -> FederatedHarness: ...
 
 
 @pytest.fixture
 async def start(start_federation: StartFederation, arrive: Arrive) -> AsyncIterator[Start]:
     proxies: list[HttpProxy] = []
 
-    async def start_both(**settings: str | float) -> TwoSides:
+    async def start_both(**settings: str | float) -> FederatedHarness:
         to_service = HttpProxy(free_port())
         proxies.append(to_service)
         await to_service.start()
@@ -133,8 +133,8 @@ async def start(start_federation: StartFederation, arrive: Arrive) -> AsyncItera
         alice, fay = await arrive(federation.city, "alice"), await arrive(federation.other, "fay")
         general = await alice.join(federation.alias("general"))
         await fay.join(federation.alias("general"))
-        sides = TwoSides(federation, to_service, alice, fay, general)
-        await sides.is_handled(await fay.say(general, "hello"))
+        sides = FederatedHarness(federation, to_service, alice, fay, general)
+        await sides.wait_handled(await fay.send_text(general, "hello"))
         return sides
 
     yield start_both
@@ -150,72 +150,72 @@ ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect
 async def test_banned_remote_user_cannot_post_in_city(start: Start) -> None:
     sides = await start()
     fay_id = sides.fay.client.user_id
-    edited = await sides.fay.say(sides.general, "as it was")
-    await sides.is_handled(edited)
+    edited = await sides.fay.send_text(sides.general, "as it was")
+    await sides.wait_handled(edited)
     sides.federation.link.cut(from_there=False)
 
     await sides.as_bot("POST", "ban", {"user_id": fay_id})
     for number in range(6):
-        await sides.fay.say(sides.general, f"banned {number} @daarwizz")
+        await sides.fay.send_text(sides.general, f"banned {number} @daarwizz")
     await sides.fay.client.room_redact(sides.general, edited)
     edit = {"m.new_content": {"msgtype": "m.text", "body": "otherwise"}}
     relation = {"m.relates_to": {"rel_type": "m.replace", "event_id": edited}}
-    await sides.fay.say(sides.general, "* otherwise", more=edit | relation)
-    await sides.fay_sets("m.room.member", {"membership": "join", "displayname": "Not banned"}, fay_id)
-    last = await sides.fay.say(sides.general, "banned at last")
-    await sides.is_handled(last)
+    await sides.fay.send_text(sides.general, "* otherwise", more=edit | relation)
+    await sides.set_remote_state("m.room.member", {"membership": "join", "displayname": "Not banned"}, fay_id)
+    last = await sides.fay.send_text(sides.general, "banned at last")
+    await sides.wait_handled(last)
 
     assert await sides.federation.city.bodies() == ["hello", "as it was"]
     assert fay_id not in await sides.member_names()
-    assert await sides.dropped() == 9
+    assert await sides.dropped_events() == 9
     # Nobody else waits for it.
-    await sides.is_handled(await sides.alice.say(sides.general, "and so we go on"))
+    await sides.wait_handled(await sides.alice.send_text(sides.general, "and so we go on"))
     assert (await sides.federation.city.bodies())[-1] == "and so we go on"
 
 
 @ON_POSTGRESQL
 async def test_former_moderator_changes_nothing_in_city(start: Start) -> None:
     sides = await start()
-    assert await sides.posts("before") == 201
+    assert await sides.post("before") == 201
     await sides.set_power(MODERATOR)
     before = await sides.room()
-    await sides.fay.sees_event(lambda event: event["type"] == POWERS and sides.fay.client.user_id in str(event))
+    await sides.fay.wait_for_event(lambda event: event["type"] == POWERS and sides.fay.client.user_id in str(event))
     sides.federation.link.cut(from_there=False)
 
     await sides.set_power(0)
-    await sides.fay_sets("m.room.name", {"name": "Fay's"})
-    await sides.fay_sets("m.room.topic", {"topic": "of fay"})
-    await sides.fay_sets("m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"})
-    await sides.fay_sets("m.room.join_rules", {"join_rule": "invite"})
-    await sides.fay_sets(POWERS, {"users": {sides.fay.client.user_id: 100}, "events_default": 100})
+    await sides.set_remote_state("m.room.name", {"name": "Fay's"})
+    await sides.set_remote_state("m.room.topic", {"topic": "of fay"})
+    await sides.set_remote_state("m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"})
+    await sides.set_remote_state("m.room.join_rules", {"join_rule": "invite"})
+    await sides.set_remote_state(POWERS, {"users": {sides.fay.client.user_id: 100}, "events_default": 100})
     await sides.fay.client.room_ban(sides.general, f"@citizen_u_123:{sides.server}")
     await sides.fay.client.room_kick(sides.general, f"@agent_scribe:{sides.server}")
     members = await sides.member_names()
-    last = await sides.fay_sets("m.room.tombstone", {"replacement_room": "!elsewhere", "body": "gone"})
-    await sides.is_handled(last)
+    last = await sides.set_remote_state("m.room.tombstone", {"replacement_room": "!elsewhere", "body": "gone"})
+    await sides.wait_handled(last)
 
     assert await sides.room() == before
     assert await sides.member_names() == members
-    assert await sides.posts("after") == 201
+    assert await sides.post("after") == 201
     # What happens to the room after that tombstone still counts.
     powers = await sides.as_bot("GET", f"state/{POWERS}/")
     muted = await sides.as_bot("PUT", f"state/{POWERS}/", powers | {"events_default": 60})
-    await sides.is_handled(muted["event_id"])
-    assert await sides.posts("muted") == 403
+    await sides.wait_handled(muted["event_id"])
+    assert await sides.post("muted") == 403
 
 
 @ON_SQLITE
 async def test_concurrent_names_resolve_to_matrix_state(start: Start) -> None:
     sides = await start()
     await sides.set_power(MODERATOR)
-    await sides.fay.sees_event(lambda event: event["type"] == POWERS and sides.fay.client.user_id in str(event))
+    await sides.fay.wait_for_event(lambda event: event["type"] == POWERS and sides.fay.client.user_id in str(event))
     sides.federation.link.cut()
-    await sides.fay_sets("m.room.topic", {"topic": "of there"})
-    await sides.fay_sets("m.room.name", {"name": "Of there"})
+    await sides.set_remote_state("m.room.topic", {"topic": "of there"})
+    await sides.set_remote_state("m.room.name", {"name": "Of there"})
     await sides.as_bot("PUT", "state/m.room.topic/", {"topic": "of here"})
     await sides.as_bot("PUT", "state/m.room.name/", {"name": "Of here"})
     sides.federation.link.mend()
-    await sides.is_handled(await sides.fay.say(sides.general, "healed"))
+    await sides.wait_handled(await sides.fay.send_text(sides.general, "healed"))
 
     name = (await sides.as_bot("GET", "state/m.room.name/"))["name"]
     topic = (await sides.as_bot("GET", "state/m.room.topic/"))["topic"]
@@ -227,15 +227,15 @@ async def test_concurrent_names_resolve_to_matrix_state(start: Start) -> None:
 async def test_lost_state_is_read_again_with_missing_events(start: Start) -> None:
     sides = await start(**{"homeserver.sweep_s": 1.0})
     await sides.set_power(MODERATOR, sides.alice)
-    await sides.fay.sees_event(lambda event: event["type"] == POWERS and sides.fay.client.user_id in str(event))
+    await sides.fay.wait_for_event(lambda event: event["type"] == POWERS and sides.fay.client.user_id in str(event))
     sides.to_service.answer(lambda passed: passed.is_transaction, 200, {})
     sides.federation.link.cut()
-    lost = await sides.fay_sets("m.room.name", {"name": "Of there"})
+    lost = await sides.set_remote_state("m.room.name", {"name": "Of there"})
     won = await sides.alice.client.room_put_state(sides.general, "m.room.name", {"name": "Of here"})
     assert isinstance(won, nio.RoomPutStateResponse)
     await _believe(sides, "Of there", [lost, won.event_id])
     sides.federation.link.mend()
-    await sides.fay.say(sides.general, "healed")
+    await sides.fay.send_text(sides.general, "healed")
 
     async def is_mended() -> bool:
         name = (await sides.as_bot("GET", "state/m.room.name/"))["name"]
@@ -245,7 +245,7 @@ async def test_lost_state_is_read_again_with_missing_events(start: Start) -> Non
     await eventually(is_mended, 30)
 
 
-async def _believe(sides: TwoSides, name: str, handled: list[str]) -> None:
+async def _believe(sides: FederatedHarness, name: str, handled: list[str]) -> None:
     """The city has handled these events, and calls the room what the one says that loses."""
     database = Database(sides.federation.city.database_url)
     try:

@@ -54,7 +54,7 @@ class Reader:
 
     @classmethod
     @asynccontextmanager
-    async def come(
+    async def start(
         cls, first: Browser, city: InProcessCity, who: tuple[str, str] | None = ANN
     ) -> AsyncIterator[Reader]:
         browser = await first.other_profile(locale="en-US")
@@ -114,7 +114,7 @@ async def go(page: Page, link: str) -> None:
     )
 
 
-def said(city: InProcessCity, room: str = "general") -> Callable[[], Awaitable[list[tuple[str, str]]]]:
+def message_bodies(city: InProcessCity, room: str = "general") -> Callable[[], Awaitable[list[tuple[str, str]]]]:
     """Who said what in a room, by id and text."""
 
     async def ask() -> list[tuple[str, str]]:
@@ -125,7 +125,7 @@ def said(city: InProcessCity, room: str = "general") -> Callable[[], Awaitable[l
 
 
 async def holds(city: InProcessCity, *wanted: tuple[str, str], room: str = "general") -> None:
-    ask = said(city, room)
+    ask = message_bodies(city, room)
 
     async def is_so() -> bool:
         return await ask() == list(wanted)
@@ -149,7 +149,7 @@ async def stored(page: Page) -> list[dict[str, Any]]:
 
 
 async def test_message_offline_and_reloaded_is_sent_once(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.come(browser, city) as reader:
+    async with Reader.start(browser, city) as reader:
         page = await reader.room()
         await page.context.route("**/city/rooms/*/messages", lambda route: route.abort())
         await say(page, "written offline")
@@ -160,7 +160,7 @@ async def test_message_offline_and_reloaded_is_sent_once(city: InProcessCity, br
         await page.reload()
         await page.get_by_role("heading", name="Science").wait_for()
         assert [entry["owner"] for entry in await stored(page)] == ["u_ann"]
-        assert await said(city)() == []
+        assert await message_bodies(city)() == []
         await page.context.unroute("**/city/rooms/*/messages")
         await holds(city, ("u_ann", "written offline"))
         await eventually(lambda: is_empty(page), 20)
@@ -171,7 +171,7 @@ async def is_empty(page: Page) -> bool:
 
 
 async def test_message_of_one_person_is_never_sent_by_the_next(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.come(browser, city) as reader:
+    async with Reader.start(browser, city) as reader:
         page = await reader.room()
         await reader.context.set_offline(True)
         await say(page, "mine alone")
@@ -189,7 +189,7 @@ async def test_message_of_one_person_is_never_sent_by_the_next(city: InProcessCi
 
 
 async def test_sign_in_in_second_tab_keeps_authors(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.come(browser, city) as reader:
+    async with Reader.start(browser, city) as reader:
         first = await reader.room()
         await first.route(MESSAGES, lambda route: route.abort())
         await say(first, "still Ann's")
@@ -205,7 +205,7 @@ async def test_sign_in_in_second_tab_keeps_authors(city: InProcessCity, browser:
 
 
 async def test_two_tabs_send_each_message_once_in_order(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.come(browser, city) as reader:
+    async with Reader.start(browser, city) as reader:
         pages = [await reader.room(), await reader.room()]
         posts: list[str] = []
         reader.context.on("request", lambda request: posts.append(request.method) if is_post(request) else None)
@@ -229,7 +229,7 @@ async def test_message_during_outage_is_sent_after_it(tmp_path: Path, browser: B
     url, api = f"sqlite:///{tmp_path / 'city.db'}", {"port": free_port()}
     async with AsyncExitStack() as first:
         city = await first.enter_async_context(in_process_city(url, api=api))
-        async with Reader.come(browser, city) as reader:
+        async with Reader.start(browser, city) as reader:
             page = await reader.room()
             await first.aclose()
             await say(page, "into the silence")
@@ -239,7 +239,7 @@ async def test_message_during_outage_is_sent_after_it(tmp_path: Path, browser: B
 
 
 async def test_post_without_answer_is_repeated_under_its_client_id(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.come(browser, city) as reader:
+    async with Reader.start(browser, city) as reader:
         page = await reader.room()
         bodies: list[Any] = []
 
@@ -259,11 +259,11 @@ async def test_post_without_answer_is_repeated_under_its_client_id(city: InProce
         await eventually(lambda: is_empty(page), 20)
         assert len(bodies) == 2
         assert bodies[0]["client_id"] == bodies[1]["client_id"]
-        assert await said(city)() == [("u_ann", "once only")]
+        assert await message_bodies(city)() == [("u_ann", "once only")]
 
 
 async def test_slow_response_keeps_newer_socket_state(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.come(browser, city) as reader:
+    async with Reader.start(browser, city) as reader:
         page = await reader.room()
 
         async def late_and_old(route: Route) -> None:
@@ -284,7 +284,7 @@ async def test_slow_response_keeps_newer_socket_state(city: InProcessCity, brows
 
 
 async def test_refused_edit_keeps_its_text(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.come(browser, city) as reader:
+    async with Reader.start(browser, city) as reader:
         page = await reader.room()
         await say(page, "to be changed")
         await holds(city, ("u_ann", "to be changed"))
@@ -312,7 +312,7 @@ async def test_refused_edit_keeps_its_text(city: InProcessCity, browser: Browser
 
 
 async def test_file_that_waits_survives_a_reload(city: InProcessCity, browser: Browser, tmp_path: Path) -> None:
-    async with Reader.come(browser, city) as reader:
+    async with Reader.start(browser, city) as reader:
         page = await reader.room()
         await page.context.route("**/city/media**", lambda route: route.abort())
         notes = tmp_path / "notes.txt"
@@ -331,7 +331,7 @@ async def test_file_that_waits_survives_a_reload(city: InProcessCity, browser: B
 
 
 async def test_draft_belongs_to_its_author(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.come(browser, city) as reader:
+    async with Reader.start(browser, city) as reader:
         page = await reader.room()
         field = page.get_by_role("textbox", name="Message to")
         await field.fill("Ann's secret")
@@ -345,14 +345,14 @@ async def test_draft_belongs_to_its_author(city: InProcessCity, browser: Browser
 
 
 async def test_sign_out_in_another_tab_is_followed(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.come(browser, city) as reader:
+    async with Reader.start(browser, city) as reader:
         first, second = await reader.room(), await reader.room("/city/science")
         await sign_out(first, "Ann")
         await second.get_by_text("Sign in to write in this room.").wait_for()
 
 
 async def test_failed_page_load_on_click_keeps_document(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.come(browser, city) as reader:
+    async with Reader.start(browser, city) as reader:
         # Nothing is loaded ahead here: that is what a click in the first seconds meets.
         await reader.context.add_init_script(
             "Object.defineProperty(navigator, 'connection', {value: {saveData: true}})"
@@ -371,7 +371,7 @@ async def test_failed_page_load_on_click_keeps_document(city: InProcessCity, bro
 
 
 async def test_new_build_reloads_page_with_missing_parts(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.come(browser, city) as reader:
+    async with Reader.start(browser, city) as reader:
         await reader.context.add_init_script(
             "Object.defineProperty(navigator, 'connection', {value: {saveData: true}})"
         )
@@ -391,7 +391,7 @@ async def test_new_build_reloads_page_with_missing_parts(city: InProcessCity, br
 
 
 async def test_enter_that_ends_a_composition_sends_nothing(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.come(browser, city) as reader:
+    async with Reader.start(browser, city) as reader:
         page = await reader.room()
         field = page.get_by_role("textbox", name="Message to")
         await field.fill("にほん")
@@ -406,7 +406,7 @@ async def test_enter_that_ends_a_composition_sends_nothing(city: InProcessCity, 
 
 
 async def test_sign_in_counts_when_the_browsers_clock_is_ahead(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.come(browser, city, None) as reader:
+    async with Reader.start(browser, city, None) as reader:
         await reader.context.add_init_script("const now = Date.now; Date.now = () => now() + 90 * 24 * 3600 * 1000")
         page = (await reader.open("/city/general")).page
         await page.get_by_role("button", name="Sign in", exact=True).first.click()
@@ -420,7 +420,7 @@ async def test_sign_in_counts_when_the_browsers_clock_is_ahead(city: InProcessCi
 
 
 async def test_sign_in_field_that_loads_late_is_focused(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.come(browser, city, None) as reader:
+    async with Reader.start(browser, city, None) as reader:
         page = (await reader.open("/city/general")).page
         held = asyncio.Event()
 
@@ -436,7 +436,7 @@ async def test_sign_in_field_that_loads_late_is_focused(city: InProcessCity, bro
 
 
 async def test_opening_room_continues_after_sign_in(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.come(browser, city, None) as reader:
+    async with Reader.start(browser, city, None) as reader:
         page = (await reader.open("/city")).page
         await page.get_by_role("button", name="Open a room").click()
         await page.get_by_label("What is your name?").fill("Olena")
@@ -445,7 +445,7 @@ async def test_opening_room_continues_after_sign_in(city: InProcessCity, browser
 
 
 async def test_mention_in_the_address_is_used_once(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.come(browser, city) as reader:
+    async with Reader.start(browser, city) as reader:
         page = await reader.room("/city/general?mention=scribe")
         field = page.get_by_role("textbox", name="Message to")
         await expect(field).to_have_value("@scribe ")
@@ -456,7 +456,7 @@ async def test_mention_in_the_address_is_used_once(city: InProcessCity, browser:
 
 
 async def test_file_dropped_on_the_conversation_is_attached(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.come(browser, city) as reader:
+    async with Reader.start(browser, city) as reader:
         page = await reader.room()
         drop = """([type, kind]) => {
             const data = new DataTransfer();

@@ -64,11 +64,11 @@ def row(page: Page, body: str) -> Locator:
 
 
 async def test_quote_of_old_message_costs_one_request(city: InProcessCity, page: Page) -> None:
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if "/messages?" in request.url else None)
+    received: list[str] = []
+    page.on("request", lambda request: received.append(request.url) if "/messages?" in request.url else None)
     await jump_to_the_first(city, page)
-    assert sum("around=" in url for url in asked) == 1
-    assert len(asked) < 4  # with what is loaded ahead at either end
+    assert sum("around=" in url for url in received) == 1
+    assert len(received) < 4  # with what is loaded ahead at either end
     await say(city, "сказано тим часом")
     await page.get_by_role("button", name="To the bottom").click()
     await expect(row(page, "сказано тим часом")).to_be_in_viewport(timeout=SOON_MS)

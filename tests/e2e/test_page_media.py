@@ -69,7 +69,7 @@ async def send_file(
     )
     assert isinstance(answer, nio.UploadResponse), answer
     more = {"url": answer.content_uri, "info": {"mimetype": mimetype, "size": len(content), **info}}
-    await alice.say(room, name, msgtype, more)
+    await alice.send_text(room, name, msgtype, more)
 
 
 async def test_picture_arriving_at_the_bottom_keeps_following(page: Page, alice: MatrixUser, room: str) -> None:
@@ -81,7 +81,7 @@ async def test_picture_arriving_at_the_bottom_keeps_following(page: Page, alice:
         shown = log.get_by_role("button", name=name).locator("img")
         await expect(shown).to_have_js_property("complete", True, timeout=SOON_MS)
         await page.wait_for_function(AT_BOTTOM, timeout=SOON_MS)
-        await alice.say(room, f"after {number}")
+        await alice.send_text(room, f"after {number}")
         await expect(log.get_by_text(f"after {number}")).to_be_in_viewport(timeout=SOON_MS)
         await expect(page.get_by_role("button", name="new")).to_have_count(0)
 
@@ -118,7 +118,7 @@ async def test_picture_of_an_event_that_names_no_type_is_shown(page: Page, alice
         io.BytesIO(content), content_type="image/png", filename="file", filesize=len(content)
     )
     assert isinstance(answer, nio.UploadResponse), answer
-    await alice.say(room, "photo-untyped.png", "m.image", {"url": answer.content_uri})
+    await alice.send_text(room, "photo-untyped.png", "m.image", {"url": answer.content_uri})
     shown = page.get_by_role("log").get_by_role("button", name="photo-untyped.png").locator("img")
     await expect(shown).to_have_js_property("naturalWidth", 60, timeout=SOON_MS)
 

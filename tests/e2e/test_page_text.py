@@ -130,13 +130,13 @@ async def test_room_card_counts_messages_of_others(city: InProcessCity, page: Pa
 
 
 async def test_front_page_requests_only_shown_data(city: InProcessCity, page: Page) -> None:
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    received: list[str] = []
+    page.on("request", lambda request: received.append(request.url))
     origin = f"http://{HOST}:{city.city.settings.api.port}"
     await page.goto(origin)
     await page.get_by_role("heading", name="What is new").wait_for()
     await page.wait_for_load_state("networkidle")
-    lists = [url for url in asked if url.startswith((f"{origin}/city/rooms", f"{origin}/api/v1/agents"))]
+    lists = [url for url in received if url.startswith((f"{origin}/city/rooms", f"{origin}/api/v1/agents"))]
     assert lists == []
 
 

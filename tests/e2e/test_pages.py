@@ -122,7 +122,7 @@ class Visitor:
         self.page = tab.page
 
     @classmethod
-    async def come(cls, first: Browser, city: RunningCity, path: str, name: str, **options: Any) -> Visitor:
+    async def open(cls, first: Browser, city: RunningCity, path: str, name: str, **options: Any) -> Visitor:
         browser = await first.other_profile(locale="en-US", **options)
         visitor = cls(browser, await browser.open(city.api_url + path))
         page = visitor.page
@@ -184,13 +184,13 @@ def shows(city: RunningCity, user: str, status: str) -> Callable[[], Awaitable[b
 
 async def test_page_and_matrix_users_share_one_room(city: RunningCity, browser: Browser, alice: MatrixUser) -> None:
     matrix_room = await alice.join("#city_general:city.localhost")
-    oksana = await Visitor.come(browser, city, "/city/general", "Оксана")
-    ivan = await Visitor.come(browser, city, "/city/general", "Іван")
+    oksana = await Visitor.open(browser, city, "/city/general", "Оксана")
+    ivan = await Visitor.open(browser, city, "/city/general", "Іван")
 
     # What one says, all see; once.
     await oksana.say("Добрий вечір!")
-    await alice.sees(lambda: any(body == "Добрий вечір!" for _, body in alice.messages))
-    await alice.say(matrix_room, "Вітаю з Matrix")
+    await alice.wait_for(lambda: any(body == "Добрий вечір!" for _, body in alice.messages))
+    await alice.send_text(matrix_room, "Вітаю з Matrix")
     for visitor in (oksana, ivan):
         await visitor.sees("Добрий вечір!")
         await visitor.sees("Вітаю з Matrix")
@@ -199,10 +199,10 @@ async def test_page_and_matrix_users_share_one_room(city: RunningCity, browser: 
     await ivan.page.get_by_role("button", name="Join").click()
     ivans = await ivan.user_id(city)
     ivans_ghost = f"@citizen_{ivans}:city.localhost"
-    await alice.sees(lambda: ivans_ghost in alice.client.rooms[matrix_room].users)
+    await alice.wait_for(lambda: ivans_ghost in alice.client.rooms[matrix_room].users)
     await ivan.input.press_sequentially("думаю")
     await expect(oksana.page.get_by_text("Іван is typing…")).to_be_visible(timeout=SOON_MS)
-    await alice.sees(lambda: any(ivans_ghost in typists for typists in alice.typing))
+    await alice.wait_for(lambda: any(ivans_ghost in typists for typists in alice.typing))
     await alice.client.room_typing(matrix_room, typing_state=True)
     await expect(ivan.page.get_by_text("Alice is typing…")).to_be_visible(timeout=SOON_MS)
     await ivan.input.press("Enter")
@@ -210,7 +210,7 @@ async def test_page_and_matrix_users_share_one_room(city: RunningCity, browser: 
 
     # Who is here is seen, too: hidden is away, back is online, closed is offline.
     await eventually(shows(city, ivans, "online"))
-    await alice.sees(lambda: alice.presence_of(ivans_ghost) == "online")
+    await alice.wait_for(lambda: alice.presence_of(ivans_ghost) == "online")
     await ivan.hides()
     await eventually(shows(city, ivans, "away"))
     await ivan.hides(hidden=False)
@@ -222,36 +222,36 @@ async def test_page_and_matrix_users_share_one_room(city: RunningCity, browser: 
     assert await presence_of(city, ivans) != "offline", "another page of his is still open"
     await others.close()
     await eventually(shows(city, ivans, "offline"), 15)
-    await alice.sees(lambda: alice.presence_of(ivans_ghost) == "offline", 30)
+    await alice.wait_for(lambda: alice.presence_of(ivans_ghost) == "offline", 30)
     assert oksana.tab.errors == []
     assert ivan.tab.errors == []
 
 
 async def test_page_after_outage_has_each_message_once(city: RunningCity, browser: Browser, alice: MatrixUser) -> None:
     matrix_room = await alice.join("#city_general:city.localhost")
-    oksana = await Visitor.come(browser, city, "/city/general", "Соломія")
-    ivan = await Visitor.come(browser, city, "/city/general", "Тарас")
+    oksana = await Visitor.open(browser, city, "/city/general", "Соломія")
+    ivan = await Visitor.open(browser, city, "/city/general", "Тарас")
     await oksana.say("перед тим")
     await ivan.sees("перед тим")
 
     city.service.kill()
     for visitor in (oksana, ivan):
         await expect(visitor.page.get_by_text("The connection to the city is lost")).to_be_visible(timeout=SOON_MS)
-    said = [f"тим часом {number}" for number in range(5)]
-    for body in said:
-        await alice.say(matrix_room, body)
+    bodies = [f"тим часом {number}" for number in range(5)]
+    for body in bodies:
+        await alice.send_text(matrix_room, body)
     await oksana.say("я ще тут")
     await oksana.sees("я ще тут")
     await city.start()
 
     for visitor in (oksana, ivan):
         await expect(visitor.page.get_by_text("The connection to the city is lost")).to_be_hidden(timeout=60_000)
-        for body in ("перед тим", *said, "я ще тут"):
+        for body in ("перед тим", *bodies, "я ще тут"):
             await visitor.sees(body)
     bodies = await city.bodies()
     assert bodies.count("я ще тут") == 1
-    assert [body for body in bodies if body in said] == said
-    await alice.sees(lambda: [body for _, body in alice.messages].count("я ще тут") == 1)
+    assert [body for body in bodies if body in bodies] == bodies
+    await alice.wait_for(lambda: [body for _, body in alice.messages].count("я ще тут") == 1)
 
 
 # --- alone --------------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ async def test_page_after_outage_has_each_message_once(city: RunningCity, browse
 async def test_second_me_response_is_shown_while_streamed(
     city: RunningCity, browser: Browser, core: ScriptedCore
 ) -> None:
-    olha = await Visitor.come(browser, city, "/secondme", "Ольга")
+    olha = await Visitor.open(browser, city, "/secondme", "Ольга")
     more = asyncio.Event()
     core.next(pauses(more, delta("Озеленіть "), delta("дахи біля ринку."), DONE))
     await olha.page.get_by_role("textbox", name="Question to Second Me").fill("Порадь ідею для району")
@@ -269,7 +269,7 @@ async def test_second_me_response_is_shown_while_streamed(
     more.set()
     answer = olha.page.get_by_text("Озеленіть дахи біля ринку.").first
     await expect(answer).to_be_visible(timeout=SOON_MS)
-    assert core.asked[-1].content["input"] == "Порадь ідею для району"
+    assert core.requests[-1].content["input"] == "Порадь ідею для району"
     # It is remembered when it has come to its end, not with its last word.
     await olha.page.get_by_text(re.compile(r"^in [\d.,]+ s$")).wait_for()
 
@@ -382,7 +382,7 @@ async def test_pages_are_accessible_anonymously(city: RunningCity, browser: Brow
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.soak)])
 async def test_pages_are_accessible_signed_in(city: RunningCity, browser: Browser, scheme: str) -> None:
-    zoia = await Visitor.come(browser, city, "/city/general", "Зоя", color_scheme=scheme, reduced_motion="reduce")
+    zoia = await Visitor.open(browser, city, "/city/general", "Зоя", color_scheme=scheme, reduced_motion="reduce")
     await zoia.say("Добридень, **сусіди**!")
     await expect(zoia.page.get_by_role("img", name="Sent").first).to_be_visible(timeout=SOON_MS)
     faults = await faults_of(zoia.page, "a room, with what one said")

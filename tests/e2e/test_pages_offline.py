@@ -95,7 +95,7 @@ async def settled(page: Page) -> None:
     )
 
 
-async def come(browser: Browser, service: Service, path: str) -> Page:
+async def open_page(browser: Browser, service: Service, path: str) -> Page:
     page = (await browser.open(service.address("/secondme"))).page
     await page.evaluate("token => localStorage.setItem('city.session', token)", citizen_token(*ANN))
     await page.goto(service.address(path))
@@ -133,7 +133,7 @@ async def stored(page: Page) -> dict[str, list[str]]:
 async def test_reload_offline_keeps_pending_message(service: Service, browser: Browser) -> None:
     city = await service.start()
     async with reader(browser) as person:
-        page = await come(person, service, "/city/general")
+        page = await open_page(person, service, "/city/general")
         await page.get_by_role("textbox", name="Message to").wait_for()
         await page.context.set_offline(True)
         await say(page, "written offline")
@@ -155,7 +155,7 @@ async def test_reload_offline_keeps_pending_message(service: Service, browser: B
 async def test_reload_while_the_service_is_stopped_shows_the_page(service: Service, browser: Browser) -> None:
     await service.start()
     async with reader(browser) as person:
-        page = await come(person, service, "/city/general")
+        page = await open_page(person, service, "/city/general")
         await page.get_by_role("textbox", name="Message to").wait_for()
         await service.stop()
         await say(page, "into the silence")
@@ -170,7 +170,7 @@ async def test_reload_while_the_service_is_stopped_shows_the_page(service: Servi
 async def test_only_documents_and_assets_are_stored(service: Service, browser: Browser) -> None:
     await service.start()
     async with reader(browser) as person:
-        page = await come(person, service, "/city/general")
+        page = await open_page(person, service, "/city/general")
         await page.reload()
         await page.get_by_role("textbox", name="Message to").wait_for()
         [paths] = (await stored(page)).values()
@@ -181,7 +181,7 @@ async def test_only_documents_and_assets_are_stored(service: Service, browser: B
 async def test_service_responses_are_shown_with_any_status(service: Service, browser: Browser) -> None:
     await service.start()
     async with reader(browser) as person:
-        page = await come(person, service, "/city/general")
+        page = await open_page(person, service, "/city/general")
         await service.stop()
         shutil.rmtree(service.dist)
         await service.start()
@@ -234,7 +234,7 @@ async def test_failed_page_is_loaded_on_next_visit(service: Service, browser: Br
 async def test_new_build_is_shown_and_open_tabs_keep_parts(service: Service, browser: Browser) -> None:
     await service.start()
     async with reader(browser) as person:
-        old = await come(person, service, "/city/general")
+        old = await open_page(person, service, "/city/general")
         assert await build_of(old) == "first"
         await service.stop()
         service.upgrade()
@@ -281,7 +281,7 @@ async def has_no_worker(page: Page) -> bool:
 async def test_pages_that_are_switched_off_leave_no_worker(service: Service, browser: Browser) -> None:
     await service.start()
     async with reader(browser) as person:
-        page = await come(person, service, "/city/general")
+        page = await open_page(person, service, "/city/general")
         await service.stop()
         await service.start(web={"enabled": False})
         answer = await page.goto(service.address("/"))
@@ -293,7 +293,7 @@ async def test_pages_that_are_switched_off_leave_no_worker(service: Service, bro
 async def test_older_version_removes_service_worker(service: Service, browser: Browser) -> None:
     await service.start()
     async with reader(browser) as person:
-        page = await come(person, service, "/city/general")
+        page = await open_page(person, service, "/city/general")
         await service.stop()
         service.upgrade()
         (service.dist / "service-worker.js").unlink()

@@ -152,7 +152,7 @@ async def in_page(tab: Tab, script: str, argument: Any = None) -> Any:
         raise AssertionError(f"{error}\n{script} {argument}\n{await seen()}\n{tab.errors}") from None
 
 
-async def is_told(tab: Tab, user: str, status: str, text: str | None = None) -> None:
+async def is_received(tab: Tab, user: str, status: str, text: str | None = None) -> None:
     """Both the WebSocket and the EventSource of the page heard last of ``user`` that they are so."""
     shown = """([user, status, text]) => {
       const last = told => told.filter(each => each.user_id === user).at(-1);
@@ -190,8 +190,8 @@ async def test_page_and_matrix_see_presence_changes(
         return [state for state, _ in groupby(states)]
 
     async def is_seen_by_all(presence: str, status: str, text: str | None) -> None:
-        await is_told(tab, "agent:daarwizz", status, text)
-        await olena.sees(lambda: on_matrix()[-1:] == [(presence, text)])
+        await is_received(tab, "agent:daarwizz", status, text)
+        await olena.wait_for(lambda: on_matrix()[-1:] == [(presence, text)])
 
     await daarwizz.keep_beating(status="online", status_msg="слухаю")
     await is_seen_by_all("online", "online", "слухаю")
@@ -211,11 +211,11 @@ async def test_page_and_matrix_see_presence_changes(
     async with quiet_user(city.homeserver, "taras") as taras:
         await taras.join(f"#city_general:{SERVER_NAME}")
         await taras.sync(timeout=0, set_presence="online")
-        await is_told(tab, taras.user_id, "online")
+        await is_received(tab, taras.user_id, "online")
         await taras.set_presence("unavailable", "обідаю")
-        await is_told(tab, taras.user_id, "away", "обідаю")
+        await is_received(tab, taras.user_id, "away", "обідаю")
         await taras.set_presence("offline")
-        await is_told(tab, taras.user_id, "offline")
+        await is_received(tab, taras.user_id, "offline")
     assert tab.errors == []
 
 
@@ -257,14 +257,14 @@ async def test_a_page_whose_line_breaks_misses_nothing(city: RunningCity, chromi
         await scribe.beat(status="online", status_msg="пишу")
         relay.mend()
         await in_page(tab, "events.length === 4")
-        told = await tab.run("events")
-        assert [(event, data.get("user_id"), data.get("status")) for event, _, data in told] == [
+        received = await tab.run("events")
+        assert [(event, data.get("user_id"), data.get("status")) for event, _, data in received] == [
             ("snapshot", None, None),
             ("presence", "agent:daarwizz", "online"),
             ("presence", "agent:daarwizz", "away"),
             ("presence", "agent:scribe", "online"),
         ]
-        numbers = [int(number) for _, number, _ in told]
+        numbers = [int(number) for _, number, _ in received]
         assert numbers == sorted(set(numbers))
 
         # A service that was started anew does not know what it told before, and says so.
@@ -283,11 +283,11 @@ async def test_pages_of_other_origins_are_shown_nothing(city: RunningCity, chrom
     token = await city.agent_token("daarwizz")
     heartbeat = [city.api_url, "POST", "/api/v1/agents/daarwizz/heartbeat", token, {}]
     friend = await chromium.open(frontend)
-    assert await friend.run("asked => call(...asked)", heartbeat) == 200
+    assert await friend.run("asked => call(...requests)", heartbeat) == 200
     async with serve_page(PAGE) as elsewhere:
         stranger = await chromium.open(elsewhere)
         assert await open_socket(stranger, city, token) == "closed 1006"
         assert await open_stream(stranger, city.api_url) == "error"
-        assert await stranger.run("asked => call(...asked)", heartbeat) == "TypeError"
+        assert await stranger.run("asked => call(...requests)", heartbeat) == "TypeError"
         assert await stranger.run("[frames, events]") == [[], []]
     await city.post("/api/v1/agents/daarwizz/heartbeat", {"status": "offline"}, token=token)

@@ -207,8 +207,8 @@ async def test_matrix_users_see_agent_presence_of_city(city: RunningCity, arrive
     await until_on_matrix("daarwizz", "unavailable", "обід")
     for token, body in ((daarwizz, "я обідаю"), (scribe, "мене немає")):
         await city.post("/city/rooms/general/messages", {"body": body}, token=token)
-    await bohdan.sees(lambda: {body for _, body in bohdan.messages} >= {"я обідаю", "мене немає"})
-    await bohdan.say(room, "смачного")
+    await bohdan.wait_for(lambda: {body for _, body in bohdan.messages} >= {"я обідаю", "мене немає"})
+    await bohdan.send_text(room, "смачного")
     await until_on_matrix("daarwizz", "unavailable", "обід")
     assert bohdan.presence_of("@agent_scribe:city.localhost") in {None, "offline"}
 

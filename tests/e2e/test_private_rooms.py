@@ -29,15 +29,15 @@ async def test_room_made_private_on_matrix_is_private_in_the_city(start_city: St
     )
     assert isinstance(answer, nio.RoomCreateResponse), answer
     room = answer.room_id
-    await alice.sees(lambda: room in alice.client.rooms)
-    await alice.say(room, "before the city came")
+    await alice.wait_for(lambda: room in alice.client.rooms)
+    await alice.send_text(room, "before the city came")
     adopted = await city.command("room", "adopt", room, "--slug", "rada")
     assert adopted.code == 0, adopted.err
     assert "members" not in adopted.out
     await city.post("/city/rooms/rada/join", token=OKSANA)
     # Before the room is for invited people only: the ghost's join would be refused then.
-    await alice.sees(lambda: "@citizen_u_1:city.localhost" in alice.client.rooms[room].users)
-    await alice.say(room, "for all")
+    await alice.wait_for(lambda: "@citizen_u_1:city.localhost" in alice.client.rooms[room].users)
+    await alice.send_text(room, "for all")
 
     async def says(*bodies: str, token: str | None = None) -> bool:
         return await city.bodies("rada", token=token) == list(bodies)
@@ -48,7 +48,7 @@ async def test_room_made_private_on_matrix_is_private_in_the_city(start_city: St
         ("m.room.history_visibility", {"history_visibility": "joined"}),
     ):
         assert isinstance(await alice.client.room_put_state(room, event_type, content), nio.RoomPutStateResponse)
-    await alice.say(room, "for us")
+    await alice.send_text(room, "for us")
     await eventually(lambda: says("for all", "for us", token=OKSANA))
     for token in (None, TARAS):
         assert await says("for all", token=token)
@@ -63,7 +63,7 @@ async def test_room_made_private_on_matrix_is_private_in_the_city(start_city: St
     await city.post("/city/rooms/rada/leave", token=OKSANA)
     city.service.kill()
     await alice.client.room_put_state(room, "m.room.history_visibility", {"history_visibility": "shared"})
-    await alice.say(room, "for all members")
+    await alice.send_text(room, "for all members")
     await city.start()
     status, problem = await city.call("POST", "/city/rooms/rada/join", token=OKSANA)
     assert (status, problem["code"]) == (403, "invite_only")

@@ -59,7 +59,7 @@ async def test_receipts_on_matrix_are_seen_in_city(start_city: StartCity, arrive
         await eventually(is_so, 30, lambda: f"{wanted}, {frames}, {city.service.last_lines(10)}")
 
     posted = await city.post("/city/rooms/general/messages", {"body": "Доброго ранку"}, token=OKSANA)
-    event = (await alice.sees_event(lambda each: each["content"].get("body") == "Доброго ранку"))["event_id"]
+    event = (await alice.wait_for_event(lambda each: each["content"].get("body") == "Доброго ранку"))["event_id"]
     await bob.client.room_read_markers(room, event, event)  # the client's fully-read marker and an unthreaded m.read
     await until(**{bob_id: posted["id"]})
     assert [(each["user_id"], each["reader"]["display_name"]) for each in frames] == [(bob_id, "Bob")]
@@ -71,7 +71,7 @@ async def test_receipts_on_matrix_are_seen_in_city(start_city: StartCity, arrive
     await mark_read(alice, room, answer.event_id, thread_id="main")
     await until(**{bob_id: posted["id"], alice_id: posted["id"]})
     in_thread = {"m.relates_to": {"rel_type": "m.thread", "event_id": event}}
-    reply = await bob.say(room, "у нитці", more=in_thread)
+    reply = await bob.send_text(room, "у нитці", more=in_thread)
     await mark_read(alice, room, reply, thread_id=event)
     query = f"?thread_root={posted['id']}"
 
@@ -81,7 +81,7 @@ async def test_receipts_on_matrix_are_seen_in_city(start_city: StartCity, arrive
     await eventually(is_threaded, 30, lambda: str(frames))
 
     # What is read in private stays private; the receipt after it shows that the city has seen what came before.
-    last = await alice.say(room, "останнє")
+    last = await alice.send_text(room, "останнє")
     await mark_read(bob, room, last, kind="m.read.private")
     await mark_read(alice, room, last)
     newest = await listed()

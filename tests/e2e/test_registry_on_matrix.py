@@ -44,8 +44,8 @@ async def _look_up(city: RunningCity, alice: MatrixUser) -> None:
     assert await _asks(city, alice, "/thirdparty/user/daarion?slug=nobody") == []
     [general] = await _asks(city, alice, "/thirdparty/location/daarion?room=general")
     assert general["alias"] == "#city_general:city.localhost"
-    said = {"kind": "infra", "microdao": "daarion", "microdao_role": "orchestrator"}
-    assert (await _profile(city, alice, "@agent_daarwizz:city.localhost"))["space.daarion.role"] == said
+    role = {"kind": "infra", "microdao": "daarion", "microdao_role": "orchestrator"}
+    assert (await _profile(city, alice, "@agent_daarwizz:city.localhost"))["space.daarion.role"] == role
 
 
 async def _come(city: RunningCity, alice: MatrixUser, general: str) -> None:
@@ -60,7 +60,7 @@ async def _come(city: RunningCity, alice: MatrixUser, general: str) -> None:
     }
     status, _ = await city.call("PUT", "/api/v1/agents/guest", described, token=ADMIN_TOKEN)
     assert status == 201
-    await alice.sees(lambda: GUEST in alice.client.rooms[general].users)
+    await alice.wait_for(lambda: GUEST in alice.client.rooms[general].users)
     profile = await _profile(city, alice, GUEST)
     assert (profile["displayname"], profile["avatar_url"]) == ("Гість", PICTURE)
     assert profile["space.daarion.role"] == {"title": "T", "node": "n", "node_role": "guardian", "color": "#123456"}
@@ -88,14 +88,14 @@ async def _go(city: RunningCity, alice: MatrixUser, general: str) -> None:
     token = made["token"]
     await city.post("/api/v1/agents/guest/heartbeat", token=token)
     await city.post("/city/rooms/general/messages", {"body": "Бувайте"}, token=token)
-    await alice.sees(lambda: alice.presence_of(GUEST) == "online" and (GUEST, "Бувайте") in alice.messages)
+    await alice.wait_for(lambda: alice.presence_of(GUEST) == "online" and (GUEST, "Бувайте") in alice.messages)
 
     status, _ = await city.call("DELETE", "/api/v1/agents/guest", token=ADMIN_TOKEN)
     assert status == 204
     city.service.kill()
     await city.start()
 
-    left = await alice.sees_event(
+    left = await alice.wait_for_event(
         lambda event: event.get("state_key") == GUEST and event["content"].get("membership") == "leave"
     )
     assert left["sender"] == GUEST, "nobody put it out"
@@ -109,8 +109,8 @@ async def _go(city: RunningCity, alice: MatrixUser, general: str) -> None:
     assert "Бувайте" in await city.bodies()
     assert (await city.call("GET", "/api/v1/agents/guest"))[0] == 404
     assert await _asks(city, alice, "/thirdparty/user/daarion?slug=guest") == []
-    told: list[Any] = await city.get("/city/rooms/general/messages")
-    assert told[-1]["author"]["display_name"] == "Гостя"
+    room_messages: list[Any] = await city.get("/city/rooms/general/messages")
+    assert room_messages[-1]["author"]["display_name"] == "Гостя"
 
 
 async def _profile(city: RunningCity, alice: MatrixUser, user: str) -> dict[str, Any]:

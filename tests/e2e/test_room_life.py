@@ -37,7 +37,7 @@ agents:
 
 
 @dataclass
-class Town:
+class RoomLifeHarness:
     """A city, Alice in Element, and what either may ask the homeserver."""
 
     city: RunningCity
@@ -53,7 +53,7 @@ class Town:
             method, f"/_matrix/client/v3{path}", content, token=token, url=self.city.homeserver.url
         )
 
-    async def did(self, method: str, path: str, content: Any = None, *, bot: bool = False) -> Any:
+    async def call(self, method: str, path: str, content: Any = None, *, bot: bool = False) -> Any:
         status, answer = await self.matrix(method, path, content, bot=bot)
         assert status == 200, answer
         return answer
@@ -65,12 +65,12 @@ class Town:
         return content if status == 200 else None
 
     async def set_state(self, room: str, event_type: str, content: Any, *, bot: bool = False) -> None:
-        await self.did("PUT", f"/rooms/{quote(room)}/state/{event_type}/", content, bot=bot)
+        await self.call("PUT", f"/rooms/{quote(room)}/state/{event_type}/", content, bot=bot)
 
     async def open(self, slug: str) -> str:
         """A new room, with Alice in it."""
         await self.city.post("/city/rooms", {"name": slug.capitalize(), "slug": slug}, token=OKSANA)
-        await self.until(slug, matrix_status="linked")
+        await self.wait_for_room(slug, matrix_status="linked")
         return await self.alice.join(f"#city_{slug}:city.localhost")
 
     async def give_power(self, room: str, user: str, level: int) -> None:
@@ -82,7 +82,7 @@ class Town:
         room: dict[str, Any] = await self.city.get(f"/city/rooms/{slug}")
         return room
 
-    async def until(self, slug: str, **wanted: Any) -> dict[str, Any]:
+    async def wait_for_room(self, slug: str, **wanted: Any) -> dict[str, Any]:
         """The room, once it is like this."""
 
         async def is_so() -> dict[str, Any] | None:
@@ -93,10 +93,10 @@ class Town:
         assert room is not None
         return room
 
-    async def says(self, slug: str, body: str) -> None:
+    async def post(self, slug: str, body: str) -> None:
         await self.city.post(f"/city/rooms/{slug}/messages", {"body": body}, token=OKSANA)
 
-    async def has(self, slug: str, *bodies: str) -> None:
+    async def expect_messages(self, slug: str, *bodies: str) -> None:
         """These were said in the room, as the city has it, each once."""
         there: list[str] = []
 
@@ -107,34 +107,34 @@ class Town:
         await eventually(is_so, 30, lambda: "\n".join([str(there), *self.city.service.last_lines(30)]))
 
     async def members(self, room: str) -> set[str]:
-        return set((await self.did("GET", f"/rooms/{quote(room)}/joined_members", bot=True))["joined"])
+        return set((await self.call("GET", f"/rooms/{quote(room)}/joined_members", bot=True))["joined"])
 
-    async def said_on_matrix(self, room: str) -> list[str]:
-        page = await self.did("GET", f"/rooms/{quote(room)}/messages?dir=b&limit=100", bot=True)
+    async def matrix_bodies(self, room: str) -> list[str]:
+        page = await self.call("GET", f"/rooms/{quote(room)}/messages?dir=b&limit=100", bot=True)
         return [each["content"]["body"] for each in reversed(page["chunk"]) if each["type"] == "m.room.message"]
 
-    async def change(self, slug: str, change: dict[str, Any]) -> dict[str, Any]:
+    async def patch(self, slug: str, change: dict[str, Any]) -> dict[str, Any]:
         status, room = await self.city.call("PATCH", f"/city/rooms/{slug}", change, token=MAYOR)
         assert status == 200, room
         assert isinstance(room, dict)
         return room
 
     async def space(self) -> str:
-        answer = await self.did("GET", f"/directory/room/{quote('#city:city.localhost')}")
+        answer = await self.call("GET", f"/directory/room/{quote('#city:city.localhost')}")
         return str(answer["room_id"])
 
     async def create(self, **content: Any) -> str:
         """A room that Alice makes."""
-        answer = await self.did("POST", "/createRoom", {"preset": "public_chat", "room_version": "10"} | content)
+        answer = await self.call("POST", "/createRoom", {"preset": "public_chat", "room_version": "10"} | content)
         return str(answer["room_id"])
 
     async def upgrade(self, room: str, version: str, *, bot: bool = False) -> str:
-        answer = await self.did("POST", f"/rooms/{quote(room)}/upgrade", {"new_version": version}, bot=bot)
+        answer = await self.call("POST", f"/rooms/{quote(room)}/upgrade", {"new_version": version}, bot=bot)
         return str(answer["replacement_room"])
 
 
 @asynccontextmanager
-async def open_town(directory: Any, version: str) -> AsyncIterator[Town]:
+async def open_harness(directory: Any, version: str) -> AsyncIterator[RoomLifeHarness]:
     async def boot_synapse(**setup: Any) -> Any:
         return await boot(directory / "synapse", **setup)
 
@@ -150,7 +150,7 @@ async def open_town(directory: Any, version: str) -> AsyncIterator[Town]:
         await city.start()
         alice = await MatrixUser.arrive(city.homeserver, "alice")
         as_token = config_file.load(city.config).appservice.as_token.get_secret_value()
-        yield Town(city, alice, as_token, version, count())
+        yield RoomLifeHarness(city, alice, as_token, version, count())
         await alice.leave()
     finally:
         await city.close()
@@ -158,20 +158,22 @@ async def open_town(directory: Any, version: str) -> AsyncIterator[Town]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["10", pytest.param("12", marks=pytest.mark.soak)])
-async def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
-    async with open_town(tmp_path_factory.mktemp("town"), request.param) as town:
-        yield town
+async def harness(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RoomLifeHarness]:
+    async with open_harness(tmp_path_factory.mktemp("town"), request.param) as harness:
+        yield harness
 
 
 @pytest.fixture
-def town_10(town: Town) -> Town:
+def harness_10(harness: RoomLifeHarness) -> RoomLifeHarness:
     """Where the bot stands above nobody by nature, and so can be put out."""
-    if town.version != "10":
+    if harness.version != "10":
         pytest.skip("in later versions nobody has power over the bot, which made the room")
-    return town
+    return harness
 
 
-async def told(socket: aiohttp.ClientWebSocketResponse, **wanted: Any) -> None:
+async def expect_room_changed(socket: aiohttp.ClientWebSocketResponse, **wanted: Any) -> None:
     """The page is told of a room that is like this."""
     while True:
         event = await socket.receive_json(timeout=20)
@@ -179,8 +181,8 @@ async def told(socket: aiohttp.ClientWebSocketResponse, **wanted: Any) -> None:
             return
 
 
-async def system_entries(town: Town, slug: str) -> list[tuple[str, str]]:
-    feed = await town.city.get("/city/feed?limit=100")
+async def system_entries(harness: RoomLifeHarness, slug: str) -> list[tuple[str, str]]:
+    feed = await harness.city.get("/city/feed?limit=100")
     return [
         (each["payload"]["what"], each["payload"]["name"])
         for each in reversed(feed)
@@ -188,181 +190,181 @@ async def system_entries(town: Town, slug: str) -> list[tuple[str, str]]:
     ]
 
 
-async def test_a_room_is_renamed_from_either_side(town: Town) -> None:
-    agora = await town.open("agora")
-    refused = await town.city.call("PATCH", "/city/rooms/agora", {"name": "Мій"}, token=OKSANA)
+async def test_a_room_is_renamed_from_either_side(harness: RoomLifeHarness) -> None:
+    agora = await harness.open("agora")
+    refused = await harness.city.call("PATCH", "/city/rooms/agora", {"name": "Мій"}, token=OKSANA)
     assert (refused[0], refused[1]["code"]) == (403, "not_allowed")
 
-    async with town.city.session.ws_connect(f"{town.city.api_url}/ws/city/rooms/agora") as page:
-        await town.change("agora", {"name": "Агора", "description": "Площа"})
-        await told(page, name="Агора", description="Площа")
-        await town.alice.sees(lambda: town.alice.client.rooms[agora].name == "Агора")
-        await town.alice.sees(lambda: town.alice.client.rooms[agora].topic == "Площа")
+    async with harness.city.session.ws_connect(f"{harness.city.api_url}/ws/city/rooms/agora") as page:
+        await harness.patch("agora", {"name": "Агора", "description": "Площа"})
+        await expect_room_changed(page, name="Агора", description="Площа")
+        await harness.alice.wait_for(lambda: harness.alice.client.rooms[agora].name == "Агора")
+        await harness.alice.wait_for(lambda: harness.alice.client.rooms[agora].topic == "Площа")
 
-        await town.give_power(agora, ALICE, 50)
-        await town.set_state(agora, "m.room.name", {"name": "Базар"})
-        await told(page, name="Базар", description="Площа")
-        await town.set_state(agora, "m.room.topic", {"topic": "Торгова площа"})
-        await told(page, description="Торгова площа")
+        await harness.give_power(agora, ALICE, 50)
+        await harness.set_state(agora, "m.room.name", {"name": "Базар"})
+        await expect_room_changed(page, name="Базар", description="Площа")
+        await harness.set_state(agora, "m.room.topic", {"topic": "Торгова площа"})
+        await expect_room_changed(page, description="Торгова площа")
 
-    assert await system_entries(town, "agora") == [("room_renamed", "Агора"), ("room_renamed", "Базар")]
+    assert await system_entries(harness, "agora") == [("room_renamed", "Агора"), ("room_renamed", "Базар")]
 
     async def is_called_so_there() -> bool:
-        return bool((await town.state(agora, "m.room.name"))["name"] == "Базар")
+        return bool((await harness.state(agora, "m.room.name"))["name"] == "Базар")
 
     await eventually(is_called_so_there)
 
 
-async def test_archived_room_is_read_only_until_reopened(town: Town) -> None:
-    attic, space = await town.open("attic"), await town.space()
-    await town.alice.say(attic, "before")
-    await town.has("attic", "before")
-    levels = await town.state(attic, "m.room.power_levels")
+async def test_archived_room_is_read_only_until_reopened(harness: RoomLifeHarness) -> None:
+    attic, space = await harness.open("attic"), await harness.space()
+    await harness.alice.send_text(attic, "before")
+    await harness.expect_messages("attic", "before")
+    levels = await harness.state(attic, "m.room.power_levels")
 
     async def is_closed() -> bool:
-        return bool(await town.state(space, "m.space.child", attic) == {})
+        return bool(await harness.state(space, "m.space.child", attic) == {})
 
-    assert (await town.change("attic", {"archived": True}))["archived"] is True
+    assert (await harness.patch("attic", {"archived": True}))["archived"] is True
     await eventually(is_closed)
 
     async def may_speak() -> bool:
-        path = f"/rooms/{quote(attic)}/send/m.room.message/{next(town.numbers)}"
-        status, _ = await town.matrix("PUT", path, {"msgtype": "m.text", "body": "am I heard?"})
+        path = f"/rooms/{quote(attic)}/send/m.room.message/{next(harness.numbers)}"
+        status, _ = await harness.matrix("PUT", path, {"msgtype": "m.text", "body": "am I heard?"})
         return status == 200
 
     async def may_not_speak() -> bool:
         return not await may_speak()
 
     await eventually(may_not_speak)
-    assert "before" in await town.said_on_matrix(attic)
-    listed = await town.did("GET", f"/directory/list/room/{quote(attic)}")
+    assert "before" in await harness.matrix_bodies(attic)
+    listed = await harness.call("GET", f"/directory/list/room/{quote(attic)}")
     assert listed["visibility"] == "private"
-    there = await town.did("GET", f"/directory/room/{quote('#city_attic:city.localhost')}")
+    there = await harness.call("GET", f"/directory/room/{quote('#city_attic:city.localhost')}")
     assert there["room_id"] == attic, "the alias stays"
-    assert "attic" not in [room["slug"] for room in await town.city.get("/city/rooms")]
+    assert "attic" not in [room["slug"] for room in await harness.city.get("/city/rooms")]
 
     # Somebody with power opens it on Matrix: the city closes it again.
-    await town.set_state(attic, "m.room.power_levels", levels, bot=True)
-    await town.give_power(attic, ALICE, 60)
-    await town.set_state(attic, "m.room.topic", {"topic": "moderators may still describe it"})
-    await town.until("attic", description="moderators may still describe it")
+    await harness.set_state(attic, "m.room.power_levels", levels, bot=True)
+    await harness.give_power(attic, ALICE, 60)
+    await harness.set_state(attic, "m.room.topic", {"topic": "moderators may still describe it"})
+    await harness.wait_for_room("attic", description="moderators may still describe it")
 
-    await town.change("attic", {"archived": False})
+    await harness.patch("attic", {"archived": False})
 
     async def is_open() -> bool:
-        return bool((await town.state(space, "m.space.child", attic)) and await may_speak())
+        return bool((await harness.state(space, "m.space.child", attic)) and await may_speak())
 
     await eventually(is_open)
-    now = await town.state(attic, "m.room.power_levels")
+    now = await harness.state(attic, "m.room.power_levels")
     assert now.pop("users") == levels.pop("users") | {ALICE: 60}, "whom it trusts stays as it was changed meanwhile"
     assert now == levels
-    assert await system_entries(town, "attic") == [("room_archived", "Attic"), ("room_reopened", "Attic")]
-    assert (await town.did("GET", f"/directory/list/room/{quote(attic)}"))["visibility"] == "public"
+    assert await system_entries(harness, "attic") == [("room_archived", "Attic"), ("room_reopened", "Attic")]
+    assert (await harness.call("GET", f"/directory/list/room/{quote(attic)}"))["visibility"] == "public"
 
 
-async def test_a_room_that_is_upgraded_is_followed(town: Town) -> None:
-    old, space = await town.open("moved"), await town.space()
-    await town.says("moved", "one")
-    await town.alice.say(old, "two")
-    await town.has("moved", "one", "two")
+async def test_a_room_that_is_upgraded_is_followed(harness: RoomLifeHarness) -> None:
+    old, space = await harness.open("moved"), await harness.space()
+    await harness.post("moved", "one")
+    await harness.alice.send_text(old, "two")
+    await harness.expect_messages("moved", "one", "two")
 
-    new = await town.upgrade(old, "12", bot=True)
-    await town.says("moved", "three")
-    room = await town.until("moved", matrix_room_id=new, matrix_status="linked", matrix_error=None)
+    new = await harness.upgrade(old, "12", bot=True)
+    await harness.post("moved", "three")
+    room = await harness.wait_for_room("moved", matrix_room_id=new, matrix_status="linked", matrix_error=None)
     assert room["name"] == "Moved"
-    await town.alice.join(new)
-    await town.alice.say(new, "four")
+    await harness.alice.join(new)
+    await harness.alice.send_text(new, "four")
 
-    await town.has("moved", "one", "two", "three", "four")
+    await harness.expect_messages("moved", "one", "two", "three", "four")
 
     async def is_sent() -> bool:
-        messages = await town.city.get("/city/rooms/moved/messages")
+        messages = await harness.city.get("/city/rooms/moved/messages")
         return all(message["delivery"] == "sent" for message in messages)
 
-    await eventually(is_sent, explain=lambda: "\n".join(town.city.service.last_lines(30)))
-    everywhere = [*await town.said_on_matrix(old), *await town.said_on_matrix(new)]
+    await eventually(is_sent, explain=lambda: "\n".join(harness.city.service.last_lines(30)))
+    everywhere = [*await harness.matrix_bodies(old), *await harness.matrix_bodies(new)]
     assert sorted(everywhere) == ["four", "one", "three", "two"], "none lost, none twice"
-    assert await town.members(new) >= {BOT, SCRIBE, OKSANAS_GHOST, ALICE}
-    assert (await town.did("GET", f"/directory/room/{quote('#city_moved:city.localhost')}"))["room_id"] == new
+    assert await harness.members(new) >= {BOT, SCRIBE, OKSANAS_GHOST, ALICE}
+    assert (await harness.call("GET", f"/directory/room/{quote('#city_moved:city.localhost')}"))["room_id"] == new
 
     async def is_the_child() -> bool:
-        children = [await town.state(space, "m.space.child", room) for room in (old, new)]
+        children = [await harness.state(space, "m.space.child", room) for room in (old, new)]
         return not children[0] and bool(children[1])
 
     await eventually(is_the_child)
     # A moderator still clears up in the old room.
-    (message,) = [each for each in await town.city.get("/city/rooms/moved/messages") if each["body"] == "two"]
-    await town.did("PUT", f"/rooms/{quote(old)}/redact/{quote(message['matrix_event_id'])}/clear", {}, bot=True)
+    (message,) = [each for each in await harness.city.get("/city/rooms/moved/messages") if each["body"] == "two"]
+    await harness.call("PUT", f"/rooms/{quote(old)}/redact/{quote(message['matrix_event_id'])}/clear", {}, bot=True)
 
     async def is_gone() -> bool:
-        return "two" not in await town.city.bodies("moved")
+        return "two" not in await harness.city.bodies("moved")
 
     await eventually(is_gone)
 
 
-async def test_upgraded_room_has_earlier_messages_in_order(town_10: Town) -> None:
-    town = town_10
-    old = await town.open("moved-by-alice")
-    await town.give_power(old, ALICE, 100)
-    await town.city.service.stop()
-    await town.alice.say(old, "last words")
-    new = await town.upgrade(old, "12")
-    await town.alice.join(new)
-    said = [f"word {number}" for number in range(5)]
-    for body in said:
-        await town.alice.say(new, body)
-    await town.set_state(new, "m.room.name", {"name": "Переїзд"})
-    await town.city.start()
+async def test_upgraded_room_has_earlier_messages_in_order(harness_10: RoomLifeHarness) -> None:
+    harness = harness_10
+    old = await harness.open("moved-by-alice")
+    await harness.give_power(old, ALICE, 100)
+    await harness.city.service.stop()
+    await harness.alice.send_text(old, "last words")
+    new = await harness.upgrade(old, "12")
+    await harness.alice.join(new)
+    bodies = [f"word {number}" for number in range(5)]
+    for body in bodies:
+        await harness.alice.send_text(new, body)
+    await harness.set_state(new, "m.room.name", {"name": "Переїзд"})
+    await harness.city.start()
 
-    room = await town.until("moved-by-alice", matrix_room_id=new, matrix_status="linked", name="Переїзд")
+    room = await harness.wait_for_room("moved-by-alice", matrix_room_id=new, matrix_status="linked", name="Переїзд")
     # Alice had 100 in the old room, and so had the bot: it has them in the new one.
     assert room["matrix_error"] is None
-    await town.alice.say(new, "after")
+    await harness.alice.send_text(new, "after")
 
-    await town.has("moved-by-alice", "last words", *said, "after")
-    bodies = await town.city.bodies("moved-by-alice")
-    assert [body for body in bodies if body != "last words"] == [*said, "after"]
-    assert await town.members(new) >= {BOT, SCRIBE, ALICE}
+    await harness.expect_messages("moved-by-alice", "last words", *bodies, "after")
+    bodies = await harness.city.bodies("moved-by-alice")
+    assert [body for body in bodies if body != "last words"] == [*bodies, "after"]
+    assert await harness.members(new) >= {BOT, SCRIBE, ALICE}
 
 
-async def test_bot_without_power_is_reported_until_granted(town: Town) -> None:
+async def test_bot_without_power_is_reported_until_granted(harness: RoomLifeHarness) -> None:
     slug = "powerless"
-    old = await town.open(slug)
-    levels = await town.state(old, "m.room.power_levels")
-    levels["users"] = {ALICE: 200} if town.version == "12" else {BOT: 100, ALICE: 100}
-    await town.set_state(old, "m.room.power_levels", levels, bot=True)
-    new = await town.upgrade(old, "12")
-    if town.version == "10":
-        await town.until(slug, matrix_room_id=new, matrix_status="linked", matrix_error=None)
-        demoted = await town.state(new, "m.room.power_levels")
-        await town.set_state(new, "m.room.power_levels", demoted | {"users": {}})
+    old = await harness.open(slug)
+    levels = await harness.state(old, "m.room.power_levels")
+    levels["users"] = {ALICE: 200} if harness.version == "12" else {BOT: 100, ALICE: 100}
+    await harness.set_state(old, "m.room.power_levels", levels, bot=True)
+    new = await harness.upgrade(old, "12")
+    if harness.version == "10":
+        await harness.wait_for_room(slug, matrix_room_id=new, matrix_status="linked", matrix_error=None)
+        demoted = await harness.state(new, "m.room.power_levels")
+        await harness.set_state(new, "m.room.power_levels", demoted | {"users": {}})
 
     async def says_so() -> bool:
-        error = (await town.room(slug))["matrix_error"] or ""
+        error = (await harness.room(slug))["matrix_error"] or ""
         return f"{BOT} has power level 0" in error and "power level 100" in error
 
     await eventually(says_so)
-    assert (await town.room(slug))["matrix_room_id"] == new
-    await town.alice.join(new)
+    assert (await harness.room(slug))["matrix_room_id"] == new
+    await harness.alice.join(new)
 
     async def people_are_told() -> bool:
-        return [BOT in body and "power level 100" in body for body in await town.said_on_matrix(new)].count(True) == 1
+        return [BOT in body and "power level 100" in body for body in await harness.matrix_bodies(new)].count(True) == 1
 
     await eventually(people_are_told)
-    await town.alice.say(new, "still heard")
-    await town.has(slug, "still heard")
-    await town.set_state(
-        new, "m.room.power_levels", await town.state(new, "m.room.power_levels") | {"users": {BOT: 100}}
+    await harness.alice.send_text(new, "still heard")
+    await harness.expect_messages(slug, "still heard")
+    await harness.set_state(
+        new, "m.room.power_levels", await harness.state(new, "m.room.power_levels") | {"users": {BOT: 100}}
     )
-    await town.until(slug, matrix_status="linked", matrix_error=None)
+    await harness.wait_for_room(slug, matrix_status="linked", matrix_error=None)
 
 
-async def test_false_upgrade_changes_no_room(town: Town) -> None:
-    room = await town.open("trap")
-    general = (await town.room("general"))["matrix_room_id"]
-    await town.give_power(room, ALICE, 200 if town.version == "12" else 100)
-    trap = await town.create(name="Пастка")
-    forbidden = await town.create(preset="private_chat")
+async def test_false_upgrade_changes_no_room(harness: RoomLifeHarness) -> None:
+    room = await harness.open("trap")
+    general = (await harness.room("general"))["matrix_room_id"]
+    await harness.give_power(room, ALICE, 200 if harness.version == "12" else 100)
+    trap = await harness.create(name="Пастка")
+    forbidden = await harness.create(preset="private_chat")
     traps = {
         "$nonsense": "is no room",
         "!nowhere:city.localhost": "may not join",
@@ -371,123 +373,125 @@ async def test_false_upgrade_changes_no_room(town: Town) -> None:
         general: "is the city's room general",
     }
     for successor, reason in traps.items():
-        await town.set_state(room, "m.room.tombstone", {"body": "come", "replacement_room": successor})
+        await harness.set_state(room, "m.room.tombstone", {"body": "come", "replacement_room": successor})
 
         async def says_why(reason: str = reason) -> bool:
-            shown = await town.room("trap")
+            shown = await harness.room("trap")
             return shown["matrix_status"] == "failed" and reason in shown["matrix_error"]
 
-        await eventually(says_why, explain=lambda: "\n".join(town.city.service.last_lines(20)))
-        assert (await town.room("trap"))["matrix_room_id"] == room
-    assert BOT not in (await town.did("GET", f"/rooms/{quote(trap)}/joined_members"))["joined"]
-    assert (await town.room("general"))["matrix_room_id"] == general
-    listed = (await town.city.command("room", "list")).out
+        await eventually(says_why, explain=lambda: "\n".join(harness.city.service.last_lines(20)))
+        assert (await harness.room("trap"))["matrix_room_id"] == room
+    assert BOT not in (await harness.call("GET", f"/rooms/{quote(trap)}/joined_members"))["joined"]
+    assert (await harness.room("general"))["matrix_room_id"] == general
+    listed = (await harness.city.command("room", "list")).out
     assert "failed" in listed
 
-    await town.says("trap", "waits")
-    await town.says("trap", "waits, too")
-    await town.set_state(room, "m.room.tombstone", {"replacement_room": "", "garbage": [None, 7]})
-    await town.until("trap", matrix_status="linked", matrix_error=None)
+    await harness.post("trap", "waits")
+    await harness.post("trap", "waits, too")
+    await harness.set_state(room, "m.room.tombstone", {"replacement_room": "", "garbage": [None, 7]})
+    await harness.wait_for_room("trap", matrix_status="linked", matrix_error=None)
 
     async def went_out() -> bool:
-        return await town.said_on_matrix(room) == ["waits", "waits, too"]
+        return await harness.matrix_bodies(room) == ["waits", "waits, too"]
 
     await eventually(went_out)
 
 
-async def test_removed_alias_is_restored_or_reported(town: Town) -> None:
-    room = await town.open("lost")
+async def test_removed_alias_is_restored_or_reported(harness: RoomLifeHarness) -> None:
+    room = await harness.open("lost")
     alias = "#city_lost:city.localhost"
-    await town.did("DELETE", f"/directory/room/{quote(alias)}", bot=True)
+    await harness.call("DELETE", f"/directory/room/{quote(alias)}", bot=True)
     # Whoever asks for it gets it: the homeserver asks the city, which sets it again.
-    assert (await town.did("GET", f"/directory/room/{quote(alias)}"))["room_id"] == room
+    assert (await harness.call("GET", f"/directory/room/{quote(alias)}"))["room_id"] == room
 
-    other = await town.create(name="Чужа")
-    await town.did("PUT", f"/rooms/{quote(other)}/state/m.room.join_rules/", {"join_rule": "public"})
-    await town.did("DELETE", f"/directory/room/{quote(alias)}", bot=True)
-    await town.did("POST", f"/join/{quote(other)}", {}, bot=True)
-    await town.did("PUT", f"/directory/room/{quote(alias)}", {"room_id": other}, bot=True)
+    other = await harness.create(name="Чужа")
+    await harness.call("PUT", f"/rooms/{quote(other)}/state/m.room.join_rules/", {"join_rule": "public"})
+    await harness.call("DELETE", f"/directory/room/{quote(alias)}", bot=True)
+    await harness.call("POST", f"/join/{quote(other)}", {}, bot=True)
+    await harness.call("PUT", f"/directory/room/{quote(alias)}", {"room_id": other}, bot=True)
     # Nobody tells of that; somebody touches the canonical alias, and the city looks.
-    await town.give_power(room, ALICE, 60)
-    await town.set_state(room, "m.room.canonical_alias", {})
-    inside = build_city(config_file.load(town.city.config))
+    await harness.give_power(room, ALICE, 60)
+    await harness.set_state(room, "m.room.canonical_alias", {})
+    inside = build_city(config_file.load(harness.city.config))
     async with inside.database.read_only() as tx:
         rooms = [room for room in await tx.rooms.all() if room.slug in {"general", "lost"}]
     assert [room.slug for room in await inside.room_links.misplaced(rooms)] == ["lost"], "or when it looks around"
     await inside.close()
-    shown = await town.until("lost", matrix_status="failed")
+    shown = await harness.wait_for_room("lost", matrix_status="failed")
     assert other in shown["matrix_error"]
     assert shown["matrix_room_id"] == room
 
-    await town.did("DELETE", f"/directory/room/{quote(alias)}", bot=True)
-    await town.set_state(room, "m.room.canonical_alias", {"garbage": []})
-    await town.until("lost", matrix_status="linked", matrix_error=None)
-    assert (await town.did("GET", f"/directory/room/{quote(alias)}"))["room_id"] == room
+    await harness.call("DELETE", f"/directory/room/{quote(alias)}", bot=True)
+    await harness.set_state(room, "m.room.canonical_alias", {"garbage": []})
+    await harness.wait_for_room("lost", matrix_status="linked", matrix_error=None)
+    assert (await harness.call("GET", f"/directory/room/{quote(alias)}"))["room_id"] == room
 
 
-async def test_removed_bot_rejoins_or_reports_advice(town_10: Town) -> None:
-    town = town_10
-    room = await town.open("kicked")
-    await town.give_power(room, ALICE, 100)
-    levels = await town.state(room, "m.room.power_levels")
-    await town.set_state(room, "m.room.power_levels", levels | {"users": {ALICE: 100, BOT: 50}}, bot=True)
-    shown = await town.until("kicked", matrix_status="linked")
-    await eventually(lambda: demoted(town))
+async def test_removed_bot_rejoins_or_reports_advice(harness_10: RoomLifeHarness) -> None:
+    harness = harness_10
+    room = await harness.open("kicked")
+    await harness.give_power(room, ALICE, 100)
+    levels = await harness.state(room, "m.room.power_levels")
+    await harness.set_state(room, "m.room.power_levels", levels | {"users": {ALICE: 100, BOT: 50}}, bot=True)
+    shown = await harness.wait_for_room("kicked", matrix_status="linked")
+    await eventually(lambda: demoted(harness))
 
     path = f"/rooms/{quote(room)}"
-    await town.did("POST", f"{path}/kick", {"user_id": BOT, "reason": "away"})
+    await harness.call("POST", f"{path}/kick", {"user_id": BOT, "reason": "away"})
 
     async def is_back() -> bool:
-        return BOT in (await town.did("GET", f"{path}/joined_members"))["joined"]
+        return BOT in (await harness.call("GET", f"{path}/joined_members"))["joined"]
 
     await eventually(is_back)
 
-    await town.did("POST", f"{path}/ban", {"user_id": BOT, "reason": "for good"})
-    shown = await town.until("kicked", matrix_status="failed")
+    await harness.call("POST", f"{path}/ban", {"user_id": BOT, "reason": "for good"})
+    shown = await harness.wait_for_room("kicked", matrix_status="failed")
     assert BOT in shown["matrix_error"]
     assert "ban" in shown["matrix_error"]
     assert shown["matrix_room_id"] == room
     for body in ("one", "two", "three"):
-        await town.says("kicked", body)
-    messages = await town.city.get("/city/rooms/kicked/messages")
+        await harness.post("kicked", body)
+    messages = await harness.city.get("/city/rooms/kicked/messages")
     assert {message["delivery"] for message in messages} == {"pending"}
 
-    await town.did("POST", f"{path}/unban", {"user_id": BOT})
-    levels = (await town.did("GET", f"{path}/state/m.room.power_levels/")) | {"users": {ALICE: 100, BOT: 100}}
-    await town.set_state(room, "m.room.power_levels", levels)
-    await town.until("kicked", matrix_status="linked", matrix_error=None)
+    await harness.call("POST", f"{path}/unban", {"user_id": BOT})
+    levels = (await harness.call("GET", f"{path}/state/m.room.power_levels/")) | {"users": {ALICE: 100, BOT: 100}}
+    await harness.set_state(room, "m.room.power_levels", levels)
+    await harness.wait_for_room("kicked", matrix_status="linked", matrix_error=None)
 
     async def went_out() -> bool:
-        said = [body for body in await town.said_on_matrix(room) if BOT not in body]  # but for its notice on its power
-        return said == ["one", "two", "three"]
+        bodies = [
+            body for body in await harness.matrix_bodies(room) if BOT not in body
+        ]  # but for its notice on its power
+        return bodies == ["one", "two", "three"]
 
     await eventually(went_out)
 
     # By invitation only, it waits for one.
-    await town.set_state(room, "m.room.power_levels", levels | {"users": {ALICE: 100, BOT: 50}}, bot=True)
-    await town.set_state(room, "m.room.join_rules", {"join_rule": "invite"})
-    await town.did("POST", f"{path}/kick", {"user_id": BOT})
-    await town.until("kicked", matrix_status="failed")
-    await town.did("POST", f"{path}/invite", {"user_id": BOT})
-    await town.until("kicked", matrix_status="linked")
+    await harness.set_state(room, "m.room.power_levels", levels | {"users": {ALICE: 100, BOT: 50}}, bot=True)
+    await harness.set_state(room, "m.room.join_rules", {"join_rule": "invite"})
+    await harness.call("POST", f"{path}/kick", {"user_id": BOT})
+    await harness.wait_for_room("kicked", matrix_status="failed")
+    await harness.call("POST", f"{path}/invite", {"user_id": BOT})
+    await harness.wait_for_room("kicked", matrix_status="linked")
 
 
-async def demoted(town: Town) -> bool:
-    return f"{BOT} has power level 50" in ((await town.room("kicked"))["matrix_error"] or "")
+async def demoted(harness: RoomLifeHarness) -> bool:
+    return f"{BOT} has power level 50" in ((await harness.room("kicked"))["matrix_error"] or "")
 
 
-async def test_encrypted_room_is_reported_and_not_sent_to(town: Town) -> None:
-    room = await town.open("secret")
-    await town.says("secret", "in the open")
-    await town.has("secret", "in the open")
-    await town.give_power(room, ALICE, 100)
-    await town.set_state(room, "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"})
-    shown = await town.until("secret", encrypted=True, matrix_status="failed")
+async def test_encrypted_room_is_reported_and_not_sent_to(harness: RoomLifeHarness) -> None:
+    room = await harness.open("secret")
+    await harness.post("secret", "in the open")
+    await harness.expect_messages("secret", "in the open")
+    await harness.give_power(room, ALICE, 100)
+    await harness.set_state(room, "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"})
+    shown = await harness.wait_for_room("secret", encrypted=True, matrix_status="failed")
     assert "encrypted" in shown["matrix_error"]
-    assert any("room_reconcile_failed" in line and "encrypted" in line for line in town.city.service.last_lines(100))
+    assert any("room_reconcile_failed" in line and "encrypted" in line for line in harness.city.service.last_lines(100))
 
-    status, problem = await town.city.call("POST", "/city/rooms/secret/messages", {"body": "plain"}, token=OKSANA)
+    status, problem = await harness.city.call("POST", "/city/rooms/secret/messages", {"body": "plain"}, token=OKSANA)
     assert (status, problem["code"]) == (409, "room_encrypted")
     cipher = {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "…"}
-    await town.did("PUT", f"/rooms/{quote(room)}/send/m.room.encrypted/1", cipher)
-    await town.has("secret", "in the open")
+    await harness.call("PUT", f"/rooms/{quote(room)}/send/m.room.encrypted/1", cipher)
+    await harness.expect_messages("secret", "in the open")

@@ -60,16 +60,16 @@ async def test_a_room_that_had_the_alias_before_is_taken_over(start_city: StartC
     bob = await arrive(city, "bob")
     await bob.join("#city_general:city.localhost")
     await city.post("/city/rooms/general/messages", {"body": "hello"}, token=citizen_token("u_1", "Ірина"))
-    await bob.sees(lambda: ("@citizen_u_1:city.localhost", "hello") in bob.messages)
+    await bob.wait_for(lambda: ("@citizen_u_1:city.localhost", "hello") in bob.messages)
 
 
 @shared
 async def test_adopted_matrix_room_has_its_history(city: RunningCity, arrive_here: Arrive) -> None:
     alice = await arrive_here(city, "alice")
     agora = await _create(alice, alias="agora", name="Агора", topic="Площа", invite_bot=True)
-    said = [f"word {number}" for number in range(120)]
-    for body in said:
-        await alice.say(agora, body)
+    bodies = [f"word {number}" for number in range(120)]
+    for body in bodies:
+        await alice.send_text(agora, body)
     poll = {
         "question": {"org.matrix.msc1767.text": "When?"},
         "answers": [{"id": "1", "org.matrix.msc1767.text": "Now"}],
@@ -79,14 +79,14 @@ async def test_adopted_matrix_room_has_its_history(city: RunningCity, arrive_her
         ("org.matrix.msc3381.poll.start", {"org.matrix.msc3381.poll.start": poll}, "When?\n1. Now"),
     ]:
         assert isinstance(await alice.client.room_send(agora, event_type, content), nio.RoomSendResponse)
-        said.append(shown)
+        bodies.append(shown)
 
     await _changes_words(alice, agora)
 
     adopted = await city.command("room", "adopt", "#agora:city.localhost")
     assert adopted.code == 0, adopted.err
     assert "members" in adopted.out
-    await alice.say(agora, "after")
+    await alice.send_text(agora, "after")
     # Its history is shared with whoever is a member, as a room's of a Matrix client is.
     oksana = citizen_token("u_1", "Оксана")
     await city.post("/city/rooms/agora/join", token=oksana)
@@ -98,8 +98,8 @@ async def test_adopted_matrix_room_has_its_history(city: RunningCity, arrive_her
     filled = await city.command("room", "backfill", "agora")
     assert "Imported 122 messages." in filled.out
     assert "Imported 2 reactions, edits and deletions." in filled.out  # the last edit comes with its message
-    said[1] = "edited twice"
-    assert await city.bodies("agora", token=oksana) == [*said, "after"]
+    bodies[1] = "edited twice"
+    assert await city.bodies("agora", token=oksana) == [*bodies, "after"]
     assert await city.bodies("agora") == []
     messages = await city.get("/city/rooms/agora/messages?limit=200", token=oksana)
     given = [(message["body"], each["emoji"], each["by"]) for message in messages for each in message["reactions"]]
@@ -167,7 +167,7 @@ async def test_agent_of_cli_gets_ghost(city: RunningCity, arrive_here: Arrive) -
     assert (await city.command("agent", "add", "gardener", "--name", "Садівник")).code == 0
 
     gardener = "@agent_gardener:city.localhost"
-    await halyna.sees(lambda: gardener in halyna.client.rooms[general].users)
+    await halyna.wait_for(lambda: gardener in halyna.client.rooms[general].users)
     assert halyna.client.rooms[general].user_name(gardener) == "Садівник"
 
 
@@ -194,15 +194,15 @@ async def test_reset_homeserver_gets_rooms_and_ghosts_again(start_city: StartCit
     alice = await arrive(city, "alice")
     general = await alice.join("#city_general:city.localhost")
     assert general == room["matrix_room_id"]
-    await alice.sees(lambda: "@agent_scribe:city.localhost" in alice.client.rooms[general].users)
+    await alice.wait_for(lambda: "@agent_scribe:city.localhost" in alice.client.rooms[general].users)
     await city.post("/city/rooms/general/messages", {"body": "hello"}, token=await city.agent_token("daarwizz"))
-    await alice.sees(lambda: ("@agent_daarwizz:city.localhost", "hello") in alice.messages)
-    await alice.say(general, "hello yourself")
+    await alice.wait_for(lambda: ("@agent_daarwizz:city.localhost", "hello") in alice.messages)
+    await alice.send_text(general, "hello yourself")
 
-    async def is_heard() -> bool:
+    async def is_received() -> bool:
         return "hello yourself" in await city.bodies()
 
-    await eventually(is_heard)
+    await eventually(is_received)
 
 
 async def _changes_words(alice: MatrixUser, room: str) -> None:
@@ -245,7 +245,7 @@ async def _create(alice: MatrixUser, *, alias: str, name: str, topic: str = "", 
     )
     assert isinstance(answer, nio.RoomCreateResponse), answer
     created = str(answer.room_id)
-    await alice.sees(lambda: created in alice.client.rooms)
+    await alice.wait_for(lambda: created in alice.client.rooms)
     return created
 
 
@@ -256,7 +256,7 @@ async def test_homeserver_without_display_names_gets_city(start_city: StartCity,
     alice = await arrive(city, "alice")
     await alice.join("#city_general:city.localhost")
     await city.post("/city/rooms/general/messages", {"body": "hello"}, token=citizen_token("u_1", "Ірина"))
-    await alice.sees(lambda: ("@citizen_u_1:city.localhost", "hello") in alice.messages)
+    await alice.wait_for(lambda: ("@citizen_u_1:city.localhost", "hello") in alice.messages)
     assert "enable_set_displayname" in "\n".join(city.service.last_lines(200))
 
 

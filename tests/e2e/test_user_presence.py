@@ -83,17 +83,17 @@ async def test_typing_of_matrix_users_reaches_city(
         settings={"homeserver.address": proxy.url},
         agents=AGENTS,
     )
-    heard: list[set[str]] = []
+    received_typing: list[set[str]] = []
 
     def hear(change: TypingChanged) -> None:
         assert change.room_id == "city_general"
-        heard.append(set(change.typing))
+        received_typing.append(set(change.typing))
 
-    async def hears(*typing: str) -> None:
+    async def expect_typing(*typing: str) -> None:
         async def last() -> bool:
-            return bool(heard) and heard[-1] == set(typing)
+            return bool(received_typing) and received_typing[-1] == set(typing)
 
-        await eventually(last, explain=lambda: str(heard))
+        await eventually(last, explain=lambda: str(received_typing))
 
     try:
         async with open_city(running) as city:
@@ -108,25 +108,25 @@ async def test_typing_of_matrix_users_reaches_city(
             await bob.join(GENERAL)
 
             await types(alice, room)
-            await hears(ALICE)
+            await expect_typing(ALICE)
             await ghost_types(city, room)
             await types(bob, room)
-            await hears(ALICE, BOB)
+            await expect_typing(ALICE, BOB)
             await types(alice, room, is_typing=False)
-            await hears(BOB)
-            assert heard == [{ALICE}, {ALICE, BOB}, {BOB}], "that a ghost types is no news"
+            await expect_typing(BOB)
+            assert received_typing == [{ALICE}, {ALICE, BOB}, {BOB}], "that a ghost types is no news"
 
             # Nobody is heard while the homeserver is away, and everybody who types then once it is back.
             proxy.refuse(lambda _: True)
             await types(alice, room)
-            await hears()
+            await expect_typing()
             proxy.pass_everything()
-            await hears(ALICE, BOB)
+            await expect_typing(ALICE, BOB)
 
             await alice.client.room_leave(room)
-            await hears(BOB)
+            await expect_typing(BOB)
             await types(bob, room, is_typing=False)
-            await hears()
+            await expect_typing()
     finally:
         await running.close()
 
@@ -161,8 +161,8 @@ async def is_known_as(city: RunningCity, proxy: HttpProxy, user: str, presence: 
     """Wait until the city says so without asking."""
 
     async def is_known() -> bool:
-        asked = questions(proxy, user)
-        return (await internal(city, user))["presence"] == presence and questions(proxy, user) == asked
+        received = questions(proxy, user)
+        return (await internal(city, user))["presence"] == presence and questions(proxy, user) == received
 
     await eventually(is_known)
 
@@ -197,10 +197,10 @@ async def test_internal_requests_only_unobserved_presence(start_city: StartCity,
         await is_in_the_city(ALICE, "online")
 
         # Alice's change has moved the observer beyond Bob's: coming into a room he must be asked about, once.
-        asked = questions(proxy, BOB)
+        received = questions(proxy, BOB)
         await bob.join(GENERAL)
         await is_in_the_city(BOB, "online")
-        assert questions(proxy, BOB) == asked + 1
+        assert questions(proxy, BOB) == received + 1
         await has_presence(ALICE, "online")
         await has_presence(BOB, "online")
 
@@ -242,14 +242,14 @@ async def test_presence_after_outage_is_not_stale(start_city: StartCity, proxy: 
 
         await eventually(nobody_can_be_asked)
         proxy.refuse(lambda _: False)
-        told = []
+        presences = []
 
-        async def is_told() -> bool:
-            told.append((await internal(city, ALICE))["presence"])
-            return bool(told[-1] != "offline")
+        async def is_received() -> bool:
+            presences.append((await internal(city, ALICE))["presence"])
+            return bool(presences[-1] != "offline")
 
-        await eventually(is_told)
-        assert told[-1] == "away"
+        await eventually(is_received)
+        assert presences[-1] == "away"
 
         proxy.pass_everything()
 

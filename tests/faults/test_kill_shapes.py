@@ -25,7 +25,7 @@ from tests.parts.matrix_user import Arrive, MatrixUser
 from tests.parts.ports import free_port
 from tests.parts.redis import RedisServer
 from tests.parts.synapse_workers import APPSERVICE, GENERIC, MAIN, PERSISTER, PRESENCE, BootWorkers, SynapseWorkers
-from tests.parts.tally import Spoken, Tally, in_the_city, on_matrix, stream_order, tally, tally_by_author
+from tests.parts.tally import NumberedMessage, Tally, in_the_city, on_matrix, stream_order, tally, tally_by_author
 from tests.parts.two_way_messages import waiting
 
 # Sweeps soon after a fault; no limit on how fast the citizen writes.
@@ -47,14 +47,14 @@ def short_or_soak(kills: int, count: int) -> pytest.MarkDecorator:
 
 
 @dataclass
-class Talk:
+class Conversation:
     """A citizen and people on Matrix who say numbered messages in the room general, whatever happens."""
 
     doors: Sequence[RunningCity]
     """The city's processes; the citizen's page goes to the next one when one does not answer."""
     people: Sequence[MatrixUser]
     room_id: str
-    said: dict[str, list[str]] = field(default_factory=dict)
+    sent: dict[str, list[str]] = field(default_factory=dict)
     faults: int = 0
     _log: list[str] = field(default_factory=list)
 
@@ -66,31 +66,31 @@ class Talk:
     def citizen(self) -> str:
         return f"@citizen_u_123:{self.city.homeserver.server_name}"
 
-    async def go(self, count: int, faults: Sequence[tuple[str, Fault]]) -> None:
+    async def run(self, count: int, faults: Sequence[tuple[str, Fault]]) -> None:
         """Everybody says ``count`` messages; the faults happen one after the other, spread over that time."""
         who = [self.citizen, *(person.client.user_id for person in self.people)]
-        self.said = {each: [] for each in who}
+        self.sent = {each: [] for each in who}
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._citizen(count))
+            tasks.create_task(self._post_as_citizen(count))
             for person in self.people:
-                tasks.create_task(self._person(person, count))
-            tasks.create_task(self._happen(count, faults))
+                tasks.create_task(self._send_as_person(person, count))
+            tasks.create_task(self._run_faults(count, faults))
 
-    async def _happen(self, count: int, faults: Sequence[tuple[str, Fault]]) -> None:
+    async def _run_faults(self, count: int, faults: Sequence[tuple[str, Fault]]) -> None:
         for number, (name, fault) in enumerate(faults, start=1):
-            await self._until_said(number * count // (len(faults) + 1))
+            await self._until_sent(number * count // (len(faults) + 1))
             self._log.append(name)
             async with asyncio.timeout(FAULT_S):
                 await fault()
             self.faults += 1
 
-    async def _until_said(self, count: int) -> None:
+    async def _until_sent(self, count: int) -> None:
         async with asyncio.timeout(FAULT_S):
             # The fastest: who is cut off cannot be waited for.
-            while max(map(len, self.said.values())) < count:
+            while max(map(len, self.sent.values())) < count:
                 await asyncio.sleep(0.02)
 
-    async def _citizen(self, count: int) -> None:
+    async def _post_as_citizen(self, count: int) -> None:
         token, doors = citizen_token("u_123", "Оксана"), cycle(self.doors)
         door = next(doors)
         for number in range(count):
@@ -106,18 +106,18 @@ class Talk:
                 assert status in {0, 503}, answer
                 door = next(doors)
                 await asyncio.sleep(0.1)
-            self.said[self.citizen].append(body)
+            self.sent[self.citizen].append(body)
             await asyncio.sleep(PAUSE_S)
 
-    async def _person(self, person: MatrixUser, count: int) -> None:
+    async def _send_as_person(self, person: MatrixUser, count: int) -> None:
         name = person.client.user_id
         for number in range(count):
             body = f"{name[1:].partition(':')[0]} {number}"
-            await self.says(person, body)
-            self.said[name].append(body)
+            await self.send(person, body)
+            self.sent[name].append(body)
             await asyncio.sleep(PAUSE_S)
 
-    async def says(self, person: MatrixUser, body: str) -> None:
+    async def send(self, person: MatrixUser, body: str) -> None:
         """As clients do: the same transaction id again until the homeserver has answered."""
         content, answer = {"msgtype": "m.text", "body": body}, None
         while not isinstance(answer, nio.RoomSendResponse):
@@ -125,7 +125,7 @@ class Talk:
             if not isinstance(answer, nio.RoomSendResponse):
                 await asyncio.sleep(0.1)
 
-    async def settle(self, count: Callable[[], Awaitable[tuple[Tally, Tally]]], shape: str) -> None:
+    async def check_complete(self, count: Callable[[], Awaitable[tuple[Tally, Tally]]], shape: str) -> None:
         """Wait until both directions are complete, or nothing changes any more; print the counts, and fail if they are wrong."""
         loop = asyncio.get_running_loop()
         into_city, onto_matrix = await count()
@@ -153,7 +153,7 @@ class Talk:
         inside = await in_the_city(self.city)
         written = [spoken for spoken in stream if spoken[0] != self.citizen]
         assert set(written) == {
-            (who, body) for who, words in self.said.items() for body in words if who != self.citizen
+            (who, body) for who, words in self.sent.items() for body in words if who != self.citizen
         }
         return (
             tally(written, [spoken for spoken in inside if spoken[0] != self.citizen]),
@@ -171,8 +171,8 @@ class Talk:
             tally(self._written(self.citizen), by_citizen),
         )
 
-    def _written(self, who: str) -> list[Spoken]:
-        return [(who, body) for body in self.said[who]]
+    def _written(self, who: str) -> list[NumberedMessage]:
+        return [(who, body) for body in self.sent[who]]
 
 
 def _pause() -> Awaitable[None]:
@@ -190,7 +190,7 @@ async def test_service_and_synapse_kills_lose_no_message(
     city = await start_city(settings=SOON)
     people = [await arrive(city, name) for name in ("alice", "bob")]
     rooms = [await person.join("#city_general:city.localhost") for person in people]
-    talk = Talk([city], people, rooms[0])
+    conversation = Conversation([city], people, rooms[0])
 
     async def service() -> None:
         city.service.kill()
@@ -208,8 +208,8 @@ async def test_service_and_synapse_kills_lose_no_message(
         await _pause()
         await asyncio.gather(city.homeserver.start(), city.start())
 
-    await talk.go(count, _some(kills, [("service", service), ("synapse", synapse), ("both", both)]))
-    await talk.settle(talk.by_stream, "one Synapse, one process")
+    await conversation.run(count, _some(kills, [("service", service), ("synapse", synapse), ("both", both)]))
+    await conversation.check_complete(conversation.by_stream, "one Synapse, one process")
 
 
 # --- workers, three processes of ours -----------------------------------------------------------------
@@ -229,9 +229,9 @@ async def test_worker_and_replica_kills_lose_no_message(
         city = replicas[0]
         people = [await arrive(city, name) for name in ("alice", "bob", "carol")]
         rooms = [await person.join("#city_general:city.localhost") for person in people]
-        talk = Talk(replicas, people, rooms[0])
-        await talk.go(count, _some(kills, _faults_of_workers(replicas)))
-        await talk.settle(talk.by_stream, "workers, three replicas")
+        conversation = Conversation(replicas, people, rooms[0])
+        await conversation.run(count, _some(kills, _faults_of_workers(replicas)))
+        await conversation.check_complete(conversation.by_stream, "workers, three replicas")
 
 
 @asynccontextmanager
@@ -313,13 +313,13 @@ async def test_federation_cuts_lose_no_message(
     federation = await start_federation(settings=SOON)
     people = [await arrive(federation.city, "alice"), await arrive(federation.other, "fay")]
     rooms = [await person.join(federation.alias("general")) for person in people]
-    talk = Talk([federation.city], people, rooms[0])
-    await talk.go(count, _some(kills, _faults_of_link(federation)))
+    conversation = Conversation([federation.city], people, rooms[0])
+    await conversation.run(count, _some(kills, _faults_of_link(federation)))
     # Synapse asks for what it missed when something new comes.
     for number, person in enumerate(people * 2):
-        await talk.says(person, f"done {number}")
-        talk.said[person.client.user_id].append(f"done {number}")
-    await talk.settle(talk.by_author, "two homeservers")
+        await conversation.send(person, f"done {number}")
+        conversation.sent[person.client.user_id].append(f"done {number}")
+    await conversation.check_complete(conversation.by_author, "two homeservers")
 
 
 def _faults_of_link(federation: FederatedCity) -> list[tuple[str, Fault]]:

@@ -16,12 +16,12 @@ from tests.parts.matrix_user import Arrive, MatrixUser
 from tests.parts.ports import free_port
 from tests.parts.two_way_messages import (
     CITIZEN,
-    Said,
-    both_sides_have,
-    citizen_says,
+    Messages,
+    both_sides_received,
     in_the_city,
-    person_says,
-    some_words,
+    numbered_messages,
+    post_as_citizen,
+    send_as_person,
 )
 
 ALICE = "@alice:city.localhost"
@@ -66,8 +66,8 @@ async def proxy() -> AsyncIterator[StartProxy]:
 async def test_synapse_kill_loses_no_message(start_city: StartCity, arrive: Arrive) -> None:
     city = await start_city()
 
-    async def kill_synapse(said: Said) -> None:
-        await _until_said(said, 10)
+    async def kill_synapse(sent: Messages) -> None:
+        await _until_sent(sent, 10)
         city.homeserver.kill()
         await asyncio.sleep(DOWN_S)
         await city.homeserver.start()
@@ -80,9 +80,9 @@ async def test_repeated_service_kills_lose_no_message(start_city: StartCity, arr
     city = await start_city()
     pauses = random.Random()
 
-    async def kill_the_service(said: Said) -> None:
+    async def kill_the_service(sent: Messages) -> None:
         for times in range(1, 3):
-            await _until_said(said, times * 7, at_least_one=True)
+            await _until_sent(sent, times * 7, at_least_one=True)
             await asyncio.sleep(pauses.uniform(0, 0.2))
             city.service.kill()
             await asyncio.sleep(pauses.uniform(0, 1))
@@ -91,19 +91,19 @@ async def test_repeated_service_kills_lose_no_message(start_city: StartCity, arr
     await _talk_while(city, await arrive(city, "alice"), kill_the_service)
 
 
-async def _talk_while(city: RunningCity, alice: MatrixUser, fault: Callable[[Said], Awaitable[None]]) -> None:
+async def _talk_while(city: RunningCity, alice: MatrixUser, fault: Callable[[Messages], Awaitable[None]]) -> None:
     """Both sides talk, ``fault`` happens, both talk on; then both sides must have it all."""
     general = await alice.join("#city_general:city.localhost")
-    said: Said = {CITIZEN: [], ALICE: []}
+    sent: Messages = {CITIZEN: [], ALICE: []}
     async with asyncio.TaskGroup() as talking:
-        talking.create_task(citizen_says(city, some_words(COUNT, "u_123"), said[CITIZEN]))
-        talking.create_task(person_says(alice, general, some_words(COUNT, "alice"), said[ALICE]))
-        talking.create_task(_within(120, fault(said)))
+        talking.create_task(post_as_citizen(city, numbered_messages(COUNT, "u_123"), sent[CITIZEN]))
+        talking.create_task(send_as_person(alice, general, numbered_messages(COUNT, "alice"), sent[ALICE]))
+        talking.create_task(_within(120, fault(sent)))
     # What came twice would have come before these.
-    await person_says(alice, general, ["alice is done"], said[ALICE])
-    await citizen_says(city, ["u_123 is done"], said[CITIZEN])
-    assert [len(words) for words in said.values()] == [COUNT + 1, COUNT + 1]
-    await both_sides_have(city, alice, general, said)
+    await send_as_person(alice, general, ["alice is done"], sent[ALICE])
+    await post_as_citizen(city, ["u_123 is done"], sent[CITIZEN])
+    assert [len(words) for words in sent.values()] == [COUNT + 1, COUNT + 1]
+    await both_sides_received(city, alice, general, sent)
 
 
 async def _within(timeout_s: float, fault: Awaitable[None]) -> None:
@@ -111,9 +111,9 @@ async def _within(timeout_s: float, fault: Awaitable[None]) -> None:
         await fault
 
 
-async def _until_said(said: Said, count: int, *, at_least_one: bool = False) -> None:
+async def _until_sent(sent: Messages, count: int, *, at_least_one: bool = False) -> None:
     async def is_arrived() -> bool:
-        counts = [len(words) for words in said.values()]
+        counts = [len(words) for words in sent.values()]
         return (max(counts) if at_least_one else min(counts)) >= count
 
     await eventually(is_arrived, 60)
@@ -140,15 +140,15 @@ async def test_unconfirmed_message_is_sent_once(
     city, to_synapse, to_service = await _city_behind_proxies(start_city, proxy)
     alice = await arrive(city, "alice")
     general = await alice.join("#city_general:city.localhost")
-    said: Said = {CITIZEN: []}
-    await citizen_says(city, ["before"], said[CITIZEN])
-    await both_sides_have(city, alice, general, said)
+    sent: Messages = {CITIZEN: []}
+    await post_as_citizen(city, ["before"], sent[CITIZEN])
+    await both_sides_received(city, alice, general, sent)
 
     # Neither the answer nor the echo is to tell the service that its message arrived.
     to_synapse.lose_answers(lambda passed: passed.is_message)
     to_service.refuse(lambda passed: passed.is_transaction)
-    await citizen_says(city, ["in the worst moment", "after"], said[CITIZEN])
-    await alice.sees(lambda: (CITIZEN, "in the worst moment") in alice.messages)
+    await post_as_citizen(city, ["in the worst moment", "after"], sent[CITIZEN])
+    await alice.wait_for(lambda: (CITIZEN, "in the worst moment") in alice.messages)
     await eventually(_has_lost(to_synapse, 1))
     if killed in {"service", "both"}:
         city.service.kill()
@@ -167,7 +167,7 @@ async def test_unconfirmed_message_is_sent_once(
     await eventually(is_sent_again, 30, lambda: "\n".join(city.service.last_lines(60)))
     to_synapse.pass_everything()
     to_service.pass_everything()
-    await both_sides_have(city, alice, general, said)
+    await both_sides_received(city, alice, general, sent)
 
 
 @ON_POSTGRESQL
@@ -179,12 +179,12 @@ async def test_transaction_with_lost_200_is_stored_once(
     city = await start_city(settings={"matrix.port": matrix_port, "appservice.address": to_service.url})
     alice = await arrive(city, "alice")
     general = await alice.join("#city_general:city.localhost")
-    said: Said = {ALICE: []}
-    await person_says(alice, general, ["before"], said[ALICE])
-    await both_sides_have(city, alice, general, said)
+    sent: Messages = {ALICE: []}
+    await send_as_person(alice, general, ["before"], sent[ALICE])
+    await both_sides_received(city, alice, general, sent)
 
     to_service.lose_answers(lambda passed: passed.is_transaction)
-    await person_says(alice, general, ["in the worst moment", "after"], said[ALICE])
+    await send_as_person(alice, general, ["in the worst moment", "after"], sent[ALICE])
     await eventually(_has_lost(to_service, 1))
     city.service.kill()
     to_service.pass_everything()
@@ -194,7 +194,7 @@ async def test_transaction_with_lost_200_is_stored_once(
         return [passed.path for passed in to_service.passed].count(to_service.lost[0].path) >= 2
 
     await eventually(has_come_again)
-    await both_sides_have(city, alice, general, said)
+    await both_sides_received(city, alice, general, sent)
 
 
 @ON_SQLITE
@@ -207,12 +207,12 @@ async def test_events_lost_from_synapse_memory_are_backfilled(
     city = await start_city(settings={"matrix.port": matrix_port, "appservice.address": to_service.url})
     alice = await arrive(city, "alice")
     general = await alice.join("#city_general:city.localhost")
-    said: Said = {ALICE: []}
-    await _talk_until_synapse_forgets(city, alice, general, said, to_service)
+    sent: Messages = {ALICE: []}
+    await _talk_until_synapse_forgets(city, alice, general, sent, to_service)
     await city.homeserver.start()
 
     # Nobody says anything more, and so Synapse sends nothing by itself.
-    await both_sides_have(city, alice, general, said)
+    await both_sides_received(city, alice, general, sent)
 
 
 @ON_SQLITE
@@ -223,21 +223,21 @@ async def test_backfilled_event_precedes_later_messages(
     city, to_synapse, to_service = await _city_behind_proxies(start_city, proxy)
     alice = await arrive(city, "alice")
     general = await alice.join("#city_general:city.localhost")
-    said: Said = {ALICE: []}
-    await _talk_until_synapse_forgets(city, alice, general, said, to_service)
+    sent: Messages = {ALICE: []}
+    await _talk_until_synapse_forgets(city, alice, general, sent, to_service)
 
     # The newest message comes while the older ones are still being looked for.
     to_synapse.lose_answers(lambda passed: passed.is_history)
     await city.homeserver.start()
     await eventually(_has_lost(to_synapse, 1))
-    await person_says(alice, general, ["after"], said[ALICE])
+    await send_as_person(alice, general, ["after"], sent[ALICE])
 
     async def has_come() -> bool:
         return any("'after'" in str(passed.content) for passed in to_service.passed)
 
     await eventually(has_come)
     to_synapse.pass_everything()
-    await both_sides_have(city, alice, general, said)
+    await both_sides_received(city, alice, general, sent)
 
 
 async def _city_behind_proxies(start_city: StartCity, proxy: StartProxy) -> tuple[RunningCity, HttpProxy, HttpProxy]:
@@ -256,14 +256,14 @@ async def _city_behind_proxies(start_city: StartCity, proxy: StartProxy) -> tupl
 
 
 async def _talk_until_synapse_forgets(
-    city: RunningCity, alice: MatrixUser, room_id: str, said: Said, to_service: HttpProxy
+    city: RunningCity, alice: MatrixUser, room_id: str, sent: Messages, to_service: HttpProxy
 ) -> None:
-    await person_says(alice, room_id, ["before"], said[ALICE])
-    await both_sides_have(city, alice, room_id, said)
+    await send_as_person(alice, room_id, ["before"], sent[ALICE])
+    await both_sides_received(city, alice, room_id, sent)
     to_service.lose_answers(lambda passed: passed.is_transaction)
-    await person_says(alice, room_id, ["arrives"], said[ALICE])
+    await send_as_person(alice, room_id, ["arrives"], sent[ALICE])
     await eventually(_has_lost(to_service, 1))
-    await person_says(alice, room_id, some_words(3, "waits"), said[ALICE])
+    await send_as_person(alice, room_id, numbered_messages(3, "waits"), sent[ALICE])
     city.homeserver.kill()
     to_service.pass_everything()
 
@@ -300,7 +300,7 @@ async def test_acknowledged_transaction_survives_kill(start_city: StartCity, arr
     bodies = [message["body"] for message in await in_the_city(city)]
     assert [body for body in bodies if body in posted] == posted
     assert [body for body in bodies if body in received] == received
-    await alice.sees(lambda: [body for _, body in alice.messages] == posted)
+    await alice.wait_for(lambda: [body for _, body in alice.messages] == posted)
 
 
 async def _deliver(city: RunningCity, txn_id: str, event: dict[str, Any]) -> int:

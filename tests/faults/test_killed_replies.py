@@ -24,42 +24,42 @@ async def test_interrupted_reply_ends_once(start_city: StartCity, arrive: Arrive
         # The core ends: what was shown goes, and a notice says why.
         core_ends = asyncio.Event()
         core.next(begins_slowly(core_ends, "Отже, "))
-        await alice.say(room, "DAARWIZZ, розкажи казку")
-        await alice.sees_event(_begins("Отже, "))
+        await alice.send_text(room, "DAARWIZZ, розкажи казку")
+        await alice.wait_for_event(_begins("Отже, "))
         assert [DAARWIZZ] in alice.typing
         core_ends.set()
-        notice = await alice.sees_event(lambda event: event["content"].get("msgtype") == "m.notice")
+        notice = await alice.wait_for_event(lambda event: event["content"].get("msgtype") == "m.notice")
         assert "помилка ядра агентів" in notice["content"]["body"]
 
         # The service ends: whoever starts it again sees the same message become whole.
         never = asyncio.Event()
         core.next(begins_slowly(never, "Жили "), pauses(after := asyncio.Event(), delta("Жили-були"), DONE))
-        question = await alice.say(room, "DAARWIZZ, ще раз")
-        begun = await alice.sees_event(_begins("Жили "))
+        question = await alice.send_text(room, "DAARWIZZ, ще раз")
+        begun = await alice.wait_for_event(_begins("Жили "))
         city.service.kill()
         never.set()
         assert await _owed(city) == 1
         await city.start()
         await city.post("/api/v1/agents/daarwizz/heartbeat", token=token)
         after.set()
-        told = await alice.sees_event(_edits(begun["event_id"], "Жили-були"))
-        assert told["sender"] == DAARWIZZ
+        edit = await alice.wait_for_event(_edits(begun["event_id"], "Жили-були"))
+        assert edit["sender"] == DAARWIZZ
         await eventually(lambda: _none_owed(city))
-        assert [asked.content["input"] for asked in core.asked] == [
+        assert [received.content["input"] for received in core.requests] == [
             "DAARWIZZ, розкажи казку",
             "DAARWIZZ, ще раз",
             "DAARWIZZ, ще раз",
         ]
 
         core.next(says("Кінець"))
-        await alice.say(room, "DAARWIZZ, а далі?")
-        await alice.sees_event(_begins("Кінець"))
-        said = [
+        await alice.send_text(room, "DAARWIZZ, а далі?")
+        await alice.wait_for_event(_begins("Кінець"))
+        bodies = [
             (message["body"], message["msgtype"], message["deleted"])
             for message in await city.get("/city/rooms/general/messages")
             if message["author"]["id"] == "daarwizz"
         ]
-        assert said == [
+        assert bodies == [
             ("", "m.text", True),
             (notice["content"]["body"], "m.notice", False),
             ("Жили-були", "m.text", False),

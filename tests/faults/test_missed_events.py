@@ -15,7 +15,7 @@ from tests.parts.http_proxy import HttpProxy
 from tests.parts.matrix_user import Arrive, MatrixUser
 from tests.parts.ports import free_port
 from tests.parts.synapse_workers import BootWorkers, SynapseWorkers
-from tests.parts.two_way_messages import Said, both_sides_have, person_says, some_words
+from tests.parts.two_way_messages import Messages, both_sides_received, numbered_messages, send_as_person
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -40,24 +40,24 @@ async def test_worker_kill_loses_and_reorders_nothing(
     city = await start_city(boot=synapse_workers, settings=settings | SOON)
     alice = await arrive(city, "alice")
     general = await alice.join("#city_general:city.localhost")
-    said: Said = {ALICE: []}
-    await person_says(alice, general, ["before"], said[ALICE])
-    await both_sides_have(city, alice, general, said)
+    sent: Messages = {ALICE: []}
+    await send_as_person(alice, general, ["before"], sent[ALICE])
+    await both_sides_received(city, alice, general, sent)
 
     to_service.lose_answers(lambda passed: passed.is_transaction)
-    await person_says(alice, general, ["arrives"], said[ALICE])
+    await send_as_person(alice, general, ["arrives"], sent[ALICE])
     await eventually(_has_lost(to_service))
-    await person_says(alice, general, some_words(7, "held by the worker"), said[ALICE])
+    await send_as_person(alice, general, numbered_messages(7, "held by the worker"), sent[ALICE])
     assert isinstance(city.homeserver, SynapseWorkers)
     city.homeserver.kill_processes("appservice")
     to_service.pass_everything()
     # Nobody says anything more, and no worker would deliver it.
-    await both_sides_have(city, alice, general, said)
+    await both_sides_received(city, alice, general, sent)
 
-    await person_says(alice, general, some_words(3, "without a worker"), said[ALICE])
+    await send_as_person(alice, general, numbered_messages(3, "without a worker"), sent[ALICE])
     await city.homeserver.start_processes("appservice")
-    await person_says(alice, general, some_words(3, "with a worker"), said[ALICE])
-    await both_sides_have(city, alice, general, said)
+    await send_as_person(alice, general, numbered_messages(3, "with a worker"), sent[ALICE])
+    await both_sides_received(city, alice, general, sent)
     assert await _missed(city, "worker") >= 7
 
 
@@ -71,20 +71,20 @@ async def test_lost_event_precedes_later_ones(start_city: StartCity, arrive: Arr
     city = await start_city(settings=settings)
     alice = await arrive(city, "alice")
     general = await alice.join("#city_general:city.localhost")
-    await alice.say(general, "first")
+    await alice.send_text(general, "first")
     await eventually(_has(city, 1))
 
     to_service.answer(lambda passed: passed.is_transaction, 200, {})
-    lost = await alice.say(general, "lost")
-    to_be_edited = await alice.say(general, "to be edited")
+    lost = await alice.send_text(general, "lost")
+    to_be_edited = await alice.send_text(general, "to be edited")
     await eventually(_has_answered(to_service, "to be edited"))
     to_service.pass_everything()
     new = {"msgtype": "m.text", "body": "edited"}
     replaces = {"rel_type": "m.replace", "event_id": to_be_edited}
-    await alice.say(general, "* edited", more={"m.new_content": new, "m.relates_to": replaces})
+    await alice.send_text(general, "* edited", more={"m.new_content": new, "m.relates_to": replaces})
     reaction = {"m.relates_to": {"rel_type": "m.annotation", "event_id": lost, "key": "👍"}}
     await alice.client.room_send(general, "m.reaction", reaction)
-    await alice.say(general, "last")
+    await alice.send_text(general, "last")
     await eventually(_has(city, 2))
     assert await city.bodies() == ["first", "last"]
     (_, last) = before = await city.get("/city/rooms/general/messages")
@@ -118,16 +118,16 @@ async def test_lost_invitation_and_chat_messages_are_found(
     city = await start_city(settings=settings | SOON)
     alice = await arrive(city, "alice")
     general = await alice.join("#city_general:city.localhost")
-    await alice.say(general, "before")
+    await alice.send_text(general, "before")
     await eventually(_has(city, 1))
 
     to_service.answer(lambda passed: passed.is_transaction, 200, {})
     created = await alice.client.room_create(is_direct=True, invite=["@agent_scribe:city.localhost"])
     assert isinstance(created, nio.RoomCreateResponse)
-    await alice.say(created.room_id, "lost before anybody came")
+    await alice.send_text(created.room_id, "lost before anybody came")
     await eventually(_has_answered(to_service, created.room_id))
     await eventually(_chat_has(city, ["lost before anybody came"]), 60, lambda: _log(city))
-    await alice.say(created.room_id, "lost in the chat")
+    await alice.send_text(created.room_id, "lost in the chat")
     await eventually(_chat_has(city, ["lost before anybody came", "lost in the chat"]), 60, lambda: _log(city))
     assert await _missed(city, "worker") >= 2
 
@@ -138,19 +138,19 @@ async def test_backfill_fills_a_hole(start_city: StartCity, arrive: Arrive, to_s
     city = await start_city(settings=settings | {"homeserver.sweep_s": 3600.0})
     alice = await arrive(city, "alice")
     general = await alice.join("#city_general:city.localhost")
-    await alice.say(general, "first")
+    await alice.send_text(general, "first")
     await eventually(_has(city, 1))
     to_service.answer(lambda passed: passed.is_transaction, 200, {})
-    await person_says(alice, general, some_words(5, "lost"), [])
+    await send_as_person(alice, general, numbered_messages(5, "lost"), [])
     await eventually(_has_answered(to_service, "lost 5"))
     to_service.pass_everything()
-    await alice.say(general, "last")
+    await alice.send_text(general, "last")
     await eventually(_has(city, 2))
 
     filled = await city.command("room", "backfill", "general")
     assert "Imported 5 messages." in filled.out, filled
     await eventually(_has(city, 7), 30)
-    assert await city.bodies() == ["first", *some_words(5, "lost"), "last"]
+    assert await city.bodies() == ["first", *numbered_messages(5, "lost"), "last"]
     assert "Imported 0 messages." in (await city.command("room", "backfill", "general")).out
 
 
@@ -161,31 +161,31 @@ async def test_federation_gap_messages_are_inserted_in_order(start_federation: S
     general = await alice.join(federation.alias("general"))
     for each in (fay, eve):
         await each.join(federation.alias("general"))
-    said: Said = {alice.client.user_id: [], fay.client.user_id: []}
-    await person_says(fay, general, ["before", "wrong", "to be deleted"], said[fay.client.user_id])
-    await person_says(alice, general, ["alice is here"], said[alice.client.user_id])
+    sent: Messages = {alice.client.user_id: [], fay.client.user_id: []}
+    await send_as_person(fay, general, ["before", "wrong", "to be deleted"], sent[fay.client.user_id])
+    await send_as_person(alice, general, ["alice is here"], sent[alice.client.user_id])
     await eventually(_has(federation.city, 4), 60)
     known = await federation.city.get("/city/rooms/general/messages")
 
     federation.link.cut()
-    await person_says(fay, general, some_words(30, "cut off"), said[fay.client.user_id])
+    await send_as_person(fay, general, numbered_messages(30, "cut off"), sent[fay.client.user_id])
     wrong, deleted = (next(m for m in known if m["body"] == body) for body in ("wrong", "to be deleted"))
     new = {"msgtype": "m.text", "body": "right"}
     replaces = {"rel_type": "m.replace", "event_id": wrong["matrix_event_id"]}
-    await fay.say(general, "* right", more={"m.new_content": new, "m.relates_to": replaces})
+    await fay.send_text(general, "* right", more={"m.new_content": new, "m.relates_to": replaces})
     await fay.client.room_redact(general, deleted["matrix_event_id"])
     await eve.client.room_leave(general)
     # Synapse sends it what it has only if it was not started again meanwhile.
     federation.other.kill()
     await federation.other.start()
     federation.link.mend()
-    await person_says(fay, general, ["after"], said[fay.client.user_id])
+    await send_as_person(fay, general, ["after"], sent[fay.client.user_id])
 
     became = {"wrong": "right", "to be deleted": ""}
-    expected = [became.get(body, body) for body in said[fay.client.user_id]]
+    expected = [became.get(body, body) for body in sent[fay.client.user_id]]
     await eventually(_bodies_are(federation.city, fay, expected), 90, lambda: _log(federation.city))
-    await person_says(alice, general, ["alice is still here"], said[alice.client.user_id])
-    await eventually(_bodies_are(federation.city, alice, said[alice.client.user_id]), 30)
+    await send_as_person(alice, general, ["alice is still here"], sent[alice.client.user_id])
+    await eventually(_bodies_are(federation.city, alice, sent[alice.client.user_id]), 30)
 
     async def eve_is_gone() -> bool:
         database = Database(federation.city.database_url)

@@ -35,12 +35,12 @@ END_S = 60.0
 @dataclass(frozen=True)
 class Ended:
     code: int
-    said: str
+    stderr: str
     """What it printed on standard error."""
 
 
 @dataclass(frozen=True)
-class Town:
+class StartupHarness:
     """A Synapse, and a configuration that is right; each test makes a copy of it wrong."""
 
     directory: Path
@@ -55,7 +55,7 @@ class Town:
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartupHarness]:
     directory = tmp_path_factory.mktemp("town")
     matrix_port, homeserver_port = free_port(), free_port()
     config = configured(
@@ -69,7 +69,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     homeserver = asyncio.run(
         boot(directory / "synapse", registration=config.with_name("registration.yaml"), port=homeserver_port)
     )
-    yield Town(directory, homeserver)
+    yield StartupHarness(directory, homeserver)
     homeserver.kill()
 
 
@@ -96,17 +96,17 @@ async def start(config: Path) -> Ended:
             process.kill()
             await process.wait()
     assert process.returncode is not None
-    said = err.decode()
-    assert "Traceback" not in said, said
-    return Ended(process.returncode, said)
+    stderr = err.decode()
+    assert "Traceback" not in stderr, stderr
+    return Ended(process.returncode, stderr)
 
 
-def assert_says(ended: Ended, code: ExitCode, problem: str, advice: str) -> None:
+def assert_output(ended: Ended, code: ExitCode, problem: str, advice: str) -> None:
     """The last words: first what is wrong, then what to do about it."""
-    assert ended.code == code, ended.said
-    what, _, what_to_do = ended.said.rpartition("\n-> ")
-    assert problem in what.rpartition("\n2")[2], ended.said
-    assert advice in what_to_do, ended.said
+    assert ended.code == code, ended.stderr
+    what, _, what_to_do = ended.stderr.rpartition("\n-> ")
+    assert problem in what.rpartition("\n2")[2], ended.stderr
+    assert advice in what_to_do, ended.stderr
 
 
 # --- the configuration --------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ def assert_says(ended: Ended, code: ExitCode, problem: str, advice: str) -> None
 async def test_missing_config_names_generate_command(tmp_path: Path) -> None:
     config = tmp_path / "city.yaml"
     ended = await start(config)
-    assert_says(
+    assert_output(
         ended,
         ExitCode.CONFIG,
         f"There is no configuration at {config}",
@@ -128,7 +128,7 @@ async def test_unknown_key_is_shown_with_line_and_suggestion(tmp_path: Path) -> 
     config.write_text(config.read_text() + "databse:\n  url: sqlite:///city.db\n")
     ended = await start(config)
     line = len(config.read_text().splitlines()) - 1
-    assert_says(
+    assert_output(
         ended,
         ExitCode.CONFIG,
         f"{config}:{line}: databse is not a key; did you mean database?",
@@ -141,7 +141,7 @@ async def test_missing_tokens_name_generate_command(tmp_path: Path) -> None:
     config_edit.generate(config)
     config_edit.set_values(config, {"homeserver.domain": SERVER_NAME})
     ended = await start(config)
-    assert_says(ended, ExitCode.REGISTRATION, "appservice.as_token is not set", "registration generate")
+    assert_output(ended, ExitCode.REGISTRATION, "appservice.as_token is not set", "registration generate")
 
 
 # --- this machine -------------------------------------------------------------------------------------
@@ -149,10 +149,10 @@ async def test_missing_tokens_name_generate_command(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("listener", ["api", pytest.param("matrix", marks=pytest.mark.soak)])
 async def test_port_in_use_is_named_with_its_key(tmp_path: Path, listener: str) -> None:
-    async with answering({}) as taken:
+    async with serving({}) as taken:
         config = configured(tmp_path, {f"{listener}.port": taken})
         ended = await start(config)
-    assert_says(
+    assert_output(
         ended,
         ExitCode.PORT,
         f"The {listener} listener cannot have {HOST}:{taken}: another program uses the port.",
@@ -168,8 +168,8 @@ async def test_newer_database_is_refused_unchanged(tmp_path: Path) -> None:
         before = list(connection.iterdump())
     connection.close()
     ended = await start(configured(tmp_path, {"database.url": f"sqlite:///{database}"}))
-    assert_says(ended, ExitCode.DATABASE, "newer daarion-appservice: its revision is 9999_of_the_future", "Install")
-    assert "backup" in ended.said
+    assert_output(ended, ExitCode.DATABASE, "newer daarion-appservice: its revision is 9999_of_the_future", "Install")
+    assert "backup" in ended.stderr
     with sqlite3.connect(database) as connection:
         assert list(connection.iterdump()) == before
     connection.close()
@@ -192,7 +192,7 @@ async def test_read_only_database_names_required_permission(tmp_path: Path, plac
         "not writable": Path("/proc/self" if os.geteuid() == 0 else "/"),
     }[place]
     ended = await start(configured(tmp_path, {"database.url": f"sqlite:///{directory / 'city.db'}"}))
-    assert_says(
+    assert_output(
         ended,
         ExitCode.DATABASE,
         f"The database sqlite:///{directory / 'city.db'} cannot be used",
@@ -203,35 +203,35 @@ async def test_read_only_database_names_required_permission(tmp_path: Path, plac
 async def test_unreachable_postgresql_is_named_without_password(tmp_path: Path) -> None:
     port = free_port()
     ended = await start(configured(tmp_path, {"database.url": f"postgresql://city:very-secret@{HOST}:{port}/city"}))
-    assert_says(ended, ExitCode.DATABASE, f"{HOST}:{port}/city cannot be used", "Check that PostgreSQL runs there")
-    assert "very-secret" not in ended.said
+    assert_output(ended, ExitCode.DATABASE, f"{HOST}:{port}/city cannot be used", "Check that PostgreSQL runs there")
+    assert "very-secret" not in ended.stderr
 
 
 # --- the homeserver -----------------------------------------------------------------------------------
 
 
-async def test_wrong_as_token_refers_to_registration_check(town: Town, tmp_path: Path) -> None:
-    ended = await start(town.config(tmp_path, {"appservice.as_token": "another-token-than-that"}))
-    assert_says(
+async def test_wrong_as_token_refers_to_registration_check(harness: StartupHarness, tmp_path: Path) -> None:
+    ended = await start(harness.config(tmp_path, {"appservice.as_token": "another-token-than-that"}))
+    assert_output(
         ended, ExitCode.HOMESERVER_REFUSED, "Synapse does not accept the as_token (M_UNKNOWN_TOKEN)", "homeserver.yaml"
     )
-    assert "another-token-than-that" not in ended.said
+    assert "another-token-than-that" not in ended.stderr
 
 
-async def test_wrong_hs_token_differs_from_wrong_as_token(town: Town, tmp_path: Path) -> None:
-    ended = await start(town.config(tmp_path, {"appservice.hs_token": "another-token-than-that"}))
-    assert_says(
+async def test_wrong_hs_token_differs_from_wrong_as_token(harness: StartupHarness, tmp_path: Path) -> None:
+    ended = await start(harness.config(tmp_path, {"appservice.hs_token": "another-token-than-that"}))
+    assert_output(
         ended,
         ExitCode.HOMESERVER_REFUSED,
         "Synapse reaches the service, but sends another hs_token than the configured one.",
         "registration check",
     )
-    assert "another-token-than-that" not in ended.said
+    assert "another-token-than-that" not in ended.stderr
 
 
-async def test_wrong_domain_is_shown_with_right_one(town: Town, tmp_path: Path) -> None:
-    ended = await start(town.config(tmp_path, {"homeserver.domain": "city.example"}))
-    assert_says(
+async def test_wrong_domain_is_shown_with_right_one(harness: StartupHarness, tmp_path: Path) -> None:
+    ended = await start(harness.config(tmp_path, {"homeserver.domain": "city.example"}))
+    assert_output(
         ended,
         ExitCode.HOMESERVER_REFUSED,
         f"This Synapse is {SERVER_NAME}, but homeserver.domain says city.example.",
@@ -239,9 +239,9 @@ async def test_wrong_domain_is_shown_with_right_one(town: Town, tmp_path: Path) 
     )
 
 
-async def test_unknown_bot_is_reported(town: Town, tmp_path: Path) -> None:
-    ended = await start(town.config(tmp_path, {"appservice.bot": "mayor"}))
-    assert_says(
+async def test_unknown_bot_is_reported(harness: StartupHarness, tmp_path: Path) -> None:
+    ended = await start(harness.config(tmp_path, {"appservice.bot": "mayor"}))
+    assert_output(
         ended,
         ExitCode.HOMESERVER_REFUSED,
         "Synapse knows this application service's bot as @city, but appservice.bot says mayor.",
@@ -249,15 +249,15 @@ async def test_unknown_bot_is_reported(town: Town, tmp_path: Path) -> None:
     )
 
 
-async def test_unknown_registration_id_is_reported(town: Town, tmp_path: Path) -> None:
-    ended = await start(town.config(tmp_path, {"appservice.id": "another"}))
-    assert_says(ended, ExitCode.HOMESERVER_REFUSED, "another id than 'another'", "registration check")
+async def test_unknown_registration_id_is_reported(harness: StartupHarness, tmp_path: Path) -> None:
+    ended = await start(harness.config(tmp_path, {"appservice.id": "another"}))
+    assert_output(ended, ExitCode.HOMESERVER_REFUSED, "another id than 'another'", "registration check")
 
 
-async def test_unreachable_appservice_address_is_reported(town: Town, tmp_path: Path) -> None:
-    ended = await start(town.config(tmp_path, {"matrix.port": free_port()}))
-    address = config_file.load(town.directory / "config.yaml").appservice.address
-    assert_says(
+async def test_unreachable_appservice_address_is_reported(harness: StartupHarness, tmp_path: Path) -> None:
+    ended = await start(harness.config(tmp_path, {"matrix.port": free_port()}))
+    address = config_file.load(harness.directory / "config.yaml").appservice.address
+    assert_output(
         ended,
         ExitCode.HOMESERVER_REFUSED,
         f"Synapse cannot reach the service at {address}",
@@ -265,11 +265,11 @@ async def test_unreachable_appservice_address_is_reported(town: Town, tmp_path: 
     )
 
 
-async def test_appservice_address_of_other_server_is_reported(town: Town, tmp_path: Path) -> None:
-    ours = config_file.load(town.directory / "config.yaml").matrix.port
-    async with answering({}, port=ours):
-        ended = await start(town.config(tmp_path, {"matrix.port": free_port()}))
-    assert_says(
+async def test_appservice_address_of_other_server_is_reported(harness: StartupHarness, tmp_path: Path) -> None:
+    ours = config_file.load(harness.directory / "config.yaml").matrix.port
+    async with serving({}, port=ours):
+        ended = await start(harness.config(tmp_path, {"matrix.port": free_port()}))
+    assert_output(
         ended, ExitCode.HOMESERVER_REFUSED, "Another service answers Synapse", "Set appservice.address to where"
     )
 
@@ -283,9 +283,9 @@ async def test_appservice_address_of_other_server_is_reported(town: Town, tmp_pa
     ],
 )
 async def test_address_of_no_homeserver_is_reported(tmp_path: Path, answers: dict[str, Any]) -> None:
-    async with answering(answers) as port:
+    async with serving(answers) as port:
         ended = await start(configured(tmp_path, {"homeserver.address": f"http://{HOST}:{port}"}))
-    assert_says(
+    assert_output(
         ended,
         ExitCode.HOMESERVER_REFUSED,
         f"The server at http://{HOST}:{port} is not a Matrix homeserver",
@@ -294,7 +294,7 @@ async def test_address_of_no_homeserver_is_reported(tmp_path: Path, answers: dic
 
 
 @asynccontextmanager
-async def answering(answers: Mapping[str, Any], *, port: int | None = None) -> AsyncIterator[int]:
+async def serving(answers: Mapping[str, Any], *, port: int | None = None) -> AsyncIterator[int]:
     """A web server that has nothing to do with Matrix: 404, but for these answers by path; gives its port."""
 
     async def answer(request: web.Request) -> web.Response:
@@ -350,9 +350,9 @@ async def test_city_serves_while_synapse_is_down(tmp_path: Path, sqlite_url: str
             return [(each["body"], each["delivery"]) for each in messages] == [("Доброго ранку", "sent")]
 
         await eventually(is_sent)
-        said = city.service.log.read_text()
-        assert "Traceback" not in said
-        assert JWT_SECRET not in said
+        stderr = city.service.log.read_text()
+        assert "Traceback" not in stderr
+        assert JWT_SECRET not in stderr
     finally:
         await city.close()
         city.homeserver.kill()
@@ -417,32 +417,32 @@ async def test_synapse_lost_during_checks_is_waited_for(tmp_path: Path, sqlite_u
     ],
 )
 async def test_unusable_redis_is_reported(
-    town: Town, tmp_path: Path, server: dict[str, Any], wrong: dict[str, Any], problem: str, advice: str
+    harness: StartupHarness, tmp_path: Path, server: dict[str, Any], wrong: dict[str, Any], problem: str, advice: str
 ) -> None:
     redis = RedisServer(tmp_path / "redis", **server)
     redis.start()
     try:
-        ended = await start(town.config(tmp_path, {"redis.url": redis.url, **wrong}))
+        ended = await start(harness.config(tmp_path, {"redis.url": redis.url, **wrong}))
     finally:
         redis.kill()
-    assert_says(ended, ExitCode.REDIS, problem, advice)
-    assert "geheim" not in ended.said
+    assert_output(ended, ExitCode.REDIS, problem, advice)
+    assert "geheim" not in ended.stderr
 
 
-async def test_absent_redis_does_not_prevent_start(town: Town, tmp_path: Path) -> None:
+async def test_absent_redis_does_not_prevent_start(harness: StartupHarness, tmp_path: Path) -> None:
     redis = RedisServer(tmp_path / "redis")
-    config = town.config(tmp_path, {"redis.url": redis.url})
+    config = harness.config(tmp_path, {"redis.url": redis.url})
     service = Child("city", python("daarion_appservice", "run", "-c", str(config)), tmp_path / "city.log")
     service.start()
     try:
-        await eventually(lambda: says(service, "redis_not_found"), END_S)
+        await eventually(lambda: has_logged(service, "redis_not_found"), END_S)
         redis.start()
-        await eventually(lambda: says(service, "redis_joined"), END_S)
+        await eventually(lambda: has_logged(service, "redis_joined"), END_S)
     finally:
         service.kill()
         redis.kill()
 
 
-async def says(service: Child, event: str) -> bool:
+async def has_logged(service: Child, event: str) -> bool:
     assert service.running
     return any(event in line for line in service.last_lines(100))

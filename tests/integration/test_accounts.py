@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.parts.city import ADMIN_TOKEN, citizen_token
-from tests.parts.in_process_city import Answer, InProcessCity, in_process_city
+from tests.parts.in_process_city import HttpResponse, InProcessCity, in_process_city
 from tests.parts.scripted_homeserver import HANG_UP, Reply, ScriptedHomeserver, refused
 
 OKSANA = citizen_token("u_1", "Оксана")
@@ -17,11 +17,11 @@ ME = {"user_id": "u_1", "display_name": "Оксана", "matrix_user_id": None}
 
 
 @dataclass
-class Town:
+class AccountHarness:
     city: InProcessCity
     homeserver: ScriptedHomeserver
 
-    async def link(self, token: str = "secret-openid", server: str = "city.localhost") -> Answer:
+    async def link(self, token: str = "secret-openid", server: str = "city.localhost") -> HttpResponse:
         nonce = (await self.city.call("POST", "/city/sign-in/nonce")).content["nonce"]
         proof = {"access_token": token, "matrix_server_name": server, "token_type": "Bearer", "nonce": nonce}
         return await self.city.call("PUT", "/city/me/matrix", proof, token=OKSANA)
@@ -31,21 +31,21 @@ class Town:
 
 
 @pytest.fixture
-async def town(sqlite_url: str) -> AsyncIterator[Town]:
+async def harness(sqlite_url: str) -> AsyncIterator[AccountHarness]:
     homeserver = ScriptedHomeserver()
     async with homeserver.serving(), in_process_city(sqlite_url, homeserver={"address": homeserver.url}) as city:
-        yield Town(city, homeserver)
+        yield AccountHarness(city, homeserver)
 
 
-async def test_an_account_is_linked_and_unlinked(town: Town) -> None:
-    assert await town.me() == ME
-    town.homeserver.next("openid", Reply(200, {"sub": "@alice:city.localhost"}))
-    linked = await town.link()
+async def test_an_account_is_linked_and_unlinked(harness: AccountHarness) -> None:
+    assert await harness.me() == ME
+    harness.homeserver.next("openid", Reply(200, {"sub": "@alice:city.localhost"}))
+    linked = await harness.link()
     assert (linked.status, linked.content) == (200, ME | {"matrix_user_id": "@alice:city.localhost"})
-    assert await town.me() == linked.content
+    assert await harness.me() == linked.content
     for _ in range(2):
-        assert (await town.city.call("DELETE", "/city/me/matrix", token=OKSANA)).status == 204
-    assert await town.me() == ME
+        assert (await harness.city.call("DELETE", "/city/me/matrix", token=OKSANA)).status == 204
+    assert await harness.me() == ME
 
 
 @pytest.mark.parametrize(
@@ -63,23 +63,23 @@ async def test_an_account_is_linked_and_unlinked(town: Town) -> None:
     ],
 )
 async def test_invalid_openid_token_is_403(
-    town: Town, caplog: pytest.LogCaptureFixture, reply: Reply, status: int, code: str
+    harness: AccountHarness, caplog: pytest.LogCaptureFixture, reply: Reply, status: int, code: str
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    town.homeserver.next("openid", reply)
-    answer = await town.link()
+    harness.homeserver.next("openid", reply)
+    answer = await harness.link()
     assert (answer.status, answer.content["code"]) == (status, code)
-    assert await town.me() == ME
+    assert await harness.me() == ME
     of_the_homeserver = "aiohttp.access"
     assert not [each for each in caplog.records if each.name != of_the_homeserver and "secret" in each.getMessage()]
 
 
-async def test_foreign_homeserver_is_refused_without_request(town: Town) -> None:
-    answer = await town.link(server="elsewhere.example")
+async def test_foreign_homeserver_is_refused_without_request(harness: AccountHarness) -> None:
+    answer = await harness.link(server="elsewhere.example")
     assert (answer.status, answer.content["code"]) == (403, "openid_foreign")
-    assert town.homeserver.all("openid") == []
+    assert harness.homeserver.all("openid") == []
 
 
-async def test_me_is_for_citizens_only(town: Town) -> None:
-    assert (await town.city.call("GET", "/city/me")).status == 401
-    assert (await town.city.call("GET", "/city/me", token=ADMIN_TOKEN)).status == 403
+async def test_me_is_for_citizens_only(harness: AccountHarness) -> None:
+    assert (await harness.city.call("GET", "/city/me")).status == 401
+    assert (await harness.city.call("GET", "/city/me", token=ADMIN_TOKEN)).status == 403

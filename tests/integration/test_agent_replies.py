@@ -40,9 +40,9 @@ async def test_mention_gets_agent_reply(harness: AgentReplyHarness) -> None:
 
     assert (answer.body, answer.formatted_body) == ("**Восьма**", "<strong>Восьма</strong>")
     assert (answer.author.id, answer.author.display_name, answer.reply_to) == ("scribe", "Писар", question.id)
-    (asked,) = harness.core.asked
-    assert asked.path == "/agents/scribe/invoke"
-    assert asked.content == {
+    (received,) = harness.core.requests
+    assert received.path == "/agents/scribe/invoke"
+    assert received.content == {
         "input": "@scribe, котра година?",
         "context": {
             "kind": "mention",
@@ -70,7 +70,7 @@ async def test_reply_to_agent_requests_it_with_history(harness: AgentReplyHarnes
         (first,) = await harness.replies()
         await harness.messaging.post(OKSANA, "general", "А чому?", reply_to=first.id)
         await harness.replies(2)
-    history = harness.core.asked[1].content["context"]["history"]
+    history = harness.core.requests[1].content["context"]["history"]
     assert history == [
         {"role": "user", "content": "Оксана: @scribe?"},
         {"role": "assistant", "content": "відповідь 1"},
@@ -82,7 +82,7 @@ async def test_unmentioned_agent_does_not_reply(harness: AgentReplyHarness, body
     await harness.messaging.post(OKSANA, "general", body)
     async with harness.running_worker():
         await harness.replies(0)
-    assert harness.core.asked == []
+    assert harness.core.requests == []
 
 
 async def test_mentioned_agents_reply_separately(harness: AgentReplyHarness) -> None:
@@ -119,7 +119,7 @@ async def test_offline_agent_posts_notice(harness: AgentReplyHarness) -> None:
         (notice,) = await harness.replies()
     assert (notice.msgtype, notice.reply_to) == ("m.notice", question.id)
     assert "офлайн" in notice.body
-    assert harness.core.asked == []
+    assert harness.core.requests == []
 
 
 async def test_agent_without_core_posts_one_notice(harness: AgentReplyHarness) -> None:
@@ -202,7 +202,7 @@ async def test_reply_interrupted_by_stop_is_posted_once(
     async with harness.running_worker():
         (answer,) = await harness.replies()
     assert answer.body == "Половина і друга"
-    assert len(harness.core.asked) == 2
+    assert len(harness.core.requests) == 2
 
 
 async def test_two_processes_post_one_reply(harness: AgentReplyHarness) -> None:
@@ -212,7 +212,7 @@ async def test_two_processes_post_one_reply(harness: AgentReplyHarness) -> None:
     async with harness.running_worker(), harness.running_worker():
 
         async def both_ask() -> bool:
-            return len(harness.core.asked) == 2
+            return len(harness.core.requests) == 2
 
         await eventually(both_ask)
         gate.set()
@@ -225,7 +225,7 @@ async def test_agent_mention_depth_is_limited(harness: AgentReplyHarness) -> Non
     await harness.messaging.post(OKSANA, "general", "@scribe, хто знає?")
     async with harness.running_worker():
         await harness.replies(MAX_DEPTH)
-    assert [asked.path for asked in harness.core.asked] == [
+    assert [received.path for received in harness.core.requests] == [
         f"/agents/{slug}/invoke" for slug in ("scribe", "varta", "scribe")
     ]
 
@@ -241,7 +241,7 @@ async def test_a_question_that_is_deleted_in_time_is_not_answered(harness: Agent
     await harness.messaging.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
     async with harness.running_worker():
         await harness.replies(0)
-    assert harness.core.asked == []
+    assert harness.core.requests == []
 
 
 async def test_short_core_outage_loses_no_request(harness: AgentReplyHarness) -> None:
@@ -282,16 +282,16 @@ async def test_busy_room_does_not_delay_other_rooms(
     async with harness.running_worker():
 
         async def first_is_asked() -> bool:
-            return len(harness.core.asked) == 1
+            return len(harness.core.requests) == 1
 
         await eventually(first_is_asked)
         await harness.messaging.post(OKSANA, "builders", "@scribe, а тут?")
 
         async def other_is_asked() -> bool:
-            return len(harness.core.asked) == 2
+            return len(harness.core.requests) == 2
 
         await eventually(other_is_asked)
-        assert harness.core.asked[1].content["context"]["room"] == "builders"
+        assert harness.core.requests[1].content["context"]["room"] == "builders"
         gate.set()
 
 
@@ -310,7 +310,7 @@ async def test_request_rate_limit_posts_one_notice(harness: AgentReplyHarness) -
         answers = await harness.replies(22)
     notices = [each.body for each in answers if each.msgtype == "m.notice"]
     assert notices == ["Писар не відповідає: ви питаєте забагато одразу. Спробуйте за хвилину."]
-    assert harness.core.asked[-1].content["input"] == "@scribe, а мені?"
+    assert harness.core.requests[-1].content["input"] == "@scribe, а мені?"
 
 
 async def test_multiple_mentions_count_separately(harness: AgentReplyHarness) -> None:
@@ -337,7 +337,7 @@ async def test_failure_notice_survives_stop(harness: AgentReplyHarness, is_poste
     async with harness.running_worker():
         answers = await harness.replies(2)
     assert [(each.msgtype, each.deleted) for each in answers] == [("m.text", True), ("m.notice", False)]
-    assert harness.core.asked == []
+    assert harness.core.requests == []
 
 
 async def test_stale_read_of_answered_request_asks_nothing(
@@ -362,7 +362,7 @@ async def test_stale_read_of_answered_request_asks_nothing(
             return reads > 3
 
         await eventually(was_read_often)
-    assert len(harness.core.asked) == 1
+    assert len(harness.core.requests) == 1
     assert len(await harness.messages()) == 2
 
 
@@ -372,7 +372,7 @@ async def test_history_includes_reply_posted_after_request(harness: AgentReplyHa
     await harness.messaging.post(OKSANA, "general", "@scribe, а ще чому?")
     async with harness.running_worker():
         await harness.replies(2)
-    assert harness.core.asked[1].history == ["Оксана: @scribe, чому?", "А тому"]
+    assert harness.core.requests[1].history == ["Оксана: @scribe, чому?", "А тому"]
 
 
 async def test_failure_after_posted_reply_is_ignored(harness: AgentReplyHarness) -> None:

@@ -72,9 +72,9 @@ async def test_reply_brings_the_message_replied_to(harness: AgentReplyHarness) -
     await harness.messaging.post(OKSANA, "general", "@scribe, переклади це", reply_to=old.id)
     async with harness.running_worker():
         await harness.replies()
-    (asked,) = harness.core.asked
-    assert asked.content["input"] == "> Петро: Guten Tag,\n> zusammen\n\n@scribe, переклади це"
-    assert asked.content["context"]["reply_to"] == {"author": "Петро", "content": "Guten Tag,\nzusammen"}
+    (received,) = harness.core.requests
+    assert received.content["input"] == "> Петро: Guten Tag,\n> zusammen\n\n@scribe, переклади це"
+    assert received.content["context"]["reply_to"] == {"author": "Петро", "content": "Guten Tag,\nzusammen"}
 
 
 async def test_direct_chat_reply_includes_replied_message(harness: AgentReplyHarness) -> None:
@@ -87,7 +87,7 @@ async def test_direct_chat_reply_includes_replied_message(harness: AgentReplyHar
             harness, chat.id, {"msgtype": "m.text", "body": "Переклади", "m.relates_to": relation}, event_id="$2"
         )
         await harness.replies(2, room=chat.id)
-    assert harness.core.asked[1].content["input"] == f"> {ALICE}: Guten Tag\n\nПереклади"
+    assert harness.core.requests[1].content["input"] == f"> {ALICE}: Guten Tag\n\nПереклади"
 
 
 async def test_request_in_thread_brings_the_thread(harness: AgentReplyHarness) -> None:
@@ -107,8 +107,8 @@ async def test_request_in_thread_brings_the_thread(harness: AgentReplyHarness) -
     await happens(harness, GENERAL, {"msgtype": "m.text", "body": "@scribe, а тут?"}, event_id="$3")
     async with harness.running_worker():
         await harness.replies(2)
-    asked = {each.content["input"]: each.content["context"]["history"] for each in harness.core.asked}
-    in_thread, outside = asked["@scribe: переклади"], asked["@scribe, а тут?"]
+    histories = {each.content["input"]: each.content["context"]["history"] for each in harness.core.requests}
+    in_thread, outside = histories["@scribe: переклади"], histories["@scribe, а тут?"]
     assert [each["content"] for each in in_thread] == [f"{ALICE}: Guten Tag"]
     assert [each["content"] for each in outside] == [f"{ALICE}: Guten Tag", f"{ALICE}: поза ниткою"]
     messages = {message.body: message for message in await harness.messages(GENERAL)}
@@ -159,8 +159,8 @@ async def test_second_me_gets_quotation_but_stores_prompt(
             harness, chat.id, {"msgtype": "m.text", "body": "Переклади", "m.relates_to": relation}, event_id="$2"
         )
         await harness.replies(2, room=chat.id)
-        remembered = await second_me.history(harness.core.asked[1].content["context"]["user_id"])
-    assert harness.core.asked[1].content["input"] == f"> {ALICE}: Guten Tag\n\nПереклади"
+        remembered = await second_me.history(harness.core.requests[1].content["context"]["user_id"])
+    assert harness.core.requests[1].content["input"] == f"> {ALICE}: Guten Tag\n\nПереклади"
     assert [each.prompt for each in remembered] == ["Guten Tag", "Переклади"]
 
 
@@ -170,8 +170,8 @@ async def test_deleted_message_is_not_quoted(harness: AgentReplyHarness) -> None
     await harness.messaging.message_edits.delete(PETRO, "general", old.id, may_moderate=False)
     async with harness.running_worker():
         await harness.replies()
-    assert "таємне" not in str(harness.core.asked[0].content)
-    assert harness.core.asked[0].content["input"] == "@scribe, що там?"
+    assert "таємне" not in str(harness.core.requests[0].content)
+    assert harness.core.requests[0].content["input"] == "@scribe, що там?"
 
 
 async def test_long_message_is_quoted_in_bounds(harness: AgentReplyHarness) -> None:
@@ -179,7 +179,7 @@ async def test_long_message_is_quoted_in_bounds(harness: AgentReplyHarness) -> N
     await harness.messaging.post(OKSANA, "general", "@scribe?", reply_to=old.id)
     async with harness.running_worker():
         await harness.replies()
-    assert len(harness.core.asked[0].content["input"]) < 4_100
+    assert len(harness.core.requests[0].content["input"]) < 4_100
 
 
 # --- files --------------------------------------------------------------------------------------------
@@ -206,10 +206,10 @@ async def test_file_is_described(harness: AgentReplyHarness, content: Any, descr
     await happens(harness, chat.id, content)
     async with harness.running_worker():
         await harness.replies(room=chat.id)
-    (asked,) = harness.core.asked
+    (received,) = harness.core.requests
     unseen = "[The content of the file is not available to you: say so if it matters.]"
-    assert asked.content["input"] == f"[{described}]\n\n{unseen}"
-    (attachment,) = asked.content["context"]["attachments"]
+    assert received.content["input"] == f"[{described}]\n\n{unseen}"
+    (attachment,) = received.content["context"]["attachments"]
     assert (attachment["kind"], attachment["name"]) == (content["msgtype"][2:], content["body"])
     assert attachment["mxc"] == content.get("url")
 
@@ -219,7 +219,7 @@ async def test_location_request_includes_place(harness: AgentReplyHarness) -> No
     await happens(harness, chat.id, {"msgtype": "m.location", "body": "Ось тут", "geo_uri": "geo:50.45,30.52"})
     async with harness.running_worker():
         await harness.replies(room=chat.id)
-    assert harness.core.asked[0].content["input"] == "Ось тут (geo:50.45,30.52)"
+    assert harness.core.requests[0].content["input"] == "Ось тут (geo:50.45,30.52)"
 
 
 async def test_caption_is_the_question(harness: AgentReplyHarness) -> None:
@@ -227,7 +227,7 @@ async def test_caption_is_the_question(harness: AgentReplyHarness) -> None:
     await happens(harness, chat.id, PHOTO | {"body": "Що це?", "filename": "photo.png"})
     async with harness.running_worker():
         await harness.replies(room=chat.id)
-    assert harness.core.asked[0].content["input"].startswith("Що це?\n\n[image photo.png, image/png")
+    assert harness.core.requests[0].content["input"].startswith("Що це?\n\n[image photo.png, image/png")
 
 
 async def test_files_in_the_history_are_described(harness: AgentReplyHarness) -> None:
@@ -237,7 +237,7 @@ async def test_files_in_the_history_are_described(harness: AgentReplyHarness) ->
     await harness.messaging.post(OKSANA, "general", "@scribe, що було?")
     async with harness.running_worker():
         await harness.replies()
-    assert harness.core.asked[0].history == [f"{ALICE}: [image photo.png, image/png, 640×480, 108 bytes]"]
+    assert harness.core.requests[0].history == [f"{ALICE}: [image photo.png, image/png, 640×480, 108 bytes]"]
 
 
 @pytest.mark.parametrize("is_reply", [False, True], ids=["asked", "replied to"])
@@ -254,7 +254,7 @@ async def test_image_is_sent_to_vision_model(harness: AgentReplyHarness, is_repl
         )
     async with harness.running_worker():
         await harness.replies(room=chat.id)
-    text, image = harness.core.asked[0].content["messages"][-1]["content"]
+    text, image = harness.core.requests[0].content["messages"][-1]["content"]
     assert image == {
         "type": "image_url",
         "image_url": {"url": f"data:image/png;base64,{b64encode(PNG).decode()}"},
@@ -279,7 +279,7 @@ async def test_unsendable_image_is_described(
     harness.core.next(answers({"choices": [{"message": {"content": "Кіт"}}]}))
     async with harness.running_worker():
         await harness.replies(room=chat.id)
-    content = harness.core.asked[0].content["messages"][-1]["content"]
+    content = harness.core.requests[0].content["messages"][-1]["content"]
     assert content.startswith("[image photo.png, image/png")
     assert "not available" in content
 
@@ -292,17 +292,19 @@ async def test_media_of_the_city_is_described(harness: AgentReplyHarness) -> Non
     await harness.messaging.messages.post(OKSANA, "general", Draft("@scribe, глянь", media=upload.mxc))
     async with harness.running_worker():
         await harness.replies()
-    assert harness.core.asked[0].content["input"].startswith("@scribe, глянь\n\n[file звіт.pdf, application/pdf, 2 MB]")
+    assert (
+        harness.core.requests[0].content["input"].startswith("@scribe, глянь\n\n[file звіт.pdf, application/pdf, 2 MB]")
+    )
 
 
 # --- questions that change ----------------------------------------------------------------------------
 
 
-async def is_asked(harness: AgentReplyHarness, times: int = 1) -> None:
-    async def asked() -> bool:
-        return len(harness.core.asked) == times
+async def is_requested(harness: AgentReplyHarness, times: int = 1) -> None:
+    async def is_received() -> bool:
+        return len(harness.core.requests) == times
 
-    await eventually(asked, explain=lambda: f"asked {[each.content for each in harness.core.asked]}")
+    await eventually(is_received, explain=lambda: f"received {[each.content for each in harness.core.requests]}")
 
 
 async def has_begun(harness: AgentReplyHarness, room: RoomId = GENERAL) -> None:
@@ -312,7 +314,7 @@ async def has_begun(harness: AgentReplyHarness, room: RoomId = GENERAL) -> None:
     await eventually(begun)
 
 
-async def nothing_is_said(harness: AgentReplyHarness, room: RoomId = GENERAL) -> None:
+async def nothing_is_posted(harness: AgentReplyHarness, room: RoomId = GENERAL) -> None:
     async def hung_up() -> bool:
         return harness.core.hung_up == 1
 
@@ -332,9 +334,9 @@ async def test_deleted_question_ends_the_call(harness: AgentReplyHarness, is_str
     harness.core.next(stalls_after(delta("Поло")) if is_streamed else after(asyncio.Event(), says("Половина")))
     question = await harness.messaging.post(OKSANA, "general", "@scribe?")
     async with harness.running_worker():
-        await (has_begun(harness) if is_streamed else is_asked(harness))
+        await (has_begun(harness) if is_streamed else is_requested(harness))
         await harness.messaging.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
-        await nothing_is_said(harness)
+        await nothing_is_posted(harness)
 
 
 async def test_redacted_question_of_a_chat_ends_the_call(harness: AgentReplyHarness) -> None:
@@ -344,10 +346,10 @@ async def test_redacted_question_of_a_chat_ends_the_call(harness: AgentReplyHarn
         await happens(harness, chat.id, {"msgtype": "m.text", "body": "Перша"})
         await has_begun(harness, chat.id)
         await harness.receive(chat, "m.room.redaction", {"redacts": "$1"}, sender=ALICE)
-        await nothing_is_said(harness, chat.id)
+        await nothing_is_posted(harness, chat.id)
         await happens(harness, chat.id, {"msgtype": "m.text", "body": "Друга?"}, event_id="$2")
         await harness.replies(2, room=chat.id)
-        remembered = await second_me.history(harness.core.asked[1].content["context"]["user_id"])
+        remembered = await second_me.history(harness.core.requests[1].content["context"]["user_id"])
     assert [each.prompt for each in remembered] == ["Друга?"]
 
 
@@ -358,8 +360,8 @@ async def test_restart_deletes_draft_of_deleted_request(harness: AgentReplyHarne
         await has_begun(harness)
     await harness.messaging.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
     async with harness.running_worker():
-        await nothing_is_said(harness)
-    assert len(harness.core.asked) == 1
+        await nothing_is_posted(harness)
+    assert len(harness.core.requests) == 1
 
 
 async def test_deleted_request_gets_no_failure_notice(
@@ -398,10 +400,10 @@ async def test_edited_request_is_answered_as_edited(harness: AgentReplyHarness) 
     async with harness.running_worker():
         await has_begun(harness)
         await harness.messaging.message_edits.edit(OKSANA, "general", question.id, "@scribe, о котрій вечеря?")
-        await is_asked(harness, 2)
+        await is_requested(harness, 2)
         (answer,) = await harness.replies()
     assert (answer.body, answer.deleted) == ("О другій", False)
-    assert harness.core.asked[1].content["input"] == "@scribe, о котрій вечеря?"
+    assert harness.core.requests[1].content["input"] == "@scribe, о котрій вечеря?"
 
 
 async def test_question_edited_to_ask_another_ends_the_call(harness: AgentReplyHarness) -> None:
@@ -420,7 +422,7 @@ async def test_question_edited_again_and_again_is_answered(harness: AgentReplyHa
     question = await harness.messaging.post(OKSANA, "general", "@scribe, 0")
     async with harness.running_worker():
         for number in range(1, 6):
-            await is_asked(harness, number)
+            await is_requested(harness, number)
             await harness.messaging.message_edits.edit(OKSANA, "general", question.id, f"@scribe, {number}")
         (answer,) = await harness.replies()
     assert answer.body == "Так"
@@ -433,7 +435,7 @@ async def test_edit_with_new_mention_requests_one_reply(harness: AgentReplyHarne
     async with harness.running_worker():
         (answer,) = await harness.replies()
     assert answer.reply_to == message.id
-    assert [asked.content["input"] for asked in harness.core.asked] == ["@scribe, хто знає?"]
+    assert [received.content["input"] for received in harness.core.requests] == ["@scribe, хто знає?"]
 
 
 async def test_matrix_edit_with_mention_requests_reply(harness: AgentReplyHarness) -> None:
@@ -447,7 +449,7 @@ async def test_matrix_edit_with_mention_requests_reply(harness: AgentReplyHarnes
         await happens(harness, GENERAL, {"msgtype": "m.text", "body": "* …"} | edit, event_id=f"${number}")
     async with harness.running_worker():
         await harness.replies()
-    assert [asked.content["input"] for asked in harness.core.asked] == ["Писарю, хто знає?"]
+    assert [received.content["input"] for received in harness.core.requests] == ["Писарю, хто знає?"]
 
 
 async def test_edit_of_mentioning_message_requests_nothing(harness: AgentReplyHarness) -> None:
@@ -459,4 +461,4 @@ async def test_edit_of_mentioning_message_requests_nothing(harness: AgentReplyHa
         relation = {"rel_type": "m.replace", "event_id": "$1"}
         await happens(harness, chat.id, edit | {"m.relates_to": relation}, event_id="$2")
         await harness.replies(room=chat.id)
-    assert len(harness.core.asked) == 1
+    assert len(harness.core.requests) == 1

@@ -33,11 +33,11 @@ async def test_agent_presence_has_documented_fields(sqlite_city: InProcessCity) 
 
 async def test_agent_heartbeat_status_message_kept_or_cleared(sqlite_city: InProcessCity) -> None:
     token = await sqlite_city.agent_token("scribe")
-    said = []
+    results = []
     for content in ({"status_msg": "слухаю"}, ..., {}, {"status": "away"}, {"status_msg": None}, {"status": "offline"}):
         answer = await sqlite_city.call("POST", HEARTBEAT, content, token=token)
-        said.append((answer.content["presence"], answer.content["status_msg"], answer.content["next_heartbeat_ms"]))
-    assert said == [
+        results.append((answer.content["presence"], answer.content["status_msg"], answer.content["next_heartbeat_ms"]))
+    assert results == [
         ("online", "слухаю", 20_000),
         ("online", "слухаю", 20_000),
         ("online", "слухаю", 20_000),
@@ -103,6 +103,6 @@ async def test_citizen_heartbeat_combines_sessions(city: InProcessCity) -> None:
 
 
 async def test_citizen_heartbeat_status_message_kept_or_cleared(sqlite_city: InProcessCity) -> None:
-    said = [{"status_msg": "на Подолі"}, {}, {"status_msg": None}]
-    answers = [await sqlite_city.call("POST", "/api/v1/presence/heartbeat", each, token=OKSANA) for each in said]
+    results = [{"status_msg": "на Подолі"}, {}, {"status_msg": None}]
+    answers = [await sqlite_city.call("POST", "/api/v1/presence/heartbeat", each, token=OKSANA) for each in results]
     assert [each.content["status_msg"] for each in answers] == ["на Подолі", "на Подолі", None]

@@ -29,11 +29,11 @@ from tests.parts.agents_core import (
     breaks_off_after,
     chunk,
     delta,
+    empty_response,
     event,
     goes_on,
     pauses,
     says,
-    says_nothing,
     sends,
     speaks,
     stalls_after,
@@ -130,9 +130,9 @@ async def test_invoke_request_matches_contract(server: ScriptedCore, clients: li
     clients.append(client)
     async with client.core.generate(QUESTION) as pieces:
         assert [piece async for piece in pieces] == ["відповідь 1"]
-    (asked,) = server.asked
-    assert (asked.method, asked.path) == ("POST", "/core/agents/litopys/invoke")
-    assert asked.content == {
+    (received,) = server.requests
+    assert (received.method, received.path) == ("POST", "/core/agents/litopys/invoke")
+    assert received.content == {
         "input": "Що нового?",
         "context": {
             "kind": "mention",
@@ -144,9 +144,9 @@ async def test_invoke_request_matches_contract(server: ScriptedCore, clients: li
             ],
         },
     }
-    assert asked.headers["Authorization"] == "Bearer a secret"
-    assert asked.headers["Accept"] == "text/event-stream, application/json"
-    assert asked.headers["Content-Type"] == "application/json"
+    assert received.headers["Authorization"] == "Bearer a secret"
+    assert received.headers["Accept"] == "text/event-stream, application/json"
+    assert received.headers["Content-Type"] == "application/json"
 
 
 @pytest.mark.parametrize(("model", "asked_for"), [("", "litopys"), ("qwen3:8b", "qwen3:8b")])
@@ -158,9 +158,9 @@ async def test_openai_request_matches_openai_client(
     server.next(answers({"choices": [{"index": 0, "message": {"role": "assistant", "content": "Дощ"}}]}))
     async with client.core.generate(QUESTION) as pieces:
         assert [piece async for piece in pieces] == ["Дощ"]
-    (asked,) = server.asked
-    assert (asked.method, asked.path) == ("POST", "/v1/chat/completions")
-    assert asked.content == {
+    (received,) = server.requests
+    assert (received.method, received.path) == ("POST", "/v1/chat/completions")
+    assert received.content == {
         "model": asked_for,
         "messages": [
             {"role": "user", "content": "Привіт"},
@@ -170,7 +170,7 @@ async def test_openai_request_matches_openai_client(
         "stream": True,
         "user": "u_123",
     }
-    assert "Authorization" not in asked.headers
+    assert "Authorization" not in received.headers
 
 
 @pytest.mark.parametrize(
@@ -183,20 +183,20 @@ async def test_openai_request_matches_openai_client(
 )
 async def test_an_agents_id_leads_nowhere_else(server: ScriptedCore, client: Client, agent: str, path: str) -> None:
     await client.ask(agent)
-    assert [asked.path for asked in server.asked] == [path]
+    assert [received.path for received in server.requests] == [path]
 
 
 @pytest.mark.parametrize("agent", ["", ".", "..", "a\nb", "a\0b", "x" * 256])
 async def test_unsafe_agent_id_is_not_requested(server: ScriptedCore, client: Client, agent: str) -> None:
     with pytest.raises(CoreFailed, match="an agent with this id"):
         await client.ask(agent)
-    assert server.asked == []
+    assert server.requests == []
 
 
 async def test_each_request_has_own_connection(server: ScriptedCore, client: Client) -> None:
     for _ in range(3):
         await client.ask()
-    assert len({asked.connection for asked in server.asked}) == 3, "one used before may be closing just then"
+    assert len({received.connection for received in server.requests}) == 3, "one used before may be closing just then"
 
 
 # --- answers as they should be ------------------------------------------------------------------------
@@ -273,8 +273,8 @@ GOOD_OPENAI: dict[str, tuple[Behaviour, str]] = {
 @pytest.mark.parametrize("shape", [pytest.param(shape, id=shape.id) for shape in SHAPES])
 async def test_shape_of_model_server_is_read(server: ScriptedCore, openai: Client, shape: Shape) -> None:
     server.next(sends(shape.body, headers={"Content-Type": shape.content_type}))
-    if shape.said is not None:
-        assert "".join(await openai.ask()) == shape.said
+    if shape.reply_text is not None:
+        assert "".join(await openai.ask()) == shape.reply_text
     else:
         with pytest.raises(CoreFailed, match=shape.error):
             await openai.ask()
@@ -311,7 +311,7 @@ async def test_openai_request_uses_base_url(server: ScriptedCore, clients: list[
     clients.append(Client(server.url + url, kind="openai"))
     server.next(answers({"choices": [{"message": {"content": "Дощ"}}]}))
     assert await clients[-1].ask() == ["Дощ"]
-    assert [asked.path for asked in server.asked] == [path]
+    assert [received.path for received in server.requests] == [path]
 
 
 async def test_unopened_reasoning_is_hidden_after_two_replies(server: ScriptedCore, client: Client) -> None:
@@ -328,9 +328,9 @@ async def test_unopened_reasoning_is_hidden_after_two_replies(server: ScriptedCo
 async def test_token_is_sent_in_the_header_that_is_set(server: ScriptedCore, clients: list[Client]) -> None:
     clients.append(Client(server.url, token="a secret", token_header="api-key"))
     await clients[-1].ask()
-    (asked,) = server.asked
-    assert asked.headers["api-key"] == "a secret"
-    assert "Authorization" not in asked.headers
+    (received,) = server.requests
+    assert received.headers["api-key"] == "a secret"
+    assert "Authorization" not in received.headers
 
 
 @pytest.mark.parametrize("behaviour", GOOD_OPENAI)
@@ -446,7 +446,7 @@ async def test_invalid_response_is_described(
     assert [(line["event"], line["agent"], line["error"]) for line in logs] == [
         ("core_failed", "litopys", error.detail)
     ]
-    assert len(server.asked) == 1, "it is asked once, and nowhere else"
+    assert len(server.requests) == 1, "it is asked once, and nowhere else"
     assert client.calls("failed") == 1
     assert await client.ask() == ["відповідь 2"], "the next question is answered"
 
@@ -490,7 +490,7 @@ async def test_no_core_at_all(clients: list[Client]) -> None:
 # --- slow ---------------------------------------------------------------------------------------------
 
 SLOW: dict[str, tuple[Behaviour, list[str], str]] = {
-    "no headers": (says_nothing, [], "did not respond within"),
+    "no headers": (empty_response, [], "did not respond within"),
     "no body": (stalls_after(headers=JSON), [], "did not respond within"),
     "half a body": (stalls_after(b'{"output": "ra', headers=JSON), [], "did not respond within"),
     "no piece": (stalls_after(b": soon\n\n"), [], "did not respond within"),
@@ -526,7 +526,7 @@ async def test_an_answer_that_drips_ends_in_time_all_the_same(server: ScriptedCo
 async def test_first_chunk_has_own_timeout(server: ScriptedCore, clients: list[Client]) -> None:
     client = Client(server.url, first_chunk_timeout_s=SOON_S)
     clients.append(client)
-    server.next(says_nothing)
+    server.next(empty_response)
     _, error = await failure(client)
     assert error.detail == f"the agents core did not respond within {SOON_S:g} seconds"
 
@@ -560,11 +560,11 @@ async def test_leaving_in_the_middle_ends_the_call(server: ScriptedCore, client:
     assert client.value("daarion_core_calls_in_flight") == 0
 
 
-@pytest.mark.parametrize("behaviour", [says_nothing, stalls_after(delta("one"))], ids=["headers", "middle"])
+@pytest.mark.parametrize("behaviour", [empty_response, stalls_after(delta("one"))], ids=["headers", "middle"])
 async def test_cancelling_ends_the_call(server: ScriptedCore, client: Client, behaviour: Behaviour) -> None:
     server.next(behaviour)
     asking = asyncio.create_task(client.ask())
-    await eventually(lambda: is_asked(server, 1))
+    await eventually(lambda: is_requested(server, 1))
     asking.cancel()
     await asyncio.wait([asking])
     assert asking.cancelled()
@@ -575,12 +575,12 @@ async def test_cancelling_ends_the_call(server: ScriptedCore, client: Client, be
 async def test_cancel_before_first_chunk_sends_no_request(server: ScriptedCore, client: Client) -> None:
     async with client.core.generate(QUESTION):
         pass
-    assert server.asked == []
+    assert server.requests == []
     assert client.calls("cancelled") == 1
 
 
-async def is_asked(server: ScriptedCore, times: int) -> bool:
-    return len(server.asked) == times
+async def is_requested(server: ScriptedCore, times: int) -> bool:
+    return len(server.requests) == times
 
 
 # --- many at once -------------------------------------------------------------------------------------
@@ -598,17 +598,17 @@ async def test_concurrent_requests_are_limited(server: ScriptedCore, narrow: Cli
     gate = asyncio.Event()
     server.next(*[after(gate, says("so"))] * 3)
     of_one = [asyncio.create_task(narrow.ask("one")) for _ in range(2)]
-    await eventually(lambda: is_asked(server, 2))
+    await eventually(lambda: is_requested(server, 2))
     with pytest.raises(CoreBusy) as busy:
         await narrow.ask("one")
     assert (busy.value.code, busy.value.status) == ("core_busy", 503)
     assert busy.value.retry_after_s
 
     of_another = asyncio.create_task(narrow.ask("another"))
-    await eventually(lambda: is_asked(server, 3))
+    await eventually(lambda: is_requested(server, 3))
     with pytest.raises(CoreBusy):
         await narrow.ask("a third")
-    assert len(server.asked) == 3
+    assert len(server.requests) == 3
     assert narrow.calls("busy") == 2
 
     gate.set()
@@ -624,7 +624,7 @@ async def test_a_place_that_is_free_soon_is_waited_for(server: ScriptedCore, cli
     gate = asyncio.Event()
     server.next(after(gate, says("one")))
     asking = asyncio.create_task(client.ask())
-    await eventually(lambda: is_asked(server, 1))
+    await eventually(lambda: is_requested(server, 1))
     waiting = asyncio.create_task(client.ask())
     await asyncio.sleep(0)
     gate.set()
@@ -644,20 +644,20 @@ async def test_five_failures_open_circuit(server: ScriptedCore, client: Client) 
             try:
                 await client.ask()
             except CoreFailed:
-                assert client.core.is_ready("litopys") or len(server.asked) == 10
+                assert client.core.is_ready("litopys") or len(server.requests) == 10
         assert not client.core.is_ready("litopys")
         assert client.value("daarion_core_breaker_open") == 1
         await rests(client, retry_after_s=30)
         client.clock.now_ms += 29_999
         await rests(client, retry_after_s=0.001)
-        assert len(server.asked) == 10, "nobody asked it meanwhile"
+        assert len(server.requests) == 10, "nobody asked it meanwhile"
 
         client.clock.now_ms += 1
         gate = asyncio.Event()
         server.next(after(gate, DOWN))
         assert client.core.is_ready("litopys")
         trying = asyncio.create_task(client.ask())
-        await eventually(lambda: is_asked(server, 11))
+        await eventually(lambda: is_requested(server, 11))
         await rests(client, retry_after_s=30)
         gate.set()
         with pytest.raises(CoreFailed):
@@ -729,7 +729,7 @@ async def test_queued_requests_stop_when_circuit_opens(server: ScriptedCore, cli
     gate = asyncio.Event()
     server.next(after(gate, DOWN))
     last = asyncio.create_task(client.ask())
-    await eventually(lambda: is_asked(server, 5))
+    await eventually(lambda: is_requested(server, 5))
     waiting = asyncio.create_task(client.ask())
     await asyncio.sleep(0)
     gate.set()
@@ -737,7 +737,7 @@ async def test_queued_requests_stop_when_circuit_opens(server: ScriptedCore, cli
         await last
     with pytest.raises(CircuitOpen):
         await waiting
-    assert len(server.asked) == 5
+    assert len(server.requests) == 5
 
 
 # --- numbers ------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ async def test_only_mentioned_agents_reply_in_company(harness: AgentReplyHarness
         await harness.receive_text(chat, ALICE, "@varta, що там?")
         replies = await harness.replies(2, room=chat.id)
     assert [(each.author.id, each.body) for each in replies] == [("scribe", "Записав"), ("varta", "Бачу")]
-    assert [asked.content["input"] for asked in harness.core.asked] == ["Писар, запиши", "@varta, що там?"]
+    assert [received.content["input"] for received in harness.core.requests] == ["Писар, запиши", "@varta, що там?"]
 
 
 async def test_agent_outside_the_chat_does_not_reply(harness: AgentReplyHarness) -> None:
@@ -62,7 +62,7 @@ async def test_second_me_stays_silent_beside_an_agent(harness: AgentReplyHarness
         await harness.receive_text(chat, ALICE, "Second Me, що я питала?")
         (notice,) = await harness.replies(1, room=chat.id)
     assert notice.msgtype == "m.notice"
-    assert harness.core.asked == []
+    assert harness.core.requests == []
 
 
 async def test_second_invitation_adds_an_agent_once(harness: AgentReplyHarness) -> None:

@@ -35,7 +35,7 @@ YEAR_AGO_MS = 1_700_000_000_000
 
 
 @dataclass
-class World:
+class BackfillHarness:
     """A room with a history on Matrix, and the city."""
 
     database: Database
@@ -45,7 +45,7 @@ class World:
     homeserver: ScriptedHomeserver
     history: list[dict[str, Any]] = field(default_factory=list)
 
-    def happens(self, event_type: str, content: dict[str, Any], sender: str = ALICE, **more: Any) -> str:
+    def add_event(self, event_type: str, content: dict[str, Any], sender: str = ALICE, **more: Any) -> str:
         number = len(self.history)
         event = {
             "type": event_type,
@@ -57,29 +57,29 @@ class World:
         self.history.append(event | more)
         return f"${number}"
 
-    def says(self, body: str, sender: str = ALICE, **more: Any) -> str:
-        return self.happens("m.room.message", {"msgtype": "m.text", "body": body} | more, sender)
+    def add_message(self, body: str, sender: str = ALICE, **more: Any) -> str:
+        return self.add_event("m.room.message", {"msgtype": "m.text", "body": body} | more, sender)
 
-    def edits(self, event_id: str, body: str, sender: str = ALICE) -> str:
+    def add_edit(self, event_id: str, body: str, sender: str = ALICE) -> str:
         new = {"msgtype": "m.text", "body": body}
         relation = {"rel_type": "m.replace", "event_id": event_id}
-        return self.says(f"* {body}", sender, **{"m.new_content": new, "m.relates_to": relation})
+        return self.add_message(f"* {body}", sender, **{"m.new_content": new, "m.relates_to": relation})
 
-    def reacts(self, event_id: str, key: str = "👍", sender: str = ALICE, **more: Any) -> str:
+    def add_reaction(self, event_id: str, key: str = "👍", sender: str = ALICE, **more: Any) -> str:
         relation = {"rel_type": "m.annotation", "event_id": event_id, "key": key}
-        return self.happens("m.reaction", {"m.relates_to": relation} | more, sender)
+        return self.add_event("m.reaction", {"m.relates_to": relation} | more, sender)
 
-    def prunes(self, *event_ids: str) -> None:
+    def prune(self, *event_ids: str) -> None:
         """Have redacted events as a homeserver shows them afterwards: without content."""
         for event in self.history:
             event["content"] = {} if event["event_id"] in event_ids else event["content"]
 
-    def redacts(self, event_id: str, *, prunes: bool = True) -> str:
+    def add_redaction(self, event_id: str, *, prunes: bool = True) -> str:
         if prunes:
-            self.prunes(event_id)
-        return self.happens("m.room.redaction", {"redacts": event_id})
+            self.prune(event_id)
+        return self.add_event("m.room.redaction", {"redacts": event_id})
 
-    async def arrives(self, event_id: str) -> None:
+    async def receive(self, event_id: str) -> None:
         """An event came by transaction and was handled."""
         event = next(each for each in self.history if each["event_id"] == event_id) | {"room_id": MATRIX_ROOM}
         async with self.database.transaction() as tx:
@@ -116,7 +116,7 @@ class World:
 
 
 @pytest.fixture
-async def world(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+async def harness(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[BackfillHarness]:
     monkeypatch.setattr(backfill_module, "_PAGE", 3)
     server, database = ScriptedHomeserver(), Database(database_url)
     async with server.serving():
@@ -129,186 +129,186 @@ async def world(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         client, parts = Homeserver(server.url, "as_token"), messaging_harness(database, lambda _: None)
         late = LateEventWriter(database, IDENTITIES, MissedEvents(CollectorRegistry()), now_ms)
         backfill = Backfill(client, database, IDENTITIES, parts.message_events, late, now_ms)
-        world = World(database, parts, backfill, linked, server)
-        server.histories[MATRIX_ROOM] = world.history
-        yield world
+        harness = BackfillHarness(database, parts, backfill, linked, server)
+        server.histories[MATRIX_ROOM] = harness.history
+        yield harness
         await client.close()
         await database.close()
 
 
-async def test_backfill_brings_reactions_with_their_authors(world: World) -> None:
-    word = world.says("first")
-    world.reacts(word, "👍", ALICE)
+async def test_backfill_brings_reactions_with_their_authors(harness: BackfillHarness) -> None:
+    word = harness.add_message("first")
+    harness.add_reaction(word, "👍", ALICE)
     for number in range(5):
-        world.says(f"between {number}")
-    world.reacts(word, "👍", BOB)
-    world.reacts(word, "🎉", OKSANAS_GHOST)
-    world.reacts("$unknown")
+        harness.add_message(f"between {number}")
+    harness.add_reaction(word, "👍", BOB)
+    harness.add_reaction(word, "🎉", OKSANAS_GHOST)
+    harness.add_reaction("$unknown")
 
-    assert await world.run() == Backfilled(6, 3)
+    assert await harness.run() == Backfilled(6, 3)
     expected = [("👍", 2, (ALICE, BOB)), ("🎉", 1, ("u_1",))]
-    assert await world.reactions() == expected
-    assert await world.run() == Backfilled(0, 0)
-    assert await world.handle_waiting() == []
-    assert await world.reactions() == expected
+    assert await harness.reactions() == expected
+    assert await harness.run() == Backfilled(0, 0)
+    assert await harness.handle_waiting() == []
+    assert await harness.reactions() == expected
 
 
-async def test_backfill_brings_each_edit(world: World) -> None:
-    word = world.says("first")
-    world.edits(word, "second")
-    last = world.edits(word, "third")
-    world.edits(word, "not yours", BOB)
-    world.says("other")
+async def test_backfill_brings_each_edit(harness: BackfillHarness) -> None:
+    word = harness.add_message("first")
+    harness.add_edit(word, "second")
+    last = harness.add_edit(word, "third")
+    harness.add_edit(word, "not yours", BOB)
+    harness.add_message("other")
 
-    assert await world.run() == Backfilled(2, 2)
-    assert await world.bodies() == ["third", "other"]
-    assert await world.run() == Backfilled(0, 0)
-    await world.arrives(world.redacts(last))
-    assert await world.bodies() == ["second", "other"]
+    assert await harness.run() == Backfilled(2, 2)
+    assert await harness.bodies() == ["third", "other"]
+    assert await harness.run() == Backfilled(0, 0)
+    await harness.receive(harness.add_redaction(last))
+    assert await harness.bodies() == ["second", "other"]
 
 
-async def test_backfill_omits_redacted_messages(world: World) -> None:
-    word, gone = world.says("first"), world.says("gone")
-    reaction, edit = world.reacts(word), world.edits(word, "edited")
+async def test_backfill_omits_redacted_messages(harness: BackfillHarness) -> None:
+    word, gone = harness.add_message("first"), harness.add_message("gone")
+    reaction, edit = harness.add_reaction(word), harness.add_edit(word, "edited")
     for event_id in (gone, reaction, edit):
-        world.redacts(event_id)
+        harness.add_redaction(event_id)
 
-    assert await world.run() == Backfilled(1, 0)
-    assert (await world.bodies(), await world.reactions()) == (["first"], [])
-    assert await world.run() == Backfilled(0, 0)
-    assert await world.handle_waiting() == []
+    assert await harness.run() == Backfilled(1, 0)
+    assert (await harness.bodies(), await harness.reactions()) == (["first"], [])
+    assert await harness.run() == Backfilled(0, 0)
+    assert await harness.handle_waiting() == []
 
 
-async def test_redaction_during_backfill_removes_message(world: World) -> None:
+async def test_redaction_during_backfill_removes_message(harness: BackfillHarness) -> None:
     """The service handles a redaction before the backfill stores what it is about."""
-    word, gone = world.says("first"), world.says("gone")
-    reaction, edit = world.reacts(word), world.edits(word, "edited")
+    word, gone = harness.add_message("first"), harness.add_message("gone")
+    reaction, edit = harness.add_reaction(word), harness.add_edit(word, "edited")
     for event_id in (gone, reaction, edit):
-        await world.arrives(world.redacts(event_id, prunes=False))
+        await harness.receive(harness.add_redaction(event_id, prunes=False))
 
-    assert await world.run() == Backfilled(2, 5)
-    assert await world.handle_waiting() == ["m.room.redaction"] * 3
-    assert (await world.bodies(), await world.reactions()) == (["first", ""], [])
-    world.prunes(gone, reaction, edit)
-    assert await world.run() == Backfilled(0, 0)
+    assert await harness.run() == Backfilled(2, 5)
+    assert await harness.handle_waiting() == ["m.room.redaction"] * 3
+    assert (await harness.bodies(), await harness.reactions()) == (["first", ""], [])
+    harness.prune(gone, reaction, edit)
+    assert await harness.run() == Backfilled(0, 0)
 
 
-async def test_reactions_and_edits_before_message_are_applied(world: World) -> None:
-    word = world.says("first")
+async def test_reactions_and_edits_before_message_are_applied(harness: BackfillHarness) -> None:
+    word = harness.add_message("first")
     for _ in range(4):
-        world.says("between")
-    known = world.says("known")
-    await world.arrives(known)
-    for event_id in (world.reacts(word, "👍", BOB), world.edits(word, "edited")):
-        await world.arrives(event_id)
+        harness.add_message("between")
+    known = harness.add_message("known")
+    await harness.receive(known)
+    for event_id in (harness.add_reaction(word, "👍", BOB), harness.add_edit(word, "edited")):
+        await harness.receive(event_id)
 
-    await world.run()
-    assert (await world.bodies())[0] == "edited"
-    assert await world.reactions() == [("👍", 1, (BOB,))]
-    assert await world.run() == Backfilled(0, 0)
-    assert await world.handle_waiting() == []
+    await harness.run()
+    assert (await harness.bodies())[0] == "edited"
+    assert await harness.reactions() == [("👍", 1, (BOB,))]
+    assert await harness.run() == Backfilled(0, 0)
+    assert await harness.handle_waiting() == []
 
 
-async def test_relations_of_known_messages_go_through_the_inbox(world: World) -> None:
-    word = world.says("known")
-    await world.arrives(word)
-    world.reacts(word)
-    world.edits(word, "edited")
-    world.redacts(world.says("missing"))
-    late = world.says("late")
-    world.reacts(late, "🎉", BOB)
-    deleted = world.says("deleted")
-    await world.arrives(deleted)
-    world.redacts(deleted)
+async def test_relations_of_known_messages_go_through_the_inbox(harness: BackfillHarness) -> None:
+    word = harness.add_message("known")
+    await harness.receive(word)
+    harness.add_reaction(word)
+    harness.add_edit(word, "edited")
+    harness.add_redaction(harness.add_message("missing"))
+    late = harness.add_message("late")
+    harness.add_reaction(late, "🎉", BOB)
+    deleted = harness.add_message("deleted")
+    await harness.receive(deleted)
+    harness.add_redaction(deleted)
 
-    assert await world.run() == Backfilled(2, 3)
-    types = await world.handle_waiting()
+    assert await harness.run() == Backfilled(2, 3)
+    types = await harness.handle_waiting()
     assert sorted(types) == ["m.reaction", "m.reaction", "m.room.message", "m.room.message", "m.room.redaction"]
-    assert await world.bodies() == ["edited", "late", ""]
-    assert await world.reactions() == [("👍", 1, (ALICE,))]
-    assert [tally.key for tally in (await world.messages())[1].reactions] == ["🎉"]
-    assert await world.run() == Backfilled(0, 0)
-    assert await world.handle_waiting() == []
+    assert await harness.bodies() == ["edited", "late", ""]
+    assert await harness.reactions() == [("👍", 1, (ALICE,))]
+    assert [tally.key for tally in (await harness.messages())[1].reactions] == ["🎉"]
+    assert await harness.run() == Backfilled(0, 0)
+    assert await harness.handle_waiting() == []
 
 
 @pytest.mark.parametrize("answered", [1, 4, 6, 7, 9, 11])
-async def test_backfill_that_was_interrupted_can_be_repeated(world: World, answered: int) -> None:
-    word = world.says("first")
-    world.edits(word, "edited")
+async def test_backfill_that_was_interrupted_can_be_repeated(harness: BackfillHarness, answered: int) -> None:
+    word = harness.add_message("first")
+    harness.add_edit(word, "edited")
     for number in range(6):
-        world.reacts(world.says(f"more {number}"))
-    world.reacts(word, "👍", BOB)
+        harness.add_reaction(harness.add_message(f"more {number}"))
+    harness.add_reaction(word, "👍", BOB)
     as_usual = asyncio.Event()
     as_usual.set()
-    world.homeserver.next("messages", *[Hang(as_usual)] * answered, refused(403, "M_FORBIDDEN"))
+    harness.homeserver.next("messages", *[Hang(as_usual)] * answered, refused(403, "M_FORBIDDEN"))
     with pytest.raises(HomeserverRefused):
-        await world.run()
-    await world.run()
-    await world.handle_waiting()
+        await harness.run()
+    await harness.run()
+    await harness.handle_waiting()
 
-    assert await world.bodies() == ["edited", *[f"more {number}" for number in range(6)]]
-    assert await world.reactions() == [("👍", 1, (BOB,))]
-    assert all(message.reactions for message in await world.messages())
-    assert await world.run() == Backfilled(0, 0)
-    async with world.database.read_only() as tx:
-        known = await tx.inbox.find_stored([event["event_id"] for event in world.history])
+    assert await harness.bodies() == ["edited", *[f"more {number}" for number in range(6)]]
+    assert await harness.reactions() == [("👍", 1, (BOB,))]
+    assert all(message.reactions for message in await harness.messages())
+    assert await harness.run() == Backfilled(0, 0)
+    async with harness.database.read_only() as tx:
+        known = await tx.inbox.find_stored([event["event_id"] for event in harness.history])
     assert {each.state for each in known.values()} <= {InboxState.DONE}
 
 
-async def test_backfill_stores_at_most_100_reaction_keys(world: World) -> None:
-    word = world.says("popular")
+async def test_backfill_stores_at_most_100_reaction_keys(harness: BackfillHarness) -> None:
+    word = harness.add_message("popular")
     for number in range(105):
-        world.reacts(word, f"k{number}", f"@u{number}:elsewhere.example")
-    world.reacts(word, "k1", BOB)
+        harness.add_reaction(word, f"k{number}", f"@u{number}:elsewhere.example")
+    harness.add_reaction(word, "k1", BOB)
 
-    assert await world.run() == Backfilled(1, 101)
-    reactions = await world.reactions()
+    assert await harness.run() == Backfilled(1, 101)
+    reactions = await harness.reactions()
     assert [key for key, _, _ in reactions] == [f"k{number}" for number in range(100)]
     assert reactions[1][1] == 2
-    assert await world.run() == Backfilled(0, 0)
+    assert await harness.run() == Backfilled(0, 0)
 
 
-async def test_own_reactions_and_edits_are_not_taken_twice(world: World) -> None:
+async def test_own_reactions_and_edits_are_not_taken_twice(harness: BackfillHarness) -> None:
     oksana = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
-    message = await world.desk.post(oksana, "general", "mine")
-    await world.desk.reactions.add(oksana, "general", message.id, "👍")
-    await world.desk.message_edits.edit(oksana, "general", message.id, "edited")
-    async with world.database.read_only() as tx:
+    message = await harness.desk.post(oksana, "general", "mine")
+    await harness.desk.reactions.add(oksana, "general", message.id, "👍")
+    await harness.desk.message_edits.edit(oksana, "general", message.id, "edited")
+    async with harness.database.read_only() as tx:
         row = next(row for row in await tx.outbox.waiting(limit=9) if row.reaction_id)
-    event = world.says("mine", OKSANAS_GHOST, **{MESSAGE_ID: message.id})
-    world.reacts(event, "👍", OKSANAS_GHOST, **{REACTION_ID: row.reaction_id})
-    await world.arrives(event)
+    event = harness.add_message("mine", OKSANAS_GHOST, **{MESSAGE_ID: message.id})
+    harness.add_reaction(event, "👍", OKSANAS_GHOST, **{REACTION_ID: row.reaction_id})
+    await harness.receive(event)
 
-    assert await world.run() == Backfilled(0, 0)
-    assert (await world.bodies(), await world.reactions()) == (["edited"], [("👍", 1, ("u_1",))])
-
-
-async def test_own_reactions_return_with_new_database(world: World) -> None:
-    word = world.says("mine", OKSANAS_GHOST, **{MESSAGE_ID: "lost"})
-    world.reacts(word, "👍", OKSANAS_GHOST, **{REACTION_ID: "lost"})
-    assert await world.run() == Backfilled(1, 1)
-    assert await world.reactions() == [("👍", 1, ("u_1",))]
+    assert await harness.run() == Backfilled(0, 0)
+    assert (await harness.bodies(), await harness.reactions()) == (["edited"], [("👍", 1, ("u_1",))])
 
 
-async def test_archived_room_gets_history_with_reactions_and_edits(world: World) -> None:
-    word = world.says("first")
-    world.reacts(word)
-    world.edits(word, "edited")
-    async with world.database.transaction() as tx:
-        world.room = replace(world.room, archived=True)
-        await tx.rooms.change(world.room)
-    assert await world.run() == Backfilled(1, 2)
-    assert (await world.bodies(), len(await world.reactions())) == (["edited"], 1)
+async def test_own_reactions_return_with_new_database(harness: BackfillHarness) -> None:
+    word = harness.add_message("mine", OKSANAS_GHOST, **{MESSAGE_ID: "lost"})
+    harness.add_reaction(word, "👍", OKSANAS_GHOST, **{REACTION_ID: "lost"})
+    assert await harness.run() == Backfilled(1, 1)
+    assert await harness.reactions() == [("👍", 1, ("u_1",))]
 
 
-async def test_backfill_counts_votes_of_polls(world: World) -> None:
+async def test_archived_room_gets_history_with_reactions_and_edits(harness: BackfillHarness) -> None:
+    word = harness.add_message("first")
+    harness.add_reaction(word)
+    harness.add_edit(word, "edited")
+    async with harness.database.transaction() as tx:
+        harness.room = replace(harness.room, archived=True)
+        await tx.rooms.change(harness.room)
+    assert await harness.run() == Backfilled(1, 2)
+    assert (await harness.bodies(), len(await harness.reactions())) == (["edited"], 1)
+
+
+async def test_backfill_counts_votes_of_polls(harness: BackfillHarness) -> None:
     answers = [{"id": each, "org.matrix.msc1767.text": each} for each in "ab"]
     start, text = "org.matrix.msc3381.poll.start", {"org.matrix.msc1767.text": "Куди?"}
-    poll = world.happens(start, {start: {"question": text, "answers": answers}} | text)
+    poll = harness.add_event(start, {start: {"question": text, "answers": answers}} | text)
     reference = {"m.relates_to": {"rel_type": "m.reference", "event_id": poll}}
 
     def votes(selection: str, sender: str) -> str:
-        return world.happens(
+        return harness.add_event(
             "org.matrix.msc3381.poll.response",
             {"org.matrix.msc3381.poll.response": {"answers": [selection]}} | reference,
             sender,
@@ -317,13 +317,13 @@ async def test_backfill_counts_votes_of_polls(world: World) -> None:
     votes("a", ALICE)
     votes("b", BOB)
     votes("b", ALICE)
-    world.happens("org.matrix.msc3381.poll.end", reference)
+    harness.add_event("org.matrix.msc3381.poll.end", reference)
     votes("a", BOB)
     expected = ((0, 2), 2, YEAR_AGO_MS + 4)
     for found in (Backfilled(1, 5), Backfilled(0, 0)):
-        assert await world.run() == found
-        (message,) = await world.messages()
+        assert await harness.run() == found
+        (message,) = await harness.messages()
         results = message.poll_results
         assert results is not None
         assert (results.votes, results.voters, results.ended_at_ms) == expected
-    assert await world.handle_waiting() == []
+    assert await harness.handle_waiting() == []

@@ -59,20 +59,20 @@ class Terminal:
         captured = self.capsys.readouterr()
         return Ended(int(ended.value.code or 0), captured.out, captured.err)
 
-    def does(self, *arguments: str) -> str:
+    def run(self, *arguments: str) -> str:
         """What a command that goes well prints."""
         ended = self.type(*arguments)
         assert (ended.code, ended.err) == (0, ""), ended
         return ended.out
 
-    def refuses(self, *arguments: str, code: ExitCode = ExitCode.FAILED) -> str:
+    def run_refused(self, *arguments: str, code: ExitCode = ExitCode.FAILED) -> str:
         """What a command that does not do as asked says."""
         ended = self.type(*arguments)
         assert (ended.code, ended.out) == (code, ""), ended
         assert "Traceback" not in ended.err
         return ended.err
 
-    def look(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    def with_database(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Into the database, or with ``work`` that writes, change it as the service would."""
 
         async def do() -> T:
@@ -86,10 +86,10 @@ class Terminal:
         return asyncio.run(do())
 
     def agents(self) -> list[Agent]:
-        return self.look(lambda tx: tx.agents.all())
+        return self.with_database(lambda tx: tx.agents.all())
 
     def rooms(self) -> list[Room]:
-        return self.look(lambda tx: tx.rooms.all())
+        return self.with_database(lambda tx: tx.rooms.all())
 
 
 @pytest.fixture
@@ -106,11 +106,11 @@ def terminal(
 
 
 def test_agent_add_changes_given_fields_only(terminal: Terminal) -> None:
-    said = terminal.does(
+    output = terminal.run(
         *("agent", "add", "scribe", "--name", "Писар", "--title", "Пише", "--node", "node-1", "--role", "steward"),
         *("--microdao", "daarion", "--room", "general", "--room", "builders", "--avatar", "scribe.png"),
     )
-    assert said.splitlines() == [
+    assert output.splitlines() == [
         "Stored the agent scribe.",
         "Its runtime needs a token: daarion-appservice agent token scribe -c config.yaml",
     ]
@@ -120,13 +120,13 @@ def test_agent_add_changes_given_fields_only(terminal: Terminal) -> None:
     )
     assert terminal.agents() == [described]
     assert (
-        terminal.does("agent", "list")
+        terminal.run("agent", "list")
         == "scribe\tПисар\tПише\tnode-1\tdaarion\tsteward\tgeneral, builders\t\tsteward\t\t\n"
     )
 
-    terminal.does("agent", "add", "scribe", "--avatar", "mxc://city.localhost/a")
+    terminal.run("agent", "add", "scribe", "--avatar", "mxc://city.localhost/a")
     assert terminal.agents() == [replace(described, avatar="mxc://city.localhost/a")]
-    terminal.does("agent", "add", "plain")
+    terminal.run("agent", "add", "plain")
     assert terminal.agents()[0] == Agent("plain", AgentSlug("plain"), "plain", rooms=("general",))
 
 
@@ -141,22 +141,22 @@ def test_agent_add_changes_given_fields_only(terminal: Terminal) -> None:
     ],
 )
 def test_agent_add_refuses_invalid_options(terminal: Terminal, arguments: list[str], mistake: str) -> None:
-    assert f"invalid options: {mistake}: " in terminal.refuses("agent", "add", *arguments)
+    assert f"invalid options: {mistake}: " in terminal.run_refused("agent", "add", *arguments)
 
 
 def test_agent_import_is_atomic(terminal: Terminal) -> None:
     (terminal.directory / "cast").mkdir()
     file = terminal.directory / "cast" / "agents.yaml"
     file.write_text("agents:\n- {slug: a, display_name: A, avatar: a.png}\n- {slug: b, display_name: B, role: 5}\n")
-    assert "\n  agents[1].role: must be text" in terminal.refuses("agent", "import", str(file))
-    assert "Traceback" not in terminal.refuses("agent", "token", "a")
+    assert "\n  agents[1].role: must be text" in terminal.run_refused("agent", "import", str(file))
+    assert "Traceback" not in terminal.run_refused("agent", "token", "a")
 
     file.write_text(file.read_text().replace("role: 5", "role: guardian"))
-    assert terminal.does("agent", "import", str(file)) == "agents: 2 added, 0 changed, 0 unchanged, 0 removed\n"
+    assert terminal.run("agent", "import", str(file)) == "agents: 2 added, 0 changed, 0 unchanged, 0 removed\n"
     a, b = terminal.agents()
     assert (a.avatar, b.role) == (str(file.parent / "a.png"), "guardian"), "pictures lie beside the list"
     file.write_text("- {slug: c, display_name: C}\n")
-    terminal.does("agent", "import", str(file))
+    terminal.run("agent", "import", str(file))
     assert [agent.slug for agent in terminal.agents()] == ["a", "b", "c"]
 
 
@@ -171,17 +171,17 @@ agents:
 def test_remove_missing_asks_first(terminal: Terminal) -> None:
     file = terminal.directory / "registry.yaml"
     file.write_text(REGISTRY)
-    assert terminal.does("agent", "import", "registry.yaml").splitlines() == [
+    assert terminal.run("agent", "import", "registry.yaml").splitlines() == [
         "agents: 2 added, 0 changed, 0 unchanged, 0 removed",
         "nodes: 1 added, 0 changed, 0 unchanged, 0 removed",
     ]
-    assert terminal.does("agent", "list").splitlines() == [
+    assert terminal.run("agent", "list").splitlines() == [
         "a\tA\t\tnode-1\tdaarion\tguardian\tgeneral\t\tguardian\tscribe\t",
         "b\tB\t\t\t\t\tgeneral\tinfra\t\t\tpodil",
     ]
 
     file.write_text("agents: [{slug: b, display_name: B, kind: infra, district: podil}]\n")
-    only_part = terminal.does("agent", "import", "registry.yaml")
+    only_part = terminal.run("agent", "import", "registry.yaml")
     assert only_part == "agents: 0 added, 0 changed, 1 unchanged, 0 removed\n"
 
     def answer(word: str) -> Ended:
@@ -197,29 +197,29 @@ def test_remove_missing_asks_first(terminal: Terminal) -> None:
     assert [agent.slug for agent in terminal.agents()] == ["b"]
 
     file.write_text("agents: []\nnodes: []\n")
-    terminal.does("agent", "import", "registry.yaml", "--remove-missing", "--yes")
+    terminal.run("agent", "import", "registry.yaml", "--remove-missing", "--yes")
     assert terminal.agents() == []
-    assert {each.slug for each in terminal.look(lambda tx: tx.removed_agents.all())} == {"a", "b"}
+    assert {each.slug for each in terminal.with_database(lambda tx: tx.removed_agents.all())} == {"a", "b"}
 
 
 def test_agent_remove_deletes_tokens(terminal: Terminal) -> None:
-    terminal.does("agent", "add", "scribe")
-    token = terminal.does("agent", "token", "scribe").strip()
-    assert terminal.does("agent", "remove", "scribe") == "Removed the agent scribe.\n"
+    terminal.run("agent", "add", "scribe")
+    token = terminal.run("agent", "token", "scribe").strip()
+    assert terminal.run("agent", "remove", "scribe") == "Removed the agent scribe.\n"
     assert terminal.agents() == []
     ring = TokenDirectory()
-    ring.replace(terminal.look(lambda tx: tx.agents.tokens()))
+    ring.replace(terminal.with_database(lambda tx: tx.agents.tokens()))
     assert ring.owner(token) is None
-    assert "there is no agent 'scribe'" in terminal.refuses("agent", "remove", "scribe")
+    assert "there is no agent 'scribe'" in terminal.run_refused("agent", "remove", "scribe")
 
-    terminal.does("agent", "add", "scribe")
-    assert terminal.look(lambda tx: tx.removed_agents.all()) == [], "it is back, so nothing of it has to go"
+    terminal.run("agent", "add", "scribe")
+    assert terminal.with_database(lambda tx: tx.removed_agents.all()) == [], "it is back, so nothing of it has to go"
 
 
 def test_removed_configured_agent_gives_warning(terminal: Terminal) -> None:
     config = Path("config.yaml")
     config.write_text(config.read_text().replace("\nagents: []\n", "\nagents: [{slug: a, display_name: A}]\n"))
-    terminal.does("agent", "add", "a")
+    terminal.run("agent", "add", "a")
     ended = terminal.type("agent", "remove", "a")
     assert (ended.code, terminal.agents()) == (0, [])
     assert "a is also listed under `agents:` in config.yaml" in ended.err
@@ -229,31 +229,31 @@ def test_removed_configured_agent_gives_warning(terminal: Terminal) -> None:
 def test_import_of_invalid_file_is_refused(terminal: Terminal, content: str | None) -> None:
     if content is not None:
         (terminal.directory / "agents.yaml").write_text(content)
-    assert "agents.yaml" in terminal.refuses("agent", "import", "agents.yaml")
+    assert "agents.yaml" in terminal.run_refused("agent", "import", "agents.yaml")
 
 
 def test_token_is_valid_until_revoked(terminal: Terminal) -> None:
-    terminal.does("agent", "add", "scribe")
-    tokens = [terminal.does("agent", "token", "scribe").strip() for _ in range(3)]
+    terminal.run("agent", "add", "scribe")
+    tokens = [terminal.run("agent", "token", "scribe").strip() for _ in range(3)]
     ring = TokenDirectory()
 
     def owners() -> list[str | None]:
-        ring.replace(terminal.look(lambda tx: tx.agents.tokens()))
+        ring.replace(terminal.with_database(lambda tx: tx.agents.tokens()))
         return [ring.owner(token) for token in tokens]
 
     assert owners() == ["scribe"] * 3
     first_id = tokens[0].split("_")[1]
-    assert terminal.does("agent", "revoke", "scribe", "--id", first_id) == "Revoked 1 token(s) of scribe.\n"
+    assert terminal.run("agent", "revoke", "scribe", "--id", first_id) == "Revoked 1 token(s) of scribe.\n"
     assert owners() == [None, "scribe", "scribe"]
-    assert "no such token" in terminal.refuses("agent", "revoke", "scribe", "--id", first_id)
-    assert terminal.does("agent", "revoke", "scribe") == "Revoked 2 token(s) of scribe.\n"
+    assert "no such token" in terminal.run_refused("agent", "revoke", "scribe", "--id", first_id)
+    assert terminal.run("agent", "revoke", "scribe") == "Revoked 2 token(s) of scribe.\n"
     assert owners() == [None, None, None]
-    assert "no such token" in terminal.refuses("agent", "revoke", "scribe")
+    assert "no such token" in terminal.run_refused("agent", "revoke", "scribe")
 
 
 def test_token_of_unknown_agent_is_refused(terminal: Terminal) -> None:
     for command in ("token", "revoke"):
-        assert "there is no agent 'nobody'; see `daarion-appservice agent list`" in terminal.refuses(
+        assert "there is no agent 'nobody'; see `daarion-appservice agent list`" in terminal.run_refused(
             "agent", command, "nobody"
         )
 
@@ -262,22 +262,22 @@ def test_token_of_unknown_agent_is_refused(terminal: Terminal) -> None:
 
 
 def test_room_add_list_archive(terminal: Terminal) -> None:
-    assert terminal.does("room", "add", "Наука", "--description", "Спільнота") == "Created the room nauka.\n"
-    assert terminal.does("room", "add", "Book club", "--slug", "books") == "Created the room books.\n"
-    assert "already" in terminal.refuses("room", "add", "Наука")
-    assert "must be 1 to 64" in terminal.refuses("room", "add", "x", "--slug", "Ж")
-    assert "send one as `slug`" in terminal.refuses("room", "add", "!!!")
+    assert terminal.run("room", "add", "Наука", "--description", "Спільнота") == "Created the room nauka.\n"
+    assert terminal.run("room", "add", "Book club", "--slug", "books") == "Created the room books.\n"
+    assert "already" in terminal.run_refused("room", "add", "Наука")
+    assert "must be 1 to 64" in terminal.run_refused("room", "add", "x", "--slug", "Ж")
+    assert "send one as `slug`" in terminal.run_refused("room", "add", "!!!")
 
-    assert terminal.does("room", "archive", "nauka") == "The room nauka is archived.\n"
-    assert "there is no room 'nowhere'" in terminal.refuses("room", "archive", "nowhere")
-    assert terminal.does("room", "archive", "books") == "The room books is archived.\n"
-    assert terminal.does("room", "reopen", "books") == "The room books is open.\n"
+    assert terminal.run("room", "archive", "nauka") == "The room nauka is archived.\n"
+    assert "there is no room 'nowhere'" in terminal.run_refused("room", "archive", "nowhere")
+    assert terminal.run("room", "archive", "books") == "The room books is archived.\n"
+    assert terminal.run("room", "reopen", "books") == "The room books is open.\n"
 
     assert [(room.slug, room.description, room.archived) for room in terminal.rooms()] == [
         ("nauka", "Спільнота", True),
         ("books", "", False),
     ]
-    assert terminal.does("room", "list").splitlines() == [
+    assert terminal.run("room", "list").splitlines() == [
         "nauka\tНаука\t#city_nauka:city.localhost\tpending\tyes\t",
         "books\tBook club\t#city_books:city.localhost\tpending\t\t",
     ]
@@ -287,7 +287,7 @@ def test_room_add_list_archive(terminal: Terminal) -> None:
 
 
 def test_events_list_and_retry(terminal: Terminal) -> None:
-    assert terminal.does("events", "list") == "There are no dead letters.\n"
+    assert terminal.run("events", "list") == "There are no dead letters.\n"
     events = [inbox_event({"event_id": f"${number}", "room_id": "!r"}) for number in range(3)]
 
     async def die(tx: Transaction) -> None:
@@ -295,20 +295,20 @@ def test_events_list_and_retry(terminal: Terminal) -> None:
         for row in await tx.inbox.waiting(after_id=0, limit=9):
             await tx.inbox.record_failure(row.id, "RuntimeError: too much", retry_at_ms=None)
 
-    terminal.look(die)
-    listed = terminal.does("events", "list").splitlines()
+    terminal.with_database(die)
+    listed = terminal.run("events", "list").splitlines()
     assert listed[0] == "$0\t!r\t2025-11-26T20:00:00.000Z\tRuntimeError: too much"
     assert len(listed) == 3
 
     def waiting() -> list[InboxRow]:
-        return terminal.look(lambda tx: tx.inbox.waiting(after_id=0, limit=9))
+        return terminal.with_database(lambda tx: tx.inbox.waiting(after_id=0, limit=9))
 
-    assert "no dead letter" in terminal.refuses("events", "retry", "$other")
-    assert terminal.does("events", "retry", "$1") == "1 event(s) will be processed again.\n"
+    assert "no dead letter" in terminal.run_refused("events", "retry", "$other")
+    assert terminal.run("events", "retry", "$1") == "1 event(s) will be processed again.\n"
     assert [(row.event_id, row.attempts) for row in waiting()] == [("$1", 0)]
-    assert terminal.does("events", "retry") == "2 event(s) will be processed again.\n"
+    assert terminal.run("events", "retry") == "2 event(s) will be processed again.\n"
     assert len(waiting()) == 3
-    assert terminal.does("events", "retry") == "0 event(s) will be processed again.\n"
+    assert terminal.run("events", "retry") == "0 event(s) will be processed again.\n"
 
 
 # --- database -----------------------------------------------------------------------------------------
@@ -317,28 +317,28 @@ def test_events_list_and_retry(terminal: Terminal) -> None:
 @pytest.mark.parametrize("is_migrated", [False], ids=["empty"])
 def test_db_upgrade_and_current(terminal: Terminal) -> None:
     head = migrate.head()
-    assert terminal.does("db", "current") == f"The database is at revision (empty); this version expects {head}.\n"
-    assert terminal.does("db", "upgrade") == f"Migrated the database from revision (empty) to {head}.\n"
-    assert terminal.does("db", "upgrade") == f"The database is at revision {head}.\n"
-    assert terminal.does("db", "current") == f"The database is at revision {head}; this version expects {head}.\n"
+    assert terminal.run("db", "current") == f"The database is at revision (empty); this version expects {head}.\n"
+    assert terminal.run("db", "upgrade") == f"Migrated the database from revision (empty) to {head}.\n"
+    assert terminal.run("db", "upgrade") == f"The database is at revision {head}.\n"
+    assert terminal.run("db", "current") == f"The database is at revision {head}; this version expects {head}.\n"
 
 
 def test_unusable_database_has_own_exit_code(terminal: Terminal) -> None:
     config = Path("config.yaml")
     config_edit.set_values(config, {"database.url": f"sqlite:///{terminal.directory}/missing/city.db"})
     for command in (["db", "current"], ["db", "upgrade"]):
-        said = terminal.refuses(*command, code=ExitCode.DATABASE)
-        assert "cannot be used: unable to open database file" in said
-        assert "-> Check that its directory exists" in said
+        output = terminal.run_refused(*command, code=ExitCode.DATABASE)
+        assert "cannot be used: unable to open database file" in output
+        assert "-> Check that its directory exists" in output
 
 
 def test_command_on_missing_sqlite_file_refused(terminal: Terminal) -> None:
     file = terminal.directory / "other.db"
     config_edit.set_values(Path("config.yaml"), {"database.url": f"sqlite:///{file}"})
     for command in (["agent", "add", "x"], ["room", "add", "x"], ["events", "retry"], ["outbox", "list"]):
-        said = terminal.refuses(*command, code=ExitCode.DATABASE)
-        assert f"There is no database {file}." in said
-        assert "--env-file" in said
+        output = terminal.run_refused(*command, code=ExitCode.DATABASE)
+        assert f"There is no database {file}." in output
+        assert "--env-file" in output
     assert not file.exists()
 
 
@@ -349,7 +349,7 @@ def test_env_file_gives_commands_the_services_settings(terminal: Terminal) -> No
     )
     config_edit.set_values(Path("config.yaml"), {"database.url": f"sqlite:///{terminal.directory}/other.db"})
     terminal.monkeypatch.setenv("DAARION_CITY__NAME", "replaced")
-    terminal.does("--env-file", str(environment), "agent", "add", "scribe")
+    terminal.run("--env-file", str(environment), "agent", "add", "scribe")
     assert [agent.slug for agent in terminal.agents()] == ["scribe"]
     assert os.environ.pop("DAARION_DATABASE__URL") == terminal.database_url
     assert os.environ["DAARION_CITY__NAME"] == 'A "city"'
@@ -360,17 +360,17 @@ def test_unusable_env_file_refused_without_its_content(terminal: Terminal, conte
     environment = terminal.directory / "environment"
     if content is not None:
         environment.write_bytes(content if isinstance(content, bytes) else content.encode())
-    said = terminal.refuses("--env-file", str(environment), "agent", "list", code=ExitCode.CONFIG)
-    assert str(environment) in said
-    assert "secret-value" not in said
+    output = terminal.run_refused("--env-file", str(environment), "agent", "list", code=ExitCode.CONFIG)
+    assert str(environment) in output
+    assert "secret-value" not in output
 
 
 # --- outbox -------------------------------------------------------------------------------------------
 
 
 def test_outbox_list_and_retry(terminal: Terminal) -> None:
-    assert terminal.does("outbox", "list") == "There are no failed deliveries.\n"
-    terminal.does("room", "add", "General")
+    assert terminal.run("outbox", "list") == "There are no failed deliveries.\n"
+    terminal.run("room", "add", "General")
     author = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
     ids = []
 
@@ -390,36 +390,36 @@ def test_outbox_list_and_retry(terminal: Terminal) -> None:
         for row in await tx.outbox.waiting(limit=9):
             await tx.outbox.record_failure(row.id, "400 M_UNKNOWN_DEVICE", retry_at_ms=None)
 
-    terminal.look(fail)
-    listed = terminal.does("outbox", "list").splitlines()
+    terminal.with_database(fail)
+    listed = terminal.run("outbox", "list").splitlines()
     assert listed[0] == "m0\tmessage\tcity_general\t400 M_UNKNOWN_DEVICE"
     assert len(listed) == 4
 
     def waiting() -> list[tuple[str | None, OutboxKind, int]]:
-        rows = terminal.look(lambda tx: tx.outbox.waiting(limit=9))
+        rows = terminal.with_database(lambda tx: tx.outbox.waiting(limit=9))
         return [(row.message_id, row.kind, row.attempts) for row in rows]
 
-    assert "no failed delivery" in terminal.refuses("outbox", "retry", "other")
-    assert terminal.does("outbox", "retry", "m1") == "2 change(s) will be sent again.\n"
+    assert "no failed delivery" in terminal.run_refused("outbox", "retry", "other")
+    assert terminal.run("outbox", "retry", "m1") == "2 change(s) will be sent again.\n"
     assert waiting() == [("m1", OutboxKind.MESSAGE, 0), ("m1", OutboxKind.EDIT, 0)]
-    assert terminal.does("outbox", "retry") == "2 change(s) will be sent again.\n"
+    assert terminal.run("outbox", "retry") == "2 change(s) will be sent again.\n"
     assert len(waiting()) == 4
-    (first, second) = [terminal.look(lambda tx, each=each: tx.messages.get(each)) for each in ids]  # type: ignore[misc]
+    (first, second) = [terminal.with_database(lambda tx, each=each: tx.messages.get(each)) for each in ids]  # type: ignore[misc]
     assert first is not None
     assert second is not None
     assert (first.delivery, second.delivery) == (Delivery.PENDING, Delivery.PENDING)
-    assert terminal.does("outbox", "retry") == "0 change(s) will be sent again.\n"
+    assert terminal.run("outbox", "retry") == "0 change(s) will be sent again.\n"
 
 
 def test_missing_config_has_own_exit_code(terminal: Terminal) -> None:
     for command in (["agent", "list"], ["room", "list"], ["events", "list"], ["db", "upgrade"], ["run"]):
-        assert "nowhere.yaml" in terminal.refuses(*command, "-c", "nowhere.yaml", code=ExitCode.CONFIG)
+        assert "nowhere.yaml" in terminal.run_refused(*command, "-c", "nowhere.yaml", code=ExitCode.CONFIG)
 
 
 def test_running_service_notices_changes(terminal: Terminal) -> None:
-    terminal.does("db", "upgrade")
+    terminal.run("db", "upgrade")
     versions = []
     for command in (["agent", "add", "a"], ["agent", "token", "a"], ["agent", "revoke", "a"], ["room", "add", "x"]):
-        terminal.does(*command)
-        versions.append(terminal.look(lambda tx: tx.key_values.registry_version()))
+        terminal.run(*command)
+        versions.append(terminal.with_database(lambda tx: tx.key_values.registry_version()))
     assert versions == sorted(set(versions))

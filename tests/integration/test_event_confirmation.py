@@ -43,7 +43,7 @@ async def test_event_never_shown_is_dropped(harness: InboundHarness, short_retri
     await harness.handle_all()
 
     assert await harness.bodies() == ["$2"]
-    assert [asked.path["event"] for asked in harness.homeserver.all("event")].count("$1") == 3
+    assert [received.path["event"] for received in harness.homeserver.all("event")].count("$1") == 3
     assert not await harness.dead()
 
 
@@ -61,7 +61,7 @@ async def test_local_events_cause_no_requests(harness: InboundHarness) -> None:
     )
     await harness.handle_all()
 
-    assert harness.homeserver.asked == []
+    assert harness.homeserver.requests == []
 
 
 async def test_many_remote_events_cost_one_page_request(harness: InboundHarness) -> None:
@@ -71,7 +71,7 @@ async def test_many_remote_events_cost_one_page_request(harness: InboundHarness)
     await harness.handle_all()
 
     assert await harness.bodies() == [f"${n}" for n in range(20)]
-    assert [asked.what for asked in harness.homeserver.asked] == ["messages"]
+    assert [received.what for received in harness.homeserver.requests] == ["messages"]
 
 
 async def test_remote_state_event_is_replaced_by_current_state(harness: InboundHarness) -> None:

@@ -111,10 +111,10 @@ async def test_agent_online_entry_at_most_once_an_hour(city: InProcessCity, monk
         for subject in ("u_1", "@alice:hs", "agent:nobody", "agent:daarwizz", "agent:daarwizz"):
             comes(subject)
 
-        async def is_told() -> bool:
+        async def is_received() -> bool:
             return await news() == ["daarwizz"]
 
-        await eventually(is_told)
+        await eventually(is_received)
         comes("agent:daarwizz")
         comes("agent:scribe")
 

@@ -38,7 +38,7 @@ LONG_AFTER_MS = 31_000
 
 
 @dataclass
-class Town:
+class GhostRemovalHarness:
     database: Database
     homeserver: ScriptedHomeserver
     agents: AgentDirectory
@@ -59,11 +59,11 @@ class Town:
             return {(member.room_id, member.user_id) for member in await tx.members.all()}
 
     def left(self) -> list[str]:
-        return [asked.path["room"] for asked in self.homeserver.all("leave")]
+        return [received.path["room"] for received in self.homeserver.all("leave")]
 
 
 @pytest.fixture
-async def town(database_url: str) -> AsyncIterator[Town]:
+async def harness(database_url: str) -> AsyncIterator[GhostRemovalHarness]:
     database, homeserver, online_members = Database(database_url), ScriptedHomeserver(), OnlineMembers()
 
     def publish(event: CityEvent) -> None:
@@ -97,7 +97,7 @@ async def town(database_url: str) -> AsyncIterator[Town]:
                 for event in await members.join(tx, room, [Member(room, GHOST, "Писар")]):
                     publish(event)
         await ghosts.load()
-        made = Town(database, homeserver, agents, monitor, None)  # type: ignore[arg-type]
+        made = GhostRemovalHarness(database, homeserver, agents, monitor, None)  # type: ignore[arg-type]
         made.ghost_removal = GhostRemoval(
             client, monitor, database, ghosts, roles, agents, IDENTITIES, lambda: made.now_ms
         )
@@ -106,11 +106,11 @@ async def town(database_url: str) -> AsyncIterator[Town]:
     await database.close()
 
 
-async def test_removed_agent_goes_offline_and_leaves_rooms(town: Town) -> None:
-    await town.remove(SCRIBE)
-    town.homeserver.next("joined_rooms", IN_ROOMS)
-    assert await town.ghost_removal.run() == ([SCRIBE.slug], False), "another process may speak for it still"
-    assert [asked.what for asked in town.homeserver.asked] == [
+async def test_removed_agent_goes_offline_and_leaves_rooms(harness: GhostRemovalHarness) -> None:
+    await harness.remove(SCRIBE)
+    harness.homeserver.next("joined_rooms", IN_ROOMS)
+    assert await harness.ghost_removal.run() == ([SCRIBE.slug], False), "another process may speak for it still"
+    assert [received.what for received in harness.homeserver.requests] == [
         "joined_rooms",
         "presence",
         "sync",
@@ -118,112 +118,116 @@ async def test_removed_agent_goes_offline_and_leaves_rooms(town: Town) -> None:
         "leave",
         "leave",
     ]
-    assert {asked.user for asked in town.homeserver.asked} == {GHOST}
-    assert town.homeserver.all("presence")[0].content == {"presence": "offline"}
-    assert town.left() == ["!builders", "!chat", "!general"]
-    assert await town.members() == set()
+    assert {received.user for received in harness.homeserver.requests} == {GHOST}
+    assert harness.homeserver.all("presence")[0].content == {"presence": "offline"}
+    assert harness.left() == ["!builders", "!chat", "!general"]
+    assert await harness.members() == set()
 
-    town.now_ms += LONG_AFTER_MS
-    assert await town.ghost_removal.run() == ([SCRIBE.slug], True)
-    assert await town.ghost_removal.run() == ([], True)
-    assert len(town.left()) == 3
+    harness.now_ms += LONG_AFTER_MS
+    assert await harness.ghost_removal.run() == ([SCRIBE.slug], True)
+    assert await harness.ghost_removal.run() == ([], True)
+    assert len(harness.left()) == 3
 
 
 @pytest.mark.parametrize("joined", [[], ["!general"]])
-async def test_open_invitations_of_a_removed_agent_are_declined(town: Town, joined: list[str]) -> None:
-    await town.remove(SCRIBE)
-    town.now_ms += LONG_AFTER_MS
-    town.homeserver.next("joined_rooms", Reply(200, {"joined_rooms": joined}))
+async def test_open_invitations_of_a_removed_agent_are_declined(
+    harness: GhostRemovalHarness, joined: list[str]
+) -> None:
+    await harness.remove(SCRIBE)
+    harness.now_ms += LONG_AFTER_MS
+    harness.homeserver.next("joined_rooms", Reply(200, {"joined_rooms": joined}))
     invited: dict[str, Any] = {"invite": {"!chat": {"invite_state": {"events": []}}}}
-    town.homeserver.next("sync", Reply(200, {"next_batch": "s1", "rooms": invited}))
-    assert await town.ghost_removal.run() == ([SCRIBE.slug], True)
-    assert {asked.path["room"]: asked.content for asked in town.homeserver.all("leave")} == {
+    harness.homeserver.next("sync", Reply(200, {"next_batch": "s1", "rooms": invited}))
+    assert await harness.ghost_removal.run() == ([SCRIBE.slug], True)
+    assert {received.path["room"]: received.content for received in harness.homeserver.all("leave")} == {
         "!chat": {"reason": NO_SUCH_AGENT}
     } | {room: {} for room in joined}
 
 
-async def test_pending_messages_are_sent_before_leave(town: Town) -> None:
-    async with town.database.transaction() as tx:
+async def test_pending_messages_are_sent_before_leave(harness: GhostRemovalHarness) -> None:
+    async with harness.database.transaction() as tx:
         for room, matrix_room in ((GENERAL, "!general"), (BUILDERS, "!builders")):
             await link(tx, room, matrix_room)
-    speaker = messaging_harness(town.database, lambda _: None)
+    speaker = messaging_harness(harness.database, lambda _: None)
     await speaker.post(Author(AuthorKind.AGENT, "scribe", "Писар"), "general", "Бувайте")
     await speaker.post(Author(AuthorKind.CITIZEN, "scribe", "Інший"), "builders", "Я не він")
-    await town.remove(SCRIBE)
-    town.now_ms += LONG_AFTER_MS
-    town.homeserver.next("joined_rooms", IN_ROOMS, Reply(200, {"joined_rooms": ["!general"]}))
-    assert await town.ghost_removal.run() == ([SCRIBE.slug], False)
-    assert town.left() == ["!builders", "!chat"]
-    assert await town.members() == {(GENERAL, GHOST)}
+    await harness.remove(SCRIBE)
+    harness.now_ms += LONG_AFTER_MS
+    harness.homeserver.next("joined_rooms", IN_ROOMS, Reply(200, {"joined_rooms": ["!general"]}))
+    assert await harness.ghost_removal.run() == ([SCRIBE.slug], False)
+    assert harness.left() == ["!builders", "!chat"]
+    assert await harness.members() == {(GENERAL, GHOST)}
 
-    async with town.database.transaction() as tx:
+    async with harness.database.transaction() as tx:
         for row in await tx.outbox.waiting(limit=9):
             await tx.outbox.delete(row.id)
-    assert await town.ghost_removal.run() == ([SCRIBE.slug], True)
-    assert town.left() == ["!builders", "!chat", "!general"]
+    assert await harness.ghost_removal.run() == ([SCRIBE.slug], True)
+    assert harness.left() == ["!builders", "!chat", "!general"]
 
 
-async def test_pending_join_is_followed_by_leave(town: Town) -> None:
-    async with town.database.transaction() as tx:
+async def test_pending_join_is_followed_by_leave(harness: GhostRemovalHarness) -> None:
+    async with harness.database.transaction() as tx:
         await tx.outbox.add_move(OutboxKind.JOIN, GHOST, GENERAL, txn_id="t")
-    await town.remove(SCRIBE)
-    town.now_ms += LONG_AFTER_MS
-    assert await town.ghost_removal.run() == ([SCRIBE.slug], False)
-    assert await town.noted() == ["scribe"]
+    await harness.remove(SCRIBE)
+    harness.now_ms += LONG_AFTER_MS
+    assert await harness.ghost_removal.run() == ([SCRIBE.slug], False)
+    assert await harness.noted() == ["scribe"]
 
 
 @pytest.mark.parametrize("answer", [HANG_UP, refused(500, "M_UNKNOWN"), refused(429, "M_LIMIT_EXCEEDED")])
 @pytest.mark.parametrize("what", ["joined_rooms", "presence", "sync", "leave"])
-async def test_refused_leave_is_retried(town: Town, what: str, answer: Reply | HangUp) -> None:
-    await town.remove(SCRIBE)
-    town.now_ms += LONG_AFTER_MS
+async def test_refused_leave_is_retried(harness: GhostRemovalHarness, what: str, answer: Reply | HangUp) -> None:
+    await harness.remove(SCRIBE)
+    harness.now_ms += LONG_AFTER_MS
     if what != "joined_rooms":
-        town.homeserver.next("joined_rooms", IN_ROOMS)
+        harness.homeserver.next("joined_rooms", IN_ROOMS)
     # What can be asked twice without harm the client itself asks again.
-    town.homeserver.next(what, *[answer] * (2 if answer is HANG_UP and what != "leave" else 1))
-    assert await town.ghost_removal.run() == ([SCRIBE.slug], False)
-    assert await town.noted() == ["scribe"]
-    assert town.monitor.is_up == (answer is not HANG_UP)
+    harness.homeserver.next(what, *[answer] * (2 if answer is HANG_UP and what != "leave" else 1))
+    assert await harness.ghost_removal.run() == ([SCRIBE.slug], False)
+    assert await harness.noted() == ["scribe"]
+    assert harness.monitor.is_up == (answer is not HANG_UP)
 
-    town.homeserver.next("joined_rooms", IN_ROOMS)
-    assert await town.ghost_removal.run() == ([SCRIBE.slug], True)
-    assert town.left()[-3:] == ["!builders", "!chat", "!general"]
-
-
-async def test_unregistered_ghost_is_removed(town: Town) -> None:
-    await town.remove(SCRIBE)
-    town.now_ms += LONG_AFTER_MS
-    town.homeserver.next("joined_rooms", NOT_REGISTERED)
-    assert await town.ghost_removal.run() == ([SCRIBE.slug], True)
-    assert await town.members() == set()
+    harness.homeserver.next("joined_rooms", IN_ROOMS)
+    assert await harness.ghost_removal.run() == ([SCRIBE.slug], True)
+    assert harness.left()[-3:] == ["!builders", "!chat", "!general"]
 
 
-async def test_restored_agent_stays(town: Town) -> None:
-    await town.remove(SCRIBE)
-    town.agents.replace([SCRIBE])
-    assert await town.ghost_removal.run() == ([], False), "the registry is about to tell which of the two it is"
-    async with town.database.transaction() as tx:
-        await tx.agents.put(SCRIBE, now_ms=town.now_ms)
-    assert await town.ghost_removal.run() == ([], True)
-    assert town.homeserver.asked == []
+async def test_unregistered_ghost_is_removed(harness: GhostRemovalHarness) -> None:
+    await harness.remove(SCRIBE)
+    harness.now_ms += LONG_AFTER_MS
+    harness.homeserver.next("joined_rooms", NOT_REGISTERED)
+    assert await harness.ghost_removal.run() == ([SCRIBE.slug], True)
+    assert await harness.members() == set()
 
 
-async def test_refused_removal_does_not_delay_others(town: Town) -> None:
+async def test_restored_agent_stays(harness: GhostRemovalHarness) -> None:
+    await harness.remove(SCRIBE)
+    harness.agents.replace([SCRIBE])
+    assert await harness.ghost_removal.run() == ([], False), "the registry is about to tell which of the two it is"
+    async with harness.database.transaction() as tx:
+        await tx.agents.put(SCRIBE, now_ms=harness.now_ms)
+    assert await harness.ghost_removal.run() == ([], True)
+    assert harness.homeserver.requests == []
+
+
+async def test_refused_removal_does_not_delay_others(harness: GhostRemovalHarness) -> None:
     others = [Agent(f"a{number}", AgentSlug(f"a{number}"), "A") for number in range(30)]
-    await town.remove(SCRIBE, *others)
-    town.now_ms += LONG_AFTER_MS
-    town.homeserver.next("joined_rooms", refused(403, "M_FORBIDDEN"))
-    slugs, is_well = await town.ghost_removal.run()
+    await harness.remove(SCRIBE, *others)
+    harness.now_ms += LONG_AFTER_MS
+    harness.homeserver.next("joined_rooms", refused(403, "M_FORBIDDEN"))
+    slugs, is_well = await harness.ghost_removal.run()
     assert (len(slugs), is_well) == (31, False)
-    assert len(await town.noted()) == 1
-    assert (await town.ghost_removal.run())[1]
+    assert len(await harness.noted()) == 1
+    assert (await harness.ghost_removal.run())[1]
 
 
-async def test_failing_removal_does_not_stop_others(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failing_removal_does_not_stop_others(
+    harness: GhostRemovalHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     poison = Agent("poison", AgentSlug("poison"), "Poison")
-    async with town.database.transaction() as tx:
+    async with harness.database.transaction() as tx:
         await tx.agents.put(poison, now_ms=1)
-    await town.remove(poison, SCRIBE)
+    await harness.remove(poison, SCRIBE)
     known = type(IDENTITIES).agent
 
     def agent(identities: Identities, slug: AgentSlug) -> UserId:
@@ -232,7 +236,7 @@ async def test_failing_removal_does_not_stop_others(town: Town, monkeypatch: pyt
         return known(identities, slug)
 
     monkeypatch.setattr(type(IDENTITIES), "agent", agent)
-    town.homeserver.next("joined_rooms", IN_ROOMS)
-    town.now_ms += LONG_AFTER_MS
-    assert await town.ghost_removal.run() == ([poison.slug, SCRIBE.slug], False)
-    assert (town.left(), await town.noted()) == (["!builders", "!chat", "!general"], [poison.slug])
+    harness.homeserver.next("joined_rooms", IN_ROOMS)
+    harness.now_ms += LONG_AFTER_MS
+    assert await harness.ghost_removal.run() == ([poison.slug, SCRIBE.slug], False)
+    assert (harness.left(), await harness.noted()) == (["!builders", "!chat", "!general"], [poison.slug])

@@ -52,7 +52,7 @@ async def all_are_closed() -> AsyncIterator[None]:
 
 
 @dataclass
-class Answer:
+class HttpResponse:
     status: int
     headers: dict[str, str]
     content: Any
@@ -63,13 +63,13 @@ class Peer:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
-    async def answer(self) -> Answer:
+    async def answer(self) -> HttpResponse:
         async with asyncio.timeout(20):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
             first, *lines = head.strip().split("\r\n")
             headers = dict(line.lower().split(": ", 1) for line in lines)
             body = await self.reader.readexactly(int(headers.get("content-length", 0)))
-        return Answer(int(first.split()[1]), headers, orjson.loads(body) if body else None)
+        return HttpResponse(int(first.split()[1]), headers, orjson.loads(body) if body else None)
 
     @property
     def has_answer(self) -> bool:

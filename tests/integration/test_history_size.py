@@ -75,8 +75,8 @@ READS: dict[str, Read] = {
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What went to the driver."""
+class RecordedQuery:
+    """A statement that the driver received, with its parameters."""
 
     statement: str
     parameters: Any
@@ -111,15 +111,15 @@ def _history(messages: int, *, is_sqlite: bool) -> list[str]:
     rooms = f"""
         INSERT INTO rooms (id, slug, name, created_at_ms, last_seq, message_count, last_event_ms)
         SELECT 'city_r' || i, 'r' || i, 'Room ' || i, i, {messages}, {messages}, i FROM {numbers(ROOMS)} AS n"""
-    said = f"""
+    message_rows = f"""
         INSERT INTO messages (id, room_id, seq, author_kind, author_id, author_name, body, msgtype, client_id,
             created_at_ms, matrix_event_id, delivery)
         SELECT {ulid}, {room}, i, 'citizen', 'u_1', 'Оксана', 'Добрий вечір', 'm.text', 'c' || i, i, '$' || i, 'sent'
         FROM {numbers(messages)} AS n"""
-    came = f"""
+    inbox_rows = f"""
         INSERT INTO room_events (room_id, seq, kind, author_kind, author_id, author_name, at_ms)
         SELECT '{BUSY}', i * 2 + 1, 'city.room.join', 'citizen', 'u_' || i, 'Тарас', i FROM {numbers(messages // 2)} AS n"""
-    told = f"""
+    outbox_rows = f"""
         INSERT INTO feed (id, kind, created_at_ms, room_id, message_id)
         SELECT {ulid}, 'room_message', i, {room}, {ulid} FROM {numbers(messages)} AS n"""
     received = f"""
@@ -129,22 +129,22 @@ def _history(messages: int, *, is_sqlite: bool) -> list[str]:
         FROM {numbers(messages)} AS n"""
     to_be_sent = f"""
         INSERT INTO outbox (message_id, room_id, txn_id) SELECT {ulid}, '{BUSY}', 't' || i FROM {numbers(120)} AS n"""
-    return [rooms, said, came, told, received, to_be_sent]
+    return [rooms, message_rows, inbox_rows, outbox_rows, received, to_be_sent]
 
 
-async def everything_asked(database: Database, messages: int) -> dict[str, list[Asked]]:
-    found = {name: await _asked(database, read, messages) for name, read in READS.items()}
+async def record_queries(database: Database, messages: int) -> dict[str, list[RecordedQuery]]:
+    found = {name: await _record_queries(database, read, messages) for name, read in READS.items()}
     # What is asked around SQLAlchemy.
-    return found | {"version of a room": [Asked(SQLITE if database.is_sqlite else POSTGRES, (BUSY,))]}
+    return found | {"version of a room": [RecordedQuery(SQLITE if database.is_sqlite else POSTGRES, (BUSY,))]}
 
 
-async def _asked(database: Database, read: Read, messages: int) -> list[Asked]:
+async def _record_queries(database: Database, read: Read, messages: int) -> list[RecordedQuery]:
     """What ``read`` asks the database."""
-    found: list[Asked] = []
+    found: list[RecordedQuery] = []
 
     def catch(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         if not statement.startswith("BEGIN"):
-            found.append(Asked(statement, parameters))
+            found.append(RecordedQuery(statement, parameters))
 
     async with database.read_only() as tx:
         engine = tx.connection.sync_connection
@@ -155,7 +155,7 @@ async def _asked(database: Database, read: Read, messages: int) -> list[Asked]:
     return found
 
 
-async def mistakes(database: Database, query: Asked) -> list[str]:
+async def mistakes(database: Database, query: RecordedQuery) -> list[str]:
     """What of the plan grows with the history."""
     async with database.read_only() as tx:
         if database.is_sqlite:
@@ -201,7 +201,7 @@ class Work:
     """Pages that were looked at; on SQLite not known."""
 
 
-async def _work(database: Database, query: Asked) -> Work:
+async def _work(database: Database, query: RecordedQuery) -> Work:
     if database.is_sqlite:
         return _work_of_sqlite(str(database.url.database), query)
     async with database.read_only() as tx:
@@ -213,7 +213,7 @@ async def _work(database: Database, query: Asked) -> Work:
     return Work(round(rows), plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 
-def _work_of_sqlite(path: str, query: Asked) -> Work:
+def _work_of_sqlite(path: str, query: RecordedQuery) -> Work:
     steps = 0
 
     def step() -> int:
@@ -234,7 +234,7 @@ async def test_nothing_that_is_read_walks_through_the_history(database_url: str)
     async with city_of(SOME_MESSAGES, database_url) as database:
         found = {
             name: wrong
-            for name, queries in (await everything_asked(database, SOME_MESSAGES)).items()
+            for name, queries in (await record_queries(database, SOME_MESSAGES)).items()
             for query in queries
             if (wrong := await mistakes(database, query))
         }
@@ -250,10 +250,10 @@ async def test_partial_indexes_are_used(database_url: str) -> None:
         "the last message from Matrix": "ix_messages_from_matrix",
     }
     async with city_of(SOME_MESSAGES, database_url) as database:
-        asked = await everything_asked(database, SOME_MESSAGES)
+        queries = await record_queries(database, SOME_MESSAGES)
         async with database.read_only() as tx:
             for name, index in wanted.items():
-                (query,) = asked[name]
+                (query,) = queries[name]
                 plan = await tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query.statement}", query.parameters)
                 steps = [row[-1] for row in plan]
                 assert any(f"INDEX {index} " in step for step in steps), (name, steps, query.statement)
@@ -270,8 +270,8 @@ async def test_a_million_messages_cost_no_more_than_a_thousand(
         small_url = postgres.url(postgres.create_database())
     more = {}
     async with city_of(FEW_MESSAGES, small_url) as small, city_of(MANY_MESSAGES, database_url) as large:
-        of_few = (await everything_asked(small, FEW_MESSAGES)).values()
-        of_many = await everything_asked(large, MANY_MESSAGES)
+        of_few = (await record_queries(small, FEW_MESSAGES)).values()
+        of_many = await record_queries(large, MANY_MESSAGES)
         for (name, queries), same in zip(of_many.items(), of_few, strict=True):
             for query, smaller in zip(queries, same, strict=True):
                 before, now = await _work(small, smaller), await _work(large, query)

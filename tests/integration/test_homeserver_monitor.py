@@ -72,7 +72,7 @@ async def test_ping_with_refused_token_reports_token(homeserver: ScriptedHomeser
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "said", "help_"),
+    ("code", "message", "unreached", "help_"),
     [
         ("M_BAD_STATUS", "HTTP 403 Forbidden", "has another hs_token", "another hs_token"),
         (
@@ -92,7 +92,7 @@ async def test_ping_with_refused_token_reports_token(homeserver: ScriptedHomeser
     ],
 )
 async def test_failed_pings_are_reported_until_one_succeeds(
-    homeserver: ScriptedHomeserver, code: str, message: str, said: str, help_: str
+    homeserver: ScriptedHomeserver, code: str, message: str, unreached: str, help_: str
 ) -> None:
     client = Homeserver(homeserver.url, "as_token")
     monitor = HomeserverMonitor(client, "city")
@@ -102,7 +102,7 @@ async def test_failed_pings_are_reported_until_one_succeeds(
         assert not await monitor.request_delivery()
         assert monitor.unreached is None, "one ping may fail while Synapse starts"
         assert not await monitor.request_delivery()
-        assert monitor.unreached == said
+        assert monitor.unreached == unreached
         assert not await monitor.request_delivery()
         assert await monitor.request_delivery()
         assert monitor.unreached is None

@@ -20,14 +20,14 @@ async def test_synapse_with_workers_recovers_from_each_kill(synapse_workers: Boo
     room = await alice.client.room_create()
     assert isinstance(room, nio.RoomCreateResponse)
     homeserver.kill_processes("generic2")
-    await alice.say(room.room_id, "by the other generic worker")
+    await alice.send_text(room.room_id, "by the other generic worker")
     await homeserver.start_processes("generic2")
     homeserver.kill_processes(*PROCESSES)
     assert not any(process.running for process in homeserver.processes.values())
     await homeserver.start_processes(*PROCESSES)
-    await alice.say(room.room_id, "after all were killed")
+    await alice.send_text(room.room_id, "after all were killed")
 
-    await alice.sees(
+    await alice.wait_for(
         lambda: [body for _, body in alice.messages] == ["by the other generic worker", "after all were killed"]
     )
 
@@ -39,12 +39,12 @@ async def test_a_city_talks_through_a_synapse_with_workers(
     city = await start_city(boot=synapse_workers)
     alice = await arrive(city, "alice")
     general = await alice.join("#city_general:city.localhost")
-    await alice.say(general, "hello")
+    await alice.send_text(general, "hello")
 
-    async def is_heard() -> bool:
+    async def is_received() -> bool:
         return "hello" in await city.bodies()
 
-    await eventually(is_heard)
+    await eventually(is_received)
 
 
 @ON_SQLITE
@@ -53,23 +53,23 @@ async def test_federated_users_chat_until_link_is_cut(start_federation: StartFed
     alice, fay = await arrive(federation.city, "alice"), await arrive(federation.other, "fay")
     general = await alice.join(federation.alias("general"))
     await fay.join(federation.alias("general"))
-    await fay.say(general, "from there")
-    await alice.sees(lambda: "from there" in _bodies(alice))
-    await alice.say(general, "from here")
-    await fay.sees(lambda: "from here" in _bodies(fay))
+    await fay.send_text(general, "from there")
+    await alice.wait_for(lambda: "from there" in _bodies(alice))
+    await alice.send_text(general, "from here")
+    await fay.wait_for(lambda: "from here" in _bodies(fay))
 
     federation.link.cut(from_there=False)
-    await fay.say(general, "still heard")
-    await alice.sees(lambda: "still heard" in _bodies(alice))
-    await alice.say(general, "not heard")
+    await fay.send_text(general, "still heard")
+    await alice.wait_for(lambda: "still heard" in _bodies(alice))
+    await alice.send_text(general, "not heard")
     federation.link.cut()
-    await fay.say(general, "not heard either")
+    await fay.send_text(general, "not heard either")
     federation.link.mend()
-    await alice.say(general, "heard again")
-    await fay.say(general, "heard again, too")
+    await alice.send_text(general, "heard again")
+    await fay.send_text(general, "heard again, too")
 
-    await fay.sees(lambda: {"not heard", "heard again"} <= set(_bodies(fay)))
-    await alice.sees(lambda: {"not heard either", "heard again, too"} <= set(_bodies(alice)))
+    await fay.wait_for(lambda: {"not heard", "heard again"} <= set(_bodies(fay)))
+    await alice.wait_for(lambda: {"not heard either", "heard again, too"} <= set(_bodies(alice)))
 
 
 def _bodies(person: MatrixUser) -> list[str]:

@@ -28,7 +28,7 @@ def events(*ids: str, room: str = ROOM) -> list[ReceivedEvent]:
     return [ReceivedEvent(each, room, f'"{each}"') for each in ids]
 
 
-async def come(database: Database, *received: ReceivedEvent) -> None:
+async def receive(database: Database, *received: ReceivedEvent) -> None:
     async with database.transaction() as tx:
         await tx.inbox.add(list(received), now_ms=1)
 
@@ -50,26 +50,26 @@ async def handle(database: Database, *ids: str) -> None:
 
 
 async def test_missed_events_precede_later_ones(database: Database) -> None:
-    await come(database, *events("$3"))
+    await receive(database, *events("$3"))
     assert await put(database, "$1", "$2", "$3") == 2
     assert await waiting(database) == ["$1", "$2", "$3"]
 
 
 async def test_newer_events_stay_behind(database: Database) -> None:
-    await come(database, *events("$3", "$4"))
+    await receive(database, *events("$3", "$4"))
     assert await put(database, "$1", "$2", "$3") == 2
     assert await waiting(database) == ["$1", "$2", "$3", "$4"]
 
 
 async def test_complete_inbox_stays_unchanged(database: Database) -> None:
-    await come(database, *events("$1", "$2", "$3"))
+    await receive(database, *events("$1", "$2", "$3"))
     assert await put(database, "$1", "$2") is None
     assert await put(database) is None
     assert await waiting(database) == ["$1", "$2", "$3"]
 
 
 async def test_processed_events_stay_processed(database: Database) -> None:
-    await come(database, *events("$1", "$2"))
+    await receive(database, *events("$1", "$2"))
     await handle(database, "$1")
     async with database.read_only() as tx:
         assert await tx.inbox.find_processed(["$1", "$2", "$3"]) == {"$1"}
@@ -79,13 +79,13 @@ async def test_processed_events_stay_processed(database: Database) -> None:
 
 
 async def test_other_rooms_keep_their_order(database: Database) -> None:
-    await come(database, *events("$a", room=OTHER_ROOM), *events("$2"), *events("$b", room=OTHER_ROOM))
+    await receive(database, *events("$a", room=OTHER_ROOM), *events("$2"), *events("$b", room=OTHER_ROOM))
     assert await put(database, "$1", "$2") == 1
     assert await waiting(database) == ["$a", "$b", "$1", "$2"]
 
 
 async def test_event_during_reordering_comes_last(database: Database) -> None:
-    await come(database, *events("$3"))
+    await receive(database, *events("$3"))
     async with database.transaction() as tx:
         await tx.inbox.lock(ROOM)
         arrives = asyncio.create_task(database.inbox_writer.store(ReceivedTransaction("t", "", events("$4"), 3)))
@@ -98,7 +98,7 @@ async def test_event_during_reordering_comes_last(database: Database) -> None:
 
 
 async def test_one_of_two_workers_takes_an_event(database: Database) -> None:
-    await come(database, *events("$1"))
+    await receive(database, *events("$1"))
     async with database.read_only() as tx:
         (row,) = await tx.inbox.waiting(after_id=0, limit=9)
     async with database.transaction() as tx:
@@ -108,7 +108,7 @@ async def test_one_of_two_workers_takes_an_event(database: Database) -> None:
 
 
 async def test_late_position_is_stored_in_same_order(database: Database) -> None:
-    await come(database, *events("$1"))
+    await receive(database, *events("$1"))
     (event,) = events("$1")
     async with database.transaction() as tx:
         await tx.inbox_order.reorder(ROOM, [replace(event, before_message="m", is_confirmed=True)], now_ms=2)
@@ -118,7 +118,7 @@ async def test_late_position_is_stored_in_same_order(database: Database) -> None
 
 
 async def test_last_event_of_room_is_never_pruned(database: Database) -> None:
-    await come(database, *events("$1", "$2"), *events("$a", room=OTHER_ROOM))
+    await receive(database, *events("$1", "$2"), *events("$a", room=OTHER_ROOM))
     await handle(database, "$1", "$2", "$a")
     async with database.transaction() as tx:
         await tx.inbox.prune(before_ms=1_000)

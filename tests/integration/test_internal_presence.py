@@ -20,8 +20,8 @@ async def test_matrix_presence_has_documented_fields(sqlite_city: InProcessCity)
     nobody = {"presence": "offline", "last_active_ago_ms": None, "status_msg": None}
     assert (await call_internal(sqlite_city, "GET", f"/{admin}")).content == {"user_id": admin} | nobody
 
-    told = await call_internal(sqlite_city, "POST", "/online", {"matrix_user_id": scribe, "status_msg": "слухаю"})
-    assert told.content == {"ok": True, "matrix_user_id": scribe, "status": "online"}
+    answer = await call_internal(sqlite_city, "POST", "/online", {"matrix_user_id": scribe, "status_msg": "слухаю"})
+    assert answer.content == {"ok": True, "matrix_user_id": scribe, "status": "online"}
 
     shown = (await call_internal(sqlite_city, "GET", f"/{scribe}")).content
     assert 0 <= shown.pop("last_active_ago_ms") < 10_000
@@ -49,8 +49,8 @@ async def test_ghost_heartbeat_accepts_city_and_matrix_status(
 ) -> None:
     user = "@citizen_u_123:city.localhost"
     await call_internal(sqlite_city, "POST", "/online", {"matrix_user_id": user})
-    told = await call_internal(sqlite_city, "POST", "/online", {"matrix_user_id": user, "status": status})
-    assert told.content == {"ok": True, "matrix_user_id": user, "status": status}
+    answer = await call_internal(sqlite_city, "POST", "/online", {"matrix_user_id": user, "status": status})
+    assert answer.content == {"ok": True, "matrix_user_id": user, "status": status}
     assert (await call_internal(sqlite_city, "GET", f"/{user}")).content["presence"] == shown
 
 

@@ -18,7 +18,7 @@ from daarion_appservice.http.limits import redis_window
 from daarion_appservice.http.limits.rates import Rate, RateLimiter
 from daarion_appservice.realtime.redis_client import connect
 from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
-from tests.parts.in_process_city import SERVICE_TOKEN, Answer, InProcessCity, in_process_city
+from tests.parts.in_process_city import SERVICE_TOKEN, HttpResponse, InProcessCity, in_process_city
 from tests.parts.ports import HOST
 from tests.parts.redis import RedisServer
 
@@ -47,7 +47,7 @@ def by(address: str) -> dict[str, str]:
     return {"X-Forwarded-For": address}
 
 
-def is_refused(answer: Answer) -> bool:
+def is_refused(answer: HttpResponse) -> bool:
     if answer.status != 429:
         return False
     assert answer.headers["Content-Type"].startswith("application/problem+json")
@@ -56,7 +56,7 @@ def is_refused(answer: Answer) -> bool:
     return True
 
 
-async def say(city: InProcessCity, body: str = "hi", *, token: str = OKSANA, **more: Any) -> Answer:
+async def say(city: InProcessCity, body: str = "hi", *, token: str = OKSANA, **more: Any) -> HttpResponse:
     return await city.call("POST", MESSAGES, {"body": body}, token=token, **more)
 
 
@@ -127,13 +127,13 @@ async def test_rooms_changes_uploads_typing_count_separately(limited: Open) -> N
     city = await limited(rooms="1/hour", typing="1/hour", changes="1/hour", uploads="1/hour")
     message = (await say(city)).content["id"]
 
-    async def typing() -> Answer:
+    async def typing() -> HttpResponse:
         return await city.call("PUT", "/city/rooms/general/typing", {}, token=OKSANA)
 
-    async def change() -> Answer:
+    async def change() -> HttpResponse:
         return await city.call("PATCH", f"{MESSAGES}/{message}", {"body": "edited"}, token=OKSANA)
 
-    async def room() -> Answer:
+    async def room() -> HttpResponse:
         return await city.call("POST", "/city/rooms", {"name": f"Room {time.monotonic_ns()}"}, token=OKSANA)
 
     for ask in (typing, change, room):
@@ -141,7 +141,7 @@ async def test_rooms_changes_uploads_typing_count_separately(limited: Open) -> N
         assert first.status in {200, 201}, first
         assert is_refused(await ask())
 
-    async def file() -> Answer:
+    async def file() -> HttpResponse:
         return await city.call(
             "POST", "/city/media", body=b"text", token=OKSANA, headers={"Content-Type": "text/plain"}
         )
@@ -290,9 +290,9 @@ async def test_connections_of_an_address_are_limited(limited: Open) -> None:
     async with socket(city, PRESENCE_SOCKET, address=HOME), socket(city, PRESENCE_SOCKET, OKSANA, address=HOME):
         assert [await opens(city, ROOM_SOCKET, each, HOME) for each in ("", IVAN, scribe)] == [False, False, True]
         assert await opens(city, ROOM_SOCKET, address=OTHER_HOME)
-        async with AsyncExitStack() as here:
+        async with AsyncExitStack() as stack:
             for _ in range(5):
-                await here.enter_async_context(socket(city, PRESENCE_SOCKET))
+                await stack.enter_async_context(socket(city, PRESENCE_SOCKET))
 
 
 async def test_missing_room_takes_no_connection_lease(limited: Open) -> None:
@@ -311,14 +311,14 @@ async def test_missing_room_takes_no_connection_lease(limited: Open) -> None:
 async def test_flooded_websocket_is_closed(limited: Open, what: str) -> None:
     city = await limited(socket_events="20/hour")
     async with socket(city, PRESENCE_SOCKET, OKSANA) as opened:
-        said = {
+        send = {
             "heartbeats": lambda: opened.send_json({"event": "presence.heartbeat"}),
             "nonsense": lambda: opened.send_str("?"),
             "bytes": lambda: opened.send_bytes(b"\0"),
             "pings": opened.ping,
         }[what]
         for _ in range(41):
-            await said()
+            await send()
         refusals = []
         while (message := await opened.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
             event = message.json()

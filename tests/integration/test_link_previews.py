@@ -158,8 +158,8 @@ async def test_place_page_has_its_name(city: InProcessCity) -> None:
 
 async def test_url_without_public_url_is_the_requested_one(database_url: str) -> None:
     async with in_process_city(database_url) as city:
-        asked = f"127.0.0.1:{city.city.settings.api.port}"
-        assert (await tags(city, "/city")).meta["og:url"] == f"http://{asked}/city"
+        host = f"127.0.0.1:{city.city.settings.api.port}"
+        assert (await tags(city, "/city")).meta["og:url"] == f"http://{host}/city"
         assert (await tags(city, "/city", Host="city.localhost:7001")).meta[
             "og:url"
         ] == "http://city.localhost:7001/city"

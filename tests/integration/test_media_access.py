@@ -14,7 +14,7 @@ async def test_download_only_of_files_in_messages_or_avatars(database_url: str) 
         for number in range(4):
             harness.store_file(f"file{number}")
         assert {await harness.status(f"file{number}") for number in range(4)} == {404}
-        assert harness.repository.asked == [], "nobody was asked on a stranger's behalf"
+        assert harness.repository.requests == [], "nobody was asked on a stranger's behalf"
 
         info = {"thumbnail_url": f"mxc://{SERVER}/file1"}
         image = {"msgtype": "m.image", "body": "a", "url": f"mxc://{SERVER}/file0", "info": info}
@@ -56,8 +56,8 @@ async def test_avatar_of_agent_is_readable_everywhere(harness: MediaHarness) -> 
     token, picture_url = await town.agent_token("scribe"), f"/city/media/{SERVER}/scribe"
 
     assert (await town.call("POST", "/city/rooms/general/join", token=token)).status == 200
-    said = await harness.post(token=token, body="Записано")
-    assert said.content["author"]["avatar_url"] == picture_url
+    posted = await harness.post(token=token, body="Записано")
+    assert posted.content["author"]["avatar_url"] == picture_url
     assert await harness.status("scribe") == 200
     await town.call("POST", "/api/v1/agents/scribe/heartbeat", {}, token=token)
     (member,) = (await town.get("/city/rooms/general"))["online_members"]
@@ -131,7 +131,7 @@ async def test_invalid_server_name_is_404_without_request(harness: MediaHarness)
         for tail in ("", "/thumbnail"):
             answer = await harness.city.call("GET", f"/city/media/{server}/cat{tail}")
             assert answer.status in {404, 422}, (server, answer)
-    assert harness.repository.asked == []
+    assert harness.repository.requests == []
 
 
 async def test_anonymous_download_refused_without_anonymous_read(sqlite_url: str) -> None:

@@ -58,7 +58,7 @@ async def test_content_disposition_encodes_filename(harness: MediaHarness) -> No
 async def test_download_is_revalidated_by_etag(harness: MediaHarness) -> None:
     event_id = await harness.receive_file("cat")
     _, _, headers = await harness.get("cat")
-    asked = len(harness.repository.asked)
+    count = len(harness.repository.requests)
     status, content, again = await harness.get("cat", **{"If-None-Match": headers["ETag"]})
     assert (status, content, again["ETag"], again["Cache-Control"]) == (
         304,
@@ -68,7 +68,7 @@ async def test_download_is_revalidated_by_etag(harness: MediaHarness) -> None:
     )
     status, _, _ = await harness.get("cat", "/thumbnail", **{"If-None-Match": headers["ETag"]})
     assert status == 200, "another picture"
-    assert len(harness.repository.asked) == asked + 1
+    assert len(harness.repository.requests) == count + 1
     await harness.receive("m.room.redaction", {"redacts": event_id})
     status, _, _ = await harness.get("cat", **{"If-None-Match": headers["ETag"]})
     assert status == 404, "even to who has it already"
@@ -151,16 +151,16 @@ async def test_missing_thumbnail_is_404(harness: MediaHarness) -> None:
 
 async def test_thumbnail_sizes_are_snapped(harness: MediaHarness) -> None:
     await harness.receive_file("cat")
-    asked: list[dict[str, str]] = []
+    queries: list[dict[str, str]] = []
 
     async def thumbnail(request: web.Request) -> web.Response:
-        asked.append(dict(request.query))
+        queries.append(dict(request.query))
         return web.Response(body=PNG, headers={"Content-Type": "image/png"})
 
     harness.repository.answer = thumbnail
     assert await harness.status("cat", "/thumbnail?width=33&height=1&method=crop") == 200
     assert await harness.status("cat", "/thumbnail") == 200
-    assert asked == [
+    assert queries == [
         {"width": "96", "height": "96", "method": "crop", "allow_redirect": "false"},
         {"width": "320", "height": "240", "method": "scale", "allow_redirect": "false"},
     ]
@@ -189,7 +189,7 @@ async def test_legacy_media_api_is_used_as_fallback(harness: MediaHarness) -> No
     await harness.receive_file("cat")
     assert await harness.status("cat") == 200
     assert await harness.status("cat", "/thumbnail") == 200
-    assert harness.repository.asked[-2:] == [
+    assert harness.repository.requests[-2:] == [
         f"GET /_matrix/media/v3/download/{SERVER}/cat",
         f"GET /_matrix/media/v3/thumbnail/{SERVER}/cat",
     ]
@@ -219,11 +219,11 @@ async def test_slow_client_does_not_block_others(sqlite_url: str) -> None:
         waiting = [asyncio.create_task(harness.status("cat", token=OKSANA)) for _ in range(8)]
 
         async def has_asked() -> bool:
-            return bool(harness.repository.asked)
+            return bool(harness.repository.requests)
 
         await eventually(has_asked)
         harness.repository.answer = None
         assert await harness.status("cat", token=TARAS) == 200
-        assert len(harness.repository.asked) == 2, "Oksana has her share of the places, and no more"
+        assert len(harness.repository.requests) == 2, "Oksana has her share of the places, and no more"
         end.set()
         assert await asyncio.gather(*waiting) == [200] * 8

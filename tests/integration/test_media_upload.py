@@ -25,7 +25,7 @@ async def test_upload_over_homeserver_limit_is_413(harness: MediaHarness) -> Non
     harness.repository.max_upload_bytes = 100
     answer = await harness.upload(b"x" * 101, "text/plain")
     assert (answer.status, answer.content["detail"]) == (413, "the file has 101 bytes; the limit is 100")
-    assert harness.repository.asked == []
+    assert harness.repository.requests == []
 
 
 async def test_upload_limit_without_homeserver_limit(harness: MediaHarness) -> None:
@@ -66,13 +66,13 @@ async def test_upload_needs_content_length_and_no_encoding(harness: MediaHarness
         "POST", "/city/media", token=OKSANA, body=PNG, headers={"Content-Type": "image/png", "Content-Encoding": "gzip"}
     )
     assert packed.content["code"] in {"media_size_unknown", "bad_request"}
-    assert harness.repository.asked == []
+    assert harness.repository.requests == []
 
 
 @pytest.mark.parametrize("token", [None, SERVICE_TOKEN])
 async def test_upload_is_for_citizens_and_agents_only(harness: MediaHarness, token: str | None) -> None:
     assert (await harness.upload(token=token)).status == (403 if token else 401)
-    assert harness.repository.asked == []
+    assert harness.repository.requests == []
 
 
 async def test_agent_upload_is_sent_as_its_ghost(harness: MediaHarness) -> None:
@@ -89,10 +89,10 @@ async def test_upload_aborted_by_client_is_discarded(harness: MediaHarness) -> N
     writer.write(f"{head}Content-Length: 300000\r\n\r\n".encode() + b"x" * 200_000)
     await writer.drain()
 
-    async def is_asked() -> bool:
-        return bool(harness.repository.asked)
+    async def is_requested() -> bool:
+        return bool(harness.repository.requests)
 
-    await eventually(is_asked)
+    await eventually(is_requested)
     writer.transport.abort()
     assert (await harness.upload()).status == 201, "the city goes on"
     assert list(harness.repository.files) == ["file0"]

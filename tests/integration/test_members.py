@@ -52,7 +52,7 @@ JOIN, LEAVE = RoomEventKind.JOIN, RoomEventKind.LEAVE
 
 
 @dataclass
-class Square:
+class MembershipHarness:
     """A room, and whoever comes and goes there."""
 
     database: Database
@@ -64,7 +64,9 @@ class Square:
     def typing_and_receipts(self) -> TypingAndReceipts:
         return TypingAndReceipts(self.database, self.published.append, self.desk.permissions)
 
-    async def tells(self, user: str, membership: Any, *, by: str | None = None, **content: Any) -> list[CityEvent]:
+    async def receive_member(
+        self, user: str, membership: Any, *, by: str | None = None, **content: Any
+    ) -> list[CityEvent]:
         """Matrix says what somebody is to the room."""
         event = {
             "type": "m.room.member",
@@ -80,7 +82,7 @@ class Square:
             assert room is not None
             return await self.desk.member_events.member(tx, room, event)
 
-    async def is_governed(self, **columns: str) -> None:
+    async def set_columns(self, **columns: str) -> None:
         async with self.database.transaction() as tx:
             await tx.connection.execute(room_table.update().where(room_table.c.id == GENERAL).values(**columns))
 
@@ -95,31 +97,31 @@ class Square:
         assert [event.seq for event in events] == list(range(1, len(events) + 1)), "without a hole"
         return [(event.kind, event.who.id) for event in events if event.kind in {JOIN, LEAVE} and event.who]
 
-    async def letters(self) -> list[OutboxKind]:
+    async def outbox_kinds(self) -> list[OutboxKind]:
         async with self.database.read_only() as tx:
             return [row.kind for row in await tx.outbox.waiting(limit=99)]
 
-    async def told(self) -> None:
+    async def clear_outbox(self) -> None:
         """Matrix was told everything."""
         async with self.database.transaction() as tx:
             for row in await tx.outbox.waiting(limit=99):
                 await tx.outbox.delete(row.id)
 
-    async def says(self, author: Author, body: str = "Добрий день") -> Message:
+    async def post(self, author: Author, body: str = "Добрий день") -> Message:
         return await self.desk.post(author, "general", body)
 
 
 @pytest.fixture
-async def square(database_url: str) -> AsyncIterator[Square]:
+async def harness(database_url: str) -> AsyncIterator[MembershipHarness]:
     database = Database(database_url)
     await migrate.upgrade(database)
     published: list[CityEvent] = []
     await Rooms(database, published.append, now_ms, new_id).open(
         "General", slug="general", matrix_room=MatrixRoomId("!general")
     )
-    square = Square(database, messaging_harness(database, published.append), published)
-    square.desk.agents.replace([Agent("scribe", AgentSlug("scribe"), "Писар")])
-    yield square
+    harness = MembershipHarness(database, messaging_harness(database, published.append), published)
+    harness.desk.agents.replace([Agent("scribe", AgentSlug("scribe"), "Писар")])
+    yield harness
     await database.close()
 
 
@@ -133,238 +135,238 @@ async def refusal(what: Awaitable[object]) -> str:
 # --- coming and going, as the city says ---------------------------------------------------------------
 
 
-async def test_join_is_recorded_and_queued(square: Square) -> None:
-    await square.desk.membership.join(OKSANA, "general")
+async def test_join_is_recorded_and_queued(harness: MembershipHarness) -> None:
+    await harness.desk.membership.join(OKSANA, "general")
 
-    assert await square.members() == {GHOST: "Оксана"}
-    assert MembershipChanged(GENERAL, OKSANA.subject, joined=True) in square.published
-    assert await square.history() == [(JOIN, "u_1")]
-    assert await square.letters() == [OutboxKind.JOIN]
-    async with square.database.read_only() as tx:
+    assert await harness.members() == {GHOST: "Оксана"}
+    assert MembershipChanged(GENERAL, OKSANA.subject, joined=True) in harness.published
+    assert await harness.history() == [(JOIN, "u_1")]
+    assert await harness.outbox_kinds() == [OutboxKind.JOIN]
+    async with harness.database.read_only() as tx:
         (entry, *_) = await tx.feed.before(None, limit=9)
     assert (entry.kind, entry.actor) == (FeedKind.MEMBER_JOINED, OKSANA)
 
-    await square.desk.membership.join(OKSANA, GENERAL)
-    assert await square.history() == [(JOIN, "u_1")]
-    assert await square.letters() == [OutboxKind.JOIN], "to join twice is to join"
+    await harness.desk.membership.join(OKSANA, GENERAL)
+    assert await harness.history() == [(JOIN, "u_1")]
+    assert await harness.outbox_kinds() == [OutboxKind.JOIN], "to join twice is to join"
 
 
-async def test_leave_is_recorded_also_for_non_member(square: Square) -> None:
-    await square.desk.membership.leave(OKSANA, "general")
-    assert await square.letters() == []
-    await square.desk.membership.join(OKSANA, "general")
-    await square.says(OKSANA)
-    await square.desk.membership.leave(OKSANA, "general")
+async def test_leave_is_recorded_also_for_non_member(harness: MembershipHarness) -> None:
+    await harness.desk.membership.leave(OKSANA, "general")
+    assert await harness.outbox_kinds() == []
+    await harness.desk.membership.join(OKSANA, "general")
+    await harness.post(OKSANA)
+    await harness.desk.membership.leave(OKSANA, "general")
 
-    assert await square.members() == {}
-    assert await square.history() == [(JOIN, "u_1"), (LEAVE, "u_1")]
-    assert MembershipChanged(GENERAL, OKSANA.subject, joined=False) in square.published
-    assert await square.letters() == [OutboxKind.MESSAGE, OutboxKind.LEAVE], (
+    assert await harness.members() == {}
+    assert await harness.history() == [(JOIN, "u_1"), (LEAVE, "u_1")]
+    assert MembershipChanged(GENERAL, OKSANA.subject, joined=False) in harness.published
+    assert await harness.outbox_kinds() == [OutboxKind.MESSAGE, OutboxKind.LEAVE], (
         "the newest wish, after what was said before"
     )
 
 
-async def test_older_matrix_state_does_not_undo_city_change(square: Square) -> None:
-    await square.desk.membership.join(OKSANA, "general")
-    await square.tells(GHOST, "leave")
-    assert await square.members() == {GHOST: "Оксана"}
-    await square.desk.membership.leave(OKSANA, "general")
-    await square.tells(GHOST, "join", displayname="Оксана")
-    assert await square.members() == {}
-    await square.told()
-    await square.tells(GHOST, "leave")
-    assert await square.history() == [(JOIN, "u_1"), (LEAVE, "u_1")], "each is written once"
+async def test_older_matrix_state_does_not_undo_city_change(harness: MembershipHarness) -> None:
+    await harness.desk.membership.join(OKSANA, "general")
+    await harness.receive_member(GHOST, "leave")
+    assert await harness.members() == {GHOST: "Оксана"}
+    await harness.desk.membership.leave(OKSANA, "general")
+    await harness.receive_member(GHOST, "join", displayname="Оксана")
+    assert await harness.members() == {}
+    await harness.clear_outbox()
+    await harness.receive_member(GHOST, "leave")
+    assert await harness.history() == [(JOIN, "u_1"), (LEAVE, "u_1")], "each is written once"
 
 
-async def test_member_list_does_not_remove_pending_join(square: Square) -> None:
-    await square.desk.membership.join(OKSANA, "general")
-    await square.tells(ALICE, "join", displayname="Alice")
-    async with square.database.transaction() as tx:
-        here = [Member(GENERAL, UserId("@bob:city.localhost"), "Bob")]
-        await square.desk.members.replace_members(tx, GENERAL, here)
-    assert set(await square.members()) == {GHOST, "@bob:city.localhost"}
-    await square.told()
-    async with square.database.transaction() as tx:
-        await square.desk.members.replace_members(tx, GENERAL, here, moving={GHOST})
-    assert GHOST in await square.members(), "it was on its way when the list was asked for"
-    async with square.database.transaction() as tx:
-        await square.desk.members.replace_members(tx, GENERAL, here)
-    assert GHOST not in await square.members()
+async def test_member_list_does_not_remove_pending_join(harness: MembershipHarness) -> None:
+    await harness.desk.membership.join(OKSANA, "general")
+    await harness.receive_member(ALICE, "join", displayname="Alice")
+    async with harness.database.transaction() as tx:
+        members = [Member(GENERAL, UserId("@bob:city.localhost"), "Bob")]
+        await harness.desk.members.replace_members(tx, GENERAL, members)
+    assert set(await harness.members()) == {GHOST, "@bob:city.localhost"}
+    await harness.clear_outbox()
+    async with harness.database.transaction() as tx:
+        await harness.desk.members.replace_members(tx, GENERAL, members, moving={GHOST})
+    assert GHOST in await harness.members(), "it was on its way when the list was asked for"
+    async with harness.database.transaction() as tx:
+        await harness.desk.members.replace_members(tx, GENERAL, members)
+    assert GHOST not in await harness.members()
 
 
-async def test_agent_leaves_unassigned_rooms_only(square: Square) -> None:
+async def test_agent_leaves_unassigned_rooms_only(harness: MembershipHarness) -> None:
     visitor = Author(AuthorKind.AGENT, "visitor", "Гість")
-    await square.desk.membership.join(visitor, "general")
-    await square.desk.membership.leave(visitor, "general")
-    assert await square.history() == [(JOIN, "visitor"), (LEAVE, "visitor")]
+    await harness.desk.membership.join(visitor, "general")
+    await harness.desk.membership.leave(visitor, "general")
+    assert await harness.history() == [(JOIN, "visitor"), (LEAVE, "visitor")]
 
-    await square.desk.membership.join(SCRIBE, "general")
+    await harness.desk.membership.join(SCRIBE, "general")
     with pytest.raises(Conflict, match="assigns the room general") as raised:
-        await square.desk.membership.leave(SCRIBE, "general")
+        await harness.desk.membership.leave(SCRIBE, "general")
     assert raised.value.code == "room_assigned_to_agent"
-    assert SCRIBES_GHOST in await square.members()
+    assert SCRIBES_GHOST in await harness.members()
 
 
-async def test_unknown_or_archived_room_is_not_joined(square: Square) -> None:
-    for ask in (square.desk.membership.join, square.desk.membership.leave):
+async def test_unknown_or_archived_room_is_not_joined(harness: MembershipHarness) -> None:
+    for ask in (harness.desk.membership.join, harness.desk.membership.leave):
         with pytest.raises(NotFound):
             await ask(OKSANA, "nowhere")
-    await square.desk.membership.join(OKSANA, "general")
-    async with square.database.transaction() as tx:
+    await harness.desk.membership.join(OKSANA, "general")
+    async with harness.database.transaction() as tx:
         await tx.connection.execute(room_table.update().values(archived=True))
     with pytest.raises(Conflict):
-        await square.desk.membership.join(TARAS, "general")
-    await square.desk.membership.leave(OKSANA, "general")
-    assert await square.members() == {}, "anybody may leave an archive"
+        await harness.desk.membership.join(TARAS, "general")
+    await harness.desk.membership.leave(OKSANA, "general")
+    assert await harness.members() == {}, "anybody may leave an archive"
 
 
 # --- what those who look after the room do on Matrix --------------------------------------------------
 
 
-def everything(square: Square, author: Author, message: Message) -> list[Callable[[], Awaitable[object]]]:
+def everything(harness: MembershipHarness, author: Author, message: Message) -> list[Callable[[], Awaitable[object]]]:
     """All that somebody may try who has said something."""
     return [
-        lambda: square.says(author),
-        lambda: square.desk.message_edits.edit(author, "general", message.id, "інше"),
-        lambda: square.desk.reactions.add(author, "general", message.id, "👍"),
-        lambda: square.typing_and_receipts.set_typing(author, "general", typing=True),
-        lambda: square.typing_and_receipts.mark_read(author, "general", message.id),
+        lambda: harness.post(author),
+        lambda: harness.desk.message_edits.edit(author, "general", message.id, "інше"),
+        lambda: harness.desk.reactions.add(author, "general", message.id, "👍"),
+        lambda: harness.typing_and_receipts.set_typing(author, "general", typing=True),
+        lambda: harness.typing_and_receipts.mark_read(author, "general", message.id),
     ]
 
 
-async def test_removed_citizen_gets_error_until_rejoin(square: Square) -> None:
-    await square.desk.membership.join(OKSANA, "general")
-    message = await square.says(OKSANA)
-    await square.told()
-    happened = await square.tells(GHOST, "leave", by=MODERATOR, reason="галас")
+async def test_removed_citizen_gets_error_until_rejoin(harness: MembershipHarness) -> None:
+    await harness.desk.membership.join(OKSANA, "general")
+    message = await harness.post(OKSANA)
+    await harness.clear_outbox()
+    happened = await harness.receive_member(GHOST, "leave", by=MODERATOR, reason="галас")
     assert MembershipChanged(GENERAL, OKSANA.subject, joined=False) in happened
 
-    for attempt in everything(square, OKSANA, message):
+    for attempt in everything(harness, OKSANA, message):
         assert await refusal(attempt()) == "kicked"
     with pytest.raises(Forbidden, match="kicked from the room general: галас; join it again"):
-        await square.says(OKSANA)
-    assert await square.letters() == [], "nothing is sent and refused"
+        await harness.post(OKSANA)
+    assert await harness.outbox_kinds() == [], "nothing is sent and refused"
 
-    await square.desk.membership.join(OKSANA, "general")
-    for attempt in everything(square, OKSANA, message):
+    await harness.desk.membership.join(OKSANA, "general")
+    for attempt in everything(harness, OKSANA, message):
         await attempt()
-    assert await square.history() == [(JOIN, "u_1"), (LEAVE, "u_1"), (JOIN, "u_1")]
+    assert await harness.history() == [(JOIN, "u_1"), (LEAVE, "u_1"), (JOIN, "u_1")]
 
 
-async def test_banned_citizen_is_refused_until_unban(square: Square) -> None:
-    message = await square.says(OKSANA)
-    await square.tells(GHOST, "join", displayname="Оксана")
-    await square.tells(GHOST, "ban", by=MODERATOR, reason=" реклама " + "!" * 5000)
-    assert await square.members() == {}
+async def test_banned_citizen_is_refused_until_unban(harness: MembershipHarness) -> None:
+    message = await harness.post(OKSANA)
+    await harness.receive_member(GHOST, "join", displayname="Оксана")
+    await harness.receive_member(GHOST, "ban", by=MODERATOR, reason=" реклама " + "!" * 5000)
+    assert await harness.members() == {}
 
-    for attempt in everything(square, OKSANA, message):
+    for attempt in everything(harness, OKSANA, message):
         assert await refusal(attempt()) == "banned"
-    assert await refusal(square.desk.membership.join(OKSANA, "general")) == "banned"
+    assert await refusal(harness.desk.membership.join(OKSANA, "general")) == "banned"
     with pytest.raises(Forbidden, match="banned from the room general: реклама !!!") as raised:
-        await square.says(OKSANA)
+        await harness.post(OKSANA)
     assert len(raised.value.detail) < 600
-    await square.says(TARAS)
-    await square.desk.message_edits.delete(OKSANA, "general", message.id, may_moderate=False)
+    await harness.post(TARAS)
+    await harness.desk.message_edits.delete(OKSANA, "general", message.id, may_moderate=False)
 
-    await square.tells(GHOST, "leave", by=MODERATOR)
-    await square.says(OKSANA)
-    await square.desk.membership.join(OKSANA, "general")
-    assert GHOST in await square.members()
-
-
-async def test_ban_cancels_pending_join(square: Square) -> None:
-    await square.desk.membership.join(OKSANA, "general")
-    await square.tells(GHOST, "ban", by=MODERATOR)
-    assert (await square.members(), await square.letters()) == ({}, [])
+    await harness.receive_member(GHOST, "leave", by=MODERATOR)
+    await harness.post(OKSANA)
+    await harness.desk.membership.join(OKSANA, "general")
+    assert GHOST in await harness.members()
 
 
-async def test_unban_of_agent_publishes_registry_change(square: Square) -> None:
-    assert RegistryChanged() not in await square.tells(SCRIBES_GHOST, "ban", by=MODERATOR)
-    async with square.database.read_only() as tx:
+async def test_ban_cancels_pending_join(harness: MembershipHarness) -> None:
+    await harness.desk.membership.join(OKSANA, "general")
+    await harness.receive_member(GHOST, "ban", by=MODERATOR)
+    assert (await harness.members(), await harness.outbox_kinds()) == ({}, [])
+
+
+async def test_unban_of_agent_publishes_registry_change(harness: MembershipHarness) -> None:
+    assert RegistryChanged() not in await harness.receive_member(SCRIBES_GHOST, "ban", by=MODERATOR)
+    async with harness.database.read_only() as tx:
         assert await tx.restrictions.removed_users() == {(GENERAL, SCRIBES_GHOST)}
-    assert RegistryChanged() in await square.tells(SCRIBES_GHOST, "leave", by=MODERATOR)
-    async with square.database.read_only() as tx:
+    assert RegistryChanged() in await harness.receive_member(SCRIBES_GHOST, "leave", by=MODERATOR)
+    async with harness.database.read_only() as tx:
         assert await tx.restrictions.removed_users() == set()
 
 
-async def test_removed_matrix_user_is_no_member(square: Square) -> None:
-    await square.tells(ALICE, "join", displayname="Alice")
-    await square.tells(ALICE, "ban", by=MODERATOR)
-    async with square.database.read_only() as tx:
+async def test_removed_matrix_user_is_no_member(harness: MembershipHarness) -> None:
+    await harness.receive_member(ALICE, "join", displayname="Alice")
+    await harness.receive_member(ALICE, "ban", by=MODERATOR)
+    async with harness.database.read_only() as tx:
         assert await tx.restrictions.get(GENERAL, ALICE) is None
-    assert await square.members() == {}
+    assert await harness.members() == {}
 
 
-async def test_member_without_power_is_read_only(square: Square) -> None:
-    message = await square.says(OKSANA)
-    await square.is_governed(power_levels='{"events_default": "50", "events": {"m.reaction": 0}}')
+async def test_member_without_power_is_read_only(harness: MembershipHarness) -> None:
+    message = await harness.post(OKSANA)
+    await harness.set_columns(power_levels='{"events_default": "50", "events": {"m.reaction": 0}}')
 
-    assert await refusal(square.says(OKSANA)) == "muted"
-    assert await refusal(square.desk.message_edits.edit(OKSANA, "general", message.id, "інше")) == "muted"
-    await square.desk.reactions.add(OKSANA, "general", message.id, "👍")
-    await square.desk.membership.join(TARAS, "general")
-    await square.typing_and_receipts.mark_read(TARAS, "general", message.id)
-    await square.is_governed(power_levels='{"events": {"m.reaction": 10}}')
-    assert await refusal(square.desk.reactions.add(TARAS, "general", message.id, "👍")) == "muted"
-    await square.says(OKSANA)
+    assert await refusal(harness.post(OKSANA)) == "muted"
+    assert await refusal(harness.desk.message_edits.edit(OKSANA, "general", message.id, "інше")) == "muted"
+    await harness.desk.reactions.add(OKSANA, "general", message.id, "👍")
+    await harness.desk.membership.join(TARAS, "general")
+    await harness.typing_and_receipts.mark_read(TARAS, "general", message.id)
+    await harness.set_columns(power_levels='{"events": {"m.reaction": 10}}')
+    assert await refusal(harness.desk.reactions.add(TARAS, "general", message.id, "👍")) == "muted"
+    await harness.post(OKSANA)
 
 
 @pytest.mark.parametrize("rule", ["invite", "knock", "restricted", "private"])
-async def test_invite_only_room_keeps_members(square: Square, rule: str) -> None:
-    await square.desk.membership.join(OKSANA, "general")
-    await square.is_governed(join_rule=rule)
+async def test_invite_only_room_keeps_members(harness: MembershipHarness, rule: str) -> None:
+    await harness.desk.membership.join(OKSANA, "general")
+    await harness.set_columns(join_rule=rule)
 
-    message = await square.says(OKSANA)
-    assert await refusal(square.says(TARAS)) == "invite_only"
-    assert await refusal(square.desk.membership.join(TARAS, "general")) == "invite_only"
-    assert await refusal(square.desk.reactions.add(TARAS, "general", message.id, "👍")) == "invite_only"
-    await square.says(SCRIBE)  # the city brings its agents home
+    message = await harness.post(OKSANA)
+    assert await refusal(harness.post(TARAS)) == "invite_only"
+    assert await refusal(harness.desk.membership.join(TARAS, "general")) == "invite_only"
+    assert await refusal(harness.desk.reactions.add(TARAS, "general", message.id, "👍")) == "invite_only"
+    await harness.post(SCRIBE)  # the city brings its agents home
 
     taras = "@citizen_u_2:city.localhost"
-    await square.tells(taras, "invite", by=MODERATOR)
-    await square.says(TARAS)
-    await square.tells(taras, "leave", by=MODERATOR)
-    assert await refusal(square.says(TARAS)) == "invite_only", "the invitation was taken back"
-    await square.tells(taras, "invite", by=MODERATOR)
-    await square.desk.membership.join(TARAS, "general")
-    await square.told()
-    await square.tells(taras, "join", displayname="Тарас")
-    await square.says(TARAS)
-    await square.tells(taras, "leave", by=MODERATOR)
-    assert await refusal(square.says(TARAS)) == "kicked"
-    assert await refusal(square.desk.membership.join(TARAS, "general")) == "invite_only", "an invitation is good once"
+    await harness.receive_member(taras, "invite", by=MODERATOR)
+    await harness.post(TARAS)
+    await harness.receive_member(taras, "leave", by=MODERATOR)
+    assert await refusal(harness.post(TARAS)) == "invite_only", "the invitation was taken back"
+    await harness.receive_member(taras, "invite", by=MODERATOR)
+    await harness.desk.membership.join(TARAS, "general")
+    await harness.clear_outbox()
+    await harness.receive_member(taras, "join", displayname="Тарас")
+    await harness.post(TARAS)
+    await harness.receive_member(taras, "leave", by=MODERATOR)
+    assert await refusal(harness.post(TARAS)) == "kicked"
+    assert await refusal(harness.desk.membership.join(TARAS, "general")) == "invite_only", "an invitation is good once"
 
 
 @pytest.mark.parametrize("membership", [None, 5, {}, "", "knock", "something new"])
-async def test_invalid_membership_adds_no_member(square: Square, membership: Any) -> None:
-    await square.tells(GHOST, membership, displayname=["no", "name"], reason=7, by=MODERATOR)
-    await square.tells(ALICE, membership)
-    await square.tells("not a user", "join")
-    assert await square.members() == {}
+async def test_invalid_membership_adds_no_member(harness: MembershipHarness, membership: Any) -> None:
+    await harness.receive_member(GHOST, membership, displayname=["no", "name"], reason=7, by=MODERATOR)
+    await harness.receive_member(ALICE, membership)
+    await harness.receive_member("not a user", "join")
+    assert await harness.members() == {}
 
 
 # --- names and pictures -------------------------------------------------------------------------------
 
 
-async def test_profile_change_keeps_older_authors(square: Square) -> None:
-    await square.tells(ALICE, "join", displayname="Alice")
-    history = await square.history()
-    happened = await square.tells(ALICE, "join", displayname="Аліса", avatar_url="mxc://city.localhost/a")
+async def test_profile_change_keeps_older_authors(harness: MembershipHarness) -> None:
+    await harness.receive_member(ALICE, "join", displayname="Alice")
+    history = await harness.history()
+    happened = await harness.receive_member(ALICE, "join", displayname="Аліса", avatar_url="mxc://city.localhost/a")
 
     alice = Author(AuthorKind.MATRIX, ALICE, "Аліса", "mxc://city.localhost/a")
     assert happened == [MemberChanged(GENERAL, alice)]
-    assert await square.members() == {ALICE: "Аліса"}
-    assert await square.history() == history, "it is no part of the history"
-    assert await square.tells(ALICE, "join", displayname="Аліса", avatar_url="mxc://city.localhost/a") == []
+    assert await harness.members() == {ALICE: "Аліса"}
+    assert await harness.history() == history, "it is no part of the history"
+    assert await harness.receive_member(ALICE, "join", displayname="Аліса", avatar_url="mxc://city.localhost/a") == []
 
 
-async def test_rejoin_updates_display_name(square: Square) -> None:
-    await square.desk.membership.join(OKSANA, "general")
-    await square.told()
-    await square.desk.membership.join(Author(AuthorKind.CITIZEN, "u_1", "Оксана К."), "general")
-    assert await square.members() == {GHOST: "Оксана К."}
-    assert await square.history() == [(JOIN, "u_1")]
-    assert await square.letters() == [OutboxKind.JOIN], "her ghost is to be called so, too"
+async def test_rejoin_updates_display_name(harness: MembershipHarness) -> None:
+    await harness.desk.membership.join(OKSANA, "general")
+    await harness.clear_outbox()
+    await harness.desk.membership.join(Author(AuthorKind.CITIZEN, "u_1", "Оксана К."), "general")
+    assert await harness.members() == {GHOST: "Оксана К."}
+    assert await harness.history() == [(JOIN, "u_1")]
+    assert await harness.outbox_kinds() == [OutboxKind.JOIN], "her ghost is to be called so, too"
 
 
 # --- over HTTP ----------------------------------------------------------------------------------------
@@ -373,9 +375,9 @@ async def test_rejoin_updates_display_name(square: Square) -> None:
 async def test_the_routes_of_members(sqlite_url: str) -> None:
     async with in_process_city(sqlite_url) as city:
         token = citizen_token("u_1", "Оксана")
-        heard: list[CityEvent] = []
-        city.city.bus.subscribe(LocalUserRead, heard.append)
-        city.city.bus.subscribe(LocalUserTyping, heard.append)
+        published: list[CityEvent] = []
+        city.city.bus.subscribe(LocalUserRead, published.append)
+        city.city.bus.subscribe(LocalUserTyping, published.append)
         await _beat(city, token)
 
         for _ in range(2):
@@ -392,7 +394,7 @@ async def test_the_routes_of_members(sqlite_url: str) -> None:
         answer = await city.call("PUT", "/city/rooms/general/read", read, token=token)
         assert (answer.status, answer.content) == (204, "")
         author = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
-        assert heard == [LocalUserRead(GENERAL, author, posted.content["id"], posted.content["seq"])]
+        assert published == [LocalUserRead(GENERAL, author, posted.content["id"], posted.content["seq"])]
         for room, message, code in (
             ("general", "nothing", "no_such_message"),
             ("nowhere", posted.content["id"], "no_such_room"),
@@ -426,12 +428,12 @@ async def _beat(city: InProcessCity, token: str) -> None:
         ("\u202e", None),
     ],
 )
-async def test_matrix_name_is_one_bounded_line(square: Square, name: str, shown: str | None) -> None:
-    await square.tells(ALICE, "join", displayname=name, avatar_url="x" * 5000)
-    assert await square.members() == {ALICE: shown}
-    async with square.database.transaction() as tx:
+async def test_matrix_name_is_one_bounded_line(harness: MembershipHarness, name: str, shown: str | None) -> None:
+    await harness.receive_member(ALICE, "join", displayname=name, avatar_url="x" * 5000)
+    assert await harness.members() == {ALICE: shown}
+    async with harness.database.transaction() as tx:
         room = await tx.rooms.find(GENERAL)
         assert room is not None
-        await square.desk.members.replace_members(tx, GENERAL, [Member(GENERAL, UserId("@bob:city.localhost"), name)])
+        await harness.desk.members.replace_members(tx, GENERAL, [Member(GENERAL, UserId("@bob:city.localhost"), name)])
         members = await tx.members.of_room(GENERAL)
     assert [(member.display_name, member.avatar_url) for member in members] == [(shown, None)]

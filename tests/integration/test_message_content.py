@@ -47,12 +47,12 @@ async def test_replies_are_linked_in_city_and_on_matrix(exchange: MessageExchang
 
 
 async def test_mentions_are_converted_both_ways(exchange: MessageExchange) -> None:
-    heard = await exchange.receive_text(
+    event_id = await exchange.receive_text(
         "Оксано?", {"m.mentions": {"user_ids": [OKSANA_GHOST, "@daarion_bot:city.localhost", 7, "bad", BOB]}}
     )
-    assert (await exchange.message(heard)).mentions == ("u_1", BOB)
-    said = await exchange.messaging.post(OKSANA, "general", "@alice:city.localhost, привіт")
-    assert said.mentions == (ALICE,)
+    assert (await exchange.message(event_id)).mentions == ("u_1", BOB)
+    message = await exchange.messaging.post(OKSANA, "general", "@alice:city.localhost, привіт")
+    assert message.mentions == (ALICE,)
     (row,) = await exchange.outbox()
     async with exchange.database.read_only() as tx:
         rendered = await exchange.messaging.renderer.render(tx, row)
@@ -63,8 +63,8 @@ async def test_mentions_are_converted_both_ways(exchange: MessageExchange) -> No
 
 @pytest.mark.parametrize("msgtype", ["m.emote", "m.notice"])
 async def test_msgtype_is_kept_both_ways(exchange: MessageExchange, msgtype: str) -> None:
-    heard = await exchange.receive_text("махає", msgtype=msgtype)
-    assert (await exchange.message(heard)).msgtype == msgtype
+    event_id = await exchange.receive_text("махає", msgtype=msgtype)
+    assert (await exchange.message(event_id)).msgtype == msgtype
     posted = await exchange.messaging.messages.post(OKSANA, "general", Draft("махає", msgtype=msgtype))
     (row,) = await exchange.outbox()
     async with exchange.database.read_only() as tx:

@@ -12,7 +12,7 @@ import pytest
 from daarion_appservice.city.rooms import RoomUpdate
 from daarion_appservice.http.message_pages import MAX_PAGE_BYTES
 from tests.parts.city import ADMIN_TOKEN, citizen_token
-from tests.parts.in_process_city import SERVICE_TOKEN, Answer, InProcessCity, in_process_city
+from tests.parts.in_process_city import SERVICE_TOKEN, HttpResponse, InProcessCity, in_process_city
 from tests.parts.ports import HOST
 
 MESSAGES = "/city/rooms/general/messages"
@@ -35,7 +35,7 @@ async def post(city: InProcessCity, body: str, token: str = OKSANA, **more: Any)
     return message
 
 
-def said_no(answer: Answer) -> tuple[int, str]:
+def said_no(answer: HttpResponse) -> tuple[int, str]:
     return answer.status, answer.content["code"]
 
 
@@ -132,16 +132,16 @@ async def test_changes_are_sent_and_replayed_on_websocket(city: InProcessCity) -
         reacted = (await city.call("PUT", f"{path}/reactions/{THUMB}", token=TARAS)).content
         back = (await city.call("DELETE", f"{path}/reactions/{THUMB}", token=TARAS)).content
         deleted = (await city.call("DELETE", path, token=ADMIN)).content
-        told = [await socket.receive_json(timeout=10) for _ in range(5)]
-    assert [(each["event"], each["seq"], each["message"]) for each in told] == [
+        received = [await socket.receive_json(timeout=10) for _ in range(5)]
+    assert [(each["event"], each["seq"], each["message"]) for each in received] == [
         ("city.room.message", 1, message),
         ("city.room.message.updated", 2, edited),
         ("city.room.reaction", 3, reacted),
         ("city.room.reaction", 4, back),
         ("city.room.message.deleted", 5, deleted),
     ]
-    assert [each["by"]["id"] for each in told[1:]] == ["u_1", "u_2", "u_2", "u_9"]
-    assert [(each["emoji"], each["added"]) for each in told[2:4]] == [("👍", True), ("👍", False)]
+    assert [each["by"]["id"] for each in received[1:]] == ["u_1", "u_2", "u_2", "u_9"]
+    assert [(each["emoji"], each["added"]) for each in received[2:4]] == [("👍", True), ("👍", False)]
     async with city.session.ws_connect(url) as socket:
         again = [await socket.receive_json(timeout=10) for _ in range(5)]
     assert [each["seq"] for each in again] == [1, 2, 3, 4, 5]

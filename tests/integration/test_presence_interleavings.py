@@ -42,17 +42,17 @@ Look = tuple[Status, str | None]
 
 
 @dataclass
-class Twins:
+class TwoStores:
     """Two stores, one clock for them and for Redis, and the state machine that is told the same."""
 
     stores: list[RedisPresence]
-    told: list[list[PresenceChanged]]
+    published: list[list[PresenceChanged]]
     now: list[int]
     redis: Any
     machine: Presence = field(default_factory=lambda: Presence(ttl_ms=TTL_MS))
     placed: dict[SubjectId, RemotePresence] = field(default_factory=dict)
 
-    async def beat(self, each_ones: list[list[Heartbeat]]) -> list[Transition]:
+    async def record_heartbeats(self, each_ones: list[list[Heartbeat]]) -> list[Transition]:
         """Each store its own, all at once."""
         answers = await asyncio.gather(
             *(store.record_heartbeat(beats) for store, beats in zip(self.stores, each_ones, strict=True))
@@ -73,7 +73,7 @@ class Twins:
                 assert (answer.status, answer.status_msg) == (expected.status, expected.status_msg)
         return [change for change in changes if change]
 
-    async def place(self, store: RedisPresence, placed: RemotePresence) -> list[Transition]:
+    async def set_remote(self, store: RedisPresence, placed: RemotePresence) -> list[Transition]:
         self.placed[placed.subject] = placed
         await store.set_remote([placed])
         shown = placed.state
@@ -91,10 +91,10 @@ class Twins:
         await store.expire()
         changes = self.machine.expire(now_ms=self.now[0])
         for placed in self.placed.values():  # holds as long as it is said again
-            changes += await self.place(store, placed)
+            changes += await self.set_remote(store, placed)
         return changes
 
-    async def agree(self) -> None:
+    async def expect_same_state(self) -> None:
         """Both have heard everything, and show what the machine shows."""
 
         async def have_heard() -> bool:
@@ -111,11 +111,13 @@ class Twins:
             active_ms = [store.state(subject).last_active_ms or 0 for store in self.stores]
             assert max(active_ms) == (self.machine.state(subject).last_active_ms or 0), subject
 
-    def told_since(self, number: int) -> list[Transition]:
+    def transitions_since(self, number: int) -> list[Transition]:
         """What both told: the same, with the same numbers."""
-        one, other = ([(event.seq, _looks(event.transition)) for event in told[number:]] for told in self.told)
+        one, other = (
+            [(event.seq, _looks(event.transition)) for event in published[number:]] for published in self.published
+        )
         assert one == other
-        return [event.transition for event in self.told[0][number:]]
+        return [event.transition for event in self.published[0][number:]]
 
 
 def _looks(change: Transition) -> tuple[SubjectId, Look, Look]:
@@ -134,26 +136,26 @@ def _in_all(changes: list[Transition]) -> dict[SubjectId, tuple[Look, Look]]:
 
 
 @pytest.fixture
-async def twins(redis: RedisServer) -> AsyncIterator[Twins]:
+async def two_stores(redis: RedisServer) -> AsyncIterator[TwoStores]:
     now = [1_700_000_000_000]
     clients = [connect(redis.url, cluster=False) for _ in range(3)]
-    stores, told, running = [], [], []
+    stores, published, running = [], [], []
     for name, client in zip(("one", "other"), clients, strict=False):
         events: list[Any] = []
         sessions = RedisSessions(client, name=name, ttl_ms=TTL_MS, now_ms=lambda: now[0])
         store = RedisPresence(sessions, events.append, lambda: now[0], ttl_ms=TTL_MS)
         stores.append(store)
-        told.append(events)
+        published.append(events)
         running.append(asyncio.create_task(store.run()))
 
-    async def are_both_here() -> bool:
+    async def are_connected() -> bool:
         newest = await clients[2].hget(_KEYS[3], "seq")
         return all(store.reason is None and str(store.seq) == newest for store in stores)
 
-    await eventually(are_both_here)
-    for events in told:
+    await eventually(are_connected)
+    for events in published:
         events.clear()
-    yield Twins(stores, told, now, clients[2])
+    yield TwoStores(stores, published, now, clients[2])
     for task in running:
         task.cancel()
     await asyncio.wait(running)
@@ -162,20 +164,22 @@ async def twins(redis: RedisServer) -> AsyncIterator[Twins]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_two_processes_match_one_in_any_order(twins: Twins, seed: int) -> None:
+async def test_two_processes_match_one_in_any_order(two_stores: TwoStores, seed: int) -> None:
     choose = random.Random(seed)
     for _ in range(STEPS):
-        number = len(twins.told[0])
+        number = len(two_stores.published[0])
         match choose.choice(("beat", "beat", "place", "time")):
             case "beat":
-                changes = await twins.beat(_beats(choose))
+                changes = await two_stores.record_heartbeats(_beats(choose))
             case "place":
-                changes = await twins.place(choose.choice(twins.stores), _placed(choose, twins.now[0]))
+                changes = await two_stores.set_remote(
+                    choose.choice(two_stores.stores), _placed(choose, two_stores.now[0])
+                )
             case _:
                 ms = choose.choice((1, 500, LONGEST_STEP_MS))
-                changes = await twins.pass_time(choose.choice(twins.stores), ms)
-        await twins.agree()
-        assert _in_all(twins.told_since(number)) == _in_all(changes)
+                changes = await two_stores.pass_time(choose.choice(two_stores.stores), ms)
+        await two_stores.expect_same_state()
+        assert _in_all(two_stores.transitions_since(number)) == _in_all(changes)
 
 
 def _beats(choose: random.Random) -> list[list[Heartbeat]]:

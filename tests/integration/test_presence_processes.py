@@ -50,7 +50,7 @@ class Replica:
         await asyncio.wait([self._running])
         await self._client.aclose()
 
-    def told(self) -> list[tuple[str, str]]:
+    def published_states(self) -> list[tuple[str, str]]:
         changes = [event.transition for event in self.events if isinstance(event, PresenceChanged)]
         return [(change.subject, change.after.status.value) for change in changes]
 
@@ -78,8 +78,8 @@ async def test_two_processes_publish_each_change_once(replicas: list[Replica]) -
     await one.store.record_heartbeat([Heartbeat(OKSANA, OFFLINE)])
     await other.shows(OKSANA, OFFLINE)
     assert (
-        one.told()
-        == other.told()
+        one.published_states()
+        == other.published_states()
         == [
             (OKSANA, "online"),
             (SCRIBE, "away"),
@@ -171,7 +171,7 @@ async def test_redis_outage_keeps_sessions_online(tmp_path: Path, forgets: bool)
     for _ in range(6):  # half as long again as anybody lives
         await one.store.record_heartbeat([Heartbeat(stays), Heartbeat(comes, AWAY)])
         await asyncio.sleep(1)
-    told_alone = [each.told() for each in (one, other)]
+    told_alone = [each.published_states() for each in (one, other)]
     server.start()
 
     for replica in (one, other):
@@ -181,7 +181,7 @@ async def test_redis_outage_keeps_sessions_online(tmp_path: Path, forgets: bool)
     beating = asyncio.create_task(_keep_beating(one.store, stays, comes))
     for replica, before in zip((one, other), told_alone, strict=True):
         await replica.shows(leaves, OFFLINE)
-        after = replica.told()[len(before) :]
+        after = replica.published_states()[len(before) :]
         assert (leaves, "offline") in after
         assert [change for change in after if change[0] != leaves] in ([], [(comes, "away")]), "nobody flapped"
     beating.cancel()
@@ -211,7 +211,7 @@ async def test_frozen_redis_keeps_sessions_online(redis: RedisServer) -> None:
     for replica in (one, other):
         await back(replica)
     await asyncio.sleep(1)
-    assert one.told() == other.told() == [(OKSANA, "online")]
+    assert one.published_states() == other.published_states() == [(OKSANA, "online")]
     beating.cancel()
     for replica in (one, other):
         await replica.stop()
@@ -256,7 +256,7 @@ async def test_flushed_redis_gets_presence_again(replicas: list[Replica], redis:
     await eventually(is_known_again)
     await client.aclose()
     for replica in replicas:
-        assert sorted(replica.told()) == sorted([(OKSANA, "online"), (SCRIBE, "away"), ("u_7", "online")])
+        assert sorted(replica.published_states()) == sorted([(OKSANA, "online"), (SCRIBE, "away"), ("u_7", "online")])
 
 
 async def test_standalone_numbers_are_unique(replicas: list[Replica], redis: RedisServer) -> None:
@@ -286,10 +286,10 @@ async def _stream_of(replica: Replica) -> PresenceStream:
         else:
             stream.on_presence_changed(event)
 
-    async def is_told() -> bool:
+    async def is_received() -> bool:
         return stream.seq == replica.store.seq
 
-    await eventually(is_told)
+    await eventually(is_received)
     return stream
 
 
@@ -316,7 +316,7 @@ async def test_heartbeat_during_restore_is_kept(tmp_path: Path, monkeypatch: pyt
     assert shown.status is ONLINE
     client = connect(server.url, cluster=False)
     assert await client.get(f"presence:{OKSANA}") == "online"
-    assert replica.told() == [(OKSANA, "online")]
+    assert replica.published_states() == [(OKSANA, "online")]
     await client.aclose()
     await replica.stop()
     server.kill()
@@ -326,22 +326,22 @@ async def test_heartbeat_after_expiry_revives_nothing(replicas: list[Replica], r
     """A process may have been frozen with it for a minute."""
     client = connect(redis.url, cluster=False)
     sessions = RedisSessions(client, name="frozen", ttl_ms=TTL_MS)
-    said = SessionUpdate.from_heartbeat(Heartbeat(OKSANA), now_ms() - TTL_MS)
-    (answer,) = await sessions.apply([said], [TTL_MS], lambda _: ONLINE)
+    update = SessionUpdate.from_heartbeat(Heartbeat(OKSANA), now_ms() - TTL_MS)
+    (answer,) = await sessions.apply([update], [TTL_MS], lambda _: ONLINE)
     assert (answer.status, answer.seq) == (OFFLINE, None)
     assert await client.get(f"presence:{OKSANA}") is None
     await client.aclose()
     await replicas[0].store.record_heartbeat([Heartbeat(SCRIBE)])
-    assert replicas[0].told() == [(SCRIBE, "online")]
+    assert replicas[0].published_states() == [(SCRIBE, "online")]
 
 
 async def test_large_restore_is_sent_in_batches(replicas: list[Replica], monkeypatch: pytest.MonkeyPatch) -> None:
     """While a script runs Redis answers nobody else, and the others would take it for gone."""
     say, sizes = RedisSessions.apply, list[int]()
 
-    async def counted(sessions: RedisSessions, said: Sequence[SessionUpdate], *more: Any) -> list[UpdateResult]:
-        sizes.append(len(said))
-        return await say(sessions, said, *more)
+    async def counted(sessions: RedisSessions, update: Sequence[SessionUpdate], *more: Any) -> list[UpdateResult]:
+        sizes.append(len(update))
+        return await say(sessions, update, *more)
 
     monkeypatch.setattr(RedisSessions, "apply", counted)
     everybody = [SubjectId(f"@p{number}:city.localhost") for number in range(2 * BATCH + 1)]
@@ -350,7 +350,7 @@ async def test_large_restore_is_sent_in_batches(replicas: list[Replica], monkeyp
     )
     assert sizes == [BATCH, BATCH, 1]
     await replicas[1].shows(everybody[-1], ONLINE)
-    assert [subject for subject, _ in replicas[1].told()] == everybody
+    assert [subject for subject, _ in replicas[1].published_states()] == everybody
 
 
 async def test_updates_during_outage_expire(redis: RedisServer) -> None:
@@ -381,7 +381,7 @@ async def test_first_restored_process_ends_no_other_session(tmp_path: Path, monk
     for replica in (new, one):
         await back(replica)
     await asyncio.sleep(4)
-    assert one.told() == new.told() == [(OKSANA, "online")]
+    assert one.published_states() == new.published_states() == [(OKSANA, "online")]
     beating.cancel()
     for replica in (one, new):
         await replica.stop()

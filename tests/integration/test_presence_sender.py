@@ -53,7 +53,7 @@ class WatchedCity:
             self._tokens[slug] = await self.city.agent_token(slug)
         await self.city.post(f"/api/v1/agents/{slug}/heartbeat", heartbeat, token=self._tokens[slug])
 
-    def told(self, user: str, since: int = 0) -> list[Passed]:
+    def updates_of(self, user: str, since: int = 0) -> list[Passed]:
         """Return the presence updates of ``user``, oldest first, without the first ``since`` requests of all users."""
         return [passed for passed in self.proxy.passed[since:] if passed.is_presence and user in passed.path]
 
@@ -66,9 +66,9 @@ class WatchedCity:
     async def empty(self) -> None:
         """Set the agents offline, and clear the recorded requests."""
         for slug, user in (("daarwizz", DAARWIZZ), ("scribe", SCRIBE)):
-            if self.told(user):
+            if self.updates_of(user):
                 await self.beat(slug, status="offline")
-                await self.until(lambda user=user: self.told(user)[-1].content == {"presence": "offline"})  # type: ignore[misc]
+                await self.until(lambda user=user: self.updates_of(user)[-1].content == {"presence": "offline"})  # type: ignore[misc]
         self.proxy.passed.clear()
 
 
@@ -118,11 +118,13 @@ async def test_present_agent_is_refreshed_with_status_text(
     watched: WatchedCity,
 ) -> None:
     await watched.beat("daarwizz", status_msg="слухаю")
-    await watched.until(lambda: len(watched.told(DAARWIZZ)) >= 4)
+    await watched.until(lambda: len(watched.updates_of(DAARWIZZ)) >= 4)
 
-    told = watched.told(DAARWIZZ)
-    assert [passed.content for passed in told] == [{"presence": "online", "status_msg": "слухаю"}] * len(told)
-    times = [passed.at for passed in told]
+    sent_updates = watched.updates_of(DAARWIZZ)
+    assert [passed.content for passed in sent_updates] == [{"presence": "online", "status_msg": "слухаю"}] * len(
+        sent_updates
+    )
+    times = [passed.at for passed in sent_updates]
     pauses = [later - earlier for earlier, later in pairwise(times)]
     assert all(pause < REFRESH_S + LATE_S for pause in pauses), pauses
 
@@ -130,28 +132,28 @@ async def test_present_agent_is_refreshed_with_status_text(
 @pytest.mark.asyncio(loop_scope="module")
 async def test_heartbeat_without_change_sends_nothing(watched: WatchedCity) -> None:
     await watched.beat("daarwizz", status_msg="слухаю")
-    await watched.until(lambda: watched.told(DAARWIZZ))
+    await watched.until(lambda: watched.updates_of(DAARWIZZ))
 
-    first = watched.told(DAARWIZZ)[0].at
+    first = watched.updates_of(DAARWIZZ)[0].at
     for _ in range(200):
         await watched.beat("daarwizz", status_msg="слухаю")
-    await watched.until(lambda: len(watched.told(DAARWIZZ)) >= 3)
+    await watched.until(lambda: len(watched.updates_of(DAARWIZZ)) >= 3)
 
-    told = watched.told(DAARWIZZ)
-    most = 1 + (told[-1].at - first) / (REFRESH_S * (1 - JITTER) - 0.1)
-    assert len(told) <= most, "more requests than refreshes"
+    sent_updates = watched.updates_of(DAARWIZZ)
+    most = 1 + (sent_updates[-1].at - first) / (REFRESH_S * (1 - JITTER) - 0.1)
+    assert len(sent_updates) <= most, "more requests than refreshes"
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_change_is_sent_once(unrefreshed: WatchedCity) -> None:
     await unrefreshed.beat("daarwizz")
-    await unrefreshed.until(lambda: unrefreshed.told(DAARWIZZ))
+    await unrefreshed.until(lambda: unrefreshed.updates_of(DAARWIZZ))
     await unrefreshed.beat("daarwizz", status="away", status_msg="обід")
-    await unrefreshed.until(lambda: unrefreshed.told(DAARWIZZ)[-1].content["presence"] == "unavailable")
+    await unrefreshed.until(lambda: unrefreshed.updates_of(DAARWIZZ)[-1].content["presence"] == "unavailable")
     await unrefreshed.beat("daarwizz", status="online")
-    await unrefreshed.until(lambda: unrefreshed.told(DAARWIZZ)[-1].content["presence"] == "online")
+    await unrefreshed.until(lambda: unrefreshed.updates_of(DAARWIZZ)[-1].content["presence"] == "online")
 
-    assert [passed.content for passed in unrefreshed.told(DAARWIZZ)] == [
+    assert [passed.content for passed in unrefreshed.updates_of(DAARWIZZ)] == [
         {"presence": "online"},
         {"presence": "unavailable", "status_msg": "обід"},
         {"presence": "online", "status_msg": "обід"},
@@ -162,30 +164,30 @@ async def test_change_is_sent_once(unrefreshed: WatchedCity) -> None:
 async def test_offline_agent_is_not_refreshed(watched: WatchedCity) -> None:
     await watched.beat("daarwizz")
     await watched.beat("scribe")
-    await watched.until(lambda: watched.told(DAARWIZZ) and watched.told(SCRIBE))
+    await watched.until(lambda: watched.updates_of(DAARWIZZ) and watched.updates_of(SCRIBE))
     await watched.beat("daarwizz", status="offline")
-    await watched.until(lambda: watched.told(DAARWIZZ)[-1].content["presence"] == "offline")
+    await watched.until(lambda: watched.updates_of(DAARWIZZ)[-1].content["presence"] == "offline")
 
     so_far = len(watched.proxy.passed)
     # Long enough for a refresh: the other agent has had three.
-    await watched.until(lambda: len(watched.told(SCRIBE, since=so_far)) >= 3)
-    assert watched.told(DAARWIZZ, since=so_far) == []
+    await watched.until(lambda: len(watched.updates_of(SCRIBE, since=so_far)) >= 3)
+    assert watched.updates_of(DAARWIZZ, since=so_far) == []
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_restarted_homeserver_gets_every_presence(unrefreshed: WatchedCity) -> None:
     await unrefreshed.beat("daarwizz", status_msg="слухаю")
     await unrefreshed.beat("scribe", status="away")
-    await unrefreshed.until(lambda: unrefreshed.told(DAARWIZZ) and unrefreshed.told(SCRIBE))
+    await unrefreshed.until(lambda: unrefreshed.updates_of(DAARWIZZ) and unrefreshed.updates_of(SCRIBE))
 
     so_far = len(unrefreshed.proxy.passed)
     await unrefreshed.city.homeserver.restart()
 
-    def told() -> list[list[Passed]]:
-        return [unrefreshed.told(user, since=so_far) for user in (DAARWIZZ, SCRIBE)]
+    def sent_updates() -> list[list[Passed]]:
+        return [unrefreshed.updates_of(user, since=so_far) for user in (DAARWIZZ, SCRIBE)]
 
-    await unrefreshed.until(lambda: all(told()))
-    assert [[passed.content for passed in each] for each in told()] == [
+    await unrefreshed.until(lambda: all(sent_updates()))
+    assert [[passed.content for passed in each] for each in sent_updates()] == [
         [{"presence": "online", "status_msg": "слухаю"}],
         [{"presence": "unavailable"}],
     ]
@@ -250,8 +252,8 @@ async def test_restarted_sender_sends_every_presence(
     async with harness.running_sender():
         await until_presence(harness, "offline", "unavailable", "online")
         await until(lambda: len(harness.proxy.passed) >= so_far + 3)
-    told = [passed for passed in harness.proxy.passed[so_far:] if passed.is_presence and passed.method == "PUT"]
-    assert sorted(str(passed.content["presence"]) for passed in told) == ["offline", "online", "unavailable"]
+    sent_updates = [passed for passed in harness.proxy.passed[so_far:] if passed.is_presence and passed.method == "PUT"]
+    assert sorted(str(passed.content["presence"]) for passed in sent_updates) == ["offline", "online", "unavailable"]
 
 
 async def test_stop_sets_every_ghost_offline(harness: GhostPresenceHarness) -> None:
@@ -469,8 +471,10 @@ async def harness_with_module(
 
 def module_updates(harness: GhostPresenceHarness) -> list[list[tuple[str, str]]]:
     """Return the updates of each request to the module, without requests that only renew the lease."""
-    asked = [passed.content for passed in harness.proxy.passed if passed.is_module and passed.method == "POST"]
-    return [[(each["user_id"], each["presence"]) for each in users] for content in asked if (users := content["users"])]
+    bodies = [passed.content for passed in harness.proxy.passed if passed.is_module and passed.method == "POST"]
+    return [
+        [(each["user_id"], each["presence"]) for each in users] for content in bodies if (users := content["users"])
+    ]
 
 
 async def test_module_gets_batches_and_keeps_presences(

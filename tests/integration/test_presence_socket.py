@@ -62,11 +62,11 @@ async def next_event(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
 
 async def last_words(socket: aiohttp.ClientWebSocketResponse) -> tuple[str, str, int | None]:
     """Event and code of the last event, and what the socket is closed with."""
-    said: dict[str, Any] = {}
+    frame: dict[str, Any] = {}
     while (message := await socket.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
-        said = json.loads(message.data)
+        frame = json.loads(message.data)
     assert message.type is aiohttp.WSMsgType.CLOSE, "nothing but frames comes over an upgraded connection"
-    return said["event"], said["code"], socket.close_code
+    return frame["event"], frame["code"], socket.close_code
 
 
 # --- refusals -----------------------------------------------------------------------------------------

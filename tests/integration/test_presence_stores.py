@@ -35,7 +35,7 @@ class StoreHarness:
     now: list[int]
     events: list[Any]
     _expire: Callable[[], Awaitable[Any]]
-    told: list[str] = field(default_factory=list)
+    published: list[str] = field(default_factory=list)
 
     async def pass_time(self, ms: int) -> None:
         """In steps: a city where nobody looks for ended sessions for long has been asleep."""

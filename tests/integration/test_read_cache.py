@@ -110,12 +110,12 @@ async def test_reads_do_not_invalidate(counter: Counter) -> None:
 
 async def test_concurrent_gets_share_one_query(counter: Counter) -> None:
     counter.hold.clear()
-    asked = [asyncio.create_task(counter.get()) for _ in range(50)]
+    gets = [asyncio.create_task(counter.get()) for _ in range(50)]
     while not counter.reads:
         await asyncio.sleep(0.001)
-    asked += [asyncio.create_task(counter.get()) for _ in range(50)]
+    gets += [asyncio.create_task(counter.get()) for _ in range(50)]
     counter.hold.set()
-    assert await asyncio.gather(*asked) == [0] * 100
+    assert await asyncio.gather(*gets) == [0] * 100
     assert counter.reads == 1
 
 
@@ -224,8 +224,8 @@ async def _do(database: Database, *changes: Executable) -> None:
 
 def _message(seq: int, room: str = "city_r0") -> dict[str, object]:
     author = {"author_kind": "citizen", "author_id": "u_1", "author_name": "Оксана"}
-    said = {"body": "Добрий вечір", "msgtype": "m.text", "created_at_ms": seq, "delivery": "pending"}
-    return {"id": f"{seq:026}", "room_id": room, "seq": seq, **author, **said}
+    fields = {"body": "Добрий вечір", "msgtype": "m.text", "created_at_ms": seq, "delivery": "pending"}
+    return {"id": f"{seq:026}", "room_id": room, "seq": seq, **author, **fields}
 
 
 async def test_failed_load_is_not_cached(counter: Counter) -> None:

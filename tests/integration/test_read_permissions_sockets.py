@@ -58,10 +58,10 @@ async def is_looked_on(harness: PrivateRoom, count: int = 1) -> None:
 
 async def frames(opened: aiohttp.ClientWebSocketResponse) -> tuple[list[dict[str, Any]], int | None]:
     """All that is told until the end, and the close code."""
-    told = []
+    received = []
     while (message := await opened.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
-        told.append(message.json())
-    return told, message.data
+        received.append(message.json())
+    return received, message.data
 
 
 async def test_private_room_closes_sockets_of_outsiders(harness: PrivateRoom) -> None:
@@ -71,10 +71,10 @@ async def test_private_room_closes_sockets_of_outsiders(harness: PrivateRoom) ->
         await harness.receive_text("для всіх")
         await harness.set_visibility("joined")
         await harness.receive_text("для своїх")
-        told, code = await frames(outside)
+        received, code = await frames(outside)
         assert code == aiohttp.WSCloseCode.POLICY_VIOLATION
-        assert "для своїх" not in str(told)
-        assert (told[0]["message"]["body"], told[-1]["code"]) == ("для всіх", "members_only")
+        assert "для своїх" not in str(received)
+        assert (received[0]["message"]["body"], received[-1]["code"]) == ("для всіх", "members_only")
         bodies: list[str] = []
         while len(bodies) < 2:
             frame = await inside.receive_json(timeout=10)
@@ -89,10 +89,10 @@ async def test_leave_closes_socket_of_member(harness: PrivateRoom) -> None:
         await is_looked_on(harness)
         await harness.member(OKSANA_GHOST, "leave")
         await harness.receive_text("без неї")
-        told, code = await frames(opened)
+        received, code = await frames(opened)
         assert code == aiohttp.WSCloseCode.POLICY_VIOLATION
-        assert [frame["event"] for frame in told if "seq" in frame] == ["city.room.leave"]
-        assert told[-1]["code"] == "members_only"
+        assert [frame["event"] for frame in received if "seq" in frame] == ["city.room.leave"]
+        assert received[-1]["code"] == "members_only"
 
 
 async def test_socket_of_outsider_is_refused(harness: PrivateRoom) -> None:
@@ -121,8 +121,8 @@ async def test_member_may_authenticate_by_first_frame(harness: PrivateRoom) -> N
         assert (await opened.receive_json(timeout=10))["message"]["body"] == "для своїх"
     async with socket(harness) as opened:
         await opened.send_json({"event": "auth", "token": TARAS})
-        told, code = await frames(opened)
-        assert ([frame["code"] for frame in told], code) == (["members_only"], aiohttp.WSCloseCode.POLICY_VIOLATION)
+        received, code = await frames(opened)
+        assert ([frame["code"] for frame in received], code) == (["members_only"], aiohttp.WSCloseCode.POLICY_VIOLATION)
 
 
 async def test_replay_with_unreadable_event_is_resync(harness: PrivateRoom) -> None:

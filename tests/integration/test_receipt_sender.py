@@ -25,7 +25,7 @@ from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from tests.parts.city import eventually
 from tests.parts.messaging import IDENTITIES, messaging_harness
-from tests.parts.scripted_homeserver import HANG_UP, Asked, ScriptedHomeserver, refused
+from tests.parts.scripted_homeserver import HANG_UP, ReceivedRequest, ScriptedHomeserver, refused
 
 OKSANA, TARAS = Author(AuthorKind.CITIZEN, "u_1", "Оксана"), Author(AuthorKind.CITIZEN, "u_2", "Тарас")
 GHOST = UserId("@citizen_u_1:city.localhost")
@@ -94,7 +94,7 @@ async def harness(sqlite_url: str, homeserver: ScriptedHomeserver) -> AsyncItera
     await database.close()
 
 
-async def receipts(homeserver: ScriptedHomeserver, count: int) -> list[Asked]:
+async def receipts(homeserver: ScriptedHomeserver, count: int) -> list[ReceivedRequest]:
     async def are_sent() -> bool:
         return len(homeserver.all("receipt")) >= count
 

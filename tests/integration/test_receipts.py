@@ -223,7 +223,7 @@ async def test_receipt_at_other_event_means_message_before(
     harness.read(other, ALICE, BORYS)
     message = await harness.message_id(first)
     await harness.until_listed(alice=message, borys=message)
-    assert [asked.path["event"] for asked in harness.homeserver.all("event")] == [other]
+    assert [received.path["event"] for received in harness.homeserver.all("event")] == [other]
 
 
 @pytest.mark.parametrize("answer", [Reply(404, {"errcode": "M_NOT_FOUND"}), Reply(200, {"origin_server_ts": "x"})])

@@ -14,7 +14,7 @@ from daarion_appservice.city.presence import Heartbeat
 from daarion_appservice.city.types import AgentSlug, agent_subject
 from daarion_appservice.http import schemas
 from tests.parts.city import ADMIN_TOKEN, citizen_token
-from tests.parts.in_process_city import SERVICE_TOKEN, Answer, InProcessCity, in_process_city
+from tests.parts.in_process_city import SERVICE_TOKEN, HttpResponse, InProcessCity, in_process_city
 
 IMPORT = "/api/v1/registry/import"
 REGISTRY: dict[str, list[dict[str, Any]]] = {
@@ -44,13 +44,13 @@ async def city(database_url: str) -> AsyncIterator[InProcessCity]:
 
 
 @pytest.fixture
-async def here(sqlite_url: str) -> AsyncIterator[InProcessCity]:
+async def sqlite_city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
     """The same, where the database makes no difference."""
     async with in_process_city(sqlite_url) as city:
         yield city
 
 
-async def manage(city: InProcessCity, method: str, path: str, content: Any = ...) -> Answer:
+async def manage(city: InProcessCity, method: str, path: str, content: Any = ...) -> HttpResponse:
     return await city.call(method, path, content, token=ADMIN_TOKEN)
 
 
@@ -99,22 +99,22 @@ async def test_places_list_agents_and_role_holders(city: InProcessCity) -> None:
 
     varta = await city.get("/api/v1/agents/varta")
     TypeAdapter(schemas.Agent).validate_python(varta)
-    told: dict[str, str | None] = {
+    described: dict[str, str | None] = {
         "node_role": "guardian",
         "microdao_role": "scribe",
         "role": "guardian",
         "district": "podil",
     }
-    told |= {"kind": None, "color": "#0f766e", "avatar": "mxc://city.localhost/varta"}
-    assert told.items() <= varta.items()
+    described |= {"kind": None, "color": "#0f766e", "avatar": "mxc://city.localhost/varta"}
+    assert described.items() <= varta.items()
 
     for path in ("nodes/nowhere", "microdaos/nobody"):
         assert (await city.call("GET", f"/api/v1/{path}")).status == 404
 
 
-async def test_agent_list_is_filtered_and_paged(here: InProcessCity) -> None:
-    await lay_over(here, REGISTRY)
-    assert await slugs(here) == ["daarwizz", "hospodar", "scribe", "varta"]
+async def test_agent_list_is_filtered_and_paged(sqlite_city: InProcessCity) -> None:
+    await lay_over(sqlite_city, REGISTRY)
+    assert await slugs(sqlite_city) == ["daarwizz", "hospodar", "scribe", "varta"]
     for query, found in {
         "?role=guardian": ["scribe", "varta"],
         "?role=scribe": ["varta"],
@@ -128,9 +128,9 @@ async def test_agent_list_is_filtered_and_paged(here: InProcessCity) -> None:
         "?offset=9": [],
         "?presence=offline&limit=1&offset=2": ["scribe"],
     }.items():
-        assert await slugs(here, query) == found, query
+        assert await slugs(sqlite_city, query) == found, query
     for query in ("?limit=0", "?limit=1001", "?offset=-1", "?limit=many", "?offset=99999999999999999999"):
-        assert (await here.call("GET", f"/api/v1/agents{query}")).status == 422, query
+        assert (await sqlite_city.call("GET", f"/api/v1/agents{query}")).status == 422, query
 
 
 # --- who may ------------------------------------------------------------------------------------------
@@ -147,17 +147,17 @@ CHANGES = [
 ]  # fmt: skip
 
 
-async def test_changes_are_for_admins_only(here: InProcessCity) -> None:
-    before = await here.get("/api/v1/agents")
+async def test_changes_are_for_admins_only(sqlite_city: InProcessCity) -> None:
+    before = await sqlite_city.get("/api/v1/agents")
     strangers = [None, citizen_token("u_1"), citizen_token("u_2", role="mayor"), SERVICE_TOKEN]
-    strangers.append(await here.agent_token("scribe"))
+    strangers.append(await sqlite_city.agent_token("scribe"))
     for method, path, content in CHANGES:
         for token in strangers:
-            answer = await here.call(method, path, content, token=token)
+            answer = await sqlite_city.call(method, path, content, token=token)
             assert answer.status == (403 if token else 401), (method, path, token)
-    assert await here.get("/api/v1/agents") == before
-    assert await here.get("/api/v1/districts") == []
-    answer = await here.call("PUT", "/api/v1/nodes/x", {}, token=citizen_token("u_3", role="admin"))
+    assert await sqlite_city.get("/api/v1/agents") == before
+    assert await sqlite_city.get("/api/v1/districts") == []
+    answer = await sqlite_city.call("PUT", "/api/v1/nodes/x", {}, token=citizen_token("u_3", role="admin"))
     assert answer.status == 201
 
 
@@ -165,7 +165,7 @@ async def test_changes_are_for_admins_only(here: InProcessCity) -> None:
 
 
 async def test_put_agent_replaces_all_fields(city: InProcessCity) -> None:
-    said = {
+    agent = {
         "display_name": "Новий",
         "title": "T",
         "kind": "infra",
@@ -173,7 +173,7 @@ async def test_put_agent_replaces_all_fields(city: InProcessCity) -> None:
         "rooms": ["builders"],
         "extra": 1,
     }
-    answer = await manage(city, "PUT", "/api/v1/agents/new", said)
+    answer = await manage(city, "PUT", "/api/v1/agents/new", agent)
     assert answer.status == 201, answer
     assert answer.content == await city.get("/api/v1/agents/new")
     assert (answer.content["kind"], answer.content["color"], answer.content["rooms"]) == (
@@ -197,7 +197,7 @@ async def test_put_agent_replaces_all_fields(city: InProcessCity) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "said", "field"),
+    ("path", "agent", "field"),
     [
         ("%D0%9D", {"display_name": "x"}, "agent_id"),
         ("UPPER", {"display_name": "x"}, "agent_id"),
@@ -214,12 +214,12 @@ async def test_put_agent_replaces_all_fields(city: InProcessCity) -> None:
         ("new", {"display_name": "x", "node_id": "n" * 256}, "node_id"),
     ],
 )
-async def test_invalid_agent_is_refused(here: InProcessCity, path: str, said: Any, field: str) -> None:
-    before = await here.get("/api/v1/agents")
-    answer = await manage(here, "PUT", f"/api/v1/agents/{path}", said)
+async def test_invalid_agent_is_refused(sqlite_city: InProcessCity, path: str, agent: Any, field: str) -> None:
+    before = await sqlite_city.get("/api/v1/agents")
+    answer = await manage(sqlite_city, "PUT", f"/api/v1/agents/{path}", agent)
     assert (answer.status, answer.content["code"]) == (422, "invalid"), answer
     assert [error["field"] for error in answer.content["errors"]] == [field]
-    assert await here.get("/api/v1/agents") == before
+    assert await sqlite_city.get("/api/v1/agents") == before
 
 
 async def test_token_is_valid_until_revoked(city: InProcessCity) -> None:
@@ -287,16 +287,16 @@ async def test_names_with_bidi_characters_are_normalised(city: InProcessCity) ->
 
 
 async def test_place_in_use_cannot_be_deleted(city: InProcessCity) -> None:
-    for part, said in (
+    for part, agent in (
         ("districts", {"name": "Поділ"}),
         ("nodes", {"district": "x"}),
         ("microdaos", {"district": "x"}),
     ):
         path = f"/api/v1/{part}/x"
-        answer = await manage(city, "PUT", path, said)
+        answer = await manage(city, "PUT", path, agent)
         assert answer.status == 201, answer
-        assert (await manage(city, "PUT", path, said)).status == 200
-        assert answer.content["name"] == said.get("name", "x")
+        assert (await manage(city, "PUT", path, agent)).status == 200
+        assert answer.content["name"] == agent.get("name", "x")
         assert answer.content in await city.get(f"/api/v1/{part}") or part == "districts"
 
     await manage(city, "PUT", "/api/v1/agents/new", {"display_name": "x", "node_id": "x", "microdao": "x"})
@@ -312,11 +312,11 @@ async def test_place_in_use_cannot_be_deleted(city: InProcessCity) -> None:
         assert "x" not in [each.get("id", each.get("slug")) for each in await city.get(f"/api/v1/{part}")]
 
 
-async def test_place_name_may_have_any_characters(here: InProcessCity) -> None:
-    assert (await manage(here, "PUT", "/api/v1/nodes/%D0%92%D1%83%D0%B7%D0%BE%D0%BB%201", {})).status == 201
-    assert (await here.get("/api/v1/nodes/%D0%92%D1%83%D0%B7%D0%BE%D0%BB%201"))["name"] == "Вузол 1"
+async def test_place_name_may_have_any_characters(sqlite_city: InProcessCity) -> None:
+    assert (await manage(sqlite_city, "PUT", "/api/v1/nodes/%D0%92%D1%83%D0%B7%D0%BE%D0%BB%201", {})).status == 201
+    assert (await sqlite_city.get("/api/v1/nodes/%D0%92%D1%83%D0%B7%D0%BE%D0%BB%201"))["name"] == "Вузол 1"
     for name in ("a%2Fb", "%20a", "a%0A", "a" * 256):
-        answer = await manage(here, "PUT", f"/api/v1/nodes/{name}", {})
+        answer = await manage(sqlite_city, "PUT", f"/api/v1/nodes/{name}", {})
         assert (answer.status, answer.content["errors"][0]["field"]) == (422, "id"), name
 
 
@@ -324,18 +324,18 @@ async def test_place_name_may_have_any_characters(here: InProcessCity) -> None:
 
 
 async def test_import_writes_only_differences(city: InProcessCity) -> None:
-    heard: list[RegistryChanged] = []
-    city.city.bus.subscribe(RegistryChanged, heard.append)
+    published: list[RegistryChanged] = []
+    city.city.bus.subscribe(RegistryChanged, published.append)
     first = await lay_over(city, REGISTRY)
     assert first["agents"] == {"added": 2, "changed": 0, "unchanged": 0, "removed": 0}
     assert first["nodes"] == first["microdaos"] == first["districts"] == {
         "added": 1, "changed": 0, "unchanged": 0, "removed": 0,
     }  # fmt: skip
-    assert len(heard) == 1, "one change, however much is in it"
+    assert len(published) == 1, "one change, however much is in it"
 
     again = await lay_over(city, REGISTRY)
     assert again["agents"] == {"added": 0, "changed": 0, "unchanged": 2, "removed": 0}
-    assert len(heard) == 1
+    assert len(published) == 1
 
     [hospodar, varta] = REGISTRY["agents"]
     changed = await lay_over(city, {"agents": [hospodar | {"title": "Дбає"}, varta]}, "?remove_missing=true")
@@ -345,31 +345,31 @@ async def test_import_writes_only_differences(city: InProcessCity) -> None:
 
 
 async def test_import_of_1000_agents_is_one_change(city: InProcessCity) -> None:
-    heard: list[RegistryChanged] = []
-    city.city.bus.subscribe(RegistryChanged, heard.append)
+    published: list[RegistryChanged] = []
+    city.city.bus.subscribe(RegistryChanged, published.append)
     many = [{"slug": f"a{number:04}", "display_name": f"Агент {number}", "node_id": "n"} for number in range(1000)]
     assert (await lay_over(city, {"agents": many}))["agents"]["added"] == 1000
-    assert len(heard) == 1
+    assert len(published) == 1
     assert (await city.get("/api/v1/nodes/n"))["agents_total"] == 1000
     assert await slugs(city, "?node_id=n&limit=3&offset=997") == ["a0997", "a0998", "a0999"]
     assert (await lay_over(city, {"agents": []}, "?remove_missing=1"))["agents"]["removed"] == 1002
     assert await slugs(city) == []
 
 
-async def test_invalid_import_is_atomic_and_lists_errors(here: InProcessCity) -> None:
+async def test_invalid_import_is_atomic_and_lists_errors(sqlite_city: InProcessCity) -> None:
     wrong = REGISTRY | {"agents": [*REGISTRY["agents"], {"slug": "B"}, {"slug": "varta", "display_name": "x"}]}
-    answer = await manage(here, "POST", IMPORT, wrong)
+    answer = await manage(sqlite_city, "POST", IMPORT, wrong)
     assert (answer.status, answer.content["code"]) == (422, "invalid")
-    told = [error["field"] for error in answer.content["errors"]]
-    assert told == ["agents[2].display_name", "agents[2].slug", "agents[3].slug"]
+    described = [error["field"] for error in answer.content["errors"]]
+    assert described == ["agents[2].display_name", "agents[2].slug", "agents[3].slug"]
     for content in (
         {"agents": 5},
         {"nodes": None},
         {"agents": [{"slug": "a", "display_name": "A", "avatar": "a.png"}]},
     ):
-        assert (await manage(here, "POST", IMPORT, content)).status == 422, content
-    assert await slugs(here) == ["daarwizz", "scribe"]
-    assert await here.get("/api/v1/districts") == []
+        assert (await manage(sqlite_city, "POST", IMPORT, content)).status == 422, content
+    assert await slugs(sqlite_city) == ["daarwizz", "scribe"]
+    assert await sqlite_city.get("/api/v1/districts") == []
 
 
 async def test_import_cannot_remove_place_in_use(city: InProcessCity) -> None:
@@ -383,10 +383,10 @@ async def test_import_cannot_remove_place_in_use(city: InProcessCity) -> None:
 
 async def test_concurrent_changes_keep_registry_consistent(city: InProcessCity) -> None:
     async def change(number: int) -> int:
-        slug, said = f"a{number % 3}", {"display_name": str(number), "node_id": f"n{number % 2}"}
+        slug, agent = f"a{number % 3}", {"display_name": str(number), "node_id": f"n{number % 2}"}
         if number % 4 == 3:
             return (await manage(city, "DELETE", f"/api/v1/agents/{slug}")).status
-        return (await manage(city, "PUT", f"/api/v1/agents/{slug}", said)).status
+        return (await manage(city, "PUT", f"/api/v1/agents/{slug}", agent)).status
 
     statuses = await asyncio.gather(*(change(number) for number in range(24)))
     assert set(statuses) <= {200, 201, 204, 404}

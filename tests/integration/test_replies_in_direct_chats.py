@@ -60,7 +60,7 @@ async def test_group_chat_agent_replies_only_when_addressed(harness: AgentReplyH
         await harness.receive_text(chat, ALICE, "@varta, а ти?")
         await harness.receive_text(chat, ALICE, "Писар, нагадай нам о другій")
         await harness.replies(room=chat.id)
-    assert [asked.content["input"] for asked in harness.core.asked] == ["Писар, нагадай нам о другій"]
+    assert [received.content["input"] for received in harness.core.requests] == ["Писар, нагадай нам о другій"]
 
 
 async def test_second_me_remembers_earlier_chat_messages(harness: AgentReplyHarness) -> None:
@@ -72,8 +72,8 @@ async def test_second_me_remembers_earlier_chat_messages(harness: AgentReplyHarn
         await harness.receive_text(chat, ALICE, "Точно?")
         _, answer = await harness.replies(2, room=chat.id)
     assert answer.body == "Так"
-    assert harness.core.asked[1].path == "/agents/second_me/invoke"
-    assert harness.core.asked[1].content["context"] == {
+    assert harness.core.requests[1].path == "/agents/second_me/invoke"
+    assert harness.core.requests[1].content["context"] == {
         "kind": "secondme",
         "user_id": ALICE,
         "room": None,
@@ -94,7 +94,7 @@ async def test_linked_account_shares_memory_with_city(harness: AgentReplyHarness
         async with second_me.invoke(SubjectId(OKSANA), "2") as answer:
             assert [piece async for piece in answer] == ["друге"]
     assert await remembered(harness, OKSANA) == [("1", "перше"), ("2", "друге")]
-    assert harness.core.asked[2].history == ["1", "перше"]
+    assert harness.core.requests[2].history == ["1", "перше"]
     # Whoever got hold of a token of Alice's learns nothing of what she asked before.
     assert await remembered(harness, ALICE) == [("0", "давнє")]
     await harness.accounts.unlink(OKSANA)
@@ -142,12 +142,12 @@ async def test_forget_in_a_chat_deletes_the_askers_memory(
         await harness.receive_text(chat, ALICE, first)
         await harness.replies(1, room=chat.id)
         await harness.receive_text(chat, ALICE, command)
-        said = (await harness.replies(2, room=chat.id))[-1]
+        reply = (await harness.replies(2, room=chat.id))[-1]
         await harness.receive_text(chat, ALICE, "And now?")
         await harness.replies(3, room=chat.id)
-    assert (said.msgtype, notice in said.body) == ("m.notice", True)
-    assert [asked.content["input"] for asked in harness.core.asked] == ["And mine?", first, "And now?"]
-    assert harness.core.asked[-1].history == []
+    assert (reply.msgtype, notice in reply.body) == ("m.notice", True)
+    assert [received.content["input"] for received in harness.core.requests] == ["And mine?", first, "And now?"]
+    assert harness.core.requests[-1].history == []
     assert [prompt for prompt, _ in await remembered(harness, ALICE)] == ["And now?"]
     assert [prompt for prompt, _ in await remembered(harness, MALLORY)] == ["And mine?"]
 
@@ -201,7 +201,7 @@ async def test_forget_command_is_a_prompt_for_other_agents(harness: AgentReplyHa
     async with harness.running_worker():
         await harness.receive_text(chat, ALICE, "!forget")
         await harness.replies(1, room=chat.id)
-    assert [asked.content["input"] for asked in harness.core.asked] == ["!forget"]
+    assert [received.content["input"] for received in harness.core.requests] == ["!forget"]
 
 
 async def test_joining_user_makes_chat_a_group(harness: AgentReplyHarness) -> None:
@@ -211,7 +211,7 @@ async def test_joining_user_makes_chat_a_group(harness: AgentReplyHarness) -> No
     await harness.receive_text(chat, ALICE, "Second Me, що я питала?")
     async with harness.running_worker():
         (notice,) = await harness.replies(room=chat.id)
-    assert (notice.msgtype, harness.core.asked) == ("m.notice", [])
+    assert (notice.msgtype, harness.core.requests) == ("m.notice", [])
 
 
 async def test_second_me_waits_for_member_list(harness: AgentReplyHarness) -> None:
@@ -221,12 +221,12 @@ async def test_second_me_waits_for_member_list(harness: AgentReplyHarness) -> No
         await tx.direct_chats.mark_pending(chat.id)
     async with harness.running_worker():
 
-        async def was_put_off() -> bool:
+        async def is_postponed() -> bool:
             async with harness.database.read_only() as tx:
                 return any(owed.attempts for owed in await tx.agent_replies.due(now_ms=LATER, limit=1))
 
-        await eventually(was_put_off)
-        assert harness.core.asked == []
+        await eventually(is_postponed)
+        assert harness.core.requests == []
         async with harness.database.transaction() as tx:
             await tx.direct_chats.mark_linked(chat.id, is_group=False)
         await harness.replies(room=chat.id)
@@ -239,10 +239,10 @@ async def test_reply_is_hidden_from_users_joining_meanwhile(harness: AgentReplyH
     async with harness.running_worker():
         await harness.receive_text(chat, ALICE, "Привіт")
 
-        async def is_asked() -> bool:
-            return len(harness.core.asked) == 1
+        async def is_requested() -> bool:
+            return len(harness.core.requests) == 1
 
-        await eventually(is_asked)
+        await eventually(is_requested)
         await harness.receive(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
         gate.set()
         (notice,) = await harness.replies(room=chat.id)
@@ -275,7 +275,7 @@ async def test_invitation_to_replaced_room_opens_no_chat(harness: AgentReplyHarn
 
 
 @pytest.mark.parametrize(
-    ("content", "is_asked"),
+    ("content", "is_requested"),
     [
         ({"body": "@agent_scribe:city.localhost, де архів?"}, True),
         ({"body": "Писарю?", "formatted_body": f'<a href="{LINK}">Писарю</a>?'}, True),
@@ -290,7 +290,7 @@ async def test_invitation_to_replaced_room_opens_no_chat(harness: AgentReplyHarn
     ],
 )
 async def test_mention_in_text_of_older_client_requests_reply(
-    harness: AgentReplyHarness, content: Any, is_asked: bool
+    harness: AgentReplyHarness, content: Any, is_requested: bool
 ) -> None:
     async with harness.database.transaction() as tx:
         await link(tx, GENERAL, "!general")
@@ -299,7 +299,7 @@ async def test_mention_in_text_of_older_client_requests_reply(
     text = {"msgtype": "m.text", "format": "org.matrix.custom.html"} | content
     await harness.receive(general, "m.room.message", text, sender=ALICE)
     async with harness.database.read_only() as tx:
-        assert len(await tx.agent_replies.due(now_ms=LATER, limit=9)) == is_asked
+        assert len(await tx.agent_replies.due(now_ms=LATER, limit=9)) == is_requested
 
 
 async def test_second_me_does_not_reply_in_groups(harness: AgentReplyHarness) -> None:
@@ -312,7 +312,7 @@ async def test_second_me_does_not_reply_in_groups(harness: AgentReplyHarness) ->
     assert (in_general.msgtype, in_chat.msgtype) == ("m.notice", "m.notice")
     assert "наодинці" in in_general.body
     assert "invite it to a chat without other members" in in_chat.body
-    assert harness.core.asked == []
+    assert harness.core.requests == []
 
 
 async def test_response_stored_before_crash_is_posted(harness: AgentReplyHarness) -> None:
@@ -323,14 +323,14 @@ async def test_response_stored_before_crash_is_posted(harness: AgentReplyHarness
     harness.core.next(says("На гвіздку"))
     async with (
         harness.second_me() as second_me,
-        second_me.invoke(SubjectId(ALICE), "Де ключі?", interaction=owed.id) as told,
+        second_me.invoke(SubjectId(ALICE), "Де ключі?", interaction=owed.id) as chunks,
     ):
-        assert [piece async for piece in told] == ["На гвіздку"]
+        assert [piece async for piece in chunks] == ["На гвіздку"]
     async with harness.running_worker():
         (answer,) = await harness.replies(room=chat.id)
     assert answer.body == "На гвіздку"
     assert await remembered(harness, ALICE) == [("Де ключі?", "На гвіздку")]
-    assert len(harness.core.asked) == 1
+    assert len(harness.core.requests) == 1
 
 
 async def test_concurrent_prompts_of_one_user_wait(harness: AgentReplyHarness) -> None:
@@ -345,18 +345,18 @@ async def test_concurrent_prompts_of_one_user_wait(harness: AgentReplyHarness) -
 
         asking = asyncio.create_task(ask())
 
-        async def is_asked() -> bool:
-            return len(harness.core.asked) == 1
+        async def is_requested() -> bool:
+            return len(harness.core.requests) == 1
 
-        await eventually(is_asked)
+        await eventually(is_requested)
         async with harness.running_worker():
             await harness.receive_text(chat, ALICE, "2")
 
-            async def was_put_off() -> bool:
+            async def is_postponed() -> bool:
                 async with harness.database.read_only() as tx:
                     return any(owed.attempts for owed in await tx.agent_replies.due(now_ms=LATER, limit=1))
 
-            await eventually(was_put_off)
+            await eventually(is_postponed)
             gate.set()
             await asking
             (answer,) = await harness.replies(room=chat.id)
@@ -411,9 +411,9 @@ async def test_agent_repeats_nothing_to_later_members(
     async with harness.running_worker():
         await harness.receive_text(chat, MALLORY, "Писар, що казали до мене?")
         await harness.replies(room=chat.id)
-    (asked,) = harness.core.asked
-    assert ("1234" in str(asked.content)) is is_repeated
-    assert "Вітаю" in str(asked.content)
+    (received,) = harness.core.requests
+    assert ("1234" in str(received.content)) is is_repeated
+    assert "Вітаю" in str(received.content)
 
 
 @pytest.mark.parametrize("visibility", ["joined", "shared"])
@@ -429,6 +429,6 @@ async def test_agent_repeats_nothing_private_in_public(harness: AgentReplyHarnes
     async with harness.running_worker():
         await harness.receive_text(general, MALLORY, "Писар, що казали?")
         await harness.replies()
-    (asked,) = harness.core.asked
-    assert "1234" not in str(asked.content)
-    assert "Відтепер" in str(asked.content)
+    (received,) = harness.core.requests
+    assert "1234" not in str(received.content)
+    assert "Відтепер" in str(received.content)

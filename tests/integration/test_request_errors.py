@@ -203,14 +203,14 @@ async def test_deeply_nested_body_is_422(sqlite_city: InProcessCity) -> None:
 
 
 async def test_cors_allows_configured_origins_only(sqlite_city: InProcessCity) -> None:
-    def asked(origin: str) -> dict[str, str]:
+    def preflight_headers(origin: str) -> dict[str, str]:
         return {
             "Origin": origin,
             "Access-Control-Request-Method": "POST",
             "Access-Control-Request-Headers": "authorization,content-type",
         }
 
-    allowed = await sqlite_city.call("OPTIONS", MESSAGES, headers=asked("https://city.example"))
+    allowed = await sqlite_city.call("OPTIONS", MESSAGES, headers=preflight_headers("https://city.example"))
     assert allowed.status == 200
     assert allowed.headers["Access-Control-Allow-Origin"] == "https://city.example"
     assert "POST" in allowed.headers["Access-Control-Allow-Methods"]
@@ -218,7 +218,7 @@ async def test_cors_allows_configured_origins_only(sqlite_city: InProcessCity) -
     assert "Access-Control-Allow-Credentials" not in allowed.headers
 
     for origin in ("https://evil.example", "http://city.example", "https://city.example.evil", "null"):
-        denied = await sqlite_city.call("OPTIONS", MESSAGES, headers=asked(origin))
+        denied = await sqlite_city.call("OPTIONS", MESSAGES, headers=preflight_headers(origin))
         assert problem_of(denied) == (403, "preflight_refused")
         assert origin in denied.content["detail"]
         assert "Access-Control-Allow-Origin" not in denied.headers

@@ -138,7 +138,7 @@ async def test_kick_and_ban_have_a_cause(
     async with city.city.database.transaction() as tx:
         await tx.matrix_rooms.link(GENERAL, matrix_room)
 
-    async def hears(user: str, membership: str, **more: object) -> None:
+    async def receive_member(user: str, membership: str, **more: object) -> None:
         event = {
             "event_id": f"${user}{membership}",
             "room_id": matrix_room,
@@ -157,9 +157,9 @@ async def test_kick_and_ban_have_a_cause(
 
     async with looking_on(city) as socket:
         await looked_on(city)
-        await hears("@olena:city.localhost", "join", displayname="Олена")
-        await hears(who, "join", displayname="Хтось")
-        await hears(who, membership, reason=reason)
+        await receive_member("@olena:city.localhost", "join", displayname="Олена")
+        await receive_member(who, "join", displayname="Хтось")
+        await receive_member(who, membership, reason=reason)
         events = [await socket.next() for _ in range(3)]
     gone = events[-1]
     assert gone["event"] == "city.room.leave"
@@ -201,15 +201,15 @@ async def test_since_in_future_resyncs(city: InProcessCity) -> None:
 async def test_missed_notifications_are_read(city: InProcessCity) -> None:
     """Things that other processes did, and that came late, twice, out of order or not at all."""
     bus = city.city.bus
-    heard: list[MessagePosted] = []
+    published: list[MessagePosted] = []
     async with looking_on(city) as socket:
         await looked_on(city)
         publish = city.city.messages._publish
-        city.city.messages._publish = heard.append  # type: ignore[assignment]
+        city.city.messages._publish = published.append  # type: ignore[assignment]
         await say(city, "1", "2", "3", "4")
-        bus.publish_remote(heard[2])
+        bus.publish_remote(published[2])
         assert await socket.bodies(4) == [(1, "1"), (2, "2"), (3, "3"), (4, "4")]
-        for late in (heard[0], heard[3], heard[1]):
+        for late in (published[0], published[3], published[1]):
             bus.publish_remote(late)
         await say(city, "5")
         bus.publish_remote(EventsMissed())
@@ -239,9 +239,9 @@ async def test_presence_and_typing_are_sent(city: InProcessCity) -> None:
         await looked_on(city)
         heartbeat = {"status_msg": "тут"}
         await city.call("POST", "/api/v1/agents/daarwizz/heartbeat", heartbeat, token=token)
-        told = await socket.next()
-        assert (told["event"], told["user_id"], told["status"]) == ("city.room.presence", "agent:daarwizz", "online")
-        assert (told["members_online"], told["status_msg"]) == (1, "тут")
+        frame = await socket.next()
+        assert (frame["event"], frame["user_id"], frame["status"]) == ("city.room.presence", "agent:daarwizz", "online")
+        assert (frame["members_online"], frame["status_msg"]) == (1, "тут")
         city.city.bus.publish(TypingChanged(GENERAL, frozenset({SubjectId(ALICE)})))
         assert await socket.next() == {"event": "city.room.typing", "room_id": GENERAL, "typing": [ALICE]}
         await city.call("POST", "/api/v1/agents/scribe/heartbeat", {}, token=await city.agent_token("scribe"))
@@ -265,8 +265,8 @@ async def test_invalid_event_gets_error_and_stays_open(
 ) -> None:
     async with looking_on(city, f"?token={token}") as socket:
         await socket.send(**event)
-        told = await socket.next()
-        assert (told["event"], told["code"], told["client_id"]) == ("error", code, "c9")
+        frame = await socket.next()
+        assert (frame["event"], frame["code"], frame["client_id"]) == ("error", code, "c9")
         await say(city, "далі")
         assert (await socket.next())["message"]["body"] == "далі"
     assert len(await city.get("/city/rooms/general/messages")) == 1
@@ -293,9 +293,9 @@ async def test_concurrent_messages_have_one_order(city: InProcessCity) -> None:
     async with looking_on(city) as one, looking_on(city) as other:
         await looked_on(city, 2)
         await asyncio.gather(*(say(city, str(number)) for number in range(30)))
-        heard = await one.bodies(30)
-        assert [seq for seq, _ in heard] == list(range(1, 31))
-        assert await other.bodies(30) == heard
+        published = await one.bodies(30)
+        assert [seq for seq, _ in published] == list(range(1, 31))
+        assert await other.bodies(30) == published
 
 
 async def test_replay_includes_message_once(city: InProcessCity) -> None:
@@ -304,11 +304,11 @@ async def test_replay_includes_message_once(city: InProcessCity) -> None:
     for sign in ("👍", "🎉", "👀"):
         assert (await city.call("PUT", path + quote(sign), token=OKSANA)).status == 200
     async with looking_on(city, "?since=1") as socket:
-        told = [await socket.next() for _ in range(3)]
-    assert [(each["seq"], each["emoji"], each["message_id"]) for each in told] == [
+        frame = [await socket.next() for _ in range(3)]
+    assert [(each["seq"], each["emoji"], each["message_id"]) for each in frame] == [
         (2, "👍", message["id"]), (3, "🎉", message["id"]), (4, "👀", message["id"])
     ]  # fmt: skip
-    assert [len(each["message"]["reactions"]) if each["message"] else None for each in told] == [3, None, None]
+    assert [len(each["message"]["reactions"]) if each["message"] else None for each in frame] == [3, None, None]
 
 
 async def test_replay_over_byte_limit_resyncs(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,9 +317,9 @@ async def test_replay_over_byte_limit_resyncs(city: InProcessCity, monkeypatch: 
     async with looking_on(city, "?since=1") as socket:
         assert [seq for seq, _ in await socket.bodies(2)] == [2, 3]
     async with looking_on(city, "?since=0") as socket:
-        told = [(await socket.next()) for _ in range(3)]
-        assert [each["event"] for each in told] == ["city.room.message", "city.room.message", "city.room.resync"]
-        assert told[-1]["seq"] == 3
+        frame = [(await socket.next()) for _ in range(3)]
+        assert [each["event"] for each in frame] == ["city.room.message", "city.room.message", "city.room.resync"]
+        assert frame[-1]["seq"] == 3
         await looked_on(city)
         await say(city, "далі")
         assert (await socket.bodies(1)) == [(4, "далі")]

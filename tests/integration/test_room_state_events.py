@@ -47,7 +47,7 @@ contents = st.dictionaries(
 
 
 @dataclass
-class Hall:
+class RoomStateHarness:
     """One room, and the handlers of its events."""
 
     database: Database
@@ -55,7 +55,7 @@ class Hall:
     handlers: EventHandlers
     count: int = field(default=0)
 
-    async def hears(self, event_type: str, content: Any, **more: Any) -> list[CityEvent]:
+    async def receive(self, event_type: str, content: Any, **more: Any) -> list[CityEvent]:
         self.count += 1
         event = {
             "event_id": f"${self.count}",
@@ -74,15 +74,17 @@ class Hall:
         assert room is not None
         return room
 
-    async def told_archived(self, archived: bool) -> None:
+    async def set_applied_archived(self, archived: bool) -> None:
         async with self.database.transaction() as tx:
             room = await self.room()
-            told = await tx.matrix_rooms.applied_state(room.id)
-            await tx.matrix_rooms.set_applied_state(room.id, type(told)(told.name, told.topic, None, None, archived))
+            applied = await tx.matrix_rooms.applied_state(room.id)
+            await tx.matrix_rooms.set_applied_state(
+                room.id, type(applied)(applied.name, applied.topic, None, None, archived)
+            )
 
 
 @pytest.fixture
-async def hall(database_url: str) -> AsyncIterator[Hall]:
+async def harness(database_url: str) -> AsyncIterator[RoomStateHarness]:
     database = Database(database_url)
     await migrate.upgrade(database)
     rooms = Rooms(database, lambda _: None, now_ms, new_id)
@@ -90,84 +92,84 @@ async def hall(database_url: str) -> AsyncIterator[Hall]:
     async with database.transaction() as tx:
         await link(tx, room.id, FORMER)
         await tx.matrix_rooms.move(room.id, MatrixRoomId(HALL), former=MatrixRoomId(FORMER))
-    yield Hall(database, rooms, messaging_harness(database, lambda _: None).handlers())
+    yield RoomStateHarness(database, rooms, messaging_harness(database, lambda _: None).handlers())
     await database.close()
 
 
 @pytest.fixture
-async def sqlite_hall(tmp_path: Path) -> AsyncIterator[Hall]:
-    database = Database(f"sqlite:///{tmp_path / 'hall.db'}")
+async def sqlite_harness(tmp_path: Path) -> AsyncIterator[RoomStateHarness]:
+    database = Database(f"sqlite:///{tmp_path / 'harness.db'}")
     await migrate.upgrade(database)
     rooms = Rooms(database, lambda _: None, now_ms, new_id)
     room = await rooms.open("Hall", slug="hall")
     async with database.transaction() as tx:
         await link(tx, room.id, HALL)
-    yield Hall(database, rooms, messaging_harness(database, lambda _: None).handlers())
+    yield RoomStateHarness(database, rooms, messaging_harness(database, lambda _: None).handlers())
     await database.close()
 
 
-async def test_matrix_room_name_is_stored_and_published(hall: Hall) -> None:
-    (changed,) = await hall.hears("m.room.name", {"name": "Зал"})
+async def test_matrix_room_name_is_stored_and_published(harness: RoomStateHarness) -> None:
+    (changed,) = await harness.receive("m.room.name", {"name": "Зал"})
     assert isinstance(changed, RoomChanged)
-    assert changed.room.name == (await hall.room()).name == "Зал"
-    async with hall.database.read_only() as tx:
+    assert changed.room.name == (await harness.room()).name == "Зал"
+    async with harness.database.read_only() as tx:
         (entry,) = [each for each in await tx.feed.before(None, limit=10) if each.kind is FeedKind.SYSTEM]
     assert entry.payload == {"what": "room_renamed", "slug": "hall", "name": "Зал", "was": "Hall"}
-    assert await hall.hears("m.room.name", {"name": "Зал"}) == [], "said again it is no news"
+    assert await harness.receive("m.room.name", {"name": "Зал"}) == [], "said again it is no news"
 
 
-async def test_matrix_name_does_not_reopen_archived_room(hall: Hall) -> None:
-    await hall.rooms.change("hall", RoomUpdate(archived=True))
-    await hall.hears("m.room.name", {"name": "Зал"})
-    assert (await hall.room()).archived is True
+async def test_matrix_name_does_not_reopen_archived_room(harness: RoomStateHarness) -> None:
+    await harness.rooms.change("hall", RoomUpdate(archived=True))
+    await harness.receive("m.room.name", {"name": "Зал"})
+    assert (await harness.room()).archived is True
 
 
-async def test_echo_of_city_name_changes_nothing(hall: Hall) -> None:
-    before = await hall.room()
-    assert await hall.hears("m.room.name", {"name": before.name}, sender=IDENTITIES.bot) == []
-    assert await hall.hears("m.room.topic", {"topic": before.description}, sender=IDENTITIES.bot) == []
-    assert await hall.room() == before
+async def test_echo_of_city_name_changes_nothing(harness: RoomStateHarness) -> None:
+    before = await harness.room()
+    assert await harness.receive("m.room.name", {"name": before.name}, sender=IDENTITIES.bot) == []
+    assert await harness.receive("m.room.topic", {"topic": before.description}, sender=IDENTITIES.bot) == []
+    assert await harness.room() == before
 
 
-async def test_overtaken_city_name_requests_room_check(hall: Hall) -> None:
-    await hall.hears("m.room.name", {"name": "what Alice says first"})
-    happened = await hall.hears("m.room.name", {"name": "what the city says next"}, sender=IDENTITIES.bot)
+async def test_overtaken_city_name_requests_room_check(harness: RoomStateHarness) -> None:
+    await harness.receive("m.room.name", {"name": "what Alice says first"})
+    happened = await harness.receive("m.room.name", {"name": "what the city says next"}, sender=IDENTITIES.bot)
     assert [type(each) for each in happened] == [RoomCheckRequested]
-    async with hall.database.read_only() as tx:
-        told = await tx.matrix_rooms.applied_state((await hall.room()).id)
-    assert told.name == "what the city says next"
-    assert (await hall.room()).name == "what Alice says first"
+    async with harness.database.read_only() as tx:
+        applied = await tx.matrix_rooms.applied_state((await harness.room()).id)
+    assert applied.name == "what the city says next"
+    assert (await harness.room()).name == "what Alice says first"
 
 
-async def test_read_only_power_levels_are_not_stored(hall: Hall) -> None:
-    await hall.hears("m.room.power_levels", {"events_default": 0, "users": {ALICE: 50}})
-    open_levels = (await hall.room()).power_levels
+async def test_read_only_power_levels_are_not_stored(harness: RoomStateHarness) -> None:
+    await harness.receive("m.room.power_levels", {"events_default": 0, "users": {ALICE: 50}})
+    open_levels = (await harness.room()).power_levels
     assert open_levels == '{"events_default":0,"users":{"@alice:city.localhost":50}}'
-    await hall.told_archived(True)
-    assert await hall.hears("m.room.power_levels", {"events_default": 100}, sender=IDENTITIES.bot) == []
-    assert [type(each) for each in await hall.hears("m.room.power_levels", {"events_default": 10})] == [
+    await harness.set_applied_archived(True)
+    assert await harness.receive("m.room.power_levels", {"events_default": 100}, sender=IDENTITIES.bot) == []
+    assert [type(each) for each in await harness.receive("m.room.power_levels", {"events_default": 10})] == [
         RoomCheckRequested
     ]
-    assert (await hall.room()).power_levels == open_levels
+    assert (await harness.room()).power_levels == open_levels
 
 
-async def test_power_levels_of_replaced_room_are_ignored(hall: Hall) -> None:
-    before = (await hall.room()).power_levels
-    assert [type(each) for each in await hall.hears("m.room.tombstone", {"replacement_room": "!new"})] == [
+async def test_power_levels_of_replaced_room_are_ignored(harness: RoomStateHarness) -> None:
+    before = (await harness.room()).power_levels
+    assert [type(each) for each in await harness.receive("m.room.tombstone", {"replacement_room": "!new"})] == [
         RoomCheckRequested
     ]
-    assert await hall.hears("m.room.power_levels", {"events_default": 50}) == []
-    assert (await hall.room()).power_levels == before
-    await hall.hears("m.room.tombstone", {})
-    await hall.hears("m.room.power_levels", {"events_default": 50})
-    assert (await hall.room()).power_levels == '{"events_default":50}'
+    assert await harness.receive("m.room.power_levels", {"events_default": 50}) == []
+    assert (await harness.room()).power_levels == before
+    await harness.receive("m.room.tombstone", {})
+    await harness.receive("m.room.power_levels", {"events_default": 50})
+    assert (await harness.room()).power_levels == '{"events_default":50}'
 
 
-async def test_only_bot_membership_requests_room_check(hall: Hall) -> None:
+async def test_only_bot_membership_requests_room_check(harness: RoomStateHarness) -> None:
     async def doubts(user: str, membership: str) -> bool:
         return any(
             isinstance(each, RoomCheckRequested)
-            for each in await hall.hears("m.room.member", {"membership": membership}, state_key=user)
+            for each in await harness.receive("m.room.member", {"membership": membership}, state_key=user)
         )
 
     assert [await doubts(IDENTITIES.bot, each) for each in ("leave", "ban", "invite")] == [True] * 3
@@ -175,22 +177,22 @@ async def test_only_bot_membership_requests_room_check(hall: Hall) -> None:
     assert not any([await doubts(user, "leave") for user in (ALICE, SCRIBE, IDENTITIES.observer)])
 
 
-async def test_encryption_is_noticed_once_and_never_ends(hall: Hall) -> None:
-    assert await hall.hears("m.room.encryption", {"algorithm": 7}) == []
-    assert [type(each) for each in await hall.hears("m.room.encryption", {"algorithm": "m.megolm"})] == [
+async def test_encryption_is_noticed_once_and_never_ends(harness: RoomStateHarness) -> None:
+    assert await harness.receive("m.room.encryption", {"algorithm": 7}) == []
+    assert [type(each) for each in await harness.receive("m.room.encryption", {"algorithm": "m.megolm"})] == [
         RoomCheckRequested
     ]
-    assert await hall.hears("m.room.encryption", {}) == []
-    assert await hall.hears("m.room.encryption", {"algorithm": "m.megolm"}) == []
-    assert (await hall.room()).encrypted is True
+    assert await harness.receive("m.room.encryption", {}) == []
+    assert await harness.receive("m.room.encryption", {"algorithm": "m.megolm"}) == []
+    assert (await harness.room()).encrypted is True
 
 
-async def test_replaced_room_changes_no_room_state(hall: Hall) -> None:
-    said = {"msgtype": "m.text", "body": "from the old room"}
-    assert len(await hall.hears("m.room.message", said, room_id=FORMER)) == 1
-    assert await hall.hears("m.room.name", {"name": "stale"}, room_id=FORMER) == []
-    assert await hall.hears("m.room.tombstone", {"replacement_room": HALL}, room_id=FORMER) == []
-    assert (await hall.room()).name == "Hall"
+async def test_replaced_room_changes_no_room_state(harness: RoomStateHarness) -> None:
+    content = {"msgtype": "m.text", "body": "from the old room"}
+    assert len(await harness.receive("m.room.message", content, room_id=FORMER)) == 1
+    assert await harness.receive("m.room.name", {"name": "stale"}, room_id=FORMER) == []
+    assert await harness.receive("m.room.tombstone", {"replacement_room": HALL}, room_id=FORMER) == []
+    assert (await harness.room()).name == "Hall"
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -201,24 +203,24 @@ async def test_replaced_room_changes_no_room_state(hall: Hall) -> None:
     sender=st.sampled_from([ALICE, IDENTITIES.bot]),
 )
 async def test_no_content_breaks_anything(
-    sqlite_hall: Hall, event_type: str, content: Any, state_key: Any, sender: str
+    sqlite_harness: RoomStateHarness, event_type: str, content: Any, state_key: Any, sender: str
 ) -> None:
-    happened = await sqlite_hall.hears(event_type, content, state_key=state_key, sender=sender)
+    happened = await sqlite_harness.receive(event_type, content, state_key=state_key, sender=sender)
     assert all(isinstance(each, RoomChanged | RoomCheckRequested) for each in happened)
-    room = await sqlite_hall.room()
+    room = await sqlite_harness.room()
     assert room.name
     assert len(room.join_rule) <= 32
     assert len(room.power_levels) <= 65_536
     assert room.matrix_room_id == HALL
 
 
-async def test_matrix_name_and_topic_are_bounded(hall: Hall) -> None:
-    await hall.hears("m.room.name", {"name": "N\u202egpj" + "x" * 5000})
-    await hall.hears("m.room.topic", {"topic": "я" * 20_000})
-    room = await hall.room()
+async def test_matrix_name_and_topic_are_bounded(harness: RoomStateHarness) -> None:
+    await harness.receive("m.room.name", {"name": "N\u202egpj" + "x" * 5000})
+    await harness.receive("m.room.topic", {"topic": "я" * 20_000})
+    room = await harness.room()
     assert (room.name, room.description) == ("Ngpj" + "x" * 251, "я" * 2000)
-    async with hall.database.read_only() as tx:
-        told = await tx.matrix_rooms.applied_state(room.id)
-    assert (told.name, told.topic) == (room.name, room.description), "nothing is to be told to Matrix"
-    await hall.hears("m.room.name", {"name": "\u202e"})
-    assert (await hall.room()).name == room.name
+    async with harness.database.read_only() as tx:
+        applied = await tx.matrix_rooms.applied_state(room.id)
+    assert (applied.name, applied.topic) == (room.name, room.description), "nothing is to be told to Matrix"
+    await harness.receive("m.room.name", {"name": "\u202e"})
+    assert (await harness.room()).name == room.name

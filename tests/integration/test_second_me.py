@@ -27,14 +27,14 @@ from tests.parts.agents_core import (
     answers,
     breaks_off_after,
     delta,
+    empty_response,
     pauses,
     says,
-    says_nothing,
     stalls_after,
     streams,
 )
 from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
-from tests.parts.in_process_city import SERVICE_TOKEN, Answer, InProcessCity, in_process_city
+from tests.parts.in_process_city import SERVICE_TOKEN, HttpResponse, InProcessCity, in_process_city
 from tests.parts.ports import HOST
 
 OKSANA, PETRO = citizen_token("u_1", "Оксана"), citizen_token("u_2", "Петро")
@@ -62,7 +62,7 @@ async def sqlite_city(core: ScriptedCore, sqlite_url: str) -> AsyncIterator[InPr
         yield city
 
 
-async def ask(city: InProcessCity, prompt: str, *, token: str = OKSANA, **more: str) -> Answer:
+async def ask(city: InProcessCity, prompt: str, *, token: str = OKSANA, **more: str) -> HttpResponse:
     return await city.call("POST", "/secondme/invoke", {"prompt": prompt} | more, token=token)
 
 
@@ -70,7 +70,7 @@ async def history(city: InProcessCity, *, token: str = OKSANA) -> list[tuple[str
     return [(each["prompt"], each["response"]) for each in await city.get("/secondme/history", token=token)]
 
 
-def code(answer: Answer) -> tuple[int, str]:
+def code(answer: HttpResponse) -> tuple[int, str]:
     return answer.status, answer.content["code"]
 
 
@@ -97,9 +97,9 @@ async def test_response_is_returned_and_stored(city: InProcessCity, core: Script
         "id", "user_id", "prompt", "prompt_excerpt", "response", "latency_ms", "created_at"
     }  # fmt: skip
     assert answer.content["latency_ms"] >= 0
-    (asked,) = core.asked
-    assert asked.path == "/agents/second_me/invoke"
-    assert asked.content == {
+    (received,) = core.requests
+    assert received.path == "/agents/second_me/invoke"
+    assert received.content == {
         "input": "Порадь ідею для міського району",
         "context": {"kind": "secondme", "user_id": "u_1", "room": None, "history": []},
     }
@@ -110,10 +110,10 @@ async def test_request_has_last_five_prompts(city: InProcessCity, core: Scripted
     for number in range(1, 7):
         core.next(says(f"відповідь {number}"))
         await ask(city, f"питання {number}")
-    carried = [said for number in range(2, 6) for said in (f"питання {number}", f"відповідь {number}")]
-    assert core.asked[5].history == carried
-    assert core.asked[5].content["input"] == "питання 6"
-    roles = [said["role"] for said in core.asked[5].content["context"]["history"]]
+    carried = [response for number in range(2, 6) for response in (f"питання {number}", f"відповідь {number}")]
+    assert core.requests[5].history == carried
+    assert core.requests[5].content["input"] == "питання 6"
+    roles = [response["role"] for response in core.requests[5].content["context"]["history"]]
     assert roles == ["user", "assistant"] * 4
     assert await history(city) == [(f"питання {number}", f"відповідь {number}") for number in range(2, 7)]
     async with city.city.database.read_only() as tx:
@@ -125,7 +125,7 @@ async def test_history_is_private(city: InProcessCity, core: ScriptedCore) -> No
     for number in range(6):
         await ask(city, f"Оксана {number}")
     await ask(city, "Петро", token=PETRO)
-    assert core.asked[6].history == []
+    assert core.requests[6].history == []
     assert [prompt for prompt, _ in await history(city, token=PETRO)] == ["Петро"]
     assert len(await history(city)) == 5
 
@@ -138,13 +138,13 @@ async def test_cleared_history_is_empty(city: InProcessCity, core: ScriptedCore)
     assert await history(city) == []
     assert len(await history(city, token=PETRO)) == 1
     await ask(city, "нове питання")
-    assert core.asked[2].history == []
+    assert core.requests[2].history == []
 
 
 async def test_second_me_agent_is_configurable(core: ScriptedCore, sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, agents_core={"url": core.url}, city={"second_me": "alter_ego"}) as city:
         await ask(city, "питання")
-    assert core.asked[0].path == "/agents/alter_ego/invoke"
+    assert core.requests[0].path == "/agents/alter_ego/invoke"
 
 
 # --- as events ----------------------------------------------------------------------------------------
@@ -212,9 +212,9 @@ async def test_interrupted_response_is_error_event(sqlite_city: InProcessCity, c
 async def test_error_before_request_has_its_status(sqlite_city: InProcessCity, core: ScriptedCore) -> None:
     async with streaming(sqlite_city, " ") as response:
         assert (response.status, response.content_type) == (422, "application/problem+json")
-    core.next(says_nothing)
+    core.next(empty_response)
     first = asyncio.create_task(ask(sqlite_city, "питання"))
-    await eventually(lambda: is_asked(core, 1))
+    await eventually(lambda: is_requested(core, 1))
     async with streaming(sqlite_city, "питання") as response:
         assert (response.status, (await response.json(content_type=None))["code"]) == (409, "secondme_busy")
     first.cancel()
@@ -226,7 +226,7 @@ async def test_error_before_request_has_its_status(sqlite_city: InProcessCity, c
 FAILURES: dict[str, tuple[Behaviour, tuple[int, str]]] = {
     "fails": (answers({}, status=500), (502, "core_failed")),
     "breaks off": (breaks_off_after(delta("Озе")), (502, "core_failed")),
-    "slow": (says_nothing, (504, "core_timeout")),
+    "slow": (empty_response, (504, "core_timeout")),
     "stuck": (stalls_after(delta("Озе")), (504, "core_timeout")),
 }
 
@@ -238,7 +238,7 @@ async def test_failed_response_has_code_and_is_not_stored(core: ScriptedCore, sq
             assert code(await ask(city, "питання")) == expected
         assert await history(city) == []
         assert (await ask(city, "питання")).status == 200
-        assert core.asked[-1].history == []
+        assert core.requests[-1].history == []
 
 
 async def test_home_has_second_me_availability(core: ScriptedCore, sqlite_url: str) -> None:
@@ -251,7 +251,7 @@ async def test_home_has_second_me_availability(core: ScriptedCore, sqlite_url: s
         resting = await ask(city, "питання")
         assert code(resting) == (503, "core_circuit_open")
         assert 1 <= int(resting.headers["Retry-After"]) <= 30
-        assert len(core.asked) == 5
+        assert len(core.requests) == 5
 
 
 async def test_without_agents_core_is_503(sqlite_url: str) -> None:
@@ -264,15 +264,15 @@ async def test_without_agents_core_is_503(sqlite_url: str) -> None:
 # --- one at a time ------------------------------------------------------------------------------------
 
 
-async def is_asked(core: ScriptedCore, times: int) -> bool:
-    return len(core.asked) == times
+async def is_requested(core: ScriptedCore, times: int) -> bool:
+    return len(core.requests) == times
 
 
 async def test_concurrent_prompt_of_citizen_is_409(city: InProcessCity, core: ScriptedCore) -> None:
     gate = asyncio.Event()
     core.next(after(gate, says("перша")))
     first = asyncio.create_task(ask(city, "перше"))
-    await eventually(lambda: is_asked(core, 1))
+    await eventually(lambda: is_requested(core, 1))
     assert code(await ask(city, "друге")) == (409, "secondme_busy")
     assert (await ask(city, "Петро", token=PETRO)).status == 200, "others are not held up"
     gate.set()
@@ -291,9 +291,9 @@ async def neighbour(city: InProcessCity, database_url: str) -> AsyncIterator[Sec
 
 async def whole(second_me: SecondMe, prompt: str, who: SubjectId = IS_OKSANA) -> str:
     async with second_me.invoke(who, prompt) as answer:
-        said = "".join([piece async for piece in answer])
-    assert answer.interaction.response == said
-    return said
+        response = "".join([piece async for piece in answer])
+    assert answer.interaction.response == response
+    return response
 
 
 async def test_concurrent_prompt_in_other_process_is_409(
@@ -304,7 +304,7 @@ async def test_concurrent_prompt_in_other_process_is_409(
     gate = asyncio.Event()
     core.next(after(gate, says("перша")))
     first = asyncio.create_task(whole(city.city.second_me, "перше"))
-    await eventually(lambda: is_asked(core, 1))
+    await eventually(lambda: is_requested(core, 1))
     until_ms = await turn_ends(city)
 
     async def is_held_longer() -> bool:
@@ -317,7 +317,7 @@ async def test_concurrent_prompt_in_other_process_is_409(
     gate.set()
     assert await first == "перша"
     assert await whole(neighbour, "третє") == "відповідь 2"
-    assert core.asked[1].history == ["перше", "перша"]
+    assert core.requests[1].history == ["перше", "перша"]
 
 
 async def turn_ends(city: InProcessCity) -> int:
@@ -342,7 +342,7 @@ async def test_response_after_lost_lock_is_not_stored(
     gate = asyncio.Event()
     core.next(after(gate, says("пізня")))
     frozen = asyncio.create_task(whole(city.city.second_me, "перше"))
-    await eventually(lambda: is_asked(core, 1))
+    await eventually(lambda: is_requested(core, 1))
     async with city.city.database.transaction() as tx:
         await tx.connection.execute(update(secondme_turns).values(until_ms=now_ms()))
     await whole(neighbour, "друге")
@@ -359,7 +359,7 @@ async def test_response_after_lost_lock_is_not_stored(
 async def test_disconnect_cancels_request(city: InProcessCity, core: ScriptedCore, accept: str) -> None:
     core.next(stalls_after(delta("Озе")))
     asking = asyncio.create_task(impatient(city, accept))
-    await eventually(lambda: is_asked(core, 1))
+    await eventually(lambda: is_requested(core, 1))
     asking.cancel()
     await asyncio.wait([asking])
 
@@ -393,12 +393,12 @@ async def test_restart_releases_lock(core: ScriptedCore, sqlite_url: str) -> Non
     async with in_process_city(sqlite_url, agents_core={"url": core.url}) as city:
         core.next(stalls_after(delta("Озе")))
         cut_off = asyncio.create_task(impatient(city))
-        await eventually(lambda: is_asked(core, 1))
+        await eventually(lambda: is_requested(core, 1))
     await asyncio.wait([cut_off])
     assert isinstance(cut_off.exception(), aiohttp.ClientError)
     async with in_process_city(sqlite_url, agents_core={"url": core.url}) as city:
         assert (await ask(city, "ще раз")).status == 200
-        assert core.asked[-1].history == []
+        assert core.requests[-1].history == []
 
 
 # --- who may, and what --------------------------------------------------------------------------------
@@ -418,7 +418,7 @@ async def test_second_me_is_for_citizens_only(sqlite_city: InProcessCity, core: 
             else:
                 answer = await sqlite_city.call(method, f"{path}?user_id=u_1", token=token)
             assert code(answer) == (403, "user_id_mismatch")
-    assert len(core.asked) == 1
+    assert len(core.requests) == 1
     assert len(await history(sqlite_city)) == 1
 
 
@@ -428,7 +428,7 @@ async def test_a_prompt_has_1_to_8000_characters(sqlite_city: InProcessCity, cor
     wrong_bodies: list[Any] = [{}, {"prompt": None}, {"prompt": 5}, []]
     for content in wrong_bodies:
         assert code(await sqlite_city.call("POST", "/secondme/invoke", content, token=OKSANA)) == (422, "invalid")
-    assert core.asked == []
+    assert core.requests == []
     assert (await ask(sqlite_city, "я" * 8_000)).status == 200
 
 
@@ -445,7 +445,7 @@ async def test_direct_chat_uses_same_history(city: InProcessCity, core: Scripted
     assert await history(city) == [("Порадь", "Озеленіть")]
     assert await second_me.history(IS_OKSANA) == [answer.interaction]
     await whole(second_me, "А я?", SubjectId("@alice:city.localhost"))
-    assert core.asked[-1].history == []
+    assert core.requests[-1].history == []
 
 
 # --- numbers ------------------------------------------------------------------------------------------

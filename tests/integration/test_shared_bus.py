@@ -22,27 +22,27 @@ GENERAL = RoomId("city_general")
 
 
 @dataclass
-class Listening:
+class SharedBusHarness:
     """One process's bus, and what was heard on it."""
 
     bus: Bus
-    heard: list[CityEvent]
+    events: list[CityEvent]
     _client: Any
     _running: asyncio.Task[None]
 
     @classmethod
-    def start(cls, redis: RedisServer, name: str) -> Listening:
-        bus, heard = Bus(), list[CityEvent]()
+    def start(cls, redis: RedisServer, name: str) -> SharedBusHarness:
+        bus, received = Bus(), list[CityEvent]()
         for kind in (EventsMissed, MembershipChanged):
-            bus.subscribe(kind, heard.append)
+            bus.subscribe(kind, received.append)
         client = connect(redis.url, cluster=False)
-        return cls(bus, heard, client, asyncio.create_task(SharedBus(client, bus, name).run()))
+        return cls(bus, received, client, asyncio.create_task(SharedBus(client, bus, name).run()))
 
-    async def hears(self, event: CityEvent) -> None:
-        async def is_heard() -> bool:
-            return event in self.heard
+    async def expect(self, event: CityEvent) -> None:
+        async def is_received() -> bool:
+            return event in self.events
 
-        await eventually(is_heard, explain=lambda: str(self.heard[-5:]))
+        await eventually(is_received, explain=lambda: str(self.events[-5:]))
 
     async def stop(self) -> None:
         self._running.cancel()
@@ -51,70 +51,72 @@ class Listening:
 
 
 @pytest.fixture
-async def both(redis: RedisServer) -> AsyncIterator[list[Listening]]:
-    both = [Listening.start(redis, name) for name in ("one", "other")]
-    for each in both:
-        await each.hears(EventsMissed())
-    one, other = both
-    await tell_each_other(one, other, came("first"))
-    await tell_each_other(other, one, came("second"))
-    for each in both:
-        each.heard.clear()
-    yield both
-    for each in both:
+async def processes(redis: RedisServer) -> AsyncIterator[list[SharedBusHarness]]:
+    processes = [SharedBusHarness.start(redis, name) for name in ("one", "other")]
+    for each in processes:
+        await each.expect(EventsMissed())
+    one, other = processes
+    await receive_from_each_other(one, other, membership_changed("first"))
+    await receive_from_each_other(other, one, membership_changed("second"))
+    for each in processes:
+        each.events.clear()
+    yield processes
+    for each in processes:
         await each.stop()
 
 
-def came(name: str) -> MembershipChanged:
+def membership_changed(name: str) -> MembershipChanged:
     return MembershipChanged(GENERAL, SubjectId(name), joined=True)
 
 
-async def tell_each_other(one: Listening, other: Listening, event: MembershipChanged) -> None:
+async def receive_from_each_other(one: SharedBusHarness, other: SharedBusHarness, event: MembershipChanged) -> None:
     one.bus.publish(event)
-    await other.hears(event)
+    await other.expect(event)
 
 
-async def test_event_reaches_both_processes_once(both: list[Listening]) -> None:
-    one, other = both
+async def test_event_reaches_both_processes_once(processes: list[SharedBusHarness]) -> None:
+    one, other = processes
     for number in range(100):
-        one.bus.publish(came(str(number)))
-    await other.hears(came("99"))
-    assert one.heard == other.heard == [came(str(number)) for number in range(100)]
+        one.bus.publish(membership_changed(str(number)))
+    await other.expect(membership_changed("99"))
+    assert one.events == other.events == [membership_changed(str(number)) for number in range(100)]
 
 
-async def test_redis_outage_publishes_events_missed(both: list[Listening], redis: RedisServer) -> None:
-    one, other = both
+async def test_redis_outage_publishes_events_missed(processes: list[SharedBusHarness], redis: RedisServer) -> None:
+    one, other = processes
     redis.kill()
-    one.bus.publish(came("unheard"))
+    one.bus.publish(membership_changed("unheard"))
     redis.start()
-    for each in both:
-        await each.hears(EventsMissed())
+    for each in processes:
+        await each.expect(EventsMissed())
 
     async def hears_what_is_told_now() -> bool:
-        one.bus.publish(came("later"))
-        return came("later") in other.heard
+        one.bus.publish(membership_changed("later"))
+        return membership_changed("later") in other.events
 
     await eventually(hears_what_is_told_now)
-    assert came("unheard") not in other.heard
-    assert other.heard.index(EventsMissed()) < other.heard.index(came("later"))
+    assert membership_changed("unheard") not in other.events
+    assert other.events.index(EventsMissed()) < other.events.index(membership_changed("later"))
 
 
-async def test_flushed_redis_stream_resumes(both: list[Listening], redis: RedisServer) -> None:
+async def test_flushed_redis_stream_resumes(processes: list[SharedBusHarness], redis: RedisServer) -> None:
     """A FLUSHALL leaves the connections as they are."""
-    one, other = both
+    one, other = processes
     client = connect(redis.url, cluster=False)
     await client.flushall()
     await client.aclose()
-    one.bus.publish(came("unheard"))
-    for each in both:
-        await each.hears(EventsMissed())
-    await tell_each_other(other, one, came("heard"))
+    one.bus.publish(membership_changed("unheard"))
+    for each in processes:
+        await each.expect(EventsMissed())
+    await receive_from_each_other(other, one, membership_changed("heard"))
 
 
-async def test_queue_overflow_publishes_events_missed(both: list[Listening], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_queue_overflow_publishes_events_missed(
+    processes: list[SharedBusHarness], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shared_bus_module, "_MAX_QUEUED", 10)
-    one, other = both
+    one, other = processes
     for number in range(12):
-        one.bus.publish(came(str(number)))
-    await other.hears(came("11"))
-    assert other.heard == [EventsMissed(), came("11")]
+        one.bus.publish(membership_changed(str(number)))
+    await other.expect(membership_changed("11"))
+    assert other.events == [EventsMissed(), membership_changed("11")]

@@ -134,7 +134,7 @@ async def city_of(homeserver: ScriptedHomeserver, database_url: str, **sections:
         yield city
 
 
-async def come(city: InProcessCity, homeserver: ScriptedHomeserver, profile: Any = None) -> Any:
+async def sign_in_concurrently(city: InProcessCity, homeserver: ScriptedHomeserver, profile: Any = None) -> Any:
     """Alice comes in; ``profile`` is hers on Matrix."""
     homeserver.next("openid", Reply(200, {"sub": "@alice:city.localhost"}))
     homeserver.next("profile_of", profile or Reply(200, {"displayname": "Alice"}))
@@ -145,7 +145,7 @@ async def come(city: InProcessCity, homeserver: ScriptedHomeserver, profile: Any
 
 async def test_same_account_is_same_citizen(homeserver: ScriptedHomeserver, database_url: str) -> None:
     async with city_of(homeserver, database_url) as city:
-        first, again = [await come(city, homeserver) for _ in range(2)]
+        first, again = [await sign_in_concurrently(city, homeserver) for _ in range(2)]
         assert first["user_id"] == again["user_id"]
         assert await city.get("/city/me", token=again["token"]) == {
             "user_id": first["user_id"],
@@ -156,7 +156,7 @@ async def test_same_account_is_same_citizen(homeserver: ScriptedHomeserver, data
 
 async def test_concurrent_sign_in_of_account_is_one_citizen(homeserver: ScriptedHomeserver, database_url: str) -> None:
     async with city_of(homeserver, database_url) as city:
-        came = await asyncio.gather(*(come(city, homeserver) for _ in range(8)))
+        came = await asyncio.gather(*(sign_in_concurrently(city, homeserver) for _ in range(8)))
         assert len({each["user_id"] for each in came}) == 1
 
 
@@ -165,7 +165,7 @@ async def test_linked_account_signs_in_as_its_citizen(homeserver: ScriptedHomese
         homeserver.next("openid", Reply(200, {"sub": "@alice:city.localhost"}))
         linked = await city.call("PUT", "/city/me/matrix", await proof(city), token=citizen_token("u_1", "Оксана"))
         assert linked.status == 200
-        assert (await come(city, homeserver))["user_id"] == "u_1"
+        assert (await sign_in_concurrently(city, homeserver))["user_id"] == "u_1"
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ async def test_account_without_name_is_named_by_user_id(
     homeserver: ScriptedHomeserver, sqlite_url: str, profile: Any
 ) -> None:
     async with city_of(homeserver, sqlite_url) as city:
-        assert (await come(city, homeserver, profile))["display_name"] == "alice"
+        assert (await sign_in_concurrently(city, homeserver, profile))["display_name"] == "alice"
 
 
 @pytest.mark.parametrize(

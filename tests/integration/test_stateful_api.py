@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 
 from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.hostile import FAULTS, TEXTS, VALUES
-from tests.parts.in_process_city import Answer, InProcessCity, in_process_city
+from tests.parts.in_process_city import HttpResponse, InProcessCity, in_process_city
 
 NO_LIMITS: Final = dict.fromkeys(
     ["reads", "wrong_tokens", "messages", "changes", "sign_ins", "uploads", "rooms", "typing", "heartbeats"], ""
@@ -47,7 +47,7 @@ def text() -> str:
 
 
 @dataclass
-class Said:
+class PostedMessage:
     id: str
     author: str
     body: str
@@ -64,14 +64,14 @@ class Said:
 
 
 @dataclass
-class Hall:
+class StatefulApiHarness:
     slug: str
     archived: bool = False
-    said: list[Said] = field(default_factory=list)
-    by_client_id: dict[tuple[str, str], Said] = field(default_factory=dict)
+    posted: list[PostedMessage] = field(default_factory=list)
+    by_client_id: dict[tuple[str, str], PostedMessage] = field(default_factory=dict)
 
 
-Call = Callable[..., Answer]
+Call = Callable[..., HttpResponse]
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def call(database_url: str) -> Iterator[Call]:
 
         city = runner.run(start())
 
-        def call(method: str, path: str, content: Any = ..., *, by: str = "") -> Answer:
+        def call(method: str, path: str, content: Any = ..., *, by: str = "") -> HttpResponse:
             token = TOKENS.get(by, by) or None
             answer = runner.run(city.call(method, path, content, token=token))
             assert answer.status < 500, (method, path, content, answer)
@@ -96,103 +96,103 @@ def call(database_url: str) -> Iterator[Call]:
     assert [entry for entry in logs if entry["event"] in FAULTS] == []
 
 
-class Citizens(RuleBasedStateMachine):
+class ApiStateMachine(RuleBasedStateMachine):
     call: ClassVar[Call]
     halls = Bundle("halls")
 
     def __init__(self) -> None:
         super().__init__()
-        self.touched: Hall | None = None
+        self.touched: StatefulApiHarness | None = None
         self.gone: set[str] = set()
         """Marks of texts that were deleted or replaced."""
 
     # --- what is usual --------------------------------------------------------------------------------
 
     @initialize(target=halls)
-    def open_first_room(self) -> Hall:
+    def open_first_room(self) -> StatefulApiHarness:
         return self._open("u_1")
 
     @rule(target=halls, who=WHO)
-    def open_room(self, who: str) -> Hall:
+    def open_room(self, who: str) -> StatefulApiHarness:
         return self._open(who)
 
-    def _open(self, who: str) -> Hall:
+    def _open(self, who: str) -> StatefulApiHarness:
         slug = f"room-{next(numbers)}"
         answer = self.call("POST", "/city/rooms", {"name": slug, "slug": slug}, by=who)
         assert (answer.status, answer.content["slug"]) == (201, slug)
         assert self.call("POST", "/city/rooms", {"name": "x", "slug": slug}, by=who).status == 409
-        return Hall(slug)
+        return StatefulApiHarness(slug)
 
     @rule(hall=halls, who=WHO, body=BODY)
-    def post(self, hall: Hall, who: str, body: str) -> None:
+    def post(self, hall: StatefulApiHarness, who: str, body: str) -> None:
         self._post(hall, who, {"body": f"{body} {text()}"})
 
     @rule(hall=halls, who=WHO, client_id=CLIENT_ID)
-    def post_with_client_id(self, hall: Hall, who: str, client_id: str) -> None:
+    def post_with_client_id(self, hall: StatefulApiHarness, who: str, client_id: str) -> None:
         first = hall.by_client_id.get((who, client_id))
         content = {"body": text(), "client_id": client_id}
         if first is None or hall.archived:
-            said = self._post(hall, who, content)
-            if said is not None:
-                hall.by_client_id[who, client_id] = said
+            posted = self._post(hall, who, content)
+            if posted is not None:
+                hall.by_client_id[who, client_id] = posted
             return
         again = self.call("POST", f"/city/rooms/{hall.slug}/messages", content, by=who)
         assert (again.status, again.content["id"], again.content["body"]) == (200, first.id, first.body)
 
     @rule(hall=halls, who=WHO, which=st.integers(0, 50), other=halls)
-    def reply(self, hall: Hall, who: str, which: int, other: Hall) -> None:
-        if not other.said:
+    def reply(self, hall: StatefulApiHarness, who: str, which: int, other: StatefulApiHarness) -> None:
+        if not other.posted:
             return
-        said = other.said[which % len(other.said)]
-        content = {"body": f"Відповідь {text()}", "reply_to": said.id}
+        posted = other.posted[which % len(other.posted)]
+        content = {"body": f"Відповідь {text()}", "reply_to": posted.id}
         if hall is other:
             self._post(hall, who, content)
         else:
             assert self.call("POST", f"/city/rooms/{hall.slug}/messages", content, by=who).status in {404, 409}
 
     @rule(hall=halls, who=WHO, which=st.integers(0, 50), body=BODY)
-    def edit(self, hall: Hall, who: str, which: int, body: str) -> None:
+    def edit(self, hall: StatefulApiHarness, who: str, which: int, body: str) -> None:
         self._edit(hall, who, which, {"body": f"{body} {text()}"})
 
     @rule(hall=halls, who=WHO, which=st.integers(0, 50))
-    def delete(self, hall: Hall, who: str, which: int) -> None:
-        if not hall.said:
+    def delete(self, hall: StatefulApiHarness, who: str, which: int) -> None:
+        if not hall.posted:
             return
-        said = hall.said[which % len(hall.said)]
-        answer = self.call("DELETE", self._path(hall, said), by=who)
-        may = who in {said.author, MODERATOR}
+        posted = hall.posted[which % len(hall.posted)]
+        answer = self.call("DELETE", self._path(hall, posted), by=who)
+        may = who in {posted.author, MODERATOR}
         assert answer.status == (409 if hall.archived else 200 if may else 403)
-        if answer.status == 200 and not said.deleted:
-            self.gone |= set(MARK.findall(said.body))
-            said.delete()
+        if answer.status == 200 and not posted.deleted:
+            self.gone |= set(MARK.findall(posted.body))
+            posted.delete()
         self.touched = hall
 
     @rule(hall=halls, who=WHO, which=st.integers(0, 50), emoji=EMOJI, take_back=st.booleans())
-    def react(self, hall: Hall, who: str, which: int, emoji: str, take_back: bool) -> None:
-        if not hall.said:
+    def react(self, hall: StatefulApiHarness, who: str, which: int, emoji: str, take_back: bool) -> None:
+        if not hall.posted:
             return
-        said = hall.said[which % len(hall.said)]
-        path = f"{self._path(hall, said)}/reactions/{quote(emoji)}"
+        posted = hall.posted[which % len(hall.posted)]
+        path = f"{self._path(hall, posted)}/reactions/{quote(emoji)}"
         answer = self.call("DELETE" if take_back else "PUT", path, by=who)
-        if hall.archived or (said.deleted and not take_back):
+        if hall.archived or (posted.deleted and not take_back):
             assert answer.status == 409
             return
         assert answer.status == 200
-        given = said.reactions.setdefault(emoji, set())
+        given = posted.reactions.setdefault(emoji, set())
         (given.discard if take_back else given.add)(who)
         self.touched = hall
 
     @rule(hall=halls, who=WHO, what=st.sampled_from(["join", "leave"]))
-    def come_or_go(self, hall: Hall, who: str, what: str) -> None:
+    def come_or_go(self, hall: StatefulApiHarness, who: str, what: str) -> None:
         answer = self.call("POST", f"/city/rooms/{hall.slug}/{what}", by=who)
         assert answer.status == (409 if hall.archived and what == "join" else 200)
 
     @rule(hall=halls, who=WHO, typing=st.booleans(), which=st.integers(0, 50))
-    def type_and_read(self, hall: Hall, who: str, typing: bool, which: int) -> None:
+    def type_and_read(self, hall: StatefulApiHarness, who: str, typing: bool, which: int) -> None:
         self.call("PUT", f"/city/rooms/{hall.slug}/typing", {"typing": typing}, by=who)
-        if hall.said:
-            said = hall.said[which % len(hall.said)]
-            read = self.call("PUT", f"/city/rooms/{hall.slug}/read", {"message_id": said.id}, by=who)
+        if hall.posted:
+            posted = hall.posted[which % len(hall.posted)]
+            read = self.call("PUT", f"/city/rooms/{hall.slug}/read", {"message_id": posted.id}, by=who)
             assert read.status in {204, 409}
 
     @rule(who=WHO, status=st.sampled_from(["online", "away", "offline"]))
@@ -202,7 +202,7 @@ class Citizens(RuleBasedStateMachine):
         assert self.call("GET", f"/api/v1/presence?ids={who}").status in {200, 422}
 
     @rule(hall=halls, archived=st.booleans())
-    def archive_or_reopen(self, hall: Hall, archived: bool) -> None:
+    def archive_or_reopen(self, hall: StatefulApiHarness, archived: bool) -> None:
         answer = self.call("PATCH", f"/city/rooms/{hall.slug}", {"archived": archived}, by=ADMIN_TOKEN)
         assert (answer.status, answer.content["archived"]) == (200, archived)
         hall.archived = archived
@@ -219,23 +219,23 @@ class Citizens(RuleBasedStateMachine):
         )
         | VALUES,
     )
-    def post_anything(self, hall: Hall, who: str, fields: Any) -> None:
+    def post_anything(self, hall: StatefulApiHarness, who: str, fields: Any) -> None:
         self._post(hall, who, fields, is_usual=False)
 
     @rule(hall=halls, who=WHO, which=st.integers(0, 50), body=TEXTS | VALUES)
-    def edit_to_anything(self, hall: Hall, who: str, which: int, body: Any) -> None:
+    def edit_to_anything(self, hall: StatefulApiHarness, who: str, which: int, body: Any) -> None:
         self._edit(hall, who, which, {"body": body}, is_usual=False)
 
     @rule(hall=halls, who=WHO, which=st.integers(0, 50), text=TEXTS)
-    def react_with_anything(self, hall: Hall, who: str, which: int, text: str) -> None:
-        if not hall.said:
+    def react_with_anything(self, hall: StatefulApiHarness, who: str, which: int, text: str) -> None:
+        if not hall.posted:
             return
-        said = hall.said[which % len(hall.said)]
+        posted = hall.posted[which % len(hall.posted)]
         sign = quote(text, safe="", errors="surrogatepass")[:6_000]
-        answer = self.call("PUT", f"{self._path(hall, said)}/reactions/{sign}", by=who)
+        answer = self.call("PUT", f"{self._path(hall, posted)}/reactions/{sign}", by=who)
         if answer.status == 200:
-            said.reactions = {tally["emoji"]: set(tally["by"]) for tally in answer.content["reactions"]}
-            assert who in set().union(*said.reactions.values())
+            posted.reactions = {tally["emoji"]: set(tally["by"]) for tally in answer.content["reactions"]}
+            assert who in set().union(*posted.reactions.values())
         self.touched = hall
 
     @rule(who=WHO, name=TEXTS | VALUES, slug=TEXTS | VALUES, description=TEXTS | VALUES)
@@ -246,7 +246,7 @@ class Citizens(RuleBasedStateMachine):
             assert self.call("GET", f"/city/rooms/{answer.content['slug']}").content["name"] == answer.content["name"]
 
     @rule(hall=halls, name=TEXTS | VALUES, archived=VALUES)
-    def change_to_anything(self, hall: Hall, name: Any, archived: Any) -> None:
+    def change_to_anything(self, hall: StatefulApiHarness, name: Any, archived: Any) -> None:
         answer = self.call("PATCH", f"/city/rooms/{hall.slug}", {"name": name, "archived": archived}, by=ADMIN_TOKEN)
         if answer.status == 200:
             hall.archived = answer.content["archived"]
@@ -288,7 +288,7 @@ class Citizens(RuleBasedStateMachine):
     # --- what is read then ----------------------------------------------------------------------------
 
     @rule(hall=halls, limit=st.integers(1, 7))
-    def read_on(self, hall: Hall, limit: int) -> None:
+    def read_on(self, hall: StatefulApiHarness, limit: int) -> None:
         """Page forward through all that was said."""
         read: list[Any] = []
         while True:
@@ -300,7 +300,7 @@ class Citizens(RuleBasedStateMachine):
         assert_read(read, hall)
 
     @rule(hall=halls, limit=st.integers(1, 7))
-    def read_back(self, hall: Hall, limit: int) -> None:
+    def read_back(self, hall: StatefulApiHarness, limit: int) -> None:
         """Page back from the newest."""
         read: list[Any] = []
         while True:
@@ -324,16 +324,16 @@ class Citizens(RuleBasedStateMachine):
         if hall is not None:
             room = self.call("GET", f"/city/rooms/{hall.slug}").content
             assert room["archived"] == hall.archived
-            last = hall.said[-len(room["messages"]) :] if room["messages"] else []
-            assert_read(room["messages"], Hall(hall.slug, said=last))
-            assert len(last) == min(len(hall.said), 50) or room["has_older"]
+            last = hall.posted[-len(room["messages"]) :] if room["messages"] else []
+            assert_read(room["messages"], StatefulApiHarness(hall.slug, posted=last))
+            assert len(last) == min(len(hall.posted), 50) or room["has_older"]
 
     # --- parts of rules -------------------------------------------------------------------------------
 
-    def _path(self, hall: Hall, said: Said) -> str:
-        return f"/city/rooms/{hall.slug}/messages/{said.id}"
+    def _path(self, hall: StatefulApiHarness, posted: PostedMessage) -> str:
+        return f"/city/rooms/{hall.slug}/messages/{posted.id}"
 
-    def _post(self, hall: Hall, who: str, content: Any, *, is_usual: bool = True) -> Said | None:
+    def _post(self, hall: StatefulApiHarness, who: str, content: Any, *, is_usual: bool = True) -> PostedMessage | None:
         answer = self.call("POST", f"/city/rooms/{hall.slug}/messages", content, by=who)
         self.touched = hall
         if is_usual:
@@ -342,28 +342,28 @@ class Citizens(RuleBasedStateMachine):
             return None
         if is_usual:
             assert answer.content["body"] == content["body"]
-        said = Said(answer.content["id"], who, answer.content["body"])
-        hall.said.append(said)
+        posted = PostedMessage(answer.content["id"], who, answer.content["body"])
+        hall.posted.append(posted)
         if (client_id := answer.content["client_id"]) is not None:
-            hall.by_client_id[who, client_id] = said
-        return said
+            hall.by_client_id[who, client_id] = posted
+        return posted
 
-    def _edit(self, hall: Hall, who: str, which: int, content: Any, *, is_usual: bool = True) -> None:
-        if not hall.said:
+    def _edit(self, hall: StatefulApiHarness, who: str, which: int, content: Any, *, is_usual: bool = True) -> None:
+        if not hall.posted:
             return
-        said = hall.said[which % len(hall.said)]
-        answer = self.call("PATCH", self._path(hall, said), content, by=who)
+        posted = hall.posted[which % len(hall.posted)]
+        answer = self.call("PATCH", self._path(hall, posted), content, by=who)
         self.touched = hall
         if is_usual:
-            is_wrong = hall.archived or (said.deleted and who == said.author)
-            assert answer.status == (409 if is_wrong else 200 if who == said.author else 403), answer
+            is_wrong = hall.archived or (posted.deleted and who == posted.author)
+            assert answer.status == (409 if is_wrong else 200 if who == posted.author else 403), answer
         if answer.status == 200:
             assert not is_usual or answer.content["body"] == content["body"]
-            self.gone |= set(MARK.findall(said.body)) - set(MARK.findall(answer.content["body"]))
-            said.body = answer.content["body"]
+            self.gone |= set(MARK.findall(posted.body)) - set(MARK.findall(answer.content["body"]))
+            posted.body = answer.content["body"]
 
 
-def assert_read(read: list[Any], hall: Hall) -> None:
+def assert_read(read: list[Any], hall: StatefulApiHarness) -> None:
     seen = [
         (
             each["id"],
@@ -374,7 +374,7 @@ def assert_read(read: list[Any], hall: Hall) -> None:
         )
         for each in read
     ]
-    assert seen == [said.seen for said in hall.said]
+    assert seen == [posted.seen for posted in hall.posted]
     assert [each["seq"] for each in read] == sorted({each["seq"] for each in read})
 
 
@@ -383,7 +383,7 @@ def assert_read(read: list[Any], hall: Hall) -> None:
 )
 def test_api_shows_result_of_random_operations(call: Call, examples: int, steps: int) -> None:
     run_state_machine_as_test(
-        type("Machine", (Citizens,), {"call": staticmethod(call)}),
+        type("Machine", (ApiStateMachine,), {"call": staticmethod(call)}),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,

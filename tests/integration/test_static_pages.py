@@ -125,8 +125,8 @@ async def test_unknown_path_returns_page_or_problem(city: InProcessCity) -> None
         assert (shown.status, content.decode()) == (404, DOCUMENT)
         etag = shown.headers["ETag"]
         assert (await ask(city, path, Accept="text/html", If_None_Match=etag))[0].status == 404
-        told, content = await ask(city, path, Accept="*/*")
-        assert (told.status, told.headers["Content-Type"]) == (404, "application/problem+json")
+        response, content = await ask(city, path, Accept="*/*")
+        assert (response.status, response.headers["Content-Type"]) == (404, "application/problem+json")
     answer, _ = await ask(city, "/city/rooms/nowhere", Accept="text/html")
     assert answer.headers["Content-Type"] == "application/problem+json", "the API answers all alike"
 

@@ -53,14 +53,14 @@ async def test_query_returns_messages_that_rule_permits(tmp_path: Any) -> None:
         await tx.connection.execute(
             insert(tables.rooms).values(id=GENERAL, slug="general", name="General", created_at_ms=1)
         )
-        said = {"room_id": GENERAL, "author_kind": "matrix", "author_id": ALICE, "author_name": "", "body": "…"}
+        row = {"room_id": GENERAL, "author_kind": "matrix", "author_id": ALICE, "author_name": "", "body": "…"}
         rows, seq = [], 0
         for visibility in HistoryVisibility:
             for edit in (None, *HistoryVisibility):
                 for _ in range(2):
                     seq += 1
                     rows.append(
-                        said
+                        row
                         | {"id": f"m{seq}", "seq": seq, "msgtype": "m.text", "created_at_ms": 1, "delivery": "sent"}
                         | {
                             "visibility": visibility,

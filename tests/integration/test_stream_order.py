@@ -35,21 +35,21 @@ MATRIX_ROOM = MatrixRoomId("!general")
 
 Step = tuple[str, int]
 STEPS: Final = {
-    "say": "Somebody on Matrix writes so many messages.",
-    "post": "A citizen writes one.",
-    "echo": "Matrix takes the oldest one that it does not have.",
-    "deliver": "A transaction brings so many events.",
-    "lose": "So many are never delivered.",
-    "stall": "So many are delivered later.",
-    "unstall": "What was held back longest is delivered.",
-    "handle": "So many events that wait are handled.",
-    "look": "A look since the last token is answered, by a worker that is so many events behind.",
-    "bring": "What the look saw takes its place.",
+    "send": "A Matrix user sends this many messages.",
+    "post": "A citizen posts one message.",
+    "echo": "The oldest pending message of the city is sent to Matrix.",
+    "deliver": "A transaction delivers this many events.",
+    "lose": "This many events are never delivered.",
+    "stall": "This many events are delivered later.",
+    "unstall": "The events that were stalled longest are delivered.",
+    "handle": "This many waiting events are processed.",
+    "sweep": "A sweep since the last token is answered by a Synapse worker that is this many events behind.",
+    "backfill": "The events of the sweep are inserted in their places.",
 }
 
 
 @dataclass
-class World:
+class StreamHarness:
     """A homeserver's stream of one room, and the city."""
 
     database: Database
@@ -62,14 +62,14 @@ class World:
     stalled: list[list[dict[str, Any]]] = field(default_factory=list)
     posted: list[MessageId] = field(default_factory=list)
     token: int = 0
-    looked: tuple[int, int] | None = None
+    swept: tuple[int, int] | None = None
     numbers: count[int] = field(default_factory=count)
 
-    async def go(self, steps: Sequence[Step]) -> None:
+    async def run(self, steps: Sequence[Step]) -> None:
         for name, number in steps:
             await getattr(self, name)(number)
 
-    async def say(self, number: int) -> None:
+    async def send(self, number: int) -> None:
         for _ in range(number):
             body = f"m{len(self.stream)}"
             self._append(ALICE, {"msgtype": "m.text", "body": body})
@@ -132,33 +132,33 @@ class World:
                 before = MessageId(row.before_message) if row.before_message else None
                 await self.desk.handlers().handle(tx, orjson.loads(row.event), before=before)
 
-    async def look(self, behind: int) -> None:
-        if self.looked is None:
-            self.looked = self.token, max(self.token, len(self.stream) - behind)
+    async def sweep(self, behind: int) -> None:
+        if self.swept is None:
+            self.swept = self.token, max(self.token, len(self.stream) - behind)
 
-    async def bring(self, _: int) -> None:
-        if self.looked is None:
+    async def backfill(self, _: int) -> None:
+        if self.swept is None:
             return
-        start, end = self.looked
+        start, end = self.swept
         if start < end:
             async with self.database.transaction() as tx:
                 stretch = HistoryRange(MATRIX_ROOM, self.stream[start:end], since_token=True)
                 await self.late.store(tx, stretch, is_covered=True)
-        self.token, self.looked = end, None
+        self.token, self.swept = end, None
 
-    async def in_the_city(self) -> list[str]:
+    async def city_bodies(self) -> list[str]:
         async with self.database.read_only() as tx:
             messages = await tx.messages.before(self.room.id, None, limit=1000)
         seqs = [each.seq for each in messages]
         assert seqs == sorted(set(seqs))
         return [each.body for each in messages]
 
-    def on_matrix(self) -> list[str]:
+    def matrix_bodies(self) -> list[str]:
         return [event["content"]["body"] for event in self.stream if event["sender"] == ALICE]
 
 
 @asynccontextmanager
-async def world_in(url: str) -> AsyncIterator[World]:
+async def open_harness(url: str) -> AsyncIterator[StreamHarness]:
     database = Database(url)
     try:
         await migrate.upgrade(database)
@@ -170,46 +170,48 @@ async def world_in(url: str) -> AsyncIterator[World]:
         async with database.transaction() as tx:
             await link(tx, room.id, MATRIX_ROOM)
         late = LateEventWriter(database, IDENTITIES, MissedEvents(CollectorRegistry()), now_ms)
-        yield World(database, messaging_harness(database, lambda _: None), late, room)
+        yield StreamHarness(database, messaging_harness(database, lambda _: None), late, room)
     finally:
         await database.close()
 
 
-async def happened(url: str, steps: Sequence[Step]) -> tuple[World, list[str]]:
-    async with world_in(url) as world:
-        await world.go(steps)
+async def happened(url: str, steps: Sequence[Step]) -> tuple[StreamHarness, list[str]]:
+    async with open_harness(url) as harness:
+        await harness.run(steps)
         # In the end a look sees everything.
-        await world.go([("handle", 2), ("bring", 0), ("handle", 1), ("look", 0), ("bring", 0), ("handle", 1000)])
-        return world, await world.in_the_city()
+        await harness.run(
+            [("handle", 2), ("backfill", 0), ("handle", 1), ("sweep", 0), ("backfill", 0), ("handle", 1000)]
+        )
+        return harness, await harness.city_bodies()
 
 
 def check(url: str, steps: Sequence[Step]) -> None:
-    world, city = asyncio.run(happened(url, steps))
-    assert [body for body in city if body.startswith("m")] == world.on_matrix()
-    assert [body for body in city if body.startswith("c")] == [f"c{number}" for number in range(len(world.posted))]
+    harness, city = asyncio.run(happened(url, steps))
+    assert [body for body in city if body.startswith("m")] == harness.matrix_bodies()
+    assert [body for body in city if body.startswith("c")] == [f"c{number}" for number in range(len(harness.posted))]
 
 
 LATE_TRANSACTION: list[Step] = [
-    ("say", 4), ("stall", 2), ("deliver", 2), ("handle", 9), ("unstall", 0), ("handle", 9),
+    ("send", 4), ("stall", 2), ("deliver", 2), ("handle", 9), ("unstall", 0), ("handle", 9),
 ]  # fmt: skip
-DELIVERED_AFTER_THE_LOOK: list[Step] = [
-    ("say", 3), ("lose", 3), ("look", 0), ("say", 2), ("deliver", 2), ("handle", 9), ("bring", 0), ("handle", 9),
+DELIVERED_AFTER_THE_SWEEP: list[Step] = [
+    ("send", 3), ("lose", 3), ("sweep", 0), ("send", 2), ("deliver", 2), ("handle", 9), ("backfill", 0), ("handle", 9),
 ]  # fmt: skip
-WAITING_FROM_AN_EARLIER_LOOK: list[Step] = [
-    ("say", 2), ("deliver", 2), ("look", 0), ("bring", 0), ("say", 3), ("lose", 3), ("look", 0), ("bring", 0),
+WAITING_FROM_AN_EARLIER_SWEEP: list[Step] = [
+    ("send", 2), ("deliver", 2), ("sweep", 0), ("backfill", 0), ("send", 3), ("lose", 3), ("sweep", 0), ("backfill", 0),
 ]  # fmt: skip
 OWN_MESSAGE_EARLIER_IN_THE_CITY: list[Step] = [
-    ("post", 0), ("say", 2), ("deliver", 2), ("handle", 9), ("look", 0), ("bring", 0),
-    ("say", 1), ("lose", 1), ("echo", 0), ("deliver", 1), ("handle", 9), ("look", 0), ("bring", 0),
+    ("post", 0), ("send", 2), ("deliver", 2), ("handle", 9), ("sweep", 0), ("backfill", 0),
+    ("send", 1), ("lose", 1), ("echo", 0), ("deliver", 1), ("handle", 9), ("sweep", 0), ("backfill", 0),
 ]  # fmt: skip
 
 WAITING_BESIDE_AN_OWN_MESSAGE: list[Step] = [
-    ("bring", 0), ("post", 0), ("post", 0), ("echo", 0), ("say", 3), ("lose", 3), ("deliver", 1), ("echo", 0), ("deliver", 1),
-    ("look", 3),
+    ("backfill", 0), ("post", 0), ("post", 0), ("echo", 0), ("send", 3), ("lose", 3), ("deliver", 1), ("echo", 0), ("deliver", 1),
+    ("sweep", 3),
 ]  # fmt: skip
 WAITING_FOR_THE_END_OF_THE_ROOM: list[Step] = [
-    ("say", 3), ("post", 0), ("lose", 3), ("echo", 0), ("look", 3), ("look", 0), ("post", 0), ("look", 0), ("deliver", 4),
-    ("handle", 3), ("bring", 0), ("look", 0), ("bring", 0),
+    ("send", 3), ("post", 0), ("lose", 3), ("echo", 0), ("sweep", 3), ("sweep", 0), ("post", 0), ("sweep", 0), ("deliver", 4),
+    ("handle", 3), ("backfill", 0), ("sweep", 0), ("backfill", 0),
 ]  # fmt: skip
 
 
@@ -217,16 +219,16 @@ WAITING_FOR_THE_END_OF_THE_ROOM: list[Step] = [
     "steps",
     [
         LATE_TRANSACTION,
-        DELIVERED_AFTER_THE_LOOK,
-        WAITING_FROM_AN_EARLIER_LOOK,
+        DELIVERED_AFTER_THE_SWEEP,
+        WAITING_FROM_AN_EARLIER_SWEEP,
         OWN_MESSAGE_EARLIER_IN_THE_CITY,
         WAITING_BESIDE_AN_OWN_MESSAGE,
         WAITING_FOR_THE_END_OF_THE_ROOM,
     ],
     ids=[
         "late",
-        "delivered after the look",
-        "waiting from an earlier look",
+        "delivered after the sweep",
+        "waiting from an earlier sweep",
         "own earlier",
         "waiting beside an own",
         "waiting for the end",
@@ -239,7 +241,7 @@ def test_messages_follow_stream_order(database_url: str, steps: list[Step]) -> N
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 4)), min_size=10, max_size=40))
-@example(steps=[*OWN_MESSAGE_EARLIER_IN_THE_CITY, *LATE_TRANSACTION, *DELIVERED_AFTER_THE_LOOK])
+@example(steps=[*OWN_MESSAGE_EARLIER_IN_THE_CITY, *LATE_TRANSACTION, *DELIVERED_AFTER_THE_SWEEP])
 def test_random_transactions_follow_stream_order(database_url: str, steps: list[Step]) -> None:
     check(database_url, steps)
 
@@ -247,23 +249,23 @@ def test_random_transactions_follow_stream_order(database_url: str, steps: list[
 @pytest.mark.parametrize("handled", [0, 9], ids=["waiting", "handled"])
 async def test_invisible_event_stays_before_later_ones(database_url: str, handled: int) -> None:
     """A first look reads with the eyes of somebody who joined after an event of a history for members."""
-    async with world_in(database_url) as world:
-        await world.go([("say", 2), ("name", 0), ("deliver", 3), ("handle", handled), ("say", 2), ("lose", 2)])
-        async with world.database.transaction() as tx:
-            seen = [event for index, event in enumerate(world.stream) if index != 1]
-            await world.late.store(tx, HistoryRange(MATRIX_ROOM, seen, len(seen), is_first=True), is_covered=True)
-        world.token = len(world.stream)
-        await world.go([("handle", 9), ("say", 1), ("lose", 1), ("look", 0), ("bring", 0), ("handle", 9)])
-        assert await world.in_the_city() == ["m0", "m1", "m3", "m4", "m5"]
+    async with open_harness(database_url) as harness:
+        await harness.run([("send", 2), ("name", 0), ("deliver", 3), ("handle", handled), ("send", 2), ("lose", 2)])
+        async with harness.database.transaction() as tx:
+            seen = [event for index, event in enumerate(harness.stream) if index != 1]
+            await harness.late.store(tx, HistoryRange(MATRIX_ROOM, seen, len(seen), is_first=True), is_covered=True)
+        harness.token = len(harness.stream)
+        await harness.run([("handle", 9), ("send", 1), ("lose", 1), ("sweep", 0), ("backfill", 0), ("handle", 9)])
+        assert await harness.city_bodies() == ["m0", "m1", "m3", "m4", "m5"]
 
 
 async def test_moved_message_is_sent_to_clients(database_url: str) -> None:
     database = Database(database_url)
-    world, city = await happened(database_url, LATE_TRANSACTION)
+    harness, city = await happened(database_url, LATE_TRANSACTION)
     assert city == ["m0", "m1", "m2", "m3"]
     try:
         async with database.read_only() as tx:
-            events = await tx.room_events.after(world.room.id, 0, limit=100)
+            events = await tx.room_events.after(harness.room.id, 0, limit=100)
     finally:
         await database.close()
     assert RoomEventKind.RESYNC in {event.kind for event in events}

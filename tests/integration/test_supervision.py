@@ -18,7 +18,7 @@ from daarion_appservice.city.types import SubjectId
 from daarion_appservice.errors import TaskFailedRepeatedly
 from daarion_appservice.realtime.supervisor import Supervisor
 from tests.parts.city import citizen_token, eventually
-from tests.parts.in_process_city import SERVICE_TOKEN, Answer, InProcessCity, in_process_city
+from tests.parts.in_process_city import SERVICE_TOKEN, HttpResponse, InProcessCity, in_process_city
 from tests.parts.ports import HOST
 from tests.parts.raw_http import websocket
 from tests.parts.redis import RedisServer
@@ -30,7 +30,7 @@ UPGRADE = {name.decode(): value.decode() for name, value in websocket()}
 
 
 @pytest.fixture
-async def here(sqlite_url: str) -> AsyncIterator[InProcessCity]:
+async def sqlite_city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
     async with in_process_city(sqlite_url) as city:
         yield city
 
@@ -39,7 +39,7 @@ def shown(city: InProcessCity, subject: str) -> Status:
     return city.city.presence.state(SubjectId(subject)).status
 
 
-def says(answer: Answer) -> tuple[int, str]:
+def says(answer: HttpResponse) -> tuple[int, str]:
     return answer.status, answer.content["code"]
 
 
@@ -59,27 +59,27 @@ def says(answer: Answer) -> tuple[int, str]:
         ("GET", "/city/rooms", ...),
     ],
 )
-async def test_overlong_citizen_id_is_refused(here: InProcessCity, method: str, path: str, content: Any) -> None:
-    answer = await here.call(method, path, content, token=citizen_token(TOO_LONG))
+async def test_overlong_citizen_id_is_refused(sqlite_city: InProcessCity, method: str, path: str, content: Any) -> None:
+    answer = await sqlite_city.call(method, path, content, token=citizen_token(TOO_LONG))
     assert says(answer) == (422, "citizen_id_too_long")
-    assert shown(here, TOO_LONG) is Status.OFFLINE
-    assert (await here.get("/city/rooms/general"))["messages"] == []
+    assert shown(sqlite_city, TOO_LONG) is Status.OFFLINE
+    assert (await sqlite_city.get("/city/rooms/general"))["messages"] == []
 
 
 @pytest.mark.parametrize("path", ["/ws/city/presence", "/ws/city/rooms/general", "/api/v1/presence/stream"])
-async def test_citizen_id_too_long_opens_no_stream(here: InProcessCity, path: str) -> None:
-    answer = await here.call("GET", f"{path}?token={citizen_token(TOO_LONG)}", headers=UPGRADE)
+async def test_citizen_id_too_long_opens_no_stream(sqlite_city: InProcessCity, path: str) -> None:
+    answer = await sqlite_city.call("GET", f"{path}?token={citizen_token(TOO_LONG)}", headers=UPGRADE)
     assert says(answer) == (422, "citizen_id_too_long")
 
 
 @pytest.mark.parametrize("path", ["/ws/city/presence", "/ws/city/rooms/general"])
-async def test_auth_event_with_overlong_citizen_id_gets_error(here: InProcessCity, path: str) -> None:
-    async with here.session.ws_connect(f"ws://{HOST}:{here.city.settings.api.port}{path}") as socket:
+async def test_auth_event_with_overlong_citizen_id_gets_error(sqlite_city: InProcessCity, path: str) -> None:
+    async with sqlite_city.session.ws_connect(f"ws://{HOST}:{sqlite_city.city.settings.api.port}{path}") as socket:
         await socket.send_json({"event": "auth", "token": citizen_token(TOO_LONG)})
         await socket.send_json({"event": "presence.heartbeat"})
         assert await next_code(socket) == "citizen_id_too_long"
         assert await next_code(socket) in {"sign_in", "no_such_event"}
-    assert shown(here, TOO_LONG) is Status.OFFLINE
+    assert shown(sqlite_city, TOO_LONG) is Status.OFFLINE
 
 
 async def next_code(socket: aiohttp.ClientWebSocketResponse) -> str:
@@ -89,32 +89,34 @@ async def next_code(socket: aiohttp.ClientWebSocketResponse) -> str:
     return code
 
 
-async def test_user_id_too_long_in_a_body_is_nobodys(here: InProcessCity) -> None:
+async def test_user_id_too_long_in_a_body_is_nobodys(sqlite_city: InProcessCity) -> None:
     """Other ways by which a citizen's id comes in: bodies of heartbeats, one or many, and of Second Me; queries."""
     oksana = citizen_token(OKSANA)
     for path, content in (("/api/v1/presence/heartbeat", {}), ("/secondme/invoke", {"prompt": "hi"})):
-        answer = await here.call("POST", path, content | {"user_id": TOO_LONG}, token=oksana)
+        answer = await sqlite_city.call("POST", path, content | {"user_id": TOO_LONG}, token=oksana)
         assert says(answer) == (403, "user_id_mismatch")
-    answer = await here.call(
+    answer = await sqlite_city.call(
         "POST", "/api/v1/agents/heartbeats", {"heartbeats": [{"agent_id": TOO_LONG}]}, token=SERVICE_TOKEN
     )
     assert answer.content["results"][0]["code"] == "no_such_agent"
     ghost = "@citizen_" + "".join(f"={byte:02x}" for byte in TOO_LONG.encode()) + ":city.localhost"
-    answer = await here.call("POST", "/internal/matrix/presence/online", {"matrix_user_id": ghost}, listener="matrix")
+    answer = await sqlite_city.call(
+        "POST", "/internal/matrix/presence/online", {"matrix_user_id": ghost}, listener="matrix"
+    )
     assert answer.status == 400
-    found = await here.get(f"/api/v1/presence?ids={quote(TOO_LONG)}")
+    found = await sqlite_city.get(f"/api/v1/presence?ids={quote(TOO_LONG)}")
     assert [each["status"] for each in found["presences"]] == ["offline"]
-    assert shown(here, TOO_LONG) is Status.OFFLINE
+    assert shown(sqlite_city, TOO_LONG) is Status.OFFLINE
 
 
-async def test_subject_without_ghost_changes_presence(here: InProcessCity) -> None:
+async def test_subject_without_ghost_changes_presence(sqlite_city: InProcessCity) -> None:
     """One that was stored before such ids were refused, or by an older process, is followed like any other."""
-    city = here.city
+    city = sqlite_city.city
     with capture_logs() as logs:
         await city.presence.record_heartbeat([Heartbeat(SubjectId(TOO_LONG)), Heartbeat(OKSANA)])
         await city.presence.record_heartbeat([Heartbeat(SubjectId(TOO_LONG), Status.OFFLINE)])
     assert [entry["event"] for entry in logs] == []
-    assert (shown(here, TOO_LONG), shown(here, OKSANA)) == (Status.OFFLINE, Status.ONLINE)
+    assert (shown(sqlite_city, TOO_LONG), shown(sqlite_city, OKSANA)) == (Status.OFFLINE, Status.ONLINE)
 
 
 async def test_every_process_shows_subject_without_ghost(postgres_url: str, redis: RedisServer, tmp_path: Path) -> None:
@@ -158,7 +160,7 @@ async def until_all(cities: list[InProcessCity], holds: Callable[[InProcessCity]
 # --- tasks that fail ----------------------------------------------------------------------------------
 
 
-async def test_failed_task_is_in_readyz_for_a_minute(here: InProcessCity) -> None:
+async def test_failed_task_is_in_readyz_for_a_minute(sqlite_city: InProcessCity) -> None:
     in_back_off, go_on, restarted = asyncio.Event(), asyncio.Event(), asyncio.Event()
     attempts = 0
 
@@ -174,22 +176,24 @@ async def test_failed_task_is_in_readyz_for_a_minute(here: InProcessCity) -> Non
         restarted.set()
         await asyncio.Event().wait()
 
-    supervisor = here.city.supervisor
+    supervisor = sqlite_city.city.supervisor
     vars(supervisor)["_sleep"] = sleep
     task = asyncio.create_task(supervisor.supervise("sweeper", work))
     await in_back_off.wait()
-    answer = await here.call("GET", "/readyz", listener="matrix")
+    answer = await sqlite_city.call("GET", "/readyz", listener="matrix")
     assert (answer.status, answer.content["checks"]["tasks"]) == (503, "failed, will be restarted: sweeper")
     go_on.set()
     await restarted.wait()
-    answer = await here.call("GET", "/readyz", listener="matrix")
+    answer = await sqlite_city.call("GET", "/readyz", listener="matrix")
     assert answer.content["checks"]["tasks"] == "restarted within the last minute: sweeper"
-    metrics = await here.get("/metrics", listener="matrix")
+    metrics = await sqlite_city.get("/metrics", listener="matrix")
     assert 'daarion_task_restarts_total{task="sweeper"}' in metrics
     task.cancel()
 
 
-async def test_repeatedly_failing_task_ends_its_process(here: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_repeatedly_failing_task_ends_its_process(
+    sqlite_city: InProcessCity, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -198,16 +202,16 @@ async def test_repeatedly_failing_task_ends_its_process(here: InProcessCity, mon
     async def fail() -> None:
         raise ValueError("a bad event")
 
-    here.city.supervisor = Supervisor(sleep=sleep)
-    monkeypatch.setattr(here.city.registry, "run", fail)
+    sqlite_city.city.supervisor = Supervisor(sleep=sleep)
+    monkeypatch.setattr(sqlite_city.city.registry, "run", fail)
     with pytest.raises(TaskFailedRepeatedly, match="registry"):
-        await app._run_tasks(here.city)
+        await app._run_tasks(sqlite_city.city)
     assert pauses == [0.25, 0.5, 1.0, 2.0]
 
 
-async def test_restarted_leader_task_keeps_lease(here: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_restarted_leader_task_keeps_lease(sqlite_city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = asyncio.Event()
-    run = here.city.reply_worker.run
+    run = sqlite_city.city.reply_worker.run
 
     async def fail_once() -> None:
         if not failed.is_set():
@@ -217,11 +221,11 @@ async def test_restarted_leader_task_keeps_lease(here: InProcessCity, monkeypatc
         await run()
 
     again = asyncio.Event()
-    monkeypatch.setattr(here.city.reply_worker, "run", fail_once)
+    monkeypatch.setattr(sqlite_city.city.reply_worker, "run", fail_once)
     with capture_logs() as logs:
-        leading = asyncio.create_task(app.lead(here.city))
+        leading = asyncio.create_task(app.lead(sqlite_city.city))
         await asyncio.wait_for(again.wait(), 10)
-        assert here.city.leader_lock.is_held
+        assert sqlite_city.city.leader_lock.is_held
         leading.cancel()
         await asyncio.wait([leading])
     assert [entry["event"] for entry in logs if entry["event"] in {"leading", "task_failed"}] == [

@@ -55,7 +55,7 @@ def ghost(name: str) -> str:
     return f"@agent_{name}:{SERVER_NAME}"
 
 
-def wish(user: str, presence: str, status_msg: str | None = None) -> dict[str, Any]:
+def presence_update(user: str, presence: str, status_msg: str | None = None) -> dict[str, Any]:
     return {"user_id": user, "presence": presence, "status_msg": status_msg}
 
 
@@ -69,13 +69,15 @@ class Service:
     async def close(self) -> None:
         await self._session.close()
 
-    async def ask(self, method: str, path: str = PATH, body: object = None, **query: str) -> tuple[int, dict[str, Any]]:
+    async def request(
+        self, method: str, path: str = PATH, body: object = None, **query: str
+    ) -> tuple[int, dict[str, Any]]:
         url = self.homeserver.url + path
         async with self._session.request(method, url, json=body, params=query) as response:
             return response.status, await response.json()
 
     async def call(self, method: str, path: str = PATH, body: object = None, **query: str) -> dict[str, Any]:
-        status, answer = await self.ask(method, path, body, **query)
+        status, answer = await self.request(method, path, body, **query)
         assert status == 200, (status, answer)
         return answer
 
@@ -89,10 +91,10 @@ class Service:
         answer = await self.call("GET", f"{CLIENT}/presence/{user}/status", user_id=user)
         return answer["presence"], answer.get("status_msg")
 
-    async def make(self, *names: str) -> list[str]:
+    async def create_ghosts(self, *names: str) -> list[str]:
         for name in names:
             body = {"type": "m.login.application_service", "username": f"agent_{name}", "inhibit_login": True}
-            status, answer = await self.ask("POST", f"{CLIENT}/register", body)
+            status, answer = await self.request("POST", f"{CLIENT}/register", body)
             assert status == 200 or answer["errcode"] == "M_USER_IN_USE", answer  # made by a test before
         return [ghost(name) for name in names]
 
@@ -120,7 +122,7 @@ class City:
         for room in rooms:
             await person.join(room)
             members |= set(person.client.rooms[room].users)
-        await person.sees(lambda: members <= {who for who, *_ in person.presences})
+        await person.wait_for(lambda: members <= {who for who, *_ in person.presences})
         person.presences.clear()
         return person
 
@@ -191,15 +193,15 @@ def seen(person: MatrixUser, user: str) -> list[tuple[str, str | None]]:
 
 async def test_room_members_see_each_ghost_change_once(start: StartCity) -> None:
     city = await start()
-    scribe, guard = await city.service.make("scribe", "guard")
+    scribe, guard = await city.service.create_ghosts("scribe", "guard")
     person = await city.person_in(await city.service.open_room(scribe, guard))
 
-    await city.service.show(wish(scribe, "online", "пишу"), wish(guard, "unavailable"))
-    await person.sees(lambda: len(seen(person, scribe)) == len(seen(person, guard)) == 1)
-    await city.service.show(wish(scribe, "online", "пишу"), wish(guard, "online"))
-    await person.sees(lambda: len(seen(person, guard)) == 2)
-    await city.service.show(wish(scribe, "offline"), wish(guard, "offline", "до завтра"))
-    await person.sees(lambda: len(seen(person, guard)) == 3 and len(seen(person, scribe)) == 2)
+    await city.service.show(presence_update(scribe, "online", "пишу"), presence_update(guard, "unavailable"))
+    await person.wait_for(lambda: len(seen(person, scribe)) == len(seen(person, guard)) == 1)
+    await city.service.show(presence_update(scribe, "online", "пишу"), presence_update(guard, "online"))
+    await person.wait_for(lambda: len(seen(person, guard)) == 2)
+    await city.service.show(presence_update(scribe, "offline"), presence_update(guard, "offline", "до завтра"))
+    await person.wait_for(lambda: len(seen(person, guard)) == 3 and len(seen(person, scribe)) == 2)
 
     assert seen(person, scribe) == [("online", "пишу"), ("offline", None)]
     assert seen(person, guard) == [("unavailable", None), ("online", None), ("offline", "до завтра")]
@@ -208,7 +210,7 @@ async def test_room_members_see_each_ghost_change_once(start: StartCity) -> None
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.soak)])
 async def test_batch_of_ghosts_costs_one_event_each(start: StartCity, count: int) -> None:
     city = await start()
-    ghosts = await city.service.make(*(f"g{number}" for number in range(count)))
+    ghosts = await city.service.create_ghosts(*(f"g{number}" for number in range(count)))
     # Many small rooms, because joining a large one is slow.
     rooms = await asyncio.gather(*(city.service.open_room(*ghosts[at : at + 20]) for at in range(0, count, 20)))
     person = await city.person_in(*rooms)
@@ -217,19 +219,21 @@ async def test_batch_of_ghosts_costs_one_event_each(start: StartCity, count: int
     def news() -> list[tuple[str, str]]:
         return [(who, presence) for who, presence, _, _ in person.presences if who in are_ghosts]
 
-    answer = await city.service.show(*(wish(user, "online", "here") for user in ghosts))
+    answer = await city.service.show(*(presence_update(user, "online", "here") for user in ghosts))
     assert (answer["ok"], answer["refused"], answer["up"]) == (count, [], count)
-    await person.sees(lambda: len(news()) >= count, LONG_S)
-    await city.service.show(*(wish(user, "offline") for user in ghosts))
-    await person.sees(lambda: len(news()) >= 2 * count, LONG_S)
+    await person.wait_for(lambda: len(news()) >= count, LONG_S)
+    await city.service.show(*(presence_update(user, "offline") for user in ghosts))
+    await person.wait_for(lambda: len(news()) >= 2 * count, LONG_S)
 
     assert sorted(news()) == sorted((user, presence) for user in ghosts for presence in ("online", "offline"))
 
 
 async def test_last_of_several_updates_is_shown(start: StartCity) -> None:
     city = await start()
-    (scribe,) = await city.service.make("scribe")
-    answer = await city.service.show(wish(scribe, "online", "first"), wish(scribe, "unavailable", "last"))
+    (scribe,) = await city.service.create_ghosts("scribe")
+    answer = await city.service.show(
+        presence_update(scribe, "online", "first"), presence_update(scribe, "unavailable", "last")
+    )
     assert (answer["ok"], answer["up"]) == (2, 1)
     assert await city.service.presence_of(scribe) == ("unavailable", "last")
 
@@ -240,9 +244,9 @@ async def test_last_of_several_updates_is_shown(start: StartCity) -> None:
 @pytest.mark.soak
 async def test_lease_keeps_presence_while_renewed(start: StartCity) -> None:
     city = await start(timeout_s=30)
-    kept, away, control = await city.service.make("kept", "away", "control")
+    kept, away, control = await city.service.create_ghosts("kept", "away", "control")
     person = await city.person_in(await city.service.open_room(kept, away, control))
-    first = await city.service.show(wish(kept, "online", "here"), wish(away, "unavailable"))
+    first = await city.service.show(presence_update(kept, "online", "here"), presence_update(away, "unavailable"))
 
     # Synapse's own timeouts are at work: the one who was only PUT goes offline, two times.
     for times in (1, 2):
@@ -260,11 +264,15 @@ async def test_lease_keeps_presence_while_renewed(start: StartCity) -> None:
 
 async def test_messages_and_typing_keep_presence(start: StartCity) -> None:
     city = await start()
-    talker, typist, away = await city.service.make("talker", "typist", "away")
+    talker, typist, away = await city.service.create_ghosts("talker", "typist", "away")
     room = await city.service.open_room(talker, typist, away)
     person = await city.person_in(room)
-    await city.service.show(wish(talker, "online"), wish(typist, "online", "typing"), wish(away, "unavailable", "out"))
-    await person.sees(lambda: seen(person, away))
+    await city.service.show(
+        presence_update(talker, "online"),
+        presence_update(typist, "online", "typing"),
+        presence_update(away, "unavailable", "out"),
+    )
+    await person.wait_for(lambda: seen(person, away))
 
     await city.service.call(
         "PUT", f"{CLIENT}/rooms/{room}/typing/{typist}", {"typing": True, "timeout": 9000}, user_id=typist
@@ -273,7 +281,7 @@ async def test_messages_and_typing_keep_presence(start: StartCity) -> None:
         message = {"msgtype": "m.text", "body": "Добрий вечір"}
         await city.service.call("PUT", f"{CLIENT}/rooms/{room}/send/m.room.message/{user}", message, user_id=user)
     # Synapse takes who speaks for online; that is put right.
-    await person.sees(lambda: len(seen(person, away)) == 3)
+    await person.wait_for(lambda: len(seen(person, away)) == 3)
 
     assert seen(person, away) == [("unavailable", "out"), ("online", "out"), ("unavailable", "out")]
     assert seen(person, talker) == [("online", None)]
@@ -282,35 +290,35 @@ async def test_messages_and_typing_keep_presence(start: StartCity) -> None:
 
 async def test_module_overrides_put_presence(start: StartCity) -> None:
     city = await start()
-    (scribe,) = await city.service.make("scribe")
+    (scribe,) = await city.service.create_ghosts("scribe")
     person = await city.person_in(await city.service.open_room(scribe))
-    await city.service.show(wish(scribe, "online", "here"))
-    await person.sees(lambda: seen(person, scribe))
+    await city.service.show(presence_update(scribe, "online", "here"))
+    await person.wait_for(lambda: seen(person, scribe))
 
     await city.service.put(scribe, "offline")
-    await person.sees(lambda: len(seen(person, scribe)) == 3)
+    await person.wait_for(lambda: len(seen(person, scribe)) == 3)
     assert seen(person, scribe) == [("online", "here"), ("offline", None), ("online", "here")]
 
 
 async def test_lease_without_requests_expires(start: StartCity) -> None:
     city = await start(timeout_s=5)
-    scribe, guard = await city.service.make("scribe", "guard")
+    scribe, guard = await city.service.create_ghosts("scribe", "guard")
     person = await city.person_in(await city.service.open_room(scribe, guard))
-    first = await city.service.show(wish(scribe, "online", "here"), wish(guard, "unavailable"))
+    first = await city.service.show(presence_update(scribe, "online", "here"), presence_update(guard, "unavailable"))
 
-    await person.sees(lambda: person.presence_of(scribe) == person.presence_of(guard) == "offline", LONG_S)
+    await person.wait_for(lambda: person.presence_of(scribe) == person.presence_of(guard) == "offline", LONG_S)
     assert seen(person, scribe) == [("online", "here"), ("offline", None)]
 
     # Who comes back later sees by the lease that everybody must be shown anew.
-    again = await city.service.show(wish(scribe, "online"))
+    again = await city.service.show(presence_update(scribe, "online"))
     assert again["lease"] != first["lease"]
     assert again["up"] == 1
 
 
 async def test_delete_sets_all_ghosts_offline(start: StartCity) -> None:
     city = await start()
-    scribe, guard = await city.service.make("scribe", "guard")
-    await city.service.show(wish(scribe, "online", "here"), wish(guard, "unavailable"))
+    scribe, guard = await city.service.create_ghosts("scribe", "guard")
+    await city.service.show(presence_update(scribe, "online", "here"), presence_update(guard, "unavailable"))
 
     assert await city.service.call("DELETE") == {"ok": 2}
     assert [await city.service.presence_of(user) for user in (scribe, guard)] == [("offline", None)] * 2
@@ -320,14 +328,16 @@ async def test_delete_sets_all_ghosts_offline(start: StartCity) -> None:
 @pytest.mark.soak
 async def test_crash_keeps_renewed_presence_only(start: StartCity) -> None:
     city = await start(is_killed=True)
-    kept, forgotten = await city.service.make("kept", "forgotten")
+    kept, forgotten = await city.service.create_ghosts("kept", "forgotten")
     await city.service.open_room(kept, forgotten)
-    before = await city.service.show(wish(kept, "online", "here"), wish(forgotten, "online", "here"))
+    before = await city.service.show(
+        presence_update(kept, "online", "here"), presence_update(forgotten, "online", "here")
+    )
 
     city.homeserver.kill()
     await city.homeserver.start()
     assert await city.service.presence_of(kept) == ("online", "here"), "Synapse remembers"
-    after = await city.service.show(wish(kept, "online", "here"))
+    after = await city.service.show(presence_update(kept, "online", "here"))
     assert after["lease"] != before["lease"]
 
     async def has_gone() -> bool:
@@ -341,16 +351,16 @@ async def test_crash_keeps_renewed_presence_only(start: StartCity) -> None:
 @pytest.mark.soak
 async def test_failed_database_write_is_repeated(start: StartCity) -> None:
     city = await start(timeout_s=120)
-    (scribe,) = await city.service.make("scribe")
+    (scribe,) = await city.service.create_ghosts("scribe")
     person = await city.person_in(await city.service.open_room(scribe))
 
     with closing(sqlite3.connect(city.homeserver.setup.directory / "homeserver.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        status, answer = await city.service.ask("POST", body={"users": [wish(scribe, "online", "here")]})
+        status, answer = await city.service.request("POST", body={"users": [presence_update(scribe, "online", "here")]})
         assert (status, answer["errcode"]) == (500, "M_UNKNOWN")
         assert seen(person, scribe) == []
 
-    await person.sees(lambda: seen(person, scribe) == [("online", "here")], LONG_S)
+    await person.wait_for(lambda: seen(person, scribe) == [("online", "here")], LONG_S)
 
 
 # --- who may do it ------------------------------------------------------------------------------------
@@ -358,16 +368,16 @@ async def test_failed_database_write_is_repeated(start: StartCity) -> None:
 
 async def test_only_tokens_of_application_services_are_taken(start: StartCity) -> None:
     city = await start()
-    (scribe,) = await city.service.make("scribe")
+    (scribe,) = await city.service.create_ghosts("scribe")
     olena = await city.homeserver.register("olena", "secret", admin=True)
-    body = {"users": [wish(scribe, "online")]}
+    body = {"users": [presence_update(scribe, "online")]}
     answers = {}
     for token in ("", "wrong", f"as-token-of-{OURS}x", f"hs-token-of-{OURS}", olena.access_token, "слово"):
         stranger = Service(city.homeserver, token)
-        answers[token] = [(await stranger.ask(method, body=body)) for method in ("GET", "POST", "DELETE")]
+        answers[token] = [(await stranger.request(method, body=body)) for method in ("GET", "POST", "DELETE")]
         await stranger.close()
     in_the_url = Service(city.homeserver, "")
-    answers["in the URL"] = [await in_the_url.ask("POST", body=body, access_token=f"as-token-of-{OURS}")]
+    answers["in the URL"] = [await in_the_url.request("POST", body=body, access_token=f"as-token-of-{OURS}")]
     await in_the_url.close()
 
     codes = {token: {(status, answer["errcode"]) for status, answer in each} for token, each in answers.items()}
@@ -378,7 +388,7 @@ async def test_only_tokens_of_application_services_are_taken(start: StartCity) -
 
 async def test_foreign_users_are_refused_individually(start: StartCity) -> None:
     city = await start()
-    (scribe,) = await city.service.make("scribe")
+    (scribe,) = await city.service.create_ghosts("scribe")
     await city.homeserver.register("alice", "secret")
     refusals = {
         f"@alice:{SERVER_NAME}": "M_FORBIDDEN",  # in a namespace of ours, but not exclusively
@@ -394,7 +404,7 @@ async def test_foreign_users_are_refused_individually(start: StartCity) -> None:
         "@agent_scribe": "M_INVALID_PARAM",
         "": "M_INVALID_PARAM",
     }
-    answer = await city.service.show(*(wish(user, "online") for user in [*refusals, scribe]))
+    answer = await city.service.show(*(presence_update(user, "online") for user in [*refusals, scribe]))
 
     assert {each["user_id"]: each["errcode"] for each in answer["refused"]} == refusals
     assert all(each["error"] for each in answer["refused"])
@@ -404,9 +414,11 @@ async def test_foreign_users_are_refused_individually(start: StartCity) -> None:
 
 async def test_unstorable_status_text_is_refused_individually(start: StartCity) -> None:
     city = await start()
-    ghosts = await city.service.make("a", "b", "c", "d")
+    ghosts = await city.service.create_ghosts("a", "b", "c", "d")
     texts = ["\0", "\ud800", "ї" * 1025, "ї" * 1024]
-    answer = await city.service.show(*(wish(*each) for each in zip(ghosts, ["online"] * 4, texts, strict=True)))
+    answer = await city.service.show(
+        *(presence_update(*each) for each in zip(ghosts, ["online"] * 4, texts, strict=True))
+    )
 
     refused = [(each["user_id"], each["errcode"]) for each in answer["refused"]]
     codes = ["M_INVALID_PARAM", "M_INVALID_PARAM", "M_TOO_LARGE"]
@@ -416,13 +428,13 @@ async def test_unstorable_status_text_is_refused_individually(start: StartCity) 
 
 # --- what is not understood ---------------------------------------------------------------------------
 
-RIGHT = wish(ghost("scribe"), "online")
+RIGHT = presence_update(ghost("scribe"), "online")
 
 
 @pytest.mark.parametrize("crowd", [3])
 async def test_invalid_request_changes_nothing(start: StartCity, crowd: int) -> None:
     city = await start(max_users=crowd)
-    (scribe,) = await city.service.make("scribe")
+    (scribe,) = await city.service.create_ghosts("scribe")
     bodies: list[tuple[object, str]] = [
         ([], "M_BAD_JSON"),
         ("users", "M_BAD_JSON"),
@@ -452,7 +464,7 @@ async def test_invalid_request_changes_nothing(start: StartCity, crowd: int) -> 
             ]
         ),
     ]
-    answers = [(body, await city.service.ask("POST", body=body)) for body, _ in bodies]
+    answers = [(body, await city.service.request("POST", body=body)) for body, _ in bodies]
     got = [(body, status, answer["errcode"]) for body, (status, answer) in answers]
     assert got == [(body, 400, errcode) for body, errcode in bodies]
     assert await city.service.presence_of(scribe) == ("offline", None)
@@ -472,7 +484,7 @@ async def test_get_returns_version_and_limits(start: StartCity) -> None:
     answer = await city.service.call("GET")
     assert answer.pop("version")
     assert answer == {"module": "daarion_presence", "max_users": 7, "timeout_s": 45}
-    status, answer = await city.service.ask("PUT", body={})
+    status, answer = await city.service.request("PUT", body={})
     assert (status, answer["errcode"]) == (405, "M_UNRECOGNIZED")
 
 

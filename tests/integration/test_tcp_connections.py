@@ -292,20 +292,20 @@ async def eventually_busy(served: Served, count: int) -> None:
 
 async def test_open_responses_of_an_address_are_limited(serve: Serve) -> None:
     served = await serve(ListenerLimits(responses_per_address=2))
-    here, there = "X-Forwarded-For: 203.0.113.7", "X-Forwarded-For: 2001:db8::1"
+    first_client, second_client = "X-Forwarded-For: 203.0.113.7", "X-Forwarded-For: 2001:db8::1"
     same_household = "X-Forwarded-For: 2001:db8::2"
-    unread = [await served.asking("/long", here) for _ in range(2)]
-    under_way = [await served.asking("/waiting", each) for each in (there, same_household)]
+    unread = [await served.asking("/long", first_client) for _ in range(2)]
+    under_way = [await served.asking("/waiting", each) for each in (second_client, same_household)]
     async with closing(*unread, *under_way):
         await eventually_busy(served, 2)
-        refused = [await served.asking("/", each) for each in (here, there)]
+        refused = [await served.asking("/", each) for each in (first_client, second_client)]
         other = await served.asking("/", "X-Forwarded-For: 198.51.100.4")
         async with closing(*refused, other):
             assert [await status(each) for each in refused] == [429, 429]
             assert await status(other) == 200
             served.release.set()
             assert await status(under_way[0]) == 200
-            ask(refused[1][1], "/", there)
+            ask(refused[1][1], "/", second_client)
             assert await status(refused[1]) == 200
 
 

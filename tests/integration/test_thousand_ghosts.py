@@ -40,7 +40,7 @@ async def everybody_is_seen(harness: GhostPresenceHarness, presence: str, what: 
 
     await eventually(is_so, 120, lambda: f"{len(harness.seen_as(presence))} of {COUNT}")
     log.info(what, took_s=round(loop.time() - began_s, 1), homeserver_cpu_s=round(harness.cpu_s() - cpu_s, 1))
-    assert [told["presence"] for told in harness.sent_presences()] == [presence] * COUNT
+    assert [sent["presence"] for sent in harness.sent_presences()] == [presence] * COUNT
     assert len(harness.seen) == COUNT, "n events for n changes"
     harness.seen.clear()
     harness.proxy.passed.clear()
@@ -80,16 +80,16 @@ async def test_thousand_ghosts_stay_online_without_flaps(
         harness.proxy.passed.clear()
         cpu_s = harness.cpu_s()
         await asyncio.sleep(WATCHED_S)
-        told = len(harness.sent_presences())
+        sent = len(harness.sent_presences())
         log.info(
             "watched",
-            refreshes=told,
+            refreshes=sent,
             homeserver_cpu_share=round((harness.cpu_s() - cpu_s) / WATCHED_S, 3),
             events=len(harness.seen),
         )
         assert set(harness.last_seen().values()) <= {"online"}
         rounds = WATCHED_S * 1000 / UNKNOWN_MS
-        assert COUNT * (rounds - 1) <= told <= COUNT * (rounds + 1.5)
+        assert COUNT * (rounds - 1) <= sent <= COUNT * (rounds + 1.5)
 
         at_s = loop.time()
         harness.change(0, Status.AWAY)

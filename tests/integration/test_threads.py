@@ -85,8 +85,8 @@ async def test_reply_without_thread_belongs_to_thread(exchange: MessageExchange)
 
 
 async def test_reply_in_thread_of_unknown_root_is_sent_there(exchange: MessageExchange) -> None:
-    asked = await exchange.message(await say(exchange, "Писарю, чуєш?", in_thread("$unknown")))
-    reply = await post(exchange, SCRIBE, "Чую", reply_to=asked.id)
+    question = await exchange.message(await say(exchange, "Писарю, чуєш?", in_thread("$unknown")))
+    reply = await post(exchange, SCRIBE, "Чую", reply_to=question.id)
     relation = (await rendered(exchange, reply))["m.relates_to"]
     assert (relation["rel_type"], relation["event_id"]) == ("m.thread", "$unknown")
     await say(exchange, "Хто йде?", event_id="$unknown")

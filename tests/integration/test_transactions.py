@@ -39,27 +39,27 @@ TRANSACTIONS = "/_matrix/app/v1/transactions"
 
 
 @dataclass
-class NamesAsked:
+class FakeEntityQueries:
     """Stands for the city's registry: it knows one user and one room, and remembers what it was asked."""
 
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
     async def user_exists(self, user_id: str) -> bool:
-        self.asked.append(user_id)
+        self.requests.append(user_id)
         return user_id == "@agent_daarwizz:city.localhost"
 
     async def alias_exists(self, alias: str) -> bool:
-        self.asked.append(alias)
+        self.requests.append(alias)
         return alias == "#city_general:city.localhost"
 
 
 @dataclass
-class Door:
+class TransactionHarness:
     """The matrix listener as the homeserver finds it, and what is behind it."""
 
     database: Database
     client: TestClient[Any, Any]
-    names: NamesAsked
+    names: FakeEntityQueries
     presence: MemoryPresence
     woken: list[None]
 
@@ -82,8 +82,8 @@ class Door:
 
 
 @pytest.fixture
-async def door(database_url: str) -> AsyncIterator[Door]:
-    database, names, woken = Database(database_url), NamesAsked(), list[None]()
+async def harness(database_url: str) -> AsyncIterator[TransactionHarness]:
+    database, names, woken = Database(database_url), FakeEntityQueries(), list[None]()
     await migrate.upgrade(database)
     presence = MemoryPresence(Bus().publish, now_ms, ttl_ms=40_000)
     people = UserPresence(presence, Identities("city.localhost", "daarion_bot"), now_ms, is_member=lambda _: True)
@@ -100,7 +100,7 @@ async def door(database_url: str) -> AsyncIterator[Door]:
         [], receiver, InternalAuthenticator(Settings()), Hosts([], "appservice.address"), connections
     )
     async with TestClient(TestServer(app)) as client:
-        yield Door(database, client, names, presence, woken)
+        yield TransactionHarness(database, client, names, presence, woken)
     await database.close()
 
 
@@ -137,22 +137,22 @@ CALLS = [
 ]
 
 
-async def test_transaction_requires_hs_token(door: Door) -> None:
+async def test_transaction_requires_hs_token(harness: TransactionHarness) -> None:
     for authorization, refusal in REFUSED_TOKENS:
         headers = {} if authorization is None else {"Authorization": authorization}
         for method, path in CALLS:
-            response = await door.client.request(method, path, json={"events": [event("$1")]}, headers=headers)
+            response = await harness.client.request(method, path, json={"events": [event("$1")]}, headers=headers)
             assert await refused(response) == refusal, (method, path, authorization)
 
-    in_the_address = await door.client.put(f"{TRANSACTIONS}/1?access_token={HS_TOKEN}", json={"events": []})
+    in_the_address = await harness.client.put(f"{TRANSACTIONS}/1?access_token={HS_TOKEN}", json={"events": []})
     assert await refused(in_the_address) == (401, "M_MISSING_TOKEN")
-    assert await door.stored() == []
-    assert door.names.asked == []
+    assert await harness.stored() == []
+    assert harness.names.requests == []
 
 
-async def test_hs_token_is_accepted_in_each_http_form(door: Door) -> None:
+async def test_hs_token_is_accepted_in_each_http_form(harness: TransactionHarness) -> None:
     for authorization in (f"Bearer {HS_TOKEN}", f"bearer {HS_TOKEN}", f"Bearer  {HS_TOKEN}"):
-        response = await door.client.post("/_matrix/app/v1/ping", json={}, headers={"Authorization": authorization})
+        response = await harness.client.post("/_matrix/app/v1/ping", json={}, headers={"Authorization": authorization})
         assert (response.status, await response.json()) == (200, {})
 
 
@@ -176,13 +176,13 @@ NO_TRANSACTIONS = [
 ]
 
 
-async def test_invalid_transaction_is_refused_and_not_stored(door: Door) -> None:
+async def test_invalid_transaction_is_refused_and_not_stored(harness: TransactionHarness) -> None:
     for body, errcode in NO_TRANSACTIONS:
-        assert await refused(await door.send_raw("1", body)) == (400, errcode), body[:100]
-    assert await door.stored() == []
-    assert await door.dead() == []
-    assert (await door.send("1", {"events": [event("$1")]})).status == 200
-    assert len(await door.stored()) == 1, "when it comes again, and whole, it counts"
+        assert await refused(await harness.send_raw("1", body)) == (400, errcode), body[:100]
+    assert await harness.stored() == []
+    assert await harness.dead() == []
+    assert (await harness.send("1", {"events": [event("$1")]})).status == 200
+    assert len(await harness.stored()) == 1, "when it comes again, and whole, it counts"
 
 
 UNKNOWN = [
@@ -196,89 +196,89 @@ UNKNOWN = [
 ]
 
 
-async def test_unknown_path_is_unrecognised(door: Door) -> None:
+async def test_unknown_path_is_unrecognised(harness: TransactionHarness) -> None:
     for method, path, status in UNKNOWN:
-        response = await door.client.request(method, path, headers=AUTHORIZED)
+        response = await harness.client.request(method, path, headers=AUTHORIZED)
         assert await refused(response) == (status, "M_UNRECOGNIZED"), (method, path)
 
 
-async def test_transaction_size_is_limited_to_synapse_maximum(door: Door) -> None:
+async def test_transaction_size_is_limited_to_synapse_maximum(harness: TransactionHarness) -> None:
     events = [event(f"${number}", "x" * 200_000) for number in range(100)]
-    assert (await door.send_raw("large", json.dumps({"events": events}).encode())).status == 200
-    assert len(await door.stored()) == 100
+    assert (await harness.send_raw("large", json.dumps({"events": events}).encode())).status == 200
+    assert len(await harness.stored()) == 100
 
-    async with door.database.read_only() as tx:
+    async with harness.database.read_only() as tx:
         batch = await tx.inbox.waiting(after_id=0, limit=100)
     assert sum(len(row.event) for row in batch) < 1_300_000  # so much of it is in memory at a time
 
     too_large = b'{"events": [], "x": "' + b"x" * (32 * 1024 * 1024) + b'"}'
-    assert await refused(await door.send_raw("too large", too_large)) == (413, "M_TOO_LARGE")
+    assert await refused(await harness.send_raw("too large", too_large)) == (413, "M_TOO_LARGE")
 
 
-async def test_oversized_event_becomes_dead_letter(door: Door) -> None:
-    response = await door.send("1", {"events": [event("$large", "x" * 600_000), event("$next")]})
+async def test_oversized_event_becomes_dead_letter(harness: TransactionHarness) -> None:
+    response = await harness.send("1", {"events": [event("$large", "x" * 600_000), event("$next")]})
 
     assert response.status == 200
-    assert [row.event_id for row in await door.stored()] == ["$next"]
-    (dead,) = await door.dead()
+    assert [row.event_id for row in await harness.stored()] == ["$next"]
+    (dead,) = await harness.dead()
     assert (dead.event_id, dead.event) == ("$large", "{}")
     assert dead.error is not None
     assert "more than an event may have" in dead.error
 
 
 @pytest.mark.parametrize("key", ["type", "state_key"])
-async def test_event_with_too_long_key_becomes_a_dead_letter(door: Door, key: str) -> None:
+async def test_event_with_too_long_key_becomes_a_dead_letter(harness: TransactionHarness, key: str) -> None:
     """The room's current state could not be asked for it: the path of the request would be too long."""
     events = [event("$long") | {key: "я" * 256}, event("$next") | {key: "я" * 255}]
-    assert (await door.send("1", {"events": events})).status == 200
-    assert [row.event_id for row in await door.stored()] == ["$next"]
-    (dead,) = await door.dead()
+    assert (await harness.send("1", {"events": events})).status == 200
+    assert [row.event_id for row in await harness.stored()] == ["$next"]
+    (dead,) = await harness.dead()
     assert (dead.event_id, dead.error) == ("$long", f"its {key} is longer than 255 characters")
 
 
 # --- what is stored -----------------------------------------------------------------------------------
 
 
-async def test_events_are_stored_in_order_before_the_answer(door: Door) -> None:
-    response = await door.send("1", {"events": [event("$b"), event("$a"), event("$c", room_id="!other")]})
+async def test_events_are_stored_in_order_before_the_answer(harness: TransactionHarness) -> None:
+    response = await harness.send("1", {"events": [event("$b"), event("$a"), event("$c", room_id="!other")]})
 
     assert (response.status, await response.json()) == (200, {})
-    rows = await door.stored()
+    rows = await harness.stored()
     assert [(row.event_id, row.matrix_room_id) for row in rows] == [("$b", "!r"), ("$a", "!r"), ("$c", "!other")]
     assert json.loads(rows[0].event) == event("$b")
-    assert len(door.woken) == 1
+    assert len(harness.woken) == 1
 
 
-async def test_a_transaction_without_events_is_fine(door: Door) -> None:
+async def test_a_transaction_without_events_is_fine(harness: TransactionHarness) -> None:
     nothing: list[dict[str, Any]] = [{}, {"events": []}]
     for content in nothing:
-        assert (await door.send("1", content)).status == 200
-    assert await door.stored() == []
+        assert (await harness.send("1", content)).status == 200
+    assert await harness.stored() == []
 
 
-async def test_the_same_transaction_counts_once(door: Door) -> None:
+async def test_the_same_transaction_counts_once(harness: TransactionHarness) -> None:
     for _ in range(2):
-        assert (await door.send("1", {"events": [event("$1"), event("$2")]})).status == 200
-    assert [row.event_id for row in await door.stored()] == ["$1", "$2"]
+        assert (await harness.send("1", {"events": [event("$1"), event("$2")]})).status == 200
+    assert [row.event_id for row in await harness.stored()] == ["$1", "$2"]
 
 
-async def test_the_same_transaction_ten_times_at_once_counts_once(door: Door) -> None:
+async def test_the_same_transaction_ten_times_at_once_counts_once(harness: TransactionHarness) -> None:
     content = {"events": [event(f"${number}") for number in range(20)]}
-    responses = await asyncio.gather(*(door.send("1", content) for _ in range(10)))
+    responses = await asyncio.gather(*(harness.send("1", content) for _ in range(10)))
     assert {response.status for response in responses} == {200}
-    assert len(await door.stored()) == 20
+    assert len(await harness.stored()) == 20
 
 
-async def test_transaction_ids_may_restart(door: Door) -> None:
-    await door.send("1", {"events": [event("$before")]})
-    await door.send("1", {"events": [event("$after")]})
-    assert [row.event_id for row in await door.stored()] == ["$before", "$after"]
+async def test_transaction_ids_may_restart(harness: TransactionHarness) -> None:
+    await harness.send("1", {"events": [event("$before")]})
+    await harness.send("1", {"events": [event("$after")]})
+    assert [row.event_id for row in await harness.stored()] == ["$before", "$after"]
 
 
-async def test_event_in_two_transactions_counts_once(door: Door) -> None:
-    await door.send("1", {"events": [event("$1"), event("$1"), event("$2")]})
-    await door.send("2", {"events": [event("$2"), event("$3")]})
-    assert [row.event_id for row in await door.stored()] == ["$1", "$2", "$3"]
+async def test_event_in_two_transactions_counts_once(harness: TransactionHarness) -> None:
+    await harness.send("1", {"events": [event("$1"), event("$1"), event("$2")]})
+    await harness.send("2", {"events": [event("$2"), event("$3")]})
+    assert [row.event_id for row in await harness.stored()] == ["$1", "$2", "$3"]
 
 
 UNREADABLE: list[Any] = [
@@ -298,13 +298,13 @@ UNREADABLE: list[Any] = [
 ]
 
 
-async def test_events_without_id_become_dead_letters(door: Door) -> None:
+async def test_events_without_id_become_dead_letters(harness: TransactionHarness) -> None:
     content = {"events": [event("$first"), *UNREADABLE, event("$last")]}
     for txn_id in ("1", "2"):
-        assert (await door.send(txn_id, content)).status == 200
+        assert (await harness.send(txn_id, content)).status == 200
 
-    assert [row.event_id for row in await door.stored()] == ["$first", "$last"]
-    dead = await door.dead()
+    assert [row.event_id for row in await harness.stored()] == ["$first", "$last"]
+    dead = await harness.dead()
     assert [json.loads(row.event) for row in dead] == UNREADABLE
     assert {row.error for row in dead} == {"no event_id or room_id"}
 
@@ -320,25 +320,25 @@ async def test_events_without_id_become_dead_letters(door: Door) -> None:
     ],
     ids=["NUL", "half a character", "two halves in the wrong order", "a whole one", "a backslash"],
 )
-async def test_text_that_only_json_can_hold_stops_nothing(door: Door, written: str, read: str) -> None:
+async def test_text_that_only_json_can_hold_stops_nothing(harness: TransactionHarness, written: str, read: str) -> None:
     body = r'{"events": [{"event_id": "$1", "room_id": "!r", "content": {"body": "%s"}}, %s]}'
-    response = await door.send_raw("1", (body % (written, json.dumps(event("$2")))).encode())
+    response = await harness.send_raw("1", (body % (written, json.dumps(event("$2")))).encode())
 
     assert response.status == 200
-    rows = await door.stored()
+    rows = await harness.stored()
     assert [row.event_id for row in rows] == ["$1", "$2"]
     assert json.loads(rows[0].event)["content"]["body"] == read
 
 
-async def test_an_event_that_is_nested_deeply_stops_nothing(door: Door) -> None:
+async def test_an_event_that_is_nested_deeply_stops_nothing(harness: TransactionHarness) -> None:
     for depth in (100, 300, 1000):
         deep = '{"x": ' * depth + "1" + "}" * depth
         body = '{"events": [{"event_id": "$%d", "room_id": "!r", "content": %s}, %s]}'
         body %= (depth, deep, json.dumps(event(f"$after {depth}")))
-        assert (await door.send_raw(str(depth), body.encode())).status == 200
+        assert (await harness.send_raw(str(depth), body.encode())).status == 200
 
-    stored = [row.event_id for row in await door.stored()]
-    dead = [row.event_id for row in await door.dead()]
+    stored = [row.event_id for row in await harness.stored()]
+    dead = [row.event_id for row in await harness.dead()]
     assert [each for each in stored if each != "$1000"] == ["$100", "$after 100", "$300", "$after 300", "$after 1000"]
     assert "$1000" in (*stored, *dead)
 
@@ -357,26 +357,26 @@ async def test_an_event_that_is_nested_deeply_stops_nothing(door: Door) -> None:
     ids=["beyond a float", "5000 digits", "infinite", "beyond 64 bits", "unsigned", "64 bits", "nested"],
 )
 @pytest.mark.parametrize("place", ["events", "ephemeral"])
-async def test_non_canonical_json_is_accepted(door: Door, written: str, read: Any, place: str) -> None:
+async def test_non_canonical_json_is_accepted(harness: TransactionHarness, written: str, read: Any, place: str) -> None:
     strange = '{"event_id": "$1", "room_id": "!r", "type": "m.receipt", "content": {"x": ?}}'.replace("?", written)
     events = f"{strange}, {json.dumps(event('$2'))}" if place == "events" else json.dumps(event("$2"))
     body = f'{{"events": [{events}], "ephemeral": [{strange}]}}'
-    assert (await door.send_raw("1", body.encode())).status == 200
+    assert (await harness.send_raw("1", body.encode())).status == 200
 
-    stored = {row.event_id: json.loads(row.event) for row in await door.stored()}
+    stored = {row.event_id: json.loads(row.event) for row in await harness.stored()}
     assert "$2" in stored
     if place == "events":
         value = stored["$1"]["content"]["x"]
         assert (value[:1] if isinstance(value, list) else value) == read
 
 
-async def test_transaction_id_may_be_any_text(door: Door) -> None:
+async def test_transaction_id_may_be_any_text(harness: TransactionHarness) -> None:
     names = ["%00", "%ff", "a%2fb", "x" * 2000, "%F0%9F%8E%89", "%20"]
     for name in names * 2:
         url = URL(f"{TRANSACTIONS}/{name}", encoded=True)
-        response = await door.client.put(url, json={"events": [event(name[:5])]}, headers=AUTHORIZED)
+        response = await harness.client.put(url, json={"events": [event(name[:5])]}, headers=AUTHORIZED)
         assert response.status == 200
-    assert [row.event_id for row in await door.stored()] == [name[:5] for name in names]
+    assert [row.event_id for row in await harness.stored()] == [name[:5] for name in names]
 
 
 # --- ephemeral ----------------------------------------------------------------------------------------
@@ -391,25 +391,25 @@ def presence(user: str = ALICE, **content: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "names", [["ephemeral"], ["de.sorunome.msc2409.ephemeral"], ["ephemeral", "de.sorunome.msc2409.ephemeral"]]
 )
-async def test_presence_of_people_is_taken_under_either_name(door: Door, names: list[str]) -> None:
+async def test_presence_of_people_is_taken_under_either_name(harness: TransactionHarness, names: list[str]) -> None:
     edus = [presence(status_msg="тут", last_active_ago=10)]
-    assert (await door.send("1", {"events": []} | dict.fromkeys(names, edus))).status == 200
+    assert (await harness.send("1", {"events": []} | dict.fromkeys(names, edus))).status == 200
 
-    shown = door.presence.state(ALICE)
+    shown = harness.presence.state(ALICE)
     assert (shown.status, shown.status_msg) == (Status.ONLINE, "тут")
 
 
-async def test_presence_under_both_keys_counts_once(door: Door) -> None:
+async def test_presence_under_both_keys_counts_once(harness: TransactionHarness) -> None:
     both = {"ephemeral": [presence(status_msg="new")], "de.sorunome.msc2409.ephemeral": [presence(status_msg="old")]}
-    await door.send("1", {"events": []} | both)
-    assert door.presence.state(ALICE).status_msg == "new"
+    await harness.send("1", {"events": []} | both)
+    assert harness.presence.state(ALICE).status_msg == "new"
 
 
-async def test_a_ghosts_own_echo_changes_nothing(door: Door) -> None:
+async def test_a_ghosts_own_echo_changes_nothing(harness: TransactionHarness) -> None:
     ours = "@agent_daarwizz:city.localhost"
-    await door.send("1", {"ephemeral": [presence(ours)]})
-    assert door.presence.state(SubjectId("agent:daarwizz")).status is Status.OFFLINE
-    assert door.presence.state(SubjectId(UserId(ours))).status is Status.OFFLINE
+    await harness.send("1", {"ephemeral": [presence(ours)]})
+    assert harness.presence.state(SubjectId("agent:daarwizz")).status is Status.OFFLINE
+    assert harness.presence.state(SubjectId(UserId(ours))).status is Status.OFFLINE
 
 
 ODD: list[Any] = [
@@ -430,30 +430,30 @@ ODD: list[Any] = [
 ]
 
 
-async def test_odd_ephemeral_events_are_passed_over(door: Door) -> None:
+async def test_odd_ephemeral_events_are_passed_over(harness: TransactionHarness) -> None:
     bob = SubjectId("@bob:city.localhost")
-    assert (await door.send("1", {"ephemeral": [*ODD, presence(bob)]})).status == 200
-    assert door.presence.state(SubjectId("u_123")).status is Status.OFFLINE, "nobody on Matrix speaks for a citizen"
-    assert door.presence.state(SubjectId("agent:daarwizz")).status is Status.OFFLINE
-    assert door.presence.state(ALICE).status is Status.OFFLINE
-    assert door.presence.state(bob).status is Status.ONLINE
+    assert (await harness.send("1", {"ephemeral": [*ODD, presence(bob)]})).status == 200
+    assert harness.presence.state(SubjectId("u_123")).status is Status.OFFLINE, "nobody on Matrix speaks for a citizen"
+    assert harness.presence.state(SubjectId("agent:daarwizz")).status is Status.OFFLINE
+    assert harness.presence.state(ALICE).status is Status.OFFLINE
+    assert harness.presence.state(bob).status is Status.ONLINE
 
 
-async def test_invalid_last_active_keeps_presence(door: Door) -> None:
+async def test_invalid_last_active_keeps_presence(harness: TransactionHarness) -> None:
     for number, ago in enumerate([-5, 1 << 70, 1.5, True, "10", None]):
         user = SubjectId(f"@user{number}:city.localhost")
         edu = presence(user, last_active_ago=ago, status_msg="a\0b")
-        assert (await door.send("1", {"ephemeral": [edu]})).status == 200
-        shown = door.presence.state(user)
+        assert (await harness.send("1", {"ephemeral": [edu]})).status == 200
+        shown = harness.presence.state(user)
         assert (shown.status, shown.status_msg) == (Status.ONLINE, "a\N{REPLACEMENT CHARACTER}b")
         assert 0 <= (shown.last_active_ms or 0) <= now_ms(), "nobody was active in the future"
 
 
-async def test_invalid_ephemeral_list_keeps_events(door: Door) -> None:
+async def test_invalid_ephemeral_list_keeps_events(harness: TransactionHarness) -> None:
     lists: list[Any] = [None, {}, "all", 3]
     for number, ephemeral in enumerate(lists):
-        assert (await door.send("1", {"events": [event(f"${number}")], "ephemeral": ephemeral})).status == 200
-    assert len(await door.stored()) == len(lists)
+        assert (await harness.send("1", {"events": [event(f"${number}")], "ephemeral": ephemeral})).status == 200
+    assert len(await harness.stored()) == len(lists)
 
 
 # --- queries ------------------------------------------------------------------------------------------
@@ -468,11 +468,11 @@ QUESTIONS = [
 ]
 
 
-async def test_existing_users_and_aliases_are_reported(door: Door) -> None:
+async def test_existing_users_and_aliases_are_reported(harness: TransactionHarness) -> None:
     for path, _, is_there in QUESTIONS:
-        response = await door.client.get(URL(f"/_matrix/app/v1/{path}", encoded=True), headers=AUTHORIZED)
+        response = await harness.client.get(URL(f"/_matrix/app/v1/{path}", encoded=True), headers=AUTHORIZED)
         if is_there:
             assert (response.status, await response.json()) == (200, {})
         else:
             assert await refused(response) == (404, "M_NOT_FOUND")
-    assert door.names.asked == [name for _, name, _ in QUESTIONS]
+    assert harness.names.requests == [name for _, name, _ in QUESTIONS]

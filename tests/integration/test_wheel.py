@@ -79,8 +79,8 @@ def test_version_contains_commit(wheel: Path, tmp_path: Path) -> None:
     installed = tmp_path / "installed"
     run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(installed), str(wheel), cwd=tmp_path)
     paths = os.pathsep.join([str(installed), sysconfig.get_path("purelib")])
-    said = run(sys.executable, "-P", "-m", "daarion_appservice", "--version", cwd=tmp_path, PYTHONPATH=paths)
-    assert said == "daarion-appservice 0.1.0+7.gabc1234\n"
+    output = run(sys.executable, "-P", "-m", "daarion_appservice", "--version", cwd=tmp_path, PYTHONPATH=paths)
+    assert output == "daarion-appservice 0.1.0+7.gabc1234\n"
 
 
 def test_installed_wheel_creates_database(wheel: Path, tmp_path: Path) -> None:

@@ -33,14 +33,14 @@ class ReceivedRequest:
     @property
     def history(self) -> list[str]:
         """Return the earlier messages of the conversation."""
-        return [said["content"] for said in self.content["context"]["history"]]
+        return [message["content"] for message in self.content["context"]["history"]]
 
 
 class ScriptedCore:
     """An agents core that sends scripted responses, and a valid reply when the script is empty."""
 
     def __init__(self) -> None:
-        self.asked: list[ReceivedRequest] = []
+        self.requests: list[ReceivedRequest] = []
         self.hung_up = 0
         """How many clients left before their answer was whole."""
         self.under_way = 0
@@ -70,8 +70,10 @@ class ScriptedCore:
         content = json.loads(await request.read() or "null")
         assert request.transport is not None
         connection = request.transport.get_extra_info("peername")
-        self.asked.append(ReceivedRequest(request.method, request.raw_path, dict(request.headers), content, connection))
-        behave = self._script.popleft() if self._script else says(f"відповідь {len(self.asked)}")
+        self.requests.append(
+            ReceivedRequest(request.method, request.raw_path, dict(request.headers), content, connection)
+        )
+        behave = self._script.popleft() if self._script else says(f"відповідь {len(self.requests)}")
         self.under_way += 1
         try:
             return await behave(request)
@@ -173,7 +175,7 @@ DONE = b"data: [DONE]\n\n"
 # --- as it should not be ------------------------------------------------------------------------------
 
 
-async def says_nothing(_request: web.Request) -> web.StreamResponse:
+async def empty_response(_request: web.Request) -> web.StreamResponse:
     """Send nothing, not even headers."""
     await asyncio.Event().wait()
     raise AssertionError
@@ -182,7 +184,7 @@ async def says_nothing(_request: web.Request) -> web.StreamResponse:
 def stalls_after(*portions: bytes, headers: dict[str, str] = EVENTS) -> Behaviour:
     async def behave(request: web.Request) -> web.StreamResponse:
         await _begun(request, portions, headers)
-        return await says_nothing(request)
+        return await empty_response(request)
 
     return behave
 
@@ -233,7 +235,7 @@ def speaks(raw: bytes, *, then_stalls: bool = False) -> Behaviour:
         assert request.transport is not None
         request.transport.write(raw)
         if then_stalls:
-            return await says_nothing(request)
+            return await empty_response(request)
         request.transport.close()
         return web.Response()
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from tests.parts.city import citizen_token
-from tests.parts.in_process_city import Answer, InProcessCity
+from tests.parts.in_process_city import HttpResponse, InProcessCity
 from tests.parts.ports import HOST
 
 OKSANA = citizen_token("u_123", "Оксана")
@@ -21,7 +21,7 @@ TIMESTAMP = "a timestamp"
 _PROBLEM_FIELDS = {"type", "title", "status", "code", "detail"}
 
 
-def problem_of(answer: Answer) -> tuple[int, str]:
+def problem_of(answer: HttpResponse) -> tuple[int, str]:
     """Return the status and code of a response that is an RFC 9457 problem."""
     assert answer.headers["Content-Type"].startswith("application/problem+json"), answer
     assert answer.content.keys() - {"errors"} == _PROBLEM_FIELDS
@@ -31,7 +31,7 @@ def problem_of(answer: Answer) -> tuple[int, str]:
     return answer.status, code
 
 
-def matrix_error_of(answer: Answer) -> tuple[int, str]:
+def matrix_error_of(answer: HttpResponse) -> tuple[int, str]:
     """Return the status and error code of a response that is a Matrix error."""
     assert answer.headers["Content-Type"].startswith("application/json")
     assert answer.content.keys() == {"errcode", "error"}
@@ -76,6 +76,6 @@ def nested(depth: int) -> Any:
     return content
 
 
-async def call_internal(city: InProcessCity, method: str, path: str, content: Any = ..., **more: Any) -> Answer:
+async def call_internal(city: InProcessCity, method: str, path: str, content: Any = ..., **more: Any) -> HttpResponse:
     """Send a request to ``/internal/matrix/presence``."""
     return await city.call(method, f"{INTERNAL}{path}", content, listener="matrix", **more)

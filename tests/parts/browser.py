@@ -66,7 +66,7 @@ class Browser:
 
     async def open(self, url: str) -> Tab:
         tab = Tab(await self._context.new_page())
-        tab.page.on("console", lambda said: tab.errors.append(said.text) if said.type == "error" else None)
+        tab.page.on("console", lambda entry: tab.errors.append(entry.text) if entry.type == "error" else None)
         tab.page.on("pageerror", lambda error: tab.errors.append(str(error)))
         await tab.page.goto(url)
         return tab

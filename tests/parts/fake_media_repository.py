@@ -12,20 +12,20 @@ from aiohttp.test_utils import TestServer
 
 SERVER = "city.localhost"
 
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+HttpResponse = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass
 class FakeMediaRepository:
     files: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     """Media id → what is in it, and what it is called."""
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     """Method and path of each request, but for those that bring nothing in and take nothing out."""
     uploads: list[web.Request] = field(default_factory=list)
     max_upload_bytes: int | None = 1024 * 1024
     is_old: bool = False
     """From before authenticated media."""
-    answer: Answer | None = None
+    answer: HttpResponse | None = None
     """To whatever asks for a file, or brings one, from now on."""
     url: str = ""
 
@@ -51,7 +51,7 @@ class FakeMediaRepository:
             limit = {} if self.max_upload_bytes is None else {"m.upload.size": self.max_upload_bytes}
             return web.json_response(limit)
         assert request.headers["Authorization"] == "Bearer a token of ours"
-        self.asked.append(f"{request.method} {path}")
+        self.requests.append(f"{request.method} {path}")
         if self.answer is not None:
             return await self.answer(request)
         if path == "/_matrix/media/v3/upload":

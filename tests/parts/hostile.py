@@ -272,8 +272,8 @@ async def _pass_both_ways(city: RunningCity, person: MatrixUser, room_id: str, r
     # The author is a member and reads as one: a transaction may have set a history visibility that hides the room from others.
     citizen = citizen_token("u_ordinary", "Оксана")
     await city.post(f"/city/rooms/{room}/messages", {"body": from_city}, token=citizen)
-    await person.sees(lambda: any(body == from_city for _, body in person.messages), 60)
-    await person.say(room_id, from_matrix)
+    await person.wait_for(lambda: any(body == from_city for _, body in person.messages), 60)
+    await person.send_text(room_id, from_matrix)
 
     async def is_there() -> bool:
         return from_matrix in await city.bodies(room, token=citizen)

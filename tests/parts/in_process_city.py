@@ -40,7 +40,7 @@ AGENTS: list[dict[str, Any]] = [
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpResponse:
     status: int
     content: Any
     headers: Any
@@ -61,7 +61,7 @@ class InProcessCity:
         body: bytes | None = None,
         headers: dict[str, str] | None = None,
         listener: str = "api",
-    ) -> Answer:
+    ) -> HttpResponse:
         """``content`` goes as JSON; ``body`` as it is. ``path`` stands in the address as it is written."""
         settings = self.city.settings
         port = settings.api.port if listener == "api" else settings.matrix.port
@@ -73,7 +73,7 @@ class InProcessCity:
             method, URL(f"http://{HOST}:{port}{path}", encoded=True), headers=authorization | (headers or {}), **request
         ) as answer:
             is_json = answer.content_type.endswith("json")
-            return Answer(
+            return HttpResponse(
                 answer.status, await (answer.json(content_type=None) if is_json else answer.text()), answer.headers
             )
 

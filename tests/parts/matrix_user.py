@@ -62,10 +62,10 @@ class MatrixUser:
         """Join a room by alias or id, and wait until the sync shows it; returns its id."""
         answer = await self.client.join(room)
         assert isinstance(answer, nio.JoinResponse), answer
-        await self.sees(lambda: answer.room_id in self.client.rooms)
+        await self.wait_for(lambda: answer.room_id in self.client.rooms)
         return str(answer.room_id)
 
-    async def say(
+    async def send_text(
         self, room_id: str, body: str, msgtype: str = "m.text", more: Mapping[str, Any] = MappingProxyType({})
     ) -> str:
         """Send a message; ``more`` are further fields of its content."""
@@ -73,7 +73,7 @@ class MatrixUser:
         assert isinstance(answer, nio.RoomSendResponse), answer
         return str(answer.event_id)
 
-    async def sees(self, condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+    async def wait_for(self, condition: Callable[[], object], timeout_s: float = 20.0) -> None:
         try:
             async with asyncio.timeout(timeout_s):
                 while not condition():
@@ -81,9 +81,9 @@ class MatrixUser:
         except TimeoutError:
             raise AssertionError(f"never seen; messages: {self.messages}, presences: {self.presences}") from None
 
-    async def sees_event(self, matches: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    async def wait_for_event(self, matches: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         """Return the first matching event of any room."""
-        await self.sees(lambda: any(map(matches, self.events)))
+        await self.wait_for(lambda: any(map(matches, self.events)))
         return next(event for event in self.events if matches(event))
 
     def presence_of(self, user: str) -> str | None:

@@ -14,7 +14,7 @@ from PIL import Image
 from daarion_appservice.city.types import RoomId
 from tests.parts.city import citizen_token
 from tests.parts.fake_media_repository import SERVER, FakeMediaRepository
-from tests.parts.in_process_city import Answer, InProcessCity, in_process_city
+from tests.parts.in_process_city import HttpResponse, InProcessCity, in_process_city
 from tests.parts.messaging import link
 from tests.parts.ports import HOST
 
@@ -48,12 +48,12 @@ class MediaHarness:
         *,
         token: str | None = OKSANA,
         query: str = "?filename=a.png",
-    ) -> Answer:
+    ) -> HttpResponse:
         return await self.city.call(
             "POST", f"/city/media{query}", token=token, body=content, headers={"Content-Type": mimetype}
         )
 
-    async def post(self, *, token: str = OKSANA, **message: Any) -> Answer:
+    async def post(self, *, token: str = OKSANA, **message: Any) -> HttpResponse:
         return await self.city.call("POST", "/city/rooms/general/messages", message, token=token)
 
     async def post_file(self, content: bytes = PNG, mimetype: str = "image/png", **message: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class Shape:
     name: str
     source: str
     body: bytes
-    said: str | None
+    reply_text: str | None
     content_type: str = EVENTS
     error: str = ""
     """Of what is no answer: what is said of it."""

@@ -76,7 +76,7 @@ class Hang:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReceivedRequest:
     """A request; ``user`` is the user id that it acts as."""
 
     what: str
@@ -100,7 +100,7 @@ class ScriptedHomeserver:
     """A homeserver without events that sends scripted responses."""
 
     def __init__(self) -> None:
-        self.asked: list[Asked] = []
+        self.requests: list[ReceivedRequest] = []
         self.histories: dict[str, list[dict[str, Any]]] = {}
         """The events of each room, oldest first, as ``/messages`` returns them."""
         self.in_room: defaultdict[str, list[str]] = defaultdict(list)
@@ -119,8 +119,8 @@ class ScriptedHomeserver:
         self.next(what, Hang(end, reply))
         return end
 
-    def all(self, what: str) -> list[Asked]:
-        return [asked for asked in self.asked if asked.what == what]
+    def all(self, what: str) -> list[ReceivedRequest]:
+        return [received for received in self.requests if received.what == what]
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -140,11 +140,11 @@ class ScriptedHomeserver:
             content: Any = None
             if request.can_read_body:
                 content = await (request.read() if what == "upload" else request.json())
-            asked = Asked(
+            received = ReceivedRequest(
                 what, request.query.get("user_id", ""), dict(request.match_info), content, dict(request.query)
             )
-            self.asked.append(asked)
-            match self._reply(asked):
+            self.requests.append(received)
+            match self._reply(received):
                 case Reply(status, answer):
                     return web.json_response(answer, status=status)
                 case HangUp():
@@ -152,50 +152,52 @@ class ScriptedHomeserver:
                     request.transport.close()
                 case Hang() as hang:
                     await (hang.end or asyncio.Event()).wait()
-                    late = hang.reply or Reply(200, self._answer(asked))
+                    late = hang.reply or Reply(200, self._answer(received))
                     return web.json_response(late.content, status=late.status)
             return web.Response()
 
         return handle
 
-    def _reply(self, asked: Asked) -> Reply | HangUp | Hang:
-        for key in ((asked.what, asked.path.get("room", "")), (asked.what, "")):
+    def _reply(self, received: ReceivedRequest) -> Reply | HangUp | Hang:
+        for key in ((received.what, received.path.get("room", "")), (received.what, "")):
             if self._script[key]:
                 return self._script[key].popleft()
-        return Reply(200, self._answer(asked))
+        return Reply(200, self._answer(received))
 
-    def _answer(self, asked: Asked) -> dict[str, Any]:
-        match asked.what:
+    def _answer(self, received: ReceivedRequest) -> dict[str, Any]:
+        match received.what:
             case "register":
-                return {"user_id": f"@{asked.content['username']}:city.localhost"}
+                return {"user_id": f"@{received.content['username']}:city.localhost"}
             case "upload":
                 return {"content_uri": f"mxc://city.localhost/upload{len(self.all('upload'))}"}
             case "join":
-                return {"room_id": asked.path["room"]}
+                return {"room_id": received.path["room"]}
             case "messages":
-                return self._page(asked)
+                return self._page(received)
             case "send" | "redact":
                 return {
-                    "event_id": self._take(asked) if asked.what == "send" else f"$redaction-of-{asked.path['event']}"
+                    "event_id": self._take(received)
+                    if received.what == "send"
+                    else f"$redaction-of-{received.path['event']}"
                 }
-        return _ANSWERS.get(asked.what, {})
+        return _ANSWERS.get(received.what, {})
 
-    def _page(self, asked: Asked) -> dict[str, Any]:
+    def _page(self, received: ReceivedRequest) -> dict[str, Any]:
         """Return a page of a room's history; its tokens are indices, and a page without events has no ``end``."""
-        events, limit = self.histories.get(asked.path["room"], []), int(asked.query["limit"])
-        if asked.query["dir"] == "f":
-            start = int(asked.query.get("from", 0))
+        events, limit = self.histories.get(received.path["room"], []), int(received.query["limit"])
+        if received.query["dir"] == "f":
+            start = int(received.query.get("from", 0))
             chunk, end = events[start : start + limit], min(start + limit, len(events))
         else:
-            start = int(asked.query.get("from", len(events)))
+            start = int(received.query.get("from", len(events)))
             end = max(0, start - limit)
             chunk = events[end:start][::-1]
         return {"chunk": chunk, "start": str(start)} | ({"end": str(end)} if chunk else {})
 
-    def _take(self, asked: Asked) -> str:
+    def _take(self, received: ReceivedRequest) -> str:
         """Return the same event for a repeated transaction id of the same user."""
-        key = (asked.user, asked.path["txn_id"])
+        key = (received.user, received.path["txn_id"])
         if key not in self._events:
             self._events[key] = f"${len(self._events)}"
-            self.in_room[asked.path["room"]].append(asked.content["body"])
+            self.in_room[received.path["room"]].append(received.content["body"])
         return self._events[key]

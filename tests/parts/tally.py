@@ -15,7 +15,7 @@ from daarion_appservice.storage.database import Database
 from tests.parts.city import RunningCity
 from tests.parts.matrix_user import MatrixUser
 
-Spoken = tuple[str, str]
+NumberedMessage = tuple[str, str]
 """Matrix user id of the sender, and the body."""
 
 
@@ -25,9 +25,9 @@ class Tally:
 
     expected: int
     arrived: int
-    lost: Sequence[Spoken]
-    doubled: Sequence[Spoken]
-    misordered: Sequence[Spoken]
+    lost: Sequence[NumberedMessage]
+    doubled: Sequence[NumberedMessage]
+    misordered: Sequence[NumberedMessage]
 
     @property
     def is_clean(self) -> bool:
@@ -39,11 +39,11 @@ class Tally:
         return f"{self.arrived} of {self.expected} arrived, {named}"
 
 
-def _examples(found: Sequence[Spoken]) -> str:
+def _examples(found: Sequence[NumberedMessage]) -> str:
     return f" ({', '.join(body for _, body in found[:5])})" if found else ""
 
 
-def tally(expected: Sequence[Spoken], found: Sequence[Spoken]) -> Tally:
+def tally(expected: Sequence[NumberedMessage], found: Sequence[NumberedMessage]) -> Tally:
     """Compare ``found`` with ``expected``; ``misordered`` are those right behind one that they should precede."""
     place = {spoken: number for number, spoken in enumerate(expected)}
     counts = Counter(found)
@@ -58,7 +58,7 @@ def tally(expected: Sequence[Spoken], found: Sequence[Spoken]) -> Tally:
     )
 
 
-def tally_by_author(expected: Sequence[Spoken], found: Sequence[Spoken]) -> Tally:
+def tally_by_author(expected: Sequence[NumberedMessage], found: Sequence[NumberedMessage]) -> Tally:
     """Compare with ``expected`` if only the order of each author's messages is known."""
     authors = dict.fromkeys(author for author, _ in expected)
     each = [
@@ -76,9 +76,9 @@ def tally_by_author(expected: Sequence[Spoken], found: Sequence[Spoken]) -> Tall
     )
 
 
-async def in_the_city(city: RunningCity, slug: str = "general") -> list[Spoken]:
+async def in_the_city(city: RunningCity, slug: str = "general") -> list[NumberedMessage]:
     """All messages of a room, oldest first, as the API pages through them."""
-    found: list[Spoken] = []
+    found: list[NumberedMessage] = []
     cursor = ""
     while True:
         page: list[dict[str, Any]] = await city.get(f"/city/rooms/{slug}/messages?limit=200{cursor}")
@@ -88,9 +88,9 @@ async def in_the_city(city: RunningCity, slug: str = "general") -> list[Spoken]:
         cursor = f"&before={page[0]['seq']}"
 
 
-async def on_matrix(city: RunningCity, person: MatrixUser, room_id: str) -> dict[str, Spoken]:
+async def on_matrix(city: RunningCity, person: MatrixUser, room_id: str) -> dict[str, NumberedMessage]:
     """By event id, all messages of a room that the homeserver shows to a person."""
-    found: dict[str, Spoken] = {}
+    found: dict[str, NumberedMessage] = {}
     path = f"/_matrix/client/v3/rooms/{quote(room_id)}/messages?dir=b&limit=500"
     cursor = ""
     while True:

@@ -22,21 +22,21 @@ CITIZEN = "@citizen_u_123:city.localhost"
 _PAUSE_S = 0.05
 _RETRY_S = 0.1
 
-Said = dict[str, list[str]]
-"""Matrix user id → what they said, in that order."""
+Messages = dict[str, list[str]]
+"""Bodies of the sent messages by Matrix user id, in the order of sending."""
 
 
-def some_words(count: int, who: str) -> list[str]:
+def numbered_messages(count: int, who: str) -> list[str]:
     return [f"{who} {number}" for number in range(1, count + 1)]
 
 
-async def citizen_says(city: RunningCity, words: Iterable[str], said: list[str]) -> None:
+async def post_as_citizen(city: RunningCity, words: Iterable[str], sent: list[str]) -> None:
     """Post messages as the city's page does: in order, each repeated until it is accepted."""
     token = citizen_token("u_123", "Оксана")
     for body in words:
         while not await _is_taken(city, body, token):
             await asyncio.sleep(_RETRY_S)
-        said.append(body)
+        sent.append(body)
         await asyncio.sleep(_PAUSE_S)
 
 
@@ -50,7 +50,7 @@ async def _is_taken(city: RunningCity, body: str, token: str) -> bool:
     return True
 
 
-async def person_says(person: MatrixUser, room_id: str, words: Iterable[str], said: list[str]) -> None:
+async def send_as_person(person: MatrixUser, room_id: str, words: Iterable[str], sent: list[str]) -> None:
     """Send messages as Matrix clients do: each repeated with the same transaction id until the homeserver responds."""
     for body in words:
         content = {"msgtype": "m.text", "body": body}
@@ -58,7 +58,7 @@ async def person_says(person: MatrixUser, room_id: str, words: Iterable[str], sa
         while not isinstance(answer, nio.RoomSendResponse):
             # nio itself repeats it for as long as nobody answers.
             answer = await person.client.room_send(room_id, "m.room.message", content, tx_id=f"txn:{body}")
-        said.append(body)
+        sent.append(body)
         await asyncio.sleep(_PAUSE_S)
 
 
@@ -83,9 +83,9 @@ async def on_matrix(city: RunningCity, person: MatrixUser, room_id: str) -> list
         cursor = f"&from={quote(page['end'])}"
 
 
-async def both_sides_have(city: RunningCity, person: MatrixUser, room_id: str, said: Said) -> None:
+async def both_sides_received(city: RunningCity, person: MatrixUser, room_id: str, sent: Messages) -> None:
     """Check that all messages are on both sides once, in the order of each author, and that both queues are empty."""
-    count = sum(map(len, said.values()))
+    count = sum(map(len, sent.values()))
 
     async def all_is_done() -> bool:
         messages = await in_the_city(city)
@@ -97,14 +97,14 @@ async def both_sides_have(city: RunningCity, person: MatrixUser, room_id: str, s
     await eventually(all_is_done, 60, lambda: "\n".join(city.service.last_lines(60)))
     await eventually(nothing_waits)
     messages = await in_the_city(city)
-    assert _by_author((each["author"]["matrix_user_id"], each["body"]) for each in messages) == said
+    assert _by_author((each["author"]["matrix_user_id"], each["body"]) for each in messages) == sent
     history = await _history(city)
     if all(event.kind is not RoomEventKind.RESYNC for event in history):
         assert [event.seq for event in history] == list(range(1, len(history) + 1)), "without a hole"
     written = [event.message for event in history if event.kind is RoomEventKind.MESSAGE]
     stand = [(event.kind, event.seq, event.message and event.message.body) for event in history]
     assert [message and message.id for message in written] == [message["id"] for message in messages], stand
-    assert _by_author(await on_matrix(city, person, room_id)) == said
+    assert _by_author(await on_matrix(city, person, room_id)) == sent
 
 
 async def _history(city: RunningCity) -> list[RoomEvent]:
@@ -127,8 +127,8 @@ async def waiting(city: RunningCity) -> tuple[dict[str, int], list[Any]]:
         await database.close()
 
 
-def _by_author(messages: Iterable[tuple[str, str]]) -> Said:
-    said: defaultdict[str, list[str]] = defaultdict(list)
+def _by_author(messages: Iterable[tuple[str, str]]) -> Messages:
+    sent: defaultdict[str, list[str]] = defaultdict(list)
     for author, body in messages:
-        said[author].append(body)
-    return dict(said)
+        sent[author].append(body)
+    return dict(sent)

@@ -13,14 +13,14 @@ JOINED = MembershipChanged(RoomId("city_general"), SubjectId("u_1"), joined=True
 
 
 def test_listeners_get_their_events_in_order() -> None:
-    bus, heard = Bus(), list[tuple[str, CityEvent]]()
-    bus.subscribe(MembershipChanged, lambda event: heard.append(("first", event)))
-    bus.subscribe(MembershipChanged, lambda event: heard.append(("second", event)))
-    bus.subscribe(RegistryChanged, lambda event: heard.append(("other", event)))
+    bus, received = Bus(), list[tuple[str, CityEvent]]()
+    bus.subscribe(MembershipChanged, lambda event: received.append(("first", event)))
+    bus.subscribe(MembershipChanged, lambda event: received.append(("second", event)))
+    bus.subscribe(RegistryChanged, lambda event: received.append(("other", event)))
 
     bus.publish(JOINED)
 
-    assert heard == [("first", JOINED), ("second", JOINED)]
+    assert received == [("first", JOINED), ("second", JOINED)]
 
 
 def test_event_without_listener_is_ignored() -> None:
@@ -28,22 +28,22 @@ def test_event_without_listener_is_ignored() -> None:
 
 
 def test_listener_error_is_counted_and_others_hear() -> None:
-    bus, heard = Bus(), list[str]()
+    bus, received = Bus(), list[str]()
 
     def fails(_event: CityEvent) -> None:
         raise RuntimeError("this listener is broken")
 
     bus.subscribe(MembershipChanged, fails)
-    bus.subscribe(MembershipChanged, lambda _: heard.append("second"))
+    bus.subscribe(MembershipChanged, lambda _: received.append("second"))
     bus.subscribe_local(MembershipChanged, fails)
-    bus.subscribe_local(MembershipChanged, lambda _: heard.append("own"))
+    bus.subscribe_local(MembershipChanged, lambda _: received.append("own"))
     before = errors("MembershipChanged")
 
     with capture_logs() as logs:
         bus.publish(JOINED)
         bus.publish_remote(JOINED)
 
-    assert heard == ["second", "own", "second"]
+    assert received == ["second", "own", "second"]
     assert errors("MembershipChanged") == before + 3
     assert [entry["event"] for entry in logs] == ["listener_failed"] * 3
 

@@ -28,7 +28,7 @@ Run = Callable[..., Ended]
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -54,12 +54,12 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     return run
 
 
-def run_process(here: Path, *arguments: str, **environ: str) -> Ended:
+def run_process(directory: Path, *arguments: str, **environ: str) -> Ended:
     """Run a command in a process of its own."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("DAARION_")}
     ended = subprocess.run(
         [sys.executable, "-c", "from daarion_appservice.cli.main import main; main()", *arguments],
-        cwd=here,
+        cwd=directory,
         env={**clean, "PYTHONPATH": str(Path(__file__).parents[2]), **environ},
         capture_output=True,
         text=True,
@@ -70,8 +70,8 @@ def run_process(here: Path, *arguments: str, **environ: str) -> Ended:
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
-def test_version_is_printed_by_process(here: Path) -> None:
-    assert run_process(here, "--version") == Ended(ExitCode.OK, f"daarion-appservice {__version__}\n", "")
+def test_version_is_printed_by_process(directory: Path) -> None:
+    assert run_process(directory, "--version") == Ended(ExitCode.OK, f"daarion-appservice {__version__}\n", "")
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["config", "check", "--nonsense"], ["config", "check", "extra"]])
@@ -81,11 +81,11 @@ def test_wrong_command_line_exits_with_usage_code(run: Run, arguments: list[str]
     assert "Usage: daarion-appservice" in ended.err
 
 
-def test_generated_files_pass_their_checks(here: Path, run: Run) -> None:
+def test_generated_files_pass_their_checks(directory: Path, run: Run) -> None:
     generated = run("config", "generate")
     assert generated.code == ExitCode.OK
     assert "registration generate -c config.yaml" in generated.out
-    config = here / "config.yaml"
+    config = directory / "config.yaml"
     config.write_text(config.read_text().replace("example.org", "city.example"))
     assert "as_token and hs_token are not both set" in run("config", "check").err
 
@@ -95,11 +95,11 @@ def test_generated_files_pass_their_checks(here: Path, run: Run) -> None:
 
     assert run("config", "check") == Ended(ExitCode.OK, "config.yaml has no errors.\n", "")
     checked = run("registration", "check")
-    assert checked == Ended(ExitCode.OK, f"{here}/registration.yaml matches config.yaml.\n", "")
+    assert checked == Ended(ExitCode.OK, f"{directory}/registration.yaml matches config.yaml.\n", "")
     assert run("config", "upgrade").out == "config.yaml has every key already.\n"
 
 
-def test_missing_config_prints_reason_and_advice(here: Path, run: Run) -> None:
+def test_missing_config_prints_reason_and_advice(directory: Path, run: Run) -> None:
     ended = run("config", "check", "-c", "city.yaml")
     assert ended == Ended(
         ExitCode.CONFIG,
@@ -109,8 +109,8 @@ def test_missing_config_prints_reason_and_advice(here: Path, run: Run) -> None:
     )
 
 
-def test_each_config_error_has_its_own_line(here: Path, run: Run) -> None:
-    (here / "config.yaml").write_text("homeserver:\n  domain: https://x\napi: {port: 0}\n")
+def test_each_config_error_has_its_own_line(directory: Path, run: Run) -> None:
+    (directory / "config.yaml").write_text("homeserver:\n  domain: https://x\napi: {port: 0}\n")
     ended = run("config", "check", DAARION_MATRIX__PORT="x")
     assert ended.code == ExitCode.CONFIG
     assert ended.err.splitlines()[:4] == [
@@ -136,30 +136,30 @@ def test_each_config_error_has_its_own_line(here: Path, run: Run) -> None:
         ("sqlite:///city.db?mode=ro", "'mode'"),
     ],
 )
-def test_check_refuses_unusable_database_url(here: Path, run: Run, url: str, named: str) -> None:
-    (here / "config.yaml").write_text(f"database: {{url: '{url}'}}\n")
+def test_check_refuses_unusable_database_url(directory: Path, run: Run, url: str, named: str) -> None:
+    (directory / "config.yaml").write_text(f"database: {{url: '{url}'}}\n")
     ended = run("config", "check")
     assert ended.code == ExitCode.CONFIG
     assert named in ended.err
     assert "geheim" not in ended.err
 
 
-def test_upgrade_lists_added_keys(here: Path, run: Run) -> None:
-    (here / "config.yaml").write_text("logging: {level: info}\n")
+def test_upgrade_lists_added_keys(directory: Path, run: Run) -> None:
+    (directory / "config.yaml").write_text("logging: {level: info}\n")
     ended = run("config", "upgrade")
     assert ended.code == ExitCode.OK
     assert "+ logging.format\n" in ended.out
     assert "+ homeserver\n" in ended.out
 
 
-def test_registration_mismatch_has_own_exit_code(here: Path, run: Run) -> None:
-    (here / "config.yaml").write_text("")
+def test_registration_mismatch_has_own_exit_code(directory: Path, run: Run) -> None:
+    (directory / "config.yaml").write_text("")
     assert run("registration", "check").code == ExitCode.REGISTRATION
     run("registration", "generate")
     again = run("registration", "generate")
     assert again.code == ExitCode.REGISTRATION
     assert "--force" in again.err
-    with (here / "config.yaml").open("a") as config:
+    with (directory / "config.yaml").open("a") as config:
         config.write("homeserver: {domain: city.example}\n")
     ended = run("registration", "check")
     assert ended.code == ExitCode.REGISTRATION
@@ -168,11 +168,11 @@ def test_registration_mismatch_has_own_exit_code(here: Path, run: Run) -> None:
     assert run("registration", "check").code == ExitCode.OK
 
 
-def test_registration_check_compares_given_copy(here: Path, run: Run) -> None:
-    (here / "config.yaml").write_text("homeserver: {domain: city.example}\n")
+def test_registration_check_compares_given_copy(directory: Path, run: Run) -> None:
+    (directory / "config.yaml").write_text("homeserver: {domain: city.example}\n")
     run("registration", "generate")
-    copy = here / "synapse.yaml"
-    copy.write_text((here / "registration.yaml").read_text().replace("rate_limited: false", "rate_limited: true"))
+    copy = directory / "synapse.yaml"
+    copy.write_text((directory / "registration.yaml").read_text().replace("rate_limited: false", "rate_limited: true"))
     ended = run("registration", "check", "synapse.yaml")
     assert ended.code == ExitCode.REGISTRATION
     assert "synapse.yaml does not match config.yaml" in ended.err
@@ -180,15 +180,15 @@ def test_registration_check_compares_given_copy(here: Path, run: Run) -> None:
     assert run("registration", "check").code == ExitCode.OK
 
 
-def test_ascii_terminal_gets_replacements(here: Path) -> None:
-    (here / "config.yaml").write_text("appservice: {bot: agent_x}\n")
-    ended = run_process(here, "config", "check", PYTHONIOENCODING="ascii", LC_ALL="C")
+def test_ascii_terminal_gets_replacements(directory: Path) -> None:
+    (directory / "config.yaml").write_text("appservice: {bot: agent_x}\n")
+    ended = run_process(directory, "config", "check", PYTHONIOENCODING="ascii", LC_ALL="C")
     assert ended.code == ExitCode.CONFIG
     assert "are the city's ghosts" in ended.err
 
 
-def test_piped_output_is_plain_and_unwrapped(here: Path, run: Run) -> None:
-    deep = here / ("a-long-name-" * 12)
+def test_piped_output_is_plain_and_unwrapped(directory: Path, run: Run) -> None:
+    deep = directory / ("a-long-name-" * 12)
     deep.mkdir()
     ended = run("config", "generate", "-c", str(deep / "config.yaml"), COLUMNS="40")
     assert f"Wrote {deep}/config.yaml, readable by its owner only.\n" in ended.out

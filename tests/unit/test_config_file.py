@@ -182,7 +182,7 @@ def test_invalid_value_causes_no_further_errors(config: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "sentence"),
     [
         (
             "agents: [{slug: a, display_name: A}, {slug: a, display_name: B}]\n",
@@ -218,8 +218,8 @@ def test_invalid_value_causes_no_further_errors(config: Path) -> None:
             "database.url needs three slashes before the file: sqlite:///daarion.db, or sqlite:////var/lib/daarion/daarion.db",
         ),
         *[
-            (f"redis: {{url: '{url}'}}\n", f"redis.url {said}")
-            for url, said in {
+            (f"redis: {{url: '{url}'}}\n", f"redis.url {sentence}")
+            for url, sentence in {
                 "redis://h:x": "has no proper host and port: percent-encode special characters of the password",
                 "redis://:p/w@h": "has no proper host and port: percent-encode special characters of the password",
                 "redis://h:70000": "has no proper host and port: percent-encode special characters of the password",
@@ -240,8 +240,8 @@ def test_invalid_value_causes_no_further_errors(config: Path) -> None:
         ("city: {rooms: general}\n", "city.rooms must be a list: one `- …` a line"),
     ],
 )  # fmt: skip
-def test_invalid_value_error_names_the_rule(config: Path, text: str, said: str) -> None:
-    assert errors_of(config, text) == [f"1: {said}"]
+def test_invalid_value_error_names_the_rule(config: Path, text: str, sentence: str) -> None:
+    assert errors_of(config, text) == [f"1: {sentence}"]
 
 
 def test_duplicate_key_is_reported_with_other_errors(config: Path) -> None:
@@ -263,8 +263,8 @@ def test_duplicate_key_is_reported_with_other_errors(config: Path) -> None:
     ],
 )
 def test_invalid_yaml_is_reported_with_line(config: Path, text: str, line: int) -> None:
-    [said] = errors_of(config, text)
-    assert said.startswith((f"{line}: this is not YAML", f"{line}: must hold sections"))
+    [sentence] = errors_of(config, text)
+    assert sentence.startswith((f"{line}: this is not YAML", f"{line}: must hold sections"))
 
 
 def test_non_utf8_file_is_reported_with_line(config: Path) -> None:
@@ -288,9 +288,9 @@ def test_recursive_alias_is_refused(config: Path) -> None:
     ],
 )
 def test_errors_contain_no_secret(config: Path, text: str) -> None:
-    said = " ".join(errors_of(config, text))
-    assert SECRET not in said
-    assert SECRET.replace(" ", "") not in said
+    sentence = " ".join(errors_of(config, text))
+    assert SECRET not in sentence
+    assert SECRET.replace(" ", "") not in sentence
 
 
 # --- environment --------------------------------------------------------------------------------------
@@ -339,8 +339,8 @@ def test_environment_error_names_variable(config: Path) -> None:
 
 
 def test_variable_and_its_file_are_refused(config: Path) -> None:
-    said = errors_of(config, "", DAARION_API__ADMIN_TOKEN="x", DAARION_API__ADMIN_TOKEN_FILE="/x")
-    assert said == ["DAARION_API__ADMIN_TOKEN_FILE: is set, and DAARION_API__ADMIN_TOKEN too: keep one of them"]
+    sentence = errors_of(config, "", DAARION_API__ADMIN_TOKEN="x", DAARION_API__ADMIN_TOKEN_FILE="/x")
+    assert sentence == ["DAARION_API__ADMIN_TOKEN_FILE: is set, and DAARION_API__ADMIN_TOKEN too: keep one of them"]
 
 
 def test_unreadable_secret_file_is_only_error(config: Path) -> None:
@@ -370,17 +370,17 @@ def test_empty_and_foreign_variables_are_ignored(config: Path) -> None:
 def test_world_readable_file_gives_caution(config: Path) -> None:
     config.write_text("homeserver: {domain: city.example}\nappservice: {as_token: a, hs_token: b}\n")
     config.chmod(0o644)
-    [said] = config_file.cautions(config, config_file.load(config, {}))
-    assert f"chmod 600 {config}" in said
+    [sentence] = config_file.cautions(config, config_file.load(config, {}))
+    assert f"chmod 600 {config}" in sentence
     config.chmod(0o640)
     assert config_file.cautions(config, config_file.load(config, {})) == []
 
 
 def test_missing_required_values_give_cautions(config: Path) -> None:
     config_edit.generate(config)
-    said = " ".join(config_file.cautions(config, config_file.load(config, {})))
-    assert "homeserver.domain is still example.org" in said
-    assert "registration generate" in said
+    sentence = " ".join(config_file.cautions(config, config_file.load(config, {})))
+    assert "homeserver.domain is still example.org" in sentence
+    assert "registration generate" in sentence
 
 
 # --- writing ------------------------------------------------------------------------------------------

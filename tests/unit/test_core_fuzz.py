@@ -41,8 +41,8 @@ def outcome(
     """Return the text of the answer, or the error, which is one of ours."""
     try:
         pieces = ResponseParser(dialect, content_type, thinking)
-        said = [text for portion in portions for text in pieces.feed(portion)]
-        return "".join(said + ([] if pieces.is_complete else list(pieces.end())))
+        reply = [text for portion in portions for text in pieces.feed(portion)]
+        return "".join(reply + ([] if pieces.is_complete else list(pieces.end())))
     except InvalidResponse as error:
         return f"! {error.problem}"
 
@@ -161,16 +161,16 @@ def test_begun_answer_survives_unknown_events(parts: list[str | bytes], sizes: l
     body = b"".join(part if isinstance(part, bytes) else data(text(part)) for part in parts)
     body += data(chunk({}, "stop"), usage()) * has_end + DONE
     expected = "".join(part for part in parts if isinstance(part, str)).lstrip()
-    said = outcome(OpenAi(""), cut(body, sizes))
-    assert said == (expected or "! sent an empty reply")
+    reply = outcome(OpenAi(""), cut(body, sizes))
+    assert reply == (expected or "! sent an empty reply")
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), _WORDS), min_size=1, max_size=12), st.booleans(), CUTS)
-def test_choices_never_mix(said: list[tuple[int, str]], together: bool, sizes: list[int]) -> None:
-    choices = [{"index": index, "delta": {"content": word}} for index, word in said]
+def test_choices_never_mix(reply: list[tuple[int, str]], together: bool, sizes: list[int]) -> None:
+    choices = [{"index": index, "delta": {"content": word}} for index, word in reply]
     events = [{"choices": choices}] if together else [{"choices": [choice]} for choice in choices]
-    read = min(index for index, _ in said) if together else said[0][0]
-    expected = "".join(word for index, word in said if index == read).lstrip()
+    read = min(index for index, _ in reply) if together else reply[0][0]
+    expected = "".join(word for index, word in reply if index == read).lstrip()
     body = data(*events) + DONE
     assert outcome(OpenAi(""), cut(body, sizes)) == (expected or "! sent an empty reply")
 

@@ -36,7 +36,7 @@ UNINVITED = readable_ranges([MembershipPeriod(10, None, 15)])
 BACK = readable_ranges([MembershipPeriod(10, 20, 30), MembershipPeriod(40, 40)])
 
 
-def said(seq: int, visibility: HistoryVisibility = WORLD) -> Message:
+def message_at(seq: int, visibility: HistoryVisibility = WORLD) -> Message:
     return Message(MessageId(f"m{seq}"), HALL.id, seq, ALICE, "…", 1, visibility=visibility)
 
 
@@ -84,13 +84,13 @@ def test_event_is_readable(reading: ReadableRanges, visibility: HistoryVisibilit
 def test_edit_narrows_who_reads_a_message(
     reading: ReadableRanges, edit: tuple[int, HistoryVisibility], is_readable: bool
 ) -> None:
-    message = replace(said(5), edit_seq=edit[0], edit_visibility=edit[1])
+    message = replace(message_at(5), edit_seq=edit[0], edit_visibility=edit[1])
     assert reading.may_read_message(message) is is_readable
 
 
 def test_event_about_an_unreadable_message_is_not_readable() -> None:
     newcomer = readable_ranges([MembershipPeriod(40, 40)])
-    event = RoomEvent(HALL.id, 50, RoomEventKind.REACTION, 1, said(25, JOINED), ALICE, "👍", visibility=JOINED)
+    event = RoomEvent(HALL.id, 50, RoomEventKind.REACTION, 1, message_at(25, JOINED), ALICE, "👍", visibility=JOINED)
     assert newcomer.may_read(event.visibility, event.seq)
     assert not newcomer.may_read_event(event)
     assert MEMBER.may_read_event(event)
@@ -156,11 +156,11 @@ def test_agent_repeats_only_what_all_may_read(
     now: HistoryVisibility, repeated: list[tuple[HistoryVisibility, int]]
 ) -> None:
     candidates = [(visibility, seq) for visibility in HistoryVisibility for seq in (30, 50)]
-    assert [each for each in candidates if may_be_repeated(said(each[1], each[0]), now, 40)] == repeated
+    assert [each for each in candidates if may_be_repeated(message_at(each[1], each[0]), now, 40)] == repeated
 
 
 def test_agent_does_not_repeat_restricted_edit() -> None:
-    edited = replace(said(5), edit_seq=30, edit_visibility=JOINED)
+    edited = replace(message_at(5), edit_seq=30, edit_visibility=JOINED)
     assert not may_be_repeated(edited, JOINED, 40)
     assert not may_be_repeated(edited, WORLD, 0)
     assert may_be_repeated(edited, JOINED, 20)

@@ -25,7 +25,7 @@ from daarion_appservice.city.types import (
 )
 from daarion_appservice.errors import InvalidInput
 
-HERE = Identities("daarion.space", "daarion_bot")
+IDENTITIES = Identities("daarion.space", "daarion_bot")
 WITH_PORT = Identities("localhost:8448", "daarion_bot")
 
 
@@ -46,9 +46,9 @@ WITH_PORT = Identities("localhost:8448", "daarion_bot")
     ],
 )
 def test_any_citizen_id_has_a_ghost(citizen: str, user: str) -> None:
-    assert HERE.citizen(CitizenId(citizen)) == user
-    assert HERE.describe(UserId(user)) == (AuthorKind.CITIZEN, citizen)
-    assert HERE.subject(UserId(user)) == citizen_subject(CitizenId(citizen))
+    assert IDENTITIES.citizen(CitizenId(citizen)) == user
+    assert IDENTITIES.describe(UserId(user)) == (AuthorKind.CITIZEN, citizen)
+    assert IDENTITIES.subject(UserId(user)) == citizen_subject(CitizenId(citizen))
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,11 @@ def test_any_citizen_id_has_a_ghost(citizen: str, user: str) -> None:
     ],
 )
 def test_impossible_ghost_id_is_not_ours(user: str) -> None:
-    assert HERE.describe(UserId(user)) is ServiceUser.NOBODY
-    assert not HERE.is_ours(UserId(user))
-    assert not HERE.is_person(UserId(user))
-    assert HERE.subject(UserId(user)) is None
-    assert HERE.subject(UserId("@citizen_" + "U" * 200 + ":daarion.space")) is None
+    assert IDENTITIES.describe(UserId(user)) is ServiceUser.NOBODY
+    assert not IDENTITIES.is_ours(UserId(user))
+    assert not IDENTITIES.is_person(UserId(user))
+    assert IDENTITIES.subject(UserId(user)) is None
+    assert IDENTITIES.subject(UserId("@citizen_" + "U" * 200 + ":daarion.space")) is None
 
 
 CITIZENS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=18).map(CitizenId)
@@ -84,7 +84,7 @@ CITIZENS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=18).map(Ci
 
 @given(CITIZENS, CITIZENS)
 def test_no_two_citizens_share_a_ghost(one: CitizenId, other: CitizenId) -> None:
-    assert (HERE.citizen(one) == HERE.citizen(other)) == (one == other)
+    assert (IDENTITIES.citizen(one) == IDENTITIES.citizen(other)) == (one == other)
 
 
 @given(
@@ -94,7 +94,7 @@ def test_no_two_citizens_share_a_ghost(one: CitizenId, other: CitizenId) -> None
     )
 )
 def test_subject_is_found_by_its_ghost(subject: str) -> None:
-    for identities in (HERE, WITH_PORT):
+    for identities in (IDENTITIES, WITH_PORT):
         ghost = identities.ghost(SubjectId(subject))
         assert ghost is not None
         assert parse_user_id(ghost) == ghost
@@ -105,9 +105,9 @@ def test_subject_is_found_by_its_ghost(subject: str) -> None:
 
 def test_agent_maps_to_ghost() -> None:
     daarwizz = AgentSlug("daarwizz")
-    assert HERE.agent(daarwizz) == "@agent_daarwizz:daarion.space"
-    assert HERE.describe(HERE.agent(daarwizz)) == (AuthorKind.AGENT, "daarwizz")
-    assert HERE.subject(HERE.agent(daarwizz)) == agent_subject(daarwizz) == "agent:daarwizz"
+    assert IDENTITIES.agent(daarwizz) == "@agent_daarwizz:daarion.space"
+    assert IDENTITIES.describe(IDENTITIES.agent(daarwizz)) == (AuthorKind.AGENT, "daarwizz")
+    assert IDENTITIES.subject(IDENTITIES.agent(daarwizz)) == agent_subject(daarwizz) == "agent:daarwizz"
 
 
 @pytest.mark.parametrize(
@@ -124,9 +124,9 @@ def test_agent_maps_to_ghost() -> None:
     ],
 )
 def test_user_ids_are_classified(user: str, who: object) -> None:
-    assert HERE.describe(UserId(user)) == who
-    assert HERE.is_ours(UserId(user)) == (isinstance(who, ServiceUser))
-    assert (HERE.subject(UserId(user)) is None) == isinstance(who, ServiceUser)
+    assert IDENTITIES.describe(UserId(user)) == who
+    assert IDENTITIES.is_ours(UserId(user)) == (isinstance(who, ServiceUser))
+    assert (IDENTITIES.subject(UserId(user)) is None) == isinstance(who, ServiceUser)
 
 
 def test_server_name_may_have_port() -> None:
@@ -139,33 +139,33 @@ def test_server_name_may_have_port() -> None:
 
 def test_people_on_matrix_need_no_ghost() -> None:
     alice = SubjectId("@alice:elsewhere.org")
-    assert HERE.ghost(alice) is None
-    assert HERE.user(alice) == "@alice:elsewhere.org"
+    assert IDENTITIES.ghost(alice) is None
+    assert IDENTITIES.user(alice) == "@alice:elsewhere.org"
 
 
 def test_every_author_has_matrix_user() -> None:
-    assert HERE.author(Author(AuthorKind.AGENT, "scribe", "Писар")) == "@agent_scribe:daarion.space"
-    assert HERE.author(Author(AuthorKind.CITIZEN, "u_1", "Оксана")) == "@citizen_u_1:daarion.space"
-    assert HERE.author(Author(AuthorKind.MATRIX, "@alice:hs", "Alice")) == "@alice:hs"
+    assert IDENTITIES.author(Author(AuthorKind.AGENT, "scribe", "Писар")) == "@agent_scribe:daarion.space"
+    assert IDENTITIES.author(Author(AuthorKind.CITIZEN, "u_1", "Оксана")) == "@citizen_u_1:daarion.space"
+    assert IDENTITIES.author(Author(AuthorKind.MATRIX, "@alice:hs", "Alice")) == "@alice:hs"
 
 
 def test_an_id_that_is_too_long_for_matrix_is_refused() -> None:
     longest = MAX_USER_ID_BYTES - len("@citizen_:daarion.space")
-    assert len(HERE.citizen(CitizenId("x" * longest))) == MAX_USER_ID_BYTES
+    assert len(IDENTITIES.citizen(CitizenId("x" * longest))) == MAX_USER_ID_BYTES
     for citizen in ("x" * (longest + 1), "Ю" * (longest // 6 + 1)):
         with pytest.raises(InvalidInput) as raised:
-            HERE.citizen(CitizenId(citizen))
+            IDENTITIES.citizen(CitizenId(citizen))
         assert (raised.value.status, raised.value.code) == (422, "citizen_id_too_long")
 
 
 def test_subject_whose_ghost_id_is_too_long_has_no_ghost() -> None:
     citizen = "Ю" * 39
-    assert HERE.ghost(SubjectId(citizen)) is None
-    assert HERE.ghost(SubjectId("agent:" + "x" * 250)) is None
+    assert IDENTITIES.ghost(SubjectId(citizen)) is None
+    assert IDENTITIES.ghost(SubjectId("agent:" + "x" * 250)) is None
     # What is stored is shown all the same.
-    shown = HERE.user(SubjectId(citizen))
+    shown = IDENTITIES.user(SubjectId(citizen))
     assert shown.startswith("@citizen_=d0=ae")
-    assert HERE.author(Author(AuthorKind.CITIZEN, citizen, "Юлія")) == shown
+    assert IDENTITIES.author(Author(AuthorKind.CITIZEN, citizen, "Юлія")) == shown
 
 
 @pytest.mark.parametrize(
@@ -181,9 +181,9 @@ def test_subject_whose_ghost_id_is_too_long_has_no_ghost() -> None:
     ],
 )
 def test_which_aliases_are_rooms_of_the_city(alias: str, slug: str | None) -> None:
-    assert HERE.room_slug(alias) == slug
-    assert HERE.space_alias == "#city:daarion.space"
-    assert HERE.room_alias("general") == "#city_general:daarion.space"
+    assert IDENTITIES.room_slug(alias) == slug
+    assert IDENTITIES.space_alias == "#city:daarion.space"
+    assert IDENTITIES.room_alias("general") == "#city_general:daarion.space"
 
 
 @pytest.mark.parametrize(

@@ -187,10 +187,10 @@ class KeyServer:
     def __init__(self) -> None:
         self.keys: list[dict[str, Any]] = []
         self.raw: str | None = None
-        self.asked = 0
+        self.requests = 0
 
     async def serve(self, _request: web.Request) -> web.Response:
-        self.asked += 1
+        self.requests += 1
         if self.raw is not None:
             return web.Response(text=self.raw, content_type="application/json")
         return web.json_response({"keys": self.keys})
@@ -221,7 +221,7 @@ async def test_jwks_is_fetched_once(keys: KeyServer, jwks_url: str, algorithm: s
     token = jwt.encode(claims(), PRIVATE[algorithm], algorithm, headers={"kid": "today"})
     for _ in range(3):
         assert (await check.citizen(token)).id == "u_123"
-    assert keys.asked == 1
+    assert keys.requests == 1
 
 
 async def test_key_outside_jwks_is_refused(keys: KeyServer, jwks_url: str) -> None:

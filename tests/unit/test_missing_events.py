@@ -15,28 +15,30 @@ NEW, DONE, DEAD = InboxState.NEW, InboxState.DONE, InboxState.DEAD
 BOB = "@bob:elsewhere.org"
 
 
-def said(event_id: str, *, sender: Any = BOB, **content: Any) -> dict[str, Any]:
+def message_event(event_id: str, *, sender: Any = BOB, **content: Any) -> dict[str, Any]:
     return {"type": "m.room.message", "event_id": event_id, "room_id": "!r", "sender": sender, "content": content}
 
 
-def ours(event_id: str) -> dict[str, Any]:
-    return said(event_id, sender="@citizen_u:city.localhost")
+def own_event(event_id: str) -> dict[str, Any]:
+    return message_event(event_id, sender="@citizen_u:city.localhost")
 
 
 def edit(event_id: str, of: str, *, sender: str = BOB) -> dict[str, Any]:
-    return said(event_id, sender=sender, **{"m.relates_to": {"rel_type": "m.replace", "event_id": of}})
+    return message_event(event_id, sender=sender, **{"m.relates_to": {"rel_type": "m.replace", "event_id": of}})
 
 
 def reaction(event_id: str, to: str) -> dict[str, Any]:
-    return said(event_id, **{"m.relates_to": {"rel_type": "m.annotation", "event_id": to}}) | {"type": "m.reaction"}
+    return message_event(event_id, **{"m.relates_to": {"rel_type": "m.annotation", "event_id": to}}) | {
+        "type": "m.reaction"
+    }
 
 
 def redaction(event_id: str, of: str) -> dict[str, Any]:
-    return said(event_id, redacts=of) | {"type": "m.room.redaction"}
+    return message_event(event_id, redacts=of) | {"type": "m.room.redaction"}
 
 
 def state(event_id: str, event_type: str, key: str = "") -> dict[str, Any]:
-    return said(event_id) | {"type": event_type, "state_key": key}
+    return message_event(event_id) | {"type": event_type, "state_key": key}
 
 
 def planned(
@@ -52,52 +54,66 @@ def _is_ours(user: UserId) -> bool:
     return user.endswith(":city.localhost")
 
 
-def befores(found: InboxChanges) -> list[tuple[str, str | None]]:
+def positions(found: InboxChanges) -> list[tuple[str, str | None]]:
     return [(row.event_id, row.before_message) for row in found.pending]
 
 
 def test_known_events_change_nothing() -> None:
-    found = planned([said("$a"), said("$b")], a=DONE, b=DEAD)
+    found = planned([message_event("$a"), message_event("$b")], a=DONE, b=DEAD)
     assert found == InboxChanges([], [], [], 0)
 
 
 def test_event_between_processed_ones_precedes_next_message() -> None:
-    found = planned([said("$a"), said("$x"), said("$b")], a=DONE, b=DONE, places={"a": 1, "b": 2})
-    assert befores(found) == [("$x", "message b")]
+    found = planned(
+        [message_event("$a"), message_event("$x"), message_event("$b")], a=DONE, b=DONE, places={"a": 1, "b": 2}
+    )
+    assert positions(found) == [("$x", "message b")]
     assert found.missing == 1
     assert found.pending[0].is_confirmed
 
 
 def test_events_after_processed_ones_are_pending_in_order() -> None:
-    events = [said("$a"), said("$x"), said("$w"), said("$y")]
-    assert befores(planned(events, a=DONE, w=NEW, places={"a": 1})) == [("$x", None), ("$w", None), ("$y", None)]
+    events = [message_event("$a"), message_event("$x"), message_event("$w"), message_event("$y")]
+    assert positions(planned(events, a=DONE, w=NEW, places={"a": 1})) == [("$x", None), ("$w", None), ("$y", None)]
 
 
 def test_echoed_city_message_does_not_move_late_event() -> None:
     # The city gave its own message the number 1 long before Matrix had it.
-    events = [said("$a"), said("$x"), ours("$o"), said("$b")]
+    events = [message_event("$a"), message_event("$x"), own_event("$o"), message_event("$b")]
     found = planned(events, a=DONE, o=DONE, b=DONE, places={"a": 2, "o": 1, "b": 3})
-    assert befores(found) == [("$x", "message b")]
+    assert positions(found) == [("$x", "message b")]
     found = planned(events[:3], a=DONE, o=DONE, places={"a": 2, "o": 1})
-    assert befores(found) == [("$x", None)]
+    assert positions(found) == [("$x", None)]
     found = planned(events[:3], a=DONE, o=DONE, places={"a": 1, "o": 2})
-    assert befores(found) == [("$x", "message o")]
+    assert positions(found) == [("$x", "message o")]
 
 
 def test_late_event_precedes_next_message_of_sender() -> None:
     # Both homeservers wrote while the link was cut, and Bob's messages came by transaction behind Alice's.
     alice = "@alice:city.example"
-    events = [said("$1", sender=alice), said("$b"), said("$x", sender=alice), said("$y"), said("$3", sender=alice)]
-    came = {"1": DONE, "3": DONE, "b": DONE}
-    found = planned(events, ordered_from=len(events), places={"1": 1, "3": 2, "b": 3}, **came)
-    assert befores(found) == [("$x", "message 3"), ("$y", None)]
+    events = [
+        message_event("$1", sender=alice),
+        message_event("$b"),
+        message_event("$x", sender=alice),
+        message_event("$y"),
+        message_event("$3", sender=alice),
+    ]
+    stored_as = {"1": DONE, "3": DONE, "b": DONE}
+    found = planned(events, ordered_from=len(events), places={"1": 1, "3": 2, "b": 3}, **stored_as)
+    assert positions(found) == [("$x", "message 3"), ("$y", None)]
 
 
 def test_transaction_order_overrides_topological_order() -> None:
-    events = [said("$2"), said("$x"), said("$1"), said("$4"), said("$3")]
-    came = {"1": NEW, "2": NEW, "3": NEW, "4": NEW}
-    assert [row.event_id for row in planned(events, ordered_from=3, **came).pending] == ["$1", "$x", "$2", "$4", "$3"]
-    assert [row.event_id for row in planned(events, **came).pending] == ["$2", "$x", "$1", "$4", "$3"]
+    events = [message_event("$2"), message_event("$x"), message_event("$1"), message_event("$4"), message_event("$3")]
+    stored_as = {"1": NEW, "2": NEW, "3": NEW, "4": NEW}
+    assert [row.event_id for row in planned(events, ordered_from=3, **stored_as).pending] == [
+        "$1",
+        "$x",
+        "$2",
+        "$4",
+        "$3",
+    ]
+    assert [row.event_id for row in planned(events, **stored_as).pending] == ["$2", "$x", "$1", "$4", "$3"]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +126,7 @@ def test_transaction_order_overrides_topological_order() -> None:
     ids=["name", "membership", "edit"],
 )
 def test_a_late_event_that_was_overtaken_is_not_handled(late: dict[str, Any], later: dict[str, Any]) -> None:
-    found = planned([said("$a"), late, later], a=DONE, b=DONE)
+    found = planned([message_event("$a"), late, later], a=DONE, b=DONE)
     assert (found.pending, [row.event_id for row in found.done], found.missing) == ([], ["$x"], 1)
 
 
@@ -126,18 +142,18 @@ def test_a_late_event_that_was_overtaken_is_not_handled(late: dict[str, Any], la
 )
 def test_a_late_event_that_nothing_overtook_is_handled(later: dict[str, Any]) -> None:
     for late in (state("$x", "m.room.name"), state("$x", "m.room.member", BOB), edit("$x", "$a")):
-        found = planned([said("$a"), late, later], a=DONE, b=DONE)
+        found = planned([message_event("$a"), late, later], a=DONE, b=DONE)
         assert ([row.event_id for row in found.pending], found.done) == (["$x"], [])
 
 
 @pytest.mark.parametrize("about", [edit("$b", "$x"), reaction("$b", "$x"), redaction("$b", "$x")])
 def test_relation_before_its_message_is_processed_again(about: dict[str, Any]) -> None:
-    found = planned([said("$a"), said("$x"), about, said("$c")], a=DONE, b=DONE, c=DONE)
+    found = planned([message_event("$a"), message_event("$x"), about, message_event("$c")], a=DONE, b=DONE, c=DONE)
     assert ([row.event_id for row in found.pending], found.repeated, found.missing) == (["$x", "$b"], ["$b"], 1)
 
 
 def test_history_before_oldest_event_is_ignored() -> None:
-    events = [said("$x"), said("$y"), said("$a"), said("$z")]
+    events = [message_event("$x"), message_event("$y"), message_event("$a"), message_event("$z")]
     known = {"$a": StoredEvent(DONE, 1)}
     assert after_oldest_known(events, known) == events[2:]
     assert after_oldest_known(events, {}) == []

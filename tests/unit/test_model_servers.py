@@ -14,15 +14,15 @@ SIZES = [1, 7, 1 << 20]
 
 def read(body: bytes, size: int, content_type: str = EVENTS, thinking: Thinking = "hide") -> str:
     pieces = ResponseParser(OpenAi(""), content_type, thinking)
-    said = [each for at in range(0, len(body), size) for each in pieces.feed(body[at : at + size])]
-    return "".join(said + ([] if pieces.is_complete else list(pieces.end())))
+    reply_text = [each for at in range(0, len(body), size) for each in pieces.feed(body[at : at + size])]
+    return "".join(reply_text + ([] if pieces.is_complete else list(pieces.end())))
 
 
 @pytest.mark.parametrize("shape", [pytest.param(shape, id=shape.id) for shape in SHAPES])
 @pytest.mark.parametrize("size", SIZES)
 def test_shape_of_server_is_read(shape: Shape, size: int) -> None:
-    if shape.said is not None:
-        assert read(shape.body, size, shape.content_type) == shape.said
+    if shape.reply_text is not None:
+        assert read(shape.body, size, shape.content_type) == shape.reply_text
     else:
         with pytest.raises(InvalidResponse, match=shape.error):
             read(shape.body, size, shape.content_type)
@@ -45,7 +45,7 @@ def test_broken_json_in_the_middle_is_no_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "said"),
+    ("written", "reply_text"),
     [
         ("<think>хм</think>Так", "Так"),
         ("<thinking>хм</thinking>\n\nТак", "Так"),
@@ -68,10 +68,10 @@ def test_broken_json_in_the_middle_is_no_answer() -> None:
     ],
 )
 @pytest.mark.parametrize("size", [1, 3, 100])
-def test_thoughts_are_left_out_of_any_portions(written: str, said: str, size: int) -> None:
+def test_thoughts_are_left_out_of_any_portions(written: str, reply_text: str, size: int) -> None:
     portions = [written[at : at + size] for at in range(0, len(written), size)]
-    assert read(data(*map(text, portions), text("", "stop")) + DONE, 1 << 20) == said
-    assert read(whole({"content": written}), 1 << 20, "application/json") == said
+    assert read(data(*map(text, portions), text("", "stop")) + DONE, 1 << 20) == reply_text
+    assert read(whole({"content": written}), 1 << 20, "application/json") == reply_text
     assert read(data(*map(text, portions)) + DONE, 1 << 20, thinking="show") == written.lstrip()
 
 

@@ -27,7 +27,7 @@ Step = tuple[str, RoomId, SubjectId]
 def test_count_equals_online_members(day: list[Step]) -> None:
     online_members = OnlineMembers()
     members: set[tuple[RoomId, SubjectId]] = set()
-    here: set[SubjectId] = set()
+    online: set[SubjectId] = set()
     for what, room, subject in day:
         match what:
             case "joined":
@@ -38,12 +38,12 @@ def test_count_equals_online_members(day: list[Step]) -> None:
                 members.discard((room, subject))
             case "came":
                 online_members.set_online(subject)
-                here.add(subject)
+                online.add(subject)
             case "went":
                 online_members.set_offline(subject)
-                here.discard(subject)
+                online.discard(subject)
         for each in ROOMS:
-            present = {whose for where, whose in members if where == each and whose in here}
+            present = {whose for where, whose in members if where == each and whose in online}
             assert online_members.members_online(each) == len(present)
             assert set(online_members.online_members(each)) == present
             assert {whose for whose in SUBJECTS if online_members.is_member(each, whose)} == {

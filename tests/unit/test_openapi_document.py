@@ -68,10 +68,10 @@ async def test_document_has_every_route_and_websocket(app: web.Application, docu
         for route in app.router.routes()
         if route.method not in {"HEAD", "OPTIONS"} and route.resource is not None
     }
-    told = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    documented = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     sockets = {("GET", socket["path"]) for socket in document["x-websockets"]}
-    assert told | sockets == installed
-    assert not told & sockets
+    assert documented | sockets == installed
+    assert not documented & sockets
 
 
 async def test_every_route_is_described(app: web.Application) -> None:
@@ -133,14 +133,14 @@ RAISED = re.compile(
 
 def test_every_raised_code_is_in_problems() -> None:
     # Other modules raise errors for the command line only.
-    asked = [
+    sources = [
         *SOURCE.glob("city/*.py"),
         *SOURCE.glob("agents/*.py"),
         *SOURCE.glob("http/**/*.py"),
         SOURCE / "city/identity.py",
         SOURCE / "city/permissions.py",
     ]
-    raised = {code for path in asked for code in RAISED.findall(path.read_text())}
+    raised = {code for path in sources for code in RAISED.findall(path.read_text())}
     assert len(raised) > 20, "the pattern no longer finds them"
     assert raised - {problem.code for problem in PROBLEMS} == EVENT_CODES
 
@@ -155,9 +155,9 @@ def test_problem_is_unique_by_status_and_code() -> None:
 
 def test_every_websocket_event_is_described() -> None:
     source = "".join(path.read_text() for part in ("http", "realtime") for path in (SOURCE / part).rglob("*.py"))
-    said = set(re.findall(r'"((?:city\.rooms?|presence)\.[a-z.]+)', source)) | {kind.value for kind in RoomEventKind}
-    told = {event.name for socket in SOCKETS for event in (*socket.from_server, *socket.from_client)}
-    assert told - {"auth", "error"} == said
+    names = set(re.findall(r'"((?:city\.rooms?|presence)\.[a-z.]+)', source)) | {kind.value for kind in RoomEventKind}
+    documented = {event.name for socket in SOCKETS for event in (*socket.from_server, *socket.from_client)}
+    assert documented - {"auth", "error"} == names
 
 
 # --- generation ---------------------------------------------------------------------------------------
@@ -276,8 +276,8 @@ def test_responses_and_bodies_are_documented() -> None:
 
 def test_page_is_complete_and_self_contained() -> None:
     page = page_of(openapi_document(some_app(), anonymous_read=True))
-    for told in ("Build a bridge", "/city/bridges/{room_id}", "slug_taken", "Built", "Міст", "/ws/city/presence"):
-        assert told in page
+    for documented in ("Build a bridge", "/city/bridges/{room_id}", "slug_taken", "Built", "Міст", "/ws/city/presence"):
+        assert documented in page
     assert not re.search(r"<(script|img|link|iframe)|\ssrc=|@import|url\(", page)
     assert set(re.findall(r'href="(?!#)([^"]+)', page)) == {"https://www.rfc-editor.org/rfc/rfc9457", "openapi.json"}
 

@@ -26,8 +26,8 @@ DAO = Place(PlaceKind.MICRODAO, "daarion", "DAARION", district="obolon")
 PODIL = Place(PlaceKind.DISTRICT, "podil", "Поділ")
 
 
-def agent(slug: str, **said: str) -> Agent:
-    return replace(Agent(slug, AgentSlug(slug), slug), **said)  # type: ignore[arg-type]
+def agent(slug: str, **roles: str) -> Agent:
+    return replace(Agent(slug, AgentSlug(slug), slug), **roles)  # type: ignore[arg-type]
 
 
 def directory(*agents: Agent) -> PlaceDirectory:
@@ -37,7 +37,7 @@ def directory(*agents: Agent) -> PlaceDirectory:
 
 
 @pytest.mark.parametrize(
-    ("said", "on_node", "in_microdao", "one_word"),
+    ("roles", "on_node", "in_microdao", "one_word"),
     [
         ({}, "", "", ""),
         ({"role": "guardian"}, "", "", "guardian"),
@@ -50,12 +50,12 @@ def directory(*agents: Agent) -> PlaceDirectory:
         ({"role": "scribe", "node_role": "guardian", "node_id": "n", "microdao": "d"}, "guardian", "scribe", "scribe"),
     ],
 )
-def test_roles_derive_from_each_other(said: dict[str, str], on_node: str, in_microdao: str, one_word: str) -> None:
-    somebody = agent("a", **said)
-    assert (node_role(somebody), microdao_role(somebody), main_role(somebody)) == (on_node, in_microdao, one_word)
+def test_roles_derive_from_each_other(roles: dict[str, str], on_node: str, in_microdao: str, one_word: str) -> None:
+    holder = agent("a", **roles)
+    assert (node_role(holder), microdao_role(holder), main_role(holder)) == (on_node, in_microdao, one_word)
     for role in {on_node, in_microdao, one_word} - {""}:
-        assert has_role(somebody, role)
-    assert not has_role(somebody, "mayor")
+        assert has_role(holder, role)
+    assert not has_role(holder, "mayor")
 
 
 def test_place_is_held_by_agent_with_role() -> None:

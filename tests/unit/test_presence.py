@@ -283,18 +283,18 @@ def test_random_operations_show_strongest_session(day: list[Step]) -> None:
     city, notebook, now_ms = Presence(ttl_ms=TTL_MS), Notebook(), 0
     for step in day:
         before = {subject: notebook.shown(subject) for subject in notebook.seen}
-        told: set[SubjectId] = set()
+        changed: set[SubjectId] = set()
         match step:
             case Pass():
                 now_ms += step.ms
                 notebook.pass_time(now_ms)
-                told = {each.subject for each in city.expire(now_ms=now_ms)}
+                changed = {each.subject for each in city.expire(now_ms=now_ms)}
             case Beat():
                 notebook.note(step, now_ms)
                 beaten = city.record_heartbeat(
                     step.subject, now_ms=now_ms, status=step.status, status_msg=step.status_msg, session=step.session
                 )
-                told = {beaten.subject} if beaten else set()
+                changed = {beaten.subject} if beaten else set()
             case Place():
                 notebook.note(step, now_ms)
                 placed = city.set_remote(
@@ -304,10 +304,10 @@ def test_random_operations_show_strongest_session(day: list[Step]) -> None:
                     last_active_ms=now_ms,
                     session=step.session,
                 )
-                told = {placed.subject} if placed else set()
+                changed = {placed.subject} if placed else set()
         after = {subject: notebook.shown(subject) for subject in notebook.seen}
         assert {subject: city.state(subject) for subject in after} == after
-        assert told == {
+        assert changed == {
             subject
             for subject, shown in after.items()
             if (shown.status, shown.status_msg) != _look(before.get(subject, PresenceState()))

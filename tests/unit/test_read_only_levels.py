@@ -43,9 +43,9 @@ content = st.fixed_dictionaries(
 
 def test_user_below_bot_cannot_write_in_read_only_room() -> None:
     powers = RoomPowerLevels(read_only(RoomPowerLevels(PUBLIC), BOT))
-    for said in ("m.room.message", "m.reaction", "m.sticker", "anything.else"):
-        assert powers.to_send(said) > powers.of(ALICE)
-        assert powers.to_send(said) <= powers.of(BOT)
+    for event_type in ("m.room.message", "m.reaction", "m.sticker", "anything.else"):
+        assert powers.to_send(event_type) > powers.of(ALICE)
+        assert powers.to_send(event_type) <= powers.of(BOT)
 
 
 def test_redaction_level_is_unchanged_in_read_only_room() -> None:
@@ -68,8 +68,8 @@ def test_changes_while_read_only_survive_restore() -> None:
 @pytest.mark.parametrize("before", [PUBLIC, {}, {"events": {"m.room.redaction": 20}}])
 def test_opening_undoes_closing(before: dict[str, Any]) -> None:
     opened = RoomPowerLevels(restored(read_only(RoomPowerLevels(before, creators=[BOT]), BOT), before))
-    for said in ("m.room.message", "m.reaction", "m.room.redaction", "m.room.name"):
-        assert opened.to_send(said) == RoomPowerLevels(before).to_send(said)
+    for event_type in ("m.room.message", "m.reaction", "m.room.redaction", "m.room.name"):
+        assert opened.to_send(event_type) == RoomPowerLevels(before).to_send(event_type)
 
 
 @given(content, st.booleans())

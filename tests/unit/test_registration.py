@@ -259,7 +259,7 @@ def test_invalid_registration_is_explained(config: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "sentence"),
     [
         ('id: "daarion"', "id: other", "id is other, but appservice.id is daarion"),
         (
@@ -301,19 +301,19 @@ def test_invalid_registration_is_explained(config: Path, text: str) -> None:
         ("^@city:", "^@(city:", "namespaces.users holds an entry that is not a valid regex with `exclusive`"),
     ],
 )  # fmt: skip
-def test_every_difference_is_explained(config: Path, old: str, new: str, said: str) -> None:
+def test_every_difference_is_explained(config: Path, old: str, new: str, sentence: str) -> None:
     edit(generate(config).path, old, new)
-    assert said in registration_file.check(load(config)).differences
+    assert sentence in registration_file.check(load(config)).differences
 
 
 def test_a_difference_in_a_token_never_shows_the_token(config: Path) -> None:
     path = generate(config).path
     token = in_synapse(path).token
     edit(config, token, "another")
-    said = " ".join(registration_file.check(load(config)).differences)
-    assert "as_token differs" in said
-    assert token not in said
-    assert "another" not in said
+    sentence = " ".join(registration_file.check(load(config)).differences)
+    assert "as_token differs" in sentence
+    assert token not in sentence
+    assert "another" not in sentence
 
 
 def test_another_domain_in_the_configuration_is_noticed(config: Path) -> None:
@@ -345,5 +345,5 @@ def test_regexes_that_mean_the_same_are_no_difference(config: Path) -> None:
 def test_world_readable_file_is_cautioned(config: Path) -> None:
     path = generate(config).path
     path.chmod(0o644)
-    [said] = registration_file.check(load(config)).cautions
-    assert f"chmod 600 {path}" in said
+    [sentence] = registration_file.check(load(config)).cautions
+    assert f"chmod 600 {path}" in sentence

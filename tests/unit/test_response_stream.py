@@ -59,9 +59,9 @@ def test_event_stream_is_parsed_by_specification(stream: bytes, expected: list[s
     st.sampled_from(["\n", "\r\n", "\r"]),
     CUTS,
 )
-def test_events_are_independent_of_chunking(told: list[list[str]], end: str, cuts: list[int]) -> None:
-    stream = "".join("".join(f"data: {line}{end}" for line in event) + end for event in told).encode()
-    assert events(*portions(stream, cuts)) == ["\n".join(event) for event in told]
+def test_events_are_independent_of_chunking(written: list[list[str]], end: str, cuts: list[int]) -> None:
+    stream = "".join("".join(f"data: {line}{end}" for line in event) + end for event in written).encode()
+    assert events(*portions(stream, cuts)) == ["\n".join(event) for event in written]
 
 
 def test_endless_line_takes_linear_time() -> None:
@@ -74,9 +74,9 @@ def test_endless_line_takes_linear_time() -> None:
 # --- answers ------------------------------------------------------------------------------------------
 
 
-def said(pieces: ResponseParser, fed: list[bytes]) -> str:
-    told = [text for portion in fed for text in pieces.feed(portion)]
-    return "".join(told + ([] if pieces.is_complete else list(pieces.end())))
+def read_text(pieces: ResponseParser, fed: list[bytes]) -> str:
+    written = [text for portion in fed for text in pieces.feed(portion)]
+    return "".join(written + ([] if pieces.is_complete else list(pieces.end())))
 
 
 @given(st.lists(TEXT, max_size=8), st.booleans(), CUTS)
@@ -87,10 +87,10 @@ def test_streamed_reply_is_independent_of_chunking(texts: list[str], escaped: bo
     # Without the filter: hypothesis tries strings of the code, such as "<think>", of which nothing would be shown.
     pieces = ResponseParser(Invoke(), "text/event-stream", "show")
     if expected:
-        assert said(pieces, portions(stream, cuts)) == expected
+        assert read_text(pieces, portions(stream, cuts)) == expected
     else:
         with pytest.raises(InvalidResponse, match="an empty reply"):
-            said(pieces, portions(stream, cuts))
+            read_text(pieces, portions(stream, cuts))
 
 
 OUTSIDE = st.text("ab \n", max_size=4)
@@ -108,10 +108,10 @@ def test_reasoning_is_hidden_with_any_chunking(parts: list[str], cuts: list[int]
     stream = "".join(f"data: {each}\n\n" for each in [*deltas, "[DONE]"]).encode()
     pieces = ResponseParser(Invoke(), "text/event-stream", "hide")
     if expected:
-        assert said(pieces, [stream]) == expected
+        assert read_text(pieces, [stream]) == expected
     else:
         with pytest.raises(InvalidResponse, match="an empty reply"):
-            said(pieces, [stream])
+            read_text(pieces, [stream])
 
 
 @given(st.text(st.characters(), min_size=1), st.integers(1, 3))
@@ -121,7 +121,7 @@ def test_split_surrogate_pairs_are_joined(text: str, size: int) -> None:
     stream = "".join(f"data: {json.dumps({'delta': each})}\n\n" for each in [*cut]) + "data: [DONE]\n\n"
     # A half that has no other is U+FFFD.
     expected = units.decode("utf-16-le", "replace").replace("\0", "\ufffd")
-    assert said(ResponseParser(Invoke(), "text/event-stream"), [stream.encode()]) == expected
+    assert read_text(ResponseParser(Invoke(), "text/event-stream"), [stream.encode()]) == expected
 
 
 @given(st.binary(max_size=200), st.sampled_from(["application/json", "text/event-stream"]), st.booleans())
@@ -132,7 +132,7 @@ def test_any_response_is_valid_or_refused(body: bytes, content_type: str, is_ope
 
 def is_answer_or_none(pieces: ResponseParser, fed: list[bytes]) -> bool:
     try:
-        return bool(said(pieces, fed))
+        return bool(read_text(pieces, fed))
     except InvalidResponse:
         return True
 
@@ -166,7 +166,7 @@ def test_endless_response_is_refused() -> None:
     try:
         pieces = ResponseParser(Invoke(), "text/event-stream")
         with pytest.raises(InvalidResponse, match="more than"):
-            said(pieces, [b"data: " + b"x" * 65_536] * 1_000)
+            read_text(pieces, [b"data: " + b"x" * 65_536] * 1_000)
         assert tracemalloc.get_traced_memory()[1] < 5 * MAX_JSON_BYTES
     finally:
         tracemalloc.stop()

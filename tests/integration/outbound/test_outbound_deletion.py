@@ -49,7 +49,7 @@ async def test_message_deleted_before_sending_is_not_sent(
     await outbound.until_empty()
     last, error = await last_message(outbound)
     assert (last.deleted, last.delivery, error) == (True, Delivery.FAILED, "deleted")
-    assert "regretted" not in str(homeserver.asked)
+    assert "regretted" not in str(homeserver.requests)
     assert len(homeserver.all("send")) == (1 if is_linked else 0)
 
 

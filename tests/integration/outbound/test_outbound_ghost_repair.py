@@ -34,14 +34,14 @@ async def test_unregistered_ghost_is_registered_again(
 ) -> None:
     await outbound.post("before")
     await outbound.deliveries_when_done()
-    homeserver.asked.clear()
+    homeserver.requests.clear()
 
     homeserver.next("send", NOT_REGISTERED, room=GENERAL)
     await outbound.post("after")
 
     assert (await outbound.deliveries_when_done())[-1] == ("after", Delivery.SENT)
     assert [
-        request.what for request in homeserver.asked if request.what not in {"versions", "ping", "members", "state"}
+        request.what for request in homeserver.requests if request.what not in {"versions", "ping", "members", "state"}
     ] == [
         "send",
         "register",

@@ -42,10 +42,12 @@ async def test_join_message_and_leave_keep_their_order(
     await outbound.until_empty()
 
     what = [
-        request.what for request in homeserver.asked if request.what not in {"versions", "ping", "members", "register"}
+        request.what
+        for request in homeserver.requests
+        if request.what not in {"versions", "ping", "members", "register"}
     ]
     assert what == ["profile", "device", "join", "send", "leave"]
-    assert {request.user for request in homeserver.asked if request.what in {"join", "send", "leave"}} == {
+    assert {request.user for request in homeserver.requests if request.what in {"join", "send", "leave"}} == {
         OKSANAS_GHOST
     }
 
@@ -63,7 +65,7 @@ async def test_join_while_message_waits_is_repeated(
 
     assert await outbound.deliveries_when_done() == [("said", Delivery.SENT)]
     await outbound.until_empty()
-    what = [request.what for request in homeserver.asked if request.what in {"join", "send"}]
+    what = [request.what for request in homeserver.requests if request.what in {"join", "send"}]
     assert what == ["send", "join", "send", "join"]
     assert await outbound.members() == {OKSANAS_GHOST}
 

@@ -34,7 +34,7 @@ async def test_message_is_sent_as_registered_ghost(outbound: OutboundHarness, ho
     message = await outbound.post("Добрий день", author=OKSANA)
     assert await outbound.deliveries_when_done() == [("Добрий день", Delivery.SENT)]
 
-    assert [request.what for request in homeserver.asked if request.what not in {"versions", "ping"}] == [
+    assert [request.what for request in homeserver.requests if request.what not in {"versions", "ping"}] == [
         "register",
         "profile",
         "device",
