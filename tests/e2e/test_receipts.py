@@ -6,7 +6,9 @@ import asyncio
 from typing import Any
 
 import aiohttp
+from playwright.async_api import expect
 
+from tests.parts.browser import Browser
 from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
 from tests.parts.matrix_user import Arrive, MatrixUser
 
@@ -38,7 +40,7 @@ async def mark_read(
         assert answer.status == 200, await answer.text()
 
 
-async def test_receipts_on_matrix_are_seen_in_city(start_city: StartCity, arrive: Arrive) -> None:
+async def test_receipts_on_matrix_are_seen_in_city(start_city: StartCity, arrive: Arrive, browser: Browser) -> None:
     city = await start_city()
     alice, bob = await arrive(city, "alice"), await arrive(city, "bob")
     room = await alice.join("#city_general:city.localhost")
@@ -63,6 +65,9 @@ async def test_receipts_on_matrix_are_seen_in_city(start_city: StartCity, arrive
     await bob.client.room_read_markers(room, event, event)  # the client's fully-read marker and an unthreaded m.read
     await until(**{bob_id: posted["id"]})
     assert [(each["user_id"], each["reader"]["display_name"]) for each in frames] == [(bob_id, "Bob")]
+    visit = await (await browser.other_profile(locale="en-US")).open(f"{city.api_url}/city/general")
+    row = visit.page.get_by_role("article").filter(has_text="Доброго ранку")
+    await expect(row.get_by_role("img", name="Read by Bob")).to_be_visible(timeout=20_000)
 
     # A receipt at an event that the city does not show, and one in a thread.
     answer = await bob.client.room_send(

@@ -13,6 +13,7 @@ import type {
   OpenIdToken,
   PollVote,
   PresenceList,
+  Receipt,
   Room,
   RoomDetails,
   SignInNonce,
@@ -76,6 +77,9 @@ export const city = {
   /** Those before and after a message, with it in the middle. */
   messagesAround: (name: string, id: string, limit: number) =>
     fetchJson<Message[]>(`${room(name)}/messages`, { query: { around: id, limit } }),
+  /** Of the main timeline, or of a thread. */
+  receipts: (name: string, threadRoot: string | null) =>
+    fetchJson<Receipt[]>(`${room(name)}/receipts`, { query: threadRoot === null ? {} : { thread_root: threadRoot } }),
   /** The roots of threads, the one with the newest reply first; those whose newest reply has a lower `seq` than `before`. */
   threads: (name: string, limit: number, before?: number) =>
     fetchJson<Message[]>(`${room(name)}/threads`, { query: { limit, ...(before === undefined ? {} : { before }) } }),

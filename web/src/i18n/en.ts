@@ -282,6 +282,7 @@ export default {
       reason: "Reason: {{reason}}",
     },
     signInToWrite: "Sign in to write in this room.",
+    readBy: "Read by {{names}}",
     typingOne: "{{name}} is typing…",
     typingTwo: "{{name}} and {{other}} are typing…",
     typingMany_one: "{{count}} person is typing…",

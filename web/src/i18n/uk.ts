@@ -303,6 +303,7 @@ export default {
       reason: "Причина: {{reason}}",
     },
     signInToWrite: "Увійдіть, щоб писати в цій кімнаті.",
+    readBy: "Прочитано: {{names}}",
     typingOne: "{{name}} пише…",
     typingTwo: "{{name}} і {{other}} пишуть…",
     typingMany_one: "{{count}} людина пише…",

@@ -1,4 +1,4 @@
-import type { Author, OnlineMember, Message, Room, RoomDetails, Status, SubjectId } from "../api/types";
+import type { Author, OnlineMember, Message, Receipt, Room, RoomDetails, Status, SubjectId } from "../api/types";
 import { Problem } from "../api/problem";
 import { waitMs } from "./backoff";
 import type { Cancel } from "./clock";
@@ -25,7 +25,8 @@ export type RoomEvent =
   | { event: "city.room.member"; member: Author }
   | { event: "city.room.updated"; room: Room }
   | { event: "city.room.presence"; user_id: SubjectId; status: Status; members_online: number }
-  | { event: "city.room.typing"; typing: SubjectId[] };
+  | { event: "city.room.typing"; typing: SubjectId[] }
+  | ({ event: "city.room.read" } & Receipt);
 
 export interface RoomStreamHandlers {
   /** Begin anew from here: what was shown before may have holes. */

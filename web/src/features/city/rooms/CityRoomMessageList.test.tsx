@@ -17,6 +17,7 @@ let model: RoomModel;
 async function show(opened: ReturnType<typeof room>) {
   sockets = new FakeEnvironment();
   vi.spyOn(city, "room").mockResolvedValue(opened);
+  vi.spyOn(city, "receipts").mockResolvedValue([]);
   model = new RoomModel("general", {
     clock: sockets.clock,
     open: sockets.open,

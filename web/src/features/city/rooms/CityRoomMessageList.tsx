@@ -12,6 +12,7 @@ import {
 } from "react";
 import { useTranslation } from "../../../lib/i18n";
 import { Virtualizer, type VirtualizerHandle } from "virtua";
+import type { Receipt } from "../../../api/types";
 import { Button } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
 import { Notice } from "../../../components/ui/Notice";
@@ -27,6 +28,7 @@ import { OutgoingRow } from "./OutgoingRow";
 import { rowsOf, type Row } from "./rows";
 import { useAutoScroll } from "./useAutoScroll";
 import { outgoingChanges, outgoingMessages, visibleTimeline, withChanges, type Timeline } from "./timeline";
+import { useReaders } from "./useReaders";
 import { useConversation, useConversationState, useRoomOutbox, useRoomState } from "./useRoom";
 
 /** Messages are fetched when less than this is left above, or below. */
@@ -51,6 +53,7 @@ export function CityRoomMessageList({ roomName, label, isCovered = false }: Prop
   const unread = useConversationState((state) => state.unread);
   const mayRead = useRoomState((state) => state.mayRead);
   const isLoadingOlder = useConversationState((state) => state.isLoadingOlder);
+  const readers = useReaders(timeline.messages);
   const me = useSession((state) => state.session?.userId ?? null);
   const entries = useRoomOutbox();
   const outbox = useMemo(() => outgoingMessages(entries).filter((each) => each.threadRoot === threadRoot), [entries, threadRoot]);
@@ -161,6 +164,7 @@ export function CityRoomMessageList({ roomName, label, isCovered = false }: Prop
             <Line
               key={row.key}
               row={row}
+              readers={row.kind === "message" ? readers.get(row.message.id) : undefined}
               roomName={roomName}
               isLoadingOlder={isLoadingOlder}
               hasOlder={timeline.hasOlder}
@@ -196,6 +200,7 @@ function useShownTimeline(): Timeline {
 
 interface LineProps {
   row: Row;
+  readers: readonly Receipt[] | undefined;
   roomName: string;
   isLoadingOlder: boolean;
   hasOlder: boolean;

@@ -1,6 +1,6 @@
 import { memo, useId, useState, type ReactNode } from "react";
 import { useTranslation } from "../../../lib/i18n";
-import type { Author, Message } from "../../../api/types";
+import type { Author, Message, Receipt } from "../../../api/types";
 import { Avatar } from "../../../components/ui/Avatar";
 import { Icon } from "../../../components/ui/Icon";
 import { Name } from "../../../components/ui/Name";
@@ -19,6 +19,7 @@ import { MediaView } from "./MediaView";
 import { MessageActions, RemoveDialog } from "./MessageActions";
 import styles from "./MessageRow.module.css";
 import { PollView } from "./PollView";
+import { ReaderFaces } from "./ReaderFaces";
 import { Reactions } from "./Reactions";
 import { ThreadSummaryButton } from "./ThreadSummaryButton";
 import { useConversation, useConversationState } from "./useRoom";
@@ -30,9 +31,11 @@ interface Props {
   isActive: boolean;
   isFlashed: boolean;
   onJump: (messageId: string) => void;
+  /** Those whose last read message it is. */
+  readers?: readonly Receipt[] | undefined;
 }
 
-export const MessageRow = memo(function MessageRow({ message, isFirst, isActive, isFlashed, onJump }: Props) {
+export const MessageRow = memo(function MessageRow({ message, isFirst, isActive, isFlashed, onJump, readers }: Props) {
   const me = useSession((state) => state.session?.userId);
   const isMine = message.author.kind === "citizen" && message.author.id === me;
   const isInRoom = useConversation().threadRoot === null;
@@ -56,6 +59,7 @@ export const MessageRow = memo(function MessageRow({ message, isFirst, isActive,
         {isMine && !message.deleted && <Delivery message={message} />}
         {isInRoom && message.thread && <ThreadSummaryButton rootId={message.id} thread={message.thread} />}
       </div>
+      {readers && <ReaderFaces readers={readers} />}
       {isActive && !message.deleted && <MessageActions message={message} isMine={isMine} />}
     </article>
   );

@@ -49,6 +49,8 @@ export interface RoomListener {
   onMessage: (message: Message) => void;
   /** The room was loaded: events before that may be missing. */
   onLoaded: () => void;
+  /** Any event of the room. */
+  onEvent?: (event: RoomEvent) => void;
 }
 
 /** A room that somebody looks at: what is shown of it, and what they do there. */
@@ -189,7 +191,12 @@ export class RoomModel extends Conversation {
   }
 
   private handleEvent(event: RoomEvent): void {
+    for (const listener of this.listeners) listener.onEvent?.(event);
     switch (event.event) {
+      case "city.room.read": {
+        this.environment.addAuthors([event.reader]);
+        return;
+      }
       case "city.room.typing": {
         this.set({ typing: event.typing.filter((subject) => subject !== this.environment.me()) });
         return;
