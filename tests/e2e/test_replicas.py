@@ -221,6 +221,40 @@ async def messages(city: RunningCity, since: int, number: int) -> list[tuple[int
     return received
 
 
+async def reads(city: RunningCity, number: int) -> dict[str, str]:
+    """The last read message of each reader, after so many receipts have reached a page."""
+    received: dict[str, str] = {}
+    async with city.session.ws_connect(f"{city.api_url}/ws/city/rooms/general") as socket:
+        while len(received) < number:
+            event = await socket.receive_json(timeout=20)
+            if event["event"] == "city.room.read":
+                received[event["user_id"]] = event["message_id"]
+    return received
+
+
+@in_one_city
+async def test_receipts_reach_pages_of_both_replicas(shared_replicas: TwoReplicas, arrive_at_replicas: Arrive) -> None:
+    replicas, taras = shared_replicas, citizen_token("u_2", "Тарас")
+    solomia = await arrive_at_replicas(replicas.one, "solomia")
+    room = await solomia.join(GENERAL)
+    await replicas.one.post("/city/rooms/general/join", token=taras)
+    posted = await replicas.one.post(
+        "/city/rooms/general/messages", {"body": "прочитайте"}, token=citizen_token("u_1", "Оксана")
+    )
+    event = await solomia.wait_for_event(lambda each: each["content"].get("body") == "прочитайте")
+    watching = [asyncio.create_task(reads(city, 2)) for city in replicas.both]
+    await asyncio.sleep(0.5)
+    await solomia.client.room_read_markers(room, event["event_id"], event["event_id"])
+    # The other replica is not the leader.
+    path, mark = "/city/rooms/general/read", {"message_id": posted["id"]}
+    assert (await replicas.other.call("PUT", path, mark, token=taras))[0] == 204
+    expected = {"u_2": posted["id"], str(solomia.client.user_id): posted["id"]}
+    assert [await task for task in watching] == [expected, expected]
+    for city in replicas.both:
+        receipts = await city.get("/city/rooms/general/receipts")
+        assert expected.items() <= {each["user_id"]: each["message_id"] for each in receipts}.items()
+
+
 @in_one_city
 async def test_client_resumes_at_other_replica(shared_replicas: TwoReplicas) -> None:
     replicas = shared_replicas
