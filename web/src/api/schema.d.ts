@@ -76,6 +76,7 @@ export interface components {
       user_id: string;
       display_name: string;
       matrix_user_id: string | null;
+      subject: string;
     };
     /** @enum {string} */
     Delivery: "pending" | "sent" | "failed";

@@ -8,9 +8,12 @@ import { hasLocalStorage, setLocalItem, setSessionItem, getLocalItem, getSession
 const KEY = "city.session";
 const SIGN_IN_STARTED_KEY = "city.session.left";
 const LAST_USER_KEY = "city.session.last";
+const SUBJECT_KEY = "city.session.subject";
 
 interface SessionState {
   session: Session | null;
+  /** The subject that the city names for the citizen: a linked Matrix account, else the citizen. */
+  subject: string | null;
   /** The citizen who was signed in last, by id: what they left waiting is said to them. */
   lastUserId: string | null;
   /** The city no longer believed the token: whoever was signed in is asked to do so again. */
@@ -19,6 +22,7 @@ interface SessionState {
   isSignInOpen: boolean;
   afterSignIn: (() => void) | null;
   signIn: (token: string) => boolean;
+  setSubject: (userId: string, subject: string) => void;
   signOut: () => void;
   syncWithStorage: () => void;
   expire: (token: string) => void;
@@ -26,8 +30,11 @@ interface SessionState {
   setSignInOpen: (isAsking: boolean, then?: () => void) => void;
 }
 
+const storedSession = readToken(getLocalItem(KEY) ?? "", serverNow(Date.now()));
+
 export const useSession = create<SessionState>((set, get) => ({
-  session: readToken(getLocalItem(KEY) ?? "", serverNow(Date.now())),
+  session: storedSession,
+  subject: storedSession && subjectOfCitizen(storedSession.userId),
   lastUserId: getLocalItem(LAST_USER_KEY),
   isExpired: false,
   isSignInOpen: false,
@@ -39,29 +46,41 @@ export const useSession = create<SessionState>((set, get) => ({
     setLocalItem(KEY, token);
     setLocalItem(LAST_USER_KEY, session.userId);
     const { afterSignIn: then } = get();
-    set({ session, lastUserId: session.userId, isExpired: false, isSignInOpen: false, afterSignIn: null });
+    const subject = subjectOfCitizen(session.userId);
+    set({ session, subject, lastUserId: session.userId, isExpired: false, isSignInOpen: false, afterSignIn: null });
     then?.();
     return true;
   },
+  setSubject: (userId, subject) => {
+    if (get().session?.userId !== userId) return;
+    setLocalItem(SUBJECT_KEY, `${userId} ${subject}`);
+    set({ subject });
+  },
   signOut: () => {
     setLocalItem(KEY, null);
-    set({ session: null, isExpired: false });
+    set({ session: null, subject: null, isExpired: false });
   },
   /** Another tab signed in or out; this one may have slept meanwhile. */
   syncWithStorage: () => {
     const token = getLocalItem(KEY);
     const { session, signIn } = get();
     if (token === (session?.token ?? null)) return;
-    if (token === null || !signIn(token)) set({ session: null, isExpired: false });
+    if (token === null || !signIn(token)) set({ session: null, subject: null, isExpired: false });
   },
   /** Only if it is still the token in use: an answer to an old request says nothing about a new one. */
   expire: (token) => {
     if (get().session?.token !== token) return;
     setLocalItem(KEY, null);
-    set({ session: null, isExpired: true, isSignInOpen: true });
+    set({ session: null, subject: null, isExpired: true, isSignInOpen: true });
   },
   setSignInOpen: (isAsking, then) => set({ isSignInOpen: isAsking, afterSignIn: then ?? null }),
 }));
+
+/** The subject of a citizen as the city said it last: a page without a connection has no other answer. */
+function subjectOfCitizen(userId: string): string {
+  const stored = getLocalItem(SUBJECT_KEY) ?? "";
+  return stored.startsWith(`${userId} `) ? stored.slice(userId.length + 1) : userId;
+}
 
 /** To be called when somebody goes to sign in elsewhere. */
 export function startExternalSignIn(): void {

@@ -92,6 +92,23 @@ describe("the session", () => {
     expect(useSession.getState()).toMatchObject({ session: null, isExpired: true, isSignInOpen: true });
   });
 
+  it("names the linked account of its citizen alone, also after a reload", () => {
+    const [oksana, taras] = [token({ sub: "u_1", exp: soon }), token({ sub: "u_2", exp: soon })];
+    const { signIn, signOut, setSubject } = useSession.getState();
+    signIn(oksana);
+    expect(useSession.getState().subject).toBe("u_1");
+    setSubject("u_2", "@taras:example.org");
+    expect(useSession.getState().subject).toBe("u_1");
+    setSubject("u_1", "@oksana:example.org");
+    expect(useSession.getState().subject).toBe("@oksana:example.org");
+    signOut();
+    expect(useSession.getState().subject).toBeNull();
+    signIn(oksana);
+    expect(useSession.getState().subject).toBe("@oksana:example.org");
+    signIn(taras);
+    expect(useSession.getState().subject).toBe("u_2");
+  });
+
   it("is left alone by what is no token", () => {
     expect(useSession.getState().signIn("nonsense")).toBe(false);
     expect(useSession.getState().session).toBeNull();

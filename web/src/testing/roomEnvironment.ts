@@ -29,6 +29,7 @@ export function roomEnvironment(sockets: FakeEnvironment, changes: Partial<RoomE
     token: () => "t1",
     onTokenRejected: () => undefined,
     me: () => OKSANA.id,
+    subject: () => OKSANA.id,
     isShown: () => true,
     outbox,
     addAuthors: () => undefined,

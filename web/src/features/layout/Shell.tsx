@@ -1,6 +1,8 @@
+import { useQuery } from "@tanstack/react-query";
 import { useEffect, useRef, type ReactNode } from "react";
 import { useTranslation } from "../../lib/i18n";
 import { NavLink, useLocation } from "react-router";
+import { queries } from "../../api/queries";
 import { Icon, type IconName } from "../../components/ui/Icon";
 import { useLiveQueries } from "../../hooks/useLiveQueries";
 import { usePresenceHeartbeat } from "../../hooks/usePresenceHeartbeat";
@@ -80,10 +82,14 @@ function useFocusOnArrival(pathname: string) {
   return main;
 }
 
-/** Presence says ids only; one's own name is known from the session. */
+/** Presence says ids only; one's own name is known from the session, and the linked account from the city. */
 function useOwnFace(): void {
-  const session = useSession((state) => state.session);
+  const { session, subject, setSubject } = useSession();
+  const { data: me } = useQuery({ ...queries.me(session?.userId ?? ""), enabled: session !== null });
   useEffect(() => {
-    if (session) useProfiles.getState().addCitizen(session.userId, session.displayName);
-  }, [session]);
+    if (session && subject) useProfiles.getState().addCitizen(subject, session.displayName);
+  }, [session, subject]);
+  useEffect(() => {
+    if (me) setSubject(me.user_id, me.subject);
+  }, [me, setSubject]);
 }

@@ -32,7 +32,8 @@ function OnMatrix({ userId }: { userId: string }) {
 
 function SignedInAccount({ session }: { session: Session }) {
   const { t } = useTranslation();
-  const status = useStatus(session.userId);
+  const subject = useSession((state) => state.subject) ?? session.userId;
+  const status = useStatus(subject);
   const signOut = useSession((state) => state.signOut);
   const profile = { name: session.displayName, avatarUrl: null, color: null };
   const label = t("session.account", { name: session.displayName });
@@ -41,7 +42,7 @@ function SignedInAccount({ session }: { session: Session }) {
       label={label}
       button={(open) => (
         <button type="button" className={styles.opener} aria-label={label} title={label} {...open}>
-          <Avatar subject={session.userId} profile={profile} size={38} status={status} />
+          <Avatar subject={subject} profile={profile} size={38} status={status} />
         </button>
       )}
     >

@@ -19,6 +19,7 @@ import { listenForDrops } from "../../../lib/dragAndDrop";
 import { useSession } from "../../../stores/session";
 import { FilePicture } from "../../../components/ui/FilePicture";
 import { Name } from "../../../components/ui/Name";
+import { subjectOf } from "../../../lib/subjects";
 import styles from "./CityRoomInput.module.css";
 import { draftActions, draftOf, useDraft, useDraftKey } from "./drafts";
 import { PollDialog } from "./PollDialog";
@@ -267,12 +268,9 @@ function useMention(draft: string, field: RefObject<HTMLTextAreaElement | null>,
 
 /** The last message of one's own that can be changed: ↑ in an empty field takes it. */
 function useLastOwn(): Message | undefined {
-  const me = useSession((state) => state.session?.userId);
+  const me = useSession((state) => state.subject);
   const conversation = useConversation();
   return useConversationState(({ timeline }) =>
-    timeline.messages.findLast(
-      (message) =>
-        conversation.shows(message) && !message.deleted && message.author.kind === "citizen" && message.author.id === me,
-    ),
+    timeline.messages.findLast((message) => conversation.shows(message) && !message.deleted && subjectOf(message.author) === me),
   );
 }

@@ -25,6 +25,7 @@ async function show(opened: ReturnType<typeof room>) {
     token: () => null,
     onTokenRejected: () => undefined,
     me: () => null,
+    subject: () => null,
     addAuthors: () => undefined,
     isShown: () => true,
     outbox,

@@ -19,6 +19,7 @@ import { Notice } from "../../../components/ui/Notice";
 import { useNow } from "../../../hooks/useNow";
 import { excerptOf } from "../../../lib/excerpt";
 import { formatDay } from "../../../lib/formatTime";
+import { subjectOf } from "../../../lib/subjects";
 import { useSession } from "../../../stores/session";
 import styles from "./CityRoomMessageList.module.css";
 import { TimelineStart } from "./TimelineStart";
@@ -54,7 +55,7 @@ export function CityRoomMessageList({ roomName, label, isCovered = false }: Prop
   const mayRead = useRoomState((state) => state.mayRead);
   const isLoadingOlder = useConversationState((state) => state.isLoadingOlder);
   const readers = useReaders(timeline.messages);
-  const me = useSession((state) => state.session?.userId ?? null);
+  const me = useSession((state) => state.subject);
   const entries = useRoomOutbox();
   const outbox = useMemo(() => outgoingMessages(entries).filter((each) => each.threadRoot === threadRoot), [entries, threadRoot]);
   const rows = useMemo(() => {
@@ -237,11 +238,11 @@ function Day({ day }: { day: string }) {
 
 /** The list itself is read aloud by nobody's leave, as it changes while one scrolls; what is new is told here, politely. */
 function NewAloud() {
-  const me = useSession((state) => state.session?.userId);
+  const me = useSession((state) => state.subject);
   const { messages } = useShownTimeline();
   const last = messages.at(-1);
   const [firstSeen] = useState(last?.seq ?? 0);
-  const isNews = last && last.seq > firstSeen && !last.deleted && last.author.id !== me;
+  const isNews = last && last.seq > firstSeen && !last.deleted && subjectOf(last.author) !== me;
   return (
     <p className="quiet" aria-live="polite">
       {isNews && `${last.author.display_name}: ${excerptOf(last)}`}

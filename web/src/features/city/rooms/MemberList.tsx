@@ -97,7 +97,7 @@ function MemberPanel({ roomName, onClose }: Props) {
 
 function Person({ subject }: { subject: SubjectId }) {
   const { t } = useTranslation();
-  const me = useSession((state) => state.session?.userId);
+  const me = useSession((state) => state.subject);
   const profile = useProfile(subject, t("common.unknownCitizen"));
   const seen = usePresence((state) => state.online[subject]);
   const words = (

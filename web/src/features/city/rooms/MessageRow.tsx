@@ -36,8 +36,8 @@ interface Props {
 }
 
 export const MessageRow = memo(function MessageRow({ message, isFirst, isActive, isFlashed, onJump, readers }: Props) {
-  const me = useSession((state) => state.session?.userId);
-  const isMine = message.author.kind === "citizen" && message.author.id === me;
+  const me = useSession((state) => state.subject);
+  const isMine = subjectOf(message.author) === me;
   const isInRoom = useConversation().threadRoot === null;
   const nameId = useId();
   const look = [

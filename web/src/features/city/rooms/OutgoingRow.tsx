@@ -20,7 +20,7 @@ import { useConversation } from "./useRoom";
 export function OutgoingRow({ outgoing, isFirst }: { outgoing: OutgoingMessage; isFirst: boolean }) {
   const { t } = useTranslation();
   const session = useSession((state) => state.session);
-  const subject = session?.userId ?? "";
+  const subject = useSession((state) => state.subject) ?? "";
   const profile = useProfile(subject, session?.displayName ?? t("common.you"));
   const putBack = usePutBack(outgoing);
   const { media, file } = outgoing;

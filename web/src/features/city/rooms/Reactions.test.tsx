@@ -28,6 +28,7 @@ function show(reaction: ReactionCount): HTMLElement {
     token: () => null,
     onTokenRejected: () => undefined,
     me: () => null,
+    subject: () => null,
     addAuthors: () => undefined,
     isShown: () => true,
   };

@@ -11,7 +11,7 @@ import { useConversation } from "./useRoom";
 export function Reactions({ message }: { message: Message }) {
   const { t } = useTranslation();
   const room = useConversation();
-  const me = useSession((state) => state.session?.userId ?? null);
+  const me = useSession((state) => state.subject);
   const by = useMemo(() => message.reactions.flatMap((reaction) => reaction.by), [message.reactions]);
   const names = useNames(by);
   const nameOf = new Map(by.map((subject, at) => [subject, names[at]]));

@@ -62,9 +62,9 @@ export function RoomHeader({ room, showsMembers, onMembers }: Props) {
 function Membership() {
   const { t } = useTranslation();
   const room = useRoom();
-  const me = useSession((state) => state.session?.userId);
-  const isMember = useRoomState(({ members }) => me !== undefined && members.has(me));
-  if (me === undefined) return null;
+  const me = useSession((state) => state.subject);
+  const isMember = useRoomState(({ members }) => me !== null && members.has(me));
+  if (me === null) return null;
   if (isMember) return <IconButton icon="out" label={t("room.leave")} onClick={() => void room.leave()} />;
   return <Button onClick={() => void room.join()}>{t("room.join")}</Button>;
 }

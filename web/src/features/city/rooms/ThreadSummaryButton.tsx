@@ -70,14 +70,15 @@ function useThreadUnread(rootId: string, thread: ThreadSummary): boolean {
 
 export function useIsUnread(): (rootId: string, thread: ThreadSummary) => boolean {
   const me = useSession((state) => state.session?.userId ?? null);
+  const subject = useSession((state) => state.subject);
   const roomId = useRoomState((state) => state.room?.id ?? "");
   const marks = useSyncExternalStore(subscribeToReadMarks, readMarksVersion);
   return useMemo(
     () =>
       (rootId, { authors: [newest], last_seq: last }) =>
-        !(newest?.kind === "citizen" && newest.id === me) && last > threadReadUpTo(me, roomId, rootId),
+        !(newest && subjectOf(newest) === subject) && last > threadReadUpTo(me, roomId, rootId),
     // The marks are in the browser's storage.
     // eslint-disable-next-line react-hooks/exhaustive-deps
-    [me, roomId, marks],
+    [me, subject, roomId, marks],
   );
 }

@@ -23,8 +23,10 @@ export interface ConversationState {
 export interface RoomEnvironment extends SocketEnvironment {
   token: () => string | null;
   onTokenRejected: (token: string) => void;
-  /** The subject of whoever is signed in. */
+  /** The citizen who is signed in, by id. */
   me: () => SubjectId | null;
+  /** The subject that the city names for whoever is signed in: a linked Matrix account, else the citizen. */
+  subject: () => SubjectId | null;
   addAuthors: (authors: readonly Author[]) => void;
   /** Whether the page is shown. */
   isShown: () => boolean;
@@ -94,7 +96,7 @@ export abstract class Conversation {
 
   /** Add a reaction, or remove one's own. `message` is as it is shown. */
   react(message: Message, emoji: string): boolean {
-    const me = this.environment.me();
+    const me = this.environment.subject();
     const isGiven = me !== null && message.reactions.some((reaction) => reaction.emoji === emoji && reaction.by.includes(me));
     return this.enqueue({ kind: "reaction", messageId: message.id, emoji, given: !isGiven });
   }

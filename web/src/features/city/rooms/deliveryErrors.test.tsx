@@ -15,7 +15,10 @@ import { RoomContext } from "./useRoom";
 beforeAll(async () => {
   await initI18n();
   await setLanguage("en");
-  useSession.setState({ session: { userId: OKSANA.id, token: "t1", displayName: OKSANA.display_name, expiresAt: Infinity } });
+  useSession.setState({
+    subject: OKSANA.id,
+    session: { userId: OKSANA.id, token: "t1", displayName: OKSANA.display_name, expiresAt: Infinity },
+  });
 });
 
 const buttons = () => screen.queryAllByRole("button").map(({ textContent }) => textContent);
@@ -31,6 +34,7 @@ function showFailed(cause: Message["delivery_error"]): void {
     token: () => null,
     onTokenRejected: () => undefined,
     me: () => null,
+    subject: () => null,
     addAuthors: () => undefined,
     isShown: () => true,
   };

@@ -58,6 +58,7 @@ function show(changes: Partial<Message>): HTMLElement {
     token: () => null,
     onTokenRejected: () => undefined,
     me: () => null,
+    subject: () => null,
     addAuthors: () => undefined,
     isShown: () => true,
   };

@@ -198,7 +198,7 @@ export class RoomModel extends Conversation {
         return;
       }
       case "city.room.typing": {
-        this.set({ typing: event.typing.filter((subject) => subject !== this.environment.me()) });
+        this.set({ typing: event.typing.filter((subject) => subject !== this.environment.subject()) });
         return;
       }
       case "city.room.updated": {
@@ -217,7 +217,7 @@ export class RoomModel extends Conversation {
       case "city.room.leave":
         this.environment.addAuthors([event.member]);
         this.setMemberOnline(subjectOf(event.member), event.event === "city.room.join", event.members_online);
-        if (subjectOf(event.member) === this.environment.me()) this.set({ removal: removalOf(event) });
+        if (subjectOf(event.member) === this.environment.subject()) this.set({ removal: removalOf(event) });
         break;
       default:
         if (event.message) this.handleMessage(event.message);

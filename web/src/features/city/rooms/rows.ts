@@ -1,5 +1,6 @@
 import type { Message } from "../../../api/types";
 import { localDate } from "../../../lib/formatTime";
+import { subjectOf } from "../../../lib/subjects";
 import type { MembershipEvent, OutgoingMessage, Timeline } from "./timeline";
 
 /** One line of the conversation as it is shown; `key` is its own for as long as it is there. */
@@ -62,13 +63,13 @@ export function rowsOf(
       state.author = "";
       rows.push({ kind: "unread", key: "unread" });
     }
-    const isFirst = isFirstOf(`${item.author.kind} ${item.author.id}`, item.created_at);
+    const isFirst = isFirstOf(subjectOf(item.author), item.created_at);
     // A message keeps its row when the city has taken it: nothing jumps.
     rows.push({ kind: "message", key: item.client_id ?? item.id, message: item, isFirst });
   }
   for (const outgoing of outbox) {
     open(outgoing.createdAt);
-    const isFirst = isFirstOf(`citizen ${reader.me ?? ""}`, outgoing.createdAt);
+    const isFirst = isFirstOf(reader.me ?? "", outgoing.createdAt);
     rows.push({ kind: "outgoing", key: outgoing.clientId, outgoing, isFirst });
   }
   return rows;
@@ -76,8 +77,7 @@ export function rowsOf(
 
 function firstUnread(messages: readonly Message[], { me, unread }: Reader): string | null {
   if (!unread) return null;
-  const isMissed = ({ seq, author }: Message) =>
-    seq > unread.after && seq <= unread.upTo && !(author.kind === "citizen" && author.id === me);
+  const isMissed = ({ seq, author }: Message) => seq > unread.after && seq <= unread.upTo && subjectOf(author) !== me;
   return messages.find(isMissed)?.id ?? null;
 }
 

@@ -38,6 +38,7 @@ function openRoom(slug: string): RoomModel {
     token: () => useSession.getState().session?.token ?? null,
     onTokenRejected: (token) => useSession.getState().expire(token),
     me: () => useSession.getState().session?.userId ?? null,
+    subject: () => useSession.getState().subject,
     isShown: () => document.visibilityState !== "hidden",
     outbox,
     addAuthors: (authors) => useProfiles.getState().addAuthors(authors),
