@@ -97,6 +97,7 @@ async def load(city: City) -> None:
     await city.rooms.open_missing([(room.slug, room.name, room.description) for room in settings.city.rooms])
     await _seed_agents(city)
     await city.registry.load()
+    await city.account_cache.load()
     await city.ghosts.load()
     await city.memberships.load()
     if city.redis is not None:
@@ -191,6 +192,7 @@ def process_tasks(city: City) -> dict[str, Work]:
     found: dict[str, Work] = {
         "presence": city.presence.run,
         "registry": city.registry.run,
+        "accounts": city.account_cache.run,
         "memberships": city.memberships.run,
         "receipt_writer": city.receipt_writer.run,
         "lead": partial(lead, city),

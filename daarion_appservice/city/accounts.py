@@ -7,13 +7,25 @@ to what Second Me remembered before the link. Each token, and the nonce sent wit
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import Conflict
-from .ports import CityStore, NowMs
+from .events import AccountsChanged
+from .linked_accounts import LinkedAccount
+from .polls import with_results
+from .ports import CityStore, CityTransaction, NowMs, Publish
 from .sign_in_nonces import SignInNonces
 from .types import CitizenId, SubjectId, UserId, citizen_subject, person_subject
+
+
+@dataclass(frozen=True, slots=True)
+class AccountProfile:
+    """The display name and the avatar (``mxc://`` URI) of a Matrix user."""
+
+    display_name: str
+    avatar_url: str | None = None
 
 
 class AccountCheck(Protocol):
@@ -23,8 +35,8 @@ class AccountCheck(Protocol):
         """Return the owner of an OpenID token of the homeserver ``server``. Raises Forbidden, Unavailable."""
         ...
 
-    async def name_of(self, user: UserId) -> str:
-        """Return a user's display name on Matrix; a part of the user id if it is unknown."""
+    async def profile_of(self, user: UserId) -> AccountProfile:
+        """Return a user's profile on Matrix; a part of the user id as its name if that is unknown."""
         ...
 
 
@@ -39,8 +51,28 @@ class MatrixSignIn:
 class Accounts:
     """Links citizens with Matrix accounts."""
 
-    def __init__(self, store: CityStore, check: AccountCheck, nonces: SignInNonces, now_ms: NowMs) -> None:
+    def __init__(
+        self,
+        store: CityStore,
+        check: AccountCheck,
+        nonces: SignInNonces,
+        now_ms: NowMs,
+        publish: Publish,
+        reload: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Build the links.
+
+        Args:
+            store: The database.
+            check: Verifies the OpenID tokens.
+            nonces: Verifies the nonces.
+            now_ms: The clock, in milliseconds since 1970.
+            publish: Publishes that links have changed.
+            reload: Loads the links into the memory of this process.
+        """
         self._store = store
+        self._publish = publish
+        self._reload = reload
         self._check = check
         self._nonces = nonces
         self._now_ms = now_ms
@@ -63,12 +95,18 @@ class Accounts:
             Conflict: The account is linked with another citizen.
         """
         self._nonces.check(nonce)
-        user = await self._check.owner_of(token, server)
+        account = await self._account(await self._check.owner_of(token, server), citizen)
         async with self._store.transaction() as tx:
             await self._nonces.use(tx, nonce, token)
-            if not await tx.accounts.link(user, citizen, now_ms=self._now_ms()):
-                raise Conflict("account_taken", f"{user} is linked with another citizen, who must unlink it first")
-        return user
+            earlier = await tx.accounts.of(citizen)
+            if not await tx.accounts.link(account, now_ms=self._now_ms()):
+                raise Conflict(
+                    "account_taken", f"{account.user} is linked with another citizen, who must unlink it first"
+                )
+            for user in {earlier or account.user, account.user}:
+                await count_again(tx, citizen, user)
+        await self._changed()
+        return account.user
 
     async def sign_in(self, token: str, server: str, nonce: str | None, new_citizen: CitizenId) -> MatrixSignIn:
         """Sign in the owner of an OpenID token: the linked citizen, else ``new_citizen``, who is linked then.
@@ -77,17 +115,24 @@ class Accounts:
         Forbidden, Unavailable, as ``link`` does.
         """
         self._nonces.check(nonce)
-        user = await self._check.owner_of(token, server)
-        name = await self._check.name_of(user)
+        account = await self._account(await self._check.owner_of(token, server), new_citizen)
         async with self._store.transaction() as tx:
             await self._nonces.use(tx, nonce, token)
-            citizen = await tx.accounts.get_or_link(user, new_citizen, now_ms=self._now_ms())
-        return MatrixSignIn(citizen, name)
+            citizen = await tx.accounts.get_or_link(account, now_ms=self._now_ms())
+        await self._changed()
+        return MatrixSignIn(citizen, account.display_name or citizen)
 
     async def unlink(self, citizen: CitizenId) -> None:
-        """Unlink a citizen, if linked. The citizen retains what Second Me remembers."""
+        """Unlink a citizen, if linked.
+
+        The citizen retains what was written in the city, and what Second Me remembers.
+        """
         async with self._store.transaction() as tx:
+            user = await tx.accounts.of(citizen)
             await tx.accounts.unlink(citizen)
+            if user is not None:
+                await count_again(tx, citizen, user)
+        await self._changed()
 
     async def of(self, citizen: CitizenId) -> UserId | None:
         async with self._store.read_only() as tx:
@@ -98,3 +143,21 @@ class Accounts:
         async with self._store.read_only() as tx:
             citizen = await tx.accounts.citizen_of(user)
         return citizen_subject(citizen) if citizen else person_subject(user)
+
+    async def _account(self, user: UserId, citizen: CitizenId) -> LinkedAccount:
+        profile = await self._check.profile_of(user)
+        return LinkedAccount(citizen, user, profile.display_name, profile.avatar_url)
+
+    async def _changed(self) -> None:
+        # This process shows the change in its response already; the others load the links after the event.
+        await self._reload()
+        self._publish(AccountsChanged())
+
+
+async def count_again(tx: CityTransaction, citizen: CitizenId, user: UserId) -> None:
+    """Count the reactions and votes again of messages to which both subjects of a new or former self have reacted."""
+    for message in await tx.reactions.messages_of_both(citizen, user):
+        await tx.messages.set_reactions(message, await tx.reactions.counts(message))
+    for poll in await tx.poll_responses.messages_of_both(citizen, user):
+        if (voted := await tx.messages.get(poll)) is not None:
+            await with_results(tx, voted)

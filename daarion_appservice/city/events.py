@@ -154,6 +154,18 @@ class RepliesPending:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountsChanged:
+    """A citizen was linked with a Matrix account or unlinked, or the profile of a linked account changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelfChanged:
+    """A citizen has another self in this process: see ``linked_accounts``."""
+
+    citizen: SubjectId
+
+
+@dataclass(frozen=True, slots=True)
 class EventsMissed:
     """Events of other processes may be lost: every cache in memory must be loaded again."""
 
@@ -178,5 +190,7 @@ CityEvent = (
     | DirectChatChanged
     | BotChatChanged
     | InvitationRejected
+    | AccountsChanged
+    | SelfChanged
     | EventsMissed
 )

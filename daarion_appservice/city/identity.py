@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Final
 
 from ..errors import InvalidInput
+from .linked_accounts import LinkedAccounts
 from .media_links import MediaLinks
 from .slugs import SLUG_PATTERN
 from .types import (
@@ -77,6 +78,8 @@ class Identities:
     bot_localpart: str
     media_links: MediaLinks | None = field(default=None, compare=False, repr=False)
     """Signs links to private files; None for no such links."""
+    accounts: LinkedAccounts = field(default_factory=LinkedAccounts, compare=False, repr=False)
+    """The links between citizens and Matrix accounts."""
 
     @property
     def bot(self) -> UserId:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from .events import CityEvent, MemberChanged, MembershipChanged, RoomEventStored
+from .events import AccountsChanged, CityEvent, MemberChanged, MembershipChanged, RoomEventStored
 from .feed import FeedWriter
 from .identity import Identities, ServiceUser
 from .media import is_mxc
@@ -113,13 +113,20 @@ class MemberLog:
         known = {member.user_id: member for member in await tx.members.some(room, [each.user_id for each in members])}
         changed = [member for member in members if known.get(member.user_id) != member]
         await tx.members.put(changed)
-        profile_changes = [
+        profile_changes: list[CityEvent] = [
             MemberChanged(room, author)
             for member in changed
             if member.user_id in known and (author := self._author(member)) is not None
         ]
+        profile_changes += await self._update_account_profiles(tx, changed)
         new = [member for member in members if member.user_id not in known]
         return [*await self._write(tx, room, RoomEventKind.JOIN, new), *profile_changes]
+
+    async def _update_account_profiles(self, tx: CityTransaction, members: list[Member]) -> list[CityEvent]:
+        """Store the profiles of Matrix users who are linked with citizens."""
+        linked = [member for member in members if self._identities.accounts.of_user(member.user_id) is not None]
+        changes = [await tx.accounts.set_profile(each.user_id, each.display_name, each.avatar_url) for each in linked]
+        return [AccountsChanged()] if any(changes) else []
 
     async def _with_registered_names(self, tx: CityTransaction, members: list[Member]) -> list[Member]:
         """Return the members, agents with the name of the registry and without an avatar that the service drew.

@@ -91,7 +91,7 @@ class MessageEdits:
         Raises:
             NotFound: The room or the message does not exist.
             Forbidden: Another author's message, or the author may not send messages in the room.
-            Conflict: The message is deleted, or the room archived or encrypted.
+            Conflict: The message is deleted, the author sent it on Matrix, or the room is archived or encrypted.
             InvalidInput: The body is empty, too large, or not allowed in a Matrix event.
         """
         check_body_size(body)
@@ -101,6 +101,9 @@ class MessageEdits:
         async with parsed_ahead(await self._texts_to_parse(author, message_id, body)), self._store.transaction() as tx:
             room, message = await find_writable_message(tx, room_id, message_id, author, self._permissions)
             if message.author.subject != author.subject:
+                if self._permissions.is_same_person(message.author, author):
+                    # Matrix clients ignore an edit by another user than the sender, and the ghost would be one.
+                    raise Conflict("sent_on_matrix", "edit this message in the Matrix client that you sent it with")
                 raise Forbidden("not_yours", "only the author of a message may edit it")
             if message.deleted:
                 raise Conflict("message_deleted", "the message is deleted and cannot be edited")
@@ -149,11 +152,12 @@ class MessageEdits:
         async with self._store.transaction() as tx:
             room, message = await find_writable_message(tx, room_id, message_id, author, self._permissions)
             is_own = message.author.subject == author.subject
-            if not is_own and not may_moderate:
+            if not may_moderate and not self._permissions.is_same_person(message.author, author):
                 raise Forbidden("not_yours", "only the author of a message or an admin may delete it")
             if message.deleted:
                 return message
             event, *thread_events = await self._delete(tx, message, author, self._now_ms())
+            # The ghost cannot redact a message that its person sent on Matrix, but the bot can.
             kind = OutboxKind.DELETE if is_own else OutboxKind.REMOVE
             await tx.outbox.add(kind, message.id, room.id, txn_id=self._new_id())
         publish_all(self._publish, [event, *thread_events, OutboxChanged()])

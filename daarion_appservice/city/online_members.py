@@ -1,4 +1,7 @@
-"""Counts of online members per room, updated by transitions and memberships, without scanning."""
+"""Counts of online members per room, updated by transitions and memberships, without scanning.
+
+Memberships are of subjects, as on Matrix. Persons are counted: both subjects of a linked person are one member.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,16 @@ from .types import RoomId, SubjectId
 
 
 class OnlineMembers:
-    """Memberships of rooms, online subjects, and the resulting number of online members of each room."""
+    """Memberships of rooms, online persons, and the resulting number of online members of each room."""
 
     def __init__(self) -> None:
         self._rooms_of: defaultdict[SubjectId, set[RoomId]] = defaultdict(set)
         self._members_of: defaultdict[RoomId, set[SubjectId]] = defaultdict(set)
+        self._self_of: dict[SubjectId, SubjectId] = {}
+        """The self of each linked citizen."""
+        self._rooms_of_person: defaultdict[SubjectId, set[RoomId]] = defaultdict(set)
+        self._persons_in: defaultdict[RoomId, Counter[SubjectId]] = defaultdict(Counter)
+        """The persons who are members of each room, with their numbers of memberships."""
         self._online: set[SubjectId] = set()
         self._count: Counter[RoomId] = Counter()
 
@@ -23,8 +31,7 @@ class OnlineMembers:
             return False
         self._members_of[room].add(subject)
         self._rooms_of[subject].add(room)
-        if subject in self._online:
-            self._count[room] += 1
+        self._add_person(room, self._self_of.get(subject, subject))
         return True
 
     def remove_membership(self, room: RoomId, subject: SubjectId) -> bool:
@@ -33,19 +40,45 @@ class OnlineMembers:
             return False
         self._members_of[room].discard(subject)
         self._rooms_of[subject].discard(room)
-        if subject in self._online:
-            self._count[room] -= 1
+        self._remove_person(room, self._self_of.get(subject, subject))
         return True
 
-    def set_online(self, subject: SubjectId) -> None:
-        if subject not in self._online:
-            self._online.add(subject)
-            self._count.update(self._rooms_of.get(subject, ()))
+    def set_self(self, citizen: SubjectId, person: SubjectId) -> Set[RoomId]:
+        """Set the self of a citizen, and return the rooms that the citizen is a member of."""
+        rooms = self._rooms_of.get(citizen, set())
+        for room in rooms:
+            self._remove_person(room, self._self_of.get(citizen, citizen))
+        self._self_of.pop(citizen, None)
+        if person != citizen:
+            self._self_of[citizen] = person
+        for room in rooms:
+            self._add_person(room, person)
+        return rooms
 
-    def set_offline(self, subject: SubjectId) -> None:
-        if subject in self._online:
-            self._online.discard(subject)
-            self._count.subtract(self._rooms_of.get(subject, ()))
+    def set_online(self, person: SubjectId) -> None:
+        if person not in self._online:
+            self._online.add(person)
+            self._count.update(self._rooms_of_person.get(person, ()))
+
+    def set_offline(self, person: SubjectId) -> None:
+        if person in self._online:
+            self._online.discard(person)
+            self._count.subtract(self._rooms_of_person.get(person, ()))
+
+    def _add_person(self, room: RoomId, person: SubjectId) -> None:
+        self._persons_in[room][person] += 1
+        if self._persons_in[room][person] == 1:
+            self._rooms_of_person[person].add(room)
+            if person in self._online:
+                self._count[room] += 1
+
+    def _remove_person(self, room: RoomId, person: SubjectId) -> None:
+        self._persons_in[room][person] -= 1
+        if self._persons_in[room][person] == 0:
+            del self._persons_in[room][person]
+            self._rooms_of_person[person].discard(room)
+            if person in self._online:
+                self._count[room] -= 1
 
     def memberships(self) -> set[tuple[RoomId, SubjectId]]:
         """Return all memberships, in no order."""
@@ -61,11 +94,18 @@ class OnlineMembers:
     def is_member(self, room: RoomId, subject: SubjectId) -> bool:
         return subject in self._members_of.get(room, ())
 
+    def has_person(self, room: RoomId, subject: SubjectId) -> bool:
+        """Whether the person of ``subject`` is a member, by any subject."""
+        return self._self_of.get(subject, subject) in self._persons_in.get(room, ())
+
+    def rooms_of_person(self, person: SubjectId) -> Set[RoomId]:
+        """Return the rooms that a person is a member of, by any subject."""
+        return self._rooms_of_person.get(person, set())
+
     def rooms_of(self, subject: SubjectId) -> Set[RoomId]:
         """Return the rooms that ``subject`` is a member of."""
         return self._rooms_of.get(subject, set())
 
     def online_members(self, room: RoomId) -> Iterable[SubjectId]:
-        """Return the online members of ``room``, in no order. The cost depends on the smaller of the two sets."""
-        members = self._members_of.get(room, set())
-        return members & self._online
+        """Return the online persons in ``room``, in no order. The cost depends on the smaller of the two sets."""
+        return self._persons_in.get(room, {}).keys() & self._online

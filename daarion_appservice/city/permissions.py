@@ -43,6 +43,14 @@ class RoomPermissions:
         """Return whether the author's power level allows to mention all members of the room."""
         return may_notify_room(room.power_levels, self._user(author))
 
+    def authors_of(self, author: Author) -> tuple[Author, ...]:
+        """Return the authors with the same self, ``author`` first: see ``linked_accounts``."""
+        return self._identities.accounts.authors_of(author)
+
+    def is_same_person(self, author: Author, other: Author) -> bool:
+        """Whether two authors are the same person."""
+        return self._identities.accounts.is_same(author.subject, other.subject)
+
     async def check_may_join(self, tx: CityTransaction, room: Room, author: Author) -> None:
         """Raise Forbidden if the author is banned, or needs an invitation to join."""
         restriction = await self._restriction(tx, room, author)

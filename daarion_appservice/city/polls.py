@@ -66,7 +66,7 @@ class Polls:
             _check_selections(poll, selections)
             await self._permissions.check_may_vote(tx, room, author, RESPONSE_TYPES[poll.is_stable])
             reading = await self._permissions.reading(tx, room, author)
-            earlier = await tx.poll_responses.vote_of(message.id, author)
+            earlier = await self._vote_of(tx, message, author)
             chosen = tuple(dict.fromkeys(selections))
             if chosen == (earlier.selections if earlier else ()):
                 return as_seen(message, room, reading)
@@ -90,8 +90,13 @@ class Polls:
                 raise NotFound("no_such_room", f"there is no room {room_id!r}")
             message = await find_message(tx, room, message_id, await self._permissions.reading(tx, room, author))
             poll = _poll_of(message)
-            vote = await tx.poll_responses.vote_of(message.id, author)
+            vote = await self._vote_of(tx, message, author)
             return valid_selections(poll, vote.selections) if vote else ()
+
+    async def _vote_of(self, tx: CityTransaction, message: Message, author: Author) -> PollResponse | None:
+        """Return the author's newest vote, made in the city or, by a linked person, on Matrix."""
+        votes = [await tx.poll_responses.vote_of(message.id, each) for each in self._permissions.authors_of(author)]
+        return max((vote for vote in votes if vote is not None), key=lambda vote: vote.at_ms, default=None)
 
     async def end(self, author: Author, room_id: str, message_id: str, *, may_moderate: bool) -> Message:
         """End a poll, as its author or as one who may redact its message. A poll that has ended remains as it is.
@@ -112,7 +117,7 @@ class Polls:
             poll = _poll_of(message)
             if message.author.subject == author.subject:
                 await self._permissions.check_may_vote(tx, room, author, END_TYPES[poll.is_stable])
-            elif not may_moderate and not self._permissions.may_redact(room, author):
+            elif not may_moderate and not self._may_end(room, message, author):
                 raise Forbidden("not_yours", "only their author and moderators may end polls")
             reading = await self._permissions.reading(tx, room, author)
             if message.poll_results is not None and message.poll_results.ended_at_ms is not None:
@@ -123,6 +128,11 @@ class Polls:
             await tx.outbox.add(OutboxKind.END_POLL, message.id, room.id, txn_id=end.id)
         publish_all(self._publish, [*happened, OutboxChanged()])
         return as_seen(message, room, reading)
+
+    def _may_end(self, room: Room, message: Message, author: Author) -> bool:
+        """Whether the author may end a poll that another subject started."""
+        is_own = self._permissions.is_same_person(message.author, author)
+        return is_own or self._permissions.may_redact(room, author)
 
     async def receive(
         self, tx: CityTransaction, room: Room, message: Message, response: PollResponse, *, is_history: bool = False

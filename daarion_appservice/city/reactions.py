@@ -59,7 +59,7 @@ class Reactions:
             if message.deleted:
                 raise Conflict("message_deleted", "the message is deleted and takes no reactions")
             await self._permissions.check_may_react(tx, room, author)
-            if await tx.reactions.find(message.id, author, key):
+            if await self._own(tx, message, author, key):
                 return message
             first = await tx.reactions.first(message.id, key)
             if first is None and is_mxc(key):
@@ -89,7 +89,7 @@ class Reactions:
         """
         async with self._store.transaction() as tx:
             room, message = await find_writable_message(tx, room_id, message_id, author, self._permissions)
-            reaction = await tx.reactions.find(message.id, author, normal_form(key))
+            reaction = await self._own(tx, message, author, normal_form(key))
             reading = await self._permissions.reading(tx, room, author)
             if reaction is None:
                 return as_seen(message, room, reading)
@@ -99,6 +99,13 @@ class Reactions:
             await tx.outbox.add(OutboxKind.UNREACT, message.id, room.id, txn_id=self._new_id(), reaction=reaction.id)
         publish_all(self._publish, [event, OutboxChanged()])
         return as_seen(message, room, reading)
+
+    async def _own(self, tx: CityTransaction, message: Message, author: Author, key: str) -> Reaction | None:
+        """Return the author's reaction with this key, made in the city or, by a linked person, on Matrix."""
+        for each in self._permissions.authors_of(author):
+            if (reaction := await tx.reactions.find(message.id, each, key)) is not None:
+                return reaction
+        return None
 
     async def receive(
         self,

@@ -28,6 +28,10 @@ class ReaderMemberships:
         account = await tx.accounts.of(CitizenId(who.id)) if who.kind is AuthorKind.CITIZEN else None
         return (ghost,) if account is None else (ghost, account)
 
+    def authors(self, who: Author | None) -> tuple[Author, ...]:
+        """Return the authors whose messages are the reader's own."""
+        return () if who is None else self._identities.accounts.authors_of(who)
+
     async def reading(self, tx: CityTransaction, room: Room, who: Author | None) -> ReadableRanges:
         """Return what the reader may read in one room."""
         return await tx.membership_periods.reading(room.id, await self.users(tx, who))

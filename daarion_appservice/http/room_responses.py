@@ -203,7 +203,8 @@ class CachedRoomResponses:
         version = partial(self.database.room_versions.of, id_or_slug)
         links = self.identities.media_links
         # The page may contain signed links, which expire.
-        key = ("messages", id_or_slug, position, limit, reading, links and links.expires_s)
+        accounts = self.identities.accounts.version
+        key = ("messages", id_or_slug, position, limit, reading, links and links.expires_s, accounts)
         return await self.database.read_cache.get(key, read, _size_of_page, version)
 
     async def _read_page(

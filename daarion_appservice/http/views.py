@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -12,7 +13,7 @@ from ..city.identity import Identities
 from ..city.message_kinds import Location, Poll, PollKind, PollResults
 from ..city.presence import PresenceState
 from ..city.receipts import NamedReceipt
-from ..city.types import Author, Media, Message, ReactionCount, Room, ThreadSummary, UserId
+from ..city.types import Author, Media, Message, ReactionCount, Room, SubjectId, ThreadSummary, UserId
 from . import schemas
 from .media_urls import MediaUrls
 
@@ -69,6 +70,7 @@ def outside_view(room: Room, identities: Identities) -> schemas.Room:
 
 
 def author_view(author: Author, identities: Identities) -> schemas.Author:
+    author = identities.accounts.shown(author)
     return {
         "kind": author.kind,
         "id": author.id,
@@ -81,8 +83,8 @@ def author_view(author: Author, identities: Identities) -> schemas.Author:
 def receipt_view(named: NamedReceipt, identities: Identities) -> schemas.Receipt:
     receipt = named.receipt
     return {
-        "user_id": receipt.key.reader,
-        "reader": author_view(named.reader, identities),
+        "user_id": identities.accounts.self_of(receipt.key.reader),
+        "reader": author_view(identities.accounts.with_profile(named.reader), identities),
         "message_id": receipt.position.message_id,
         "thread_root": receipt.key.thread_root,
         "read_at": timestamp(receipt.position.at_ms),
@@ -105,11 +107,11 @@ def message_view(message: Message, identities: Identities) -> schemas.Message:
         "unsupported": message.details.original_type is not None,
         "original_type": message.details.original_type,
         "mentions_room": message.details.mentions_room,
-        "mentions": message.mentions,
+        "mentions": identities.accounts.selves(message.mentions),
         "reply_to": message.reply_to,
         "thread_root": message.thread_root,
         "thread": thread_view(message.thread, identities) if message.thread is not None else None,
-        "reactions": [reaction_view(reaction, urls) for reaction in message.reactions],
+        "reactions": [reaction_view(reaction, urls, identities) for reaction in message.reactions],
         "edited_at": optional_timestamp(message.edited_at_ms),
         "deleted": message.deleted,
         "created_at": timestamp(message.created_at_ms),
@@ -125,15 +127,24 @@ def thread_view(thread: ThreadSummary, identities: Identities) -> schemas.Thread
         "count": thread.count,
         "last_seq": thread.last_seq,
         "last_reply_at": timestamp(thread.last_at_ms),
-        "authors": [author_view(author, identities) for author in thread.by],
+        "authors": _distinct_authors(thread.by, identities),
     }
 
 
-def reaction_view(reaction: ReactionCount, urls: MediaUrls) -> schemas.ReactionCount:
+def _distinct_authors(authors: Iterable[Author], identities: Identities) -> list[schemas.Author]:
+    """Return the views of ``authors``, each person once, in their order."""
+    distinct: dict[SubjectId, Author] = {}
+    for author in authors:
+        distinct.setdefault(identities.accounts.self_of(author.subject), author)
+    return [author_view(author, identities) for author in distinct.values()]
+
+
+def reaction_view(reaction: ReactionCount, urls: MediaUrls, identities: Identities) -> schemas.ReactionCount:
+    by = identities.accounts.selves(reaction.by)
     return {
         "emoji": reaction.key,
-        "count": reaction.count,
-        "by": reaction.by,
+        "count": reaction.count - (len(reaction.by) - len(by)),
+        "by": by,
         "url": urls.url(reaction.key),
         "shortcode": reaction.shortcode,
     }

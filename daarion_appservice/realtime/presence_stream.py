@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypedDict
 
 from ..city.events import PresenceChanged, PresenceRenumbered
 from ..city.ports import NowMs
-from ..city.presence import PresenceState, Status
+from ..city.presence import PresenceState, Status, Transition
 from ..city.types import SubjectId
 from ..json_encoding import encode_json
 from .listeners import notify_all
@@ -173,6 +173,17 @@ class PresenceStream:
         self._pending[subject] = change
         if self._tick is None:
             self._flush()
+
+    def on_self_changed(self, transitions: Sequence[Transition]) -> None:
+        """Send the transitions of persons whose links changed, and begin a new history.
+
+        They have no number of their own: a client that reconnects with an older number than the newest gets a snapshot.
+        """
+        seq = max([self.seq, *(change.seq for change in self._pending.values())])
+        for transition in transitions:
+            self._pending.pop(transition.subject, None)
+            self._pending[transition.subject] = PresenceChanged(transition, seq)
+        self.renumber(PresenceRenumbered(seq))
 
     def renumber(self, renumbered: PresenceRenumbered) -> None:
         """Begin a new history; called by the bus. Listeners stay and get the changes that they lack."""

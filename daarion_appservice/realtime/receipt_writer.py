@@ -64,12 +64,13 @@ class ReceiptWriter:
     def on_local_read(self, event: LocalUserRead) -> None:
         """Store the receipt of a citizen or agent who is a member of the room."""
         reader = event.author.subject
-        if self._online_members.is_member(event.room_id, reader):
+        if self._online_members.has_person(event.room_id, reader):
             key = ReceiptKey(event.room_id, reader, event.thread_root)
             self.add(key, ReadPosition(event.message_id, event.seq, self._now_ms()))
 
     def add(self, key: ReceiptKey, position: ReadPosition) -> None:
-        """Store a receipt with the next tick, unless an equal or newer one of the same reader waits."""
+        """Store a receipt with the next tick, unless an equal or newer one of the same person waits."""
+        key = key._replace(reader=self._identities.accounts.self_of(key.reader))
         waiting = self._pending.get(key)
         if waiting is None and len(self._pending) >= _MAX_PENDING:
             log.debug("receipt_dropped", room=key.room, reader=key.reader)

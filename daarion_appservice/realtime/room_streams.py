@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Final
 
 from ..city.events import MemberChanged, MessagePosted, PresenceChanged, ReceiptsChanged, RoomChanged, RoomEventStored
@@ -84,6 +85,12 @@ class RoomStreams:
         for stream in self._streams.values():
             stream.start_reading()
 
+    def on_self_changed(self, rooms: Collection[RoomId]) -> None:
+        """Have the clients of rooms with a member who was linked or unlinked read the rooms again."""
+        for room_id in rooms:
+            if stream := self._streams.get(room_id):
+                stream.send(self._frames.resync(room_id, stream.seq))
+
     def on_presence_changed(self, change: PresenceChanged) -> None:
         """Collect a change until the timer ends: the newest state of a subject is sent, and all subjects in one write."""
         if not self._streams:
@@ -98,7 +105,7 @@ class RoomStreams:
         subjects, self._presence_changes = self._presence_changes, set()
         frames: dict[RoomId, list[bytes]] = {}
         for subject in subjects:
-            for room_id in self._online_members.rooms_of(subject):
+            for room_id in self._online_members.rooms_of_person(subject):
                 if room_id in self._streams:
                     frames.setdefault(room_id, []).append(self._frames.presence(room_id, subject))
         for room_id, room_frames in frames.items():

@@ -10,7 +10,7 @@ the list once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -83,6 +83,10 @@ class RoomUpdates:
         """Record a change of membership. Must be called after the online counts are updated."""
         self._add({change.room_id})
 
+    def on_self_changed(self, rooms: Collection[RoomId]) -> None:
+        """Record rooms with a member who was linked or unlinked. Must be called after the online counts are updated."""
+        self._add(set(rooms))
+
     def on_presence_changed(self, change: PresenceChanged) -> None:
         """Record a change of presence. Must be called after the online counts are updated.
 
@@ -90,7 +94,7 @@ class RoomUpdates:
         """
         transition = change.transition
         if (transition.before.status is Status.OFFLINE) != (transition.after.status is Status.OFFLINE):
-            self._add(set(self._online_members.rooms_of(transition.subject)))
+            self._add(set(self._online_members.rooms_of_person(transition.subject)))
 
     def on_events_missed(self) -> None:
         """Send a resync: rooms may have changed in other processes, so clients must read their lists again."""
@@ -135,7 +139,7 @@ class RoomUpdates:
                 notify_all("RoomUpdate", members, self._frames.rooms([room]))
 
     def _is_member(self, room: Room, subject: SubjectId | None) -> bool:
-        return subject is not None and self._online_members.is_member(room.id, subject)
+        return subject is not None and self._online_members.has_person(room.id, subject)
 
 
 def _parts(ids: list[RoomId]) -> Iterator[list[RoomId]]:

@@ -14,6 +14,7 @@ import structlog
 from pydantic import TypeAdapter
 
 from ..city.events import (
+    AccountsChanged,
     CityEvent,
     EventsMissed,
     InboxChanged,
@@ -47,6 +48,7 @@ SharedEvent = (
     | InboxChanged
     | OutboxChanged
     | RepliesPending
+    | AccountsChanged
     | EventsMissed
 )
 _SHARED: Final[tuple[type[Any], ...]] = get_args(SharedEvent)

@@ -2,42 +2,76 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
+from ..city.linked_accounts import LinkedAccount
 from ..city.types import CitizenId, UserId
+from .key_values import accounts_changed
+from .media import note_avatars
 from .repository import Repository
 from .tables import accounts, sign_in_uses
-from .upsert import insert
+from .upsert import Insert, insert
 
 
 class AccountRepository(Repository):
     """The tables ``accounts`` and ``sign_in_uses``."""
 
-    async def link(self, user: UserId, citizen: CitizenId, *, now_ms: int) -> bool:
+    async def all(self) -> list[LinkedAccount]:
+        """Return all links with the profiles of their accounts."""
+        return [
+            LinkedAccount(CitizenId(row.citizen_id), UserId(row.matrix_user_id), row.display_name, row.avatar_url)
+            for row in await self._connection.execute(select(accounts))
+        ]
+
+    async def link(self, account: LinkedAccount, *, now_ms: int) -> bool:
         """Link an account with a citizen, in place of the citizen's earlier account.
 
         Returns:
             False if the account is linked with another citizen.
         """
-        linked = insert(self._connection, accounts).values(matrix_user_id=user, citizen_id=citizen, linked_at_ms=now_ms)
-        while await self.citizen_of(user) in {None, citizen}:
+        citizen = account.citizen
+        linked = self._insert(account, now_ms)
+        while await self.citizen_of(account.user) in {None, citizen}:
             await self.unlink(citizen)
             # Another transaction may insert the same row between the two statements; the next turn of the loop sees it.
             if (await self._connection.execute(linked.on_conflict_do_nothing())).rowcount == 1:
+                await note_avatars(self._connection, [account.avatar_url])
+                await accounts_changed(self._connection)
                 return True
         return False
 
-    async def get_or_link(self, user: UserId, citizen: CitizenId, *, now_ms: int) -> CitizenId:
-        """Return the citizen that ``user`` is linked with; link ``citizen`` if there is none."""
-        linked = insert(self._connection, accounts).values(matrix_user_id=user, citizen_id=citizen, linked_at_ms=now_ms)
+    async def get_or_link(self, account: LinkedAccount, *, now_ms: int) -> CitizenId:
+        """Return the citizen that the account is linked with; link the one in ``account`` if there is none."""
         # A concurrent insert for the same account blocks this one, and then the other row counts.
-        await self._connection.execute(linked.on_conflict_do_nothing(index_elements=[accounts.c.matrix_user_id]))
-        settled = await self.citizen_of(user)
+        linked = self._insert(account, now_ms).on_conflict_do_nothing(index_elements=[accounts.c.matrix_user_id])
+        if (await self._connection.execute(linked)).rowcount == 1:
+            await note_avatars(self._connection, [account.avatar_url])
+            await accounts_changed(self._connection)
+            return account.citizen
+        settled = await self.citizen_of(account.user)
         assert settled is not None
+        await self.set_profile(account.user, account.display_name, account.avatar_url)
         return settled
 
+    async def set_profile(self, user: UserId, display_name: str | None, avatar_url: str | None) -> bool:
+        """Store the profile of a linked account; return whether it differs from the stored one."""
+        found = accounts.c.matrix_user_id == user
+        differs = accounts.c.display_name.is_distinct_from(display_name) | accounts.c.avatar_url.is_distinct_from(
+            avatar_url
+        )
+        changed = await self._connection.execute(
+            update(accounts).where(found, differs).values(display_name=display_name, avatar_url=avatar_url)
+        )
+        if changed.rowcount == 0:
+            return False
+        await note_avatars(self._connection, [avatar_url])
+        await accounts_changed(self._connection)
+        return True
+
     async def unlink(self, citizen: CitizenId) -> None:
-        await self._connection.execute(delete(accounts).where(accounts.c.citizen_id == citizen))
+        unlinked = await self._connection.execute(delete(accounts).where(accounts.c.citizen_id == citizen))
+        if unlinked.rowcount:
+            await accounts_changed(self._connection)
 
     async def of(self, citizen: CitizenId) -> UserId | None:
         user = await self._connection.scalar(select(accounts.c.matrix_user_id).where(accounts.c.citizen_id == citizen))
@@ -63,3 +97,12 @@ class AccountRepository(Repository):
     async def forget_uses(self, *, before_ms: int) -> None:
         """Delete the uses that need not be remembered since ``before_ms``, in milliseconds since 1970."""
         await self._connection.execute(delete(sign_in_uses).where(sign_in_uses.c.until_ms < before_ms))
+
+    def _insert(self, account: LinkedAccount, now_ms: int) -> Insert:
+        return insert(self._connection, accounts).values(
+            matrix_user_id=account.user,
+            citizen_id=account.citizen,
+            linked_at_ms=now_ms,
+            display_name=account.display_name,
+            avatar_url=account.avatar_url,
+        )

@@ -12,6 +12,7 @@ from .tables import key_values
 from .upsert import insert
 
 _REGISTRY: Final = "registry_version"
+_ACCOUNTS: Final = "accounts_version"
 _PRESENCE_TIMEOUT: Final = "presence_timeout_ms:"
 _WRITE_PROBE: Final = "write_probe"
 _KEY_LENGTH: Final = 64
@@ -22,7 +23,14 @@ class KeyValueRepository(Repository):
 
     async def registry_version(self) -> int:
         """Return a number that changes when agents, tokens, rooms or dead letters do, in any process."""
-        found = await self._connection.execute(select(key_values.c.value).where(key_values.c.key == _REGISTRY))
+        return await self._version(_REGISTRY)
+
+    async def accounts_version(self) -> int:
+        """Return a number that changes when links between citizens and Matrix accounts do, in any process."""
+        return await self._version(_ACCOUNTS)
+
+    async def _version(self, key: str) -> int:
+        found = await self._connection.execute(select(key_values.c.value).where(key_values.c.key == key))
         return int(found.scalar() or 0)
 
     async def presence_timeout_ms(self, software: str) -> int | None:
@@ -56,7 +64,16 @@ async def registry_changed(connection: AsyncConnection) -> None:
 
     Every transaction that changes agents, tokens, rooms or dead letters must call this function.
     """
-    statement = insert(connection, key_values).values(key=_REGISTRY, value="1")
+    await _increase(connection, _REGISTRY)
+
+
+async def accounts_changed(connection: AsyncConnection) -> None:
+    """Increase the version of the links. Every transaction that changes the table ``accounts`` must call this function."""
+    await _increase(connection, _ACCOUNTS)
+
+
+async def _increase(connection: AsyncConnection, key: str) -> None:
+    statement = insert(connection, key_values).values(key=key, value="1")
     await connection.execute(
         statement.on_conflict_do_update(
             index_elements=[key_values.c.key], set_={"value": cast(cast(key_values.c.value, Integer) + 1, Text)}

@@ -141,7 +141,7 @@ class MessageRepository(Repository):
         marks: Mapping[RoomId, int],
         readings: Mapping[RoomId, ReadableRanges],
         *,
-        exclude: Author | None,
+        exclude: Collection[Author],
         limit: int,
     ) -> dict[RoomId, int]:
         """Count the messages of each room after the ``seq`` of its mark, up to ``limit``.
@@ -149,12 +149,12 @@ class MessageRepository(Repository):
         Args:
             marks: sequence number of the last read message by room.
             readings: readable ranges by room, ``PUBLIC`` by default; other messages do not count, nor do deleted ones.
-            exclude: an author whose messages do not count.
+            exclude: authors whose messages do not count.
         """
         if not marks:
             return {}
         table = messages.c
-        own = [] if exclude is None else [not_(and_(table.author_kind == exclude.kind, table.author_id == exclude.id))]
+        own = [not_(and_(table.author_kind == author.kind, table.author_id == author.id)) for author in exclude]
         counts = []
         for room, seq in marks.items():
             newer = (

@@ -10,10 +10,11 @@ from sqlalchemy.engine import Row
 
 from ..city.message_kinds import Poll, PollResults, count_votes
 from ..city.poll_responses import PollResponse, PollResponseKind
-from ..city.types import Author, EventId, MessageId
+from ..city.types import Author, CitizenId, EventId, MessageId, UserId
 from .author_columns import author_of, author_values
 from .repository import Repository
 from .row_mapper import RowMapper
+from .selves import both_acted_on, self_of, with_account
 from .tables import poll_responses
 
 _MOST: Final = 20
@@ -63,20 +64,28 @@ class PollResponseRepository(Repository):
         return await self._one(*_of(message, author), poll_responses.c.kind == PollResponseKind.VOTE)
 
     async def count(self, message: MessageId, poll: Poll) -> PollResults:
-        """Count the newest vote of each voter before the first end of the poll."""
+        """Count the newest vote of each person before the first end of the poll."""
         table = poll_responses.c
         ended_at_ms = await self._connection.scalar(
             select(func.min(table.at_ms)).where(table.message_id == message, table.kind == PollResponseKind.END)
         )
-        of_voter = (table.author_kind, table.author_id)
         newest_first = (table.at_ms.desc(), table.id.desc())
-        place = func.row_number().over(partition_by=of_voter, order_by=newest_first).label("place")
-        votes = select(table.selections, place).where(table.message_id == message, table.kind == PollResponseKind.VOTE)
+        place = func.row_number().over(partition_by=self_of(poll_responses), order_by=newest_first).label("place")
+        votes = (
+            select(table.selections, place)
+            .select_from(with_account(poll_responses))
+            .where(table.message_id == message, table.kind == PollResponseKind.VOTE)
+        )
         if ended_at_ms is not None:
             votes = votes.where(table.at_ms <= ended_at_ms)
         newest = votes.subquery()
         rows = await self._connection.scalars(select(newest.c.selections).where(newest.c.place == 1))
         return count_votes(poll, map(orjson.loads, rows), ended_at_ms=ended_at_ms)
+
+    async def messages_of_both(self, citizen: CitizenId, user: UserId) -> list[MessageId]:
+        """Return the messages in whose polls both a citizen and a Matrix user voted."""
+        found = await self._connection.scalars(both_acted_on(poll_responses, citizen, user))
+        return [MessageId(message) for message in found]
 
     async def set_event(self, response: str, event: EventId) -> None:
         """Store the Matrix event of a response."""

@@ -6,10 +6,11 @@ from typing import Any, Final
 
 from sqlalchemy import delete, func, insert, select, update
 
-from ..city.types import Author, EventId, MessageId, Reaction, ReactionCount, ReactionId, SubjectId
+from ..city.types import Author, CitizenId, EventId, MessageId, Reaction, ReactionCount, ReactionId, SubjectId, UserId
 from .author_columns import author_of, author_values
 from .repository import Repository
 from .row_mapper import RowMapper
+from .selves import both_acted_on, self_of, with_account
 from .tables import reactions
 
 _NAMED: Final = 20
@@ -66,12 +67,22 @@ class ReactionRepository(Repository):
 
     async def counts(self, message: MessageId) -> tuple[ReactionCount, ...]:
         """Return the counts of all keys of a message, ordered by their first reactions."""
+        # A person who reacted with both subjects counts once.
+        nth = func.row_number().over(
+            partition_by=(reactions.c.key, self_of(reactions)), order_by=(reactions.c.at_ms, reactions.c.id)
+        )
+        all_given = (
+            select(reactions, nth.label("nth"))
+            .select_from(with_account(reactions))
+            .where(reactions.c.message_id == message, ~reactions.c.removed)
+            .subquery()
+        )
         # Of thousands of reactions, only those are read whose authors are listed.
-        key, in_order = reactions.c.key, (reactions.c.at_ms, reactions.c.id)
+        key, in_order = all_given.c.key, (all_given.c.at_ms, all_given.c.id)
         place = func.row_number().over(partition_by=key, order_by=in_order).label("place")
         given = (
-            select(reactions, place, func.count().over(partition_by=key).label("of_all"))
-            .where(reactions.c.message_id == message, ~reactions.c.removed)
+            select(all_given, place, func.count().over(partition_by=key).label("of_all"))
+            .where(all_given.c.nth == 1)
             .subquery()
         )
         rows = await self._connection.execute(
@@ -85,6 +96,11 @@ class ReactionRepository(Repository):
             counts[row.key] = row.of_all
             shortcodes[row.key] = shortcodes.get(row.key) or row.shortcode
         return tuple(ReactionCount(key, counts[key], tuple(by), shortcodes[key]) for key, by in named.items())
+
+    async def messages_of_both(self, citizen: CitizenId, user: UserId) -> list[MessageId]:
+        """Return the messages to which both a citizen and a Matrix user reacted."""
+        found = await self._connection.scalars(both_acted_on(reactions, citizen, user))
+        return [MessageId(message) for message in found]
 
     async def set_event(self, reaction: ReactionId, event: EventId) -> None:
         """Store the Matrix event of a reaction."""

@@ -33,7 +33,7 @@ class City(MatrixParts):
         as_token = settings.appservice.as_token.get_secret_value()
         self.nonces = SignInNonces(as_token, now_ms, is_required=settings.sign_in.require_nonce)
         check = OpenId(self.homeserver, self.identities)
-        self.accounts = Accounts(self.database, check, self.nonces, now_ms)
+        self.accounts = Accounts(self.database, check, self.nonces, now_ms, self.bus.publish, self.account_cache.load)
         self.second_me = SecondMe(self.core, self.database, now_ms, new_id, agent_id=settings.city.second_me)
         self.second_me_availability = SecondMeAvailability(
             self.second_me, self.presence, heartbeat_s=settings.presence.heartbeat_s

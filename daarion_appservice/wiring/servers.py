@@ -76,7 +76,7 @@ def build_city_server(city: City) -> Listener:
     rooms = RoomRoutes(
         pages,
         city.rooms,
-        city.presence,
+        city.person_presence,
         city.online_members,
         city.identities,
         steady_ms,
@@ -92,7 +92,9 @@ def build_city_server(city: City) -> Listener:
         readers,
         lambda: city.second_me.is_available,
     )
-    presence = PresenceRoutes(city.presence, city.online_counts, steady_ms, pages.unlisted, city.citizen_names)
+    presence = PresenceRoutes(
+        city.presence, city.person_presence, city.online_counts, steady_ms, pages.unlisted, city.citizen_names
+    )
     authenticator = CityAuthenticator(
         TokenPrincipals(settings, city.tokens, city.registry), RequestLimits(settings, city.redis)
     )

@@ -15,6 +15,7 @@ from ..city.messages import Messages
 from ..city.online_counts import OnlineCounts
 from ..city.online_members import OnlineMembers
 from ..city.permissions import RoomPermissions
+from ..city.person_presence import PersonPresence
 from ..city.places import PlaceDirectory
 from ..city.polls import Polls
 from ..city.reactions import Reactions
@@ -29,6 +30,7 @@ from ..matrix.client.homeserver import Homeserver
 from ..matrix.client.monitor import HomeserverMonitor
 from ..matrix.reconcile.membership_cache import MembershipCache
 from ..ops.process_metrics import process_registry
+from ..realtime.account_cache import AccountCache
 from ..realtime.bus import Bus
 from ..realtime.citizen_names import CitizenNames
 from ..realtime.directory_cache import DirectoryCache
@@ -79,9 +81,11 @@ class CityServices:
         self.leader_lock = LeaderLock(self.database, shares_presence=bool(settings.redis.url))
         self.agents, self.places, self.tokens = AgentDirectory(), PlaceDirectory(), TokenDirectory()
         self.registry = DirectoryCache(self.database, self.bus.publish, self.agents, self.places, self.tokens)
+        self.account_cache = AccountCache(self.database, self.identities.accounts, self.bus.publish_remote)
 
     def _build_presence(self) -> None:
         self.presence = self._presence_store()
+        self.person_presence = PersonPresence(self.identities.accounts, self.presence.state)
         self.online_members = OnlineMembers()
         self.online_counts = OnlineCounts(self.online_members)
         self.memberships = MembershipCache(self.database, self.bus.publish_remote, self.online_members, self.identities)
@@ -113,14 +117,14 @@ class CityServices:
         self.typing_and_receipts = TypingAndReceipts(database, publish, permissions)
 
     def _build_streams(self) -> None:
-        frames = RoomFrames(self.presence, self.online_members, self.identities, steady_ms)
+        frames = RoomFrames(self.person_presence, self.online_members, self.identities, steady_ms)
         self.room_typing = RoomTypingState()
         self.receipt_writer = ReceiptWriter(
             self.database, self.identities, self.online_members, self.bus.publish, now_ms
         )
         self.room_streams = RoomStreams(self.database, self.online_members, self.room_typing, frames)
         self.room_updates = RoomUpdates(self.database, self.online_members, frames)
-        self.stream = PresenceStream(self.presence.state, steady_ms, seq=self.presence.seq)
+        self.stream = PresenceStream(self.person_presence.state, steady_ms, seq=self.presence.seq)
         self.feed_writer = AgentFeedWriter(self.database, self.agents, now_ms, new_id)
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from ..city.events import (
+    AccountsChanged,
     BotChatChanged,
     DirectChatChanged,
     EventsMissed,
@@ -24,6 +25,7 @@ from ..city.events import (
     RoomChanged,
     RoomCheckRequested,
     RoomEventStored,
+    SelfChanged,
     TypingChanged,
 )
 from ..city.presence import Status
@@ -37,6 +39,8 @@ def subscribe(city: City) -> None:
     below, after that one. Frames with member counts are encoded after the counts have changed: either at the end of their
     tick, or for an event that the publisher sends after the change of membership (``city/member_log``).
     """
+    city.bus.subscribe(AccountsChanged, lambda _: city.account_cache.wake())
+    city.bus.subscribe(EventsMissed, lambda _: city.account_cache.wake())
     city.bus.subscribe(OutboxChanged, lambda _: city.outbound.wake())
     city.bus.subscribe(InboxChanged, lambda _: _inbox_filled(city))
     city.bus.subscribe(EventsMissed, lambda _: _inbox_filled(city))
@@ -55,9 +59,9 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(EventsMissed, lambda _: city.room_updates.on_events_missed())
     city.bus.subscribe(RoomCheckRequested, lambda doubted: city.reconciler.request_check(doubted.room_id))
     city.bus.subscribe(PresenceChanged, city.presence_sender.on_presence_changed)
-    city.bus.subscribe(PresenceChanged, partial(_count_presence, city))
+    city.bus.subscribe(PresenceChanged, partial(_show_presence, city))
+    city.bus.subscribe(SelfChanged, partial(_change_self, city))
     city.bus.subscribe(PresenceChanged, city.feed_writer.on_presence_changed)
-    city.bus.subscribe(PresenceChanged, city.stream.on_presence_changed)
     city.bus.subscribe(PresenceRenumbered, city.stream.renumber)
     city.bus.subscribe(EventsMissed, lambda _: city.memberships.on_events_missed())
     city.bus.subscribe(MembershipChanged, city.memberships.on_membership_changed)
@@ -67,12 +71,10 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(RoomEventStored, city.room_streams.on_room_event)
     city.bus.subscribe(RoomChanged, city.room_streams.on_room_changed)
     city.bus.subscribe(MemberChanged, city.room_streams.on_member_changed)
-    city.bus.subscribe(PresenceChanged, city.room_streams.on_presence_changed)
     city.bus.subscribe(MessagePosted, city.room_updates.on_message_posted)
     city.bus.subscribe(RoomEventStored, city.room_updates.on_room_event)
     city.bus.subscribe(RoomChanged, city.room_updates.on_room_changed)
     city.bus.subscribe(MembershipChanged, city.room_updates.on_membership_changed)
-    city.bus.subscribe(PresenceChanged, city.room_updates.on_presence_changed)
     city.bus.subscribe(TypingChanged, city.room_typing.set_matrix_users)
     city.bus.subscribe(LocalUserTyping, city.room_typing.set_local_user)
     city.bus.subscribe(LocalUserTyping, city.typing_sender.on_local_typing)
@@ -84,12 +86,33 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(MessagePosted, city.typing_sender.on_message_posted)
 
 
+def _show_presence(city: City, change: PresenceChanged) -> None:
+    if (transition := city.person_presence.apply(change.transition)) is not None:
+        shown = PresenceChanged(transition, change.seq)
+        _count_presence(city, shown)
+        city.stream.on_presence_changed(shown)
+
+
 def _count_presence(city: City, change: PresenceChanged) -> None:
     city.online_counts.apply(change.transition)
     if change.transition.after.status is Status.OFFLINE:
         city.online_members.set_offline(change.transition.subject)
     else:
         city.online_members.set_online(change.transition.subject)
+    city.room_streams.on_presence_changed(change)
+    city.room_updates.on_presence_changed(change)
+
+
+def _change_self(city: City, change: SelfChanged) -> None:
+    person = city.identities.accounts.self_of(change.citizen)
+    rooms = city.online_members.set_self(change.citizen, person)
+    transitions = city.person_presence.set_self(change.citizen, person)
+    for transition in transitions:
+        _count_presence(city, PresenceChanged(transition, city.stream.seq))
+    city.stream.on_self_changed(transitions)
+    city.room_updates.on_self_changed(rooms)
+    # Authors and members of the rooms have other names now: clients read them again.
+    city.room_streams.on_self_changed(rooms)
 
 
 def _change_membership(city: City, change: MembershipChanged) -> None:

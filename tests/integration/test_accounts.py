@@ -12,8 +12,9 @@ from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.in_process_city import HttpResponse, InProcessCity, in_process_city
 from tests.parts.scripted_homeserver import HANG_UP, Reply, ScriptedHomeserver, refused
 
+ALICE = "@alice:city.localhost"
 OKSANA = citizen_token("u_1", "Оксана")
-ME = {"user_id": "u_1", "display_name": "Оксана", "matrix_user_id": None}
+ME = {"user_id": "u_1", "display_name": "Оксана", "matrix_user_id": None, "subject": "u_1"}
 
 
 @dataclass
@@ -41,7 +42,7 @@ async def test_an_account_is_linked_and_unlinked(harness: AccountHarness) -> Non
     assert await harness.me() == ME
     harness.homeserver.next("openid", Reply(200, {"sub": "@alice:city.localhost"}))
     linked = await harness.link()
-    assert (linked.status, linked.content) == (200, ME | {"matrix_user_id": "@alice:city.localhost"})
+    assert (linked.status, linked.content) == (200, ME | {"matrix_user_id": ALICE, "subject": ALICE})
     assert await harness.me() == linked.content
     for _ in range(2):
         assert (await harness.city.call("DELETE", "/city/me/matrix", token=OKSANA)).status == 204

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from daarion_appservice.city.linked_accounts import LinkedAccount
 from daarion_appservice.city.types import CitizenId, OutboxKind, UserId
 from tests.parts.city import ADMIN_TOKEN
 from tests.parts.private_room import (
@@ -107,7 +108,7 @@ async def test_linked_matrix_account_reads_as_citizen(harness: PrivateRoom) -> N
     await harness.member(ALICE, "join")
     await harness.receive_text("для своїх")
     async with harness.city.city.database.transaction() as tx:
-        await tx.accounts.link(UserId(ALICE), CitizenId("u_1"), now_ms=1)
+        await tx.accounts.link(LinkedAccount(CitizenId("u_1"), UserId(ALICE)), now_ms=1)
     assert await harness.read(OKSANA) == ["для своїх"]
     assert "general" in {each["slug"] for each in await harness.city.get("/city/rooms", token=OKSANA)}
 

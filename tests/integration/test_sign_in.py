@@ -151,6 +151,7 @@ async def test_same_account_is_same_citizen(homeserver: ScriptedHomeserver, data
             "user_id": first["user_id"],
             "display_name": "Alice",
             "matrix_user_id": "@alice:city.localhost",
+            "subject": "@alice:city.localhost",
         }
 
 

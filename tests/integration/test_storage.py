@@ -14,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, func, insert, select, text
 
+from daarion_appservice.city.linked_accounts import LinkedAccount
 from daarion_appservice.city.message_kinds import NO_DETAILS
 from daarion_appservice.city.restrictions import Restriction, RestrictionKind
 from daarion_appservice.city.rooms import Rooms, room_id_of
@@ -279,6 +280,29 @@ async def test_migration_0021_keeps_accounts(database: Database) -> None:
             assert await tx.accounts.of(oksana) == alice
         async with database.transaction() as tx:
             await tx.connection.run_sync(lambda connection: _downgrade(connection, "0020"))
+
+
+@EMPTY
+async def test_migration_0024_keeps_accounts(database: Database) -> None:
+    await migrate.upgrade(database, "0023")
+    rows = [
+        "INSERT INTO accounts (matrix_user_id, citizen_id, linked_at_ms) VALUES ('@alice:x', 'u_1', 1), ('@bob:x', 'u_2', 2)",
+        "INSERT INTO rooms (id, slug, name, created_at_ms) VALUES ('r', 'r', 'r', 1)",
+        "INSERT INTO members (room_id, user_id, display_name, avatar_url) VALUES ('r', '@alice:x', 'Alice', 'mxc://x/a')",
+    ]
+    async with database.transaction() as tx:
+        for row in rows:
+            await tx.connection.exec_driver_sql(row)
+    for _ in range(2):
+        await migrate.upgrade(database)
+        async with database.transaction() as tx:
+            assert sorted(await tx.accounts.all(), key=lambda account: account.citizen) == [
+                LinkedAccount(CitizenId("u_1"), UserId("@alice:x"), "Alice", "mxc://x/a"),
+                LinkedAccount(CitizenId("u_2"), UserId("@bob:x")),
+            ]
+        async with database.transaction() as tx:
+            await tx.connection.run_sync(lambda connection: _downgrade(connection, "0023"))
+    await migrate.upgrade(database)
 
 
 def _downgrade(connection: Connection, to: str) -> None:

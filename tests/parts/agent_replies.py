@@ -21,7 +21,7 @@ from daarion_appservice.agents.reply_worker import ReplyWorker
 from daarion_appservice.agents.request_watcher import RequestWatcher
 from daarion_appservice.agents.second_me import SecondMe
 from daarion_appservice.agents.second_me_replies import SecondMeReplies
-from daarion_appservice.city.accounts import Accounts
+from daarion_appservice.city.accounts import AccountProfile, Accounts
 from daarion_appservice.city.events import CityEvent
 from daarion_appservice.city.presence import Heartbeat, Status
 from daarion_appservice.city.rooms import Rooms
@@ -56,6 +56,10 @@ SCRIBE: Final = Agent("scribe", AgentSlug("scribe"), "Писар")
 VARTA: Final = Agent("varta", AgentSlug("varta"), "Варта")
 
 
+async def _no_cache() -> None:
+    """Load no links: these parts show nothing to clients."""
+
+
 class FakeOpenIdTokens:
     """OpenID tokens of a homeserver; the last word of each is the user id of its owner."""
 
@@ -64,8 +68,8 @@ class FakeOpenIdTokens:
             raise Forbidden("openid_invalid", "no such token")
         return UserId(token.rpartition(" ")[2])
 
-    async def name_of(self, user: UserId) -> str:
-        return user[1:].partition(":")[0]
+    async def profile_of(self, user: UserId) -> AccountProfile:
+        return AccountProfile(user[1:].partition(":")[0])
 
 
 @dataclass
@@ -91,7 +95,7 @@ class AgentReplyHarness:
     @property
     def accounts(self) -> Accounts:
         nonces = SignInNonces("secret", now_ms, is_required=False)
-        return Accounts(self.database, FakeOpenIdTokens(), nonces, now_ms)
+        return Accounts(self.database, FakeOpenIdTokens(), nonces, now_ms, self.published.append, _no_cache)
 
     @asynccontextmanager
     async def second_me(self) -> AsyncIterator[SecondMe]:

@@ -55,16 +55,10 @@ PROBLEMS: Final = (
     Problem(403, "not_this_agent", "the token belongs to another agent", "the token is of daarwizz, not of litopys"),
     Problem(403, "user_id_mismatch", "`user_id` is another citizen", "the token is of u_123, not of u_456"),
     Problem(
-        403,
-        "nonce_invalid",
-        "the nonce of the sign-in is missing, was used before, or has expired",
-        "the nonce was used before: request a new one",
+        403, "nonce_invalid", "the nonce is missing, used or expired", "the nonce was used before: request a new one"
     ),
     Problem(
-        403,
-        "openid_used",
-        "the OpenID token signed somebody in before, or linked an account",
-        "this OpenID token was used before: request a new one",
+        403, "openid_used", "the OpenID token was used before", "this OpenID token was used before: request a new one"
     ),
     Problem(
         403,
@@ -178,10 +172,13 @@ PROBLEMS: Final = (
     Problem(409, "message_deleted", "the message is deleted", "the message is deleted and cannot be edited"),
     Problem(409, "poll_ended", "the poll has ended", "this poll has ended: nobody can vote any more"),
     Problem(
+        409, "poll_not_editable", "the message is a poll", "a poll cannot be edited: delete it, and start another one"
+    ),
+    Problem(
         409,
-        "poll_not_editable",
-        "the message is a poll",
-        "a poll cannot be edited: delete it, and start another one",
+        "sent_on_matrix",
+        "the author sent the message on Matrix",
+        "edit this message in the Matrix client that you sent it with",
     ),
     Problem(
         409,

@@ -79,8 +79,8 @@ class MeRoutes:
         each nonce is accepted once.
 
         A citizen has at most one account: the last one linked. An account that is linked with another citizen must be unlinked by
-        that citizen first. With a linked account Second Me has one history for the city and for direct chats with
-        `@agent_second_me` on Matrix.
+        that citizen first. The city shows both as one person from then on (`subject`), and Second Me has one history for the city
+        and for direct chats with `@agent_second_me` on Matrix.
         """
         citizen = _citizen(call.principal)
         proof = call.body
@@ -96,7 +96,9 @@ class MeRoutes:
         response=NoContent,
     )
     async def unlink_matrix_account(self, call: Call[NoBody, NoQuery]) -> None:
-        """Succeeds as well if no account is linked. The history of Second Me stays with the citizen."""
+        """Succeeds as well if no account is linked. What was written in the city and the history of Second Me stay with the
+        citizen.
+        """
         await self.accounts.unlink(_citizen(call.principal).id)
 
 
@@ -106,4 +108,9 @@ def _citizen(principal: Principal) -> Citizen:
 
 
 def _view(citizen: Citizen, user: UserId | None) -> schemas.CurrentCitizen:
-    return {"user_id": citizen.id, "display_name": citizen.display_name, "matrix_user_id": user}
+    return {
+        "user_id": citizen.id,
+        "display_name": citizen.display_name,
+        "matrix_user_id": user,
+        "subject": user or citizen.id,
+    }

@@ -256,10 +256,10 @@ class MessageRoutes:
         body=MessageEdit,
         summary="Edit a message",
         response=schemas.Message,
-        errors=(*_WRITE_ERRORS, *_TEXT_ERRORS, "not_yours", "message_deleted", "poll_not_editable"),
+        errors=(*_WRITE_ERRORS, *_TEXT_ERRORS, "not_yours", "message_deleted", "poll_not_editable", "sent_on_matrix"),
     )
     async def edit_message(self, call: Call[MessageEdit, NoQuery]) -> schemas.Message:
-        """For the author of the message."""
+        """For the author of the message. A message that a linked person sent on Matrix can be edited there only."""
         author = await self.authors.with_avatar(call.principal)
         return self._message(
             await self.message_edits.edit(author, call.path["room_id"], call.path["message_id"], call.body.body)

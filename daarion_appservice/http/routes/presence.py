@@ -13,6 +13,7 @@ from aiohttp_sse import EventSourceResponse, sse_response
 from pydantic import Field
 
 from ...city.online_counts import OnlineCounts
+from ...city.person_presence import PersonPresence
 from ...city.ports import NowMs, PresenceStore
 from ...city.presence import KEEP, Heartbeat, Status
 from ...city.types import RoomId, SubjectId
@@ -68,6 +69,7 @@ class CitizenHeartbeat(Body):
 @dataclass(frozen=True, slots=True)
 class PresenceRoutes:
     presence: PresenceStore
+    person_presence: PersonPresence
     online_counts: OnlineCounts
     now_ms: NowMs
     unlisted: Callable[[], Awaitable[frozenset[RoomId]]]
@@ -82,14 +84,14 @@ class PresenceRoutes:
         response=schemas.PresenceList,
     )
     async def get_presence_list(self, call: Call[NoBody, PresenceListQuery]) -> schemas.PresenceList:
-        """An unknown subject is `offline`."""
+        """An unknown subject is `offline`. A citizen and the Matrix account that they are linked with have one presence."""
         ids = split_ids(call.query.ids)
         if not ids or len(ids) > _MAX_IDS:
             raise InvalidInput("invalid", f"ids: must be 1 to {_MAX_IDS} subjects", status=422)
         now_ms = self.now_ms()
         return {
             "presences": [
-                encode_presence(SubjectId(each), self.presence.state(SubjectId(each)), now_ms) for each in ids
+                encode_presence(SubjectId(each), self.person_presence.state(SubjectId(each)), now_ms) for each in ids
             ]
         }
 
@@ -112,7 +114,7 @@ class PresenceRoutes:
         status_msg = call.body.status_msg if "status_msg" in call.body.model_fields_set else KEEP
         heartbeat = Heartbeat(subject, call.body.status, status_msg, call.body.session_id)
         (state,) = await self.presence.record_heartbeat([heartbeat])
-        return encode_presence(subject, state, self.now_ms())
+        return encode_presence(subject, self.person_presence.state(subject, state), self.now_ms())
 
     @endpoint(
         "GET",

@@ -11,7 +11,8 @@ from ...city.history_visibility import is_known_to, may_subscribe
 from ...city.identity import Identities
 from ...city.online_members import OnlineMembers
 from ...city.reader_memberships import ReaderMemberships
-from ...city.types import MessageId
+from ...city.receipts import Receipt
+from ...city.types import MessageId, SubjectId
 from ...errors import NotFound
 from ...realtime.receipt_writer import named_receipts
 from ...storage.database import Database
@@ -69,6 +70,14 @@ class ReceiptRoutes:
                 return []
             root = MessageId(query.thread_root) if query.thread_root else None
             receipts = await tx.receipts.of_room(room.id, root, limit=_MAX, reading=reading)
-            present = [each for each in receipts if self.online_members.is_member(room.id, each.key.reader)]
-            named = await named_receipts(tx, room.id, present[: query.limit], self.identities)
+            present = [each for each in receipts if self.online_members.has_person(room.id, each.key.reader)]
+            newest = self._one_by_person(present)[: query.limit]
+            named = await named_receipts(tx, room.id, newest, self.identities)
         return [receipt_view(each, self.identities) for each in named]
+
+    def _one_by_person(self, receipts: list[Receipt]) -> list[Receipt]:
+        """Return the first receipt of each person."""
+        first: dict[SubjectId, Receipt] = {}
+        for receipt in receipts:
+            first.setdefault(self.identities.accounts.self_of(receipt.key.reader), receipt)
+        return list(first.values())

@@ -10,7 +10,8 @@ from pydantic import Field
 from ...city.history_visibility import may_see_room, may_subscribe
 from ...city.identity import Identities
 from ...city.online_members import OnlineMembers
-from ...city.ports import NowMs, PresenceStore
+from ...city.person_presence import PersonPresence
+from ...city.ports import NowMs
 from ...city.restrictions import Restriction, RestrictionKind
 from ...city.rooms import Rooms, RoomUpdate
 from ...city.types import Author, AuthorKind, Member, Room, SubjectId, UserId, author_key
@@ -86,7 +87,7 @@ class RoomPatch(Body):
 class RoomRoutes:
     pages: CachedRoomResponses
     rooms: Rooms
-    presence: PresenceStore
+    person_presence: PersonPresence
     online_members: OnlineMembers
     identities: Identities
     now_ms: NowMs
@@ -164,7 +165,7 @@ class RoomRoutes:
         room, reading = page.room, page.reading
         may_read = may_subscribe(room, reading)
         online = sorted(self.online_members.online_members(room.id))[:_MAX_ONLINE_MEMBERS] if may_read else []
-        users = [self.identities.user(subject) for subject in online]
+        users = [self.identities.user(each) for subject in online for each in self._subjects(subject)]
         members = await self.pages.members(room.id, users)
         now_ms = self.now_ms()
         may_see = may_see_room(room, reading) or is_admin(call.principal)
@@ -174,24 +175,31 @@ class RoomRoutes:
             "removal": _removal(await self.pages.restriction(room, call.principal)),
             "messages": cast("list[schemas.Message]", page.messages.fragment),  # encoded already
             "has_older": page.older_before is not None,
-            "online_members": [
-                self._member(subject, user, members.get(user), now_ms)
-                for subject, user in zip(online, users, strict=True)
-            ],
+            "online_members": [self._member(subject, members, now_ms) for subject in online],
         }
 
     def _view(self, room: Room) -> schemas.Room:
         return room_view(room, self.online_members.members_online(room.id), self.identities)
 
-    def _member(self, subject: SubjectId, user: UserId, member: Member | None, now_ms: int) -> schemas.OnlineMember:
-        kind, member_id = author_key(subject)
+    def _subjects(self, person: SubjectId) -> tuple[SubjectId, ...]:
+        return self.identities.accounts.subjects_of(person)
+
+    def _member(self, person: SubjectId, members: dict[UserId, Member], now_ms: int) -> schemas.OnlineMember:
+        """Return a person; ``members`` are the members by their Matrix users, of which a linked person may have two."""
+        users = [self.identities.user(subject) for subject in self._subjects(person)]
+        member = next((members[user] for user in users if user in members), None)
+        kind, member_id = author_key(person)
+        name = (member and member.display_name) or member_id
+        shown = self.identities.accounts.with_profile(
+            Author(kind, member_id, name, member.avatar_url if member else None)
+        )
         return {
             "kind": kind,
             "id": member_id,
-            "display_name": (member and member.display_name) or member_id,
-            "matrix_user_id": user,
-            "avatar_url": MediaUrls(self.identities.media_links).url(member.avatar_url) if member else None,
-            **presence_fields(self.presence.state(subject), now_ms),
+            "display_name": shown.display_name,
+            "matrix_user_id": users[0],
+            "avatar_url": MediaUrls(self.identities.media_links).url(shown.avatar_url),
+            **presence_fields(self.person_presence.state(person), now_ms),
         }
 
 

@@ -56,7 +56,8 @@ class UnreadRoutes:
                 room.id for room in await tx.rooms.by_ids(marks) if may_see_room(room, readings.get(room.id, PUBLIC))
             }
             known = {room: seq for room, seq in marks.items() if room in rooms}
-            counts = await tx.messages.unread(known, readings, exclude=author, limit=_MAX_COUNT)
+            own = self.readers.authors(author)
+            counts = await tx.messages.unread(known, readings, exclude=own, limit=_MAX_COUNT)
         return [{"room_id": room, "count": counts[room]} for room in known]
 
 

@@ -40,6 +40,14 @@ class CurrentCitizen(TypedDict):
     matrix_user_id: Annotated[
         str | None, Field(description="The linked Matrix account.", examples=["@oksana:daarion.space"])
     ]
+    subject: Annotated[
+        str,
+        Field(
+            description="The subject that messages, reactions, members and presence name: the linked Matrix account, else the "
+            "citizen id.",
+            examples=["@oksana:daarion.space"],
+        ),
+    ]
 
 
 class CitizenName(TypedDict):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from ...city.identity import Identities
 from ...city.online_members import OnlineMembers
-from ...city.ports import NowMs, PresenceStore
+from ...city.person_presence import PersonPresence
+from ...city.ports import NowMs
 from ...city.receipts import NamedReceipt
 from ...city.room_events import Removal, RoomEvent, RoomEventKind
 from ...city.types import Author, Room, RoomId, SubjectId
@@ -21,7 +22,7 @@ from .frames import text_frame
 class RoomFrames:
     """Encodes room events as WebSocket frames."""
 
-    presence_store: PresenceStore
+    person_presence: PersonPresence
     online_members: OnlineMembers
     identities: Identities
     now_ms: NowMs
@@ -34,6 +35,7 @@ class RoomFrames:
             with_message: include the message, not only its id. A replay with several events of one message includes it once.
         """
         content: JSON = {"event": event.kind, "room_id": event.room_id, "seq": event.seq}
+        followed_by = b""
         match event.kind:
             case RoomEventKind.JOIN | RoomEventKind.LEAVE:
                 assert event.who is not None
@@ -44,9 +46,17 @@ class RoomFrames:
                 }
                 if event.kind is RoomEventKind.LEAVE:
                     content |= self._removal_fields(event.removal)
+                    followed_by = self._remaining_person(event.room_id, event.who)
             case _:
                 content |= self._message_fields(event, with_message=with_message)
-        return _frame(content)
+        return _frame(content) + followed_by
+
+    def _remaining_person(self, room: RoomId, left: Author) -> bytes:
+        """Return the presence of a linked person who is a member by the other subject, after one subject left."""
+        person = self.identities.accounts.self_of(left.subject)
+        is_member = self.online_members.has_person(room, person)
+        is_linked = len(self.identities.accounts.subjects_of(person)) > 1
+        return self.presence(room, person) if is_linked and is_member else b""
 
     def _removal_fields(self, removal: Removal | None) -> JSON:
         """Return the fields that tell why a member left."""
@@ -82,11 +92,12 @@ class RoomFrames:
                 "room_id": room,
                 "members_online": self.online_members.members_online(room),
             }
-            | encode_presence(subject, self.presence_store.state(subject), self.now_ms())
+            | encode_presence(subject, self.person_presence.state(subject), self.now_ms())
         )
 
     def typing(self, room: RoomId, subjects: frozenset[SubjectId]) -> bytes:
-        return _frame({"event": "city.room.typing", "room_id": room, "typing": sorted(subjects)})
+        typing = sorted(set(self.identities.accounts.selves(subjects)))
+        return _frame({"event": "city.room.typing", "room_id": room, "typing": typing})
 
     def receipt(self, named: NamedReceipt) -> bytes:
         view = receipt_view(named, self.identities)

@@ -12,8 +12,11 @@ from typing import Final
 
 import structlog
 
+from ...city.accounts import AccountProfile
 from ...city.display_names import citizen_name
+from ...city.event_fields import optional_text
 from ...city.identity import Identities, is_user_id
+from ...city.media import is_mxc
 from ...city.types import UserId
 from ...errors import (
     Forbidden,
@@ -35,7 +38,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class OpenId:
-    """Verifies OpenID tokens, and looks up the display names of their holders."""
+    """Verifies OpenID tokens, and looks up the profiles of their holders."""
 
     homeserver: Homeserver
     identities: Identities
@@ -60,13 +63,20 @@ class OpenId:
             raise Forbidden("openid_foreign", f"{user} is a user of the city itself")
         return user
 
-    async def name_of(self, user: UserId) -> str:
-        """Return a user's display name, or the localpart if the name is missing, not displayable or not available."""
+    async def profile_of(self, user: UserId) -> AccountProfile:
+        """Return a user's profile, with the localpart as name if the name is missing, not displayable or not available."""
+        localpart = user[1:].partition(":")[0]
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                return citizen_name(await self.homeserver.display_name(user) or "")
-        except (HomeserverError, TimeoutError, InvalidInput):
-            return user[1:].partition(":")[0]
+                profile = await self.homeserver.profile(user)
+        except (HomeserverError, TimeoutError):
+            return AccountProfile(localpart)
+        avatar = optional_text(profile, "avatar_url")
+        try:
+            name = citizen_name(optional_text(profile, "displayname") or "")
+        except InvalidInput:
+            name = localpart
+        return AccountProfile(name, avatar if avatar and is_mxc(avatar) else None)
 
     def _check_domain(self, server: str) -> None:
         domain = self.identities.domain

@@ -73,6 +73,10 @@ class UserRequests(HomeserverTransport):
         name = (await self.request_object(Method.GET, Path.v3.profile[user])).get("displayname")
         return name if isinstance(name, str) else None
 
+    async def profile(self, user: UserId) -> JSON:
+        """Return a user's profile."""
+        return await self.request_object(Method.GET, Path.v3.profile[user])
+
     async def set_display_name(self, user: UserId, name: str) -> None:
         await self.request(Method.PUT, Path.v3.profile[user].displayname, {"displayname": name}, as_user=user)
 

@@ -17,7 +17,7 @@ from ...city.delivery_errors import DeliveryError
 from ...city.identity import Identities
 from ...city.ports import NowMs, Publish, publish_all
 from ...city.second_me import is_second_me
-from ...city.types import AgentSlug, Author, AuthorKind, EventId, MatrixStatus, OutboxKind, Room, UserId
+from ...city.types import AgentSlug, Author, AuthorKind, CitizenId, EventId, MatrixStatus, OutboxKind, Room, UserId
 from ...errors import HomeserverError, HomeserverRefused, HomeserverUnavailable
 from ...storage.database import Database
 from ...storage.outbox import DELETIONS, OutboxRow
@@ -194,8 +194,16 @@ class OutboxDelivery:
 
         The reconciler sets the avatars of agents.
         """
-        agent = self._agents.get(AgentSlug(author.id)) if author.kind is AuthorKind.AGENT else None
+        if author.kind is AuthorKind.CITIZEN:
+            return self._citizen_profile(author)
+        agent = self._agents.get(AgentSlug(author.id))
         return Profile(self._ghosts.profiles.agent_name(agent) if agent else author.display_name)
+
+    def _citizen_profile(self, citizen: Author) -> Profile:
+        """Return the profile of a citizen's ghost: that of the linked Matrix account, where there is one."""
+        account = self._identities.accounts.of_citizen(CitizenId(citizen.id))
+        avatar = account.avatar_url if account is not None else None
+        return Profile(self._identities.accounts.shown(citizen).display_name, avatar or "")
 
     # --- refusals -------------------------------------------------------------------------------------
 

@@ -18,13 +18,15 @@ from ...city.messages import Messages
 from ...city.poll_responses import PollResponseKind
 from ...city.polls import END_TYPES, RESPONSE_TYPES, START_TYPE
 from ...city.power_levels import may_redact
-from ...city.types import Author, EventId, Message, OutboxKind, Reaction, SubjectId, UserId
+from ...city.types import Author, AuthorKind, CitizenId, EventId, Message, OutboxKind, Reaction, SubjectId, UserId
 from ...storage.database import Transaction
 from ...storage.outbox import OutboxRow
 from ..client.message_content import HTML_FORMAT, SHORTCODE_KEYS
 from .kind_content import end_content, location_content, media_content, poll_content, vote_content
 
 _MAX_EXCERPT_CHARS: Final = 250
+PER_MESSAGE_PROFILE: Final = "com.beeper.per_message_profile"
+"""The key of the profile of one message (MSC4144), by its unstable name, which clients read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +216,9 @@ class OutboxRenderer:
         if reaction is None or message.matrix_event_id is None:
             return None
         if entry.kind is OutboxKind.UNREACT:
-            return _redaction(reaction.author, reaction.matrix_event_id, reaction.at_ms)
+            # The ghost cannot redact a reaction that its person sent on Matrix, but the bot can.
+            sender = None if reaction.author.kind is AuthorKind.MATRIX else reaction.author
+            return _redaction(sender, reaction.matrix_event_id, reaction.at_ms)
         # Send a removed reaction all the same: an earlier attempt may have sent it, and the redaction needs its id.
         content = reaction_content(message.matrix_event_id, reaction)
         return OutgoingEvent(reaction.author, reaction.at_ms, "m.reaction", content)
@@ -326,7 +330,7 @@ def edit_content(
         "m.relates_to": {"rel_type": "m.replace", "event_id": original},
         MESSAGE_ID: message.id,
         EDIT_ID: edit_id,
-    }
+    } | _profile_fields(message.author, identities)
 
 
 def _mentioned_subjects(message: Message, reply_target: Message | None, *, is_private: bool) -> list[SubjectId]:
@@ -360,8 +364,23 @@ def _content(message: Message, mentioned: list[SubjectId], identities: Identitie
         content |= media_content(message.media)
     if message.details.location is not None:
         content |= location_content(message.details.location, message.body)
-    return content
+    return content | _profile_fields(message.author, identities)
 
 
 def _mentions(subjects: list[SubjectId], identities: Identities) -> dict[str, Any]:
-    return {"user_ids": [identities.user(subject) for subject in subjects]} if subjects else {}
+    """Return ``m.mentions``: a linked citizen is mentioned as the Matrix user, whom clients can notify."""
+    users = map(identities.user, identities.accounts.selves(subjects))
+    return {"user_ids": list(users)} if subjects else {}
+
+
+def _profile_fields(author: Author, identities: Identities) -> dict[str, Any]:
+    """Return the profile of a message of a linked citizen, which the ghost sends: it names the Matrix user.
+
+    The content has no fallback in its text, because the ghost itself has the same display name and avatar.
+    """
+    account = identities.accounts.of_citizen(CitizenId(author.id)) if author.kind is AuthorKind.CITIZEN else None
+    if account is None:
+        return {}
+    shown = identities.accounts.shown(author)
+    profile = {"id": account.user, "displayname": shown.display_name}
+    return {PER_MESSAGE_PROFILE: profile | ({"avatar_url": shown.avatar_url} if shown.avatar_url else {})}

@@ -20,13 +20,15 @@ interactions = Table(
     Index(None, "user_id", "number"),
 )
 
-# Links between Matrix accounts and citizens, one to one.
+# Links between Matrix accounts and citizens, one to one, with the profiles of the accounts.
 accounts = Table(
     "accounts",
     metadata,
     Column("matrix_user_id", String(255), primary_key=True),
     Column("citizen_id", String(255), nullable=False, unique=True),
     Column("linked_at_ms", BigInteger, nullable=False),
+    Column("display_name", Text),
+    Column("avatar_url", Text),
 )
 
 # SHA-256 digests of the nonces and OpenID tokens that signed somebody in; each is accepted once.

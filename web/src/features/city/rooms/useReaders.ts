@@ -16,7 +16,7 @@ const NONE: Receipts = new Map();
 export function useReaders(messages: readonly Message[]): ReadonlyMap<string, Receipt[]> {
   const room = useRoom();
   const { threadRoot } = useConversation();
-  const me = useSession((state) => state.session?.userId ?? null);
+  const me = useSession((state) => state.subject);
   const [receipts, setReceipts] = useState(NONE);
   useEffect(() => followReceipts(room, threadRoot, setReceipts), [room, threadRoot]);
   return useMemo(() => readersByMessage(receipts.values(), messages, me), [receipts, messages, me]);

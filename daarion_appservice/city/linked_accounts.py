@@ -1,0 +1,110 @@
+"""The self of each subject: a citizen who is linked with a Matrix account is that Matrix user in the city.
+
+Messages, reactions, votes, members and presence are stored with the subject that made them: the citizen, who acts on
+Matrix by a ghost, or the Matrix user. Both subjects of a linked person have one self, the Matrix user, and everything
+that clients receive names the self. So a link merges what both wrote before, and the end of the link separates it again.
+
+    stored     u_1 (ghost @citizen_u_1)   @alice:example.org
+                             └──────┬──────────┘
+    shown                  @alice:example.org
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from .types import Author, AuthorKind, CitizenId, SubjectId, UserId, citizen_subject, person_subject
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedAccount:
+    """A Matrix account that is linked with a citizen, and its profile on Matrix."""
+
+    citizen: CitizenId
+    user: UserId
+    display_name: str | None = None
+    """The display name; None if it is unknown."""
+    avatar_url: str | None = None
+    """The ``mxc://`` URI of the avatar."""
+
+
+class LinkedAccounts:
+    """All links, in memory. ``realtime.account_cache`` loads them."""
+
+    def __init__(self, accounts: Iterable[LinkedAccount] = ()) -> None:
+        self._by_citizen: dict[SubjectId, LinkedAccount] = {}
+        self._by_user: dict[SubjectId, LinkedAccount] = {}
+        self.version = 0
+        """A number that changes with each change of a link or a profile; a part of the keys of cached responses."""
+        self.replace(accounts)
+
+    def replace(self, accounts: Iterable[LinkedAccount]) -> list[SubjectId]:
+        """Replace all links.
+
+        Returns:
+            The citizens whose self has changed.
+        """
+        before = self._by_citizen
+        self._by_citizen = {citizen_subject(account.citizen): account for account in accounts}
+        self._by_user = {person_subject(account.user): account for account in self._by_citizen.values()}
+        if before == self._by_citizen:
+            return []
+        self.version += 1
+        return [
+            citizen
+            for citizen in before.keys() | self._by_citizen.keys()
+            if _user(before.get(citizen)) != _user(self._by_citizen.get(citizen))
+        ]
+
+    def of_citizen(self, citizen: CitizenId) -> LinkedAccount | None:
+        """Return the account that a citizen is linked with."""
+        return self._by_citizen.get(citizen_subject(citizen))
+
+    def of_user(self, user: UserId) -> LinkedAccount | None:
+        """Return the link of a Matrix user."""
+        return self._by_user.get(person_subject(user))
+
+    def self_of(self, subject: SubjectId) -> SubjectId:
+        """Return the Matrix user of a linked citizen; any other subject is its own self."""
+        account = self._by_citizen.get(subject)
+        return subject if account is None else person_subject(account.user)
+
+    def subjects_of(self, subject: SubjectId) -> tuple[SubjectId, ...]:
+        """Return all subjects with the same self, the self first."""
+        account = self._by_citizen.get(subject) or self._by_user.get(subject)
+        return (subject,) if account is None else (person_subject(account.user), citizen_subject(account.citizen))
+
+    def is_same(self, subject: SubjectId, other: SubjectId) -> bool:
+        """Whether two subjects have the same self."""
+        return self.self_of(subject) == self.self_of(other)
+
+    def selves(self, subjects: Iterable[SubjectId]) -> tuple[SubjectId, ...]:
+        """Return the selves of ``subjects``, each once, in the order of their first subject."""
+        return tuple(dict.fromkeys(map(self.self_of, subjects)))
+
+    def shown(self, author: Author) -> Author:
+        """Return an author as clients see it: a linked citizen as the Matrix user, with the profile on Matrix."""
+        account = self._by_citizen.get(author.subject) if author.kind is AuthorKind.CITIZEN else None
+        if account is None:
+            return author
+        name = account.display_name or author.display_name
+        return Author(AuthorKind.MATRIX, account.user, name, account.avatar_url or author.avatar_url)
+
+    def with_profile(self, author: Author) -> Author:
+        """Return a linked Matrix user with the profile on Matrix, any other author unchanged."""
+        account = self._by_user.get(author.subject)
+        return author if account is None else self.shown(replace(author, kind=AuthorKind.CITIZEN, id=account.citizen))
+
+    def authors_of(self, author: Author) -> tuple[Author, ...]:
+        """Return the authors with the same self, ``author`` first: its messages, reactions and votes are theirs, too."""
+        match author.kind:
+            case AuthorKind.CITIZEN if account := self._by_citizen.get(author.subject):
+                return author, Author(AuthorKind.MATRIX, account.user, author.display_name)
+            case AuthorKind.MATRIX if account := self._by_user.get(author.subject):
+                return author, Author(AuthorKind.CITIZEN, account.citizen, author.display_name)
+        return (author,)
+
+
+def _user(account: LinkedAccount | None) -> UserId | None:
+    return None if account is None else account.user
