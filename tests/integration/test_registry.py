@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from daarion_appservice.city.presence import Heartbeat
 from daarion_appservice.city.types import AgentSlug, agent_subject
 from daarion_appservice.http import schemas
 from tests.parts.city import ADMIN_TOKEN, citizen_token
-from tests.parts.in_process_city import SERVICE_TOKEN, HttpResponse, InProcessCity, in_process_city
+from tests.parts.in_process_city import SERVICE_TOKEN, HttpResponse, InProcessCity
 
 IMPORT = "/api/v1/registry/import"
 REGISTRY: dict[str, list[dict[str, Any]]] = {
@@ -35,19 +34,6 @@ REGISTRY: dict[str, list[dict[str, Any]]] = {
         },
     ],
 }
-
-
-@pytest.fixture
-async def city(database_url: str) -> AsyncIterator[InProcessCity]:
-    async with in_process_city(database_url) as city:
-        yield city
-
-
-@pytest.fixture
-async def sqlite_city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
-    """The same, where the database makes no difference."""
-    async with in_process_city(sqlite_url) as city:
-        yield city
 
 
 async def manage(city: InProcessCity, method: str, path: str, content: Any = ...) -> HttpResponse:

@@ -5,24 +5,18 @@ from __future__ import annotations
 import pytest
 
 from daarion_appservice.agents.breaker import Breaker
+from tests.parts.clock import MillisecondsClock
 
 PAUSE_MS = 1_000
 
 
-class Clock:
-    now_ms = 5_000
-
-    def __call__(self) -> int:
-        return self.now_ms
+@pytest.fixture
+def clock() -> MillisecondsClock:
+    return MillisecondsClock(5_000)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def breaker(clock: Clock) -> Breaker:
+def breaker(clock: MillisecondsClock) -> Breaker:
     return Breaker(clock, failures=3, pause_ms=PAUSE_MS)
 
 
@@ -34,7 +28,7 @@ def test_consecutive_failures_open_breaker(breaker: Breaker) -> None:
     assert (breaker.is_open, breaker.wait_ms, breaker.admit()) == (True, PAUSE_MS, False)
 
 
-def test_open_breaker_admits_one_trial_per_pause(breaker: Breaker, clock: Clock) -> None:
+def test_open_breaker_admits_one_trial_per_pause(breaker: Breaker, clock: MillisecondsClock) -> None:
     opened(breaker)
     clock.now_ms += PAUSE_MS
     assert [breaker.admit(), breaker.admit()] == [True, False]
@@ -44,7 +38,7 @@ def test_open_breaker_admits_one_trial_per_pause(breaker: Breaker, clock: Clock)
     assert [breaker.admit(), breaker.admit()] == [True, False], "also when nobody heard of the one before"
 
 
-def test_successful_trial_closes_breaker(breaker: Breaker, clock: Clock) -> None:
+def test_successful_trial_closes_breaker(breaker: Breaker, clock: MillisecondsClock) -> None:
     opened(breaker)
     clock.now_ms += PAUSE_MS
     assert breaker.admit()
@@ -58,7 +52,7 @@ def test_successful_trial_closes_breaker(breaker: Breaker, clock: Clock) -> None
     ]
 
 
-def test_earlier_requests_do_not_extend_pause(breaker: Breaker, clock: Clock) -> None:
+def test_earlier_requests_do_not_extend_pause(breaker: Breaker, clock: MillisecondsClock) -> None:
     opened(breaker)
     clock.now_ms += PAUSE_MS - 1
     assert not breaker.record_failure()

@@ -6,21 +6,10 @@ import pytest
 from limits import parse
 
 from daarion_appservice.http.limits.leaky_bucket import LeakyBucket
+from tests.parts.clock import SecondsClock
 
 
-class Clock:
-    now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-def test_bucket_accepts_burst_then_drains(clock: Clock) -> None:
+def test_bucket_accepts_burst_then_drains(clock: SecondsClock) -> None:
     bucket = LeakyBucket(parse("10/second"), clock)
     assert [bucket.add() for _ in range(10)] == [0] * 10
     wait_s = bucket.add()
@@ -32,14 +21,14 @@ def test_bucket_accepts_burst_then_drains(clock: Clock) -> None:
     assert [bucket.add() > 0 for _ in range(11)] == [False] * 10 + [True], "no more is saved up"
 
 
-def test_bucket_accepts_steady_rate(clock: Clock) -> None:
+def test_bucket_accepts_steady_rate(clock: SecondsClock) -> None:
     bucket = LeakyBucket(parse("50/second"), clock)
     for _ in range(1000):
         clock.now_s += 0.1
         assert bucket.add() == 0
 
 
-def test_bucket_flooded_is_exhausted(clock: Clock) -> None:
+def test_bucket_flooded_is_exhausted(clock: SecondsClock) -> None:
     bucket = LeakyBucket(parse("10/second"), clock)
     for _ in range(20):
         bucket.add()

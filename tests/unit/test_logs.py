@@ -6,22 +6,16 @@ import pytest
 import structlog
 
 from daarion_appservice.ops.logs import RepeatFilter
-
-
-class Clock:
-    now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from tests.parts.clock import SecondsClock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> SecondsClock:
+    return SecondsClock(0.0)
 
 
 @pytest.fixture
-def repeats(clock: Clock) -> RepeatFilter:
+def repeats(clock: SecondsClock) -> RepeatFilter:
     return RepeatFilter(clock)
 
 
@@ -34,13 +28,13 @@ def passes(repeats: RepeatFilter, method: str, **line: object) -> bool:
 
 
 @pytest.mark.parametrize("method", ["warning", "error"])
-def test_same_line_within_a_minute_dropped(repeats: RepeatFilter, clock: Clock, method: str) -> None:
+def test_same_line_within_a_minute_dropped(repeats: RepeatFilter, clock: SecondsClock, method: str) -> None:
     assert passes(repeats, method, event="inbox_unavailable", error="refused")
     clock.now_s = 59
     assert not passes(repeats, method, event="inbox_unavailable", error="refused")
 
 
-def test_next_line_after_a_minute_counts_the_dropped(repeats: RepeatFilter, clock: Clock) -> None:
+def test_next_line_after_a_minute_counts_the_dropped(repeats: RepeatFilter, clock: SecondsClock) -> None:
     for _ in range(5):
         passes(repeats, "error", event="inbox_unavailable")
     clock.now_s = 60

@@ -7,28 +7,19 @@ from urllib.parse import parse_qs
 import pytest
 
 from daarion_appservice.city.media_links import MediaLinks
+from tests.parts.clock import MillisecondsClock
 
 MXC = "mxc://city.localhost/abc"
 HOUR_MS = 3_600_000
 START_MS = 1_700_000_000_000 // (12 * HOUR_MS) * 12 * HOUR_MS
 
 
-class Clock:
-    """A clock that the test sets, in milliseconds since 1970."""
-
-    def __init__(self) -> None:
-        self.now_ms = START_MS
-
-    def __call__(self) -> int:
-        return self.now_ms
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> MillisecondsClock:
+    return MillisecondsClock(START_MS)
 
 
-def links(clock: Clock, secret: str = "secret", *, all_are_private: bool = False) -> MediaLinks:
+def links(clock: MillisecondsClock, secret: str = "secret", *, all_are_private: bool = False) -> MediaLinks:
     return MediaLinks(secret, clock, all_are_private=all_are_private)
 
 
@@ -37,12 +28,12 @@ def signed(made_by: MediaLinks) -> tuple[str, str]:
     return fields["expires"][0], fields["signature"][0]
 
 
-def test_public_file_has_no_query(clock: Clock) -> None:
+def test_public_file_has_no_query(clock: MillisecondsClock) -> None:
     assert links(clock).query(MXC, is_private=False) == ""
     assert links(clock, all_are_private=True).query(MXC, is_private=False) != ""
 
 
-def test_signature_is_valid_for_one_file_and_secret(clock: Clock) -> None:
+def test_signature_is_valid_for_one_file_and_secret(clock: MillisecondsClock) -> None:
     expires, signature = signed(links(clock))
     assert links(clock).is_good(MXC, expires, signature)
     assert not links(clock).is_good(MXC + "d", expires, signature)
@@ -50,7 +41,7 @@ def test_signature_is_valid_for_one_file_and_secret(clock: Clock) -> None:
     assert not links(clock).is_good(MXC, str(int(expires) + 1), signature)
 
 
-def test_link_expires_after_12_to_24_hours(clock: Clock) -> None:
+def test_link_expires_after_12_to_24_hours(clock: MillisecondsClock) -> None:
     expires, signature = first = signed(links(clock))
     clock.now_ms = START_MS + 12 * HOUR_MS - 1
     assert signed(links(clock)) == first
@@ -63,10 +54,10 @@ def test_link_expires_after_12_to_24_hours(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("expires", ["", "-1", "1.5", "x", "١٧", "9" * 5_000])
-def test_malformed_expiry_is_refused(clock: Clock, expires: str) -> None:
+def test_malformed_expiry_is_refused(clock: MillisecondsClock, expires: str) -> None:
     assert not links(clock).is_good(MXC, expires, signed(links(clock))[1])
 
 
 @pytest.mark.parametrize("signature", ["", "я", "\ud800", "x" * 5_000])
-def test_malformed_signature_is_refused(clock: Clock, signature: str) -> None:
+def test_malformed_signature_is_refused(clock: MillisecondsClock, signature: str) -> None:
     assert not links(clock).is_good(MXC, signed(links(clock))[0], signature)

@@ -11,21 +11,10 @@ from limits import parse
 
 from daarion_appservice.http.limits import moving_window
 from daarion_appservice.http.limits.moving_window import MovingWindow
+from tests.parts.clock import SecondsClock
 
 
-class Clock:
-    now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-def test_window_any_span_within_limit(clock: Clock) -> None:
+def test_window_any_span_within_limit(clock: SecondsClock) -> None:
     window = MovingWindow(parse("3/minute"), clock)
     taken = []
     for clock.now_s in range(1000, 1200, 7):
@@ -36,7 +25,7 @@ def test_window_any_span_within_limit(clock: Clock) -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 40), st.sampled_from("ab")), max_size=80))
 def test_window_equals_log_of_all_times(steps: list[tuple[float, str]]) -> None:
-    clock = Clock()
+    clock = SecondsClock()
     window = MovingWindow(parse("3/minute"), clock)
     times: dict[str, list[float]] = {"a": [], "b": []}
     for step_s, who in steps:
@@ -48,7 +37,7 @@ def test_window_equals_log_of_all_times(steps: list[tuple[float, str]]) -> None:
             times[who] = [*latest, clock.now_s]
 
 
-def test_window_after_wait_accepts(clock: Clock) -> None:
+def test_window_after_wait_accepts(clock: SecondsClock) -> None:
     window = MovingWindow(parse("2/hour"), clock)
     assert [window.count("u"), window.count("u")] == [0, 0]
     clock.now_s += 600
@@ -60,13 +49,13 @@ def test_window_after_wait_accepts(clock: Clock) -> None:
     assert window.count("u") == 0
 
 
-def test_window_counts_keys_separately(clock: Clock) -> None:
+def test_window_counts_keys_separately(clock: SecondsClock) -> None:
     window = MovingWindow(parse("1/minute"), clock)
     assert [window.count("a"), window.count("b")] == [0, 0]
     assert window.count("a") == window.count("b") == 60
 
 
-def test_window_idle_keys_are_dropped(clock: Clock) -> None:
+def test_window_idle_keys_are_dropped(clock: SecondsClock) -> None:
     window = MovingWindow(parse("5/minute"), clock)
     for number in range(1000):
         window.count(f"address {number}")
@@ -77,7 +66,7 @@ def test_window_idle_keys_are_dropped(clock: Clock) -> None:
     assert len(window) == 1
 
 
-def test_window_many_keys_bound_memory(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_window_many_keys_bound_memory(clock: SecondsClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moving_window, "MAX_KEYS", 1000)
     window = MovingWindow(parse("5/minute"), clock)
     for number in range(100_000):
@@ -95,7 +84,7 @@ def test_window_many_keys_bound_memory(clock: Clock, monkeypatch: pytest.MonkeyP
     assert window.count("address 199999") == 60
 
 
-def test_window_busy_key_bounds_memory(clock: Clock) -> None:
+def test_window_busy_key_bounds_memory(clock: SecondsClock) -> None:
     window = MovingWindow(parse("1000/minute"), clock)
     for _ in range(10_000):
         clock.now_s += 1

@@ -11,19 +11,8 @@ from daarion_appservice.http.limits.rates import Rate, RateLimiter
 from daarion_appservice.http.limits.route_rates import ROUTE_RATES, rate_of_event
 from daarion_appservice.wiring import build_city
 from daarion_appservice.wiring.servers import build_city_server
+from tests.parts.clock import SecondsClock
 from tests.unit.test_docs import app_of
-
-
-class Clock:
-    now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.mark.parametrize("text", ["10/second", "240/minute", "10 per hour", "100/5 seconds", "1/day", ""])
@@ -46,7 +35,7 @@ def test_proxy_setting_invalid_network_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("rate", list(Rate))
-async def test_rate_limit_applies_unless_empty(rate: Rate, clock: Clock) -> None:
+async def test_rate_limit_applies_unless_empty(rate: Rate, clock: SecondsClock) -> None:
     limited = RateLimiter(LimitsSettings.model_validate({rate: "1/minute"}), None, clock)
     await limited.count(rate, "u")
     with pytest.raises(TooManyRequests, match=r"at most 1/minute") as refusal:

@@ -14,6 +14,7 @@ from daarion_appservice.errors import HomeserverUnavailable
 from daarion_appservice.matrix.presence.user_presence import UserPresence, presence_state_of
 from daarion_appservice.realtime.bus import Bus
 from daarion_appservice.realtime.presence_memory import MemoryPresence
+from tests.parts.clock import MillisecondsClock
 
 ALICE, BOB = UserId("@alice:city.localhost"), UserId("@bob:city.localhost")
 NOW_MS = 10_000_000
@@ -23,14 +24,7 @@ def presence_event(user: UserId, presence: str, **more: Any) -> dict[str, Any]:
     return {"type": "m.presence", "sender": user, "content": {"presence": presence} | more}
 
 
-class Clock:
-    now_ms = NOW_MS
-
-    def __call__(self) -> int:
-        return self.now_ms
-
-
-def user_presence(clock: Clock, non_members: Container[UserId] = ()) -> tuple[UserPresence, MemoryPresence]:
+def user_presence(clock: MillisecondsClock, non_members: Container[UserId] = ()) -> tuple[UserPresence, MemoryPresence]:
     presence = MemoryPresence(Bus().publish, clock, ttl_ms=40_000)
     return UserPresence(
         presence, Identities("city.localhost", "daarion_bot"), clock, is_member=lambda user: user not in non_members
@@ -38,7 +32,7 @@ def user_presence(clock: Clock, non_members: Container[UserId] = ()) -> tuple[Us
 
 
 async def test_received_presence_is_stored() -> None:
-    people, _ = user_presence(Clock())
+    people, _ = user_presence(MillisecondsClock(NOW_MS))
     assert people.stored(ALICE) is None
     await people.apply_events([presence_event(ALICE, "unavailable", last_active_ago=5000, status_msg="обідаю")])
     await people.apply_events([presence_event(BOB, "offline", last_active_ago=415_845)])
@@ -47,7 +41,7 @@ async def test_received_presence_is_stored() -> None:
 
 
 async def test_status_text_is_one_line_of_255_characters() -> None:
-    people, presence = user_presence(Clock())
+    people, presence = user_presence(MillisecondsClock(NOW_MS))
     await people.apply_events(
         [
             presence_event(ALICE, "online", status_msg="я" * 60_000),
@@ -60,7 +54,7 @@ async def test_status_text_is_one_line_of_255_characters() -> None:
 
 
 async def test_user_missing_in_initial_sync_is_offline() -> None:
-    people, presence = user_presence(Clock())
+    people, presence = user_presence(MillisecondsClock(NOW_MS))
     await people.apply_initial_sync([presence_event(ALICE, "online"), presence_event(BOB, "online")])
     await people.apply_initial_sync([presence_event(BOB, "online")])
     assert people.stored(ALICE) is None
@@ -69,7 +63,7 @@ async def test_user_missing_in_initial_sync_is_offline() -> None:
 
 
 async def test_currently_active_user_was_active_a_minute_ago() -> None:
-    clock = Clock()
+    clock = MillisecondsClock(NOW_MS)
     people, presence = user_presence(clock)
     await people.apply_events([presence_event(ALICE, "online", last_active_ago=10, currently_active=True)])
     await people.apply_events([presence_event(BOB, "online", last_active_ago=10, currently_active=False)])
@@ -81,7 +75,7 @@ async def test_currently_active_user_was_active_a_minute_ago() -> None:
 
 
 async def test_response_older_than_event_is_requested_again() -> None:
-    people, presence = user_presence(Clock())
+    people, presence = user_presence(MillisecondsClock(NOW_MS))
     responses = [{"presence": "online", "status_msg": "old"}, {"presence": "online", "status_msg": "new"}]
 
     async def request(user: UserId) -> dict[str, Any]:
@@ -95,7 +89,7 @@ async def test_response_older_than_event_is_requested_again() -> None:
 
 
 async def test_non_member_is_offline() -> None:
-    people, presence = user_presence(Clock(), non_members={ALICE})
+    people, presence = user_presence(MillisecondsClock(NOW_MS), non_members={ALICE})
 
     async def online(_: UserId) -> dict[str, Any]:
         return {"presence": "online"}
@@ -111,7 +105,7 @@ async def test_non_member_is_offline() -> None:
 
 async def test_user_who_left_every_room_is_offline() -> None:
     non_members: set[UserId] = set()
-    people, presence = user_presence(Clock(), non_members)
+    people, presence = user_presence(MillisecondsClock(NOW_MS), non_members)
     await people.apply_events([presence_event(ALICE, "online")])
     non_members.add(ALICE)
     await people.apply_events([presence_event(ALICE, "online", status_msg="still")])
@@ -119,7 +113,7 @@ async def test_user_who_left_every_room_is_offline() -> None:
 
 
 async def test_failed_request_stores_nothing() -> None:
-    people, _ = user_presence(Clock())
+    people, _ = user_presence(MillisecondsClock(NOW_MS))
 
     async def request(_: UserId) -> dict[str, Any]:
         raise HomeserverUnavailable("no response")

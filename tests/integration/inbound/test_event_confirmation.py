@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from daarion_appservice.matrix.inbound import confirmation as confirmation_module
-from daarion_appservice.matrix.inbound import worker as worker_module
 from daarion_appservice.matrix.inbound.worker import MAX_ATTEMPTS
 from tests.parts.inbound_harness import (
     ALICE,
     BUILDERS,
     InboundHarness,
-    inbound_harness,
     member_event,
     message_event,
     state_event,
 )
 from tests.parts.scripted_homeserver import Reply, refused
-
-
-@pytest.fixture
-async def harness(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[InboundHarness]:
-    monkeypatch.setattr(worker_module, "_MIN_RETRY_MS", 4)
-    async with inbound_harness(database_url) as harness:
-        yield harness
-
 
 FAY = "@fay:elsewhere.org"
 UNSEEN = refused(404, "M_NOT_FOUND", "Event not found.")

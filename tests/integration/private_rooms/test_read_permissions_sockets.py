@@ -17,22 +17,7 @@ from tests.parts.private_room import (
     OKSANA_GHOST,
     TARAS,
     PrivateRoom,
-    make_private,
-    private_room,
 )
-
-
-@pytest.fixture
-async def harness(database_url: str) -> AsyncIterator[PrivateRoom]:
-    async with private_room(database_url) as harness:
-        yield harness
-
-
-@pytest.fixture
-async def secret(harness: PrivateRoom) -> PrivateRoom:
-    """The room never was public: it was private on Matrix before the city knew it."""
-    await make_private(harness)
-    return harness
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,26 +13,17 @@ from daarion_appservice.city.room_events import RoomEventKind
 from daarion_appservice.city.types import Author, AuthorKind, Delivery, UserId
 from daarion_appservice.clock import now_ms
 from daarion_appservice.matrix.client.inbox_events import inbox_event
-from daarion_appservice.matrix.inbound import worker as worker_module
 from tests.parts.city import eventually
 from tests.parts.inbound_harness import (
     ALICE,
     BUILDERS,
     SCRIBE,
     InboundHarness,
-    inbound_harness,
     member_event,
     message_event,
     state_event,
 )
 from tests.parts.messaging import IDENTITIES
-
-
-@pytest.fixture
-async def harness(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[InboundHarness]:
-    monkeypatch.setattr(worker_module, "_MIN_RETRY_MS", 4)
-    async with inbound_harness(database_url) as harness:
-        yield harness
 
 
 async def test_messages_keep_the_order_of_their_room(harness: InboundHarness) -> None:

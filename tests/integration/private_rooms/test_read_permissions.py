@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -19,22 +18,7 @@ from tests.parts.private_room import (
     PICTURE,
     TARAS,
     PrivateRoom,
-    make_private,
-    private_room,
 )
-
-
-@pytest.fixture
-async def harness(database_url: str) -> AsyncIterator[PrivateRoom]:
-    async with private_room(database_url) as harness:
-        yield harness
-
-
-@pytest.fixture
-async def secret(harness: PrivateRoom) -> PrivateRoom:
-    """The room never was public: it was private on Matrix before the city knew it."""
-    await make_private(harness)
-    return harness
 
 
 async def test_private_room_is_unreadable_anonymously(harness: PrivateRoom) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from daarion_appservice.city.event_fields import MESSAGE_ID
 from daarion_appservice.matrix.client.inbox_events import inbox_event
-from daarion_appservice.matrix.inbound import worker as worker_module
 from daarion_appservice.matrix.inbound.worker import MAX_ATTEMPTS
 from tests.parts.city import eventually
 from tests.parts.inbound_harness import (
@@ -26,13 +23,6 @@ from tests.parts.inbound_harness import (
     message_event,
 )
 from tests.parts.messaging import IDENTITIES
-
-
-@pytest.fixture
-async def harness(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[InboundHarness]:
-    monkeypatch.setattr(worker_module, "_MIN_RETRY_MS", 4)
-    async with inbound_harness(database_url) as harness:
-        yield harness
 
 
 async def test_failing_event_is_retried_in_its_place(harness: InboundHarness) -> None:
