@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from daarion_appservice.storage.database import Database
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.media_harness import MediaHarness, media_harness
 from tests.parts.message_exchange import MessageExchange, message_exchange
@@ -37,3 +38,11 @@ async def harness(sqlite_url: str) -> AsyncIterator[MediaHarness]:
     """A city on SQLite with a fake media repository."""
     async with media_harness(sqlite_url) as harness:
         yield harness
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """An open database of each kind."""
+    database = Database(database_url)
+    yield database
+    await database.close()
