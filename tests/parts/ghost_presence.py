@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,10 +39,16 @@ from daarion_appservice.matrix.presence.timeout_probe import PresenceTimeoutProb
 from daarion_appservice.matrix.presence.transport import choose_transport
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
+from tests.parts.city import eventually
 from tests.parts.http_proxy import HttpProxy, Passed
 from tests.parts.ports import HOST, free_port
-from tests.parts.synapse import SERVER_NAME, BootSynapse
+from tests.parts.synapse import SERVER_NAME, BootSynapse, boot
 
+NEVER_S = 600.0
+"""A refresh period (s) longer than a test."""
+ONLINE, AWAY, OFFLINE = Status.ONLINE, Status.AWAY, Status.OFFLINE
+LIMITED = {"errcode": "M_LIMIT_EXCEEDED", "error": "Too many requests", "retry_after_ms": 300}
+"""The content of a response with status 429."""
 _ONLY_PRESENCE = json.dumps(
     {
         "presence": {"types": ["m.presence"]},
@@ -285,3 +291,30 @@ async def ghost_presence(
 
 def is_about(passed: Passed, user: UserId | None = None) -> bool:
     return passed.is_presence and (user is None or user in passed.path)
+
+
+async def boot_shared_homeserver(directory: Path, overrides: Mapping[str, object] | None = None) -> GhostHomeserver:
+    """Boot a homeserver for all tests of a module; the caller stops it."""
+
+    async def boot_in_directory(**options: Any) -> LocalSynapse:
+        return await boot(directory / "synapse", **options)
+
+    return await ghost_homeserver(directory, boot_in_directory, overrides)
+
+
+async def until_presence(harness: GhostPresenceHarness, *expected: str) -> None:
+    """Wait until the homeserver has these presences of the first ghosts."""
+
+    async def is_expected() -> bool:
+        return [await harness.presence(number) for number in range(len(expected))] == list(expected)
+
+    await eventually(is_expected)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until ``condition`` returns a true value."""
+
+    async def holds() -> bool:
+        return bool(condition())
+
+    await eventually(holds)
