@@ -214,6 +214,22 @@ async def test_reply_in_direct_chat_gives_no_red_badge(home: AtHome) -> None:
     assert home.alice.client.rooms[opened.room_id].unread_highlights == 0
 
 
+async def test_linked_person_is_one_everywhere(home: AtHome) -> None:
+    alice, token = str(home.alice.client.user_id), await home.sign_in(home.alice)
+    await home.post({"body": "зі сторінки"}, token=token)
+    await home.alice.send_text(home.room, "з клієнта")
+    seen = await home.greta.wait_for({"content": {"body": "зі сторінки"}}, room_id=home.room)
+    assert (seen["sender_name"] or "").startswith("Alice"), "two members have the name"
+    assert seen["content"]["com.beeper.per_message_profile"]["id"] == alice
+    for body in ("зі сторінки", "з клієнта"):
+        assert (await home.socket.message_with(body))["author"]["id"] == alice
+        await expect(home.log.get_by_role("article", name="Alice").filter(has_text=body)).to_be_visible()
+    people = home.page.get_by_role("complementary", name="Who is in General now")
+    await expect(people.get_by_role("listitem").filter(has_text="Alice")).to_have_count(1)
+    status, _ = await home.city.call("DELETE", "/city/me/matrix", token=token)
+    assert status == 204
+
+
 async def test_poll_has_the_same_result_everywhere(home: AtHome) -> None:
     posted = await home.post({"poll": {"question": "Where to?", "options": ["Podil", "Obolon"]}})
     started = await home.greta.wait_for({"type": f"{UNSTABLE}start"}, room_id=home.room)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import nio
 from playwright.async_api import Locator, Page
 
 from tests.parts.agents_core import ScriptedCore
@@ -105,6 +106,14 @@ class AtHome:
                 self._agent_tokens[slug] = await self.city.agent_token(slug)
             await self.city.post(f"/api/v1/agents/{slug}/heartbeat", token=self._agent_tokens[slug])
 
+    async def sign_in(self, user: MatrixUser) -> str:
+        """Sign in with a Matrix account, as the widget does; return the citizen's token."""
+        proof = await user.client.get_openid_token(str(user.client.user_id))
+        assert isinstance(proof, nio.GetOpenIDTokenResponse), proof
+        nonce = (await self.city.post("/city/sign-in/nonce"))["nonce"]
+        content = {"access_token": proof.access_token, "matrix_server_name": proof.matrix_server_name, "nonce": nonce}
+        return str((await self.city.post("/city/sign-in/matrix", content))["token"])
+
     async def post(self, content: dict[str, Any], *, token: str = TARAS) -> dict[str, Any]:
         """Post a message in the city."""
         message: dict[str, Any] = await self.city.post(f"{GENERAL}/messages", content, token=token)
@@ -144,7 +153,7 @@ async def at_home(directory: Path, database_url: str) -> AsyncIterator[AtHome]:
         city.config.write_text(config.replace("\n  admins: []\n", f'\n  admins: ["{olena.client.user_id}"]\n'))
 
     async with AsyncExitStack() as stack, ScriptedCore().serving() as core:
-        settings: dict[str, str | float] = {"agents_core.url": core.url}
+        settings: dict[str, str | float] = {"agents_core.url": core.url, "sign_in.matrix": True}
         city = await stack.enter_async_context(
             shared_city(directory, database_url, settings=settings, first=admit_olena)
         )
