@@ -26,6 +26,8 @@ class AccountProfile:
 
     display_name: str
     avatar_url: str | None = None
+    is_known: bool = True
+    """Whether the homeserver returned the profile; the name is a part of the user id if not."""
 
 
 class AccountCheck(Protocol):
@@ -120,7 +122,7 @@ class Accounts:
             await self._nonces.use(tx, nonce, token)
             citizen = await tx.accounts.get_or_link(account, now_ms=self._now_ms())
         await self._changed()
-        return MatrixSignIn(citizen, account.display_name or citizen)
+        return MatrixSignIn(citizen, account.display_name or account.user[1:].partition(":")[0])
 
     async def unlink(self, citizen: CitizenId) -> None:
         """Unlink a citizen, if linked.
@@ -146,7 +148,8 @@ class Accounts:
 
     async def _account(self, user: UserId, citizen: CitizenId) -> LinkedAccount:
         profile = await self._check.profile_of(user)
-        return LinkedAccount(citizen, user, profile.display_name, profile.avatar_url)
+        # A stored profile stays while the homeserver does not return the current one.
+        return LinkedAccount(citizen, user, profile.display_name if profile.is_known else None, profile.avatar_url)
 
     async def _changed(self) -> None:
         # This process shows the change in its response already; the others load the links after the event.

@@ -50,7 +50,8 @@ class AccountRepository(Repository):
             return account.citizen
         settled = await self.citizen_of(account.user)
         assert settled is not None
-        await self.set_profile(account.user, account.display_name, account.avatar_url)
+        if account.display_name is not None:
+            await self.set_profile(account.user, account.display_name, account.avatar_url)
         return settled
 
     async def set_profile(self, user: UserId, display_name: str | None, avatar_url: str | None) -> bool:

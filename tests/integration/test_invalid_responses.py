@@ -28,7 +28,7 @@ CALLS: Final[dict[str, Call]] = {
     "register": lambda it: it.register(BOT),
     "devices": lambda it: it.devices(BOT),
     "openid_holder": lambda it: it.openid_holder("token"),
-    "display_name": lambda it: it.display_name(BOT),
+    "profile": lambda it: it.profile(BOT),
     "capabilities": lambda it: it.capabilities(as_user=BOT),
     "upload": lambda it: it.upload(BOT, b"", "image/png"),
     "media_config": lambda it: it.media_config(),

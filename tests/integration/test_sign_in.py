@@ -214,6 +214,14 @@ async def test_foreign_homeserver_is_refused_without_request(homeserver: Scripte
         assert homeserver.all("openid") == []
 
 
+async def test_unavailable_profile_keeps_stored_name(homeserver: ScriptedHomeserver, sqlite_url: str) -> None:
+    async with city_of(homeserver, sqlite_url) as city:
+        token = (await sign_in_concurrently(city, homeserver))["token"]
+        await sign_in_concurrently(city, homeserver, refused(404, "M_NOT_FOUND"))
+        posted = await city.call("POST", "/city/rooms/general/messages", {"body": "привіт"}, token=token)
+        assert posted.content["author"]["display_name"] == "Alice"
+
+
 async def test_sign_in_by_matrix_off_is_403(homeserver: ScriptedHomeserver, sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, homeserver={"address": homeserver.url}, sign_in=BY_NAME) as city:
         answer = await city.call("POST", "/city/sign-in/matrix", await proof(city))

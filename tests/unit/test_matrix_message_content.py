@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from daarion_appservice.city.event_fields import EDIT_ID, MESSAGE_ID
 from daarion_appservice.city.identity import Identities
-from daarion_appservice.city.types import Author, AuthorKind, Content, EventId, Message, MessageId, RoomId, SubjectId
+from daarion_appservice.city.linked_accounts import LinkedAccount, LinkedAccounts
+from daarion_appservice.city.types import (
+    Author,
+    AuthorKind,
+    CitizenId,
+    Content,
+    EventId,
+    Message,
+    MessageId,
+    RoomId,
+    SubjectId,
+    UserId,
+)
 from daarion_appservice.matrix.client.message_content import (
     msgtype_of_file,
     read_message_content,
@@ -221,3 +234,32 @@ def test_fallback_of_long_edit_is_an_excerpt() -> None:
     content = edit_content(message("я" * 300), None, EventId("$m"), IDENTITIES, edit_id="e1", mentioned_before=[])
     assert content["body"] == "* " + "я" * 250 + "…"
     assert content["m.new_content"]["body"] == "я" * 300
+
+
+# --- of a linked citizen ------------------------------------------------------------------------------
+
+PROFILE = "com.beeper.per_message_profile"
+
+
+def linked() -> Identities:
+    account = LinkedAccount(CitizenId("u_1"), UserId(ALICE), "Alice", "mxc://city.localhost/face")
+    return replace(IDENTITIES, accounts=LinkedAccounts([account]))
+
+
+def test_message_of_linked_citizen_names_matrix_user() -> None:
+    wanted = {"id": ALICE, "displayname": "Alice", "avatar_url": "mxc://city.localhost/face"}
+    content = message_content(message("hello"), None, linked())
+    assert (content[PROFILE], content["body"]) == (wanted, "hello")
+    edit = edit_content(message("hi"), None, EventId("$a"), linked(), edit_id="e", mentioned_before=())
+    assert edit[PROFILE] == edit["m.new_content"][PROFILE] == wanted
+
+
+def test_message_without_link_has_no_profile() -> None:
+    assert PROFILE not in message_content(message("hello"), None, IDENTITIES)
+    assert PROFILE not in message_content(message("hello", agent="scribe"), None, linked())
+
+
+def test_reply_to_linked_citizen_mentions_matrix_user() -> None:
+    target = message("question", event="$q")
+    content = message_content(message("yes", agent="scribe", mentions=(ALICE,)), target, linked())
+    assert content["m.mentions"] == {"user_ids": [ALICE]}

@@ -79,7 +79,7 @@ leaves a private room, the error `members_only` and the close code 1008 follow.
 _PRESENCE_DESCRIPTION: Final = f"""\
 The client sends a heartbeat every 20 seconds (`presence.heartbeat_s`), and `presence.offline` when its page is closed. `user_id`
 must be `sub` of the token; agents use their own token. `?since=` replays the changes after that number, the last one of each
-subject.
+subject. A citizen with a linked Matrix account has one presence with it, under the Matrix user id.
 
 {_CONNECTION}
 """

@@ -15,7 +15,10 @@ class Author(TypedDict):
 
     kind: Annotated[
         AuthorKind,
-        Field(description="`citizen`, `agent`, or `matrix` for a Matrix user who is no citizen.", examples=["citizen"]),
+        Field(
+            description="`citizen`, `agent`, or `matrix` for a Matrix user, linked citizens included.",
+            examples=["citizen"],
+        ),
     ]
     id: Annotated[str, Field(description="The citizen id, agent slug or Matrix user id.", examples=["u_123"])]
     display_name: Annotated[str, Field(description="The display name.", examples=["Оксана"])]

@@ -70,7 +70,7 @@ class OpenId:
             async with asyncio.timeout(_TIMEOUT_S):
                 profile = await self.homeserver.profile(user)
         except (HomeserverError, TimeoutError):
-            return AccountProfile(localpart)
+            return AccountProfile(localpart, is_known=False)
         avatar = optional_text(profile, "avatar_url")
         try:
             name = citizen_name(optional_text(profile, "displayname") or "")

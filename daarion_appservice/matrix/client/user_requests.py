@@ -68,11 +68,6 @@ class UserRequests(HomeserverTransport):
 
     # --- profiles -------------------------------------------------------------------------------------
 
-    async def display_name(self, user: UserId) -> str | None:
-        """Return the display name in a user's profile, or None if it has none."""
-        name = (await self.request_object(Method.GET, Path.v3.profile[user])).get("displayname")
-        return name if isinstance(name, str) else None
-
     async def profile(self, user: UserId) -> JSON:
         """Return a user's profile."""
         return await self.request_object(Method.GET, Path.v3.profile[user])
