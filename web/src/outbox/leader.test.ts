@@ -1,6 +1,6 @@
-import { beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { FakeClock } from "../testing/fakeClock";
-import { Lease } from "./leader";
+import { electLeader, Lease } from "./leader";
 
 let clock: FakeClock;
 let leading: string[];
@@ -57,5 +57,22 @@ describe("a lease without locks", () => {
     compete("b").steal();
     clock.pass(2_000);
     expect(leading).toEqual(["b"]);
+  });
+});
+
+describe("a browser that refuses locks", () => {
+  afterEach(() => vi.unstubAllGlobals());
+
+  it("is asked once, and its tabs elect by lease", async () => {
+    const request = vi.fn(() => Promise.reject(new DOMException("third-party storage is blocked", "SecurityError")));
+    vi.stubGlobal("navigator", { locks: { request } });
+    const election = electLeader({ onElected: () => leading.push("a"), onLost: () => undefined }, clock, "a");
+    // The rejections of endless requests would be handled one after the other before this timer.
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    expect(request).toHaveBeenCalledOnce();
+    expect(leading).toEqual(["a"]);
+    election.steal();
+    election.stop();
+    expect(request).toHaveBeenCalledOnce();
   });
 });

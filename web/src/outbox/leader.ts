@@ -20,31 +20,56 @@ const LOCK = "city.outbox";
 export function electLeader(candidate: Candidate, clock: Clock, tabId: string): LeaderElection {
   // The types say that it is always there; outside of secure contexts it is not.
   const locks = (navigator as { locks?: LockManager }).locks;
-  return locks ? byLock(locks, candidate) : new Lease(candidate, clock, tabId);
+  return locks ? new LockElection(locks, candidate, clock, tabId) : new Lease(candidate, clock, tabId);
 }
 
-function byLock(locks: LockManager, candidate: Candidate): LeaderElection {
-  let release: () => void = () => undefined;
-  let isStopped = false;
-  const hold = () => {
-    if (isStopped) return undefined;
-    candidate.onElected();
-    return new Promise<void>((resolve) => (release = resolve));
-  };
-  const wait = () => void locks.request(LOCK, hold).catch(lost);
-  const lost = () => {
-    if (isStopped) return;
-    candidate.onLost();
-    wait();
-  };
-  wait();
-  return {
-    steal: () => void locks.request(LOCK, { steal: true }, hold).catch(lost),
-    stop: () => {
-      isStopped = true;
-      release();
-    },
-  };
+class LockElection implements LeaderElection {
+  private release: () => void = () => undefined;
+  private isStopped = false;
+  /** The lease instead of the lock, where the browser refuses locks. */
+  private lease: Lease | null = null;
+
+  constructor(
+    private readonly locks: LockManager,
+    private readonly candidate: Candidate,
+    private readonly clock: Clock,
+    private readonly tabId: string,
+  ) {
+    this.request({});
+  }
+
+  steal(): void {
+    if (this.lease) this.lease.steal();
+    else this.request({ steal: true });
+  }
+
+  stop(): void {
+    this.isStopped = true;
+    this.release();
+    this.lease?.stop();
+  }
+
+  private request(options: LockOptions): void {
+    void this.locks.request(LOCK, options, () => this.hold()).catch((error: unknown) => this.onRejected(error));
+  }
+
+  private hold(): Promise<void> | undefined {
+    if (this.isStopped) return undefined;
+    this.candidate.onElected();
+    return new Promise((resolve) => (this.release = resolve));
+  }
+
+  /**
+   * Another tab stole the lock (AbortError), or the browser refuses locks: it does so in frames of other sites, as of a widget in a
+   * Matrix client, if third-party storage is blocked (SecurityError). Then every further request is rejected at once.
+   */
+  private onRejected(error: unknown): void {
+    if (this.isStopped) return;
+    if (error instanceof DOMException && error.name === "AbortError") {
+      this.candidate.onLost();
+      this.request({});
+    } else this.lease ??= new Lease(this.candidate, this.clock, this.tabId);
+  }
 }
 
 /** For how long a lease counts that nobody renews; milliseconds. */
