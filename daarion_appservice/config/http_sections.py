@@ -5,7 +5,19 @@ from __future__ import annotations
 from pydantic import Field, SecretStr
 
 from .section_model import Section
-from .values import HostName, JwtSecret, MediaType, Network, OptionalHttpUrl, Origin, Port, PublicKey, RateLimit, Secret
+from .values import (
+    FrameAncestor,
+    HostName,
+    JwtSecret,
+    MediaType,
+    Network,
+    OptionalHttpUrl,
+    Origin,
+    Port,
+    PublicKey,
+    RateLimit,
+    Secret,
+)
 
 
 class JwtSettings(Section):
@@ -94,8 +106,11 @@ class SignInSettings(Section):
 
 class WebSettings(Section):
     enabled: bool = Field(True, description="Whether the city listener serves the web pages beside the API.")
-    frame_ancestors: list[Origin] = Field(
-        [], description="Origins of Matrix clients that may embed the pages as a widget, like https://app.element.io."
+    frame_ancestors: list[FrameAncestor] = Field(
+        [],
+        description="Origins of Matrix clients that may embed the pages as a widget, like https://app.element.io; "
+        "with wildcards http://localhost:* (any port) and https://*.example.org (any subdomain); "
+        "vector://vector is Element Desktop.",
     )
     client_url: OptionalHttpUrl = Field(
         "https://app.element.io",

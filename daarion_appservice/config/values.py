@@ -90,6 +90,28 @@ def _origin(value: str) -> str:
     return origin
 
 
+_FRAME_ANCESTOR: Final = re.compile(
+    r"(https?|vector)://(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*(:(\*|(?P<port>[0-9]{1,5})))?/?", re.IGNORECASE
+)
+"""A ``host-source`` of a Content-Security-Policy without a path (CSP Level 3, section 2.3.1)."""
+_EVERY_SITE: Final = re.compile(r"\*|[a-z]+:(//)?|[a-z]+://\*(:.*)?/?", re.IGNORECASE)
+
+
+def _frame_ancestor(value: str) -> str:
+    """Check a source of ``frame-ancestors``: an origin, whose port may be ``*`` and whose host may begin with ``*.``.
+
+    Element Desktop has the origin ``vector://vector``. IPv6 addresses cannot be sources.
+    """
+    if _EVERY_SITE.fullmatch(value):
+        raise ValueError("must not allow every site: any of them could embed the pages for clickjacking")
+    source = _FRAME_ANCESTOR.fullmatch(value)
+    if source is None:
+        raise ValueError("must be an origin like https://app.element.io, https://*.example.org or http://localhost:*")
+    if source["port"] is not None and not 1 <= int(source["port"]) <= 65535:
+        raise ValueError("must have a port from 1 to 65535, or * for any port")
+    return value.rstrip("/")
+
+
 def _server_name(value: str) -> str:
     if "//" in value:
         raise ValueError("must be a server name like example.org, not a URL")
@@ -257,6 +279,7 @@ OptionalHttpUrl = Annotated[str, AfterValidator(_http_url_or_nothing)]
 CoreUrl = Annotated[str, AfterValidator(_core_url)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 Origin = Annotated[str, AfterValidator(_origin)]
+FrameAncestor = Annotated[str, AfterValidator(_frame_ancestor)]
 HostName = Annotated[
     str, AfterValidator(_matching(r"^[A-Za-z0-9._-]{1,255}$", "must be a host like city.lan: no scheme, no port"))
 ]

@@ -211,6 +211,6 @@ sign_in:
   token_lifetime_s: 2592000
 
 web:
-  frame_ancestors: ["https://app.element.io"]
+  frame_ancestors: ["https://app.element.io", "http://localhost:*"]
 
 """

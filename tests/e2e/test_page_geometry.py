@@ -17,6 +17,7 @@ from playwright.async_api import Page, expect
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
+from tests.parts.page_geometry import EMOJI, LONG, LONG_MESSAGES, MEASURE, RTL, WORD
 from tests.parts.ports import HOST
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -25,11 +26,6 @@ LOADED_AT: Final = {390: (390, 360), 1280: (1280, 820)}
 """Widths in pixels: each one a page is loaded at, with those it is measured at."""
 HEIGHT: Final = 720
 
-WORD: Final = "Непереривнослово" * 4
-"""60 characters and more without a place to break a line."""
-LONG: Final = f"Довгий опис без кінця і краю, що не вміщується в один рядок на жодному екрані {WORD} 🏡👨‍👩‍👧‍👦"
-RTL: Final = "غرفة الأخبار والعلوم والفنون الجميلة في المدينة، أهلا وسهلا بكم!"
-EMOJI: Final = "🇺🇦🌻👩‍🚀" * 8
 ROOMS: Final = {WORD[:60]: LONG, RTL: RTL, EMOJI: EMOJI, "Наука": ""}
 NAMES: Final = {"u_word": WORD[:60], "u_rtl": RTL, "u_emoji": EMOJI}
 
@@ -49,69 +45,6 @@ AGENTS: Final = [
     {"slug": "rtl", "display_name": RTL, "title": RTL, "node_id": "node-1", "rooms": ["general"]},
     {"slug": "emoji", "display_name": EMOJI, "title": EMOJI, "microdao": "daarion", "rooms": []},
 ]
-MESSAGES: Final = (
-    LONG,
-    RTL,
-    EMOJI,
-    f"https://example.org/{'a' * 120}",
-    f"# {WORD}\n\n| {WORD} | b |\n|---|---|\n| c | {WORD} |\n\n```\n{WORD * 3}\n```\n\n> {LONG}\n\n1. {WORD}",
-)
-
-# Answers what is wrong as a list of texts. A control that scrolls into view must be hit at its centre; an element may leave
-# the window only inside of something that scrolls sideways or that ends its text with "…".
-MEASURE: Final = r"""async () => {
-  const faults = [];
-  const words = (node) => (node.getAttribute("aria-label") ?? node.textContent).trim().slice(0, 40);
-  const named = (node) => `<${node.localName}> "${words(node)}"`;
-  const visibility = {visibilityProperty: true, opacityProperty: true};
-  const isShown = (node) => node.checkVisibility(visibility) && node.getClientRects().length > 0;
-  const above = function* (node) { for (let at = node.parentElement; at; at = at.parentElement) yield at; };
-  const opened = document.querySelector("dialog:modal") ?? document.querySelector(":popover-open");
-  const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
-  const root = document.documentElement;
-  if (root.scrollWidth > innerWidth) faults.push(`the document is ${root.scrollWidth} px wide`);
-
-  const mayLeave = (node) => {
-    for (const at of above(node)) {
-      const {overflowX, textOverflow, webkitLineClamp, clipPath} = getComputedStyle(at);
-      if (["auto", "scroll"].includes(overflowX) && at !== root && at !== document.body && at.id !== "main") return true;
-      if (textOverflow === "ellipsis" || webkitLineClamp !== "none" || clipPath !== "none") return true;
-    }
-    return false;
-  };
-  for (const node of document.body.querySelectorAll("*")) {
-    if (node.closest("svg") && node.localName !== "svg") continue;
-    if (!isShown(node)) continue;
-    const {left, right, width} = node.getBoundingClientRect();
-    if (width > 1 && (right > innerWidth + 1 || left < -1) && !mayLeave(node)) {
-      faults.push(`${named(node)} reaches from ${Math.round(left)} to ${Math.round(right)} px`);
-    }
-  }
-
-  const faultAt = (node) => {
-    node.scrollIntoView({block: "center", inline: "nearest", behavior: "instant"});
-    const {left, top, width, height} = node.getClientRects()[0];
-    const [x, y] = [left + width / 2, top + height / 2];
-    const hit = document.elementFromPoint(x, y);
-    if (hit !== null && node.contains(hit)) return null;
-    const instead = hit ? `covered by ${named(hit)}` : "outside the window";
-    return `${named(node)} at ${Math.round(x)}, ${Math.round(y)} is ${instead}`;
-  };
-  const controls = "a[href], button, input, textarea, select, summary, [role=button]";
-  for (const node of (opened ?? document.body).querySelectorAll(controls)) {
-    if (node.getAttribute("href") === "#main") continue;
-    let fault = null;
-    // A virtual list places its rows in the frames after it was scrolled, and may drop one.
-    for (let tries = 0; tries < 30; tries += 1) {
-      fault = node.isConnected && isShown(node) ? faultAt(node) : null;
-      if (fault === null) break;
-      await frame();
-    }
-    if (fault !== null) faults.push(fault);
-  }
-  scrollTo(0, 0);
-  return [...new Set(faults)].slice(0, 12);
-}"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -130,7 +63,7 @@ async def city(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) 
     ) as city:
         for subject, name in NAMES.items():
             token = citizen_token(subject, name)
-            for body in MESSAGES:
+            for body in LONG_MESSAGES:
                 answer = await city.call("POST", "/city/rooms/general/messages", {"body": body}, token=token)
                 assert answer.status == 201, answer
         for name, description in ROOMS.items():

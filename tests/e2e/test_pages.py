@@ -17,6 +17,7 @@ from tests.parts.agents_core import DONE, ScriptedCore, delta, pauses
 from tests.parts.browser import Browser, Tab, serve_page, start_browser
 from tests.parts.city import RunningCity, eventually
 from tests.parts.matrix_user import MatrixUser
+from tests.parts.ports import HOST
 from tests.parts.synapse import boot
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -73,7 +74,7 @@ async def client() -> AsyncIterator[str]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def city(tmp_path_factory: pytest.TempPathFactory, core: ScriptedCore, client: str) -> AsyncIterator[RunningCity]:
+async def city(tmp_path_factory: pytest.TempPathFactory, core: ScriptedCore) -> AsyncIterator[RunningCity]:
     directory = tmp_path_factory.mktemp("pages")
 
     async def boot_here(**options: Any) -> Any:
@@ -88,7 +89,7 @@ async def city(tmp_path_factory: pytest.TempPathFactory, core: ScriptedCore, cli
     url = f"sqlite:///{directory / 'city.db'}"
     city = await RunningCity.make(directory / "city", url, boot_here, homeserver=None, settings=settings, agents=AGENTS)
     ancestors = "frame_ancestors: "
-    city.config.write_text(city.config.read_text().replace(f"{ancestors}[]", f'{ancestors}["{client}"]'))
+    city.config.write_text(city.config.read_text().replace(f"{ancestors}[]", f'{ancestors}["http://{HOST}:*"]'))
     try:
         await city.start()
         yield city

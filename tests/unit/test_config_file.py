@@ -174,6 +174,20 @@ def test_invalid_value_causes_no_further_errors(config: Path) -> None:
         ("agents_core: {token_header: 'X Y'}\n", "agents_core.token_header must be the name of an HTTP header, like api-key"),
         ("agents_core: {token_header: Content-Type}\n", "agents_core.token_header must be another header: this one says something else in each request"),  # noqa: E501
         ("api: {allowed_origins: ['https://city.example/page']}\n", "api.allowed_origins[0] must be an origin: https:// and a host, perhaps a port, and no path"),  # noqa: E501
+        *[
+            (f'web: {{frame_ancestors: ["{source}"]}}\n', f"web.frame_ancestors[0] must {rule}")
+            for sources, rule in {
+                ("*", "https:", "https://*", "http://*:8080"): (
+                    "not allow every site: any of them could embed the pages for clickjacking"
+                ),
+                ("http://localhost:70000", "http://localhost:0"): "have a port from 1 to 65535, or * for any port",
+                ("app.element.io", "'none'", "https://a b", "https://a; script-src *", "https://a,https://b",
+                 "https://a/path", "https://me@a", "https://a.*.org", "http://[::1]:8080", "ftp://a"): (
+                    "be an origin like https://app.element.io, https://*.example.org or http://localhost:*"
+                ),
+            }.items()
+            for source in sources
+        ],
         ("homeserver: {address: localhost:8008}\n", "homeserver.address must be a URL that starts with http:// or https://"),
         ("homeserver: {address: 'http://[::1'}\n", "homeserver.address must be a URL whose host and port are well-formed"),
         ("database: {url: mysql://db}\n", "database.url must begin with sqlite:/// or postgresql://"),
@@ -206,6 +220,13 @@ def test_invalid_value_causes_no_further_errors(config: Path) -> None:
 )  # fmt: skip
 def test_invalid_value_error_names_the_rule(config: Path, text: str, sentence: str) -> None:
     assert errors_of(config, text) == [f"1: {sentence}"]
+
+
+def test_frame_ancestors_may_have_wildcards(config: Path) -> None:
+    sources = ["https://app.element.io/", "http://localhost:*", "https://*.example.org:8443", "vector://vector"]
+    config.write_text(f"web: {{frame_ancestors: {sources}}}\n")
+    found = config_file.load(config, {}).web.frame_ancestors
+    assert found == ["https://app.element.io", "http://localhost:*", "https://*.example.org:8443", "vector://vector"]
 
 
 def test_duplicate_key_is_reported_with_other_errors(config: Path) -> None:
