@@ -1,4 +1,4 @@
-"""The readers of one contender, as the benchmark sees them (``readers`` is the process)."""
+"""The process that holds the WebSockets of one server under test (its program is ``benchmarks.readers``)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Count:
     at_ns: int
 
 
-class Audience:
-    """One process of WebSockets that listen to one contender."""
+class ReaderProcess:
+    """A process with the WebSockets that read from one server under test."""
 
     def __init__(self, child: Child, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.child = child
@@ -32,19 +32,19 @@ class Audience:
         self.size = 0
 
     @classmethod
-    async def assemble(cls, name: str, directory: Path) -> Self:
+    async def start(cls, name: str, directory: Path) -> Self:
         port = free_port()
-        came: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+        connections: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
 
         async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            came.put_nowait((reader, writer))
+            connections.put_nowait((reader, writer))
 
         server = await asyncio.start_server(take, HOST, port, limit=1 << 26)
         child = program(f"readers of {name}", "benchmarks.readers", port, log=directory / f"readers-{name}.log")
         child.start()
         try:
             async with asyncio.timeout(30):
-                reader, writer = await came.get()
+                reader, writer = await connections.get()
         finally:
             server.close()
         return cls(child, reader, writer)
@@ -61,7 +61,7 @@ class Audience:
         )
 
     async def expect(self) -> None:
-        """From now on note when each socket is told something."""
+        """Start recording when each socket receives its next update."""
         await self._ask({"do": "expect"})
 
     async def arrivals_ns(self, wait_s: float) -> list[int]:
@@ -74,7 +74,7 @@ class Audience:
     async def beat(self, texts: list[bytes], offset: int) -> None:
         await self._ask({"do": "beat", "texts": [text.decode() for text in texts], "offset": offset})
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         self.child.kill()
         self._writer.close()
 

@@ -1,4 +1,4 @@
-"""What the benchmarks' command lines have in common."""
+"""The command line of the benchmarks."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import uvloop
 from . import machine, report
 
 Measure = Callable[[Path, bool], Awaitable[list[dict[str, Any]]]]
-"""Takes a directory of its own, and whether to be quick; gives the rows of a section."""
+"""Measures one section; called with an empty directory and whether to run the quick plan, returns the table's rows."""
 
 
 def main(subject: str, parts: Mapping[str, Mapping[str, Measure]], libraries: Sequence[str]) -> None:
-    """``parts`` are what ``--only`` chooses from, each with its sections of the page."""
+    """Run a benchmark's command line; ``parts`` maps each value of ``--only`` to its sections of the page."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{subject}", description=f"Measure {subject}.")
     parser.add_argument("--quick", action="store_true", help="small, within minutes, shown but not written")
     parser.add_argument("--only", choices=parts, help="one part")

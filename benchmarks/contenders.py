@@ -1,4 +1,4 @@
-"""Those who are measured side by side: our service and its peers, each a process of its own, each told to change somebody."""
+"""The servers under test: this service and its peers, each in its own process, with a control connection for changes."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ JWT_SECRET: Final = "a secret that only this benchmark and its city know"
 SOCKET_PATH: Final = "/ws/city/presence"
 
 _TTL_S: Final = 1200.0
-"""Nobody may time out while it is another contender's turn; what expiry costs is measured with the store alone."""
+"""No session may expire during the turn of another server; the cost of expiry is measured with the store alone."""
 _ROWS_AT_ONCE: Final = 5000
 _NO_LIMITS: Final = dict.fromkeys(("limits.reads", "limits.messages", "limits.changes", "limits.socket_events"), "")
-"""How fast one client may go is another question than how fast it can."""
+"""Rate limits are off: they would limit the load."""
 
 
 class Contender(ABC):
-    """``start`` it, open WebSockets at ``port`` with ``request``, then have it tell them of changes."""
+    """A server under test: started, then read by WebSockets at ``port``, to which it sends the changes made."""
 
     key: str
-    """Its name in results."""
+    """The name of the server in results."""
     greeting = b""
-    """What a client says first."""
+    """The first frame of a client, in bytes."""
 
     def __init__(self) -> None:
         self.port = free_port()
         self.child: Child
         self._said_by: asyncio.Transport | None = None
-        """The connection by which it is told to change somebody."""
+        """The connection for changes of presence."""
 
     async def start(self) -> None:
         self.child.start()
@@ -60,23 +60,23 @@ class Contender(ABC):
         self.child.kill()
 
     def request(self) -> bytes:
-        """Opens a WebSocket."""
+        """Return the request that opens a WebSocket."""
         return wire.upgrade(SOCKET_PATH)
 
     @abstractmethod
     async def be_ready(self) -> None:
-        """Open what ``change`` needs."""
+        """Open the connections that ``change`` needs."""
 
     @abstractmethod
     def change(self, first: int, count: int) -> None:
-        """Have ``count`` subjects, from number ``first`` on, be shown differently; returns at once."""
+        """Change the presence of ``count`` subjects, from number ``first`` on; return at once."""
 
 
 class City(Contender):
-    """This service; nobody answers where its homeserver should be, which it bears."""
+    """This service. Without a homeserver at its configured address it serves the city all the same."""
 
     start_s = 0.0
-    """How long it took from its start until it listened."""
+    """The time from its start until it listened, in seconds."""
 
     def __init__(
         self,
@@ -89,9 +89,11 @@ class City(Contender):
         ttl_s: float = _TTL_S,
         postgres_url: str = "",
     ) -> None:
-        """``homeserver`` is the port of one, where the agents are ghosts in the room General; 0 for none.
+        """Configure the service.
 
-        Its database is SQLite unless there is a ``postgres_url``.
+        Args:
+            homeserver: port of a Synapse, where the agents are ghosts in the room General; 0 for none.
+            postgres_url: the database; SQLite without it.
         """
         super().__init__()
         self.key = (
@@ -120,13 +122,13 @@ class City(Contender):
         return wire.upgrade(f"{SOCKET_PATH}?batch=1" if self._batch else SOCKET_PATH)
 
     def request_of(self, citizen: str) -> bytes:
-        """Opens a WebSocket for a citizen, who may send heartbeats over it."""
+        """Return the request that opens a WebSocket for a citizen, who may send heartbeats over it."""
         token = jwt.encode({"sub": citizen, "exp": int(time.time()) + 3600}, JWT_SECRET, "HS256")
         return wire.upgrade(f"{SOCKET_PATH}?batch=1", token)
 
     @property
     def registration(self) -> Path:
-        """The file for the homeserver, there once it is prepared."""
+        """The registration file for the homeserver, written by ``prepare``."""
         return self._directory / "registration.yaml"
 
     @property
@@ -138,7 +140,7 @@ class City(Contender):
         return config_file.load(self._config).appservice.hs_token.get_secret_value()
 
     async def prepare(self) -> None:
-        """Write its files, and the agents into its database."""
+        """Write the configuration and the registration, and insert the agents into the database."""
         self._directory.mkdir(parents=True)
         config_edit.generate(self._config)
         config_edit.set_values(self._config, self._settings())
@@ -168,7 +170,7 @@ class City(Contender):
         }
 
     async def _register_agents(self) -> None:
-        """Into the database at once: the command line takes one at a time."""
+        """Insert all agents in one transaction: the command line adds one at a time."""
         rooms = '["general"]' if self._homeserver else "[]"
         rows = [
             {"id": slug(n), "slug": slug(n), "display_name": f"Agent {n}", "rooms": rooms, "created_at_ms": 0}
@@ -185,7 +187,7 @@ class City(Contender):
             await database.close()
 
     async def be_ready(self) -> None:
-        self._line = await wire.HttpLine.open(self.port)
+        self._line = await wire.HttpConnection.open(self.port)
         self._said_by = self._line.transport
 
     def change(self, first: int, count: int) -> None:
@@ -198,7 +200,7 @@ class City(Contender):
 
 
 class Seeds(Contender):
-    """The seeds' design; there, every heartbeat is told to everybody, whether it changes anything or not."""
+    """The naive design, which broadcasts every heartbeat, whether it changes anything or not."""
 
     key = "seeds"
 
@@ -207,7 +209,7 @@ class Seeds(Contender):
         self.child = program("seeds", "benchmarks.peers.seeds", self.port, redis_url, log=directory / "seeds.log")
 
     async def be_ready(self) -> None:
-        self._socket = await wire.Socket.open(self.port, self.request(), _forget)
+        self._socket = await wire.Socket.open(self.port, self.request(), _ignore)
         self._said_by = self._socket.transport
 
     def change(self, first: int, count: int) -> None:
@@ -215,7 +217,7 @@ class Seeds(Contender):
 
 
 class SocketIo(Contender):
-    """python-socketio, with one emit a change."""
+    """python-socketio with one ``emit`` for each change."""
 
     key = "socketio"
     greeting = b"40"
@@ -228,7 +230,7 @@ class SocketIo(Contender):
         return wire.upgrade("/socket.io/?EIO=4&transport=websocket")
 
     async def be_ready(self) -> None:
-        self._socket = await wire.Socket.open(self.port, self.request(), _forget, greeting=self.greeting)
+        self._socket = await wire.Socket.open(self.port, self.request(), _ignore, greeting=self.greeting)
         self._said_by = self._socket.transport
 
     def change(self, first: int, count: int) -> None:
@@ -237,7 +239,7 @@ class SocketIo(Contender):
 
 
 class Floor(Contender):
-    """Bare transports that pass on the changes which they are given, in the bytes of our own service."""
+    """Bare transports that forward given changes in the same bytes as this service."""
 
     key = "floor"
 
@@ -266,10 +268,10 @@ def beat(number: int) -> bytes:
 
 
 def _update(number: int) -> bytes:
-    """As long as ours."""
+    """Return an update of the same length as this service's."""
     fields = {"user_id": f"agent:{slug(number)}", "status": "online", "status_msg": None, "last_active_ago_ms": 0}
     return orjson.dumps({"event": "presence.update", **fields, "seq": 1_700_000_000_000_000 + number})
 
 
-def _forget(_data: bytes) -> None:
-    """What comes over a socket that only speaks."""
+def _ignore(_data: bytes) -> None:
+    """Ignore the bytes that a sending socket receives."""

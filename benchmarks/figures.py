@@ -1,4 +1,4 @@
-"""Numbers out of samples."""
+"""Statistics of samples."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def percentile(samples: Sequence[float], percent: float) -> float:
-    """The nearest rank; NaN of nothing."""
+    """Return a percentile by the nearest-rank method; NaN for no samples."""
     if not samples:
         return float("nan")
     ordered = sorted(samples)

@@ -1,8 +1,8 @@
-"""Ghosts on a real Synapse, watched by a person's ``/sync``: do they stay online, what does it cost, how soon does a change show?
+"""Presence of ghosts on a real Synapse as a user's ``/sync`` shows it: flaps, cost, and latency of changes.
 
-Ours first, then the naive loop, on the same homeserver with the same ghosts and the same heartbeats. A few more ghosts, which
-count for nothing else, change between online and away, one every two seconds; those changes are timed from the heartbeat's
-request to the answer of the person's ``/sync``.
+This service is measured first, then the naive loop, on the same homeserver with the same ghosts and heartbeats. Ten more
+ghosts, which are excluded from the other figures, change between online and away, one every two seconds; the latency of these
+changes is the time from the heartbeat's request to the response of the user's ``/sync``.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _PERIOD_S: Final = 20.0
 _TTL_S: Final = 40.0
 _MOVERS: Final = 10
 _MOVE_S: Final = 2.0
-"""So that each of the ten moves once in a heartbeat's period."""
+"""Interval of changes in seconds: each of the ten ghosts changes once in a heartbeat's period."""
 _PROBE_S: Final = 0.25
 _BURSTS_S: Final = 0.2
-_SETTLED_S: Final = 600.0
-_ALL_HERE_S: Final = 120.0
+_REGISTRATION_TIMEOUT_S: Final = 600.0
+_ALL_ONLINE_TIMEOUT_S: Final = 120.0
 _ONLY_PRESENCE: Final = json.dumps(
     {
         "presence": {"types": ["m.presence"]},
@@ -60,27 +60,27 @@ QUICK: Final = Plan(ghosts=20, duration_s=10.0)
 
 @dataclass
 class _Watcher:
-    """A person who looks on, and what they saw."""
+    """A Matrix user who reads ``/sync``, and the presences that it returned."""
 
     session: aiohttp.ClientSession
     ghosts: int
     shown: dict[int, str] = field(default_factory=dict)
     flaps: int = 0
-    """Times that a ghost which should be online was shown otherwise, or anew after that."""
+    """How often a ghost that should be online was shown with another status, or as online again after it."""
     seen_ms: list[float] = field(default_factory=list)
     _moved: dict[tuple[int, str], float] = field(default_factory=dict)
 
     def moved(self, number: int, presence: str) -> None:
-        """A mover's heartbeat is sent now."""
+        """Record that a heartbeat which changes a ghost's status is sent now."""
         self._moved[number, presence] = time.monotonic()
 
     @property
     def unseen(self) -> int:
-        """Moves that were not seen (yet)."""
+        """Return the number of changes that ``/sync`` has not returned yet."""
         return len(self._moved)
 
     def begin(self) -> None:
-        """What was seen until now does not count."""
+        """Discard the measurements so far."""
         self.flaps = 0
         self.seen_ms.clear()
         self._moved.clear()
@@ -88,7 +88,7 @@ class _Watcher:
     def online(self) -> int:
         return sum(presence == "online" for number, presence in self.shown.items() if number < self.ghosts)
 
-    async def look_on(self) -> None:
+    async def observe(self) -> None:
         since = ""
         while True:
             query = {"filter": _ONLY_PRESENCE, "timeout": "10000"} | ({"since": since} if since else {})
@@ -113,7 +113,7 @@ class _Watcher:
 
 
 async def measure(plan: Plan, directory: Path) -> list[dict[str, Any]]:
-    """A row for us and one for the naive loop."""
+    """Return a row for this service and one for the naive loop."""
     port = free_port()
     city = City(directory, agents=plan.ghosts + _MOVERS, homeserver=port, ttl_s=_TTL_S)
     await city.prepare()
@@ -122,7 +122,7 @@ async def measure(plan: Plan, directory: Path) -> list[dict[str, Any]]:
         rows = []
         try:
             await city.start()
-            took_s = await _settled(city)
+            took_s = await _wait_registered(city)
             async with _person(synapse, plan.ghosts) as watcher:
                 rows.append(
                     {"settled_s": took_s} | await _measure(city.key, city.child, city.port, synapse, watcher, plan)
@@ -146,10 +146,10 @@ async def _naive(city: City, synapse: LocalSynapse, watcher: _Watcher, plan: Pla
         child.kill()
 
 
-async def _settled(city: City) -> float:
-    """Wait until every ghost is registered and in its room; returns how long that took."""
+async def _wait_registered(city: City) -> float:
+    """Wait until every ghost is registered and in its room; return the time it took, in seconds."""
     began_s = time.monotonic()
-    async with asyncio.timeout(_SETTLED_S), aiohttp.ClientSession() as session:
+    async with asyncio.timeout(_REGISTRATION_TIMEOUT_S), aiohttp.ClientSession() as session:
         while True:
             if not city.child.running:
                 raise RuntimeError("\n".join(city.child.last_lines(30)))
@@ -167,7 +167,7 @@ async def _person(synapse: LocalSynapse, ghosts: int) -> AsyncIterator[_Watcher]
         async with session.post(f"/_matrix/client/v3/join/%23city_general:{SERVER_NAME}", json={}) as answer:
             answer.raise_for_status()
         watcher = _Watcher(session, ghosts)
-        looking = asyncio.create_task(watcher.look_on())
+        looking = asyncio.create_task(watcher.observe())
         try:
             yield watcher
         finally:
@@ -178,10 +178,10 @@ async def _person(synapse: LocalSynapse, ghosts: int) -> AsyncIterator[_Watcher]
 async def _measure(
     key: str, child: Child, port: int, synapse: LocalSynapse, watcher: _Watcher, plan: Plan
 ) -> dict[str, Any]:
-    line = await wire.HttpLine.open(port)
+    line = await wire.HttpConnection.open(port)
     beating = asyncio.create_task(_beat_all(line, plan.ghosts))
     try:
-        async with asyncio.timeout(_ALL_HERE_S):
+        async with asyncio.timeout(_ALL_ONLINE_TIMEOUT_S):
             while watcher.online() < plan.ghosts:
                 await asyncio.sleep(0.1)
         watcher.begin()
@@ -212,15 +212,15 @@ async def _measure(
         line.transport.abort()
 
 
-async def _beat_all(line: wire.HttpLine, ghosts: int) -> None:
-    """Everybody's heartbeat, once in a period, spread over it; the first at once."""
+async def _beat_all(line: wire.HttpConnection, ghosts: int) -> None:
+    """Send one heartbeat per ghost and period, spread over the period; the first ones at once."""
     await _beat(line, [(number, "online") for number in range(ghosts)])
     burst = max(1, int(ghosts / _PERIOD_S * _BURSTS_S))
     async for first, _ in pace(ghosts / _PERIOD_S, burst, float("inf")):
         await _beat(line, [(number % ghosts, "online") for number in range(first, first + burst)])
 
 
-async def _move(line: wire.HttpLine, watcher: _Watcher, plan: Plan) -> None:
+async def _move(line: wire.HttpConnection, watcher: _Watcher, plan: Plan) -> None:
     async for turn, _ in pace(1 / _MOVE_S, 1, plan.duration_s):
         number = plan.ghosts + turn % _MOVERS
         is_away = turn // _MOVERS % 2
@@ -228,7 +228,7 @@ async def _move(line: wire.HttpLine, watcher: _Watcher, plan: Plan) -> None:
         await _beat(line, [(number, "away" if is_away else "online")])
 
 
-async def _beat(line: wire.HttpLine, beats: list[tuple[int, str]]) -> None:
+async def _beat(line: wire.HttpConnection, beats: list[tuple[int, str]]) -> None:
     for first in range(0, len(beats), 1000):
         items = [{"agent_id": slug(number), "status": status} for number, status in beats[first : first + 1000]]
         status = await line.post("/api/v1/agents/heartbeats", orjson.dumps({"heartbeats": items}), SERVICE_TOKEN)
@@ -237,7 +237,7 @@ async def _beat(line: wire.HttpLine, beats: list[tuple[int, str]]) -> None:
 
 
 async def _probe(session: aiohttp.ClientSession, delays_ms: list[float]) -> None:
-    """How long Synapse lets anybody wait meanwhile."""
+    """Measure the latency of unrelated requests to Synapse meanwhile, in milliseconds."""
     while True:
         began_s = time.monotonic()
         async with session.get("/_matrix/client/versions") as answer:

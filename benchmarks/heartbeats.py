@@ -1,13 +1,13 @@
-"""Heartbeats: what they cost when nothing changes, which is nearly always.
+"""Heartbeats: their cost when they change nothing, which is nearly always.
 
-*Bulk.* Agents, as their runtime tells of them: 5,000 heartbeats a second (100,000 subjects, one each 20 s) in requests of
-100, with ten WebSockets that watch. Contenders take turns, a few seconds each. The seeds know no bulk: there each is a frame
-over a WebSocket, and its answer is that its sender is told of it like everybody.
+*Bulk.* Agents whose runtime sends 5,000 heartbeats per second (100,000 subjects, one every 20 s each) in requests of 100, with
+ten WebSockets that receive changes. The servers take turns of a few seconds. The naive design has no bulk requests: each
+heartbeat is a WebSocket frame, and its response is the broadcast, which its sender receives too.
 
-*One by one.* A request each, at a fifth of the rate; and a frame each over 2,000 WebSockets: one socket is one citizen, so
-instead of 100,000 sockets at one each 20 s there are 2,000 which beat 50 times as often.
+*One by one.* One request for each heartbeat at a fifth of the rate; and one frame for each over 2,000 WebSockets: a socket is one
+citizen, so 2,000 sockets with 50 times the usual rate stand for 100,000 sockets with a heartbeat every 20 s.
 
-Answers are timed from when the request was due, so that one that had to wait for the one before counts as late.
+The latency of a response is measured from when its request was due, so waiting for an earlier request counts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, Final
 import orjson
 
 from . import wire
-from .audience import Audience
+from .audience import ReaderProcess
 from .contenders import SERVICE_TOKEN, City, Contender, Floor, Seeds, beat, slug
 from .figures import percentile
 from .pace import pace
@@ -36,7 +36,7 @@ RATE: Final = 5000
 _BULK: Final = 100
 _SINGLES_RATE: Final = RATE // 5
 _FRAMES: Final = 100
-"""Frames sent in one go, each over another socket."""
+"""Frames that are sent together, each over another socket."""
 _WATCHERS: Final = 10
 _LINES: Final = 8
 _SETTLE_S: Final = 1.0
@@ -56,7 +56,7 @@ QUICK: Final = Plan(subjects=(200, 2_000), sockets=100, window_s=1.0, rounds=1)
 
 
 class Way(ABC):
-    """A way in, to one contender."""
+    """A transport of heartbeats to one server."""
 
     rate = RATE
 
@@ -64,7 +64,7 @@ class Way(ABC):
         self.key = key
         self.contender = contender
         self.redis = redis
-        """That of this contender alone, if it has one."""
+        """The rate of this server, in heartbeats per second; None for the common one."""
         self.late_ms: list[float] = []
         self.heartbeats = 0
         self.cpu_s = 0.0
@@ -73,14 +73,14 @@ class Way(ABC):
 
     @abstractmethod
     async def open(self, stack: AsyncExitStack) -> None:
-        """Connect, and have everybody beat once."""
+        """Connect, and send one heartbeat for each subject."""
 
     @abstractmethod
     async def beat_for(self, duration_s: float) -> int:
-        """Beat at ``rate``; returns how many were answered (or, where there are no answers, sent)."""
+        """Send heartbeats at ``rate``; return how many got a response, or were sent where there are no responses."""
 
     async def turn(self, duration_s: float) -> None:
-        """One window of the measurement."""
+        """Measure one window of ``duration_s`` seconds."""
         clock = CpuClock.of(self.contender.child)
         redis_clock = CpuClock.of(self.redis.child) if self.redis else None
         began_s = time.monotonic()
@@ -104,7 +104,7 @@ class Way(ABC):
 
 
 class Requests(Way):
-    """HTTP: each of ``posts`` in turn."""
+    """Heartbeats by HTTP: sends each of ``posts`` in turn."""
 
     def __init__(
         self,
@@ -119,12 +119,12 @@ class Requests(Way):
         super().__init__(key, contender, redis)
         self._posts = posts
         self._size = size
-        """Heartbeats in each."""
+        """Heartbeats in each request."""
         self.rate = rate
         self._next = 0
 
     async def open(self, stack: AsyncExitStack) -> None:
-        self._lines = [await wire.HttpLine.open(self.contender.port) for _ in range(_LINES)]
+        self._lines = [await wire.HttpConnection.open(self.contender.port) for _ in range(_LINES)]
         for line in self._lines:
             stack.callback(line.transport.abort)
         for _ in self._posts:
@@ -154,7 +154,7 @@ class Requests(Way):
 
 
 class Frames(Way):
-    """A frame each, over many sockets, which nobody answers."""
+    """Heartbeats as WebSocket frames over many sockets, without responses."""
 
     def __init__(self, contender: Contender, redis: RedisServer | None, requests: list[bytes], directory: Path) -> None:
         super().__init__("frames", contender, redis)
@@ -165,8 +165,8 @@ class Frames(Way):
         ]
 
     async def open(self, stack: AsyncExitStack) -> None:
-        self._audience = await Audience.assemble(f"{self.contender.key}-frames", self._directory)
-        stack.callback(self._audience.dismiss)
+        self._audience = await ReaderProcess.start(f"{self.contender.key}-frames", self._directory)
+        stack.callback(self._audience.stop)
         await self._audience.connect(self.contender, self._requests)
         await self.beat_for(len(self._requests) / RATE)
         await asyncio.sleep(_SETTLE_S)
@@ -182,7 +182,7 @@ class Frames(Way):
 
 
 class SeedsFrames(Way):
-    """All of them over one socket, which is told of each like everybody."""
+    """Heartbeats to the naive design over one socket, which receives the broadcast of each."""
 
     def __init__(self, contender: Contender, redis: RedisServer, subjects: int) -> None:
         super().__init__("frames", contender, redis)
@@ -210,7 +210,7 @@ class SeedsFrames(Way):
 
     def _take(self, data: bytes) -> None:
         now_s = time.monotonic()
-        # What was read may end within an update.
+        # The received bytes may end within an update.
         data = self._tail + data
         self._tail = data[1 - len(UPDATE) :]
         for _ in range(data.count(UPDATE)):
@@ -218,7 +218,7 @@ class SeedsFrames(Way):
 
 
 async def measure(plan: Plan, directory: Path) -> list[dict[str, Any]]:
-    """A row for each number of subjects, way in and contender."""
+    """Return a row for each number of subjects, transport and server."""
     rows = []
     for subjects in plan.subjects:
         async with AsyncExitStack() as stack:
@@ -246,7 +246,7 @@ async def _bulk(subjects: int, plan: Plan, directory: Path, stack: AsyncExitStac
     ways.append(SeedsFrames(seeds, seeds_redis, subjects))
     await _ready(ways[-1], stack)
     starts = {city.key: {"start_s": city.start_s} for city, _ in cities}
-    return [{"subjects": subjects} | row | starts.get(row["who"], {}) for row in await _take_turns(ways, plan)]
+    return [{"subjects": subjects} | row | starts.get(row["who"], {}) for row in await _measure_in_turns(ways, plan)]
 
 
 async def _one_by_one(plan: Plan, directory: Path, stack: AsyncExitStack) -> list[dict[str, Any]]:
@@ -269,10 +269,10 @@ async def _one_by_one(plan: Plan, directory: Path, stack: AsyncExitStack) -> lis
     ]
     for way in ways[-2:]:
         await way.open(stack)
-    return [{"subjects": plan.sockets} | row for row in await _take_turns(ways, plan)]
+    return [{"subjects": plan.sockets} | row for row in await _measure_in_turns(ways, plan)]
 
 
-async def _take_turns(ways: list[Way], plan: Plan) -> list[dict[str, Any]]:
+async def _measure_in_turns(ways: list[Way], plan: Plan) -> list[dict[str, Any]]:
     await asyncio.sleep(_SETTLE_S)
     for _ in range(plan.rounds):
         for way in ways:
@@ -281,7 +281,7 @@ async def _take_turns(ways: list[Way], plan: Plan) -> list[dict[str, Any]]:
 
 
 async def _cities(agents: int, directory: Path, stack: AsyncExitStack) -> list[tuple[City, RedisServer | None]]:
-    """Ours in memory, and ours in Redis."""
+    """Return this service with presence in memory and with Redis."""
     memory = City(directory, agents=agents)
     await _start(memory, stack)
     redis = await _redis(directory / "ours", stack)
@@ -310,7 +310,7 @@ async def _start(contender: Contender, stack: AsyncExitStack) -> None:
 
 async def _ready(way: Way, stack: AsyncExitStack) -> None:
     for _ in range(_WATCHERS):
-        watcher = await wire.Socket.open(way.contender.port, way.contender.request(), _forget)
+        watcher = await wire.Socket.open(way.contender.port, way.contender.request(), _ignore)
         stack.callback(watcher.transport.abort)
     await way.open(stack)
 
@@ -320,7 +320,7 @@ def _bulk_body(first: int) -> bytes:
 
 
 def _canned(posts: list[tuple[str, bytes]], answer_bytes: int) -> list[tuple[str, bytes]]:
-    """The same requests for the floor, which must be told how much to answer."""
+    """Return the same requests for the floor, which name the size of the response."""
     return [(f"{path}?answer={answer_bytes}", body) for path, body in posts]
 
 
@@ -328,5 +328,5 @@ def _citizen(number: int) -> str:
     return f"u_{number}"
 
 
-def _forget(_data: bytes) -> None:
-    """Watchers only watch."""
+def _ignore(_data: bytes) -> None:
+    """Ignore the bytes that a watching socket receives."""

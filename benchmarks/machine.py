@@ -1,4 +1,4 @@
-"""The machine of a run, without its name."""
+"""Description of the machine that ran a benchmark, without its host name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import psutil
 
 
 def describe(libraries: Iterable[str]) -> dict[str, Any]:
-    """``libraries`` are those whose versions matter."""
+    """Describe the machine and the versions of ``libraries``."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "processor": _processor(),

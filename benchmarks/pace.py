@@ -1,4 +1,4 @@
-"""An even pace, kept whatever becomes of what was done before: load does not wait for the loaded."""
+"""An open-loop load generator: requests are due at a constant rate, independently of earlier responses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from collections.abc import AsyncIterator
 
 
 async def pace(per_s: float, burst: int, duration_s: float) -> AsyncIterator[tuple[int, float]]:
-    """``burst`` at a time: the number of the first, and when it was due on ``time.monotonic``; ends after ``duration_s``."""
+    """Yield the number of the first request of each burst and when it is due, on ``time.monotonic``.
+
+    Args:
+        per_s: requests per second.
+        burst: requests that are sent together.
+        duration_s: the iteration ends after this time.
+    """
     began_s = time.monotonic()
     done = 0
     while (after_s := done / per_s) < duration_s:

@@ -1,4 +1,4 @@
-"""Programs that a benchmark starts, and what they use."""
+"""Processes that a benchmark starts, and their use of memory and processors."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ _START_S = 60.0
 
 
 def program(name: str, module: str, *arguments: object, log: Path) -> Child:
-    """One of the benchmarks' own modules as a process."""
+    """Return a process that runs a module of the benchmarks."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return Child(name, python(module, *map(str, arguments)), log, environment)
 
 
 async def listening(child: Child, port: int) -> None:
-    """Wait until it takes connections. Raises RuntimeError with its last words when it ends instead."""
+    """Wait until a process accepts connections.
+
+    Raises:
+        RuntimeError: the process ended; with its last log lines.
+    """
     async with asyncio.timeout(_START_S):
         while not _takes(port):
             if not child.running:
@@ -39,13 +43,13 @@ def _takes(port: int) -> bool:
 
 
 def rss_mib(child: Child) -> float:
-    """Resident memory in MiB."""
+    """Return the resident memory of a process in MiB."""
     return float(_process(child).memory_info().rss) / 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class CpuClock:
-    """What a process has used since ``of``."""
+    """The processor time that a process has used since ``of``."""
 
     child: Child
     began_s: float
@@ -56,7 +60,7 @@ class CpuClock:
 
     @property
     def used_s(self) -> float:
-        """Seconds of processor time, of all its threads."""
+        """Return the processor time of all its threads, in seconds."""
         return _cpu_s(self.child) - self.began_s
 
 

@@ -1,7 +1,7 @@
-"""A process full of WebSockets that only read: it notes when something arrived, or how many updates did.
+"""A process of WebSockets that only read: it records when updates arrived, or how many did.
 
-It connects to ``audience.Audience``, which tells it what to do in lines of JSON, and is answered likewise. Times are
-``time.monotonic_ns``, which on one machine is the same clock for all processes.
+It connects to ``audience.ReaderProcess``, which sends commands as lines of JSON and receives responses likewise. Times are
+``time.monotonic_ns``, which is one clock for all processes of a machine.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import uvloop
 from .wire import HOST, Socket
 
 UPDATE: Final = b'"user_id"'
-"""Stands in each update once. Where a read ends within it, which is rare, an update is not counted."""
-_AT_ONCE: Final = 64
-"""Handshakes under way."""
+"""Occurs once in each update. An update in which a read ends within these bytes, which is rare, is not counted."""
+_MAX_HANDSHAKES: Final = 64
+"""Maximum number of concurrent handshakes."""
 
 
-class Crowd:
+class SocketGroup:
     """All sockets of this process."""
 
     def __init__(self) -> None:
         self._sockets: list[Socket] = []
         self._updates = 0
         self._arrivals: list[int] = []
-        self._everybody = asyncio.Event()
+        self._all_arrived = asyncio.Event()
 
     def take(self, data: bytes) -> None:
         updates = data.count(UPDATE)
@@ -37,10 +37,10 @@ class Crowd:
             self._updates += updates
             self._arrivals.append(time.monotonic_ns())
             if len(self._arrivals) == len(self._sockets):
-                self._everybody.set()
+                self._all_arrived.set()
 
     async def connect(self, port: int, requests: list[str], greeting: str) -> int:
-        slots = asyncio.Semaphore(_AT_ONCE)
+        slots = asyncio.Semaphore(_MAX_HANDSHAKES)
 
         async def one(request: str) -> Socket:
             async with slots:
@@ -51,50 +51,50 @@ class Crowd:
 
     def expect(self) -> None:
         self._arrivals = []
-        self._everybody.clear()
+        self._all_arrived.clear()
 
     async def arrivals(self, wait_s: float) -> list[int]:
-        """When each socket was told; fewer than there are sockets if they were not within ``wait_s``."""
+        """Return when each socket received its update, in nanoseconds; fewer times than sockets after ``wait_s`` seconds."""
         try:
             async with asyncio.timeout(wait_s):
-                await self._everybody.wait()
+                await self._all_arrived.wait()
         except TimeoutError:
             pass
         return self._arrivals
 
     def count(self) -> tuple[int, int]:
-        """Updates so far, and the time of this answer."""
-        self._arrivals = []  # nobody will ask for them
+        """Return the number of updates so far, and the current time in nanoseconds."""
+        self._arrivals = []  # not needed any more
         return self._updates, time.monotonic_ns()
 
     def beat(self, texts: list[str], offset: int) -> None:
-        """Have the sockets from ``offset`` on say one text each."""
+        """Send one text over each socket from ``offset`` on."""
         for socket, text in zip(self._sockets[offset:], texts, strict=False):
             socket.say(text.encode())
 
 
-async def obey(control_port: int) -> None:
+async def serve_commands(control_port: int) -> None:
     reader, writer = await asyncio.open_connection(HOST, control_port, limit=1 << 26)
-    crowd = Crowd()
+    group = SocketGroup()
     async for line in reader:
-        answer = await _do(crowd, orjson.loads(line))
+        answer = await _run_command(group, orjson.loads(line))
         writer.write(orjson.dumps(answer) + b"\n")
 
 
-async def _do(crowd: Crowd, command: dict[str, Any]) -> Any:
+async def _run_command(group: SocketGroup, command: dict[str, Any]) -> Any:
     match command:
         case {"do": "connect"}:
-            return await crowd.connect(command["port"], command["requests"], command["greeting"])
+            return await group.connect(command["port"], command["requests"], command["greeting"])
         case {"do": "expect"}:
-            return crowd.expect()
+            return group.expect()
         case {"do": "arrivals"}:
-            return await crowd.arrivals(command["wait_s"])
+            return await group.arrivals(command["wait_s"])
         case {"do": "count"}:
-            return crowd.count()
+            return group.count()
         case {"do": "beat"}:
-            return crowd.beat(command["texts"], command["offset"])
+            return group.beat(command["texts"], command["offset"])
     raise ValueError(f"no such command: {command}")
 
 
 if __name__ == "__main__":
-    uvloop.run(obey(int(sys.argv[1])))
+    uvloop.run(serve_commands(int(sys.argv[1])))

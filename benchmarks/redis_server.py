@@ -1,4 +1,4 @@
-"""A Redis of the run's own, as a process that can be watched."""
+"""A Redis server for one run, as a process whose resources can be measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .processes import listening
 
 
 class RedisServer:
-    """Keeps nothing on the disk."""
+    """A Redis server without persistence."""
 
     def __init__(self, directory: Path) -> None:
         self.port = free_port()

@@ -35,7 +35,7 @@ _STORES: Final = {
 
 
 def write(section: str, machine: Row, rows: list[Row]) -> None:
-    """Keep the rows of a section, and put them in its place on the page."""
+    """Store the rows of a section as JSON, and replace its table on the page."""
     RESULTS.mkdir(exist_ok=True)
     content = {"machine": machine, "rows": rows}
     (RESULTS / f"{section}.json").write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
@@ -43,7 +43,11 @@ def write(section: str, machine: Row, rows: list[Row]) -> None:
 
 
 def replaced(page: str, section: str, text: str) -> str:
-    """The page with ``text`` between the markers of ``section``. Raises ValueError where there are none."""
+    """Return the page with ``text`` between the markers of ``section``.
+
+    Raises:
+        ValueError: the page has no such markers.
+    """
     begin, end = f"<!-- {section} -->", f"<!-- end of {section} -->"
     before, found, rest = page.partition(begin)
     _, found_end, after = rest.partition(end)
@@ -53,7 +57,7 @@ def replaced(page: str, section: str, text: str) -> str:
 
 
 def render(section: str, rows: list[Row]) -> str:
-    """The section's tables in Markdown."""
+    """Return the tables of a section as Markdown."""
     return _RENDERERS[section](rows)
 
 

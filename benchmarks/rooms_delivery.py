@@ -1,9 +1,9 @@
-"""A message's way between somebody in Element and somebody in the city's page, split into Synapse's part and ours.
+"""Latency of messages between a Matrix client and the city's page, split into the parts of Synapse and of this service.
 
-    Element ──PUT──► Synapse ──transaction──► (tap) ──► ours ──frame──► WebSocket
-    city's page ──POST──► ours ──PUT──► (tap) ──► Synapse ──sync──► nio
+    Element ──PUT──► Synapse ──transaction──► (tap) ──► service ──frame──► WebSocket
+    city's page ──POST──► service ──PUT──► (tap) ──► Synapse ──sync──► nio
 
-One message at a time; the taps, which pass on every byte as it is, tell where one part ends and the other begins.
+One message at a time; the proxies (``tap``), which forward all bytes unchanged, record where one part ends and the other begins.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _PAUSE_S: Final = 0.03
 @dataclass(frozen=True)
 class Plan:
     messages: int = 150
-    """Each way, on each database."""
+    """Messages in each direction, on each database."""
     on_postgres: bool = True
-    """Also with our database on PostgreSQL."""
+    """Whether to measure with PostgreSQL too."""
 
 
 QUICK: Final = Plan(messages=20)
@@ -55,7 +55,7 @@ Say = Callable[[int], Awaitable[None]]
 
 
 async def measure(plan: Plan, directory: Path) -> list[dict[str, Any]]:
-    """A row for each way and database of ours."""
+    """Return a row for each direction and database."""
     rows = await _measure("", plan, directory)
     if plan.on_postgres:
         postgres = Postgres.start(is_durable=True)
@@ -73,14 +73,14 @@ async def _measure(postgres_url: str, plan: Plan, directory: Path) -> list[dict[
         city = City(directory, agents=1, homeserver=to_synapse_port, postgres_url=postgres_url)
         await city.prepare()
         to_us_port, to_us = await stack.enter_async_context(tap(city.matrix_port))
-        _lead_through(city, to_us_port)
+        _insert_tap(city, to_us_port)
         setup = SynapseSetup(directory / f"synapse-{city.key}", SERVER_NAME, port, registrations=[city.registration])
         synapse = await stack.enter_async_context(LocalSynapse(setup))
         stack.callback(city.stop)
         await city.start()
         await _ready(city)
         numbers = count()
-        async with _talk(city, synapse) as (person, citizen, in_the_city, on_matrix):
+        async with _open_clients(city, synapse) as (person, citizen, in_the_city, on_matrix):
             into_the_city = await _say(person, numbers, plan, in_the_city)
             onto_matrix = await _say(citizen, numbers, plan, on_matrix)
         return [
@@ -89,8 +89,8 @@ async def _measure(postgres_url: str, plan: Plan, directory: Path) -> list[dict[
         ]
 
 
-def _lead_through(city: City, port: int) -> None:
-    """Have the homeserver find us behind a tap."""
+def _insert_tap(city: City, port: int) -> None:
+    """Change the registration so that the homeserver reaches the service through a recording proxy."""
     text = city.registration.read_text()
     city.registration.write_text(text.replace(f"{HOST}:{city.matrix_port}", f"{HOST}:{port}"))
 
@@ -107,17 +107,17 @@ async def _ready(city: City) -> None:
 
 
 @asynccontextmanager
-async def _talk(city: City, synapse: LocalSynapse) -> AsyncIterator[tuple[Say, Say, Marks, Marks]]:
-    """A person on Matrix and a citizen who each can say something, and what each of the two sees."""
+async def _open_clients(city: City, synapse: LocalSynapse) -> AsyncIterator[tuple[Say, Say, Marks, Marks]]:
+    """Yield functions that send a message as a Matrix user and as a citizen, and the marks that each of them receives."""
     account = await synapse.register("alice", "secret")
     client = nio.AsyncClient(synapse.url, f"@alice:{SERVER_NAME}")
     client.restore_login(f"@alice:{SERVER_NAME}", "BENCHMARK", account.access_token)
     on_matrix, in_the_city = Marks(), Marks()
-    client.add_event_callback(lambda _room, event: on_matrix.look(event.body.encode()), (nio.RoomMessageText,))
+    client.add_event_callback(lambda _room, event: on_matrix.record(event.body.encode()), (nio.RoomMessageText,))
     joined = await client.join(f"#city_{_ROOM}:{SERVER_NAME}")
     syncing = asyncio.create_task(client.sync_forever(timeout=10_000, full_state=True))
-    socket = await wire.Socket.open(city.port, wire.upgrade(f"/ws/city/rooms/{_ROOM}"), in_the_city.look)
-    line = await wire.HttpLine.open(city.port)
+    socket = await wire.Socket.open(city.port, wire.upgrade(f"/ws/city/rooms/{_ROOM}"), in_the_city.record)
+    line = await wire.HttpConnection.open(city.port)
     headers = {"Authorization": f"Bearer {account.access_token}"}
     token = jwt.encode({"sub": "u_1", "name": "Оксана", "exp": int(time.time()) + 3600}, JWT_SECRET, "HS256")
     try:
@@ -132,7 +132,7 @@ async def _talk(city: City, synapse: LocalSynapse) -> AsyncIterator[tuple[Say, S
                 body = orjson.dumps({"body": mark(number)})
                 status = await line.post(f"/city/rooms/{_ROOM}/messages", body, token)
                 if status != 201:
-                    raise RuntimeError(f"a message was answered {status}:\n" + "\n".join(city.child.last_lines(30)))
+                    raise RuntimeError(f"posting a message returned {status}:\n" + "\n".join(city.child.last_lines(30)))
 
             yield person, citizen, in_the_city, on_matrix
     finally:
@@ -144,8 +144,8 @@ async def _talk(city: City, synapse: LocalSynapse) -> AsyncIterator[tuple[Say, S
 
 
 async def _say(say: Say, numbers: count[int], plan: Plan, seen: Marks) -> dict[int, float]:
-    """When each message was said, without the first few; each after the one before was seen."""
-    said_s = {}
+    """Send messages, each after the previous one was received; return when each was sent, without the warm-up."""
+    sent_s = {}
     for turn in range(_WARM_UP + plan.messages):
         number = next(numbers)
         began_s = time.perf_counter()
@@ -154,18 +154,18 @@ async def _say(say: Say, numbers: count[int], plan: Plan, seen: Marks) -> dict[i
             while number not in seen.seen_s:
                 await asyncio.sleep(0.002)
         if turn >= _WARM_UP:
-            said_s[number] = began_s
+            sent_s[number] = began_s
         await asyncio.sleep(_PAUSE_S)
-    return said_s
+    return sent_s
 
 
-def _figures(said_s: Mapping[int, float], between: Marks, seen: Marks, first: str, second: str) -> dict[str, Any]:
+def _figures(sent_s: Mapping[int, float], between: Marks, seen: Marks, first: str, second: str) -> dict[str, Any]:
     parts_ms: dict[str, list[float]] = {
-        first: [(between.seen_s[number] - at_s) * 1000 for number, at_s in said_s.items()],
-        second: [(seen.seen_s[number] - between.seen_s[number]) * 1000 for number in said_s],
-        "whole": [(seen.seen_s[number] - at_s) * 1000 for number, at_s in said_s.items()],
+        first: [(between.seen_s[number] - at_s) * 1000 for number, at_s in sent_s.items()],
+        second: [(seen.seen_s[number] - between.seen_s[number]) * 1000 for number in sent_s],
+        "whole": [(seen.seen_s[number] - at_s) * 1000 for number, at_s in sent_s.items()],
     }
-    return {"messages": len(said_s)} | {
+    return {"messages": len(sent_s)} | {
         f"{part}_p{percent}_ms": percentile(samples, percent)
         for part, samples in parts_ms.items()
         for percent in (50, 95)

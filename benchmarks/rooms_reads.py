@@ -1,7 +1,7 @@
-"""Reading rooms: requests a second, ours against the same routes on FastAPI and asyncpg, from the very same rows.
+"""Reading rooms: requests per second of this service and of the same routes on FastAPI and asyncpg, from the same rows.
 
-Eight connections ask, each again as soon as it was answered; the contenders take turns. Once while nobody says anything, and
-once while another process writes what is said: then what was read before holds no longer.
+Eight connections send requests, each as soon as it has a response; the servers take turns. They are measured once without
+new messages, and once while another process writes messages, which invalidates cached responses.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _FIRST_MS: Final = 1_764_000_000_000
 class Plan:
     rooms: int = 50
     messages: int = 200
-    """In each room."""
+    """Messages in each room."""
     messages_per_s: tuple[int, ...] = (0, 10)
-    """Messages a second, one room after the other."""
+    """Messages per second that are written, to one room after the other."""
     window_s: float = 1.0
     rounds: int = 6
 
@@ -53,24 +53,24 @@ ROUTES: Final = ("rooms", "room", "older")
 
 @dataclass(frozen=True)
 class Readable:
-    """A contender that runs."""
+    """A running server."""
 
     key: str
     child: Child
     port: int
     writer: _Writer
-    """By whom what it reads is changed."""
+    """Writes messages to the server's database."""
 
 
 @dataclass
 class _Reader:
-    """Reads one route of one contender."""
+    """Reads one route of one server."""
 
     who: str
     route: str
     child: Child
     requests: Iterator[bytes]
-    lines: list[wire.HttpLine]
+    lines: list[wire.HttpConnection]
     writer: _Writer
     messages_per_s: int
     answers_ms: list[float] = field(default_factory=list)
@@ -86,7 +86,7 @@ class _Reader:
         self.cpu_s += clock.used_s
 
     def begin(self) -> None:
-        """What was read until now does not count."""
+        """Discard the measurements so far."""
         self.answers_ms.clear()
         self.took_s = self.cpu_s = 0.0
 
@@ -103,7 +103,7 @@ class _Reader:
             "answer_bytes": self.lines[0].last_size,
         }
 
-    async def _read(self, line: wire.HttpLine, until_s: float) -> None:
+    async def _read(self, line: wire.HttpConnection, until_s: float) -> None:
         while (began_s := time.monotonic()) < until_s:
             status = await line.ask(next(self.requests))
             if status != 200:
@@ -113,7 +113,7 @@ class _Reader:
 
 @dataclass
 class _Writer:
-    """Another process than those that are measured, by which things are said in one room after the other."""
+    """Writes messages to one room after the other, from another process than the measured ones."""
 
     database: Database
     plan: Plan
@@ -133,18 +133,18 @@ class _Writer:
 
 
 async def measure(plan: Plan, directory: Path) -> list[dict[str, Any]]:
-    """A row for each route and contender."""
+    """Return a row for each route and server."""
     async with AsyncExitStack() as stack:
         contenders = await start(plan, directory, stack)
         rows = []
         for route in ROUTES:
             for messages_per_s in plan.messages_per_s:
                 readers = [await _reader(route, contender, messages_per_s, plan, stack) for contender in contenders]
-                rows += await _take_turns(readers, plan)
+                rows += await _measure_in_turns(readers, plan)
         return rows
 
 
-async def _take_turns(readers: list[_Reader], plan: Plan) -> list[dict[str, Any]]:
+async def _measure_in_turns(readers: list[_Reader], plan: Plan) -> list[dict[str, Any]]:
     for reader in readers:
         await reader.turn(plan.window_s)
         reader.begin()
@@ -155,7 +155,7 @@ async def _take_turns(readers: list[_Reader], plan: Plan) -> list[dict[str, Any]
 
 
 async def start(plan: Plan, directory: Path, stack: AsyncExitStack) -> list[Readable]:
-    """Ours on PostgreSQL, the peer on the same database, and ours on SQLite; all with the same rooms and messages."""
+    """Start this service on PostgreSQL, the peer on the same database, and this service on SQLite, with the same rows."""
     postgres = Postgres.start(is_durable=True)
     stack.callback(postgres.stop)
     on_postgres = City(directory, agents=1, postgres_url=postgres.url(postgres.create_database()))
@@ -165,7 +165,7 @@ async def start(plan: Plan, directory: Path, stack: AsyncExitStack) -> list[Read
         await city.prepare()
         database = Database(city.database_url)
         stack.push_async_callback(database.close)
-        await _furnish(database, plan)
+        await _insert_rows(database, plan)
         writers.append(_Writer(database, plan))
         stack.callback(city.stop)
         await city.start()
@@ -183,7 +183,7 @@ async def start(plan: Plan, directory: Path, stack: AsyncExitStack) -> list[Read
 
 
 def paths(route: str, plan: Plan) -> list[str]:
-    """What is asked for in turn."""
+    """Return the paths that the connections request in turn."""
     rooms = [f"/city/rooms/{_slug(number)}" for number in range(plan.rooms)]
     match route:
         case "rooms":
@@ -194,15 +194,15 @@ def paths(route: str, plan: Plan) -> list[str]:
 
 
 async def _reader(route: str, contender: Readable, messages_per_s: int, plan: Plan, stack: AsyncExitStack) -> _Reader:
-    lines = [await wire.HttpLine.open(contender.port) for _ in range(_CONNECTIONS)]
+    lines = [await wire.HttpConnection.open(contender.port) for _ in range(_CONNECTIONS)]
     for line in lines:
         stack.callback(line.transport.abort)
     requests = cycle([wire.request("GET", path) for path in paths(route, plan)])
     return _Reader(contender.key, route, contender.child, requests, lines, contender.writer, messages_per_s)
 
 
-async def _furnish(database: Database, plan: Plan) -> None:
-    """Rooms, and what was said in them."""
+async def _insert_rows(database: Database, plan: Plan) -> None:
+    """Insert the rooms and their messages."""
     async with database.transaction() as tx:
         await tx.connection.execute(insert(tables.rooms), [_room(number, plan) for number in range(plan.rooms)])
         messages = [_message(number, plan) for number in range(plan.rooms * plan.messages)]

@@ -1,4 +1,4 @@
-"""The tables of the rooms' benchmarks."""
+"""Tables of the benchmarks of rooms."""
 
 from __future__ import annotations
 

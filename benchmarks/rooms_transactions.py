@@ -1,7 +1,7 @@
-"""Transactions of a homeserver: how soon are they acknowledged, by us once they are on the disk, by mautrix once in memory?
+"""Transactions of a homeserver: time until the response. This service stores them on disk first, mautrix in memory.
 
-Over one connection, one at a time, as Synapse sends them; the contenders take turns, a fraction of a second each. Nobody's
-homeserver answers, so we handle nothing meanwhile, and mautrix has no handlers but its own.
+Transactions are sent over one connection, one at a time, as Synapse does; the servers take turns of a fraction of a second. There
+is no homeserver, so this service processes no events meanwhile; mautrix has only its own event handler.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ QUICK: Final = Plan(sizes=((1, 50), (100, 10)), rounds=4)
 
 @dataclass
 class _Homeserver:
-    """Sends to one contender, and notes how long each answer took."""
+    """Sends transactions to one server, and records the time of each response."""
 
     key: str
     child: Child
-    line: wire.HttpLine
+    line: wire.HttpConnection
     token: str
     answers_ms: list[float] = field(default_factory=list)
     cpu_s: float = 0.0
@@ -65,7 +65,7 @@ class _Homeserver:
         self.cpu_s += clock.used_s
 
     def begin(self) -> None:
-        """What was sent until now does not count."""
+        """Discard the measurements so far."""
         self.answers_ms.clear()
         self.cpu_s = 0.0
 
@@ -87,7 +87,7 @@ class _Homeserver:
 
 
 async def measure(plan: Plan, directory: Path) -> list[dict[str, Any]]:
-    """A row for each size and contender."""
+    """Return a row for each size and server."""
     async with AsyncExitStack() as stack:
         postgres = Postgres.start(is_durable=True)
         stack.callback(postgres.stop)
@@ -96,10 +96,14 @@ async def measure(plan: Plan, directory: Path) -> list[dict[str, Any]]:
             await _before(City(directory, agents=1, postgres_url=postgres.url(postgres.create_database())), stack),
             await _before_mautrix(directory, stack),
         ]
-        return [row for events, each in plan.sizes for row in await _take_turns(homeservers, events, each, plan.rounds)]
+        return [
+            row
+            for events, each in plan.sizes
+            for row in await _measure_in_turns(homeservers, events, each, plan.rounds)
+        ]
 
 
-async def _take_turns(
+async def _measure_in_turns(
     homeservers: list[_Homeserver], events: int, transactions: int, rounds: int
 ) -> list[dict[str, Any]]:
     for homeserver in homeservers:
@@ -128,13 +132,13 @@ async def _before_mautrix(directory: Path, stack: AsyncExitStack) -> _Homeserver
 
 
 async def _connected(key: str, child: Child, port: int, token: str, stack: AsyncExitStack) -> _Homeserver:
-    line = await wire.HttpLine.open(port)
+    line = await wire.HttpConnection.open(port)
     stack.callback(line.transport.abort)
     return _Homeserver(key, child, line, token)
 
 
 def _event(number: int) -> dict[str, Any]:
-    """A person's message, as Synapse writes it."""
+    """Return a message event of a Matrix user, as Synapse sends it."""
     return {
         "type": "m.room.message",
         "room_id": f"!{number % _ROOMS:043}",

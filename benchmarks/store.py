@@ -1,8 +1,8 @@
-"""The presence stores alone, without HTTP, in this process: what of a heartbeat's cost is theirs.
+"""The presence stores without HTTP, in this process: their part of the cost of a heartbeat.
 
-``machine``  ``city.presence.Presence`` in simulated time: everybody beats once in 20 s for two minutes, in steps of one
-             second, and whose deadline passed is looked for in each. So what deadlines cost is in it.
-``memory``, ``redis``  the store's ``beat``, 100 at a time, one call after the other.
+``machine``  ``city.presence.Presence`` in simulated time: one heartbeat per subject every 20 s for two minutes, in steps of one
+             second, each with a search for expired sessions. The cost of deadlines is included.
+``memory``, ``redis``  the store's ``record_heartbeat``, 100 heartbeats in each call, one call after the other.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ async def measure(plan: Plan, directory: Path) -> list[dict[str, Any]]:
 
 
 def _machine(subjects: list[SubjectId]) -> float:
-    """Microseconds of processor time a heartbeat."""
+    """Return the processor time of a heartbeat in microseconds."""
     machine = Presence(ttl_ms=_TTL_MS)
     step = len(subjects) // _PERIOD_S
     beats = 0

@@ -1,4 +1,4 @@
-"""Tables in Markdown, and figures in them."""
+"""Markdown tables and the format of their figures."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def known(figure: float | None) -> float | None:
-    """None for what was not measured; it comes back from JSON as None, too."""
+    """Return a measured figure; None for NaN and for null in JSON."""
     return None if figure is None or math.isnan(figure) else figure
 
 
 def number(figure: float | None) -> str:
-    """Three digits of it."""
+    """Format a figure with three significant digits."""
     it = known(figure)
     return "" if it is None else f"{it:.{0 if it >= 100 else 1 if it >= 10 else 2}f}"
 

@@ -1,4 +1,4 @@
-"""A line between two programs that is listened to: what passes is looked through for marks, and when each passed is noted."""
+"""A TCP proxy that searches the bytes it forwards for marks, and records when each mark passed."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _MARK_BYTES: Final = 12
 
 
 def mark(number: int) -> str:
-    """What a message says that is looked for."""
+    """Return the text of a message that the proxy recognises."""
     return f"mark-{number:06};"
 
 
 @dataclass
 class Marks:
-    """When each mark was seen first, on ``time.perf_counter``."""
+    """The time of each mark's first occurrence, on ``time.perf_counter``."""
 
     seen_s: dict[int, float] = field(default_factory=dict)
     _tail: bytes = b""
 
-    def look(self, data: bytes) -> None:
+    def record(self, data: bytes) -> None:
         now_s = time.perf_counter()
-        # A mark may begin in one piece and end in the next.
+        # A mark may begin in one chunk and end in the next.
         for found in _MARK.findall(self._tail + data):
             self.seen_s.setdefault(int(found), now_s)
         self._tail = data[1 - _MARK_BYTES :]
@@ -38,17 +38,17 @@ class Marks:
 
 @asynccontextmanager
 async def tap(target_port: int) -> AsyncIterator[tuple[int, Marks]]:
-    """The port to connect to instead of ``target_port``, and what passes towards that."""
+    """Yield the port of a proxy to ``target_port``, and the marks in what it forwards to that port."""
     marks, port = Marks(), free_port()
-    server = await asyncio.get_running_loop().create_server(lambda: _There(target_port, marks), HOST, port)
+    server = await asyncio.get_running_loop().create_server(lambda: _ClientConnection(target_port, marks), HOST, port)
     try:
         yield port, marks
     finally:
         server.close()
 
 
-class _There(asyncio.Protocol):
-    """From whoever connected to the target."""
+class _ClientConnection(asyncio.Protocol):
+    """A connection of a client, whose bytes go to the target."""
 
     def __init__(self, target_port: int, marks: Marks) -> None:
         self._target_port = target_port
@@ -60,7 +60,7 @@ class _There(asyncio.Protocol):
         self._connecting = asyncio.create_task(self._connect(cast("asyncio.Transport", transport)))
 
     def data_received(self, data: bytes) -> None:
-        self._marks.look(data)
+        self._marks.record(data)
         if self._target is None:
             self._waiting.append(data)
         else:
@@ -74,14 +74,14 @@ class _There(asyncio.Protocol):
     async def _connect(self, back: asyncio.Transport) -> None:
         try:
             loop = asyncio.get_running_loop()
-            self._target, _ = await loop.create_connection(lambda: _Back(back), HOST, self._target_port)
+            self._target, _ = await loop.create_connection(lambda: _TargetConnection(back), HOST, self._target_port)
         except OSError:
             back.abort()
             return
         self._target.write(b"".join(self._waiting))
 
 
-class _Back(asyncio.Protocol):
+class _TargetConnection(asyncio.Protocol):
     def __init__(self, back: asyncio.Transport) -> None:
         self._back = back
 

@@ -1,6 +1,6 @@
-"""Clients that cost as little as can be, since they share the processors with what they measure: bare protocols.
+"""Minimal HTTP and WebSocket clients on bare asyncio protocols: they share the processors with the measured server.
 
-They trust the server: frames and answers are looked at only as far as the measurement needs it.
+They trust the server, and parse frames and responses only as far as the measurement needs.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from typing import Final, Self, cast
 HOST: Final = "127.0.0.1"
 
 _PING: Final = b"\x89\x00"
-"""Neither of the two can stand in the ASCII of a frame's JSON; in a frame's length they may, and cause a needless pong."""
+"""Neither byte sequence occurs in the ASCII JSON of a frame; in the length of a frame it may, and causes a needless pong."""
 _PONG: Final = b"\x8a\x80\0\0\0\0"
 _HEAD_END: Final = b"\r\n\r\n"
 _LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
 def client_frame(text: bytes) -> bytes:
-    """A text message of a client: masked, with zeros."""
+    """Return a text frame of a client, masked with zeros."""
     length = len(text)
     head = bytes((0x81, 0x80 | length)) if length < 126 else bytes((0x81, 0xFE)) + length.to_bytes(2)
     return head + b"\0\0\0\0" + text
 
 
 def upgrade(path: str, token: str = "") -> bytes:
-    """A request for a WebSocket."""
+    """Return the HTTP request of a WebSocket handshake."""
     key = base64.b64encode(os.urandom(16)).decode()
     lines = [f"GET {path} HTTP/1.1", f"Host: {HOST}", "Upgrade: websocket", "Connection: Upgrade"]
     lines += ["Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}"]
@@ -39,7 +39,7 @@ def upgrade(path: str, token: str = "") -> bytes:
 
 
 class Socket(asyncio.Protocol):
-    """A WebSocket; what comes over it goes to ``take`` as raw bytes, pings are answered."""
+    """A WebSocket client that passes received bytes to ``take``, unparsed, and responds to pings."""
 
     transport: asyncio.Transport
 
@@ -52,7 +52,11 @@ class Socket(asyncio.Protocol):
 
     @classmethod
     async def open(cls, port: int, request: bytes, take: Callable[[bytes], None], *, greeting: bytes = b"") -> Self:
-        """``greeting`` is said right after the handshake. Raises ConnectionError when it is refused."""
+        """Open a connection, and send ``greeting`` right after the handshake.
+
+        Raises:
+            ConnectionError: the server refused the handshake.
+        """
         loop = asyncio.get_running_loop()
         _, socket = await loop.create_connection(lambda: cls(request, take, greeting=greeting), HOST, port)
         await socket.is_open
@@ -92,14 +96,14 @@ class Socket(asyncio.Protocol):
             self._take(rest)
 
 
-class HttpLine(asyncio.Protocol):
-    """One kept connection for requests in turn; several may be under way, and are answered in order."""
+class HttpConnection(asyncio.Protocol):
+    """A keep-alive HTTP connection with pipelining: several requests may be pending, and responses come in order."""
 
     transport: asyncio.Transport
 
     def __init__(self) -> None:
         self.last_size = 0
-        """Bytes of the last answer's body."""
+        """Size of the last response's body in bytes."""
         self._asked: deque[asyncio.Future[int]] = deque()
         self._waiting = b""
         self._missing = 0
@@ -118,11 +122,11 @@ class HttpLine(asyncio.Protocol):
             answer.cancel()
 
     def post(self, path: str, body: bytes, token: str) -> asyncio.Future[int]:
-        """The status of the answer, once all of it is here."""
+        """Send a POST request; return a future of its status, which is set when the response is complete."""
         return self.ask(request("POST", path, body, token))
 
     def ask(self, raw_request: bytes) -> asyncio.Future[int]:
-        """The same for a request that was put together before."""
+        """Send an encoded request; return a future of its status."""
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._asked.append(answer)
         self.transport.write(raw_request)
@@ -154,7 +158,7 @@ class HttpLine(asyncio.Protocol):
 
 
 def request(method: str, path: str, body: bytes = b"", token: str = "") -> bytes:
-    """An HTTP request over a connection that is kept."""
+    """Return an HTTP request for a keep-alive connection."""
     lines = [f"{method} {path} HTTP/1.1", f"Host: {HOST}"]
     lines += [f"Authorization: Bearer {token}"] if token else []
     lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"] if body else []

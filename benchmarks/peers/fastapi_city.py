@@ -1,7 +1,7 @@
 """The city's reading routes on FastAPI and asyncpg, from the same tables: rooms, one room with its last messages, older ones.
 
-In its best set-up: uvicorn with uvloop and httptools and without a log, one process as ours, statements that asyncpg prepares
-once, plain dictionaries given to orjson without a model between. Presence is in memory as it is with us; nobody is here.
+Its fastest configuration: uvicorn with uvloop and httptools and without a log, one process like this service, statements that
+asyncpg prepares once, dictionaries encoded by orjson without models. Presence is in memory, like here; no subject is online.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HOST: Final = "127.0.0.1"
 DOMAIN: Final = "city.localhost"
 _LAST_MESSAGES: Final = 50
 _KEEP_ALIVE_S: Final = 600
-"""Nobody's connections may end while it is another contender's turn."""
+"""No connection may time out during the turn of another server."""
 _PREFIXES: Final = {"agent": "@agent_", "citizen": "@citizen_"}
 _NONE: Final = "[]"
 

@@ -1,8 +1,8 @@
-"""The floor: what the transports alone cost.
+"""The floor: the cost of the transports alone.
 
-``city`` port    answers the WebSocket handshake, then reads and forgets; a POST is answered with as many bytes as our own
-                 service answers (``?answer=`` names how many), without a look at what it says
-``control`` port takes changes, a line each, and writes them to every WebSocket, many in one frame
+``city`` port    responds to the WebSocket handshake, then ignores what it reads; responds to a POST, without parsing it, with as
+                 many bytes as this service does (``?answer=`` is their number)
+``control`` port reads changes, one in each line, and writes them to every WebSocket, many in one frame
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _open: set[asyncio.Transport] = set()
 
 
 class City(asyncio.Protocol):
-    """One connection of a client."""
+    """A connection of a client."""
 
     _transport: asyncio.Transport
 
@@ -49,7 +49,7 @@ class City(asyncio.Protocol):
             pass
 
     def _take_request(self) -> bool:
-        """Answer one request, if all of it is here; several may have come at once."""
+        """Respond to the next request if it is complete; one read may contain several."""
         head, end, rest = self._waiting.partition(b"\r\n\r\n")
         length = _LENGTH.search(head)
         size = int(length[1]) if length else 0
@@ -68,7 +68,7 @@ class City(asyncio.Protocol):
 
 
 class Control(asyncio.Protocol):
-    """Where the changes come from. They gather as they do in our own service, so that the same bytes go out."""
+    """The connection for changes, which are collected for a tick as in this service, so that the same bytes are sent."""
 
     def __init__(self) -> None:
         self._waiting = b""

@@ -1,6 +1,6 @@
-"""mautrix's own ``AppService`` on uvloop: transactions are taken apart, handed on in memory, and answered; nothing is stored.
+"""mautrix's ``AppService`` on uvloop: it parses transactions, dispatches their events in memory and responds; it stores nothing.
 
-It is as its library makes it, with its usual handler, which follows memberships, and its log of requests switched off.
+It has the default handler, which tracks memberships; the request log is off.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HOST: Final = "127.0.0.1"
 
 
 class StateStore(MemoryStateStore, ASStateStore):
-    """What it knows of rooms, in memory."""
+    """The state of rooms, in memory."""
 
     def __init__(self) -> None:
         ASStateStore.__init__(self)

@@ -1,6 +1,6 @@
-"""Ghosts' presence by the obvious loop: every 20 s, every ghost that is not offline is PUT, all at once.
+"""Presence of ghosts by a naive loop: every 20 s it PUTs every ghost that is not offline, all at once.
 
-It takes the heartbeats that our own service takes, in bulk.
+It accepts the same bulk heartbeats as this service.
 """
 
 from __future__ import annotations

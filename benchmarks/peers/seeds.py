@@ -1,6 +1,6 @@
-"""The design in the seeds, as it is written there: each heartbeat is one SETEX and one broadcast to everybody.
+"""The naive design: each heartbeat is one ``SETEX`` and one broadcast to every client.
 
-On aiohttp, redis-py and uvloop. Kinder than it need be: the broadcast is encoded once, and nobody is ever told "offline".
+On aiohttp, redis-py and uvloop. It does less than it should: a broadcast is encoded once, and "offline" is never sent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""python-socketio's AsyncServer: each heartbeat is emitted to everybody.
+"""python-socketio's AsyncServer: each heartbeat is emitted to every client.
 
-On aiohttp and uvloop, which is its fastest set-up (65 µs of CPU a delivery; under uvicorn 72 to 98 µs, by its WebSocket library).
-Its pings are off: 10,000 sockets of them would disturb the others that are measured in the same run.
+On aiohttp and uvloop, its fastest configuration (65 µs of CPU for each delivery; 72 to 98 µs under uvicorn, depending on
+the WebSocket library).
+Its pings are off: those of 10,000 sockets would disturb the other measurements of the run.
 """
 
 from __future__ import annotations
