@@ -39,6 +39,8 @@ export const MessageRow = memo(function MessageRow({ message, isFirst, isActive,
   const me = useSession((state) => state.subject);
   const isMine = subjectOf(message.author) === me;
   const isInRoom = useConversation().threadRoot === null;
+  // Both stand in the same corner. That a message was read says that it was sent.
+  const shownReaders = isMine && message.delivery === "pending" ? undefined : readers;
   const nameId = useId();
   const look = [
     styles.row,
@@ -56,10 +58,10 @@ export const MessageRow = memo(function MessageRow({ message, isFirst, isActive,
       <div className={styles.body}>
         {isFirst && <MessageHeader message={message} />}
         {message.deleted ? <Deleted /> : <Content message={message} isMine={isMine} onJump={onJump} />}
-        {isMine && !message.deleted && <Delivery message={message} />}
+        {isMine && !message.deleted && !(shownReaders && message.delivery === "sent") && <Delivery message={message} />}
         {isInRoom && message.thread && <ThreadSummaryButton rootId={message.id} thread={message.thread} />}
       </div>
-      {readers && <ReaderFaces readers={readers} />}
+      {shownReaders && <ReaderFaces readers={shownReaders} />}
       {isActive && !message.deleted && <MessageActions message={message} isMine={isMine} />}
     </article>
   );

@@ -1,13 +1,16 @@
-import { render, screen } from "@testing-library/react";
+import { cleanup, render, screen } from "@testing-library/react";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { city } from "../../../api/city";
-import type { Author, Receipt } from "../../../api/types";
+import type { Author, Message, Receipt } from "../../../api/types";
 import { FakeEnvironment } from "../../../testing/fakeSockets";
 import { roomEnvironment } from "../../../testing/roomEnvironment";
 import { message, OKSANA, room, settled, TARAS } from "../../../testing/samples";
+import { useSession } from "../../../stores/session";
+import { MessageRow } from "./MessageRow";
 import { ReaderFaces } from "./ReaderFaces";
 import { readersByMessage } from "./receipts";
 import { RoomModel } from "./roomModel";
+import { RoomContext } from "./useRoom";
 import { followReceipts } from "./useReaders";
 
 const OLENA: Author = {
@@ -64,6 +67,37 @@ describe("the avatars of readers", () => {
   it("are named by their label", () => {
     render(<ReaderFaces readers={readers(2)} />);
     expect(screen.getByRole("img", { name: "room.readBy" }).title).toBe("room.readBy");
+  });
+});
+
+describe("the corner of one's own message", () => {
+  const signs = (delivery: Message["delivery"], ...readers: Receipt[]) => {
+    useSession.setState({ subject: OKSANA.id });
+    const model = new RoomModel("general", roomEnvironment(new FakeEnvironment()));
+    const shown = readers.length ? readers : undefined;
+    render(
+      <RoomContext value={model}>
+        <MessageRow
+          message={message(1, { author: OKSANA, delivery })}
+          readers={shown}
+          isFirst
+          isActive={false}
+          isFlashed={false}
+          onJump={vi.fn()}
+        />
+      </RoomContext>,
+    );
+    return screen.getAllByRole("img").map((sign) => sign.getAttribute("aria-label"));
+  };
+
+  it("shows that it was sent until somebody has read it", () => {
+    expect(signs("sent")).toEqual(["room.sent"]);
+    cleanup();
+    expect(signs("sent", receipt(OLENA, 1))).toEqual(["room.readBy"]);
+  });
+
+  it("shows that it is not on Matrix yet, whoever has read it in the city", () => {
+    expect(signs("pending", receipt(TARAS, 1))).toEqual(["room.pending"]);
   });
 });
 
