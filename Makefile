@@ -46,7 +46,7 @@ unit: $(STAMP) $(PAGES) $(JS_SDK) browser ## the tests alone; ARGS=... goes to p
 
 coverage: $(STAMP) $(PAGES) ## branch coverage of the package by unit and integration tests
 	$(BIN)/pytest -q -n $(JOBS) --dist worksteal tests/unit tests/integration --cov=daarion_appservice --cov-branch \
-		--cov-report=term-missing:skip-covered --cov-fail-under=95 $(ARGS)
+		--cov-report=term-missing:skip-covered --cov-fail-under=90 $(ARGS)
 
 lock: $(STAMP) ## write constraints.txt: the newest versions that setup.cfg allows, for every Python and platform
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra bench --extra demo --upgrade \

@@ -277,13 +277,17 @@ async def test_messages_and_typing_keep_presence(start: StartCity) -> None:
     await city.service.call(
         "PUT", f"{CLIENT}/rooms/{room}/typing/{typist}", {"typing": True, "timeout": 9000}, user_id=typist
     )
-    for user in (talker, away):
-        message = {"msgtype": "m.text", "body": "Добрий вечір"}
-        await city.service.call("PUT", f"{CLIENT}/rooms/{room}/send/m.room.message/{user}", message, user_id=user)
-    # Synapse takes who speaks for online; that is put right.
-    await person.wait_for(lambda: len(seen(person, away)) == 3)
+    message = {"msgtype": "m.text", "body": "Добрий вечір"}
+    await city.service.call("PUT", f"{CLIENT}/rooms/{room}/send/m.room.message/talker", message, user_id=talker)
+    # Synapse takes who speaks for online, which the module corrects. A sync on a busy machine may have the correction only.
+    for attempt in range(10):
+        await city.service.call("PUT", f"{CLIENT}/rooms/{room}/send/m.room.message/{attempt}", message, user_id=away)
+        if ("online", "out") in seen(person, away):
+            break
+        await asyncio.sleep(0.5)
+    await person.wait_for(lambda: seen(person, away)[-1] == ("unavailable", "out"))
 
-    assert seen(person, away) == [("unavailable", "out"), ("online", "out"), ("unavailable", "out")]
+    assert set(seen(person, away)) <= {("unavailable", "out"), ("online", "out")}
     assert seen(person, talker) == [("online", None)]
     assert seen(person, typist) == [("online", "typing")]
 
@@ -296,8 +300,14 @@ async def test_module_overrides_put_presence(start: StartCity) -> None:
     await person.wait_for(lambda: seen(person, scribe))
 
     await city.service.put(scribe, "offline")
-    await person.wait_for(lambda: len(seen(person, scribe)) == 3)
-    assert seen(person, scribe) == [("online", "here"), ("offline", None), ("online", "here")]
+
+    async def is_overridden() -> bool:
+        return await city.service.presence_of(scribe) == ("online", "here")
+
+    await eventually(is_overridden)
+    # A sync on a busy machine may have the last of both changes only.
+    await person.wait_for(lambda: seen(person, scribe)[-1] == ("online", "here"))
+    assert set(seen(person, scribe)) <= {("online", "here"), ("offline", None)}
 
 
 async def test_lease_without_requests_expires(start: StartCity) -> None:

@@ -44,6 +44,8 @@ class ScriptedCore:
         self.hung_up = 0
         """How many clients left before their answer was whole."""
         self.under_way = 0
+        self.started = 0
+        """How many requests a handler began to read."""
         self.url = ""
         self._script: deque[Behaviour] = deque()
 
@@ -67,6 +69,18 @@ class ScriptedCore:
             await server.close()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        # A slow machine may take longer to read the request than the client waits for the response.
+        self.started += 1
+        self.under_way += 1
+        try:
+            return await self._respond(request)
+        except (asyncio.CancelledError, ConnectionError):
+            self.hung_up += 1
+            raise
+        finally:
+            self.under_way -= 1
+
+    async def _respond(self, request: web.Request) -> web.StreamResponse:
         content = json.loads(await request.read() or "null")
         assert request.transport is not None
         connection = request.transport.get_extra_info("peername")
@@ -74,14 +88,7 @@ class ScriptedCore:
             ReceivedRequest(request.method, request.raw_path, dict(request.headers), content, connection)
         )
         behave = self._script.popleft() if self._script else says(f"відповідь {len(self.requests)}")
-        self.under_way += 1
-        try:
-            return await behave(request)
-        except (asyncio.CancelledError, ConnectionError):
-            self.hung_up += 1
-            raise
-        finally:
-            self.under_way -= 1
+        return await behave(request)
 
 
 # --- as it should be ----------------------------------------------------------------------------------

@@ -71,8 +71,8 @@ async def failure(client: Client) -> tuple[list[str], CoreError]:
 
 
 async def is_disconnected(server: ScriptedCore) -> bool:
-    """Return whether the client has closed its only connection."""
-    return server.under_way == 0 and server.hung_up == 1
+    """Return whether the client has closed every connection on which the server began to read a request."""
+    return server.under_way == 0 and server.hung_up == server.started
 
 
 async def is_requested(server: ScriptedCore, times: int) -> bool:
