@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -9,11 +10,13 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from sqlalchemy import select
 
 from daarion_appservice.city.presence import PresenceState, RemotePresence, Status
 from daarion_appservice.city.receipts import ReadPosition, ReceiptKey
 from daarion_appservice.city.types import MatrixRoomId, SubjectId
-from tests.parts.city import citizen_token
+from daarion_appservice.storage import tables
+from tests.parts.city import citizen_token, eventually
 from tests.parts.in_process_city import in_process_city
 from tests.parts.ports import HOST
 from tests.parts.private_room import ALICE, GENERAL, MATRIX_ROOM, OKSANA, OKSANA_GHOST, TARAS, PrivateRoom
@@ -108,8 +111,6 @@ async def test_link_merges_earlier_messages_and_unlink_separates_them(town: Town
 
 async def test_feed_and_threads_name_the_matrix_user(town: Town) -> None:
     root = await town.post("корінь")
-    event = await town.receive_text("відповідь")
-    assert event
     answer = {"body": "у гілці", "thread_root": root["id"]}
     await town.city.call("POST", f"{ROOM}/messages", answer, token=OKSANA)
     await town.link()
@@ -173,6 +174,9 @@ async def test_reactions_of_both_subjects_count_once(town: Town) -> None:
     assert await tally(town) == [(2, ["u_1", ALICE])]
     await town.link()
     assert await tally(town) == [(1, [ALICE])]
+    async with town.city.city.database.read_only() as tx:
+        (count,) = await tx.reactions.counts(message["id"])
+    assert count.count == 1, "more people react than the page names"
     await town.unlink()
     assert await tally(town) == [(2, ["u_1", ALICE])]
 
@@ -297,6 +301,29 @@ async def test_person_has_one_receipt(town: Town) -> None:
     await town.link()
     (receipt,) = await town.city.get(f"{ROOM}/receipts")
     assert (receipt["user_id"], receipt["reader"]["id"], receipt["message_id"]) == (ALICE, ALICE, second["id"])
+
+
+async def test_receipt_of_person_never_moves_back(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    await town.link()
+    await town.join()
+    first, second = [await town.post(body, TARAS) for body in ("раз", "два")]
+    writer = town.city.city.receipt_writer
+    monkeypatch.setattr(writer, "_tick_s", 0.01)
+    for message, reader in (second, "u_1"), (first, ALICE):
+        key = ReceiptKey(GENERAL, SubjectId(reader))
+        writer.add(key, ReadPosition(message["id"], message["seq"], 1))
+    running = asyncio.create_task(writer.run())
+
+    async def is_stored() -> bool:
+        async with town.city.city.database.read_only() as tx:
+            rows = await tx.connection.execute(select(tables.read_receipts.c.reader, tables.read_receipts.c.message_id))
+            return [tuple(row) for row in rows] == [(ALICE, second["id"])]
+
+    try:
+        await eventually(is_stored, 10, lambda: "the receipts differ")
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_name_on_matrix_changes_authors(town: Town) -> None:
