@@ -66,5 +66,9 @@ function Membership() {
   const isMember = useRoomState(({ members }) => me !== null && members.has(me));
   if (me === null) return null;
   if (isMember) return <IconButton icon="out" label={t("room.leave")} onClick={() => void room.leave()} />;
-  return <Button onClick={() => void room.join()}>{t("room.join")}</Button>;
+  return (
+    <Button className={styles.join ?? ""} onClick={() => void room.join()}>
+      {t("room.join")}
+    </Button>
+  );
 }
