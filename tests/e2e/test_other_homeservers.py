@@ -33,7 +33,7 @@ MODERATOR = 150
 
 @dataclass
 class FederatedHarness:
-    """The city's room general, with alice of the city's homeserver and fay of the other one."""
+    """The city's room general with alice of the city's homeserver and fay of the other one."""
 
     federation: FederatedCity
     to_service: HttpProxy
@@ -46,7 +46,7 @@ class FederatedHarness:
         return self.federation.city.homeserver.server_name
 
     async def as_bot(self, method: str, path: str, content: Any = None) -> Any:
-        """Call the city's homeserver as the bot, who owns the room."""
+        """Send a request to the city's homeserver as the bot, which owns the room."""
         city = self.federation.city
         token = config_file.load(city.config).appservice.as_token.get_secret_value()
         path = f"/_matrix/client/v3/rooms/{quote(self.general)}/{path}"
@@ -55,7 +55,7 @@ class FederatedHarness:
         return answer
 
     async def set_power(self, level: int, *more: MatrixUser) -> None:
-        """Of fay and others, as the city's homeserver has it."""
+        """Set the power level of fay and others on the city's homeserver."""
         powers = await self.as_bot("GET", f"state/{POWERS}/")
         powers["users"] |= {person.client.user_id: level for person in (self.fay, *more)}
         await self.as_bot("PUT", f"state/{POWERS}/", powers)
@@ -66,7 +66,7 @@ class FederatedHarness:
         return str(answer.event_id)
 
     async def wait_handled(self, event_id: str) -> None:
-        """The service was given this event, and nothing waits any more."""
+        """Wait until the service has received this event and its inbox is empty."""
 
         async def came() -> bool:
             return any(passed.is_transaction and event_id in str(passed.content) for passed in self.to_service.passed)
@@ -98,21 +98,21 @@ class FederatedHarness:
             return {member.user_id: member.display_name for member in await tx.members.of_room(RoomId("city_general"))}
 
     async def post(self, body: str) -> int:
-        """The status that a citizen gets who writes in the room."""
+        """Post a message as a citizen; return the status of the response."""
         status, _ = await self.federation.city.call(
             "POST", "/city/rooms/general/messages", {"body": body}, token=OKSANA
         )
         return status
 
     async def dropped_events(self) -> float:
-        """How many events were dropped since the service started."""
+        """Return how many events were dropped since the service started."""
         async with self.federation.city.session.get(f"{self.federation.city.matrix_url}/metrics") as answer:
             lines = (await answer.text()).splitlines()
         return next(float(line.split()[1]) for line in lines if line.startswith("daarion_events_dropped_total"))
 
 
 class Start(Protocol):
-    """What the fixture ``start`` gives."""
+    """The type of the fixture ``start``."""
 
     async def __call__(self, **settings: str | float) -> FederatedHarness: ...
 
@@ -233,7 +233,7 @@ async def test_lost_state_is_read_again_with_missing_events(start: Start) -> Non
     lost = await sides.set_remote_state("m.room.name", {"name": "Of there"})
     won = await sides.alice.client.room_put_state(sides.general, "m.room.name", {"name": "Of here"})
     assert isinstance(won, nio.RoomPutStateResponse)
-    await _believe(sides, "Of there", [lost, won.event_id])
+    await _apply_in_city(sides, "Of there", [lost, won.event_id])
     sides.federation.link.mend()
     await sides.fay.send_text(sides.general, "healed")
 
@@ -245,8 +245,8 @@ async def test_lost_state_is_read_again_with_missing_events(start: Start) -> Non
     await eventually(is_mended, 30)
 
 
-async def _believe(sides: FederatedHarness, name: str, handled: list[str]) -> None:
-    """The city has handled these events, and calls the room what the one says that loses."""
+async def _apply_in_city(sides: FederatedHarness, name: str, handled: list[str]) -> None:
+    """Store these events as processed and this room name, as if the city had applied the events already."""
     database = Database(sides.federation.city.database_url)
     try:
         async with database.transaction() as tx:

@@ -48,7 +48,7 @@ in_one_city = pytest.mark.asyncio(loop_scope="module")
 
 @dataclass
 class TwoReplicas:
-    """Two processes of one city; Synapse finds whichever ``door`` leads to, as behind a load balancer."""
+    """Two processes of one city behind a proxy (``door``) for Synapse, as behind a load balancer."""
 
     one: RunningCity
     other: RunningCity
@@ -126,7 +126,7 @@ async def open_replicas(directory: Path, database_url: str, pace: Pace) -> Async
 
 @pytest.fixture
 async def replicas(tmp_path: Path, postgres_url: str, pace: Pace) -> AsyncIterator[TwoReplicas]:
-    """Two of whom one may be killed."""
+    """Two replicas for tests that kill one of them."""
     async with open_replicas(tmp_path, postgres_url, pace) as replicas:
         yield replicas
 
@@ -135,9 +135,9 @@ async def replicas(tmp_path: Path, postgres_url: str, pace: Pace) -> AsyncIterat
 async def shared_replicas(
     tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, postgres_template: str
 ) -> AsyncIterator[TwoReplicas]:
-    """Two who live on: each test brings people of its own."""
+    """Two replicas for all tests of the module; each test has its own Matrix users."""
     database = postgres.create_database(postgres_template)
-    async with open_replicas(tmp_path_factory.mktemp("twins"), postgres.url(database), QUICK) as replicas:
+    async with open_replicas(tmp_path_factory.mktemp("replicas"), postgres.url(database), QUICK) as replicas:
         yield replicas
     postgres.drop_database(database)
 
@@ -149,7 +149,7 @@ async def arrive_at_replicas() -> AsyncIterator[Arrive]:
 
 
 def seen(person: MatrixUser, user: str) -> list[str]:
-    """What a person saw of somebody's presence since they first came, without what was said again."""
+    """Return the presences of a user that a Matrix user received, without repetitions."""
     states = ["offline"] + [presence for who, presence, _, _ in person.presences if who == user]
     return [state for before, state in pairwise(states) if state != before]
 
@@ -210,7 +210,7 @@ async def test_messages_of_both_replicas_have_one_order(
 
 
 async def messages(city: RunningCity, since: int, number: int) -> list[tuple[int, str]]:
-    """Number and text of so many messages, as a page hears them."""
+    """Return the sequence numbers and texts of the next ``number`` messages on a room's WebSocket."""
     received: list[tuple[int, str]] = []
     url = f"{city.api_url}/ws/city/rooms/general?since={since}"
     async with city.session.ws_connect(url) as socket:
@@ -352,7 +352,7 @@ WITHIN_S = 45.0
 @pytest.mark.parametrize("pace", [AS_IT_IS])
 @pytest.mark.parametrize("what", ["leader", "other", "redis", "synapse"])
 async def test_outage_of_one_part_keeps_presence(replicas: TwoReplicas, arrive: Arrive, what: str) -> None:
-    """One agent goes on beating all the time, one beats last when it happens, one first meanwhile."""
+    """One agent sends heartbeats all the time, one for the last time before the outage, one for the first time during it."""
     alice = await arrive(replicas.one, "alice")
     await alice.join(GENERAL)
     survivor = replicas.other if what == "leader" else replicas.one

@@ -38,7 +38,7 @@ agents:
 
 @dataclass
 class RoomLifeHarness:
-    """A city, Alice in Element, and what either may ask the homeserver."""
+    """A city, the Matrix user Alice, and requests to the homeserver as Alice or as the bot."""
 
     city: RunningCity
     alice: MatrixUser
@@ -47,7 +47,7 @@ class RoomLifeHarness:
     numbers: Iterator[int]
 
     async def matrix(self, method: str, path: str, content: Any = None, *, bot: bool = False) -> tuple[int, Any]:
-        """As Alice, or as the bot, whom the test can borrow from the city."""
+        """Send a request to the homeserver as Alice, or as the bot with the city's ``as_token``."""
         token = self.as_token if bot else self.alice.client.access_token
         return await self.city.call(
             method, f"/_matrix/client/v3{path}", content, token=token, url=self.city.homeserver.url
@@ -68,7 +68,7 @@ class RoomLifeHarness:
         await self.call("PUT", f"/rooms/{quote(room)}/state/{event_type}/", content, bot=bot)
 
     async def open(self, slug: str) -> str:
-        """A new room, with Alice in it."""
+        """Create a city room that Alice joins; return its Matrix room id."""
         await self.city.post("/city/rooms", {"name": slug.capitalize(), "slug": slug}, token=OKSANA)
         await self.wait_for_room(slug, matrix_status="linked")
         return await self.alice.join(f"#city_{slug}:city.localhost")
@@ -83,7 +83,7 @@ class RoomLifeHarness:
         return room
 
     async def wait_for_room(self, slug: str, **wanted: Any) -> dict[str, Any]:
-        """The room, once it is like this."""
+        """Wait until the room has these fields; return it."""
 
         async def is_so() -> dict[str, Any] | None:
             room = await self.room(slug)
@@ -97,7 +97,7 @@ class RoomLifeHarness:
         await self.city.post(f"/city/rooms/{slug}/messages", {"body": body}, token=OKSANA)
 
     async def expect_messages(self, slug: str, *bodies: str) -> None:
-        """These were said in the room, as the city has it, each once."""
+        """Wait until the city's room has exactly these messages, in any order."""
         there: list[str] = []
 
         async def is_so() -> bool:
@@ -124,7 +124,7 @@ class RoomLifeHarness:
         return str(answer["room_id"])
 
     async def create(self, **content: Any) -> str:
-        """A room that Alice makes."""
+        """Create a Matrix room as Alice."""
         answer = await self.call("POST", "/createRoom", {"preset": "public_chat", "room_version": "10"} | content)
         return str(answer["room_id"])
 
@@ -161,20 +161,20 @@ async def open_harness(directory: Any, version: str) -> AsyncIterator[RoomLifeHa
 async def harness(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RoomLifeHarness]:
-    async with open_harness(tmp_path_factory.mktemp("town"), request.param) as harness:
+    async with open_harness(tmp_path_factory.mktemp("city"), request.param) as harness:
         yield harness
 
 
 @pytest.fixture
 def harness_10(harness: RoomLifeHarness) -> RoomLifeHarness:
-    """Where the bot stands above nobody by nature, and so can be put out."""
+    """A city with rooms of version 10, in which creators have no power above 100 and the bot can be removed."""
     if harness.version != "10":
-        pytest.skip("in later versions nobody has power over the bot, which made the room")
+        pytest.skip("in later versions no user has power over the bot, which created the room")
     return harness
 
 
 async def expect_room_changed(socket: aiohttp.ClientWebSocketResponse, **wanted: Any) -> None:
-    """The page is told of a room that is like this."""
+    """Wait for an event of a room with these fields."""
     while True:
         event = await socket.receive_json(timeout=20)
         if event["event"] == "city.room.updated" and all(event["room"][key] == value for key, value in wanted.items()):

@@ -40,7 +40,7 @@ Fault = Callable[[], Awaitable[None]]
 
 
 def short_or_soak(kills: int, count: int) -> pytest.MarkDecorator:
-    """A short run, and one of ``kills`` faults and ``count`` messages of each who speaks."""
+    """Parametrise a short run, and a soak run of ``kills`` faults and ``count`` messages of each sender."""
     return pytest.mark.parametrize(
         ("kills", "count"), [(3, 24), pytest.param(kills, count, marks=pytest.mark.soak)], ids=["short", "soak"]
     )
@@ -48,10 +48,10 @@ def short_or_soak(kills: int, count: int) -> pytest.MarkDecorator:
 
 @dataclass
 class Conversation:
-    """A citizen and people on Matrix who say numbered messages in the room general, whatever happens."""
+    """A citizen and Matrix users who send numbered messages to the room general during faults."""
 
     doors: Sequence[RunningCity]
-    """The city's processes; the citizen's page goes to the next one when one does not answer."""
+    """The city's processes; the citizen's page uses the next one when one does not respond."""
     people: Sequence[MatrixUser]
     room_id: str
     sent: dict[str, list[str]] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Conversation:
         return f"@citizen_u_123:{self.city.homeserver.server_name}"
 
     async def run(self, count: int, faults: Sequence[tuple[str, Fault]]) -> None:
-        """Everybody says ``count`` messages; the faults happen one after the other, spread over that time."""
+        """Send ``count`` messages from each sender, with the faults one after the other, spread over that time."""
         who = [self.citizen, *(person.client.user_id for person in self.people)]
         self.sent = {each: [] for each in who}
         async with asyncio.TaskGroup() as tasks:
@@ -118,7 +118,7 @@ class Conversation:
             await asyncio.sleep(PAUSE_S)
 
     async def send(self, person: MatrixUser, body: str) -> None:
-        """As clients do: the same transaction id again until the homeserver has answered."""
+        """Send a message as clients do: repeated with the same transaction id until the homeserver responds."""
         content, answer = {"msgtype": "m.text", "body": body}, None
         while not isinstance(answer, nio.RoomSendResponse):
             answer = await person.client.room_send(self.room_id, "m.room.message", content, tx_id=f"txn:{body}")
@@ -147,7 +147,7 @@ class Conversation:
         assert onto_matrix.is_clean, report
 
     async def by_stream(self) -> tuple[Tally, Tally]:
-        """Into the city, in the order of Synapse's stream; onto Matrix, in the order in which the citizen wrote."""
+        """Tally messages into the city in the order of Synapse's stream, and to Matrix in the order of the citizen's posts."""
         shown = await on_matrix(self.city, self.people[0], self.room_id)
         stream = [shown[event_id] for event_id in await stream_order(self.city, self.room_id) if event_id in shown]
         inside = await in_the_city(self.city)
@@ -161,7 +161,7 @@ class Conversation:
         )
 
     async def by_author(self) -> tuple[Tally, Tally]:
-        """The same with the order of each author: what is backfilled from another server has no place in the stream."""
+        """Tally with the order of each author: events backfilled from another server have no position in the stream."""
         shown = await on_matrix(self.city, self.people[0], self.room_id)
         people = [spoken for person in self.people for spoken in self._written(person.client.user_id)]
         inside = await in_the_city(self.city)
@@ -360,5 +360,5 @@ def _faults_of_link(federation: FederatedCity) -> list[tuple[str, Fault]]:
 
 
 def _some(kills: int, faults: Sequence[tuple[str, Fault]]) -> list[tuple[str, Fault]]:
-    """Each in its turn."""
+    """Return ``kills`` faults, cycling through the given ones."""
     return [faults[number % len(faults)] for number in range(kills)]

@@ -36,12 +36,12 @@ END_S = 60.0
 class Ended:
     code: int
     stderr: str
-    """What it printed on standard error."""
+    """The output on standard error."""
 
 
 @dataclass(frozen=True)
 class StartupHarness:
-    """A Synapse, and a configuration that is right; each test makes a copy of it wrong."""
+    """A Synapse and a valid configuration, of which each test makes an invalid copy."""
 
     directory: Path
     homeserver: LocalSynapse
@@ -74,7 +74,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartupHarness
 
 
 def configured(directory: Path, values: Mapping[str, str | float]) -> Path:
-    """A configuration with its registration, where nothing but ``values`` is out of the ordinary."""
+    """Write a default configuration with these values, and its registration."""
     config = directory / "config.yaml"
     config_edit.generate(config)
     ports = {"api.port": free_port(), "matrix.port": free_port()}
@@ -84,7 +84,7 @@ def configured(directory: Path, values: Mapping[str, str | float]) -> Path:
 
 
 async def start(config: Path) -> Ended:
-    """``daarion-appservice run``, until it ends by itself."""
+    """Run ``daarion-appservice run`` until it ends."""
     process = await asyncio.create_subprocess_exec(
         *python("daarion_appservice", "run", "-c", str(config)), cwd=config.parent, stdout=PIPE, stderr=PIPE
     )
@@ -102,7 +102,7 @@ async def start(config: Path) -> Ended:
 
 
 def assert_output(ended: Ended, code: ExitCode, problem: str, advice: str) -> None:
-    """The last words: first what is wrong, then what to do about it."""
+    """Check that the output ends with the problem and the advice."""
     assert ended.code == code, ended.stderr
     what, _, what_to_do = ended.stderr.rpartition("\n-> ")
     assert problem in what.rpartition("\n2")[2], ended.stderr
@@ -295,7 +295,7 @@ async def test_address_of_no_homeserver_is_reported(tmp_path: Path, answers: dic
 
 @asynccontextmanager
 async def serving(answers: Mapping[str, Any], *, port: int | None = None) -> AsyncIterator[int]:
-    """A web server that has nothing to do with Matrix: 404, but for these answers by path; gives its port."""
+    """Serve fixed responses by path, and 404 for other paths; yield the port."""
 
     async def answer(request: web.Request) -> web.Response:
         match answers.get(request.path):

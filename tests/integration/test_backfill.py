@@ -36,7 +36,7 @@ YEAR_AGO_MS = 1_700_000_000_000
 
 @dataclass
 class BackfillHarness:
-    """A room with a history on Matrix, and the city."""
+    """A Matrix room with history, and the city that backfills it."""
 
     database: Database
     desk: MessagingHarness
@@ -70,7 +70,7 @@ class BackfillHarness:
         return self.add_event("m.reaction", {"m.relates_to": relation} | more, sender)
 
     def prune(self, *event_ids: str) -> None:
-        """Have redacted events as a homeserver shows them afterwards: without content."""
+        """Remove the content of redacted events, as a homeserver does."""
         for event in self.history:
             event["content"] = {} if event["event_id"] in event_ids else event["content"]
 
@@ -80,7 +80,7 @@ class BackfillHarness:
         return self.add_event("m.room.redaction", {"redacts": event_id})
 
     async def receive(self, event_id: str) -> None:
-        """An event came by transaction and was handled."""
+        """Deliver an event in a transaction and process it."""
         event = next(each for each in self.history if each["event_id"] == event_id) | {"room_id": MATRIX_ROOM}
         async with self.database.transaction() as tx:
             await self.desk.handlers().handle(tx, event)
@@ -90,7 +90,7 @@ class BackfillHarness:
         return await self.backfill.run(self.room)
 
     async def handle_waiting(self) -> list[str]:
-        """Handle what waits in the inbox, as the service does; returns the types of these events."""
+        """Process the waiting events of the inbox; return their types."""
         async with self.database.read_only() as tx:
             rows = await tx.inbox.waiting(after_id=0, limit=1000)
         types = []
@@ -111,7 +111,7 @@ class BackfillHarness:
         return [message.body for message in await self.messages()]
 
     async def reactions(self) -> list[tuple[str, int, tuple[str, ...]]]:
-        """Of the first message: each key, how many gave it and who did."""
+        """Return key, count and authors of each reaction to the first message."""
         return [(tally.key, tally.count, tuple(tally.by)) for tally in (await self.messages())[0].reactions]
 
 

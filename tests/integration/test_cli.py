@@ -60,20 +60,20 @@ class Terminal:
         return Ended(int(ended.value.code or 0), captured.out, captured.err)
 
     def run(self, *arguments: str) -> str:
-        """What a command that goes well prints."""
+        """Run a command that succeeds; return its output."""
         ended = self.type(*arguments)
         assert (ended.code, ended.err) == (0, ""), ended
         return ended.out
 
     def run_refused(self, *arguments: str, code: ExitCode = ExitCode.FAILED) -> str:
-        """What a command that does not do as asked says."""
+        """Run a command that fails; return its error output."""
         ended = self.type(*arguments)
         assert (ended.code, ended.out) == (code, ""), ended
         assert "Traceback" not in ended.err
         return ended.err
 
     def with_database(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Into the database, or with ``work`` that writes, change it as the service would."""
+        """Run ``work`` in a transaction of the database."""
 
         async def do() -> T:
             database = Database(self.database_url)

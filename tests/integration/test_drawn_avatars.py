@@ -97,7 +97,7 @@ async def test_lost_avatar_is_uploaded_again(harness: AvatarHarness) -> None:
 
 
 async def test_avatar_is_checked_before_it_is_given(harness: AvatarHarness) -> None:
-    """A homeserver that was set up again has neither files nor ghosts."""
+    """A reset homeserver has neither media nor ghosts."""
     await harness.process().address(CITY)
     avatars = harness.process()
     await avatars.load()
@@ -137,7 +137,7 @@ async def test_refused_check_does_not_count_as_loss(harness: AvatarHarness, repl
 
 
 async def test_unavailable_media_repository_does_not_count_as_loss(harness: AvatarHarness) -> None:
-    """It may be a process of its own: the homeserver must not count as lost."""
+    """The media repository may be a separate process: the homeserver must not count as unavailable."""
     await harness.process().address(CITY)
     avatars = harness.process()
     await avatars.load()

@@ -53,7 +53,7 @@ JOIN, LEAVE = RoomEventKind.JOIN, RoomEventKind.LEAVE
 
 @dataclass
 class MembershipHarness:
-    """A room, and whoever comes and goes there."""
+    """A room, with memberships changed by Matrix and by the city."""
 
     database: Database
     desk: MessagingHarness
@@ -67,7 +67,7 @@ class MembershipHarness:
     async def receive_member(
         self, user: str, membership: Any, *, by: str | None = None, **content: Any
     ) -> list[CityEvent]:
-        """Matrix says what somebody is to the room."""
+        """Receive an ``m.room.member`` event; return the published events."""
         event = {
             "type": "m.room.member",
             "room_id": "!general",
@@ -91,7 +91,7 @@ class MembershipHarness:
             return {member.user_id: member.display_name for member in await tx.members.of_room(GENERAL)}
 
     async def history(self) -> list[tuple[RoomEventKind, str]]:
-        """Who came and left."""
+        """Return the joins and leaves in the room's history."""
         async with self.database.read_only() as tx:
             events = await tx.room_events.after(GENERAL, 0, limit=999)
         assert [event.seq for event in events] == list(range(1, len(events) + 1)), "without a hole"
@@ -102,7 +102,7 @@ class MembershipHarness:
             return [row.kind for row in await tx.outbox.waiting(limit=99)]
 
     async def clear_outbox(self) -> None:
-        """Matrix was told everything."""
+        """Delete the outbox, as if everything had been sent."""
         async with self.database.transaction() as tx:
             for row in await tx.outbox.waiting(limit=99):
                 await tx.outbox.delete(row.id)
@@ -126,7 +126,7 @@ async def harness(database_url: str) -> AsyncIterator[MembershipHarness]:
 
 
 async def refusal(what: Awaitable[object]) -> str:
-    """The code with which something is refused."""
+    """Return the error code of a refused call."""
     with pytest.raises(Forbidden) as refused:
         await what
     return refused.value.code
@@ -224,7 +224,7 @@ async def test_unknown_or_archived_room_is_not_joined(harness: MembershipHarness
 
 
 def everything(harness: MembershipHarness, author: Author, message: Message) -> list[Callable[[], Awaitable[object]]]:
-    """All that somebody may try who has said something."""
+    """Return a call of each operation that the author of a message may try."""
     return [
         lambda: harness.post(author),
         lambda: harness.desk.message_edits.edit(author, "general", message.id, "інше"),

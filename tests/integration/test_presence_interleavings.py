@@ -1,4 +1,4 @@
-"""Two processes on one Redis, told things in any order, show what the state machine alone would show of the same."""
+"""Two processes on one Redis show the same as one state machine, in any interleaving of updates."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Look = tuple[Status, str | None]
 
 @dataclass
 class TwoStores:
-    """Two stores, one clock for them and for Redis, and the state machine that is told the same."""
+    """Two stores, their common clock, and a state machine that receives the same updates."""
 
     stores: list[RedisPresence]
     published: list[list[PresenceChanged]]
@@ -53,7 +53,7 @@ class TwoStores:
     placed: dict[SubjectId, RemotePresence] = field(default_factory=dict)
 
     async def record_heartbeats(self, each_ones: list[list[Heartbeat]]) -> list[Transition]:
-        """Each store its own, all at once."""
+        """Record the heartbeats of each store, all stores concurrently."""
         answers = await asyncio.gather(
             *(store.record_heartbeat(beats) for store, beats in zip(self.stores, each_ones, strict=True))
         )
@@ -95,7 +95,7 @@ class TwoStores:
         return changes
 
     async def expect_same_state(self) -> None:
-        """Both have heard everything, and show what the machine shows."""
+        """Wait until both stores have every change, and check that they show what the state machine shows."""
 
         async def have_heard() -> bool:
             newest = int(await self.redis.hget(_KEYS[3], "seq"))
@@ -112,7 +112,7 @@ class TwoStores:
             assert max(active_ms) == (self.machine.state(subject).last_active_ms or 0), subject
 
     def transitions_since(self, number: int) -> list[Transition]:
-        """What both told: the same, with the same numbers."""
+        """Check that both stores published the same transitions with the same numbers; return them."""
         one, other = (
             [(event.seq, _looks(event.transition)) for event in published[number:]] for published in self.published
         )
@@ -126,7 +126,7 @@ def _looks(change: Transition) -> tuple[SubjectId, Look, Look]:
 
 
 def _in_all(changes: list[Transition]) -> dict[SubjectId, tuple[Look, Look]]:
-    """From what to what each went; sessions that end at once may be found in another order."""
+    """Return first and last state of each subject; sessions that end together may end in any order."""
     went: dict[SubjectId, tuple[Look, Look]] = {}
     for subject, before, after in map(_looks, changes):
         first, last = went.get(subject, (before, before))
@@ -183,7 +183,7 @@ async def test_two_processes_match_one_in_any_order(two_stores: TwoStores, seed:
 
 
 def _beats(choose: random.Random) -> list[list[Heartbeat]]:
-    """For each store some; never of the same subject, so that it does not matter who is first."""
+    """Choose heartbeats for each store, with different subjects, so that their order has no effect."""
     subjects = choose.sample(BEATING, len(BEATING))
     middle = choose.randint(0, len(subjects))
     return [

@@ -48,7 +48,7 @@ contents = st.dictionaries(
 
 @dataclass
 class RoomStateHarness:
-    """One room, and the handlers of its events."""
+    """A room and the handlers of its state events."""
 
     database: Database
     rooms: Rooms

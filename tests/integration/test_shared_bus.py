@@ -23,7 +23,7 @@ GENERAL = RoomId("city_general")
 
 @dataclass
 class SharedBusHarness:
-    """One process's bus, and what was heard on it."""
+    """The bus of one process, and the events that it received."""
 
     bus: Bus
     events: list[CityEvent]
@@ -100,7 +100,7 @@ async def test_redis_outage_publishes_events_missed(processes: list[SharedBusHar
 
 
 async def test_flushed_redis_stream_resumes(processes: list[SharedBusHarness], redis: RedisServer) -> None:
-    """A FLUSHALL leaves the connections as they are."""
+    """``FLUSHALL`` closes no connections."""
     one, other = processes
     client = connect(redis.url, cluster=False)
     await client.flushall()

@@ -60,7 +60,7 @@ def presence_update(user: str, presence: str, status_msg: str | None = None) -> 
 
 
 class Service:
-    """An application service as the module sees it: a token and a connection."""
+    """An application service that sends requests to the module."""
 
     def __init__(self, homeserver: LocalSynapse, token: str = f"as-token-of-{OURS}") -> None:
         self.homeserver = homeserver
@@ -99,7 +99,7 @@ class Service:
         return [ghost(name) for name in names]
 
     async def open_room(self, *members: str) -> str:
-        """A public room of the bot's, with these ghosts in it."""
+        """Create a public room of the bot that these ghosts join."""
         room: str = (await self.call("POST", f"{CLIENT}/createRoom", {"preset": "public_chat"}))["room_id"]
         for member in members:
             await self.call("POST", f"{CLIENT}/join/{room}", {}, user_id=member)
@@ -107,7 +107,7 @@ class Service:
 
 
 class City:
-    """A homeserver with the module, an application service, and people who look."""
+    """A homeserver with the module, an application service, and Matrix users who receive presence."""
 
     def __init__(self, homeserver: LocalSynapse, people: list[MatrixUser]) -> None:
         self.homeserver = homeserver
@@ -115,7 +115,7 @@ class City:
         self._people = people
 
     async def person_in(self, *rooms: str) -> MatrixUser:
-        """Somebody who has just come in; how they found everybody does not count as seen."""
+        """Return a Matrix user who joins the rooms; presences from before the join are not recorded."""
         person = await MatrixUser.arrive(self.homeserver, f"somebody-{next(PEOPLE)}")
         self._people.append(person)
         members: set[str] = set()
@@ -133,7 +133,7 @@ StartCity = Callable[..., Awaitable[City]]
 async def boot_with_module(
     directory: Path, config: Mapping[str, object] | None = None, presence: Mapping[str, object] = QUICK
 ) -> LocalSynapse:
-    """A Synapse with the module, and two application services."""
+    """Boot a Synapse with the module and two application services."""
     directory.mkdir(exist_ok=True)
     files = []
     for name, prefix in ((OURS, "agent"), (THEIRS, "robot")):
@@ -151,7 +151,7 @@ async def boot_with_module(
 
 @pytest.fixture(scope="module")
 def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSynapse]:
-    """One that has the module as it is installed, for all tests that want no more of it."""
+    """A Synapse with the module's default settings, shared by the tests of this file."""
     homeserver = asyncio.run(boot_with_module(tmp_path_factory.mktemp("ordinary")))
     yield homeserver
     homeserver.kill()
@@ -159,7 +159,7 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSynapse]
 
 @pytest.fixture
 async def start(tmp_path: Path, ordinary: LocalSynapse) -> AsyncIterator[StartCity]:
-    """A city with nobody up: on a homeserver of its own if anything is configured, or if it ``is_killed``."""
+    """Returns a city without presence, on its own homeserver if it has settings or ``is_killed``."""
     people: list[MatrixUser] = []
     cities: list[City] = []
     booted: list[LocalSynapse] = []
@@ -184,7 +184,7 @@ async def start(tmp_path: Path, ordinary: LocalSynapse) -> AsyncIterator[StartCi
 
 
 def seen(person: MatrixUser, user: str) -> list[tuple[str, str | None]]:
-    """What a person saw of a user, in order."""
+    """Return the presences of a user that a Matrix user received, in order."""
     return [(presence, status_msg) for who, presence, status_msg, _ in person.presences if who == user]
 
 

@@ -40,7 +40,7 @@ TRANSACTIONS = "/_matrix/app/v1/transactions"
 
 @dataclass
 class FakeEntityQueries:
-    """Stands for the city's registry: it knows one user and one room, and remembers what it was asked."""
+    """A fake of the entity queries that knows one user and one alias, and records the requests."""
 
     requests: list[str] = field(default_factory=list)
 
@@ -55,7 +55,7 @@ class FakeEntityQueries:
 
 @dataclass
 class TransactionHarness:
-    """The matrix listener as the homeserver finds it, and what is behind it."""
+    """The Matrix listener as the homeserver calls it, and the inbox behind it."""
 
     database: Database
     client: TestClient[Any, Any]
@@ -110,7 +110,7 @@ def event(event_id: str, body: str = "hi", **more: Any) -> dict[str, Any]:
 
 
 async def refused(response: ClientResponse) -> tuple[int, str]:
-    """Status and code of an answer that is shaped as Matrix wants errors to be."""
+    """Return status and ``errcode`` of a Matrix error response."""
     content = await response.json()
     assert content.keys() == {"errcode", "error"}
     assert content["error"]
