@@ -310,8 +310,8 @@ async def test_upgraded_room_has_earlier_messages_in_order(harness_10: RoomLifeH
     await harness.alice.send_text(old, "last words")
     new = await harness.upgrade(old, "12")
     await harness.alice.join(new)
-    bodies = [f"word {number}" for number in range(5)]
-    for body in bodies:
+    sent = [f"word {number}" for number in range(5)]
+    for body in sent:
         await harness.alice.send_text(new, body)
     await harness.set_state(new, "m.room.name", {"name": "Переїзд"})
     await harness.city.start()
@@ -321,9 +321,9 @@ async def test_upgraded_room_has_earlier_messages_in_order(harness_10: RoomLifeH
     assert room["matrix_error"] is None
     await harness.alice.send_text(new, "after")
 
-    await harness.expect_messages("moved-by-alice", "last words", *bodies, "after")
+    await harness.expect_messages("moved-by-alice", "last words", *sent, "after")
     bodies = await harness.city.bodies("moved-by-alice")
-    assert [body for body in bodies if body != "last words"] == [*bodies, "after"]
+    assert [body for body in bodies if body != "last words"] == [*sent, "after"]
     assert await harness.members(new) >= {BOT, SCRIBE, ALICE}
 
 
