@@ -238,8 +238,8 @@ async def test_page_after_outage_has_each_message_once(city: RunningCity, browse
     city.service.kill()
     for visitor in (oksana, ivan):
         await expect(visitor.page.get_by_text("The connection to the city is lost")).to_be_visible(timeout=SOON_MS)
-    bodies = [f"тим часом {number}" for number in range(5)]
-    for body in bodies:
+    sent = [f"тим часом {number}" for number in range(5)]
+    for body in sent:
         await alice.send_text(matrix_room, body)
     await oksana.say("я ще тут")
     await oksana.sees("я ще тут")
@@ -247,11 +247,11 @@ async def test_page_after_outage_has_each_message_once(city: RunningCity, browse
 
     for visitor in (oksana, ivan):
         await expect(visitor.page.get_by_text("The connection to the city is lost")).to_be_hidden(timeout=60_000)
-        for body in ("перед тим", *bodies, "я ще тут"):
+        for body in ("перед тим", *sent, "я ще тут"):
             await visitor.sees(body)
     bodies = await city.bodies()
     assert bodies.count("я ще тут") == 1
-    assert [body for body in bodies if body in bodies] == bodies
+    assert [body for body in bodies if body in sent] == sent
     await alice.wait_for(lambda: [body for _, body in alice.messages].count("я ще тут") == 1)
 
 
