@@ -100,6 +100,7 @@ class Accounts:
         account = await self._account(await self._check.owner_of(token, server), citizen)
         async with self._store.transaction() as tx:
             await self._nonces.use(tx, nonce, token)
+            await tx.accounts.lock()
             earlier = await tx.accounts.of(citizen)
             if not await tx.accounts.link(account, now_ms=self._now_ms()):
                 raise Conflict(
@@ -120,6 +121,7 @@ class Accounts:
         account = await self._account(await self._check.owner_of(token, server), new_citizen)
         async with self._store.transaction() as tx:
             await self._nonces.use(tx, nonce, token)
+            await tx.accounts.lock()
             citizen = await tx.accounts.get_or_link(account, now_ms=self._now_ms())
         await self._changed()
         return MatrixSignIn(citizen, account.display_name or account.user[1:].partition(":")[0])
@@ -130,6 +132,7 @@ class Accounts:
         The citizen retains what was written in the city, and what Second Me remembers.
         """
         async with self._store.transaction() as tx:
+            await tx.accounts.lock()
             user = await tx.accounts.of(citizen)
             await tx.accounts.unlink(citizen)
             if user is not None:
