@@ -59,7 +59,7 @@ class Reactions:
             if message.deleted:
                 raise Conflict("message_deleted", "the message is deleted and takes no reactions")
             await self._permissions.check_may_react(tx, room, author)
-            if await self._own(tx, message, author, key):
+            if await self._own_reactions(tx, message, author, key):
                 return message
             first = await tx.reactions.first(message.id, key)
             if first is None and is_mxc(key):
@@ -89,23 +89,23 @@ class Reactions:
         """
         async with self._store.transaction() as tx:
             room, message = await find_writable_message(tx, room_id, message_id, author, self._permissions)
-            reaction = await self._own(tx, message, author, normal_form(key))
+            own = await self._own_reactions(tx, message, author, normal_form(key))
             reading = await self._permissions.reading(tx, room, author)
-            if reaction is None:
+            if not own:
                 return as_seen(message, room, reading)
-            # The row with the event id remains until the outbox has redacted the event.
-            await tx.reactions.mark_removed(reaction.id)
-            message, event = await self._update_counts(tx, message, reaction, added=False)
-            await tx.outbox.add(OutboxKind.UNREACT, message.id, room.id, txn_id=self._new_id(), reaction=reaction.id)
+            for each in own:
+                # The row with the event id remains until the outbox has redacted the event.
+                await tx.reactions.mark_removed(each.id)
+                await tx.outbox.add(OutboxKind.UNREACT, message.id, room.id, txn_id=self._new_id(), reaction=each.id)
+            message, event = await self._update_counts(tx, message, own[0], added=False)
         publish_all(self._publish, [event, OutboxChanged()])
         return as_seen(message, room, reading)
 
-    async def _own(self, tx: CityTransaction, message: Message, author: Author, key: str) -> Reaction | None:
-        """Return the author's reaction with this key, made in the city or, by a linked person, on Matrix."""
-        for each in self._permissions.authors_of(author):
-            if (reaction := await tx.reactions.find(message.id, each, key)) is not None:
-                return reaction
-        return None
+    async def _own_reactions(self, tx: CityTransaction, message: Message, author: Author, key: str) -> list[Reaction]:
+        """Return the author's reactions with this key: of a linked person one made in the city and one on Matrix."""
+        authors = self._permissions.authors_of(author)
+        found = [await tx.reactions.find(message.id, each, key) for each in authors]
+        return [reaction for reaction in found if reaction is not None]
 
     async def receive(
         self,

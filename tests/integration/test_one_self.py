@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from daarion_appservice.city.presence import PresenceState, RemotePresence, Status
 from daarion_appservice.city.receipts import ReadPosition, ReceiptKey
-from daarion_appservice.city.types import MatrixRoomId, SubjectId
+from daarion_appservice.city.types import MatrixRoomId, OutboxKind, SubjectId
 from daarion_appservice.storage import tables
 from tests.parts.city import citizen_token, eventually
 from tests.parts.in_process_city import in_process_city
@@ -190,6 +190,19 @@ async def test_linked_citizen_adds_no_second_reaction(town: Town) -> None:
     assert await tally(town) == [(1, [ALICE])]
     await town.call("DELETE", f"{message['id']}/reactions/{quote('👍')}")
     assert await tally(town) == []
+
+
+async def test_removal_removes_reactions_of_both_subjects(town: Town) -> None:
+    await town.receive_text("думка", sender="@bob:city.localhost")
+    (message,) = await town.messages()
+    await town.call("PUT", f"{message['id']}/reactions/{quote('👍')}")
+    await react_on_matrix(town, message)
+    await town.link()
+    await town.call("DELETE", f"{message['id']}/reactions/{quote('👍')}")
+    assert await tally(town) == []
+    async with town.city.city.database.read_only() as tx:
+        kinds = list(await tx.connection.scalars(select(tables.outbox.c.kind)))
+    assert kinds.count(OutboxKind.UNREACT) == 2
 
 
 async def test_newest_vote_of_both_subjects_counts(town: Town) -> None:
