@@ -20,7 +20,7 @@ from ..city.history_visibility import PUBLIC
 from ..city.receipts import NamedReceipt
 from ..city.room_events import RoomEvent, RoomEventKind
 from ..city.types import Author, HistoryVisibility, Room, RoomId, SubjectId
-from ..errors import DatabaseError
+from ..errors import CityError, DatabaseError
 from ..storage.database import Database
 from .listeners import notify_all
 from .room_subscription import Listener, RoomSubscription, members_only
@@ -103,6 +103,19 @@ class RoomStream:
             del self.listeners[listener]
         replaying = [listener for listener, subscription in self.replaying.items() if subscription.is_non_member]
         notify_all("RoomFrame", (listener.disconnect for listener in (*replaying, *removed)), members_only(self.id))
+
+    def subscriptions_of(self, subject: SubjectId) -> list[RoomSubscription]:
+        """Return the subscriptions of the listeners that have this subject."""
+        subscriptions = (*self.replaying.values(), *self.listeners.values())
+        return [subscription for subscription in subscriptions if subscription.has_subject(subject)]
+
+    def disconnect(self, subscription: RoomSubscription, error: CityError) -> None:
+        """Remove the listener of a subscription, and end its connection with an error."""
+        found = [each for each, its in (*self.replaying.items(), *self.listeners.items()) if its is subscription]
+        for listener in found:
+            # The replay of a listener ends by itself.
+            self.listeners.pop(listener, None)
+        notify_all("RoomFrame", (listener.disconnect for listener in found), error)
 
     def start_reading(self) -> None:
         """Send all events in the database that were not sent yet, in a task."""

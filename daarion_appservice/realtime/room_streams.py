@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Collection
 from typing import Final
 
+import structlog
+
 from ..city.events import MemberChanged, MessagePosted, PresenceChanged, ReceiptsChanged, RoomChanged, RoomEventStored
 from ..city.history_visibility import is_readable_by_all, may_subscribe
 from ..city.online_members import OnlineMembers
 from ..city.room_events import RoomEvent, RoomEventKind
 from ..city.types import RoomId, SubjectId
-from ..errors import NotFound
+from ..errors import CityError, DatabaseError, NotFound, Unavailable
 from ..storage.database import Database
 from .room_replay import Replay, ReplayBuffer
 from .room_stream import Frames, RoomStream
@@ -26,6 +28,8 @@ _PRESENCE_INTERVAL_S: Final = 0.05
 """How long presence changes are collected before they are sent in one write, in seconds."""
 _CLOSE_TIMEOUT_S: Final = 5.0
 """How long running reads may take at the end, in seconds."""
+
+log = structlog.get_logger()
 
 
 class RoomStreams:
@@ -45,6 +49,7 @@ class RoomStreams:
         self._replay_slots = asyncio.Semaphore(_CONCURRENT_REPLAYS)
         self._closing_reads: set[asyncio.Task[None]] = set()
         """Reads of closed streams that are still running."""
+        self._identifications: set[asyncio.Task[None]] = set()
 
     # --- events from the bus ----------------------------------------------------------------------------
 
@@ -85,8 +90,17 @@ class RoomStreams:
         for stream in self._streams.values():
             stream.start_reading()
 
-    def on_self_changed(self, rooms: Collection[RoomId]) -> None:
-        """Have the clients of rooms with a member who was linked or unlinked read the rooms again."""
+    def on_self_changed(self, citizen: SubjectId, rooms: Collection[RoomId]) -> None:
+        """Identify the listeners of a citizen who was linked or unlinked again: the account's memberships count as theirs.
+
+        Clients of ``rooms``, of which the citizen is a member, read the rooms again.
+        """
+        for each in self._streams.values():
+            for subscription in each.subscriptions_of(citizen):
+                subscription.reset_reading()
+                task = asyncio.create_task(self._identify_or_disconnect(each, subscription))
+                self._identifications.add(task)
+                task.add_done_callback(self._identifications.discard)
         for room_id in rooms:
             if stream := self._streams.get(room_id):
                 stream.send(self._frames.resync(room_id, stream.seq))
@@ -138,9 +152,9 @@ class RoomStreams:
         """
         stream = await self._open(room_id)
         buffer = ReplayBuffer()
-        subscription = stream.replaying[buffer] = RoomSubscription()
+        subscription = stream.replaying[buffer] = RoomSubscription(identify)
         try:
-            await self._identify(stream, subscription, identify)
+            await self._identify(stream, subscription)
             if since is not None:
                 await self._replay(stream, since, listener, subscription)
             buffer.check_connected()
@@ -163,21 +177,18 @@ class RoomStreams:
             stream.listeners.pop(listener, None)
             self._close_if_unused(stream)
 
-    async def identify_again(self, room_id: RoomId, listener: Listener, identify: Identify) -> None:
-        """Identify a listener again after its principal or memberships have changed.
-
-        Raises:
-            NotFound: the room does not exist any more.
-            Forbidden: the listener may not read the room.
-        """
+    async def identify_again(self, room_id: RoomId, listener: Listener) -> None:
+        """Identify a listener again after its principal has changed, and disconnect it if it may not read the room."""
         stream = self._streams.get(room_id)
         if stream is not None and (subscription := stream.listeners.get(listener)) is not None:
-            await self._identify(stream, subscription, identify)
+            await self._identify_or_disconnect(stream, subscription)
 
     async def close(self) -> None:
         """Stop all streams and wait for their running reads."""
         if self._presence_timer is not None:
             self._presence_timer.cancel()
+        for identification in self._identifications:
+            identification.cancel()
         for stream in self._streams.values():
             self._close(stream)
         if self._closing_reads:
@@ -185,21 +196,32 @@ class RoomStreams:
             for task in late:
                 task.cancel()
 
-    async def _identify(self, stream: RoomStream, subscription: RoomSubscription, identify: Identify) -> None:
+    async def _identify_or_disconnect(self, stream: RoomStream, subscription: RoomSubscription) -> None:
+        try:
+            await self._identify(stream, subscription)
+        except CityError as error:
+            stream.disconnect(subscription, error)
+        except DatabaseError as error:
+            log.debug("identification_failed", room=stream.id, error=str(error))
+            stream.disconnect(subscription, Unavailable("database_unavailable", "the database does not answer"))
+
+    async def _identify(self, stream: RoomStream, subscription: RoomSubscription) -> None:
         """Set the identity of a subscription's listener as of now.
 
         Raises:
             NotFound, Forbidden: as `subscribe`.
         """
-        subscription.begin_identification()
-        async with self._database.read_only() as tx:
-            room = await tx.rooms.find(stream.id)
-            if room is None:
-                raise _no_such_room(stream.id)
-            identity = await identify(tx, room)
-        if not may_subscribe(room, identity.reading):
-            raise members_only(room.slug)
-        subscription.set_identity(identity, room.last_seq)
+        # Identifications of one listener run one at a time, so that an older identity never replaces a newer one.
+        async with subscription.identification:
+            subscription.begin_identification()
+            async with self._database.read_only() as tx:
+                room = await tx.rooms.find(stream.id)
+                if room is None:
+                    raise _no_such_room(stream.id)
+                identity = await subscription.identify(tx, room)
+            if not may_subscribe(room, identity.reading):
+                raise members_only(room.slug)
+            subscription.set_identity(identity, room.last_seq)
 
     async def _open(self, room_id: RoomId) -> RoomStream:
         async with self._database.read_only() as tx:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -52,9 +53,16 @@ Identify = Callable[[Transaction, Room], Awaitable[Identity]]
 
 
 class RoomSubscription:
-    """The parts of a room that one listener may read, updated by joins and leaves in the order of the room."""
+    """The parts of a room that one listener may read, updated by joins and leaves in the order of the room.
 
-    def __init__(self) -> None:
+    Args:
+        identify: returns the identity of the listener.
+    """
+
+    def __init__(self, identify: Identify) -> None:
+        self.identify = identify
+        self.identification = asyncio.Lock()
+        """Held while the listener is being identified."""
         self._reading: ReadableRanges | None = None
         """None until the listener is identified."""
         self._subjects: frozenset[SubjectId] = frozenset()
@@ -66,12 +74,20 @@ class RoomSubscription:
         """Whether the listener is identified and not a member of the room."""
         return self._reading is not None and not self._reading.is_member
 
+    def has_subject(self, subject: SubjectId) -> bool:
+        """Whether this is a subject of the listener, as of its last identification."""
+        return subject in self._subjects
+
     def may_read(self, event: RoomEvent) -> bool:
         return self._reading is not None and self._reading.may_read_event(event)
 
     def may_know_of(self, receipt: Receipt) -> bool:
         """Whether the listener may read the message of a receipt."""
         return self._reading is not None and self._reading.may_read(receipt.visibility, receipt.position.seq)
+
+    def reset_reading(self) -> None:
+        """Let the listener read only what everyone may read, until it is identified again."""
+        self._reading = None
 
     def begin_identification(self) -> None:
         """Collect events from now on, because they may be newer than the identity that the database returns."""

@@ -112,7 +112,7 @@ def _change_self(city: City, change: SelfChanged) -> None:
     city.stream.on_self_changed(transitions)
     city.room_updates.on_self_changed(rooms)
     # Authors and members of the rooms have other names now: clients read them again.
-    city.room_streams.on_self_changed(rooms)
+    city.room_streams.on_self_changed(change.citizen, rooms)
 
 
 def _change_membership(city: City, change: MembershipChanged) -> None:

@@ -120,7 +120,7 @@ class _Session(WebSocketSession):
 
     async def principal_changed(self) -> None:
         if self._room is not None and self._writer is not None:
-            await self._parts.streams.identify_again(self._room, self._writer, self._identify)
+            await self._parts.streams.identify_again(self._room, self._writer)
 
     async def _identify(self, tx: Transaction, room: Room) -> Identity:
         readers = self._parts.readers

@@ -10,8 +10,11 @@ from typing import Any
 import aiohttp
 import pytest
 
+from daarion_appservice.city.linked_accounts import LinkedAccount
+from daarion_appservice.city.types import CitizenId, UserId
 from tests.parts.ports import HOST
 from tests.parts.private_room import (
+    ALICE,
     GENERAL,
     OKSANA,
     OKSANA_GHOST,
@@ -78,6 +81,44 @@ async def test_leave_closes_socket_of_member(harness: PrivateRoom) -> None:
         assert code == aiohttp.WSCloseCode.POLICY_VIOLATION
         assert [frame["event"] for frame in received if "seq" in frame] == ["city.room.leave"]
         assert received[-1]["code"] == "members_only"
+
+
+async def link(harness: PrivateRoom, *, linked: bool = True) -> None:
+    """Link Oksana with Alice's account, or unlink her, as another process of the city would."""
+    async with harness.city.city.database.transaction() as tx:
+        if linked:
+            await tx.accounts.link(LinkedAccount(CitizenId("u_1"), UserId(ALICE)), now_ms=1)
+        else:
+            await tx.accounts.unlink(CitizenId("u_1"))
+    await harness.city.city.account_cache.load()
+
+
+async def test_unlink_closes_socket_of_account(harness: PrivateRoom) -> None:
+    """The linked account is a member of the room, the citizen is not."""
+    await harness.set_visibility("shared", "public")
+    await harness.member(ALICE, "join")
+    await link(harness)
+    async with socket(harness, OKSANA) as opened:
+        await is_looked_on(harness)
+        await harness.receive_text("разом")
+        await link(harness, linked=False)
+        await harness.receive_text("без неї")
+        received, code = await frames(opened)
+        assert code == aiohttp.WSCloseCode.POLICY_VIOLATION
+        assert "разом" in str(received)
+        assert "без неї" not in str(received)
+        assert received[-1]["code"] == "members_only"
+
+
+async def test_socket_of_other_principal_ends(harness: PrivateRoom) -> None:
+    """A socket of a member that authenticates again, as a citizen who may not read the room."""
+    await harness.set_visibility("shared", "public")
+    await harness.member(OKSANA_GHOST, "join")
+    async with socket(harness, OKSANA) as opened:
+        await is_looked_on(harness)
+        await opened.send_json({"event": "auth", "token": TARAS})
+        received, code = await frames(opened)
+        assert ([frame["code"] for frame in received], code) == (["members_only"], aiohttp.WSCloseCode.POLICY_VIOLATION)
 
 
 async def test_socket_of_outsider_is_refused(harness: PrivateRoom) -> None:
