@@ -22,8 +22,12 @@ from .ports import CityTransaction, NowMs
 
 NONCE_LIFETIME_S: Final = 300
 """Long enough for a person to answer the client's question whether the widget may know who they are."""
-_TOKEN_LIFETIME_MS: Final = 24 * 3600 * 1000
-"""How long the use of an OpenID token is remembered. Synapse issues tokens for one hour."""
+_REMEMBERED_MS: Final = 24 * 3600 * 1000
+"""How long uses are remembered. Synapse issues OpenID tokens for one hour.
+
+Nonces are remembered longer than they are valid: two sign-ins may have checked one just before its expiry, and the clock
+of another process may be ahead.
+"""
 _RANDOM_BYTES: Final = 16
 _SIGNATURE_BYTES: Final = 16
 _MAX_EXPIRY_CHARS: Final = 12
@@ -75,9 +79,10 @@ class SignInNonces:
         """
         now_ms = self._now_ms()
         await tx.accounts.forget_uses(before_ms=now_ms)
-        if nonce is not None and not await tx.accounts.use(_digest("nonce", nonce), until_ms=self._expiry_ms(nonce)):
+        until_ms = now_ms + _REMEMBERED_MS
+        if nonce is not None and not await tx.accounts.use(_digest("nonce", nonce), until_ms=until_ms):
             raise _invalid("the nonce was used before: request a new one")
-        if not await tx.accounts.use(_digest("openid", token), until_ms=now_ms + _TOKEN_LIFETIME_MS):
+        if not await tx.accounts.use(_digest("openid", token), until_ms=until_ms):
             raise Forbidden("openid_used", "this OpenID token was used before: request a new one")
 
     def _expiry_ms(self, nonce: str) -> int:
