@@ -25,6 +25,7 @@
      ├── DatabaseError                       a statement failed
      │    ├── DatabaseUnavailable            the database does not answer, or accepts no writes: a retry helps
      │    └── ConstraintViolated             a unique, foreign key or check constraint refused a row
+     ├── EncryptionError                     a key, message or file was refused: see encryption/errors.py
      ├── TaskFailedRepeatedly                a background task fails again and again: the process ends
      └── StartError                          the service cannot start; has a reason, an advice and an exit code
 
