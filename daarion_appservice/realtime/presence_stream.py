@@ -157,6 +157,8 @@ class PresenceStream:
         """The number of the newest change that was sent."""
         self._replayable_after = seq
         """A client that has this number or a later one can get the changes that it missed."""
+        self._selves_changed_at = -1
+        """The number at the last change of selves: of the clients that have it, some lack that change."""
         self._history: deque[Change] = deque()
         self._history_bytes = 0
         self._history_size = history
@@ -177,13 +179,15 @@ class PresenceStream:
     def on_self_changed(self, transitions: Sequence[Transition]) -> None:
         """Send the transitions of persons whose links changed, and begin a new history.
 
-        They have no number of their own: a client that reconnects with an older number than the newest gets a snapshot.
+        They have no number of their own: a client that reconnects without a newer number gets a snapshot.
         """
         seq = max([self.seq, *(change.seq for change in self._pending.values())])
         for transition in transitions:
             self._pending.pop(transition.subject, None)
             self._pending[transition.subject] = PresenceChanged(transition, seq)
         self.renumber(PresenceRenumbered(seq))
+        self._selves_changed_at = seq
+        self._snapshot = None
 
     def renumber(self, renumbered: PresenceRenumbered) -> None:
         """Begin a new history; called by the bus. Listeners stay and get the changes that they lack."""
@@ -202,7 +206,7 @@ class PresenceStream:
 
     def initial_data(self, since: int | None) -> InitialData:
         """Return the first data for a client that has all changes up to ``since``, or none (None)."""
-        missed = None if since is None else self.since(since)
+        missed = None if since is None or since <= self._selves_changed_at else self.since(since)
         if missed is not None:
             return InitialData(None, missed)
         snapshot, missed = self._recent_snapshot()

@@ -53,6 +53,29 @@ async def test_subject_offline_within_tick_is_not_in_snapshot() -> None:
     stream.close()
 
 
+async def test_link_is_in_next_snapshot_and_replay() -> None:
+    """A client that disconnected just before the link has the same number as one that got it."""
+    now = {SubjectId("u_1"): PresenceState(Status.ONLINE)}
+    stream = PresenceStream(lambda subject: now[subject], lambda: START_MS, tick_s=60)
+    change(stream, "u_1")
+    assert [user["user_id"] for user in snapshot_of(stream)["users"]] == ["u_1"]
+    seq, person = stream.seq, SubjectId("@alice:city.localhost")
+    now[person], online = now[SubjectId("u_1")], PresenceState(Status.ONLINE)
+    offline = PresenceState()
+    stream.on_self_changed(
+        [Transition(SubjectId("u_1"), online, offline), Transition(person, offline, online)],
+    )
+    assert stream.seq == seq
+    assert [user["user_id"] for user in snapshot_of(stream)["users"]] == [person]
+    beginning = stream.initial_data(seq)
+    assert beginning.snapshot is not None
+    change(stream, person, Status.AWAY)
+    stream._flush()
+    assert [missed.subject for missed in stream.initial_data(stream.seq).missed] == []
+    assert stream.initial_data(stream.seq).snapshot is None
+    stream.close()
+
+
 async def test_concurrent_clients_share_snapshot() -> None:
     now = [START_MS]
     stream = PresenceStream(lambda _: PresenceState(Status.ONLINE, None, START_MS), lambda: now[0], tick_s=60)
