@@ -1,4 +1,4 @@
-"""Restrictions: bans, kicks and invitations of the city's ghosts by moderators on Matrix."""
+"""Restrictions: bans, kicks and invitations of ghosts, and bans of Matrix users, by moderators on Matrix."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class RestrictionKind(StrEnum):
-    """A membership of a ghost that differs from the room's default."""
+    """A membership that differs from the room's default."""
 
     BANNED = "banned"
     KICKED = "kicked"
@@ -18,7 +18,7 @@ class RestrictionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Restriction:
-    """A restriction of a ghost in one room, with the moderator's reason."""
+    """A restriction of a user in one room, with the moderator's reason."""
 
     kind: RestrictionKind
     reason: str | None

@@ -14,9 +14,10 @@ from functools import partial
 from ..city.history_visibility import PUBLIC, ReadableRanges, as_seen, is_known_to, is_listed, may_subscribe
 from ..city.identity import Identities
 from ..city.online_members import OnlineMembers
+from ..city.permissions import restriction_of
 from ..city.reader_memberships import ReaderMemberships
 from ..city.restrictions import Restriction
-from ..city.types import Member, Message, Room, RoomId, UserId
+from ..city.types import Author, Member, Message, Room, RoomId, UserId
 from ..errors import NotFound
 from ..storage.database import Database, Transaction
 from . import schemas
@@ -165,10 +166,9 @@ class CachedRoomResponses:
         author = author_of(principal)
         if author is None:
             return None
-        read = partial(self._read_restriction, room.id, self.identities.author(author))
-        return await self.database.read_cache.get(
-            ("restriction", room.id, author.subject), read, lambda _: _RANGES_BYTES
-        )
+        read = partial(self._read_restriction, room.id, author)
+        key = ("restriction", room.id, author.subject, self.identities.accounts.version)
+        return await self.database.read_cache.get(key, read, lambda _: _RANGES_BYTES)
 
     async def unlisted(self) -> frozenset[RoomId]:
         """Return the rooms that are not listed for all readers."""
@@ -237,9 +237,9 @@ class CachedRoomResponses:
         async with self.database.read_only() as tx:
             return await self.readers.reading(tx, room, author_of(principal))
 
-    async def _read_restriction(self, room: RoomId, user: UserId) -> Restriction | None:
+    async def _read_restriction(self, room: RoomId, author: Author) -> Restriction | None:
         async with self.database.read_only() as tx:
-            return await tx.restrictions.get(room, user)
+            return await restriction_of(tx, room, author, self.identities)
 
     async def _read_members(self, room: RoomId, users: list[UserId]) -> dict[UserId, Member]:
         async with self.database.read_only() as tx:

@@ -1,4 +1,4 @@
-"""Restrictions of ghosts: bans, kicks and invitations by moderators on Matrix."""
+"""Restrictions by moderators on Matrix: bans, kicks and invitations of ghosts, and bans of Matrix users."""
 
 from __future__ import annotations
 

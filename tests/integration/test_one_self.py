@@ -226,6 +226,42 @@ async def test_newest_vote_of_both_subjects_counts(town: Town) -> None:
     assert sum(await votes()) == 2
 
 
+# --- bans ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("user", [ALICE, OKSANA_GHOST])
+async def test_ban_of_either_subject_binds_the_person(town: Town, user: str) -> None:
+    await town.receive_text("думка", sender="@bob:city.localhost")
+    (message,) = await town.messages()
+    await town.join()
+    await town.member(ALICE, "join")
+    await town.link()
+    moderated = {"state_key": user, "sender": "@moderator:city.localhost"}
+    await town.receive("m.room.member", {"membership": "ban", "reason": "шум"}, **moderated)
+    requests: list[tuple[str, str, Any]] = [
+        ("POST", "/messages", {"body": "ще"}),
+        ("PUT", f"/messages/{message['id']}/reactions/{quote('👍')}", ...),
+        ("POST", "/join", ...),
+        ("PUT", "/typing", {"typing": True}),
+        ("PUT", "/read", {"message_id": message["id"]}),
+    ]
+    for method, path, content in requests:
+        answer = await town.city.call(method, ROOM + path, content, token=OKSANA)
+        assert (answer.status, answer.content["code"]) == (403, "banned"), path
+    assert (await town.city.get(ROOM, token=OKSANA))["removal"] == {"kind": "banned", "reason": "шум"}
+    await town.receive("m.room.member", {"membership": "leave"}, **moderated)
+    assert (await town.city.get(ROOM, token=OKSANA))["removal"] is None
+    await town.post("знову")
+
+
+async def test_kick_of_account_leaves_the_citizen_a_member(town: Town) -> None:
+    await town.join()
+    await town.member(ALICE, "join")
+    await town.link()
+    await town.receive("m.room.member", {"membership": "leave"}, state_key=ALICE, sender="@moderator:city.localhost")
+    await town.post("ще тут")
+
+
 # --- presence and members -----------------------------------------------------------------------------
 
 

@@ -132,6 +132,16 @@ def test_restriction_of_ghost_is_compared(membership: str, sender: UserId, kind:
         assert changed_keys(state, restrictions=restrictions) == (set() if stored is kind else {key}), stored
 
 
+@pytest.mark.parametrize(("membership", "kind"), [("ban", RestrictionKind.BANNED), ("leave", None), ("invite", None)])
+def test_ban_of_matrix_user_is_compared(membership: str, kind: RestrictionKind | None) -> None:
+    state = member_state(ALICE, membership, UserId("@moderator:city.localhost"))
+    for stored in (None, RestrictionKind.BANNED):
+        restrictions = {} if stored is None else {ALICE: Restriction(stored, None)}
+        assert changed_keys(state, restrictions=restrictions) == (
+            set() if stored is kind else {("m.room.member", ALICE)}
+        ), stored
+
+
 @pytest.mark.parametrize(
     ("event", "expected"),
     [

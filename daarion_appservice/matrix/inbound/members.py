@@ -1,7 +1,8 @@
 """Handles ``m.room.member`` events: joins, leaves, kicks, bans, invitations and profile changes.
 
 The handlers run inside the transaction that marks their event as done. A moderator's kick, ban or invitation of a ghost
-is stored as a restriction, which the city enforces; the homeserver enforces those of Matrix users.
+is stored as a restriction, which the city enforces. The homeserver enforces those of Matrix users; their bans are stored,
+too, because they bind the citizens who are linked with them.
 """
 
 from __future__ import annotations
@@ -40,9 +41,7 @@ class MemberEvents:
         if not is_user_id(user) or self._identities.subject(user) is None:
             return []
         await tx.rooms.lock(room.id)
-        unban_events: list[CityEvent] = []
-        if self._identities.is_ours(user):
-            unban_events = await self._update_restriction(tx, room, user, event, was_handled=was_handled)
+        unban_events = await self._update_restriction(tx, room, user, event, was_handled=was_handled)
         if content.get("membership") == "join":
             return [*await self._members.join(tx, room.id, [read_member(room.id, user, content)]), *unban_events]
         membership = content.get("membership")
@@ -62,12 +61,14 @@ class MemberEvents:
     async def _update_restriction(
         self, tx: Transaction, room: Room, user: UserId, event: Event, *, was_handled: bool
     ) -> list[CityEvent]:
-        """Store or remove the restriction of a ghost; return the city events to publish when a ban is lifted."""
+        """Store or remove the restriction of a user; return the city events to publish when a ban is lifted."""
         before = await tx.restrictions.get(room.id, user)
         if was_handled and before is None and content_of(event).get("membership") == "leave":
             # The first handling of this event decided whether it was a kick or lifted a ban.
             return []
         after = restriction_after(event, user, before)
+        if after is not None and after.kind is not RestrictionKind.BANNED and self._identities.is_person(user):
+            after = None
         if after is not None:
             await tx.restrictions.put(room.id, user, after, now_ms=self._now_ms())
             return []
