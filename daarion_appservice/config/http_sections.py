@@ -145,7 +145,8 @@ class LimitsSettings(Section):
     )
     sign_ins: RateLimit = Field(
         "60/hour",
-        description="Sign-ins with a name or a Matrix account (sign_in) from one address, failed ones included.",
+        description="Sign-ins with a name or a Matrix account (sign_in) and links of Matrix accounts from one address, failed "
+        "ones included.",
     )
     uploads: RateLimit = Field("60/hour", description="Uploaded files of one citizen or agent.")
     rooms: RateLimit = Field("30/hour", description="Requests of one citizen to create a room.")

@@ -92,6 +92,18 @@ async def test_sign_in_by_name_off_is_403(sqlite_url: str) -> None:
         assert (answer.status, answer.content["code"]) == (403, "sign_in_closed")
 
 
+async def test_links_are_limited_as_sign_ins(sqlite_url: str) -> None:
+    limits, headers = {"sign_ins": "2/hour"}, {"X-Forwarded-For": "203.0.113.7"}
+    api = {"trusted_proxies": ["127.0.0.1"]}
+    async with in_process_city(sqlite_url, limits=limits, api=api) as city:
+        proof = {"access_token": "secret", "matrix_server_name": "city.localhost"}
+        token = citizen_token("u_1", "Оксана")
+        answers = [
+            (await city.call("PUT", "/city/me/matrix", proof, token=token, headers=headers)).status for _ in range(3)
+        ]
+        assert answers == [403, 403, 429]
+
+
 async def test_sign_ins_are_limited_by_address(sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, sign_in=BY_NAME, limits={"sign_ins": "2/hour"}) as city:
 

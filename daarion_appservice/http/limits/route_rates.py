@@ -14,6 +14,8 @@ ROUTE_RATES: Final = {
     ("POST", "/city/rooms/{room_id}/messages"): Rate.MESSAGES,
     ("POST", "/city/sign-in/name"): Rate.SIGN_INS,
     ("POST", "/city/sign-in/matrix"): Rate.SIGN_INS,
+    # Each link requests the homeserver, and makes the clients of the citizen's rooms read them again.
+    ("PUT", "/city/me/matrix"): Rate.SIGN_INS,
     ("PUT", "/city/rooms/{room_id}/typing"): Rate.TYPING,
     ("PUT", "/city/rooms/{room_id}/read"): Rate.TYPING,
     ("POST", "/api/v1/agents/{agent_id}/heartbeat"): Rate.HEARTBEATS,

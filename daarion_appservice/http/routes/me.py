@@ -80,7 +80,8 @@ class MeRoutes:
 
         A citizen has at most one account: the last one linked. An account that is linked with another citizen must be unlinked by
         that citizen first. The city shows both as one person from then on (`subject`), and Second Me has one history for the city
-        and for direct chats with `@agent_second_me` on Matrix.
+        and for direct chats with `@agent_second_me` on Matrix. The link is public: what the citizen wrote before names the
+        account, too.
         """
         citizen = _citizen(call.principal)
         proof = call.body
