@@ -52,13 +52,13 @@ class JsProcess:
     _readers: list[asyncio.Task[None]] = field(default_factory=list)
 
     @classmethod
-    async def start(cls) -> JsProcess:
-        """Start Node; skips the test where it or the SDK is not installed."""
+    async def start(cls, script: str = "main.js") -> JsProcess:
+        """Start Node with a script of js_sdk/; skips the test where it or the SDK is not installed."""
         if (node := await asyncio.to_thread(_node)) is None:
             pytest.skip(f"no Node {'.'.join(map(str, OLDEST_NODE))} with matrix-js-sdk: `make unit` installs both")
         process = await asyncio.create_subprocess_exec(
             node,
-            str(DIRECTORY / "main.js"),
+            str(DIRECTORY / script),
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,
