@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from .events import AccountsChanged, CityEvent, MemberChanged, MembershipChanged, RoomEventStored
 from .feed import FeedWriter
+from .history_visibility import is_readable_by_all
 from .identity import Identities, ServiceUser
 from .media import is_mxc
 from .ports import CityTransaction, NewId, NowMs
@@ -118,13 +119,21 @@ class MemberLog:
             for member in changed
             if member.user_id in known and (author := self._author(member)) is not None
         ]
-        profile_changes += await self._update_account_profiles(tx, changed)
+        profile_changes += await self._update_account_profiles(tx, room, changed)
         new = [member for member in members if member.user_id not in known]
         return [*await self._write(tx, room, RoomEventKind.JOIN, new), *profile_changes]
 
-    async def _update_account_profiles(self, tx: CityTransaction, members: list[Member]) -> list[CityEvent]:
-        """Store the profiles of Matrix users who are linked with citizens."""
+    async def _update_account_profiles(
+        self, tx: CityTransaction, room_id: RoomId, members: list[Member]
+    ) -> list[CityEvent]:
+        """Store the profiles of Matrix users who are linked with citizens, which the city shows in all rooms.
+
+        A user may have another name and avatar in each room; those of a room that not everyone may read stay there.
+        """
         linked = [member for member in members if self._identities.accounts.of_user(member.user_id) is not None]
+        room = await tx.rooms.find(room_id) if linked else None
+        if room is None or not is_readable_by_all(room):
+            return []
         changes = [await tx.accounts.set_profile(each.user_id, each.display_name, each.avatar_url) for each in linked]
         return [AccountsChanged()] if any(changes) else []
 

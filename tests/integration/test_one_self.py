@@ -385,6 +385,17 @@ async def test_name_on_matrix_changes_authors(town: Town) -> None:
     assert message["author"]["display_name"] == "Аліса"
 
 
+async def test_name_in_private_room_stays_there(town: Town) -> None:
+    await town.link()
+    await town.post("привіт")
+    await town.set_visibility("joined")
+    await town.receive("m.room.member", {"membership": "join", "displayname": "Таємне ім'я"}, state_key=ALICE)
+    await town.city.city.account_cache.load()
+    await town.set_visibility("world_readable", "public")
+    (message,) = await town.messages()
+    assert message["author"]["display_name"] == "Alice"
+
+
 async def test_other_process_learns_of_link(town: Town, database_url: str) -> None:
     await town.post("привіт")
     async with in_process_city(database_url) as other:
