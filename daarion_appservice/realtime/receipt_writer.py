@@ -109,7 +109,9 @@ class ReceiptWriter:
     async def _changes(self, tx: Transaction, stored: Iterable[Receipt]) -> list[ReceiptsChanged]:
         by_room: defaultdict[RoomId, list[Receipt]] = defaultdict(list)
         for receipt in stored:
-            by_room[receipt.key.room].append(receipt)
+            # A reader may have left while the receipt was waiting.
+            if self._online_members.has_person(receipt.key.room, receipt.key.reader):
+                by_room[receipt.key.room].append(receipt)
         return [
             ReceiptsChanged(room, tuple(await named_receipts(tx, room, receipts, self._identities)))
             for room, receipts in by_room.items()

@@ -281,6 +281,18 @@ async def test_receipts_of_former_members_are_not_listed(harness: ReceiptHarness
     await harness.until_listed(alice=message)
 
 
+async def test_receipt_of_reader_who_left_meanwhile_is_not_sent(
+    harness: ReceiptHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harness.room.city.city.receipt_writer, "_tick_s", 0.5)
+    event = await harness.room.receive_text("перше")
+    harness.read(event, ALICE, BORYS)
+    await asyncio.sleep(0.1)
+    await harness.room.member(ALICE, "leave")
+    (frame,) = await harness.until_frames(1)
+    assert frame["user_id"] == BORYS
+
+
 async def test_receipts_of_private_room_are_for_members(harness: ReceiptHarness) -> None:
     public = await harness.room.receive_text("для всіх")
     await harness.room.member(TARAS_GHOST, "join")
