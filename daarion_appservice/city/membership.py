@@ -10,10 +10,9 @@ from .events import OutboxChanged
 from .member_log import MemberLog
 from .message_lookup import lock_writable_room, may_know_room
 from .permissions import RoomPermissions
-from .ports import CityStore, CityTransaction, NewId, Publish, publish_all
-from .restrictions import RestrictionKind
+from .ports import CityStore, NewId, Publish, publish_all
 from .room_entry import enter_room
-from .types import Author, Member, OutboxKind, Room
+from .types import Author, OutboxKind, Room
 
 
 class Membership:
@@ -46,13 +45,13 @@ class Membership:
         async with self._store.transaction() as tx:
             room = await lock_writable_room(tx, room_id, author, self._permissions)
             await self._permissions.check_may_join(tx, room, author)
+            await self._permissions.end_kick(tx, room, author)
             member = self._member_log.member(room.id, author)
             known = await tx.members.get(room.id, member.user_id)
             if known is not None:
                 member = replace(known, display_name=member.display_name)
             if member == known:
                 return room
-            await self._end_kick(tx, member)
             events = await enter_room(tx, self._member_log, member, txn_id=self._new_id())
         publish_all(self._publish, [*events, OutboxChanged()])
         return room
@@ -80,9 +79,3 @@ class Membership:
             await tx.outbox.add_move(OutboxKind.LEAVE, member.user_id, room.id, txn_id=self._new_id())
         publish_all(self._publish, [*events, OutboxChanged()])
         return room
-
-    async def _end_kick(self, tx: CityTransaction, member: Member) -> None:
-        """End the restriction of a kicked member who joins again."""
-        restriction = await tx.restrictions.get(member.room_id, member.user_id)
-        if restriction is not None and restriction.kind is RestrictionKind.KICKED:
-            await tx.restrictions.delete(member.room_id, member.user_id)

@@ -12,7 +12,7 @@ from .ports import CityTransaction
 from .power_levels import may_notify_room, may_redact, may_send
 from .reader_memberships import ReaderMemberships
 from .restrictions import Restriction, RestrictionKind
-from .types import Author, Content, Room, RoomId, UserId
+from .types import Author, Content, Room, UserId
 
 
 class RoomPermissions:
@@ -53,23 +53,32 @@ class RoomPermissions:
 
     async def check_may_join(self, tx: CityTransaction, room: Room, author: Author) -> None:
         """Raise Forbidden if the author is banned, or needs an invitation to join."""
-        restriction = await restriction_of(tx, room.id, author, self._identities)
+        restriction = await self._readers.restriction(tx, room.id, author)
         _check_not_banned(room, restriction)
         await self._check_can_enter(tx, room, author, restriction)
 
     async def check_not_removed(self, tx: CityTransaction, room: Room, author: Author) -> None:
         """Raise Forbidden if the author is banned or was kicked."""
-        _check_not_removed(room, await restriction_of(tx, room.id, author, self._identities))
+        _check_not_removed(room, await self._readers.restriction(tx, room.id, author))
+
+    async def end_kick(self, tx: CityTransaction, room: Room, author: Author) -> None:
+        """End the kicks of an author who joins again."""
+        for user in await self._readers.users(tx, author):
+            restriction = await tx.restrictions.get(room.id, user)
+            if restriction is not None and restriction.kind is RestrictionKind.KICKED:
+                await tx.restrictions.delete(room.id, user)
 
     async def reading(self, tx: CityTransaction, room: Room, author: Author) -> ReadableRanges:
         """Return the ranges of the room's history that the author may read. Raises nothing."""
         return await self._readers.reading(tx, room, author)
 
     async def _check_may_send(self, tx: CityTransaction, room: Room, author: Author, event_type: str) -> None:
-        restriction = await restriction_of(tx, room.id, author, self._identities)
+        restriction = await self._readers.restriction(tx, room.id, author)
         _check_not_removed(room, restriction)
         await self._check_can_enter(tx, room, author, restriction)
-        if not may_send(room.power_levels, self._user(author), event_type):
+        # The ghost sends the event, and a linked Matrix user whom the levels mute does not write by it.
+        users = await self._readers.users(tx, author)
+        if not all(may_send(room.power_levels, user, event_type) for user in users):
             raise Forbidden("muted", f"the power levels of the room {room.slug} do not allow you to write")
 
     async def _check_can_enter(
@@ -84,16 +93,6 @@ class RoomPermissions:
 
     def _user(self, author: Author) -> UserId:
         return self._identities.author(author)
-
-
-async def restriction_of(
-    tx: CityTransaction, room: RoomId, author: Author, identities: Identities
-) -> Restriction | None:
-    """Return the restriction of an author in a room; a ban of either subject of a linked person binds both."""
-    users = map(identities.author, identities.accounts.authors_of(author))
-    own, *others = [await tx.restrictions.get(room, user) for user in users]
-    bans = (each for each in others if each is not None and each.kind is RestrictionKind.BANNED)
-    return next(bans, own)
 
 
 def permitted_mentions(permissions: RoomPermissions, room: Room, author: Author, content: Content) -> Content:

@@ -1,4 +1,4 @@
-"""A reader's memberships: those of the reader's ghost and of the linked Matrix account."""
+"""A reader's memberships and restrictions: those of the reader's ghost and of the linked Matrix account."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from ..errors import InvalidInput
 from .history_visibility import ReadableRanges
 from .identity import Identities
 from .ports import CityTransaction
+from .restrictions import Restriction, strictest
 from .types import Author, AuthorKind, CitizenId, Room, RoomId, SubjectId, UserId
 
 
 class ReaderMemberships:
-    """Finds what readers may read.
+    """Finds what readers may read, and what restricts them.
 
     ``who`` is None for a reader without memberships: anonymous, a service, the admin token.
     """
@@ -19,6 +20,7 @@ class ReaderMemberships:
         self._identities = identities
 
     async def users(self, tx: CityTransaction, who: Author | None) -> tuple[UserId, ...]:
+        """Return the Matrix users of a reader: the ghost first, then the linked account."""
         if who is None:
             return ()
         try:
@@ -39,6 +41,10 @@ class ReaderMemberships:
     async def readings(self, tx: CityTransaction, who: Author | None) -> dict[RoomId, ReadableRanges]:
         """Return the same for each room with private history that the reader was a member of or invited to."""
         return await tx.membership_periods.readings(await self.users(tx, who))
+
+    async def restriction(self, tx: CityTransaction, room: RoomId, who: Author | None) -> Restriction | None:
+        """Return what restricts the reader in a room: a ban or kick of one of the users is one of the person."""
+        return strictest([await tx.restrictions.get(room, user) for user in await self.users(tx, who)])
 
     def subjects(self, users: tuple[UserId, ...]) -> frozenset[SubjectId]:
         """Return the subjects of these users in joins and leaves."""

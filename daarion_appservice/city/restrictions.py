@@ -1,7 +1,12 @@
-"""Restrictions: bans, kicks and invitations of ghosts, and bans of Matrix users, by moderators on Matrix."""
+"""Restrictions: bans and kicks by moderators on Matrix, and invitations of the city's ghosts.
+
+The homeserver enforces bans and kicks of Matrix users. They are stored because they also bind the citizen whom the user
+is linked with: both are one person (``linked_accounts``).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,7 +23,23 @@ class RestrictionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Restriction:
-    """A restriction of a user in one room, with the moderator's reason."""
+    """A restriction of a Matrix user in one room, with the moderator's reason."""
 
     kind: RestrictionKind
     reason: str | None
+
+
+def strictest(restrictions: Sequence[Restriction | None]) -> Restriction | None:
+    """Return the restriction of a person with several Matrix users.
+
+    Args:
+        restrictions: the restriction of each of the users, or None; the user who acts for the person comes first.
+
+    Returns:
+        The ban or else the kick of any of them, or else the restriction of the first one.
+    """
+    for kind in (RestrictionKind.BANNED, RestrictionKind.KICKED):
+        for restriction in restrictions:
+            if restriction is not None and restriction.kind is kind:
+                return restriction
+    return restrictions[0] if restrictions else None

@@ -14,7 +14,6 @@ from functools import partial
 from ..city.history_visibility import PUBLIC, ReadableRanges, as_seen, is_known_to, is_listed, may_subscribe
 from ..city.identity import Identities
 from ..city.online_members import OnlineMembers
-from ..city.permissions import restriction_of
 from ..city.reader_memberships import ReaderMemberships
 from ..city.restrictions import Restriction
 from ..city.types import Author, Member, Message, Room, RoomId, UserId
@@ -167,8 +166,9 @@ class CachedRoomResponses:
         if author is None:
             return None
         read = partial(self._read_restriction, room.id, author)
-        key = ("restriction", room.id, author.subject, self.identities.accounts.version)
-        return await self.database.read_cache.get(key, read, lambda _: _RANGES_BYTES)
+        return await self.database.read_cache.get(
+            ("restriction", room.id, author.subject), read, lambda _: _RANGES_BYTES
+        )
 
     async def unlisted(self) -> frozenset[RoomId]:
         """Return the rooms that are not listed for all readers."""
@@ -239,7 +239,7 @@ class CachedRoomResponses:
 
     async def _read_restriction(self, room: RoomId, author: Author) -> Restriction | None:
         async with self.database.read_only() as tx:
-            return await restriction_of(tx, room, author, self.identities)
+            return await self.readers.restriction(tx, room, author)
 
     async def _read_members(self, room: RoomId, users: list[UserId]) -> dict[UserId, Member]:
         async with self.database.read_only() as tx:

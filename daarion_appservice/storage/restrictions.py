@@ -1,4 +1,4 @@
-"""Restrictions by moderators on Matrix: bans, kicks and invitations of ghosts, and bans of Matrix users."""
+"""Restrictions: bans and kicks by moderators on Matrix, and invitations of ghosts."""
 
 from __future__ import annotations
 

@@ -254,14 +254,6 @@ async def test_ban_of_either_subject_binds_the_person(town: Town, user: str) -> 
     await town.post("знову")
 
 
-async def test_kick_of_account_leaves_the_citizen_a_member(town: Town) -> None:
-    await town.join()
-    await town.member(ALICE, "join")
-    await town.link()
-    await town.receive("m.room.member", {"membership": "leave"}, state_key=ALICE, sender="@moderator:city.localhost")
-    await town.post("ще тут")
-
-
 # --- presence and members -----------------------------------------------------------------------------
 
 
@@ -410,3 +402,84 @@ async def test_me_names_the_self(town: Town) -> None:
     await town.link()
     assert (await town.city.get("/city/me", token=OKSANA))["subject"] == ALICE
     assert (await town.city.get("/city/me", token=citizen_token("u_9", "Ще")))["subject"] == "u_9"
+
+
+# --- moderation ---------------------------------------------------------------------------------------
+
+MODERATOR = "@olena:city.localhost"
+
+
+async def moderate(town: Town, user: str, membership: str) -> None:
+    content = {"membership": membership, "reason": "шум"}
+    await town.receive("m.room.member", content, state_key=user, sender=MODERATOR)
+
+
+async def writes(town: Town) -> dict[str, str | int]:
+    """Return the results of all ways to write, by the way."""
+    message = (await town.messages())[0]["id"]
+    post = await town.city.call("POST", f"{ROOM}/messages", {"body": "ще"}, token=OKSANA)
+    calls = {
+        "message": (post.status, post.content),
+        "reaction": await town.call("PUT", f"{message}/reactions/{quote('👍')}"),
+        "edit": await town.call("PATCH", message, {"body": "інакше"}),
+    }
+    return {way: content["code"] if status >= 400 else status for way, (status, content) in calls.items()}
+
+
+@pytest.mark.parametrize(("membership", "code"), [("ban", "banned"), ("leave", "kicked")])
+@pytest.mark.parametrize("links_first", [True, False])
+async def test_removal_of_matrix_user_binds_citizen(town: Town, membership: str, code: str, links_first: bool) -> None:
+    await town.join()
+    await town.post("до того")
+    await town.member(ALICE, "join")
+    if links_first:
+        await town.link()
+    await moderate(town, ALICE, membership)
+    if not links_first:
+        await town.link()
+    assert await writes(town) == {"message": code, "reaction": code, "edit": code}
+    room = await town.city.get(ROOM, token=OKSANA)
+    assert (room["removal"]["kind"], room["removal"]["reason"]) == (code, "шум")
+
+    joined = await town.city.call("POST", f"{ROOM}/join", token=OKSANA)
+    assert joined.status == (403 if code == "banned" else 200)
+    if code == "kicked":
+        assert "kicked" not in (await writes(town)).values()
+        assert (await town.city.get(ROOM, token=OKSANA))["removal"] is None
+
+
+async def test_withdrawn_invitation_of_matrix_user_binds_nobody(town: Town) -> None:
+    await town.post("до того")
+    await town.link()
+    await moderate(town, ALICE, "invite")
+    await moderate(town, ALICE, "leave")
+    assert "kicked" not in (await writes(town)).values()
+
+
+async def test_lifted_ban_of_matrix_user_frees_citizen(town: Town) -> None:
+    await town.post("до того")
+    await town.link()
+    await moderate(town, ALICE, "ban")
+    await moderate(town, ALICE, "leave")
+    assert "banned" not in (await writes(town)).values()
+
+
+async def test_unlink_ends_ban_by_account_only(town: Town) -> None:
+    await town.post("до того")
+    await moderate(town, ALICE, "ban")
+    await town.link()
+    await town.unlink()
+    assert "banned" not in (await writes(town)).values()
+    await moderate(town, OKSANA_GHOST, "ban")
+    await town.link()
+    assert set((await writes(town)).values()) == {"banned"}
+
+
+async def test_muted_matrix_user_is_muted_as_citizen(town: Town) -> None:
+    await town.post("до того")
+    await town.link()
+    levels = {"users": {ALICE: -1}, "events_default": 0}
+    await town.receive("m.room.power_levels", levels, state_key="", sender=MODERATOR)
+    assert (await writes(town))["message"] == "muted"
+    await town.unlink()
+    assert (await writes(town))["message"] == 201

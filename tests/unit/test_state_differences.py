@@ -23,6 +23,7 @@ from daarion_appservice.matrix.inbound.state_differences import StoredState, dif
 IDENTITIES = Identities("city.localhost", "daarion_bot")
 MATRIX_ROOM = MatrixRoomId("!general:city.localhost")
 ALICE, GHOST = UserId("@alice:city.localhost"), UserId("@citizen_u_1:city.localhost")
+BOB = UserId("@bob:city.localhost")
 ROOM = Room(
     id=RoomId("city_general"),
     slug="general",
@@ -132,14 +133,13 @@ def test_restriction_of_ghost_is_compared(membership: str, sender: UserId, kind:
         assert changed_keys(state, restrictions=restrictions) == (set() if stored is kind else {key}), stored
 
 
-@pytest.mark.parametrize(("membership", "kind"), [("ban", RestrictionKind.BANNED), ("leave", None), ("invite", None)])
-def test_ban_of_matrix_user_is_compared(membership: str, kind: RestrictionKind | None) -> None:
-    state = member_state(ALICE, membership, UserId("@moderator:city.localhost"))
-    for stored in (None, RestrictionKind.BANNED):
-        restrictions = {} if stored is None else {ALICE: Restriction(stored, None)}
-        assert changed_keys(state, restrictions=restrictions) == (
-            set() if stored is kind else {("m.room.member", ALICE)}
-        ), stored
+@pytest.mark.parametrize(("membership", "is_ban"), [("ban", True), ("leave", False), ("invite", False)])
+def test_ban_of_matrix_user_is_compared(membership: str, is_ban: bool) -> None:
+    state, key = member_state(BOB, membership, ALICE), ("m.room.member", BOB)
+    for stored in (None, *RestrictionKind):
+        restrictions = {} if stored is None else {BOB: Restriction(stored, None)}
+        is_same = is_ban == (stored is RestrictionKind.BANNED)
+        assert changed_keys(state, restrictions=restrictions) == (set() if is_same else {key}), stored
 
 
 @pytest.mark.parametrize(

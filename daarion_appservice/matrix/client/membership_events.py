@@ -14,12 +14,12 @@ _MAX_REASON: Final = 500
 
 
 def restriction_after(event: Event, user: UserId, before: Restriction | None) -> Restriction | None:
-    """Return the restriction of a ghost after a membership event.
+    """Return the restriction of a user after a membership event.
 
     Args:
-        event: the ``m.room.member`` event with the ghost as its state key.
-        user: the ghost.
-        before: the ghost's restriction before the event.
+        event: the ``m.room.member`` event with the user as its state key.
+        user: the user.
+        before: the user's restriction before the event.
 
     Returns:
         The restriction, or None if the event leaves none.

@@ -1,8 +1,8 @@
 """Handles ``m.room.member`` events: joins, leaves, kicks, bans, invitations and profile changes.
 
 The handlers run inside the transaction that marks their event as done. A moderator's kick, ban or invitation of a ghost
-is stored as a restriction, which the city enforces. The homeserver enforces those of Matrix users; their bans are stored,
-too, because they bind the citizens who are linked with them.
+is stored as a restriction, which the city enforces. The homeserver enforces those of Matrix users; bans and kicks are
+stored for the citizens whom the users are linked with, or will be.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ...city.identity import Identities, is_user_id
 from ...city.media import is_mxc
 from ...city.member_log import MemberLog
 from ...city.ports import NowMs
-from ...city.restrictions import RestrictionKind
+from ...city.restrictions import Restriction, RestrictionKind
 from ...city.room_events import Removal
 from ...city.types import AuthorKind, Member, Room, RoomId, UserId
 from ...storage.database import Transaction
@@ -67,7 +67,7 @@ class MemberEvents:
             # The first handling of this event decided whether it was a kick or lifted a ban.
             return []
         after = restriction_after(event, user, before)
-        if after is not None and after.kind is not RestrictionKind.BANNED and self._identities.is_person(user):
+        if after is not None and self._identities.is_person(user) and not await self._is_removal(tx, room, user, after):
             after = None
         if after is not None:
             await tx.restrictions.put(room.id, user, after, now_ms=self._now_ms())
@@ -79,6 +79,12 @@ class MemberEvents:
         is_agent = isinstance(who, tuple) and who[0] is AuthorKind.AGENT
         # An agent that is no longer banned joins again: the registry lists its rooms.
         return [RegistryChanged()] if is_agent and before.kind is RestrictionKind.BANNED else []
+
+    async def _is_removal(self, tx: Transaction, room: Room, user: UserId, restriction: Restriction) -> bool:
+        """Return whether a Matrix user is banned or, as a member, kicked: a withdrawn invitation ends like a kick."""
+        if restriction.kind is RestrictionKind.KICKED:
+            return await tx.members.get(room.id, user) is not None
+        return restriction.kind is RestrictionKind.BANNED
 
 
 def read_member(room: RoomId, user: UserId, content: Event, *, name: str = "displayname") -> Member:

@@ -45,14 +45,10 @@ def differences(identities: Identities, room: Room, stored: StoredState, current
         if identities.subject(user) is None or user in stored.pending_moves:
             continue
         is_agent = identities.agent_slug(user) is not None
-        restriction = stored.restrictions.get(user)
-        is_restriction_stored = (
-            _is_restriction_stored(restriction, user, event)
-            if identities.is_ours(user)
-            else _is_ban_stored(restriction, event)
-        )
-        is_same_member = _is_same(_member(room, user, event), stored.members.get(user), is_agent=is_agent)
-        if not is_same_member or not is_restriction_stored:
+        is_restriction_stored = _is_restriction_stored if identities.is_ours(user) else _is_ban_stored
+        if not _is_same(
+            _member(room, user, event), stored.members.get(user), is_agent=is_agent
+        ) or not is_restriction_stored(stored.restrictions.get(user), user, event):
             yield event
 
 
@@ -79,8 +75,10 @@ def _is_restriction_stored(restriction: Restriction | None, user: UserId, event:
     return kind is None
 
 
-def _is_ban_stored(restriction: Restriction | None, event: Event) -> bool:
-    return (restriction is not None) == (content_of(event).get("membership") == "ban")
+def _is_ban_stored(restriction: Restriction | None, _user: UserId, event: Event) -> bool:
+    """Compare the bans of Matrix users; the handlers of their events alone store kicks."""
+    is_stored = restriction is not None and restriction.kind is RestrictionKind.BANNED
+    return is_stored == (content_of(event).get("membership") == "ban")
 
 
 def _is_name_stored(room: Room, event: Event) -> bool:

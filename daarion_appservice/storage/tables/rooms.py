@@ -53,7 +53,7 @@ former_matrix_rooms = Table(
     Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), nullable=False),
 )
 
-# Bans, kicks and invitations of ghosts by moderators on Matrix.
+# Bans and kicks by moderators on Matrix, and invitations of ghosts.
 restrictions = Table(
     "restrictions",
     metadata,
