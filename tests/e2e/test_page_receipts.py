@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import FloatRect, Locator, Page, expect
 
 from daarion_appservice.city.receipts import ReadPosition, ReceiptKey
 from daarion_appservice.city.types import Member, MessageId, RoomId, UserId, person_subject
 from daarion_appservice.clock import now_ms
 from tests.parts.browser import start_browser
-from tests.parts.city import citizen_token
+from tests.parts.city import citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 
@@ -104,6 +104,13 @@ async def test_readers_stand_at_their_last_message(city: InProcessCity, page: Pa
     await expect(readers(page, "друге слово")).to_have_attribute("title", "Read by Борис", timeout=SOON_MS)
 
 
+async def box_of(element: Locator) -> FloatRect:
+    """Return the box of an element, which the list may replace after a change of the width."""
+    box = await eventually(element.bounding_box)
+    assert box is not None
+    return box
+
+
 async def test_many_readers_fit_beside_a_long_message(city: InProcessCity, page: Page) -> None:
     message = await say(city, LONG)
     await expect(row(page, "довгий рядок")).to_be_visible(timeout=SOON_MS)
@@ -113,12 +120,7 @@ async def test_many_readers_fit_beside_a_long_message(city: InProcessCity, page:
     await expect(shown).to_contain_text("+3")
     for width in (1280, 390, 320):
         await page.set_viewport_size({"width": width, "height": 800})
-        text, faces = (
-            await row(page, "довгий рядок").locator("[dir=auto]").last.bounding_box(),
-            await shown.bounding_box(),
-        )
-        assert text is not None
-        assert faces is not None
+        text, faces = await box_of(row(page, "довгий рядок").locator("[dir=auto]").last), await box_of(shown)
         assert faces["x"] >= text["x"] + text["width"], f"the avatars cover no text at {width} px"
         assert faces["x"] + faces["width"] <= width
 

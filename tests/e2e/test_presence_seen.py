@@ -283,11 +283,11 @@ async def test_pages_of_other_origins_are_shown_nothing(city: RunningCity, chrom
     token = await city.agent_token("daarwizz")
     heartbeat = [city.api_url, "POST", "/api/v1/agents/daarwizz/heartbeat", token, {}]
     friend = await chromium.open(frontend)
-    assert await friend.run("asked => call(...requests)", heartbeat) == 200
+    assert await friend.run("request => call(...request)", heartbeat) == 200
     async with serve_page(PAGE) as elsewhere:
         stranger = await chromium.open(elsewhere)
         assert await open_socket(stranger, city, token) == "closed 1006"
         assert await open_stream(stranger, city.api_url) == "error"
-        assert await stranger.run("asked => call(...requests)", heartbeat) == "TypeError"
+        assert await stranger.run("request => call(...request)", heartbeat) == "TypeError"
         assert await stranger.run("[frames, events]") == [[], []]
     await city.post("/api/v1/agents/daarwizz/heartbeat", {"status": "offline"}, token=token)

@@ -69,7 +69,9 @@ async def test_restarted_sender_sends_every_presence(
         await until_presence(harness, "offline", "unavailable", "online")
         await until(lambda: len(harness.proxy.passed) >= so_far + 3)
     sent_updates = [passed for passed in harness.proxy.passed[so_far:] if passed.is_presence and passed.method == "PUT"]
-    assert sorted(str(passed.content["presence"]) for passed in sent_updates) == ["offline", "online", "unavailable"]
+    # On a busy machine a refresh may follow.
+    last = {passed.path: passed.content["presence"] for passed in sent_updates}
+    assert sorted(map(str, last.values())) == ["offline", "online", "unavailable"]
 
 
 async def test_stop_sets_every_ghost_offline(harness: GhostPresenceHarness) -> None:
