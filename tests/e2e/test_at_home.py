@@ -289,8 +289,12 @@ async def test_kick_with_reason_closes_the_composer(home: AtHome) -> None:
     await expect(home.page.get_by_role("textbox")).to_have_count(0)
     left = await home.socket.event("city.room.leave", lambda each: each["reason"] == "галас")
     assert (left["cause"], left["by"]["display_name"]) == ("kicked", "Olena")
-    member = (await home.greta.members(home.room))[OKSANA_GHOST]
-    assert (member["membership"], member["reason"]) == ("leave", "галас")
+
+    async def is_seen_by_greta() -> bool:
+        member = (await home.greta.members(home.room))[OKSANA_GHOST]
+        return bool((member["membership"], member["reason"]) == ("leave", "галас"))
+
+    await eventually(is_seen_by_greta)
     status, answer = await home.city.call("POST", f"{GENERAL}/messages", {"body": "можна?"}, token=OKSANA)
     assert (status, answer["code"]) == (403, "kicked")
     await home.page.get_by_role("button", name="Join").last.click()
