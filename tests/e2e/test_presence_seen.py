@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from itertools import groupby
 from typing import Any
 
+import nio
 import pytest
 import pytest_asyncio
 
@@ -171,6 +173,28 @@ async def open_stream(tab: Tab, url: str) -> Any:
     return await tab.run("api => openStream(api)", url)
 
 
+@asynccontextmanager
+async def syncing(user: nio.AsyncClient) -> AsyncIterator[None]:
+    """Sync as online again and again, as Matrix clients do.
+
+    One sync is not enough: Synapse 1.163 may lose the state of a user who comes online for the first time at the moment of
+    a request for their presence (see ``matrix/presence/observer_coverage.py``), and the next sync sets it again.
+    """
+
+    async def sync() -> None:
+        while True:
+            await user.sync(timeout=0, set_presence="online")
+            await asyncio.sleep(1)
+
+    task = asyncio.create_task(sync())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
 async def test_page_and_matrix_see_presence_changes(
     start_city: StartCity, arrive: Arrive, browser: Browser, origin: str
 ) -> None:
@@ -210,8 +234,8 @@ async def test_page_and_matrix_see_presence_changes(
 
     async with quiet_user(city.homeserver, "taras") as taras:
         await taras.join(f"#city_general:{SERVER_NAME}")
-        await taras.sync(timeout=0, set_presence="online")
-        await is_received(tab, taras.user_id, "online")
+        async with syncing(taras):
+            await is_received(tab, taras.user_id, "online")
         await taras.set_presence("unavailable", "обідаю")
         await is_received(tab, taras.user_id, "away", "обідаю")
         await taras.set_presence("offline")
