@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
 from itertools import groupby
 from typing import Any
 
-import nio
 import pytest
 import pytest_asyncio
 
 from tests.parts.browser import Browser, Tab, serve_page, start_browser
 from tests.parts.city import RunningCity, StartCity, citizen_token, eventually, shared_city
-from tests.parts.matrix_user import Arrive, quiet_user
+from tests.parts.matrix_user import Arrive, quiet_user, syncing
 from tests.parts.synapse import SERVER_NAME
 from tests.parts.tcp_proxy import tcp_proxy_to
 
@@ -171,28 +169,6 @@ async def open_socket(tab: Tab, city: RunningCity, token: str) -> Any:
 
 async def open_stream(tab: Tab, url: str) -> Any:
     return await tab.run("api => openStream(api)", url)
-
-
-@asynccontextmanager
-async def syncing(user: nio.AsyncClient) -> AsyncIterator[None]:
-    """Sync as online again and again, as Matrix clients do.
-
-    One sync is not enough: Synapse 1.163 may lose the state of a user who comes online for the first time at the moment of
-    a request for their presence (see ``matrix/presence/observer_coverage.py``), and the next sync sets it again.
-    """
-
-    async def sync() -> None:
-        while True:
-            await user.sync(timeout=0, set_presence="online")
-            await asyncio.sleep(1)
-
-    task = asyncio.create_task(sync())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_page_and_matrix_see_presence_changes(

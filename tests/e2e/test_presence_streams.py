@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from tests.parts.city import RunningCity, citizen_token, eventually, shared_city
-from tests.parts.matrix_user import Arrive, arriving, quiet_user
+from tests.parts.matrix_user import Arrive, arriving, quiet_user, syncing
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -83,8 +83,8 @@ async def test_browsers_hear_of_citizens_agents_and_people(city: RunningCity) ->
         assert (update["user_id"], update["status"], update["seq"]) == ("agent:daarwizz", "away", first + 2)
 
         await alice.join("#city_general:city.localhost")
-        await alice.sync(timeout=0, set_presence="online")
-        update = await next_event(watching)
+        async with syncing(alice):
+            update = await next_event(watching)
         assert (update["user_id"], update["status"]) == ("@alice:city.localhost", "online")
 
         async def all_are_counted() -> bool:

@@ -21,7 +21,7 @@ from daarion_appservice.config import loading as config_file
 from daarion_appservice.wiring import City, build_city
 from tests.parts.city import AGENTS, RunningCity, StartCity, eventually
 from tests.parts.http_proxy import HttpProxy, Passed
-from tests.parts.matrix_user import Arrive, MatrixUser, quiet_user
+from tests.parts.matrix_user import Arrive, MatrixUser, quiet_user, syncing
 from tests.parts.ports import free_port
 from tests.parts.synapse import SERVER_NAME, BootSynapse
 
@@ -193,8 +193,8 @@ async def test_internal_requests_only_unobserved_presence(start_city: StartCity,
         await has_presence(BOB, "offline")
         assert questions(proxy, BOB) > 0
         await alice.join(GENERAL)
-        await alice.sync(timeout=0, set_presence="online")
-        await is_in_the_city(ALICE, "online")
+        async with syncing(alice):
+            await is_in_the_city(ALICE, "online")
 
         # Alice's change has moved the observer beyond Bob's: coming into a room he must be asked about, once.
         received = questions(proxy, BOB)
@@ -228,9 +228,8 @@ async def test_presence_after_outage_is_not_stale(start_city: StartCity, proxy: 
     city = await start_city(homeserver={"port": proxy.target_port}, settings={"homeserver.address": proxy.url})
     async with quiet_user(city.homeserver, "alice") as alice:
         await alice.join(GENERAL)
-        await alice.sync(timeout=0, set_presence="online")
-
-        await is_known_as(city, proxy, ALICE, "online")
+        async with syncing(alice):
+            await is_known_as(city, proxy, ALICE, "online")
 
         # The line leads nowhere: the observer's poll hangs in it, and goes on hanging when there is a new one.
         proxy.lose_answers(is_sync)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -128,3 +128,25 @@ async def quiet_user(homeserver: LocalSynapse, name: str) -> AsyncIterator[nio.A
         yield client
     finally:
         await client.close()
+
+
+@asynccontextmanager
+async def syncing(user: nio.AsyncClient) -> AsyncIterator[None]:
+    """Sync as online again and again, as Matrix clients do.
+
+    One sync is not enough: Synapse 1.163 may lose the state of a user who comes online for the first time at the moment of
+    a request for their presence (see ``matrix/presence/observer_coverage.py``), and the next sync sets it again.
+    """
+
+    async def sync() -> None:
+        while True:
+            await user.sync(timeout=0, set_presence="online")
+            await asyncio.sleep(1)
+
+    task = asyncio.create_task(sync())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
