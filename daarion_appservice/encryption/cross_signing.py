@@ -1,6 +1,6 @@
 """The cross-signing identity of a ghost: a master key and a self-signing key, which signs the ghost's device.
 
-Clients shut out devices whose owner did not sign them. A ghost has no user-signing key: it verifies nobody.
+Clients shut out devices whose owner did not sign them. A ghost verifies no user and needs no user-signing key.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def from_forwarded_key(
         The session, to be merged with a stored one (`merge`).
 
     Raises:
-        WrongContext: Nobody asked that user for the session, or the device does not own it.
+        WrongContext: No key request for the session was sent to that user, or the device does not own it.
         InvalidContent: The event is malformed.
     """
     _require_type(event, FORWARDED_ROOM_KEY)

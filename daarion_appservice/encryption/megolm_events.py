@@ -91,7 +91,7 @@ def select_session(reference: MegolmReference, sessions: Iterable[InboundSession
         sessions: The stored sessions with the room and session id of the event.
 
     Returns:
-        The session; one whose key came from the owner before one that somebody else vouches for.
+        The session; a key from its owner is preferred to a forwarded one.
 
     Raises:
         UnknownSession: There is no session, or none that begins early enough.

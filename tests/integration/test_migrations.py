@@ -261,12 +261,16 @@ async def test_migration_0021_keeps_accounts(database: Database) -> None:
 
 
 @EMPTY
-async def test_migration_0024_keeps_accounts(database: Database) -> None:
+async def test_migration_0024_takes_profiles_of_public_rooms(database: Database) -> None:
     await migrate.upgrade(database, "0023")
     rows = [
         "INSERT INTO accounts (matrix_user_id, citizen_id, linked_at_ms) VALUES ('@alice:x', 'u_1', 1), ('@bob:x', 'u_2', 2)",
-        "INSERT INTO rooms (id, slug, name, created_at_ms) VALUES ('r', 'r', 'r', 1)",
+        "INSERT INTO rooms (id, slug, name, created_at_ms) VALUES ('r', 'r', 'r', 1), ('s', 's', 's', 1), ('a', 'a', 'a', 1)",
+        "UPDATE rooms SET history_visibility = 'shared' WHERE id = 'a'",
         "INSERT INTO members (room_id, user_id, display_name, avatar_url) VALUES ('r', '@alice:x', 'Alice', 'mxc://x/a')",
+        "INSERT INTO members (room_id, user_id, display_name, avatar_url) VALUES ('s', '@alice:x', 'Lady', 'mxc://x/b')",
+        "INSERT INTO members (room_id, user_id, display_name, avatar_url) VALUES ('a', '@alice:x', 'Secret', 'mxc://x/c')",
+        "INSERT INTO members (room_id, user_id, display_name) VALUES ('a', '@bob:x', 'Bobby')",
     ]
     async with database.transaction() as tx:
         for row in rows:

@@ -209,7 +209,7 @@ def read_receipts(
     Args:
         update: the value of ``rooms.join.<room>``; events of other types are ignored, as are invalid receipts.
         room: the city room.
-        identities: tells Matrix users from ghosts, whose receipts are echoes of the city's.
+        identities: distinguishes Matrix users from ghosts, whose receipts are echoes of the city's.
         now_ms: the time in milliseconds since 1970; later times of receipts are replaced by it.
     """
     for event_id, users in _readers(update):
