@@ -101,9 +101,11 @@ class InboundHarness:
             await asyncio.gather(task, return_exceptions=True)
 
     async def handle_all(self) -> None:
-        """Run the worker until the inbox is empty."""
+        """Run the worker until the inbox is empty and the changes are published."""
         async with self.running():
             await eventually(self.is_empty)
+            async with self.inbound.paused(GENERAL):
+                pass  # The batch that emptied the inbox publishes after its commit.
 
     async def is_empty(self) -> bool:
         return not await self.waiting()

@@ -61,6 +61,20 @@ class RoomLinks:
             await self._link(room, matrix_room)
         return await self.store.get(room)
 
+    async def restore_alias(self, room: Room) -> bool:
+        """Set the alias of a linked room, which does not exist, without a look-up; return whether it exists then.
+
+        Raises:
+            HomeserverUnavailable: the homeserver does not answer.
+        """
+        if room.matrix_room_id is None:
+            return False
+        try:
+            await self._set_alias(room, self.identities.room_alias(room.slug))
+        except HomeserverRefused as error:
+            return error.status == 409  # A concurrent request has set it.
+        return True
+
     async def misplaced(self, rooms: list[Room]) -> list[Room]:
         """Return the rooms that the bot has left or whose alias leads elsewhere, which no event may have reported."""
         joined = await self.homeserver.joined_rooms(as_user=self.identities.bot)
@@ -100,6 +114,9 @@ class RoomLinks:
         if current is not None:
             other = await self._other_room_with(current, room)
             raise RoomLinkBroken(_alias_taken(alias, f"the city's room {other.slug} ({current})" if other else current))
+        await self._set_alias(room, alias)
+
+    async def _set_alias(self, room: Room, alias: str) -> None:
         await self.homeserver.set_alias(alias, matrix_room_of(room), as_user=self.identities.bot)
         log.info("alias_set_again", room=room.slug, alias=alias)
 

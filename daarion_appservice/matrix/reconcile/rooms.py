@@ -123,13 +123,16 @@ class MatrixRooms:
     async def alias_exists(self, alias: str) -> bool:
         """Answer the homeserver's query for an unknown alias; create the Matrix room if the alias is a city room's."""
         slug = self.identities.room_slug(alias)
-        if slug is None or slug in self.links.slugs_being_resolved:
-            # The city's own look-up of the alias causes this query: waiting for the room here would deadlock.
+        if slug is None:
             return False
         async with self.store.database.read_only() as tx:
             room = await tx.rooms.find(slug)
         if room is None or room.slug != slug or room.archived:
             return False
+        if slug in self.links.slugs_being_resolved:
+            # The city's own look-up may cause this query: waiting for the reconciliation would deadlock. A client may
+            # also cause it, so the alias is set if the room is known.
+            return await self.links.restore_alias(room)
         return (await self.reconcile(room)).matrix_status is MatrixStatus.LINKED
 
     async def _take_over_members(self, room: Room) -> None:
