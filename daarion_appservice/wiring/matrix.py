@@ -16,6 +16,7 @@ from ..matrix.backfill.late_events import LateEventWriter
 from ..matrix.backfill.metrics import MissedEvents
 from ..matrix.backfill.room_history import RoomHistories
 from ..matrix.backfill.sweeper import Sweeper
+from ..matrix.encryption.metrics import EncryptionMetrics
 from ..matrix.ghosts.ghosts import Ghosts
 from ..matrix.ghosts.media import MediaRepository
 from ..matrix.ghosts.profile_fields import RoleFieldWriter, StatusTextWriter
@@ -84,6 +85,7 @@ class MatrixParts(CityServices):
             Profiles(settings.city.name, DisplayNameTemplate(settings.city.agent_display_name)),
         )
         self.media = MediaRepository(self.homeserver, self.monitor, self.ghosts)
+        self.encryption_metrics = EncryptionMetrics(self.metrics)
         self._build_inbound()
         self._build_rooms()
         self._build_presence_sender()

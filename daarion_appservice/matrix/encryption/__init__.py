@@ -1,0 +1,1 @@
+"""Encrypted chats on Matrix: the requests, tasks and metrics around the engine of `daarion_appservice.encryption`."""
