@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -112,6 +113,21 @@ class JsShield(TypedDict):
     reason: str | None
 
 
+class JsIdentity(TypedDict):
+    known: bool
+    """Whether the user has cross-signing keys."""
+    needs_approval: bool
+    """Whether these keys are others than before."""
+    devices: dict[str, bool]
+    """By device id, whether its owner signed it."""
+
+
+class JsVerification(TypedDict):
+    phase: str
+    code: str | None
+    """Why it was cancelled."""
+
+
 class JsLogin(TypedDict):
     user_id: str
     device_id: str | None
@@ -166,9 +182,11 @@ class JsClient:
 
     # --- rooms ----------------------------------------------------------------------------------------
 
-    async def create_room(self, options: Content | None = None, *, direct_with: str | None = None) -> str:
+    async def create_room(
+        self, options: Content | None = None, *, direct_with: str | None = None, encrypted: bool = False
+    ) -> str:
         """Create a room with options of ``POST /createRoom``; ``direct_with`` opens a direct chat as Element does."""
-        result = await self._wait("create_room", options=options or {}, direct_with=direct_with)
+        result = await self._wait("create_room", options=options or {}, direct_with=direct_with, encrypted=encrypted)
         return str(result["room_id"])
 
     async def join(self, room: str) -> str:
@@ -304,6 +322,31 @@ class JsClient:
     async def shield(self, room_id: str, event_id: str) -> JsShield | None:
         """Return the shield that Element shows beside an event; None for an event in clear."""
         return cast("JsShield | None", await self._call("shield", room_id=room_id, event_id=event_id))
+
+    async def isolate(self, *, only_signed: bool) -> None:
+        """Exclude devices that their owners did not sign, as "Exclude insecure devices" of Element Web, or include them."""
+        await self._call("isolate", only_signed=only_signed)
+
+    async def discard_session(self, room_id: str) -> None:
+        """Encrypt the next event of the room with a new session."""
+        await self._call("discard_session", room_id=room_id)
+
+    async def identity(self, user_id: str) -> JsIdentity:
+        """Query the keys of a user, and return what the engine says of them."""
+        return cast("JsIdentity", await self._call("identity", user_id=user_id))
+
+    async def request_verification(self, room_id: str, user_id: str) -> JsVerification:
+        """Ask the user of a direct chat to verify, and wait until the request is cancelled or done."""
+        return cast("JsVerification", await self._wait("request_verification", room_id=room_id, user_id=user_id))
+
+    async def upload_file(self, content: bytes) -> dict[str, Any]:
+        """Upload a file encrypted; returns the field ``file`` of a message."""
+        result = await self._call("upload_file", content=base64.b64encode(content).decode())
+        return cast("dict[str, Any]", result)
+
+    async def download_file(self, file: Content) -> bytes:
+        """Download and decrypt a file."""
+        return base64.b64decode(await self._call("download_file", file=file))
 
     async def _call(self, method: str, **params: Any) -> Any:
         given = {name: value for name, value in params.items() if value is not None}

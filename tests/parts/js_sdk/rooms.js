@@ -1,6 +1,8 @@
 // Rooms: membership, state, power levels.
 import { EventType, Preset, Visibility } from "matrix-js-sdk";
 
+const ENCRYPTION = { type: EventType.RoomEncryption, state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } };
+
 const isJoined = (room) => room?.getMyMembership() === "join";
 
 const describeMember = (member) => ({
@@ -14,15 +16,19 @@ const describeMember = (member) => ({
 });
 
 export const rooms = {
-  /** Creates a room, and waits until the sync shows it. `direct_with` opens a direct chat as Element does. */
-  async create_room(current, { direct_with, options = {}, timeout_ms }) {
+  /**
+   * Creates a room, and waits until the sync shows it. `direct_with` opens a direct chat as Element does, and `encrypted`
+   * has it encrypted from the beginning.
+   */
+  async create_room(current, { direct_with, encrypted = false, options = {}, timeout_ms }) {
     const direct = direct_with && {
       is_direct: true,
       invite: [direct_with],
       preset: Preset.TrustedPrivateChat,
       visibility: Visibility.Private,
     };
-    const { room_id } = await current.client.createRoom({ ...direct, ...options });
+    const initial = encrypted && { initial_state: [ENCRYPTION] };
+    const { room_id } = await current.client.createRoom({ ...direct, ...initial, ...options });
     await current.until(() => isJoined(current.client.getRoom(room_id)), timeout_ms, `room ${room_id}`);
     if (direct_with) {
       const rooms = structuredClone(current.client.getAccountData(EventType.Direct)?.getContent() ?? {});
