@@ -16,6 +16,7 @@ def generate(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Write a new configuration with every key, its default and a comment."""
     config_edit.generate(config)
     print_line(f"Wrote {config}, readable by its owner only.", "green")
+    print_line("It has a new encryption.pickle_key: keep a copy apart from the database.")
     print_line("Next:")
     print_line("  1. Set homeserver.domain and homeserver.address in it.")
     print_line(f"  2. daarion-appservice registration generate -c {config}")

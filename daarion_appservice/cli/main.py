@@ -37,6 +37,7 @@ GROUPS: Final = {
     "room": "Manage the rooms.",
     "events": "List and retry Matrix events that could not be processed.",
     "outbox": "List and retry messages that the homeserver rejected.",
+    "encryption": "Manage the keys of encrypted chats.",
 }
 _MODULES: Final = {"agent": "agents", "room": "rooms"}
 """Modules of groups whose name differs from the group's."""

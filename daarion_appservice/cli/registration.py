@@ -27,6 +27,8 @@ def generate(
         print_line(f"Generated {' and '.join(generated.new_tokens)}, and wrote them to {config}.")
     if generated.kept_tokens:
         print_line(f"Copied {' and '.join(generated.kept_tokens)} from the existing registration file to {config}.")
+    if generated.has_new_pickle_key:
+        print_line(f"Generated encryption.pickle_key, and wrote it to {config}. Keep a copy apart from the database.")
     print_line("Next:")
     for number, step in enumerate(generated.next_steps, 1):
         print_line(f"  {number}. {step}")

@@ -20,18 +20,19 @@ from ..errors import ExitCode, StartError
 from . import yaml_document
 from .errors import ConfigErrors
 from .keys import Key, KeyPath, find_key, keys_of
+from .pickle_key import new_pickle_key
 from .render import INDENT, block, render_example, scalar
 from .settings import Settings
 from .yaml_document import Document
 
 
 def generate(path: Path) -> None:
-    """Write a new config.yaml that only its owner may read.
+    """Write a new config.yaml that only its owner may read, with a random ``encryption.pickle_key``.
 
     Raises:
         StartError: the file exists or cannot be written.
     """
-    private_file.create(path, render_example(), ExitCode.CONFIG)
+    private_file.create(path, render_example({"encryption": {"pickle_key": new_pickle_key()}}), ExitCode.CONFIG)
 
 
 def upgrade(path: Path) -> list[str]:

@@ -54,6 +54,11 @@ def cautions(path: Path, settings: Settings) -> list[str]:
     tokens = (settings.appservice.as_token, settings.appservice.hs_token)
     if not all(token.get_secret_value() for token in tokens):
         found.append("appservice.as_token and hs_token are not both set: `daarion-appservice registration generate`")
+    if settings.encryption.enabled and not settings.encryption.is_on:
+        found.append(
+            "encryption.pickle_key is empty, so agents cannot read encrypted chats: `daarion-appservice encryption "
+            "generate-key`, or set encryption.enabled to false"
+        )
     return found
 
 

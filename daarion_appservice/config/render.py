@@ -15,13 +15,18 @@ COMMENT_WIDTH = 100
 INDENT = 2
 
 
-def render_example() -> str:
-    """Return a config.yaml with every key, its default and a comment."""
+def render_example(values: Mapping[str, Any] | None = None) -> str:
+    """Return a config.yaml with every key, its default and a comment.
+
+    Args:
+        values: Values in place of defaults, by section and key.
+    """
+    given = values or {}
     head = (
         "# Configuration of daarion-appservice. Values can also come from the environment: docs/reference/configuration.md\n"
         "# `daarion-appservice config check` finds errors, `config upgrade` adds the keys of newer versions.\n"
     )
-    return head + "".join(f"\n{block(key, 0)}" for key in keys_of(Settings))
+    return head + "".join(f"\n{block(key, 0, given.get(key.name))}" for key in keys_of(Settings))
 
 
 def block(key: Key, indent: int, value: Any = None) -> str:

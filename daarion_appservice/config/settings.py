@@ -18,6 +18,7 @@ from .service_sections import (
     AppserviceSettings,
     CitySettings,
     DatabaseSettings,
+    EncryptionSettings,
     HomeserverSettings,
     LoggingSettings,
     MatrixListenerSettings,
@@ -36,6 +37,7 @@ __all__ = [
     "AppserviceSettings",
     "CitySettings",
     "DatabaseSettings",
+    "EncryptionSettings",
     "HomeserverSettings",
     "HttpUrl",
     "JwtSettings",
@@ -88,6 +90,7 @@ class Settings(Section):
         description="Redis, which several processes of one city share; they also share one PostgreSQL database.",
     )
     presence: PresenceSettings = Field(PresenceSettings(), description="Presence of agents and citizens.")
+    encryption: EncryptionSettings = Field(EncryptionSettings(), description="End-to-end encrypted chats with agents.")
     city: CitySettings = Field(CitySettings(), description="The city itself.")
     agents_core: AgentsCoreSettings = Field(
         AgentsCoreSettings(), description="The agents core, which generates the agents' replies."

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from ..city.display_name_template import template_error
 from ..city.identity import SERVER_NAME_PATTERN, is_user_id
 from ..city.slugs import RESERVED, SLUG_PATTERN
+from .pickle_key import decode_pickle_key
 
 ValuePath = tuple[str | int, ...]
 """Keys and indexes from the top of ``config.yaml`` to a value: ``("city", "rooms", 0, "slug")``."""
@@ -146,6 +147,15 @@ expanded.
 def _secret(value: SecretStr) -> SecretStr:
     if _PLACEHOLDER.fullmatch(value.get_secret_value().strip()):
         raise ValueError("is a placeholder: write the real value, for example from `openssl rand -hex 32`")
+    return value
+
+
+def _pickle_key(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if _PLACEHOLDER.fullmatch(text.strip()):
+        raise ValueError("is a placeholder: write 32 random bytes in base64, as `openssl rand -base64 32` makes them")
+    if text:
+        decode_pickle_key(text)
     return value
 
 
@@ -301,6 +311,7 @@ DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
 JwtSecret = Annotated[Secret, AfterValidator(_jwt_secret)]
+PickleKeyText = Annotated[SecretStr, AfterValidator(_pickle_key)]
 PublicKey = Annotated[str, AfterValidator(_public_key)]
 AgentDisplayName = Annotated[str, Field(max_length=200), AfterValidator(_agent_display_name)]
 MatrixUser = Annotated[str, AfterValidator(_matrix_user)]

@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Final
 
 from .. import private_file
+from ..config import Settings
 from ..config import editing as config_edit
 from ..config import loading as config_file
+from ..config.pickle_key import new_pickle_key
 from ..errors import ExitCode, StartError
 from ..matrix.client import registration_file
 from .ports import HOST
@@ -163,9 +165,18 @@ class DemoFiles:
         if not self.config.exists():
             private_file.create(self.config, _FIRST_CONFIG + render_sample_agents(AGENTS), ExitCode.CONFIG)
         config_edit.set_values(self.config, _config_values(ports, credentials, agents_core))
-        # Without the environment: settings of this machine must not change the demo.
-        registration_file.generate(config_file.load(self.config, environ={}), self.config, force=True)
+        self._add_pickle_key()
+        registration_file.generate(self._settings(), self.config, force=True)
         return credentials
+
+    def _add_pickle_key(self) -> None:
+        """Write ``encryption.pickle_key`` if the configuration has none, as that of an older version."""
+        if not self._settings().encryption.pickle_key.get_secret_value():
+            config_edit.set_values(self.config, {"encryption.pickle_key": new_pickle_key()})
+
+    def _settings(self) -> Settings:
+        # Without the environment: settings of this machine must not change the demo.
+        return config_file.load(self.config, environ={})
 
     def save(self, credentials: Credentials) -> None:
         credentials.write(self.credentials if self.credentials.exists() else self.unfinished)

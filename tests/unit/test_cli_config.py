@@ -180,6 +180,27 @@ def test_registration_check_compares_given_copy(directory: Path, run: Run) -> No
     assert run("registration", "check").code == ExitCode.OK
 
 
+def test_generate_key_turns_encryption_on_once(directory: Path, run: Run) -> None:
+    config = directory / "config.yaml"
+    config.write_text("# ours\nhomeserver: {domain: city.example}\nappservice: {as_token: a, hs_token: b}\n")
+    config.chmod(0o600)
+    assert "encryption generate-key" in run("config", "check").err
+    generated = run("encryption", "generate-key")
+    assert (generated.code, generated.err) == (ExitCode.OK, "")
+    assert run("config", "check") == Ended(ExitCode.OK, "config.yaml has no errors.\n", "")
+    text = config.read_text()
+    assert text.startswith("# ours\n")
+    again = run("encryption", "generate-key")
+    assert again.code == ExitCode.CONFIG
+    assert "is set already" in again.err
+    assert config.read_text() == text
+
+
+def test_generate_key_warns_if_disabled(directory: Path, run: Run) -> None:
+    (directory / "config.yaml").write_text("encryption: {enabled: false}\n")
+    assert "encryption.enabled is false" in run("encryption", "generate-key").err
+
+
 def test_ascii_terminal_gets_replacements(directory: Path) -> None:
     (directory / "config.yaml").write_text("appservice: {bot: agent_x}\n")
     ended = run_process(directory, "config", "check", PYTHONIOENCODING="ascii", LC_ALL="C")

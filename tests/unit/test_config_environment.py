@@ -79,7 +79,9 @@ def test_empty_and_foreign_variables_are_ignored(config: Path) -> None:
 
 
 def test_world_readable_file_gives_caution(config: Path) -> None:
-    config.write_text("homeserver: {domain: city.example}\nappservice: {as_token: a, hs_token: b}\n")
+    config.write_text(
+        "homeserver: {domain: city.example}\nappservice: {as_token: a, hs_token: b}\nencryption: {enabled: false}\n"
+    )
     config.chmod(0o644)
     [sentence] = config_file.cautions(config, config_file.load(config, {}))
     assert f"chmod 600 {config}" in sentence

@@ -17,6 +17,7 @@ from ... import private_file
 from ...city.identity import PROTOCOL
 from ...config import Settings
 from ...config import editing as config_edit
+from ...config.pickle_key import new_pickle_key
 from ...errors import ExitCode, StartError
 from . import registration_differences
 from .registration import Registration
@@ -30,12 +31,13 @@ class Generated:
     """A generated registration file.
 
     ``new_tokens`` are the names of the tokens that were generated and written to the configuration, and ``kept_tokens``
-    those that were copied from the previous file.
+    those that were copied from the previous file. ``has_new_pickle_key`` says whether ``encryption.pickle_key`` was generated.
     """
 
     path: Path
     new_tokens: list[str]
     kept_tokens: list[str]
+    has_new_pickle_key: bool = False
 
     @property
     def next_steps(self) -> list[str]:
@@ -57,6 +59,9 @@ def generate(
 ) -> Generated:
     """Write the registration file, and write missing tokens to the configuration.
 
+    A configuration without any token is that of a new city, which gets ``encryption.pickle_key`` too. An existing city gets
+    none, because it would switch encryption on.
+
     Args:
         config: the configuration file.
         force: replace an existing registration file. Tokens that either file contains are reused, as Synapse has them.
@@ -77,9 +82,13 @@ def generate(
     known = _tokens_in(path) if replacing and missing else {}
     kept = [name for name in missing if name in known]
     tokens_to_write = {name: known.get(name) or token() for name in missing}
+    makes_key = len(missing) == len(TOKENS) and not known and not settings.encryption.pickle_key.get_secret_value()
     if tokens_to_write:
         # Write the configuration first: if the other file cannot be written, the next attempt uses the same tokens.
-        config_edit.set_values(config, {f"appservice.{name}": value for name, value in tokens_to_write.items()})
+        values = {f"appservice.{name}": value for name, value in tokens_to_write.items()}
+        if makes_key:
+            values["encryption.pickle_key"] = new_pickle_key()
+        config_edit.set_values(config, values)
     ours = Registration.of(settings)
     tokens = [tokens_to_write.get(name) or getattr(ours, name) for name in TOKENS]
     text = dataclasses.replace(ours, as_token=tokens[0], hs_token=tokens[1]).render()
@@ -87,7 +96,7 @@ def generate(
         private_file.replace(path, text, ExitCode.REGISTRATION, remove_mode=stat.S_IRWXO)
     else:
         private_file.create(path, text, ExitCode.REGISTRATION)
-    return Generated(path, [name for name in missing if name not in kept], kept)
+    return Generated(path, [name for name in missing if name not in kept], kept, makes_key)
 
 
 def _tokens_in(path: Path) -> dict[str, str]:
