@@ -149,14 +149,10 @@ class EncryptionSettings(Section):
         """Whether encryption is enabled and has a key."""
         return self.enabled and bool(self.pickle_key.get_secret_value())
 
-    @property
-    def pickle_key_bytes(self) -> bytes:
-        """The 32 bytes of the key.
-
-        Raises:
-            ValueError: The key is empty.
-        """
-        return decode_pickle_key(self.pickle_key.get_secret_value())
+    def octets(self) -> bytes | None:
+        """Return the 32 bytes of ``pickle_key``, also if encryption is disabled; None if it is empty."""
+        text = self.pickle_key.get_secret_value()
+        return decode_pickle_key(text) if text else None
 
 
 class RoomSeed(Section):

@@ -70,7 +70,7 @@ def test_key_can_come_from_its_own_file(config: Path, tmp_path: Path) -> None:
     (tmp_path / "key").write_text(f"{STANDARD}\n")
     settings = config_file.load(config, {"DAARION_ENCRYPTION__PICKLE_KEY_FILE": str(tmp_path / "key")})
     assert settings.encryption.is_on
-    assert settings.encryption.pickle_key_bytes == OCTETS
+    assert settings.encryption.octets() == OCTETS
     assert STANDARD not in repr(settings)
 
 
@@ -91,6 +91,7 @@ def test_encryption_is_on_with_a_key_only(config: Path, text: str, is_on: bool, 
     config.write_text(text)
     settings = config_file.load(config, {})
     assert settings.encryption.is_on is is_on
+    assert settings.encryption.octets() == (OCTETS if STANDARD in text else None)
     assert any("pickle_key is empty" in caution for caution in config_file.cautions(config, settings)) is has_caution
 
 

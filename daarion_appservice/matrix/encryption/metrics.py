@@ -85,6 +85,7 @@ class ToDevice(StrEnum):
     ENCRYPTED = "m.room.encrypted"
     KEY_REQUEST = "m.room_key_request"
     WITHHELD = "m.room_key.withheld"
+    VERIFICATION_CANCEL = "m.key.verification.cancel"
 
 
 class Pull(StrEnum):
@@ -178,7 +179,8 @@ class EncryptionMetrics:
         self._to_device = Counter(
             "daarion_encryption_to_device_sent",
             "To-device requests to the homeserver, by `type` of the event: `m.room.encrypted` (keys of sessions, and "
-            "repaired Olm sessions), `m.room_key_request`, `m.room_key.withheld`.",
+            "repaired Olm sessions), `m.room_key_request`, `m.room_key.withheld`, `m.key.verification.cancel` (requests to verify "
+            "an agent are declined).",
             ("type",),
             registry=registry,
         )
