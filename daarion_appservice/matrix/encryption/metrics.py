@@ -179,8 +179,8 @@ class EncryptionMetrics:
         self._to_device = Counter(
             "daarion_encryption_to_device_sent",
             "To-device requests to the homeserver, by `type` of the event: `m.room.encrypted` (keys of sessions, and "
-            "repaired Olm sessions), `m.room_key_request`, `m.room_key.withheld`, `m.key.verification.cancel` (requests to verify "
-            "an agent are declined).",
+            "repaired Olm sessions), `m.room_key_request`, `m.room_key.withheld`, `m.key.verification.cancel` (requests to "
+            "verify an agent are declined).",
             ("type",),
             registry=registry,
         )
