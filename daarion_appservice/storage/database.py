@@ -27,6 +27,15 @@ from .dedicated_connection import PostgresDedicatedConnection, SqliteDedicatedCo
 from .direct_chats import DirectChatRepository
 from .drawn_avatars import DrawnAvatarRepository
 from .driver_errors import translate_driver_errors
+from .encryption.accounts import EncryptionAccountRepository
+from .encryption.devices import EncryptionDeviceRepository
+from .encryption.encrypted_entries import EncryptedEntryRepository
+from .encryption.key_requests import KeyRequestRepository
+from .encryption.megolm_sessions import MegolmSessionRepository
+from .encryption.olm_sessions import OlmSessionRepository
+from .encryption.to_device_outbox import ToDeviceOutboxRepository
+from .encryption.undecrypted import UndecryptedRepository
+from .encryption.withheld_keys import WithheldKeyRepository
 from .feed import FeedRepository
 from .ghosts import GhostRepository
 from .inbox import InboxRepository
@@ -102,6 +111,15 @@ class Transaction:
         self.key_values = KeyValueRepository(connection)
         self.watermarks = WatermarkRepository(connection)
         self.interactions = InteractionRepository(connection)
+        self.encryption_accounts = EncryptionAccountRepository(connection)
+        self.encryption_devices = EncryptionDeviceRepository(connection)
+        self.olm_sessions = OlmSessionRepository(connection)
+        self.megolm_sessions = MegolmSessionRepository(connection)
+        self.key_requests = KeyRequestRepository(connection)
+        self.withheld_keys = WithheldKeyRepository(connection)
+        self.to_device_outbox = ToDeviceOutboxRepository(connection)
+        self.undecrypted = UndecryptedRepository(connection)
+        self.encrypted_entries = EncryptedEntryRepository(connection)
 
 
 class Database:

@@ -6,6 +6,23 @@ The migrations are in ``alembic/``; a test compares their result with these defi
 from __future__ import annotations
 
 from .citizens import accounts, citizens, interactions, secondme_turns, sign_in_uses
+from .encryption import (
+    encryption_accounts,
+    encryption_devices,
+    encryption_entries,
+    encryption_inbound_sessions,
+    encryption_key_answers,
+    encryption_key_requests,
+    encryption_message_indexes,
+    encryption_olm_recoveries,
+    encryption_olm_sessions,
+    encryption_outbound_sessions,
+    encryption_shared_keys,
+    encryption_to_device_outbox,
+    encryption_tracked_users,
+    encryption_undecrypted,
+    encryption_withheld_keys,
+)
 from .history import feed, room_events
 from .homeserver import complete_points, drawn_avatars, ghosts, key_values, watermarks
 from .messages import early_edits, media, media_shown, messages, poll_responses, reactions, read_receipts, revisions
@@ -36,6 +53,21 @@ __all__ = [
     "districts",
     "drawn_avatars",
     "early_edits",
+    "encryption_accounts",
+    "encryption_devices",
+    "encryption_entries",
+    "encryption_inbound_sessions",
+    "encryption_key_answers",
+    "encryption_key_requests",
+    "encryption_message_indexes",
+    "encryption_olm_recoveries",
+    "encryption_olm_sessions",
+    "encryption_outbound_sessions",
+    "encryption_shared_keys",
+    "encryption_to_device_outbox",
+    "encryption_tracked_users",
+    "encryption_undecrypted",
+    "encryption_withheld_keys",
     "feed",
     "former_matrix_rooms",
     "ghosts",

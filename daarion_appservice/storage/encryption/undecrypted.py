@@ -1,0 +1,136 @@
+"""Encrypted room events that wait for their key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, delete, func, select, update
+
+from ...city.types import EventId, MatrixRoomId, UserId
+from ..repository import Repository
+from ..row_mapper import RowMapper
+from ..tables import encryption_undecrypted as undecrypted
+from ..upsert import insert
+from .saved_rows import COLUMNS
+
+
+@dataclass(frozen=True, slots=True)
+class UndecryptedRow:
+    """An encrypted room event whose key did not come yet."""
+
+    event_id: EventId
+    room: MatrixRoomId
+    session_id: str
+    sender: UserId
+    event: bytes
+    """The JSON of the event as it came."""
+    before_message: str | None
+    """Id of the message before which the event belongs, if later events had been processed when it came."""
+    received_at_ms: int
+    attempts: int
+    next_try_ms: int
+    is_announced: bool
+    """Whether the room was told that the event could not be read."""
+
+
+_event: Final = RowMapper(UndecryptedRow, COLUMNS)
+
+
+class UndecryptedRepository(Repository):
+    """The table ``encryption_undecrypted``."""
+
+    async def add(self, row: UndecryptedRow) -> None:
+        """Store an event; one that is stored already is not changed."""
+        statement = insert(self._connection, undecrypted).values(_event.values(row))
+        await self._connection.execute(statement.on_conflict_do_nothing(index_elements=[undecrypted.c.event_id]))
+
+    async def get(self, event_id: EventId) -> UndecryptedRow | None:
+        """Return a waiting event."""
+        found = await self._read(select(undecrypted).where(undecrypted.c.event_id == event_id))
+        return found[0] if found else None
+
+    async def due(self, now_ms: int, limit: int) -> list[UndecryptedRow]:
+        """Return events whose next attempt is due, the longest overdue first, of the same time in the order of arrival.
+
+        Args:
+            now_ms: The time now.
+            limit: The maximum number of events.
+        """
+        return await self._read(
+            select(undecrypted)
+            .where(undecrypted.c.next_try_ms <= now_ms)
+            .order_by(undecrypted.c.next_try_ms, undecrypted.c.number)
+            .limit(limit)
+        )
+
+    async def of_session(self, room: MatrixRoomId, session_id: str) -> list[UndecryptedRow]:
+        """Return the events that wait for one session, in the order of arrival."""
+        return await self._in_order(*_of_session(room, session_id))
+
+    async def of_room(self, room: MatrixRoomId) -> list[UndecryptedRow]:
+        """Return the events of a room, in the order of arrival."""
+        return await self._in_order(undecrypted.c.matrix_room_id == room)
+
+    async def next_try_ms(self) -> int | None:
+        """Return the time of the earliest attempt in milliseconds since 1970; None if no event waits."""
+        at_ms: int | None = await self._connection.scalar(select(func.min(undecrypted.c.next_try_ms)))
+        return at_ms
+
+    async def count(self) -> int:
+        """Return how many events wait."""
+        return int(await self._connection.scalar(select(func.count()).select_from(undecrypted)) or 0)
+
+    async def reschedule(self, event_id: EventId, *, attempts: int, next_try_ms: int, is_announced: bool) -> None:
+        """Store the state of an event after an attempt.
+
+        Args:
+            event_id: The event.
+            attempts: The attempts so far.
+            next_try_ms: The time of the next attempt.
+            is_announced: Whether the room was told that the event could not be read.
+        """
+        await self._connection.execute(
+            update(undecrypted)
+            .where(undecrypted.c.event_id == event_id)
+            .values(attempts=attempts, next_try_ms=next_try_ms, is_announced=is_announced)
+        )
+
+    async def wake_session(self, room: MatrixRoomId, session_id: str, now_ms: int) -> None:
+        """Make the events of a session due, for example when its key came."""
+        await self._wake(now_ms, *_of_session(room, session_id))
+
+    async def wake_room(self, room: MatrixRoomId, now_ms: int) -> None:
+        """Make all events of a room due."""
+        await self._wake(now_ms, undecrypted.c.matrix_room_id == room)
+
+    async def delete(self, event_id: EventId) -> None:
+        """Delete an event that was decrypted or given up."""
+        await self._connection.execute(delete(undecrypted).where(undecrypted.c.event_id == event_id))
+
+    async def prune(self, before_ms: int) -> int:
+        """Delete events that were received before a time.
+
+        Args:
+            before_ms: Milliseconds since 1970.
+
+        Returns:
+            How many events were deleted.
+        """
+        deleted = await self._connection.execute(delete(undecrypted).where(undecrypted.c.received_at_ms < before_ms))
+        return deleted.rowcount
+
+    async def _wake(self, now_ms: int, *which: ColumnElement[bool]) -> None:
+        await self._connection.execute(
+            update(undecrypted).where(*which, undecrypted.c.next_try_ms > now_ms).values(next_try_ms=now_ms)
+        )
+
+    async def _in_order(self, *which: ColumnElement[bool]) -> list[UndecryptedRow]:
+        return await self._read(select(undecrypted).where(*which).order_by(undecrypted.c.number))
+
+    async def _read(self, statement: Select[Any]) -> list[UndecryptedRow]:
+        return [_event(row) for row in await self._connection.execute(statement)]
+
+
+def _of_session(room: MatrixRoomId, session_id: str) -> tuple[ColumnElement[bool], ...]:
+    return undecrypted.c.matrix_room_id == room, undecrypted.c.session_id == session_id
