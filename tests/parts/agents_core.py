@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -57,7 +57,7 @@ class ScriptedCore:
         self._script.clear()
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[ScriptedCore]:
+    async def serving(self) -> AsyncIterator[Self]:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
         server = TestServer(app)
@@ -87,8 +87,24 @@ class ScriptedCore:
         self.requests.append(
             ReceivedRequest(request.method, request.raw_path, dict(request.headers), content, connection)
         )
-        behave = self._script.popleft() if self._script else says(f"відповідь {len(self.requests)}")
+        behave = self._script.popleft() if self._script else self._unscripted(self.requests[-1])
         return await behave(request)
+
+    def _unscripted(self, _received: ReceivedRequest) -> Behaviour:
+        """Return the response to a request for which the script has none."""
+        return says(f"відповідь {len(self.requests)}")
+
+
+class EchoingCore(ScriptedCore):
+    """A core that replies to each question with a text that names it, see `answer_to`."""
+
+    def _unscripted(self, received: ReceivedRequest) -> Behaviour:
+        return says(answer_to(received.content["input"]))
+
+
+def answer_to(question: str) -> str:
+    """Return the reply of `EchoingCore`."""
+    return f"на «{question}»"
 
 
 # --- as it should be ----------------------------------------------------------------------------------

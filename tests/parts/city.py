@@ -226,10 +226,12 @@ async def shared_city(
     settings: dict[str, str | float] | None = None,
     agents: str = AGENTS,
     first: Callable[[RunningCity], Awaitable[None]] | None = None,
+    is_started: bool = True,
 ) -> AsyncIterator[RunningCity]:
     """A city for all tests of a module, on SQLite if not told otherwise: to start one takes 5 s of a processor.
 
-    Each test has rooms, agents or people of its own there, and leaves the city running.
+    Each test has rooms, agents or people of its own there, and leaves the city running. With ``is_started`` false only the
+    homeserver runs at first.
     """
 
     async def boot_here(**options: Any) -> LocalSynapse:
@@ -242,7 +244,8 @@ async def shared_city(
     try:
         if first is not None:
             await first(city)
-        await city.start()
+        if is_started:
+            await city.start()
         yield city
     finally:
         await city.close()

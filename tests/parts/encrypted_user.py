@@ -107,16 +107,21 @@ class EncryptedUser(MatrixUser):
             **more,
         )
         assert isinstance(answer, nio.RoomCreateResponse), answer
-        await self.wait_until_encrypted(answer.room_id)
+        await self.wait_until_encrypted(answer.room_id, *invited)
         return str(answer.room_id)
 
     async def open_chat(self, user_id: str) -> str:
         """Open an encrypted direct chat."""
         return await self.create_encrypted_room(user_id, is_direct=True)
 
-    async def wait_until_encrypted(self, room_id: str) -> None:
-        """Wait until the sync shows a room as encrypted, and its members' devices are known."""
-        await self.wait_for(lambda: room_id in self.client.rooms and self.client.rooms[room_id].encrypted)
+    async def wait_until_encrypted(self, room_id: str, *members: str) -> None:
+        """Wait until the sync shows a room as encrypted and these members, invited or joined, and their devices are known."""
+
+        def is_synced() -> bool:
+            room = self.client.rooms.get(room_id)
+            return room is not None and room.encrypted and room.users.keys() >= set(members)
+
+        await self.wait_for(is_synced)
         await self._send_key_requests()
 
     # --- sending --------------------------------------------------------------------------------------
@@ -179,6 +184,10 @@ class EncryptedUser(MatrixUser):
             for event in self.events
             if (event["room_id"], event["sender"], event["type"]) == (room_id, sender, "m.room.message")
         ]
+
+    def unread_of(self, room_id: str) -> list[str]:
+        """Return the ids of a room's events whose keys are missing."""
+        return [event_id for event_id, event in self.undecrypted.items() if event.room_id == room_id]
 
     async def read_file(self, event: Mapping[str, Any]) -> bytes:
         """Download and decrypt the file of a message."""

@@ -71,7 +71,10 @@ class HttpProxy:
         """Those of them whose answer nobody got."""
         self.answered: list[Passed] = []
         """What the target never saw, because it was answered here."""
+        self.held: list[Passed] = []
+        """What the target never saw and nobody answered."""
         self._loses: Matches = _nothing
+        self._holds: Matches = _nothing
         self._refuses: Matches = _nothing
         self._waits_for_target: Matches = _nothing
         self._answers: tuple[Matches, int, Any] = (_nothing, 200, None)
@@ -84,6 +87,10 @@ class HttpProxy:
     def lose_answers(self, to: Matches) -> None:
         """Forward matching requests from now on, and never return their responses."""
         self._loses = to
+
+    def hold(self, what: Matches) -> None:
+        """Keep matching requests from now on: neither forward them nor respond to them, also not later."""
+        self._holds = what
 
     def refuse(self, what: Matches) -> None:
         """Respond to matching requests with 503 from now on, without forwarding them."""
@@ -98,8 +105,8 @@ class HttpProxy:
         self._waits_for_target = what
 
     def pass_everything(self) -> None:
-        """Forward all requests again; close the connections that wait for a lost response."""
-        self._loses = self._refuses = self._waits_for_target = _nothing
+        """Forward all requests again; close the connections that wait for a response."""
+        self._loses = self._holds = self._refuses = self._waits_for_target = _nothing
         self._answers = (_nothing, 200, None)
         self._end_of_wait.set()
         self._end_of_wait = asyncio.Event()
@@ -129,6 +136,9 @@ class HttpProxy:
         )
         if self._refuses(passed):
             return web.Response(status=503)
+        if self._holds(passed):
+            self.held.append(passed)
+            return await self._close_later(request)
         answers, status, content = self._answers
         if answers(passed):
             self.answered.append(passed)
@@ -140,11 +150,16 @@ class HttpProxy:
         self.passed.append(passed)
         if self._loses(passed):
             self.lost.append(passed)
-            await self._end_of_wait.wait()
-            if request.transport is not None:
-                request.transport.abort()
+            return await self._close_later(request)
         headers = {name: answer.headers[name] for name in _PASSED_BACK if name in answer.headers}
         return web.Response(status=answer.status, body=content, headers=headers)
+
+    async def _close_later(self, request: web.Request) -> web.Response:
+        """Close the connection of a request at the next ``pass_everything``."""
+        await self._end_of_wait.wait()
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=502)
 
     async def _ask(self, request: web.Request, body: bytes, passed: Passed) -> tuple[aiohttp.ClientResponse, bytes]:
         while True:
