@@ -21,6 +21,7 @@ from .config import Settings
 from .config.registry_file import agent_of
 from .errors import DatabaseError
 from .matrix.client.startup_checks import run_startup_checks
+from .matrix.encryption.stored_keys import check_stored_keys
 from .realtime.redis_client import check as check_redis
 from .realtime.tasks import run_until_first_exit
 from .storage import migrate
@@ -51,6 +52,7 @@ async def run(settings: Settings, *, on_listening: Callable[[], None] = lambda: 
     try:
         city.database.claim()
         await load(city)
+        await check_stored_keys(city.database, settings.encryption)
         async with listening(city):
             on_listening()
             await _run_tasks(city)

@@ -1,21 +1,110 @@
-"""The commands ``encryption …``: the pickle key, and the encryption devices of agents."""
+"""The commands ``encryption …``: the encryption devices of agents, and the pickle key."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
+from ..city.identity import Identities
+from ..city.types import AgentSlug, UserId
+from ..config import EncryptionSettings, Settings
 from ..config import editing as config_edit
 from ..config import loading as config_file
 from ..config.pickle_key import new_pickle_key
-from ..errors import ExitCode, StartError
-from .terminal import DEFAULT_CONFIG, ConfigPath, print_line, warn
+from ..errors import Conflict, ExitCode, NotFound, StartError
+from ..storage.database import Database
+from ..storage.encryption.discarding import discard_keys
+from ..storage.encryption.overview import DeviceOverview, EncryptionTotals
+from .context import with_migrated_database
+from .terminal import DEFAULT_CONFIG, ConfigPath, print_line, show_table, warn
 
 app = typer.Typer(rich_markup_mode=None)
 
 
-@app.callback()
-def _group() -> None:
-    pass
+@dataclass(frozen=True, slots=True)
+class _AgentStatus:
+    """An agent with its encryption device; None if it has none."""
+
+    agent: AgentSlug
+    ghost: UserId
+    device: DeviceOverview | None
+    waiting_events: int
+
+    @property
+    def keys(self) -> str:
+        if self.device is None:
+            return "none"
+        if self.device.is_reset_requested:
+            return "reset requested"
+        return "on the homeserver" if self.device.is_uploaded else "not uploaded"
+
+    def to_json(self) -> dict[str, Any]:
+        device = self.device
+        return {
+            "agent": self.agent,
+            "ghost": self.ghost,
+            "device_id": device.device_id if device else None,
+            "is_uploaded": device is not None and device.is_uploaded,
+            "is_reset_requested": device is not None and device.is_reset_requested,
+            "olm_sessions": device.olm_sessions if device else 0,
+            "outbound_sessions": device.outbound_sessions if device else 0,
+            "to_device_waiting": device.to_device_waiting if device else 0,
+            "waiting_events": self.waiting_events,
+        }
+
+
+@app.command("status")
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    config: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Show the encryption device of each agent, its sessions, and events that wait for their key."""
+    settings = config_file.load(config)
+    agents, totals = _read_status(config, settings)
+    if as_json:
+        typer.echo(json.dumps(_status_json(settings.encryption, agents, totals), indent=2))
+        return
+    print_line(_state(settings.encryption))
+    columns = ("agent", "device", "keys", "Olm sessions", "rooms", "to-device waiting", "events waiting")
+    show_table(columns, [_row(each) for each in agents], piped_header=True)
+    uploaded = sum(each.device is not None and each.device.is_uploaded for each in agents)
+    print_line(f"{uploaded} of {len(agents)} agents have keys on the homeserver.")
+    print_line(f"{totals.inbound_sessions} Megolm sessions can be read.")
+    if totals.oldest_waiting_ms is not None:
+        print_line(
+            f"{totals.waiting_events} events wait for their key, the oldest since {_time(totals.oldest_waiting_ms)}."
+        )
+
+
+@app.command("reset")
+def reset(
+    slug: Annotated[str, typer.Argument(metavar="AGENT", help="The slug of the agent.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Give an agent a new encryption device. The running service does it within seconds.
+
+    The cross-signing keys stay, so that people see the same identity. Chats go on; what waits for a key of the old device
+    is not decrypted any more.
+    """
+    settings = config_file.load(config)
+    if not settings.encryption.is_on:
+        raise Conflict("encryption_off", _state(settings.encryption))
+    ghost = _identities(settings).agent(AgentSlug(slug))
+
+    async def request(database: Database) -> None:
+        async with database.transaction() as tx:
+            if await tx.agents.by_slug(slug) is None:
+                raise NotFound("no_such_agent", f"there is no agent {slug!r}; see `daarion-appservice agent list`")
+            if not await tx.encryption_accounts.request_reset(ghost):
+                raise Conflict("no_device", f"{slug} has no encryption device yet; the running service makes one")
+
+    with_migrated_database(config, request)
+    print_line(f"The running service gives {slug} a new encryption device.", "green")
 
 
 @app.command("generate-key")
@@ -34,3 +123,84 @@ def generate_key(config: ConfigPath = DEFAULT_CONFIG) -> None:
     )
     if not encryption.enabled:
         warn("encryption.enabled is false: the key is not used")
+
+
+@app.command("discard-keys")
+def discard(
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    config: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Delete all encryption keys from the database, if encryption.pickle_key does not read them.
+
+    Agents get new devices and identities at the next start. Messages that were decrypted stay.
+    """
+    # Imported here, because only this command needs the engine.
+    from ..matrix.encryption.stored_keys import StoredKeys, examine_stored_keys  # noqa: PLC0415
+
+    settings = config_file.load(config)
+
+    async def examine(database: Database) -> StoredKeys:
+        return await examine_stored_keys(database, settings.encryption)
+
+    async def delete(database: Database) -> int:
+        async with database.transaction() as tx:
+            return await discard_keys(tx.connection)
+
+    match with_migrated_database(config, examine):
+        case StoredKeys.NONE:
+            print_line("The database has no encryption keys.", "green")
+            return
+        case StoredKeys.READABLE:
+            raise Conflict(
+                "keys_readable",
+                "encryption.pickle_key reads the keys in the database, so they were not deleted; `encryption reset` gives an "
+                "agent a new device",
+            )
+    if not yes:
+        typer.confirm("Delete the encryption keys of all agents? People will see new identities.", abort=True)
+    print_line(f"Deleted the encryption keys of {with_migrated_database(config, delete)} agents.", "green")
+
+
+def _read_status(config: Path, settings: Settings) -> tuple[list[_AgentStatus], EncryptionTotals]:
+    identities = _identities(settings)
+
+    async def read(database: Database) -> tuple[list[_AgentStatus], EncryptionTotals]:
+        async with database.read_only() as tx:
+            devices = {device.ghost: device for device in await tx.encryption_overview.devices()}
+            waiting = await tx.encryption_overview.waiting_by_agent()
+            agents = [(agent.slug, identities.agent(agent.slug)) for agent in await tx.agents.all()]
+            totals = await tx.encryption_overview.totals()
+        return [_AgentStatus(slug, ghost, devices.get(ghost), waiting.get(slug, 0)) for slug, ghost in agents], totals
+
+    return with_migrated_database(config, read)
+
+
+def _row(status: _AgentStatus) -> tuple[str, ...]:
+    if status.device is None:
+        return (status.agent, "", status.keys, "", "", "", str(status.waiting_events or ""))
+    counts = (status.device.olm_sessions, status.device.outbound_sessions, status.device.to_device_waiting)
+    return (status.agent, status.device.device_id, status.keys, *map(str, counts), str(status.waiting_events))
+
+
+def _status_json(
+    encryption: EncryptionSettings, agents: list[_AgentStatus], totals: EncryptionTotals
+) -> dict[str, Any]:
+    return {
+        "is_on": encryption.is_on,
+        "agents": [each.to_json() for each in agents],
+        "totals": asdict(totals),
+    }
+
+
+def _state(encryption: EncryptionSettings) -> str:
+    if not encryption.enabled:
+        return "Encryption is off: encryption.enabled is false."
+    return "Encryption is on." if encryption.is_on else "Encryption is off: encryption.pickle_key is empty."
+
+
+def _identities(settings: Settings) -> Identities:
+    return Identities(settings.homeserver.domain, settings.appservice.bot)
+
+
+def _time(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

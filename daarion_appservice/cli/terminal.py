@@ -37,11 +37,17 @@ def fail(what: str, advice: str, exit_code: ExitCode) -> None:
     sys.exit(exit_code)
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows under their headings: aligned on a terminal, separated by tabs if another program reads them."""
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, piped_header: bool = False) -> None:
+    """Print rows under their headings: aligned on a terminal, separated by tabs if another program reads them.
+
+    Args:
+        columns: The headings.
+        rows: The cells of each row.
+        piped_header: Whether the headings are printed for another program, too.
+    """
     console = Console(soft_wrap=True, highlight=False)
     if not console.is_terminal:
-        for row in rows:
+        for row in [columns, *rows] if piped_header else rows:
             # Not printed by rich, which replaces tabs by spaces.
             typer.echo("\t".join(" ".join(cell.split()) for cell in row))
         return

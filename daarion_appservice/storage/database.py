@@ -33,6 +33,7 @@ from .encryption.encrypted_entries import EncryptedEntryRepository
 from .encryption.key_requests import KeyRequestRepository
 from .encryption.megolm_sessions import MegolmSessionRepository
 from .encryption.olm_sessions import OlmSessionRepository
+from .encryption.overview import EncryptionOverviewRepository
 from .encryption.to_device_outbox import ToDeviceOutboxRepository
 from .encryption.undecrypted import UndecryptedRepository
 from .encryption.withheld_keys import WithheldKeyRepository
@@ -120,6 +121,7 @@ class Transaction:
         self.to_device_outbox = ToDeviceOutboxRepository(connection)
         self.undecrypted = UndecryptedRepository(connection)
         self.encrypted_entries = EncryptedEntryRepository(connection)
+        self.encryption_overview = EncryptionOverviewRepository(connection)
 
 
 class Database:

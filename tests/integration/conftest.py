@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from daarion_appservice.config import editing as config_edit
 from daarion_appservice.storage.database import Database
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.media_harness import MediaHarness, media_harness
 from tests.parts.message_exchange import MessageExchange, message_exchange
+from tests.parts.terminal import Terminal
 
 
 @pytest.fixture
@@ -46,3 +49,14 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     database = Database(database_url)
     yield database
     await database.close()
+
+
+@pytest.fixture
+def terminal(
+    tmp_path: Path, database_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Terminal:
+    """A terminal in a directory with a configuration, on each kind of database."""
+    monkeypatch.chdir(tmp_path)
+    config_edit.generate(Path("config.yaml"))
+    config_edit.set_values(Path("config.yaml"), {"database.url": database_url, "homeserver.domain": "city.localhost"})
+    return Terminal(tmp_path, database_url, capsys, monkeypatch)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
@@ -23,84 +20,14 @@ from daarion_appservice.city.types import (
     Message,
     MessageId,
     OutboxKind,
-    Room,
 )
-from daarion_appservice.cli.main import main
 from daarion_appservice.config import editing as config_edit
 from daarion_appservice.errors import ExitCode
 from daarion_appservice.matrix.client.inbox_events import inbox_event
 from daarion_appservice.storage import migrate
-from daarion_appservice.storage.database import Database, Transaction
+from daarion_appservice.storage.database import Transaction
 from daarion_appservice.storage.inbox import InboxRow
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-
-@dataclass(frozen=True)
-class Terminal:
-    """A terminal in a directory with a configuration; the service need not run."""
-
-    directory: Path
-    database_url: str
-    capsys: pytest.CaptureFixture[str]
-    monkeypatch: pytest.MonkeyPatch
-
-    def type(self, *arguments: str) -> Ended:
-        self.monkeypatch.setattr(sys, "argv", ["daarion-appservice", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = self.capsys.readouterr()
-        return Ended(int(ended.value.code or 0), captured.out, captured.err)
-
-    def run(self, *arguments: str) -> str:
-        """Run a command that succeeds; return its output."""
-        ended = self.type(*arguments)
-        assert (ended.code, ended.err) == (0, ""), ended
-        return ended.out
-
-    def run_refused(self, *arguments: str, code: ExitCode = ExitCode.FAILED) -> str:
-        """Run a command that fails; return its error output."""
-        ended = self.type(*arguments)
-        assert (ended.code, ended.out) == (code, ""), ended
-        assert "Traceback" not in ended.err
-        return ended.err
-
-    def with_database(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Run ``work`` in a transaction of the database."""
-
-        async def do() -> T:
-            database = Database(self.database_url)
-            try:
-                async with database.transaction() as tx:
-                    return await work(tx)
-            finally:
-                await database.close()
-
-        return asyncio.run(do())
-
-    def agents(self) -> list[Agent]:
-        return self.with_database(lambda tx: tx.agents.all())
-
-    def rooms(self) -> list[Room]:
-        return self.with_database(lambda tx: tx.rooms.all())
-
-
-@pytest.fixture
-def terminal(
-    tmp_path: Path, database_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Terminal:
-    monkeypatch.chdir(tmp_path)
-    config_edit.generate(Path("config.yaml"))
-    config_edit.set_values(Path("config.yaml"), {"database.url": database_url, "homeserver.domain": "city.localhost"})
-    return Terminal(tmp_path, database_url, capsys, monkeypatch)
-
+from tests.parts.terminal import Ended, Terminal
 
 # --- agents -------------------------------------------------------------------------------------------
 

@@ -76,6 +76,11 @@ class EncryptionAccountRepository(Repository):
         """Return the number of accounts."""
         return int(await self._connection.scalar(select(func.count()).select_from(accounts)) or 0)
 
+    async def any_account(self) -> AccountRow | None:
+        """Return the keys of one ghost, always the same one; None if there is no account."""
+        row = (await self._connection.execute(select(accounts).order_by(accounts.c.ghost).limit(1))).first()
+        return _account(row) if row else None
+
     async def _update(self, ghost: UserId, **values: Any) -> int:
         changed = await self._connection.execute(update(accounts).where(accounts.c.ghost == ghost).values(values))
         return changed.rowcount
