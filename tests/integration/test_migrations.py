@@ -28,7 +28,9 @@ from daarion_appservice.errors import ExitCode, StartError
 from daarion_appservice.storage import migrate, tables
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.ghosts import Ghost
+from daarion_appservice.storage.inbox import ReceivedEvent
 from daarion_appservice.storage.matrix_rooms import AppliedRoomState
+from tests.parts.encryption_rows import account_row
 from tests.parts.migrations import EMPTY
 
 SCRIBE = Agent("scribe", AgentSlug("scribe"), "Писар", rooms=("general",))
@@ -285,6 +287,35 @@ async def test_migration_0024_takes_profiles_of_public_rooms(database: Database)
         async with database.transaction() as tx:
             await tx.connection.run_sync(lambda connection: _downgrade(connection, "0023"))
     await migrate.upgrade(database)
+
+
+@EMPTY
+async def test_migration_0025_keeps_data_both_ways(database: Database) -> None:
+    await migrate.upgrade(database, "0024")
+    ghost = Ghost(UserId("@agent_scribe:x"), "Писар 😀", has_device=True)
+    async with database.transaction() as tx:
+        await tx.ghosts.put(ghost)
+        await tx.agents.put(SCRIBE, now_ms=1)
+        await tx.inbox.add([ReceivedEvent("$1", "!r:x", "{}")], now_ms=2)
+        await tx.outbox.add_move(OutboxKind.JOIN, ghost.user_id, RoomId("r"), txn_id="t")
+        moves = await tx.outbox.waiting(limit=9)
+    for _ in range(2):
+        await migrate.upgrade(database)
+        async with database.transaction() as tx:
+            assert await tx.encryption_accounts.all() == []
+            assert await tx.undecrypted.next_try_ms() is None
+            await tx.encryption_accounts.save(account_row(ghost.user_id))
+            assert await tx.encryption_accounts.count() == 1
+        async with database.transaction() as tx:
+            await tx.connection.run_sync(lambda connection: _downgrade(connection, "0024"))
+            names = await tx.connection.run_sync(lambda sync: sync.dialect.get_table_names(sync))
+            assert [name for name in names if name.startswith("encryption")] == []
+    await migrate.upgrade(database)
+    async with database.read_only() as tx:
+        assert await tx.ghosts.all() == [ghost]
+        assert await tx.agents.all() == [SCRIBE]
+        assert await tx.outbox.waiting(limit=9) == moves
+        assert [row.event_id for row in await tx.inbox.waiting(after_id=0, limit=9)] == ["$1"]
 
 
 def _downgrade(connection: Connection, to: str) -> None:

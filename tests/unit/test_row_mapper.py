@@ -47,3 +47,10 @@ def test_null_stays_none() -> None:
 def test_values_leave_out_computed_fields() -> None:
     values = record.values(Record(RecordId("1"), Color.RED, None, 3, ("a",)))
     assert values == {"id": "1", "color": Color.RED, "other": None, "size": 3}
+
+
+def test_field_takes_column_of_another_name() -> None:
+    renamed = RowMapper(Record, {"color": "paint", "absent": "x"}, tags=lambda _: ())
+    found = renamed(row(id="1", paint="red", other=None, size=3))
+    assert found == Record(RecordId("1"), Color.RED, None, 3)
+    assert renamed.values(found) == {"id": "1", "paint": Color.RED, "other": None, "size": 3}
