@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ..config import loading as config_file
-from ..errors import ExitCode, StartError
 from ..storage import migrate
 from ..storage.database import Database
+from ..storage.sqlite_file import check_exists
 
 if TYPE_CHECKING:
     from ..wiring import City
@@ -33,7 +33,7 @@ def with_migrated_database(config: Path, work: Callable[[Database], Awaitable[T]
     """Migrate the database and run ``work``. Raise StartError if the SQLite file does not exist."""
 
     async def migrated(database: Database) -> T:
-        _check_exists(database, config)
+        check_exists(database.file, config)
         await migrate.upgrade(database)
         return await work(database)
 
@@ -53,18 +53,6 @@ def with_database(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
     return asyncio.run(do())
 
 
-def _check_exists(database: Database, config: Path) -> None:
-    # SQLite would create a new file, and the command would report success for a city without a service: the service's
-    # database.url may come from its unit's environment file, which a shell does not read.
-    if database.file is not None and not database.file.exists():
-        raise StartError(
-            f"There is no database {database.file}.",
-            "If the service gets its settings from an environment file, name it: daarion-appservice --env-file FILE …. "
-            f"If the city is new, make the database first: daarion-appservice db upgrade -c {config}",
-            ExitCode.DATABASE,
-        )
-
-
 @asynccontextmanager
 async def _city(config: Path) -> AsyncIterator[City]:
     # Imported here: the whole city takes long to import, and most commands need only its database.
@@ -74,7 +62,7 @@ async def _city(config: Path) -> AsyncIterator[City]:
 
     city = build_city(config_file.load(config))
     try:
-        _check_exists(city.database, config)
+        check_exists(city.database.file, config)
         await load(city)
         await identify(city.homeserver, city.settings, city.identities)
         yield city

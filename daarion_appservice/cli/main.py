@@ -21,6 +21,7 @@ from ..config import environment_file
 from ..errors import CityError, ExitCode, StartError, TaskFailedRepeatedly
 from ..ops.heap import bound_heap
 from . import service
+from .doctor import doctor
 from .terminal import fail, print_line
 
 _COLLECT_AFTER: Final = (10_000, 20, 100)
@@ -68,6 +69,7 @@ app = typer.Typer(
 )
 app.command("run")(service.run)
 app.command("demo")(service.demo)
+app.command("doctor")(doctor)
 for _name, _what in GROUPS.items():
     app.add_typer(typer.Typer(cls=_group(_name), help=_what, no_args_is_help=True), name=_name)
 

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from .. import private_file
+from ..errors import ExitCode, StartError
 from . import environment, yaml_document
 from .environment import Overlay
 from .errors import ConfigError, ConfigErrors, dotted, error_sentence
@@ -46,20 +47,46 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
 
 def cautions(path: Path, settings: Settings) -> list[str]:
     """Return warnings about valid settings that are most likely unintended, for the log and for `config check`."""
+    found = setting_cautions(path, settings)
+    if missing_tokens(settings):
+        found.append("appservice.as_token and hs_token are not both set: `daarion-appservice registration generate`")
+    return found + encryption_cautions(settings)
+
+
+def setting_cautions(path: Path, settings: Settings) -> list[str]:
+    """Return the warnings of ``cautions`` that are about neither missing tokens nor encryption."""
     found = []
     if private_file.is_world_readable(path):
         found.append(f"{path} may be read by every user of this machine, and holds secrets: chmod 600 {path}")
     if settings.homeserver.domain == Settings().homeserver.domain:
         found.append(f"homeserver.domain is still {settings.homeserver.domain}: it must be Synapse's server_name")
-    tokens = (settings.appservice.as_token, settings.appservice.hs_token)
-    if not all(token.get_secret_value() for token in tokens):
-        found.append("appservice.as_token and hs_token are not both set: `daarion-appservice registration generate`")
-    if settings.encryption.enabled and not settings.encryption.is_on:
-        found.append(
-            "encryption.pickle_key is empty, so agents cannot read encrypted chats: `daarion-appservice encryption "
-            "generate-key`, or set encryption.enabled to false"
-        )
     return found
+
+
+def encryption_cautions(settings: Settings) -> list[str]:
+    """Return the warnings about encryption that is enabled and cannot be on."""
+    if not settings.encryption.enabled or settings.encryption.is_on:
+        return []
+    return [
+        "encryption.pickle_key is empty, so agents cannot read encrypted chats: `daarion-appservice encryption "
+        "generate-key`, or set encryption.enabled to false"
+    ]
+
+
+def missing_tokens(settings: Settings) -> list[str]:
+    """Return which of the two tokens between Synapse and the service are not set."""
+    appservice = settings.appservice
+    return [name for name in ("as_token", "hs_token") if not getattr(appservice, name).get_secret_value()]
+
+
+def check_tokens(settings: Settings) -> None:
+    """Raise StartError if a token between Synapse and the service is not set."""
+    if missing := missing_tokens(settings):
+        raise StartError(
+            f"appservice.{missing[0]} is not set, so Synapse and the city cannot authenticate each other.",
+            "Run `daarion-appservice registration generate`: it generates both tokens and prints the next steps.",
+            ExitCode.REGISTRATION,
+        )
 
 
 # --- validation ---------------------------------------------------------------------------------------

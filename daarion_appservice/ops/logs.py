@@ -6,7 +6,8 @@ import logging
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import structlog
@@ -47,6 +48,17 @@ class RepeatFilter:
 def _words(line: structlog.typing.EventDict) -> str:
     parts: dict[str, Any] = dict(line)
     return repr(sorted((name, str(value)) for name, value in parts.items()))
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Write no log events inside the block: the output of a command has their meaning."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def set_up(settings: LoggingSettings) -> None:

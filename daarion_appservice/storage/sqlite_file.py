@@ -35,6 +35,21 @@ def make_private(file: Path) -> None:
                 each.chmod(mode & ~_OTHERS)
 
 
+def check_exists(file: Path | None, config: Path) -> None:
+    """Raise StartError if ``file`` is not None and does not exist; for commands that create no database.
+
+    SQLite would create a new file, and a command would report success for a city without a service: the service's
+    ``database.url`` may come from its unit's environment file, which a shell does not read.
+    """
+    if file is not None and not file.exists():
+        raise StartError(
+            f"There is no database {file}.",
+            "If the service gets its settings from an environment file, name it: daarion-appservice --env-file FILE …. "
+            f"If the city is new, make the database first: daarion-appservice db upgrade -c {config}",
+            ExitCode.DATABASE,
+        )
+
+
 class ServiceLock:
     """An advisory lock (flock) beside the file, held by the one service that uses it; it ends with the process.
 

@@ -24,7 +24,7 @@ from ..city.tokens import TokenDirectory
 from ..city.typing_and_receipts import TypingAndReceipts
 from ..clock import new_id, now_ms, steady_ms
 from ..config import Settings
-from ..errors import ExitCode, StartError
+from ..config.loading import check_tokens
 from ..http.websocket.room_frames import RoomFrames
 from ..matrix.client.homeserver import Homeserver
 from ..matrix.client.monitor import HomeserverMonitor
@@ -58,7 +58,7 @@ class CityServices:
     """
 
     def __init__(self, settings: Settings) -> None:
-        _check_tokens(settings)
+        check_tokens(settings)
         self.settings = settings
         self.name = new_id()
         """The name of this process among the processes of the same city."""
@@ -138,13 +138,3 @@ class CityServices:
             await self.redis.aclose()
         await self.leader_lock.release()
         await self.database.close()
-
-
-def _check_tokens(settings: Settings) -> None:
-    for name, token in (("as_token", settings.appservice.as_token), ("hs_token", settings.appservice.hs_token)):
-        if not token.get_secret_value():
-            raise StartError(
-                f"appservice.{name} is not set, so Synapse and the city cannot authenticate each other.",
-                "Run `daarion-appservice registration generate`: it generates both tokens and prints the next steps.",
-                ExitCode.REGISTRATION,
-            )

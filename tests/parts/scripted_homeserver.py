@@ -41,6 +41,10 @@ ROUTES = {
     "relations": ("GET", "/_matrix/client/v1/rooms/{room}/relations/{event}/m.replace/{type}"),
     "set_state": ("PUT", "/_matrix/client/v3/rooms/{room}/state/{type}/{key:.*}"),
     "upload": ("POST", "/_matrix/media/v3/upload"),
+    "media_config": ("GET", "/_matrix/client/v1/media/config"),
+    "search": ("POST", "/_matrix/client/v3/publicRooms"),
+    "listed": ("GET", "/_matrix/client/v3/directory/list/room/{room}"),
+    "alias": ("GET", "/_matrix/client/v3/directory/room/{alias}"),
     "download": ("GET", "/_matrix/client/v1/media/download/{server}/{id}"),
     "send": ("PUT", "/_matrix/client/v3/rooms/{room}/send/{type}/{txn_id}"),
 }

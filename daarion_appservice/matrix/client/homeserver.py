@@ -58,9 +58,9 @@ class Homeserver(UserRequests, RoomRequests, EventRequests):
                 raise
             return await self.request_object(Method.GET, MEDIA_V3.config)
 
-    async def whoami(self) -> UserId:
-        """Return the user id of the bot, to which the homeserver maps the ``as_token``."""
-        response = await self.request_object(Method.GET, Path.v3.account.whoami)
+    async def whoami(self, *, as_user: UserId | None = None) -> UserId:
+        """Return the user id of the bot, to which the homeserver maps the ``as_token``, or of ``as_user``."""
+        response = await self.request_object(Method.GET, Path.v3.account.whoami, as_user=as_user)
         return UserId(str(response.get("user_id", "")))
 
     async def ping(self, appservice_id: str) -> None:

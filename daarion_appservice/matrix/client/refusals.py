@@ -13,6 +13,8 @@ UNKNOWN_DEVICE: Final = "M_UNKNOWN_DEVICE"
 """The errcode for a ``device_id`` that the user does not have (spec 1.17, "Server admin style permissions")."""
 _NOT_REGISTERED: Final = "Application service has not registered this user"
 """The message of Synapse; the errcode is M_FORBIDDEN only."""
+_NOT_IN_NAMESPACE: Final = "Application service cannot masquerade as this user"
+"""The message of Synapse for a user id that no namespace of the registration matches; the errcode is M_FORBIDDEN only."""
 _BLOCKED: Final = "has been blocked on this server"
 """The message of Synapse for a blocked room; the errcode is only M_UNKNOWN (synapse/handlers/room_member.py)."""
 
@@ -25,6 +27,11 @@ def is_blocked(error: HomeserverRefused) -> bool:
 def is_unregistered(error: HomeserverRefused) -> bool:
     """Return whether Synapse refused a request because the acting user is not registered."""
     return error.status == 403 and _NOT_REGISTERED in error.message
+
+
+def is_outside_namespaces(error: HomeserverRefused) -> bool:
+    """Return whether Synapse refused a request because its copy of the registration does not cover the acting user."""
+    return error.status == 403 and _NOT_IN_NAMESPACE in error.message
 
 
 def is_transient(error: HomeserverRefused) -> bool:

@@ -36,6 +36,12 @@ class RoomRequests(HomeserverTransport):
         visibility = {"visibility": "public" if public else "private"}
         await self.request(Method.PUT, Path.v3.directory.list.room[room], visibility, as_user=as_user)
 
+    async def search_directory(self, text: str) -> list[MatrixRoomId]:
+        """Return rooms of the public room directory that match ``text``, at most 100; an empty text matches all."""
+        content = {"limit": 100, "filter": {"generic_search_term": text}}
+        response = await self.request_object(Method.POST, Path.v3.publicRooms, content)
+        return [MatrixRoomId(self._required_text(room, "room_id")) for room in self._required_list(response, "chunk")]
+
     # --- state ----------------------------------------------------------------------------------------
 
     async def state(self, room: MatrixRoomId, event_type: str, state_key: str = "", *, as_user: UserId) -> JSON | None:

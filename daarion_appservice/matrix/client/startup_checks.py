@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from ...city.identity import Identities
+from ...city.types import UserId
 from ...config import Settings
 from ...errors import ExitCode, HomeserverRefused, HomeserverUnavailable, HomeserverUnreachable, StartError
 from .connection_advice import callback_advice, homeserver_advice
@@ -30,7 +31,7 @@ _TWISTED_RACE: Final = "AlreadyCalled"
 fired. It happens on a busy machine, also five times in a row, and is independent of the address (seen in kill tests)."""
 _NO_RESPONSE: Final = frozenset({"M_CONNECTION_FAILED", "M_CONNECTION_TIMEOUT"})
 """The errcodes of a ping to which this service did not respond (client-server API, ``POST /appservice/{id}/ping``)."""
-_MAYBE_NOT_RUNNING: Final = (
+MAYBE_NOT_RUNNING: Final = (
     "Is Synapse running, and is homeserver.address right? The city is up meanwhile; messages wait."
 )
 _WRONG_ADDRESS: Final = (
@@ -77,17 +78,13 @@ async def _wait_for_homeserver(homeserver: Homeserver, monitor: HomeserverMonito
                 continue
             if isinstance(error, HomeserverRefused) and error.status == 401:
                 return  # This is a homeserver that refuses the token even here; `identify` raises the error for it.
-            raise StartError(
-                f"The server at {homeserver.address} is not a Matrix homeserver ({error}).",
-                await homeserver_advice(homeserver.address, error) or _WRONG_ADDRESS,
-                ExitCode.HOMESERVER_REFUSED,
-            ) from error
+            raise await not_a_homeserver(homeserver, error) from error
         except (HomeserverUnavailable, TimeoutError) as error:
             monitor.reason = str(error) or f"{homeserver.address} did not answer within {_LOG_AFTER_S:.0f} seconds"
             is_late = loop.time() - began_s >= _LOG_AFTER_S
-            help_ = await homeserver_advice(homeserver.address, error) or (_MAYBE_NOT_RUNNING if is_late else "")
+            help_ = await homeserver_advice(homeserver.address, error) or (MAYBE_NOT_RUNNING if is_late else "")
             # The advice may change while the service waits, for example if the homeserver starts without TLS.
-            if help_ and help_ != logged_help and not (logged_help and help_ == _MAYBE_NOT_RUNNING):
+            if help_ and help_ != logged_help and not (logged_help and help_ == MAYBE_NOT_RUNNING):
                 logged_help = help_
                 log.warning("homeserver_unavailable", address=homeserver.address, reason=monitor.reason, help=help_)
         else:
@@ -96,10 +93,29 @@ async def _wait_for_homeserver(homeserver: Homeserver, monitor: HomeserverMonito
         pause_s = min(pause_s * 1.5, _MAX_RETRY_S)
 
 
+async def not_a_homeserver(homeserver: Homeserver, error: HomeserverUnreachable | HomeserverRefused) -> StartError:
+    """Return the StartError for a server that answers ``GET /versions`` as no homeserver does."""
+    return StartError(
+        f"The server at {homeserver.address} is not a Matrix homeserver ({error}).",
+        await homeserver_advice(homeserver.address, error) or _WRONG_ADDRESS,
+        ExitCode.HOMESERVER_REFUSED,
+    )
+
+
 async def identify(homeserver: Homeserver, settings: Settings, identities: Identities) -> None:
     """Raise StartError unless the homeserver accepts the ``as_token`` and has the configured name and bot."""
+    check_identity(await check_token(homeserver, settings), settings, identities)
+
+
+async def check_token(homeserver: Homeserver, settings: Settings) -> UserId:
+    """Return the user of the ``as_token`` on the homeserver.
+
+    Raises:
+        StartError: the homeserver does not accept the token.
+        HomeserverUnavailable: it does not answer, or is starting.
+    """
     try:
-        user = await homeserver.whoami()
+        return await homeserver.whoami()
     except HomeserverRefused as error:
         if is_busy(error):
             raise HomeserverUnavailable(str(error)) from error
@@ -109,6 +125,10 @@ async def identify(homeserver: Homeserver, settings: Settings, identities: Ident
             "and been restarted since? If so, compare the two with `daarion-appservice registration check`.",
             ExitCode.HOMESERVER_REFUSED,
         ) from error
+
+
+def check_identity(user: UserId, settings: Settings, identities: Identities) -> None:
+    """Raise StartError unless ``user``, to whom the ``as_token`` belongs, is the bot on the configured homeserver."""
     localpart, _, domain = user.removeprefix("@").partition(":")
     if domain != settings.homeserver.domain:
         raise StartError(
@@ -136,9 +156,9 @@ async def _ping(homeserver: Homeserver, settings: Settings) -> None:
         try:
             await homeserver.ping(settings.appservice.id)
         except HomeserverRefused as error:
-            if is_busy(error) or _TWISTED_RACE in error.message:
+            if is_transient_ping_error(error):
                 raise HomeserverUnavailable(str(error)) from error
-            problem = _ping_error(error, settings, await callback_advice(settings.appservice.address, error.message))
+            problem = await ping_error(error, settings)
             if error.errcode not in _NO_RESPONSE or not tries_left:
                 raise problem from error
             log.warning("homeserver_cannot_reach_service", reason=error.message, help=problem.help)
@@ -147,8 +167,15 @@ async def _ping(homeserver: Homeserver, settings: Settings) -> None:
             return
 
 
-def _ping_error(error: HomeserverRefused, settings: Settings, tls_advice: str | None) -> StartError:
+def is_transient_ping_error(error: HomeserverRefused) -> bool:
+    """Return whether a failed ping says nothing about the address and the tokens, so that a retry may succeed."""
+    return is_busy(error) or _TWISTED_RACE in error.message
+
+
+async def ping_error(error: HomeserverRefused, settings: Settings) -> StartError:
+    """Return the StartError for a ping with which the homeserver did not reach this service, with its cause."""
     address = settings.appservice.address
+    tls_advice = await callback_advice(address, error.message)
     match error.errcode:
         case "M_BAD_STATUS" if is_token_wrong(error):
             message = "Synapse reaches the service, but sends another hs_token than the configured one."

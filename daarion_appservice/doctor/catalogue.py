@@ -1,0 +1,23 @@
+"""All checks, in the order of the report: what a check needs stands before it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from . import configuration, homeserver, host, registration
+from .checks import Check
+
+GROUPS: Final[dict[str, tuple[Check, ...]]] = {
+    "Configuration": configuration.CHECKS,
+    "This machine": host.CHECKS,
+    "Registration": registration.CHECKS,
+    "Homeserver": homeserver.CHECKS,
+}
+"""The groups of checks by their titles."""
+
+CHECKS: Final = tuple(each for checks in GROUPS.values() for each in checks)
+
+
+def group_titles() -> dict[str, str]:
+    """Return the title of each check's group, by the check's name."""
+    return {each.name: title for title, checks in GROUPS.items() for each in checks}

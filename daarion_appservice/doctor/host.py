@@ -1,0 +1,110 @@
+"""Checks of the machine: Python, open files, disk space."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import sys
+from pathlib import Path
+from typing import Final
+
+from .checks import check
+from .findings import Finding, failed, passed, skipped, warning
+from .installation import Installation
+
+_OLDEST_PYTHON: Final = (3, 11)
+_FIXED_PYTHON: Final = (3, 11, 4)
+"""Before this version, ``except*`` re-raises an ExceptionGroup (python/cpython#103590): errors at the start of a program may be
+printed as tracebacks."""
+_FEW_FILES: Final = 4096
+"""Open files of fewer connections than a city of a thousand people has, with their agents."""
+_MIB: Final = 1024 * 1024
+_LITTLE_DISK_BYTES: Final = 1024 * _MIB
+_NO_DISK_BYTES: Final = 64 * _MIB
+"""SQLite's write-ahead log alone may grow by this much before its next checkpoint."""
+
+
+@check(symptoms=("The service does not start and prints a traceback.",))
+async def python_version(_installation: Installation) -> Finding:
+    """The version of Python is supported.
+
+    Warns before 3.11.4, fails before 3.11.
+    """
+    return judge_python(sys.version_info[:3])
+
+
+def judge_python(version: tuple[int, ...]) -> Finding:
+    """Judge a version of Python, as major, minor and micro."""
+    name = ".".join(map(str, version))
+    if version < _OLDEST_PYTHON:
+        return failed(f"Python {name} is too old.", "Install Python 3.11 or later, and the service again with it.")
+    if version < _FIXED_PYTHON:
+        return warning(
+            f"Python {name} prints some errors as tracebacks (python/cpython#103590).",
+            "Use Python 3.11.4 or later if the system offers one.",
+        )
+    return passed(f"Python {name}")
+
+
+@check(symptoms=("Browsers and agents cannot connect while many others are connected.",))
+async def open_files(_installation: Installation) -> Finding:
+    """A process may open enough files: each connection is one.
+
+    Looks at the hard limit, to which the service raises its own. Warns below 4,096. A unit or container has a limit of
+    its own: run the doctor as the service runs, or see `LimitNOFILE`.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return judge_open_files(max(soft, hard) if hard != resource.RLIM_INFINITY else sys.maxsize)
+
+
+def judge_open_files(limit: int) -> Finding:
+    """Judge the number of files that a process may open."""
+    if limit < _FEW_FILES:
+        return warning(
+            f"A process may open {limit} files, and so have fewer connections.",
+            "Raise the limit: LimitNOFILE=65536 in the systemd unit, --ulimit nofile=65536 in Docker.",
+        )
+    return passed("Not limited" if limit == sys.maxsize else f"{limit} files")
+
+
+@check(
+    needs=("config",),
+    symptoms=("Messages are not accepted, and the log says that the disk is full.",),
+)
+async def disk_space(installation: Installation) -> Finding:
+    """The file system of the SQLite database has free space.
+
+    Warns below 1 GiB and fails below 64 MiB. The disk of a PostgreSQL cannot be seen from here.
+    """
+    if (file := installation.database_file) is None:
+        return skipped("The database is a PostgreSQL, whose disk cannot be seen from here.")
+    return judge_disk(file, free_bytes(file))
+
+
+def free_bytes(file: Path) -> int | None:
+    """Return the bytes that this user may still write to the file system of a file; None if its directory cannot be read."""
+    try:
+        return shutil.disk_usage(file.parent).free
+    except OSError:
+        return None
+
+
+def judge_disk(file: Path, free: int | None) -> Finding:
+    """Judge the free bytes of the file system of ``file``."""
+    where = file.parent
+    if free is None:
+        return failed(
+            f"{where} cannot be read.", "Create the directory, and let the user of the service read and write it."
+        )
+    said = f"{free // _MIB} MiB are free in {where}."
+    if free < _NO_DISK_BYTES:
+        return failed(said, "Make room there: the database takes no writes when the disk is full.")
+    if free < _LITTLE_DISK_BYTES:
+        return warning(said, "Make room there before the disk is full.")
+    if not os.access(where, os.W_OK):
+        return failed(f"{where} is not writable for this user.", "Let the user of the service write to the directory.")
+    return passed(said)
+
+
+CHECKS: Final = (python_version, open_files, disk_space)
