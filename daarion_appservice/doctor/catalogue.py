@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import configuration, homeserver, host, registration
+from . import configuration, database, deliveries, homeserver, host, redis, registration, service
 from .checks import Check
 
 GROUPS: Final[dict[str, tuple[Check, ...]]] = {
@@ -12,6 +12,10 @@ GROUPS: Final[dict[str, tuple[Check, ...]]] = {
     "This machine": host.CHECKS,
     "Registration": registration.CHECKS,
     "Homeserver": homeserver.CHECKS,
+    "Database": database.CHECKS,
+    "Redis": redis.CHECKS,
+    "Service": service.CHECKS,
+    "Deliveries from Synapse": deliveries.CHECKS,
 }
 """The groups of checks by their titles."""
 

@@ -133,7 +133,7 @@ class Listener:
         except OSError as error:
             await self._runner.cleanup()
             raise StartError(
-                f"The {self._name} listener cannot have {self._host}:{self._port}: {_reason(error)}",
+                f"The {self._name} listener cannot have {self._host}:{self._port}: {bind_problem(error)}",
                 f"Stop what is using it, or set {self._name}.host and {self._name}.port to another address.",
                 ExitCode.PORT,
             ) from error
@@ -169,7 +169,8 @@ class _Site(web.BaseSite):
                 each.setsockopt(socket.IPPROTO_TCP, option, _UNSENT_BYTES)
 
 
-def _reason(error: OSError) -> str:
+def bind_problem(error: OSError) -> str:
+    """Return why an address cannot be bound, as a sentence."""
     match error.errno:
         case errno.EADDRINUSE:
             return "another program uses the port."

@@ -25,6 +25,7 @@ _PORT: Final = 6379
 _NO_CLUSTER: Final = "Cluster mode is not enabled"
 """redis-py's error for a server that refuses ``CLUSTER SLOTS``."""
 T = TypeVar("T")
+EVICTION_ADVICE: Final = "presence alternates between online and offline: set `maxmemory-policy noeviction`"
 
 log = structlog.get_logger()
 
@@ -56,6 +57,24 @@ def connect(url: str, *, cluster: bool) -> Client:
 
 async def check(client: Client, url: str) -> None:
     """Raise StartError if this Redis cannot be used. One that does not answer is not an error: it may start later."""
+    if (absence := await find_absence(client)) is not None:
+        await _report_absence(url, absence)
+        return
+    if memory := await evicting_memory(client):
+        log.warning(
+            "redis_evicts",
+            maxmemory_policy=memory["maxmemory_policy"],
+            maxmemory_bytes=memory.get("maxmemory"),
+            help=f"when its memory is full, this Redis drops keys, and {EVICTION_ADVICE}",
+        )
+
+
+async def find_absence(client: Client) -> Exception | None:
+    """Return the error of a Redis that does not answer; None if it can be used.
+
+    Raises:
+        StartError: it refuses the login, is too old, or is a cluster or not contrary to the configuration.
+    """
     try:
         info = await client.info("server")
     except (AuthenticationError, NoPermissionError) as error:
@@ -65,11 +84,9 @@ async def check(client: Client, url: str) -> None:
             raise _refused(error.__cause__) from error
         if _NO_CLUSTER in str(error):
             raise _wrong_kind("redis.cluster is true, but this Redis is no cluster", error) from error
-        await _report_absence(url, error)
-        return
+        return error
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-        await _report_absence(url, error)
-        return
+        return error
     except RedisError as error:
         raise _wrong_kind("This Redis cannot be used", error) from error
     mode = info.get("redis_mode") or info.get("server_mode")  # Redis, Valkey
@@ -78,18 +95,18 @@ async def check(client: Client, url: str) -> None:
     version = str(info.get("redis_version", "0"))
     if int(version.partition(".")[0]) < _OLDEST:
         raise _wrong_kind(f"This Redis is of version {version}", f"{_OLDEST}.0 or later is needed, or a Valkey")
-    await _check_eviction(client)
+    return None
 
 
 async def _report_absence(url: str, error: Exception) -> None:
     log.warning(
         "redis_not_found",
         error=str(error),
-        help=await _tls_advice(url, str(error)) or "the city starts without it; trying again",
+        help=await tls_advice(url, str(error)) or "the city starts without it; trying again",
     )
 
 
-async def _tls_advice(url: str, reason: str) -> str | None:
+async def tls_advice(url: str, reason: str) -> str | None:
     """Return advice about TLS in ``redis.url``, as far as the cause can be detected; None if TLS is not the cause."""
     address = URL(url)
     if address.scheme not in {"redis", "rediss"} or address.host is None:
@@ -108,20 +125,14 @@ async def _tls_advice(url: str, reason: str) -> str | None:
     return None
 
 
-async def _check_eviction(client: Client) -> None:
+async def evicting_memory(client: Client) -> dict[str, Any] | None:
+    """Return the section ``memory`` of ``INFO`` if this Redis drops keys when its memory is full; otherwise None."""
     try:
-        memory = await client.info("memory")
+        memory: dict[str, Any] = await client.info("memory")
     except REDIS_ERRORS:
-        return  # a managed server may refuse; the policy is only for a warning
-    policy = str(memory.get("maxmemory_policy", "noeviction"))
-    if policy != "noeviction":
-        log.warning(
-            "redis_evicts",
-            maxmemory_policy=policy,
-            maxmemory_bytes=memory.get("maxmemory"),
-            help="when its memory is full, this Redis drops keys, and presence alternates between online and offline: set "
-            "`maxmemory-policy noeviction`",
-        )
+        return None  # a managed server may refuse; the policy is only for a warning
+    policy = memory.setdefault("maxmemory_policy", "noeviction")
+    return memory if policy != "noeviction" else None
 
 
 def _refused(error: BaseException) -> StartError:

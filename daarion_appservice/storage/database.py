@@ -207,13 +207,19 @@ class Database:
         """Return why the database cannot be used now, or None if it can. Write only if the last write failed."""
         try:
             async with self.read_only() as tx:
-                await tx.connection.execute(text("SELECT 1"))
+                if await is_write_protected(tx.connection):
+                    return self.availability.problem or "is read-only"
             if self.availability.problem is not None:
                 async with self.transaction() as tx:
                     await tx.key_values.put_write_probe()
         except DatabaseError:
             return self.availability.problem or "does not answer"
         return None
+
+    @staticmethod
+    def max_connections(pool_size: int) -> int:
+        """Return how many connections one process opens to PostgreSQL at most."""
+        return 2 * pool_size + _DEDICATED
 
     async def close(self) -> None:
         for connection in self._dedicated:
@@ -301,6 +307,14 @@ async def _check_postgres(connection: AsyncConnection) -> None:
             "Make one for the city beside it: createdb -E UTF8 -T template0 NAME; then name it in database.url.",
             ExitCode.DATABASE,
         )
+
+
+async def is_write_protected(connection: AsyncConnection) -> bool:
+    """Return whether PostgreSQL refuses writes (a standby, ``default_transaction_read_only``); False on SQLite."""
+    if connection.dialect.name == "sqlite":
+        await connection.execute(text("SELECT 1"))
+        return False
+    return (await connection.execute(text("SHOW transaction_read_only"))).scalar() == "on"
 
 
 def _postgres_engine(url: URL, pool_size: int) -> AsyncEngine:

@@ -232,6 +232,17 @@ class InboxRepository(Repository):
         )
         return {state: count for state, count in rows}  # noqa: C416 -- a Row is no pair to mypy
 
+    async def oldest_waiting_ms(self) -> int | None:
+        """Return when the oldest waiting event was received (ms since 1970); None if none waits."""
+        oldest = select(func.min(inbox.c.received_at_ms)).where(inbox.c.state == InboxState.NEW)
+        found: int | None = (await self._connection.execute(oldest)).scalar()
+        return found
+
+    async def last_transaction_ms(self) -> int | None:
+        """Return when the last transaction of the homeserver was received (ms since 1970); None if there was none."""
+        found: int | None = (await self._connection.execute(select(func.max(transactions.c.received_at_ms)))).scalar()
+        return found
+
     async def prune(self, *, before_ms: int) -> None:
         """Delete transactions and processed events older than ``before_ms``, except the last event of each room.
 

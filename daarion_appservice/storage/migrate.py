@@ -76,17 +76,22 @@ async def current(database: Database) -> str | None:
         raise cannot_use(database.url, error) from error
 
 
-def _upgrade(connection: Connection, to: str) -> tuple[str | None, str]:
-    before = _revision(connection)
-    if before == head() and to == "head":
-        return before, before
-    if before is not None and before not in {script.revision for script in _scripts().walk_revisions()}:
+def check_known(revision: str | None) -> None:
+    """Raise StartError if a database has a revision that this software does not know."""
+    if revision is not None and revision not in {script.revision for script in _scripts().walk_revisions()}:
         raise StartError(
-            f"The database was written by a newer daarion-appservice: its revision is {before}, "
+            f"The database was written by a newer daarion-appservice: its revision is {revision}, "
             f"the newest that this one knows is {head()}.",
             "Install the newer version again, or restore the backup that was made before the upgrade.",
             ExitCode.DATABASE,
         )
+
+
+def _upgrade(connection: Connection, to: str) -> tuple[str | None, str]:
+    before = _revision(connection)
+    if before == head() and to == "head":
+        return before, before
+    check_known(before)
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, to)

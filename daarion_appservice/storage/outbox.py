@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 
 from ..city.types import MessageId, OutboxKind, ReactionId, RoomId, UserId
 from .repository import Repository
@@ -149,6 +149,11 @@ class OutboxRepository(Repository):
             FailedRow(MessageId(row.message_id), OutboxKind(row.kind), RoomId(row.room_id), row.error or "")
             for row in await self._connection.execute(statement)
         ]
+
+    async def counts(self) -> dict[str, int]:
+        """Return the number of rows by state."""
+        rows = await self._connection.execute(select(outbox.c.state, func.count()).group_by(outbox.c.state))
+        return {state: count for state, count in rows}  # noqa: C416 -- a Row is no pair to mypy
 
     async def _retry(self, *which: ColumnElement[bool]) -> int:
         statement = update(outbox).where(*which, *_FAILED)

@@ -10,7 +10,7 @@ import pytest
 
 from daarion_appservice.config import editing as config_edit
 from daarion_appservice.doctor.homeserver import judge_clock, judge_version
-from tests.parts.doctor import finding_of, write_config
+from tests.parts.doctor import expect_finding, finding_of, write_config
 from tests.parts.ports import HOST, free_port
 from tests.parts.scripted_homeserver import HANG_UP, NOT_REGISTERED, Reply, ScriptedHomeserver, refused
 
@@ -37,44 +37,37 @@ async def test_healthy_homeserver_passes(config: Path, homeserver: ScriptedHomes
         assert found.status.value == "pass", found
 
 
-async def expect(name: str, config: Path, status: str, *parts: str) -> None:
-    found = await finding_of(name, config)
-    assert found.status.value == status, found
-    for part in parts:
-        assert part in f"{found.summary} {found.advice}", found
-
-
 # --- the connection -----------------------------------------------------------------------------------
 
 
 async def test_closed_port_is_named(config: Path) -> None:
     config_edit.set_values(config, {"homeserver.address": f"http://{HOST}:{free_port()}"})
-    await expect("homeserver", config, "fail", "does not answer", "homeserver.address")
+    await expect_finding("homeserver", config, "fail", "does not answer", "homeserver.address")
 
 
 async def test_https_on_plain_port_is_named(config: Path, homeserver: ScriptedHomeserver) -> None:
     config_edit.set_values(config, {"homeserver.address": homeserver.url.replace("http", "https")})
-    await expect("homeserver", config, "fail", "must begin with http://")
+    await expect_finding("homeserver", config, "fail", "must begin with http://")
 
 
 async def test_unknown_host_is_named(config: Path) -> None:
     config_edit.set_values(config, {"homeserver.address": "http://no-such-host.invalid:8008"})
-    await expect("homeserver", config, "fail", "does not resolve")
+    await expect_finding("homeserver", config, "fail", "does not resolve")
 
 
 async def test_other_web_server_is_named(config: Path, homeserver: ScriptedHomeserver) -> None:
     homeserver.next("versions", Reply(200, {"hello": "world"}))
-    await expect("homeserver", config, "fail", "not a Matrix homeserver", "8008")
+    await expect_finding("homeserver", config, "fail", "not a Matrix homeserver", "8008")
 
 
 async def test_dropped_connection_is_named(config: Path, homeserver: ScriptedHomeserver) -> None:
     homeserver.next("versions", *[HANG_UP] * 4)
-    await expect("homeserver", config, "fail", "does not answer")
+    await expect_finding("homeserver", config, "fail", "does not answer")
 
 
 async def test_starting_homeserver_warns(config: Path, homeserver: ScriptedHomeserver) -> None:
     homeserver.next("versions", refused(500, "M_UNKNOWN", "Internal server error"))
-    await expect("homeserver", config, "warn", "overloaded")
+    await expect_finding("homeserver", config, "warn", "overloaded")
 
 
 # --- identity -----------------------------------------------------------------------------------------
@@ -82,7 +75,7 @@ async def test_starting_homeserver_warns(config: Path, homeserver: ScriptedHomes
 
 async def test_unknown_token_is_named(config: Path, homeserver: ScriptedHomeserver) -> None:
     homeserver.next("whoami", refused(401, "M_UNKNOWN_TOKEN"))
-    await expect("as_token", config, "fail", "does not accept the as_token", "app_service_config_files")
+    await expect_finding("as_token", config, "fail", "does not accept the as_token", "app_service_config_files")
 
 
 @pytest.mark.parametrize(
@@ -93,23 +86,25 @@ async def test_other_homeserver_or_bot_is_named(
     config: Path, homeserver: ScriptedHomeserver, user: str, named: str
 ) -> None:
     homeserver.next("whoami", *[Reply(200, {"user_id": user})] * 2)
-    await expect("homeserver_identity", config, "fail", named)
+    await expect_finding("homeserver_identity", config, "fail", named)
 
 
 async def test_namespace_missing_in_synapse_copy_is_named(config: Path, homeserver: ScriptedHomeserver) -> None:
     homeserver.next("whoami", WHOAMI, WHOAMI, WHOAMI, WHOAMI, NOT_REGISTERED, OUTSIDE)
-    await expect("namespaces", config, "fail", "does not give the service @agent_=doctor:city.localhost")
+    await expect_finding("namespaces", config, "fail", "does not give the service @agent_=doctor:city.localhost")
     assert homeserver.all("register") == []
 
 
 async def test_namespace_of_another_service_is_named(config: Path, homeserver: ScriptedHomeserver) -> None:
     homeserver.next("register", refused(400, "M_USER_IN_USE"), refused(400, "M_USER_IN_USE"), EXCLUSIVE)
-    await expect("namespaces", config, "fail", "Another application service claims @citizen_", "correct the other")
+    await expect_finding(
+        "namespaces", config, "fail", "Another application service claims @citizen_", "correct the other"
+    )
 
 
 async def test_rate_limit_is_named(config: Path, homeserver: ScriptedHomeserver) -> None:
     homeserver.next("presence", Reply(200, {}), refused(429, "M_LIMIT_EXCEEDED", retry_after_ms=9000))
-    await expect("rate_limits", config, "fail", "rate_limited: false")
+    await expect_finding("rate_limits", config, "fail", "rate_limited: false")
 
 
 # --- what it can do -----------------------------------------------------------------------------------
@@ -141,9 +136,9 @@ async def test_room_version_is_judged(
 ) -> None:
     config_edit.set_values(config, {"city.room_version": wanted})
     homeserver.next("capabilities", Reply(200, {"capabilities": {"m.room_versions": versions}}))
-    await expect("room_version", config, status, named)
+    await expect_finding("room_version", config, status, named)
 
 
 async def test_smaller_upload_limit_of_synapse_warns(config: Path, homeserver: ScriptedHomeserver) -> None:
     homeserver.next("media_config", Reply(200, {"m.upload.size": 1024}))
-    await expect("upload_size", config, "warn", "max_upload_size in homeserver.yaml to 50M")
+    await expect_finding("upload_size", config, "warn", "max_upload_size in homeserver.yaml to 50M")

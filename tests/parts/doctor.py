@@ -44,3 +44,12 @@ async def finding_of(name: str, config: Path, synapse_registration: Path | None 
     async with Installation(config, synapse_registration, {}) as installation:
         results = await run_checks(with_needed([name]), installation)
     return {result.name: result.finding for result in results}[name]
+
+
+async def expect_finding(name: str, config: Path, status: str, *parts: str) -> Finding:
+    """Assert that a check has this status and names these parts; return its finding."""
+    found = await finding_of(name, config)
+    assert found.status.value == status, found
+    for part in parts:
+        assert part in f"{found.summary} {found.advice}", found
+    return found
