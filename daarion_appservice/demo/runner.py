@@ -191,7 +191,7 @@ async def _is_set_up(response: aiohttp.ClientResponse) -> bool:
     if response.status != 503:
         return False
     checks = (await response.json())["checks"]
-    return all(result == "ok" for name, result in checks.items() if name not in {"rooms_and_ghosts", "redis"})
+    return all(checks[name] == "ok" for name in ("database", "homeserver"))
 
 
 async def _is_online(response: aiohttp.ClientResponse) -> bool:

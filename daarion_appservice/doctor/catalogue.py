@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import configuration, database, deliveries, homeserver, host, redis, registration, service
+from . import (
+    configuration,
+    core,
+    database,
+    deliveries,
+    ghosts,
+    homeserver,
+    host,
+    public,
+    redis,
+    registration,
+    rooms,
+    service,
+)
 from .checks import Check
 
 GROUPS: Final[dict[str, tuple[Check, ...]]] = {
@@ -16,6 +29,10 @@ GROUPS: Final[dict[str, tuple[Check, ...]]] = {
     "Redis": redis.CHECKS,
     "Service": service.CHECKS,
     "Deliveries from Synapse": deliveries.CHECKS,
+    "Rooms": rooms.CHECKS,
+    "Ghosts and presence": ghosts.CHECKS,
+    "Public address": public.CHECKS,
+    "Agents core": core.CHECKS,
 }
 """The groups of checks by their titles."""
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import resource
-import shutil
 import sys
-from pathlib import Path
 from typing import Final
 
+from ..storage.disk_space import DiskSpace
 from .checks import check
 from .findings import Finding, failed, passed, skipped, warning
 from .installation import Installation
@@ -19,10 +17,6 @@ _FIXED_PYTHON: Final = (3, 11, 4)
 printed as tracebacks."""
 _FEW_FILES: Final = 4096
 """Open files of fewer connections than a city of a thousand people has, with their agents."""
-_MIB: Final = 1024 * 1024
-_LITTLE_DISK_BYTES: Final = 1024 * _MIB
-_NO_DISK_BYTES: Final = 64 * _MIB
-"""SQLite's write-ahead log alone may grow by this much before its next checkpoint."""
 
 
 @check(symptoms=("The service does not start and prints a traceback.",))
@@ -79,32 +73,19 @@ async def disk_space(installation: Installation) -> Finding:
     """
     if (file := installation.database_file) is None:
         return skipped("The database is a PostgreSQL, whose disk cannot be seen from here.")
-    return judge_disk(file, free_bytes(file))
+    return judge_disk(DiskSpace.of(file))
 
 
-def free_bytes(file: Path) -> int | None:
-    """Return the bytes that this user may still write to the file system of a file; None if its directory cannot be read."""
-    try:
-        return shutil.disk_usage(file.parent).free
-    except OSError:
-        return None
-
-
-def judge_disk(file: Path, free: int | None) -> Finding:
-    """Judge the free bytes of the file system of ``file``."""
-    where = file.parent
-    if free is None:
+def judge_disk(disk: DiskSpace) -> Finding:
+    """Judge the file system of the database."""
+    if disk.problem is not None:
         return failed(
-            f"{where} cannot be read.", "Create the directory, and let the user of the service read and write it."
+            f"{disk.problem}.",
+            "Make room there, or let the user of the service read and write that directory: the database takes no writes.",
         )
-    said = f"{free // _MIB} MiB are free in {where}."
-    if free < _NO_DISK_BYTES:
-        return failed(said, "Make room there: the database takes no writes when the disk is full.")
-    if free < _LITTLE_DISK_BYTES:
-        return warning(said, "Make room there before the disk is full.")
-    if not os.access(where, os.W_OK):
-        return failed(f"{where} is not writable for this user.", "Let the user of the service write to the directory.")
-    return passed(said)
+    if disk.is_low:
+        return warning(f"{disk.described}.", "Make room there before the disk is full.")
+    return passed(f"{disk.described}.")
 
 
 CHECKS: Final = (python_version, open_files, disk_space)

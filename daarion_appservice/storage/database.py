@@ -208,7 +208,7 @@ class Database:
         try:
             async with self.read_only() as tx:
                 if await is_write_protected(tx.connection):
-                    return self.availability.problem or "is read-only"
+                    return "is read-only: a standby, or default_transaction_read_only is on"
             if self.availability.problem is not None:
                 async with self.transaction() as tx:
                     await tx.key_values.put_write_probe()

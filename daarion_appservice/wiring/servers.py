@@ -19,6 +19,7 @@ from ..http.limits.request_limits import RequestLimits
 from ..http.limits.tcp_connections import TcpConnections
 from ..http.link_previews import LinkPreviews
 from ..http.media_transfers import MediaTransfers
+from ..http.readiness import ReadinessProbe
 from ..http.registry_writer import RegistryWriter
 from ..http.room_responses import CachedRoomResponses
 from ..http.routes.agent_tokens import AgentTokenRoutes
@@ -194,13 +195,16 @@ def build_matrix_server(city: City) -> Listener:
     internal = InternalPresenceRoutes(city.agents, city.presence, user_presence_query, city.identities, steady_ms)
     redis_health = city.presence.health if isinstance(city.presence, RedisPresence) else None
     health = HealthRoutes(
-        city.database,
-        city.monitor,
-        city.reconciler,
-        city.leader_lock,
-        city.supervisor,
-        lambda: city.sweeper.deliveries if city.leader_lock.is_held else "ok",
-        redis_health,
+        ReadinessProbe(
+            city.database,
+            city.monitor,
+            city.reconciler,
+            city.leader_lock,
+            city.supervisor,
+            lambda: city.sweeper.deliveries if city.leader_lock.is_held else "ok",
+            redis_health,
+            now_ms,
+        )
     )
     third_party = ThirdParty(
         city.database, city.agents, city.identities, hs_token=settings.appservice.hs_token.get_secret_value()

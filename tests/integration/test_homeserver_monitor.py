@@ -8,12 +8,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from daarion_appservice.errors import HomeserverRateLimited
+from daarion_appservice.matrix.client import monitor as monitor_module
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.client.monitor import HomeserverMonitor
-from tests.parts.scripted_homeserver import (
-    ScriptedHomeserver,
-    refused,
-)
+from tests.parts.scripted_homeserver import HANG, ScriptedHomeserver, refused
 
 
 @pytest.fixture
@@ -108,4 +106,46 @@ async def test_failed_pings_are_reported_until_one_succeeds(
         assert monitor.unreached is None
     assert [line["event"] for line in logs] == ["homeserver_cannot_reach_service", "homeserver_reaches_service"]
     assert help_ in logs[0]["help"]
+    await client.close()
+
+
+async def test_regular_ping_finds_unreachable_service(
+    homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Homeserver(homeserver.url, "as_token")
+    monitor = HomeserverMonitor(client, "city")
+    silences: list[None] = []
+    monitor.on_silence(lambda: silences.append(None))
+    monitor.mark_up()
+    monitor.record_ping()
+    await monitor._ping_if_overdue()
+    assert homeserver.all("ping") == [], "a ping has just arrived"
+    monkeypatch.setattr(monitor_module, "_PING_INTERVAL_S", 0.0)
+    await monitor._ping_if_overdue()
+    assert len(homeserver.all("ping")) == 1
+    homeserver.next("ping", *[refused(502, "M_CONNECTION_FAILED", "refused: 111")] * 2)
+    monkeypatch.setattr(monitor_module, "_ECHO_TIMEOUT_S", 0.0)
+    for _ in range(2):
+        await monitor._ping_if_overdue()
+    assert monitor.unreached is not None
+    assert silences == [None], "only the repeated ping is one that an event waits for"
+    await client.close()
+
+
+async def test_unanswered_pings_make_service_unreached(
+    homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor_module, "_PING_TIMEOUT_S", 0.05)
+    client = Homeserver(homeserver.url, "as_token")
+    monitor = HomeserverMonitor(client, "city")
+    monitor.mark_up()
+    homeserver.next("ping", *[HANG] * 4)
+    with capture_logs() as logs:
+        for _ in range(4):
+            assert monitor.unreached is None
+            assert not await monitor.request_delivery()
+    assert [line["event"] for line in logs] == ["homeserver_cannot_reach_service"]
+    assert monitor.unreached == "cannot reach the service: no answer to a ping within 0.05 s"
+    assert await monitor.request_delivery()
+    assert monitor.unreached is None
     await client.close()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from typing import Any
 
 import pytest
 
+from daarion_appservice.city.types import MatrixStatus
 from tests.parts.api import (
     OKSANA,
     call_internal,
@@ -152,3 +155,75 @@ async def test_readyz_without_lease_names_no_leader(sqlite_city: InProcessCity) 
         processes.append(answer.content["checks"]["processes"])
     assert processes[0] == "cannot read the leader lock from the database"
     assert "another process leads" in processes[1]
+
+
+async def test_readyz_verbose_states_each_part(sqlite_city: InProcessCity) -> None:
+    for query in ("?verbose", "?verbose=1"):
+        answer = await sqlite_city.call("GET", f"/readyz{query}", listener="matrix")
+        assert answer.status == 503
+        parts = answer.content["parts"]
+        assert {"database", "disk", "as_token", "callback", "rooms", "transactions", "processes"} <= set(parts)
+        assert parts["database"] == {"status": "ok", "detail": "takes writes", "age_s": None}
+        assert parts["homeserver"]["status"] == "failed"
+        assert answer.content["role"] == "standby"
+    assert "parts" not in (await sqlite_city.call("GET", "/readyz", listener="matrix")).content
+
+
+async def ready_city(city: InProcessCity) -> None:
+    """Put the parts into the state of a running city."""
+    city.city.monitor.mark_up()
+    city.city.monitor.record_ping()
+    city.city.leader_lock.is_held = city.city.reconciler.is_done = True
+    assert (await city.call("GET", "/readyz", listener="matrix")).status == 200
+
+
+async def readyz(city: InProcessCity, part: str) -> tuple[int, str, str]:
+    """Return the status of the response, and status and detail of a part."""
+    answer = await city.call("GET", "/readyz?verbose", listener="matrix")
+    return answer.status, answer.content["parts"][part]["status"], answer.content["parts"][part]["detail"]
+
+
+async def test_readyz_names_refused_token_and_callback(sqlite_city: InProcessCity) -> None:
+    await ready_city(sqlite_city)
+    monitor = sqlite_city.city.monitor
+    monitor.refusal = "does not accept the as_token"
+    assert await readyz(sqlite_city, "as_token") == (503, "failed", "does not accept the as_token")
+    monitor.refusal, monitor.unreached = None, "has another hs_token"
+    assert await readyz(sqlite_city, "callback") == (503, "failed", "has another hs_token")
+    plain = await sqlite_city.call("GET", "/readyz", listener="matrix")
+    assert plain.content["checks"]["homeserver"] == "has another hs_token"
+
+
+async def test_readyz_states_age_of_last_ping(sqlite_city: InProcessCity) -> None:
+    await ready_city(sqlite_city)
+    monitor = sqlite_city.city.monitor
+    monitor.last_ping_s = asyncio.get_running_loop().time() - 100
+    assert await readyz(sqlite_city, "callback") == (200, "ok", "the last ping arrived 100 s ago")
+    monitor.last_ping_s -= 100
+    assert await readyz(sqlite_city, "callback") == (200, "warning", "the last ping arrived 200 s ago")
+
+
+async def test_readyz_fails_without_linked_room(sqlite_city: InProcessCity) -> None:
+    await ready_city(sqlite_city)
+    database = sqlite_city.city.database
+    async with database.transaction() as tx:
+        rooms = await tx.rooms.all()
+        for room in rooms:
+            await tx.matrix_rooms.set_status(room.id, MatrixStatus.FAILED, "the alias is taken")
+    status, part, detail = await readyz(sqlite_city, "rooms")
+    assert (status, part) == (503, "failed")
+    assert detail.startswith("0 of 3 rooms are linked")
+    async with database.transaction() as tx:
+        await tx.matrix_rooms.set_status(rooms[0].id, MatrixStatus.LINKED, None)
+    status, part, detail = await readyz(sqlite_city, "rooms")
+    assert (status, part) == (200, "warning")
+    assert "the alias is taken" in detail
+
+
+async def test_readyz_fails_on_full_disk(sqlite_city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
+    await ready_city(sqlite_city)
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    status, part, detail = await readyz(sqlite_city, "disk")
+    assert (status, part) == (503, "failed")
+    assert detail.startswith("0 MiB are free")

@@ -21,6 +21,7 @@ from daarion_appservice.doctor.host import judge_disk, judge_open_files, judge_p
 from daarion_appservice.doctor.installation import Installation
 from daarion_appservice.doctor.report import exit_code
 from daarion_appservice.doctor.runner import CheckResult, run_checks
+from daarion_appservice.storage.disk_space import MIB, DiskSpace
 from tests.parts.doctor import finding_of, write_config
 
 SECRET = "a-password-that-nobody-may-see"
@@ -235,10 +236,13 @@ def test_open_files_are_judged(limit: int, status: str) -> None:
     assert status_of(judge_open_files(limit)) == status
 
 
-@pytest.mark.parametrize(("free_mib", "status"), [(None, "fail"), (10, "fail"), (500, "warn"), (100_000, "pass")])
-def test_free_disk_is_judged(tmp_path: Path, free_mib: int | None, status: str) -> None:
-    free = None if free_mib is None else free_mib * 1024 * 1024
-    assert status_of(judge_disk(tmp_path / "city.db", free)) == status
+@pytest.mark.parametrize(
+    ("free_mib", "is_writable", "status"),
+    [(None, True, "fail"), (10, True, "fail"), (500, True, "warn"), (100_000, False, "fail"), (100_000, True, "pass")],
+)
+def test_free_disk_is_judged(free_mib: int | None, is_writable: bool, status: str) -> None:
+    free = None if free_mib is None else free_mib * MIB
+    assert status_of(judge_disk(DiskSpace(Path("/var/lib"), free, is_writable))) == status
 
 
 # --- registration -------------------------------------------------------------------------------------

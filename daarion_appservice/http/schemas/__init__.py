@@ -8,7 +8,7 @@ from .agents import Agent, AgentPresence, AgentToken, HeartbeatError, HeartbeatR
 from .authors import Author, CitizenName, CitizenNames, CurrentCitizen
 from .errors import FieldError, Problem
 from .feed import CityHome, FeedEntry, FeedRoom, SecondMeStatus
-from .internal import GhostHeartbeatResult, Liveness, MatrixPresence, MatrixPresences, Readiness
+from .internal import GhostHeartbeatResult, Liveness, MatrixPresence, MatrixPresences, Readiness, ReadinessPart
 from .message_kinds import Location, Poll, PollOption, PollVote
 from .messages import Media, Message, ReactionCount, ThreadSummary
 from .presence import OnlineCounts, PresenceEvent, PresenceList, PresenceSummary, SubjectPresence
@@ -75,6 +75,7 @@ __all__ = [
     "Problem",
     "ReactionCount",
     "Readiness",
+    "ReadinessPart",
     "Receipt",
     "Room",
     "RoomDetails",

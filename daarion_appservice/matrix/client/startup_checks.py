@@ -59,6 +59,7 @@ async def run_startup_checks(
             monitor.reason = str(error)
             await asyncio.sleep(_MAX_RETRY_S)
         else:
+            monitor.record_ping()
             monitor.mark_up()
             return
 

@@ -50,12 +50,23 @@ _ATTEMPT_DELAY_S: Final = 30.0
 _ONLINE_DEVICE: Final = "ONLINE"
 _OFFLINE_DEVICE: Final = "OFFLINE"
 
+PRESENCE_OFF_ADVICE: Final = "Set `presence: {enabled: true}` in homeserver.yaml, and restart Synapse."
+SHORT_TIMEOUT_ADVICE: Final = (
+    "Synapse's presence.sync_online_timeout is below 30 s, so ghosts may flap: raise it, or set presence.refresh_s here to well "
+    "below it."
+)
+
 log = structlog.get_logger()
 
 
 def period_ms(timeout_ms: int) -> int:
     """Return the refresh period (ms) for a homeserver whose measured presence timeout is ``timeout_ms``."""
     return min(_MAX_PERIOD_MS, max(UNKNOWN_MS, int((timeout_ms - _MAX_ERROR_MS) * _PERIOD_FACTOR)))
+
+
+def is_shorter_than_default(timeout_ms: int) -> bool:
+    """Return whether a measured presence timeout is shorter than Synapse's default."""
+    return timeout_ms < _DEFAULT_TIMEOUT_MS
 
 
 class PresenceTimeoutProbe:
@@ -115,16 +126,15 @@ class PresenceTimeoutProbe:
         if not await self._becomes_online():
             log.warning(
                 "presence_switched_off",
-                help="presence is disabled in Synapse: set `presence: {enabled: true}` in homeserver.yaml",
+                help=PRESENCE_OFF_ADVICE,
             )
             return None
         timeout_s = await self._online_duration_s(began_s)
-        if timeout_s * 1000 < _DEFAULT_TIMEOUT_MS:
+        if is_shorter_than_default(int(timeout_s * 1000)):
             log.warning(
                 "presence_forgotten_soon",
                 held_s=round(timeout_s),
-                help="Synapse's presence.sync_online_timeout is below 30 s, so ghosts may flap: raise it, or set "
-                "presence.refresh_s here to well below it",
+                help=SHORT_TIMEOUT_ADVICE,
             )
         return int(timeout_s * 1000)
 

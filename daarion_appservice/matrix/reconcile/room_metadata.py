@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from ...city.identity import Identities
-from ...city.types import Room
+from ...city.types import Room, UserId
 from ...errors import HomeserverRefused
 from ..client.homeserver import Homeserver
 from .room_store import RoomStore, matrix_room_of
@@ -61,6 +61,13 @@ class RoomMetadata:
             log.warning(
                 "not_in_directory",
                 room=room.slug,
-                help="Synapse keeps the city's rooms out of its public directory. To list them, add to homeserver.yaml:\n"
-                f'room_list_publication_rules:\n  - user_id: "{self.identities.bot}"\n    action: allow',
+                help=f"Synapse keeps the city's rooms out of its public directory. {directory_advice(self.identities.bot)}",
             )
+
+
+def directory_advice(bot: UserId) -> str:
+    """Return what lets the bot publish rooms in Synapse's room directory, as YAML that fits into one line."""
+    return (
+        "To list them, add to homeserver.yaml, and restart Synapse: "
+        f'room_list_publication_rules: [{{"user_id": "{bot}", "action": "allow"}}]'
+    )
