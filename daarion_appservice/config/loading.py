@@ -67,10 +67,11 @@ def encryption_cautions(settings: Settings) -> list[str]:
     """Return the warnings about encryption that is enabled and cannot be on."""
     if not settings.encryption.enabled or settings.encryption.is_on:
         return []
-    return [
+    caution = (
         "encryption.pickle_key is empty, so agents cannot read encrypted chats: `daarion-appservice encryption "
         "generate-key`, or set encryption.enabled to false"
-    ]
+    )
+    return [caution]
 
 
 def missing_tokens(settings: Settings) -> list[str]:

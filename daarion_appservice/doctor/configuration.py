@@ -11,7 +11,7 @@ from ..config.values import is_loopback
 from ..errors import StartError
 from ..storage.database_url import check as check_database_url
 from .checks import check
-from .findings import Finding, failed, listed, passed, warning
+from .findings import Finding, failed, listed, passed, skipped, warning
 from .installation import Installation
 
 _SECURE: Final = (
@@ -123,4 +123,21 @@ def judge_public_address(settings: Settings) -> Finding:
     return passed(api.public_url)
 
 
-CHECKS: Final = (config, tokens, config_warnings, sign_in, public_address)
+@check(
+    needs=("config",),
+    symptoms=("Agents cannot read encrypted chats, and say so there.",),
+)
+async def encryption(installation: Installation) -> Finding:
+    """Encryption of direct chats is ready, or switched off.
+
+    Warns if it is enabled and has no key.
+    """
+    settings = installation.settings
+    if found := config_file.encryption_cautions(settings):
+        return warning(
+            f"{listed(found)}.", "Do so, then restart the service; docs/explanation/encryption.md says what it means."
+        )
+    return passed("On") if settings.encryption.is_on else skipped("encryption.enabled is false.")
+
+
+CHECKS: Final = (config, tokens, config_warnings, sign_in, public_address, encryption)

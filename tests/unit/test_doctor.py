@@ -13,6 +13,7 @@ import pytest
 from daarion_appservice.cli.main import main
 from daarion_appservice.config import Settings
 from daarion_appservice.config import editing as config_edit
+from daarion_appservice.config.pickle_key import new_pickle_key
 from daarion_appservice.doctor.catalogue import CHECKS, GROUPS
 from daarion_appservice.doctor.checks import check
 from daarion_appservice.doctor.configuration import judge_public_address, judge_sign_in
@@ -181,6 +182,17 @@ async def test_readable_config_and_placeholder_domain_warn(config: Path) -> None
     assert status_of(found) == "warn"
     assert "chmod 600" in found.summary
     assert "server_name" in found.summary
+
+
+async def test_encryption_without_key_warns(config: Path) -> None:
+    config_edit.set_values(config, {"encryption.pickle_key": ""})
+    found = await finding_of("encryption", config)
+    assert status_of(found) == "warn"
+    assert "encryption generate-key" in found.summary
+    config_edit.set_values(config, {"encryption.enabled": False})
+    assert status_of(await finding_of("encryption", config)) == "skip"
+    config_edit.set_values(config, {"encryption.enabled": True, "encryption.pickle_key": new_pickle_key()})
+    assert status_of(await finding_of("encryption", config)) == "pass"
 
 
 def settings(**sections: object) -> Settings:
