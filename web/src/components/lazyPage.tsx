@@ -18,9 +18,8 @@ export function lazyPage(load: Load): ComponentType {
   let isRetry = false;
   let hasFailed = false;
   const tryLoad: Load = () =>
-    load().catch(async (error: unknown) => {
+    loadPart(load, isRetry).catch((error: unknown) => {
       hasFailed = true;
-      await reloadIfOutdated(isRetry);
       throw new Problem(0, "page_missing", String(error));
     });
   let Loaded = lazy(tryLoad);
@@ -50,6 +49,19 @@ export function lazyPage(load: Load): ComponentType {
   };
 }
 
+async function loadPart(load: Load, isRetry: boolean): ReturnType<Load> {
+  try {
+    return await load();
+  } catch (error) {
+    // A browser may say that it is online before requests succeed: a retry loads again once the city has answered.
+    if (!(await reloadIfOutdated()) || !isRetry) throw error;
+    return load().catch((missing: unknown) => {
+      reload();
+      throw missing;
+    });
+  }
+}
+
 /** Load the other pages while nothing else happens, for when the network is away. */
 export function usePrefetchedPages(): void {
   useEffect(() => {
@@ -72,14 +84,21 @@ const MIN_RELOAD_INTERVAL_MS = 60_000;
 const TIMEOUT_MS = 10_000;
 
 /**
- * Load the document anew when the city answers and serves another build than this one.
+ * Load the document anew when the city serves another build than this one. Returns whether the city serves this build.
  *
- * A part that is missing twice although the city answers (`isRetry`) is taken for gone, too: browsers remember modules that failed.
+ * A part that is missing although the city serves this build is taken for gone, too: browsers remember modules that failed.
  */
-export async function reloadIfOutdated(isRetry = false): Promise<void> {
+export async function reloadIfOutdated(): Promise<boolean> {
   const served = await servedDocument();
   const entry = document.querySelector('script[type="module"][src]')?.getAttribute("src");
-  if (served === null || !entry || (served.includes(entry) && !isRetry)) return;
+  if (served === null || !entry) return false;
+  const isSame = served.includes(entry);
+  if (!isSame) reload();
+  return isSame;
+}
+
+/** Load the document anew, at most once in `MIN_RELOAD_INTERVAL_MS`. */
+function reload(): void {
   const reloadedAt = Number(getSessionItem(RELOADED_AT_KEY) ?? "0");
   if (Date.now() - reloadedAt < MIN_RELOAD_INTERVAL_MS) return;
   setSessionItem(RELOADED_AT_KEY, String(Date.now()));
