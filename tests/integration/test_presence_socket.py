@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, cast
 
 import aiohttp
@@ -19,26 +20,51 @@ from daarion_appservice.city.events import PresenceChanged
 from daarion_appservice.city.presence import PresenceState, Status, Transition
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.errors import DatabaseUnavailable
+from daarion_appservice.http.auth.authenticator import TokenPrincipals
 from daarion_appservice.http.websocket import presence, route, socket_writer
 from daarion_appservice.http.websocket.frames import close_frame
 from daarion_appservice.http.websocket.presence import PATH
 from daarion_appservice.realtime.presence_stream import InitialData
+from daarion_appservice.wiring import servers
 from tests.parts.city import JWT_SECRET, citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
+from tests.parts.waiting import WAIT_S
 
 HEARTBEAT = {"event": "presence.heartbeat"}
 STREAM = "/api/v1/presence/stream"
+HOUR_S = 3600
+
+
+class TokenClock:
+    """The clock of the checks of tokens on open connections; a test sets it ahead, in seconds, so that tokens expire."""
+
+    ahead_s = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead_s
 
 
 @pytest.fixture
-async def city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
+def token_clock(monkeypatch: pytest.MonkeyPatch) -> TokenClock:
+    """The clock of the cities that start after it."""
+    clock = TokenClock()
+    monkeypatch.setattr(servers, "TokenPrincipals", partial(TokenPrincipals, now_s=clock))
+    return clock
+
+
+def token_of_an_hour() -> str:
+    return citizen_token("u_1", exp=int(time.time()) + HOUR_S)
+
+
+@pytest.fixture
+async def city(sqlite_url: str, token_clock: TokenClock) -> AsyncIterator[InProcessCity]:
     async with in_process_city(sqlite_url) as city:
         yield city
 
 
 @pytest.fixture
-async def closed_city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
+async def closed_city(sqlite_url: str, token_clock: TokenClock) -> AsyncIterator[InProcessCity]:
     """One where reading needs a token."""
     async with in_process_city(
         sqlite_url, api={"anonymous_read": False, "jwt": {"secret": JWT_SECRET, "leeway_s": 0}}
@@ -56,14 +82,14 @@ async def connected(
 
 
 async def next_event(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
-    event: dict[str, Any] = await socket.receive_json(timeout=10)
+    event: dict[str, Any] = await socket.receive_json(timeout=WAIT_S)
     return event
 
 
 async def last_words(socket: aiohttp.ClientWebSocketResponse) -> tuple[str, str, int | None]:
     """Event and code of the last event, and what the socket is closed with."""
     frame: dict[str, Any] = {}
-    while (message := await socket.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
+    while (message := await socket.receive(timeout=WAIT_S)).type is aiohttp.WSMsgType.TEXT:
         frame = json.loads(message.data)
     assert message.type is aiohttp.WSMsgType.CLOSE, "nothing but frames comes over an upgraded connection"
     return frame["event"], frame["code"], socket.close_code
@@ -120,7 +146,7 @@ async def test_internal_error_closes_websocket(
     async with connected(city, f"?token={citizen_token('u_1')}") as socket:
         assert (await next_event(socket))["event"] == "presence.snapshot"
         await socket.send_json(HEARTBEAT)
-        message = await socket.receive(timeout=10)
+        message = await socket.receive(timeout=WAIT_S)
         assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1011)
 
     async def is_logged() -> bool:
@@ -138,7 +164,7 @@ async def test_error_after_response_start_adds_no_response(
     monkeypatch.setattr(city.city.stream, "initial_data", break_down)
     reader, writer = await asyncio.open_connection(HOST, city.city.settings.api.port)
     writer.write(f"GET {STREAM} HTTP/1.1\r\nHost: city\r\n\r\n".encode())
-    received = await asyncio.wait_for(reader.read(), 10)
+    received = await asyncio.wait_for(reader.read(), WAIT_S)
     writer.close()
     assert received.startswith(b"HTTP/1.1 200 OK")
     assert received.count(b"HTTP/") == 1
@@ -154,29 +180,31 @@ async def test_other_origin_is_refused(city: InProcessCity, origin: str) -> None
 # --- tokens that end ----------------------------------------------------------------------------------
 
 
-async def test_websocket_closes_when_token_expires(city: InProcessCity) -> None:
-    token = citizen_token("u_1", exp=int(time.time()) + 2)
-    async with connected(city, f"?token={token}") as socket:
+async def test_websocket_closes_when_token_expires(city: InProcessCity, token_clock: TokenClock) -> None:
+    async with connected(city, f"?token={token_of_an_hour()}") as socket:
         await socket.send_json(HEARTBEAT)
         assert (await next_event(socket))["event"] == "presence.snapshot"
         assert (await next_event(socket))["user_id"] == "u_1"
-        await asyncio.sleep(2.1)
+        token_clock.ahead_s = HOUR_S
         await socket.send_json(HEARTBEAT)
         assert await last_words(socket) == ("error", "token_expired", 1008)
 
 
 async def test_reading_websocket_closes_when_token_expires(
-    closed_city: InProcessCity, monkeypatch: pytest.MonkeyPatch
+    closed_city: InProcessCity, token_clock: TokenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(route, "_PING_S", 0.2)
-    async with connected(closed_city, f"?token={citizen_token('u_1', exp=int(time.time()) + 2)}") as socket:
+    async with connected(closed_city, f"?token={token_of_an_hour()}") as socket:
         assert (await next_event(socket))["event"] == "presence.snapshot"
+        token_clock.ahead_s = HOUR_S
         assert await last_words(socket) == ("error", "token_expired", 1008)
 
 
 @pytest.mark.parametrize("what", ["pongs", "wrong tokens"])
-async def test_pongs_and_bad_tokens_do_not_prolong(closed_city: InProcessCity, what: str) -> None:
-    async with connected(closed_city, f"?token={citizen_token('u_1', exp=int(time.time()) + 2)}") as socket:
+async def test_pongs_and_bad_tokens_do_not_prolong(
+    closed_city: InProcessCity, token_clock: TokenClock, what: str
+) -> None:
+    async with connected(closed_city, f"?token={token_of_an_hour()}") as socket:
 
         async def go_on() -> None:
             while True:
@@ -186,31 +214,32 @@ async def test_pongs_and_bad_tokens_do_not_prolong(closed_city: InProcessCity, w
         going_on = asyncio.create_task(go_on())
         try:
             assert (await next_event(socket))["event"] == "presence.snapshot"
+            token_clock.ahead_s = HOUR_S
             assert await last_words(socket) == ("error", "token_expired", 1008)
         finally:
             going_on.cancel()
             await asyncio.wait([going_on])
 
 
-async def test_event_stream_ends_when_token_expires(closed_city: InProcessCity) -> None:
+async def test_event_stream_ends_when_token_expires(closed_city: InProcessCity, token_clock: TokenClock) -> None:
     url = f"http://{HOST}:{closed_city.city.settings.api.port}{STREAM}"
-    token = citizen_token("u_1", exp=int(time.time()) + 2)
-    async with closed_city.session.get(url, params={"token": token}) as answer:
+    async with closed_city.session.get(url, params={"token": token_of_an_hour()}) as answer:
         assert answer.status == 200
-        await asyncio.sleep(2.1)
+        token_clock.ahead_s = HOUR_S
         crowd(closed_city, 1)
-        received = await asyncio.wait_for(answer.content.read(), 10)
+        received = await asyncio.wait_for(answer.content.read(), WAIT_S)
     assert b"event: snapshot" in received
     assert b"event: presence" not in received
-    async with closed_city.session.get(url, params={"token": token}) as answer:
+    expired = citizen_token("u_1", exp=int(time.time()) - 1)
+    async with closed_city.session.get(url, params={"token": expired}) as answer:
         assert answer.status == 401
 
 
-async def test_new_token_keeps_websocket(city: InProcessCity) -> None:
-    async with connected(city, f"?token={citizen_token('u_1', exp=int(time.time()) + 2)}") as socket:
+async def test_new_token_keeps_websocket(city: InProcessCity, token_clock: TokenClock) -> None:
+    async with connected(city, f"?token={token_of_an_hour()}") as socket:
         await next_event(socket)
-        await socket.send_json({"event": "auth", "token": citizen_token("u_1")})
-        await asyncio.sleep(2.1)
+        await socket.send_json({"event": "auth", "token": citizen_token("u_1", exp=int(time.time()) + 2 * HOUR_S)})
+        token_clock.ahead_s = HOUR_S
         await socket.send_json(HEARTBEAT)
         assert (await next_event(socket))["user_id"] == "u_1"
 
@@ -276,7 +305,7 @@ async def raw_upgrade(city: InProcessCity) -> socket.socket:
 
 
 async def test_vanished_peer_is_detected(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(route, "_PING_S", 0.05)
+    monkeypatch.setattr(route, "_PING_S", 0.5)  # long enough to be seen listening
     monkeypatch.setattr(route, "_PONG_S", 0.05)
     peer = await raw_upgrade(city)
     listeners = city.city.stream._listeners
@@ -296,11 +325,11 @@ async def test_listening_peer_with_pongs_stays(city: InProcessCity, monkeypatch:
     monkeypatch.setattr(route, "_PING_S", 0.05)
     async with connected(city, autoping=False) as socket:
         for _ in range(3):
-            while (message := await socket.receive(timeout=10)).type is not aiohttp.WSMsgType.PING:
+            while (message := await socket.receive(timeout=WAIT_S)).type is not aiohttp.WSMsgType.PING:
                 assert message.type is aiohttp.WSMsgType.TEXT
             await socket.pong(message.data)
         await socket.ping(b"are you there?")
-        while (message := await socket.receive(timeout=10)).type is not aiohttp.WSMsgType.PONG:
+        while (message := await socket.receive(timeout=WAIT_S)).type is not aiohttp.WSMsgType.PONG:
             assert message.type is aiohttp.WSMsgType.PING
             await socket.pong(message.data)
         assert message.data == b"are you there?"
@@ -308,7 +337,7 @@ async def test_listening_peer_with_pongs_stays(city: InProcessCity, monkeypatch:
 
 @pytest.mark.parametrize("wakes_up", [True, False], ids=["and reads at last", "and never reads"])
 async def test_slow_reader_is_closed_1013(city: InProcessCity, monkeypatch: pytest.MonkeyPatch, wakes_up: bool) -> None:
-    monkeypatch.setattr(socket_writer, "CLOSE_TIMEOUT_S", 5.0 if wakes_up else 0.1)
+    monkeypatch.setattr(socket_writer, "CLOSE_TIMEOUT_S", WAIT_S if wakes_up else 0.1)
     peer = await raw_upgrade(city)
     listeners = city.city.stream._listeners
 
