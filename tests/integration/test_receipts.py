@@ -12,6 +12,7 @@ import pytest
 
 from daarion_appservice.city.types import MatrixRoomId
 from daarion_appservice.realtime import receipt_writer
+from daarion_appservice.realtime.receipt_writer import ReceiptWriter
 from tests.parts.city import eventually
 from tests.parts.ports import HOST
 from tests.parts.private_room import (
@@ -49,6 +50,28 @@ class ReceiptHarness:
         response = {"rooms": {"join": {MATRIX_ROOM: {"ephemeral": ephemeral}}}}
         self.room.city.city.remote_receipts.apply_sync(response, {MatrixRoomId(MATRIX_ROOM): GENERAL})
 
+    @property
+    def writer(self) -> ReceiptWriter:
+        return self.room.city.city.receipt_writer
+
+    def hold_writer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let receipts wait until ``write``."""
+        monkeypatch.setattr(self.writer, "_tick_s", 3600.0)
+
+    async def until_waiting(self, count: int, message: str | None = None) -> None:
+        """Wait until the writer has this many receipts, all at ``message`` if it is given."""
+
+        async def are_waiting() -> bool:
+            positions = self.writer._pending.values()
+            return len(positions) == count and all(message in {None, each.message_id} for each in positions)
+
+        await eventually(are_waiting, explain=lambda: str(self.writer._pending))
+
+    async def write(self) -> None:
+        """Write the receipts that wait."""
+        self.writer._tick_s = 0.0
+        await self.writer._write()
+
     async def message_id(self, event: str) -> str:
         async with self.room.city.city.database.read_only() as tx:
             return (await tx.receipts.places(GENERAL, [event]))[event].id  # type: ignore[list-item,index]
@@ -65,13 +88,13 @@ class ReceiptHarness:
         async def is_so() -> bool:
             return await self.listed(query) == expected
 
-        await eventually(is_so, 8, explain=lambda: f"{expected}, {self.frames}")
+        await eventually(is_so, explain=lambda: f"{expected}, {self.frames}")
 
     async def until_frames(self, count: int) -> list[dict[str, Any]]:
         async def are_there() -> bool:
             return len(self.frames) >= count
 
-        await eventually(are_there, 8, explain=lambda: str(self.frames))
+        await eventually(are_there, explain=lambda: str(self.frames))
         return self.frames
 
 
@@ -284,13 +307,15 @@ async def test_receipts_of_former_members_are_not_listed(harness: ReceiptHarness
 async def test_receipt_of_reader_who_left_meanwhile_is_not_sent(
     harness: ReceiptHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(harness.room.city.city.receipt_writer, "_tick_s", 0.5)
+    harness.hold_writer(monkeypatch)
     event = await harness.room.receive_text("перше")
     harness.read(event, ALICE, BORYS)
-    await asyncio.sleep(0.1)
+    await harness.until_waiting(2)
     await harness.room.member(ALICE, "leave")
+    await harness.write()
     (frame,) = await harness.until_frames(1)
     assert frame["user_id"] == BORYS
+    await harness.until_listed(borys=await harness.message_id(event))
 
 
 async def test_receipts_of_private_room_are_for_members(harness: ReceiptHarness) -> None:
@@ -327,31 +352,37 @@ async def test_receipt_at_unreadable_message_is_hidden(harness: ReceiptHarness) 
 
 
 async def test_flood_of_receipts_is_combined(harness: ReceiptHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(harness.room.city.city.receipt_writer, "_tick_s", 0.3)
+    harness.hold_writer(monkeypatch)
     events = [await harness.room.receive_text(str(number)) for number in range(30)]
     for event in events:
         harness.read(event, ALICE)
         await asyncio.sleep(0.005)
     last = await harness.message_id(events[-1])
+    await harness.until_waiting(1, last)
+    await harness.write()
     await harness.until_listed(alice=last)
     await harness.until_frames(1)
-    assert len(harness.frames) <= 3
+    assert [frame["message_id"] for frame in harness.frames] == [last]
 
 
 async def test_many_readers_are_sent_in_portions(harness: ReceiptHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receipt_writer, "_MAX_OF_ROOM", 2)
-    monkeypatch.setattr(harness.room.city.city.receipt_writer, "_tick_s", 0.2)
+    harness.hold_writer(monkeypatch)
     readers = [f"@reader{number}:city.localhost" for number in range(6)]
     for reader in readers:
         await harness.room.member(reader, "join")
     first, second = [await harness.room.receive_text(body) for body in ("перше", "друге")]
+    oldest, newest = await harness.message_id(first), await harness.message_id(second)
     harness.read(first, *readers)
-    await harness.until_frames(2)
+    await harness.until_waiting(6, oldest)
+    assert len(harness.writer._next_batch()) == 2
     harness.read(second, *readers)
-    newest = await harness.message_id(second)
+    await harness.until_waiting(6, newest)
+    await harness.write()
     await harness.until_listed(**dict.fromkeys(readers, newest))
+    await harness.until_frames(6)
     # The receipts that waited were replaced.
-    assert len(harness.frames) <= 2 * 2 + 6
+    assert [frame["message_id"] for frame in harness.frames] == [newest] * 6
 
 
 async def test_initial_sync_reads_newest_receipts_of_room(
