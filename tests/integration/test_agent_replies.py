@@ -139,7 +139,7 @@ async def test_agent_without_core_posts_one_notice(harness: AgentReplyHarness) -
 
 async def test_reply_waits_for_agent_after_start(harness: AgentReplyHarness) -> None:
     await harness.set_presence(SCRIBE, status=Status.OFFLINE)
-    harness.patience_ms = 400
+    harness.patience_ms = 60_000
     await harness.messaging.post(OKSANA, "general", "@scribe, ти тут?")
     async with harness.running_worker():
         await asyncio.sleep(0.1)

@@ -14,8 +14,7 @@ from daarion_appservice.storage import leader_lock as lease_module
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.leader_lock import LeaderLock
 from tests.parts.city import eventually
-
-QUICKLY_S = 20
+from tests.parts.waiting import WAIT_S
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ async def test_one_process_leads_until_release(leases: list[LeaderLock]) -> None
     assert not done
     assert (one.is_held, other.is_held) == (True, False)
     await one.release()
-    await asyncio.wait_for(waiting, QUICKLY_S)
+    await asyncio.wait_for(waiting, WAIT_S)
     assert (one.is_held, other.is_held) == (False, True)
 
 
@@ -79,7 +78,7 @@ async def test_cancelled_waiter_leaves_lock_free(leases: list[LeaderLock]) -> No
         with suppress(asyncio.CancelledError):
             await waiting
         await one.release()
-        await asyncio.wait_for(other.acquire(), QUICKLY_S)
+        await asyncio.wait_for(other.acquire(), WAIT_S)
         await other.release()
 
 
@@ -91,21 +90,21 @@ async def test_lost_connection_ends_leadership(databases: list[Database], leases
         await tx.connection.execute(
             text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted")
         )
-    await asyncio.wait_for(losing, QUICKLY_S)
+    await asyncio.wait_for(losing, WAIT_S)
     assert not one.is_held
-    await asyncio.wait_for(other.acquire(), QUICKLY_S)
+    await asyncio.wait_for(other.acquire(), WAIT_S)
 
 
 async def test_frozen_leader_is_replaced(leases: list[LeaderLock], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease_module, "_SILENCE_MS", 300)
+    monkeypatch.setattr(lease_module, "_SILENCE_MS", 3_000)
     one, other = leases
     await one.acquire()
     losing = asyncio.create_task(one.lost())
-    await asyncio.sleep(1)
+    await asyncio.sleep(4)
     assert not losing.done(), "whoever says a word now and then goes on leading"
     losing.cancel()
     await asyncio.wait([losing])
-    await asyncio.wait_for(other.acquire(), QUICKLY_S)
+    await asyncio.wait_for(other.acquire(), WAIT_S)
 
     async def is_lost() -> bool:
         return not one.is_held

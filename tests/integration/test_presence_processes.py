@@ -54,11 +54,11 @@ class Replica:
         changes = [event.transition for event in self.events if isinstance(event, PresenceChanged)]
         return [(change.subject, change.after.status.value) for change in changes]
 
-    async def shows(self, subject: SubjectId, status: Status, timeout_s: float = 20) -> None:
+    async def shows(self, subject: SubjectId, status: Status) -> None:
         async def is_so() -> bool:
             return self.store.state(subject).status is status
 
-        await eventually(is_so, timeout_s, lambda: f"{subject}: {self.store.state(subject)}")
+        await eventually(is_so, explain=lambda: f"{subject}: {self.store.state(subject)}")
 
 
 @pytest.fixture
@@ -172,13 +172,13 @@ async def test_redis_outage_keeps_sessions_online(tmp_path: Path, forgets: bool)
         await one.store.record_heartbeat([Heartbeat(stays), Heartbeat(comes, AWAY)])
         await asyncio.sleep(1)
     told_alone = [each.published_states() for each in (one, other)]
+    beating = asyncio.create_task(_keep_beating(one.store, stays, comes))
     server.start()
 
     for replica in (one, other):
         await back(replica)
         await replica.shows(comes, AWAY)
         assert replica.store.state(comes).status_msg == "нове"
-    beating = asyncio.create_task(_keep_beating(one.store, stays, comes))
     for replica, before in zip((one, other), told_alone, strict=True):
         await replica.shows(leaves, OFFLINE)
         after = replica.published_states()[len(before) :]
@@ -369,18 +369,18 @@ async def test_first_restored_process_ends_no_other_session(tmp_path: Path, monk
     """After so long an outage that nobody seems to be left, as when Redis and a process were on one machine."""
     server = RedisServer(tmp_path / "redis", keep=True)
     server.start()
-    one = await Replica.start(server, ttl_ms=3_000)
+    one = await Replica.start(server, ttl_ms=6_000)
     beating = asyncio.create_task(_keep_beating(one.store, OKSANA))
     await one.shows(OKSANA, ONLINE)
     server.kill()
     await gone(one)
     monkeypatch.setattr(redis_presence_module, "_RETRY_S", 1.5)
-    await asyncio.sleep(4)
+    await asyncio.sleep(7)
     server.start()
-    new = await Replica.start(server, ttl_ms=3_000)
+    new = await Replica.start(server, ttl_ms=6_000)
     for replica in (new, one):
         await back(replica)
-    await asyncio.sleep(4)
+    await asyncio.sleep(7)
     assert one.published_states() == new.published_states() == [(OKSANA, "online")]
     beating.cancel()
     for replica in (one, new):

@@ -19,7 +19,7 @@ DAARWIZZ = "@agent_daarwizz:city.localhost"
 SCRIBE = "@agent_scribe:city.localhost"
 REFRESH_S = 2.0
 JITTER = 0.2
-LATE_S = 1.0
+LATE_S = 4.0
 """The tolerated delay (s) of a request on a busy machine."""
 
 
@@ -123,7 +123,7 @@ async def test_heartbeat_without_change_sends_nothing(watched: WatchedCity) -> N
     await watched.until(lambda: len(watched.updates_of(DAARWIZZ)) >= 3)
 
     sent_updates = watched.updates_of(DAARWIZZ)
-    most = 1 + (sent_updates[-1].at - first) / (REFRESH_S * (1 - JITTER) - 0.1)
+    most = 1 + (sent_updates[-1].at - first + LATE_S) / (REFRESH_S * (1 - JITTER))
     assert len(sent_updates) <= most, "more requests than refreshes"
 
 

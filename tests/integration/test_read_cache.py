@@ -15,6 +15,8 @@ from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.inbox import ReceivedEvent
 from daarion_appservice.storage.inbox_writer import ReceivedTransaction
 from daarion_appservice.storage.read_cache import ReadCache
+from tests.parts.city import eventually
+from tests.parts.waiting import WAIT_S
 
 KEY = "how often"
 
@@ -277,6 +279,9 @@ class _Still:
 # --- connections that are kept ------------------------------------------------------------------------
 
 
+_CONNECTIONS_OF_OTHERS = "pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+
+
 async def test_closed_connections_are_reopened(postgres_url: str) -> None:
     async with _opened(postgres_url) as database, _opened(postgres_url) as other:
         await migrate.upgrade(database)
@@ -287,10 +292,14 @@ async def test_closed_connections_are_reopened(postgres_url: str) -> None:
             assert await database.inbox_writer.store(ReceivedTransaction(f"{number}", "0", [event], 1))
             await counter.get()
             async with other.transaction() as tx:
-                await tx.connection.execute(
-                    text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
-                )
-            await asyncio.sleep(0.2)  # until the ends are here
+                await tx.connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM {_CONNECTIONS_OF_OTHERS}"))
+
+            async def are_closed() -> bool:
+                async with other.read_only() as tx:
+                    return not await tx.connection.scalar(text(f"SELECT count(*) FROM {_CONNECTIONS_OF_OTHERS}"))
+
+            await eventually(are_closed)
+            await asyncio.sleep(0.2)  # until the event loop has read the ends
         async with database.read_only() as tx:
             assert len(await tx.inbox.waiting(after_id=0, limit=9)) == 3
 
@@ -304,7 +313,7 @@ async def test_dedicated_connections_leave_pool_free(postgres_url: str) -> None:
     counter.hold.set()
     await counter.get()
     await database.room_versions.of("r0")
-    async with database.read_only() as tx, asyncio.timeout(10):
+    async with database.read_only() as tx, asyncio.timeout(WAIT_S):
         assert await tx.rooms.all() == []
     await lease.close()
     await database.close()

@@ -39,7 +39,7 @@ from tests.parts.ports import HOST
 
 OKSANA, PETRO = citizen_token("u_1", "Оксана"), citizen_token("u_2", "Петро")
 IS_OKSANA = SubjectId("u_1")
-SOON_S = 0.4
+SOON_S = 2.0
 """After which the core is given up that would keep us waiting for ever."""
 
 
@@ -299,7 +299,7 @@ async def whole(second_me: SecondMe, prompt: str, who: SubjectId = IS_OKSANA) ->
 async def test_concurrent_prompt_in_other_process_is_409(
     city: InProcessCity, neighbour: SecondMe, core: ScriptedCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(second_me, "_TURN_LIFETIME_MS", 1_000)
+    monkeypatch.setattr(second_me, "_TURN_LIFETIME_MS", 10_000)
     monkeypatch.setattr(second_me, "_EXTEND_INTERVAL_S", 0.05)
     gate = asyncio.Event()
     core.next(after(gate, says("перша")))

@@ -23,6 +23,7 @@ from daarion_appservice.http.limits.tcp_connections import TcpConnections
 from daarion_appservice.http.servers import Listener
 from tests.parts.city import eventually
 from tests.parts.ports import HOST, free_port
+from tests.parts.waiting import WAIT_S
 
 SHORT = ConnectionTimeouts(head_s=0.3, idle_s=0.6, stalled_s=0.5, min_bytes_per_s=1 << 30)
 LONG_ANSWER = 24 * 1024 * 1024
@@ -52,7 +53,7 @@ def ask(writer: asyncio.StreamWriter, path: str, *headers: str) -> None:
 
 async def status(peer: Peer) -> int:
     """Of the next answer; its body is read, too."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         head = (await peer[0].readuntil(b"\r\n\r\n")).decode()
         length = next(int(each[16:]) for each in head.split("\r\n") if each.lower().startswith("content-length: "))
         await peer[0].readexactly(length)
@@ -62,7 +63,7 @@ async def status(peer: Peer) -> int:
 async def is_ended(peer: Peer) -> bool:
     """Whether the other side has closed; what was answered before is thrown away."""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while await peer[0].read(1 << 16):
                 pass
     except TimeoutError:
@@ -221,14 +222,15 @@ async def test_unread_stream_is_aborted(serve: Serve) -> None:
     deaf, reader = await served.asking("/stream"), await served.asking("/stream")
     async with closing(deaf, reader):
         await eventually_busy(served, 2)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while len(served.connections) == 2:
                 await reader[0].readexactly(64 * 1024)
         assert len(await reader[0].readexactly(64 * 1024)) == 64 * 1024
 
 
 async def test_slowly_read_stream_is_kept(serve: Serve) -> None:
-    served = await serve(timeouts=SHORT)
+    timeouts = ConnectionTimeouts(stalled_s=2.0, min_bytes_per_s=1 << 30)
+    served = await serve(timeouts=timeouts)
     with socket.socket() as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1024)
@@ -236,15 +238,15 @@ async def test_slowly_read_stream_is_kept(serve: Serve) -> None:
         loop = asyncio.get_running_loop()
         await loop.sock_connect(slow, (HOST, served.port))
         await loop.sock_sendall(slow, b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        # Too little in SHORT.stalled_s for the kernel to take more of the answer.
-        ends_s = loop.time() + 6 * SHORT.stalled_s
+        # Too little in timeouts.stalled_s for the kernel to take more of the answer.
+        ends_s = loop.time() + 3 * timeouts.stalled_s
         while loop.time() < ends_s:
             assert await loop.sock_recv(slow, 2048), "the answer was cut off"
             await asyncio.sleep(0.05)
 
 
 async def test_read_response_arrives_complete(serve: Serve) -> None:
-    served = await serve(timeouts=ConnectionTimeouts(stalled_s=1.0))
+    served = await serve(timeouts=ConnectionTimeouts(stalled_s=5.0))
     peer = await served.asking("/long")
     async with closing(peer):
         assert await status(peer) == 200
@@ -263,7 +265,13 @@ async def test_full_listener_closes_longest_idle(serve: Serve) -> None:
         served.release.set()
         assert await status(second) == 200
         await open_count(served, 3)
-        assert sum([await is_ended(first), third[0].at_eof()]) == 1
+        ends = [first[0].at_eof, third[0].at_eof]
+
+        async def is_closed() -> bool:
+            return any(is_at_eof() for is_at_eof in ends)
+
+        await eventually(is_closed)
+        assert sum(is_at_eof() for is_at_eof in ends) == 1
     assert "connections_scarce" in {each["event"] for each in logs}
 
 
@@ -297,6 +305,7 @@ async def test_open_responses_of_an_address_are_limited(serve: Serve) -> None:
     unread = [await served.asking("/long", first_client) for _ in range(2)]
     under_way = [await served.asking("/waiting", each) for each in (second_client, same_household)]
     async with closing(*unread, *under_way):
+        await open_count(served, 4)
         await eventually_busy(served, 2)
         refused = [await served.asking("/", each) for each in (first_client, second_client)]
         other = await served.asking("/", "X-Forwarded-For: 198.51.100.4")

@@ -18,8 +18,8 @@ from tests.parts.agents_core import (
 )
 from tests.parts.clock import MillisecondsClock
 
-SOON_S = 0.4
-"""The timeout of clients in tests of a server that never responds, in seconds."""
+SOON_S = 2.0
+"""The timeout of clients in tests of a server that stops responding, in seconds; what it sends before must be received."""
 QUESTION = AgentRequest(
     "litopys",
     "Що нового?",
