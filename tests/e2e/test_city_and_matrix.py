@@ -17,6 +17,8 @@ from tests.parts.postgres import Postgres
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DAARWIZZ = "@agent_daarwizz:city.localhost"
+AT_ONCE_S = 20.0
+"""Less than the 30 s and 40 s (s) after which Synapse and the city take a silent agent offline by themselves."""
 
 
 # The database has little part in what is looked at here; a day in the city is walked on both.
@@ -126,13 +128,13 @@ async def test_agent_presence_ends_40_s_after_last_heartbeat(city: RunningCity, 
     assert first["next_heartbeat_ms"] == 20_000
     assert first["expires_in_ms"] == 40_000
     came_at = clock.time()
-    await bohdan.wait_for(lambda: bohdan.presence_of(DAARWIZZ) == "online", timeout_s=5)
+    await bohdan.wait_for(lambda: bohdan.presence_of(DAARWIZZ) == "online")
     assert bohdan.presences[-1][2] == "слухаю"
     assert (await city.get("/api/v1/agents/daarwizz/presence"))["presence"] == "online"
 
-    await bohdan.wait_for(lambda: bohdan.presence_of(DAARWIZZ) == "offline", timeout_s=60)
+    await bohdan.wait_for(lambda: bohdan.presence_of(DAARWIZZ) == "offline")
     after_s = clock.time() - came_at
-    assert 39 <= after_s < 50, "neither before its time nor when Synapse itself would have noticed"
+    assert 39 <= after_s < 55, "neither before its time nor when Synapse itself would have noticed"
     presence = await city.get("/api/v1/agents/daarwizz/presence")
     assert presence["presence"] == "offline"
     assert presence["last_active_ago_ms"] >= 39_000
@@ -144,9 +146,9 @@ async def test_agent_leave_sets_offline_at_once(city: RunningCity, arrive: Arriv
     await vira.join("#city_general:city.localhost")
 
     await city.post("/api/v1/agents/daarwizz/heartbeat", {"status": "away"}, token=token)
-    await vira.wait_for(lambda: vira.presence_of(DAARWIZZ) == "unavailable", timeout_s=5)
+    await vira.wait_for(lambda: vira.presence_of(DAARWIZZ) == "unavailable")
     await city.post("/api/v1/agents/daarwizz/heartbeat", {"status": "offline"}, token=token)
-    await vira.wait_for(lambda: vira.presence_of(DAARWIZZ) == "offline", timeout_s=5)
+    await vira.wait_for(lambda: vira.presence_of(DAARWIZZ) == "offline", AT_ONCE_S)
 
 
 async def test_a_clean_stop_takes_every_ghost_offline(city: RunningCity, arrive: Arrive) -> None:
@@ -154,12 +156,12 @@ async def test_a_clean_stop_takes_every_ghost_offline(city: RunningCity, arrive:
     halyna = await arrive(city, "halyna")
     await halyna.join("#city_general:city.localhost")
     await city.post("/api/v1/agents/daarwizz/heartbeat", {}, token=token)
-    await halyna.wait_for(lambda: halyna.presence_of(DAARWIZZ) == "online", timeout_s=5)
+    await halyna.wait_for(lambda: halyna.presence_of(DAARWIZZ) == "online")
 
     await city.service.stop()
     try:
         assert city.service.exit_code == 0
-        await halyna.wait_for(lambda: halyna.presence_of(DAARWIZZ) == "offline", timeout_s=5)
+        await halyna.wait_for(lambda: halyna.presence_of(DAARWIZZ) == "offline", AT_ONCE_S)
     finally:
         await city.start()
 

@@ -111,7 +111,7 @@ async def test_direct_chat_error_posts_notice_and_ends_chat(start_city: StartCit
         async def is_given_up() -> bool:
             return await _unsent(city) == 0 and len(core.requests) == 3
 
-        await eventually(is_given_up, 30, lambda: "\n".join(city.service.last_lines(20)))
+        await eventually(is_given_up, explain=lambda: "\n".join(city.service.last_lines(20)))
 
         # Somebody else's chat goes on.
         bob = await arrive(city, "bob")

@@ -65,7 +65,7 @@ async def test_openid_sign_in_is_one_person(start_city: StartCity, arrive: Arriv
             each["matrix_event_id"] for each in messages
         )
 
-    await eventually(all_are_hers, 30, lambda: str(city.service.last_lines(10)))
+    await eventually(all_are_hers, explain=lambda: str(city.service.last_lines(10)))
 
     # One row in the list of members, one presence.
     async def is_one_member() -> bool:
@@ -73,7 +73,7 @@ async def test_openid_sign_in_is_one_person(start_city: StartCity, arrive: Arriv
         online = [each["id"] for each in shown["online_members"] if each["kind"] != "agent"]
         return alice_id in online and citizen not in online and ghost not in json.dumps(shown)
 
-    await eventually(is_one_member, 30, lambda: str(city.service.last_lines(10)))
+    await eventually(is_one_member, explain=lambda: str(city.service.last_lines(10)))
     await city.post("/api/v1/presence/heartbeat", {}, token=token)
     for path in (ROOM, f"{ROOM}/messages", "/city/feed", "/city/home", f"{ROOM}/receipts", "/api/v1/presence/summary"):
         shown = json.dumps(await city.get(path))

@@ -14,6 +14,7 @@ import pytest_asyncio
 from daarion_appservice.config import loading as config_file
 from tests.parts.city import RunningCity, citizen_token, eventually, shared_city
 from tests.parts.matrix_user import MatrixUser
+from tests.parts.waiting import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -215,7 +216,7 @@ async def test_matrix_profile_change_updates_city_member(room: Room) -> None:
     seq = (await room.city.get(room.path))["last_seq"]
     async with room.city.session.ws_connect(f"{room.city.api_url}/ws/city/rooms/{room.slug}?since={seq}") as socket:
         await room.olena.client.set_displayname("Олена Пчілка")
-        while (frame := await socket.receive_json(timeout=20))["event"] != "city.room.member":
+        while (frame := await socket.receive_json(timeout=WAIT_S))["event"] != "city.room.member":
             continue
     assert (frame["member"]["id"], frame["member"]["display_name"]) == ("@olena:city.localhost", "Олена Пчілка")
 
@@ -254,7 +255,7 @@ async def test_citizen_read_mark_is_seen_on_matrix(room: Room) -> None:
         await socket.send_json({"event": "city.room.read", "message_id": messages[0]["id"]})
         await room.olena.wait_for(lambda: (room.ghost, first, "main") in seen)
         await socket.send_json({"event": "city.room.read", "message_id": "nothing"})
-        while (frame := await socket.receive_json(timeout=20))["event"] != "error":
+        while (frame := await socket.receive_json(timeout=WAIT_S))["event"] != "error":
             continue
         assert frame["code"] == "no_such_message"
     read = {"message_id": messages[1]["id"]}
@@ -283,7 +284,7 @@ async def test_join_during_outage_is_sent_after_it(room: Room) -> None:
     assert "@citizen_u_brief:city.localhost" not in await room.members()
     url = f"{room.city.api_url}/ws/city/rooms/{room.slug}?since=0"
     async with room.city.session.ws_connect(url) as socket:
-        frame = [await socket.receive_json(timeout=20) for _ in range(6)]
+        frame = [await socket.receive_json(timeout=WAIT_S) for _ in range(6)]
     came = [each["member"]["id"] for each in frame if each["event"] == "city.room.join"]
     assert came.count(f"u_{room.slug}") == 1, "it was written down once"
 

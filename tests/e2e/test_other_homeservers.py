@@ -72,7 +72,7 @@ class FederatedHarness:
             return any(passed.is_transaction and event_id in str(passed.content) for passed in self.to_service.passed)
 
         await eventually(came)
-        await eventually(self._inbox_is_empty, 30)
+        await eventually(self._inbox_is_empty)
 
     async def _inbox_is_empty(self) -> bool:
         async with self.read_only() as tx:
@@ -246,7 +246,7 @@ async def test_lost_state_is_read_again_with_missing_events(start: Start) -> Non
         room = await sides.room()
         return name == room["name"] == "Of here" and "healed" in await sides.federation.city.bodies()
 
-    await eventually(is_mended, 30)
+    await eventually(is_mended)
 
 
 async def _apply_in_city(sides: FederatedHarness, name: str, handled: list[str]) -> None:

@@ -20,7 +20,6 @@ from tests.parts.ports import HOST, free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SOON_MS: Final = 20_000
 MESSAGES: Final = "**/city/rooms/*/messages"
 ANN: Final = ("u_ann", "Ann")
 BOB: Final = ("u_bob", "Bob")
@@ -130,7 +129,7 @@ async def holds(city: InProcessCity, *wanted: tuple[str, str], room: str = "gene
     async def is_so() -> bool:
         return await ask() == list(wanted)
 
-    await eventually(is_so, 30)
+    await eventually(is_so)
 
 
 async def stored(page: Page) -> list[dict[str, Any]]:
@@ -163,7 +162,7 @@ async def test_message_offline_and_reloaded_is_sent_once(city: InProcessCity, br
         assert await message_bodies(city)() == []
         await page.context.unroute("**/city/rooms/*/messages")
         await holds(city, ("u_ann", "written offline"))
-        await eventually(lambda: is_empty(page), 20)
+        await eventually(lambda: is_empty(page))
 
 
 async def is_empty(page: Page) -> bool:
@@ -256,7 +255,7 @@ async def test_post_without_answer_is_repeated_under_its_client_id(city: InProce
         await page.reload()
         await page.route(MESSAGES, lose_the_first_answer)
         await say(page, "once only")
-        await eventually(lambda: is_empty(page), 20)
+        await eventually(lambda: is_empty(page))
         assert len(bodies) == 2
         assert bodies[0]["client_id"] == bodies[1]["client_id"]
         assert await message_bodies(city)() == [("u_ann", "once only")]
@@ -279,7 +278,7 @@ async def test_slow_response_keeps_newer_socket_state(city: InProcessCity, brows
         await page.route(MESSAGES, late_and_old)
         async with page.expect_response(MESSAGES):
             await say(page, "quick")
-        await eventually(lambda: is_empty(page), 20)
+        await eventually(lambda: is_empty(page))
         await expect(page.get_by_role("log").get_by_text("quick", exact=True)).to_have_count(0)
 
 
@@ -364,6 +363,8 @@ async def test_failed_page_load_on_click_keeps_document(city: InProcessCity, bro
         await page.get_by_role("link", name="Agents").click()
         await page.get_by_text("This page could not be loaded.").wait_for()
         await page.get_by_text("No network.").wait_for()
+        # The browser says that it is online before requests succeed.
+        await page.route("**/assets/AgentsPage-*.js", lambda route: route.abort(), times=1)
         await reader.context.set_offline(False)
         await page.get_by_role("heading", name="Agents of the city").wait_for()
         assert await page.evaluate("window.isSame")

@@ -17,7 +17,6 @@ from tests.parts.ports import HOST
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SOON_MS: Final = 20_000
 DANA: Final = citizen_token("u_dana", "Дана")
 MESSAGES: Final = 240
 AT_BOTTOM: Final = """() => {
@@ -55,8 +54,8 @@ async def page() -> AsyncIterator[Page]:
 async def jump_to_the_first(city: InProcessCity, page: Page) -> None:
     """Open the room, and follow the quote of its last message."""
     await page.goto(f"http://{HOST}:{city.city.settings.api.port}/city/general")
-    await page.get_by_role("button", name="To the message that this answers").click(timeout=SOON_MS)
-    await expect(row(page, "рядок 0")).to_be_in_viewport(timeout=SOON_MS)
+    await page.get_by_role("button", name="To the message that this answers").click()
+    await expect(row(page, "рядок 0")).to_be_in_viewport()
 
 
 def row(page: Page, body: str) -> Locator:
@@ -71,7 +70,7 @@ async def test_quote_of_old_message_costs_one_request(city: InProcessCity, page:
     assert len(received) < 4  # with what is loaded ahead at either end
     await say(city, "сказано тим часом")
     await page.get_by_role("button", name="To the bottom").click()
-    await expect(row(page, "сказано тим часом")).to_be_in_viewport(timeout=SOON_MS)
+    await expect(row(page, "сказано тим часом")).to_be_in_viewport()
     await page.wait_for_function(AT_BOTTOM)
 
 

@@ -18,7 +18,6 @@ from tests.parts.matrix_user import MatrixUser
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SOON_MS: Final = 20_000
 OKSANA: Final = citizen_token("u_1", "Оксана")
 AT_BOTTOM: Final = """() => {
   const log = document.querySelector("[role=log]");
@@ -74,15 +73,15 @@ async def send_file(
 
 async def test_picture_arriving_at_the_bottom_keeps_following(page: Page, alice: MatrixUser, room: str) -> None:
     log = page.get_by_role("log")
-    await expect(log.get_by_text("рядок 39")).to_be_visible(timeout=SOON_MS)
+    await expect(log.get_by_text("рядок 39")).to_be_visible()
     for number, size in enumerate([{}, {"w": 600, "h": 500}, {"w": 300, "h": 1200}, {}]):
         name = f"photo-{number}.png"
         await send_file(alice, room, picture(600, 500), "image/png", name, "m.image", **size)
         shown = log.get_by_role("button", name=name).locator("img")
-        await expect(shown).to_have_js_property("complete", True, timeout=SOON_MS)
-        await page.wait_for_function(AT_BOTTOM, timeout=SOON_MS)
+        await expect(shown).to_have_js_property("complete", True)
+        await page.wait_for_function(AT_BOTTOM)
         await alice.send_text(room, f"after {number}")
-        await expect(log.get_by_text(f"after {number}")).to_be_in_viewport(timeout=SOON_MS)
+        await expect(log.get_by_text(f"after {number}")).to_be_in_viewport()
         await expect(page.get_by_role("button", name="new")).to_have_count(0)
 
 
@@ -107,7 +106,7 @@ async def test_unsupported_media_is_offered_for_download(
 ) -> None:
     await send_file(alice, room, b"<svg xmlns='http://www.w3.org/2000/svg'/>" * 32, mimetype, name, msgtype)
     link = page.get_by_role("log").get_by_role("link", name=f"Download {name}")
-    await expect(link).to_be_visible(timeout=SOON_MS)
+    await expect(link).to_be_visible()
     await expect(link).to_contain_text("1.3 kB")
     assert await link.get_attribute("download") == name
 
@@ -120,12 +119,12 @@ async def test_picture_of_an_event_that_names_no_type_is_shown(page: Page, alice
     assert isinstance(answer, nio.UploadResponse), answer
     await alice.send_text(room, "photo-untyped.png", "m.image", {"url": answer.content_uri})
     shown = page.get_by_role("log").get_by_role("button", name="photo-untyped.png").locator("img")
-    await expect(shown).to_have_js_property("naturalWidth", 60, timeout=SOON_MS)
+    await expect(shown).to_have_js_property("naturalWidth", 60)
 
 
 async def test_filename_with_bidi_override_is_shown_literally(page: Page, alice: MatrixUser, room: str) -> None:
     await send_file(alice, room, b"MZ" * 3, "application/octet-stream", "N\u202egpj.exe", "m.file")
     link = page.get_by_role("log").get_by_role("link", name="Download Ngpj.exe")
-    await expect(link).to_contain_text("Ngpj.exe", timeout=SOON_MS)
+    await expect(link).to_contain_text("Ngpj.exe")
     await expect(link).to_contain_text("6 bytes")
     assert await link.get_attribute("download") == "Ngpj.exe"

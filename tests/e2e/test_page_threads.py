@@ -17,7 +17,6 @@ from tests.parts.ports import HOST
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SOON_MS: Final = 20_000
 DANA: Final = citizen_token("u_dana", "Дана")
 TARAS: Final = citizen_token("u_taras", "Тарас")
 REPLIES: Final = 120
@@ -76,7 +75,7 @@ async def test_reply_in_a_new_thread_is_shown_in_the_panel(city: InProcessCity, 
     row = room_log(page).get_by_role("article").filter(has_text="корінь нової гілки")
     await row.hover()
     await row.get_by_role("button", name="Reply in thread").click()
-    await expect(composer(page)).to_be_focused(timeout=SOON_MS)
+    await expect(composer(page)).to_be_focused()
     await composer(page).fill("моя відповідь")
     await composer(page).press("Enter")
     await expect(panel(page).get_by_role("article").filter(has_text="моя відповідь")).to_be_visible()
@@ -99,11 +98,11 @@ async def test_panel_is_still_open_after_a_reload(city: InProcessCity, page: Pag
     root = await say(city, "корінь довгої гілки")
     for number in range(REPLIES):
         await say(city, f"рядок {number}", thread_root=root)
-    await line_of(page, "корінь довгої гілки").click(timeout=SOON_MS)
-    await panel(page).get_by_role("button", name="To the bottom").click(timeout=SOON_MS)
-    await expect(panel(page).get_by_text(f"рядок {REPLIES - 1}", exact=True)).to_be_in_viewport(timeout=SOON_MS)
+    await line_of(page, "корінь довгої гілки").click()
+    await panel(page).get_by_role("button", name="To the bottom").click()
+    await expect(panel(page).get_by_text(f"рядок {REPLIES - 1}", exact=True)).to_be_in_viewport()
     await page.reload()
-    await expect(panel(page).get_by_text(f"рядок {REPLIES - 1}", exact=True)).to_be_in_viewport(timeout=SOON_MS)
+    await expect(panel(page).get_by_text(f"рядок {REPLIES - 1}", exact=True)).to_be_in_viewport()
     assert f"thread={root}" in page.url
     await panel(page).get_by_role("log").hover()
     top = panel(page).get_by_role("article").filter(has_text="корінь довгої гілки")
@@ -120,7 +119,7 @@ async def test_panel_is_still_open_after_a_reload(city: InProcessCity, page: Pag
 
 async def test_new_reply_of_another_marks_the_thread(city: InProcessCity, page: Page) -> None:
     root = await say(city, "корінь непрочитаної гілки")
-    await expect(room_log(page).get_by_text("корінь непрочитаної гілки", exact=True)).to_be_visible(timeout=SOON_MS)
+    await expect(room_log(page).get_by_text("корінь непрочитаної гілки", exact=True)).to_be_visible()
     await say(city, "нове в гілці", thread_root=root)
     line = line_of(page, "корінь непрочитаної гілки")
     await expect(line.get_by_role("img", name="New replies")).to_be_visible()
@@ -139,7 +138,7 @@ async def test_thread_covers_the_room_on_a_phone(city: InProcessCity, page: Page
     root = await say(city, "корінь на телефоні")
     await say(city, "у гілці", thread_root=root)
     await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
-    await line_of(page, "корінь на телефоні").click(timeout=SOON_MS)
+    await line_of(page, "корінь на телефоні").click()
     await expect(panel(page).get_by_text("у гілці", exact=True)).to_be_visible()
     await expect(page.locator("section[inert]")).to_have_count(1)  # neither the keyboard nor a screen reader gets there
     await composer(page).fill("з телефона")

@@ -23,7 +23,6 @@ from tests.parts.synapse import boot
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 AXE: Final = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
-SOON_MS: Final = 20_000
 AWAY_S: Final = 300
 AGENTS: Final = """
 agents:
@@ -153,7 +152,7 @@ class Visitor:
 
     async def sees(self, text: str) -> None:
         """Once, and not twice."""
-        await expect(self.log.get_by_text(text, exact=True)).to_have_count(1, timeout=SOON_MS)
+        await expect(self.log.get_by_text(text, exact=True)).to_have_count(1)
 
     async def hides(self, *, hidden: bool = True) -> None:
         """As when another tab is looked at: a browser without a screen shows all of them."""
@@ -202,10 +201,10 @@ async def test_page_and_matrix_users_share_one_room(city: RunningCity, browser: 
     ivans_ghost = f"@citizen_{ivans}:city.localhost"
     await alice.wait_for(lambda: ivans_ghost in alice.client.rooms[matrix_room].users)
     await ivan.input.press_sequentially("думаю")
-    await expect(oksana.page.get_by_text("Іван is typing…")).to_be_visible(timeout=SOON_MS)
+    await expect(oksana.page.get_by_text("Іван is typing…")).to_be_visible()
     await alice.wait_for(lambda: any(ivans_ghost in typists for typists in alice.typing))
     await alice.client.room_typing(matrix_room, typing_state=True)
-    await expect(ivan.page.get_by_text("Alice is typing…")).to_be_visible(timeout=SOON_MS)
+    await expect(ivan.page.get_by_text("Alice is typing…")).to_be_visible()
     await ivan.input.press("Enter")
     await oksana.sees("думаю")
 
@@ -222,8 +221,8 @@ async def test_page_and_matrix_users_share_one_room(city: RunningCity, browser: 
     await others.page.wait_for_timeout(500)
     assert await presence_of(city, ivans) != "offline", "another page of his is still open"
     await others.close()
-    await eventually(shows(city, ivans, "offline"), 15)
-    await alice.wait_for(lambda: alice.presence_of(ivans_ghost) == "offline", 30)
+    await eventually(shows(city, ivans, "offline"), 20)  # before the 40 s without a heartbeat
+    await alice.wait_for(lambda: alice.presence_of(ivans_ghost) == "offline")
     assert oksana.tab.errors == []
     assert ivan.tab.errors == []
 
@@ -237,7 +236,7 @@ async def test_page_after_outage_has_each_message_once(city: RunningCity, browse
 
     city.service.kill()
     for visitor in (oksana, ivan):
-        await expect(visitor.page.get_by_text("The connection to the city is lost")).to_be_visible(timeout=SOON_MS)
+        await expect(visitor.page.get_by_text("The connection to the city is lost")).to_be_visible()
     sent = [f"тим часом {number}" for number in range(5)]
     for body in sent:
         await alice.send_text(matrix_room, body)
@@ -246,7 +245,7 @@ async def test_page_after_outage_has_each_message_once(city: RunningCity, browse
     await city.start()
 
     for visitor in (oksana, ivan):
-        await expect(visitor.page.get_by_text("The connection to the city is lost")).to_be_hidden(timeout=60_000)
+        await expect(visitor.page.get_by_text("The connection to the city is lost")).to_be_hidden()
         for body in ("перед тим", *sent, "я ще тут"):
             await visitor.sees(body)
     bodies = await city.bodies()
@@ -266,19 +265,19 @@ async def test_second_me_response_is_shown_while_streamed(
     core.next(pauses(more, delta("Озеленіть "), delta("дахи біля ринку."), DONE))
     await olha.page.get_by_role("textbox", name="Question to Second Me").fill("Порадь ідею для району")
     await olha.page.get_by_role("button", name="Ask").click()
-    await expect(olha.page.get_by_text("Озеленіть", exact=True)).to_be_visible(timeout=SOON_MS)
+    await expect(olha.page.get_by_text("Озеленіть", exact=True)).to_be_visible()
     more.set()
     answer = olha.page.get_by_text("Озеленіть дахи біля ринку.").first
-    await expect(answer).to_be_visible(timeout=SOON_MS)
+    await expect(answer).to_be_visible()
     assert core.requests[-1].content["input"] == "Порадь ідею для району"
     # It is remembered when it has come to its end, not with its last word.
     await olha.page.get_by_text(re.compile(r"^in [\d.,]+ s$")).wait_for()
 
     await olha.page.reload()
-    await expect(answer).to_be_visible(timeout=SOON_MS)
+    await expect(answer).to_be_visible()
     await olha.page.get_by_role("button", name="Forget everything").click()
     await olha.page.get_by_role("dialog").get_by_role("button", name="Forget").click()
-    await expect(answer).to_be_hidden(timeout=SOON_MS)
+    await expect(answer).to_be_hidden()
     assert olha.tab.errors == []
 
 
@@ -313,7 +312,7 @@ async def test_element_widget_user_signs_in_by_openid(
     widget: FrameLocator = tab.page.frame_locator("iframe")
     await widget.get_by_role("button", name="Sign in", exact=True).first.click()
     await widget.get_by_role("button", name="Sign in with Matrix").click()
-    await expect(widget.get_by_role("button", name="Account: Alice")).to_be_visible(timeout=SOON_MS)
+    await expect(widget.get_by_role("button", name="Account: Alice")).to_be_visible()
 
 
 CLIENT: Final = """<!doctype html><html lang="en"><title>A Matrix client</title><script>
@@ -385,7 +384,7 @@ async def test_pages_are_accessible_anonymously(city: RunningCity, browser: Brow
 async def test_pages_are_accessible_signed_in(city: RunningCity, browser: Browser, scheme: str) -> None:
     zoia = await Visitor.open(browser, city, "/city/general", "Зоя", color_scheme=scheme, reduced_motion="reduce")
     await zoia.say("Добридень, **сусіди**!")
-    await expect(zoia.page.get_by_role("img", name="Sent").first).to_be_visible(timeout=SOON_MS)
+    await expect(zoia.page.get_by_role("img", name="Sent").first).to_be_visible()
     faults = await faults_of(zoia.page, "a room, with what one said")
     for path in ("/secondme", "/city"):
         await zoia.page.goto(city.api_url + path)

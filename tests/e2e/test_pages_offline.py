@@ -114,7 +114,7 @@ async def holds(city: InProcessCity, *wanted: str) -> None:
     async def is_so() -> bool:
         return [message["body"] for message in await city.get("/city/rooms/general/messages")] == list(wanted)
 
-    await eventually(is_so, 40)
+    await eventually(is_so)
 
 
 def build_of(page: Page) -> Any:
@@ -266,7 +266,7 @@ async def test_new_build_is_shown_and_open_tabs_keep_parts(service: Service, bro
             await later.close()
             return is_clean
 
-        await eventually(has_only_the_new_build, 60)
+        await eventually(has_only_the_new_build)
 
 
 async def has_one_cache(page: Page) -> bool:
@@ -287,7 +287,7 @@ async def test_pages_that_are_switched_off_leave_no_worker(service: Service, bro
         answer = await page.goto(service.address("/"))
         assert answer is not None
         assert answer.status == 404
-        await eventually(lambda: has_no_worker(page), 20)
+        await eventually(lambda: has_no_worker(page))
 
 
 async def test_older_version_removes_service_worker(service: Service, browser: Browser) -> None:

@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from tests.parts.city import RunningCity, citizen_token, eventually, shared_city
 from tests.parts.matrix_user import Arrive, arriving, quiet_user, syncing
+from tests.parts.waiting import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -53,7 +54,7 @@ async def presence_socket(city: RunningCity, query: str = "") -> AsyncIterator[a
 
 
 async def next_event(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
-    event: dict[str, Any] = await socket.receive_json(timeout=10)
+    event: dict[str, Any] = await socket.receive_json(timeout=WAIT_S)
     return event
 
 

@@ -58,7 +58,7 @@ async def test_receipts_on_matrix_are_seen_in_city(start_city: StartCity, arrive
         async def is_so() -> bool:
             return await listed(query) == wanted
 
-        await eventually(is_so, 30, lambda: f"{wanted}, {frames}, {city.service.last_lines(10)}")
+        await eventually(is_so, explain=lambda: f"{wanted}, {frames}, {city.service.last_lines(10)}")
 
     posted = await city.post("/city/rooms/general/messages", {"body": "Доброго ранку"}, token=OKSANA)
     event = (await alice.wait_for_event(lambda each: each["content"].get("body") == "Доброго ранку"))["event_id"]
@@ -67,7 +67,7 @@ async def test_receipts_on_matrix_are_seen_in_city(start_city: StartCity, arrive
     assert [(each["user_id"], each["reader"]["display_name"]) for each in frames] == [(bob_id, "Bob")]
     visit = await (await browser.other_profile(locale="en-US")).open(f"{city.api_url}/city/general")
     row = visit.page.get_by_role("article").filter(has_text="Доброго ранку")
-    await expect(row.get_by_role("img", name="Read by Bob")).to_be_visible(timeout=20_000)
+    await expect(row.get_by_role("img", name="Read by Bob")).to_be_visible()
 
     # A receipt at an event that the city does not show, and one in a thread.
     answer = await bob.client.room_send(
@@ -83,7 +83,7 @@ async def test_receipts_on_matrix_are_seen_in_city(start_city: StartCity, arrive
     async def is_threaded() -> bool:
         return alice_id in await listed(query)
 
-    await eventually(is_threaded, 30, lambda: str(frames))
+    await eventually(is_threaded, explain=lambda: str(frames))
 
     # What is read in private stays private; the receipt after it shows that the city has seen what came before.
     last = await alice.send_text(room, "останнє")
@@ -95,7 +95,7 @@ async def test_receipts_on_matrix_are_seen_in_city(start_city: StartCity, arrive
         newest.update(await listed())
         return bool(newest[alice_id] != posted["id"])
 
-    await eventually(has_moved, 30, lambda: str(frames))
+    await eventually(has_moved, explain=lambda: str(frames))
     assert newest[bob_id] == posted["id"]
 
     # Receipts of the time without a service come with the initial sync, and the others are stored.

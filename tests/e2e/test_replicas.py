@@ -20,6 +20,7 @@ from tests.parts.http_proxy import HttpProxy
 from tests.parts.matrix_user import Arrive, MatrixUser, arriving
 from tests.parts.postgres import Postgres
 from tests.parts.redis import RedisServer
+from tests.parts.waiting import WAIT_S
 
 GENERAL = "#city_general:city.localhost"
 DAARWIZZ = "@agent_daarwizz:city.localhost"
@@ -156,8 +157,8 @@ def seen(person: MatrixUser, user: str) -> list[str]:
 
 async def updates(city: RunningCity, number: int) -> list[dict[str, Any]]:
     async with city.session.ws_connect(f"{city.api_url}/ws/city/presence") as socket:
-        await socket.receive_json(timeout=10)
-        return [await socket.receive_json(timeout=20) for _ in range(number)]
+        await socket.receive_json(timeout=WAIT_S)
+        return [await socket.receive_json(timeout=WAIT_S) for _ in range(number)]
 
 
 @in_one_city
@@ -215,7 +216,7 @@ async def messages(city: RunningCity, since: int, number: int) -> list[tuple[int
     url = f"{city.api_url}/ws/city/rooms/general?since={since}"
     async with city.session.ws_connect(url) as socket:
         while len(received) < number:
-            event = await socket.receive_json(timeout=20)
+            event = await socket.receive_json(timeout=WAIT_S)
             if event["event"] == "city.room.message":
                 received.append((event["seq"], event["message"]["body"]))
     return received
@@ -226,7 +227,7 @@ async def reads(city: RunningCity, number: int) -> dict[str, str]:
     received: dict[str, str] = {}
     async with city.session.ws_connect(f"{city.api_url}/ws/city/rooms/general") as socket:
         while len(received) < number:
-            event = await socket.receive_json(timeout=20)
+            event = await socket.receive_json(timeout=WAIT_S)
             if event["event"] == "city.room.read":
                 received[event["user_id"]] = event["message_id"]
     return received
@@ -261,11 +262,11 @@ async def test_client_resumes_at_other_replica(shared_replicas: TwoReplicas) -> 
     token = replicas.tokens["scribe"]
     await replicas.one.post("/api/v1/agents/scribe/heartbeat", {}, token=token)
     async with replicas.one.session.ws_connect(f"{replicas.one.api_url}/ws/city/presence") as socket:
-        seq = (await socket.receive_json(timeout=10))["seq"]
+        seq = (await socket.receive_json(timeout=WAIT_S))["seq"]
     await replicas.one.post("/api/v1/agents/scribe/heartbeat", {"status": "away"}, token=token)
     await replicas.expect_presence(replicas.other, "scribe", "away")
     async with replicas.other.session.ws_connect(f"{replicas.other.api_url}/ws/city/presence?since={seq}") as socket:
-        while (missed := await socket.receive_json(timeout=10))["user_id"] != "agent:scribe":
+        while (missed := await socket.receive_json(timeout=WAIT_S))["user_id"] != "agent:scribe":
             continue  # somebody of the tests before, whom Synapse has missed by now
     assert (missed["event"], missed["status"]) == ("presence.update", "away")
 
@@ -288,13 +289,13 @@ async def test_leader_failover_keeps_presence(replicas: TwoReplicas, arrive: Arr
     )
     await alice.send_text(room, "я тут")
 
-    await alice.wait_for(lambda: sorted(body for _, body in alice.messages) == ["хто тут?", "я тут"], 40)
+    await alice.wait_for(lambda: sorted(body for _, body in alice.messages) == ["хто тут?", "я тут"])
 
     async def is_received() -> bool:
         return await replicas.other.bodies() == ["хто тут?", "я тут"]
 
-    await eventually(is_received, 40)
-    await alice.wait_for(lambda: alice.presence_of(DAARWIZZ) == "offline", 40)
+    await eventually(is_received)
+    await alice.wait_for(lambda: alice.presence_of(DAARWIZZ) == "offline")
     await asyncio.sleep(replicas.pace.ttl_s)
     assert seen(alice, SCRIBE) == ["online"], "it never stopped beating"
     assert seen(alice, DAARWIZZ) == ["online", "offline"], "nobody beat for it any more"
@@ -338,8 +339,8 @@ async def test_after_synapse_was_away_all_is_true(replicas: TwoReplicas, arrive:
     await asyncio.sleep(replicas.pace.ttl_s + 2)
     await replicas.one.homeserver.start()
 
-    await alice.wait_for(lambda: alice.presence_of(DAARWIZZ) == "offline", 45)
-    await alice.wait_for(lambda: alice.presence_of(SCRIBE) == "online", 45)
+    await alice.wait_for(lambda: alice.presence_of(DAARWIZZ) == "offline")
+    await alice.wait_for(lambda: alice.presence_of(SCRIBE) == "online")
 
 
 # --- at the pace of a real city -----------------------------------------------------------------------

@@ -18,6 +18,7 @@ from daarion_appservice.wiring import build_city
 from tests.parts.city import RunningCity, citizen_token, eventually
 from tests.parts.matrix_user import MatrixUser
 from tests.parts.synapse import boot
+from tests.parts.waiting import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -89,7 +90,7 @@ class RoomLifeHarness:
             room = await self.room(slug)
             return room if all(room[key] == value for key, value in wanted.items()) else None
 
-        room = await eventually(is_so, 60, lambda: "\n".join(self.city.service.last_lines(30)))
+        room = await eventually(is_so, explain=lambda: "\n".join(self.city.service.last_lines(30)))
         assert room is not None
         return room
 
@@ -104,7 +105,7 @@ class RoomLifeHarness:
             there[:] = await self.city.bodies(slug)
             return sorted(there) == sorted(bodies)
 
-        await eventually(is_so, 30, lambda: "\n".join([str(there), *self.city.service.last_lines(30)]))
+        await eventually(is_so, explain=lambda: "\n".join([str(there), *self.city.service.last_lines(30)]))
 
     async def members(self, room: str) -> set[str]:
         return set((await self.call("GET", f"/rooms/{quote(room)}/joined_members", bot=True))["joined"])
@@ -176,7 +177,7 @@ def harness_10(harness: RoomLifeHarness) -> RoomLifeHarness:
 async def expect_room_changed(socket: aiohttp.ClientWebSocketResponse, **wanted: Any) -> None:
     """Wait for an event of a room with these fields."""
     while True:
-        event = await socket.receive_json(timeout=20)
+        event = await socket.receive_json(timeout=WAIT_S)
         if event["event"] == "city.room.updated" and all(event["room"][key] == value for key, value in wanted.items()):
             return
 

@@ -102,7 +102,7 @@ async def test_typing_of_matrix_users_reaches_city(
             async def is_ready() -> bool:
                 return city.reconciler.is_done
 
-            await eventually(is_ready, 60)
+            await eventually(is_ready)
             alice, bob = await arrive(running, "alice"), await arrive(running, "bob")
             room = await alice.join(GENERAL)
             await bob.join(GENERAL)

@@ -17,13 +17,13 @@ from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.page_geometry import EMOJI, LONG, LONG_MESSAGES, MEASURE, RTL, WORD
 from tests.parts.ports import HOST
+from tests.parts.waiting import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WIDTHS: Final = (320, 360, 400)
 """Widths of the right panel of Element, in pixels."""
 HEIGHT: Final = 640
-SOON_MS: Final = 20_000
 ROOM: Final = "/city/rooms/general/messages"
 DANA: Final = citizen_token("u_dana", WORD[:60])
 TARAS: Final = citizen_token("u_taras", "Тарас")
@@ -111,14 +111,14 @@ async def test_frame_without_storage_signs_in_and_sends(city: InProcessCity, bro
     """Chromium blocks the storage and locks of a frame whose site is not the client's."""
     tab = await _embed(city, browser, client.replace(HOST, "localhost"), "/city/general")
     frame = tab.page.frame_locator("iframe")
-    await frame.get_by_role("button", name="Sign in", exact=True).first.click(timeout=SOON_MS)
+    await frame.get_by_role("button", name="Sign in", exact=True).first.click()
     await frame.get_by_label("What is your name?").fill("Іванна")
     await frame.get_by_role("button", name="Come in").click()
     await frame.get_by_role("textbox", name="Message to General").fill("з рамки")
     await frame.get_by_role("button", name="Send", exact=True).click()
     messages = await city.get(f"{ROOM}?limit=1")
-    await expect(frame.get_by_role("article").get_by_text("з рамки", exact=True)).to_be_visible(timeout=SOON_MS)
-    async with asyncio.timeout(SOON_MS / 1_000):
+    await expect(frame.get_by_role("article").get_by_text("з рамки", exact=True)).to_be_visible()
+    async with asyncio.timeout(WAIT_S):
         while messages[-1]["body"] != "з рамки":
             await asyncio.sleep(0.1)
             messages = await city.get(f"{ROOM}?limit=1")
@@ -184,7 +184,7 @@ async def test_dialogs_and_panels_in_a_narrow_frame_have_no_overflow(
     faults += await _measure(page, "the dialog of a poll")
     root = (await city.get("/city/rooms/general/threads"))[0]["id"]
     await _load(page, city, f"/city/general?thread={root}")
-    await expect(frame.get_by_role("textbox", name="Reply in the thread")).to_be_visible(timeout=SOON_MS)
+    await expect(frame.get_by_role("textbox", name="Reply in the thread")).to_be_visible()
     faults += await _measure(page, "a thread")
     assert not faults, "\n".join(faults)
 

@@ -116,7 +116,7 @@ async def _until_sent(sent: Messages, count: int, *, at_least_one: bool = False)
         counts = [len(words) for words in sent.values()]
         return (max(counts) if at_least_one else min(counts)) >= count
 
-    await eventually(is_arrived, 60)
+    await eventually(is_arrived)
 
 
 # --- in the worst moment ------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ async def test_unconfirmed_message_is_sent_once(
     async def is_sent_again() -> bool:
         return _transaction_ids(to_synapse).count(_transaction_ids(to_synapse)[1]) == 2
 
-    await eventually(is_sent_again, 30, lambda: "\n".join(city.service.last_lines(60)))
+    await eventually(is_sent_again, explain=lambda: "\n".join(city.service.last_lines(60)))
     to_synapse.pass_everything()
     to_service.pass_everything()
     await both_sides_received(city, alice, general, sent)

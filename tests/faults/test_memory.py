@@ -93,7 +93,7 @@ async def service(tmp_path: Path, sqlite_url: str) -> AsyncIterator[Service]:
     made = configured(tmp_path, sqlite_url)
     made.child.start()
     try:
-        await eventually(lambda: answers(made), 60, lambda: "\n".join(made.child.last_lines(30)))
+        await eventually(lambda: answers(made), explain=lambda: "\n".join(made.child.last_lines(30)))
         await fill(sqlite_url)
         yield made
     finally:
@@ -177,7 +177,7 @@ async def test_silent_connections_leave_readyz_responding(tmp_path: Path, sqlite
     made = configured(tmp_path, sqlite_url, few)
     made.child.start()
     try:
-        await eventually(lambda: answers(made), 60, lambda: "\n".join(made.child.last_lines(30)))
+        await eventually(lambda: answers(made), explain=lambda: "\n".join(made.child.last_lines(30)))
         with ExitStack() as peers:
             for _ in range(400):
                 peers.enter_context(made.deaf(b"GET / HTT"))
@@ -271,7 +271,7 @@ class HalfSent:
             refused = await self.metric("daarion_http_requests_refused_for_bytes_total") - before
             return refused >= beyond and await self.held() >= BUDGET_BYTES - 2 * BODY_BYTES
 
-        await eventually(is_full, 60)
+        await eventually(is_full)
         return peers
 
 
@@ -291,7 +291,7 @@ async def test_half_sent_bodies_up_to_the_budget_cost_little_more(
     half_sent = HalfSent(service, listener, is_chunked)
     service.child.start()
     try:
-        await eventually(lambda: answers(service), 60, lambda: "\n".join(service.child.last_lines(30)))
+        await eventually(lambda: answers(service), explain=lambda: "\n".join(service.child.last_lines(30)))
         assert await half_sent.served() in {200, 201}
         before = service.rss
         for number in range(2):

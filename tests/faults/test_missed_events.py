@@ -16,6 +16,7 @@ from tests.parts.matrix_user import Arrive, MatrixUser
 from tests.parts.ports import free_port
 from tests.parts.synapse_workers import BootWorkers, SynapseWorkers
 from tests.parts.two_way_messages import Messages, both_sides_received, numbered_messages, send_as_person
+from tests.parts.waiting import WAIT_S
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -89,14 +90,14 @@ async def test_lost_event_precedes_later_ones(start_city: StartCity, arrive: Arr
     assert await city.bodies() == ["first", "last"]
     (_, last) = before = await city.get("/city/rooms/general/messages")
 
-    await eventually(_has(city, 4), 30, lambda: _log(city))
+    await eventually(_has(city, 4), explain=lambda: _log(city))
 
     async def is_complete() -> bool:
         # The inbox may handle the events that the sweep found in several transactions.
         messages = await city.get("/city/rooms/general/messages")
         return messages[2]["body"] == "edited" and "👍" in str(messages[1]["reactions"])
 
-    await eventually(is_complete, 30, lambda: _log(city))
+    await eventually(is_complete, explain=lambda: _log(city))
     messages = await city.get("/city/rooms/general/messages")
     assert [each["body"] for each in messages] == ["first", "lost", "edited", "last"]
     assert messages[0] == before[0]
@@ -104,9 +105,9 @@ async def test_lost_event_precedes_later_ones(start_city: StartCity, arrive: Arr
     seqs = [each["seq"] for each in messages]
     assert seqs == sorted(seqs)
     async with city.session.ws_connect(f"{city.api_url}/ws/city/rooms/general?since={last['seq']}") as socket:
-        frames = [await socket.receive_json(timeout=10)]
+        frames = [await socket.receive_json(timeout=WAIT_S)]
         while frames[-1]["event"] not in {"city.room.resync", "city.room.message"}:
-            frames.append(await socket.receive_json(timeout=10))
+            frames.append(await socket.receive_json(timeout=WAIT_S))
     assert frames[-1]["event"] == "city.room.resync"
 
 
@@ -126,9 +127,9 @@ async def test_lost_invitation_and_chat_messages_are_found(
     assert isinstance(created, nio.RoomCreateResponse)
     await alice.send_text(created.room_id, "lost before anybody came")
     await eventually(_has_answered(to_service, created.room_id))
-    await eventually(_chat_has(city, ["lost before anybody came"]), 60, lambda: _log(city))
+    await eventually(_chat_has(city, ["lost before anybody came"]), explain=lambda: _log(city))
     await alice.send_text(created.room_id, "lost in the chat")
-    await eventually(_chat_has(city, ["lost before anybody came", "lost in the chat"]), 60, lambda: _log(city))
+    await eventually(_chat_has(city, ["lost before anybody came", "lost in the chat"]), explain=lambda: _log(city))
     assert await _missed(city, "worker") >= 2
 
 
@@ -149,7 +150,7 @@ async def test_backfill_fills_a_hole(start_city: StartCity, arrive: Arrive, to_s
 
     filled = await city.command("room", "backfill", "general")
     assert "Imported 5 messages." in filled.out, filled
-    await eventually(_has(city, 7), 30)
+    await eventually(_has(city, 7))
     assert await city.bodies() == ["first", *numbered_messages(5, "lost"), "last"]
     assert "Imported 0 messages." in (await city.command("room", "backfill", "general")).out
 
@@ -164,7 +165,7 @@ async def test_federation_gap_messages_are_inserted_in_order(start_federation: S
     sent: Messages = {alice.client.user_id: [], fay.client.user_id: []}
     await send_as_person(fay, general, ["before", "wrong", "to be deleted"], sent[fay.client.user_id])
     await send_as_person(alice, general, ["alice is here"], sent[alice.client.user_id])
-    await eventually(_has(federation.city, 4), 60)
+    await eventually(_has(federation.city, 4))
     known = await federation.city.get("/city/rooms/general/messages")
 
     federation.link.cut()
@@ -185,7 +186,7 @@ async def test_federation_gap_messages_are_inserted_in_order(start_federation: S
     expected = [became.get(body, body) for body in sent[fay.client.user_id]]
     await eventually(_bodies_are(federation.city, fay, expected), 90, lambda: _log(federation.city))
     await send_as_person(alice, general, ["alice is still here"], sent[alice.client.user_id])
-    await eventually(_bodies_are(federation.city, alice, sent[alice.client.user_id]), 30)
+    await eventually(_bodies_are(federation.city, alice, sent[alice.client.user_id]))
 
     async def eve_is_gone() -> bool:
         database = Database(federation.city.database_url)
@@ -196,7 +197,7 @@ async def test_federation_gap_messages_are_inserted_in_order(start_federation: S
             await database.close()
         return eve.client.user_id not in {member.user_id for member in members}
 
-    await eventually(eve_is_gone, 30)
+    await eventually(eve_is_gone)
     assert await _missed(federation.city, "federation") >= 19
 
 

@@ -333,7 +333,7 @@ async def test_city_serves_while_synapse_is_down(tmp_path: Path, sqlite_url: str
             assert city.service.running, city.service.last_lines(60)
             return "Is Synapse running, and is homeserver.address right?" in "\n".join(city.service.last_lines(60))
 
-        await eventually(says_so, 30)
+        await eventually(says_so)
         status, ready = await city.call("GET", "/readyz", url=city.matrix_url)
         assert (status, ready["status"]) == (503, "not ready")
         assert ready["checks"]["homeserver"].startswith(f"away: {city.homeserver.url}")
@@ -381,7 +381,7 @@ async def test_synapse_lost_during_checks_is_waited_for(tmp_path: Path, sqlite_u
                 return False
             return "a gateway answered 503" in ready["checks"]["homeserver"]
 
-        await eventually(says_so, 30, lambda: "\n".join(city.service.last_lines(60)))
+        await eventually(says_so, explain=lambda: "\n".join(city.service.last_lines(60)))
         proxy.pass_everything()
         await city.ready()
     finally:

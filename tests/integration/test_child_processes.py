@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from daarion_appservice.demo.child_processes import Child, ChildExited, Children
+from tests.parts.waiting import WAIT_S
 
 SLEEPS = "import time; print('awake', flush=True); time.sleep(60)"
 IGNORES_SIGTERM = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEPS}"
@@ -36,7 +37,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 async def awake(child: Child) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while child.last_lines() != ["awake"]:
             await asyncio.sleep(0.01)
 

@@ -17,6 +17,7 @@ from daarion_appservice.demo.agents import online
 from daarion_appservice.demo.client import CityClient
 from daarion_appservice.demo.invoke import invoke_app
 from tests.parts.ports import HOST, free_port
+from tests.parts.waiting import WAIT_S
 
 
 @dataclass
@@ -69,7 +70,7 @@ async def varta(city: SmallCity) -> AsyncIterator[CityClient]:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while not condition():
             await asyncio.sleep(0.01)
 

@@ -13,6 +13,7 @@ import aiohttp
 from tests.parts.city import eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST, free_port
+from tests.parts.waiting import WAIT_S
 
 EXAMPLE = Path(__file__).parents[2] / "examples/agent.py"
 
@@ -50,7 +51,7 @@ async def test_example_agent_replies_and_leaves_on_signal(sqlite_url: str) -> No
                 assert "Добрий вечір" in (await answer.json())["output"]
 
             agent.send_signal(signal.SIGTERM)
-            _, errors = await asyncio.wait_for(agent.communicate(), 20)
+            _, errors = await asyncio.wait_for(agent.communicate(), WAIT_S)
             assert (agent.returncode, errors) == (0, b"")
             assert await _is(city, "offline"), "it said so itself, long before anybody would notice"
         finally:

@@ -14,6 +14,7 @@ from daarion_appservice.city.types import Member, RoomId, SubjectId, UserId
 from daarion_appservice.realtime import feed_writer
 from tests.parts.city import citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
+from tests.parts.waiting import WAIT_S
 
 OKSANA = citizen_token("u_1", "Оксана")
 GENERAL = RoomId("city_general")
@@ -88,7 +89,7 @@ async def test_home_prefers_messages_and_groups_joins(city: InProcessCity) -> No
 @asynccontextmanager
 async def writing_of_agents(city: InProcessCity) -> AsyncIterator[None]:
     running = asyncio.create_task(city.city.feed_writer.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while not city.city.feed_writer._is_running:
             await asyncio.sleep(0.005)
     yield

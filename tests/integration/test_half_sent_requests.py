@@ -20,6 +20,7 @@ from tests.parts.city import citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.media_harness import PNG, media_harness
 from tests.parts.ports import HOST
+from tests.parts.waiting import WAIT_S
 
 KIB = 1024
 PER_ADDRESS, IN_ALL = 400 * KIB, 1000 * KIB
@@ -64,7 +65,7 @@ class Peer:
     writer: asyncio.StreamWriter
 
     async def answer(self) -> HttpResponse:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
             first, *lines = head.strip().split("\r\n")
             headers = dict(line.lower().split(": ", 1) for line in lines)
@@ -236,7 +237,7 @@ async def test_long_lived_websocket_holds_only_its_head(city: InProcessCity) -> 
     async with city.session.ws_connect(url, headers={"Authorization": f"Bearer {TOKEN}"}) as socket:
         for number in range(10):
             await socket.send_json({"event": "city.room.send", "body": f"{number} {'ї' * 5000}"})
-            while (await socket.receive_json(timeout=10))["event"] != "city.room.message":
+            while (await socket.receive_json(timeout=WAIT_S))["event"] != "city.room.message":
                 pass
         await holds(city, 1, 2 * KIB)
     await holds(city, 0, 0)

@@ -21,6 +21,7 @@ from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
 from tests.parts.in_process_city import SERVICE_TOKEN, HttpResponse, InProcessCity, in_process_city
 from tests.parts.ports import HOST
 from tests.parts.redis import RedisServer
+from tests.parts.waiting import WAIT_S
 
 OKSANA, IVAN = citizen_token("u_1", "Оксана"), citizen_token("u_2", "Іван")
 MESSAGES = "/city/rooms/general/messages"
@@ -70,7 +71,7 @@ async def socket(city: InProcessCity, path: str, token: str = "", address: str =
 async def next_of(opened: aiohttp.ClientWebSocketResponse, *events: str) -> dict[str, Any]:
     """The next of these events."""
     while True:
-        event: dict[str, Any] = await opened.receive_json(timeout=10)
+        event: dict[str, Any] = await opened.receive_json(timeout=WAIT_S)
         if event["event"] in events:
             return event
 
@@ -114,7 +115,7 @@ async def test_refused_request_body_is_not_read(limited: Open) -> None:
         data=_never_ending(),
         headers={"Authorization": f"Bearer {OKSANA}", "Content-Type": "application/json"},
     )
-    async with asyncio.timeout(10), endless as answer:
+    async with asyncio.timeout(WAIT_S), endless as answer:
         assert answer.status == 429
 
 
@@ -320,7 +321,7 @@ async def test_flooded_websocket_is_closed(limited: Open, what: str) -> None:
         for _ in range(41):
             await send()
         refusals = []
-        while (message := await opened.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
+        while (message := await opened.receive(timeout=WAIT_S)).type is aiohttp.WSMsgType.TEXT:
             event = message.json()
             if event.get("code") == "too_many_requests":
                 refusals.append(event["retry_after_ms"])
@@ -339,7 +340,7 @@ async def test_too_large_event_closes_websocket(limited: Open, path: str, at_mos
         await opened.send_str("x" * (at_most - 1))
         assert (await next_of(opened, "error"))["code"] == "not_json"
         await opened.send_str("x" * (at_most + 1))
-        while (await opened.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
+        while (await opened.receive(timeout=WAIT_S)).type is aiohttp.WSMsgType.TEXT:
             pass
         assert opened.close_code == 1009
 
@@ -430,7 +431,7 @@ async def test_redis_frozen_delays_few_requests(redis: RedisServer) -> None:
         assert await taken(rates, 1) == 1
         redis.freeze()
         try:
-            async with asyncio.timeout(30):  # not half a second for each
+            async with asyncio.timeout(WAIT_S):  # not half a second for each
                 assert await taken(rates, 200) == 50
         finally:
             redis.thaw()

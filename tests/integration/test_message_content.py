@@ -25,6 +25,7 @@ from tests.parts.message_exchange import (
     SCRIBE,
     MessageExchange,
 )
+from tests.parts.waiting import WAIT_S
 
 
 async def test_replies_are_linked_in_city_and_on_matrix(exchange: MessageExchange) -> None:
@@ -192,7 +193,7 @@ class LockCheckingFormatter:
 
     async def content(self, body: str, *, msgtype: str, media: Media | None) -> Content:
         self.rendered.append(len(body))
-        async with asyncio.timeout(5), self._database.transaction() as tx:
+        async with asyncio.timeout(WAIT_S), self._database.transaction() as tx:
             assert await tx.rooms.lock(GENERAL) is not None
         return await self._formatter.content(body, msgtype=msgtype, media=media)
 

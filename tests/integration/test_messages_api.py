@@ -14,6 +14,7 @@ from daarion_appservice.http.message_pages import MAX_PAGE_BYTES
 from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.in_process_city import SERVICE_TOKEN, HttpResponse, InProcessCity, in_process_city
 from tests.parts.ports import HOST
+from tests.parts.waiting import WAIT_S
 
 MESSAGES = "/city/rooms/general/messages"
 OKSANA = citizen_token("u_1", "Оксана")
@@ -132,7 +133,7 @@ async def test_changes_are_sent_and_replayed_on_websocket(city: InProcessCity) -
         reacted = (await city.call("PUT", f"{path}/reactions/{THUMB}", token=TARAS)).content
         back = (await city.call("DELETE", f"{path}/reactions/{THUMB}", token=TARAS)).content
         deleted = (await city.call("DELETE", path, token=ADMIN)).content
-        received = [await socket.receive_json(timeout=10) for _ in range(5)]
+        received = [await socket.receive_json(timeout=WAIT_S) for _ in range(5)]
     assert [(each["event"], each["seq"], each["message"]) for each in received] == [
         ("city.room.message", 1, message),
         ("city.room.message.updated", 2, edited),
@@ -143,7 +144,7 @@ async def test_changes_are_sent_and_replayed_on_websocket(city: InProcessCity) -
     assert [each["by"]["id"] for each in received[1:]] == ["u_1", "u_2", "u_2", "u_9"]
     assert [(each["emoji"], each["added"]) for each in received[2:4]] == [("👍", True), ("👍", False)]
     async with city.session.ws_connect(url) as socket:
-        again = [await socket.receive_json(timeout=10) for _ in range(5)]
+        again = [await socket.receive_json(timeout=WAIT_S) for _ in range(5)]
     assert [each["seq"] for each in again] == [1, 2, 3, 4, 5]
     # Each message once, as it stands now: of what is deleted nothing is told again.
     assert [each["message"] for each in again] == [deleted, None, None, None, None]

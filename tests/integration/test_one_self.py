@@ -21,6 +21,7 @@ from tests.parts.in_process_city import in_process_city
 from tests.parts.ports import HOST
 from tests.parts.private_room import ALICE, GENERAL, MATRIX_ROOM, OKSANA, OKSANA_GHOST, TARAS, PrivateRoom
 from tests.parts.scripted_homeserver import Reply, ScriptedHomeserver
+from tests.parts.waiting import WAIT_S
 
 ROOM = "/city/rooms/general"
 TOGETHER = {"kind": "matrix", "id": ALICE, "matrix_user_id": ALICE, "display_name": "Alice"}
@@ -291,15 +292,15 @@ async def test_presence_socket_names_only_the_person(town: Town) -> None:
     url = f"ws://{HOST}:{town.city.city.settings.api.port}/ws/city/presence?token={OKSANA}"
     await town.beat()
     async with town.city.session.ws_connect(url) as socket:
-        assert [each["user_id"] for each in (await socket.receive_json(timeout=10))["users"]] == ["u_1"]
+        assert [each["user_id"] for each in (await socket.receive_json(timeout=WAIT_S))["users"]] == ["u_1"]
         await town.link()
-        updates = [await socket.receive_json(timeout=10) for _ in range(2)]
+        updates = [await socket.receive_json(timeout=WAIT_S) for _ in range(2)]
         assert {(each["user_id"], each["status"]) for each in updates} == {("u_1", "offline"), (ALICE, "online")}
         await town.beat("away")
-        update = await socket.receive_json(timeout=10)
+        update = await socket.receive_json(timeout=WAIT_S)
         assert (update["user_id"], update["status"]) == (ALICE, "away")
     async with town.city.session.ws_connect(url) as socket:
-        assert [each["user_id"] for each in (await socket.receive_json(timeout=10))["users"]] == [ALICE]
+        assert [each["user_id"] for each in (await socket.receive_json(timeout=WAIT_S))["users"]] == [ALICE]
 
 
 async def test_room_socket_names_only_the_person(town: Town) -> None:
@@ -308,7 +309,7 @@ async def test_room_socket_names_only_the_person(town: Town) -> None:
     async with town.city.session.ws_connect(url) as socket:
         await town.city.call("PUT", f"{ROOM}/typing", {"typing": True}, token=OKSANA)
         await town.post("привіт")
-        frames = [await socket.receive_json(timeout=10) for _ in range(3)]
+        frames = [await socket.receive_json(timeout=WAIT_S) for _ in range(3)]
     assert OKSANA_GHOST not in json.dumps(frames)
     assert '"u_1"' not in json.dumps(frames)
     assert {"event": "city.room.typing", "room_id": "city_general", "typing": [ALICE]} in frames
@@ -361,7 +362,7 @@ async def test_receipt_of_person_never_moves_back(town: Town, monkeypatch: pytes
             return [tuple(row) for row in rows] == [(ALICE, second["id"])]
 
     try:
-        await eventually(is_stored, 10, lambda: "the receipts differ")
+        await eventually(is_stored, explain=lambda: "the receipts differ")
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

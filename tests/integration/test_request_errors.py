@@ -31,6 +31,7 @@ from tests.parts.api import (
 )
 from tests.parts.in_process_city import SERVICE_TOKEN, InProcessCity
 from tests.parts.ports import HOST
+from tests.parts.waiting import WAIT_S
 
 
 @cache
@@ -142,7 +143,7 @@ async def test_unread_compressed_body_is_not_decompressed(sqlite_city: InProcess
     reader, writer = await asyncio.open_connection(HOST, sqlite_city.city.settings.api.port)
     before_s = time.process_time()
     writer.write((head.encode() + bomb()) * 10 + next_request)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         answers = await reader.read()
     assert answers.count(b"HTTP/1.1 ") == 11
     assert time.process_time() - before_s < 0.8

@@ -17,6 +17,7 @@ from daarion_appservice.realtime import room_replay
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
+from tests.parts.waiting import WAIT_S
 
 GENERAL = RoomId("city_general")
 OKSANA = citizen_token("u_1", "Оксана")
@@ -34,7 +35,7 @@ class Socket:
         self._socket = socket
 
     async def next(self) -> dict[str, Any]:
-        event: dict[str, Any] = await self._socket.receive_json(timeout=10)
+        event: dict[str, Any] = await self._socket.receive_json(timeout=WAIT_S)
         return event
 
     async def send(self, **event: Any) -> None:
@@ -56,7 +57,7 @@ async def looking_on(city: InProcessCity, query: str = "", room: str = "general"
 
 async def looked_on(city: InProcessCity, count: int = 1) -> None:
     """Until so many are told what happens."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while sum(len(room.listeners) for room in city.city.room_streams._streams.values()) < count:
             await asyncio.sleep(0.005)
 
@@ -283,7 +284,7 @@ async def test_invalid_room_refuses_websocket(city: InProcessCity, room: str, st
 async def test_last_unsubscribe_frees_memory(city: InProcessCity) -> None:
     async with looking_on(city), looking_on(city, "?since=0"):
         await looked_on(city, 2)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while city.city.room_streams._streams:
             await asyncio.sleep(0.005)
     await say(city, "ніхто не чує")

@@ -22,6 +22,7 @@ from tests.parts.in_process_city import SERVICE_TOKEN, HttpResponse, InProcessCi
 from tests.parts.ports import HOST
 from tests.parts.raw_http import websocket
 from tests.parts.redis import RedisServer
+from tests.parts.waiting import WAIT_S
 
 TOO_LONG = "Ю" * 39
 """Each of its 78 bytes is written =hh in the ghost's localpart, which makes 234 of the 255 that a whole user id may have."""
@@ -83,7 +84,7 @@ async def test_auth_event_with_overlong_citizen_id_gets_error(sqlite_city: InPro
 
 
 async def next_code(socket: aiohttp.ClientWebSocketResponse) -> str:
-    while (event := await socket.receive_json(timeout=10))["event"] != "error":
+    while (event := await socket.receive_json(timeout=WAIT_S))["event"] != "error":
         pass
     code: str = event["code"]
     return code
@@ -224,7 +225,7 @@ async def test_restarted_leader_task_keeps_lease(sqlite_city: InProcessCity, mon
     monkeypatch.setattr(sqlite_city.city.reply_worker, "run", fail_once)
     with capture_logs() as logs:
         leading = asyncio.create_task(app.lead(sqlite_city.city))
-        await asyncio.wait_for(again.wait(), 10)
+        await asyncio.wait_for(again.wait(), WAIT_S)
         assert sqlite_city.city.leader_lock.is_held
         leading.cancel()
         await asyncio.wait([leading])

@@ -10,6 +10,7 @@ from typing import Any
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import HttpResponse, InProcessCity
 from tests.parts.ports import HOST
+from tests.parts.waiting import WAIT_S
 
 OKSANA = citizen_token("u_123", "Оксана")
 MESSAGES = "/city/rooms/general/messages"
@@ -43,7 +44,7 @@ async def raw_response(city: InProcessCity, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(HOST, city.city.settings.api.port)
     try:
         writer.write(request)
-        return await asyncio.wait_for(reader.read(65_536), 10)
+        return await asyncio.wait_for(reader.read(65_536), WAIT_S)
     finally:
         writer.close()
 

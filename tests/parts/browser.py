@@ -15,9 +15,9 @@ from playwright import async_api as playwright
 
 from tests.parts.install_browser import NONE_FOUND, find_browser, may_do_without
 from tests.parts.ports import HOST, free_port
+from tests.parts.waiting import WAIT_MS
 
-# The default of 5 s would measure a busy machine.
-playwright.expect.set_options(timeout=30_000)
+playwright.expect.set_options(timeout=WAIT_MS)
 
 _ARGUMENTS: Final = [
     "--no-sandbox",
@@ -58,7 +58,7 @@ class Browser:
         """
         chromium = self._context.browser
         assert chromium is not None
-        return Browser(await chromium.new_context(**{"service_workers": "block"} | options))
+        return Browser(await _new_context(chromium, **options))
 
     async def kill(self) -> None:
         """Close all tabs at once, as when the browser is killed."""
@@ -86,9 +86,15 @@ async def start_browser() -> AsyncIterator[Browser]:
         async with (
             playwright.async_playwright() as driver,
             await driver.chromium.launch(executable_path=command, args=_ARGUMENTS, env=environment) as chromium,
-            await chromium.new_context(service_workers="block") as context,
+            await _new_context(chromium) as context,
         ):
             yield Browser(context)
+
+
+async def _new_context(chromium: playwright.Browser, **options: Any) -> playwright.BrowserContext:
+    context = await chromium.new_context(**{"service_workers": "block"} | options)
+    context.set_default_timeout(WAIT_MS)
+    return context
 
 
 @asynccontextmanager

@@ -26,8 +26,8 @@ from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from tests.parts.ports import free_port
 from tests.parts.synapse import SERVER_NAME, boot
+from tests.parts.waiting import WAIT_S
 
-READY_S = 60.0
 JWT_SECRET = "a secret that only this test and its city know"
 ADMIN_TOKEN = "an admin token that only this test and its city know"
 
@@ -156,7 +156,7 @@ class RunningCity:
         await self.ready()
 
     async def ready(self) -> None:
-        await eventually(self._is_ready, READY_S, lambda: "\n".join(self.service.last_lines(60)))
+        await eventually(self._is_ready, explain=lambda: "\n".join(self.service.last_lines(60)))
 
     async def command(self, *words: str) -> Command:
         """Run one of the product's commands on this city, as its admin would."""
@@ -260,7 +260,7 @@ def citizen_token(sub: str, name: str | None = None, **claims: Any) -> str:
 
 
 async def eventually(
-    condition: Callable[[], Awaitable[T]], timeout_s: float = 20.0, explain: Callable[[], str] = lambda: ""
+    condition: Callable[[], Awaitable[T]], timeout_s: float = WAIT_S, explain: Callable[[], str] = lambda: ""
 ) -> T:
     """Wait until ``condition`` returns a true value, and return it."""
     last: T | None = None

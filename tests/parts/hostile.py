@@ -228,7 +228,7 @@ async def unharmed(
     start = log.stat().st_size
     yield
     assert city.service.running, "\n".join(city.service.last_lines(60))
-    await eventually(lambda: _is_drained(city), 60, lambda: "\n".join(city.service.last_lines(60)))
+    await eventually(lambda: _is_drained(city), explain=lambda: "\n".join(city.service.last_lines(60)))
     await _pass_both_ways(city, person, room_id, room, "after")
     faults = [line for line in _since(log, start) if any(fault in line for fault in FAULTS) or " event_dead " in line]
     assert faults == [], "\n".join(_since(log, start)[-200:])
@@ -272,13 +272,13 @@ async def _pass_both_ways(city: RunningCity, person: MatrixUser, room_id: str, r
     # The author is a member and reads as one: a transaction may have set a history visibility that hides the room from others.
     citizen = citizen_token("u_ordinary", "Оксана")
     await city.post(f"/city/rooms/{room}/messages", {"body": from_city}, token=citizen)
-    await person.wait_for(lambda: any(body == from_city for _, body in person.messages), 60)
+    await person.wait_for(lambda: any(body == from_city for _, body in person.messages))
     await person.send_text(room_id, from_matrix)
 
     async def is_there() -> bool:
         return from_matrix in await city.bodies(room, token=citizen)
 
-    await eventually(is_there, 60, lambda: "\n".join(city.service.last_lines(60)))
+    await eventually(is_there, explain=lambda: "\n".join(city.service.last_lines(60)))
 
 
 def _since(log: Path, start: int) -> list[str]:

@@ -13,6 +13,7 @@ import nio
 
 from daarion_appservice.demo.local_synapse import LocalSynapse
 from tests.parts.city import RunningCity
+from tests.parts.waiting import WAIT_S
 
 
 class Arrive(Protocol):
@@ -73,7 +74,7 @@ class MatrixUser:
         assert isinstance(answer, nio.RoomSendResponse), answer
         return str(answer.event_id)
 
-    async def wait_for(self, condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+    async def wait_for(self, condition: Callable[[], object], timeout_s: float = WAIT_S) -> None:
         try:
             async with asyncio.timeout(timeout_s):
                 while not condition():

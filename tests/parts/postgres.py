@@ -22,9 +22,9 @@ from typing import Self, TypedDict
 import psutil
 
 from tests.parts.ports import HOST, free_port
+from tests.parts.waiting import WAIT_S
 
 SUPERUSER = "postgres"
-BOOT_S = 30.0
 
 # The server ends when its standard input does: also when pytest is killed and can stop nothing any more. The watcher is
 # a grandchild, because PostgreSQL wonders about children that it does not know.
@@ -109,7 +109,7 @@ class Postgres:
         return done.stdout.strip()
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + BOOT_S
+        deadline = time.monotonic() + WAIT_S
         ready = [str(self.binaries / "pg_isready"), "-q", "-h", HOST, "-p", str(self.port)]
         while subprocess.run(ready, check=False).returncode != 0:
             if self._process.poll() is not None or time.monotonic() > deadline:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests.parts.ports import HOST
-
-_ANSWER_S = 10.0
+from tests.parts.waiting import WAIT_S
 
 
 async def status_of(
@@ -22,7 +21,7 @@ async def status_of(
     reader, writer = await asyncio.open_connection(HOST, port)
     try:
         writer.write(b"\r\n".join(lines))
-        async with asyncio.timeout(_ANSWER_S):
+        async with asyncio.timeout(WAIT_S):
             first = await reader.readline()
     except ConnectionError:
         return 0

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from tests.parts.ports import HOST
+from tests.parts.waiting import WAIT_S
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -30,7 +31,7 @@ async def accepting(handle: Handler, context: ssl.SSLContext | None = None) -> A
     server = await asyncio.start_server(accept, HOST, 0, ssl=context)
     yield server.sockets[0].getsockname()[1]
     server.close()
-    await asyncio.wait_for(asyncio.gather(*connections), 10)
+    await asyncio.wait_for(asyncio.gather(*connections), WAIT_S)
 
 
 @asynccontextmanager

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.parts.ports import HOST, free_port
-
-BOOT_S = 20.0
+from tests.parts.waiting import WAIT_S
 
 
 @dataclass(slots=True)
@@ -72,7 +71,7 @@ class RedisServer:
         self._process.send_signal(number)
 
     def _wait_until(self, command: str, wanted: str) -> None:
-        give_up = time.monotonic() + BOOT_S
+        give_up = time.monotonic() + WAIT_S
         while True:
             with suppress(OSError):
                 if wanted in self._say(command):

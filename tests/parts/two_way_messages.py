@@ -94,7 +94,7 @@ async def both_sides_received(city: RunningCity, person: MatrixUser, room_id: st
     async def nothing_waits() -> bool:
         return await waiting(city) == ({}, [])
 
-    await eventually(all_is_done, 60, lambda: "\n".join(city.service.last_lines(60)))
+    await eventually(all_is_done, explain=lambda: "\n".join(city.service.last_lines(60)))
     await eventually(nothing_waits)
     messages = await in_the_city(city)
     assert _by_author((each["author"]["matrix_user_id"], each["body"]) for each in messages) == sent

@@ -10,6 +10,7 @@ from daarion_appservice.city.events import MembershipChanged
 from daarion_appservice.city.online_members import OnlineMembers
 from daarion_appservice.city.types import RoomId, SubjectId, UserId
 from daarion_appservice.matrix.presence.observer_coverage import ObserverCoverage
+from tests.parts.waiting import WAIT_S
 
 GENERAL, ATTIC = RoomId("city_general"), RoomId("city_attic")
 ALICE, BOB = UserId("@alice:city.localhost"), UserId("@bob:city.localhost")
@@ -100,14 +101,14 @@ async def test_waiting_for_next_user_ends_with_a_join() -> None:
     waiting = asyncio.create_task(city.observer_coverage.next_user())
     await asyncio.sleep(0)
     city.move(BOB, joined=True)
-    assert await asyncio.wait_for(waiting, 10) == BOB
+    assert await asyncio.wait_for(waiting, WAIT_S) == BOB
 
 
 async def test_request_waits_until_settle_time_is_over() -> None:
     city = City(settle_s=0.05)
     began_s = asyncio.get_running_loop().time()
     city.move(BOB, joined=True)
-    assert await asyncio.wait_for(city.observer_coverage.next_user(), 10) == BOB
+    assert await asyncio.wait_for(city.observer_coverage.next_user(), WAIT_S) == BOB
     assert asyncio.get_running_loop().time() - began_s >= 0.05
 
 
@@ -124,4 +125,4 @@ async def test_presence_from_sync_before_join_cancels_nothing() -> None:
     city = City()
     city.observer_coverage.mark_received([BOB])
     city.move(BOB, joined=True)
-    assert await asyncio.wait_for(city.observer_coverage.next_user(), 10) == BOB
+    assert await asyncio.wait_for(city.observer_coverage.next_user(), WAIT_S) == BOB

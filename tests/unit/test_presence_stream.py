@@ -13,6 +13,7 @@ from daarion_appservice.city.presence import PresenceState, Status, Transition
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.realtime import presence_stream
 from daarion_appservice.realtime.presence_stream import Changes, PresenceStream
+from tests.parts.waiting import WAIT_S
 
 START_MS = 1_700_000_000_000
 FIRST_SEQ = START_MS * 1000
@@ -29,7 +30,7 @@ class Listener:
         self.came.set()
 
     async def next_tick(self) -> list[dict[str, Any]]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             await self.came.wait()
         self.came.clear()
         return self.ticks[-1]

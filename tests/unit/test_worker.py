@@ -13,6 +13,7 @@ from daarion_appservice.errors import ConstraintViolated, DatabaseUnavailable, H
 from daarion_appservice.realtime import database_retry
 from daarion_appservice.realtime import worker as worker_module
 from daarion_appservice.realtime.worker import Worker
+from tests.parts.waiting import WAIT_S
 
 
 class FakeMonitor:
@@ -43,7 +44,7 @@ class Steps:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while not condition():
             await asyncio.sleep(0.001)
 

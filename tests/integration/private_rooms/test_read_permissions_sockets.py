@@ -21,6 +21,7 @@ from tests.parts.private_room import (
     TARAS,
     PrivateRoom,
 )
+from tests.parts.waiting import WAIT_S
 
 
 @asynccontextmanager
@@ -34,7 +35,7 @@ async def socket(
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while not holds():
             await asyncio.sleep(0.005)
 
@@ -47,7 +48,7 @@ async def is_looked_on(harness: PrivateRoom, count: int = 1) -> None:
 async def frames(opened: aiohttp.ClientWebSocketResponse) -> tuple[list[dict[str, Any]], int | None]:
     """All that is told until the end, and the close code."""
     received = []
-    while (message := await opened.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
+    while (message := await opened.receive(timeout=WAIT_S)).type is aiohttp.WSMsgType.TEXT:
         received.append(message.json())
     return received, message.data
 
@@ -65,7 +66,7 @@ async def test_private_room_closes_sockets_of_outsiders(harness: PrivateRoom) ->
         assert (received[0]["message"]["body"], received[-1]["code"]) == ("для всіх", "members_only")
         bodies: list[str] = []
         while len(bodies) < 2:
-            frame = await inside.receive_json(timeout=10)
+            frame = await inside.receive_json(timeout=WAIT_S)
             bodies += [frame["message"]["body"]] if frame["event"] == "city.room.message" else []
         assert bodies == ["для всіх", "для своїх"]
 
@@ -144,7 +145,7 @@ async def test_member_may_authenticate_by_first_frame(harness: PrivateRoom) -> N
         await opened.send_json({"event": "auth", "token": OKSANA})
         await is_looked_on(harness)
         await harness.receive_text("для своїх")
-        assert (await opened.receive_json(timeout=10))["message"]["body"] == "для своїх"
+        assert (await opened.receive_json(timeout=WAIT_S))["message"]["body"] == "для своїх"
     async with socket(harness) as opened:
         await opened.send_json({"event": "auth", "token": TARAS})
         received, code = await frames(opened)
@@ -159,10 +160,10 @@ async def test_replay_with_unreadable_event_is_resync(harness: PrivateRoom) -> N
         room = await tx.rooms.get(GENERAL)
     assert room is not None
     async with socket(harness, OKSANA, "&since=0") as opened:
-        frame = await opened.receive_json(timeout=10)
+        frame = await opened.receive_json(timeout=WAIT_S)
         assert (frame["event"], frame["seq"]) == ("city.room.resync", room.last_seq)
     async with socket(harness, OKSANA, f"&since={room.last_seq - 1}") as opened:
-        assert (await opened.receive_json(timeout=10))["event"] == "city.room.join"
+        assert (await opened.receive_json(timeout=WAIT_S))["event"] == "city.room.join"
 
 
 async def test_change_of_unreadable_message_is_resync(harness: PrivateRoom) -> None:
@@ -175,6 +176,6 @@ async def test_change_of_unreadable_message_is_resync(harness: PrivateRoom) -> N
         new = {"msgtype": "m.text", "body": "досі не для неї"}
         await harness.receive("m.room.message", {**new, "m.new_content": new, "m.relates_to": edit})
         await harness.receive_text("для неї")
-        first, second = await opened.receive_json(timeout=10), await opened.receive_json(timeout=10)
+        first, second = await opened.receive_json(timeout=WAIT_S), await opened.receive_json(timeout=WAIT_S)
         assert first["event"] == "city.room.resync"
         assert (second["message"]["body"], second["seq"]) == ("для неї", first["seq"] + 1)
