@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from daarion_appservice.city.events import CityEvent
 from daarion_appservice.city.rooms import Rooms
-from daarion_appservice.city.types import Message, MessageId, Room
+from daarion_appservice.city.types import MatrixRoomId, Message, MessageId, Room
 from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.errors import Conflict
 from daarion_appservice.matrix.backfill.gap_backfill import GapBackfill
@@ -31,7 +31,7 @@ from tests.parts.city import eventually
 from tests.parts.messaging import IDENTITIES, MessagingHarness, link, messaging_harness
 from tests.parts.scripted_homeserver import ScriptedHomeserver
 
-GENERAL, BUILDERS = "!general", "!builders"
+GENERAL, BUILDERS = MatrixRoomId("!general"), MatrixRoomId("!builders")
 ALICE = "@alice:city.localhost"
 SCRIBE = "@agent_scribe:city.localhost"
 
