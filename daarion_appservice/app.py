@@ -152,6 +152,7 @@ async def lead(city: City) -> None:
         try:
             # The leader before this process may have created ghosts that this process does not know.
             await city.ghosts.load()
+            city.encryption.service.begin_run()
         except DatabaseError as error:
             log.warning("leader_lock_unavailable", error=str(error), help="the database does not answer; trying again")
             await city.leader_lock.release()
@@ -177,6 +178,9 @@ def _leader_tasks(city: City) -> dict[str, Work]:
         "second_me_availability": city.second_me_availability.run,
         "bot_chats": city.bot_chats.run,
         "direct_chats": city.direct_chats.run,
+        "encryption": city.encryption.service.run,
+        "undecrypted": city.undecrypted.run,
+        "verification_declines": city.verification_declines.run,
         "invitation_decliner": city.invitation_decliner.run,
         "presence_sender": city.presence_sender.run,
         "reconciler": city.reconciler.run,

@@ -182,7 +182,7 @@ def upgrade() -> None:
         sa.Column("session_id", sa.String(length=255), nullable=False),
         sa.Column("sender", sa.String(length=255), nullable=False),
         sa.Column("event", sa.LargeBinary(), nullable=False),
-        sa.Column("before_message", sa.String(length=26), nullable=True),
+        sa.Column("after_message", sa.String(length=26), nullable=True),
         sa.Column("received_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("next_try_ms", sa.BigInteger(), nullable=False),

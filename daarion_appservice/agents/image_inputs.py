@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from ..city.media import THUMBNAIL_TYPES
+from ..encryption.errors import EncryptionError
 from ..errors import CityError, HomeserverRefused, HomeserverUnavailable
 from .request import AgentRequest, Attachment
 
@@ -18,6 +19,8 @@ _TIMEOUT_S: Final = 15.0
 
 Fetch = Callable[[str, int], Awaitable[tuple[bytes, str] | None]]
 """Fetch a file by its ``mxc://`` URI with a maximum size; return bytes and media type, None if it is larger."""
+FetchDecrypted = Callable[[str, str, int], Awaitable[tuple[bytes, str] | None]]
+"""Fetch and decrypt a file by its ``mxc://`` URI, its ``EncryptedFile`` as JSON, and a maximum size."""
 
 log = structlog.get_logger()
 
@@ -29,8 +32,9 @@ class ImageInputs:
         max_bytes: maximum size of an image; 0 adds none.
     """
 
-    def __init__(self, fetch: Fetch, *, max_bytes: int) -> None:
+    def __init__(self, fetch: Fetch, fetch_decrypted: FetchDecrypted, *, max_bytes: int) -> None:
         self._fetch = fetch
+        self._fetch_decrypted = fetch_decrypted
         self._max_bytes = max_bytes
 
     async def with_images(self, request: AgentRequest) -> AgentRequest:
@@ -44,11 +48,16 @@ class ImageInputs:
             return attachment
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                fetched = await self._fetch(attachment.mxc, self._max_bytes)
-        except (HomeserverUnavailable, HomeserverRefused, CityError, OSError) as error:
+                fetched = await self._fetched(attachment.mxc, attachment.encrypted_file)
+        except (HomeserverUnavailable, HomeserverRefused, CityError, EncryptionError, OSError) as error:
             log.info("picture_not_fetched", mxc=attachment.mxc, error=str(error))
             return attachment
         if fetched is None or fetched[1] not in THUMBNAIL_TYPES:
             return attachment
         data, mimetype = fetched
         return replace(attachment, data_url=f"data:{mimetype};base64,{b64encode(data).decode()}")
+
+    async def _fetched(self, mxc: str, encrypted_file: str | None) -> tuple[bytes, str] | None:
+        if encrypted_file is not None:
+            return await self._fetch_decrypted(mxc, encrypted_file, self._max_bytes)
+        return await self._fetch(mxc, self._max_bytes)

@@ -47,6 +47,7 @@ def attachment_of(message: Message) -> Attachment | None:
                 media.height,
                 media.duration_ms,
                 media.mxc or None,
+                media.encrypted_file,
             )
     return None
 

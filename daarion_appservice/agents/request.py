@@ -49,6 +49,8 @@ class Attachment:
     duration_ms: int | None = None
     mxc: str | None = None
     """The file's ``mxc://`` URI; None if the file cannot be fetched."""
+    encrypted_file: str | None = None
+    """The ``EncryptedFile`` of a file in an encrypted chat as JSON; None for a file that is not encrypted."""
     data_url: str | None = None
     """The file itself (RFC 2397); only for images within ``agents_core.max_image_bytes``."""
 

@@ -20,6 +20,8 @@ EDIT_ID: Final = "space.daarion.edit_id"
 """Key for the id of an edit, beside the id of the edited message."""
 REACTION_ID: Final = "space.daarion.reaction_id"
 """Key for the id of a reaction."""
+ENCRYPTED_FILE: Final = "space.daarion.encrypted_file"
+"""Key in the content of a decrypted message, for the ``EncryptedFile`` of its file as JSON. No event is sent with it."""
 RESPONSE_ID: Final = "space.daarion.poll_response_id"
 """Key for the id of a vote in a poll, or of its end."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from .presence import Transition
 from .receipts import NamedReceipt
 from .room_events import RoomEvent
-from .types import Author, Message, MessageId, Room, RoomId, SubjectId
+from .types import AgentSlug, Author, EventId, Message, MessageId, Room, RoomId, SubjectId
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,20 @@ class DirectChatChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysChanged:
+    """An encrypted event was stored without its key, or a key came: events of encrypted chats may be decrypted now."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationRequested:
+    """A person asked an agent for a verification in a direct chat (``m.key.verification.request``)."""
+
+    chat: RoomId
+    event: EventId
+    agent: AgentSlug
+
+
+@dataclass(frozen=True, slots=True)
 class BotChatChanged:
     """A chat of the bot has an invitation, a changed member or a command."""
 
@@ -189,6 +203,8 @@ CityEvent = (
     | RepliesPending
     | DirectChatChanged
     | BotChatChanged
+    | KeysChanged
+    | VerificationRequested
     | InvitationRejected
     | AccountsChanged
     | SelfChanged

@@ -37,7 +37,8 @@ async def lock_writable_room(tx: CityTransaction, room_id: str, author: Author, 
         raise NotFound("no_such_room", f"there is no room {room_id!r}")
     if room.archived:
         raise Conflict("room_archived", f"the room {room.slug} is archived: it can be read, but not written to")
-    if room.encrypted:
+    # In an encrypted direct chat the outbound worker encrypts, or refuses to send.
+    if room.encrypted and room.agent is None:
         raise Conflict(
             "room_encrypted",
             f"the room {room.slug} is encrypted on Matrix: messages can no longer be posted",

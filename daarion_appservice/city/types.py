@@ -159,7 +159,7 @@ class Room:
     encrypted: bool = False
     """Whether encryption is on in the Matrix room.
 
-    It cannot be turned off, and the city can neither read nor write there.
+    It cannot be turned off. The city can neither read nor write in such a room of its own; agents can in direct chats.
     """
 
 
@@ -192,6 +192,8 @@ class Media:
     waveform: tuple[int, ...] = ()
     """Loudness values of an audio file, 0 to 1024 (MSC1767), at equal distances of time; none if unknown."""
     is_sticker: bool = False
+    encrypted_file: str | None = None
+    """The ``EncryptedFile`` of a file in an encrypted chat as JSON, with its key; ``mxc`` is the ciphertext."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,9 @@ class City(MatrixParts):
         self.second_me_availability = SecondMeAvailability(
             self.second_me, self.presence, heartbeat_s=settings.presence.heartbeat_s
         )
-        images = ImageInputs(self.media.picture, max_bytes=settings.agents_core.max_image_bytes)
+        images = ImageInputs(
+            self.media.picture, self.media.decrypted_picture, max_bytes=settings.agents_core.max_image_bytes
+        )
         self.request_watcher = RequestWatcher(self.database, self.agent_replies)
         self.reply_worker = ReplyWorker(
             self.database,

@@ -29,11 +29,13 @@ from ..matrix.inbound.members import MemberEvents
 from ..matrix.inbound.messages import MessageEvents
 from ..matrix.inbound.polls import PollEvents
 from ..matrix.inbound.room_state import RoomStateEvents
+from ..matrix.inbound.undecrypted import UndecryptedWorker
 from ..matrix.inbound.worker import InboundWorker
 from ..matrix.outbound.delivery import OutboxDelivery
 from ..matrix.outbound.receipts import ReceiptSender
 from ..matrix.outbound.rendering import OutboxRenderer
 from ..matrix.outbound.typing import TypingSender
+from ..matrix.outbound.verification_declines import VerificationDeclines
 from ..matrix.outbound.worker import OutboundWorker
 from ..matrix.presence.event_times import EventTimes
 from ..matrix.presence.observer import Observer
@@ -65,6 +67,7 @@ from ..matrix.reconcile.room_store import RoomStore
 from ..matrix.reconcile.rooms import MatrixRooms
 from ..matrix.reconcile.space import CitySpace
 from ..matrix.reconcile.upgrades import RoomUpgrades
+from .encryption import EncryptionParts
 from .services import CityServices
 
 
@@ -74,6 +77,18 @@ class MatrixParts(CityServices):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.drawn_avatars = DrawnAvatars(self.homeserver, self.database, self.identities.bot)
+        self.encryption_metrics = EncryptionMetrics(self.metrics)
+        self.encryption = EncryptionParts(
+            settings.encryption,
+            self.homeserver,
+            self.database,
+            self.identities,
+            self.monitor,
+            self.encryption_metrics,
+            self.bus.publish,
+            download=self._download,
+            known_ghosts=self._known_ghosts,
+        )
         self.ghosts = Ghosts(
             self.homeserver,
             self.database,
@@ -83,9 +98,9 @@ class MatrixParts(CityServices):
             self.bus.publish,
             self.drawn_avatars,
             Profiles(settings.city.name, DisplayNameTemplate(settings.city.agent_display_name)),
+            on_registered=self.encryption.on_registered,
         )
         self.media = MediaRepository(self.homeserver, self.monitor, self.ghosts)
-        self.encryption_metrics = EncryptionMetrics(self.metrics)
         self._build_inbound()
         self._build_rooms()
         self._build_presence_sender()
@@ -105,6 +120,7 @@ class MatrixParts(CityServices):
             RoomStateEvents(self.identities, self.rooms),
             self.direct_chat_handlers,
             BotChatHandlers(self.identities, now_ms),
+            self.encryption.decryptor,
         )
         self.late_events = LateEventWriter(self.database, self.identities, MissedEvents(self.metrics), now_ms)
         histories = RoomHistories(self.homeserver)
@@ -145,6 +161,13 @@ class MatrixParts(CityServices):
     async def _refresh_state(self, room: Room) -> None:
         # The inbound worker and the checks call each other, so one of them gets the other after it is built.
         await self.inbound.refresh_state(room)
+
+    async def _download(self, mxc: str, max_bytes: int) -> bytes | None:
+        # The media repository needs the ghosts, which need encryption.
+        return await self.media.content(mxc, max_bytes)
+
+    def _known_ghosts(self) -> list[UserId]:
+        return self.ghosts.known()
 
     def _build_rooms(self) -> None:
         settings = self.settings.city
@@ -209,6 +232,7 @@ class MatrixParts(CityServices):
             self.agents,
             OutboxRenderer(self.messages, self.room_members, self.identities),
             self.identities,
+            self.encryption.encryptor,
             self.bus.publish,
             steady_ms,
             on_new_ghost=self.presence_sender.on_ghost_ready,
@@ -327,7 +351,28 @@ class MatrixParts(CityServices):
             self.messages,
             self.identities,
             self.inbound,
+            self.encryption.chats,
             steady_ms,
+        )
+        self.undecrypted = UndecryptedWorker(
+            self.database,
+            self.monitor,
+            self.handlers,
+            self.encryption.decryptor,
+            self.encryption.chats,
+            self.agents,
+            self.messages,
+            self.encryption_metrics,
+            self.bus.publish,
+            now_ms,
+        )
+        self.verification_declines = VerificationDeclines(
+            self.database,
+            self.homeserver,
+            self.monitor,
+            self.ghosts,
+            self.identities,
+            self.encryption.encryptor,
         )
 
     @property

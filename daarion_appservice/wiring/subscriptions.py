@@ -11,6 +11,7 @@ from ..city.events import (
     EventsMissed,
     InboxChanged,
     InvitationRejected,
+    KeysChanged,
     LocalUserRead,
     LocalUserTyping,
     MemberChanged,
@@ -27,6 +28,7 @@ from ..city.events import (
     RoomEventStored,
     SelfChanged,
     TypingChanged,
+    VerificationRequested,
 )
 from ..city.presence import Status
 from .city import City
@@ -57,6 +59,8 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(RegistryChanged, lambda _: city.outbound.wake())
     city.bus.subscribe(RegistryChanged, lambda _: city.room_streams.on_events_missed())
     city.bus.subscribe(EventsMissed, lambda _: city.room_updates.on_events_missed())
+    city.bus.subscribe(KeysChanged, lambda _: city.undecrypted.wake())
+    city.bus.subscribe(VerificationRequested, city.verification_declines.add)
     city.bus.subscribe(RoomCheckRequested, lambda doubted: city.reconciler.request_check(doubted.room_id))
     city.bus.subscribe(PresenceChanged, city.presence_sender.on_presence_changed)
     city.bus.subscribe(PresenceChanged, partial(_show_presence, city))

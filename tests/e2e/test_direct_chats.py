@@ -38,7 +38,7 @@ async def chat_with(person: MatrixUser, agent: str, *, encrypted: bool = False) 
 
 async def test_a_direct_chat_with_an_agent(start_city: StartCity, arrive: Arrive) -> None:
     async with ScriptedCore().serving() as core:
-        city = await start_city(settings={"agents_core.url": core.url})
+        city = await start_city(settings={"agents_core.url": core.url, "encryption.enabled": False})
         alice = await arrive(city, "alice")
         await city.post("/api/v1/agents/daarwizz/heartbeat", token=await city.agent_token("daarwizz"))
 

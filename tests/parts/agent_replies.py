@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ from daarion_appservice.city.types import (
 )
 from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.config import AgentsCoreSettings
+from daarion_appservice.encryption.attachments import EncryptedFile, decrypt_attachment
 from daarion_appservice.errors import Forbidden
 from daarion_appservice.realtime.presence_memory import MemoryPresence
 from daarion_appservice.storage import migrate
@@ -92,6 +94,11 @@ class AgentReplyHarness:
         found = self.pictures.get(mxc)
         return found if found and len(found[0]) <= max_bytes else None
 
+    async def decrypted_picture(self, mxc: str, file_key: str, max_bytes: int) -> tuple[bytes, str] | None:
+        data = self.pictures[mxc][0]
+        decrypted = decrypt_attachment(data, EncryptedFile.parse(json.loads(file_key)))
+        return (decrypted, "image/png") if len(decrypted) <= max_bytes else None
+
     @property
     def accounts(self) -> Accounts:
         nonces = SignInNonces("secret", now_ms, is_required=False)
@@ -112,7 +119,7 @@ class AgentReplyHarness:
         url = self.core.url if self.has_core else ""
         settings = AgentsCoreSettings(url=url, timeout_s=self.core_timeout_s, kind=self.core_kind)
         core = AgentsCore(settings, steady_ms, CoreMetrics(CollectorRegistry()))
-        images = ImageInputs(self.picture, max_bytes=self.max_image_bytes)
+        images = ImageInputs(self.picture, self.decrypted_picture, max_bytes=self.max_image_bytes)
         second_me = SecondMe(core, self.database, now_ms, new_id, agent_id="second_me")
         reply_worker = ReplyWorker(
             self.database,

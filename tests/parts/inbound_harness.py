@@ -29,6 +29,7 @@ from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.inbox import InboxRow
 from tests.parts.city import eventually
 from tests.parts.messaging import IDENTITIES, MessagingHarness, link, messaging_harness
+from tests.parts.no_encryption import no_encryption
 from tests.parts.scripted_homeserver import ScriptedHomeserver
 
 GENERAL, BUILDERS = MatrixRoomId("!general"), MatrixRoomId("!builders")
@@ -46,6 +47,7 @@ class BreakableHandlers(EventHandlers):
             messaging.state_events,
             messaging.chat_events,
             BotChatHandlers(IDENTITIES, now_ms),
+            no_encryption(messaging.database).decryptor,
         )
         self.broken: set[str] = set()
         self.endless: set[str] = set()
@@ -104,7 +106,7 @@ class InboundHarness:
         """Run the worker until the inbox is empty and the changes are published."""
         async with self.running():
             await eventually(self.is_empty)
-            async with self.inbound.paused(GENERAL):
+            async with self.inbound.paused(MatrixRoomId(GENERAL)):
                 pass  # The batch that emptied the inbox publishes after its commit.
 
     async def is_empty(self) -> bool:

@@ -29,6 +29,7 @@ from daarion_appservice.matrix.inbound.polls import PollEvents
 from daarion_appservice.matrix.inbound.room_state import RoomStateEvents
 from daarion_appservice.matrix.outbound.rendering import OutboxRenderer
 from daarion_appservice.storage.database import Database, Transaction
+from tests.parts.no_encryption import no_encryption
 
 IDENTITIES = Identities("city.localhost", "daarion_bot")
 
@@ -37,6 +38,7 @@ IDENTITIES = Identities("city.localhost", "daarion_bot")
 class MessagingHarness:
     agents: AgentDirectory
     agent_replies: AgentReplies
+    database: Database
     messages: Messages
     message_edits: MessageEdits
     reactions: Reactions
@@ -57,6 +59,7 @@ class MessagingHarness:
             self.state_events,
             self.chat_events,
             BotChatHandlers(IDENTITIES, now_ms),
+            no_encryption(self.database).decryptor,
         )
 
     async def post(self, author: Author, room: str, body: str, *, reply_to: str | None = None) -> Message:
@@ -75,6 +78,7 @@ def messaging_harness(database: Database, publish: Publish) -> MessagingHarness:
     return MessagingHarness(
         agents,
         agent_replies,
+        database,
         messages,
         changes,
         reactions,

@@ -39,6 +39,7 @@ from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.tables import rooms as room_table
 from tests.parts.city import eventually
 from tests.parts.messaging import IDENTITIES, MessagingHarness, link, messaging_harness
+from tests.parts.no_encryption import no_encryption
 from tests.parts.scripted_homeserver import (
     ScriptedHomeserver,
 )
@@ -144,6 +145,7 @@ async def outbound_harness(
         messaging.agents,
         messaging.renderer,
         IDENTITIES,
+        no_encryption(database).encryptor,
         publish,
         steady_ms,
         on_new_ghost=lambda _: None,

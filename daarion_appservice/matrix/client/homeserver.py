@@ -9,6 +9,7 @@ from mautrix.api import Method, Path
 
 from ...city.types import MatrixRoomId, UserId
 from ...errors import HomeserverRefused, HomeserverUnreachable
+from .encryption_requests import EncryptionRequests
 from .event_requests import EventRequests
 from .room_requests import RoomRequests
 from .transport import CLIENT_V1, JSON, MEDIA_V3
@@ -30,7 +31,7 @@ _INVITATIONS_ONLY: Final = json.dumps(
 """A filter for ``/sync`` that excludes everything except invitations."""
 
 
-class Homeserver(UserRequests, RoomRequests, EventRequests):
+class Homeserver(UserRequests, RoomRequests, EventRequests, EncryptionRequests):
     """A client of one homeserver.
 
     Every method raises only ``HomeserverUnavailable`` (no response) or ``HomeserverRefused`` (an error response).

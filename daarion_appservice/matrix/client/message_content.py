@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import unquote
 
-from ...city.event_fields import POLLS, Event, fallback_text, inner, optional_text, text
+from ...city.event_fields import ENCRYPTED_FILE, POLLS, Event, fallback_text, inner, optional_text, text
 from ...city.file_types import normalize_type
 from ...city.identity import Identities, is_user_id
 from ...city.media import is_mxc, sanitize_filename
@@ -218,6 +218,7 @@ def _read_media(content: Event, body: str) -> Media | None:
         height=_number(info, "h"),
         duration_ms=_number(info, "duration"),
         thumbnail_mxc=thumbnail if thumbnail and is_mxc(thumbnail) else None,
+        encrypted_file=optional_text(content, ENCRYPTED_FILE),
     )
 
 

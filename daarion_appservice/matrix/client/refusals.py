@@ -15,6 +15,8 @@ _NOT_REGISTERED: Final = "Application service has not registered this user"
 """The message of Synapse; the errcode is M_FORBIDDEN only."""
 _NOT_IN_NAMESPACE: Final = "Application service cannot masquerade as this user"
 """The message of Synapse for a user id that no namespace of the registration matches; the errcode is M_FORBIDDEN only."""
+_KEY_CLASH: Final = "already exists"
+"""The message of Synapse for a one-time key id with another key; the errcode is only M_UNKNOWN (handlers/e2e_keys.py)."""
 _BLOCKED: Final = "has been blocked on this server"
 """The message of Synapse for a blocked room; the errcode is only M_UNKNOWN (synapse/handlers/room_member.py)."""
 
@@ -32,6 +34,11 @@ def is_unregistered(error: HomeserverRefused) -> bool:
 def is_outside_namespaces(error: HomeserverRefused) -> bool:
     """Return whether Synapse refused a request because its copy of the registration does not cover the acting user."""
     return error.status == 403 and _NOT_IN_NAMESPACE in error.message
+
+
+def is_key_clash(error: HomeserverRefused) -> bool:
+    """Return whether Synapse has other one-time keys of the device: the stored account is older than the device."""
+    return error.status == 400 and "key" in error.message.lower() and _KEY_CLASH in error.message
 
 
 def is_transient(error: HomeserverRefused) -> bool:

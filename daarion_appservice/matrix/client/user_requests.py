@@ -14,6 +14,8 @@ from .transport import JSON, MEDIA_V3, HomeserverTransport
 
 CITY_DEVICE: Final = "CITY"
 """The device id of every ghost. Synapse stores the transaction ids of a device's events in its database (MSC4190)."""
+ENCRYPTION_DEVICE_PREFIX: Final = "CITY_E2EE_"
+"""The beginning of the ids of ghosts' encryption devices; `CITY_DEVICE` stays for transaction ids."""
 
 _FEDERATION_V1: Final = PathBuilder("_matrix/federation/v1")
 _MSC4133: Final = PathBuilder("_matrix/client/unstable/uk.tcpip.msc4133")

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import mimetypes
 from collections import defaultdict
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -33,7 +33,7 @@ from ..avatars.drawn_avatars import DrawnAvatars
 from ..client.homeserver import Homeserver
 from ..client.membership_events import restriction_after
 from ..client.refusals import ACCOUNT_TAKEN, is_transient, is_unregistered
-from ..client.user_requests import CITY_DEVICE
+from ..client.user_requests import CITY_DEVICE, ENCRYPTION_DEVICE_PREFIX
 from .profiles import Profile, Profiles
 
 REMOVED_BY_MODERATOR: Final = "DAARION_PUT_OUT"
@@ -58,13 +58,17 @@ class Ghosts:
         publish: Publish,
         drawn_avatars: DrawnAvatars,
         profiles: Profiles,
+        *,
+        on_registered: Callable[[UserId], Awaitable[None]] | None = None,
     ) -> None:
+        """``on_registered`` prepares a ghost that was registered, before it has a profile and is seen in rooms."""
         self._homeserver = homeserver
         self._drawn_avatars = drawn_avatars
         self.profiles = profiles
         self._members = members
         self._online_members = online_members
         self._database = database
+        self._on_registered = on_registered
         self._identities = identities
         self._publish = publish
         self._stored: dict[UserId, Ghost] = {}
@@ -136,6 +140,7 @@ class Ghosts:
             if ghost is None:
                 await self._register(user)
                 ghost = await self._store(Ghost(user))
+                await self._prepare(user)
             try:
                 await self._update_profile(ghost, profile)
             except HomeserverRefused as error:
@@ -143,7 +148,13 @@ class Ghosts:
                     raise
                 await self.forget(user)
                 await self._register(user)
-                await self._update_profile(await self._store(Ghost(user)), profile)
+                ghost = await self._store(Ghost(user))
+                await self._prepare(user)
+                await self._update_profile(ghost, profile)
+
+    async def _prepare(self, user: UserId) -> None:
+        if self._on_registered is not None:
+            await self._on_registered(user)
 
     async def ensure_registered(self, user: UserId) -> None:
         """Register ``user`` without setting its profile. Raises HomeserverRefused if the id is a person's account."""
@@ -156,7 +167,10 @@ class Ghosts:
             return
         # A person may have registered this id before the namespace existed, and Synapse lets the service act as that
         # user. No client signs in as a ghost, so that a device other than CITY_DEVICE marks the account of a person.
-        other_devices = [device for device in await self._homeserver.devices(user) if device != CITY_DEVICE]
+        devices = await self._homeserver.devices(user)
+        other_devices = [
+            device for device in devices if device != CITY_DEVICE and not device.startswith(ENCRYPTION_DEVICE_PREFIX)
+        ]
         if other_devices:
             setting = ", or set appservice.bot to another name" if user == self._identities.bot else ""
             raise HomeserverRefused(

@@ -16,6 +16,8 @@ from mautrix.api import Method, PathBuilder
 from ...city.file_types import HEAD_BYTES, served_type
 from ...city.media import MESSAGE_THUMBNAIL, Thumbnail, is_mxc, split_mxc
 from ...city.types import UserId
+from ...encryption.attachments import EncryptedFile, decrypt_attachment
+from ...encryption.json_fields import parse_object
 from ...errors import HomeserverRefused, HomeserverTimeout, HomeserverUnavailable, HomeserverUnreachable
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
@@ -154,6 +156,35 @@ class MediaRepository:
                 if len(data) <= max_bytes:
                     return data, served_type(incoming.content_type, data[:HEAD_BYTES])
         return None
+
+    async def content(self, mxc: str, max_bytes: int) -> bytes | None:
+        """Return a whole file, or None if it is larger than ``max_bytes``."""
+        async with self.download(mxc) as incoming:
+            if (incoming.size or 0) > max_bytes:
+                return None
+            data = await incoming.beginning(max_bytes + 1)
+        return data if len(data) <= max_bytes else None
+
+    async def decrypted_picture(self, mxc: str, file_key: str, max_bytes: int) -> tuple[bytes, str] | None:
+        """Return a picture of an encrypted chat and its media type.
+
+        Args:
+            mxc: the file.
+            file_key: its ``EncryptedFile`` as JSON.
+            max_bytes: the maximum size.
+
+        Returns:
+            The bytes and the media type, or None if the file is larger.
+
+        Raises:
+            InvalidAttachment, InvalidContent: the file is not the one that its sender encrypted.
+        """
+        ciphertext = await self.content(mxc, max_bytes)
+        if ciphertext is None:
+            return None
+        file = EncryptedFile.parse(parse_object(file_key.encode(), what="the key of the file"))
+        data = await asyncio.to_thread(decrypt_attachment, ciphertext, file)
+        return data, served_type("", data[:HEAD_BYTES])
 
     def _get(self, path: PathBuilder, query: dict[str, str]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         return self._homeserver.streaming(Method.GET, path, query=query, headers={"Accept-Encoding": "identity"})

@@ -12,8 +12,8 @@ from typing import Final
 import structlog
 
 from ...city.agents import AgentDirectory
-from ...city.event_fields import Event, content_of, inner, room_of, sender_of, text, type_of
-from ...city.events import CityEvent, DirectChatChanged, InvitationRejected
+from ...city.event_fields import Event, content_of, event_id_of, inner, room_of, sender_of, text, type_of
+from ...city.events import CityEvent, DirectChatChanged, InvitationRejected, VerificationRequested
 from ...city.identity import Identities, ServiceUser, is_user_id
 from ...city.ports import NewId, NowMs
 from ...city.text_sanitizing import one_line
@@ -24,6 +24,7 @@ from ...storage.invitations import Invitation
 
 UNREADABLE: Final = "unreadable"
 """The ``client_id`` of an agent's notice in an encrypted chat, by which it is sent only once."""
+_VERIFICATION_REQUEST: Final = "m.key.verification.request"
 _MAX_ID_CHARS: Final = 255
 _MAX_NAMES: Final = 500
 """Maximum number of people of one direct chat whose display names are stored at once."""
@@ -231,6 +232,18 @@ class DirectChatHandlers:
             return []
         await tx.direct_chats.mark_pending(chat.id)
         return [DirectChatChanged(chat.id)]
+
+    def verification(self, chat: Room, event: Event) -> list[CityEvent]:
+        """Return the event that has an agent decline a verification that the event requests of its ghost."""
+        content = content_of(event)
+        if chat.archived or type_of(event) != "m.room.message" or text(content, "msgtype") != _VERIFICATION_REQUEST:
+            return []
+        if not self._identities.is_person(sender_of(event)):
+            return []
+        match self._identities.describe(UserId(text(content, "to"))):
+            case (AuthorKind.AGENT, slug):
+                return [VerificationRequested(chat.id, event_id_of(event), AgentSlug(slug))]
+        return []
 
     def _invited_agent(self, event: Event) -> AgentSlug | None:
         user = UserId(text(event, "state_key"))

@@ -9,15 +9,19 @@ from ...city.event_fields import (
     MESSAGES,
     RESPONSES,
     Event,
+    content_of,
     has_sender_and_id,
     is_message,
     is_message_or_change,
     room_of,
+    text,
     type_of,
 )
-from ...city.events import BotChatChanged, CityEvent
-from ...city.types import MessageId, Room
+from ...city.events import BotChatChanged, CityEvent, KeysChanged
+from ...city.types import MessageId, Room, UserId
 from ...storage.database import Transaction
+from ..client.room_rules import is_encryption
+from ..encryption.room_decryptor import RoomDecryptor
 from .bot_chats import BotChatHandlers
 from .direct_chats import DirectChatHandlers
 from .members import MemberEvents
@@ -37,6 +41,7 @@ class EventHandlers:
         state: RoomStateEvents,
         direct_chats: DirectChatHandlers,
         bot_chats: BotChatHandlers,
+        decryptor: RoomDecryptor,
     ) -> None:
         self._handlers: dict[str, Handler] = {
             **dict.fromkeys(MESSAGES, messages.message),
@@ -56,9 +61,9 @@ class EventHandlers:
         }
         self._chat_handlers: dict[str, Handler] = {
             "m.room.member": self._chat_member,
-            "m.room.history_visibility": state.history_visibility,
-            "m.room.encryption": direct_chats.encryption,
-            "m.room.encrypted": direct_chats.encryption,
+            "m.room.history_visibility": self._chat_visibility,
+            "m.room.encryption": self._chat_encryption,
+            "m.room.encrypted": self._encrypted,
         }
         self._restored_state_handlers: dict[str, Handler] = {
             "m.room.name": state.name_restored,
@@ -70,11 +75,16 @@ class EventHandlers:
         self._room_state = state
         self._direct_chats = direct_chats
         self._bot_chats = bot_chats
+        self._decryptor = decryptor
 
     @property
     def types(self) -> Collection[str]:
         """The event types that have a handler."""
         return self._handlers.keys()
+
+    async def receive_keys(self, events: Iterable[Event]) -> None:
+        """Receive the keys that the encrypted events of a batch need, before its transaction."""
+        await self._decryptor.prepare(events)
 
     async def parse_ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
         """Return calls for `city.parsing_threads` that parse the texts of these events."""
@@ -120,9 +130,12 @@ class EventHandlers:
             return await self._direct_chats.invited(tx, event)
         if room.agent is not None:
             chat_handler = handler if is_message_or_change(event) else self._chat_handlers.get(type_of(event))
+            if chat_handler == self._encrypted:
+                chat_handler = partial(self._encrypted, before=before)
             # An agent may have been invited to a chat of the bot.
             bot_events = await self._bot_chats.handle(tx, event)
-            return [*bot_events, *(await chat_handler(tx, room, event) if chat_handler else [])]
+            verification = self._direct_chats.verification(room, event)
+            return [*bot_events, *verification, *(await chat_handler(tx, room, event) if chat_handler else [])]
         return await handler(tx, room, event)
 
     async def _handle_unknown_room(self, tx: Transaction, event: Event) -> list[CityEvent]:
@@ -140,7 +153,50 @@ class EventHandlers:
             *await self._direct_chats.decline_invitation(tx, event, agents_only=True),
         ]
 
+    async def handle_decrypted(
+        self, tx: Transaction, chat: Room, event: Event, *, before: MessageId | None = None
+    ) -> list[CityEvent]:
+        """Handle an event of an encrypted chat as its sender wrote it; ignore what is no message or change of one.
+
+        Args:
+            tx: the transaction that marks the event as done.
+            chat: the chat.
+            event: the decrypted event.
+            before: the message to insert it before; None for the end of the chat.
+
+        Returns:
+            The city events to publish after the commit.
+        """
+        if not is_message_or_change(event) or type_of(event) == "m.room.redaction":
+            return []
+        handler = self._handlers.get(type_of(event), self._messages.message)
+        if handler == self._messages.message:
+            handler = partial(self._messages.message, before=before)
+        return [*await handler(tx, chat, event), *self._direct_chats.verification(chat, event)]
+
+    async def _encrypted(
+        self, tx: Transaction, chat: Room, event: Event, *, before: MessageId | None = None
+    ) -> list[CityEvent]:
+        if not self._decryptor.is_active:
+            return await self._direct_chats.encryption(tx, chat, event)
+        if chat.archived or self._decryptor.is_own(event):
+            return []
+        decrypted = await self._decryptor.decrypt(tx, chat, event, before=before)
+        return [KeysChanged()] if decrypted is None else await self.handle_decrypted(tx, chat, decrypted, before=before)
+
+    async def _chat_encryption(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
+        self._decryptor.on_rules(room_of(event))
+        if not is_encryption(content_of(event)):
+            return []
+        await tx.rooms.set_encrypted(chat.id)
+        return [] if self._decryptor.is_active else await self._direct_chats.encryption(tx, chat, event)
+
+    async def _chat_visibility(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
+        self._decryptor.on_rules(room_of(event))
+        return await self._room_state.history_visibility(tx, chat, event)
+
     async def _chat_member(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        await self._decryptor.on_member(tx, room_of(event), UserId(text(event, "state_key")))
         return [
             *await self._direct_chats.member(tx, room, event),
             *await self._direct_chats.decline_invitation(tx, event),

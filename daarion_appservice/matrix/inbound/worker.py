@@ -185,10 +185,10 @@ class InboundWorker:
         """Parse the texts of a batch in a thread before its transaction, so that no other one waits for the parsing."""
         if not batch.rows:
             return
+        events = [read_row(row) for row in batch.rows if row.id not in batch.current_states]
+        await self._handlers.receive_keys(events)
         async with self._database.read_only() as tx:
-            texts = await self._handlers.parse_ahead(
-                tx, [read_row(row) for row in batch.rows if row.id not in batch.current_states]
-            )
+            texts = await self._handlers.parse_ahead(tx, events)
         async with parsed_ahead(texts):
             if not await self._handle_batch(batch):
                 await self._handle_each(batch, retry_at_by_room)

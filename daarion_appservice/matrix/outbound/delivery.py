@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -24,6 +24,8 @@ from ...storage.outbox import DELETIONS, OutboxRow
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
 from ..client.refusals import UNKNOWN_DEVICE, delivery_error
+from ..encryption.olm_sender import ENCRYPTED
+from ..encryption.room_encryptor import ClearEvent, RoomEncryptor, is_to_be_encrypted
 from ..ghosts.ghosts import Ghosts
 from ..ghosts.profiles import Profile
 from .failures import FailureExamination
@@ -55,6 +57,7 @@ class OutboxDelivery:
         agents: AgentDirectory,
         renderer: OutboxRenderer,
         identities: Identities,
+        encryptor: RoomEncryptor,
         publish: Publish,
         now_ms: NowMs,
         *,
@@ -68,6 +71,7 @@ class OutboxDelivery:
         self._agents = agents
         self._renderer = renderer
         self._identities = identities
+        self._encryptor = encryptor
         self._publish = publish
         self._now_ms = now_ms
         self._on_new_ghost = on_new_ghost
@@ -92,7 +96,7 @@ class OutboxDelivery:
         async with self._database.read_only() as tx:
             room = await tx.rooms.get(entry.room_id)
             event = await self._renderer.render(tx, entry)
-        reason = _forbidden_reason(event, room)
+        reason = _forbidden_reason(event, room, can_encrypt=self._encryptor.is_active)
         if event is None or room is None or reason:
             return await self._drop(entry, event, reason or DeliveryError.REFUSED)
         if room.matrix_room_id is None or room.matrix_status is not MatrixStatus.LINKED:
@@ -114,6 +118,8 @@ class OutboxDelivery:
         async with self._database.transaction() as tx:
             changes = await self._renderer.record_sent(tx, entry, event_id)
             await tx.outbox.delete(entry.id)
+            if room.encrypted:
+                await tx.encrypted_entries.delete(entry.txn_id)
         publish_all(self._publish, changes)
         self._repaired.discard(entry.id)
         return None
@@ -143,15 +149,25 @@ class OutboxDelivery:
             await self._ensure_member(user, event.sender, room, must_join=must_join)
         if event.membership is OutboxKind.JOIN:
             return None
+        event_type, content = await self._encrypted(event, user, room, txn_id)
         return await self._homeserver.send(
             room.matrix_room_id,
-            event.event_type,
+            event_type,
             txn_id,
-            event.content,
+            content,
             as_user=user,
             with_device=self._ghosts.has_device(user),
             ts_ms=event.ts_ms,
         )
+
+    async def _encrypted(
+        self, event: OutgoingEvent, user: UserId, room: Room, txn_id: str
+    ) -> tuple[str, dict[str, Any]]:
+        """Return the type and content to send: the ciphertext in an encrypted chat, the event as it is elsewhere."""
+        if not is_to_be_encrypted(room, event.event_type) or not self._encryptor.is_active:
+            return event.event_type, event.content
+        clear = ClearEvent(user, room, event.event_type, event.content, txn_id)
+        return ENCRYPTED, await self._encryptor.encrypt(clear)
 
     async def _redact(
         self, event: OutgoingEvent, redacts: EventId, room: Room, txn_id: str, *, is_repaired: bool
@@ -281,8 +297,13 @@ class OutboxDelivery:
         self._repaired.discard(entry.id)
 
 
-def _forbidden_reason(event: OutgoingEvent | None, room: Room | None) -> DeliveryError | None:
-    """Return why an event must not be sent: its direct chat is archived, or others could read a reply of Second Me."""
+def _forbidden_reason(
+    event: OutgoingEvent | None, room: Room | None, *, can_encrypt: bool = True
+) -> DeliveryError | None:
+    """Return why an event must not be sent.
+
+    Its direct chat is archived, others could read a reply of Second Me, or it would be in clear where others encrypt.
+    """
     if event is None or room is None or room.agent is None:
         return None
     is_notice = event.content.get("msgtype") == "m.notice"
@@ -290,6 +311,8 @@ def _forbidden_reason(event: OutgoingEvent | None, room: Room | None) -> Deliver
     is_private = is_second_me(agent) and event.event_type == "m.room.message" and not is_notice
     if room.archived:
         return DeliveryError.CHAT_OVER
+    if is_to_be_encrypted(room, event.event_type) and not can_encrypt and not is_notice:
+        return DeliveryError.REFUSED  # By a notice the agent says that it cannot read the chat.
     return DeliveryError.NOT_PRIVATE if is_private and room.is_group else None
 
 

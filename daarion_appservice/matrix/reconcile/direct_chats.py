@@ -1,15 +1,15 @@
 """Direct chats: a Matrix user invites the ghosts of agents, which join and reply to messages there.
 
     invitation ─► a pending room, hidden in the city ─► the ghosts join ─► messages since the invitation ─► linked
-                                                             └─ encrypted: a ghost sends a notice
+                                                             └─ encrypted, and encryption is off: a ghost sends a notice
 
 To the rest of the city a direct chat is a room: the inbox and the outbox treat it like any other. One of its agents is
 the reader, as whose ghost the service makes its requests; another agent becomes the reader when that one leaves. If
 others can read the chat, or it has several agents, an agent replies only to messages that mention it or reply to it, as
 in city rooms. When its last agent leaves, the chat is closed; when only agents are left, all of them leave.
 
-End-to-end encryption would replace the notice and nothing else: events are read in ``inbound.dispatch`` and written by
-the outbound worker.
+In an encrypted chat the ghosts have devices (``matrix.encryption``): events are decrypted in ``inbound.dispatch`` and
+encrypted by the outbound worker. Where encryption is off, or the homeserver takes no keys, the notice says so.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from ..client.inbox_events import inbox_event
 from ..client.monitor import HomeserverMonitor
 from ..client.refusals import is_unregistered
 from ..client.room_rules import is_encryption, join_rule, visibility_in
+from ..encryption.chats import EncryptedChats
 from ..ghosts.ghosts import Ghosts
 from ..inbound.direct_chats import NO_SUCH_AGENT, UNREADABLE, display_names
 from ..inbound.worker import InboundWorker
@@ -90,6 +91,7 @@ class DirectChats:
         messages: Messages,
         identities: Identities,
         inbound: InboundWorker,
+        encrypted_chats: EncryptedChats,
         now_ms: NowMs,
     ) -> None:
         self._database = database
@@ -100,6 +102,7 @@ class DirectChats:
         self._messages = messages
         self._identities = identities
         self._inbound = inbound
+        self._encrypted_chats = encrypted_chats
         self._now_ms = now_ms
         self._worker = Worker("direct_chats", idle_s=_POLL_S, monitor=monitor)
         self._running: dict[RoomId, str] = {}
@@ -200,6 +203,7 @@ class DirectChats:
                 return _Join(slug)
             await self._ghosts.ensure(ghost, self._ghosts.profiles.agent(agent))
             await self._ghosts.ensure_device(ghost)
+            await self._encrypted_chats.ensure_device(ghost)
             return await self._join_registered(matrix_room, slug)
         except HomeserverRefused as error:
             if is_unregistered(error):
@@ -230,6 +234,9 @@ class DirectChats:
         state = partial(self._homeserver.state, matrix_room, as_user=ghost)
         encryption, rule = await state("m.room.encryption"), await state("m.room.join_rules")
         visibility = visibility_in(await state("m.room.history_visibility") or {})
+        is_encrypted = is_encryption(encryption or {})
+        if is_encrypted:
+            await self._encrypted_chats.receive_keys(chat)
         others_may_read = join_rule(rule or {}) == "public" or visibility is HistoryVisibility.WORLD_READABLE
         events = await self._messages_since_invitation(matrix_room, ghost)
         async with self._database.transaction() as tx:
@@ -241,9 +248,11 @@ class DirectChats:
             for slug in gone:
                 await tx.direct_chats.remove_agent(chat.id, slug)
             await tx.direct_chats.set_display_names(chat.id, display_names(people))
+            if is_encrypted:
+                await tx.rooms.set_encrypted(chat.id)
             await tx.direct_chats.mark_linked(chat.id, is_group=len(members) > 2 or others_may_read)
         agent = self._agents.get(reader)
-        if agent is not None and is_encryption(encryption or {}):
+        if agent is not None and is_encrypted and not self._encrypted_chats.is_active:
             author = Author(AuthorKind.AGENT, agent.slug, agent.display_name)
             draft = Draft(_UNREADABLE, msgtype="m.notice", client_id=UNREADABLE)
             await self._messages.post(author, chat.id, draft)
@@ -264,7 +273,7 @@ class DirectChats:
         for event in page:
             if type_of(event) == "m.room.member" and _invites(event, ghost):
                 break
-            if is_message_or_change(event):
+            if is_message_or_change(event) or type_of(event) == "m.room.encrypted":
                 events.append(event)
         return [inbox_event(event) for event in reversed(events)]
 

@@ -44,6 +44,20 @@ class EncryptionAccountRepository(Repository):
         """Return all accounts, ordered by ghost."""
         return [_stored(row) for row in await self._connection.execute(select(accounts).order_by(accounts.c.ghost))]
 
+    async def ghosts(self, *, is_uploaded: bool | None = None, is_reset_requested: bool | None = None) -> list[UserId]:
+        """Return the ghosts with an account, in order, without the keys.
+
+        Args:
+            is_uploaded: Only those whose keys the homeserver has, or has not; None for all.
+            is_reset_requested: Only those that are to get a new device, or not; None for all.
+        """
+        statement = select(accounts.c.ghost).order_by(accounts.c.ghost)
+        if is_uploaded is not None:
+            statement = statement.where(accounts.c.is_uploaded == is_uploaded)
+        if is_reset_requested is not None:
+            statement = statement.where(accounts.c.is_reset_requested == is_reset_requested)
+        return [UserId(ghost) for ghost in await self._connection.scalars(statement)]
+
     async def save(self, row: AccountRow) -> None:
         """Store the keys of an account. The state of a stored account stays the same, also with a new device."""
         await save_rows(self._connection, accounts, [_account.values(row)])

@@ -74,6 +74,10 @@ class ToDeviceOutboxRepository(Repository):
         )
         return [UserId(ghost) for ghost in ghosts]
 
+    async def delete_all(self, ghost: UserId) -> None:
+        """Delete all requests of a ghost: they name a device that it has no longer."""
+        await self._connection.execute(delete(outbox).where(outbox.c.ghost == ghost))
+
     async def delete(self, row_id: int) -> None:
         """Delete a request that was sent or will never be sent."""
         await self._connection.execute(delete(outbox).where(outbox.c.id == row_id))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, delete, func, select, update
 
-from ...city.types import EventId, MatrixRoomId, UserId
+from ...city.types import EventId, MatrixRoomId, MessageId, UserId
+from ..parameter_lists import parts
 from ..repository import Repository
 from ..row_mapper import RowMapper
 from ..tables import encryption_undecrypted as undecrypted
 from ..upsert import insert
+from .megolm_sessions import SessionName
 from .saved_rows import COLUMNS
 
 
@@ -25,13 +28,15 @@ class UndecryptedRow:
     sender: UserId
     event: bytes
     """The JSON of the event as it came."""
-    before_message: str | None
-    """Id of the message before which the event belongs, if later events had been processed when it came."""
+    after_message: MessageId | None
+    """The last message of the chat before the event; None if there was none."""
     received_at_ms: int
     attempts: int
     next_try_ms: int
     is_announced: bool
     """Whether the room was told that the event could not be read."""
+    number: int = field(default=0, compare=False)
+    """The order of arrival, which the database assigns."""
 
 
 _event: Final = RowMapper(UndecryptedRow, COLUMNS)
@@ -42,7 +47,9 @@ class UndecryptedRepository(Repository):
 
     async def add(self, row: UndecryptedRow) -> None:
         """Store an event; one that is stored already is not changed."""
-        statement = insert(self._connection, undecrypted).values(_event.values(row))
+        values = _event.values(row)
+        del values["number"]
+        statement = insert(self._connection, undecrypted).values(values)
         await self._connection.execute(statement.on_conflict_do_nothing(index_elements=[undecrypted.c.event_id]))
 
     async def get(self, event_id: EventId) -> UndecryptedRow | None:
@@ -71,6 +78,34 @@ class UndecryptedRepository(Repository):
     async def of_room(self, room: MatrixRoomId) -> list[UndecryptedRow]:
         """Return the events of a room, in the order of arrival."""
         return await self._in_order(undecrypted.c.matrix_room_id == room)
+
+    async def waiting_sessions(self, sessions: Collection[SessionName]) -> set[SessionName]:
+        """Return those of the sessions for whose key an event waits."""
+        found: set[SessionName] = set()
+        for part in parts(sessions):
+            rows = await self._connection.execute(
+                select(undecrypted.c.matrix_room_id, undecrypted.c.session_id)
+                .where(undecrypted.c.session_id.in_([session_id for _, session_id in part]))
+                .distinct()
+            )
+            found |= {(MatrixRoomId(row.matrix_room_id), row.session_id) for row in rows}
+        return found & set(sessions)
+
+    async def set_after(self, room: MatrixRoomId, old: MessageId | None, new: MessageId, *, later_than: int) -> None:
+        """Put events behind a message that was inserted late.
+
+        Args:
+            room: The room.
+            old: The message before the inserted one; None if there was none.
+            new: The inserted message.
+            later_than: The number of the event that became the message: only later events are behind it.
+        """
+        after = undecrypted.c.after_message.is_(None) if old is None else undecrypted.c.after_message == old
+        await self._connection.execute(
+            update(undecrypted)
+            .where(undecrypted.c.matrix_room_id == room, after, undecrypted.c.number > later_than)
+            .values(after_message=new)
+        )
 
     async def next_try_ms(self) -> int | None:
         """Return the time of the earliest attempt in milliseconds since 1970; None if no event waits."""

@@ -189,7 +189,7 @@ encryption_undecrypted = Table(
     Column("session_id", String(255), nullable=False),
     Column("sender", String(255), nullable=False),
     Column("event", LargeBinary, nullable=False),
-    Column("before_message", String(26)),
+    Column("after_message", String(26)),
     Column("received_at_ms", BigInteger, nullable=False, index=True),
     Column("attempts", Integer, nullable=False),
     Column("next_try_ms", BigInteger, nullable=False),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from daarion_appservice.city.types import EventId
+from daarion_appservice.city.types import EventId, MessageId
 from daarion_appservice.storage.database import Transaction
 from daarion_appservice.storage.encryption.to_device_outbox import ToDeviceRow
 from tests.parts.encryption_rows import (
@@ -71,10 +71,13 @@ async def test_to_device_transaction_id_is_unique(tx: Transaction) -> None:
 
 
 async def test_undecrypted_event_is_stored_once(tx: Transaction) -> None:
-    row = replace(undecrypted_row(event='{"a":"😀\\u0000"}'.encode()), before_message="0" * 26, is_announced=True)
+    row = replace(
+        undecrypted_row(event='{"a":"😀\\u0000"}'.encode()), after_message=MessageId("0" * 26), is_announced=True
+    )
     await tx.undecrypted.add(row)
     await tx.undecrypted.add(undecrypted_row(next_try_ms=0))
-    assert await tx.undecrypted.get(row.event_id) == row
+    stored = await tx.undecrypted.get(row.event_id)
+    assert stored == row
     assert await tx.undecrypted.get(EventId("$2")) is None
     assert await tx.undecrypted.count() == 1
 

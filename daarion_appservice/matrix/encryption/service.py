@@ -1,0 +1,131 @@
+"""The background task of encryption: devices of all agents, used-up keys, resets, and the end of encryption.
+
+start ─► lost devices replaced ─► missing devices set up, four at a time ─► every 5 s: resets, unsent to-device events
+                                                                       └─► every hour: one pull of each ghost
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+import structlog
+
+from ...city.ports import NowMs
+from ...city.types import UserId
+from ...errors import HomeserverRefused
+from ...realtime.worker import Worker
+from ...storage.database import Database
+from ..client.monitor import HomeserverMonitor
+from .chats import EncryptedChats
+from .encrypted_rooms import EncryptedRooms
+from .ghost_devices import GhostDevices
+from .olm_sender import OlmSender
+from .support import EncryptionSupport, SupportState
+
+_STEP_S: Final = 5.0
+_SWEEP_MS: Final = 3_600_000
+_CONCURRENCY: Final = 4
+
+log = structlog.get_logger()
+
+
+class EncryptionService:
+    """Keeps the encryption devices of the agents' ghosts, as the leader.
+
+    Args:
+        agent_ghosts: returns the registered ghosts of agents.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        monitor: HomeserverMonitor,
+        support: EncryptionSupport,
+        devices: GhostDevices,
+        rooms: EncryptedRooms,
+        sender: OlmSender,
+        chats: EncryptedChats,
+        now_ms: NowMs,
+        agent_ghosts: Callable[[], list[UserId]],
+    ) -> None:
+        self._database = database
+        self._support = support
+        self._devices = devices
+        self._rooms = rooms
+        self._sender = sender
+        self._chats = chats
+        self._now_ms = now_ms
+        self._agent_ghosts = agent_ghosts
+        self._worker = Worker("encryption", idle_s=_STEP_S, monitor=monitor)
+        self._is_checked = False
+        self._swept_at_ms = 0
+        monitor.on_return(self._on_return)
+
+    def begin_run(self) -> None:
+        """Drop what an earlier leader may have changed; called before any task of the leader starts."""
+        self._sender.begin_run()
+        self._devices.forget_all()
+        self._rooms.forget_all()
+        self._support.reconsider()
+        self._is_checked = False
+
+    def _on_return(self) -> None:
+        # Members and devices may have changed unnoticed while the homeserver was away, and so may its version.
+        self._rooms.forget_all()
+        self._support.reconsider()
+        self._is_checked = False
+        self._worker.wake()
+
+    async def run(self) -> None:
+        """Keep devices until cancelled. Can be called again."""
+        await self._worker.run(self._step)
+
+    async def _step(self) -> None:
+        if self._support.state is SupportState.OFF:
+            await self._devices.delete(await self._devices.stored_ghosts())
+            return
+        if not self._is_checked:
+            await self._check()
+        if not self._support.is_active:
+            return
+        await self._for_each(await self._reset_ghosts(), self._devices.renew)
+        async with self._database.read_only() as tx:
+            unsent = await tx.to_device_outbox.ghosts_waiting()
+        await self._for_each(unsent, self._chats.pull_ghost)
+        if self._now_ms() - self._swept_at_ms >= _SWEEP_MS:
+            await self._for_each(self._agent_ghosts(), self._chats.pull_ghost)
+            self._swept_at_ms = self._now_ms()
+
+    async def _check(self) -> None:
+        """Replace lost devices, and set up those that are missing."""
+        lost = await self._devices.find_lost()
+        await self._for_each(lost, self._devices.renew)
+        await self._for_each(self._agent_ghosts(), self._devices.ensure)
+        self._is_checked = True
+        self._swept_at_ms = self._now_ms()
+        log.info(
+            "encryption_checked", state=str(self._support.state), ghosts=len(self._agent_ghosts()), replaced=len(lost)
+        )
+
+    async def _reset_ghosts(self) -> list[UserId]:
+        async with self._database.read_only() as tx:
+            return await tx.encryption_accounts.ghosts(is_uploaded=True, is_reset_requested=True)
+
+    async def _for_each(self, ghosts: Iterable[UserId], work: Callable[[UserId], Awaitable[None]]) -> None:
+        """Do the work for each ghost, a few at a time; a refusal concerns one ghost."""
+        slots = asyncio.Semaphore(_CONCURRENCY)
+
+        async def isolated(ghost: UserId) -> None:
+            async with slots:
+                try:
+                    await work(ghost)
+                except HomeserverRefused as error:
+                    log.warning(
+                        "encryption_device_failed", ghost=ghost, error=str(error), help="trying again in an hour"
+                    )
+
+        async with asyncio.TaskGroup() as tasks:
+            for ghost in ghosts:
+                tasks.create_task(isolated(ghost))

@@ -1,0 +1,204 @@
+"""The worker that retries encrypted events whose key was not there: pulls, key requests, one notice, and an end.
+
+    1 s ─► 5 s: key request ─► 20 s ─► 60 s: a notice in the chat ─► 3 min ─► … every hour ─► given up after a day
+
+A key that comes meanwhile, by whatever pull, makes the events of its session due at once. They are inserted before the
+messages that came after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from itertools import groupby
+from typing import Final
+
+import structlog
+
+from ...city.agents import AgentDirectory
+from ...city.events import CityEvent
+from ...city.messages import Draft, Messages
+from ...city.ports import NowMs, Publish, publish_all
+from ...city.types import Author, AuthorKind, MatrixRoomId, MessageId, Room
+from ...encryption.errors import EncryptionError, UnknownSession
+from ...encryption.megolm_events import MegolmReference
+from ...errors import CityError, HomeserverRefused, HomeserverUnavailable
+from ...realtime.worker import Worker
+from ...storage.database import Database, Transaction
+from ...storage.encryption.undecrypted import UndecryptedRow
+from ..client.monitor import HomeserverMonitor
+from ..encryption.chats import EncryptedChats
+from ..encryption.metrics import EncryptionMetrics, GivenUp, ReadAt
+from ..encryption.room_decryptor import RoomDecryptor, reference_of
+from .dispatch import EventHandlers
+from .undecrypted_notice import notice_text
+
+_IDLE_S: Final = 60.0
+_BATCH: Final = 200
+_RETRY_MS: Final = (4_000, 15_000, 40_000, 120_000, 600_000, 1_800_000, 3_600_000)
+"""Milliseconds between two attempts; the last one repeats."""
+_REQUEST_AFTER: Final = 1
+"""The attempts without a key after which a ghost asks for it: 5 seconds."""
+_ANNOUNCE_AFTER: Final = 3
+"""The attempts after which the agent says that it could not read a message: a minute."""
+_GIVE_UP_MS: Final = 24 * 3_600_000
+
+log = structlog.get_logger()
+
+
+class UndecryptedWorker:
+    """Retries the events of the table ``undecrypted_events``."""
+
+    def __init__(
+        self,
+        database: Database,
+        monitor: HomeserverMonitor,
+        handlers: EventHandlers,
+        decryptor: RoomDecryptor,
+        chats: EncryptedChats,
+        agents: AgentDirectory,
+        messages: Messages,
+        metrics: EncryptionMetrics,
+        publish: Publish,
+        now_ms: NowMs,
+    ) -> None:
+        self._database = database
+        self._handlers = handlers
+        self._decryptor = decryptor
+        self._chats = chats
+        self._agents = agents
+        self._messages = messages
+        self._metrics = metrics
+        self._publish = publish
+        self._now_ms = now_ms
+        self._worker = Worker("undecrypted", idle_s=_IDLE_S, monitor=monitor)
+
+    def wake(self) -> None:
+        """Look for events that are due: an event was stored, or a key came."""
+        self._worker.wake()
+
+    async def run(self) -> None:
+        """Retry events until cancelled. Can be called again."""
+        await self._worker.run(self._retry_due)
+
+    async def _retry_due(self) -> float:
+        if not self._decryptor.is_active:
+            return _IDLE_S
+        async with self._database.read_only() as tx:
+            rows = await tx.undecrypted.due(self._now_ms(), _BATCH)
+        rows.sort(key=lambda row: (row.room, row.number))
+        for _, of_room in groupby(rows, key=lambda row: row.room):
+            await self._retry_room(list(of_room))
+        async with self._database.read_only() as tx:
+            next_ms, count = await tx.undecrypted.next_try_ms(), await tx.undecrypted.count()
+        self._metrics.set_waiting(count)
+        return _IDLE_S if next_ms is None else min(_IDLE_S, max(0.0, (next_ms - self._now_ms()) / 1000))
+
+    async def _retry_room(self, rows: Sequence[UndecryptedRow]) -> None:
+        async with self._database.read_only() as tx:
+            chat = await tx.rooms.by_matrix_id(rows[0].room)
+        if chat is None or chat.agent is None or chat.archived:
+            await self._delete(rows)
+            return
+        missing = await self._decrypt_all(chat, rows)
+        if missing:
+            await self._pull(chat, {(row.room, row.session_id) for row in missing})
+            missing = await self._decrypt_all(chat, missing)
+        for row in missing:
+            await self._postpone(chat, row)
+
+    async def _pull(self, chat: Room, sessions: Collection[tuple[MatrixRoomId, str]]) -> None:
+        try:
+            await self._chats.pull(chat, sessions)
+        except HomeserverRefused as error:
+            log.info("keys_not_received", agent=chat.agent, error=str(error))
+
+    async def _decrypt_all(self, chat: Room, rows: Sequence[UndecryptedRow]) -> list[UndecryptedRow]:
+        """Handle the events whose key is there; return the others."""
+        missing: list[UndecryptedRow] = []
+        for row in rows:
+            try:
+                async with self._database.transaction() as tx:
+                    city_events = await self._handle(tx, chat, row)
+            except UnknownSession:
+                missing.append(row)
+            except EncryptionError as error:
+                self._metrics.count_given_up(GivenUp.of(error))
+                log.warning("event_undecryptable", event_id=row.event_id, room=row.room, error=str(error))
+                await self._delete([row])
+            else:
+                publish_all(self._publish, city_events)
+        return missing
+
+    async def _handle(self, tx: Transaction, chat: Room, stored: UndecryptedRow) -> list[CityEvent]:
+        row = await tx.undecrypted.get(stored.event_id)
+        if row is None:
+            return []
+        event, reference = reference_of(row)
+        decrypted = await self._decryptor.decrypted(tx, event, reference)
+        city_events = await self._handlers.handle_decrypted(tx, chat, decrypted, before=await _following(tx, chat, row))
+        await tx.undecrypted.delete(row.event_id)
+        if message := await tx.messages.by_event_id(row.event_id):
+            # Events that came later stay behind this one.
+            await tx.undecrypted.set_after(row.room, row.after_message, message.id, later_than=row.number)
+        self._metrics.count_read(ReadAt.RETRY)
+        return city_events
+
+    async def _postpone(self, chat: Room, row: UndecryptedRow) -> None:
+        """Ask for the key, say that it is missing, or give the event up, and store the time of the next attempt."""
+        now_ms, attempts = self._now_ms(), row.attempts + 1
+        if now_ms - row.received_at_ms >= _GIVE_UP_MS:
+            async with self._database.read_only() as tx:
+                withheld = await tx.withheld_keys.find(row.room, row.session_id, row.sender)
+            self._metrics.count_given_up(GivenUp.WITHHELD if withheld else GivenUp.NO_KEY)
+            log.warning("event_given_up", event_id=row.event_id, room=row.room, error="no key came within a day")
+            await self._delete([row])
+            return
+        if attempts >= _REQUEST_AFTER:
+            await self._request_key(chat, row)
+        is_announced = row.is_announced or (attempts >= _ANNOUNCE_AFTER and await self._announce(chat, row))
+        delay_ms = _RETRY_MS[min(attempts, len(_RETRY_MS)) - 1]
+        async with self._database.transaction() as tx:
+            await tx.undecrypted.reschedule(
+                row.event_id, attempts=attempts, next_try_ms=now_ms + delay_ms, is_announced=is_announced
+            )
+
+    async def _request_key(self, chat: Room, row: UndecryptedRow) -> None:
+        reference: MegolmReference = reference_of(row)[1]
+        try:
+            await self._chats.request_key(chat, reference)
+        except HomeserverUnavailable:
+            raise
+        except HomeserverRefused as error:
+            log.info("key_not_requested", agent=chat.agent, event_id=row.event_id, error=str(error))
+
+    async def _announce(self, chat: Room, row: UndecryptedRow) -> bool:
+        """Say once for each session, in the chat, that a message could not be read."""
+        agent = self._agents.get(chat.agent) if chat.agent is not None else None
+        if agent is None:
+            return False
+        async with self._database.read_only() as tx:
+            withheld = await tx.withheld_keys.find(row.room, row.session_id, row.sender)
+            last = await tx.messages.before(chat.id, None, limit=20)
+        people = [message.body for message in last if message.author.kind is AuthorKind.MATRIX]
+        draft = Draft(
+            notice_text(people[-1] if people else None, withheld.code if withheld else None),
+            msgtype="m.notice",
+            client_id=f"undecryptable:{row.session_id}",
+        )
+        try:
+            await self._messages.post(Author(AuthorKind.AGENT, agent.slug, agent.display_name), chat.id, draft)
+        except CityError as error:
+            log.info("notice_not_posted", agent=agent.slug, error=str(error))
+        return True
+
+    async def _delete(self, rows: Sequence[UndecryptedRow]) -> None:
+        async with self._database.transaction() as tx:
+            for row in rows:
+                await tx.undecrypted.delete(row.event_id)
+
+
+async def _following(tx: Transaction, chat: Room, row: UndecryptedRow) -> MessageId | None:
+    """Return the first message after the one that was the last when the event came; None if there is none."""
+    previous = await tx.messages.get(row.after_message) if row.after_message is not None else None
+    after = await tx.messages.between(chat.id, previous.seq if previous else 0, chat.last_seq, limit=1)
+    return after[0].id if after else None

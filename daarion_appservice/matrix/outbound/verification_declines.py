@@ -1,0 +1,91 @@
+"""Declines verification requests in chats at once: an agent cannot compare emoji, and a client would wait for ten minutes."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+import structlog
+
+from ...city.events import VerificationRequested
+from ...city.identity import Identities
+from ...errors import HomeserverRefused
+from ...realtime.worker import Worker
+from ...storage.database import Database
+from ..client.homeserver import Homeserver
+from ..client.monitor import HomeserverMonitor
+from ..encryption.olm_sender import ENCRYPTED
+from ..encryption.room_encryptor import ClearEvent, RoomEncryptor, is_to_be_encrypted
+from ..ghosts.ghosts import Ghosts
+
+_CANCEL: Final = "m.key.verification.cancel"
+_MAX_WAITING: Final = 100
+
+log = structlog.get_logger()
+
+
+class VerificationDeclines:
+    """Sends ``m.key.verification.cancel`` as the agent that was asked; a restart forgets what was not sent."""
+
+    def __init__(
+        self,
+        database: Database,
+        homeserver: Homeserver,
+        monitor: HomeserverMonitor,
+        ghosts: Ghosts,
+        identities: Identities,
+        encryptor: RoomEncryptor,
+    ) -> None:
+        self._database = database
+        self._homeserver = homeserver
+        self._ghosts = ghosts
+        self._identities = identities
+        self._encryptor = encryptor
+        self._waiting: deque[VerificationRequested] = deque(maxlen=_MAX_WAITING)
+        self._worker = Worker("verification_declines", idle_s=None, monitor=monitor)
+
+    def add(self, request: VerificationRequested) -> None:
+        """Decline a request soon."""
+        self._waiting.append(request)
+        self._worker.wake()
+
+    async def run(self) -> None:
+        """Decline requests until cancelled. Can be called again."""
+        await self._worker.run(self._decline_all)
+
+    async def _decline_all(self) -> None:
+        while self._waiting:
+            request = self._waiting[0]
+            try:
+                await self._decline(request)
+            except HomeserverRefused as error:
+                log.info("verification_not_declined", agent=request.agent, error=str(error))
+            self._waiting.popleft()
+
+    async def _decline(self, request: VerificationRequested) -> None:
+        async with self._database.read_only() as tx:
+            chat = await tx.rooms.get(request.chat)
+        if chat is None or chat.archived or chat.matrix_room_id is None:
+            return
+        ghost = self._identities.agent(request.agent)
+        event_type, txn_id = _CANCEL, f"verification{request.event}"
+        content: dict[str, Any] = {
+            "code": "m.user",
+            "reason": "Agents do not verify users",
+            "m.relates_to": {"rel_type": "m.reference", "event_id": request.event},
+        }
+        if is_to_be_encrypted(chat, event_type):
+            if not self._encryptor.is_active:
+                return
+            content = await self._encryptor.encrypt(ClearEvent(ghost, chat, event_type, content, txn_id))
+            event_type = ENCRYPTED
+        await self._homeserver.send(
+            chat.matrix_room_id,
+            event_type,
+            txn_id,
+            content,
+            as_user=ghost,
+            with_device=self._ghosts.has_device(ghost),
+        )
+        async with self._database.transaction() as tx:
+            await tx.encrypted_entries.delete(txn_id)
