@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from aiohttp import http as aiohttp_server
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
@@ -112,6 +113,8 @@ class ScriptedHomeserver:
         self._events: dict[tuple[str, str], str] = {}
         self._script: defaultdict[tuple[str, str], deque[Reply | HangUp | Hang]] = defaultdict(deque)
         self.url = ""
+        self.software = aiohttp_server.SERVER_SOFTWARE
+        """The ``Server`` header of the responses."""
 
     def next(self, what: str, *replies: Reply | HangUp | Hang, room: str = "") -> None:
         """Use these responses for the next requests of this kind (for ``room``, if given), in order."""
