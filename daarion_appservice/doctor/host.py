@@ -10,6 +10,7 @@ from ..storage.disk_space import DiskSpace
 from .checks import check
 from .findings import Finding, failed, passed, skipped, warning
 from .installation import Installation
+from .service import service_metrics
 
 _OLDEST_PYTHON: Final = (3, 11)
 _FIXED_PYTHON: Final = (3, 11, 4)
@@ -17,6 +18,9 @@ _FIXED_PYTHON: Final = (3, 11, 4)
 printed as tracebacks."""
 _FEW_FILES: Final = 4096
 """Open files of fewer connections than a city of a thousand people has, with their agents."""
+
+_MUCH_USED: Final = 0.8
+_RAISE_LIMIT: Final = "Raise the limit: LimitNOFILE=65536 in the systemd unit, --ulimit nofile=65536 in Docker."
 
 
 @check(symptoms=("The service does not start and prints a traceback.",))
@@ -41,24 +45,27 @@ def judge_python(version: tuple[int, ...]) -> Finding:
     return passed(f"Python {name}")
 
 
-@check(symptoms=("Browsers and agents cannot connect while many others are connected.",))
-async def open_files(_installation: Installation) -> Finding:
+@check(needs=("config",), symptoms=("Browsers and agents cannot connect while many others are connected.",))
+async def open_files(installation: Installation) -> Finding:
     """A process may open enough files: each connection is one.
 
-    Looks at the hard limit, to which the service raises its own. Warns below 4,096. A unit or container has a limit of
-    its own: run the doctor as the service runs, or see `LimitNOFILE`.
+    Asks the running service for its limit and its open files, and warns if more than 80 % of the limit are used. If it does
+    not run, looks at the hard limit of the doctor, to which the service raises its own; a unit or container has a limit of its
+    own. Warns of a limit below 4,096.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return judge_open_files(max(soft, hard) if hard != resource.RLIM_INFINITY else sys.maxsize)
+    metrics = await service_metrics(installation)
+    if {"process_max_fds", "process_open_fds"} <= set(metrics):
+        return judge_open_files(int(metrics["process_max_fds"]), int(metrics["process_open_fds"]))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return judge_open_files(hard if hard != resource.RLIM_INFINITY else sys.maxsize)
 
 
-def judge_open_files(limit: int) -> Finding:
-    """Judge the number of files that a process may open."""
+def judge_open_files(limit: int, used: int = 0) -> Finding:
+    """Judge the number of files that a process may open, and how many it has open."""
     if limit < _FEW_FILES:
-        return warning(
-            f"A process may open {limit} files, and so have fewer connections.",
-            "Raise the limit: LimitNOFILE=65536 in the systemd unit, --ulimit nofile=65536 in Docker.",
-        )
+        return warning(f"A process may open {limit} files, and so have fewer connections.", _RAISE_LIMIT)
+    if used > limit * _MUCH_USED:
+        return warning(f"The service has {used} of {limit} files open.", _RAISE_LIMIT)
     return passed("Not limited" if limit == sys.maxsize else f"{limit} files")
 
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, Final
 
 import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
 
 from ..http.servers import bind_problem
 from .checks import check
@@ -22,6 +23,22 @@ async def is_running(installation: Installation) -> bool:
         return await installation.call_service("/healthz") == (200, {"status": "ok"})
     except _UNREACHABLE:
         return False
+
+
+async def service_metrics(installation: Installation) -> dict[str, float]:
+    """Return the metrics of the running service without labels by their names; empty if it does not run."""
+    try:
+        status, content = await installation.call_service("/metrics")
+    except _UNREACHABLE:
+        return {}
+    if status != 200 or not isinstance(content, str):
+        return {}
+    return {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(content)
+        for sample in family.samples
+        if not sample.labels
+    }
 
 
 @check(needs=("config",), symptoms=("Nothing answers at the address of the city.",))

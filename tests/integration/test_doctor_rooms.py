@@ -35,7 +35,11 @@ async def homeserver() -> AsyncIterator[ScriptedHomeserver]:
 @pytest.fixture
 async def config(tmp_path: Path, homeserver: ScriptedHomeserver, sqlite_url: str) -> Path:
     """The configuration of a city with two rooms, both linked."""
-    values = {"homeserver.address": homeserver.url, "database.url": sqlite_url, "matrix.port": free_port()}
+    values: dict[str, str | float | bool] = {
+        "homeserver.address": homeserver.url,
+        "database.url": sqlite_url,
+        "matrix.port": free_port(),
+    }
     database = Database(sqlite_url)
     rooms = Rooms(database, lambda _: None, now_ms, new_id)
     await rooms.open_missing([("general", "General", ""), ("welcome", "Welcome", "")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -38,6 +39,8 @@ def config(tmp_path: Path, sqlite_city: InProcessCity) -> Path:
 async def test_running_service_passes(config: Path) -> None:
     await expect_finding("service", config, "pass", "It answers at")
     await expect_finding("ports", config, "pass", "The service has bound them")
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    await expect_finding("open_files", config, "warn" if soft < 4096 else "pass", f"{soft} files")
     await expect_finding("readiness", config, "fail", "homeserver: away")
 
 

@@ -243,9 +243,12 @@ def test_python_version_is_judged(version: tuple[int, ...], status: str) -> None
     assert status_of(judge_python(version)) == status
 
 
-@pytest.mark.parametrize(("limit", "status"), [(1024, "warn"), (65_536, "pass"), (sys.maxsize, "pass")])
-def test_open_files_are_judged(limit: int, status: str) -> None:
-    assert status_of(judge_open_files(limit)) == status
+@pytest.mark.parametrize(
+    ("limit", "used", "status"),
+    [(1024, 0, "warn"), (10_000, 8_500, "warn"), (65_536, 100, "pass"), (sys.maxsize, 0, "pass")],
+)
+def test_open_files_are_judged(limit: int, used: int, status: str) -> None:
+    assert status_of(judge_open_files(limit, used)) == status
 
 
 @pytest.mark.parametrize(
