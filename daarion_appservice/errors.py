@@ -284,7 +284,8 @@ class ExitCode(IntEnum):
 
     `daarion-appservice --help`."""
     CONFIG = 3
-    """`config.yaml` is missing or has errors; each is printed with its line.
+    """`config.yaml` is missing or has errors; each is printed with its line. Or the keys in the database have
+    another `encryption.pickle_key`.
 
     Correct them; `daarion-appservice config check`."""
     DATABASE = 4
