@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ..city.identity import Identities
-from ..city.types import AgentSlug, UserId
 from ..config import EncryptionSettings, Settings
 from ..config import editing as config_edit
 from ..config import loading as config_file
 from ..config.pickle_key import new_pickle_key
-from ..errors import Conflict, ExitCode, NotFound, StartError
+from ..errors import Conflict, ExitCode, StartError
+from ..matrix.encryption.agent_devices import AgentDevice, agent_devices, describe_switch, request_reset
 from ..storage.database import Database
 from ..storage.encryption.discarding import discard_keys
 from ..storage.encryption.overview import DeviceOverview, EncryptionTotals
@@ -24,38 +23,6 @@ from .context import with_migrated_database
 from .terminal import DEFAULT_CONFIG, ConfigPath, print_line, show_table, warn
 
 app = typer.Typer(rich_markup_mode=None)
-
-
-@dataclass(frozen=True, slots=True)
-class _AgentStatus:
-    """An agent with its encryption device; None if it has none."""
-
-    agent: AgentSlug
-    ghost: UserId
-    device: DeviceOverview | None
-    waiting_events: int
-
-    @property
-    def keys(self) -> str:
-        if self.device is None:
-            return "none"
-        if self.device.is_reset_requested:
-            return "reset requested"
-        return "on the homeserver" if self.device.is_uploaded else "not uploaded"
-
-    def to_json(self) -> dict[str, Any]:
-        device = self.device
-        return {
-            "agent": self.agent,
-            "ghost": self.ghost,
-            "device_id": device.device_id if device else None,
-            "is_uploaded": device is not None and device.is_uploaded,
-            "is_reset_requested": device is not None and device.is_reset_requested,
-            "olm_sessions": device.olm_sessions if device else 0,
-            "outbound_sessions": device.outbound_sessions if device else 0,
-            "to_device_waiting": device.to_device_waiting if device else 0,
-            "waiting_events": self.waiting_events,
-        }
 
 
 @app.command("status")
@@ -67,7 +34,10 @@ def status(
     settings = config_file.load(config)
     agents, totals = _read_status(config, settings)
     if as_json:
-        typer.echo(json.dumps(_status_json(settings.encryption, agents, totals), indent=2))
+        # Imported here: the HTTP server takes longer to import than the rest of this command.
+        from ..http.routes.encryption import status_view  # noqa: PLC0415
+
+        typer.echo(json.dumps(status_view(settings.encryption, agents, totals), indent=2))
         return
     print_line(_state(settings.encryption))
     columns = ("agent", "device", "keys", "Olm sessions", "rooms", "to-device waiting", "events waiting")
@@ -92,16 +62,10 @@ def reset(
     is not decrypted any more.
     """
     settings = config_file.load(config)
-    if not settings.encryption.is_on:
-        raise Conflict("encryption_off", _state(settings.encryption))
-    ghost = _identities(settings).agent(AgentSlug(slug))
 
     async def request(database: Database) -> None:
         async with database.transaction() as tx:
-            if await tx.agents.by_slug(slug) is None:
-                raise NotFound("no_such_agent", f"there is no agent {slug!r}; see `daarion-appservice agent list`")
-            if not await tx.encryption_accounts.request_reset(ghost):
-                raise Conflict("no_device", f"{slug} has no encryption device yet; the running service makes one")
+            await request_reset(tx, slug, _identities(settings), settings.encryption)
 
     with_migrated_database(config, request)
     print_line(f"The running service gives {slug} a new encryption device.", "green")
@@ -161,41 +125,29 @@ def discard(
     print_line(f"Deleted the encryption keys of {with_migrated_database(config, delete)} agents.", "green")
 
 
-def _read_status(config: Path, settings: Settings) -> tuple[list[_AgentStatus], EncryptionTotals]:
-    identities = _identities(settings)
-
-    async def read(database: Database) -> tuple[list[_AgentStatus], EncryptionTotals]:
+def _read_status(config: Path, settings: Settings) -> tuple[list[AgentDevice], EncryptionTotals]:
+    async def read(database: Database) -> tuple[list[AgentDevice], EncryptionTotals]:
         async with database.read_only() as tx:
-            devices = {device.ghost: device for device in await tx.encryption_overview.devices()}
-            waiting = await tx.encryption_overview.waiting_by_agent()
-            agents = [(agent.slug, identities.agent(agent.slug)) for agent in await tx.agents.all()]
-            totals = await tx.encryption_overview.totals()
-        return [_AgentStatus(slug, ghost, devices.get(ghost), waiting.get(slug, 0)) for slug, ghost in agents], totals
+            return await agent_devices(tx, _identities(settings)), await tx.encryption_overview.totals()
 
     return with_migrated_database(config, read)
 
 
-def _row(status: _AgentStatus) -> tuple[str, ...]:
+def _row(status: AgentDevice) -> tuple[str, ...]:
     if status.device is None:
-        return (status.agent, "", status.keys, "", "", "", str(status.waiting_events or ""))
+        return (status.agent, "", "none", "", "", "", str(status.waiting_events or ""))
     counts = (status.device.olm_sessions, status.device.outbound_sessions, status.device.to_device_waiting)
-    return (status.agent, status.device.device_id, status.keys, *map(str, counts), str(status.waiting_events))
+    return (status.agent, status.device.device_id, _keys(status.device), *map(str, counts), str(status.waiting_events))
 
 
-def _status_json(
-    encryption: EncryptionSettings, agents: list[_AgentStatus], totals: EncryptionTotals
-) -> dict[str, Any]:
-    return {
-        "is_on": encryption.is_on,
-        "agents": [each.to_json() for each in agents],
-        "totals": asdict(totals),
-    }
+def _keys(device: DeviceOverview) -> str:
+    if device.is_reset_requested:
+        return "reset requested"
+    return "on the homeserver" if device.is_uploaded else "not uploaded"
 
 
 def _state(encryption: EncryptionSettings) -> str:
-    if not encryption.enabled:
-        return "Encryption is off: encryption.enabled is false."
-    return "Encryption is on." if encryption.is_on else "Encryption is off: encryption.pickle_key is empty."
+    return f"E{describe_switch(encryption)[1:]}."
 
 
 def _identities(settings: Settings) -> Identities:

@@ -25,6 +25,7 @@ from ..http.room_responses import CachedRoomResponses
 from ..http.routes.agent_tokens import AgentTokenRoutes
 from ..http.routes.agents import AgentRoutes
 from ..http.routes.citizens import CitizenRoutes
+from ..http.routes.encryption import EncryptionRoutes
 from ..http.routes.feed import FeedRoutes
 from ..http.routes.health import HealthRoutes
 from ..http.routes.internal import InternalPresenceRoutes
@@ -161,6 +162,7 @@ def build_city_server(city: City) -> Listener:
             PlaceRoutes(registry, city.places, city.presence, views),
             RegistryRoutes(registry, city.agents, views),
             AgentTokenRoutes(city.database, city.registry, now_ms, new_id),
+            EncryptionRoutes(city.database, city.identities, settings.encryption),
             presence,
             feed,
             second_me,

@@ -112,16 +112,20 @@ def test_status_counts_sessions_and_waiting_events(city: Terminal) -> None:
 def test_status_as_json_has_the_same_values(city: Terminal) -> None:
     city.with_database(_fill)
     found = json.loads(city.run("encryption", "status", "--json"))
-    assert found["is_on"] is True
-    assert found["totals"] == {"inbound_sessions": 3, "waiting_events": 2, "oldest_waiting_ms": 1_800_000_000_000}
-    guide, scribe = found["agents"]
-    assert (guide["agent"], guide["device_id"], guide["is_uploaded"]) == ("guide", None, False)
+    guide, scribe = found.pop("agents")
+    assert found == {
+        "enabled": True,
+        "inbound_sessions": 3,
+        "waiting_events": 2,
+        "oldest_waiting_at": "2027-01-15T08:00:00.000Z",
+    }
+    assert (guide["agent_id"], guide["device_id"], guide["uploaded"]) == ("guide", None, False)
     assert scribe == {
-        "agent": "scribe",
-        "ghost": SCRIBE,
+        "agent_id": "scribe",
+        "matrix_user_id": SCRIBE,
         "device_id": "E2E_1",
-        "is_uploaded": True,
-        "is_reset_requested": False,
+        "uploaded": True,
+        "reset_requested": False,
         "olm_sessions": 2,
         "outbound_sessions": 1,
         "to_device_waiting": 1,

@@ -127,6 +127,8 @@ CHANGES = [
     ("POST", "/api/v1/agents/scribe/tokens", ...),
     ("GET", "/api/v1/agents/scribe/tokens", ...),
     ("DELETE", "/api/v1/agents/scribe/tokens/x", ...),
+    ("GET", "/api/v1/encryption", ...),
+    ("POST", "/api/v1/agents/scribe/encryption/reset", ...),
     *((method, f"/api/v1/{part}/x", {} if method == "PUT" else ...)
       for part in ("nodes", "microdaos", "districts") for method in ("PUT", "DELETE")),
     ("POST", IMPORT, REGISTRY),

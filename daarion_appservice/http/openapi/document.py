@@ -44,6 +44,7 @@ TAGS: Final = (
     ("/city", "City", "The feed, City Home, the current citizen and the site settings."),
     ("/secondme", "Second Me", "The personal agent of each citizen."),
     ("/api/v1/agents", "Agents", "The agents of the registry, their tokens and heartbeats."),
+    ("/api/v1/encryption", "Encryption", "The encryption devices of agents."),
     ("/api/v1/nodes", "Registry", "Nodes, microDAOs and districts, with their agents, and imports into the registry."),
     ("/api/v1/microdaos", "Registry", ""),
     ("/api/v1/districts", "Registry", ""),

@@ -169,6 +169,18 @@ PROBLEMS: Final = (
         "the Matrix room is encrypted",
         "the room podil is encrypted on Matrix: messages can no longer be posted",
     ),
+    Problem(
+        409,
+        "encryption_off",
+        "the city has no encrypted chats: `encryption.enabled` is false, or there is no `encryption.pickle_key`",
+        "encryption is off: encryption.pickle_key is empty",
+    ),
+    Problem(
+        409,
+        "no_device",
+        "the agent has no encryption device yet",
+        "scribe has no encryption device yet; the running service makes one",
+    ),
     Problem(409, "message_deleted", "the message is deleted", "the message is deleted and cannot be edited"),
     Problem(409, "poll_ended", "the poll has ended", "this poll has ended: nobody can vote any more"),
     Problem(

@@ -6,6 +6,7 @@ Fields may be added, but not renamed or removed. Each field has a description wi
 
 from .agents import Agent, AgentPresence, AgentToken, HeartbeatError, HeartbeatResult, HeartbeatResults, NewAgentToken
 from .authors import Author, CitizenName, CitizenNames, CurrentCitizen
+from .encryption import AgentEncryption, EncryptionStatus
 from .errors import FieldError, Problem
 from .feed import CityHome, FeedEntry, FeedRoom, SecondMeStatus
 from .internal import GhostHeartbeatResult, Liveness, MatrixPresence, MatrixPresences, Readiness, ReadinessPart
@@ -30,6 +31,7 @@ from .types import PresenceFields
 
 __all__ = [
     "Agent",
+    "AgentEncryption",
     "AgentPresence",
     "AgentToken",
     "Author",
@@ -38,6 +40,7 @@ __all__ = [
     "CityHome",
     "CurrentCitizen",
     "District",
+    "EncryptionStatus",
     "FeedEntry",
     "FeedRoom",
     "FieldError",

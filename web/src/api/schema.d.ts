@@ -26,6 +26,17 @@ export interface components {
       district: string | null;
       rooms: string[];
     };
+    AgentEncryption: {
+      agent_id: string;
+      matrix_user_id: string;
+      device_id: string | null;
+      uploaded: boolean;
+      reset_requested: boolean;
+      olm_sessions: number;
+      outbound_sessions: number;
+      to_device_waiting: number;
+      waiting_events: number;
+    };
     AgentHeartbeat: {
       status?: components["schemas"]["Status"];
       status_msg?: string | null;
@@ -100,6 +111,13 @@ export interface components {
       name: string;
       nodes: string[];
       microdaos: string[];
+    };
+    EncryptionStatus: {
+      enabled: boolean;
+      agents: components["schemas"]["AgentEncryption"][];
+      inbound_sessions: number;
+      waiting_events: number;
+      oldest_waiting_at: string | null;
     };
     FeedEntry: {
       id: string;
@@ -539,6 +557,7 @@ export interface components {
   pathItems: never;
 }
 export type Agent = components["schemas"]["Agent"];
+export type AgentEncryption = components["schemas"]["AgentEncryption"];
 export type AgentHeartbeat = components["schemas"]["AgentHeartbeat"];
 export type AgentPresence = components["schemas"]["AgentPresence"];
 export type AgentToken = components["schemas"]["AgentToken"];
@@ -552,6 +571,7 @@ export type CurrentCitizen = components["schemas"]["CurrentCitizen"];
 export type Delivery = components["schemas"]["Delivery"];
 export type DeliveryError = components["schemas"]["DeliveryError"];
 export type District = components["schemas"]["District"];
+export type EncryptionStatus = components["schemas"]["EncryptionStatus"];
 export type FeedEntry = components["schemas"]["FeedEntry"];
 export type FeedKind = components["schemas"]["FeedKind"];
 export type FeedRoom = components["schemas"]["FeedRoom"];
