@@ -209,6 +209,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key", name=op.f("pk_encryption_entries")),
     )
 
+    # Whether a chat is encrypted was not stored: the service reads it again before it sends into the chat.
+    rooms = sa.table("rooms", *map(sa.column, ("agent", "archived", "matrix_status")))
+    op.execute(
+        rooms.update()
+        .where(rooms.c.agent.is_not(None), rooms.c.matrix_status == "linked", rooms.c.archived == sa.false())
+        .values(matrix_status="pending")
+    )
+
 
 def downgrade() -> None:
     for table in (

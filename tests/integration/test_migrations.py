@@ -20,6 +20,7 @@ from daarion_appservice.city.types import (
     CitizenId,
     MessageId,
     OutboxKind,
+    Room,
     RoomId,
     SubjectId,
     UserId,
@@ -289,6 +290,11 @@ async def test_migration_0024_takes_profiles_of_public_rooms(database: Database)
     await migrate.upgrade(database)
 
 
+CHAT = Room(
+    RoomId("direct_1"), "direct_1", "@alice:x", "", is_default=False, archived=False, created_at_ms=1, agent=SCRIBE.slug
+)
+
+
 @EMPTY
 async def test_migration_0025_keeps_data_both_ways(database: Database) -> None:
     await migrate.upgrade(database, "0024")
@@ -298,11 +304,14 @@ async def test_migration_0025_keeps_data_both_ways(database: Database) -> None:
         await tx.agents.put(SCRIBE, now_ms=1)
         await tx.inbox.add([ReceivedEvent("$1", "!r:x", "{}")], now_ms=2)
         await tx.outbox.add_move(OutboxKind.JOIN, ghost.user_id, RoomId("r"), txn_id="t")
+        await tx.rooms.add(CHAT, created_by=None)
+        await tx.direct_chats.mark_linked(CHAT.id, is_group=False)
         moves = await tx.outbox.waiting(limit=9)
     for _ in range(2):
         await migrate.upgrade(database)
         async with database.transaction() as tx:
             assert await tx.encryption_accounts.all() == []
+            assert [chat.id for chat in await tx.direct_chats.pending()] == [CHAT.id], "its encryption is not known"
             assert await tx.undecrypted.next_try_ms() is None
             await tx.encryption_accounts.save(account_row(ghost.user_id))
             assert await tx.encryption_accounts.count() == 1

@@ -19,9 +19,10 @@ from ...encryption.errors import EncryptionError, Undecryptable, UnknownSession
 from ...encryption.inbound_sessions import FORWARDED_ROOM_KEY, ROOM_KEY, from_forwarded_key, from_room_key, merge
 from ...encryption.key_bundles import KEY_BUNDLE_TYPES, BundleReference, parse_bundle_event
 from ...encryption.olm_events import OlmEvent, OlmReference, decrypt_olm_event, parse_olm_event
+from ...encryption.olm_sessions import DUMMY
 from ...encryption.rows import AccountRow, InboundSessionRow
 from ...encryption.withheld import WITHHELD, WithheldCode, parse_withheld
-from ...errors import HomeserverRefused, HomeserverUnavailable
+from ...errors import HomeserverRefused
 from ...storage.database import Database, Transaction
 from ..client.homeserver import Homeserver
 from ..client.refusals import is_key_clash
@@ -123,7 +124,8 @@ class ToDeviceReader:
                 # A repeated request gets the response that was lost, which misses what came in between.
                 timeout_ms=self._failures.get(ghost, 0),
             )
-        except (HomeserverUnavailable, HomeserverRefused):
+        except BaseException:
+            # Also a request that was cancelled: Synapse may have answered it.
             self._failures[ghost] = self._failures.get(ghost, 0) + 1
             self._metrics.count_pull(Pull.FAILED)
             raise
@@ -191,6 +193,9 @@ class ToDeviceReader:
             await self._merge(tx, received, row)
         elif olm_event.type == FORWARDED_ROOM_KEY:
             await self._forwarded(tx, received, olm_event)
+        elif olm_event.type == DUMMY:
+            # The device could not decrypt what it got last, perhaps a key: new sessions replace those that it was sent.
+            await tx.megolm_sessions.delete_outbound_shared_with(account.ghost, olm_event.curve25519)
         elif olm_event.type in KEY_BUNDLE_TYPES:
             received.bundles.append(parse_bundle_event(olm_event))
 

@@ -181,8 +181,12 @@ class EventHandlers:
             return await self._direct_chats.encryption(tx, chat, event)
         if chat.archived or self._decryptor.is_own(event):
             return []
+        # A chat of an earlier version of the service: what the agents send waits until its state was read again.
+        doubted = [] if chat.encrypted else await self._direct_chats.doubt(tx, chat)
         decrypted = await self._decryptor.decrypt(tx, chat, event, before=before)
-        return [KeysChanged()] if decrypted is None else await self.handle_decrypted(tx, chat, decrypted, before=before)
+        if decrypted is None:
+            return [*doubted, KeysChanged()]
+        return [*doubted, *await self.handle_decrypted(tx, chat, decrypted, before=before)]
 
     async def _chat_encryption(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
         self._decryptor.on_rules(room_of(event))

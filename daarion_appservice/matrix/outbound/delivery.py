@@ -260,6 +260,8 @@ class OutboxDelivery:
                 await self._renderer.record_failed(tx, entry, delivery_error(error)) if retry_at_ms is None else []
             )
             await tx.outbox.record_failure(entry.id, str(error), retry_at_ms=retry_at_ms)
+            if retry_at_ms is None:
+                await tx.encrypted_entries.delete(entry.txn_id)
         publish_all(self._publish, changes)
         if retry_at_ms is None:
             self._repaired.discard(entry.id)
@@ -293,6 +295,7 @@ class OutboxDelivery:
         async with self._database.transaction() as tx:
             changes = await self._renderer.record_dropped(tx, entry, error)
             await tx.outbox.delete(entry.id)
+            await tx.encrypted_entries.delete(entry.txn_id)
         publish_all(self._publish, changes)
         self._repaired.discard(entry.id)
 

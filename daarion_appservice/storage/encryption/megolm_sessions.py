@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, exists, select
 
 from ...city.types import MatrixRoomId, UserId
 from ...encryption.errors import ReplayedMessage
@@ -148,6 +148,16 @@ class MegolmSessionRepository(Repository):
             )
         ).first()
         return _shared(row) if row else None
+
+    async def delete_outbound_shared_with(self, ghost: UserId, curve25519: str) -> None:
+        """Delete the outbound sessions of a ghost that a device got, so that new ones take their place.
+
+        Args:
+            ghost: The ghost.
+            curve25519: The identity key of the device.
+        """
+        was_given = exists().where(shared.c.session_id == outbound.c.session_id, shared.c.curve25519 == curve25519)
+        await self._connection.execute(delete(outbound).where(outbound.c.ghost == ghost, was_given))
 
     async def save_shared(self, rows: Iterable[SharedRow]) -> None:
         """Store what devices got; a key replaces a withheld code."""
