@@ -229,7 +229,7 @@ async def test_migration_0019_keeps_data(database: Database) -> None:
                 f"VALUES ('{chat}', '{chat}', '@u:x', 1, 'scribe', '{status}', {archived})"
             )
     for _ in range(2):
-        await migrate.upgrade(database)
+        await migrate.upgrade(database, "0019")
         async with database.read_only() as tx:
             rows = await tx.connection.execute(select(tables.direct_chat_agents).order_by(text("room_id")))
             assert [tuple(row) for row in rows] == [
