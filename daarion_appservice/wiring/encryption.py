@@ -85,7 +85,7 @@ class EncryptionParts:
             on_new_sessions=on_new_sessions,
             on_bundle=bundles.add,
         )
-        requests = KeyRequests(database, locks, reader, sender, metrics, now_ms, new_id)
+        requests = KeyRequests(database, locks, sender, metrics, now_ms, new_id)
         self.chats = EncryptedChats(database, identities, self.support, locks, self.devices, reader, requests, bundles)
         self.decryptor = RoomDecryptor(
             database, self.support, device_lists, rooms, metrics, now_ms, self.chats.pull, identities.is_ours

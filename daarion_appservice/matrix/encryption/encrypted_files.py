@@ -15,8 +15,8 @@ from ...encryption.attachments import EncryptedFile, encrypt_attachment
 from ...encryption.errors import EncryptionError
 from ...errors import HomeserverRefused
 
-MAX_FILE_BYTES: Final = 100 * 1024 * 1024
-"""Bytes of a file that is encrypted in memory."""
+_MAX_FILE_BYTES: Final = 50 * 1024 * 1024
+"""Bytes of a file, which is encrypted in memory; Synapse's default limit of an upload."""
 
 Download = Callable[[str, int], Awaitable[bytes | None]]
 """Downloads a file by its ``mxc://`` URI with a maximum size; None if it is larger."""
@@ -30,6 +30,7 @@ class EncryptedFiles:
     def __init__(self, download: Download, upload: Upload) -> None:
         self._download = download
         self._upload = upload
+        self._one_at_a_time = asyncio.Lock()
 
     async def encrypted(self, ghost: UserId, content: dict[str, Any]) -> dict[str, Any]:
         """Return the content with ``file`` instead of ``url``, and without a thumbnail that is not encrypted.
@@ -40,17 +41,21 @@ class EncryptedFiles:
         url = content.get("url")
         if not isinstance(url, str) or not is_mxc(url):
             return content
-        plaintext = await self._download(url, MAX_FILE_BYTES)
-        if plaintext is None:
-            raise HomeserverRefused(
-                413, "M_TOO_LARGE", f"a file of more than {MAX_FILE_BYTES} bytes cannot be encrypted"
-            )
-        attachment = await asyncio.to_thread(encrypt_attachment, plaintext)
-        file = attachment.at(await self._upload(ghost, attachment.ciphertext))
+        async with self._one_at_a_time:
+            file = await self._copied(ghost, url)
         kept = {name: value for name, value in content.items() if name != "url"}
         if isinstance(info := kept.get("info"), dict):
             kept["info"] = {name: value for name, value in info.items() if not name.startswith("thumbnail_")}
         return kept | {"file": file.to_content()}
+
+    async def _copied(self, ghost: UserId, url: str) -> EncryptedFile:
+        plaintext = await self._download(url, _MAX_FILE_BYTES)
+        if plaintext is None:
+            raise HomeserverRefused(
+                413, "M_TOO_LARGE", f"a file of more than {_MAX_FILE_BYTES} bytes cannot be encrypted"
+            )
+        attachment = await asyncio.to_thread(encrypt_attachment, plaintext)
+        return attachment.at(await self._upload(ghost, attachment.ciphertext))
 
 
 def with_file_keys(content: dict[str, Any]) -> dict[str, Any]:

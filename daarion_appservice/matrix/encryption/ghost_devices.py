@@ -53,6 +53,8 @@ class GhostDevices:
         self._metrics = metrics
         self._ready: set[UserId] = set()
         """The ghosts whose keys are on the homeserver, as far as this run knows."""
+        self._lost: set[UserId] = set()
+        """The ghosts whose device this run found lost, for the metric and the log."""
 
     def forget_all(self) -> None:
         """Forget which ghosts are ready; another leader may have replaced their devices."""
@@ -82,6 +84,7 @@ class GhostDevices:
             return
         self._support.mark_ready()
         self._ready.add(ghost)
+        self._lost.discard(ghost)
 
     async def renew(self, ghost: UserId) -> None:
         """Give a ghost that was registered again a new device: the homeserver has lost the old one."""
@@ -97,6 +100,11 @@ class GhostDevices:
             await tx.encryption_accounts.request_reset(ghost)
         await self.ensure_locked(ghost)
 
+    async def replace_lost_locked(self, ghost: UserId) -> None:
+        """`renew_locked` for a ghost whose keys on the homeserver are not those of its account."""
+        self._lost.add(ghost)
+        await self.renew_locked(ghost)
+
     # --- set-up ---------------------------------------------------------------------------------------
 
     async def _set_up(self, ghost: UserId) -> None:
@@ -104,7 +112,7 @@ class GhostDevices:
             stored = await tx.encryption_accounts.get(ghost)
         reason = DeviceSetUp.NEW if stored is None else None
         if stored is not None and stored.is_reset_requested:
-            reason = DeviceSetUp.RESET
+            reason = DeviceSetUp.LOST if ghost in self._lost else DeviceSetUp.RESET
         if stored is None or reason:
             account = await self._create(ghost, stored.account if stored is not None else None)
         elif stored.is_uploaded:
@@ -112,9 +120,9 @@ class GhostDevices:
         else:
             account = stored.account
         account = await self._upload_or_replace(ghost, account)
+        await self._delete_other_devices(account)
         async with self._database.transaction() as tx:
             await tx.encryption_accounts.set_uploaded(ghost, is_uploaded=True)
-        await self._delete_other_devices(account)
         self._metrics.count_device(reason or DeviceSetUp.NEW)
         log.info("encryption_device_set_up", ghost=ghost, device=account.device_id, reason=str(reason or "continued"))
 
@@ -186,6 +194,7 @@ class GhostDevices:
                 for ghost in lost:
                     await tx.encryption_accounts.request_reset(ghost)
             self._ready.difference_update(lost)
+            self._lost.update(lost)
             log.warning("encryption_devices_lost", count=len(lost), help="these agents get new devices")
         return lost
 

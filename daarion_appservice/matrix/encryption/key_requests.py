@@ -11,7 +11,6 @@ from ...storage.database import Database, Transaction
 from .locks import GhostLocks
 from .metrics import EncryptionMetrics, KeyRequest
 from .olm_sender import OlmSender
-from .to_device import ToDeviceReader
 
 
 class KeyRequests:
@@ -21,7 +20,6 @@ class KeyRequests:
         self,
         database: Database,
         locks: GhostLocks,
-        reader: ToDeviceReader,
         sender: OlmSender,
         metrics: EncryptionMetrics,
         now_ms: NowMs,
@@ -29,7 +27,6 @@ class KeyRequests:
     ) -> None:
         self._database = database
         self._locks = locks
-        self._reader = reader
         self._sender = sender
         self._metrics = metrics
         self._now_ms = now_ms
@@ -42,10 +39,11 @@ class KeyRequests:
             HomeserverUnavailable, HomeserverRefused: the request was stored and is sent later.
         """
         async with self._locks.of(ghost):
-            account = await self._reader.pull(ghost)
-            if account is None:
-                return
             async with self._database.transaction() as tx:
+                stored = await tx.encryption_accounts.get(ghost)
+                if stored is None or not stored.is_uploaded:
+                    return
+                account = stored.account
                 row = await self._next(tx, ghost, reference)
                 if row is None:
                     return

@@ -266,7 +266,7 @@ class ToDeviceReader:
             if not is_key_clash(error):
                 raise
             log.warning("encryption_devices_lost", ghost=account.ghost, error=str(error), help="it gets a new device")
-            await self._devices.renew_locked(account.ghost)
+            await self._devices.replace_lost_locked(account.ghost)
             return
         async with self._database.transaction() as tx:
             await tx.encryption_accounts.save(mark_published(account, self._support.key))

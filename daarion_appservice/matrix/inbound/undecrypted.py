@@ -40,6 +40,7 @@ _REQUEST_AFTER: Final = 1
 """The attempts without a key after which a ghost asks for it: 5 seconds."""
 _ANNOUNCE_AFTER: Final = 3
 """The attempts after which the agent says that it could not read a message: a minute."""
+_ANNOUNCE_INTERVAL_MS: Final = 3_600_000
 _GIVE_UP_MS: Final = 24 * 3_600_000
 
 log = structlog.get_logger()
@@ -172,7 +173,7 @@ class UndecryptedWorker:
             log.info("key_not_requested", agent=chat.agent, event_id=row.event_id, error=str(error))
 
     async def _announce(self, chat: Room, row: UndecryptedRow) -> bool:
-        """Say once for each session, in the chat, that a message could not be read."""
+        """Say in the chat, at most once an hour, that a message could not be read."""
         agent = self._agents.get(chat.agent) if chat.agent is not None else None
         if agent is None:
             return False
@@ -183,7 +184,7 @@ class UndecryptedWorker:
         draft = Draft(
             notice_text(people[-1] if people else None, withheld.code if withheld else None),
             msgtype="m.notice",
-            client_id=f"undecryptable:{row.session_id}",
+            client_id=f"undecryptable:{self._now_ms() // _ANNOUNCE_INTERVAL_MS}",
         )
         try:
             await self._messages.post(Author(AuthorKind.AGENT, agent.slug, agent.display_name), chat.id, draft)
