@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import structlog
 
+from . import __version__
 from .city.second_me import SECOND_ME
 from .clock import now_ms
 from .config import Settings
@@ -22,6 +23,7 @@ from .config.registry_file import agent_of
 from .errors import DatabaseError
 from .matrix.client.startup_checks import run_startup_checks
 from .matrix.encryption.stored_keys import check_stored_keys
+from .ops.readiness_log import ReadinessLog
 from .realtime.redis_client import check as check_redis
 from .realtime.tasks import run_until_first_exit
 from .storage import migrate
@@ -50,6 +52,7 @@ async def run(settings: Settings, *, on_listening: Callable[[], None] = lambda: 
     """
     city = build_city(settings)
     try:
+        log_start(settings, city.database.described)
         city.database.claim()
         await load(city)
         await check_stored_keys(city.database, settings.encryption)
@@ -61,6 +64,22 @@ async def run(settings: Settings, *, on_listening: Callable[[], None] = lambda: 
     finally:
         await city.close()
     log.info("stopped")
+
+
+def log_start(settings: Settings, database: str) -> None:
+    """Log the version, and what the service is configured to listen on and to connect to, without passwords."""
+    log.info(
+        "starting",
+        version=__version__,
+        api=f"{settings.api.host}:{settings.api.port}",
+        matrix=f"{settings.matrix.host}:{settings.matrix.port}",
+        database=database,
+        redis=bool(settings.redis.url),
+        homeserver=settings.homeserver.address,
+        domain=settings.homeserver.domain,
+        agents_core=settings.agents_core.kind if settings.agents_core.url else None,
+        encryption=settings.encryption.is_on,
+    )
 
 
 async def _run_tasks(city: City) -> None:
@@ -203,6 +222,7 @@ def process_tasks(city: City) -> dict[str, Work]:
         "receipt_writer": city.receipt_writer.run,
         "lead": partial(lead, city),
         "homeserver_monitor": city.monitor.run,
+        "readiness_log": ReadinessLog(city.readiness).run,
         "connect": partial(connect_homeserver, city),
     }
     return found | ({"shared_bus": city.shared_bus.run} if city.shared_bus is not None else {})

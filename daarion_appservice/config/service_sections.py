@@ -284,3 +284,8 @@ class LoggingSettings(Section):
     format: Literal["console", "json"] = Field(
         "console", description="Format of the log: console (text) or json (one object per line)."
     )
+    access: bool = Field(
+        False,
+        description="Whether to log each HTTP request, with client address, status, duration and a request id, without query "
+        "and tokens.",
+    )

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..clock import now_ms
+from ..matrix.encryption.stored_keys import check_stored_keys
 from ..storage import migrate
 from ..storage.database import Database, is_write_protected
 from ..storage.tables import metadata
@@ -42,7 +43,7 @@ async def database(installation: Installation) -> Finding:
 async def database_schema(installation: Installation) -> Finding:
     """The database has the revision that this version of the service expects.
 
-    Fails for a database of a newer version, and for an empty one.
+    Fails for a database of another version, and for an empty one: the checks that read its tables need the right ones.
     """
     revision = await migrate.current(installation.database)
     migrate.check_known(revision)
@@ -52,11 +53,24 @@ async def database_schema(installation: Installation) -> Finding:
             f"`daarion-appservice db upgrade -c {installation.config}`, or the first start of the service, makes its tables.",
         )
     if revision != migrate.head():
-        return warning(
+        return failed(
             f"The database has revision {revision}, and this version expects {migrate.head()}.",
             "Make a backup, then restart the service: it migrates the database at its start.",
         )
     return passed(f"Revision {revision}")
+
+
+@check(
+    needs=("database_schema",),
+    symptoms=("The service does not start after a change of encryption.pickle_key.",),
+)
+async def encryption_keys(installation: Installation) -> Finding:
+    """`encryption.pickle_key` reads the encryption keys in the database."""
+    settings = installation.settings.encryption
+    if not settings.enabled:
+        return skipped("encryption.enabled is false.")
+    await check_stored_keys(installation.database, settings)
+    return passed("It reads them, or there are none yet.")
 
 
 @check(needs=("database",), symptoms=("Messages are not accepted.",))
@@ -209,6 +223,7 @@ async def database_clock(installation: Installation) -> Finding:
 CHECKS: Final = (
     database,
     database_schema,
+    encryption_keys,
     database_writable,
     database_tables,
     database_server,

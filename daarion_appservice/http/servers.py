@@ -14,6 +14,7 @@ from aiohttp import web
 from ..config import ApiSettings
 from ..errors import ExitCode, StartError
 from ..matrix.inbound.transactions import MAX_BODY_BYTES, TransactionReceiver
+from .access_log import log_requests
 from .auth.authenticator import CityAuthenticator
 from .auth.hosts import Hosts
 from .bad_request_log import filter_bad_requests
@@ -105,15 +106,27 @@ class Listener:
         host: the address to bind.
         port: the port to bind.
         connections: the limits of its connections.
+        logs_requests: whether it has an access log.
     """
 
-    def __init__(self, name: str, app: web.Application, host: str, port: int, connections: TcpConnections) -> None:
+    def __init__(
+        self,
+        name: str,
+        app: web.Application,
+        host: str,
+        port: int,
+        connections: TcpConnections,
+        *,
+        logs_requests: bool = False,
+    ) -> None:
         self.app = app
         self._name = name
         self._host = host
         self._port = port
         self._connections = connections
         app.middlewares.insert(0, track_requests(connections))
+        if logs_requests:
+            app.middlewares.insert(0, log_requests(name))
         count_responses(app, name)
         self._runner = web.AppRunner(
             app, access_log=None, handle_signals=False, shutdown_timeout=5.0, auto_decompress=False

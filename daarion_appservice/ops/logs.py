@@ -13,6 +13,7 @@ from typing import Any, Final
 import structlog
 
 from ..config import LoggingSettings
+from ..matrix.client.transport import request_log
 
 _REPEAT_S: Final = 60.0
 """A repeated warning or error is written once in this time, in seconds."""
@@ -95,3 +96,4 @@ def set_up(settings: LoggingSettings) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+    request_log.setLevel(level)

@@ -22,7 +22,7 @@ from .agents import AgentRepository
 from .availability import Availability
 from .bot_chats import BotChatRepository
 from .citizens import CitizenRepository
-from .database_url import cannot_use, driver_url, postgres_options, sqlite_path
+from .database_url import cannot_use, described, driver_url, postgres_options, sqlite_path
 from .dedicated_connection import PostgresDedicatedConnection, SqliteDedicatedConnection
 from .direct_chats import DirectChatRepository
 from .drawn_avatars import DrawnAvatarRepository
@@ -146,6 +146,11 @@ class Database:
         self._lock: ServiceLock | None = None
         self._dedicated: list[PostgresDedicatedConnection | SqliteDedicatedConnection] = []
         self.inbox_writer, self.read_cache, self.room_versions = self._open_dedicated()
+
+    @property
+    def described(self) -> str:
+        """The URL for the log, without password."""
+        return described(self.url)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:

@@ -232,9 +232,13 @@ _BY_SQLITE_MESSAGE: Final = (
 
 def cannot_use(url: URL, error: DatabaseError) -> StartError:
     """Return the StartError for a failed database connection or statement, with the cause and the remedy."""
+    return StartError(f"The database {described(url)} cannot be used: {error}", _advice(url, error), ExitCode.DATABASE)
+
+
+def described(url: URL) -> str:
+    """Return a URL for the log, without password."""
     # The query may contain a password.
-    shown = url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)
-    return StartError(f"The database {shown} cannot be used: {error}", _advice(url, error), ExitCode.DATABASE)
+    return url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)
 
 
 def _advice(url: URL, error: DatabaseError) -> str:

@@ -16,7 +16,9 @@ from ..city.accounts import Accounts
 from ..city.sign_in_nonces import SignInNonces
 from ..clock import new_id, now_ms, steady_ms
 from ..config import Settings
+from ..http.readiness import ReadinessProbe
 from ..matrix.client.openid import OpenId
+from ..realtime.presence_redis import RedisPresence
 from .matrix import MatrixParts
 
 
@@ -53,6 +55,17 @@ class City(MatrixParts):
             self.bus.publish,
             now_ms,
             patience_ms=int(settings.presence.ttl_s * 1000),
+        )
+
+        self.readiness = ReadinessProbe(
+            self.database,
+            self.monitor,
+            self.reconciler,
+            self.leader_lock,
+            self.supervisor,
+            lambda: self.sweeper.deliveries if self.leader_lock.is_held else "ok",
+            self.presence.health if isinstance(self.presence, RedisPresence) else None,
+            now_ms,
         )
 
     async def close(self) -> None:

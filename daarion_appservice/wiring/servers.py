@@ -19,7 +19,6 @@ from ..http.limits.request_limits import RequestLimits
 from ..http.limits.tcp_connections import TcpConnections
 from ..http.link_previews import LinkPreviews
 from ..http.media_transfers import MediaTransfers
-from ..http.readiness import ReadinessProbe
 from ..http.registry_writer import RegistryWriter
 from ..http.room_responses import CachedRoomResponses
 from ..http.routes.agent_tokens import AgentTokenRoutes
@@ -54,7 +53,6 @@ from ..matrix.inbound.thirdparty import ThirdParty
 from ..matrix.inbound.transactions import TransactionReceiver
 from ..matrix.presence.user_presence import UserPresenceQuery
 from ..matrix.reconcile.queries import CityQueries
-from ..realtime.presence_redis import RedisPresence
 from .city import City
 
 
@@ -177,7 +175,9 @@ def build_city_server(city: City) -> Listener:
         connections,
         StaticPages(settings.web, authenticator.limits, previews, DIST) if settings.web.enabled else None,
     )
-    return Listener("api", app, settings.api.host, settings.api.port, connections)
+    return Listener(
+        "api", app, settings.api.host, settings.api.port, connections, logs_requests=settings.logging.access
+    )
 
 
 def build_matrix_server(city: City) -> Listener:
@@ -195,19 +195,7 @@ def build_matrix_server(city: City) -> Listener:
         city.homeserver, city.monitor, city.identities, city.user_presence, city.observer_coverage, steady_ms
     )
     internal = InternalPresenceRoutes(city.agents, city.presence, user_presence_query, city.identities, steady_ms)
-    redis_health = city.presence.health if isinstance(city.presence, RedisPresence) else None
-    health = HealthRoutes(
-        ReadinessProbe(
-            city.database,
-            city.monitor,
-            city.reconciler,
-            city.leader_lock,
-            city.supervisor,
-            lambda: city.sweeper.deliveries if city.leader_lock.is_held else "ok",
-            redis_health,
-            now_ms,
-        )
-    )
+    health = HealthRoutes(city.readiness)
     third_party = ThirdParty(
         city.database, city.agents, city.identities, hs_token=settings.appservice.hs_token.get_secret_value()
     )
@@ -217,4 +205,6 @@ def build_matrix_server(city: City) -> Listener:
     app = matrix_application(
         [internal, health], receiver, InternalAuthenticator(settings), hosts, connections, others=others
     )
-    return Listener("matrix", app, settings.matrix.host, settings.matrix.port, connections)
+    return Listener(
+        "matrix", app, settings.matrix.host, settings.matrix.port, connections, logs_requests=settings.logging.access
+    )

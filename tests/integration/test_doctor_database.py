@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from daarion_appservice.city.types import UserId
 from daarion_appservice.clock import now_ms
 from daarion_appservice.config import editing as config_edit
+from daarion_appservice.config.pickle_key import new_pickle_key
 from daarion_appservice.doctor.database import judge_connections, judge_server
+from daarion_appservice.encryption.accounts import create_account
+from daarion_appservice.encryption.primitives import PickleKey
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.inbox import ReceivedEvent
@@ -136,11 +141,12 @@ async def test_foreign_table_is_named(config: Path, database_url: str) -> None:
     await expect_finding("database_tables", config, "warn", "Other tables are in it: customers")
 
 
-@pytest.mark.parametrize(("revision", "status"), [("9999", "fail"), ("0001", "warn")])
-async def test_other_revision_is_named(config: Path, database_url: str, revision: str, status: str) -> None:
-    known = migrate.head() if status == "fail" else revision
+@pytest.mark.parametrize(
+    ("revision", "advice"), [("9999", "Install the newer version"), ("0001", "restart the service")]
+)
+async def test_other_revision_is_named(config: Path, database_url: str, revision: str, advice: str) -> None:
     await execute(database_url, f"UPDATE alembic_version SET version_num = '{revision}'")
-    await expect_finding("database_schema", config, status, revision if status == "fail" else migrate.head(), known)
+    await expect_finding("database_schema", config, "fail", revision, migrate.head(), advice)
 
 
 @pytest.mark.parametrize(("version", "status"), [(130_004, "warn"), (150_002, "pass")])
@@ -158,6 +164,20 @@ async def test_connection_limit_of_database_is_named(
 ) -> None:
     postgres.execute(f"ALTER DATABASE {postgres_url.rpartition('/')[2]} CONNECTION LIMIT 5")
     await expect_finding("database_connections", postgres_config, "warn", "may need 20 connections", "max_connections")
+
+
+async def test_other_pickle_key_is_named(sqlite_config: Path, sqlite_url: str) -> None:
+    former = new_pickle_key()
+    config_edit.set_values(sqlite_config, {"encryption.enabled": True, "encryption.pickle_key": former})
+    await expect_finding("encryption_keys", sqlite_config, "pass")
+    database = Database(sqlite_url)
+    async with database.transaction() as tx:
+        key = PickleKey(base64.b64decode(former))
+        await tx.encryption_accounts.save(create_account(UserId("@agent_scribe:city.localhost"), "E2E_1", key))
+    await database.close()
+    await expect_finding("encryption_keys", sqlite_config, "pass")
+    config_edit.set_values(sqlite_config, {"encryption.pickle_key": new_pickle_key()})
+    await expect_finding("encryption_keys", sqlite_config, "fail", "another encryption.pickle_key", "discard-keys")
 
 
 # --- queues -------------------------------------------------------------------------------------------

@@ -256,7 +256,7 @@ class HomeserverMonitor:
 
     def record_ping(self) -> None:
         """Record that a ping arrived; the start-up checks call this, too."""
-        if self.unreached is not None:
+        if self._logged_help:
             log.info("homeserver_reaches_service")
         self.unreached, self._failed_pings, self._ping_due, self._logged_help = None, 0, None, ""
         self.last_ping_s = asyncio.get_running_loop().time()

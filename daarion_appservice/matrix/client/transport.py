@@ -52,6 +52,8 @@ _MAX_RETRY_MS: Final = 300_000
 _LOG_RATE_LIMIT_EVERY_S: Final = 300.0
 
 log = structlog.get_logger()
+request_log = logging.getLogger("daarion_appservice.homeserver_requests")
+"""Logs every request, at level debug, without query and body."""
 
 
 class _Response(aiohttp.ClientResponse):
@@ -130,6 +132,7 @@ class HomeserverTransport:
         """
         params = _query(query, as_user)
         _check_length(path, params)
+        began_s = time.monotonic()
         try:
             return await self._api.request(method, path, content, query_params=params, headers=headers)
         except MatrixRequestError as error:
@@ -147,6 +150,9 @@ class HomeserverTransport:
         except (ValueError, TypeError, AttributeError) as error:
             # mautrix raises TypeError and AttributeError for the body of an error response that is no object.
             raise HomeserverUnreachable(self._not_matrix("no JSON")) from error
+        finally:
+            duration_ms = (time.monotonic() - began_s) * 1000
+            request_log.debug("%s %s as %s: %.0f ms", method.value, path, as_user or "the bot", duration_ms)
 
     async def request_object(
         self,

@@ -1,0 +1,48 @@
+"""Logs when the process becomes ready, and when it ceases to be."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from ..http.readiness import ReadinessProbe
+
+_START_INTERVAL_S: Final = 0.5
+_INTERVAL_S: Final = 15.0
+_FAILURES: Final = 2
+"""Consecutive examinations that fail before the log says so: a restart of Synapse takes less time."""
+
+log = structlog.get_logger()
+
+
+class ReadinessLog:
+    """Examines the parts of ``/readyz`` at intervals."""
+
+    def __init__(self, probe: ReadinessProbe) -> None:
+        self._probe = probe
+        self._was_ready: bool | None = None
+        """None until the process was ready for the first time."""
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Log ``ready`` and ``not_ready`` until cancelled."""
+        began_s = asyncio.get_running_loop().time()
+        while True:
+            await self.examine(after_s=asyncio.get_running_loop().time() - began_s)
+            await asyncio.sleep(_START_INTERVAL_S if self._was_ready is None else _INTERVAL_S)
+
+    async def examine(self, *, after_s: float) -> None:
+        """Examine the parts once; ``after_s`` is the time since the start."""
+        failed = {name: part.detail for name, part in (await self._probe.parts()).items() if part.is_failed}
+        if not failed:
+            self._failures = 0
+            if not self._was_ready:
+                log.info("ready", role=self._probe.role, after_s=round(after_s, 1))
+            self._was_ready = True
+            return
+        self._failures += 1
+        if self._was_ready and self._failures >= _FAILURES:
+            self._was_ready = False
+            log.warning("not_ready", parts=failed, help="`daarion-appservice doctor` says what to do")
