@@ -9,6 +9,7 @@ from . import (
     core,
     database,
     deliveries,
+    encryption,
     ghosts,
     homeserver,
     host,
@@ -31,6 +32,7 @@ GROUPS: Final[dict[str, tuple[Check, ...]]] = {
     "Deliveries from Synapse": deliveries.CHECKS,
     "Rooms": rooms.CHECKS,
     "Ghosts and presence": ghosts.CHECKS,
+    "Encrypted chats": encryption.CHECKS,
     "Public address": public.CHECKS,
     "Agents core": core.CHECKS,
 }

@@ -19,7 +19,7 @@ class AgentEncryption(TypedDict):
     ]
     device_id: Annotated[
         str | None,
-        Field(description="The Matrix device with the keys; `null` without keys.", examples=["E2E_9F86D081884C"]),
+        Field(description="The Matrix device with the keys; `null` without keys.", examples=["CITY_E2EE_9F86D081884C"]),
     ]
     uploaded: Annotated[
         bool,
