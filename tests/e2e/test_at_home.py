@@ -337,6 +337,7 @@ async def test_long_reply_is_one_message_with_few_edits(home: AtHome) -> None:
     await eventually(is_complete)
     await expect(home.row("аж до кінця.")).to_be_visible()
     await expect(home.row("аж до кінця.").get_by_text("edited", exact=True)).to_have_count(0)
+    await home.alice.wait_for_event(lambda event: "аж до кінця." in str(event["content"]))
     sent = [event for event in home.alice.events if event["sender"] == DAARWIZZ and "і далі" in str(event["content"])]
     assert 2 <= len(sent) <= 4
     assert [event["content"]["m.mentions"] for event in sent[1:]] == [{}] * len(sent[1:])

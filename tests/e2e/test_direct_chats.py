@@ -10,8 +10,8 @@ import pytest
 
 from daarion_appservice.city.types import MatrixRoomId
 from daarion_appservice.storage.database import Database
-from tests.parts.agents_core import ScriptedCore, begins_slowly, says
-from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
+from tests.parts.agents_core import ScriptedCore, after, begins_slowly, says
+from tests.parts.city import LONG_PRESENCE, RunningCity, StartCity, citizen_token, eventually
 from tests.parts.matrix_user import Arrive, MatrixUser
 
 pytestmark = pytest.mark.parametrize(
@@ -38,19 +38,21 @@ async def chat_with(person: MatrixUser, agent: str, *, encrypted: bool = False) 
 
 async def test_a_direct_chat_with_an_agent(start_city: StartCity, arrive: Arrive) -> None:
     async with ScriptedCore().serving() as core:
-        city = await start_city(settings={"agents_core.url": core.url, "encryption.enabled": False})
+        city = await start_city(settings=LONG_PRESENCE | {"agents_core.url": core.url, "encryption.enabled": False})
         alice = await arrive(city, "alice")
         await city.post("/api/v1/agents/daarwizz/heartbeat", token=await city.agent_token("daarwizz"))
 
-        core.next(says("Вітаю!"), says("Авжеж"))
+        gate = asyncio.Event()
+        core.next(says("Вітаю!"), after(gate, says("Авжеж")))
         room = await chat_with(alice, DAARWIZZ)
         # Before the ghost is there to hear it.
         await alice.send_text(room, "Привіт")
         answer = await alice.wait_for_event(_said_by(DAARWIZZ, "Вітаю!"))
         assert answer["room_id"] == room
         await alice.send_text(room, "Пам'ятаєш мене?")
+        await alice.wait_for(lambda: alice.typing[-1:] == [[DAARWIZZ]])
+        gate.set()
         await alice.wait_for_event(_said_by(DAARWIZZ, "Авжеж"))
-        assert [DAARWIZZ] in alice.typing
         assert [received.content["input"] for received in core.requests] == ["Привіт", "Пам'ятаєш мене?"]
         assert core.requests[1].content["context"] == {
             "kind": "direct",
@@ -79,7 +81,7 @@ async def test_a_direct_chat_with_an_agent(start_city: StartCity, arrive: Arrive
 async def test_direct_chat_error_posts_notice_and_ends_chat(start_city: StartCity, arrive: Arrive) -> None:
     """The core breaks off, the ghost is muted, put out while it comes, or the room becomes the city's."""
     async with ScriptedCore().serving() as core:
-        city = await start_city(settings={"agents_core.url": core.url})
+        city = await start_city(settings=LONG_PRESENCE | {"agents_core.url": core.url})
         alice = await arrive(city, "alice")
         await city.post("/api/v1/agents/daarwizz/heartbeat", token=await city.agent_token("daarwizz"))
 
@@ -148,7 +150,7 @@ def _redacted(event: dict[str, Any]) -> str:
 
 async def test_second_me_shares_memory_of_chat_and_city(start_city: StartCity, arrive: Arrive) -> None:
     async with ScriptedCore().serving() as core:
-        city = await start_city(settings={"agents_core.url": core.url})
+        city = await start_city(settings=LONG_PRESENCE | {"agents_core.url": core.url})
         alice = await arrive(city, "alice")
         token = citizen_token("u_1", "Аліса")
         core.next(says("Так"), says("Канни"), says("Еге ж"))
@@ -208,7 +210,7 @@ def _said_by(user: str, body: str) -> Any:
 
 async def test_several_agents_in_one_private_room(start_city: StartCity, arrive: Arrive) -> None:
     async with ScriptedCore().serving() as core:
-        city = await start_city(settings={"agents_core.url": core.url})
+        city = await start_city(settings=LONG_PRESENCE | {"agents_core.url": core.url})
         alice = await arrive(city, "alice")
         for slug in ("daarwizz", "scribe"):
             await city.post(f"/api/v1/agents/{slug}/heartbeat", token=await city.agent_token(slug))

@@ -148,7 +148,11 @@ async def test_banned_citizen_gets_error_without_retries(room: Room) -> None:
     await room.olena.client.room_ban(room.matrix_room, room.ghost, reason="реклама")
     assert "реклама" in (await room.is_refused("banned"))["detail"]
     assert (await room.joins())[1]["code"] == "banned"
-    assert room.ghost not in {each["matrix_user_id"] for each in await _online(room)}
+
+    async def is_not_online() -> bool:
+        return room.ghost not in {each["matrix_user_id"] for each in await _online(room)}
+
+    await eventually(is_not_online)
 
     async def nothing_waits() -> bool:
         messages = await room.city.get(f"{room.path}/messages")

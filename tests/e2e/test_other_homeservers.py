@@ -201,7 +201,11 @@ async def test_former_moderator_changes_nothing_in_city(start: Start) -> None:
     powers = await sides.as_bot("GET", f"state/{POWERS}/")
     muted = await sides.as_bot("PUT", f"state/{POWERS}/", powers | {"events_default": 60})
     await sides.wait_handled(muted["event_id"])
-    assert await sides.post("muted") == 403
+
+    async def is_muted() -> bool:
+        return await sides.post("muted") == 403
+
+    await eventually(is_muted)
 
 
 @ON_SQLITE

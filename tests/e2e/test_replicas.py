@@ -40,7 +40,7 @@ class Pace:
     ttl_s: float
 
 
-QUICK = Pace(heartbeat_s=2, ttl_s=6)
+QUICK = Pace(heartbeat_s=2, ttl_s=15)
 AS_IT_IS = Pace(heartbeat_s=20, ttl_s=40)
 
 
@@ -155,9 +155,10 @@ def seen(person: MatrixUser, user: str) -> list[str]:
     return [state for before, state in pairwise(states) if state != before]
 
 
-async def updates(city: RunningCity, number: int) -> list[dict[str, Any]]:
+async def updates(city: RunningCity, number: int, opened: asyncio.Event) -> list[dict[str, Any]]:
     async with city.session.ws_connect(f"{city.api_url}/ws/city/presence") as socket:
         await socket.receive_json(timeout=WAIT_S)
+        opened.set()
         return [await socket.receive_json(timeout=WAIT_S) for _ in range(number)]
 
 
@@ -173,8 +174,9 @@ async def test_both_replicas_show_each_change_once(shared_replicas: TwoReplicas,
 
         await eventually(alice_is_a_member)
 
-    watching = [asyncio.create_task(updates(city, 3)) for city in replicas.both]
-    await asyncio.sleep(0.5)
+    opened = [asyncio.Event() for _ in replicas.both]
+    watching = [asyncio.create_task(updates(city, 3, each)) for city, each in zip(replicas.both, opened, strict=True)]
+    await asyncio.gather(*(each.wait() for each in opened))
     for city, status in ((replicas.one, "online"), (replicas.other, "away"), (replicas.one, "offline")):
         token = replicas.tokens["daarwizz"]
         await city.post("/api/v1/agents/daarwizz/heartbeat", {"status": status}, token=token)
@@ -200,7 +202,6 @@ async def test_messages_of_both_replicas_have_one_order(
     bodies = [f"{number}" for number in range(6)]
     seq = (await replicas.one.get("/city/rooms/general"))["last_seq"]
     watching = [asyncio.create_task(messages(city, seq, len(bodies) + 1)) for city in replicas.both]
-    await asyncio.sleep(0.5)
     for body, city in zip(bodies, [*replicas.both] * 3, strict=True):
         await city.post("/city/rooms/general/messages", {"body": body}, token=citizen_token("u_1", "Оксана"))
     await bohdan.send_text(room, "і я")
@@ -222,12 +223,13 @@ async def messages(city: RunningCity, since: int, number: int) -> list[tuple[int
     return received
 
 
-async def reads(city: RunningCity, number: int) -> dict[str, str]:
-    """The last read message of each reader, after so many receipts have reached a page."""
+async def reads(city: RunningCity, since: int, number: int, opened: asyncio.Event) -> dict[str, str]:
+    """The last read message of each reader, after so many receipts have reached a page; ``opened`` is set by a replay."""
     received: dict[str, str] = {}
-    async with city.session.ws_connect(f"{city.api_url}/ws/city/rooms/general") as socket:
+    async with city.session.ws_connect(f"{city.api_url}/ws/city/rooms/general?since={since}") as socket:
         while len(received) < number:
             event = await socket.receive_json(timeout=WAIT_S)
+            opened.set()
             if event["event"] == "city.room.read":
                 received[event["user_id"]] = event["message_id"]
     return received
@@ -243,8 +245,12 @@ async def test_receipts_reach_pages_of_both_replicas(shared_replicas: TwoReplica
         "/city/rooms/general/messages", {"body": "прочитайте"}, token=citizen_token("u_1", "Оксана")
     )
     event = await solomia.wait_for_event(lambda each: each["content"].get("body") == "прочитайте")
-    watching = [asyncio.create_task(reads(city, 2)) for city in replicas.both]
-    await asyncio.sleep(0.5)
+    opened = [asyncio.Event() for _ in replicas.both]
+    watching = [
+        asyncio.create_task(reads(city, posted["seq"] - 1, 2, each))
+        for city, each in zip(replicas.both, opened, strict=True)
+    ]
+    await asyncio.gather(*(each.wait() for each in opened))
     await solomia.client.room_read_markers(room, event["event_id"], event["event_id"])
     # The other replica is not the leader.
     path, mark = "/city/rooms/general/read", {"message_id": posted["id"]}

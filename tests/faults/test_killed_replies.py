@@ -7,7 +7,7 @@ from typing import Any
 
 from daarion_appservice.storage.database import Database
 from tests.parts.agents_core import DONE, ScriptedCore, begins_slowly, delta, pauses, says
-from tests.parts.city import RunningCity, StartCity, eventually
+from tests.parts.city import LONG_PRESENCE, RunningCity, StartCity, eventually
 from tests.parts.matrix_user import Arrive
 
 DAARWIZZ = "@agent_daarwizz:city.localhost"
@@ -15,7 +15,7 @@ DAARWIZZ = "@agent_daarwizz:city.localhost"
 
 async def test_interrupted_reply_ends_once(start_city: StartCity, arrive: Arrive) -> None:
     async with ScriptedCore().serving() as core:
-        city = await start_city(settings={"agents_core.url": core.url})
+        city = await start_city(settings=LONG_PRESENCE | {"agents_core.url": core.url})
         alice = await arrive(city, "alice")
         room = await alice.join("#city_general:city.localhost")
         token = await city.agent_token("daarwizz")
@@ -26,7 +26,7 @@ async def test_interrupted_reply_ends_once(start_city: StartCity, arrive: Arrive
         core.next(begins_slowly(core_ends, "Отже, "))
         await alice.send_text(room, "DAARWIZZ, розкажи казку")
         await alice.wait_for_event(_begins("Отже, "))
-        assert [DAARWIZZ] in alice.typing
+        await alice.wait_for(lambda: [DAARWIZZ] in alice.typing)
         core_ends.set()
         notice = await alice.wait_for_event(lambda event: event["content"].get("msgtype") == "m.notice")
         assert "помилка ядра агентів" in notice["content"]["body"]

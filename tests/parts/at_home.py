@@ -15,7 +15,7 @@ from playwright.async_api import Locator, Page
 
 from tests.parts.agents_core import ScriptedCore
 from tests.parts.browser import start_browser
-from tests.parts.city import RunningCity, citizen_token, eventually, shared_city
+from tests.parts.city import LONG_PRESENCE, RunningCity, citizen_token, eventually, shared_city
 from tests.parts.js_client import JsClient, arriving_by_js_sdk
 from tests.parts.matrix_user import MatrixUser
 
@@ -153,7 +153,7 @@ async def at_home(directory: Path, database_url: str) -> AsyncIterator[AtHome]:
         city.config.write_text(config.replace("\n  admins: []\n", f'\n  admins: ["{olena.client.user_id}"]\n'))
 
     async with AsyncExitStack() as stack, ScriptedCore().serving() as core:
-        settings: dict[str, str | float] = {"agents_core.url": core.url, "sign_in.matrix": True}
+        settings = LONG_PRESENCE | {"agents_core.url": core.url, "sign_in.matrix": True}
         city = await stack.enter_async_context(
             shared_city(directory, database_url, settings=settings, first=admit_olena)
         )

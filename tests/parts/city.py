@@ -31,6 +31,9 @@ from tests.parts.waiting import WAIT_S
 JWT_SECRET = "a secret that only this test and its city know"
 ADMIN_TOKEN = "an admin token that only this test and its city know"
 
+LONG_PRESENCE: dict[str, str | float] = {"presence.ttl_s": 1200.0}
+"""Settings of a city whose agents stay online after one heartbeat, however long a test takes on a busy machine."""
+
 T = TypeVar("T")
 
 AGENTS = """
