@@ -23,6 +23,7 @@ import pytest
 
 from daarion_appservice.demo.client import CityClient
 from daarion_appservice.demo.invoke import invoke_app
+from tests.parts.city import eventually
 from tests.parts.demo import Demo
 from tests.parts.ports import HOST
 
@@ -91,6 +92,22 @@ async def test_the_agents_are_online_in_the_city(city: Demo) -> None:
 
     assert sorted(agent["slug"] for agent in agents) == sorted([*AGENTS, "second_me"])
     assert {agent["presence"] for agent in agents} == {"online"}
+
+
+async def test_agents_of_demo_have_encryption_keys(city: Demo) -> None:
+    url, admin = city.credentials["city_url"], city.credentials["admin_token"]
+
+    async def status() -> Any:
+        headers = {"Authorization": f"Bearer {admin}"}
+        async with aiohttp.request("GET", f"{url}/api/v1/encryption", headers=headers) as response:
+            assert response.status == 200, await response.text()
+            return await response.json()
+
+    async def all_have_keys() -> bool:
+        return set(AGENTS) <= {agent["agent_id"] for agent in (await status())["agents"] if agent["uploaded"]}
+
+    assert (await status())["enabled"]
+    await eventually(all_have_keys)
 
 
 async def test_admin_of_demo_has_power_in_space_and_rooms(city: Demo) -> None:
