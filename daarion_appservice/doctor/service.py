@@ -25,6 +25,16 @@ async def is_running(installation: Installation) -> bool:
         return False
 
 
+async def service_parts(installation: Installation) -> dict[str, Any]:
+    """Return the parts of ``/readyz?verbose`` by their names; empty if the service does not run."""
+    try:
+        _, content = await installation.call_service("/readyz?verbose")
+    except _UNREACHABLE:
+        return {}
+    parts = content.get("parts") if isinstance(content, dict) else None
+    return parts if isinstance(parts, dict) else {}
+
+
 async def service_metrics(installation: Installation) -> dict[str, float]:
     """Return the metrics of the running service without labels by their names; empty if it does not run."""
     try:

@@ -17,6 +17,7 @@ from ..city.ports import NowMs
 from ..city.types import MatrixStatus, Room
 from ..errors import DatabaseError
 from ..matrix.client.monitor import HomeserverMonitor
+from ..matrix.encryption.support import EncryptionSupport, SupportState
 from ..matrix.reconcile.reconciler import Reconciler
 from ..realtime.supervisor import Supervisor
 from ..storage.database import Database
@@ -76,6 +77,7 @@ class ReadinessProbe:
     supervisor: Supervisor
     deliveries_state: Callable[[], str]
     redis_health: Callable[[], str] | None
+    encryption: EncryptionSupport
     now_ms: NowMs
 
     @property
@@ -95,6 +97,7 @@ class ReadinessProbe:
             "processes": self._processes(),
             "tasks": self._tasks(),
             "deliveries": self._deliveries(),
+            "encryption": self._encryption(),
         }
         if not database.is_failed:
             parts |= await self._stored_parts()
@@ -154,6 +157,12 @@ class ReadinessProbe:
         # Backfill fetches undelivered events, and another process would get no more of them.
         state = self.deliveries_state()
         return _ok() if state == "ok" else _warning(state)
+
+    def _encryption(self) -> Part:
+        """Whether agents read and write encrypted chats; city and rooms do without it."""
+        if self.encryption.state is SupportState.REFUSED:
+            return _warning(f"the homeserver takes no keys of ghosts: {self.encryption.refusal}")
+        return _ok(str(self.encryption.state))
 
     async def _stored_parts(self) -> dict[str, Part]:
         try:

@@ -65,6 +65,7 @@ class City(MatrixParts):
             self.supervisor,
             lambda: self.sweeper.deliveries if self.leader_lock.is_held else "ok",
             self.presence.health if isinstance(self.presence, RedisPresence) else None,
+            self.encryption.support,
             now_ms,
         )
 

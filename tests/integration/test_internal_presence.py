@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from daarion_appservice.city.types import MatrixStatus
+from daarion_appservice.matrix.encryption.support import SupportState
 from tests.parts.api import (
     OKSANA,
     call_internal,
@@ -227,3 +228,13 @@ async def test_readyz_fails_on_full_disk(sqlite_city: InProcessCity, monkeypatch
     status, part, detail = await readyz(sqlite_city, "disk")
     assert (status, part) == (503, "failed")
     assert detail.startswith("0 MiB are free")
+
+
+async def test_readyz_warns_of_refused_encryption_keys(sqlite_city: InProcessCity) -> None:
+    await ready_city(sqlite_city)
+    assert await readyz(sqlite_city, "encryption") == (200, "ok", "off")
+    support = sqlite_city.city.encryption.support
+    support._state, support.refusal = SupportState.REFUSED, "400 M_UNKNOWN: no"
+    status, part, detail = await readyz(sqlite_city, "encryption")
+    assert (status, part) == (200, "warning")
+    assert detail.endswith("400 M_UNKNOWN: no")

@@ -16,7 +16,7 @@ from daarion_appservice.config import editing as config_edit
 from daarion_appservice.config.pickle_key import new_pickle_key
 from daarion_appservice.doctor.catalogue import CHECKS, GROUPS
 from daarion_appservice.doctor.checks import check
-from daarion_appservice.doctor.configuration import judge_public_address, judge_sign_in
+from daarion_appservice.doctor.configuration import judge_encryption, judge_public_address, judge_sign_in
 from daarion_appservice.doctor.findings import Finding, Status, failed, passed, warning
 from daarion_appservice.doctor.host import judge_disk, judge_open_files, judge_python
 from daarion_appservice.doctor.installation import Installation
@@ -193,6 +193,18 @@ async def test_encryption_without_key_warns(config: Path) -> None:
     assert status_of(await finding_of("encryption", config)) == "skip"
     config_edit.set_values(config, {"encryption.enabled": True, "encryption.pickle_key": new_pickle_key()})
     assert status_of(await finding_of("encryption", config)) == "pass"
+
+
+@pytest.mark.parametrize(
+    ("part", "status"),
+    [
+        (None, "pass"),
+        ({"status": "ok", "detail": "ready"}, "pass"),
+        ({"status": "warning", "detail": "the homeserver takes no keys of ghosts"}, "warn"),
+    ],
+)
+def test_encryption_of_running_service_is_judged(part: dict[str, str] | None, status: str) -> None:
+    assert status_of(judge_encryption(part)) == status
 
 
 def settings(**sections: object) -> Settings:

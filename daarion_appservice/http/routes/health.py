@@ -14,7 +14,7 @@ from ..readiness import Part, ReadinessProbe
 from ..routing import Call, NoBody, NoQuery, Query, ResponseSpec, endpoint
 
 _OF_HOMESERVER: Final = ("homeserver", "as_token", "callback")
-_ONLY_VERBOSE: Final = ("as_token", "callback", "transactions")
+_ONLY_VERBOSE: Final = ("as_token", "callback", "transactions", "encryption")
 
 
 class Verbosity(Query):
@@ -48,7 +48,7 @@ class HealthRoutes:
         """503 means that the city cannot do its job: the database takes no writes, its disk is full, the homeserver is away,
         refuses the `as_token` or does not reach the service, rooms and ghosts are being set up, no room is linked, a background
         task is down, or this is a standby that shares no presence. A part with `warning` does not make the process less ready;
-        `deliveries` and `redis` never do.
+        `deliveries`, `encryption` and `redis` never do.
         """
         parts = await self.probe.parts()
         is_ready = not any(part.is_failed for part in parts.values())

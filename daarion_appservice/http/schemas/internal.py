@@ -96,7 +96,7 @@ class Readiness(TypedDict):
             dict[str, ReadinessPart],
             Field(
                 description="With `verbose`: the state of each part. Besides those of `checks`: `as_token` (accepted by the "
-                "homeserver), `callback` (the homeserver reaches the service), `transactions`."
+                "homeserver), `callback` (the homeserver reaches the service), `transactions`, `encryption`."
             ),
         ]
     ]
