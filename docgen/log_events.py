@@ -33,17 +33,25 @@ def page() -> str:
         )
         + "\n## Attention\n"
         + table(
-            ("event", "meaning", "what to do", "module"),
+            ("event", "meaning", "what to do", "ends with", "module"),
             (
-                (code(event), entry["meaning"], entry["action"], module(event))
+                (code(event), entry["meaning"], entry["action"], _end(entry), module(event))
                 for event, entry in catalogue["attention"].items()
             ),
         )
     )
 
 
+def _end(entry: dict[str, str]) -> str:
+    """Return the event that says that a state is over; empty for an event that is no state."""
+    return code(entry["ends_with"]) if "ends_with" in entry else ""
+
+
 def read_catalogue() -> dict[str, dict[str, Any]]:
-    """Return the events by group: ``information`` has texts, ``attention`` has mappings with ``meaning`` and ``action``."""
+    """Return the events by group: ``information`` has texts, ``attention`` has mappings.
+
+    The keys of such a mapping are ``meaning``, ``action`` and, for the beginning of a state, ``ends_with``.
+    """
     catalogue: dict[str, dict[str, Any]] = YAML(typ="safe").load(_CATALOGUE)
     return catalogue
 

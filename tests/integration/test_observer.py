@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from daarion_appservice.city.events import CityEvent, MembershipChanged, TypingChanged
 from daarion_appservice.city.member_log import MemberLog
@@ -137,6 +138,22 @@ async def test_unreadable_sync_is_repeated(database: Database, monkeypatch: pyte
                 )
 
             await eventually(alice_types, explain=lambda: str(published))
+
+
+async def test_refused_sync_is_logged_with_its_end(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observer_module, "_REFUSED_PAUSE_S", 0)
+    homeserver = ScriptedHomeserver()
+
+    async def polled_three_times() -> bool:
+        return len(homeserver.all("sync")) == 3
+
+    async with homeserver.serving():
+        homeserver.next("sync", refused(403, "M_FORBIDDEN"), sync("s1"))
+        homeserver.hold("sync")
+        with capture_logs() as logs:
+            async with observing(homeserver, database, []):
+                await eventually(polled_three_times)
+    assert [line["event"] for line in logs if "observer" in line["event"]] == ["observer_refused", "observer_back"]
 
 
 @pytest.mark.parametrize("answer", [refused(400, "M_INVALID_PARAM"), refused(404, "M_NOT_FOUND")])

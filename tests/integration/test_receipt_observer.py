@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from daarion_appservice.city.types import MatrixRoomId, RoomId
 from daarion_appservice.matrix.client.homeserver import Homeserver
@@ -98,8 +99,10 @@ async def test_sync_continues_from_token_after_outage(harness: ObserverHarness) 
 async def test_refused_token_begins_anew(harness: ObserverHarness) -> None:
     harness.homeserver.next("sync", synced("s1"), refused(400, "M_UNKNOWN_TOKEN"), synced("s2"))
     harness.homeserver.hold("sync")
-    harness.observer.observe(GENERAL)
-    assert await harness.until_polled(4) == [None, "s1", None, "s2"]
+    with capture_logs() as logs:
+        harness.observer.observe(GENERAL)
+        assert await harness.until_polled(4) == [None, "s1", None, "s2"]
+    assert [line["event"] for line in logs] == ["receipts_refused", "receipts_back"]
 
 
 async def test_added_room_needs_initial_sync(harness: ObserverHarness) -> None:

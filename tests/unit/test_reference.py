@@ -53,5 +53,21 @@ def test_log_event_catalogue_matches_log_calls() -> None:
     assert not set(catalogue["information"]) & set(catalogue["attention"])
 
 
+def test_each_outage_in_the_log_has_its_end() -> None:
+    catalogue = log_events.read_catalogue()
+    ends = {event: entry.get("ends_with") for event, entry in catalogue["attention"].items()}
+    assert {end for end in ends.values() if end} <= set(catalogue["information"])
+    outages = {each for each in ends if each.endswith(("_lost", "_unavailable", "_gone", "_open", "not_ready"))}
+    # Each of these reports one event, file or request, and no state.
+    single = {
+        "avatar_lost",
+        "media_unavailable",
+        "openid_unavailable",
+        "encryption_identity_lost",
+        "encryption_devices_lost",
+    }
+    assert {each for each in outages if not ends[each]} <= single
+
+
 def test_database_page_has_every_table() -> None:
     assert in_first_column(text("reference/database.md")) == set(tables.metadata.tables)

@@ -85,6 +85,7 @@ class Observer:
         self._rooms: dict[MatrixRoomId, RoomId] = {}
         """The observed Matrix rooms, with the city room of each."""
         self._has_rooms = asyncio.Event()
+        self._is_sync_refused = False
         # The pending poll may hang on a dead connection after an outage.
         monitor.on_return(observer_coverage.lose)
 
@@ -164,13 +165,20 @@ class Observer:
                 self._monitor.report_unavailable(error)
                 await self._pause(_UNAVAILABLE_PAUSE_S)
             except HomeserverRefused as error:
+                self._is_sync_refused = True
                 log.warning("observer_refused", error=str(error), help="people on Matrix are not seen; trying again")
                 await self._pause(_REFUSED_PAUSE_S)
             else:
-                if since is None:
-                    await self._pause(_REFUSED_PAUSE_S)
+                await self._end_sync(is_complete=since is not None)
             if self._monitor.absences != absences:
                 since = None
+
+    async def _end_sync(self, *, is_complete: bool) -> None:
+        if not is_complete:
+            await self._pause(_REFUSED_PAUSE_S)
+        elif self._is_sync_refused:
+            self._is_sync_refused = False
+            log.info("observer_back")
 
     async def _pause(self, pause_s: float) -> None:
         """Pause, and start with an initial sync afterwards, so that no change is missed."""

@@ -72,6 +72,7 @@ class ReceiptObserver:
         self._rooms: dict[MatrixRoomId, RoomId] = {}
         self._has_rooms = asyncio.Event()
         self._since: str | None = None
+        self._is_refused = False
 
     def observe(self, rooms: Mapping[MatrixRoomId, RoomId]) -> None:
         """Observe exactly these rooms, to which the user is joined."""
@@ -96,9 +97,17 @@ class ReceiptObserver:
                 log.warning(
                     "receipts_refused", error=str(error), help="people's read receipts are not seen; trying again"
                 )
-                self._since = None
+                self._since, self._is_refused = None, True
                 await asyncio.sleep(_REFUSED_PAUSE_S)
+            else:
+                self._log_return()
             await asyncio.sleep(self._pause_s)
+
+    def _log_return(self) -> None:
+        # A sync that failed otherwise is logged by `isolated`, and leaves `_since` unset.
+        if self._is_refused and self._since is not None:
+            self._is_refused = False
+            log.info("receipts_back")
 
     async def _sync(self) -> None:
         rooms, since = self._rooms, self._since
