@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from ..config import AgentsCoreSettings
 from .prompt import text_of
-from .request import AgentRequest
+from .request import AgentRequest, Attachment
 
 JSON = dict[str, Any]
 
@@ -124,7 +124,7 @@ class Invoke:
         if request.reply_to is not None:
             context["reply_to"] = asdict(request.reply_to)
         if request.attachments:
-            context["attachments"] = [asdict(attachment) for attachment in request.attachments]
+            context["attachments"] = [_attachment(each) for each in request.attachments]
         return {"input": text_of(request), "context": context}
 
     def parse_response(self, content: Any) -> list[ResponseChunk]:
@@ -181,6 +181,14 @@ def _content(request: AgentRequest) -> str | list[JSON]:
         if attachment.data_url is not None
     ]
     return [{"type": "text", "text": text}, *images] if images else text
+
+
+def _attachment(attachment: Attachment) -> JSON:
+    """Return an attachment as the city's own format has it: without the key of an encrypted file, and so without its URI."""
+    fields = asdict(attachment)
+    if fields.pop("encrypted_file") is not None:
+        fields["mxc"] = None
+    return fields
 
 
 def _invoke_chunk(content: Any, key: str) -> ResponseChunk:

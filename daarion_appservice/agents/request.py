@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
@@ -49,8 +49,9 @@ class Attachment:
     duration_ms: int | None = None
     mxc: str | None = None
     """The file's ``mxc://`` URI; None if the file cannot be fetched."""
-    encrypted_file: str | None = None
-    """The ``EncryptedFile`` of a file in an encrypted chat as JSON; None for a file that is not encrypted."""
+    encrypted_file: str | None = field(default=None, repr=False)
+    """The ``EncryptedFile`` of a file in an encrypted chat as JSON, with its key, which the agents core does not get; None for a
+    file that is not encrypted."""
     data_url: str | None = None
     """The file itself (RFC 2397); only for images within ``agents_core.max_image_bytes``."""
 

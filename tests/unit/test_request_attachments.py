@@ -1,0 +1,51 @@
+"""What the agents core gets of a file: never the key of an encrypted one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from daarion_appservice.agents.dialects import Dialect, Invoke, OpenAi
+from daarion_appservice.agents.request import AgentRequest, Attachment, RequestKind
+from daarion_appservice.city.types import SubjectId
+
+KEY = "FbqRmbxgRkRiN5mvNEGwi_ZzoD9b2Z0uQyJRdm1KjZs"
+IMAGE = "data:image/png;base64,iVBORw0="
+
+
+def request_with(attachment: Attachment) -> AgentRequest:
+    return AgentRequest("scribe", "Що це?", RequestKind.DIRECT, SubjectId("@a:x.org"), attachments=(attachment,))
+
+
+def encrypted(data_url: str | None = None) -> Attachment:
+    file = json.dumps({"url": "mxc://x.org/a", "key": {"k": KEY}})
+    return Attachment("image", "a.png", mxc="mxc://x.org/a", encrypted_file=file, data_url=data_url)
+
+
+@pytest.mark.parametrize("dialect", [Invoke(), OpenAi("")])
+@pytest.mark.parametrize("data_url", [None, IMAGE])
+def test_key_of_encrypted_file_is_not_sent(dialect: Dialect, data_url: str | None) -> None:
+    body = json.dumps(dialect.body(request_with(encrypted(data_url))))
+    assert KEY not in body
+    assert "mxc://" not in body
+    assert (IMAGE in body) is (data_url is not None)
+
+
+def test_invoke_sends_fields_of_a_file() -> None:
+    clear = Attachment("image", "a.png", "image/png", 12, 640, 480, mxc="mxc://x.org/a")
+    (sent,) = Invoke().body(request_with(clear))["context"]["attachments"]
+    assert sent == {
+        "kind": "image",
+        "name": "a.png",
+        "mimetype": "image/png",
+        "size": 12,
+        "width": 640,
+        "height": 480,
+        "duration_ms": None,
+        "mxc": "mxc://x.org/a",
+        "data_url": None,
+    }
+    (sent,) = Invoke().body(request_with(encrypted(IMAGE)))["context"]["attachments"]
+    assert (sent["mxc"], sent["data_url"]) == (None, IMAGE)
+    assert "encrypted_file" not in sent
