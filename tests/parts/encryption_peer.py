@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from daarion_appservice.city.types import EventId, MatrixRoomId, UserId
 from daarion_appservice.encryption import (
@@ -101,12 +102,19 @@ class Store:
     recovered_at_ms: dict[str, int] = field(default_factory=dict)
 
 
+class Member(Protocol):
+    """A user of the room."""
+
+    @property
+    def user(self) -> UserId: ...
+
+
 class Peer:
     """One user with one device."""
 
     def __init__(self, server: KeyServer, user: str, device_id: str = "DEVICE", *, cross_signed: bool = True) -> None:
         self.server = server
-        self.user = UserId(user)
+        self.user: UserId = UserId(user)
         self.store = Store(accounts.create_account(self.user, device_id, KEY))
         self.now_ms = 1_000_000
         self.started_at_ms = 0
@@ -147,8 +155,16 @@ class Peer:
 
     # --- writing --------------------------------------------------------------------------------------
 
-    def send(self, text: str, members: list[Peer], *, is_key_lost: bool = False) -> dict[str, Any]:
-        """Share the key with the members' devices and return the encrypted room event."""
+    def send(
+        self,
+        text: str,
+        members: Sequence[Member],
+        *,
+        is_key_lost: bool = False,
+        event_type: str = "m.room.message",
+        content: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Share the key with the members' devices and return the encrypted room event, of ``text`` or ``content``."""
         recipients = self.members_devices(members)
         plan = outbound_sessions.plan_outbound(
             self.store.outbound,
@@ -170,8 +186,8 @@ class Peer:
         encrypted = outbound_sessions.encrypt_event(
             plan.session,
             account=self.account,
-            event_type="m.room.message",
-            content={"msgtype": "m.text", "body": text},
+            event_type=event_type,
+            content=content or {"msgtype": "m.text", "body": text},
             key=KEY,
         )
         self.store.outbound = encrypted.session
@@ -183,7 +199,7 @@ class Peer:
             "content": encrypted.content,
         }
 
-    def members_devices(self, members: list[Peer]) -> list[DeviceRow]:
+    def members_devices(self, members: Sequence[Member]) -> list[DeviceRow]:
         response = self.server.query()
         for member in members:
             known = self.store.devices.get(member.user, {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,12 +72,20 @@ class HangUp:
     """Close the connection instead of responding."""
 
 
+class Lose:
+    """Do what the request asks for, and close the connection instead of responding."""
+
+
 class Hang:
     """Respond only after ``end`` is set, with ``reply`` or the default response."""
 
     def __init__(self, end: asyncio.Event | None = None, reply: Reply | None = None) -> None:
         self.end = end
         self.reply = reply
+
+
+Fault = Reply | HangUp | Lose | Hang
+"""What is scripted for one request."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,7 @@ def refused(status: int, errcode: str, error: str = "no", **more: Any) -> Reply:
 
 
 HANG_UP = HangUp()
+LOSE = Lose()
 HANG = Hang()
 NOT_IN_ROOM = refused(403, "M_FORBIDDEN", "User not in room")
 NOT_REGISTERED = refused(403, "M_FORBIDDEN", "Application service has not registered this user")
@@ -104,6 +113,8 @@ NOT_REGISTERED = refused(403, "M_FORBIDDEN", "Application service has not regist
 class ScriptedHomeserver:
     """A homeserver without events that sends scripted responses."""
 
+    routes: Mapping[str, tuple[str, str]] = ROUTES
+
     def __init__(self) -> None:
         self.requests: list[ReceivedRequest] = []
         self.histories: dict[str, list[dict[str, Any]]] = {}
@@ -111,12 +122,12 @@ class ScriptedHomeserver:
         self.in_room: defaultdict[str, list[str]] = defaultdict(list)
         """The bodies of the messages of each room, as they arrived."""
         self._events: dict[tuple[str, str], str] = {}
-        self._script: defaultdict[tuple[str, str], deque[Reply | HangUp | Hang]] = defaultdict(deque)
+        self._script: defaultdict[tuple[str, str], deque[Fault]] = defaultdict(deque)
         self.url = ""
         self.software = aiohttp_server.SERVER_SOFTWARE
         """The ``Server`` header of the responses."""
 
-    def next(self, what: str, *replies: Reply | HangUp | Hang, room: str = "") -> None:
+    def next(self, what: str, *replies: Fault, room: str = "") -> None:
         """Use these responses for the next requests of this kind (for ``room``, if given), in order."""
         self._script[what, room].extend(replies)
 
@@ -132,7 +143,7 @@ class ScriptedHomeserver:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         app = web.Application()
-        for what, (method, path) in ROUTES.items():
+        for what, (method, path) in self.routes.items():
             app.router.add_route(method, path, self._handler(what))
         server = TestServer(app)
         await server.start_server()
@@ -154,21 +165,28 @@ class ScriptedHomeserver:
             match self._reply(received):
                 case Reply(status, answer):
                     return web.json_response(answer, status=status)
+                case Lose():
+                    self._response(received)
+                    _hang_up(request)
                 case HangUp():
-                    assert request.transport is not None
-                    request.transport.close()
+                    _hang_up(request)
                 case Hang() as hang:
                     await (hang.end or asyncio.Event()).wait()
-                    late = hang.reply or Reply(200, self._answer(received))
+                    late = hang.reply or self._response(received)
+                    assert isinstance(late, Reply)
                     return web.json_response(late.content, status=late.status)
             return web.Response()
 
         return handle
 
-    def _reply(self, received: ReceivedRequest) -> Reply | HangUp | Hang:
+    def _reply(self, received: ReceivedRequest) -> Fault:
         for key in ((received.what, received.path.get("room", "")), (received.what, "")):
             if self._script[key]:
                 return self._script[key].popleft()
+        return self._response(received)
+
+    def _response(self, received: ReceivedRequest) -> Fault:
+        """Return the response to a request for which nothing is scripted."""
         return Reply(200, self._answer(received))
 
     def _answer(self, received: ReceivedRequest) -> dict[str, Any]:
@@ -206,5 +224,10 @@ class ScriptedHomeserver:
         key = (received.user, received.path["txn_id"])
         if key not in self._events:
             self._events[key] = f"${len(self._events)}"
-            self.in_room[received.path["room"]].append(received.content["body"])
+            self.in_room[received.path["room"]].append(received.content.get("body", received.content.get("ciphertext")))
         return self._events[key]
+
+
+def _hang_up(request: web.Request) -> None:
+    assert request.transport is not None
+    request.transport.close()
