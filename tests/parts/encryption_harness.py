@@ -20,7 +20,6 @@ from daarion_appservice.city.types import (
     Author,
     AuthorKind,
     HistoryVisibility,
-    MatrixRoomId,
     Message,
     Room,
     RoomId,
@@ -216,6 +215,7 @@ class EncryptionHarness:
 
     def encrypt(self, text: str = "", **options: Any) -> dict[str, Any]:
         """Return an event of Alice; its key is in the queue of the agent's ghost."""
+        self.alice.now_ms += 1
         ghosts = [Ghost(ghost) for ghost in self.ghosts]
         return self.alice.send(text, ghosts, **options)
 

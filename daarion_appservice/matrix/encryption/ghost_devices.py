@@ -9,7 +9,7 @@ A crash at any point continues at the next `ensure`: what is stored is uploaded 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -201,9 +201,21 @@ class GhostDevices:
     async def _lost_of(self, ghosts: Sequence[UserId]) -> list[UserId]:
         async with self._database.read_only() as tx:
             stored = [await tx.encryption_accounts.get(ghost) for ghost in ghosts]
-        response = await self._homeserver.query_keys(ghosts, as_user=ghosts[0])
+        response = await self._query(ghosts)
+        if response is None:
+            return []
         accounts = [each.account for each in stored if each is not None]
         return [account.ghost for account in accounts if not self._is_whole(response, account)]
+
+    async def _query(self, ghosts: Sequence[UserId]) -> dict[str, Any] | None:
+        """Query the keys of ghosts as one of them; None if the homeserver knows none: they are registered again."""
+        for ghost in ghosts:
+            try:
+                return await self._homeserver.query_keys(ghosts, as_user=ghost)
+            except HomeserverRefused as error:
+                if not is_unregistered(error):
+                    raise
+        return None
 
     def _is_whole(self, response: dict[str, Any], account: AccountRow) -> bool:
         try:
@@ -218,15 +230,14 @@ class GhostDevices:
         async with self._database.read_only() as tx:
             return await tx.encryption_accounts.ghosts(is_uploaded=True)
 
-    async def delete(self, ghosts: Iterable[UserId]) -> None:
-        """Delete the devices of ghosts, so that nobody encrypts for them; the cross-signing keys stay.
+    async def delete(self, ghost: UserId) -> None:
+        """Delete the encryption devices of a ghost, so that nobody encrypts for it; the cross-signing keys stay.
 
         Raises:
-            HomeserverUnavailable: the homeserver did not respond.
+            HomeserverUnavailable, HomeserverRefused: a request failed.
         """
-        for ghost in ghosts:
-            async with self._locks.of(ghost):
-                await self._delete(ghost)
+        async with self._locks.of(ghost):
+            await self._delete(ghost)
 
     async def _delete(self, ghost: UserId) -> None:
         async with self._database.read_only() as tx:

@@ -14,7 +14,7 @@ import structlog
 
 from ...city.ports import NowMs
 from ...city.types import UserId
-from ...errors import HomeserverRefused
+from ...errors import DatabaseError, HomeserverRefused, HomeserverUnavailable
 from ...realtime.worker import Worker
 from ...storage.database import Database
 from ..client.monitor import HomeserverMonitor
@@ -25,6 +25,7 @@ from .olm_sender import OlmSender
 from .support import EncryptionSupport, SupportState
 
 _STEP_S: Final = 5.0
+_REFUSED_S: Final = 60.0
 _SWEEP_MS: Final = 3_600_000
 _CONCURRENCY: Final = 4
 
@@ -80,11 +81,20 @@ class EncryptionService:
 
     async def run(self) -> None:
         """Keep devices until cancelled. Can be called again."""
-        await self._worker.run(self._step)
+        await self._worker.run(self._step_or_pause)
+
+    async def _step_or_pause(self) -> float | None:
+        """Do one step; after a refusal of the homeserver that concerns no single ghost, pause for longer."""
+        try:
+            await self._step()
+        except HomeserverRefused as error:
+            log.warning("encryption_check_failed", error=str(error), help=f"trying again in {_REFUSED_S:.0f} s")
+            return _REFUSED_S
+        return None
 
     async def _step(self) -> None:
         if self._support.state is SupportState.OFF:
-            await self._devices.delete(await self._devices.stored_ghosts())
+            await self._for_each(await self._devices.stored_ghosts(), self._devices.delete)
             return
         if not self._is_checked:
             await self._check()
@@ -114,18 +124,23 @@ class EncryptionService:
             return await tx.encryption_accounts.ghosts(is_uploaded=True, is_reset_requested=True)
 
     async def _for_each(self, ghosts: Iterable[UserId], work: Callable[[UserId], Awaitable[None]]) -> None:
-        """Do the work for each ghost, a few at a time; a refusal concerns one ghost."""
+        """Do the work for each ghost, a few at a time; a refusal concerns one ghost, an outage ends the work for all."""
         slots = asyncio.Semaphore(_CONCURRENCY)
+        outages: list[HomeserverUnavailable | DatabaseError] = []
 
         async def isolated(ghost: UserId) -> None:
             async with slots:
                 try:
-                    await work(ghost)
+                    if not outages:
+                        await work(ghost)
                 except HomeserverRefused as error:
-                    log.warning(
-                        "encryption_device_failed", ghost=ghost, error=str(error), help="trying again in an hour"
-                    )
+                    log.warning("encryption_device_failed", ghost=ghost, error=str(error), help="trying again later")
+                except (HomeserverUnavailable, DatabaseError) as error:
+                    outages.append(error)
 
         async with asyncio.TaskGroup() as tasks:
             for ghost in ghosts:
                 tasks.create_task(isolated(ghost))
+        if outages:
+            # Not as a group, so that the worker knows the error and waits.
+            raise outages[0]

@@ -88,7 +88,7 @@ class ToDeviceReader:
         self._on_new_sessions = on_new_sessions
         self._on_bundle = on_bundle
         self._failures: dict[UserId, int] = {}
-        """The pulls of a ghost that failed since the last that did not."""
+        """The pulls of a ghost whose response was lost, or not stored, since the last that was."""
 
     async def pull(self, ghost: UserId) -> AccountRow | None:
         """Receive all waiting to-device events of a ghost.
@@ -116,25 +116,22 @@ class ToDeviceReader:
             stored = await tx.encryption_accounts.get(ghost)
         if stored is None:
             return 0
+        # A repeated request gets the response that was lost, which misses what came in between: its timeout differs.
+        timeout_ms = self._failures.get(ghost, 0)
+        self._failures[ghost] = timeout_ms + 1
         try:
             response = await self._homeserver.sync_to_device(
-                ghost,
-                stored.account.device_id,
-                since=stored.since,
-                # A repeated request gets the response that was lost, which misses what came in between.
-                timeout_ms=self._failures.get(ghost, 0),
+                ghost, stored.account.device_id, since=stored.since, timeout_ms=timeout_ms
             )
         except BaseException:
-            # Also a request that was cancelled: Synapse may have answered it.
-            self._failures[ghost] = self._failures.get(ghost, 0) + 1
             self._metrics.count_pull(Pull.FAILED)
             raise
+        page = _page(response)
+        self._metrics.count_pull(Pull.EVENTS if page else Pull.EMPTY)
+        received = await self._store(stored.account, _events(page), response)
         self._failures.pop(ghost, None)
-        events = _events(response)
-        self._metrics.count_pull(Pull.EVENTS if events else Pull.EMPTY)
-        received = await self._store(stored.account, events, response)
         await self._follow_up(received)
-        return len(events)
+        return len(page)
 
     # --- effects in one transaction -------------------------------------------------------------------
 
@@ -252,13 +249,14 @@ class ToDeviceReader:
             self._on_new_sessions()
         for bundle in received.bundles:
             self._on_bundle(received.account.ghost, bundle)
-        if received.upload:
-            await self._upload(received)
+        if received.upload and not await self._upload(received):
+            return
         for curve25519, user in list(received.broken.items())[:_MAX_RECOVERIES]:
             await self._recover(received.account, user, curve25519)
         await self._sender.flush(received.account)
 
-    async def _upload(self, received: _Received) -> None:
+    async def _upload(self, received: _Received) -> bool:
+        """Upload new keys; return False if the device was lost, with all sessions of its account."""
         account = received.account
         try:
             await self._homeserver.upload_keys(account.ghost, account.device_id, received.upload)
@@ -267,9 +265,10 @@ class ToDeviceReader:
                 raise
             log.warning("encryption_devices_lost", ghost=account.ghost, error=str(error), help="it gets a new device")
             await self._devices.replace_lost_locked(account.ghost)
-            return
+            return False
         async with self._database.transaction() as tx:
             await tx.encryption_accounts.save(mark_published(account, self._support.key))
+        return True
 
     async def _recover(self, account: AccountRow, user: UserId, curve25519: str) -> None:
         devices = await self._device_lists.of([user], as_ghost=account.ghost)
@@ -278,10 +277,14 @@ class ToDeviceReader:
             await self._sender.recover(account, device)
 
 
-def _events(response: dict[str, Any]) -> list[dict[str, Any]]:
+def _page(response: dict[str, Any]) -> list[Any]:
     to_device = response.get("to_device")
     events = to_device.get("events") if isinstance(to_device, dict) else None
-    return [event for event in events if isinstance(event, dict)] if isinstance(events, list) else []
+    return events if isinstance(events, list) else []
+
+
+def _events(page: list[Any]) -> list[dict[str, Any]]:
+    return [event for event in page if isinstance(event, dict) and isinstance(event.get("type"), str)]
 
 
 def _changed_users(response: dict[str, Any]) -> list[UserId]:
