@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from ..config import Settings
@@ -12,9 +11,8 @@ from ..config.values import is_loopback
 from ..errors import StartError
 from ..storage.database_url import check as check_database_url
 from .checks import check
-from .findings import Finding, failed, listed, passed, skipped, warning
+from .findings import Finding, failed, listed, passed, warning
 from .installation import Installation
-from .service import service_parts
 
 _SECURE: Final = (
     "Set api.public_url to the https:// address of the proxy in front (docs/how-to/put-a-proxy-in-front.md)."
@@ -125,33 +123,4 @@ def judge_public_address(settings: Settings) -> Finding:
     return passed(api.public_url)
 
 
-@check(
-    needs=("config",),
-    symptoms=("Agents cannot read encrypted chats, and say so there.",),
-)
-async def encryption(installation: Installation) -> Finding:
-    """Encryption of direct chats is ready, or switched off.
-
-    Warns if it is enabled and has no key, or if the homeserver refused the device keys of a ghost of the running service.
-    """
-    settings = installation.settings
-    if found := config_file.encryption_cautions(settings):
-        return warning(
-            f"{listed(found)}.", "Do so, then restart the service; docs/how-to/encrypted-chats.md says what it means."
-        )
-    if not settings.encryption.is_on:
-        return skipped("encryption.enabled is false.")
-    return judge_encryption((await service_parts(installation)).get("encryption"))
-
-
-def judge_encryption(part: Mapping[str, Any] | None) -> Finding:
-    """Judge the part ``encryption`` of the running service, or None if it does not run."""
-    if part is not None and part["status"] != "ok":
-        return warning(
-            f"Agents cannot read encrypted chats: {part['detail']}.",
-            "Upgrade to Synapse 1.141 or later, or set encryption.enabled to false.",
-        )
-    return passed("On" if part is None else f"On; this process: {part['detail']}")
-
-
-CHECKS: Final = (config, tokens, config_warnings, sign_in, public_address, encryption)
+CHECKS: Final = (config, tokens, config_warnings, sign_in, public_address)

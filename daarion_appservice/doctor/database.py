@@ -8,7 +8,6 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..clock import now_ms
-from ..matrix.encryption.stored_keys import check_stored_keys
 from ..storage import migrate
 from ..storage.database import Database, is_write_protected
 from ..storage.tables import metadata
@@ -58,19 +57,6 @@ async def database_schema(installation: Installation) -> Finding:
             "Make a backup, then restart the service: it migrates the database at its start.",
         )
     return passed(f"Revision {revision}")
-
-
-@check(
-    needs=("database_schema",),
-    symptoms=("The service does not start after a change of encryption.pickle_key.",),
-)
-async def encryption_keys(installation: Installation) -> Finding:
-    """`encryption.pickle_key` reads the encryption keys in the database."""
-    settings = installation.settings.encryption
-    if not settings.enabled:
-        return skipped("encryption.enabled is false.")
-    await check_stored_keys(installation.database, settings)
-    return passed("It reads them, or there are none yet.")
 
 
 @check(needs=("database",), symptoms=("Messages are not accepted.",))
@@ -223,7 +209,6 @@ async def database_clock(installation: Installation) -> Finding:
 CHECKS: Final = (
     database,
     database_schema,
-    encryption_keys,
     database_writable,
     database_tables,
     database_server,

@@ -1,19 +1,49 @@
-"""Checks of encrypted chats: the pickle key fits the database, agents have keys, no event waits for long."""
+"""Checks of encrypted chats: switched on, the pickle key fits the database, agents have keys, no event waits for long."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from ..clock import now_ms
+from ..config import loading as config_file
 from ..matrix.encryption.agent_devices import agent_devices
 from ..matrix.encryption.stored_keys import check_stored_keys
-from ..storage import migrate
 from .checks import check
 from .findings import Finding, listed, passed, skipped, warning
 from .installation import Installation
-from .service import is_running
+from .service import is_running, service_parts
 
 _LATE_MS: Final = 3_600_000
+
+
+@check(
+    needs=("config",),
+    symptoms=("Agents cannot read encrypted chats, and say so there.",),
+)
+async def encryption(installation: Installation) -> Finding:
+    """Encryption of direct chats is ready, or switched off.
+
+    Warns if it is enabled and has no key, or if the homeserver refused the device keys of a ghost of the running service.
+    """
+    settings = installation.settings
+    if found := config_file.encryption_cautions(settings):
+        return warning(
+            f"{listed(found)}.", "Do so, then restart the service; docs/how-to/encrypted-chats.md says what it means."
+        )
+    if not settings.encryption.is_on:
+        return skipped("encryption.enabled is false.")
+    return judge_encryption((await service_parts(installation)).get("encryption"))
+
+
+def judge_encryption(part: Mapping[str, Any] | None) -> Finding:
+    """Judge the part ``encryption`` of the running service, or None if it does not run."""
+    if part is not None and part["status"] != "ok":
+        return warning(
+            f"Agents cannot read encrypted chats: {part['detail']}.",
+            "Upgrade to Synapse 1.141 or later, or set encryption.enabled to false.",
+        )
+    return passed("On" if part is None else f"On; this process: {part['detail']}")
 
 
 @check(
@@ -25,13 +55,11 @@ async def pickle_key(installation: Installation) -> Finding:
 
     Fails if it is another one or empty; the service does not start then.
     """
-    encryption = installation.settings.encryption
-    if not encryption.enabled:
+    settings = installation.settings.encryption
+    if not settings.enabled:
         return skipped("encryption.enabled is false.")
-    if await migrate.current(installation.database) != migrate.head():
-        return skipped("The database is not migrated yet.")
-    await check_stored_keys(installation.database, encryption)
-    return passed("It reads them." if encryption.is_on else "There is neither a key nor anything to read.")
+    await check_stored_keys(installation.database, settings)
+    return passed("It reads them." if settings.is_on else "There is neither a key nor anything to read.")
 
 
 @check(
@@ -66,4 +94,4 @@ async def encryption_devices(installation: Installation) -> Finding:
     return passed(f"{len(agents)} agent(s) have keys; {totals.waiting_events} event(s) wait for theirs.")
 
 
-CHECKS: Final = (pickle_key, encryption_devices)
+CHECKS: Final = (encryption, pickle_key, encryption_devices)

@@ -169,15 +169,15 @@ async def test_connection_limit_of_database_is_named(
 async def test_other_pickle_key_is_named(sqlite_config: Path, sqlite_url: str) -> None:
     former = new_pickle_key()
     config_edit.set_values(sqlite_config, {"encryption.enabled": True, "encryption.pickle_key": former})
-    await expect_finding("encryption_keys", sqlite_config, "pass")
+    await expect_finding("pickle_key", sqlite_config, "pass")
     database = Database(sqlite_url)
     async with database.transaction() as tx:
         key = PickleKey(base64.b64decode(former))
         await tx.encryption_accounts.save(create_account(UserId("@agent_scribe:city.localhost"), "E2E_1", key))
     await database.close()
-    await expect_finding("encryption_keys", sqlite_config, "pass")
+    await expect_finding("pickle_key", sqlite_config, "pass")
     config_edit.set_values(sqlite_config, {"encryption.pickle_key": new_pickle_key()})
-    await expect_finding("encryption_keys", sqlite_config, "fail", "another encryption.pickle_key", "discard-keys")
+    await expect_finding("pickle_key", sqlite_config, "fail", "another encryption.pickle_key", "discard-keys")
 
 
 # --- queues -------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from daarion_appservice.config import editing as config_edit
 from daarion_appservice.config.pickle_key import new_pickle_key
 from daarion_appservice.doctor.catalogue import CHECKS, GROUPS
 from daarion_appservice.doctor.checks import check
-from daarion_appservice.doctor.configuration import judge_encryption, judge_public_address, judge_sign_in
+from daarion_appservice.doctor.configuration import judge_public_address, judge_sign_in
+from daarion_appservice.doctor.encryption import judge_encryption
 from daarion_appservice.doctor.findings import Finding, Status, failed, passed, warning
 from daarion_appservice.doctor.host import judge_disk, judge_open_files, judge_python
 from daarion_appservice.doctor.installation import Installation
