@@ -1,4 +1,4 @@
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { useTranslation } from "../../../lib/i18n";
 import { city } from "../../../api/city";
 import type { Message, Poll, PollOption } from "../../../api/types";
@@ -108,9 +108,10 @@ export function toggleSelection(selected: readonly string[], id: string, most: n
 function useOwnVote({ id, room_id: roomId }: Message, { ended_at: endedAt }: Poll) {
   const me = useSession((state) => state.session?.userId ?? null);
   const [vote, setVote] = useState<{ of: string | null; selections: readonly string[] }>({ of: null, selections: [] });
+  const loading = useRef<AbortController>(null);
   useEffect(() => {
     if (me === null) return;
-    const aborted = new AbortController();
+    const aborted = (loading.current = new AbortController());
     city.ownVote(roomId, id, aborted.signal).then(
       ({ selections }) => setVote({ of: me, selections }),
       // Without it the results are shown all the same.
@@ -118,6 +119,10 @@ function useOwnVote({ id, room_id: roomId }: Message, { ended_at: endedAt }: Pol
     );
     return () => aborted.abort();
   }, [me, roomId, id, endedAt]);
-  const set = (selections: readonly string[]) => setVote({ of: me, selections });
+  const set = (selections: readonly string[]) => {
+    // A response that was on its way is of the time before this choice.
+    loading.current?.abort();
+    setVote({ of: me, selections });
+  };
   return [vote.of === me ? vote.selections : [], set] as const;
 }

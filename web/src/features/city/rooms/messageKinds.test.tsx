@@ -72,6 +72,23 @@ function show(changes: Partial<Message>): HTMLElement {
 }
 
 describe("a poll", () => {
+  it("keeps a choice that the reader made before their earlier vote was loaded", async () => {
+    const responses: (() => void)[] = [];
+    vi.spyOn(city, "ownVote").mockImplementation(
+      (_room, _message, signal) =>
+        new Promise((resolve, reject) => {
+          signal?.addEventListener("abort", () => reject(new Error("aborted")));
+          responses.push(() => resolve({ selections: [] }));
+        }),
+    );
+    vi.spyOn(city, "vote").mockResolvedValue(message(1, { poll: POLL }));
+    show({ poll: POLL });
+    fireEvent.click(await screen.findByRole("radio", { name: /Obolon/ }));
+    for (const respond of responses) respond();
+    await settled();
+    expect(screen.getByRole("radio", { name: /Obolon/, checked: true })).toBeTruthy();
+  });
+
   it("shows its results and the reader's own vote, and takes another one", async () => {
     const vote = vi.spyOn(city, "vote").mockResolvedValue(message(1, { poll: POLL }));
     const shown = show({ poll: POLL, body: "Where to?\n1. Podil\n2. Obolon" });
