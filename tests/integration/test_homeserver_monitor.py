@@ -12,6 +12,7 @@ from daarion_appservice.matrix.client import monitor as monitor_module
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from tests.parts.scripted_homeserver import HANG, ScriptedHomeserver, refused
+from tests.parts.waiting import WAIT_S
 
 
 @pytest.fixture
@@ -146,6 +147,7 @@ async def test_unanswered_pings_make_service_unreached(
             assert not await monitor.request_delivery()
     assert [line["event"] for line in logs] == ["homeserver_cannot_reach_service"]
     assert monitor.unreached == "cannot reach the service: no answer to a ping within 0.05 s"
+    monkeypatch.setattr(monitor_module, "_PING_TIMEOUT_S", WAIT_S)
     assert await monitor.request_delivery()
     assert monitor.unreached is None
     await client.close()

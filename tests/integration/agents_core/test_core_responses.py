@@ -112,7 +112,7 @@ async def test_shape_of_model_server_is_read(server: ScriptedCore, openai: Clien
 async def test_answer_that_finished_is_not_lost(
     server: ScriptedCore, openai: Client, monkeypatch: pytest.MonkeyPatch, end: Callable[..., Behaviour]
 ) -> None:
-    monkeypatch.setattr(core_module, "_TRAILING_DATA_S", 0.1)
+    monkeypatch.setattr(core_module, "_TRAILING_DATA_S", 2.0)
     server.next(end(chunk("Дощ", "stop"), chunk(" і вітер", "stop")))
     assert "".join(await openai.ask()) == "Дощ і вітер"
 
