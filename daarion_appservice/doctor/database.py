@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from sqlalchemy import Connection, inspect, text
@@ -18,6 +19,7 @@ from .installation import Installation
 
 _OLDEST_POSTGRES: Final = 140_000
 """PostgreSQL 14, which ends the idle session of a frozen leader (``idle_session_timeout``)."""
+_ANSWER_S: Final = 10.0
 _ALEMBIC_TABLE: Final = "alembic_version"
 _ON_SQLITE: Final = "SQLite has none of this."
 
@@ -34,7 +36,14 @@ async def database(installation: Installation) -> Finding:
 
     Fails with the cause: password, host, a missing database or file, no more connections, LATIN1, a locked or damaged file.
     """
-    await installation.database.check()
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            await installation.database.check()
+    except TimeoutError:
+        return failed(
+            f"The database does not answer within {_ANSWER_S:g} seconds.",
+            "See host and port in database.url, and whether a firewall drops packets or a lock of another program holds it.",
+        )
     return passed("SQLite" if installation.database.is_sqlite else "PostgreSQL with UTF-8")
 
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
 from daarion_appservice.city.types import UserId
 from daarion_appservice.clock import now_ms
 from daarion_appservice.config import editing as config_edit
 from daarion_appservice.config.pickle_key import new_pickle_key
+from daarion_appservice.doctor import database as database_checks
 from daarion_appservice.doctor.database import judge_connections, judge_server
 from daarion_appservice.encryption.accounts import create_account
 from daarion_appservice.encryption.primitives import PickleKey
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.inbox import ReceivedEvent
+from daarion_appservice.storage.tables import outbox
 from tests.parts.doctor import expect_finding, finding_of, write_config
 from tests.parts.ports import HOST, free_port
 from tests.parts.postgres import Postgres
@@ -91,6 +95,22 @@ async def test_server_that_is_away_is_named(postgres_config: Path) -> None:
     assert found.status.value == "fail"
     assert "Check that PostgreSQL runs there" in found.advice
     assert "secret-password" not in found.summary + found.advice
+
+
+async def test_silent_database_server_is_named(postgres_config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_checks, "_ANSWER_S", 0.3)
+    is_over = asyncio.Event()
+
+    async def keep_silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await is_over.wait()
+        writer.close()
+
+    server = await asyncio.start_server(keep_silent, HOST, 0)
+    port = server.sockets[0].getsockname()[1]
+    config_edit.set_values(postgres_config, {"database.url": f"postgresql://city@{HOST}:{port}/city"})
+    await expect_finding("database", postgres_config, "fail", "does not answer within 0.3 seconds", "firewall")
+    is_over.set()
+    server.close()
 
 
 @pytest.fixture
@@ -191,6 +211,15 @@ async def test_dead_letter_is_named(config: Path, database_url: str) -> None:
 async def test_late_event_is_named(config: Path, database_url: str) -> None:
     await receive(database_url, ReceivedEvent("$a", "!r", "{}"), now_ms() - 120_000)
     await expect_finding("queues", config, "warn", "has waited for 120 seconds, 1 in all")
+
+
+async def test_rejected_message_is_named(config: Path, database_url: str) -> None:
+    move = insert(outbox).values(kind="join", user_id="@a:b", room_id="r", txn_id="t", state="failed")
+    database = Database(database_url)
+    async with database.transaction() as tx:
+        await tx.connection.execute(move)
+    await database.close()
+    await expect_finding("queues", config, "warn", "rejected 1 message(s)", "outbox list")
 
 
 async def receive(url: str, event: ReceivedEvent, at_ms: int) -> None:

@@ -11,15 +11,18 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from daarion_appservice.clock import now_ms
 from daarion_appservice.config import editing as config_edit
-from daarion_appservice.doctor import public
+from daarion_appservice.doctor import deliveries, public
 from daarion_appservice.doctor.public import judge_handshake, judge_site
 from daarion_appservice.doctor.service import judge_readiness
+from daarion_appservice.storage.inbox import ReceivedEvent
 from tests.parts.agents_core import ScriptedCore
 from tests.parts.doctor import expect_finding, write_config
 from tests.parts.http_proxy import HttpProxy
 from tests.parts.in_process_city import InProcessCity
 from tests.parts.ports import HOST, free_port
+from tests.parts.scripted_homeserver import Reply, ScriptedHomeserver
 from tests.parts.tcp_proxy import tcp_proxy_to
 
 URL = "https://city.example"
@@ -74,6 +77,31 @@ def test_readiness_is_judged(parts: dict[str, str], status: str, named: str) -> 
     found = judge_readiness(content)
     assert (found.status.value, named in found.summary) == (status, True), found
     assert judge_readiness({"checks": {}}).status.value == "warn"
+
+
+# --- deliveries ---------------------------------------------------------------------------------------
+
+
+async def test_event_that_is_not_delivered_is_named(
+    config: Path, sqlite_city: InProcessCity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "_ECHO_TIMEOUT_S", 0.5)
+    homeserver, database = ScriptedHomeserver(), sqlite_city.city.database
+
+    def answer_once() -> None:
+        homeserver.next("alias", Reply(200, {"room_id": "!space"}))
+        homeserver.next("joined_rooms", Reply(200, {"joined_rooms": ["!space"]}))
+        homeserver.next("probe", Reply(200, {"event_id": "$probe"}))
+
+    async with homeserver.serving():
+        config_edit.set_values(config, {"homeserver.address": homeserver.url})
+        answer_once()
+        await expect_finding("probe_event", config, "fail", "did not come back within 0.5 seconds", "appservice")
+        # A sweep fetches the event: it did not come by a transaction.
+        async with database.transaction() as tx:
+            await tx.inbox.add([ReceivedEvent("$probe", "!space", "{}")], now_ms=now_ms())
+        answer_once()
+        await expect_finding("probe_event", config, "fail", "did not come back")
 
 
 # --- the public address -------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ ROUTES = {
     "listed": ("GET", "/_matrix/client/v3/directory/list/room/{room}"),
     "alias": ("GET", "/_matrix/client/v3/directory/room/{alias}"),
     "download": ("GET", "/_matrix/client/v1/media/download/{server}/{id}"),
+    "probe": ("PUT", "/_matrix/client/v3/rooms/{room}/send/space.daarion.doctor/{txn_id}"),
     "send": ("PUT", "/_matrix/client/v3/rooms/{room}/send/{type}/{txn_id}"),
 }
 
