@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from daarion_appservice.city.delivery_errors import DeliveryError
@@ -63,3 +65,21 @@ def test_forbidden_reason_depends_on_chat(
 )
 def test_refusal_may_mean_goal_is_reached(event: OutgoingEvent, status: int, errcode: str, is_done: bool) -> None:
     assert _is_already_done(event, HomeserverRefused(status, errcode, "")) is is_done
+
+
+@pytest.mark.parametrize(
+    ("event", "is_allowed"),
+    [
+        (MESSAGE, False),
+        (replace(MESSAGE, content={"msgtype": "m.notice"}), False),
+        (replace(MESSAGE, content={"msgtype": "m.notice"}, is_unreadable_notice=True), True),
+        (replace(MESSAGE, event_type="m.poll.start"), False),
+        (REACTION, True),
+        (REDACTION, True),
+        (LEAVE, True),
+    ],
+)
+def test_only_one_notice_may_be_in_clear(event: OutgoingEvent, is_allowed: bool) -> None:
+    chat = replace(room(SCRIBE), encrypted=True)
+    assert (_forbidden_reason(event, chat, can_encrypt=False) is None) is is_allowed
+    assert _forbidden_reason(event, chat, can_encrypt=True) is None

@@ -16,6 +16,10 @@ _UNSUPPORTED: Final = frozenset(
 )
 """The errcodes of a homeserver that takes no keys of a ghost: Synapse before 1.141 wants a ``device_id`` of a token."""
 
+UNREADABLE: Final = "unreadable"
+"""The ``client_id`` of an agent's notice that it cannot read an encrypted chat, by which it is sent only once. No other
+message is ever sent in clear into a chat that is or was encrypted."""
+
 log = structlog.get_logger()
 
 

@@ -21,9 +21,8 @@ from ...city.types import AgentSlug, Author, AuthorKind, HistoryVisibility, Room
 from ...storage.database import Transaction
 from ...storage.direct_chats import ChatAgentState
 from ...storage.invitations import Invitation
+from ..encryption.support import UNREADABLE
 
-UNREADABLE: Final = "unreadable"
-"""The ``client_id`` of an agent's notice in an encrypted chat, by which it is sent only once."""
 _VERIFICATION_REQUEST: Final = "m.key.verification.request"
 _MAX_ID_CHARS: Final = 255
 _MAX_NAMES: Final = 500

@@ -163,8 +163,13 @@ class OutboxDelivery:
     async def _encrypted(
         self, event: OutgoingEvent, user: UserId, room: Room, txn_id: str
     ) -> tuple[str, dict[str, Any]]:
-        """Return the type and content to send: the ciphertext in an encrypted chat, the event as it is elsewhere."""
-        if not is_to_be_encrypted(room, event.event_type) or not self._encryptor.is_active:
+        """Return the type and content to send: the ciphertext in an encrypted chat, the event as it is elsewhere.
+
+        Raises:
+            HomeserverRefused: encryption has ended since `deliver` began.
+        """
+        is_notice = event.is_unreadable_notice and not self._encryptor.is_active
+        if is_notice or not is_to_be_encrypted(room, event.event_type):
             return event.event_type, event.content
         clear = ClearEvent(user, room, event.event_type, event.content, txn_id)
         return ENCRYPTED, await self._encryptor.encrypt(clear)
@@ -314,8 +319,8 @@ def _forbidden_reason(
     is_private = is_second_me(agent) and event.event_type == "m.room.message" and not is_notice
     if room.archived:
         return DeliveryError.CHAT_OVER
-    if is_to_be_encrypted(room, event.event_type) and not can_encrypt and not is_notice:
-        return DeliveryError.REFUSED  # By a notice the agent says that it cannot read the chat.
+    if is_to_be_encrypted(room, event.event_type) and not can_encrypt and not event.is_unreadable_notice:
+        return DeliveryError.REFUSED
     return DeliveryError.NOT_PRIVATE if is_private and room.is_group else None
 
 

@@ -22,6 +22,7 @@ from ...city.types import Author, AuthorKind, CitizenId, EventId, Message, Outbo
 from ...storage.database import Transaction
 from ...storage.outbox import OutboxRow
 from ..client.message_content import HTML_FORMAT, SHORTCODE_KEYS
+from ..encryption.support import UNREADABLE
 from .kind_content import end_content, location_content, media_content, poll_content, vote_content
 
 _MAX_EXCERPT_CHARS: Final = 250
@@ -41,6 +42,8 @@ class OutgoingEvent:
     redacts: EventId | None = None
     edits_by: UserId | None = None
     """For a redaction, the user whose edits of the event are redacted as well."""
+    is_unreadable_notice: bool = False
+    """Whether this is the notice of an agent that it cannot read the encrypted chat, which is sent in clear."""
     membership: OutboxKind | None = None
     """JOIN or LEAVE if the sender joins or leaves instead of sending an event."""
 
@@ -163,7 +166,10 @@ class OutboxRenderer:
         thread = await _thread_position(tx, message)
         content = message_content(message, replied_to, self.identities, thread=thread, is_private=is_private)
         event_type = START_TYPE if message.details.poll is not None else "m.room.message"
-        return OutgoingEvent(message.author, message.created_at_ms, event_type, content)
+        is_unreadable_notice = message.client_id == UNREADABLE and message.msgtype == "m.notice"
+        return OutgoingEvent(
+            message.author, message.created_at_ms, event_type, content, is_unreadable_notice=is_unreadable_notice
+        )
 
     async def _poll_response(self, tx: Transaction, entry: OutboxRow, message: Message) -> OutgoingEvent | None:
         response, poll, original = (

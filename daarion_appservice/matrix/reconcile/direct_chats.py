@@ -49,8 +49,9 @@ from ..client.monitor import HomeserverMonitor
 from ..client.refusals import is_unregistered
 from ..client.room_rules import is_encryption, join_rule, visibility_in
 from ..encryption.chats import EncryptedChats
+from ..encryption.support import UNREADABLE
 from ..ghosts.ghosts import Ghosts
-from ..inbound.direct_chats import NO_SUCH_AGENT, UNREADABLE, display_names
+from ..inbound.direct_chats import NO_SUCH_AGENT, display_names
 from ..inbound.worker import InboundWorker
 
 _PAGE: Final = 50
