@@ -50,6 +50,10 @@ class EncryptedEntryRepository(Repository):
         """
         await self._connection.execute(insert(entries).values(_entry.values(entry)))
 
+    async def delete_all(self, ghost: UserId) -> None:
+        """Delete the ciphertexts of a ghost, whose keys were for a device that it has no longer."""
+        await self._connection.execute(delete(entries).where(entries.c.ghost == ghost))
+
     async def delete(self, key: str) -> None:
         """Delete the ciphertext of an event that was sent or will never be sent."""
         await self._connection.execute(delete(entries).where(entries.c.key == key))
