@@ -11,7 +11,7 @@ import structlog
 
 from ...city.event_fields import Event, sender_of
 from ...city.ports import NowMs
-from ...city.types import MatrixRoomId, MessageId, Room, UserId
+from ...city.types import EventId, MatrixRoomId, MessageId, Room, UserId
 from ...encryption.errors import EncryptionError, UnknownSession
 from ...encryption.megolm_events import MegolmReference, decrypt_megolm_event, parse_megolm_event, select_session
 from ...errors import HomeserverRefused, HomeserverUnavailable
@@ -187,6 +187,10 @@ class RoomDecryptor:
         self._rooms.forget(room)
         if self.is_active:
             await self._device_lists.mark_changed(tx, [user])
+
+    async def on_redaction(self, tx: Transaction, room: MatrixRoomId, redacted: EventId) -> None:
+        """Forget an event that was redacted while it waited for its key: nobody may read it any more."""
+        await tx.undecrypted.delete_redacted(room, redacted)
 
     def on_rules(self, room: MatrixRoomId) -> None:
         """Record a change of a room's encryption or history visibility."""

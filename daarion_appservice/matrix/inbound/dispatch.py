@@ -25,7 +25,7 @@ from ..encryption.room_decryptor import RoomDecryptor
 from .bot_chats import BotChatHandlers
 from .direct_chats import DirectChatHandlers
 from .members import MemberEvents
-from .messages import MessageEvents
+from .messages import MessageEvents, redacted_by
 from .room_state import RoomStateEvents
 
 Handler = Callable[[Transaction, Room, Event], Awaitable[list[CityEvent]]]
@@ -64,6 +64,7 @@ class EventHandlers:
             "m.room.history_visibility": self._chat_visibility,
             "m.room.encryption": self._chat_encryption,
             "m.room.encrypted": self._encrypted,
+            "m.room.redaction": self._chat_redaction,
         }
         self._restored_state_handlers: dict[str, Handler] = {
             "m.room.name": state.name_restored,
@@ -129,7 +130,8 @@ class EventHandlers:
         if room.agent is not None and await self._direct_chats.release_to_other_agent(tx, room, event):
             return await self._direct_chats.invited(tx, event)
         if room.agent is not None:
-            chat_handler = handler if is_message_or_change(event) else self._chat_handlers.get(type_of(event))
+            message_handler = handler if is_message_or_change(event) else None
+            chat_handler = self._chat_handlers.get(type_of(event), message_handler)
             if chat_handler == self._encrypted:
                 chat_handler = partial(self._encrypted, before=before)
             # An agent may have been invited to a chat of the bot.
@@ -187,6 +189,10 @@ class EventHandlers:
         if decrypted is None:
             return [*doubted, KeysChanged()]
         return [*doubted, *await self.handle_decrypted(tx, chat, decrypted, before=before)]
+
+    async def _chat_redaction(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
+        await self._decryptor.on_redaction(tx, room_of(event), redacted_by(event))
+        return await self._messages.redaction(tx, chat, event)
 
     async def _chat_encryption(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
         self._decryptor.on_rules(room_of(event))

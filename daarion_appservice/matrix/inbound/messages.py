@@ -262,7 +262,7 @@ class MessageEvents:
 
     async def is_redacted(self, tx: Transaction, room: Room, event: Event) -> bool:
         """Return whether the city has nothing more of what an ``m.room.redaction`` redacts."""
-        redacted = _redacted(event)
+        redacted = redacted_by(event)
         message = await tx.messages.by_event_id(redacted)
         if message is not None:
             return message.deleted or message.room_id != room.id
@@ -273,7 +273,7 @@ class MessageEvents:
 
     async def redaction(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """Handle ``m.room.redaction``, in an archived room, too: Synapse sends only those whose sender may redact."""
-        redacted = _redacted(event)
+        redacted = redacted_by(event)
         by = await self._author(tx, room, sender_of(event), with_service_users=True)
         if not redacted or by is None:
             return []
@@ -345,7 +345,8 @@ class MessageEvents:
         return await read_author(tx, self._identities, room, user, with_service_users=with_service_users)
 
 
-def _redacted(event: Event) -> EventId:
+def redacted_by(event: Event) -> EventId:
+    """Return the id of the event that an ``m.room.redaction`` redacts; empty if it names none."""
     # Since room version 11 `redacts` is in the content.
     return EventId(text(content_of(event), "redacts") or text(event, "redacts"))
 

@@ -143,6 +143,12 @@ class UndecryptedRepository(Repository):
         """Delete an event that was decrypted or given up."""
         await self._connection.execute(delete(undecrypted).where(undecrypted.c.event_id == event_id))
 
+    async def delete_redacted(self, room: MatrixRoomId, event_id: EventId) -> None:
+        """Delete an event of a room that was redacted while it waited."""
+        await self._connection.execute(
+            delete(undecrypted).where(undecrypted.c.event_id == event_id, undecrypted.c.matrix_room_id == room)
+        )
+
     async def prune(self, before_ms: int) -> int:
         """Delete events that were received before a time.
 
