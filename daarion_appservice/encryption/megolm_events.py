@@ -94,12 +94,13 @@ def select_session(reference: MegolmReference, sessions: Iterable[InboundSession
         The session; a key from its owner is preferred to a forwarded one.
 
     Raises:
-        UnknownSession: There is no session, or none that begins early enough.
-        WrongContext: The session is another user's: a member repeats or forges a message.
+        UnknownSession: There is no session of the sender, or none that begins early enough. That another user claims the
+            session does not count: any member who has its key can do so before the key of the owner comes.
+        WrongContext: The event names another user's device and its session: a member repeats that user's message.
     """
     named = [row for row in sessions if (row.room, row.session_id) == (reference.room, reference.session_id)]
     owned = [row for row in named if row.owner == reference.sender]
-    if named and not owned:
+    if not owned and any(row.curve25519 == reference.curve25519 for row in named):
         raise WrongContext(f"the session {reference.session_id} does not belong to {reference.sender}")
     early = [row for row in owned if row.first_index <= reference.index]
     if not early:

@@ -63,10 +63,14 @@ def with_file_keys(content: dict[str, Any]) -> dict[str, Any]:
 
     A file that cannot be decrypted is left out, and only its name is shown.
     """
+    new = content.get("m.new_content")
+    # Only once: a sender may nest a thousand of them.
+    replaced = {"m.new_content": _with_file_key(new)} if isinstance(new, dict) else {}
+    return _with_file_key(content) | replaced
+
+
+def _with_file_key(content: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in content.items() if name not in {"url", "file", ENCRYPTED_FILE}}
-    new = kept.get("m.new_content")
-    if isinstance(new, dict):
-        kept["m.new_content"] = with_file_keys(new)
     if isinstance(info := kept.get("info"), dict):
         kept["info"] = {name: value for name, value in info.items() if not name.startswith("thumbnail_")}
     file = content.get("file")

@@ -126,6 +126,8 @@ class UndecryptedWorker:
                 self._metrics.count_given_up(GivenUp.of(error))
                 log.warning("event_undecryptable", event_id=row.event_id, room=row.room, error=str(error))
                 await self._delete([row])
+            except Exception as error:  # noqa: BLE001 -- one event must not stop the others
+                await self._failed(row, error)
             else:
                 publish_all(self._publish, city_events)
         return missing
@@ -144,6 +146,20 @@ class UndecryptedWorker:
         self._metrics.count_read(ReadAt.RETRY)
         return city_events
 
+    async def _failed(self, row: UndecryptedRow, error: Exception) -> None:
+        """Store the time of the next attempt of an event that was not handled; an outage of the database raises here, too."""
+        attempts, now_ms = row.attempts + 1, self._now_ms()
+        if now_ms - row.received_at_ms >= _GIVE_UP_MS:
+            self._metrics.count_given_up(GivenUp.INVALID)
+            log.error("event_given_up", event_id=row.event_id, room=row.room, error=str(error), exc_info=error)
+            await self._delete([row])
+            return
+        async with self._database.transaction() as tx:
+            await tx.undecrypted.reschedule(
+                row.event_id, attempts=attempts, next_try_ms=now_ms + _delay_ms(attempts), is_announced=row.is_announced
+            )
+        log.warning("event_failed", event_id=row.event_id, attempts=attempts, error=str(error), exc_info=error)
+
     async def _postpone(self, chat: Room, row: UndecryptedRow) -> None:
         """Ask for the key, say that it is missing, or give the event up, and store the time of the next attempt."""
         now_ms, attempts = self._now_ms(), row.attempts + 1
@@ -157,10 +173,9 @@ class UndecryptedWorker:
         if attempts >= _REQUEST_AFTER:
             await self._request_key(chat, row)
         is_announced = row.is_announced or (attempts >= _ANNOUNCE_AFTER and await self._announce(chat, row))
-        delay_ms = _RETRY_MS[min(attempts, len(_RETRY_MS)) - 1]
         async with self._database.transaction() as tx:
             await tx.undecrypted.reschedule(
-                row.event_id, attempts=attempts, next_try_ms=now_ms + delay_ms, is_announced=is_announced
+                row.event_id, attempts=attempts, next_try_ms=now_ms + _delay_ms(attempts), is_announced=is_announced
             )
 
     async def _request_key(self, chat: Room, row: UndecryptedRow) -> None:
@@ -196,6 +211,10 @@ class UndecryptedWorker:
         async with self._database.transaction() as tx:
             for row in rows:
                 await tx.undecrypted.delete(row.event_id)
+
+
+def _delay_ms(attempts: int) -> int:
+    return _RETRY_MS[min(attempts, len(_RETRY_MS)) - 1]
 
 
 async def _following(tx: Transaction, chat: Room, row: UndecryptedRow) -> MessageId | None:
