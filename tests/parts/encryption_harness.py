@@ -219,6 +219,20 @@ class EncryptionHarness:
         ghosts = [Ghost(ghost) for ghost in self.ghosts]
         return self.alice.send(text, ghosts, **options)
 
+    def hold_keys(self, ghost: UserId = SCRIBE) -> list[dict[str, Any]]:
+        """Take the to-device events of an agent's ghost out of its queue."""
+        queue = self.homeserver.keys.queues[ghost, self._device(ghost)]
+        held = list(queue)
+        queue.clear()
+        return held
+
+    def release_keys(self, held: list[dict[str, Any]], ghost: UserId = SCRIBE) -> None:
+        """Put to-device events into the queue of an agent's ghost."""
+        self.homeserver.queue((ghost, self._device(ghost)), *held)
+
+    def _device(self, ghost: UserId) -> str:
+        return next(iter(self.homeserver.keys.device_keys[ghost]))
+
     async def receive(self, *events: dict[str, Any]) -> None:
         """Handle events in one batch, as the inbound worker does."""
         handlers = self.run.handlers

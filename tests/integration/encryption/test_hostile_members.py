@@ -15,7 +15,6 @@ from daarion_appservice.storage.database import Transaction
 from tests.parts.encryption_harness import SCRIBE, EncryptionHarness, Ghost
 from tests.parts.encryption_peer import KEY, ROOM, Peer
 
-
 DEEP, LEVELS = "nested deeply", 1000
 
 
