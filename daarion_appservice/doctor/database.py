@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..clock import now_ms
 from ..storage import migrate
 from ..storage.database import Database, is_write_protected
+from ..storage.leader_lock import waiting_sessions
 from ..storage.tables import metadata
 from .checks import check
 from .findings import Finding, failed, listed, passed, skipped, warning
@@ -215,6 +216,27 @@ async def database_clock(installation: Installation) -> Finding:
         return judge_clock("the database", int(theirs.scalar() or 0) - (before_ms + now_ms()) // 2)
 
 
+@check(
+    needs=("database",),
+    symptoms=("Two processes show different presence.",),
+)
+async def processes(installation: Installation) -> Finding:
+    """Several processes of the city share a Redis.
+
+    Warns if a process waits to lead this PostgreSQL database, and `redis.url` is empty: each would have a presence of its own.
+    """
+    if installation.database.is_sqlite:
+        return skipped("A SQLite database serves one process.")
+    async with installation.database.read_only() as tx:
+        waiting = await waiting_sessions(tx.connection)
+    if waiting and not installation.settings.redis.url:
+        return warning(
+            f"{waiting} more process(es) wait to lead, and there is no redis.url to share presence by.",
+            "Set redis.url in all of them (docs/how-to/run-several-processes.md), or stop the others.",
+        )
+    return passed(f"{waiting} wait to take over." if waiting else "No other process waits to lead.")
+
+
 CHECKS: Final = (
     database,
     database_schema,
@@ -223,4 +245,5 @@ CHECKS: Final = (
     database_server,
     database_connections,
     database_clock,
+    processes,
 )

@@ -133,6 +133,8 @@ class Installation:
         Raises:
             aiohttp.ClientError, TimeoutError: the service does not answer.
         """
-        async with self.session.get(self.matrix_url.join(URL(path))) as response:
+        # The listener answers 421 to names that the homeserver does not use.
+        headers = {"Host": "localhost"}
+        async with self.session.get(self.matrix_url.join(URL(path)), headers=headers) as response:
             is_json = response.content_type.endswith("json")
             return response.status, await (response.json(content_type=None) if is_json else response.text())

@@ -32,6 +32,7 @@ _SILENCE_MS: Final = 10_000
 still answers keepalives. Longer than any check of this module takes. PostgreSQL has this setting since version 14.
 """
 _END_WHEN_SILENT: Final = "SELECT set_config(name, :ms, false) FROM pg_settings WHERE name = 'idle_session_timeout'"
+_TRY: Final = "SELECT pg_try_advisory_lock(:key)"
 _TAKES_OVER: Final = "this one takes over when that one ends"
 _NO_REQUESTS: Final = (
     "until then it must get no requests, and /readyz is 503: without redis.url the processes do not "
@@ -39,6 +40,18 @@ _NO_REQUESTS: Final = (
 )
 
 log = structlog.get_logger()
+
+
+async def waiting_sessions(connection: AsyncConnection) -> int:
+    """Return how many processes wait for the leader lock of this PostgreSQL database: the last statement of each tries it."""
+    found = await connection.execute(
+        text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            "AND query LIKE :statement AND pid NOT IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = :key)"
+        ),
+        {"statement": f"{_TRY.partition('(')[0]}(%", "key": _KEY},
+    )
+    return int(found.scalar() or 0)
 
 
 class LeaderLock:
@@ -102,7 +115,7 @@ class LeaderLock:
                 if self._connection is None:
                     await self._connect()
                 assert self._connection is not None
-                found = await self._connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _KEY})
+                found = await self._connection.execute(text(_TRY), {"key": _KEY})
                 return bool(found.scalar())
         except BaseException:
             await self.release()

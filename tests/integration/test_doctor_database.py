@@ -22,6 +22,7 @@ from daarion_appservice.encryption.primitives import PickleKey
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.inbox import ReceivedEvent
+from daarion_appservice.storage.leader_lock import LeaderLock
 from daarion_appservice.storage.tables import outbox
 from tests.parts.doctor import expect_finding, finding_of, write_config
 from tests.parts.ports import HOST, free_port
@@ -36,6 +37,7 @@ OF_DATABASE = (
     "database_server",
     "database_connections",
     "database_clock",
+    "processes",
 )
 
 
@@ -198,6 +200,22 @@ async def test_other_pickle_key_is_named(sqlite_config: Path, sqlite_url: str) -
     await expect_finding("pickle_key", sqlite_config, "pass")
     config_edit.set_values(sqlite_config, {"encryption.pickle_key": new_pickle_key()})
     await expect_finding("pickle_key", sqlite_config, "fail", "another encryption.pickle_key", "discard-keys")
+
+
+async def test_second_process_without_redis_is_named(postgres_config: Path, postgres_url: str) -> None:
+    await expect_finding("processes", postgres_config, "pass")
+    databases = Database(postgres_url), Database(postgres_url)
+    leader, standby = (LeaderLock(each, shares_presence=False) for each in databases)
+    assert await leader._may_lead()
+    await expect_finding("processes", postgres_config, "pass", "No other process")
+    assert not await standby._may_lead()
+    await expect_finding("processes", postgres_config, "warn", "1 more process(es) wait to lead", "redis.url")
+    config_edit.set_values(postgres_config, {"redis.url": "redis://localhost:6379"})
+    await expect_finding("processes", postgres_config, "pass", "1 wait to take over")
+    for each in (leader, standby):
+        await each.release()
+    for database in databases:
+        await database.close()
 
 
 # --- queues -------------------------------------------------------------------------------------------
