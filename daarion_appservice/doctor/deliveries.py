@@ -93,16 +93,17 @@ async def _answering_pings(installation: Installation) -> AsyncIterator[str | No
     app = web.Application()
     app.router.add_route("*", "/_matrix/app/{rest:.*}", answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        problem = None
+    async with installation.port_lock:
+        await runner.setup()
         try:
-            await web.TCPSite(runner, settings.matrix.host, settings.matrix.port).start()
-        except OSError as error:
-            problem = f"(The service does not run, and the doctor cannot answer for it: {bind_problem(error)})"
-        yield problem
-    finally:
-        await runner.cleanup()
+            problem = None
+            try:
+                await web.TCPSite(runner, settings.matrix.host, settings.matrix.port).start()
+            except OSError as error:
+                problem = f"(The service does not run, and the doctor cannot answer for it: {bind_problem(error)})"
+            yield problem
+        finally:
+            await runner.cleanup()
 
 
 @check(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import aiohttp
 from yarl import URL
@@ -29,6 +31,18 @@ _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S
 """The address at which a listener on all addresses is reached from this machine."""
 
 
+SERVICE_ERRORS: Final = (aiohttp.ClientError, OSError, TimeoutError)
+"""The exceptions of a request to a service that does not answer."""
+
+
+class ServiceState(Enum):
+    """What answers at the address of the matrix listener."""
+
+    RUNNING = "running"
+    ABSENT = "absent"
+    OTHER_PROGRAM = "other program"
+
+
 class Installation:
     """An installation of the service.
 
@@ -46,6 +60,8 @@ class Installation:
     ) -> None:
         self.config = config
         self.synapse_registration = synapse_registration
+        self.port_lock = asyncio.Lock()
+        """Held by a check that binds a port of the service."""
         self.config_error: StartError | None = None
         self._settings: Settings | None = None
         try:
@@ -127,11 +143,26 @@ class Installation:
         """A user of the service's namespace that only the doctor uses: no citizen's ghost has an id with ``=do``."""
         return UserId(f"@citizen_=doctor:{self.settings.homeserver.domain}")
 
+    @cached_property
+    def _service_state(self) -> asyncio.Task[ServiceState]:
+        return asyncio.create_task(self._examine_service())
+
+    async def service_state(self) -> ServiceState:
+        """Return whether the service answers at its matrix listener; asked once, before a check binds that port."""
+        return await asyncio.shield(self._service_state)
+
+    async def _examine_service(self) -> ServiceState:
+        try:
+            answer = await self.call_service("/healthz")
+        except SERVICE_ERRORS:
+            return ServiceState.ABSENT
+        return ServiceState.RUNNING if answer == (200, {"status": "ok"}) else ServiceState.OTHER_PROGRAM
+
     async def call_service(self, path: str) -> tuple[int, Any]:
         """Return status and content of a GET request to the matrix listener.
 
         Raises:
-            aiohttp.ClientError, TimeoutError: the service does not answer.
+            One of ``SERVICE_ERRORS``: the service does not answer.
         """
         # The listener answers 421 to names that the homeserver does not use.
         headers = {"Host": "localhost"}

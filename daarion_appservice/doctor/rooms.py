@@ -128,9 +128,14 @@ async def room_search(installation: Installation) -> Finding:
         return skipped("No room is in the directory.")
     room, matrix_room = listed_rooms[0]
     try:
-        found = await installation.homeserver.search_directory(room.name)
+        # On a large homeserver, more rooms than one page has may have the same name.
+        found = await installation.homeserver.search_directory(installation.identities.room_alias(room.slug))
+        found += await installation.homeserver.search_directory(room.name)
     except HomeserverRefused as error:
-        return warning(f"Synapse refuses the search: {error.message}.", "See room_list in its homeserver.yaml.")
+        return warning(
+            f"Synapse refuses the search: {error.message}.",
+            "See enable_room_list_search and allow_public_rooms_without_auth in its homeserver.yaml.",
+        )
     if matrix_room not in found:
         return warning(
             f"A search for “{room.name}” does not find that room, which is in the directory.",

@@ -5,31 +5,28 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from ..http.servers import bind_problem
 from .checks import check
 from .findings import Finding, failed, listed, passed, skipped, warning
-from .installation import Installation
+from .installation import SERVICE_ERRORS, Installation, ServiceState
 
-_UNREACHABLE: Final = (aiohttp.ClientError, OSError, TimeoutError)
 _START: Final = "Start it (`systemctl start daarion-appservice`); its log says why it ended."
 
 
 async def is_running(installation: Installation) -> bool:
     """Return whether the service answers at the matrix listener."""
-    try:
-        return await installation.call_service("/healthz") == (200, {"status": "ok"})
-    except _UNREACHABLE:
-        return False
+    return await installation.service_state() is ServiceState.RUNNING
 
 
 async def service_parts(installation: Installation) -> dict[str, Any]:
     """Return the parts of ``/readyz?verbose`` by their names; empty if the service does not run."""
+    if not await is_running(installation):
+        return {}
     try:
         _, content = await installation.call_service("/readyz?verbose")
-    except _UNREACHABLE:
+    except SERVICE_ERRORS:
         return {}
     parts = content.get("parts") if isinstance(content, dict) else None
     return parts if isinstance(parts, dict) else {}
@@ -37,9 +34,11 @@ async def service_parts(installation: Installation) -> dict[str, Any]:
 
 async def service_metrics(installation: Installation) -> dict[str, float]:
     """Return the metrics of the running service without labels by their names; empty if it does not run."""
+    if not await is_running(installation):
+        return {}
     try:
         status, content = await installation.call_service("/metrics")
-    except _UNREACHABLE:
+    except SERVICE_ERRORS:
         return {}
     if status != 200 or not isinstance(content, str):
         return {}
@@ -51,7 +50,11 @@ async def service_metrics(installation: Installation) -> dict[str, float]:
     }
 
 
-@check(needs=("config",), symptoms=("Nothing answers at the address of the city.",))
+@check(
+    needs=("config",),
+    symptoms=("Nothing answers at the address of the city.",),
+    timeout_s=30,  # `ping` may bind the port first
+)
 async def ports(installation: Installation) -> Finding:
     """The service can bind its two ports, or has bound them.
 
@@ -60,14 +63,13 @@ async def ports(installation: Installation) -> Finding:
     if await is_running(installation):
         return passed("The service has bound them.")
     settings = installation.settings
-    taken = [
-        f"{name}.port: {host}:{port}: {problem}"
-        for name, host, port in (
-            ("api", settings.api.host, settings.api.port),
-            ("matrix", settings.matrix.host, settings.matrix.port),
-        )
-        if (problem := await _bind(host, port)) is not None
-    ]
+    listeners = (("api", settings.api.host, settings.api.port), ("matrix", settings.matrix.host, settings.matrix.port))
+    async with installation.port_lock:
+        taken = [
+            f"{name}.port: {host}:{port}: {problem}"
+            for name, host, port in listeners
+            if (problem := await _bind(host, port)) is not None
+        ]
     if taken:
         return failed(listed(taken), "Stop what is using the port, or set another in the configuration.")
     return passed(f"{settings.api.port} and {settings.matrix.port} are free.")
@@ -91,12 +93,11 @@ async def service(installation: Installation) -> Finding:
     Warns if it does not run: the other checks then examine what it will find.
     """
     url = installation.matrix_url
-    try:
-        status, _ = await installation.call_service("/healthz")
-    except _UNREACHABLE:
-        return warning(f"The service does not answer at {url}.", _START)
-    if status != 200:
-        return failed(f"Another program answers at {url}.", "Stop it, or set another matrix.port.")
+    match await installation.service_state():
+        case ServiceState.ABSENT:
+            return warning(f"The service does not answer at {url}.", _START)
+        case ServiceState.OTHER_PROGRAM:
+            return failed(f"Another program answers at {url}.", "Stop it, or set another matrix.port.")
     return passed(f"It answers at {url}.")
 
 
@@ -110,10 +111,9 @@ async def readiness(installation: Installation) -> Finding:
     Reads `GET /readyz?verbose`. Fails while the service cannot do its job, warns of each part that works badly. After its
     start, a service sets up rooms and ghosts first.
     """
-    try:
-        _, content = await installation.call_service("/readyz?verbose")
-    except _UNREACHABLE:
+    if not await is_running(installation):
         return skipped("The service does not run.")
+    _, content = await installation.call_service("/readyz?verbose")
     return judge_readiness(content)
 
 

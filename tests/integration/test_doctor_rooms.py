@@ -116,15 +116,17 @@ async def test_room_outside_of_directory_is_named(config: Path, homeserver: Scri
 async def test_switched_off_room_search_is_named(config: Path, homeserver: ScriptedHomeserver) -> None:
     homeserver.next("joined_rooms", IN_BOTH)
     homeserver.next("listed", *[Reply(200, {"visibility": "public"})] * 4)
-    homeserver.next("search", Reply(200, {"chunk": []}))
+    homeserver.next("search", Reply(200, {"chunk": []}), Reply(200, {"chunk": []}))
     await expect_finding("room_search", config, "warn", "“General”", "enable_room_list_search: true")
 
 
 async def test_room_search_passes(config: Path, homeserver: ScriptedHomeserver) -> None:
     homeserver.next("joined_rooms", IN_BOTH)
     homeserver.next("listed", *[Reply(200, {"visibility": "public"})] * 4)
-    homeserver.next("search", Reply(200, {"chunk": [{"room_id": GENERAL}]}))
+    homeserver.next("search", Reply(200, {"chunk": []}), Reply(200, {"chunk": [{"room_id": GENERAL}]}))
     await expect_finding("room_search", config, "pass")
+    searched = [each.content["filter"]["generic_search_term"] for each in homeserver.all("search")]
+    assert searched == ["#city_general:city.localhost", "General"]
 
 
 # --- ghosts and presence ------------------------------------------------------------------------------
