@@ -9,6 +9,7 @@ from ...json_encoding import encode_json
 _MAX_BYTES: Final = 46_000
 """Bytes of the content as JSON: in base64, with the fields of the envelope, an event of at most 65,536 bytes."""
 _HTML: Final = ("format", "formatted_body")
+_ELLIPSIS: Final = "…"
 
 
 def fitting_content(content: dict[str, Any]) -> dict[str, Any]:
@@ -21,10 +22,18 @@ def fitting_content(content: dict[str, Any]) -> dict[str, Any]:
         return content
     fitting = _without_html(content)
     texts = [part for part in (fitting, fitting.get("m.new_content")) if isinstance(part, dict) and "body" in part]
-    if (excess := _size(fitting) - _MAX_BYTES) > 0 and texts:
-        for part in texts:
-            part["body"] = _shortened(str(part["body"]), excess // len(texts) + 8)
+    excess = _size(fitting) - _MAX_BYTES
+    if excess > 0 and texts:
+        _shorten(texts, sum(_size(part["body"]) for part in texts) - excess)
     return fitting
+
+
+def _shorten(texts: list[dict[str, Any]], max_bytes: int) -> None:
+    """Shorten the longest bodies so that all together have at most ``max_bytes`` of JSON."""
+    by_size = sorted(texts, key=lambda part: _size(part["body"]))
+    for others, part in zip(range(len(by_size) - 1, -1, -1), by_size, strict=True):
+        part["body"] = _shortened(str(part["body"]), max_bytes // (others + 1))
+        max_bytes -= _size(part["body"])
 
 
 def _without_html(content: dict[str, Any]) -> dict[str, Any]:
@@ -34,12 +43,15 @@ def _without_html(content: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _shortened(body: str, by_bytes: int) -> str:
-    """Return ``body`` without its end of ``by_bytes`` bytes of JSON, in which one character has at most six."""
-    max_bytes = _size(body) - by_bytes
+def _shortened(body: str, max_bytes: int) -> str:
+    """Return ``body`` without so much of its end that it has at most ``max_bytes`` of JSON."""
+    if _size(body) <= max_bytes:
+        return body
+    max_bytes -= len(_ELLIPSIS.encode())
     while body and (excess := _size(body) - max_bytes) > 0:
+        # One character has at most six bytes of JSON.
         body = body[: -max(1, excess // 6)]
-    return f"{body}…"
+    return f"{body}{_ELLIPSIS}"
 
 
 def _size(content: Any) -> int:
