@@ -100,10 +100,10 @@ class UndecryptedWorker:
         if chat is None or chat.agent is None or chat.archived:
             await self._delete(rows)
             return
-        missing = await self._decrypt_all(chat, rows)
+        missing = await self._decrypt_all(rows)
         if missing:
             await self._pull(chat, {(row.room, row.session_id) for row in missing})
-            missing = await self._decrypt_all(chat, missing)
+            missing = await self._decrypt_all(missing)
         for row in missing:
             await self._postpone(chat, row)
 
@@ -113,13 +113,13 @@ class UndecryptedWorker:
         except HomeserverRefused as error:
             log.info("keys_not_received", agent=chat.agent, error=str(error))
 
-    async def _decrypt_all(self, chat: Room, rows: Sequence[UndecryptedRow]) -> list[UndecryptedRow]:
+    async def _decrypt_all(self, rows: Sequence[UndecryptedRow]) -> list[UndecryptedRow]:
         """Handle the events whose key is there; return the others."""
         missing: list[UndecryptedRow] = []
         for row in rows:
             try:
                 async with self._database.transaction() as tx:
-                    city_events = await self._handle(tx, chat, row)
+                    city_events = await self._handle(tx, row)
             except UnknownSession:
                 missing.append(row)
             except EncryptionError as error:
@@ -132,9 +132,10 @@ class UndecryptedWorker:
                 publish_all(self._publish, city_events)
         return missing
 
-    async def _handle(self, tx: Transaction, chat: Room, stored: UndecryptedRow) -> list[CityEvent]:
-        row = await tx.undecrypted.get(stored.event_id)
-        if row is None:
+    async def _handle(self, tx: Transaction, stored: UndecryptedRow) -> list[CityEvent]:
+        # Both as they are now: the message of an earlier row may have moved those behind it.
+        row, chat = await tx.undecrypted.get(stored.event_id), await tx.rooms.by_matrix_id(stored.room)
+        if row is None or chat is None:
             return []
         event, reference = reference_of(row)
         decrypted = await self._decryptor.decrypted(tx, event, reference)
@@ -170,9 +171,9 @@ class UndecryptedWorker:
             log.warning("event_given_up", event_id=row.event_id, room=row.room, error="no key came within a day")
             await self._delete([row])
             return
-        if attempts >= _REQUEST_AFTER:
+        if row.attempts >= _REQUEST_AFTER:
             await self._request_key(chat, row)
-        is_announced = row.is_announced or (attempts >= _ANNOUNCE_AFTER and await self._announce(chat, row))
+        is_announced = row.is_announced or (row.attempts >= _ANNOUNCE_AFTER and await self._announce(chat, row))
         async with self._database.transaction() as tx:
             await tx.undecrypted.reschedule(
                 row.event_id, attempts=attempts, next_try_ms=now_ms + _delay_ms(attempts), is_announced=is_announced
