@@ -248,6 +248,10 @@ class EncryptionHarness:
         await self.receive(event)
         return event_id
 
+    def ghost(self) -> Ghost:
+        """Return the agent's ghost as a member of the room."""
+        return Ghost(SCRIBE)
+
     async def retry(self, *, after_ms: int = 0) -> None:
         """Let time pass, and have the worker retry the events that are due."""
         self.clock.now_ms += after_ms
