@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -34,20 +34,19 @@ class EncryptedRooms:
         self._homeserver = homeserver
         self._is_ours = is_ours
         self._readers: dict[MatrixRoomId, RoomReaders] = {}
-        self._reading: Counter[MatrixRoomId] = Counter()
-        self._changed: set[MatrixRoomId] = set()
-        """Rooms that changed while they were read."""
+        self._readings: defaultdict[MatrixRoomId, list[_Reading]] = defaultdict(list)
+        """The requests that have not ended, by room."""
 
     def forget(self, room: MatrixRoomId) -> None:
         """Read a room again before its next message: an event changed its members, encryption or visibility."""
         self._readers.pop(room, None)
-        if room in self._reading:
-            self._changed.add(room)
+        for reading in self._readings.get(room, ()):
+            reading.is_outdated = True
 
     def forget_all(self) -> None:
         """Read all rooms again, as at the begin of a run or after events may have been missed."""
-        self._readers.clear()
-        self._changed |= set(self._reading)
+        for room in {*self._readers, *self._readings}:
+            self.forget(room)
 
     async def readers(self, room: Room, *, as_ghost: UserId) -> RoomReaders:
         """Return who may read the next message of a room.
@@ -62,20 +61,28 @@ class EncryptedRooms:
         return known or await self._read(room.matrix_room_id, room.history_visibility, as_ghost)
 
     async def _read(self, room: MatrixRoomId, visibility: HistoryVisibility, as_ghost: UserId) -> RoomReaders:
-        self._reading[room] += 1
+        reading = _Reading()
+        self._readings[room].append(reading)
         try:
             members = await self._homeserver.readers(room, as_user=as_ghost)
             encryption = await self._homeserver.state(room, "m.room.encryption", as_user=as_ghost)
         finally:
-            self._reading[room] -= 1
-            self._reading += Counter()
+            self._readings[room].remove(reading)
+            if not self._readings[room]:
+                del self._readings[room]
         memberships = {"join"} if visibility is HistoryVisibility.JOINED else {"join", "invite"}
         users = {user for user, membership in members.items() if membership in memberships and not self._is_ours(user)}
         readers = RoomReaders(frozenset(users), RotationPolicy.from_event(encryption or {}))
-        if room in self._changed:
-            self._changed.discard(room)
-        else:
+        if not reading.is_outdated:
             self._readers[room] = readers
             while len(self._readers) > _MAX_ROOMS:
                 del self._readers[next(iter(self._readers))]
         return readers
+
+
+@dataclass(slots=True, eq=False)
+class _Reading:
+    """The requests for the readers of one room."""
+
+    is_outdated: bool = False
+    """Whether the room changed meanwhile."""
