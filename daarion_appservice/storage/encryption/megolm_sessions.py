@@ -39,6 +39,18 @@ class MegolmSessionRepository(Repository):
         )
         return [_inbound(row) for row in rows]
 
+    async def inbound_of(
+        self, room: MatrixRoomId, session_ids: Collection[str]
+    ) -> dict[tuple[str, str], InboundSessionRow]:
+        """Return the stored sessions of a room with these ids, by session id and identity key."""
+        found: dict[tuple[str, str], InboundSessionRow] = {}
+        for part in parts(session_ids):
+            rows = await self._connection.execute(
+                select(inbound).where(inbound.c.matrix_room_id == room, inbound.c.session_id.in_(part))
+            )
+            found |= {(row.session_id, row.curve25519): _inbound(row) for row in rows}
+        return found
+
     async def inbound_exists(self, keys: Collection[SessionName]) -> set[SessionName]:
         """Return those of the rooms and session ids with which a session is stored."""
         by_room: dict[MatrixRoomId, set[str]] = {}
