@@ -251,6 +251,8 @@ class DirectChats:
             await tx.direct_chats.set_display_names(chat.id, display_names(people))
             if is_encrypted:
                 await tx.rooms.set_encrypted(chat.id)
+                # Synapse announces no devices that people made while no agent was in a room with them.
+                await tx.encryption_devices.mark_stale(people.keys())
             await tx.direct_chats.mark_linked(chat.id, is_group=len(members) > 2 or others_may_read)
         agent = self._agents.get(reader)
         if agent is not None and is_encrypted and not self._encrypted_chats.is_active:
