@@ -95,7 +95,8 @@ class EncryptedChats:
 
     async def pull_ghost(self, ghost: UserId) -> None:
         """Receive the to-device events of a ghost."""
-        async with self._slots, self._locks.of(ghost):
+        # The lock first: those who wait for one busy ghost must not keep the slots from the others.
+        async with self._locks.of(ghost), self._slots:
             await self._reader.pull(ghost)
 
     async def request_key(self, chat: Room, reference: MegolmReference) -> None:
