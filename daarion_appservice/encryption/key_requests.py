@@ -22,8 +22,8 @@ KEY_REQUEST: Final = "m.room_key_request"
 ANY_DEVICE: Final = "*"
 RETRY_AFTER_MS: Final = (60_000, 10 * 60_000, 60 * 60_000)
 """The times between one attempt of a request and the next; after the last attempt there is none."""
-MAX_OPEN_REQUESTS: Final = 50
-"""Open requests of one ghost. More sessions wait, so that forged events cannot make a ghost flood a device."""
+MAX_OPEN_REQUESTS: Final = 20
+"""Open requests of one ghost to one user. More sessions wait, so that forged events cannot make a ghost flood a device."""
 ANSWER_INTERVAL_MS: Final = 60_000
 """The shortest time between two answers to one device about one session."""
 
@@ -61,9 +61,9 @@ def new_request(
         now_ms: The time now.
 
     Returns:
-        The request to store and send; None if there is one for the session, or if too many are open.
+        The request to store and send; None if there is one for the session, or if too many to the user are open.
     """
-    requests = list(open_requests)
+    requests = [row for row in open_requests if row.user == reference.sender]
     asked = {(row.room, row.session_id, row.user) for row in requests}
     wanted = (reference.room, reference.session_id, reference.sender)
     if wanted in asked or len(requests) >= MAX_OPEN_REQUESTS:

@@ -26,6 +26,8 @@ from .support import EncryptionSupport
 
 FIRST_RETRY_MS: Final = 1_000
 """Milliseconds until the first retry of an event whose key was not there."""
+MAX_WAITING: Final = 500
+"""Events of one user in one room that wait: each is tried again some thirty times."""
 _PREPARE_TIMEOUT_S: Final = 5.0
 """Seconds for which a batch of events waits for the pulls of its rooms."""
 
@@ -158,6 +160,9 @@ class RoomDecryptor:
     async def _store(
         self, tx: Transaction, room: Room, event: Event, reference: MegolmReference, before: MessageId | None
     ) -> None:
+        if await tx.undecrypted.count_of(reference.room, reference.sender) >= MAX_WAITING:
+            self._give_up(event, UnknownSession("too many events of its sender wait for their keys"))
+            return
         following = await tx.messages.get(before) if before is not None else None
         last = await tx.messages.before(room.id, following.seq if following is not None else None, limit=1)
         now_ms = self._now_ms()

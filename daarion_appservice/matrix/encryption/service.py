@@ -27,6 +27,8 @@ from .support import EncryptionSupport, SupportState
 _STEP_S: Final = 5.0
 _REFUSED_S: Final = 60.0
 _SWEEP_MS: Final = 3_600_000
+_KEEP_REQUESTS_MS: Final = 25 * _SWEEP_MS
+"""An event waits for a day."""
 _CONCURRENCY: Final = 4
 
 log = structlog.get_logger()
@@ -106,10 +108,19 @@ class EncryptionService:
         await self._for_each(unsent, self._chats.pull_ghost)
         if self._now_ms() - self._swept_at_ms >= _SWEEP_MS:
             await self._for_each(self._agent_ghosts(), self._chats.pull_ghost)
+            await self._prune()
             self._swept_at_ms = self._now_ms()
+
+    async def _prune(self) -> None:
+        """Delete requests for keys of events that were given up, and the times of old answers."""
+        async with self._database.transaction() as tx:
+            await tx.key_requests.prune(self._now_ms() - _KEEP_REQUESTS_MS)
 
     async def _check(self) -> None:
         """Replace lost devices, and set up those that are missing."""
+        # Changes of device lists may be lost with a device of a ghost, or with an older copy of a database.
+        async with self._database.transaction() as tx:
+            await tx.encryption_devices.mark_all_stale()
         lost = await self._devices.find_lost()
         await self._for_each(lost, self._devices.renew)
         await self._for_each(self._agent_ghosts(), self._devices.ensure)

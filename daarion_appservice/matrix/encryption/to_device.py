@@ -38,6 +38,8 @@ _FULL_PAGE: Final = 100
 _MAX_PAGES: Final = 50
 _MAX_RECOVERIES: Final = 10
 """Devices that one pull starts new sessions with."""
+_MAX_DECLINES: Final = 10
+"""Verification requests that are declined of one response; clients give the others up by themselves."""
 _WITHHELD_TYPES: Final = frozenset({WITHHELD, "org.matrix.room_key.withheld"})
 _VERIFICATION_REQUEST: Final = "m.key.verification.request"
 _VERIFICATION_CANCEL: Final = "m.key.verification.cancel"
@@ -55,6 +57,8 @@ class _Received:
     """The identity keys of devices whose messages could not be decrypted, with their users."""
     upload: dict[str, Any] = field(default_factory=dict)
     has_new_sessions: bool = False
+    declines: int = 0
+    """The verification requests that were declined."""
 
 
 class ToDeviceReader:
@@ -175,7 +179,7 @@ class ToDeviceReader:
         elif event_type == "m.room_key_request":
             await self._answers.answer(tx, received.account, event)
         elif event_type == _VERIFICATION_REQUEST:
-            await self._decline_verification(tx, received.account, event)
+            await self._decline_verification(tx, received, event)
 
     async def _encrypted(self, tx: Transaction, received: _Received, event: dict[str, Any]) -> None:
         account = received.account
@@ -220,7 +224,8 @@ class ToDeviceReader:
             return
         await tx.megolm_sessions.save_inbound([kept])
         for request in await tx.key_requests.of_session(row.room, row.session_id):
-            await tx.key_requests.delete(request)
+            if request.user == row.owner:
+                await tx.key_requests.delete(request)
         await tx.undecrypted.wake_session(row.room, row.session_id, self._now_ms())
         received.has_new_sessions = True
 
@@ -231,16 +236,19 @@ class ToDeviceReader:
             # The other device could start no session with this one: this one starts it.
             received.broken.setdefault(row.curve25519, row.user)
 
-    async def _decline_verification(self, tx: Transaction, account: AccountRow, event: dict[str, Any]) -> None:
+    async def _decline_verification(self, tx: Transaction, received: _Received, event: dict[str, Any]) -> None:
         content = event.get("content")
         txn, device = (
             (content.get("transaction_id"), content.get("from_device")) if isinstance(content, dict) else (0, 0)
         )
         user = event.get("sender")
+        if received.declines >= _MAX_DECLINES:
+            return
         if not (isinstance(txn, str) and isinstance(device, str) and isinstance(user, str)):
             return
+        received.declines += 1
         cancel = {"transaction_id": txn[:255], "code": "m.user", "reason": "Agents do not verify users"}
-        await self._sender.put(tx, account.ghost, _VERIFICATION_CANCEL, {user: {device: cancel}})
+        await self._sender.put(tx, received.account.ghost, _VERIFICATION_CANCEL, {user: {device: cancel}})
 
     # --- after the commit -----------------------------------------------------------------------------
 

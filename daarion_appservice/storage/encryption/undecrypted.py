@@ -112,6 +112,11 @@ class UndecryptedRepository(Repository):
         at_ms: int | None = await self._connection.scalar(select(func.min(undecrypted.c.next_try_ms)))
         return at_ms
 
+    async def count_of(self, room: MatrixRoomId, sender: UserId) -> int:
+        """Return how many events of a user wait in a room."""
+        of_sender = select(func.count()).where(undecrypted.c.matrix_room_id == room, undecrypted.c.sender == sender)
+        return int(await self._connection.scalar(of_sender) or 0)
+
     async def count(self) -> int:
         """Return how many events wait."""
         return int(await self._connection.scalar(select(func.count()).select_from(undecrypted)) or 0)

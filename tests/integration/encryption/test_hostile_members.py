@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -9,12 +10,15 @@ import pytest
 
 from daarion_appservice.city.events import CityEvent
 from daarion_appservice.city.types import Room
-from daarion_appservice.encryption import outbound_sessions
+from daarion_appservice.encryption import key_requests, outbound_sessions
+from daarion_appservice.encryption.outbound_sessions import RotationPolicy
 from daarion_appservice.encryption.primitives import MegolmSender
+from daarion_appservice.matrix.encryption import room_decryptor
 from daarion_appservice.storage.database import Transaction
-from tests.parts.encryption_harness import SCRIBE, EncryptionHarness, Ghost
+from tests.parts.encryption_harness import GUIDE, SCRIBE, EncryptionHarness, Ghost
 from tests.parts.encryption_peer import KEY, ROOM, Peer
 
+MALLORY = "@mallory:city.localhost"
 DEEP, LEVELS = "nested deeply", 1000
 
 
@@ -89,26 +93,116 @@ async def test_an_event_that_fails_stops_no_other(harness: EncryptionHarness, mo
     assert await harness.bodies() == ["broken", "later"]
 
 
-async def test_a_key_of_another_member_hides_no_message(harness: EncryptionHarness) -> None:
-    """A member who got the key of another's session sends it to the agent as his own, before the owner's key comes."""
-    await harness.parts.devices.ensure(SCRIBE)
-    mallory = Peer(harness.homeserver.keys, "@mallory:city.localhost", "LAPTOP")
-    harness.alice.members_devices([mallory])
-    question = harness.encrypt("question")
-    key = harness.hold_keys()
-    assert harness.alice.store.outbound is not None
-    mallory.members_devices([Ghost(SCRIBE)])
-    mallory.claim(tuple(mallory.store.devices[SCRIBE].values()))
+def claim_session_of_alice(harness: EncryptionHarness) -> None:
+    """Send the key of Alice's session to the agent as another member, who got it too."""
+    mallory = Peer(harness.homeserver.keys, MALLORY, "LAPTOP")
+    outbound = harness.alice.store.outbound
+    assert outbound is not None
+    (device,) = mallory.members_devices([Ghost(SCRIBE)])
+    mallory.claim((device,))
     content = {
         "algorithm": "m.megolm.v1.aes-sha2",
         "room_id": ROOM,
-        "session_id": harness.alice.store.outbound.session_id,
-        "session_key": MegolmSender.from_pickle(harness.alice.store.outbound.pickle, KEY).session_key,
+        "session_id": outbound.session_id,
+        "session_key": MegolmSender.from_pickle(outbound.pickle, KEY).session_key,
     }
-    mallory.send_olm(next(iter(mallory.store.devices[SCRIBE].values())), "m.room_key", content)
+    mallory.send_olm(device, "m.room_key", content)
+
+
+async def test_a_key_of_another_member_hides_no_message(harness: EncryptionHarness) -> None:
+    """A member who got the key of another's session sends it to the agent as his own, before the owner's key comes."""
+    await harness.parts.devices.ensure(SCRIBE)
+    question = harness.encrypt("question")
+    key = harness.hold_keys()
+    claim_session_of_alice(harness)
     await harness.receive(question)
     harness.release_keys(key)
 
     await harness.retry(after_ms=2_000)
 
     assert await harness.bodies() == ["question"]
+
+
+async def test_requests_to_one_user_leave_others_theirs(harness: EncryptionHarness) -> None:
+    await harness.parts.devices.ensure(SCRIBE)
+    mallory = Peer(harness.homeserver.keys, MALLORY, "LAPTOP")
+    mallory.policy = RotationPolicy(max_messages=1)
+    garbage = [mallory.send("x", [Ghost(SCRIBE)], is_key_lost=True) for _ in range(key_requests.MAX_OPEN_REQUESTS + 1)]
+    question = harness.encrypt("question", is_key_lost=True)
+    await harness.receive(*garbage, question)
+
+    await harness.retry(after_ms=2_000)
+    await harness.retry(after_ms=5_000)
+
+    asked = [list(request.content["messages"]) for request in harness.homeserver.all("to_device")]
+    assert asked.count([MALLORY]) == key_requests.MAX_OPEN_REQUESTS
+    assert asked.count([harness.alice.user]) == 1
+
+
+async def test_a_key_of_another_member_ends_no_request(harness: EncryptionHarness) -> None:
+    await harness.parts.devices.ensure(SCRIBE)
+    question = harness.encrypt("question", is_key_lost=True)
+    await harness.receive(question)
+    await harness.retry(after_ms=2_000)
+    await harness.retry(after_ms=5_000)
+    claim_session_of_alice(harness)
+    harness.alice.receive_all()
+
+    await harness.retry(after_ms=16_000)
+
+    assert await harness.bodies() == ["question"]
+
+
+async def test_waiting_events_of_one_user_are_limited(
+    on_each: EncryptionHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room_decryptor, "MAX_WAITING", 3)
+    await on_each.parts.devices.ensure(SCRIBE)
+    mallory = Peer(on_each.homeserver.keys, MALLORY, "LAPTOP")
+    garbage = [mallory.send("x", [Ghost(SCRIBE)], is_key_lost=True) for _ in range(5)]
+
+    await on_each.receive(*garbage, on_each.encrypt("question", is_key_lost=True))
+
+    assert [row.sender for row in await on_each.waiting()] == [MALLORY] * 3 + [on_each.alice.user]
+    assert on_each.run.count("events_given_up", reason="no_key") == 2
+
+
+async def test_a_flood_of_verifications_is_not_answered(harness: EncryptionHarness) -> None:
+    await harness.parts.devices.ensure(SCRIBE)
+    flood = [
+        {
+            "type": "m.key.verification.request",
+            "sender": MALLORY,
+            "content": {"transaction_id": f"{number}", "from_device": "X", "methods": ["m.sas.v1"]},
+        }
+        for number in range(150)
+    ]
+    harness.release_keys(flood)
+
+    await harness.parts.chats.pull_ghost(SCRIBE)
+
+    assert len(harness.homeserver.all("to_device")) == 20
+
+
+async def test_a_busy_agent_delays_no_other(harness: EncryptionHarness) -> None:
+    await harness.parts.devices.ensure(SCRIBE)
+    await harness.parts.devices.ensure(GUIDE)
+    chats = harness.parts.chats
+
+    async with chats._locks.of(SCRIBE):
+        waiting = [asyncio.create_task(chats.pull_ghost(SCRIBE)) for _ in range(5)]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            await chats.pull_ghost(GUIDE)
+        assert not any(task.done() for task in waiting)
+    await asyncio.gather(*waiting)
+
+
+async def test_lists_are_queried_again_after_a_check(harness: EncryptionHarness) -> None:
+    await harness.send()
+    await harness.parts.service._step()
+    laptop = Peer(harness.homeserver.keys, harness.alice.user, "LAPTOP", cross_signed=False)
+
+    event = await harness.send("for both")
+
+    assert harness.read(event, laptop) == "for both"
