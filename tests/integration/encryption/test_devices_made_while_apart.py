@@ -28,7 +28,7 @@ async def test_a_device_made_while_apart_gets_the_key(on_each: EncryptionHarness
         on_each.clock,
     )
     laptop = Peer(on_each.homeserver.keys, on_each.alice.user, "LAPTOP", cross_signed=False)
-    members = {user: {} for user in on_each.homeserver.memberships[ROOM]}
+    members: dict[str, dict[str, str]] = {user: {} for user in on_each.homeserver.memberships[ROOM]}
     on_each.homeserver.next("members", Reply(200, {"joined": members}))
     on_each.homeserver.next("messages", Reply(200, {"chunk": []}))
 
