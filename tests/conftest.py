@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import shutil
@@ -50,6 +51,12 @@ structlog.configure(
 )
 forked_processes.install()
 allocator.return_freed_memory()
+
+
+def pytest_collection_finish() -> None:
+    """Exempt modules and collected tests from garbage collections, which took a tenth of the CPU time of in-process tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,16 @@ from tests.parts.at_home import (
 from tests.parts.city import eventually
 from tests.parts.js_client import JsCounts
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    # What clients show does not depend on the database.
+    pytest.mark.parametrize(
+        "module_database_url",
+        ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)],
+        indirect=True,
+        scope="module",
+    ),
+]
 
 UNSTABLE: Final = "org.matrix.msc3381.poll."
 

@@ -6,12 +6,18 @@ import json
 from typing import Any
 
 import nio
+import pytest
 
 from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
 from tests.parts.matrix_user import Arrive, MatrixUser
 
 ROOM = "/city/rooms/general"
 PROFILE = "com.beeper.per_message_profile"
+
+# Both databases have the same links in tests/integration/test_one_self.py.
+pytestmark = pytest.mark.parametrize(
+    "database_url", [pytest.param("sqlite", marks=pytest.mark.soak), "postgresql"], indirect=True
+)
 
 
 async def sign_in(city: RunningCity, user: MatrixUser) -> Any:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import nio
+import pytest
 
 from tests.parts.city import StartCity, citizen_token, eventually
 from tests.parts.matrix_user import Arrive
 
 OKSANA, TARAS = citizen_token("u_1", "Оксана"), citizen_token("u_2", "Тарас")
+
+# Both databases have the same rules in tests/integration/private_rooms.
+pytestmark = pytest.mark.parametrize(
+    "database_url", [pytest.param("sqlite", marks=pytest.mark.soak), "postgresql"], indirect=True
+)
 
 
 async def test_room_made_private_on_matrix_is_private_in_the_city(start_city: StartCity, arrive: Arrive) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import aiohttp
+import pytest
 from playwright.async_api import expect
 
 from tests.parts.browser import Browser
@@ -14,6 +15,11 @@ from tests.parts.matrix_user import Arrive, MatrixUser
 
 OKSANA = citizen_token("u_1", "Оксана")
 RECEIPTS = "/city/rooms/general/receipts"
+
+# Both databases have the same receipts in tests/integration/test_receipts.py.
+pytestmark = pytest.mark.parametrize(
+    "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)], indirect=True
+)
 
 
 async def receive_reads(city: RunningCity, frames: list[dict[str, Any]], opened: asyncio.Event) -> None:
