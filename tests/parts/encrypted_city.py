@@ -15,7 +15,7 @@ from typing import Any, Final
 from daarion_appservice.city.types import MatrixRoomId, Message, RoomId
 from daarion_appservice.storage.database import Database
 from tests.parts.agents_core import EchoingCore, answer_to
-from tests.parts.city import RunningCity, eventually, shared_city
+from tests.parts.city import LONG_PRESENCE, RunningCity, eventually, shared_city
 from tests.parts.encrypted_user import EncryptedArrive, EncryptedUser, encrypted_users
 from tests.parts.http_proxy import HttpProxy
 from tests.parts.js_client import ArriveByJsSdk, JsClient, JsEvent, arriving_by_js_sdk
@@ -214,7 +214,12 @@ async def encrypted_city(
                 database_url,
                 # Cheap passwords: sixty people register.
                 homeserver={"port": to_synapse.target_port, "overrides": {"bcrypt_rounds": 4}},
-                settings={"homeserver.address": to_synapse.url, "agents_core.url": core.url, **(settings or {})},
+                settings={
+                    **LONG_PRESENCE,
+                    "homeserver.address": to_synapse.url,
+                    "agents_core.url": core.url,
+                    **(settings or {}),
+                },
                 is_started=is_started,
             )
         )
