@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ..city.types import UserId
 from .base64_text import normalized_key
@@ -12,6 +12,9 @@ from .errors import EncryptionError, InvalidContent, InvalidSignature
 from .json_fields import Json, as_object, id_field, object_field
 from .rows import DeviceRow
 from .signed_json import require_signature
+
+MAX_DEVICES: Final = 200
+"""Devices of one user that get keys: each costs every message of a new session an encryption and a kilobyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +70,16 @@ def verify_devices(query_response: Json, *, user: UserId, known: Mapping[str, De
     self_signing = _self_signing_key(query_response, user)
     devices: list[DeviceRow] = []
     refused: dict[str, EncryptionError] = {}
-    for device_id, keys in listed.items():
+    # Devices that are known come first. In a stable order, so that the limit always leaves out the same ones.
+    for device_id, keys in sorted(listed.items(), key=lambda item: (item[0] not in known, item[0])):
         before = known.get(device_id)
         try:
+            if len(devices) >= MAX_DEVICES:
+                raise InvalidContent(f"{user} has more than {MAX_DEVICES} devices")
             devices.append(_verify_listed(keys, user, device_id, before, self_signing))
         except EncryptionError as error:
             refused[device_id] = error
-            if before is not None:
+            if before is not None and len(devices) < MAX_DEVICES:
                 devices.append(before)
     return DeviceList(tuple(devices), refused)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from daarion_appservice.city.types import UserId
-from daarion_appservice.encryption import accounts
+from daarion_appservice.encryption import accounts, devices
 from daarion_appservice.encryption.devices import DeviceList, verify_devices
 from daarion_appservice.encryption.errors import EncryptionError, InvalidContent, InvalidSignature
 from daarion_appservice.encryption.primitives import OlmAccount
@@ -152,3 +152,20 @@ def test_signed_device_that_names_another_is_refused(server: KeyServer, alice: P
 def test_padded_key_is_the_same_device(server: KeyServer, alice: Peer) -> None:
     sign_changed(server, alice, with_key("curve25519:ALICE", alice.account.curve25519 + "="))
     assert verified(server).devices[0].curve25519 == alice.account.curve25519
+
+
+def test_devices_of_one_user_are_limited(server: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "MAX_DEVICES", 3)
+    for name in "FEDC":
+        Peer(server, "@many:example.org", name, cross_signed=False)
+    many = UserId("@many:example.org")
+
+    first = verify_devices(server.query(), user=many, known={})
+    assert [device.device_id for device in first.devices] == ["C", "D", "E"]
+    assert list(first.refused) == ["F"]
+
+    for name in "AB":
+        Peer(server, "@many:example.org", name, cross_signed=False)
+    known = {device.device_id: device for device in first.devices}
+    again = verify_devices(server.query(), user=many, known=known)
+    assert [device.device_id for device in again.devices] == ["C", "D", "E"]
