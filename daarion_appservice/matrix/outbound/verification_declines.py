@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from hashlib import sha256
 from typing import Any, Final
 
 import structlog
 
 from ...city.events import VerificationRequested
 from ...city.identity import Identities
-from ...errors import HomeserverRefused
+from ...encryption.errors import EncryptionError
+from ...errors import DatabaseError, DatabaseUnavailable, HomeserverRefused, HomeserverUnavailable
 from ...realtime.worker import Worker
 from ...storage.database import Database
 from ..client.homeserver import Homeserver
@@ -20,6 +22,7 @@ from ..ghosts.ghosts import Ghosts
 
 _CANCEL: Final = "m.key.verification.cancel"
 _MAX_WAITING: Final = 100
+_MAX_WAITING_OF_CHAT: Final = 3
 
 log = structlog.get_logger()
 
@@ -45,7 +48,9 @@ class VerificationDeclines:
         self._worker = Worker("verification_declines", idle_s=None, monitor=monitor)
 
     def add(self, request: VerificationRequested) -> None:
-        """Decline a request soon."""
+        """Decline a request soon, unless requests of the same chat wait already."""
+        if sum(each.chat == request.chat for each in self._waiting) >= _MAX_WAITING_OF_CHAT:
+            return
         self._waiting.append(request)
         self._worker.wake()
 
@@ -55,12 +60,14 @@ class VerificationDeclines:
 
     async def _decline_all(self) -> None:
         while self._waiting:
-            request = self._waiting[0]
+            request = self._waiting.popleft()
             try:
                 await self._decline(request)
-            except HomeserverRefused as error:
+            except (HomeserverUnavailable, DatabaseUnavailable):
+                self._waiting.appendleft(request)
+                raise
+            except (HomeserverRefused, DatabaseError, EncryptionError) as error:
                 log.info("verification_not_declined", agent=request.agent, error=str(error))
-            self._waiting.popleft()
 
     async def _decline(self, request: VerificationRequested) -> None:
         async with self._database.read_only() as tx:
@@ -68,7 +75,8 @@ class VerificationDeclines:
         if chat is None or chat.archived or chat.matrix_room_id is None:
             return
         ghost = self._identities.agent(request.agent)
-        event_type, txn_id = _CANCEL, f"verification{request.event}"
+        # Of a hash: in old room versions the sender's homeserver chooses an event id of up to 255 characters.
+        event_type, txn_id = _CANCEL, f"verification{sha256(request.event.encode()).hexdigest()}"
         content: dict[str, Any] = {
             "code": "m.user",
             "reason": "Agents do not verify users",
