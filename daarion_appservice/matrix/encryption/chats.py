@@ -83,11 +83,19 @@ class EncryptedChats:
         Raises:
             HomeserverUnavailable, HomeserverRefused: a request failed.
         """
+        refusals: list[HomeserverRefused] = []
         for ghost in await self._ghosts(chat):
-            await self.pull_ghost(ghost)
+            try:
+                await self.pull_ghost(ghost)
+            except HomeserverRefused as error:
+                # Another agent may have the key.
+                refusals.append(error)
+                continue
             if sessions and await self._has_all(sessions):
                 return
         await self._bundles.import_for(chat)
+        if refusals:
+            raise refusals[0]
 
     async def _has_all(self, sessions: Collection[tuple[MatrixRoomId, str]]) -> bool:
         async with self._database.read_only() as tx:

@@ -8,6 +8,7 @@ messages that came after them.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from itertools import groupby
 from typing import Final
@@ -21,7 +22,7 @@ from ...city.ports import NowMs, Publish, publish_all
 from ...city.types import Author, AuthorKind, MatrixRoomId, MessageId, Room
 from ...encryption.errors import EncryptionError, UnknownSession
 from ...encryption.megolm_events import MegolmReference
-from ...errors import CityError, HomeserverRefused, HomeserverUnavailable
+from ...errors import CityError, HomeserverRefused
 from ...realtime.worker import Worker
 from ...storage.database import Database, Transaction
 from ...storage.encryption.undecrypted import UndecryptedRow
@@ -33,6 +34,8 @@ from .dispatch import EventHandlers
 from .undecrypted_notice import notice_text
 
 _IDLE_S: Final = 60.0
+_REQUEST_TIMEOUT_S: Final = 5.0
+"""Seconds for which the events of all chats wait for the agents of one, which may be busy with a slow homeserver."""
 _BATCH: Final = 200
 _RETRY_MS: Final = (4_000, 15_000, 40_000, 120_000, 600_000, 1_800_000, 3_600_000)
 """Milliseconds between two attempts; the last one repeats."""
@@ -109,9 +112,10 @@ class UndecryptedWorker:
 
     async def _pull(self, chat: Room, sessions: Collection[tuple[MatrixRoomId, str]]) -> None:
         try:
-            await self._chats.pull(chat, sessions)
-        except HomeserverRefused as error:
-            log.info("keys_not_received", agent=chat.agent, error=str(error))
+            async with asyncio.timeout(_REQUEST_TIMEOUT_S):
+                await self._chats.pull(chat, sessions)
+        except (HomeserverRefused, TimeoutError) as error:
+            log.info("keys_not_received", agent=chat.agent, error=str(error), help="the events wait for their keys")
 
     async def _decrypt_all(self, rows: Sequence[UndecryptedRow]) -> list[UndecryptedRow]:
         """Handle the events whose key is there; return the others."""
@@ -182,10 +186,9 @@ class UndecryptedWorker:
     async def _request_key(self, chat: Room, row: UndecryptedRow) -> None:
         reference: MegolmReference = reference_of(row)[1]
         try:
-            await self._chats.request_key(chat, reference)
-        except HomeserverUnavailable:
-            raise
-        except HomeserverRefused as error:
+            async with asyncio.timeout(_REQUEST_TIMEOUT_S):
+                await self._chats.request_key(chat, reference)
+        except (HomeserverRefused, TimeoutError) as error:
             log.info("key_not_requested", agent=chat.agent, event_id=row.event_id, error=str(error))
 
     async def _announce(self, chat: Room, row: UndecryptedRow) -> bool:
