@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from ...city.ports import NowMs
-from ...city.types import UserId
+from ...city.types import MatrixRoomId, UserId
 from ...errors import DatabaseError, HomeserverRefused, HomeserverUnavailable
 from ...realtime.worker import Worker
 from ...storage.database import Database
@@ -29,6 +29,8 @@ _REFUSED_S: Final = 60.0
 _SWEEP_MS: Final = 3_600_000
 _KEEP_REQUESTS_MS: Final = 25 * _SWEEP_MS
 """An event waits for a day."""
+_KEEP_STRANGERS_MS: Final = 7 * 24 * _SWEEP_MS
+_MAX_UNKNOWN_ROOMS: Final = 10_000
 _CONCURRENCY: Final = 4
 
 log = structlog.get_logger()
@@ -64,6 +66,8 @@ class EncryptionService:
         self._worker = Worker("encryption", idle_s=_STEP_S, monitor=monitor)
         self._is_checked = False
         self._swept_at_ms = 0
+        self._unknown_rooms: set[MatrixRoomId] = set()
+        """The rooms of keys that the city did not have at the last sweep."""
         monitor.on_return(self._on_return)
 
     def begin_run(self) -> None:
@@ -112,9 +116,16 @@ class EncryptionService:
             self._swept_at_ms = self._now_ms()
 
     async def _prune(self) -> None:
-        """Delete requests for keys of events that were given up, and the times of old answers."""
+        """Delete requests for keys of events that were given up, the times of old answers, and what strangers sent.
+
+        The keys of a room may come before the invitation to it, so they stay until the next time.
+        """
         async with self._database.transaction() as tx:
             await tx.key_requests.prune(self._now_ms() - _KEEP_REQUESTS_MS)
+            await tx.olm_sessions.prune(self._now_ms() - _KEEP_STRANGERS_MS)
+            unknown = await tx.megolm_sessions.rooms_without_chat(_MAX_UNKNOWN_ROOMS)
+            await tx.megolm_sessions.delete_inbound_of_rooms(unknown & self._unknown_rooms)
+        self._unknown_rooms = unknown
 
     async def _check(self) -> None:
         """Replace lost devices, and set up those that are missing."""

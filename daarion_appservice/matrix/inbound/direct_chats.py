@@ -160,6 +160,7 @@ class DirectChatHandlers:
         if agent in {None, chat.agent}:
             return False
         await tx.direct_chats.replace_by_city_room(room_of(event))
+        await tx.undecrypted.delete_room(room_of(event))
         return True
 
     async def member(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:

@@ -17,6 +17,7 @@ from ..tables import encryption_inbound_sessions as inbound
 from ..tables import encryption_message_indexes as indexes
 from ..tables import encryption_outbound_sessions as outbound
 from ..tables import encryption_shared_keys as shared
+from ..tables import rooms
 from ..upsert import insert
 from .saved_rows import COLUMNS, save_rows
 
@@ -77,6 +78,19 @@ class MegolmSessionRepository(Repository):
             )
         ).first()
         return _inbound(row) if row else None
+
+    async def rooms_without_chat(self, limit: int) -> set[MatrixRoomId]:
+        """Return rooms of inbound sessions that are no rooms of the city: of later invitations, or invented."""
+        of_city = select(rooms.c.matrix_room_id).where(rooms.c.matrix_room_id.is_not(None))
+        found = await self._connection.scalars(
+            select(inbound.c.matrix_room_id).where(inbound.c.matrix_room_id.not_in(of_city)).distinct().limit(limit)
+        )
+        return set(map(MatrixRoomId, found))
+
+    async def delete_inbound_of_rooms(self, of_rooms: Collection[MatrixRoomId]) -> None:
+        """Delete the inbound sessions of rooms."""
+        for part in parts(of_rooms):
+            await self._connection.execute(delete(inbound).where(inbound.c.matrix_room_id.in_(part)))
 
     async def save_inbound(self, rows: Iterable[InboundSessionRow]) -> None:
         """Store sessions, or replace the stored ones; `inbound_sessions.merge` decides before."""

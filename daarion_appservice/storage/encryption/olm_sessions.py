@@ -12,6 +12,7 @@ from ...encryption.rows import OlmSessionRow
 from ..parameter_lists import parts
 from ..repository import Repository
 from ..row_mapper import RowMapper
+from ..tables import encryption_devices
 from ..tables import encryption_olm_recoveries as recoveries
 from ..tables import encryption_olm_sessions as sessions
 from .saved_rows import save_rows
@@ -64,6 +65,19 @@ class OlmSessionRepository(Repository):
                     sessions.c.session_id == row.session_id,
                 )
             )
+
+    async def prune(self, before_ms: int) -> None:
+        """Delete sessions that were last used before a time, with keys that no known device of anybody has.
+
+        Anybody can start sessions with any number of invented identity keys.
+
+        Args:
+            before_ms: Milliseconds since 1970.
+        """
+        known = select(encryption_devices.c.curve25519)
+        await self._connection.execute(
+            delete(sessions).where(sessions.c.used_at_ms < before_ms, sessions.c.curve25519.not_in(known))
+        )
 
     async def delete_all(self, ghost: UserId) -> None:
         """Delete all sessions of a ghost and the times of its recoveries."""

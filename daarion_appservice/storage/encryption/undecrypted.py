@@ -154,6 +154,10 @@ class UndecryptedRepository(Repository):
             delete(undecrypted).where(undecrypted.c.event_id == event_id, undecrypted.c.matrix_room_id == room)
         )
 
+    async def delete_room(self, room: MatrixRoomId) -> None:
+        """Delete the events of a room whose chat ends."""
+        await self._connection.execute(delete(undecrypted).where(undecrypted.c.matrix_room_id == room))
+
     async def prune(self, before_ms: int) -> int:
         """Delete events that were received before a time.
 
