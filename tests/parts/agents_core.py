@@ -99,7 +99,8 @@ class EchoingCore(ScriptedCore):
     """A core that replies to each question with a text that names it, see `answer_to`."""
 
     def _unscripted(self, received: ReceivedRequest) -> Behaviour:
-        return says(answer_to(received.content["input"]))
+        # What the question replies to is quoted before it.
+        return says(answer_to(received.content["input"].rpartition("\n\n")[2]))
 
 
 def answer_to(question: str) -> str:

@@ -8,7 +8,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,9 +43,16 @@ class EncryptedCity:
     arrive_by_js_sdk: ArriveByJsSdk
     _agent_tokens: dict[str, str] = field(default_factory=dict)
 
+    @asynccontextmanager
+    async def with_people(self) -> AsyncIterator[EncryptedCity]:
+        """Return the city with people who leave at the end of the context."""
+        async with encrypted_users(self.city.directory / "keys") as arrive, arriving_by_js_sdk() as arrive_by_js_sdk:
+            yield replace(self, arrive=arrive, arrive_by_js_sdk=arrive_by_js_sdk)
+
     async def reset(self) -> None:
-        """Undo what a failed test left."""
+        """Undo what the last test left."""
         self.core.clear_script()
+        self.core.requests.clear()
         self.to_synapse.pass_everything()
         if not self.city.service.running:
             await self.start()
@@ -200,7 +207,7 @@ def _message_index(event: Mapping[str, Any]) -> int:
 
 @asynccontextmanager
 async def encrypted_city(
-    directory: Path, database_url: str, *, settings: Mapping[str, str | float] | None = None, is_started: bool = True
+    directory: Path, database_url: str, *, is_started: bool = True
 ) -> AsyncIterator[EncryptedCity]:
     """Start a city for encrypted chats, with two agents that are online."""
     async with AsyncExitStack() as stack:
@@ -218,7 +225,8 @@ async def encrypted_city(
                     **LONG_PRESENCE,
                     "homeserver.address": to_synapse.url,
                     "agents_core.url": core.url,
-                    **(settings or {}),
+                    "limits.messages": "100000/minute",
+                    "agents_core.max_image_bytes": 1_000_000,
                 },
                 is_started=is_started,
             )

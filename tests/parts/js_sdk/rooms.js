@@ -30,6 +30,9 @@ export const rooms = {
     const initial = encrypted && { initial_state: [ENCRYPTION] };
     const { room_id } = await current.client.createRoom({ ...direct, ...initial, ...options });
     await current.until(() => isJoined(current.client.getRoom(room_id)), timeout_ms, `room ${room_id}`);
+    // Synced later than the membership, the SDK would send in clear until then.
+    const isEncrypted = () => !encrypted || current.room(room_id).hasEncryptionStateEvent();
+    await current.until(isEncrypted, timeout_ms, `encryption of ${room_id}`);
     if (direct_with) {
       const rooms = structuredClone(current.client.getAccountData(EventType.Direct)?.getContent() ?? {});
       (rooms[direct_with] ??= []).push(room_id);
