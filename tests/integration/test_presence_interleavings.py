@@ -22,6 +22,7 @@ from daarion_appservice.city.presence import (
     Transition,
 )
 from daarion_appservice.city.types import SubjectId
+from daarion_appservice.realtime import presence_redis
 from daarion_appservice.realtime.presence_redis import RedisPresence
 from daarion_appservice.realtime.redis_client import connect
 from daarion_appservice.realtime.redis_sessions import _KEYS, RedisSessions
@@ -136,7 +137,9 @@ def _in_all(changes: list[Transition]) -> dict[SubjectId, tuple[Look, Look]]:
 
 
 @pytest.fixture
-async def two_stores(redis: RedisServer) -> AsyncIterator[TwoStores]:
+async def two_stores(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TwoStores]:
+    # What a process reads of the activity in others includes heartbeats as away, which the state machine does not count.
+    monkeypatch.setattr(presence_redis, "_ACTIVITY_PERIOD_S", 3600.0)
     now = [1_700_000_000_000]
     clients = [connect(redis.url, cluster=False) for _ in range(3)]
     stores, published, running = [], [], []
