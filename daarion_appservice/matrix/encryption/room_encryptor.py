@@ -93,21 +93,28 @@ class RoomEncryptor:
         Raises:
             HomeserverUnavailable, HomeserverRefused: a request failed, or the homeserver takes no keys.
         """
+        # Before the lock: the copy of a large file must not delay the agent's other chats.
+        content = None if await self._stored(event) else await self._files.encrypted(event.ghost, event.content)
         async with self._locks.of(event.ghost):
             account = await self._reader.pull(event.ghost)
             if account is None:
                 raise HomeserverRefused(400, "M_UNKNOWN", "the homeserver takes no device keys of agents")
-            async with self._database.read_only() as tx:
-                entry = await tx.encrypted_entries.get(event.txn_id)
+            entry = await self._stored(event)
             if entry is None:
-                entry = await self._encrypt(account, event)
+                # A new device of the ghost drops what was stored.
+                content = content or await self._files.encrypted(event.ghost, event.content)
+                entry = await self._encrypt(account, event, content)
             await self._sender.flush(account)
-        content: dict[str, Any] = orjson.loads(entry.content)
-        return content
+        encrypted: dict[str, Any] = orjson.loads(entry.content)
+        return encrypted
 
-    async def _encrypt(self, account: AccountRow, event: ClearEvent) -> EncryptedEntry:
+    async def _stored(self, event: ClearEvent) -> EncryptedEntry | None:
+        async with self._database.read_only() as tx:
+            return await tx.encrypted_entries.get(event.txn_id)
+
+    async def _encrypt(self, account: AccountRow, event: ClearEvent, clear: dict[str, Any]) -> EncryptedEntry:
         key = self._support.key
-        content = fitting_content(await self._files.encrypted(event.ghost, event.content))
+        content = fitting_content(clear)
         plan = await self._plan(account, event.room)
         olm, claimed, without = await self._olm_sessions(account, plan)
         share = await self._share(account, plan, olm)

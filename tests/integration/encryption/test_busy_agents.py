@@ -11,14 +11,16 @@ import pytest
 from daarion_appservice.city.events import VerificationRequested
 from daarion_appservice.city.types import AgentSlug, EventId, MatrixRoomId
 from daarion_appservice.encryption.rows import InboundSessionRow
+from daarion_appservice.matrix.encryption.room_encryptor import ClearEvent
 from daarion_appservice.matrix.inbound import undecrypted
 from daarion_appservice.matrix.outbound.verification_declines import VerificationDeclines
 from daarion_appservice.storage.database import Database
+from tests.parts.city import eventually
 from tests.parts.encryption_harness import CHAT, GUIDE, SCRIBE, EncryptionHarness
 from tests.parts.encryption_peer import ROOM
 from tests.parts.encryption_rows import inbound_row, olm_row
 from tests.parts.messaging import IDENTITIES
-from tests.parts.scripted_homeserver import refused
+from tests.parts.scripted_homeserver import Hang, refused
 
 _DAY_MS = 24 * 3_600_000
 
@@ -147,3 +149,28 @@ async def test_waiting_events_end_with_the_released_chat(harness: EncryptionHarn
         assert await harness.messaging.chat_events.release_to_other_agent(tx, chat, invitation)
 
     assert await harness.waiting() == []
+
+
+async def test_a_slow_file_delays_no_other_message(harness: EncryptionHarness) -> None:
+    await harness.parts.devices.ensure(SCRIBE)
+    harness.files["mxc://city.localhost/big"] = b"big"
+    end = asyncio.Event()
+    harness.homeserver.next("upload", Hang(end))
+    content = {"msgtype": "m.file", "body": "big", "url": "mxc://city.localhost/big"}
+    clear = ClearEvent(SCRIBE, await harness.chat(), "m.room.message", content, "file")
+
+    file = asyncio.create_task(harness.parts.encryptor.encrypt(clear))
+    await eventually(lambda: has_request(harness, "upload"))
+    async with asyncio.timeout(20):
+        text = await harness.send("text")
+    assert not file.done()
+    end.set()
+    sent = await file
+
+    assert harness.read(text) == "text"
+    event = text | {"event_id": "$file", "content": sent}
+    assert harness.alice.read(event).content["file"]["url"].startswith("mxc://")
+
+
+async def has_request(harness: EncryptionHarness, what: str) -> bool:
+    return bool(harness.homeserver.all(what))
