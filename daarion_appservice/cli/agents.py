@@ -10,6 +10,7 @@ import typer
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from ..city.identity import Identities
 from ..city.places import main_role, microdao_role, node_role
 from ..city.registry import AGENTS, Description, Differences, RegistryEditor
 from ..city.tokens import new_token
@@ -20,7 +21,7 @@ from ..config.registry_file import RegistryErrors, agent_of, description_of, rea
 from ..errors import ExitCode, InvalidInput, NotFound, StartError
 from ..storage.database import Database, Transaction
 from .context import with_migrated_database
-from .terminal import DEFAULT_CONFIG, ConfigPath, print_line, show_table, warn
+from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, note, print_json, print_line, show_fields, show_table, warn
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -81,13 +82,36 @@ def add(
     print_line(f"Its runtime needs a token: daarion-appservice agent token {slug} -c {config}")
 
 
+@app.command("show")
+def show(slug: Slug, as_json: AsJson = False, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Show an agent, its Matrix user and the number of its valid tokens."""
+
+    async def read_one(database: Database) -> tuple[Agent, int]:
+        async with database.read_only() as tx:
+            agent = await _agent(tx, slug)
+            return agent, sum(token.revoked_at_ms is None for token in await tx.agents.tokens_of(agent))
+
+    agent, tokens = with_migrated_database(config, read_one)
+    fields = _fields(agent, _identities(config)) | {"valid_tokens": tokens}
+    if as_json:
+        print_json(fields)
+    else:
+        show_fields(fields)
+
+
 @app.command("list")
-def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
+def list_(as_json: AsJson = False, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """List all agents."""
 
     async def read_all(database: Database) -> list[Agent]:
         async with database.read_only() as tx:
             return await tx.agents.all()
+
+    agents = with_migrated_database(config, read_all)
+    if as_json:
+        identities = _identities(config)
+        print_json([_fields(agent, identities) for agent in agents])
+        return
 
     columns = (
         "slug",
@@ -109,7 +133,7 @@ def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
                 *(a.slug, a.display_name, a.title, a.node_id, a.microdao, main_role(a), ", ".join(a.rooms)),
                 *(a.kind, node_role(a), microdao_role(a), a.district),
             )
-            for a in with_migrated_database(config, read_all)
+            for a in agents
         ],
     )
 
@@ -164,6 +188,26 @@ def remove(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
     _warn_if_configured(config, [slug])
 
 
+@app.command("rename")
+def rename(
+    slug: Slug,
+    name: Annotated[str, typer.Argument(help="The new display name.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Change the display name of an agent, also on Matrix. Its slug and its Matrix user stay."""
+
+    async def write(database: Database) -> None:
+        async with database.transaction() as tx:
+            known = asdict(await _agent(tx, slug))
+            known.pop("id")
+            await tx.agents.put(_agent_from(known | {"display_name": name}), now_ms=now_ms())
+
+    with_migrated_database(config, write)
+    print_line(f"The agent {slug} is called {name} now.", "green")
+    if any(seed.slug == slug and seed.display_name != name for seed in config_file.load(config).agents):
+        warn(f"{slug} is also listed under `agents:` in {config}: change its name there, or the next start restores it")
+
+
 @app.command("token")
 def token(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Create a token for an agent and show it once. Existing tokens stay valid."""
@@ -175,6 +219,22 @@ def token(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
         return made.text
 
     print_line(with_migrated_database(config, create))
+
+
+@app.command("rotate")
+def rotate(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Create a token for an agent, show it once, and revoke all its other tokens."""
+
+    async def replace_all(database: Database) -> tuple[str, int]:
+        made = new_token(new_id())
+        async with database.transaction() as tx:
+            agent = await _agent(tx, slug)
+            revoked = await tx.agents.replace_tokens(agent, made.id, made.secret_sha256, now_ms=now_ms())
+        return made.text, revoked
+
+    text, revoked = with_migrated_database(config, replace_all)
+    print_line(text)
+    note(f"Revoked {revoked} earlier token(s) of {slug}; a running service refuses them within seconds.")
 
 
 @app.command("revoke")
@@ -196,6 +256,22 @@ def revoke(
     if count == 0:
         raise NotFound("no_such_token", f"{slug} has no such token, or it was revoked already")
     print_line(f"Revoked {count} token(s) of {slug}.", "green")
+
+
+def _fields(agent: Agent, identities: Identities) -> dict[str, Any]:
+    """Return the fields of an agent under the names that the API gives them."""
+    fields = asdict(agent) | {"rooms": list(agent.rooms)}
+    return {
+        "id": fields.pop("id"),
+        "slug": fields.pop("slug"),
+        "matrix_user_id": identities.agent(agent.slug),
+        **fields,
+    }
+
+
+def _identities(config: Path) -> Identities:
+    settings = config_file.load(config)
+    return Identities(settings.homeserver.domain, settings.appservice.bot)
 
 
 def _agent_from(described: dict[str, Any]) -> Agent:

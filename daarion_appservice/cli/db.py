@@ -6,7 +6,7 @@ import typer
 
 from ..storage import migrate
 from .context import with_database
-from .terminal import DEFAULT_CONFIG, ConfigPath, print_line
+from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, print_json, print_line
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -24,7 +24,10 @@ def upgrade(config: ConfigPath = DEFAULT_CONFIG) -> None:
 
 
 @app.command("current")
-def current(config: ConfigPath = DEFAULT_CONFIG) -> None:
+def current(as_json: AsJson = False, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Show the revision of the database and the one that this version expects."""
     found = with_database(config, migrate.current)
+    if as_json:
+        print_json({"revision": found, "expected": migrate.head()})
+        return
     print_line(f"The database is at revision {found or '(empty)'}; this version expects {migrate.head()}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,13 +11,13 @@ from ..http.views import timestamp
 from ..storage.database import Database
 from ..storage.inbox import InboxRow
 from .context import with_migrated_database
-from .terminal import DEFAULT_CONFIG, ConfigPath, print_line, show_table
+from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, print_json, print_line, show_table
 
 app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command("list")
-def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
+def list_(as_json: AsJson = False, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """List the events whose processing failed repeatedly and was given up (dead letters)."""
 
     async def read(database: Database) -> list[InboxRow]:
@@ -25,6 +25,9 @@ def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
             return await tx.inbox.dead_letters()
 
     dead = with_migrated_database(config, read)
+    if as_json:
+        print_json([_fields(row) for row in dead])
+        return
     if not dead:
         print_line("There are no dead letters.", "green")
         return
@@ -49,3 +52,13 @@ def retry(
     if event and not count:
         raise NotFound("no_such_event", "there is no dead letter with such an id; see `daarion-appservice events list`")
     print_line(f"{count} event(s) will be processed again.", "green")
+
+
+def _fields(row: InboxRow) -> dict[str, Any]:
+    received_at = timestamp(row.received_at_ms)
+    return {
+        "event_id": row.event_id,
+        "room_id": row.matrix_room_id,
+        "received_at": received_at,
+        "error": row.error or "",
+    }

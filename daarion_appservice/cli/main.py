@@ -22,7 +22,7 @@ from ..errors import CityError, ExitCode, StartError, TaskFailedRepeatedly
 from ..ops.heap import bound_heap
 from . import service
 from .doctor import doctor
-from .terminal import fail, print_line
+from .terminal import CONFIG_VARIABLE, fail, print_line
 
 _COLLECT_AFTER: Final = (10_000, 20, 100)
 """Thresholds of Python's garbage collector, which finds reference cycles; this program creates few. With the default
@@ -35,12 +35,14 @@ GROUPS: Final = {
     "registration": "Generate and check the registration file for Synapse.",
     "db": "Migrate the database.",
     "agent": "Manage the agents and their tokens.",
+    "token": "List the tokens of agents.",
     "room": "Manage the rooms.",
+    "message": "List and retry messages that are not on Matrix.",
     "events": "List and retry Matrix events that could not be processed.",
     "outbox": "List and retry messages that the homeserver rejected.",
     "encryption": "Manage the keys of encrypted chats.",
 }
-_MODULES: Final = {"agent": "agents", "room": "rooms"}
+_MODULES: Final = {"agent": "agents", "message": "messages", "room": "rooms", "token": "tokens"}
 """Modules of groups whose name differs from the group's."""
 
 
@@ -65,7 +67,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 app.command("run")(service.run)
 app.command("demo")(service.demo)
@@ -110,6 +111,12 @@ def _read_environment(file: Path | None) -> None:
         os.environ.update(environment_file.read(file))
 
 
+def _set_config(file: Path | None) -> None:
+    # Commands read the variable; a group's module is not imported yet.
+    if file is not None:
+        os.environ[CONFIG_VARIABLE] = str(file)
+
+
 @app.callback()
 def _options(
     *,
@@ -118,9 +125,20 @@ def _options(
         typer.Option(
             "--env-file",
             metavar="FILE",
+            envvar="DAARION_ENV_FILE",
             callback=_read_environment,
             is_eager=True,
             help="A file with environment variables in the format of systemd, like /etc/default/daarion-appservice.",
+        ),
+    ] = None,
+    _config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            metavar="FILE",
+            callback=_set_config,
+            help="The configuration file, for every command; each also takes its own --config after its name.",
         ),
     ] = None,
     _version: Annotated[

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -12,22 +13,20 @@ from ..clock import now_ms
 from ..errors import NotFound
 from ..storage.database import Database
 from ..storage.key_values import registry_changed
-from ..storage.outbox import FailedRow
+from ..storage.outbox import OutboxState, UndeliveredRow
 from .context import with_migrated_database
-from .terminal import DEFAULT_CONFIG, ConfigPath, print_line, show_table
+from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, print_json, print_line, show_table
 
 app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command("list")
-def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
+def list_(as_json: AsJson = False, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """List messages, edits, deletions and reactions that were given up, with the error of the homeserver."""
-
-    async def read(database: Database) -> list[FailedRow]:
-        async with database.read_only() as tx:
-            return await tx.outbox.failed_rows()
-
-    failed = with_migrated_database(config, read)
+    failed = undelivered(config, is_failed=True)
+    if as_json:
+        print_json([fields(row) for row in failed])
+        return
     if not failed:
         print_line("There are no failed deliveries.", "green")
         return
@@ -35,6 +34,29 @@ def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
         ("message", "kind", "room", "error"),
         [(row.message_id, row.kind, row.room_id, row.error) for row in failed],
     )
+
+
+def undelivered(config: Path, *, is_failed: bool) -> list[UndeliveredRow]:
+    """Read the changes that are not on Matrix, or only those that were given up."""
+
+    async def read(database: Database) -> list[UndeliveredRow]:
+        async with database.read_only() as tx:
+            return await tx.outbox.undelivered(is_failed=is_failed)
+
+    return with_migrated_database(config, read)
+
+
+def fields(row: UndeliveredRow) -> dict[str, Any]:
+    """Return the fields of a change for JSON."""
+    state = "failed" if row.state is OutboxState.FAILED else "pending"
+    return {
+        "message_id": row.message_id,
+        "kind": row.kind,
+        "room_id": row.room_id,
+        "delivery": state,
+        "attempts": row.attempts,
+        "error": row.error,
+    }
 
 
 @app.command("retry")

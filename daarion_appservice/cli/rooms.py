@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -15,9 +15,10 @@ from ..city.types import MatrixStatus, Room
 from ..clock import new_id, now_ms
 from ..config import loading as config_file
 from ..errors import Conflict, ExitCode, HomeserverRefused, HomeserverUnavailable, NotFound, StartError
+from ..http.views import optional_timestamp, timestamp
 from ..storage.database import Database
 from .context import with_city, with_migrated_database
-from .terminal import DEFAULT_CONFIG, ConfigPath, print_line, show_table
+from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, print_json, print_line, show_fields, show_table
 
 if TYPE_CHECKING:
     from ..matrix.reconcile.room_backfill import Backfilled
@@ -47,16 +48,33 @@ def add(
     print_line(f"Created the room {with_migrated_database(config, open_).slug}.", "green")
 
 
+@app.command("show")
+def show(slug: Slug, as_json: AsJson = False, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Show a room, its Matrix room and who may read it."""
+
+    async def read(database: Database) -> Room:
+        return await _room(database, slug)
+
+    fields = _fields(with_migrated_database(config, read), _identities(config))
+    if as_json:
+        print_json(fields)
+    else:
+        show_fields(fields)
+
+
 @app.command("list")
-def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
+def list_(as_json: AsJson = False, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """List all rooms with the state of their links with Matrix rooms."""
-    settings = config_file.load(config)
-    identities = Identities(settings.homeserver.domain, settings.appservice.bot)
+    identities = _identities(config)
 
     async def read(database: Database) -> list[Room]:
         async with database.read_only() as tx:
             return await tx.rooms.all()
 
+    rooms = with_migrated_database(config, read)
+    if as_json:
+        print_json([_fields(room, identities) for room in rooms])
+        return
     show_table(
         ("slug", "name", "alias", "Matrix", "archived", "error"),
         [
@@ -68,7 +86,7 @@ def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
                 "yes" if r.archived else "",
                 r.matrix_error or "",
             )
-            for r in with_migrated_database(config, read)
+            for r in rooms
         ],
     )
 
@@ -112,6 +130,20 @@ def backfill(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
         print_line(f"Imported {brought.relations} reactions, edits and deletions.", "green")
 
 
+@app.command("rename")
+def rename(
+    slug: Slug,
+    name: Annotated[str, typer.Argument(help="The new name.")],
+    description: Annotated[
+        str | None, typer.Option("--description", help="The new topic. [default: unchanged]")
+    ] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Change the name of a room, also on Matrix. Its slug and its Matrix alias stay."""
+    renamed = _change(config, slug, RoomUpdate(name=name, description=description))
+    print_line(f"The room {renamed.slug} is called {renamed.name} now.", "green")
+
+
 @app.command("archive")
 def archive(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Archive a room, also on Matrix: it becomes read-only and is no longer listed."""
@@ -122,6 +154,33 @@ def archive(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
 def reopen(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Reopen an archived room with its former permissions."""
     print_line(f"The room {_change(config, slug, RoomUpdate(archived=False)).slug} is open.", "green")
+
+
+def _fields(room: Room, identities: Identities) -> dict[str, Any]:
+    """Return the fields of a room under the names that the API gives them."""
+    return {
+        "id": room.id,
+        "slug": room.slug,
+        "name": room.name,
+        "description": room.description,
+        "matrix_room_id": room.matrix_room_id,
+        "matrix_room_alias": identities.room_alias(room.slug),
+        "matrix_status": room.matrix_status,
+        "matrix_error": room.matrix_error,
+        "is_default": room.is_default,
+        "archived": room.archived,
+        "encrypted": room.encrypted,
+        "join_rule": room.join_rule,
+        "history_visibility": room.history_visibility,
+        "last_seq": room.last_seq,
+        "last_event": optional_timestamp(room.last_event_ms),
+        "created_at": timestamp(room.created_at_ms),
+    }
+
+
+def _identities(config: Path) -> Identities:
+    settings = config_file.load(config)
+    return Identities(settings.homeserver.domain, settings.appservice.bot)
 
 
 def _change(config: Path, slug: str, change: RoomUpdate) -> Room:

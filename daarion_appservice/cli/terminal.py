@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,7 +15,13 @@ from rich.text import Text
 
 from ..errors import ExitCode
 
-ConfigPath = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")]
+CONFIG_VARIABLE = "DAARION_CONFIG"
+"""The environment variable with the path of the configuration file, for commands without ``--config``."""
+ConfigPath = Annotated[
+    Path,
+    typer.Option("--config", "-c", metavar="FILE", envvar=CONFIG_VARIABLE, help="The configuration file."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DEFAULT_CONFIG = Path("config.yaml")
 
 
@@ -28,6 +35,11 @@ def warn(text: str) -> None:
     Console(stderr=True, soft_wrap=True, highlight=False).print(f"! {text}", style="yellow", markup=False)
 
 
+def note(text: str) -> None:
+    """Print a remark on standard error, so that standard output is only what another program reads."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False)
+
+
 def fail(what: str, advice: str, exit_code: ExitCode) -> None:
     """Print what is wrong and what to do, and end the process."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -35,6 +47,27 @@ def fail(what: str, advice: str, exit_code: ExitCode) -> None:
     if advice:
         console.print(f"{'→' if console.is_terminal else '->'} {advice}", markup=False)
     sys.exit(exit_code)
+
+
+def print_json(value: Any) -> None:
+    """Print a JSON value on standard output."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def show_fields(fields: Mapping[str, Any]) -> None:
+    """Print one thing as a table of its fields; lists are joined by commas."""
+    show_table(("field", "value"), [(name, _cell(value)) for name, value in fields.items()], piped_header=True)
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case list() | tuple():
+            return ", ".join(map(str, value))
+    return str(value)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, piped_header: bool = False) -> None:

@@ -139,6 +139,18 @@ class AgentRepository(Repository):
         )
         return [TokenOfAgent(row.id, row.created_at_ms, row.revoked_at_ms) for row in rows]
 
+    async def all_tokens(self, slug: AgentSlug | None = None) -> list[tuple[AgentSlug, TokenOfAgent]]:
+        """Return the valid and the revoked tokens of one agent or of all, by slug, then oldest first."""
+        statement = (
+            select(agents.c.slug, agent_tokens.c.id, agent_tokens.c.created_at_ms, agent_tokens.c.revoked_at_ms)
+            .join(agents, agents.c.id == agent_tokens.c.agent_id)
+            .order_by(agents.c.slug, agent_tokens.c.created_at_ms, agent_tokens.c.id)
+        )
+        if slug is not None:
+            statement = statement.where(agents.c.slug == slug)
+        rows = await self._connection.execute(statement)
+        return [(AgentSlug(row.slug), TokenOfAgent(row.id, row.created_at_ms, row.revoked_at_ms)) for row in rows]
+
     async def add_token(self, token_id: str, agent: Agent, secret_sha256: str, *, now_ms: int) -> None:
         await self._connection.execute(
             insert(self._connection, agent_tokens).values(
@@ -158,6 +170,12 @@ class AgentRepository(Repository):
             statement = statement.where(agent_tokens.c.id == token_id)
         await registry_changed(self._connection)
         return (await self._connection.execute(statement)).rowcount
+
+    async def replace_tokens(self, agent: Agent, token_id: str, secret_sha256: str, *, now_ms: int) -> int:
+        """Revoke all tokens of an agent and add a new one; return the number of revoked tokens."""
+        revoked = await self.revoke_tokens(agent, None, now_ms=now_ms)
+        await self.add_token(token_id, agent, secret_sha256, now_ms=now_ms)
+        return revoked
 
 
 def _description(agent: Agent) -> dict[str, str]:

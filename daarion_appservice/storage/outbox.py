@@ -47,12 +47,15 @@ class OutboxRow:
 
 
 @dataclass(frozen=True, slots=True)
-class FailedRow:
-    """A change that the homeserver rejected; ``error`` is its last response."""
+class UndeliveredRow:
+    """A change that is not on Matrix; ``error`` is the homeserver's last response, or empty."""
 
     message_id: MessageId
     kind: OutboxKind
     room_id: RoomId
+    state: OutboxState
+    """FAILED: the change was given up."""
+    attempts: int
     error: str
 
 
@@ -137,16 +140,29 @@ class OutboxRepository(Repository):
         statement = select(outbox.c.message_id).where(*_of(messages), *_FAILED, outbox.c.kind == OutboxKind.MESSAGE)
         return [MessageId(each) for each in (await self._connection.execute(statement.order_by(outbox.c.id))).scalars()]
 
-    async def failed_rows(self, *, limit: int = 1000) -> list[FailedRow]:
-        """Return rows that were given up, in the order in which they were written, without JOIN and LEAVE."""
+    async def undelivered(self, *, is_failed: bool, limit: int = 1000) -> list[UndeliveredRow]:
+        """Return changes of messages that are not on Matrix, in the order in which they were written.
+
+        Args:
+            is_failed: Whether to return only those that were given up.
+            limit: The maximum number of rows.
+        """
+        columns = (outbox.c.message_id, outbox.c.kind, outbox.c.room_id, outbox.c.state, outbox.c.attempts)
         statement = (
-            select(outbox.c.message_id, outbox.c.kind, outbox.c.room_id, outbox.c.error)
-            .where(*_FAILED, outbox.c.kind.in_([OutboxKind.MESSAGE, *_CHANGES]))
+            select(*columns, outbox.c.error)
+            .where(outbox.c.kind.in_([OutboxKind.MESSAGE, *_CHANGES]), *(_FAILED if is_failed else ()))
             .order_by(outbox.c.id)
             .limit(limit)
         )
         return [
-            FailedRow(MessageId(row.message_id), OutboxKind(row.kind), RoomId(row.room_id), row.error or "")
+            UndeliveredRow(
+                MessageId(row.message_id),
+                OutboxKind(row.kind),
+                RoomId(row.room_id),
+                OutboxState(row.state),
+                row.attempts,
+                row.error or "",
+            )
             for row in await self._connection.execute(statement)
         ]
 

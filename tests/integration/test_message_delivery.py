@@ -84,6 +84,6 @@ async def test_failed_deletion_is_listed_and_sent_again(exchange: MessageExchang
     (row,) = await exchange.outbox()
     async with exchange.database.transaction() as tx:
         await tx.outbox.record_failure(row.id, "ні", retry_at_ms=None)
-        assert [each.kind for each in await tx.outbox.failed_rows()] == [row.kind]
+        assert [each.kind for each in await tx.outbox.undelivered(is_failed=True)] == [row.kind]
         assert await tx.outbox.retry_changes(None) == 1
     assert [each.txn_id for each in await exchange.outbox()] == [row.txn_id]
