@@ -187,7 +187,7 @@ class CitySettings(Section):
     admins: list[MatrixUser] = Field(
         [],
         description="Matrix user ids, like @olena:example.org, that get power level 100 in the city's rooms and space, "
-        "and an invitation to the space.",
+        "and an invitation to the space. They may give the bot the commands status, doctor and retry.",
     )
     agent_display_name: AgentDisplayName = Field(
         "{name}",

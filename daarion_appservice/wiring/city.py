@@ -14,10 +14,14 @@ from ..agents.second_me_availability import SecondMeAvailability
 from ..agents.second_me_replies import SecondMeReplies
 from ..city.accounts import Accounts
 from ..city.sign_in_nonces import SignInNonces
+from ..city.types import UserId
 from ..clock import new_id, now_ms, steady_ms
 from ..config import Settings
 from ..http.readiness import ReadinessProbe
 from ..matrix.client.openid import OpenId
+from ..matrix.reconcile.bot_admin_answers import BotAdminAnswers
+from ..matrix.reconcile.bot_answers import BotAnswers
+from ..matrix.reconcile.bot_chats import BotChats
 from ..realtime.presence_redis import RedisPresence
 from .matrix import MatrixParts
 
@@ -68,6 +72,29 @@ class City(MatrixParts):
             self.encryption.support,
             now_ms,
         )
+        self._build_bot_chats()
+
+    def _build_bot_chats(self) -> None:
+        admins = frozenset(UserId(admin) for admin in self.settings.city.admins)
+        self.bot_chats = BotChats(
+            self.database,
+            self.homeserver,
+            self.monitor,
+            self.ghosts,
+            BotAnswers(
+                self.database,
+                self.agents,
+                self.presence,
+                self.online_members,
+                self.identities,
+                BotAdminAnswers(self.database, self.agents, self.presence, admins, self._part_texts, now_ms),
+            ),
+            self.identities,
+            now_ms,
+        )
+
+    async def _part_texts(self) -> dict[str, str]:
+        return {name: part.text for name, part in (await self.readiness.parts()).items()}
 
     async def close(self) -> None:
         """Close the agents core, then streams, connections and the database."""

@@ -49,8 +49,6 @@ from ..matrix.presence.typing import RemoteTyping
 from ..matrix.presence.user_presence import UserPresence
 from ..matrix.reconcile.adoption import Adoption
 from ..matrix.reconcile.agent_ghosts import AgentGhosts
-from ..matrix.reconcile.bot_answers import BotAnswers
-from ..matrix.reconcile.bot_chats import BotChats
 from ..matrix.reconcile.direct_chats import DirectChats
 from ..matrix.reconcile.ghost_removal import GhostRemoval
 from ..matrix.reconcile.invitation_decline import InvitationDecliner
@@ -331,15 +329,6 @@ class MatrixParts(CityServices):
             self.direct_chat_handlers,
             self.identities,
             self.bus.publish,
-            now_ms,
-        )
-        self.bot_chats = BotChats(
-            self.database,
-            self.homeserver,
-            self.monitor,
-            self.ghosts,
-            BotAnswers(self.database, self.agents, self.presence, self.online_members, self.identities),
-            self.identities,
             now_ms,
         )
         self.direct_chats = DirectChats(

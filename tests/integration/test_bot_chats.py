@@ -19,6 +19,7 @@ from daarion_appservice.city.types import (
     UserId,
     person_subject,
 )
+from daarion_appservice.matrix.reconcile.bot_admin_answers import BotAdminAnswers
 from daarion_appservice.matrix.reconcile.bot_answers import BotAnswers
 from daarion_appservice.storage.bot_chats import BotChat, BotRequest
 from tests.parts.agent_replies import GENERAL, LATER, AgentReplyHarness, open_agent_replies
@@ -115,19 +116,25 @@ async def test_answers_name_only_what_the_asker_may_know(forum: AgentReplyHarnes
             await tx.members.put([Member(room, user, name)])
             members.add_membership(room, person_subject(user))
             members.set_online(person_subject(user))
-    answers = BotAnswers(forum.database, forum.messaging.agents, forum.presence, members, IDENTITIES)
+    agents = forum.messaging.agents
+    admins = BotAdminAnswers(forum.database, agents, forum.presence, frozenset(), no_problems, lambda: LATER)
+    answers = BotAnswers(forum.database, agents, forum.presence, members, IDENTITIES, admins)
     request = BotRequest(EventId("$1"), ROOM, ALICE, BotCommand.ROOMS, Language.UK, 0)
     rooms = await answers.content(request)
     assert "Майдан</b> (#city_general:city.localhost): Усе & про все (1 онлайн)" in rooms["body"]
     assert "&lt;b&gt;Майдан&lt;/b&gt;" in rooms["formatted_body"]
     who = await answers.content(replace(request, command=BotCommand.WHO))
     assert "Аліса" in who["body"]
-    agents = await answers.content(replace(request, command=BotCommand.AGENTS, language=Language.EN))
-    assert "Писар (@agent_scribe:city.localhost): online" in agents["body"]
-    for each in (rooms, who, agents):
+    named = await answers.content(replace(request, command=BotCommand.AGENTS, language=Language.EN))
+    assert "Писар (@agent_scribe:city.localhost): online" in named["body"]
+    for each in (rooms, who, named):
         assert each["msgtype"] == "m.notice"
         assert "Схованка" not in str(each)
         assert "Шпигун" not in str(each)
+
+
+async def no_problems() -> dict[str, str]:
+    return {}
 
 
 async def join(forum: AgentReplyHarness, *, is_group: bool = False) -> None:

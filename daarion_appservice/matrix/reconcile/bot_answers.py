@@ -8,7 +8,7 @@ from html import escape
 from typing import Any, Final
 
 from ...city.agents import AgentDirectory
-from ...city.bot_commands import BotCommand, Language
+from ...city.bot_commands import ADMIN_COMMANDS, BotCommand, Language
 from ...city.identity import Identities
 from ...city.online_members import OnlineMembers
 from ...city.ports import PresenceStore
@@ -18,6 +18,7 @@ from ...city.types import UserId, agent_subject
 from ...storage.bot_chats import BotRequest
 from ...storage.database import Database, Transaction
 from ..client.message_content import HTML_FORMAT
+from .bot_admin_answers import BotAdminAnswers
 
 _MAX_ROOMS: Final = 50
 _MAX_AGENTS: Final = 100
@@ -92,6 +93,7 @@ class BotAnswers:
     presence: PresenceStore
     online_members: OnlineMembers
     identities: Identities
+    for_admins: BotAdminAnswers
 
     async def content(self, request: BotRequest) -> dict[str, Any]:
         """Return the content of the ``m.room.message`` that answers a command: a notice, which no agent answers."""
@@ -110,7 +112,12 @@ class BotAnswers:
         language = request.language
         if request.command is BotCommand.HELP:
             title, lines = _HELP[language]
-            return title, [_Item(line) for line in lines]
+            *commands, translation = lines
+            commands += self.for_admins.help_lines(request.sender, language)
+            return title, [_Item(line) for line in (*commands, translation)]
+        if request.command in ADMIN_COMMANDS:
+            title, answer = await self.for_admins.answer(request)
+            return title, [_Item(line) for line in answer]
         async with self.database.read_only() as tx:
             match request.command:
                 case BotCommand.ROOMS:
