@@ -165,5 +165,22 @@ async def test_bot_answers_commands_in_a_direct_chat(start_city: StartCity, arri
     ]
 
 
+async def test_bot_answers_admin_commands_of_admins(start_city: StartCity, arrive: Arrive) -> None:
+    city = await start_city(settings={"city.admins": ["@alice:city.localhost"]})  # type: ignore[dict-item]  # a list
+    alice, bob = await arrive(city, "alice"), await arrive(city, "bob")
+    hers, his = await invites(alice, BOT, is_direct=True), await invites(bob, BOT, is_direct=True)
+    greeting = await alice.wait_for_event(_notice(hers, "rooms: the city's rooms"))
+    assert "doctor: what does not work" in greeting["content"]["body"]
+    greeting = await bob.wait_for_event(_notice(his, "rooms: the city's rooms"))
+    assert "doctor" not in greeting["content"]["body"]
+    await alice.send_text(hers, "status")
+    status = (await alice.wait_for_event(_notice(hers, "Status:")))["content"]["body"]
+    assert "messages to Matrix: 0 waiting, 0 given up" in status
+    await alice.send_text(hers, "діагностика")
+    await alice.wait_for_event(_notice(hers, "усі перевірки"))
+    await bob.send_text(his, "retry")
+    await bob.wait_for_event(_notice(his, "You may not do that"))
+
+
 def _notice(room: str, part: str) -> Any:
     return lambda event: event["room_id"] == room and part in event["content"].get("body", "")
