@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,9 +13,12 @@ from ..clock import now_ms
 from ..errors import NotFound
 from ..storage.database import Database
 from ..storage.key_values import registry_changed
-from ..storage.outbox import OutboxState, UndeliveredRow
+from ..storage.outbox import UndeliveredRow
 from .context import with_migrated_database
 from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, print_json, print_line, show_table
+
+if TYPE_CHECKING:
+    from ..http import schemas
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -46,17 +49,12 @@ def undelivered(config: Path, *, is_failed: bool) -> list[UndeliveredRow]:
     return with_migrated_database(config, read)
 
 
-def fields(row: UndeliveredRow) -> dict[str, Any]:
+def fields(row: UndeliveredRow) -> schemas.UndeliveredChange:
     """Return the fields of a change for JSON."""
-    state = "failed" if row.state is OutboxState.FAILED else "pending"
-    return {
-        "message_id": row.message_id,
-        "kind": row.kind,
-        "room_id": row.room_id,
-        "delivery": state,
-        "attempts": row.attempts,
-        "error": row.error,
-    }
+    # Imported here: the HTTP server takes longer to import than the rest of these commands.
+    from ..http.routes.undelivered import delivery_view  # noqa: PLC0415
+
+    return delivery_view(row)
 
 
 @app.command("retry")

@@ -44,6 +44,7 @@ from ..http.routes.second_me import SecondMeInvoke, SecondMeRoutes
 from ..http.routes.sign_in import SignInRoutes
 from ..http.routes.site import SiteRoutes
 from ..http.routes.threads import ThreadRoutes
+from ..http.routes.undelivered import UndeliveredRoutes
 from ..http.routes.unread import UnreadRoutes
 from ..http.servers import Listener, Streaming, city_application, matrix_application
 from ..http.static_pages import DIST, StaticPages
@@ -161,6 +162,7 @@ def build_city_server(city: City) -> Listener:
             RegistryRoutes(registry, city.agents, views),
             AgentTokenRoutes(city.database, city.registry, now_ms, new_id),
             EncryptionRoutes(city.database, city.identities, settings.encryption),
+            UndeliveredRoutes(city.database, now_ms),
             presence,
             feed,
             second_me,

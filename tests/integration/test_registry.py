@@ -127,6 +127,11 @@ CHANGES = [
     ("POST", "/api/v1/agents/scribe/tokens", ...),
     ("GET", "/api/v1/agents/scribe/tokens", ...),
     ("DELETE", "/api/v1/agents/scribe/tokens/x", ...),
+    ("POST", "/api/v1/agents/scribe/tokens/rotate", ...),
+    ("GET", "/api/v1/deliveries", ...),
+    ("POST", "/api/v1/deliveries/retry", {}),
+    ("GET", "/api/v1/dead-letters", ...),
+    ("POST", "/api/v1/dead-letters/retry", {}),
     ("GET", "/api/v1/encryption", ...),
     ("POST", "/api/v1/agents/scribe/encryption/reset", ...),
     *((method, f"/api/v1/{part}/x", {} if method == "PUT" else ...)

@@ -45,6 +45,8 @@ TAGS: Final = (
     ("/secondme", "Second Me", "The personal agent of each citizen."),
     ("/api/v1/agents", "Agents", "The agents of the registry, their tokens and heartbeats."),
     ("/api/v1/encryption", "Encryption", "The encryption devices of agents."),
+    ("/api/v1/deliveries", "Deliveries", "What is not on Matrix, or could not be processed, and its retry."),
+    ("/api/v1/dead-letters", "Deliveries", ""),
     ("/api/v1/nodes", "Registry", "Nodes, microDAOs and districts, with their agents, and imports into the registry."),
     ("/api/v1/microdaos", "Registry", ""),
     ("/api/v1/districts", "Registry", ""),

@@ -1,4 +1,4 @@
-"""The routes ``/api/v1/agents/{agent_id}/tokens``, with which admins create, list and revoke the tokens of agents."""
+"""The routes ``/api/v1/agents/{agent_id}/tokens``, with which admins create, list, replace and revoke agents' tokens."""
 
 from __future__ import annotations
 
@@ -39,6 +39,24 @@ class AgentTokenRoutes:
         async with self.database.transaction() as tx:
             agent = _found(await tx.agents.lock(call.path["agent_id"]), call.path["agent_id"])
             await tx.agents.add_token(token.id, agent, token.secret_sha256, now_ms=now_ms)
+        await self.cache.load()
+        return {**_token_view(TokenOfAgent(token.id, now_ms, None)), "token": token.text}
+
+    @endpoint(
+        "POST",
+        "/api/v1/agents/{agent_id}/tokens/rotate",
+        access=Access.ADMINS,
+        status=201,
+        summary="Replace all tokens of an agent",
+        response=schemas.NewAgentToken,
+        errors=("no_such_agent",),
+    )
+    async def rotate_tokens(self, call: Call[NoBody, NoQuery]) -> schemas.NewAgentToken:
+        """Creates a token and revokes all others. Other processes of the city refuse those within two seconds."""
+        token, now_ms = new_token(self.new_id()), self.now_ms()
+        async with self.database.transaction() as tx:
+            agent = _found(await tx.agents.lock(call.path["agent_id"]), call.path["agent_id"])
+            await tx.agents.replace_tokens(agent, token.id, token.secret_sha256, now_ms=now_ms)
         await self.cache.load()
         return {**_token_view(TokenOfAgent(token.id, now_ms, None)), "token": token.text}
 

@@ -28,6 +28,7 @@ from .rooms import Membership, OnlineMember, Receipt, Room, RoomDetails, RoomRem
 from .second_me import Interaction
 from .site import MatrixServer, SignInMethods, SignInNonce, SignInResult, SiteSettings
 from .types import PresenceFields
+from .undelivered import DeadLetter, RetryResult, UndeliveredChange
 
 __all__ = [
     "Agent",
@@ -39,6 +40,7 @@ __all__ = [
     "CitizenNames",
     "CityHome",
     "CurrentCitizen",
+    "DeadLetter",
     "District",
     "EncryptionStatus",
     "FeedEntry",
@@ -80,6 +82,7 @@ __all__ = [
     "Readiness",
     "ReadinessPart",
     "Receipt",
+    "RetryResult",
     "Room",
     "RoomDetails",
     "RoomRemoval",
@@ -91,5 +94,6 @@ __all__ = [
     "SubjectPresence",
     "ThreadSummary",
     "TypingResult",
+    "UndeliveredChange",
     "UnreadCount",
 ]

@@ -89,6 +89,15 @@ export interface components {
       matrix_user_id: string | null;
       subject: string;
     };
+    DeadLetter: {
+      event_id: string;
+      room_id: string;
+      received_at: string;
+      error: string;
+    };
+    DeadLetterRetry: {
+      event_ids?: string[] | null;
+    };
     /** @enum {string} */
     Delivery: "pending" | "sent" | "failed";
     /** @enum {string} */
@@ -104,6 +113,9 @@ export interface components {
       | "not_private"
       | "refused"
       | "too_large";
+    DeliveryRetry: {
+      message_ids?: string[] | null;
+    };
     District: {
       agents_total: number;
       agents_online: number;
@@ -355,6 +367,8 @@ export interface components {
       matrix_server_name: string;
       nonce?: string | null;
     };
+    /** @enum {string} */
+    OutboxKind: "message" | "edit" | "delete" | "remove" | "react" | "unreact" | "vote" | "end_poll" | "join" | "leave";
     Poll: {
       question: string;
       kind: components["schemas"]["PollKind"];
@@ -445,6 +459,9 @@ export interface components {
       nodes?: unknown[] | null;
       microdaos?: unknown[] | null;
       agents?: unknown[] | null;
+    };
+    RetryResult: {
+      retried: number;
     };
     Room: {
       id: string;
@@ -545,6 +562,15 @@ export interface components {
       typing: boolean;
       expires_in_ms: number;
     };
+    UndeliveredChange: {
+      message_id: string;
+      kind: components["schemas"]["OutboxKind"];
+      room_id: string;
+      /** @enum {string} */
+      delivery: "pending" | "failed";
+      attempts: number;
+      error: string;
+    };
     UnreadCount: {
       room_id: string;
       count: number;
@@ -568,8 +594,11 @@ export type CitizenName = components["schemas"]["CitizenName"];
 export type CitizenNames = components["schemas"]["CitizenNames"];
 export type CityHome = components["schemas"]["CityHome"];
 export type CurrentCitizen = components["schemas"]["CurrentCitizen"];
+export type DeadLetter = components["schemas"]["DeadLetter"];
+export type DeadLetterRetry = components["schemas"]["DeadLetterRetry"];
 export type Delivery = components["schemas"]["Delivery"];
 export type DeliveryError = components["schemas"]["DeliveryError"];
+export type DeliveryRetry = components["schemas"]["DeliveryRetry"];
 export type District = components["schemas"]["District"];
 export type EncryptionStatus = components["schemas"]["EncryptionStatus"];
 export type FeedEntry = components["schemas"]["FeedEntry"];
@@ -607,6 +636,7 @@ export type NodeDetails = components["schemas"]["NodeDetails"];
 export type OnlineCounts = components["schemas"]["OnlineCounts"];
 export type OnlineMember = components["schemas"]["OnlineMember"];
 export type OpenIdToken = components["schemas"]["OpenIdToken"];
+export type OutboxKind = components["schemas"]["OutboxKind"];
 export type Poll = components["schemas"]["Poll"];
 export type PollKind = components["schemas"]["PollKind"];
 export type PollOption = components["schemas"]["PollOption"];
@@ -623,6 +653,7 @@ export type ReactionCount = components["schemas"]["ReactionCount"];
 export type ReadReceipt = components["schemas"]["ReadReceipt"];
 export type Receipt = components["schemas"]["Receipt"];
 export type RegistryImport = components["schemas"]["RegistryImport"];
+export type RetryResult = components["schemas"]["RetryResult"];
 export type Room = components["schemas"]["Room"];
 export type RoomDetails = components["schemas"]["RoomDetails"];
 export type RoomPatch = components["schemas"]["RoomPatch"];
@@ -637,6 +668,7 @@ export type SubjectPresence = components["schemas"]["SubjectPresence"];
 export type ThreadSummary = components["schemas"]["ThreadSummary"];
 export type TypingNotification = components["schemas"]["TypingNotification"];
 export type TypingResult = components["schemas"]["TypingResult"];
+export type UndeliveredChange = components["schemas"]["UndeliveredChange"];
 export type UnreadCount = components["schemas"]["UnreadCount"];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;
