@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.city.types import UserId
 from daarion_appservice.encryption.accounts import MEGOLM
 from daarion_appservice.errors import HomeserverUnavailable
 from tests.parts.city import eventually
@@ -202,9 +201,8 @@ async def test_a_clash_at_the_replacement_makes_a_device(harness: EncryptionHarn
     lost = Peer(harness.homeserver.keys, "@lost:city.localhost", "LAPTOP")
     lost.send("for keys that the database lost", [Ghost(SCRIBE)])
     broken = harness.homeserver.keys.queues[address][-1]
-    ciphertext = broken["content"]["ciphertext"]
-    for each in ciphertext.values():
-        each["type"] = 1
+    for each in broken["content"]["ciphertext"].values():
+        each["body"] = f"{each['body'][:-8]}AAAA{each['body'][-4:]}"
     harness.homeserver.keys.one_time_keys[address].clear()
     harness.homeserver.next("upload_keys", CLASH)
 
@@ -303,7 +301,8 @@ async def test_a_key_request_of_a_reader_is_answered(harness: EncryptionHarness)
 async def test_a_key_request_of_a_stranger_is_not_answered(harness: EncryptionHarness) -> None:
     sent = await harness.send("not for Eve")
     eve = Peer(harness.homeserver.keys, "@eve:city.localhost", "PHONE")
-    eve.members_devices([Ghost(UserId(SCRIBE))])
+    eve.members_devices([Ghost(SCRIBE)])
+    assert await harness.parts.encryptor._device_lists.of([eve.user], as_ghost=SCRIBE)
     eve.request_key(sent)
 
     await pull(harness)
