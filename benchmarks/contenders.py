@@ -88,12 +88,14 @@ class City(Contender):
         homeserver: int = 0,
         ttl_s: float = _TTL_S,
         postgres_url: str = "",
+        core_url: str = "",
     ) -> None:
         """Configure the service.
 
         Args:
             homeserver: port of a Synapse, where the agents are ghosts in the room General; 0 for none.
             postgres_url: the database; SQLite without it.
+            core_url: the agents core, for replies of the agents.
         """
         super().__init__()
         self.key = (
@@ -107,6 +109,7 @@ class City(Contender):
         self._redis_url = redis_url
         self._batch = batch
         self._homeserver = homeserver
+        self._core_url = core_url
         self._ttl_s = ttl_s
         self.matrix_port = free_port()
         self._is_online = bytearray(agents)
@@ -156,7 +159,8 @@ class City(Contender):
 
     def _settings(self) -> dict[str, str | float]:
         redis: dict[str, str | float] = {"redis.url": self._redis_url} if self._redis_url else {}
-        return redis | {
+        core: dict[str, str | float] = {"agents_core.url": self._core_url} if self._core_url else {}
+        return (redis | core) | {
             "homeserver.address": f"http://{HOST}:{self._homeserver or free_port()}",
             "homeserver.domain": SERVER_NAME,
             "appservice.address": f"http://{HOST}:{self.matrix_port}",

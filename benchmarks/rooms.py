@@ -1,6 +1,6 @@
-"""Measure rooms: transactions, delivery and reads; write the tables of docs/reference/benchmarks.md.
+"""Measure rooms: transactions, delivery, reads and encrypted chats; write the tables of docs/reference/benchmarks.md.
 
-Usage: ``python -m benchmarks.rooms [--quick] [--only transactions|delivery|reads]``.
+Usage: ``python -m benchmarks.rooms [--quick] [--only transactions|delivery|reads|encryption]``.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from . import command, rooms_delivery, rooms_reads, rooms_transactions
+from . import command, rooms_delivery, rooms_encryption, rooms_reads, rooms_transactions
 
 Rows = list[dict[str, Any]]
 
 _LIBRARIES: Final = (
-    "aiohttp", "uvloop", "sqlalchemy", "asyncpg", "mautrix", "matrix-synapse", "matrix-nio", "fastapi", "uvicorn",
+    "aiohttp", "uvloop", "sqlalchemy", "asyncpg", "mautrix", "matrix-synapse", "matrix-nio", "vodozemac", "fastapi", "uvicorn",
 )  # fmt: skip
 
 
@@ -29,11 +29,16 @@ async def _reads(directory: Path, quick: bool) -> Rows:
     return await rooms_reads.measure(rooms_reads.QUICK if quick else rooms_reads.Plan(), directory)
 
 
+async def _encryption(directory: Path, quick: bool) -> Rows:
+    return await rooms_encryption.measure(rooms_encryption.QUICK if quick else rooms_encryption.Plan(), directory)
+
+
 def main() -> None:
     parts = {
         "transactions": {"transactions": _transactions},
         "delivery": {"delivery": _delivery},
         "reads": {"reads": _reads},
+        "encryption": {"encryption": _encryption},
     }
     command.main("rooms", parts, _LIBRARIES)
 

@@ -32,11 +32,11 @@ from tests.parts.synapse import SERVER_NAME
 from . import wire
 from .contenders import JWT_SECRET, City
 from .figures import percentile
+from .readiness import ready
 from .tap import Marks, mark, tap
 
 _ROOM: Final = "general"
 _SEEN_S: Final = 60.0
-_READY_S: Final = 120.0
 _WARM_UP: Final = 5
 _PAUSE_S: Final = 0.03
 
@@ -78,7 +78,7 @@ async def _measure(postgres_url: str, plan: Plan, directory: Path) -> list[dict[
         synapse = await stack.enter_async_context(LocalSynapse(setup))
         stack.callback(city.stop)
         await city.start()
-        await _ready(city)
+        await ready(city)
         numbers = count()
         async with _open_clients(city, synapse) as (person, citizen, in_the_city, on_matrix):
             into_the_city = await _say(person, numbers, plan, in_the_city)
@@ -93,17 +93,6 @@ def _insert_tap(city: City, port: int) -> None:
     """Change the registration so that the homeserver reaches the service through a recording proxy."""
     text = city.registration.read_text()
     city.registration.write_text(text.replace(f"{HOST}:{city.matrix_port}", f"{HOST}:{port}"))
-
-
-async def _ready(city: City) -> None:
-    async with asyncio.timeout(_READY_S), aiohttp.ClientSession() as session:
-        while True:
-            async with session.get(f"http://{HOST}:{city.matrix_port}/readyz") as answer:
-                if answer.status == 200:
-                    return
-            if not city.child.running:
-                raise RuntimeError("\n".join(city.child.last_lines(30)))
-            await asyncio.sleep(0.2)
 
 
 @asynccontextmanager

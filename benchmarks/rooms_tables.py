@@ -94,8 +94,40 @@ def _reads_line(row: Row, peer_per_s: float) -> tuple[str, ...]:
     )
 
 
+_TURNS: Final = {"first": "first in a chat", "following": "following"}
+
+
+def _encryption(rows: list[Row]) -> str:
+    columns = (
+        "exchange", "chat", "exchanges", "p50 ms", "p95 ms", "p50 : clear's", "service's CPU ms", "Synapse's CPU ms",
+        "CPU : clear's",
+    )  # fmt: skip
+    lines: list[tuple[str, ...]] = []
+    for _, group in groupby(rows, key=lambda row: row["turn"]):
+        same = list(group)
+        clear = next(row for row in same if row["chat"] == "clear")
+        lines += [_encryption_line(row, clear) for row in same]
+    return table(columns, lines)
+
+
+def _encryption_line(row: Row, clear: Row) -> tuple[str, ...]:
+    cpu_ms, clear_cpu_ms = (each["cpu_ms"] + each["synapse_cpu_ms"] for each in (row, clear))
+    return (
+        _TURNS[row["turn"]],
+        row["chat"],
+        count(row["exchanges"]),
+        number(row["p50_ms"]),
+        number(row["p95_ms"]),
+        number(row["p50_ms"] / clear["p50_ms"]),
+        number(row["cpu_ms"]),
+        number(row["synapse_cpu_ms"]),
+        number(cpu_ms / clear_cpu_ms),
+    )
+
+
 RENDERERS: Final[dict[str, Callable[[list[Row]], str]]] = {
     "transactions": _transactions,
     "delivery": _delivery,
     "reads": _reads,
+    "encryption": _encryption,
 }

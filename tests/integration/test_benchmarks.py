@@ -9,7 +9,16 @@ from typing import Any
 import aiohttp
 import pytest
 
-from benchmarks import fanout, heartbeats, report, rooms_delivery, rooms_reads, rooms_transactions, store
+from benchmarks import (
+    fanout,
+    heartbeats,
+    report,
+    rooms_delivery,
+    rooms_encryption,
+    rooms_reads,
+    rooms_transactions,
+    store,
+)
 from tests.parts.ports import HOST
 
 
@@ -61,6 +70,19 @@ async def test_rooms_are_read_from_all(tmp_path: Path) -> None:
     assert report.render("reads", rows).count("\n") == len(rows) + 1
 
 
+@pytest.mark.soak
+async def test_encryption_benchmark_asks_in_both_chats(tmp_path: Path) -> None:
+    rows = await rooms_encryption.measure(rooms_encryption.Plan(people=1, following=1), tmp_path)
+    assert [(row["turn"], row["chat"]) for row in rows] == [
+        ("first", "clear"),
+        ("first", "encrypted"),
+        ("following", "clear"),
+        ("following", "encrypted"),
+    ]
+    assert all(row["p50_ms"] > 0 for row in rows)
+    assert report.render("encryption", rows).count("\n") == len(rows) + 1
+
+
 async def test_reads_benchmark_peer_responds_like_city(tmp_path: Path) -> None:
     plan = rooms_reads.Plan(rooms=3, messages=60)
     async with AsyncExitStack() as stack:
@@ -80,7 +102,7 @@ async def _answer(session: aiohttp.ClientSession, port: int, path: str) -> Any:
 
 def test_the_page_has_a_place_for_every_table() -> None:
     page = report.PAGE.read_text()
-    for section in ("heartbeats", "store", "fanout", "ghosts", "transactions", "delivery", "reads"):
+    for section in ("heartbeats", "store", "fanout", "ghosts", "transactions", "delivery", "reads", "encryption"):
         once = report.replaced(page, section, "a table")
         assert "\na table\n" in once
         assert report.replaced(once, section, "a table") == once
