@@ -20,12 +20,12 @@ CLASH = refused(400, "M_UNKNOWN", "One time key signed_curve25519:AAAAAQ already
 HOSTILE: list[Any] = [
     None, True, 0, -1, 1.5, 2**63, 10**30, "", "text", "\0", "\ud800", [], [[]], [None], {}, {"a": []},
 ]  # fmt: skip
-FIELDS = [
-    *itertools.product(["m.room.encrypted"], ["algorithm", "sender_key", "ciphertext"]),
-    *itertools.product(["m.room_key_request"], ["action", "body", "request_id", "requesting_device_id"]),
-    *itertools.product(["m.room_key.withheld"], ["room_id", "session_id", "sender_key", "code", "reason"]),
-    *itertools.product(["m.key.verification.request"], ["transaction_id", "from_device"]),
-]
+FIELDS = {
+    "m.room.encrypted": ["algorithm", "sender_key", "ciphertext"],
+    "m.room_key_request": ["action", "body", "request_id", "requesting_device_id"],
+    "m.room_key.withheld": ["room_id", "session_id", "sender_key", "code", "reason"],
+    "m.key.verification.request": ["transaction_id", "from_device"],
+}
 
 
 async def address_of(harness: EncryptionHarness) -> Address:
@@ -126,10 +126,10 @@ async def test_effects_are_stored_with_the_token(on_each: EncryptionHarness, mon
     assert await on_each.bodies() == ["once"]
 
 
-@pytest.mark.parametrize(("event_type", "name"), FIELDS)
-async def test_hostile_fields_end_no_pull(harness: EncryptionHarness, event_type: str, name: str) -> None:
+@pytest.mark.parametrize("event_type", FIELDS)
+async def test_hostile_fields_end_no_pull(harness: EncryptionHarness, event_type: str) -> None:
     address = await address_of(harness)
-    for value in HOSTILE:
+    for name, value in itertools.product(FIELDS[event_type], HOSTILE):
         content = {**valid(event_type), name: value}
         harness.homeserver.queue(address, {"type": event_type, "sender": ALICE, "content": content})
     event = harness.encrypt("behind them")
@@ -142,7 +142,7 @@ async def test_hostile_fields_end_no_pull(harness: EncryptionHarness, event_type
 @pytest.mark.parametrize("name", ["type", "sender", "content"])
 async def test_hostile_events_end_no_pull(on_each: EncryptionHarness, name: str) -> None:
     address = await address_of(on_each)
-    for event_type in {event_type for event_type, _ in FIELDS}:
+    for event_type in FIELDS:
         for value in HOSTILE:
             event = {"type": event_type, "sender": ALICE, "content": valid(event_type)}
             on_each.homeserver.queue(address, {**event, name: value}, value)

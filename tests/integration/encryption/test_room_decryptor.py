@@ -14,6 +14,15 @@ from tests.parts.encryption_harness import ALICE, CHAT, GUIDE, SCRIBE, Encryptio
 from tests.parts.encryption_peer import ROOM, Peer
 from tests.parts.scripted_homeserver import HANG_UP, NOT_REGISTERED, Fault, refused
 
+MALFORMED: list[dict[str, Any]] = [
+    {},
+    {"algorithm": "m.olm.v1.curve25519-aes-sha2"},
+    {"algorithm": "m.megolm.v1.aes-sha2"},
+    {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": 1, "session_id": "a"},
+    {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "AwgA", "session_id": ["a"]},
+    {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "AwgA", "session_id": "\0"},
+    {"algorithm": [], "ciphertext": "", "session_id": "A" * 43},
+]
 OTHER_ROOM = MatrixRoomId("!other:example.org")
 
 
@@ -145,24 +154,13 @@ async def test_a_changed_ciphertext_is_given_up(harness: EncryptionHarness) -> N
     assert await harness.bodies() == ["hello"]
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        {},
-        {"algorithm": "m.olm.v1.curve25519-aes-sha2"},
-        {"algorithm": "m.megolm.v1.aes-sha2"},
-        {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": 1, "session_id": "a"},
-        {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "AwgA", "session_id": ["a"]},
-        {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "AwgA", "session_id": "\0"},
-        {"algorithm": [], "ciphertext": "", "session_id": "A" * 43},
-    ],
-)
-async def test_a_malformed_event_is_given_up(on_each: EncryptionHarness, content: dict[str, Any]) -> None:
-    await on_each.receive_clear("m.room.encrypted", content)
+async def test_malformed_events_are_given_up(on_each: EncryptionHarness) -> None:
+    for content in MALFORMED:
+        await on_each.receive_clear("m.room.encrypted", content)
 
     assert await on_each.bodies() == []
     assert await on_each.waiting() == []
-    assert given_up(on_each, "invalid") == 1
+    assert given_up(on_each, "invalid") == len(MALFORMED)
 
 
 async def test_an_own_event_is_dropped(harness: EncryptionHarness) -> None:
