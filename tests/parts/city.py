@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypeVar
 
 import aiohttp
@@ -24,6 +24,7 @@ from daarion_appservice.demo.ports import HOST
 from daarion_appservice.matrix.client import registration_file
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
+from tests.parts import forked_processes
 from tests.parts.ports import free_port
 from tests.parts.synapse import SERVER_NAME, boot
 from tests.parts.waiting import WAIT_S
@@ -163,12 +164,14 @@ class RunningCity:
 
     async def command(self, *words: str) -> Command:
         """Run one of the product's commands on this city, as its admin would."""
-        process = await asyncio.create_subprocess_exec(
-            *python("daarion_appservice", *words, "-c", str(self.config)), stdout=PIPE, stderr=PIPE
-        )
-        out, err = await process.communicate()
-        assert process.returncode is not None
-        return Command(process.returncode, out.decode(), err.decode())
+        with TemporaryDirectory(dir=self.directory) as directory:
+            output, errors = Path(directory) / "output", Path(directory) / "errors"
+            output.touch()
+            errors.touch()
+            process = forked_processes.launch_command([*words, "-c", str(self.config)], output, errors)
+            while (code := process.poll()) is None:
+                await asyncio.sleep(0.02)
+            return Command(code, output.read_text(), errors.read_text())
 
     async def close(self) -> None:
         self.service.kill()

@@ -52,6 +52,10 @@ def _become_program(start: dict[str, Any], server: int) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
+    if start.get("errors"):
+        errors = os.open(start["errors"], os.O_WRONLY | os.O_APPEND)
+        os.dup2(errors, 2)
+        os.close(errors)
     os.chdir(start["directory"])
     os.environ.clear()
     os.environ.update(start["environment"])

@@ -89,15 +89,25 @@ def launch(command: Sequence[str], log: BinaryIO, environment: Mapping[str, str]
     """Fork a program that a server has imported, and start every other command as `child_processes.launch` does."""
     match command:
         case [sys.executable, "-P", "-m", module, *arguments] if module in _IMPORTS and environment is None:
-            server = _server(module)
-            start = {
-                "arguments": arguments,
-                "log": log.name,
-                "directory": str(Path.cwd()),
-                "environment": dict(os.environ),
-            }
-            return ForkedProcess(server, server.ask({"start": start}))
+            return _fork(module, arguments, log.name)
     return _start_process(command, log, environment)
+
+
+def launch_command(arguments: Sequence[str], output: Path, errors: Path) -> ForkedProcess:
+    """Fork ``daarion-appservice`` with these arguments; it appends to the existing files ``output`` and ``errors``."""
+    return _fork("daarion_appservice", arguments, str(output), str(errors))
+
+
+def _fork(module: str, arguments: Sequence[str], log: str, errors: str = "") -> ForkedProcess:
+    server = _server(module)
+    start = {
+        "arguments": [*arguments],
+        "log": log,
+        "errors": errors,
+        "directory": str(Path.cwd()),
+        "environment": dict(os.environ),
+    }
+    return ForkedProcess(server, server.ask({"start": start}))
 
 
 def install() -> None:
