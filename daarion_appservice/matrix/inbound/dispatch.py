@@ -20,6 +20,7 @@ from ...city.event_fields import (
 from ...city.events import BotChatChanged, CityEvent, KeysChanged
 from ...city.types import MessageId, Room, UserId
 from ...storage.database import Transaction
+from ..client.message_content import replaced
 from ..client.room_rules import is_encryption
 from ..encryption.room_decryptor import RoomDecryptor
 from .bot_chats import BotChatHandlers
@@ -130,15 +131,22 @@ class EventHandlers:
         if room.agent is not None and await self._direct_chats.release_to_other_agent(tx, room, event):
             return await self._direct_chats.invited(tx, event)
         if room.agent is not None:
-            message_handler = handler if is_message_or_change(event) else None
-            chat_handler = self._chat_handlers.get(type_of(event), message_handler)
-            if chat_handler == self._encrypted:
-                chat_handler = partial(self._encrypted, before=before)
-            # An agent may have been invited to a chat of the bot.
-            bot_events = await self._bot_chats.handle(tx, event)
-            verification = self._direct_chats.verification(room, event)
-            return [*bot_events, *verification, *(await chat_handler(tx, room, event) if chat_handler else [])]
+            return await self._handle_in_chat(tx, room, event, handler, before)
         return await handler(tx, room, event)
+
+    async def _handle_in_chat(
+        self, tx: Transaction, chat: Room, event: Event, handler: Handler, before: MessageId | None
+    ) -> list[CityEvent]:
+        chat_handler = self._chat_handlers.get(type_of(event), handler if is_message_or_change(event) else None)
+        if chat_handler == self._encrypted:
+            chat_handler = partial(self._encrypted, before=before)
+        elif chat.encrypted and replaced(content_of(event)) and not self._decryptor.is_own(event):
+            # The homeserver could forge it: the edits of an encrypted message are encrypted.
+            return []
+        # An agent may have been invited to a chat of the bot.
+        bot_events = await self._bot_chats.handle(tx, event)
+        verification = self._direct_chats.verification(chat, event)
+        return [*bot_events, *verification, *(await chat_handler(tx, chat, event) if chat_handler else [])]
 
     async def _handle_unknown_room(self, tx: Transaction, event: Event) -> list[CityEvent]:
         bot_events = await self._bot_chats.handle(tx, event)

@@ -206,3 +206,21 @@ async def test_lists_are_queried_again_after_a_check(harness: EncryptionHarness)
     event = await harness.send("for both")
 
     assert harness.read(event, laptop) == "for both"
+
+
+async def test_a_clear_edit_changes_no_encrypted_message(harness: EncryptionHarness) -> None:
+    await harness.parts.devices.ensure(SCRIBE)
+    message = harness.encrypt("mine")
+    await harness.receive(message)
+    edit = {"rel_type": "m.replace", "event_id": message["event_id"]}
+    new = {"msgtype": "m.text", "body": "forged"}
+
+    await harness.receive_clear("m.room.message", new | {"m.new_content": new, "m.relates_to": edit})
+    assert await harness.bodies() == ["mine"]
+
+    await harness.receive(
+        harness.encrypt(
+            content={"msgtype": "m.text", "body": "* my", "m.new_content": new | {"body": "my"}, "m.relates_to": edit}
+        )
+    )
+    assert await harness.bodies() == ["my"]
