@@ -25,6 +25,8 @@ ENCRYPTED_FILE: Final = "space.daarion.encrypted_file"
 RESPONSE_ID: Final = "space.daarion.poll_response_id"
 """Key for the id of a vote in a poll, or of its end."""
 
+ENCRYPTED: Final = "m.room.encrypted"
+"""The type of encrypted events, in rooms and to devices."""
 POLLS: Final = frozenset({"m.poll.start", "org.matrix.msc3381.poll.start"})
 """The stable and the unstable type of the event that starts a poll (MSC3381)."""
 MESSAGES: Final = frozenset({"m.room.message", "m.sticker", *POLLS})

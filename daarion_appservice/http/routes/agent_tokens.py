@@ -35,12 +35,7 @@ class AgentTokenRoutes:
     )
     async def create_token(self, call: Call[NoBody, NoQuery]) -> schemas.NewAgentToken:
         """Earlier tokens stay valid until they are revoked."""
-        token, now_ms = new_token(self.new_id()), self.now_ms()
-        async with self.database.transaction() as tx:
-            agent = _found(await tx.agents.lock(call.path["agent_id"]), call.path["agent_id"])
-            await tx.agents.add_token(token.id, agent, token.secret_sha256, now_ms=now_ms)
-        await self.cache.load()
-        return {**_token_view(TokenOfAgent(token.id, now_ms, None)), "token": token.text}
+        return await self._new_token(call.path["agent_id"], replaces_others=False)
 
     @endpoint(
         "POST",
@@ -53,10 +48,16 @@ class AgentTokenRoutes:
     )
     async def rotate_tokens(self, call: Call[NoBody, NoQuery]) -> schemas.NewAgentToken:
         """Creates a token and revokes all others. Other processes of the city refuse those within two seconds."""
+        return await self._new_token(call.path["agent_id"], replaces_others=True)
+
+    async def _new_token(self, agent_id: str, *, replaces_others: bool) -> schemas.NewAgentToken:
         token, now_ms = new_token(self.new_id()), self.now_ms()
         async with self.database.transaction() as tx:
-            agent = _found(await tx.agents.lock(call.path["agent_id"]), call.path["agent_id"])
-            await tx.agents.replace_tokens(agent, token.id, token.secret_sha256, now_ms=now_ms)
+            agent = _found(await tx.agents.lock(agent_id), agent_id)
+            if replaces_others:
+                await tx.agents.replace_tokens(agent, token.id, token.secret_sha256, now_ms=now_ms)
+            else:
+                await tx.agents.add_token(token.id, agent, token.secret_sha256, now_ms=now_ms)
         await self.cache.load()
         return {**_token_view(TokenOfAgent(token.id, now_ms, None)), "token": token.text}
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from ...city.event_fields import ENCRYPTED
 from ...city.ports import NewId, NowMs
 from ...city.types import UserId
 from ...encryption.accounts import device_keys
@@ -31,8 +32,6 @@ from ..client.homeserver import Homeserver
 from ..client.refusals import is_transient
 from .metrics import EncryptionMetrics
 from .support import EncryptionSupport
-
-ENCRYPTED: str = "m.room.encrypted"
 
 log = structlog.get_logger()
 
@@ -139,7 +138,9 @@ class OlmSender:
                 await tx.to_device_outbox.delete(row.id)
 
     async def recover(self, account: AccountRow, device: DeviceRow) -> None:
-        """Start a new session with a device whose messages cannot be decrypted, and tell it by ``m.dummy``, once an hour.
+        """Start a new Olm session with a device whose messages cannot be decrypted, and store an ``m.dummy`` for it.
+
+        A device gets at most one an hour; `flush` sends it.
 
         Raises:
             HomeserverUnavailable, HomeserverRefused: the claim failed.

@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from ...city.event_fields import Event, sender_of
+from ...city.event_fields import ENCRYPTED, Event, sender_of
 from ...city.ports import NowMs
 from ...city.types import EventId, MatrixRoomId, MessageId, Room, UserId
 from ...encryption.errors import EncryptionError, UnknownSession
@@ -204,7 +204,7 @@ class RoomDecryptor:
 
 def _session_of(event: Event) -> tuple[MatrixRoomId, str] | None:
     content, room = event.get("content"), event.get("room_id")
-    if event.get("type") != "m.room.encrypted" or not isinstance(content, dict) or not isinstance(room, str):
+    if event.get("type") != ENCRYPTED or not isinstance(content, dict) or not isinstance(room, str):
         return None
     session = content.get("session_id")
     return (

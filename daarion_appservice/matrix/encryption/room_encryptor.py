@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 
+from ...city.event_fields import ENCRYPTED
 from ...city.ports import NowMs
 from ...city.types import Room, UserId
 from ...encryption.accounts import device_keys
@@ -30,7 +31,7 @@ from .encrypted_files import EncryptedFiles
 from .encrypted_rooms import EncryptedRooms
 from .locks import GhostLocks
 from .metrics import EncryptionMetrics
-from .olm_sender import ENCRYPTED, OlmSender
+from .olm_sender import OlmSender
 from .support import EncryptionSupport
 from .to_device import ToDeviceReader
 

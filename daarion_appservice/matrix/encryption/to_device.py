@@ -12,13 +12,14 @@ from typing import Any, Final
 
 import structlog
 
+from ...city.event_fields import ENCRYPTED
 from ...city.ports import NowMs
 from ...city.types import UserId
 from ...encryption.accounts import mark_published, top_up
 from ...encryption.errors import EncryptionError, Undecryptable, UnknownSession
 from ...encryption.inbound_sessions import FORWARDED_ROOM_KEY, ROOM_KEY, from_forwarded_key, from_room_key, merge
 from ...encryption.key_bundles import KEY_BUNDLE_TYPES, BundleReference, parse_bundle_event
-from ...encryption.olm_events import OlmEvent, OlmReference, decrypt_olm_event, parse_olm_event
+from ...encryption.olm_events import OlmDecrypted, OlmEvent, OlmReference, decrypt_olm_event, parse_olm_event
 from ...encryption.olm_sessions import DUMMY
 from ...encryption.rows import AccountRow, InboundSessionRow
 from ...encryption.withheld import WITHHELD, WithheldCode, parse_withheld
@@ -26,11 +27,12 @@ from ...errors import HomeserverRefused
 from ...storage.database import Database, Transaction
 from ..client.homeserver import Homeserver
 from ..client.refusals import is_key_clash
+from . import verification
 from .device_lists import DeviceLists
 from .ghost_devices import GhostDevices
 from .key_answers import KeyAnswers
 from .metrics import EncryptionMetrics, KeyRequest, Pull
-from .olm_sender import ENCRYPTED, OlmSender
+from .olm_sender import OlmSender
 from .support import EncryptionSupport
 
 _FULL_PAGE: Final = 100
@@ -41,8 +43,6 @@ _MAX_RECOVERIES: Final = 10
 _MAX_DECLINES: Final = 10
 """Verification requests that are declined of one response; clients give the others up by themselves."""
 _WITHHELD_TYPES: Final = frozenset({WITHHELD, "org.matrix.room_key.withheld"})
-_VERIFICATION_REQUEST: Final = "m.key.verification.request"
-_VERIFICATION_CANCEL: Final = "m.key.verification.cancel"
 
 log = structlog.get_logger()
 
@@ -178,7 +178,7 @@ class ToDeviceReader:
             await self._withheld(tx, received, event)
         elif event_type == "m.room_key_request":
             await self._answers.answer(tx, received.account, event)
-        elif event_type == _VERIFICATION_REQUEST:
+        elif event_type == verification.REQUEST:
             await self._decline_verification(tx, received, event)
 
     async def _encrypted(self, tx: Transaction, received: _Received, event: dict[str, Any]) -> None:
@@ -200,7 +200,7 @@ class ToDeviceReader:
         elif olm_event.type in KEY_BUNDLE_TYPES:
             received.bundles.append(parse_bundle_event(olm_event))
 
-    async def _decrypt(self, tx: Transaction, received: _Received, reference: OlmReference) -> Any:
+    async def _decrypt(self, tx: Transaction, received: _Received, reference: OlmReference) -> OlmDecrypted:
         account = received.account
         sessions = await tx.olm_sessions.with_device(account.ghost, reference.curve25519)
         try:
@@ -247,8 +247,8 @@ class ToDeviceReader:
         if not (isinstance(txn, str) and isinstance(device, str) and isinstance(user, str)):
             return
         received.declines += 1
-        cancel = {"transaction_id": txn[:255], "code": "m.user", "reason": "Agents do not verify users"}
-        await self._sender.put(tx, received.account.ghost, _VERIFICATION_CANCEL, {user: {device: cancel}})
+        cancel = verification.REFUSAL | {"transaction_id": txn[:255]}
+        await self._sender.put(tx, received.account.ghost, verification.CANCEL, {user: {device: cancel}})
 
     # --- after the commit -----------------------------------------------------------------------------
 

@@ -21,9 +21,9 @@ from ...city.types import AgentSlug, Author, AuthorKind, HistoryVisibility, Room
 from ...storage.database import Transaction
 from ...storage.direct_chats import ChatAgentState
 from ...storage.invitations import Invitation
+from ..encryption import verification
 from ..encryption.support import UNREADABLE
 
-_VERIFICATION_REQUEST: Final = "m.key.verification.request"
 _MAX_ID_CHARS: Final = 255
 _MAX_NAMES: Final = 500
 """Maximum number of people of one direct chat whose display names are stored at once."""
@@ -240,7 +240,7 @@ class DirectChatHandlers:
     def verification(self, chat: Room, event: Event) -> list[CityEvent]:
         """Return the event that has an agent decline a verification that the event requests of its ghost."""
         content = content_of(event)
-        if chat.archived or type_of(event) != "m.room.message" or text(content, "msgtype") != _VERIFICATION_REQUEST:
+        if chat.archived or type_of(event) != "m.room.message" or text(content, "msgtype") != verification.REQUEST:
             return []
         if not self._identities.is_person(sender_of(event)):
             return []

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import partial
 
 from ...city.event_fields import (
+    ENCRYPTED,
     MESSAGES,
     RESPONSES,
     Event,
@@ -56,7 +57,7 @@ class EventHandlers:
             "m.room.join_rules": state.join_rules,
             "m.room.history_visibility": state.history_visibility,
             "m.room.encryption": state.encryption,
-            "m.room.encrypted": state.unreadable,
+            ENCRYPTED: state.unreadable,
             "m.room.tombstone": state.tombstone,
             "m.room.canonical_alias": state.canonical_alias,
         }
@@ -64,7 +65,7 @@ class EventHandlers:
             "m.room.member": self._chat_member,
             "m.room.history_visibility": self._chat_visibility,
             "m.room.encryption": self._chat_encryption,
-            "m.room.encrypted": self._encrypted,
+            ENCRYPTED: self._encrypted,
             "m.room.redaction": self._chat_redaction,
         }
         self._restored_state_handlers: dict[str, Handler] = {

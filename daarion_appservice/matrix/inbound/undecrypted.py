@@ -50,7 +50,7 @@ log = structlog.get_logger()
 
 
 class UndecryptedWorker:
-    """Retries the events of the table ``undecrypted_events``."""
+    """Retries the events of the table ``encryption_undecrypted``."""
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ import structlog
 
 from ...city.agents import AgentDirectory
 from ...city.delivery_errors import DeliveryError
+from ...city.event_fields import ENCRYPTED
 from ...city.identity import Identities
 from ...city.ports import NowMs, Publish, publish_all
 from ...city.second_me import is_second_me
@@ -24,7 +25,6 @@ from ...storage.outbox import DELETIONS, OutboxRow
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
 from ..client.refusals import UNKNOWN_DEVICE, delivery_error
-from ..encryption.olm_sender import ENCRYPTED
 from ..encryption.room_encryptor import ClearEvent, RoomEncryptor, is_to_be_encrypted
 from ..ghosts.ghosts import Ghosts
 from ..ghosts.profiles import Profile

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import structlog
 
+from ...city.event_fields import ENCRYPTED
 from ...city.events import VerificationRequested
 from ...city.identity import Identities
 from ...encryption.errors import EncryptionError
@@ -16,11 +17,10 @@ from ...realtime.worker import Worker
 from ...storage.database import Database
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
-from ..encryption.olm_sender import ENCRYPTED
+from ..encryption import verification
 from ..encryption.room_encryptor import ClearEvent, RoomEncryptor, is_to_be_encrypted
 from ..ghosts.ghosts import Ghosts
 
-_CANCEL: Final = "m.key.verification.cancel"
 _MAX_WAITING: Final = 100
 _MAX_WAITING_OF_CHAT: Final = 3
 
@@ -76,11 +76,9 @@ class VerificationDeclines:
             return
         ghost = self._identities.agent(request.agent)
         # Of a hash: in old room versions the sender's homeserver chooses an event id of up to 255 characters.
-        event_type, txn_id = _CANCEL, f"verification{sha256(request.event.encode()).hexdigest()}"
-        content: dict[str, Any] = {
-            "code": "m.user",
-            "reason": "Agents do not verify users",
-            "m.relates_to": {"rel_type": "m.reference", "event_id": request.event},
+        event_type, txn_id = verification.CANCEL, f"verification{sha256(request.event.encode()).hexdigest()}"
+        content: dict[str, Any] = verification.REFUSAL | {
+            "m.relates_to": {"rel_type": "m.reference", "event_id": request.event}
         }
         if is_to_be_encrypted(chat, event_type):
             if not self._encryptor.is_active:

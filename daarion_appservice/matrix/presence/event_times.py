@@ -24,7 +24,7 @@ class EventTimes:
     """Returns the times of events, and remembers them.
 
     Args:
-        user: the user, joined to the rooms, as whom the homeserver is asked.
+        user: the user who makes the requests; it has joined the rooms.
     """
 
     def __init__(self, homeserver: Homeserver, monitor: HomeserverMonitor, database: Database, user: UserId) -> None:

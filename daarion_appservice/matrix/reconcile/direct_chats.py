@@ -22,7 +22,7 @@ from typing import Any, Final
 import structlog
 
 from ...city.agents import AgentDirectory
-from ...city.event_fields import Event, content_of, is_message_or_change, text, type_of
+from ...city.event_fields import ENCRYPTED, Event, content_of, is_message_or_change, text, type_of
 from ...city.events import DirectChatChanged
 from ...city.identity import Identities
 from ...city.messages import Draft, Messages
@@ -276,7 +276,7 @@ class DirectChats:
         for event in page:
             if type_of(event) == "m.room.member" and _invites(event, ghost):
                 break
-            if is_message_or_change(event) or type_of(event) == "m.room.encrypted":
+            if is_message_or_change(event) or type_of(event) == ENCRYPTED:
                 events.append(event)
         return [inbox_event(event) for event in reversed(events)]
 
