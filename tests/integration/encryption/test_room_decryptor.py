@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from daarion_appservice.city.event_fields import ENCRYPTED_FILE
-from daarion_appservice.city.types import MatrixRoomId
+from daarion_appservice.city.events import DirectChatChanged
+from daarion_appservice.city.types import MatrixRoomId, MatrixStatus
 from daarion_appservice.encryption.attachments import encrypt_attachment
 from tests.parts.encryption_harness import ALICE, CHAT, GUIDE, SCRIBE, EncryptionHarness
 from tests.parts.encryption_peer import ROOM, Peer
@@ -287,3 +288,17 @@ async def test_a_chat_of_no_agent_is_not_decrypted(harness: EncryptionHarness) -
     await harness.receive_clear("m.room.encrypted", {}, room_id=OTHER_ROOM)
 
     assert given_up(harness, "invalid") == 0
+
+
+async def test_a_chat_whose_encryption_is_unknown_is_reconciled(harness: EncryptionHarness) -> None:
+    """Until then its outbox waits, because an answer could go out in clear."""
+    await harness.parts.devices.ensure(SCRIBE)
+    async with harness.database.transaction() as tx:
+        await tx.rooms.set_encrypted(CHAT, encrypted=False)
+    event = harness.encrypt("hello")
+
+    await harness.receive(event)
+
+    assert await harness.bodies() == ["hello"]
+    assert DirectChatChanged(CHAT) in harness.published
+    assert (await harness.chat()).matrix_status is MatrixStatus.PENDING

@@ -320,3 +320,17 @@ async def test_a_refused_support_encrypts_nothing(harness: EncryptionHarness) ->
 
 def test_the_homeserver_of_the_tests_has_all_routes() -> None:
     assert set(KeyHomeserver()._answers) <= set(KeyHomeserver.routes)
+
+
+async def test_a_new_olm_session_of_a_person_starts_a_new_session(harness: EncryptionHarness) -> None:
+    """The device that sends ``m.dummy`` may not have got the key of the session."""
+    first = await harness.send("first")
+    harness.read(first)
+    (device,) = harness.alice.members_devices([harness.ghost()])
+    harness.alice.claim((device,))
+    harness.alice.send_olm(device, "m.dummy", {})
+
+    second = await harness.send("second")
+
+    assert session_of(second) != session_of(first)
+    assert harness.read(second) == "second"
