@@ -5,7 +5,7 @@ from __future__ import annotations
 from daarion_appservice.config import Settings
 from daarion_appservice.wiring import build_city
 
-from . import api, cli, configuration, exit_codes, log_events, metrics, troubleshooting
+from . import api, cli, configuration, exit_codes, log_events, metrics, personal_data, troubleshooting
 
 
 async def generate() -> dict[str, str]:
@@ -21,6 +21,7 @@ async def generate() -> dict[str, str]:
             "docs/reference/exit-codes.md": exit_codes.page(),
             "docs/reference/log-events.md": log_events.page(),
             "docs/reference/metrics.md": metrics.page(city.metrics),
+            "docs/reference/personal-data.md": personal_data.page(),
             "docs/how-to/troubleshooting.md": troubleshooting.page(),
         }
     finally:

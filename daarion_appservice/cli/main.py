@@ -37,12 +37,13 @@ GROUPS: Final = {
     "agent": "Manage the agents and their tokens.",
     "token": "List the tokens of agents.",
     "room": "Manage the rooms.",
+    "person": "Export and erase the data of persons.",
     "message": "List and retry messages that are not on Matrix.",
     "events": "List and retry Matrix events that could not be processed.",
     "outbox": "List and retry messages that the homeserver rejected.",
     "encryption": "Manage the keys of encrypted chats.",
 }
-_MODULES: Final = {"agent": "agents", "message": "messages", "room": "rooms", "token": "tokens"}
+_MODULES: Final = {"agent": "agents", "message": "messages", "person": "people", "room": "rooms", "token": "tokens"}
 """Modules of groups whose name differs from the group's."""
 
 

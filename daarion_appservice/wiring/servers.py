@@ -34,6 +34,7 @@ from ..http.routes.media_upload import MediaUpload
 from ..http.routes.members import MemberRoutes
 from ..http.routes.messages import MessageRoutes
 from ..http.routes.metrics import MetricsRoute
+from ..http.routes.people_export import PeopleExport
 from ..http.routes.places import PlaceRoutes
 from ..http.routes.polls import PollRoutes
 from ..http.routes.presence import PresenceEvents, PresenceRoutes
@@ -146,6 +147,7 @@ def build_city_server(city: City) -> Listener:
         "api", city_listener_limits(settings.limits, open_files()), authenticator.limits.addresses
     )
     second_me, invoke = SecondMeRoutes(city.second_me), SecondMeInvoke(city.second_me, authenticator)
+    export = PeopleExport(city.database, city.identities, city.presence, authenticator, now_ms)
     previews = LinkPreviews(settings, pages, city.agents, city.places, avatars, city.identities)
     issue = JwtIssue(settings.api.jwt, lifetime_s=settings.sign_in.token_lifetime_s)
     app = city_application(
@@ -171,7 +173,7 @@ def build_city_server(city: City) -> Listener:
             UnreadRoutes(city.database, readers),
             ReceiptRoutes(city.database, readers, city.online_members, city.identities),
         ],
-        [upload, download, socket, events, room_socket, invoke],
+        [upload, download, socket, events, room_socket, invoke, export],
         authenticator,
         settings.api,
         connections,

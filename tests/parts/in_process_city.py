@@ -72,7 +72,7 @@ class InProcessCity:
         async with self.session.request(
             method, URL(f"http://{HOST}:{port}{path}", encoded=True), headers=authorization | (headers or {}), **request
         ) as answer:
-            is_json = answer.content_type.endswith("json")
+            is_json = answer.content_type.endswith(("/json", "+json"))
             return HttpResponse(
                 answer.status, await (answer.json(content_type=None) if is_json else answer.text()), answer.headers
             )

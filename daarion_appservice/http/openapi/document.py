@@ -51,6 +51,7 @@ TAGS: Final = (
     ("/api/v1/microdaos", "Registry", ""),
     ("/api/v1/districts", "Registry", ""),
     ("/api/v1/registry", "Registry", ""),
+    ("/api/v1/people", "Personal data", "The export and the erasure of a person's data."),
     ("/api/v1/presence", "Presence", "The presence of citizens, agents and Matrix users."),
     ("/internal", "Internal presence", "The presence of Matrix users, for trusted services."),
     ("/healthz", "Monitoring", "Liveness, readiness and metrics of the process."),
@@ -71,6 +72,7 @@ IN_PATH: Final = {
     "district_id": ("The district id.", "podil"),
     "server": ("The server name in the `mxc://` URI.", "daarion.space"),
     "media_id": ("The media id in the `mxc://` URI.", "SEsfnsuifSDFSSEF"),
+    "person_id": ("A citizen's id, `agent:<slug>`, or a Matrix user id; of a linked person either id.", "u_123"),
     "user_id": ("The Matrix user id.", "@oksana:daarion.space"),
 }
 """The description and example of each path parameter."""

@@ -120,6 +120,13 @@ PROBLEMS: Final = (
     Problem(
         404, "no_such_room", "there is no such room, or the client may not know of it", "there is no room 'obolon'"
     ),
+    Problem(
+        422,
+        "no_person",
+        "the id is none of a person",
+        "'a:b:c' is no id of a person: use a citizen's id, @user:server or agent:<slug>",
+    ),
+    Problem(404, "no_such_person", "the city has no data of this person", "the city has no data of u_9"),
     Problem(404, "no_such_agent", "there is no such agent", "there is no agent 'nobody'"),
     Problem(
         404,

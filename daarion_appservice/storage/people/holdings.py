@@ -1,0 +1,238 @@
+"""The register of tables with data of persons: what the export returns of each, and what an erasure does with it.
+
+Each table is either in `HOLDINGS` or in `IMPERSONAL`, with the reason; a test fails for a table that is in neither. The page
+docs/reference/personal-data.md is generated from both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from sqlalchemy import Table
+
+from .. import tables as t
+from .ownership import (
+    Ownership,
+    any_of,
+    by_agent,
+    by_author,
+    by_citizen,
+    by_own_user,
+    by_sender_in,
+    by_subject,
+    by_text,
+    by_uploader,
+    by_user,
+    in_devices,
+    in_messages,
+    in_outbound_sessions,
+)
+
+
+class Erasure(Enum):
+    """What an erasure does with the rows of a person."""
+
+    DELETE = "the rows are deleted"
+    CLEAR = "the rows stay, without content and without author"
+    RECOUNT = "the rows are deleted, and the numbers in their messages are counted again"
+    LEAVE = "the person leaves, and the rows are deleted"
+    FORGET_EVENT = "the event is deleted; its id stays, so that a repetition has no effect"
+    LAST = "the rows are deleted after the last request to the homeserver"
+    REGISTRY = "the agent is removed from the registry"
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A table with data of persons."""
+
+    table: Table
+    owned: Ownership
+    erasure: Erasure
+    record: str | None = None
+    """The type of the export's records; None if the export leaves the table out, for the reason in ``note``."""
+    note: str = ""
+    omitted: tuple[str, ...] = ()
+    """Columns that the export leaves out: secrets, and data of others."""
+
+
+_SESSION_NOTE: Final = "left out: a session is secret key material"
+_ID_NOTE: Final = "left out: it repeats what other records have"
+
+HOLDINGS: Final = (
+    Holding(t.citizens, by_citizen(t.citizens.c.id), Erasure.DELETE, "profile"),
+    Holding(t.agents, by_agent(t.agents.c.slug), Erasure.REGISTRY, "agent"),
+    Holding(
+        t.agent_tokens,
+        lambda person: t.agent_tokens.c.agent_id.in_(
+            t.agents.select().with_only_columns(t.agents.c.id).where(by_agent(t.agents.c.slug)(person))
+        ),
+        Erasure.REGISTRY,
+        "token",
+        omitted=("secret_sha256",),
+    ),
+    Holding(
+        t.accounts,
+        any_of(by_citizen(t.accounts.c.citizen_id), by_own_user(t.accounts.c.matrix_user_id)),
+        Erasure.LAST,
+        "link",
+    ),
+    Holding(t.ghosts, by_user(t.ghosts.c.user_id), Erasure.LAST, "ghost"),
+    Holding(t.members, by_user(t.members.c.user_id), Erasure.LEAVE, "membership"),
+    Holding(t.membership_periods, by_user(t.membership_periods.c.user_id), Erasure.DELETE, "membership_period"),
+    Holding(t.restrictions, by_user(t.restrictions.c.user_id), Erasure.DELETE, "restriction"),
+    Holding(t.direct_chat_names, by_user(t.direct_chat_names.c.user_id), Erasure.DELETE, "direct_chat_name"),
+    Holding(t.direct_chat_agents, by_agent(t.direct_chat_agents.c.agent), Erasure.DELETE, "direct_chat"),
+    Holding(
+        t.rooms,
+        any_of(by_subject(t.rooms.c.created_by), by_agent(t.rooms.c.created_by), by_user(t.rooms.c.name)),
+        Erasure.CLEAR,
+        "room",
+        "rooms that the person opened, and direct chats with agents, which an erasure deletes",
+        omitted=("power_levels", "popularity"),
+    ),
+    Holding(
+        t.messages,
+        by_author(t.messages),
+        Erasure.CLEAR,
+        "message",
+        "with the newest text; a deleted message has none. Reactions and replies of others are left out",
+        omitted=("reactions", "thread", "thread_last_seq", "poll_results"),
+    ),
+    Holding(t.revisions, in_messages(t.revisions.c.message_id), Erasure.DELETE, "edit"),
+    Holding(t.early_edits, by_sender_in(t.early_edits.c.event), Erasure.DELETE, "early_edit"),
+    Holding(t.reactions, by_author(t.reactions), Erasure.RECOUNT, "reaction"),
+    Holding(t.poll_responses, by_author(t.poll_responses), Erasure.RECOUNT, "vote"),
+    Holding(t.read_receipts, by_subject(t.read_receipts.c.reader), Erasure.DELETE, "receipt"),
+    Holding(
+        t.media,
+        by_uploader(t.media),
+        Erasure.DELETE,
+        "file",
+        "the homeserver holds the file itself; avatars have no uploader",
+    ),
+    Holding(t.media_shown, in_messages(t.media_shown.c.message_id), Erasure.DELETE, note=_ID_NOTE),
+    Holding(t.room_events, by_author(t.room_events), Erasure.CLEAR, "room_event", omitted=("removal",)),
+    Holding(t.feed, by_author(t.feed), Erasure.DELETE, "feed_entry"),
+    Holding(t.interactions, by_subject(t.interactions.c.user_id), Erasure.DELETE, "second_me"),
+    Holding(
+        t.secondme_turns, by_subject(t.secondme_turns.c.user_id), Erasure.DELETE, note="left out: lasts for seconds"
+    ),
+    Holding(
+        t.agent_replies,
+        any_of(by_subject(t.agent_replies.c.requester), by_agent(t.agent_replies.c.agent)),
+        Erasure.DELETE,
+        "agent_request",
+    ),
+    Holding(t.bot_requests, by_user(t.bot_requests.c.sender), Erasure.DELETE, "bot_request"),
+    Holding(t.bot_chats, by_user(t.bot_chats.c.inviter), Erasure.LAST, "bot_chat"),
+    Holding(t.invitations, by_user(t.invitations.c.user_id, t.invitations.c.inviter), Erasure.DELETE, "invitation"),
+    Holding(
+        t.inbox,
+        by_sender_in(t.inbox.c.event),
+        Erasure.FORGET_EVENT,
+        "matrix_event",
+        "events that wait or could not be processed",
+    ),
+    Holding(
+        t.outbox, any_of(by_user(t.outbox.c.user_id), in_messages(t.outbox.c.message_id)), Erasure.DELETE, "delivery"
+    ),
+    Holding(t.removed_agents, by_agent(t.removed_agents.c.slug), Erasure.DELETE, "removal"),
+    Holding(
+        t.watermarks,
+        by_user(t.watermarks.c.user_id),
+        Erasure.DELETE,
+        note="left out: a position in the homeserver's log",
+    ),
+    Holding(
+        t.encryption_accounts,
+        by_user(t.encryption_accounts.c.ghost),
+        Erasure.LAST,
+        "encryption_device",
+        omitted=("pickle", "master_pickle", "self_signing_pickle", "since"),
+    ),
+    Holding(
+        t.encryption_olm_sessions,
+        any_of(by_user(t.encryption_olm_sessions.c.ghost), in_devices(t.encryption_olm_sessions.c.curve25519)),
+        Erasure.DELETE,
+        note=_SESSION_NOTE,
+    ),
+    Holding(
+        t.encryption_olm_recoveries,
+        any_of(by_user(t.encryption_olm_recoveries.c.ghost), in_devices(t.encryption_olm_recoveries.c.curve25519)),
+        Erasure.DELETE,
+        note=_SESSION_NOTE,
+    ),
+    Holding(
+        t.encryption_shared_keys,
+        any_of(
+            by_user(t.encryption_shared_keys.c.user_id), in_outbound_sessions(t.encryption_shared_keys.c.session_id)
+        ),
+        Erasure.DELETE,
+        note=_SESSION_NOTE,
+    ),
+    Holding(
+        t.encryption_outbound_sessions,
+        by_user(t.encryption_outbound_sessions.c.ghost),
+        Erasure.DELETE,
+        note=_SESSION_NOTE,
+    ),
+    Holding(
+        t.encryption_inbound_sessions,
+        by_user(t.encryption_inbound_sessions.c.owner, t.encryption_inbound_sessions.c.ghost),
+        Erasure.DELETE,
+        note=_SESSION_NOTE,
+    ),
+    Holding(
+        t.encryption_message_indexes, by_user(t.encryption_message_indexes.c.owner), Erasure.DELETE, note=_SESSION_NOTE
+    ),
+    Holding(
+        t.encryption_key_requests,
+        by_user(t.encryption_key_requests.c.ghost, t.encryption_key_requests.c.user_id),
+        Erasure.DELETE,
+        note=_SESSION_NOTE,
+    ),
+    Holding(
+        t.encryption_key_answers,
+        by_user(t.encryption_key_answers.c.ghost, t.encryption_key_answers.c.user_id),
+        Erasure.DELETE,
+        note=_SESSION_NOTE,
+    ),
+    Holding(
+        t.encryption_withheld_keys, by_user(t.encryption_withheld_keys.c.user_id), Erasure.DELETE, note=_SESSION_NOTE
+    ),
+    Holding(
+        t.encryption_to_device_outbox,
+        any_of(by_user(t.encryption_to_device_outbox.c.ghost), by_text(t.encryption_to_device_outbox.c.messages)),
+        Erasure.DELETE,
+        note=_SESSION_NOTE,
+    ),
+    Holding(t.encryption_entries, by_user(t.encryption_entries.c.ghost), Erasure.DELETE, note=_SESSION_NOTE),
+    Holding(
+        t.encryption_undecrypted,
+        by_user(t.encryption_undecrypted.c.sender),
+        Erasure.DELETE,
+        "encrypted_event",
+        "encrypted events that wait for their key",
+        omitted=("event",),
+    ),
+    Holding(t.encryption_tracked_users, by_user(t.encryption_tracked_users.c.user_id), Erasure.DELETE, note=_ID_NOTE),
+    # The last one of encryption: the sessions with the person's devices are found by these rows.
+    Holding(t.encryption_devices, by_user(t.encryption_devices.c.user_id), Erasure.DELETE, "device"),
+)
+"""All tables with data of persons, in the order in which an erasure deletes them."""
+
+IMPERSONAL: Final[Mapping[Table, str]] = {
+    t.nodes: "places of the registry",
+    t.microdaos: "places of the registry",
+    t.districts: "places of the registry",
+    t.former_matrix_rooms: "ids of rooms",
+    t.complete_points: "ids of rooms and events",
+    t.transactions: "digests of transactions, for 30 days",
+    t.sign_in_uses: "digests of tokens and nonces, until they expire",
+    t.drawn_avatars: "pictures that the service drew, by a digest of what they show",
+    t.key_values: "values of the service",
+}
+"""The tables without data of persons, with what they hold."""

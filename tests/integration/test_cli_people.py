@@ -1,0 +1,32 @@
+"""The commands ``person …`` on a database without a running service."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+from tests.parts.terminal import Terminal
+
+
+def test_person_export_prints_lines_of_json(terminal: Terminal) -> None:
+    terminal.run("agent", "add", "scribe", "--name", "Писар")
+    first, agent, last = map(json.loads, terminal.run("person", "export", "agent:scribe").splitlines())
+    assert first["matrix_user_ids"] == ["@agent_scribe:city.localhost"]
+    assert (agent["type"], agent["display_name"]) == ("agent", "Писар")
+    assert last == {"type": "end", "records": 1}
+
+
+def test_person_export_writes_private_file(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.run("agent", "add", "scribe")
+    file = tmp_path / "scribe.ndjson"
+    ended = terminal.type("person", "export", "agent:scribe", "--output", str(file))
+    assert (ended.out, "Wrote 1 records" in ended.err) == ("", True)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert len(file.read_text().splitlines()) == 3
+    assert "cannot be created" in terminal.run_refused("person", "export", "agent:scribe", "--output", str(file))
+
+
+def test_person_export_refuses_unknown_person(terminal: Terminal) -> None:
+    assert "no data of u_9" in terminal.run_refused("person", "export", "u_9")
+    assert "no id of a person" in terminal.run_refused("person", "export", "agent:???")
