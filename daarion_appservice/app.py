@@ -24,6 +24,7 @@ from .errors import DatabaseError
 from .matrix.client.startup_checks import run_startup_checks
 from .matrix.encryption.stored_keys import check_stored_keys
 from .ops.readiness_log import ReadinessLog
+from .ops.service_manager import ServiceManager
 from .realtime.redis_client import check as check_redis
 from .realtime.tasks import run_until_first_exit
 from .storage import migrate
@@ -39,31 +40,48 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 _DATABASE_RETRY_S: Final = 1.0
 
 
-async def run(settings: Settings, *, on_listening: Callable[[], None] = lambda: None) -> None:
+async def run(settings: Settings, manager: ServiceManager | None = None) -> None:
     """Run the service until SIGTERM or SIGINT.
 
     Args:
         settings: the validated configuration.
-        on_listening: called once both listeners accept connections.
+        manager: the service manager that gets the state of the process; by default the one in the environment.
 
     Raises:
         StartError: the service cannot start.
         TaskFailedRepeatedly: a background task failed again and again.
     """
-    city = build_city(settings)
+    manager = manager or ServiceManager.from_environment()
+    async with _kept_alive(manager):
+        await _run(build_city(settings), manager)
+    log.info("stopped")
+
+
+@asynccontextmanager
+async def _kept_alive(manager: ServiceManager) -> AsyncIterator[None]:
+    """Send datagrams of the watchdog inside the block."""
+    task = asyncio.create_task(manager.keep_alive())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _run(city: City, manager: ServiceManager) -> None:
+    settings = city.settings
     try:
         log_start(settings, city.database.described)
         city.database.claim()
         await load(city)
         await check_stored_keys(city.database, settings.encryption)
         async with listening(city):
-            on_listening()
-            await _run_tasks(city)
+            manager.ready()
+            await _run_tasks(city, manager)
         if not await city.presence.leave():
             await city.presence_sender.stop()
     finally:
         await city.close()
-    log.info("stopped")
 
 
 def log_start(settings: Settings, database: str) -> None:
@@ -82,15 +100,17 @@ def log_start(settings: Settings, database: str) -> None:
     )
 
 
-async def _run_tasks(city: City) -> None:
+async def _run_tasks(city: City, manager: ServiceManager) -> None:
     """Run the background tasks of the process until a signal or the first error."""
     try:
         async with asyncio.TaskGroup() as group:
             running = [
-                group.create_task(city.supervisor.supervise(name, work)) for name, work in process_tasks(city).items()
+                group.create_task(city.supervisor.supervise(name, work))
+                for name, work in process_tasks(city, manager).items()
             ]
             await _wait_for_stop_signal()
             log.info("stopping")
+            manager.stopping()
             for task in running:
                 task.cancel()
     except BaseExceptionGroup as errors:
@@ -212,8 +232,13 @@ def _leader_tasks(city: City) -> dict[str, Work]:
     }
 
 
-def process_tasks(city: City) -> dict[str, Work]:
-    """Return the background tasks of every process by name, whether or not it is the leader."""
+def process_tasks(city: City, manager: ServiceManager) -> dict[str, Work]:
+    """Return the background tasks of every process by name, whether or not it is the leader.
+
+    Args:
+        city: the parts of the process.
+        manager: the service manager that gets the readiness as its status.
+    """
     found: dict[str, Work] = {
         "presence": city.presence.run,
         "registry": city.registry.run,
@@ -222,7 +247,7 @@ def process_tasks(city: City) -> dict[str, Work]:
         "receipt_writer": city.receipt_writer.run,
         "lead": partial(lead, city),
         "homeserver_monitor": city.monitor.run,
-        "readiness_log": ReadinessLog(city.readiness).run,
+        "readiness_log": ReadinessLog(city.readiness, manager.status).run,
         "connect": partial(connect_homeserver, city),
     }
     return found | ({"shared_bus": city.shared_bus.run} if city.shared_bus is not None else {})

@@ -1,8 +1,9 @@
-"""Logs when the process becomes ready, and when it ceases to be."""
+"""Logs when the process becomes ready and when it ceases to be, and reports the state to the service manager."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
@@ -18,10 +19,16 @@ log = structlog.get_logger()
 
 
 class ReadinessLog:
-    """Examines the parts of ``/readyz`` at intervals."""
+    """Examines the parts of ``/readyz`` at intervals.
 
-    def __init__(self, probe: ReadinessProbe) -> None:
+    Args:
+        probe: examines the parts.
+        report: called with the state in words at each examination.
+    """
+
+    def __init__(self, probe: ReadinessProbe, report: Callable[[str], None] | None = None) -> None:
         self._probe = probe
+        self._report = report
         self._was_ready: bool | None = None
         """None until the process was ready for the first time."""
         self._failures = 0
@@ -36,6 +43,8 @@ class ReadinessLog:
     async def examine(self, *, after_s: float) -> None:
         """Examine the parts once; ``after_s`` is the time since the start."""
         failed = {name: part.detail for name, part in (await self._probe.parts()).items() if part.is_failed}
+        if self._report is not None:
+            self._report(_status(self._probe.role, failed))
         if not failed:
             self._failures = 0
             if not self._was_ready:
@@ -46,3 +55,10 @@ class ReadinessLog:
         if self._was_ready and self._failures >= _FAILURES:
             self._was_ready = False
             log.warning("not_ready", parts=failed, help="`daarion-appservice doctor` says what to do")
+
+
+def _status(role: str, failed: Mapping[str, str]) -> str:
+    """Return the state of the process in one line."""
+    if not failed:
+        return f"Ready ({role})"
+    return f"Not ready ({role}): {'; '.join(f'{name} {detail}' for name, detail in failed.items())}"

@@ -18,6 +18,7 @@ from daarion_appservice.app import listening, load
 from daarion_appservice.city.events import TypingChanged
 from daarion_appservice.city.types import AgentSlug
 from daarion_appservice.config import loading as config_file
+from daarion_appservice.ops.service_manager import ServiceManager
 from daarion_appservice.wiring import City, build_city
 from tests.parts.city import AGENTS, RunningCity, StartCity, eventually
 from tests.parts.http_proxy import HttpProxy, Passed
@@ -62,7 +63,7 @@ async def open_city(running: RunningCity) -> AsyncIterator[City]:
     try:
         await load(city)
         async with listening(city):
-            tasks = asyncio.create_task(app._run_tasks(city))
+            tasks = asyncio.create_task(app._run_tasks(city, ServiceManager()))
             try:
                 yield city
             finally:

@@ -16,6 +16,7 @@ from daarion_appservice import app
 from daarion_appservice.city.presence import Heartbeat, Status
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.errors import TaskFailedRepeatedly
+from daarion_appservice.ops.service_manager import ServiceManager
 from daarion_appservice.realtime.supervisor import Supervisor
 from tests.parts.city import citizen_token, eventually
 from tests.parts.in_process_city import SERVICE_TOKEN, HttpResponse, InProcessCity, in_process_city
@@ -206,7 +207,7 @@ async def test_repeatedly_failing_task_ends_its_process(
     sqlite_city.city.supervisor = Supervisor(sleep=sleep)
     monkeypatch.setattr(sqlite_city.city.registry, "run", fail)
     with pytest.raises(TaskFailedRepeatedly, match="registry"):
-        await app._run_tasks(sqlite_city.city)
+        await app._run_tasks(sqlite_city.city, ServiceManager())
     assert pauses == [0.25, 0.5, 1.0, 2.0]
 
 
