@@ -35,7 +35,7 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class RoomEvent:
-    """An event of a room's history. ``seq`` numbers a room's events without gaps."""
+    """An event of a room's history. ``seq`` numbers a room's events without gaps, but for one after each restored backup."""
 
     room_id: RoomId
     seq: int

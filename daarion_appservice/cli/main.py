@@ -21,6 +21,7 @@ from ..config import environment_file
 from ..errors import CityError, ExitCode, StartError, TaskFailedRepeatedly
 from ..ops.heap import bound_heap
 from . import service
+from .backup import backup, restore
 from .doctor import doctor
 from .terminal import CONFIG_VARIABLE, fail, print_line
 
@@ -72,6 +73,8 @@ app = typer.Typer(
 app.command("run")(service.run)
 app.command("demo")(service.demo)
 app.command("doctor")(doctor)
+app.command("backup")(backup)
+app.command("restore")(restore)
 for _name, _what in GROUPS.items():
     app.add_typer(typer.Typer(cls=_group(_name), help=_what, no_args_is_help=True), name=_name)
 

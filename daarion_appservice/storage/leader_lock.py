@@ -54,6 +54,18 @@ async def waiting_sessions(connection: AsyncConnection) -> int:
     return int(found.scalar() or 0)
 
 
+async def is_led(connection: AsyncConnection) -> bool:
+    """Return whether a process holds the leader lock of this PostgreSQL database."""
+    found = await connection.execute(
+        text(
+            "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = :key AND granted "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+        ),
+        {"key": _KEY},
+    )
+    return bool(found.scalar())
+
+
 class LeaderLock:
     """The leader lock of this process."""
 

@@ -163,6 +163,10 @@ class RoomRepository(RoomColumns):
         """Raise all sequence numbers of the room from ``first`` on by ``by``, beyond all numbers in use."""
         await raise_numbers(self._connection, room, first, by=by)
 
+    async def skip_seqs(self, count: int) -> None:
+        """Leave out ``count`` sequence numbers of every room, so that clients with later ones load the room again."""
+        await self._connection.execute(update(rooms).values(last_seq=rooms.c.last_seq + count))
+
     async def earlier_seq(self, room: RoomId) -> int:
         """Take a sequence number below all others, for older history that is inserted later."""
         seq = await self._connection.execute(

@@ -1,0 +1,74 @@
+"""Copies of SQLite files by SQLite's online backup, and their way back."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from ..errors import ExitCode, StartError
+
+_COMPANIONS: Final = ("", "-wal", "-shm")
+"""Suffixes of the database and of the files that SQLite keeps beside it."""
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a database that others write to: every transaction that was committed before, and no part of a later one.
+
+    Raises:
+        StartError: the source cannot be read, or the disk is full.
+    """
+    try:
+        with closing(_read_only(source)) as original, closing(sqlite3.connect(target)) as copied:
+            # All pages in one step: SQLite would begin again after each write of another process.
+            original.backup(copied, pages=-1)
+            copied.execute("PRAGMA journal_mode=DELETE")  # one file, without a write-ahead log beside it
+    except sqlite3.Error as error:
+        raise StartError(
+            f"{source} cannot be copied: {error}",
+            "Check that this user may read it, and that the disk of the backup has space.",
+            ExitCode.DATABASE,
+        ) from error
+
+
+def check(file: Path) -> None:
+    """Check the integrity of a database.
+
+    Raises:
+        StartError: SQLite finds errors in the file.
+    """
+    try:
+        with closing(sqlite3.connect(file)) as connection:
+            (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    except sqlite3.Error as error:
+        found = str(error)
+    if found != "ok":
+        raise StartError(
+            f"The copy of the database is damaged: {found}", "Restore an earlier backup.", ExitCode.DATABASE
+        )
+
+
+def has_tables(file: Path) -> bool:
+    """Return whether a file exists and is anything but an empty database; a damaged one counts."""
+    if not file.exists() or not file.stat().st_size:
+        return False
+    try:
+        with closing(_read_only(file)) as connection:
+            (count,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error:
+        return True
+    return bool(count)
+
+
+def put_in_place(fresh: Path, target: Path, aside: Path) -> None:
+    """Rename ``target`` and its write-ahead log to ``aside``, and ``fresh`` to ``target``."""
+    for suffix in _COMPANIONS:
+        former = target.with_name(target.name + suffix)
+        if former.exists():
+            former.rename(aside.with_name(aside.name + suffix))
+    fresh.rename(target)
+
+
+def _read_only(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
