@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOWEST := .venv-lowest
+BUILD_ENV := build/env/.made
+BUILD_TREE := build/tree
+PACKAGE_SOURCES := pyproject.toml setup.cfg README.md LICENSE alembic daarion_appservice web web_build.py
 SOURCES := daarion_appservice alembic benchmarks docgen examples tests synapse_module web_build.py
 PAGES := daarion_appservice/web_dist/index.html
 PAGES_NEED := web/node_modules/.installed
@@ -13,10 +16,13 @@ PAGES_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune
 # How many tests run at the same time; most of them wait for real servers, so more than there are processors do no harm.
 JOBS ?= 4
 # +<number of commits>.g<commit>, and the time where something is not committed; nothing outside of a git checkout.
-BUILD_TAG = git rev-parse --is-inside-work-tree >/dev/null 2>&1 && printf '+%s.g%s%s' "$$(git rev-list --count HEAD)" \
-	"$$(git rev-parse --short HEAD)" "$$(git diff --quiet HEAD || date -u +.d%Y%m%d%H%M%S)" || true
+TAG = $(shell git rev-parse --is-inside-work-tree >/dev/null 2>&1 && printf '+%s.g%s%s' "$$(git rev-list --count HEAD)" \
+	"$$(git rev-parse --short HEAD)" "$$(git diff --quiet HEAD || date -u +.d%Y%m%d%H%M%S)")
 
-.PHONY: help run test coverage lock audit check check-unit lint typecheck unit lowest web web-test browser soak bench bench-presence bench-rooms reference format wheel clean
+CHECK_PYTHON = $(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(None if sys.version_info >= (3, 11) else \
+		f"Python 3.11 or newer is needed, and $(PYTHON) is {v}: choose another, like make PYTHON=python3.12")'
+
+.PHONY: help run test coverage lock audit check check-unit lint typecheck unit lowest web web-test browser soak bench bench-presence bench-rooms reference format wheel build-tag clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -89,11 +95,30 @@ format: $(STAMP) ## put the sources in shape
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-# The local version (PEP 440) tells two builds of one version apart: pip leaves an installed one alone that has the same version.
-wheel: $(STAMP) $(PAGES) ## a package in dist/
-	@mkdir -p build dist && rm -f dist/daarion_appservice-*.whl
-	@printf '[egg_info]\ntag_build = %s\n' "$$($(BUILD_TAG))" > build/version.cfg
-	DIST_EXTRA_CONFIG=$(CURDIR)/build/version.cfg $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+# Of the tools for development this needs none: 70 MB of libraries in build/, and Node 20.19 or newer, which pip brings where
+# there is none (70 MB to download). The local version (PEP 440) tells two builds of one version apart: pip leaves an installed
+# one alone that has the same version. A release has none: make wheel TAG=
+wheel: $(BUILD_ENV) ## a package in dist/; installs nothing outside of build/
+	@mkdir -p dist $(BUILD_TREE) && rm -f dist/daarion_appservice-*.whl
+	@cd $(BUILD_TREE) && find . -mindepth 1 -maxdepth 1 ! -name web -exec rm -rf {} + \
+		&& if [ -d web ]; then find web -mindepth 1 -maxdepth 1 ! -name node_modules -exec rm -rf {} +; fi
+	@tar -cf - --exclude=node_modules --exclude=__pycache__ --exclude=web_dist --exclude=web/dist $(PACKAGE_SOURCES) \
+		| tar -xf - -C $(BUILD_TREE)
+	@printf '[egg_info]\ntag_build = %s\n' '$(TAG)' > $(BUILD_TREE)/version.cfg
+	@cd $(BUILD_TREE) && if ! cmp -s web/package-lock.json web/node_modules/.lock; then \
+		../env/bin/python web_build.py ci-bundle && cp web/package-lock.json web/node_modules/.lock; fi
+	@cd $(BUILD_TREE) && ../env/bin/python web_build.py bundle
+	@cd $(BUILD_TREE) && DIST_EXTRA_CONFIG="$$PWD/version.cfg" \
+		../env/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir ../../dist .
+	@ls -l dist/daarion_appservice-*.whl
+
+$(BUILD_ENV):
+	@$(CHECK_PYTHON)
+	$(PYTHON) -m venv $(dir $@)
+	@touch $@
+
+build-tag: ## the end of the version of a wheel that is built now; empty outside of a git checkout
+	@printf '%s\n' '$(TAG)'
 
 clean: ## remove all that was made, but not .demo/
 	rm -rf $(VENV) $(LOWEST) build dist web/node_modules $(dir $(JS_SDK)) web/dist daarion_appservice/web_dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -101,8 +126,7 @@ clean: ## remove all that was made, but not .demo/
 
 # uv is four times as fast, but reads no pip configuration: where it cannot reach a package index, pip may.
 $(STAMP): setup.cfg pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(None if sys.version_info >= (3, 11) else \
-		f"Python 3.11 or newer is needed, and $(PYTHON) is {v}: choose another, like make PYTHON=python3.12")'
+	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
 		&& $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[dev,bench]' -c constraints.txt \

@@ -2,7 +2,8 @@
 
     web/ ── npm run build ──► web/dist ──► daarion_appservice/web_dist, each file with .br and .gz beside it
 
-Arguments name tasks instead, which run one after the other: ``ci`` installs what a build needs, ``build`` is the above,
+Arguments name tasks instead, which run one after the other: ``ci`` installs what development needs, ``build`` is the above
+with a check of the types, ``ci-bundle`` installs only what ``bundle`` needs, which builds without that check,
 ``api-types`` generates web/src/api/schema.d.ts from the OpenAPI document, ``api-types-check`` fails if that file is stale, and
 any other name is a script of web/package.json, as in ``python web_build.py lint test``. They run with this machine's Node if it
 is 20.19 or newer, else with one that pip puts into this environment.
@@ -82,24 +83,24 @@ def _is_new_enough(node: str | None, oldest: tuple[int, int] = OLDEST_NODE) -> b
     return version >= oldest and (OLDEST_NODE <= version < (21, 0) or version >= (22, 12))
 
 
-def install_packages(directory: Path, environment: dict[str, str]) -> None:
+def install_packages(directory: Path, environment: dict[str, str], *options: str) -> None:
     """Install exactly what ``package-lock.json`` of a directory says, from the registry of this machine's npm.
 
     The lock file has no addresses (``omit-lockfile-registry-resolved`` in ``.npmrc``), so that it is valid for each registry.
     """
-    npm("ci", environment=environment, directory=directory)
+    npm("ci", *options, environment=environment, directory=directory)
 
 
-def build() -> None:
-    """Build the pages and replace those in the package."""
+def build(script: str = "build") -> None:
+    """Build the pages by a script of web/package.json and replace those in the package."""
     environment = node_environment()
     with (SOURCE / "package.json").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two builds at once would write into each other's files
-        _build(environment)
+        _build(script, environment)
 
 
-def _build(environment: dict[str, str]) -> None:
-    npm("run", "--silent", "build", environment=environment)
+def _build(script: str, environment: dict[str, str]) -> None:
+    npm("run", "--silent", script, environment=environment)
     fresh = TARGET.with_name(f"{TARGET.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     # Hidden files are about the build; no browser asks for them. Copies are younger than their sources, as make wants it.
@@ -151,10 +152,12 @@ def main(tasks: list[str]) -> int:
     try:
         for task in tasks or ["build"]:
             match task:
-                case "build":
-                    build()
+                case "build" | "bundle":
+                    build(task)
                 case "ci":
                     install_packages(SOURCE, node_environment())
+                case "ci-bundle":
+                    install_packages(SOURCE, node_environment(), "--omit=dev")
                 case "api-types":
                     api_types()
                 case "api-types-check":

@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 import react from "@vitejs/plugin-react";
-import { defineConfig } from "vitest/config";
+import { defineConfig } from "vite";
 import { earlyScript } from "./build/earlyScript.ts";
 import { serviceWorker } from "./build/serviceWorker.ts";
 
@@ -25,12 +25,4 @@ export default defineConfig({
   worker: { format: "es" },
   server: { proxy: { [cityApi]: { target: city, ws: true } } },
   preview: { proxy: { [cityApi]: { target: city, ws: true } } },
-  test: {
-    environment: "happy-dom",
-    setupFiles: ["src/testing/setup.ts"],
-    include: ["src/**/*.test.{ts,tsx}"],
-    restoreMocks: true,
-    // A test that times out goes on beside the next one; a busy machine is ten times slower than an idle one.
-    testTimeout: 60_000,
-  },
 });
