@@ -9,9 +9,9 @@ FROM node:24 AS pages
 WORKDIR /build
 COPY web/package.json web/package-lock.json web/.npmrc web/
 COPY web_build.py ./
-RUN python3 web_build.py ci
+RUN python3 web_build.py ci-bundle
 COPY web web
-RUN python3 web_build.py build
+RUN python3 web_build.py bundle
 
 FROM python:3.13-slim AS build
 WORKDIR /build
