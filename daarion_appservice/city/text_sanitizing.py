@@ -1,7 +1,8 @@
 """Sanitizing of text from outside (Matrix events, JWTs, file names, HTTP headers) for storage and display.
 
 storable    without U+0000, which PostgreSQL cannot hold, and without surrogates, which UTF-8 cannot encode
-one_line    storable, of bounded length, and without line breaks and characters that change the direction of text
+one_line    storable, of bounded length, and without line breaks and characters that change the direction of text; empty
+            if nothing of it is visible
 """
 
 from __future__ import annotations
@@ -20,6 +21,13 @@ BIDI_CONTROLS: Final = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 isolates (U+202A–E, U+2066–9) and marks (U+061C, U+200E, U+200F) of Unicode's bidirectional algorithm.
 """
 _TURNING: Final = re.compile(f"[{BIDI_CONTROLS}]")
+_INVISIBLE: Final = re.compile(
+    "[\\s\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u206f\u2800\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]*"
+)
+"""Characters without ink: white space, Unicode's Default_Ignorable_Code_Point and the empty Braille pattern. A name of
+these alone would be an empty place on the page.
+"""
 _BREAKING: Final = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]+")
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
@@ -38,7 +46,11 @@ def strip_bidi_controls(text: str) -> str:
 
 
 def one_line(text: str, most_chars: int = MAX_NAME_CHARS) -> str:
-    """Return a name or another short text as one line of at most ``most_chars`` characters; it may be empty."""
+    """Return a name or another short text as one line of at most ``most_chars`` characters.
+
+    It is empty if ``text`` has no visible character.
+    """
     # The text is cut first, because the steps below take time linear in its length.
     text = _BREAKING.sub(" ", text[: 4 * most_chars].replace("\0", _REPLACEMENT))
-    return storable(strip_bidi_controls(text)).strip()[:most_chars].rstrip()
+    text = storable(strip_bidi_controls(text)).strip()[:most_chars].rstrip()
+    return "" if _INVISIBLE.fullmatch(text) else text

@@ -25,6 +25,8 @@ BIDI_CONTROLS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2
         ("nul\0 half\ud800", "nul\N{REPLACEMENT CHARACTER} half\N{REPLACEMENT CHARACTER}"),
         ("👩‍🌾", "👩‍🌾"),
         (BIDI_CONTROLS, ""),
+        ("\u200b\u3164 \u2800\ufe0f", ""),
+        ("a\u200bb ", "a\u200bb"),
         ("я" * 5000, "я" * MAX_NAME_CHARS),
         ("x" * 254 + " y", "x" * 254),
     ],
