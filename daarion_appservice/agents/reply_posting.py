@@ -9,11 +9,11 @@ posts the notice and does not ask the core again.
 from __future__ import annotations
 
 from ..city.agent_replies import AgentReplies
+from ..city.background_parsing import parsed_ahead, prose_ahead
 from ..city.events import RepliesPending
 from ..city.message_edits import MessageEdits
 from ..city.message_size import truncate_body
 from ..city.messages import Draft, Messages
-from ..city.parsing_threads import parsed_ahead, prose_ahead
 from ..city.pending_replies import PendingReply, ReplyFailure
 from ..city.ports import Publish
 from ..city.types import Author, AuthorKind, Message

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from .agents import AgentDirectory
+from .background_parsing import prose_of
 from .markdown import MAX_MENTIONS
-from .parsing_threads import prose_of
 from .types import AgentSlug, UserId
 
 _MAX_NAME_CHARS: Final = 80

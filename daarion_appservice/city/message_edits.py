@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 
 from ..errors import Conflict, Forbidden
 from .agent_replies import AgentReplies
+from .background_parsing import parsed_ahead, prose_ahead
 from .events import CityEvent, OutboxChanged, RepliesPending, RoomEventStored
 from .feed import FeedWriter
 from .message_formatting import MessageFormatter
 from .message_kinds import NO_DETAILS
 from .message_lookup import find_writable_message
 from .message_size import check_body_size, check_content
-from .parsing_threads import parsed_ahead, prose_ahead
 from .permissions import RoomPermissions, permitted_mentions
 from .polls import with_results
 from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, publish_all

@@ -1,7 +1,7 @@
 """Formatting of messages written in the city: Markdown to HTML, and mentions by ``@name``.
 
 Rendering a long text takes up to 0.1 s (measured with the slowest 48,000 bytes that were found), so it runs in the
-thread of `parsing_threads` and does not block the event loop.
+thread of `background_parsing` and does not block the event loop.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from functools import partial
 from typing import Final
 
 from .agents import AgentDirectory
+from .background_parsing import MAX_INLINE_CHARS, in_thread
 from .identity import Identities, is_user_id
 from .markdown import mention_names
 from .markdown_rendering import Pill, render_markdown
 from .message_kinds import Details
-from .parsing_threads import MAX_INLINE_CHARS, in_thread
 from .types import AgentSlug, Content, Media, SubjectId, UserId
 
 _ROOM: Final = "room"

@@ -7,6 +7,7 @@ from typing import Final
 
 from ..errors import Forbidden, InvalidInput, NotFound
 from .agent_replies import AgentReplies
+from .background_parsing import parsed_ahead, prose_ahead
 from .delivery_errors import DeliveryError, most_specific_error
 from .events import CityEvent, MessagePosted, OutboxChanged, RepliesPending, RoomEventStored
 from .feed import FeedWriter
@@ -17,7 +18,6 @@ from .message_formatting import MessageFormatter
 from .message_kinds import Details, Location, Poll, count_votes, geo_uri, poll_text
 from .message_lookup import find_message, find_message_of_event, find_writable_message, lock_writable_room
 from .message_size import check_body_size, check_content
-from .parsing_threads import parsed_ahead, prose_ahead
 from .permissions import RoomPermissions, permitted_mentions
 from .polls import START_TYPE
 from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, publish_all

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import unquote
 
+from ...city.background_parsing import html_of, names_in
 from ...city.event_fields import ENCRYPTED_FILE, POLLS, Event, fallback_text, inner, optional_text, text
 from ...city.file_types import normalize_type
 from ...city.identity import Identities, is_user_id
 from ...city.media import is_mxc, sanitize_filename
 from ...city.message_kinds import Details, Location, parse_geo_uri
-from ...city.parsing_threads import html_of, names_in
 from ...city.reply_fallback import strip_reply_fallback
 from ...city.text_sanitizing import one_line, strip_bidi_controls
 from ...city.types import Content, EventId, Media, SubjectId, UserId

@@ -90,7 +90,7 @@ class EventHandlers:
         await self._decryptor.prepare(events)
 
     async def parse_ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
-        """Return calls for `city.parsing_threads` that parse the texts of these events."""
+        """Return calls for `city.background_parsing` that parse the texts of these events."""
         return await self._messages.parse_ahead(tx, events)
 
     async def handle_restored_state(self, tx: Transaction, event: Event) -> list[CityEvent]:

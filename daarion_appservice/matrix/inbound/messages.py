@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from ...city.background_parsing import prose_of
 from ...city.event_fields import (
     EDIT_ID,
     MESSAGE_ID,
@@ -28,7 +29,6 @@ from ...city.identity import Identities
 from ...city.message_edits import MessageEdits
 from ...city.message_lookup import find_message_of_event
 from ...city.messages import Messages
-from ...city.parsing_threads import prose_of
 from ...city.power_levels import may_notify_room
 from ...city.reactions import Reactions
 from ...city.types import (
@@ -77,7 +77,7 @@ class MessageEvents:
         self._polls = polls
 
     async def parse_ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
-        """Return calls for `city.parsing_threads` that parse the events, their early edits and the edited messages."""
+        """Return calls for `city.background_parsing` that parse the events, their early edits and the edited messages."""
         messages = [event for event in events if is_message(event) and not self._is_echo(event)]
         calls: list[Callable[[], object]] = []
         for event in (*messages, *await tx.revisions.early([event_id_of(event) for event in messages])):

@@ -21,9 +21,9 @@ from typing import Final
 import orjson
 import structlog
 
+from ...city.background_parsing import parsed_ahead
 from ...city.event_fields import Event
 from ...city.events import CityEvent
-from ...city.parsing_threads import parsed_ahead
 from ...city.ports import NowMs, Publish, publish_all
 from ...city.types import MatrixRoomId, MessageId, Room
 from ...realtime.worker import Worker

@@ -15,6 +15,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
 
+from ...city.background_parsing import parsed_ahead
 from ...city.event_fields import (
     RESPONSES,
     Event,
@@ -28,7 +29,6 @@ from ...city.event_fields import (
     type_of,
 )
 from ...city.identity import Identities
-from ...city.parsing_threads import parsed_ahead
 from ...city.ports import NowMs
 from ...city.types import HistoryVisibility, MatrixRoomId, Room
 from ...errors import Conflict
