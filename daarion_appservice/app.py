@@ -23,7 +23,7 @@ from .config.registry_file import agent_of
 from .errors import DatabaseError
 from .matrix.client.startup_checks import run_startup_checks
 from .matrix.encryption.stored_keys import check_stored_keys
-from .ops.readiness_log import ReadinessLog
+from .ops.event_loop_lag import measure_event_loop_lag
 from .ops.service_manager import ServiceManager
 from .realtime.redis_client import check as check_redis
 from .realtime.tasks import run_until_first_exit
@@ -247,7 +247,8 @@ def process_tasks(city: City, manager: ServiceManager) -> dict[str, Work]:
         "receipt_writer": city.receipt_writer.run,
         "lead": partial(lead, city),
         "homeserver_monitor": city.monitor.run,
-        "readiness_log": ReadinessLog(city.readiness, manager.status).run,
+        "readiness_log": partial(city.readiness_log.run, manager.status),
+        "event_loop_lag": measure_event_loop_lag,
         "connect": partial(connect_homeserver, city),
     }
     return found | ({"shared_bus": city.shared_bus.run} if city.shared_bus is not None else {})

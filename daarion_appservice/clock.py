@@ -23,3 +23,11 @@ def steady_ms() -> int:
 def new_id() -> str:
     """Return a new ULID; ULIDs sort by the time of their creation."""
     return str(ULID())
+
+
+def creation_ms(id_: str) -> int | None:
+    """Return the time (ms since 1970) at which `new_id` returned ``id_``; None if it is not one of its ids."""
+    try:
+        return ULID.from_str(id_).milliseconds
+    except ValueError:
+        return None

@@ -10,9 +10,31 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from ..city.pending_replies import ReplyFailure
 from .request import RequestKind
 
 _SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120)
+
+
+REPLIES: Final = Counter(
+    "daarion_agent_replies",
+    "Requests of agents that are settled, by `outcome`: `replied`; the reason in a notice (`offline`, `slow`, `failed`, `busy`, "
+    "`no_core`, `private`, `too_long`, `too_much`, `forgotten`); `abandoned` (nothing was posted).",
+    ("outcome",),
+    registry=None,
+)
+REPLY_SECONDS: Final = Histogram(
+    "daarion_agent_reply_seconds",
+    "Time from a request of an agent until its whole reply was posted.",
+    buckets=(0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300),
+    registry=None,
+)
+METRICS: Final = (REPLIES, REPLY_SECONDS)
+REPLIED: Final = "replied"
+ABANDONED: Final = "abandoned"
+
+for _outcome in (REPLIED, *ReplyFailure, ABANDONED):
+    REPLIES.labels(_outcome)
 
 
 class Outcome(StrEnum):

@@ -15,9 +15,10 @@ from ..city.message_edits import MessageEdits
 from ..city.message_size import truncate_body
 from ..city.messages import Draft, Messages
 from ..city.pending_replies import PendingReply, ReplyFailure
-from ..city.ports import Publish
+from ..city.ports import NowMs, Publish
 from ..city.types import Author, AuthorKind, Message
 from ..storage.database import Database
+from .metrics import ABANDONED, REPLIED, REPLIES, REPLY_SECONDS
 from .pending_request import PendingRequest
 
 
@@ -31,12 +32,14 @@ class ReplyPoster:
         edits: MessageEdits,
         agent_replies: AgentReplies,
         publish: Publish,
+        now_ms: NowMs,
     ) -> None:
         self._database = database
         self._messages = messages
         self._edits = edits
         self._agent_replies = agent_replies
         self._publish = publish
+        self._now_ms = now_ms
 
     async def show(self, request: PendingRequest, text: str, message: Message | None) -> Message:
         """Post the text that has arrived, or edit ``message``, the one that shows the text so far.
@@ -65,6 +68,9 @@ class ReplyPoster:
                 requested = await self._agent_replies.add(tx, request.room, message, depth=request.reply.depth + 1)
         if is_deleted:
             await self.withdraw(request.reply)
+        else:
+            REPLIES.labels(REPLIED).inc()
+            REPLY_SECONDS.observe(max(0, self._now_ms() - request.reply.requested_at_ms) / 1000)
         if requested:
             self._publish(RepliesPending())
 
@@ -93,6 +99,7 @@ class ReplyPoster:
         posted = await self._messages.post(request.author, request.room.id, draft)
         async with self._database.transaction() as tx:
             await tx.agent_replies.mark_posted(request.reply.id, posted.message.id)
+        REPLIES.labels(failure).inc()
 
     async def withdraw(self, reply: PendingReply) -> None:
         """Abandon a pending reply without a notice, and delete the partial reply."""
@@ -106,7 +113,9 @@ class ReplyPoster:
     async def abandon(self, reply: PendingReply) -> None:
         """Mark a pending reply as abandoned, and post nothing."""
         async with self._database.transaction() as tx:
-            await tx.agent_replies.mark_abandoned(reply.id)
+            is_new = await tx.agent_replies.mark_abandoned(reply.id)
+        if is_new:
+            REPLIES.labels(ABANDONED).inc()
 
     async def postpone(self, reply: PendingReply, reason: str, *, retry_at_ms: int) -> None:
         """Store why a reply is not possible yet; it is due again at ``retry_at_ms``."""

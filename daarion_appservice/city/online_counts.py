@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TypedDict
+from typing import Final, TypedDict
 
 from .online_members import OnlineMembers
 from .presence import Status, Transition
 from .types import RoomId, SubjectId, is_person
+
+KINDS: Final = ("citizens", "agents", "people")
 
 
 class KindCounts(TypedDict):
@@ -29,11 +31,21 @@ class OnlineCounts:
     def __init__(self, online_members: OnlineMembers) -> None:
         self._online_members = online_members
         self._count: Counter[tuple[str, Status]] = Counter()
+        self.transitions: Counter[tuple[str, Status]] = Counter()
+        """How many transitions of each kind of subject led to each status, since the start."""
 
     def apply(self, transition: Transition) -> None:
         kind = _kind(transition.subject)
-        self._count[kind, transition.before.status] -= 1
-        self._count[kind, transition.after.status] += 1
+        before, after = transition.before.status, transition.after.status
+        if before is after:
+            return
+        self._count[kind, before] -= 1
+        self._count[kind, after] += 1
+        self.transitions[kind, after] += 1
+
+    def by_kind(self, status: Status) -> dict[str, int]:
+        """Return the number of subjects with a status by kind: ``agents``, ``citizens``, ``people`` (Matrix users)."""
+        return {kind: self._count[kind, status] for kind in KINDS}
 
     def summary(self) -> Summary:
         """Return the counts. ``online`` includes ``away``, the number of subjects with that status."""
@@ -44,9 +56,7 @@ class OnlineCounts:
         }
 
     def _counts(self, *statuses: Status) -> KindCounts:
-        citizens, agents, people = (
-            sum(self._count[kind, status] for status in statuses) for kind in ("citizens", "agents", "people")
-        )
+        citizens, agents, people = (sum(self._count[kind, status] for status in statuses) for kind in KINDS)
         return {"citizens": citizens, "agents": agents, "people": people, "total": citizens + agents + people}
 
 

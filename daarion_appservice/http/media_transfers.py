@@ -20,6 +20,7 @@ from ..errors import (
     Unavailable,
 )
 from .auth.principals import Principal
+from .limits.metrics import count_hit
 from .limits.request_limits import RequestLimits
 
 RETRY_S: Final = 5.0
@@ -63,6 +64,7 @@ class MediaTransfers:
             async with self._slots.acquired(self._limits.concurrency_key(request, principal)):
                 yield
         except LimitReached as error:
+            count_hit("transfers")
             raise Unavailable(
                 "media_busy", "too many concurrent transfers of files; try again", retry_after_s=RETRY_S
             ) from error

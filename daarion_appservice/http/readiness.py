@@ -49,6 +49,11 @@ class Part:
         return self.status is PartStatus.FAILED
 
     @property
+    def severity(self) -> int:
+        """The status as a number: 0 ok, 1 warning, 2 failed."""
+        return (PartStatus.OK, PartStatus.WARNING, PartStatus.FAILED).index(self.status)
+
+    @property
     def text(self) -> str:
         """The state as one text: `ok`, or what is wrong."""
         return "ok" if self.status is PartStatus.OK else self.detail

@@ -22,8 +22,8 @@ from .error_responses import matrix_error_middleware, problem_middleware
 from .expect_header import reject_unknown_expectations
 from .limits.connection_middleware import enforce_limits, track_requests
 from .limits.tcp_connections import TcpConnections
+from .metrics import measure_requests
 from .openapi import Documentation
-from .response_counts import count_responses
 from .routing import MAX_JSON_BYTES, Authenticator, install, routes_of
 from .static_pages import StaticPages
 
@@ -127,7 +127,7 @@ class Listener:
         app.middlewares.insert(0, track_requests(connections))
         if logs_requests:
             app.middlewares.insert(0, log_requests(name))
-        count_responses(app, name)
+        app.middlewares.insert(0, measure_requests(app, name))
         self._runner = web.AppRunner(
             app, access_log=None, handle_signals=False, shutdown_timeout=5.0, auto_decompress=False
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable
 from typing import Any, Final, TypeVar
 
 import structlog
+from prometheus_client import Counter, Histogram
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
@@ -34,6 +36,16 @@ TIMEOUT_S: Final = 2.0
 
 REDIS_ERRORS: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
 """Exceptions of a command when Redis is away or refuses it."""
+
+
+COMMAND_SECONDS: Final = Histogram(
+    "daarion_redis_command_seconds",
+    "Duration of commands to Redis, without those that wait for data.",
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 2.5),
+    registry=None,
+)
+ERRORS: Final = Counter("daarion_redis_errors", "Commands that Redis did not answer, or refused.", registry=None)
+METRICS: Final = (COMMAND_SECONDS, ERRORS)
 
 
 def connect(url: str, *, cluster: bool) -> Client:
@@ -154,8 +166,20 @@ def raise_if_cancelled() -> None:
         raise asyncio.CancelledError
 
 
-async def response_of(command: Awaitable[T]) -> T:
-    """Return the response of Redis to one command. Every command goes through this function."""
-    response = await command
+async def response_of(command: Awaitable[T], *, is_blocking: bool = False) -> T:
+    """Return the response of Redis to one command. Every command goes through this function.
+
+    Args:
+        command: the command.
+        is_blocking: whether Redis waits for data before it responds, so that the duration says nothing.
+    """
+    began_s = time.perf_counter()
+    try:
+        response = await command
+    except REDIS_ERRORS:
+        ERRORS.inc()
+        raise
+    if not is_blocking:
+        COMMAND_SECONDS.observe(time.perf_counter() - began_s)
     raise_if_cancelled()
     return response

@@ -160,7 +160,9 @@ class RedisSessions:
 
     async def changes(self, after: int, *, block_ms: int) -> list[SharedChange]:
         """Return the changes after the given number, oldest first; wait up to ``block_ms`` if there is none."""
-        found = await response_of(self._client.xread({_CHANGES: f"{after}-0"}, count=BATCH, block=block_ms))
+        found = await response_of(
+            self._client.xread({_CHANGES: f"{after}-0"}, count=BATCH, block=block_ms), is_blocking=True
+        )
         if not found:
             return []
         ((_, entries),) = found

@@ -133,7 +133,9 @@ class SharedBus:
 
     async def _receive(self, number: int) -> None:
         while True:
-            found = await response_of(self._client.xread({_STREAM: f"{number}-0"}, count=_BATCH, block=_BLOCK_MS))
+            found = await response_of(
+                self._client.xread({_STREAM: f"{number}-0"}, count=_BATCH, block=_BLOCK_MS), is_blocking=True
+            )
             for entry_id, fields in found[0][1] if found else ():
                 number += 1
                 if entry_id != f"{number}-0":

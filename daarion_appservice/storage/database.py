@@ -50,6 +50,7 @@ from .media import MediaRepository
 from .members import MemberRepository
 from .membership_periods import MembershipPeriodRepository
 from .messages import MessageRepository
+from .metrics import WAIT_SECONDS, PoolUsage, measure_statements, pool_usage
 from .outbox import OutboxRepository
 from .places import PlaceRepository
 from .poll_responses import PollResponseRepository
@@ -138,6 +139,7 @@ class Database:
         self.file = sqlite_path(self.url)
         self.availability = Availability(self.url)
         self._engine = _engine(self.url, pool_size)
+        measure_statements(self._engine.sync_engine)
         # PostgreSQL shows each statement everything committed before it, in a transaction or not; BEGIN and COMMIT
         # would cost two more round trips.
         self._reading = self._engine if self.is_sqlite else self._engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -159,12 +161,15 @@ class Database:
         Raises:
             DatabaseError: a statement or the commit failed.
         """
+        began_s = time.perf_counter()
         with self.availability.observe():
             if self._writing is None:
                 async with self._engine.begin() as connection:
+                    WAIT_SECONDS.observe(time.perf_counter() - began_s)
                     yield Transaction(connection)
             else:
                 async with self._writing, self._engine.connect() as connection:
+                    WAIT_SECONDS.observe(time.perf_counter() - began_s)
                     await connection.execution_options(sqlite_begin="BEGIN IMMEDIATE")
                     async with connection.begin():
                         yield Transaction(connection)
@@ -176,8 +181,10 @@ class Database:
         Raises:
             DatabaseError: a statement failed.
         """
+        began_s = time.perf_counter()
         with translate_driver_errors():
             async with self._reading.connect() as connection:
+                WAIT_SECONDS.observe(time.perf_counter() - began_s)
                 yield Transaction(connection)
 
     async def dedicated(self) -> AsyncConnection:
@@ -220,6 +227,11 @@ class Database:
         except DatabaseError:
             return self.availability.problem or "does not answer"
         return None
+
+    @property
+    def pool_usage(self) -> PoolUsage:
+        """How the connections of the pool are used at the moment."""
+        return pool_usage(self._engine.pool)
 
     @staticmethod
     def max_connections(pool_size: int) -> int:

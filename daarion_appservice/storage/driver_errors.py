@@ -14,9 +14,17 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ..errors import ConstraintViolated, DatabaseError, DatabaseUnavailable
+from .metrics import ERRORS
 
 _UNAVAILABLE: Final = ("08", "25006", "53", "57")
 """SQLSTATE classes (PostgreSQL, appendix A): connection, read-only transaction, resources, operator intervention."""
+
+_NAMES: Final[dict[type[DatabaseError], str]] = {
+    DatabaseUnavailable: "unavailable",
+    ConstraintViolated: "constraint",
+    DatabaseError: "other",
+}
+"""The values of the metric's label."""
 
 
 @contextmanager
@@ -31,11 +39,14 @@ def translate_driver_errors() -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
-        raise _error_class(error)(driver_message(error)) from error
+        kind = _error_class(error)
+        ERRORS.labels(_NAMES[kind]).inc()
+        raise kind(driver_message(error)) from error
     except OSError as error:
         # An OSError of a connection to an HTTP client, for example, passes unchanged.
         if not _is_from_sqlalchemy(error):
             raise
+        ERRORS.labels(_NAMES[DatabaseUnavailable]).inc()
         raise DatabaseUnavailable(driver_message(error)) from error
 
 

@@ -14,6 +14,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 
 from ..city.types import MessageId, OutboxKind, ReactionId, RoomId, UserId
+from ..clock import creation_ms
 from .repository import Repository
 from .row_mapper import RowMapper
 from .tables import outbox
@@ -44,6 +45,11 @@ class OutboxRow:
     txn_id: str
     attempts: int
     retry_at_ms: int
+
+    @property
+    def created_ms(self) -> int | None:
+        """The time of the change (ms since 1970), which its transaction id has; None for another kind of id."""
+        return creation_ms(self.txn_id)
 
 
 @dataclass(frozen=True, slots=True)

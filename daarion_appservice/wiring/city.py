@@ -22,6 +22,9 @@ from ..matrix.client.openid import OpenId
 from ..matrix.reconcile.bot_admin_answers import BotAdminAnswers
 from ..matrix.reconcile.bot_answers import BotAnswers
 from ..matrix.reconcile.bot_chats import BotChats
+from ..ops.city_metrics import CityMetrics, describe_build
+from ..ops.readiness_log import ReadinessLog
+from ..ops.stored_metrics import StoredMetrics
 from ..realtime.presence_redis import RedisPresence
 from .matrix import MatrixParts
 
@@ -54,7 +57,7 @@ class City(MatrixParts):
             self.presence,
             CoreReplies(self.core, images),
             SecondMeReplies(self.second_me, self.accounts, images, self.database),
-            ReplyPoster(self.database, self.messages, self.message_edits, self.agent_replies, self.bus.publish),
+            ReplyPoster(self.database, self.messages, self.message_edits, self.agent_replies, self.bus.publish, now_ms),
             self.request_watcher,
             self.bus.publish,
             now_ms,
@@ -72,7 +75,28 @@ class City(MatrixParts):
             self.encryption.support,
             now_ms,
         )
+        self._build_metrics()
         self._build_bot_chats()
+
+    def _build_metrics(self) -> None:
+        self.readiness_log = ReadinessLog(self.readiness)
+        self.stored_metrics = StoredMetrics(self.database)
+        self.metrics.register(self.stored_metrics)
+        self.metrics.register(
+            CityMetrics(
+                self.database,
+                self.settings.database.pool_size,
+                self.leader_lock,
+                self.supervisor,
+                self.monitor,
+                self.inbound,
+                self.presence_sender,
+                self.online_counts,
+                self.readiness_log,
+                self.readiness.redis_health,
+            )
+        )
+        describe_build(self.metrics, self.database)
 
     def _build_bot_chats(self) -> None:
         admins = frozenset(UserId(admin) for admin in self.settings.city.admins)
@@ -99,4 +123,5 @@ class City(MatrixParts):
     async def close(self) -> None:
         """Close the agents core, then streams, connections and the database."""
         await self.core.close()
+        await self.stored_metrics.close()
         await super().close()

@@ -204,7 +204,7 @@ def build_matrix_server(city: City) -> Listener:
         city.database, city.agents, city.identities, hs_token=settings.appservice.hs_token.get_secret_value()
     )
     hosts = Hosts([settings.appservice.address, *settings.api.allowed_hosts], "appservice.address")
-    others: list[Streaming] = [third_party, MetricsRoute(city.metrics)]
+    others: list[Streaming] = [third_party, MetricsRoute(city.metrics, city.stored_metrics.refresh)]
     connections = TcpConnections("matrix", matrix_listener_limits(settings.limits, open_files()), Addresses(()))
     app = matrix_application(
         [internal, health], receiver, InternalAuthenticator(settings), hosts, connections, others=others

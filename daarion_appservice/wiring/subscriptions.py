@@ -31,6 +31,7 @@ from ..city.events import (
     VerificationRequested,
 )
 from ..city.presence import Status
+from ..ops.city_metrics import count_message
 from .city import City
 
 
@@ -71,6 +72,7 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(MembershipChanged, city.memberships.on_membership_changed)
     city.bus.subscribe(MembershipChanged, partial(_change_membership, city))
     city.bus.subscribe(MembershipChanged, city.typing.on_membership_changed)
+    city.bus.subscribe_local(MessagePosted, count_message)
     city.bus.subscribe(MessagePosted, city.room_streams.on_message_posted)
     city.bus.subscribe(RoomEventStored, city.room_streams.on_room_event)
     city.bus.subscribe(RoomChanged, city.room_streams.on_room_changed)

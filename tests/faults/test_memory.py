@@ -232,16 +232,21 @@ class HalfSent:
     def token(self) -> str:
         return citizen_token("u_1", "Оксана") if self.is_api else HS_TOKEN
 
-    async def metric(self, name: str) -> float:
+    async def metric(self, name: str, **labels: str) -> float:
         url = f"http://{HOST}:{self.service.matrix_port}/metrics"
         async with aiohttp.ClientSession() as session, session.get(url) as answer:
             text = await answer.text()
         samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
-        return sum(each.value for each in samples if each.name == name and each.labels["listener"] == self.name)
+        return sum(each.value for each in samples if each.name == name and labels.items() <= each.labels.items())
 
     async def held(self) -> float:
         """Bytes."""
-        return await self.metric("daarion_http_request_bytes")
+        return await self.metric("daarion_http_held_request_bytes", listener=self.name)
+
+    async def refused(self) -> float:
+        """How many requests both budgets of bytes refused."""
+        limits = ("request_bytes", "request_bytes_per_address")
+        return sum([await self.metric("daarion_limit_hits_total", limit=each) for each in limits])
 
     async def served(self) -> int:
         """The status of a whole request: of another address, or of the homeserver."""
@@ -257,7 +262,7 @@ class HalfSent:
 
     async def send(self) -> list[asyncio.StreamWriter]:
         """Open all, and wait until the listener holds about the budget and has refused what is beyond it."""
-        before = await self.metric("daarion_http_requests_refused_for_bytes_total")
+        before = await self.refused()
         peers = []
         for number in range(BODIES):
             _, writer = await asyncio.open_connection(HOST, self.port)
@@ -268,7 +273,7 @@ class HalfSent:
         beyond = BODIES - BUDGET_BYTES // BODY_BYTES
 
         async def is_full() -> bool:
-            refused = await self.metric("daarion_http_requests_refused_for_bytes_total") - before
+            refused = await self.refused() - before
             return refused >= beyond and await self.held() >= BUDGET_BYTES - 2 * BODY_BYTES
 
         await eventually(is_full)

@@ -109,7 +109,7 @@ async def metric(city: InProcessCity, name: str, **labels: str) -> float:
 
 
 async def held(city: InProcessCity, listener: str = "api") -> float:
-    return await metric(city, "daarion_http_request_bytes", listener=listener)
+    return await metric(city, "daarion_http_held_request_bytes", listener=listener)
 
 
 async def holds(city: InProcessCity, least: int, most: int) -> None:
@@ -143,7 +143,7 @@ async def say(city: InProcessCity, body: str, address: str | None) -> int:
 
 
 async def test_bodies_over_address_budget_get_429(city: InProcessCity) -> None:
-    before = await metric(city, "daarion_http_requests_refused_for_bytes_total", listener="api", budget="address")
+    before = await metric(city, "daarion_limit_hits_total", limit="request_bytes_per_address")
     peers = [await half_sent(city, 150 * KIB, HOSTILE) for _ in range(6)]
     answered = await refused(peers, 4)
     assert len(answered) == 4
@@ -155,7 +155,7 @@ async def test_bodies_over_address_budget_get_429(city: InProcessCity) -> None:
     assert await say(city, "from another address", HONEST) == 201
     assert await say(city, "from the same address", HOSTILE) == 201
     assert {each["body"] for each in await city.get(MESSAGES)} == {"from another address", "from the same address"}
-    after = await metric(city, "daarion_http_requests_refused_for_bytes_total", listener="api", budget="address")
+    after = await metric(city, "daarion_limit_hits_total", limit="request_bytes_per_address")
     assert after - before == 4
     close_all(peers)
     await holds(city, 0, 0)

@@ -34,6 +34,7 @@ from tests.parts.ghost_presence import (
     until_presence,
 )
 from tests.parts.http_proxy import Passed
+from tests.parts.metrics import Moves
 
 GHOST = "@agent_daarwizz:city.localhost"
 
@@ -77,9 +78,12 @@ async def test_restarted_sender_sends_every_presence(
 async def test_stop_sets_every_ghost_offline(harness: GhostPresenceHarness) -> None:
     for number in range(4):
         harness.change(number, ONLINE, "слухаю")
+    moves = Moves()
     async with harness.running_sender():
         await until_presence(harness, *["online"] * 4)
         harness.change(0, AWAY)
+        await until(lambda: moves.of("daarion_presence_delay_seconds_count") == 1)
+    assert moves.of("daarion_presence_updates_total", result="accepted") >= 5
     await harness.presence_sender.stop()
     await until_presence(harness, *["offline"] * 4)
 

@@ -133,6 +133,7 @@ class AgentReplyHarness:
                 self.messaging.message_edits,
                 self.messaging.agent_replies,
                 self.published.append,
+                now_ms,
             ),
             RequestWatcher(self.database, self.messaging.agent_replies),
             self.published.append,

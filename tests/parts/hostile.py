@@ -249,7 +249,7 @@ async def _faults_counted(city: RunningCity) -> dict[tuple[str, ...], float]:
         for family in text_string_to_metric_families(text)
         for sample in family.samples
         if sample.name in _COUNTS_OF_FAULTS
-        or (sample.name == "daarion_http_responses_total" and sample.labels["status"].startswith("5"))
+        or (sample.name == "daarion_http_request_seconds_count" and sample.labels["status"].startswith("5"))
     }
 
 

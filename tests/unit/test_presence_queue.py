@@ -62,6 +62,39 @@ def test_change_during_request_is_taken_afterwards() -> None:
     assert (queue.desired, queue.due_ms) == ({}, None)
 
 
+def test_accepted_change_returns_its_delay() -> None:
+    queue = active_queue(A)
+    queue.put(A, AWAY, NOW_MS + 1_000)
+    queue.put(A, ONLINE, NOW_MS + 3_000)
+    queue.put(A, AWAY, NOW_MS + 4_000)
+    assert queue.take(NOW_MS + 5_000) == A
+    queue.put(A, ONLINE, NOW_MS + 6_000)
+    assert queue.mark_sent(A, AWAY, NOW_MS + 7_000) is None, "it has changed again"
+    assert queue.take(NOW_MS + 8_000) == A
+    assert queue.mark_sent(A, ONLINE, NOW_MS + 9_000) == 8_000, "since the first change that was not accepted"
+    assert queue.mark_sent(A, ONLINE, NOW_MS + 30_000) is None, "a refresh"
+
+
+def test_unregistered_ghost_has_no_delay() -> None:
+    queue = active_queue()
+    queue.put(A, ONLINE, NOW_MS)
+    assert queue.take(NOW_MS) == A
+    queue.mark_unregistered(A)
+    queue.requeue(A)
+    assert queue.take(NOW_MS + 60_000) == A
+    assert queue.mark_sent(A, ONLINE, NOW_MS + 60_000) is None
+
+
+def test_sizes_count_ghosts_by_queue() -> None:
+    queue = active_queue(A)
+    queue.put(B, ONLINE, NOW_MS)
+    queue.put(C, ONLINE, NOW_MS)
+    assert queue.take(NOW_MS) == B
+    assert queue.sizes == {"changes": 1, "retries": 0, "refreshes": 1, "in_flight": 1}
+    queue.mark_failed(B, NOW_MS)
+    assert queue.sizes == {"changes": 1, "retries": 1, "refreshes": 1, "in_flight": 0}
+
+
 def test_failed_request_waits_but_rate_limited_does_not() -> None:
     queue = active_queue()
     queue.put(A, ONLINE, NOW_MS)

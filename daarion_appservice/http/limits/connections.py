@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Final, Self
 
 from ...errors import TooManyRequests
+from .metrics import count_hit
 
 _RETRY_AFTER_S: Final = 10.0
 """An estimate for Retry-After: the time of the next close is unknown."""
@@ -46,8 +47,10 @@ class ConnectionLimiter:
     def check(self, subject: str | None, address: str | None) -> None:
         """Raise TooManyRequests if the subject or the address has reached its limit."""
         if _is_full(self._subjects, subject, self._per_subject):
+            count_hit("sockets_per_subject")
             raise _too_many(f"{self._per_subject} of one citizen or agent")
         if _is_full(self._addresses, address, self._per_address):
+            count_hit("sockets_per_address")
             raise _too_many(f"{self._per_address} from one address")
 
     def count(self, subject: str | None, address: str | None, change: int) -> None:

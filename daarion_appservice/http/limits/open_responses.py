@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from typing import Final
 
 from ...errors import TooManyRequests
+from .metrics import count_hit
 
 _RETRY_AFTER_S: Final = 5.0
 
@@ -38,6 +39,7 @@ class OpenResponses:
             TooManyRequests: the address has more open responses than allowed.
         """
         if client is not None and 0 < self._per_address < len(self._open.get(client, ())):
+            count_hit("responses_per_address")
             raise TooManyRequests(
                 f"too many open responses: at most {self._per_address} for one address", retry_after_s=_RETRY_AFTER_S
             )

@@ -13,6 +13,7 @@ from limits import RateLimitItem, parse
 from ...config import LimitsSettings
 from ...errors import TooManyRequests
 from ...realtime.redis_client import Client
+from .metrics import count_hit
 from .moving_window import MovingWindow
 from .redis_window import RedisMovingWindow
 
@@ -67,6 +68,7 @@ class _Window:
 
     def check(self, wait_s: float) -> None:
         if wait_s:
+            count_hit(self.rate.value)
             raise TooManyRequests(f"too many {_NOUNS[self.rate]}: at most {self.text}", retry_after_s=wait_s)
 
 

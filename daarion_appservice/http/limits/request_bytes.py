@@ -12,27 +12,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Final
-
-from prometheus_client import Counter as CounterMetric
-from prometheus_client import Gauge
 
 from ...errors import CityError, TooManyRequests, Unavailable
+from .metrics import HELD_BYTES
 from .raw_responses import RETRY_AFTER_S
-
-HELD: Final = Gauge(
-    "daarion_http_request_bytes",
-    "Bytes of requests in memory, by `listener`: incomplete ones, those that are processed, WebSocket messages.",
-    ("listener",),
-    registry=None,
-)
-REFUSED: Final = CounterMetric(
-    "daarion_http_requests_refused_for_bytes",
-    "Requests and WebSockets refused because of too many request bytes, by `listener` and `budget` (`address`, `all`).",
-    ("listener", "budget"),
-    registry=None,
-)
-"""Both metrics are global to the process; ``process_registry`` exposes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +26,11 @@ class Excess:
     bytes: int
     budget: str
     """``address`` or ``all``."""
+
+    @property
+    def limit(self) -> str:
+        """The name of the exceeded setting."""
+        return "request_bytes_per_address" if self.budget == "address" else "request_bytes"
 
     @property
     def error(self) -> CityError:
@@ -72,12 +60,11 @@ class RequestBytes:
     """
 
     def __init__(self, listener: str, *, per_address: int, in_all: int) -> None:
-        self._listener = listener
         self._per_address = per_address
         self._in_all = in_all
         self._held: Counter[str | None] = Counter()
         self.total = 0
-        HELD.labels(listener).set_function(lambda: self.total)
+        HELD_BYTES.labels(listener).set_function(lambda: self.total)
 
     def change(self, holder: str | None, size: int) -> None:
         """Add ``size`` bytes, which may be negative, to those of ``holder``."""
@@ -101,6 +88,3 @@ class RequestBytes:
             most = max(self._held, key=self._held.__getitem__)
             return Excess(most, self.total - self._in_all, "all")
         return None
-
-    def refused(self, excess: Excess) -> None:
-        REFUSED.labels(self._listener, excess.budget).inc()

@@ -20,6 +20,7 @@ from .addresses import Addresses
 from .connection_timer import ConnectionTimeouts, Expiry
 from .held_bytes import MAX_HEAD_BYTES
 from .listener_limits import ListenerLimits
+from .metrics import CONNECTIONS, SLOW_RESPONSE, count_hit
 from .open_responses import OpenResponses
 from .raw_responses import REQUEST_TIMEOUT
 from .request_bytes import Excess, RequestBytes
@@ -63,6 +64,7 @@ class TcpConnections:
         self.request_bytes = RequestBytes(
             name, per_address=limits.request_bytes_per_address, in_all=limits.request_bytes
         )
+        CONNECTIONS.labels(name).set_function(lambda: len(self.open))
         self._loop: asyncio.AbstractEventLoop
         self._next_check: asyncio.TimerHandle | None = None
         self._log_throttle = LogThrottle()
@@ -91,12 +93,14 @@ class TcpConnections:
         connection.peer = self._addresses.of_peer(connection.transport.get_extra_info("peername"))
         if connection.peer is not None and 0 < limits.connections_per_address <= self._by_peer[connection.peer]:
             self._warn("connections_of_one_address", address=connection.peer)
+            count_hit("connections_per_address")
             return False
         if limits.connections and len(self.open) >= limits.connections * _SCARCE:
             self._warn(
                 "connections_scarce", help="raise LimitNOFILE, or limits.connections; see docs/explanation/limits.md"
             )
         if 0 < limits.connections <= len(self.open) and not self._abort_longest_idle():
+            count_hit("connections")
             return False
         connection.timer.opened(self.now_s())
         connection.holder = connection.peer
@@ -211,7 +215,7 @@ class TcpConnections:
                 break
             remaining -= each.held.size
             each.refuse(excess.error)
-            self.request_bytes.refused(excess)
+            count_hit(excess.limit)
 
     # --- the periodic check -----------------------------------------------------------------------------------
 
@@ -225,6 +229,7 @@ class TcpConnections:
             buffers, per_address=limits.unread_bytes_per_address, in_all=limits.unread_bytes
         ):
             self._warn("unread_bytes", address=buffer.client, bytes=buffer.size)
+            SLOW_RESPONSE.inc()
             buffer.connection.abort()
 
     def _check(self, connection: TcpConnection, now_s: float) -> int:
@@ -235,6 +240,7 @@ class TcpConnections:
             self.response_read(connection)
         match connection.timer.check(self._timeouts, now_s, size, acknowledged):
             case Expiry.UNREAD:
+                SLOW_RESPONSE.inc()
                 log.debug("response_not_read", listener=self._name, address=connection.peer, bytes=size)
                 connection.abort()
                 return 0

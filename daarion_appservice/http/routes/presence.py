@@ -24,6 +24,8 @@ from .. import schemas
 from ..auth.authenticator import CityAuthenticator, TokenEnded
 from ..auth.principals import Access, Citizen, Principal, check, own_subject
 from ..id_lists import split_ids
+from ..limits.metrics import SLOW_EVENT_STREAM
+from ..metrics import PRESENCE_EVENTS
 from ..routing import Body, Call, EndpointDescription, NoBody, NoQuery, Query, described, endpoint
 
 _MAX_IDS: Final = 500
@@ -168,6 +170,7 @@ class PresenceEvents:
     async def _stream_to(self, request: web.Request, principal: Principal) -> web.StreamResponse:
         queue = _Queue()
         self._open.add(queue)
+        PRESENCE_EVENTS.open += 1
         try:
             async with sse_response(request, ping_interval=_COMMENT_S) as response:
                 with suppress(*_STREAM_ENDS):
@@ -175,6 +178,7 @@ class PresenceEvents:
                     await self._send_changes(response, queue, principal)
         finally:
             self._open.discard(queue)
+            PRESENCE_EVENTS.open -= 1
             self._stream.unlisten(queue)
         return response
 
@@ -182,7 +186,7 @@ class PresenceEvents:
         while response.is_connected() and (changes := await queue.next()) is not None:
             self._authenticator.tokens.check_still_valid(principal)
             for change in changes:
-                await response.send(_text(change), event="presence", id=str(change.seq))
+                await _send(response, change)
 
     async def _end_streams(self, _app: web.Application) -> None:
         for queue in self._open:
@@ -196,10 +200,12 @@ class PresenceEvents:
         if beginning.snapshot is not None:
             if last_id is not None:
                 await response.send("{}", event="resync")
+            PRESENCE_EVENTS.sent_messages += 1
             for chunk in beginning.snapshot.once("events", _snapshot_event):
                 await response.write(chunk)
+                PRESENCE_EVENTS.sent_bytes += len(chunk)
         for change in beginning.missed:
-            await response.send(_text(change), event="presence", id=str(change.seq))
+            await _send(response, change)
 
 
 class _Queue:
@@ -213,6 +219,7 @@ class _Queue:
         if size < _MAX_TICKS_BEHIND:
             self._waiting.put_nowait(changes.changes)
         elif size == _MAX_TICKS_BEHIND:
+            SLOW_EVENT_STREAM.inc()
             self.end()
 
     def end(self) -> None:
@@ -231,6 +238,13 @@ def _snapshot_event(snapshot: Snapshot) -> list[bytes]:
     """Return the event in chunks; each is written after the client has read most of the previous ones."""
     event = b"id: %d\r\nevent: snapshot\r\ndata: %b\r\n\r\n" % (snapshot.seq, snapshot.encoded)
     return [event[start : start + _CHUNK_BYTES] for start in range(0, len(event), _CHUNK_BYTES)]
+
+
+async def _send(response: EventSourceResponse, change: Change) -> None:
+    text = _text(change)
+    await response.send(text, event="presence", id=str(change.seq))
+    PRESENCE_EVENTS.sent_messages += 1
+    PRESENCE_EVENTS.sent_bytes += len(text)
 
 
 def _text(change: Change) -> str:

@@ -19,6 +19,7 @@ from ...realtime.room_updates import RoomUpdates
 from ..auth.authenticator import CityAuthenticator
 from ..auth.origins import Origins
 from ..auth.principals import AgentPrincipal, Citizen, Principal, author_of
+from ..metrics import PRESENCE_SOCKETS
 from ..routing import Body
 from .frames import fragments, text_frame
 from .route import SocketRoute
@@ -52,7 +53,12 @@ class PresenceSocket(SocketRoute):
         anonymous_read: bool,
     ) -> None:
         super().__init__(
-            PATH, authenticator, origins, anonymous_read=anonymous_read, max_message_bytes=_MAX_MESSAGE_BYTES
+            PATH,
+            PRESENCE_SOCKETS,
+            authenticator,
+            origins,
+            anonymous_read=anonymous_read,
+            max_message_bytes=_MAX_MESSAGE_BYTES,
         )
         self._presence = presence
         self._stream = stream
@@ -118,7 +124,9 @@ class _Session(WebSocketSession):
 
     def presence(self, changes: Changes) -> None:
         assert self._writer is not None
-        self._writer.write(changes.once(self._form, self._encode))
+        self._writer.write(
+            changes.once(self._form, self._encode), len(changes.changes) if self._encode is _singly else 1
+        )
 
     @property
     def subject(self) -> SubjectId | None:

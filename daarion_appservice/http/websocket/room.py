@@ -20,6 +20,7 @@ from ..auth.actors import ActorDirectory
 from ..auth.authenticator import CityAuthenticator
 from ..auth.origins import Origins
 from ..auth.principals import Anonymous, Principal, author_of, is_admin
+from ..metrics import ROOM_SOCKETS
 from ..routes.members import ReadReceipt
 from ..routes.messages import NewMessage
 from ..routing import Body
@@ -55,7 +56,12 @@ class RoomSocket(SocketRoute):
         self, parts: RoomSocketParts, authenticator: CityAuthenticator, origins: Origins, *, anonymous_read: bool
     ) -> None:
         super().__init__(
-            PATH, authenticator, origins, anonymous_read=anonymous_read, max_message_bytes=_MAX_MESSAGE_BYTES
+            PATH,
+            ROOM_SOCKETS,
+            authenticator,
+            origins,
+            anonymous_read=anonymous_read,
+            max_message_bytes=_MAX_MESSAGE_BYTES,
         )
         self._parts = parts
 

@@ -17,7 +17,9 @@ from ..auth.principals import Access, Anonymous, Principal, check
 from ..errors import translate_database_errors
 from ..limits.connections import ConnectionLease
 from ..limits.leaky_bucket import LeakyBucket
+from ..limits.metrics import count_hit
 from ..limits.tcp_connection import TcpConnection, connection_of
+from ..metrics import StreamMetrics
 from .frames import PING, frame_size
 from .session import WebSocketSession, parse_event
 from .socket_writer import CLOSE_TIMEOUT_S, SocketWriter, close_code, error_frame
@@ -63,6 +65,7 @@ class _Client:
             message = await self._next_message()
             if self.event_bucket is None or message.type in _ENDS or not (wait_s := self.event_bucket.add()):
                 return message
+            count_hit("socket_events")
             error = TooManyRequests("too many events on this WebSocket", retry_after_s=wait_s)
             if self.event_bucket.is_exhausted:
                 raise error
@@ -83,6 +86,7 @@ class SocketRoute(ABC):
     def __init__(
         self,
         path: str,
+        metrics: StreamMetrics,
         authenticator: CityAuthenticator,
         origins: Origins,
         *,
@@ -90,6 +94,7 @@ class SocketRoute(ABC):
         max_message_bytes: int,
     ) -> None:
         self._path = path
+        self._metrics = metrics
         self._authenticator = authenticator
         self._origins = origins
         self._anonymous_read = anonymous_read
@@ -121,7 +126,7 @@ class SocketRoute(ABC):
             socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=self._max_message_bytes)
             await socket.prepare(request)
             if (connection := connection_of(request)) is not None:
-                writer = SocketWriter(connection)
+                writer = SocketWriter(connection, self._metrics)
                 event_bucket = self._authenticator.limits.event_bucket()
                 connection.close_websocket = writer.disconnect
                 await self._serve(_Client(request, socket, connection, writer, session, lease, event_bucket))
@@ -129,6 +134,7 @@ class SocketRoute(ABC):
 
     async def _serve(self, client: _Client) -> None:
         self._open.add(client)
+        self._metrics.open += 1
         try:
             with translate_database_errors():
                 await self._run(client)
@@ -144,6 +150,7 @@ class SocketRoute(ABC):
         finally:
             client.session.stop()
             self._open.discard(client)
+            self._metrics.open -= 1
 
     async def _run(self, client: _Client) -> None:
         session, writer = client.session, client.writer
@@ -158,6 +165,7 @@ class SocketRoute(ABC):
         while not client.socket.closed:
             message = await client.next_message(_PONG_S if is_pinged else _PING_S)
             if message is not None and message.type is WSMsgType.TEXT:
+                self._metrics.received_messages += 1
                 await self._handle_text(client, message.data)
             # After every message, so that neither pongs nor repeated wrong tokens delay the check.
             session.check_token()

@@ -15,7 +15,9 @@ from aiohttp import WSCloseCode
 
 from ...errors import CityError, TooManyRequests, Unavailable
 from ...json_encoding import encode_json
+from ..limits.metrics import SLOW_WEBSOCKET
 from ..limits.tcp_connection import TcpConnection
+from ..metrics import StreamMetrics
 from .frames import close_frame, text_frame
 
 _MAX_BUFFER_BYTES: Final = 1024 * 1024
@@ -25,8 +27,16 @@ CLOSE_TIMEOUT_S: Final = 5.0
 
 
 class SocketWriter:
-    def __init__(self, connection: TcpConnection) -> None:
+    """Writes to one WebSocket.
+
+    Args:
+        connection: the TCP connection of the WebSocket.
+        metrics: counts what is sent.
+    """
+
+    def __init__(self, connection: TcpConnection, metrics: StreamMetrics) -> None:
         self._connection = connection
+        self._metrics = metrics
         self._transport = connection.transport
 
     @property
@@ -34,15 +44,18 @@ class SocketWriter:
         """Whether the write buffer is above its high-water mark; ``drained`` waits until it is below the low-water mark."""
         return self._connection.is_behind
 
-    def write(self, frames: bytes) -> None:
-        """Write frames, or disconnect a client that is too slow."""
+    def write(self, frames: bytes, count: int = 1) -> None:
+        """Write ``count`` frames, or disconnect a client that is too slow."""
         if self._transport.is_closing():
             return
         if self._transport.get_write_buffer_size() > _MAX_BUFFER_BYTES:
+            SLOW_WEBSOCKET.inc()
             self._transport.write(close_frame(WSCloseCode.TRY_AGAIN_LATER, "too slow: reconnect with since"))
             self._close()
             return
         self._transport.write(frames)
+        self._metrics.sent_messages += count
+        self._metrics.sent_bytes += len(frames)
 
     def disconnect(self, error: CityError) -> None:
         """Send an error event and a close frame, and close the connection after the buffer is sent."""

@@ -38,7 +38,7 @@ from ..client.monitor import HomeserverMonitor
 from ..client.refusals import is_unregistered
 from .invitations import Invitations
 from .late_events import BackfillResult, LateEventWriter
-from .metrics import Missed
+from .metrics import Missed, measured_sweep
 from .room_history import MAX_PAGES, HistoryRange, RoomHistories, SyncedHistory
 
 _CONCURRENCY: Final = 4
@@ -160,7 +160,7 @@ class GapBackfill:
     async def _sweep_isolated(self, reader: _Reader, reason: Missed) -> tuple[int, frozenset[MatrixRoomId]]:
         """Return the number of missing events and the rooms that the sweep covered."""
         try:
-            with isolated("gap_backfill", reader.user):
+            with isolated("gap_backfill", reader.user), measured_sweep():
                 return await self._sweep(reader, reason)
         except HomeserverRefused as error:
             if is_unregistered(error):

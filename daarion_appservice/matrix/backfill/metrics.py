@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
+from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+SWEEP_SECONDS: Final = Histogram(
+    "daarion_sweep_seconds",
+    "Duration of the comparisons of the homeserver's history with the stored events, one of each reader (the city, or an agent "
+    "with its chats), by `result`: `complete`, `failed`.",
+    ("result",),
+    buckets=(0.01, 0.05, 0.25, 1, 5, 30, 300),
+    registry=None,
+)
+METRICS: Final = (SWEEP_SECONDS,)
+
+
+@contextmanager
+def measured_sweep() -> Iterator[None]:
+    """Measure the comparison of the block."""
+    began_s, result = time.perf_counter(), "failed"
+    try:
+        yield
+        result = "complete"
+    finally:
+        SWEEP_SECONDS.labels(result).observe(time.perf_counter() - began_s)
 
 
 class Missed(StrEnum):

@@ -18,6 +18,7 @@ from ...errors import HomeserverRefused, HomeserverTimeout, HomeserverUnavailabl
 from ...realtime.listeners import notify_all
 from .connection_advice import callback_advice, homeserver_advice
 from .homeserver import Homeserver
+from .metrics import ABSENCES, PINGS, PingResult
 
 _PROBE_INTERVAL_S: Final = 1.0
 """The interval of probes while the homeserver is up. A restarting Synapse does not respond for longer than this, so
@@ -121,6 +122,7 @@ class HomeserverMonitor:
             return
         self.reason = str(error)
         self.absences += 1
+        ABSENCES.inc()
         log.warning("homeserver_lost", reason=self.reason, help="messages wait and nothing is lost; trying again")
         self._up.clear()
         self._lost.set()
@@ -225,6 +227,7 @@ class HomeserverMonitor:
             self._mark_refused(error)
             return
         self._failed_pings += 1
+        PINGS.labels(PingResult.FAILED).inc()
         problem, help_ = await self._ping_problem(error)
         if help_ != self._logged_help:
             self._logged_help = help_
@@ -235,6 +238,7 @@ class HomeserverMonitor:
     def _record_unanswered_ping(self) -> None:
         self._ping_due = asyncio.get_running_loop().time() + _ECHO_TIMEOUT_S
         self._failed_pings += 1
+        PINGS.labels(PingResult.UNANSWERED).inc()
         problem = f"no answer to a ping within {_PING_TIMEOUT_S:g} s"
         if self._logged_help != _HELD_BACK:
             self._logged_help = _HELD_BACK
@@ -256,6 +260,7 @@ class HomeserverMonitor:
 
     def record_ping(self) -> None:
         """Record that a ping arrived; the start-up checks call this, too."""
+        PINGS.labels(PingResult.ARRIVED).inc()
         if self._logged_help:
             log.info("homeserver_reaches_service")
         self.unreached, self._failed_pings, self._ping_due, self._logged_help = None, 0, None, ""

@@ -29,6 +29,7 @@ from ...errors import (
     InvalidHomeserverResponse,
 )
 from .json_parsing import loads
+from .metrics import measured
 
 JSON = dict[str, Any]
 CLIENT_V1: Final = PathBuilder("_matrix/client/v1")
@@ -134,6 +135,17 @@ class HomeserverTransport:
         _check_length(path, params)
         began_s = time.monotonic()
         try:
+            with measured(method, path):
+                return await self._send(method, path, content, params, headers)
+        finally:
+            duration_ms = (time.monotonic() - began_s) * 1000
+            request_log.debug("%s %s as %s: %.0f ms", method.value, path, as_user or "the bot", duration_ms)
+
+    async def _send(
+        self, method: Method, path: PathBuilder, content: Any, params: dict[str, str], headers: dict[str, str] | None
+    ) -> Any:
+        """Send a request by mautrix, and translate its exceptions."""
+        try:
             return await self._api.request(method, path, content, query_params=params, headers=headers)
         except MatrixRequestError as error:
             # Synapse sends these statuses with an errcode if another server does not respond (this service, to a ping).
@@ -150,9 +162,6 @@ class HomeserverTransport:
         except (ValueError, TypeError, AttributeError) as error:
             # mautrix raises TypeError and AttributeError for the body of an error response that is no object.
             raise HomeserverUnreachable(self._not_matrix("no JSON")) from error
-        finally:
-            duration_ms = (time.monotonic() - began_s) * 1000
-            request_log.debug("%s %s as %s: %.0f ms", method.value, path, as_user or "the bot", duration_ms)
 
     async def request_object(
         self,
@@ -207,18 +216,27 @@ class HomeserverTransport:
         _check_length(path, params)
         url = URL(f"{self.address}/{path}", encoded=True).with_query(params)
         all_headers = dict(headers or {}) | ({} if as_nobody else self._authorization)
+        with measured(method, path):
+            response = await self._begin_stream(method, url, body, all_headers)
+        async with response:
+            yield response
+
+    async def _begin_stream(
+        self, method: Method, url: URL, body: AsyncIterable[bytes] | None, headers: dict[str, str]
+    ) -> aiohttp.ClientResponse:
+        """Send a request, and return the response before its body is read."""
         try:
             response = await self._stream_session.request(
-                method.value, url, data=body, headers=all_headers, allow_redirects=False
+                method.value, url, data=body, headers=headers, allow_redirects=False
             )
         except TimeoutError as error:
             raise self._timeout() from error
         except aiohttp.ClientError as error:
             raise HomeserverUnavailable(f"{self.address}: {error}") from error
-        async with response:
-            if response.status != 200:
+        if response.status != 200:
+            async with response:
                 raise await self._error_of(response)
-            yield response
+        return response
 
     async def _error_of(self, response: aiohttp.ClientResponse) -> HomeserverUnavailable | HomeserverRefused:
         try:

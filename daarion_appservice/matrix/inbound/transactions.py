@@ -27,6 +27,7 @@ from ...storage.inbox_writer import ReceivedTransaction
 from ..client.inbox_events import inbox_event
 from ..client.json_parsing import loads
 from .authentication import HomeserverToken, matrix_error
+from .metrics import TransactionMeasurement, TransactionResult, measured_transaction
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 """Enough for 100 events of 64 KiB, 100 EDUs and to-device messages. Synapse would repeat a larger body forever."""
@@ -82,6 +83,11 @@ class TransactionReceiver:
         ]
 
     async def _transaction(self, request: web.Request) -> web.Response:
+        with measured_transaction() as measurement:
+            await self._receive(request, measurement)
+        return web.json_response({})
+
+    async def _receive(self, request: web.Request, measurement: TransactionMeasurement) -> None:
         self._check_token(request)
         txn_id = storable(request.match_info["txn_id"])[:_MAX_ID_CHARS]
         body = await read_unpacked(request, MAX_BODY_BYTES, within_s=_BODY_TIMEOUT_S)
@@ -89,22 +95,25 @@ class TransactionReceiver:
         events = transaction.get("events", [])
         if not isinstance(events, list):
             raise matrix_error(400, "M_BAD_JSON", "`events` must be a list")
-        await self._store(txn_id, body, [inbox_event(event) for event in events])
         ephemeral = _ephemeral(transaction)
+        measurement.record_content(size_bytes=len(body), events=len(events), ephemeral=len(ephemeral))
+        is_new = await self._store(txn_id, body, [inbox_event(event) for event in events])
         if ephemeral:
             await self._on_ephemeral(ephemeral)
-        return web.json_response({})
+        measurement.result = TransactionResult.STORED if is_new else TransactionResult.REPEATED
 
-    async def _store(self, txn_id: str, body: bytes, events: list[ReceivedEvent]) -> None:
+    async def _store(self, txn_id: str, body: bytes, events: list[ReceivedEvent]) -> bool:
+        """Store the events; return False if the transaction was stored before."""
         body_sha256 = hashlib.sha256(body).hexdigest()
         if not await self._database.inbox_writer.store(
             ReceivedTransaction(txn_id, body_sha256, events, self._now_ms())
         ):
-            return
+            return False
         for event in events:
             if event.error:
                 log.warning("event_unreadable", event_id=event.event_id, error=event.error)
         self._on_stored()
+        return True
 
     async def _ping(self, request: web.Request) -> web.Response:
         self._check_token(request)

@@ -12,6 +12,7 @@ unavailable, the worker waits until ``GapBackfill`` has put the missing events i
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,7 +23,7 @@ import orjson
 import structlog
 
 from ...city.background_parsing import parsed_ahead
-from ...city.event_fields import Event
+from ...city.event_fields import Event, type_of
 from ...city.events import CityEvent
 from ...city.ports import NowMs, Publish, publish_all
 from ...city.types import MatrixRoomId, MessageId, Room
@@ -34,6 +35,7 @@ from ..backfill.metrics import Missed
 from ..client.monitor import HomeserverMonitor
 from .confirmation import Confirmation, ConfirmationResult, read_row
 from .dispatch import EventHandlers
+from .metrics import DELAY_SECONDS, FAILURES, FailureResult, HandlerTimes
 
 MAX_ATTEMPTS: Final = 6
 _MIN_RETRY_MS: Final = 250
@@ -67,6 +69,7 @@ class InboundWorker:
         """``on_event`` is called with each event before it is handled; it must not block or raise."""
         self._database = database
         self._handlers = handlers
+        self._handler_times = HandlerTimes(handlers.types)
         self._monitor = monitor
         self._gap_backfill = gap_backfill
         self._confirmation = confirmation
@@ -129,6 +132,11 @@ class InboundWorker:
         await self._prune()
         wait_ms = _MAX_WAIT_MS if retry_at_ms is None else min(_MAX_WAIT_MS, retry_at_ms - self._now_ms())
         return wait_ms / 1000
+
+    @property
+    def is_catching_up(self) -> bool:
+        """Whether the inbox waits until missing events are fetched. Always true where this process does not lead."""
+        return self._may_have_gaps
 
     @property
     def _may_have_gaps(self) -> bool:
@@ -201,6 +209,7 @@ class InboundWorker:
                 city_events = [event for row in batch.rows for event in await self._handle(tx, row, batch)]
         except Exception:  # noqa: BLE001 -- handling one by one finds the failing event, or that the database is down
             return False
+        _record_delays(batch.rows)
         publish_all(self._publish, city_events)
         return True
 
@@ -219,6 +228,7 @@ class InboundWorker:
                 if retry_at_ms is not None:
                     retry_at_by_room[row.matrix_room_id] = retry_at_ms
             else:
+                _record_delays([row])
                 publish_all(self._publish, city_events)
 
     async def _handle(self, tx: Transaction, row: InboxRow, batch: ConfirmationResult) -> list[CityEvent]:
@@ -228,12 +238,14 @@ class InboundWorker:
             event = orjson.loads(row.event)
             self._on_event(event)
             before = MessageId(row.before_message) if row.before_message else None
-            return await self._handlers.handle(tx, event, before=before)
+            with self._handler_times.measured(type_of(event)):
+                return await self._handlers.handle(tx, event, before=before)
         city_events: list[CityEvent] = []
         for state in batch.current_states[row.id]:
             self._on_event(state.event)
             handle = self._handlers.handle_restored_state if state.was_handled else self._handlers.handle
-            city_events += await handle(tx, state.event)
+            with self._handler_times.measured(type_of(state.event)):
+                city_events += await handle(tx, state.event)
         return city_events
 
     async def _failed(self, row: InboxRow, error: Exception) -> int | None:
@@ -243,6 +255,7 @@ class InboundWorker:
         # If the database is down, this raises as well, and the attempt is not counted.
         async with self._database.transaction() as tx:
             await tx.inbox.record_failure(row.id, reason, retry_at_ms=retry_at_ms)
+        FAILURES.labels(FailureResult.DEAD if retry_at_ms is None else FailureResult.RETRY).inc()
         if retry_at_ms is None:
             log.error(
                 "event_dead",
@@ -273,3 +286,9 @@ async def _mark_done(tx: Transaction, rows: list[InboxRow]) -> None:
     """Mark rows as done before they are handled: of two processes that read the same row only one succeeds."""
     if not await tx.inbox.mark_processed([row.id for row in rows]):
         raise _RowsChanged
+
+
+def _record_delays(rows: list[InboxRow]) -> None:
+    now_s = time.time()
+    for row in rows:
+        DELAY_SECONDS.observe(max(0.0, now_s - row.received_at_ms / 1000))

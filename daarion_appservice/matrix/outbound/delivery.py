@@ -6,6 +6,7 @@ block its room. Failures that concern the service or the whole room do not count
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -29,6 +30,7 @@ from ..encryption.room_encryptor import ClearEvent, RoomEncryptor, is_to_be_encr
 from ..ghosts.ghosts import Ghosts
 from ..ghosts.profiles import Profile
 from .failures import FailureExamination
+from .metrics import COUNTERS, DELAY_SECONDS, SECONDS, SendResult
 from .rendering import OutboxRenderer, OutgoingEvent
 
 MAX_ATTEMPTS: Final = 8
@@ -104,6 +106,7 @@ class OutboxDelivery:
         return await self._send(entry, event, room)
 
     async def _send(self, entry: OutboxRow, event: OutgoingEvent, room: Room) -> int | None:
+        began_s = time.perf_counter()
         try:
             event_id = await self._request(event, room, entry.txn_id, is_repaired=entry.id in self._repaired)
         except HomeserverUnavailable as error:
@@ -122,6 +125,7 @@ class OutboxDelivery:
                 await tx.encrypted_entries.delete(entry.txn_id)
         publish_all(self._publish, changes)
         self._repaired.discard(entry.id)
+        _record_sent(entry, began_s)
         return None
 
     # --- requests -------------------------------------------------------------------------------------
@@ -270,6 +274,7 @@ class OutboxDelivery:
         publish_all(self._publish, changes)
         if retry_at_ms is None:
             self._repaired.discard(entry.id)
+        COUNTERS[entry.kind, SendResult.GIVEN_UP if retry_at_ms is None else SendResult.RETRY].inc()
         level = log.error if retry_at_ms is None else log.warning
         level(
             "message_not_sent",
@@ -303,6 +308,14 @@ class OutboxDelivery:
             await tx.encrypted_entries.delete(entry.txn_id)
         publish_all(self._publish, changes)
         self._repaired.discard(entry.id)
+        COUNTERS[entry.kind, SendResult.DROPPED].inc()
+
+
+def _record_sent(entry: OutboxRow, began_s: float) -> None:
+    COUNTERS[entry.kind, SendResult.SENT].inc()
+    SECONDS[entry.kind].observe(time.perf_counter() - began_s)
+    if (created_ms := entry.created_ms) is not None:
+        DELAY_SECONDS.observe(max(0.0, time.time() - created_ms / 1000))
 
 
 def _forbidden_reason(

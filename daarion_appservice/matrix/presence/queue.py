@@ -58,6 +58,8 @@ class PresenceQueue:
         self._in_flight: set[UserId] = set()
         self._offline_since_ms: OrderedDict[UserId, int] = OrderedDict()
         """The ghosts that went offline while the queue was inactive, with the time, earliest first."""
+        self._changed_ms: dict[UserId, int] = {}
+        """When the presence of a ghost changed that the homeserver has not accepted yet, the earliest change of each ghost."""
         self._is_refresh_next = False
         self._is_active = False
 
@@ -68,6 +70,7 @@ class PresenceQueue:
         self.desired[user] = desired
         if self._is_active:
             self._changes.setdefault(user)
+            self._changed_ms.setdefault(user, now_ms)
         elif desired.status is Status.OFFLINE:
             self._offline_since_ms[user] = now_ms
             self._offline_since_ms.move_to_end(user)
@@ -93,6 +96,7 @@ class PresenceQueue:
         self._drop_expired(now_ms)
         for queue in (self._offline_since_ms, self._changes, self._retries, self._in_flight, self.refreshes):
             queue.clear()
+        self._changed_ms.clear()
         self._is_active = True
         self.requeue_all()
 
@@ -137,6 +141,16 @@ class PresenceQueue:
         return None
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """How many ghosts wait, by the queue that they wait in, and how many are in flight."""
+        return {
+            "changes": len(self._changes),
+            "retries": len(self._retries),
+            "refreshes": len(self.refreshes),
+            "in_flight": len(self._in_flight),
+        }
+
+    @property
     def due_ms(self) -> int | None:
         """The time (ms) at which the next refresh or retry becomes due; None if there is none."""
         due = (self.refreshes.due_ms, next(iter(self._retries.values()), None))
@@ -144,16 +158,24 @@ class PresenceQueue:
 
     # --- results of requests --------------------------------------------------------------------------
 
-    def mark_sent(self, user: UserId, sent: DesiredPresence, now_ms: int) -> None:
-        """Record that the homeserver accepted the presence ``sent`` for a ghost."""
+    def mark_sent(self, user: UserId, sent: DesiredPresence, now_ms: int) -> int | None:
+        """Record that the homeserver accepted the presence ``sent`` for a ghost.
+
+        Returns:
+            How many milliseconds ago the presence changed; None if the homeserver had accepted it before (a refresh), or if
+            it has changed again.
+        """
         self._in_flight.discard(user)
         self._retries.pop(user, None)
+        is_current = self.desired.get(user) == sent
+        changed_ms = self._changed_ms.pop(user, None) if is_current else None
         if sent.status is not Status.OFFLINE:
             self.refreshes.mark_sent(user, now_ms)
-            return
-        self.refreshes.drop(user)
-        if self.desired[user] == sent:
-            self._drop(user)
+        else:
+            self.refreshes.drop(user)
+            if is_current:
+                self._drop(user)
+        return None if changed_ms is None else now_ms - changed_ms
 
     def mark_failed(self, user: UserId, now_ms: int) -> None:
         """Record that the request failed; it is repeated after ``_RETRY_MS``."""
@@ -169,6 +191,7 @@ class PresenceQueue:
     def mark_unregistered(self, user: UserId) -> None:
         """Record that the ghost is not registered; ``requeue`` queues it after its registration."""
         self._in_flight.discard(user)
+        self._changed_ms.pop(user, None)
         self.refreshes.drop(user)
         if self.desired[user].status is Status.OFFLINE:
             self._drop(user)
@@ -177,6 +200,7 @@ class PresenceQueue:
         del self.desired[user]
         self._changes.pop(user, None)
         self._retries.pop(user, None)
+        self._changed_ms.pop(user, None)
 
 
 class RefreshSchedule:

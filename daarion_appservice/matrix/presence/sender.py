@@ -31,6 +31,7 @@ from ..client.monitor import HomeserverMonitor
 from ..client.refusals import is_unregistered
 from ..ghosts.ghosts import Ghosts
 from ..ghosts.profile_fields import StatusTextWriter
+from .metrics import DELAY_SECONDS, REFRESHES, RESULTS, UpdateResult
 from .queue import OFFLINE, DesiredPresence, PresenceQueue
 from .rate import AdaptiveRateLimiter
 from .shutdown import set_all_offline
@@ -163,6 +164,21 @@ class PresenceSender:
                 "stopped_before_all_offline", help="Synapse will take the others offline by itself within a minute"
             )
 
+    @property
+    def queue_sizes(self) -> dict[str, int]:
+        """How many ghosts wait, by what they wait for, and how many are in flight."""
+        return self._queue.sizes | {"status_texts": len(self._outdated_texts)}
+
+    @property
+    def allowed_per_s(self) -> float:
+        """The current limit of the request rate, in requests per second."""
+        return self._rate.per_s
+
+    @property
+    def period_s(self) -> float:
+        """The period within which each ghost is refreshed, in seconds."""
+        return self._queue.refreshes.period_ms / 1000
+
     def _set_period(self, period_ms: int) -> None:
         log.debug("presence_period", period_s=period_ms / 1000)
         self._period_ms = period_ms
@@ -293,10 +309,12 @@ class PresenceSender:
             result = await transport.send(updates)
         except HomeserverRateLimited as error:
             self._slow_down(error)
+            RESULTS[UpdateResult.RATE_LIMITED].inc(len(users))
             for user in users:
                 self._queue.mark_rate_limited(user)
         except HomeserverError as error:
             self._report(error)
+            RESULTS[UpdateResult.FAILED].inc(len(users))
             self._renewal_due_s = _clock_s() + _RENEWAL_RETRY_S
             if isinstance(error, HomeserverRefused):
                 self._transport = None  # The homeserver may have another version or configuration now: choose again.
@@ -314,9 +332,10 @@ class PresenceSender:
     async def _record_result(self, sent: dict[UserId, DesiredPresence], result: PresenceUpdateResult) -> None:
         for user, presence in sent.items():
             if user in result.refused:
+                RESULTS[UpdateResult.REFUSED].inc()
                 await self._record_refusal(user, result.refused[user])
             else:
-                self._queue.mark_sent(user, presence, self._now_ms())
+                _record_accepted(self._queue.mark_sent(user, presence, self._now_ms()))
                 if not self._status_texts.is_current(user, presence.status_text):
                     self._outdated_texts.setdefault(user)
         if result.is_lease_lost:
@@ -355,6 +374,15 @@ class PresenceSender:
             self._monitor.report_unavailable(error)
         else:
             log.warning("presence_refused", error=str(error))
+
+
+def _record_accepted(delay_ms: int | None) -> None:
+    """Record an accepted update; ``delay_ms`` is the time since the change, None for a refresh."""
+    RESULTS[UpdateResult.ACCEPTED].inc()
+    if delay_ms is None:
+        REFRESHES.inc()
+    else:
+        DELAY_SECONDS.observe(delay_ms / 1000)
 
 
 def _clock_s() -> float:

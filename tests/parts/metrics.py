@@ -1,0 +1,34 @@
+"""Reads metrics in tests: those that are global to the process, and those of one city."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry
+
+from daarion_appservice.ops.process_metrics import process_registry
+
+
+class Moves:
+    """How far metrics have moved since this object was created; other tests of the process moved them before.
+
+    Args:
+        registry: the metrics of a city; by default those that are global to the process.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self._registry = registry or process_registry()
+        self._before = self._values()
+
+    def of(self, name: str, /, **labels: str) -> float:
+        """Return the sum of the moves of a metric's samples that have these labels."""
+        return sum(
+            value - self._before.get(sample, 0.0)
+            for sample, value in self._values().items()
+            if sample[0] == name and set(labels.items()) <= sample[1]
+        )
+
+    def _values(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        return {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in self._registry.collect()
+            for sample in family.samples
+        }
