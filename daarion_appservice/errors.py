@@ -275,8 +275,8 @@ class ExitCode(IntEnum):
 
     Nothing."""
     FAILED = 1
-    """A command could not do what was asked and printed the reason; or the service ended because of an internal error, whose
-    traceback is in the log.
+    """A command could not do what was asked and printed the reason, or its question was not answered with yes; or the service
+    ended because of an internal error, whose traceback is in the log.
 
     Read the message. A restart helps after an internal error."""
     USAGE = 2
@@ -284,8 +284,8 @@ class ExitCode(IntEnum):
 
     `daarion-appservice --help`."""
     CONFIG = 3
-    """`config.yaml` is missing or has errors; each is printed with its line. Or the keys in the database have
-    another `encryption.pickle_key`.
+    """`config.yaml` or the file of `--env-file` is missing or has errors; each is printed with its line. Or the keys in the
+    database have another `encryption.pickle_key`.
 
     Correct them; `daarion-appservice config check`."""
     DATABASE = 4
@@ -298,9 +298,9 @@ class ExitCode(IntEnum):
 
     End the process that uses the port, or change `api.port` or `matrix.port`."""
     HOMESERVER_AWAY = 6
-    """The homeserver cannot be reached. Reserved: `run` waits for the homeserver instead.
+    """`room adopt` and `room backfill`: the homeserver cannot be reached. `run` waits for it instead.
 
-    Nothing."""
+    Start Synapse, or correct `homeserver.address`; then try again."""
     HOMESERVER_REFUSED = 7
     """The homeserver refuses the application service: the server at `homeserver.address` is not Synapse, or token, id, bot or
     domain do not match, or the homeserver cannot reach `appservice.address`.

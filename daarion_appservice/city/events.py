@@ -33,6 +33,13 @@ class RoomChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomRemoved:
+    """A room was removed with its messages. Published again by the leader, which sees removals by the command line."""
+
+    room_id: RoomId
+
+
+@dataclass(frozen=True, slots=True)
 class RoomCheckRequested:
     """Something may have made a room differ from its Matrix room: the reconciler must check it."""
 
@@ -188,6 +195,7 @@ CityEvent = (
     MessagePosted
     | RegistryChanged
     | RoomChanged
+    | RoomRemoved
     | RoomCheckRequested
     | MembershipChanged
     | MemberChanged

@@ -91,6 +91,10 @@ class OnlineMembers:
         """Return the number of online members by room; rooms with none may be missing."""
         return dict(self._count)
 
+    def members_of(self, room: RoomId) -> Set[SubjectId]:
+        """Return the subjects that are members of ``room``."""
+        return self._members_of.get(room, set())
+
     def is_member(self, room: RoomId, subject: SubjectId) -> bool:
         return subject in self._members_of.get(room, ())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from ..errors import Conflict, NotFound
 from .places import PLACE_LABELS, Place, PlaceKind
@@ -81,6 +81,17 @@ class RegistryEditor:
             for kind, part in plan.places.items():
                 await tx.places.remove(kind, part.removed)
         return plan.differences
+
+    async def change_agent(self, slug: AgentSlug, changes: Mapping[str, Any]) -> Agent:
+        """Change fields of an agent, by their names in ``Agent``; return the stored agent. Raises NotFound."""
+        async with self._store.transaction() as tx:
+            agent = await tx.agents.lock(slug)
+            if agent is None:
+                raise NotFound("no_such_agent", f"there is no agent {slug!r}")
+            changed = _named_agent(replace(agent, **changes))
+            if changed != agent:
+                await tx.agents.put(changed, now_ms=self._now_ms())
+        return changed
 
     async def remove_agent(self, slug: AgentSlug) -> None:
         """Remove an agent. Raises NotFound."""

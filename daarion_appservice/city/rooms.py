@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ..errors import Conflict, InvalidInput, NotFound
-from .events import CityEvent, RegistryChanged, RoomChanged
+from .events import CityEvent, RegistryChanged, RoomChanged, RoomRemoved
 from .feed import FeedWriter
 from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, publish_all
 from .slugs import MAX_LENGTH, RESERVED, slug_of
@@ -154,6 +154,20 @@ class Rooms:
             events = await self._change(tx, room, changed)
         publish_all(self._publish, [*events, RegistryChanged()] if events else [])
         return changed
+
+    async def remove(self, id_or_slug: str) -> Room:
+        """Remove a room with all its messages; the reconciler leaves its Matrix room. Returns the removed room.
+
+        Raises:
+            NotFound: The room does not exist.
+        """
+        async with self._store.transaction() as tx:
+            room = await tx.rooms.lock(id_or_slug)
+            if room is None:
+                raise NotFound("no_such_room", f"there is no room {id_or_slug!r}")
+            await tx.removed_rooms.add(room)
+        publish_all(self._publish, [RoomRemoved(room.id), RegistryChanged()])
+        return room
 
     async def receive(
         self, tx: CityTransaction, room: Room, *, name: str | None = None, description: str | None = None

@@ -13,7 +13,7 @@ from ruamel.yaml.error import YAMLError
 from ..city.identity import Identities
 from ..city.places import main_role, microdao_role, node_role
 from ..city.registry import AGENTS, Description, Differences, RegistryEditor
-from ..city.tokens import new_token
+from ..city.tokens import NewToken, new_token
 from ..city.types import Agent, AgentSlug
 from ..clock import new_id, now_ms
 from ..config import loading as config_file
@@ -21,7 +21,19 @@ from ..config.registry_file import RegistryErrors, agent_of, description_of, rea
 from ..errors import ExitCode, InvalidInput, NotFound, StartError
 from ..storage.database import Database, Transaction
 from .context import with_migrated_database
-from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, note, print_json, print_line, show_fields, show_table, warn
+from .terminal import (
+    DEFAULT_CONFIG,
+    AsJson,
+    ConfigPath,
+    confirm,
+    note,
+    print_json,
+    print_line,
+    report,
+    show_fields,
+    show_table,
+    warn,
+)
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -51,6 +63,7 @@ def add(
     room: Annotated[
         list[str] | None, typer.Option("--room", help="The slug of a room that it joins. May be repeated.")
     ] = None,
+    as_json: AsJson = False,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
     """Add an agent, or change the given fields of an existing one."""
@@ -70,16 +83,21 @@ def add(
     }
     described = {key: value for key, value in given.items() if value is not None}
 
-    async def write(database: Database) -> None:
+    async def write(database: Database) -> Agent:
         async with database.transaction() as tx:
             existing = await tx.agents.by_slug(slug)
             known: dict[str, Any] = asdict(existing) if existing else {"slug": slug, "display_name": slug}
             known.pop("id", None)
             await tx.agents.put(_agent_from(known | described), now_ms=now_ms())
+            return await _agent(tx, slug)
 
-    with_migrated_database(config, write)
-    print_line(f"Stored the agent {slug}.", "green")
-    print_line(f"Its runtime needs a token: daarion-appservice agent token {slug} -c {config}")
+    agent = with_migrated_database(config, write)
+    report(
+        as_json,
+        _fields(agent, _identities(config)),
+        f"Stored the agent {slug}.",
+        f"Its runtime needs a token: daarion-appservice agent token {slug} -c {config}",
+    )
 
 
 @app.command("show")
@@ -152,6 +170,7 @@ def import_(
         ),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+    as_json: AsJson = False,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
     """Add or replace agents and places from a file. If one entry is invalid, nothing changes."""
@@ -166,25 +185,22 @@ def import_(
     if remove_missing and not yes:
         _ask_to_remove(with_migrated_database(config, compare))
     differences = with_migrated_database(config, merge)
-    for part, each in differences.items():
-        if any((each.added, each.changed, each.unchanged, each.removed)):
-            print_line(
-                f"{part}: {len(each.added)} added, {len(each.changed)} changed, {len(each.unchanged)} unchanged, "
-                f"{len(each.removed)} removed",
-                "green",
-            )
+    if as_json:
+        print_json({part: asdict(each) for part, each in differences.items()})
+    else:
+        _show_differences(differences)
     _warn_if_configured(config, differences[AGENTS].removed)
 
 
 @app.command("remove")
-def remove(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
+def remove(slug: Slug, as_json: AsJson = False, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Remove an agent with its tokens. Its Matrix user leaves all rooms; its messages stay."""
 
     async def remove_agent(database: Database) -> None:
         await RegistryEditor(database, now_ms).remove_agent(AgentSlug(slug))
 
     with_migrated_database(config, remove_agent)
-    print_line(f"Removed the agent {slug}.", "green")
+    report(as_json, {"slug": slug, "removed": True}, f"Removed the agent {slug}.")
     _warn_if_configured(config, [slug])
 
 
@@ -192,48 +208,57 @@ def remove(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
 def rename(
     slug: Slug,
     name: Annotated[str, typer.Argument(help="The new display name.")],
+    as_json: AsJson = False,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
     """Change the display name of an agent, also on Matrix. Its slug and its Matrix user stay."""
 
-    async def write(database: Database) -> None:
+    async def write(database: Database) -> Agent:
         async with database.transaction() as tx:
             known = asdict(await _agent(tx, slug))
             known.pop("id")
             await tx.agents.put(_agent_from(known | {"display_name": name}), now_ms=now_ms())
+            return await _agent(tx, slug)
 
-    with_migrated_database(config, write)
-    print_line(f"The agent {slug} is called {name} now.", "green")
+    agent = with_migrated_database(config, write)
+    report(as_json, _fields(agent, _identities(config)), f"The agent {slug} is called {name} now.")
     if any(seed.slug == slug and seed.display_name != name for seed in config_file.load(config).agents):
         warn(f"{slug} is also listed under `agents:` in {config}: change its name there, or the next start restores it")
 
 
 @app.command("token")
-def token(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
+def token(slug: Slug, as_json: AsJson = False, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Create a token for an agent and show it once. Existing tokens stay valid."""
 
-    async def create(database: Database) -> str:
+    async def create(database: Database) -> NewToken:
         made = new_token(new_id())
         async with database.transaction() as tx:
             await tx.agents.add_token(made.id, await _agent(tx, slug), made.secret_sha256, now_ms=now_ms())
-        return made.text
+        return made
 
-    print_line(with_migrated_database(config, create))
+    made = with_migrated_database(config, create)
+    if as_json:
+        print_json({"id": made.id, "agent": slug, "token": made.text})
+    else:
+        print_line(made.text)
 
 
 @app.command("rotate")
-def rotate(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
+def rotate(slug: Slug, as_json: AsJson = False, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Create a token for an agent, show it once, and revoke all its other tokens."""
 
-    async def replace_all(database: Database) -> tuple[str, int]:
+    async def replace_all(database: Database) -> tuple[NewToken, int]:
         made = new_token(new_id())
         async with database.transaction() as tx:
             agent = await _agent(tx, slug)
             revoked = await tx.agents.replace_tokens(agent, made.id, made.secret_sha256, now_ms=now_ms())
-        return made.text, revoked
+        return made, revoked
 
-    text, revoked = with_migrated_database(config, replace_all)
-    print_line(text)
+    made, revoked = with_migrated_database(config, replace_all)
+    if as_json:
+        print_json({"id": made.id, "agent": slug, "token": made.text, "revoked": revoked})
+        return
+    print_line(made.text)
     note(f"Revoked {revoked} earlier token(s) of {slug}; a running service refuses them within seconds.")
 
 
@@ -244,6 +269,7 @@ def revoke(
         str | None,
         typer.Option("--id", help="The id of one token: the part between agt_ and the next _. [default: all tokens]"),
     ] = None,
+    as_json: AsJson = False,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
     """Revoke the tokens of an agent. A running service refuses them within seconds."""
@@ -255,7 +281,7 @@ def revoke(
     count = with_migrated_database(config, revoke_tokens)
     if count == 0:
         raise NotFound("no_such_token", f"{slug} has no such token, or it was revoked already")
-    print_line(f"Revoked {count} token(s) of {slug}.", "green")
+    report(as_json, {"agent": slug, "revoked": count}, f"Revoked {count} token(s) of {slug}.")
 
 
 def _fields(agent: Agent, identities: Identities) -> dict[str, Any]:
@@ -313,12 +339,21 @@ def _described(file: Path) -> Description:
 
 
 def _ask_to_remove(differences: Differences) -> None:
-    """Abort the command unless the user agrees."""
+    """End the command with exit code 1 unless the user agrees."""
     removed = {part: each.removed for part, each in differences.items() if each.removed}
     for part, names in removed.items():
-        print_line(f"{part} to be removed: {', '.join(names)}", "yellow")
-    if removed:
-        typer.confirm("Remove them?", abort=True)
+        note(f"{part} to be removed: {', '.join(names)}")
+    confirm("Remove them?", yes=not removed)
+
+
+def _show_differences(differences: Differences) -> None:
+    for part, each in differences.items():
+        if any((each.added, each.changed, each.unchanged, each.removed)):
+            print_line(
+                f"{part}: {len(each.added)} added, {len(each.changed)} changed, {len(each.unchanged)} unchanged, "
+                f"{len(each.removed)} removed",
+                "green",
+            )
 
 
 def _warn_if_configured(config: Path, removed: list[str]) -> None:

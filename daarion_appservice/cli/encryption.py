@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -20,14 +19,24 @@ from ..storage.database import Database
 from ..storage.encryption.discarding import discard_keys
 from ..storage.encryption.overview import DeviceOverview, EncryptionTotals
 from .context import with_migrated_database
-from .terminal import DEFAULT_CONFIG, ConfigPath, print_line, show_table, warn
+from .terminal import (
+    DEFAULT_CONFIG,
+    AsJson,
+    ConfigPath,
+    confirm,
+    print_json,
+    print_line,
+    report,
+    show_table,
+    warn,
+)
 
 app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command("status")
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
     """Show the encryption device of each agent, its sessions, and events that wait for their key."""
@@ -37,11 +46,11 @@ def status(
         # Imported here: the HTTP server takes longer to import than the rest of this command.
         from ..http.routes.encryption import status_view  # noqa: PLC0415
 
-        typer.echo(json.dumps(status_view(settings.encryption, agents, totals), indent=2))
+        print_json(status_view(settings.encryption, agents, totals))
         return
     print_line(_state(settings.encryption))
     columns = ("agent", "device", "keys", "Olm sessions", "rooms", "to-device waiting", "events waiting")
-    show_table(columns, [_row(each) for each in agents], piped_header=True)
+    show_table(columns, [_row(each) for each in agents])
     uploaded = sum(each.device is not None and each.device.is_uploaded for each in agents)
     print_line(f"{uploaded} of {len(agents)} agents have keys on the homeserver.")
     print_line(f"{totals.inbound_sessions} Megolm sessions can be read.")
@@ -54,6 +63,7 @@ def status(
 @app.command("reset")
 def reset(
     slug: Annotated[str, typer.Argument(metavar="AGENT", help="The slug of the agent.")],
+    as_json: AsJson = False,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
     """Give an agent a new encryption device. The running service does it within seconds.
@@ -68,11 +78,13 @@ def reset(
             await request_reset(tx, slug, _identities(settings), settings.encryption)
 
     with_migrated_database(config, request)
-    print_line(f"The running service gives {slug} a new encryption device.", "green")
+    report(
+        as_json, {"agent": slug, "reset_requested": True}, f"The running service gives {slug} a new encryption device."
+    )
 
 
 @app.command("generate-key")
-def generate_key(config: ConfigPath = DEFAULT_CONFIG) -> None:
+def generate_key(as_json: AsJson = False, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Generate encryption.pickle_key, and write it into the configuration. An existing key is never replaced."""
     encryption = config_file.load(config).encryption
     if encryption.pickle_key.get_secret_value():
@@ -82,8 +94,10 @@ def generate_key(config: ConfigPath = DEFAULT_CONFIG) -> None:
             ExitCode.CONFIG,
         )
     config_edit.set_values(config, {"encryption.pickle_key": new_pickle_key()})
-    print_line(
-        f"Generated encryption.pickle_key, and wrote it to {config}. Keep a copy apart from the database.", "green"
+    report(
+        as_json,
+        {"config": str(config), "generated": ["encryption.pickle_key"]},
+        f"Generated encryption.pickle_key, and wrote it to {config}. Keep a copy apart from the database.",
     )
     if not encryption.enabled:
         warn("encryption.enabled is false: the key is not used")
@@ -92,6 +106,7 @@ def generate_key(config: ConfigPath = DEFAULT_CONFIG) -> None:
 @app.command("discard-keys")
 def discard(
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    as_json: AsJson = False,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
     """Delete all encryption keys from the database, if encryption.pickle_key does not read them.
@@ -112,7 +127,7 @@ def discard(
 
     match with_migrated_database(config, examine):
         case StoredKeys.NONE:
-            print_line("The database has no encryption keys.", "green")
+            report(as_json, {"agents": 0}, "The database has no encryption keys.")
             return
         case StoredKeys.READABLE:
             raise Conflict(
@@ -120,9 +135,9 @@ def discard(
                 "encryption.pickle_key reads the keys in the database, so they were not deleted; `encryption reset` gives an "
                 "agent a new device",
             )
-    if not yes:
-        typer.confirm("Delete the encryption keys of all agents? People will see new identities.", abort=True)
-    print_line(f"Deleted the encryption keys of {with_migrated_database(config, delete)} agents.", "green")
+    confirm("Delete the encryption keys of all agents? People will see new identities.", yes=yes)
+    count = with_migrated_database(config, delete)
+    report(as_json, {"agents": count}, f"Deleted the encryption keys of {count} agents.")
 
 
 def _read_status(config: Path, settings: Settings) -> tuple[list[AgentDevice], EncryptionTotals]:

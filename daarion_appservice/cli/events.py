@@ -11,7 +11,7 @@ from ..http.views import timestamp
 from ..storage.database import Database
 from ..storage.inbox import InboxRow
 from .context import with_migrated_database
-from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, print_json, print_line, show_table
+from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, print_json, print_line, report, show_table
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -43,6 +43,7 @@ def list_(as_json: AsJson = False, config: ConfigPath = DEFAULT_CONFIG) -> None:
 @app.command("retry")
 def retry(
     event: Annotated[list[str] | None, typer.Argument(help="Event ids. [default: all dead letters]")] = None,
+    as_json: AsJson = False,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
     """Make the running service process dead letters again."""
@@ -54,4 +55,4 @@ def retry(
     count = with_migrated_database(config, again)
     if event and not count:
         raise NotFound("no_such_event", "there is no dead letter with such an id; see `daarion-appservice events list`")
-    print_line(f"{count} event(s) will be processed again.", "green")
+    report(as_json, {"retried": count}, f"{count} event(s) will be processed again.")

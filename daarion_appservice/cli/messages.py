@@ -32,5 +32,4 @@ def list_(
     show_table(
         ("message", "kind", "room", "delivery", "attempts", "error"),
         [tuple(str(value) for value in row.values()) for row in rows],
-        piped_header=True,
     )

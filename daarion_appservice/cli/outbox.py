@@ -15,7 +15,7 @@ from ..storage.database import Database
 from ..storage.key_values import registry_changed
 from ..storage.outbox import UndeliveredRow
 from .context import with_migrated_database
-from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, print_json, print_line, show_table
+from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, print_json, print_line, report, show_table
 
 if TYPE_CHECKING:
     from ..http import schemas
@@ -60,6 +60,7 @@ def fields(row: UndeliveredRow) -> schemas.UndeliveredChange:
 @app.command("retry")
 def retry(
     message: Annotated[list[str] | None, typer.Argument(help="Message ids. [default: all failed deliveries]")] = None,
+    as_json: AsJson = False,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
     """Make the running service send failed deliveries again. Correct the cause first."""
@@ -75,4 +76,4 @@ def retry(
         raise NotFound(
             "no_such_message", "there is no failed delivery of such a message; see `daarion-appservice outbox list`"
         )
-    print_line(f"{count} change(s) will be sent again.", "green")
+    report(as_json, {"retried": count}, f"{count} change(s) will be sent again.")

@@ -10,7 +10,7 @@ import typer
 from ..config import loading as config_file
 from ..errors import ExitCode, StartError
 from ..matrix.client import registration_file
-from .terminal import DEFAULT_CONFIG, ConfigPath, print_line, warn
+from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, print_json, print_line, report, warn
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -19,9 +19,21 @@ app = typer.Typer(rich_markup_mode=None)
 def generate(
     config: ConfigPath = DEFAULT_CONFIG,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file, with the same tokens.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write the registration file. If the configuration has no tokens, generate them and write them into it."""
     generated = registration_file.generate(config_file.load(config), config, force=force)
+    if as_json:
+        pickle_key = ["encryption.pickle_key"] if generated.has_new_pickle_key else []
+        print_json(
+            {
+                "registration": str(generated.path),
+                "config": str(config),
+                "generated": [*generated.new_tokens, *pickle_key],
+                "copied": generated.kept_tokens,
+            }
+        )
+        return
     print_line(f"Wrote {generated.path}.", "green")
     if generated.new_tokens:
         print_line(f"Generated {' and '.join(generated.new_tokens)}, and wrote them to {config}.")
@@ -40,6 +52,7 @@ def check(
         Path | None,
         typer.Argument(metavar="[FILE]", help="Synapse's copy of the registration. [default: appservice.registration]"),
     ] = None,
+    as_json: AsJson = False,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
     """Compare the registration file, or Synapse's copy of it, with the configuration."""
@@ -55,4 +68,4 @@ def check(
             "then give it to Synapse and restart Synapse.",
             ExitCode.REGISTRATION,
         )
-    print_line(f"{path} matches {config}.", "green")
+    report(as_json, {"registration": str(path), "warnings": findings.cautions}, f"{path} matches {config}.")

@@ -18,7 +18,7 @@ from ..errors import Conflict, ExitCode, HomeserverRefused, HomeserverUnavailabl
 from ..http.views import optional_timestamp, timestamp
 from ..storage.database import Database
 from .context import with_city, with_migrated_database
-from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, print_json, print_line, show_fields, show_table
+from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, confirm, print_json, report, show_fields, show_table, warn
 
 if TYPE_CHECKING:
     from ..matrix.reconcile.room_backfill import Backfilled
@@ -38,6 +38,7 @@ def add(
     slug: Annotated[
         str | None, typer.Option("--slug", help="The slug. [default: transliterated from the name]")
     ] = None,
+    as_json: AsJson = False,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
     """Create a public room. The running service creates its Matrix room."""
@@ -45,7 +46,8 @@ def add(
     async def open_(database: Database) -> Room:
         return await _rooms(database).open(name, description, slug=slug)
 
-    print_line(f"Created the room {with_migrated_database(config, open_).slug}.", "green")
+    room = with_migrated_database(config, open_)
+    report(as_json, _fields(room, _identities(config)), f"Created the room {room.slug}.")
 
 
 @app.command("show")
@@ -97,6 +99,7 @@ def adopt(
     slug: Annotated[
         str | None, typer.Option("--slug", help="The slug of the city room. [default: from the alias]")
     ] = None,
+    as_json: AsJson = False,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
     """Make an existing Matrix room a room of the city."""
@@ -109,25 +112,33 @@ def adopt(
         raise Conflict(
             "adopted_in_part", f"{room} is the Matrix room of {adopted.slug} now, but: {adopted.matrix_error}"
         )
-    print_line(f"{room} is the Matrix room of {adopted.slug} now.", "green")
-    if not is_readable_by_all(adopted):
-        print_line(
-            f"Its history visibility is {adopted.history_visibility}, so only members can read it. "
-            "To make it readable for everyone, set the visibility to world_readable on Matrix."
-        )
+    visibility = (
+        f"Its history visibility is {adopted.history_visibility}, so only members can read it. "
+        "To make it readable for everyone, set the visibility to world_readable on Matrix."
+    )
+    report(
+        as_json,
+        _fields(adopted, _identities(config)),
+        f"{room} is the Matrix room of {adopted.slug} now.",
+        *(() if is_readable_by_all(adopted) else (visibility,)),
+    )
 
 
 @app.command("backfill")
-def backfill(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
+def backfill(slug: Slug, as_json: AsJson = False, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Import the messages of the Matrix room from before its link, with edits and reactions."""
 
     async def fetch(city: City) -> Backfilled:
         return await city.backfill.run(await _room(city.database, slug))
 
     brought = _with_homeserver(config, fetch)
-    print_line(f"Imported {brought.messages} messages.", "green")
-    if brought.relations:
-        print_line(f"Imported {brought.relations} reactions, edits and deletions.", "green")
+    relations = f"Imported {brought.relations} reactions, edits and deletions."
+    report(
+        as_json,
+        {"slug": slug, "messages": brought.messages, "relations": brought.relations},
+        f"Imported {brought.messages} messages.",
+        *((relations,) if brought.relations else ()),
+    )
 
 
 @app.command("rename")
@@ -137,23 +148,62 @@ def rename(
     description: Annotated[
         str | None, typer.Option("--description", help="The new topic. [default: unchanged]")
     ] = None,
+    as_json: AsJson = False,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
     """Change the name of a room, also on Matrix. Its slug and its Matrix alias stay."""
     renamed = _change(config, slug, RoomUpdate(name=name, description=description))
-    print_line(f"The room {renamed.slug} is called {renamed.name} now.", "green")
+    report(as_json, _fields(renamed, _identities(config)), f"The room {renamed.slug} is called {renamed.name} now.")
 
 
 @app.command("archive")
-def archive(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
+def archive(slug: Slug, as_json: AsJson = False, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Archive a room, also on Matrix: it becomes read-only and is no longer listed."""
-    print_line(f"The room {_change(config, slug, RoomUpdate(archived=True)).slug} is archived.", "green")
+    room = _change(config, slug, RoomUpdate(archived=True))
+    report(as_json, _fields(room, _identities(config)), f"The room {room.slug} is archived.")
 
 
 @app.command("reopen")
-def reopen(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
+def reopen(slug: Slug, as_json: AsJson = False, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Reopen an archived room with its former permissions."""
-    print_line(f"The room {_change(config, slug, RoomUpdate(archived=False)).slug} is open.", "green")
+    room = _change(config, slug, RoomUpdate(archived=False))
+    report(as_json, _fields(room, _identities(config)), f"The room {room.slug} is open.")
+
+
+@app.command("remove")
+def remove(
+    slug: Slug,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+    as_json: AsJson = False,
+    config: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Remove a room with its messages for ever. Asks first. `room archive` keeps them.
+
+    The running service deletes the alias of the Matrix room and leaves it with all ghosts. The Matrix room stays for the
+    people in it, read-only if the city created it.
+    """
+
+    async def look(database: Database) -> tuple[Room, int]:
+        async with database.read_only() as tx:
+            room = await _room(database, slug)
+            return room, await tx.rooms.message_count(room.id)
+
+    async def work(database: Database) -> Room:
+        return await _rooms(database).remove(slug)
+
+    room, messages = with_migrated_database(config, look)
+    confirm(f"Remove the room {room.slug} ({room.name}) with its {messages} messages, for ever?", yes=yes)
+    with_migrated_database(config, work)
+    report(
+        as_json,
+        _fields(room, _identities(config)) | {"removed": True},
+        f"Removed the room {room.slug}.",
+        *((f"The running service leaves its Matrix room {room.matrix_room_id}.",) if room.matrix_room_id else ()),
+    )
+    if any(seed.slug == room.slug for seed in config_file.load(config).city.rooms):
+        warn(
+            f"{room.slug} is also listed under `city.rooms` in {config}: remove it there, or the next start creates it again"
+        )
 
 
 def _fields(room: Room, identities: Identities) -> dict[str, Any]:

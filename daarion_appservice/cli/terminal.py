@@ -54,9 +54,30 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
+def report(as_json: bool, result: Mapping[str, Any], *lines: str) -> None:
+    """Print the result of an action: as JSON, or as lines for people, of which the first is green.
+
+    Args:
+        as_json: Whether ``--json`` was given.
+        result: The fields of the JSON object.
+        lines: What is printed otherwise.
+    """
+    if as_json:
+        print_json(result)
+        return
+    for number, line in enumerate(lines):
+        print_line(line, None if number else "green")
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on standard error, unless ``--yes`` was given; every answer but "y" ends the command with exit code 1."""
+    if not yes:
+        typer.confirm(question, abort=True, err=True)
+
+
 def show_fields(fields: Mapping[str, Any]) -> None:
     """Print one thing as a table of its fields; lists are joined by commas."""
-    show_table(("field", "value"), [(name, _cell(value)) for name, value in fields.items()], piped_header=True)
+    show_table(("field", "value"), [(name, _cell(value)) for name, value in fields.items()])
 
 
 def _cell(value: Any) -> str:
@@ -70,17 +91,18 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, piped_header: bool = False) -> None:
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows under their headings: aligned on a terminal, separated by tabs if another program reads them.
+
+    The headings are printed for another program, too, which may be a pager; a program that parses uses ``--json``.
 
     Args:
         columns: The headings.
         rows: The cells of each row.
-        piped_header: Whether the headings are printed for another program, too.
     """
     console = Console(soft_wrap=True, highlight=False)
     if not console.is_terminal:
-        for row in [columns, *rows] if piped_header else rows:
+        for row in [columns, *rows]:
             # Not printed by rich, which replaces tabs by spaces.
             typer.echo("\t".join(" ".join(cell.split()) for cell in row))
         return

@@ -49,4 +49,4 @@ def list_(
         print_json(rows)
         return
     columns = ("id", "agent", "created", "revoked")
-    show_table(columns, [tuple(value or "" for value in row.values()) for row in rows], piped_header=True)
+    show_table(columns, [tuple(value or "" for value in row.values()) for row in rows])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..city.places import PlaceKind
 from ..city.registry import Description, Differences, RegistryEditor
-from ..city.types import AgentSlug
+from ..city.types import Agent, AgentSlug
 from ..realtime.directory_cache import DirectoryCache
 
 
@@ -21,6 +23,11 @@ class RegistryWriter:
         differences = await self.editor.merge(description, remove_missing=remove_missing)
         await self.cache.load()
         return differences
+
+    async def change_agent(self, slug: AgentSlug, changes: Mapping[str, Any]) -> Agent:
+        agent = await self.editor.change_agent(slug, changes)
+        await self.cache.load()
+        return agent
 
     async def remove_agent(self, slug: AgentSlug) -> None:
         await self.editor.remove_agent(slug)

@@ -8,7 +8,15 @@ from typing import Final
 
 import structlog
 
-from ..city.events import MemberChanged, MessagePosted, PresenceChanged, ReceiptsChanged, RoomChanged, RoomEventStored
+from ..city.events import (
+    MemberChanged,
+    MessagePosted,
+    PresenceChanged,
+    ReceiptsChanged,
+    RoomChanged,
+    RoomEventStored,
+    RoomRemoved,
+)
 from ..city.history_visibility import is_readable_by_all, may_subscribe
 from ..city.online_members import OnlineMembers
 from ..city.room_events import RoomEvent, RoomEventKind
@@ -84,6 +92,13 @@ class RoomStreams:
             if not is_readable_by_all(change.room):
                 stream.remove_non_members()
             stream.send(self._frames.changed(change.room))
+
+    def on_room_removed(self, removed: RoomRemoved) -> None:
+        """End the connections of all listeners of the room."""
+        if stream := self._streams.get(removed.room_id):
+            for subscription in (*stream.replaying.values(), *stream.listeners.values()):
+                stream.disconnect(subscription, _no_such_room(removed.room_id))
+            self._close_if_unused(stream)
 
     def on_events_missed(self) -> None:
         """Read the database for every room, because events from other processes may have been lost."""

@@ -28,6 +28,7 @@ from ..city.events import (
     RepliesPending,
     RoomChanged,
     RoomEventStored,
+    RoomRemoved,
     TypingChanged,
 )
 from .bus import Bus
@@ -41,6 +42,7 @@ SharedEvent = (
     | MemberChanged
     | RoomEventStored
     | RoomChanged
+    | RoomRemoved
     | TypingChanged
     | LocalUserTyping
     | LocalUserRead

@@ -58,6 +58,7 @@ from .reactions import ReactionRepository
 from .read_cache import PostgresVersion, ReadCache, SqliteVersion
 from .receipts import ReceiptRepository
 from .removed_agents import RemovedAgentRepository
+from .removed_rooms import RemovedRoomRepository
 from .restrictions import RestrictionRepository
 from .revisions import RevisionRepository
 from .room_events import RoomEventRepository
@@ -88,6 +89,7 @@ class Transaction:
         self.citizens = CitizenRepository(connection)
         self.invitations = InvitationRepository(connection)
         self.removed_agents = RemovedAgentRepository(connection)
+        self.removed_rooms = RemovedRoomRepository(connection)
         self.places = PlaceRepository(connection)
         self.rooms = RoomRepository(connection)
         self.bot_chats = BotChatRepository(connection)

@@ -129,6 +129,10 @@ class RoomRepository(RoomColumns):
         row = (await self._connection.execute(select(rooms).where(rooms.c.id.in_(of_former)))).first()
         return room_of(row) if row else None
 
+    async def message_count(self, room: RoomId) -> int:
+        """Return the number of messages of a room, deleted ones included."""
+        return int(await self._connection.scalar(select(rooms.c.message_count).where(rooms.c.id == room)) or 0)
+
     async def next_seq(self, room: RoomId, *, now_ms: int) -> int:
         """Take the room's next sequence number for a message; other transactions wait until this one ends."""
         seq = await self._connection.execute(

@@ -61,6 +61,7 @@ from ..matrix.reconcile.room_backfill import Backfill
 from ..matrix.reconcile.room_creation import RoomCreator
 from ..matrix.reconcile.room_links import RoomLinks
 from ..matrix.reconcile.room_metadata import RoomMetadata
+from ..matrix.reconcile.room_removal import RoomRemoval
 from ..matrix.reconcile.room_store import RoomStore
 from ..matrix.reconcile.rooms import MatrixRooms
 from ..matrix.reconcile.space import CitySpace
@@ -315,6 +316,9 @@ class MatrixParts(CityServices):
             self.identities,
             self.outbound,
             self.observer,
+            room_removal=RoomRemoval(
+                self.homeserver, self.monitor, self.database, self.identities, self.space, self.bus.publish
+            ),
             ghosts=self.ghosts,
             roles=roles,
             drawn_avatars=self.drawn_avatars,

@@ -26,6 +26,7 @@ from ..city.events import (
     RoomChanged,
     RoomCheckRequested,
     RoomEventStored,
+    RoomRemoved,
     SelfChanged,
     TypingChanged,
     VerificationRequested,
@@ -76,6 +77,7 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(MessagePosted, city.room_streams.on_message_posted)
     city.bus.subscribe(RoomEventStored, city.room_streams.on_room_event)
     city.bus.subscribe(RoomChanged, city.room_streams.on_room_changed)
+    city.bus.subscribe(RoomRemoved, partial(_remove_room, city))
     city.bus.subscribe(MemberChanged, city.room_streams.on_member_changed)
     city.bus.subscribe(MessagePosted, city.room_updates.on_message_posted)
     city.bus.subscribe(RoomEventStored, city.room_updates.on_room_event)
@@ -119,6 +121,15 @@ def _change_self(city: City, change: SelfChanged) -> None:
     city.room_updates.on_self_changed(rooms)
     # Authors and members of the rooms have other names now: clients read them again.
     city.room_streams.on_self_changed(change.citizen, rooms)
+
+
+def _remove_room(city: City, removed: RoomRemoved) -> None:
+    city.room_streams.on_room_removed(removed)
+    for subject in set(city.online_members.members_of(removed.room_id)):
+        # In this process only: the others get the removal itself.
+        city.bus.publish_remote(MembershipChanged(removed.room_id, subject, joined=False))
+    # Clients drop the room from their lists when they read these again.
+    city.room_updates.on_events_missed()
 
 
 def _change_membership(city: City, change: MembershipChanged) -> None:

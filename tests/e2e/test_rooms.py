@@ -153,6 +153,50 @@ async def test_room_of_cli_can_be_joined_and_archived(city: RunningCity, arrive_
 
 
 @shared
+async def test_removed_room_is_left_and_closed_on_matrix(city: RunningCity, arrive_here: Arrive) -> None:
+    """Its alias is free for a new room of the same name, and the people in it can read what was written."""
+    dara = await arrive_here(city, "dara")
+    await city.post("/city/rooms", {"name": "Tram"}, token=citizen_token("u_1", "Ірина"))
+
+    async def comes_in() -> str:
+        answer = await dara.client.join("#city_tram:city.localhost")
+        return str(answer.room_id) if isinstance(answer, nio.JoinResponse) else ""
+
+    tram = await eventually(comes_in)
+    await city.post("/city/rooms/tram/messages", {"body": "last tram"}, token=citizen_token("u_1", "Ірина"))
+    await dara.wait_for(lambda: ("@citizen_u_1:city.localhost", "last tram") in dara.messages)
+
+    removed = await city.command("room", "remove", "tram", "--yes")
+    assert (removed.code, removed.err) == (0, "")
+
+    async def members() -> set[str]:
+        answer = await dara.client.joined_members(tram)
+        assert isinstance(answer, nio.JoinedMembersResponse)
+        return {member.user_id for member in answer.members}
+
+    async def is_alone() -> bool:
+        return await members() == {"@dara:city.localhost"}
+
+    await eventually(is_alone)
+    assert isinstance(await dara.client.room_resolve_alias("#city_tram:city.localhost"), nio.RoomResolveAliasError)
+    refused = await dara.client.room_send(tram, "m.room.message", {"msgtype": "m.text", "body": "is somebody here?"})
+    assert isinstance(refused, nio.RoomSendError)
+    status, listed = await city.call(
+        "GET",
+        f"/_matrix/client/v3/directory/list/room/{tram}",
+        url=city.homeserver.url,
+        token=dara.client.access_token,
+    )
+    assert (status, listed["visibility"]) == (200, "private")
+    assert (await city.call("GET", "/city/rooms/tram"))[0] == 404
+
+    await city.post("/city/rooms", {"name": "Tram"}, token=citizen_token("u_1", "Ірина"))
+    again = await eventually(comes_in)
+    assert again != tram
+    assert (await city.get("/city/rooms/tram"))["messages"] == []
+
+
+@shared
 async def test_names_of_strangers_are_not_the_citys(city: RunningCity, arrive_here: Arrive) -> None:
     vira = await arrive_here(city, "vira")
     assert isinstance(await vira.client.join("#city_nowhere:city.localhost"), nio.JoinError)

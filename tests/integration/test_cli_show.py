@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import sys
 from typing import Any
 
 import pytest
+from sqlalchemy import Table, func, select
 
 from daarion_appservice.city.tokens import TokenDirectory
 from daarion_appservice.city.types import Author, AuthorKind, Delivery, Message, MessageId, OutboxKind
@@ -14,6 +17,7 @@ from daarion_appservice.errors import ExitCode
 from daarion_appservice.matrix.client.inbox_events import inbox_event
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Transaction
+from daarion_appservice.storage.tables import feed, messages, outbox
 from tests.parts.terminal import Terminal
 
 
@@ -166,10 +170,10 @@ def test_config_is_found_by_option_or_variable(terminal: Terminal) -> None:
     environment.write_text(f"DAARION_CONFIG={file}\n")
     terminal.monkeypatch.setenv("DAARION_ENV_FILE", str(environment))
     try:
-        assert terminal.run("agent", "list").startswith("scribe\t")
+        assert terminal.run("agent", "list").splitlines()[1].startswith("scribe\t")
         os.environ.pop("DAARION_CONFIG")
         terminal.monkeypatch.delenv("DAARION_ENV_FILE")
-        assert terminal.run("-c", file, "agent", "list").startswith("scribe\t")
+        assert terminal.run("-c", file, "agent", "list").splitlines()[1].startswith("scribe\t")
         assert "nowhere.yaml" in terminal.run_refused("agent", "list", "-c", "nowhere.yaml", code=ExitCode.CONFIG)
     finally:
         os.environ.pop("DAARION_CONFIG", None)
@@ -180,3 +184,24 @@ def test_completion_knows_the_commands_of_groups(terminal: Terminal) -> None:
     terminal.monkeypatch.setenv("COMP_WORDS", "daarion-appservice agent ro")
     terminal.monkeypatch.setenv("COMP_CWORD", "2")
     assert terminal.run().split() == ["rotate"]
+
+
+def test_room_remove_asks_and_deletes_all(terminal: Terminal) -> None:
+    terminal.run("room", "add", "General")
+    terminal.with_database(store_two_messages)
+    terminal.monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    declined = terminal.type("room", "remove", "general")
+    assert (declined.code, declined.out.strip()) == (1, "")
+    assert "Remove the room general (General) with its 2 messages, for ever?" in declined.err.replace("\n", " ")
+    assert len(terminal.rooms()) == 1
+    ended = terminal.type("room", "remove", "general", "--yes")
+    assert ended.out == "Removed the room general.\n"
+    assert "general is also listed under `city.rooms` in config.yaml" in ended.err
+    assert terminal.rooms() == []
+    for table in (messages, outbox, feed):
+        assert terminal.with_database(lambda tx, table=table: rows_of(tx, table)) == 0  # type: ignore[misc]
+    assert "there is no room 'general'" in terminal.run_refused("room", "remove", "general", "--yes")
+
+
+async def rows_of(tx: Transaction, table: Table) -> int:
+    return int(await tx.connection.scalar(select(func.count()).select_from(table)) or 0)

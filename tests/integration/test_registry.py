@@ -388,3 +388,45 @@ async def test_concurrent_changes_keep_registry_consistent(city: InProcessCity) 
         removed = {each.slug for each in await tx.removed_agents.all()}
     assert sorted(stored) == await slugs(city)
     assert not removed & set(stored), "nobody is there and gone"
+
+
+async def test_patch_changes_given_fields_of_agent(city: InProcessCity) -> None:
+    await lay_over(city, REGISTRY)
+    before = await city.get("/api/v1/agents/varta", token=ADMIN_TOKEN)
+    patched = await manage(city, "PATCH", "/api/v1/agents/varta", {"title": "Вартова", "avatar": "", "rooms": None})
+    assert patched.status == 200
+    assert patched.content["title"] == "Вартова"
+    changed = {"title", "avatar"}
+    after = await city.get("/api/v1/agents/varta", token=ADMIN_TOKEN)
+    assert {key for key in before if before[key] != after[key]} <= changed
+    rooms = await manage(city, "PATCH", "/api/v1/agents/varta", {"rooms": ["builders"], "node_role": ""})
+    assert (rooms.content["rooms"], rooms.content["title"]) == (["builders"], "Вартова")
+
+
+async def test_patch_of_agent_refuses_others_and_bad_fields(city: InProcessCity) -> None:
+    await lay_over(city, REGISTRY)
+    path = "/api/v1/agents/varta"
+    before = await city.get(path)
+    for content in (
+        {"display_name": ""},
+        {"color": "red"},
+        {"avatar": "file.png"},
+        {"rooms": ["Не та"]},
+        {"title": 5},
+        [],
+    ):
+        assert (await manage(city, "PATCH", path, content)).status in {400, 422}, content
+    for token, status in ((None, 401), (citizen_token("u_1"), 403), (SERVICE_TOKEN, 403)):
+        assert (await city.call("PATCH", path, {"title": "x"}, token=token)).status == status
+    assert (await manage(city, "PATCH", "/api/v1/agents/nobody", {"title": "x"})).status == 404
+    assert await city.get(path) == before
+
+
+async def test_concurrent_patches_of_agent_are_both_kept(city: InProcessCity) -> None:
+    await lay_over(city, REGISTRY)
+    changes = [{"title": "Вартова"}, {"kind": "guard"}, {"color": "#123456"}, {"display_name": "Вартова міста"}]
+    results = await asyncio.gather(*(manage(city, "PATCH", "/api/v1/agents/varta", each) for each in changes))
+    assert {each.status for each in results} == {200}
+    agent = await city.get("/api/v1/agents/varta")
+    for change in changes:
+        assert change.items() <= agent.items()

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from daarion_appservice.city.events import EventsMissed, MessagePosted, TypingChanged
+from daarion_appservice.city.events import EventsMissed, MessagePosted, RoomRemoved, TypingChanged
 from daarion_appservice.city.types import MatrixRoomId, Member, Message, RoomId, SubjectId, UserId
 from daarion_appservice.realtime import room_replay
 from tests.parts.city import citizen_token
@@ -333,3 +333,19 @@ async def test_slow_reader_gets_all_events(city: InProcessCity) -> None:
         # aiohttp's client reads ahead a little, the rest waits in the city's database.
         await say(city, *("y" * 30_000 for _ in range(3)))
         assert [seq for seq, _ in await socket.bodies(15)] == list(range(1, 16))
+
+
+async def test_deletion_of_room_ends_its_sockets(city: InProcessCity) -> None:
+    await member(city, ALICE, joins=True)
+    async with looking_on(city, "?since=0") as socket:
+        await looked_on(city)
+        await socket.next()
+        async with city.city.database.transaction() as tx:  # as the command line does, without the bus
+            room = await tx.rooms.lock("general")
+            assert room is not None
+            await tx.removed_rooms.add(room)
+        city.city.bus.publish(RoomRemoved(GENERAL))  # as the leader does when it finds the removed room
+        event = await socket.next()
+        assert (event["event"], event["code"]) == ("error", "no_such_room")
+        assert not city.city.room_streams._streams
+        assert not city.city.online_members.members_of(GENERAL)

@@ -29,7 +29,7 @@ from tests.parts.api import (
     problem_of,
     with_placeholders,
 )
-from tests.parts.city import citizen_token
+from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.in_process_city import SERVICE_TOKEN, InProcessCity
 
 GENERAL = {
@@ -222,3 +222,37 @@ async def test_feed_entry_of_new_room_has_creator(sqlite_city: InProcessCity) ->
     assert (await sqlite_city.call("POST", "/city/rooms", {"name": "Мости"}, token=OKSANA)).status == 201
     (entry,) = [each for each in await sqlite_city.get("/city/feed") if each["payload"].get("name") == "Мости"]
     assert (entry["kind"], entry["actor"]["id"], entry["actor"]["kind"]) == ("room_created", "u_123", "citizen")
+
+
+async def test_deleted_room_is_gone_with_its_messages(city: InProcessCity) -> None:
+    await post_message(city, "last words", room="builders")
+    for token, status in ((None, 401), (OKSANA, 403), (SERVICE_TOKEN, 403)):
+        assert (await city.call("DELETE", "/city/rooms/builders", token=token)).status == status
+    assert (await city.call("DELETE", "/city/rooms/builders", token=ADMIN_TOKEN)).status == 204
+    assert [room["slug"] for room in await city.get("/city/rooms?sort=name")] == ["general", "welcome"]
+    assert not [each for each in await city.get("/city/feed") if each["room_id"] == "city_builders"]
+    for method, path, content in [
+        ("GET", "/city/rooms/builders", ...),
+        ("GET", "/city/rooms/builders/messages", ...),
+        ("POST", "/city/rooms/builders/messages", {"body": "too late"}),
+        ("POST", "/city/rooms/builders/join", {}),
+        ("PUT", "/city/rooms/builders/typing", {"typing": True}),
+    ]:
+        answer = await city.call(method, path, content, token=OKSANA)
+        assert problem_of(answer) == (404, "no_such_room")
+    assert (await city.call("DELETE", "/city/rooms/builders", token=ADMIN_TOKEN)).status == 404
+    again = await city.call("POST", "/city/rooms", {"name": "Builders", "slug": "builders"}, token=OKSANA)
+    assert again.status == 201
+    assert (await city.get("/city/rooms/builders"))["messages"] == []
+
+
+async def test_deletion_of_room_ends_messages_in_flight(city: InProcessCity) -> None:
+    await city.call("POST", "/city/rooms", {"name": "Short", "slug": "short"}, token=OKSANA)
+    posts = [
+        city.call("POST", "/city/rooms/short/messages", {"body": f"{number}"}, token=OKSANA) for number in range(20)
+    ]
+    answers = await asyncio.gather(
+        *posts[:10], city.call("DELETE", "/city/rooms/short", token=ADMIN_TOKEN), *posts[10:]
+    )
+    assert {answer.status for answer in answers} <= {201, 204, 404}
+    assert not city.city.online_members.members_of(RoomId("city_short"))

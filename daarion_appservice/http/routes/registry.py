@@ -58,6 +58,37 @@ class PutAgent(Body):
     )
 
 
+class PatchAgent(Body):
+    """The changes of an agent; a field that is missing or `null` does not change."""
+
+    display_name: str | None = Field(
+        None, min_length=1, max_length=255, description="The new display name.", examples=["Літопис"]
+    )
+    title: str | None = Field(None, max_length=255, description="The new title.", examples=["Літописець міста"])
+    kind: str | None = Field(None, max_length=255, description="The new kind of agent.", examples=["assistant"])
+    avatar: Mxc | None = Field(
+        None,
+        description="The `mxc://` URI of the new avatar; empty for the drawn avatar.",
+        examples=["mxc://daarion.space/litopys"],
+    )
+    color: Color | None = Field(None, description="The new color, `#rrggbb`, or empty.", examples=["#3b82f6"])
+    node_id: str | None = Field(None, max_length=255, description="The new node.", examples=["node-kyiv-1"])
+    node_role: str | None = Field(None, max_length=255, description="The new role on the node.", examples=["guardian"])
+    microdao: str | None = Field(
+        None, max_length=255, description="The slug of the new microDAO.", examples=["daarion"]
+    )
+    microdao_role: str | None = Field(
+        None, max_length=255, description="The new role in the microDAO.", examples=["scribe"]
+    )
+    role: str | None = Field(
+        None, max_length=255, description="The new shorthand for the two roles.", examples=["scribe"]
+    )
+    district: str | None = Field(None, max_length=255, description="The id of the new district.", examples=["podil"])
+    rooms: list[Slug] | None = Field(
+        None, max_length=1000, description="The slugs of all rooms of the agent.", examples=[["general", "podil"]]
+    )
+
+
 class RegistryImport(Body):
     """Entries of the registry by part; a part that is missing does not change."""
 
@@ -112,6 +143,25 @@ class RegistryRoutes:
         view = await self.views.one(agent)
         view["rooms"] = list(agent.rooms)  # an admin may know of all rooms
         return ResponseSpec(view, 201 if differences["agents"].added else 200)
+
+    @endpoint(
+        "PATCH",
+        "/api/v1/agents/{agent_id}",
+        access=Access.ADMINS,
+        body=PatchAgent,
+        summary="Change an agent",
+        response=schemas.Agent,
+        errors=("no_such_agent",),
+    )
+    async def patch_agent(self, call: Call[PatchAgent, NoQuery]) -> schemas.Agent:
+        """Only the given fields change; the slug never does. The ghost on Matrix is updated within seconds."""
+        changes = call.body.model_dump(exclude_none=True)
+        if "rooms" in changes:
+            changes["rooms"] = tuple(changes["rooms"])
+        agent = await self.registry.change_agent(self.agents.find(call.path["agent_id"]).slug, changes)
+        view = await self.views.one(agent)
+        view["rooms"] = list(agent.rooms)  # an admin may know of all rooms
+        return view
 
     @endpoint(
         "DELETE",

@@ -22,7 +22,7 @@ from ..encoded_response import Encoded
 from ..id_lists import MAX_CHARS
 from ..media_urls import MediaUrls
 from ..room_responses import CachedRoomResponses
-from ..routing import Body, Call, NoBody, NoQuery, Query, endpoint
+from ..routing import Body, Call, NoBody, NoContent, NoQuery, Query, endpoint
 from ..views import outside_view, presence_fields, room_view
 
 _LAST_MESSAGES: Final = 50
@@ -146,6 +146,24 @@ class RoomRoutes:
         body = call.body
         change = RoomUpdate(body.name, body.description, body.archived)
         return self._view(await self.rooms.change(call.path["room_id"], change))
+
+    @endpoint(
+        "DELETE",
+        "/city/rooms/{room_id}",
+        access=Access.ADMINS,
+        status=204,
+        summary="Delete a room",
+        response=NoContent,
+        errors=("no_such_room",),
+    )
+    async def delete_room(self, call: Call[NoBody, NoQuery]) -> None:
+        """Deletes the room with its messages, for ever; to keep them, archive it.
+
+        Within seconds the Matrix room loses its alias and its entries in directory and space, and all ghosts and the bot leave
+        it; if the city created it, it is read-only for the people who stay. A room in the configuration is created again, empty,
+        at the next start.
+        """
+        await self.rooms.remove(call.path["room_id"])
 
     @endpoint(
         "GET",

@@ -26,6 +26,9 @@ class RoomRequests(HomeserverTransport):
     async def set_alias(self, alias: str, room: MatrixRoomId, *, as_user: UserId) -> None:
         await self.request(Method.PUT, Path.v3.directory.room[alias], {"room_id": room}, as_user=as_user)
 
+    async def delete_alias(self, alias: str, *, as_user: UserId) -> None:
+        await self.request(Method.DELETE, Path.v3.directory.room[alias], as_user=as_user)
+
     async def is_in_directory(self, room: MatrixRoomId) -> bool:
         """Return whether a room is in the public room directory."""
         response = await self.request_object(Method.GET, Path.v3.directory.list.room[room])

@@ -27,6 +27,7 @@ from ..presence.observer import Observer
 from .agent_ghosts import RETRY_S, AgentGhosts, retry_help
 from .ghost_removal import GhostRemoval
 from .room_links import RoomLinks
+from .room_removal import RoomRemoval
 from .rooms import MatrixRooms
 from .space import CitySpace
 
@@ -57,6 +58,7 @@ class Reconciler:
         outbound: OutboundWorker,
         observer: Observer,
         *,
+        room_removal: RoomRemoval,
         ghosts: Ghosts,
         roles: RoleFieldWriter,
         drawn_avatars: DrawnAvatars,
@@ -71,6 +73,7 @@ class Reconciler:
         self._identities = identities
         self._outbound = outbound
         self._observer = observer
+        self._room_removal = room_removal
         self._ghosts = ghosts
         self._roles = roles
         self._drawn_avatars = drawn_avatars
@@ -114,6 +117,8 @@ class Reconciler:
         await self._ghosts.ensure(self._identities.bot, self._ghosts.profiles.bot)
         await self._roles.write_service_user(self._identities.bot, _BOT_TITLE)
         is_space_complete = await self._ensure_space()
+        # Before the rooms: a new room may have the alias of a removed one.
+        are_removed_rooms_left = await self._room_removal.run()
         linked = await self._reconcile_rooms()
         self._outbound.resume()
         await self._observer.observe({room.matrix_room_id: room.id for room in linked.values() if room.matrix_room_id})
@@ -129,7 +134,7 @@ class Reconciler:
         # A retry cannot repair an encrypted room.
         are_rooms_complete = all(room.slug in linked or room.encrypted for room in open_rooms)
         are_ghosts_complete = are_agents_complete and is_removal_complete and are_avatars_complete
-        return is_space_complete and are_rooms_complete and are_ghosts_complete
+        return is_space_complete and are_rooms_complete and are_ghosts_complete and are_removed_rooms_left
 
     async def _check_avatars(self) -> bool:
         """Find avatars that the homeserver has lost; return False if the next pass has to set avatars again."""

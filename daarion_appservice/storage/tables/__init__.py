@@ -35,6 +35,7 @@ from .rooms import (
     former_matrix_rooms,
     members,
     membership_periods,
+    removed_rooms,
     restrictions,
     rooms,
 )
@@ -88,6 +89,7 @@ __all__ = [
     "reactions",
     "read_receipts",
     "removed_agents",
+    "removed_rooms",
     "restrictions",
     "revisions",
     "room_events",

@@ -53,6 +53,16 @@ former_matrix_rooms = Table(
     Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), nullable=False),
 )
 
+# Rooms that were removed from the city, until the service has left their Matrix rooms; the id of a Matrix room is empty
+# if there was none.
+removed_rooms = Table(
+    "removed_rooms",
+    metadata,
+    Column("room_id", String(80), primary_key=True),
+    Column("matrix_room_id", String(255), primary_key=True),
+    Column("slug", String(64), nullable=False),
+)
+
 # Bans and kicks by moderators on Matrix, and invitations of ghosts.
 restrictions = Table(
     "restrictions",

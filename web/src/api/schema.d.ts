@@ -369,6 +369,20 @@ export interface components {
     };
     /** @enum {string} */
     OutboxKind: "message" | "edit" | "delete" | "remove" | "react" | "unreact" | "vote" | "end_poll" | "join" | "leave";
+    PatchAgent: {
+      display_name?: string | null;
+      title?: string | null;
+      kind?: string | null;
+      avatar?: string | null;
+      color?: string | null;
+      node_id?: string | null;
+      node_role?: string | null;
+      microdao?: string | null;
+      microdao_role?: string | null;
+      role?: string | null;
+      district?: string | null;
+      rooms?: string[] | null;
+    };
     Poll: {
       question: string;
       kind: components["schemas"]["PollKind"];
@@ -637,6 +651,7 @@ export type OnlineCounts = components["schemas"]["OnlineCounts"];
 export type OnlineMember = components["schemas"]["OnlineMember"];
 export type OpenIdToken = components["schemas"]["OpenIdToken"];
 export type OutboxKind = components["schemas"]["OutboxKind"];
+export type PatchAgent = components["schemas"]["PatchAgent"];
 export type Poll = components["schemas"]["Poll"];
 export type PollKind = components["schemas"]["PollKind"];
 export type PollOption = components["schemas"]["PollOption"];
