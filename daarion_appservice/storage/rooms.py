@@ -131,7 +131,8 @@ class RoomRepository(RoomColumns):
 
     async def message_count(self, room: RoomId) -> int:
         """Return the number of messages of a room, deleted ones included."""
-        return int(await self._connection.scalar(select(rooms.c.message_count).where(rooms.c.id == room)) or 0)
+        counted = select(func.count()).select_from(messages).where(messages.c.room_id == room)
+        return int(await self._connection.scalar(counted) or 0)
 
     async def next_seq(self, room: RoomId, *, now_ms: int) -> int:
         """Take the room's next sequence number for a message; other transactions wait until this one ends."""
