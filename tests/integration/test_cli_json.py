@@ -17,8 +17,8 @@ from daarion_appservice.errors import ExitCode
 from daarion_appservice.storage import migrate
 from tests.parts.terminal import Terminal
 
-WITHOUT_JSON = {"run", "demo"}
-"""Commands that print logs."""
+WITHOUT_JSON = {"run", "demo", "person export"}
+"""Commands that print logs, or JSON lines."""
 
 
 def test_every_command_has_json() -> None:

@@ -229,6 +229,7 @@ IMPERSONAL: Final[Mapping[Table, str]] = {
     t.microdaos: "places of the registry",
     t.districts: "places of the registry",
     t.former_matrix_rooms: "ids of rooms",
+    t.removed_rooms: "ids of rooms",
     t.complete_points: "ids of rooms and events",
     t.transactions: "digests of transactions, for 30 days",
     t.sign_in_uses: "digests of tokens and nonces, until they expire",
