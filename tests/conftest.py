@@ -29,7 +29,7 @@ from daarion_appservice.storage.database import Database
 from tests.parts import allocator, forked_processes
 from tests.parts import synapse_workers as synapse_workers_part
 from tests.parts.browser import Browser, start_browser
-from tests.parts.city import AGENTS, RunningCity, StartCity
+from tests.parts.city import AGENTS, RunningCity, StartCity, template_for
 from tests.parts.federation import FederatedCity, StartFederation, linking, make_certificates
 from tests.parts.matrix_user import Arrive, arriving
 from tests.parts.ports import free_port
@@ -179,6 +179,7 @@ async def synapse(tmp_path: Path) -> AsyncIterator[BootSynapse]:
         port: int | None = None,
         overrides: Mapping[str, object] | None = None,
         log_level: str = "WARNING",
+        files: Path | None = None,
     ) -> LocalSynapse:
         homeserver = await boot(
             tmp_path / f"synapse-{next(numbers)}",
@@ -187,6 +188,7 @@ async def synapse(tmp_path: Path) -> AsyncIterator[BootSynapse]:
             port=port,
             overrides=overrides,
             log_level=log_level,
+            files=files,
         )
         booted.append(homeserver)
         return homeserver
@@ -201,7 +203,8 @@ async def synapse(tmp_path: Path) -> AsyncIterator[BootSynapse]:
 async def start_city(tmp_path: Path, database_url: str, synapse: BootSynapse) -> AsyncIterator[StartCity]:
     """Starts a whole city, Synapse included: ``city = await start_city()``; once on each database.
 
-    ``first`` is done when the homeserver is up and the service is not. ``boot`` is what boots the homeserver, if it is not
+    ``first`` is done when the homeserver is up and the service, which never ran, is not. Without it, a city on SQLite may
+    start from the template. ``boot`` is what boots the homeserver, if it is not
     the fixture ``synapse``: ``start_city(boot=synapse_workers)``.
     """
     started: list[RunningCity] = []
@@ -214,8 +217,17 @@ async def start_city(tmp_path: Path, database_url: str, synapse: BootSynapse) ->
         first: Callable[[RunningCity], Awaitable[None]] | None = None,
         boot: Callable[..., Awaitable[LocalSynapse]] | None = None,
     ) -> RunningCity:
+        template = None
+        if boot is None and first is None:
+            template = await template_for(database_url, homeserver=homeserver, settings=settings, agents=agents)
         city = await RunningCity.make(
-            tmp_path / "city", database_url, boot or synapse, homeserver=homeserver, settings=settings, agents=agents
+            tmp_path / "city",
+            database_url,
+            boot or synapse,
+            homeserver=homeserver,
+            settings=settings,
+            agents=agents,
+            template=template,
         )
         started.append(city)
         if first is not None:

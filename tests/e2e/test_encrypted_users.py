@@ -19,7 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def homeserver(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalSynapse]:
-    synapse = await boot(tmp_path_factory.mktemp("synapse"), overrides={"bcrypt_rounds": 4})
+    synapse = await boot(tmp_path_factory.mktemp("synapse"))
     yield synapse
     synapse.kill()
 

@@ -24,7 +24,9 @@ from daarion_appservice.demo.ports import HOST
 from daarion_appservice.matrix.client import registration_file
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
-from tests.parts import forked_processes
+from tests.parts import city_template, forked_processes
+from tests.parts.city_template import CityTemplate
+from tests.parts.config_file import new_tokens, secrets_of, write_config
 from tests.parts.ports import free_port
 from tests.parts.synapse import SERVER_NAME, boot
 from tests.parts.waiting import WAIT_S
@@ -97,12 +99,11 @@ class RunningCity:
         homeserver: dict[str, Any] | None,
         settings: dict[str, str | float] | None,
         agents: str,
+        template: CityTemplate | None = None,
     ) -> RunningCity:
-        """Write configuration and registration, then start both; returns when the city is ready."""
+        """Write configuration and registration, and boot the homeserver; with a template both have its stored state."""
         directory.mkdir(exist_ok=True)
         config = directory / "config.yaml"
-        config_edit.generate(config)
-        config.write_text(config.read_text().replace("\nagents: []\n", agents))
         boot_with = {"port": free_port()} | (homeserver or {})
         settings = settings or {}
         api_port, matrix_port = free_port(), int(settings.get("matrix.port") or free_port())
@@ -116,8 +117,12 @@ class RunningCity:
             "api.jwt.secret": JWT_SECRET,
             "api.admin_token": ADMIN_TOKEN,
         }
-        config_edit.set_values(config, wanted | settings)
+        write_config(config, (template.secrets if template else new_tokens()) | wanted | settings)
+        config.write_text(config.read_text().replace("\nagents: []\n", agents))
         registration_file.generate(config_file.load(config), config)
+        if template is not None:
+            template.restore_database(database_url)
+            boot_with["files"] = template.homeserver
         synapse = await boot(registration=directory / "registration.yaml", **boot_with)
         city = cls(directory, database_url, synapse, api_port, matrix_port)
         city.service = city.another_service("city")
@@ -234,18 +239,21 @@ async def shared_city(
     first: Callable[[RunningCity], Awaitable[None]] | None = None,
     is_started: bool = True,
 ) -> AsyncIterator[RunningCity]:
-    """A city for all tests of a module, on SQLite if not told otherwise: to start one takes 5 s of a processor.
+    """A city for all tests of a module, on SQLite if not told otherwise.
 
     Each test has rooms, agents or people of its own there, and leaves the city running. With ``is_started`` false only the
-    homeserver runs at first.
+    homeserver runs at first. It starts from the template where it can, if ``first`` is not given.
     """
-
-    async def boot_here(**options: Any) -> LocalSynapse:
-        return await boot(directory / "synapse", **options)
-
     url = database_url or f"sqlite:///{directory / 'city.db'}"
+    template = None if first else await template_for(url, homeserver=homeserver, settings=settings, agents=agents)
     city = await RunningCity.make(
-        directory / "city", url, boot_here, homeserver=homeserver, settings=settings, agents=agents
+        directory / "city",
+        url,
+        booting_in(directory / "synapse"),
+        homeserver=homeserver,
+        settings=settings,
+        agents=agents,
+        template=template,
     )
     try:
         if first is not None:
@@ -256,6 +264,50 @@ async def shared_city(
     finally:
         await city.close()
         city.homeserver.kill()
+
+
+def booting_in(directory: Path) -> Callable[..., Awaitable[LocalSynapse]]:
+    """Return what boots a homeserver with its files in ``directory``."""
+
+    async def boot_here(**options: Any) -> LocalSynapse:
+        return await boot(directory, **options)
+
+    return boot_here
+
+
+_template: CityTemplate | None = None
+
+
+async def template_for(
+    database_url: str, *, homeserver: dict[str, Any] | None, settings: dict[str, str | float] | None, agents: str
+) -> CityTemplate | None:
+    """Return the template of cities with the default agents, or None if this city needs a first start.
+
+    Made once by each process that runs tests.
+    """
+    global _template  # noqa: PLW0603
+    if agents != AGENTS or not city_template.is_suitable(database_url, settings or (), homeserver or ()):
+        return None
+    if _template is None:
+        directory = city_template.new_directory()
+        database = directory / "city.db"
+        city = await RunningCity.make(
+            directory / "city",
+            f"sqlite:///{database}",
+            booting_in(directory / "synapse"),
+            homeserver=None,
+            settings=None,
+            agents=agents,
+        )
+        try:
+            await city.start()
+            await city.service.stop()
+            await city.homeserver.stop()
+        finally:
+            await city.close()
+            city.homeserver.kill()
+        _template = CityTemplate(directory / "synapse", database, secrets_of(city.config))
+    return _template
 
 
 def citizen_token(sub: str, name: str | None = None, **claims: Any) -> str:

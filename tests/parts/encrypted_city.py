@@ -219,8 +219,7 @@ async def encrypted_city(
             shared_city(
                 directory,
                 database_url,
-                # Cheap passwords: sixty people register.
-                homeserver={"port": to_synapse.target_port, "overrides": {"bcrypt_rounds": 4}},
+                homeserver={"port": to_synapse.target_port},
                 settings={
                     **LONG_PRESENCE,
                     "homeserver.address": to_synapse.url,

@@ -23,7 +23,6 @@ from daarion_appservice.city.online_members import OnlineMembers
 from daarion_appservice.city.presence import PresenceState, Status, Transition
 from daarion_appservice.city.types import AgentSlug, MatrixRoomId, UserId, agent_subject
 from daarion_appservice.clock import new_id, now_ms, steady_ms
-from daarion_appservice.config import editing as config_edit
 from daarion_appservice.config import loading as config_file
 from daarion_appservice.demo.local_synapse import LocalSynapse
 from daarion_appservice.errors import HomeserverUnavailable
@@ -40,6 +39,7 @@ from daarion_appservice.matrix.presence.transport import choose_transport
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from tests.parts.city import eventually
+from tests.parts.config_file import new_tokens, write_config
 from tests.parts.http_proxy import HttpProxy, Passed
 from tests.parts.ports import HOST, free_port
 from tests.parts.synapse import SERVER_NAME, BootSynapse, boot
@@ -262,14 +262,11 @@ async def ghost_homeserver(
     """Boot a homeserver with a registration of the service; the caller of ``boot`` stops it."""
     directory.mkdir(exist_ok=True)
     config = directory / "config.yaml"
-    config_edit.generate(config)
-    wanted: dict[str, str | float] = {
-        "homeserver.domain": SERVER_NAME,
-        "appservice.address": f"http://{HOST}:{free_port()}",
-    }
-    config_edit.set_values(config, wanted)
-    registration_file.generate(config_file.load(config), config)
-    ours = config_file.load(config).appservice
+    address = f"http://{HOST}:{free_port()}"
+    write_config(config, new_tokens() | {"homeserver.domain": SERVER_NAME, "appservice.address": address})
+    settings = config_file.load(config)
+    registration_file.generate(settings, config)
+    ours = settings.appservice
     homeserver = await boot(registration=directory / "registration.yaml", overrides=overrides)
     return GhostHomeserver(homeserver, ours.as_token.get_secret_value(), ours.id, ours.bot)
 

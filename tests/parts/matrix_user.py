@@ -39,11 +39,11 @@ class MatrixUser:
 
     @classmethod
     async def arrive(cls, homeserver: LocalSynapse, name: str) -> MatrixUser:
-        await homeserver.register(name, "secret", display_name=name.capitalize())
+        account = await homeserver.register(name, "secret", display_name=name.capitalize())
         # Its own default waits up to a minute before it tries again.
         config = nio.AsyncClientConfig(backoff_factor=0.05, max_timeout_retry_wait_time=1)
-        client = nio.AsyncClient(homeserver.url, f"@{name}:{homeserver.server_name}", config=config)
-        assert isinstance(await client.login("secret"), nio.LoginResponse)
+        client = nio.AsyncClient(homeserver.url, account.user_id, config=config)
+        client.restore_login(account.user_id, account.device_id, account.access_token)
         person = cls(client)
         client.add_event_callback(person._saw, (nio.RoomMessageText, nio.RoomMessageNotice))
         client.add_event_callback(person._saw_event, (nio.Event,))
@@ -122,10 +122,10 @@ async def arriving() -> AsyncIterator[Arrive]:
 @asynccontextmanager
 async def quiet_user(homeserver: LocalSynapse, name: str) -> AsyncIterator[nio.AsyncClient]:
     """Return a client that syncs only when called, so that syncing does not change its presence."""
-    await homeserver.register(name, "secret", display_name=name.capitalize())
-    client = nio.AsyncClient(homeserver.url, f"@{name}:{homeserver.server_name}")
+    account = await homeserver.register(name, "secret", display_name=name.capitalize())
+    client = nio.AsyncClient(homeserver.url, account.user_id)
+    client.restore_login(account.user_id, account.device_id, account.access_token)
     try:
-        assert isinstance(await client.login("secret"), nio.LoginResponse)
         yield client
     finally:
         await client.close()

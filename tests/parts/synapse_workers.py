@@ -31,7 +31,7 @@ from tests.parts.http_proxy import HttpProxy
 from tests.parts.ports import free_port
 from tests.parts.postgres import SUPERUSER, Postgres
 from tests.parts.redis import RedisServer
-from tests.parts.synapse import SERVER_NAME
+from tests.parts.synapse import CHEAP_PASSWORDS, SERVER_NAME
 
 MAIN: Final = "main"
 GENERIC: Final = ("generic1", "generic2")
@@ -221,7 +221,7 @@ def make(
         server_name=server_name,
         port=main_port,
         registrations=[registration] if registration else [],
-        overrides=shared | dict(overrides or {}),
+        overrides=CHEAP_PASSWORDS | shared | dict(overrides or {}),
         log_level=log_level,
     )
     return SynapseWorkers(setup, ports, port or free_port())
