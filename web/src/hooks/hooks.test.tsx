@@ -34,7 +34,7 @@ describe("activity", () => {
     return { clock, told, stop };
   }
 
-  it("is away after five minutes without a sign, and back with the next one", () => {
+  it("is away after five minutes without input", () => {
     const { clock, told, stop } = watch();
     clock.pass(AWAY_MS - 1);
     expect(told.at(-1)).toBe("online");
@@ -45,7 +45,7 @@ describe("activity", () => {
     stop();
   });
 
-  it("is put off by each sign", () => {
+  it("restarts its timer with each input", () => {
     const { clock, told, stop } = watch();
     for (let i = 0; i < 5; i++) {
       clock.pass(AWAY_MS - 1_000);
@@ -55,7 +55,7 @@ describe("activity", () => {
     stop();
   });
 
-  it("is away while the page is hidden, whatever happens there", () => {
+  it("is away while the page is hidden", () => {
     const { told, stop, clock } = watch();
     setHidden(true);
     clock.pass(5_000);
@@ -66,7 +66,7 @@ describe("activity", () => {
     stop();
   });
 
-  it("is looked at no more after it was stopped", () => {
+  it("stops listening", () => {
     const { clock, told, stop } = watch();
     stop();
     const before = told.length;
@@ -77,7 +77,7 @@ describe("activity", () => {
 });
 
 describe("usePresenceHeartbeat", () => {
-  it("signs in with the session, stops when the page is left, and starts again when it is shown from the cache", () => {
+  it("follows the session, pagehide and pageshow", () => {
     const start = vi.spyOn(globalPresenceClient, "start").mockImplementation(() => undefined);
     const stop = vi.spyOn(globalPresenceClient, "stop").mockImplementation(() => undefined);
     const signIn = vi.spyOn(globalPresenceClient, "signIn").mockImplementation(() => undefined);
@@ -97,7 +97,7 @@ describe("usePresenceHeartbeat", () => {
 });
 
 describe("AgentPresenceBadge", () => {
-  it("shows the status of the presence connection in words, and the one given until then", () => {
+  it("shows the given status until the snapshot", () => {
     usePresence.setState({ online: {}, hasSnapshot: false });
     render(<AgentPresenceBadge slug="varta" told="away" />);
     expect(screen.getByText("відійшов")).toBeTruthy();
@@ -109,7 +109,7 @@ describe("AgentPresenceBadge", () => {
 });
 
 describe("useProblemText", () => {
-  it("has words of its own for what it knows, and the city's for the rest", () => {
+  it("translates known codes, and shows the detail of others", () => {
     const { result } = renderHook(() => useProblemText());
     expect(result.current(new Problem(403, "muted", "…"))).toBe("Ви не можете тут писати.");
     expect(result.current(new Problem(418, "teapot", "I am one"))).toBe("Місто каже: I am one");

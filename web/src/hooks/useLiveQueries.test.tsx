@@ -93,7 +93,7 @@ async function open(Page: () => React.ReactNode) {
   return { asked, count, card, container };
 }
 
-describe("an hour in which nothing happens", () => {
+describe("an idle hour", () => {
   it.each([
     ["home", HomePage],
     ["rooms", CityRoomsPage],
@@ -109,29 +109,29 @@ describe("an hour in which nothing happens", () => {
   );
 });
 
-describe("a room that changes", () => {
-  it("shows its members online and name without a request of the list", async () => {
+describe("a changed room", () => {
+  it("updates the list without a request", async () => {
     const { count, card } = await open(CityRoomsPage);
     await tell(listed(7, { members_online: 42, name: "Renamed" }));
     expect(card("Renamed")?.textContent).toContain("42 here");
     expect(count("/city/rooms")).toBe(0);
   });
 
-  it("shows on the front page without a request", async () => {
+  it("updates the front page without a request", async () => {
     const { count, card } = await open(HomePage);
     await tell(listed(2, { last_event: null, members_online: 9 }));
     expect(card("Room 2")?.textContent).toContain("9 here");
     expect(count("/city/home")).toBe(0);
   });
 
-  it("leaves the list when it is archived", async () => {
+  it("is removed from the list when archived", async () => {
     const { count, card } = await open(CityRoomsPage);
     await tell(listed(7, { archived: true }));
     expect(card("Room 7")).toBeUndefined();
     expect(count("/city/rooms")).toBe(0);
   });
 
-  it("has the list read once, and soon, when it is new", async () => {
+  it("causes one request of the list when new", async () => {
     const { count } = await open(CityRoomsPage);
     await tell(listed(1_000), listed(1_001));
     expect(count("/city/rooms")).toBe(1);
@@ -141,7 +141,7 @@ describe("a room that changes", () => {
     expect(count("/city/rooms")).toBe(2);
   });
 
-  it("has the feed read at most every 15 seconds, and not for who comes and goes", async () => {
+  it("causes a request of the feed at most every 15 seconds", async () => {
     const { count } = await open(HomePage);
     for (let second = 1; second <= 60; second += 1) {
       act(() => presenceEvents.onRooms([listed(1, { last_event: later(second), last_seq: second })]));
@@ -155,7 +155,7 @@ describe("a room that changes", () => {
     expect(count("/city/home")).toBe(before);
   });
 
-  it("has what is unread in it counted at once, and then at most every 15 seconds", async () => {
+  it("causes a request of unread counts at most every 15 seconds", async () => {
     markRead(null, "city_7", 1);
     const { count } = await open(CityRoomsPage);
     await tell(listed(7, { last_seq: 2 }));
@@ -168,15 +168,15 @@ describe("a room that changes", () => {
   });
 });
 
-describe("while changes cannot be told", () => {
-  it("lists are read every 30 seconds", async () => {
+describe("without the presence socket", () => {
+  it("lists are requested every 30 seconds", async () => {
     const { count } = await open(CityRoomsPage);
     act(() => usePresence.setState({ connection: "waiting" }));
     await pass(90_500);
     expect(count("/city/rooms")).toBe(3);
   });
 
-  it("lists are read again when the connection is back, and when changes were missed", async () => {
+  it("lists are requested after a reconnect and after a resync", async () => {
     const { count } = await open(CityRoomsPage);
     act(() => usePresence.setState({ connection: "waiting" }));
     act(() => usePresence.setState({ connection: "live" }));
@@ -188,8 +188,8 @@ describe("while changes cannot be told", () => {
   });
 });
 
-describe("presence while its connection is down", () => {
-  it("is read every 30 seconds, and no longer when the connection is back", async () => {
+describe("presence without the socket", () => {
+  it("is requested every 30 seconds until the reconnect", async () => {
     const { count } = await open(Badge);
     await pass(HOUR_MS);
     expect(count(PRESENCE)).toBe(0);
@@ -203,7 +203,7 @@ describe("presence while its connection is down", () => {
     expect(count(PRESENCE)).toBe(3);
   });
 
-  it("shows the status of an agent and of people as the city answers", async () => {
+  it("shows the statuses of the response", async () => {
     const { container } = await open(Badge);
     act(() => usePresence.setState({ online: { u_7: { status: "online", statusMsg: null } }, connection: "waiting" }));
     expect(container.textContent).toBe("offline");
@@ -212,7 +212,7 @@ describe("presence while its connection is down", () => {
     expect(usePresence.getState().online.u_7?.status).toBe("away");
   });
 
-  it("is not read while the page is hidden", async () => {
+  it("is not requested while the page is hidden", async () => {
     const { count } = await open(Badge);
     vi.spyOn(document, "visibilityState", "get").mockReturnValue("hidden");
     act(() => usePresence.setState({ connection: "waiting" }));
@@ -220,7 +220,7 @@ describe("presence while its connection is down", () => {
     expect(count(PRESENCE)).toBe(0);
   });
 
-  it("is read with the agents before the first snapshot", async () => {
+  it("is requested with the agents before the first snapshot", async () => {
     usePresence.setState({ hasSnapshot: false, connection: "connecting" });
     const { count } = await open(AgentsPage);
     await pass(60_500);
@@ -228,7 +228,7 @@ describe("presence while its connection is down", () => {
     expect(count(PRESENCE)).toBe(0);
   });
 
-  it("ignores an answer that is older than the new connection", async () => {
+  it("ignores a response older than the new connection", async () => {
     await open(Badge);
     act(() => usePresence.setState({ connection: "waiting" }));
     let answer: (response: Response) => void = () => undefined;

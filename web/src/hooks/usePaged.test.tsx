@@ -53,7 +53,7 @@ describe("a paged list", () => {
     expect(commits[0]).toHaveLength(PAGE);
   });
 
-  it("mounts a few items a commit while somebody searches, and in the end the whole page", async () => {
+  it("mounts a page in several commits during a search", async () => {
     search("item 29");
     await waitFor(() => expect(ids()).toHaveLength(11));
     search("item 2");
@@ -63,14 +63,14 @@ describe("a paged list", () => {
     expect(mostAdded()).toBe(MOUNTED_AT_ONCE);
   });
 
-  it("mounts a few items a commit of the next page", async () => {
+  it("mounts the next page in several commits", async () => {
     fireEvent.click(screen.getByRole("button"));
     await waitFor(() => expect(ids()).toHaveLength(2 * PAGE));
     expect(mostAdded()).toBe(MOUNTED_AT_ONCE);
     expect(screen.getByRole("button").textContent).toBe(String(ITEMS.length - 2 * PAGE));
   });
 
-  it("grows at its end only", async () => {
+  it("appends pages at its end", async () => {
     search("item 1");
     await waitFor(() => expect(ids()).toHaveLength(PAGE));
     const before = commits.length;

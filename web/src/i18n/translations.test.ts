@@ -26,17 +26,17 @@ function forms(words: object, language: string): string[] {
   return counted.flatMap((key) => wanted.map((form) => key.replace(/other$/, form))).filter((key) => !all.has(key));
 }
 
-describe("the words of the pages", () => {
-  it("are the same in both languages", () => {
+describe("the translations", () => {
+  it("have the same keys in both languages", () => {
     expect(new Set(keys(en))).toEqual(new Set(keys(uk)));
   });
 
-  it("have every form that the language counts in", () => {
+  it("have all plural forms of the language", () => {
     expect(forms(uk, "uk")).toEqual([]);
     expect(forms(en, "en")).toEqual([]);
   });
 
-  it("are in the language that was chosen, else the browser's, else English", () => {
+  it("follow the setting, the browser, then English", () => {
     expect(preferredLanguage("en", ["uk-UA"])).toBe("en");
     expect(preferredLanguage(null, ["pl", "uk-UA", "en"])).toBe("uk");
     expect(preferredLanguage(null, ["pl"])).toBe("en");
@@ -76,7 +76,7 @@ describe("a translator", () => {
 
 describe("times", () => {
   const now = Date.parse("2026-11-22T12:00:00Z");
-  it("are said as people say them", () => {
+  it("are formatted relative to now", () => {
     expect(relativeTime("2026-11-22T11:42:00Z", now, "uk")).toBe("18 хвилин тому");
     expect(relativeTime("2026-11-22T12:00:05Z", now, "en")).toBe("now");
     expect(relativeTime("2026-11-21T11:00:00Z", now, "en")).toBe("yesterday");
@@ -93,13 +93,13 @@ describe("times", () => {
 });
 
 describe("links into a Matrix client", () => {
-  it("are as Element has them, or matrix.to", () => {
+  it("lead to Element or matrix.to", () => {
     expect(roomLink("https://app.element.io/", "#city_general:daarion.space")).toBe(
       "https://app.element.io/#/room/%23city_general:daarion.space",
     );
     expect(userLink(null, "@agent_varta:daarion.space")).toBe("https://matrix.to/#/@agent_varta:daarion.space");
   });
-  it("know a page that is a widget there", () => {
+  it("recognise the page as a widget", () => {
     expect(widgetParameters("https://city.example/?widgetId=w1&parentUrl=https%3A%2F%2Felement.example%2F%23%2Froom")).toEqual({
       widgetId: "w1",
       clientOrigin: "https://element.example",
@@ -108,7 +108,7 @@ describe("links into a Matrix client", () => {
   });
 });
 
-describe("small things", () => {
+describe("small functions", () => {
   it.each([
     ["Оксана Їжак", "ОЇ"],
     ["daarwizz", "D"],
@@ -120,7 +120,7 @@ describe("small things", () => {
     expect(["#ffffff", "#fde047", "#7c3aed", "#0f766e", "#000000"].map(isLight)).toEqual([true, true, false, false, false]);
   });
 
-  it("a problem is read from what comes, whatever comes", () => {
+  it("a problem is parsed from any response", () => {
     expect(problemOf(429, '{"code":"too_many_requests","detail":"slowly"}', "12")).toMatchObject({
       code: "too_many_requests",
       retryAfterMs: 12_000,

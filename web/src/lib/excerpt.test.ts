@@ -8,11 +8,11 @@ describe("an excerpt", () => {
     expect(excerptOf({ body: "as it was written", formatted_body: html })).toBe(text);
   });
 
-  it("of a message without markup is what was written", () => {
+  it("of plain text is the text", () => {
     expect(excerptOf({ body: "2 * 3 * 4 <> 5", formatted_body: null })).toBe("2 * 3 * 4 <> 5");
   });
 
-  it("of markup without text is what was written", () => {
+  it("of markup without text is the body", () => {
     expect(excerptOf({ body: "…", formatted_body: "<hr>" })).toBe("…");
   });
 });

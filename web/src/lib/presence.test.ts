@@ -41,15 +41,15 @@ function arrive(): void {
 
 const beat = (status: string) => ({ event: "presence.heartbeat", user_id: "u_1", session_id: "tab-1", status });
 
-describe("one who is signed in", () => {
-  it("says who they are, then that they are here, every 20 seconds", () => {
+describe("a signed-in client", () => {
+  it("authenticates, then sends a heartbeat every 20 seconds", () => {
     arrive();
     expect(environment.last.said).toEqual([{ event: "auth", token: "t1" }, beat("online")]);
     environment.clock.pass(2 * BEAT_MS);
     expect(environment.last.said.slice(2)).toEqual([beat("online"), beat("online")]);
   });
 
-  it("says at once when they go away and come back, and once only", () => {
+  it("sends changes of activity at once", () => {
     arrive();
     presence.setStatus("away");
     presence.setStatus("away");
@@ -57,7 +57,7 @@ describe("one who is signed in", () => {
     expect(environment.last.said.slice(2)).toEqual([beat("away"), beat("online")]);
   });
 
-  it("says goodbye with their session when they leave, and beats no more", () => {
+  it("sends presence.offline and stops", () => {
     arrive();
     const socket = environment.last;
     presence.stop();
@@ -68,7 +68,7 @@ describe("one who is signed in", () => {
     expect(environment.sockets).toHaveLength(1);
   });
 
-  it("is on a new connection after they signed out: the old one knew them", () => {
+  it("reconnects after signing out", () => {
     arrive();
     const old = environment.last;
     presence.signIn(null);
@@ -79,14 +79,14 @@ describe("one who is signed in", () => {
     expect(environment.last.said).toEqual([]);
   });
 
-  it("renews a token on the connection that there is", () => {
+  it("renews the token on the same connection", () => {
     arrive();
     presence.signIn({ ...OKSANA, token: "t2" });
     expect(environment.sockets).toHaveLength(1);
     expect(environment.last.said.at(-2)).toEqual({ event: "auth", token: "t2" });
   });
 
-  it("is asked to sign in again when the token no longer counts", () => {
+  it("reports a rejected token", () => {
     arrive();
     environment.last.receive({ event: "error", code: "token_expired", detail: "…" });
     environment.last.receive({ event: "error", code: "too_many_requests", detail: "…" });
@@ -94,8 +94,8 @@ describe("one who is signed in", () => {
   });
 });
 
-describe("who is here", () => {
-  it("is told as a snapshot and as changes, single or together", () => {
+describe("the presence stream", () => {
+  it("delivers the snapshot and single or batched changes", () => {
     presence.start(BEAT_MS);
     environment.last.accept();
     environment.last.receive({ event: "presence.snapshot", users: [somebody("u_2", "online")], seq: 5 });
@@ -104,7 +104,7 @@ describe("who is here", () => {
     expect(told.map(([what]) => what)).toEqual(["snapshot", "updates", "updates"]);
   });
 
-  it("comes with the rooms that changed", () => {
+  it("delivers changed rooms", () => {
     presence.start(BEAT_MS);
     environment.last.accept();
     environment.last.receive({ event: "city.rooms.updated", rooms: [{ id: "city_general" }] });
@@ -115,7 +115,7 @@ describe("who is here", () => {
     ]);
   });
 
-  it("goes on from the last number after a break", () => {
+  it("resumes from the last seq", () => {
     presence.start(BEAT_MS);
     environment.last.accept();
     expect(environment.last.path).toBe("/ws/city/presence?batch=1&rooms=1");
@@ -125,7 +125,7 @@ describe("who is here", () => {
     expect(environment.last.path).toBe("/ws/city/presence?batch=1&rooms=1&since=1795317512345680");
   });
 
-  it("is asked anew after the machine slept: the connection may be dead without knowing it", () => {
+  it("reconnects after the machine slept", () => {
     arrive();
     environment.clock.sleep(10 * BEAT_MS);
     environment.clock.pass(1);

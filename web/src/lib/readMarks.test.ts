@@ -3,7 +3,7 @@ import { markRead, subscribeToReadMarks, readMarksVersion, readUpTo } from "./re
 
 afterEach(() => localStorage.clear());
 
-it("tells listeners when a room is read further, here or in another tab", () => {
+it("notifies listeners of reads in this and other tabs", () => {
   const listener = vi.fn();
   const stop = subscribeToReadMarks(listener);
   const before = readMarksVersion();

@@ -21,22 +21,22 @@ function begin() {
   return { environment, socket, states, heard };
 }
 
-describe("waiting before the next try", () => {
-  it("doubles with each failure, up to the longest", () => {
+describe("the delay before a reconnect", () => {
+  it("doubles with each failure up to the maximum", () => {
     const always = () => 1;
     expect([1, 2, 3, 4, 5, 6, 2000].map((failures) => waitMs(failures, always))).toEqual([
       500, 1000, 2000, 4000, 8000, 10000, 10000,
     ]);
   });
 
-  it("is anything from nothing to that, by chance", () => {
+  it("is random between zero and that", () => {
     expect(waitMs(3, () => 0)).toBe(0);
     expect(waitMs(3, () => 0.25)).toBe(500);
   });
 });
 
-describe("a socket that comes back", () => {
-  it("gives up a connection that does not open in time", () => {
+describe("a reconnecting socket", () => {
+  it("closes a connection that does not open in time", () => {
     const { environment, states } = begin();
     environment.clock.pass(OPEN_TIMEOUT_MS);
     expect(states).toEqual(["connecting", "waiting"]);
@@ -47,7 +47,7 @@ describe("a socket that comes back", () => {
     expect(states.at(-1)).toBe("live");
   });
 
-  it("goes on from where it was, and waits longer while nothing is heard", () => {
+  it("resumes after the last event, with growing delays", () => {
     const { environment, states } = begin();
     environment.last.accept();
     environment.last.receive({ event: "a", seq: 7 });
@@ -65,7 +65,7 @@ describe("a socket that comes back", () => {
     expect(states).toEqual(["connecting", "live", "waiting", "connecting", "live", "waiting", "connecting"]);
   });
 
-  it("waits the shortest again once something was heard", () => {
+  it("resets the delay after an event", () => {
     const { environment } = begin();
     for (const wait of [500, 1_000, 2_000]) {
       environment.last.drop();
@@ -78,7 +78,7 @@ describe("a socket that comes back", () => {
     expect(environment.sockets).toHaveLength(5);
   });
 
-  it("closes the old one before it opens another, and hears nothing of it any more", () => {
+  it("closes the old connection before it opens another", () => {
     const { environment, socket, heard } = begin();
     const old = environment.last;
     old.accept();
@@ -91,7 +91,7 @@ describe("a socket that comes back", () => {
     expect(environment.sockets).toHaveLength(2);
   });
 
-  it("does not come back after it was stopped", () => {
+  it("does not reconnect after stop", () => {
     const { environment, socket } = begin();
     environment.last.drop();
     socket.stop();
@@ -100,7 +100,7 @@ describe("a socket that comes back", () => {
     expect(socket.send({ event: "a" })).toBe(false);
   });
 
-  it("takes nothing for an event that is none", () => {
+  it("ignores frames that are not events", () => {
     const { environment, heard } = begin();
     environment.last.accept();
     for (const data of ["{", "[]", '"event"', '{"seq":1}', "null"]) environment.last.onmessage?.({ data });

@@ -5,13 +5,13 @@ import { linkedText, richText } from "./richText";
 const shown = (html: string) => render(<div>{richText(html)}</div>).container.firstElementChild?.innerHTML;
 
 describe("formatted text", () => {
-  it("keeps what the Matrix specification lets a client show", () => {
+  it("keeps the tags of the Matrix specification", () => {
     expect(shown("<p>a <b>b</b><br>c</p><ul><li>d</li></ul>")).toBe(
       '<p dir="auto">a <b>b</b><br>c</p><ul><li dir="auto">d</li></ul>',
     );
   });
 
-  it("loses everything that could act", () => {
+  it("removes scripts, handlers and styles", () => {
     expect(
       shown('<script>x()</script><b onclick="x()" style="position:fixed">a</b><object data="/"></object><svg><a>b</a></svg>'),
     ).toBe("<b>a</b>b");
@@ -20,12 +20,12 @@ describe("formatted text", () => {
     expect(shown("<mx-reply>quoted</mx-reply>said")).toBe("said");
   });
 
-  it("opens links beside the city, and draws pictures that the city gives out", () => {
+  it("opens links in a new tab, and shows images of the city", () => {
     expect(shown('<a href="https://a.example">a</a>')).toContain('rel="noopener noreferrer nofollow"');
     expect(shown('<img src="/city/media/s/id" alt="x">')).toContain('src="/city/media/s/id"');
   });
 
-  it("draws custom emoji as high as a line, or says their names", () => {
+  it("shows custom emoji in the line's height, or their names", () => {
     const emoji = '<img data-mx-emoticon="" src="/city/media/s/id" alt=":cat:" height="512">';
     expect(shown(emoji)).toContain("height: 1.4em");
     expect(shown(emoji)).toContain('alt=":cat:"');
@@ -37,17 +37,17 @@ describe("formatted text", () => {
     expect(shown('<pre><code class="language-rust evil">x</code></pre>')).toBe('<pre><code class="language-rust">x</code></pre>');
   });
 
-  it("has no headings of the page's own rank", () => {
+  it("lowers the levels of headings", () => {
     expect(shown("<h1>a</h1><h2>b</h2>")).toBe('<p dir="auto"><strong>a</strong></p><p dir="auto"><strong>b</strong></p>');
   });
 
-  it("has links where there are addresses, but for those in code", () => {
+  it("links URLs outside code", () => {
     expect(shown("<p>see https://a.example/x_(y)</p>")).toContain('<a href="https://a.example/x_(y)"');
     expect(shown("<pre><code>https://a.example</code></pre>")).toBe("<pre><code>https://a.example</code></pre>");
     expect(shown('<a href="https://a.example">https://b.example</a>')?.match(/<a /g)).toHaveLength(1);
   });
 
-  it("has tables that scroll by themselves", () => {
+  it("wraps tables for scrolling", () => {
     expect(shown("<table><tbody><tr><td>a</td></tr></tbody></table>")).toBe(
       '<div><table><tbody><tr><td dir="auto">a</td></tr></tbody></table></div>',
     );
@@ -55,7 +55,7 @@ describe("formatted text", () => {
 });
 
 describe("plain text", () => {
-  it("has links where there are addresses, without the sentence's end", () => {
+  it("links URLs without the punctuation after them", () => {
     const { container } = render(<p>{linkedText("see https://a.example/x?y=1. And (http://b.example)!")}</p>);
     expect(Array.from(container.querySelectorAll("a"), (a) => a.getAttribute("href"))).toEqual([
       "https://a.example/x?y=1",

@@ -41,8 +41,8 @@ async function enter(lastSeq: number): Promise<void> {
   environment.last.accept();
 }
 
-describe("a room", () => {
-  it("is loaded, and goes on from there", async () => {
+describe("roomStream", () => {
+  it("loads the room, and resumes from its last seq", async () => {
     await enter(6);
     expect(environment.last.path).toBe("/ws/city/rooms/general?since=6");
     expect(environment.last.said).toEqual([{ event: "auth", token: "t1" }]);
@@ -51,7 +51,7 @@ describe("a room", () => {
     expect(told).toEqual(["loaded 6", "heard 7", "city.room.typing"]);
   });
 
-  it("tells nothing twice after a break, and leaves nothing out", async () => {
+  it("delivers each event once across a reconnect", async () => {
     await enter(6);
     environment.last.receive(said(7));
     environment.last.drop();
@@ -67,7 +67,7 @@ describe("a room", () => {
     expect(told).toEqual(["loaded 6", "heard 7", "heard 8", "heard 9", "members 0"]);
   });
 
-  it("comes again from the last number when one is missing", async () => {
+  it("reconnects from the last seq after a gap", async () => {
     await enter(6);
     environment.last.receive(said(8));
     expect(told).toEqual(["loaded 6"]);
@@ -75,7 +75,7 @@ describe("a room", () => {
     expect(environment.last.path).toBe("/ws/city/rooms/general?since=6");
   });
 
-  it("is loaded anew when that does not bring it", async () => {
+  it("loads the room again if the gap remains", async () => {
     await enter(6);
     environment.last.receive(said(8));
     rooms.push(room(8), room(8));
@@ -86,7 +86,7 @@ describe("a room", () => {
     expect(told.filter((line) => !line.startsWith("members"))).toEqual(["loaded 6", "loaded 8", "heard 9"]);
   });
 
-  it("is loaded anew when the city says so, with what comes meanwhile after it", async () => {
+  it("loads the room again after a resync, before later events", async () => {
     await enter(6);
     rooms.push(room(2044));
     environment.last.receive({ event: "city.room.resync", seq: 2044 });
@@ -96,7 +96,7 @@ describe("a room", () => {
     expect(told).toEqual(["loaded 6", "loaded 2044", "heard 2045"]);
   });
 
-  it("is tried again while the city is away", async () => {
+  it("retries while the city is unreachable", async () => {
     rooms.push(new Problem(0, "unreachable", "…"), new Problem(503, "database_unavailable", "…"), room(3));
     stream.start();
     await settled();
@@ -107,7 +107,7 @@ describe("a room", () => {
     expect(told).toEqual(["loaded 3"]);
   });
 
-  it("that is not there is not tried again", async () => {
+  it("does not retry a missing room", async () => {
     rooms.push(new Problem(404, "no_such_room", "…"));
     stream.start();
     await settled();
@@ -116,13 +116,13 @@ describe("a room", () => {
     expect(loads).toBe(1);
   });
 
-  it("says when the token no longer counts", async () => {
+  it("reports a rejected token", async () => {
     await enter(1);
     environment.last.receive({ event: "error", code: "token_invalid", detail: "…" });
     expect(told).toContain("refused t1");
   });
 
-  it("that becomes one for members is loaded once more, and not connected to again", async () => {
+  it("loads a room that became private once, without a socket", async () => {
     await enter(6);
     rooms.push(room(7, [], { may_read: false }));
     environment.last.receive({ event: "error", code: "members_only", detail: "…" });
@@ -138,7 +138,7 @@ describe("a room", () => {
     expect(environment.last.path).toBe("/ws/city/rooms/general?since=8");
   });
 
-  it("for members has no socket", async () => {
+  it("opens no socket for a room of members", async () => {
     rooms.push(room(6, [], { may_read: false }));
     stream.start();
     await settled();
@@ -147,7 +147,7 @@ describe("a room", () => {
     expect(environment.sockets).toEqual([]);
   });
 
-  it("whose socket is refused while the city answers is asked for, and not connected to again", async () => {
+  it("opens no further socket after a refusal", async () => {
     await enter(6);
     environment.last.drop();
     rooms.push(room(6, [], { may_read: false }));
@@ -159,7 +159,7 @@ describe("a room", () => {
     expect(environment.stillOpen).toEqual([]);
   });
 
-  it("of which one may not know any more is said to be missing", async () => {
+  it("reports a hidden room as missing", async () => {
     await enter(6);
     environment.last.drop();
     rooms.push(new Problem(404, "no_such_room", "…"));
@@ -171,7 +171,7 @@ describe("a room", () => {
     expect(environment.stillOpen).toEqual([]);
   });
 
-  it("whose socket and details say different things is not asked for in a hurry", async () => {
+  it("waits between requests when socket and room disagree", async () => {
     await enter(6);
     for (let time = 0; time < 5; time++) {
       rooms.push(room(6));
@@ -189,7 +189,7 @@ describe("a room", () => {
     expect(environment.sockets).toHaveLength(sockets);
   });
 
-  it("is shown as far as an outsider may read it to who signs out", async () => {
+  it("loads the public part after signing out", async () => {
     await enter(6);
     rooms.push(room(6, [], { may_read: false }));
     stream.reopen();
@@ -199,7 +199,7 @@ describe("a room", () => {
     expect(environment.stillOpen).toEqual([]);
   });
 
-  it("that was left is not opened by an answer that comes late", async () => {
+  it("ignores a late response after stop", async () => {
     rooms.push(room(6));
     stream.start();
     stream.stop();

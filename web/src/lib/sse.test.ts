@@ -14,7 +14,7 @@ const EVENTS = [
 ];
 
 describe("server-sent events", () => {
-  it("are the same however the stream is cut", () => {
+  it("do not depend on chunk boundaries", () => {
     expect(parse([STREAM]).slice(0, 2)).toEqual(EVENTS);
     expect(parse(Array.from(STREAM)).slice(0, 2)).toEqual(EVENTS);
     for (let cut = 1; cut < STREAM.length; cut++) {
@@ -22,7 +22,7 @@ describe("server-sent events", () => {
     }
   });
 
-  it("are read from a stream of bytes that is cut within a letter", async () => {
+  it("are decoded across a cut in a UTF-8 sequence", async () => {
     const bytes = new TextEncoder().encode("event: delta\ndata: Їжак\n\n");
     const stream = new ReadableStream<Uint8Array>({
       start(controller) {
@@ -35,7 +35,7 @@ describe("server-sent events", () => {
     expect(events).toEqual([{ event: "delta", data: "Їжак" }]);
   });
 
-  it("are hung up on by whoever stops listening", async () => {
+  it("cancel the request when the reader stops", async () => {
     let isCancelled = false;
     const stream = new ReadableStream<Uint8Array>({
       start: (controller) => controller.enqueue(new TextEncoder().encode("data: a\n\ndata: b\n\n")),

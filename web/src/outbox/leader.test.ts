@@ -27,7 +27,7 @@ beforeEach(() => {
 });
 
 describe("a lease without locks", () => {
-  it("is one tab's, until it stops", () => {
+  it("belongs to one tab until it stops", () => {
     const first = compete("a");
     compete("b");
     clock.pass(60_000);
@@ -37,7 +37,7 @@ describe("a lease without locks", () => {
     expect(leading).toContain("b");
   });
 
-  it("passes on from a tab that died", () => {
+  it("expires with a dead tab", () => {
     localStorage.setItem("city.outbox", `dead ${clock.now() + 6_000}`);
     compete("b");
     clock.pass(5_000);
@@ -46,13 +46,13 @@ describe("a lease without locks", () => {
     expect(leading).toEqual(["b"]);
   });
 
-  it("is not held for ever by a clock that was wrong", () => {
+  it("ignores an expiry in the far future", () => {
     localStorage.setItem("city.outbox", `dead ${clock.now() + 3_600_000}`);
     compete("b");
     expect(leading).toEqual(["b"]);
   });
 
-  it("can be taken from a tab that gives no sign", () => {
+  it("can be taken from a frozen tab", () => {
     compete("a");
     compete("b").steal();
     clock.pass(2_000);
@@ -60,10 +60,10 @@ describe("a lease without locks", () => {
   });
 });
 
-describe("a browser that refuses locks", () => {
+describe("a browser without locks", () => {
   afterEach(() => vi.unstubAllGlobals());
 
-  it("is asked once, and its tabs elect by lease", async () => {
+  it("elects a leader by lease after one refusal", async () => {
     const request = vi.fn(() => Promise.reject(new DOMException("third-party storage is blocked", "SecurityError")));
     vi.stubGlobal("navigator", { locks: { request } });
     const election = electLeader({ onElected: () => leading.push("a"), onLost: () => undefined }, clock, "a");

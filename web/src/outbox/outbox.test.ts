@@ -24,7 +24,7 @@ const pass = async (ms: number) => {
 };
 
 describe("an entry of the outbox", () => {
-  it("is shown at once, sent, and gone when the city has it", async () => {
+  it("is shown, sent and removed after the response", async () => {
     tab.outbox.add(GENERAL, text("hello"));
     expect(tab.entries).toEqual(["c1 waiting 0"]);
     await settled();
@@ -33,7 +33,7 @@ describe("an entry of the outbox", () => {
     expect(tab.delivered.map(({ client_id: id }) => id)).toEqual(["c1"]);
   });
 
-  it("waits while the city is away, and keeps the order of its room and its client_id", async () => {
+  it("waits for the connection, in order, with its client_id", async () => {
     tab.answers.push(away);
     tab.outbox.add(GENERAL, text("first"));
     tab.outbox.add(GENERAL, text("second"));
@@ -44,7 +44,7 @@ describe("an entry of the outbox", () => {
     expect(tab.entries).toEqual([]);
   });
 
-  it("is told to other tabs once, whatever becomes of it", async () => {
+  it("is announced to other tabs once", async () => {
     const other = browser.open();
     await settled();
     tab.answers.push(away);
@@ -55,7 +55,7 @@ describe("an entry of the outbox", () => {
     expect([tab.addedElsewhere, other.addedElsewhere]).toEqual([[], ["c1"]]);
   });
 
-  it("does not hold up another room", async () => {
+  it("does not delay other rooms", async () => {
     tab.answers.push(away);
     tab.outbox.add(GENERAL, text("first"));
     await settled();
@@ -64,7 +64,7 @@ describe("an entry of the outbox", () => {
     expect(tab.entries).toEqual(["c1 waiting 1"]);
   });
 
-  it("is still there after a reload, and sent once", async () => {
+  it("survives a reload and is sent once", async () => {
     tab.answers.push(away);
     tab.outbox.add(GENERAL, text("hello"));
     await settled();
@@ -76,7 +76,7 @@ describe("an entry of the outbox", () => {
     expect(browser.stored.size).toBe(0);
   });
 
-  it("waits as long as the city asks for, also when the network is back", async () => {
+  it("respects Retry-After", async () => {
     tab.answers.push(new Problem(429, "too_many_requests", "…", 12_000));
     tab.outbox.add(GENERAL, text("hello"));
     await settled();
@@ -87,7 +87,7 @@ describe("an entry of the outbox", () => {
     expect(tab.sent).toHaveLength(2);
   });
 
-  it("fails when the city refuses it, holds up nobody, and goes when its author tries again", async () => {
+  it("fails when refused, and is sent by a retry", async () => {
     tab.answers.push(new Problem(403, "muted", "…"));
     tab.outbox.add(GENERAL, text("first"));
     tab.outbox.add(GENERAL, text("second"));
@@ -99,7 +99,7 @@ describe("an entry of the outbox", () => {
     expect(tab.entries).toEqual([]);
   });
 
-  it("is not sent again when it was heard although its answer was lost", async () => {
+  it("is not sent again when the socket confirms it", async () => {
     tab.answers.push(away);
     tab.outbox.add(GENERAL, text("hello"));
     await settled();
@@ -109,7 +109,7 @@ describe("an entry of the outbox", () => {
     expect(browser.stored.size).toBe(0);
   });
 
-  it("keeps the media of its file, which is brought in once", async () => {
+  it("uploads its file once", async () => {
     tab.answers.push(away);
     tab.outbox.add(GENERAL, { ...text("a picture"), file: new File(["x"], "x.png") } as Action);
     await settled();
@@ -120,7 +120,7 @@ describe("an entry of the outbox", () => {
 });
 
 describe("the author of an entry", () => {
-  it("is the only one whose token it is sent with", async () => {
+  it("sends it with their own token only", async () => {
     tab.answers.push(away);
     tab.outbox.add(GENERAL, text("mine"));
     await settled();
@@ -134,7 +134,7 @@ describe("the author of an entry", () => {
     expect(tab.entries).toEqual([]);
   });
 
-  it("has it waiting while nobody is signed in", async () => {
+  it("sends nothing while signed out", async () => {
     tab.answers.push(new Problem(401, "token_invalid", "…"));
     tab.outbox.add(GENERAL, text("mine"));
     await settled();
@@ -150,7 +150,7 @@ describe("the author of an entry", () => {
 });
 
 describe("several tabs", () => {
-  it("show the same, and one of them sends", async () => {
+  it("share the queue, and one of them sends", async () => {
     const second = browser.open();
     tab.answers.push(away);
     second.outbox.add(GENERAL, text("from the second"));
@@ -163,7 +163,7 @@ describe("several tabs", () => {
     expect(second.delivered).toHaveLength(1);
   });
 
-  it("go on when the one that sends is closed", async () => {
+  it("continue after the sending tab is closed", async () => {
     const second = browser.open();
     tab.answers.push(away);
     tab.outbox.add(GENERAL, text("hello"));
@@ -173,7 +173,7 @@ describe("several tabs", () => {
     expect(second.sent).toEqual(["t1 c1 hello"]);
   });
 
-  it("take over from one that is frozen", async () => {
+  it("take over from a frozen tab", async () => {
     const second = browser.open();
     tab.isFrozen = true;
     second.outbox.add(GENERAL, text("hello"));
@@ -184,8 +184,8 @@ describe("several tabs", () => {
   });
 });
 
-describe("a browser that stores nothing", () => {
-  it("has its own tab send, and says what would be lost", async () => {
+describe("a browser without storage", () => {
+  it("sends from its own tab, and warns of the loss", async () => {
     const second = browser.open();
     browser.isFull = true;
     second.answers.push(away);
@@ -203,7 +203,7 @@ describe("a browser that stores nothing", () => {
 describe("a change of a message", () => {
   const edit = (body: string): Action => ({ kind: "edit", messageId: "m1", body });
 
-  it("takes the place of an earlier one that has not left", async () => {
+  it("replaces an earlier unsent one", async () => {
     tab.answers.push(away);
     tab.outbox.add(GENERAL, text("first"));
     tab.outbox.add(GENERAL, edit("one"));
@@ -212,14 +212,14 @@ describe("a change of a message", () => {
     expect(tab.entries).toEqual(["c1 waiting 1", "c3 waiting 0"]);
   });
 
-  it("stays when it is refused", async () => {
+  it("stays when refused", async () => {
     tab.answers.push(new Problem(413, "message_too_long", "…"));
     tab.outbox.add(GENERAL, edit("one"));
     await settled();
     expect(tab.entries).toEqual(["c1 failed 1"]);
   });
 
-  it("is done when the message to be removed is gone", async () => {
+  it("is complete when its message is deleted already", async () => {
     tab.answers.push(new Problem(404, "no_such_message", "…"));
     tab.outbox.add(GENERAL, { kind: "removal", messageId: "m1" });
     await settled();

@@ -14,8 +14,8 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-describe("an agent's name", () => {
-  it("is asked for again after a failure, also when nobody else comes to show it", async () => {
+describe("agentProfiles", () => {
+  it("requests a profile again after a failure", async () => {
     const ask = vi
       .spyOn(city, "agentsOf")
       .mockRejectedValueOnce(new Error("away"))
@@ -28,7 +28,7 @@ describe("an agent's name", () => {
     expect(ask).toHaveBeenCalledTimes(2);
   });
 
-  it("is asked for again by the next who shows an agent that was not known yet", async () => {
+  it("requests an unknown agent again for the next component", async () => {
     const ask = vi
       .spyOn(city, "agentsOf")
       .mockResolvedValueOnce([])

@@ -9,10 +9,10 @@ import { initSession, useSession, startExternalSignIn } from "./session";
 const is = (user_id: string, status: Status) => ({ user_id, status, status_msg: null, last_active_ago_ms: null });
 const soon = Date.now() / 1000 + 3600;
 
-describe("who is here", () => {
+describe("the presence store", () => {
   beforeEach(() => usePresence.setState({ online: {}, hasSnapshot: false }));
 
-  it("is known from the snapshot on, and changes with each update", () => {
+  it("applies the snapshot and each update", () => {
     expect(usePresence.getState().hasSnapshot).toBe(false);
     usePresence.getState().snapshot([is("u_1", "online"), is("u_2", "offline")]);
     usePresence.getState().updates([is("agent:varta", "away"), is("u_1", "offline")]);
@@ -22,20 +22,20 @@ describe("who is here", () => {
     expect([statusOf(here, "agent:varta"), statusOf(here, "u_1")]).toEqual(["away", "offline"]);
   });
 
-  it("forgets those whom a new snapshot does not name", () => {
+  it("drops subjects that a new snapshot lacks", () => {
     usePresence.getState().snapshot([is("u_1", "online")]);
     usePresence.getState().snapshot([is("u_2", "online")]);
     expect(Object.keys(usePresence.getState().online)).toEqual(["u_2"]);
   });
 
-  it("is counted by kind", () => {
+  it("counts subjects by kind", () => {
     usePresence.getState().snapshot([is("u_1", "online"), is("agent:varta", "away"), is("@olena:city", "online")]);
     expect(countOnline(usePresence.getState().online)).toEqual({ citizens: 1, agents: 1, people: 1, total: 3 });
   });
 });
 
-describe("people", () => {
-  it("keep what is known of them, and nobody is told when nothing is new", () => {
+describe("the profile store", () => {
+  it("keeps profiles, and notifies only of changes", () => {
     useProfiles.setState({ profiles: {} });
     useProfiles.getState().addAgents([{ slug: "varta", display_name: "Varta", color: "#0f766e" } as Agent]);
     useProfiles.getState().addAuthors([{ ...OKSANA, kind: "agent", id: "varta", display_name: "Варта" }]);
@@ -45,7 +45,7 @@ describe("people", () => {
     expect(useProfiles.getState().profiles).toBe(before);
   });
 
-  it("are listed before agents, by name", () => {
+  it("lists people before agents, by name", () => {
     useProfiles.setState({ profiles: {} });
     useProfiles.getState().addAuthors([TARAS, OKSANA]);
     const { profiles } = useProfiles.getState();
@@ -58,14 +58,14 @@ describe("people", () => {
   });
 });
 
-describe("the session", () => {
+describe("the session store", () => {
   beforeEach(() => {
     localStorage.clear();
     sessionStorage.clear();
     useSession.setState({ session: null, isExpired: false, isSignInOpen: false });
   });
 
-  it("begins with the token in the address, which does not stay there", () => {
+  it("takes the token from the address and removes it there", () => {
     const jwt = token({ sub: "u_1", name: "Оксана", exp: soon });
     history.replaceState(null, "", `/city/general#token=${jwt}`);
     startExternalSignIn();
@@ -75,14 +75,14 @@ describe("the session", () => {
     expect(currentToken()).toBe(jwt);
   });
 
-  it("does not begin with the token of a link that nobody waited for", () => {
+  it("ignores a token in a link that it did not request", () => {
     history.replaceState(null, "", `/city/general#token=${token({ sub: "u_evil", exp: soon })}`);
     initSession();
     expect(location.hash).toBe("");
     expect(useSession.getState()).toMatchObject({ session: null, isSignInOpen: true });
   });
 
-  it("ends with the token that was refused, and asks to sign in again", () => {
+  it("ends when the token is refused, and asks to sign in", () => {
     const [first, second] = [token({ sub: "u_1", exp: soon }), token({ sub: "u_1", exp: soon + 1 })];
     useSession.getState().signIn(first);
     useSession.getState().signIn(second);
@@ -92,7 +92,7 @@ describe("the session", () => {
     expect(useSession.getState()).toMatchObject({ session: null, isExpired: true, isSignInOpen: true });
   });
 
-  it("names the linked account of its citizen alone, also after a reload", () => {
+  it("keeps the linked account of its own citizen only", () => {
     const [oksana, taras] = [token({ sub: "u_1", exp: soon }), token({ sub: "u_2", exp: soon })];
     const { signIn, signOut, setSubject } = useSession.getState();
     signIn(oksana);
@@ -109,7 +109,7 @@ describe("the session", () => {
     expect(useSession.getState().subject).toBe("u_2");
   });
 
-  it("is left alone by what is no token", () => {
+  it("ignores what is not a token", () => {
     expect(useSession.getState().signIn("nonsense")).toBe(false);
     expect(useSession.getState().session).toBeNull();
   });

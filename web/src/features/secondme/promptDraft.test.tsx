@@ -39,7 +39,7 @@ function change(oldValue: string | null, newValue: string | null, userId = "u_1"
 }
 
 describe("the draft of a question in another tab", () => {
-  it("is cleared when its text was answered there", () => {
+  it("is cleared when the other tab has sent its text", () => {
     setPromptDraft("u_1", "what is new?");
     const field = open();
     expect(field.value).toBe("what is new?");
@@ -47,7 +47,7 @@ describe("the draft of a question in another tab", () => {
     expect(field.value).toBe("");
   });
 
-  it("is cleared although only this tab has white space around it", () => {
+  it("is cleared despite surrounding white space", () => {
     const field = open();
     fireEvent.change(field, { target: { value: "what is new? " } });
     change("what is new?", null);
@@ -62,7 +62,7 @@ describe("the draft of a question in another tab", () => {
     expect(getPromptDraft("u_1")).toBe("another question");
   });
 
-  it("stays when the other tab goes on writing", () => {
+  it("stays when the other tab continues to edit", () => {
     setPromptDraft("u_1", "what is new?");
     const field = open();
     change("what is new?", "what is new? And");

@@ -9,19 +9,19 @@ const DELTAS = 'event: delta\ndata: {"text":"Озеленіть"}\n\n: still her
 const ask = (told: (answer: string) => void = () => undefined) => streamReply("Порадь ідею", told, new AbortController().signal);
 
 describe("a question to Second Me", () => {
-  it("is answered piece by piece, and remembered whole", async () => {
+  it("streams chunks and returns the interaction", async () => {
     answer(`${DELTAS}event: done\ndata: {"id":"i1","response":"Озеленіть дахи."}\n\n`);
     const told: string[] = [];
     expect(await ask((so) => told.push(so))).toEqual({ id: "i1", response: "Озеленіть дахи." });
     expect(told).toEqual(["Озеленіть", "Озеленіть дахи."]);
   });
 
-  it("fails with what the city says", async () => {
+  it("fails with the problem of the response", async () => {
     answer(`${DELTAS}event: error\ndata: {"status":504,"code":"core_timeout","detail":"…"}\n\n`);
     await expect(ask()).rejects.toMatchObject({ status: 504, code: "core_timeout" });
   });
 
-  it("fails when the answer breaks off", async () => {
+  it("fails when the stream is cut off", async () => {
     answer(DELTAS);
     await expect(ask()).rejects.toMatchObject({ code: "unreachable" });
   });

@@ -44,14 +44,14 @@ async function show(opened: ReturnType<typeof room>) {
 
 const fifty = () => Array.from({ length: 50 }, (_, index) => message(index + 1));
 
-describe("the conversation", () => {
+describe("the message list", () => {
   beforeEach(async () => {
     await show(room(50, fifty()));
     act(() => sockets.last.accept());
     drawn.mockClear();
   });
 
-  it("is not drawn for somebody who types, comes or goes", () => {
+  it("is not rendered for typing and presence", () => {
     act(() => {
       sockets.last.receive({ event: "city.room.typing", typing: ["u_2"] });
       sockets.last.receive({ event: "city.room.typing", typing: [] });
@@ -60,7 +60,7 @@ describe("the conversation", () => {
     expect(drawn).not.toHaveBeenCalled();
   });
 
-  it("is drawn for what is said", () => {
+  it("is rendered for a message", () => {
     act(() => sockets.last.receive({ event: "city.room.message", seq: 51, message: message(51, { author: OKSANA }) }));
     expect(drawn).toHaveBeenCalled();
   });

@@ -34,7 +34,7 @@ function noticeText(leave: Partial<Leave>, language: Language): string {
   return container.textContent;
 }
 
-describe("a note about a member who is gone", () => {
+describe("the notice about a removed member", () => {
   it.each([
     [{ cause: "left" }, "Taras leaves", "Taras виходить"],
     [{}, "Taras leaves", "Taras виходить"],

@@ -41,15 +41,15 @@ function show(reaction: ReactionCount): HTMLElement {
   return screen.getByRole("button");
 }
 
-describe("a reaction that is a picture", () => {
-  it("shows the picture, and says its name", () => {
+describe("a picture reaction", () => {
+  it("shows the picture with its name as label", () => {
     const button = show(CAT);
     expect(button.querySelector("img")?.getAttribute("src")).toBe(CAT.url);
     expect(button.getAttribute("aria-label")).toBe("party cat: 2 people");
     expect(button.outerHTML).not.toContain("mxc:");
   });
 
-  it("shows its name when the picture is damaged, or not given out", () => {
+  it("shows its name without the picture", () => {
     const button = show(CAT);
     const picture = button.querySelector("img");
     if (picture) fireEvent.error(picture);
@@ -57,7 +57,7 @@ describe("a reaction that is a picture", () => {
     expect(button.querySelector("img")).toBeNull();
   });
 
-  it("is called a picture when nobody named it, and never by its address", () => {
+  it("never shows the URI", () => {
     for (const shortcode of [null, "", " \u202e"]) {
       const button = show({ ...CAT, url: null, shortcode });
       expect(button.textContent).toBe("picture 2");
@@ -66,7 +66,7 @@ describe("a reaction that is a picture", () => {
     }
   });
 
-  it("leaves an emoji as it is", () => {
+  it("shows an emoji unchanged", () => {
     expect(show({ ...CAT, emoji: "🌻", url: null, shortcode: null }).textContent).toBe("🌻 2");
   });
 });

@@ -47,7 +47,7 @@ function showFailed(cause: Message["delivery_error"]): void {
   );
 }
 
-describe("a message that the city refused", () => {
+describe("a message refused by the city", () => {
   it.each(["banned", "kicked", "invite_only", "chat_over", "members_only", "room_encrypted", "no_such_room"])(
     "can be copied and discarded where its author may not write: %s",
     (code) => {
@@ -64,13 +64,13 @@ describe("a message that the city refused", () => {
     },
   );
 
-  it.each(["muted", "room_archived", "unknown_code"])("can be tried again where that may pass: %s", (code) => {
+  it.each(["muted", "room_archived", "unknown_code"])("can be sent again after a temporary error: %s", (code) => {
     showRefused(code);
     expect(buttons()).toEqual(["Try again", "Edit", "Discard"]);
   });
 });
 
-describe("a message that Matrix refused", () => {
+describe("a message refused by Matrix", () => {
   it.each(["banned", "kicked", "invite_only", "chat_over", "deleted", "too_large", "not_private"] as const)(
     "can be copied and discarded: %s",
     (cause) => {

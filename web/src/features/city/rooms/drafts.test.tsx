@@ -15,15 +15,15 @@ afterEach(() => {
   useDrafts.setState({ drafts: {} });
 });
 
-describe("a draft that another tab sends", () => {
-  it("is cleared where its text was sent, with what it answers", () => {
+describe("a draft sent by another tab", () => {
+  it("is cleared with its reply", () => {
     draftActions(KEY).write("hello ");
     draftActions(KEY).reply(message(1));
     sent(text("hello"));
     expect(draftOf(KEY)).toEqual({ text: "", replyTo: null, editing: null });
   });
 
-  it("is cleared where it was only loaded and shown, also when the other tab has not yet removed it", () => {
+  it("is cleared before the other tab removes it", () => {
     draftActions(KEY).write("hello");
     useDrafts.setState({ drafts: {} });
     const { result, rerender } = renderHook(() => useDraft(KEY));
@@ -33,21 +33,21 @@ describe("a draft that another tab sends", () => {
     expect(result.current.text).toBe("");
   });
 
-  it("is cleared under the id of the room as under its slug", () => {
+  it("is cleared by room id and by slug", () => {
     const byId = draftKey("u_1", ROOM.id);
     draftActions(byId).write("hello");
     sent(text("hello"));
     expect(draftOf(byId).text).toBe("");
   });
 
-  it("stays where it has another text, or another author", () => {
+  it("stays if text or author differ", () => {
     draftActions(KEY).write("hello, and more");
     sent(text("hello"));
     sent(text("hello, and more"), "u_2");
     expect(draftOf(KEY).text).toBe("hello, and more");
   });
 
-  it("ends the same change of the same message, and no other", () => {
+  it("ends the same edit only", () => {
     draftActions(KEY).write("new");
     draftActions(KEY).edit(message(1), "changed");
     sent({ kind: "edit", messageId: "m2", body: "changed" });

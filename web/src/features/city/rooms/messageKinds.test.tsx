@@ -72,7 +72,7 @@ function show(changes: Partial<Message>): HTMLElement {
 }
 
 describe("a poll", () => {
-  it("keeps a choice that the reader made before their earlier vote was loaded", async () => {
+  it("keeps a selection made before the own vote was loaded", async () => {
     const responses: (() => void)[] = [];
     vi.spyOn(city, "ownVote").mockImplementation(
       (_room, _message, signal) =>
@@ -89,7 +89,7 @@ describe("a poll", () => {
     expect(screen.getByRole("radio", { name: /Obolon/, checked: true })).toBeTruthy();
   });
 
-  it("shows its results and the reader's own vote, and takes another one", async () => {
+  it("shows results and own vote, and accepts another vote", async () => {
     const vote = vi.spyOn(city, "vote").mockResolvedValue(message(1, { poll: POLL }));
     const shown = show({ poll: POLL, body: "Where to?\n1. Podil\n2. Obolon" });
     expect(await screen.findByRole("radio", { name: /Podil/, checked: true })).toBeTruthy();
@@ -109,13 +109,13 @@ describe("a poll", () => {
     expect(screen.getByRole("group").matches(":disabled")).toBe(true);
   });
 
-  it("hides the results that the city does not give", () => {
+  it("shows no results where the response has none", () => {
     const options = POLL.options.map((option) => ({ ...option, votes: null }));
     expect(show({ poll: { ...POLL, kind: "undisclosed", options } }).textContent).toContain("Results after the end");
     expect(screen.queryByText(/3 votes/)).toBeNull();
   });
 
-  it("keeps as many selections as it allows", () => {
+  it("limits the number of selections", () => {
     expect(toggleSelection(["1"], "2", 1)).toEqual(["2"]);
     expect(toggleSelection(["1"], "2", 2)).toEqual(["1", "2"]);
     expect(toggleSelection(["1", "2"], "1", 2)).toEqual(["2"]);
@@ -135,7 +135,7 @@ describe("other kinds of messages", () => {
     expect(formatDuration(59.6)).toBe("1:00");
   });
 
-  it("links a place to a map, and loads nothing of it", () => {
+  it("links a location to a map without loading it", () => {
     const location = { latitude: 50.45, longitude: -30.52, accuracy_m: 35, description: null };
     const shown = show({ location, msgtype: "m.location", body: "here" });
     expect(screen.getByRole("link").getAttribute("href")).toBe(mapUrl(location));
@@ -144,7 +144,7 @@ describe("other kinds of messages", () => {
     expect(shown.textContent).toContain("here");
   });
 
-  it("shows a sticker at its size, without its name as words", () => {
+  it("shows a sticker at its size, without its name", () => {
     const media = { ...FILE, mimetype: "image/png", filename: "wave", voice: false, sticker: true, width: 512, height: 256 };
     const shown = show({ media, msgtype: "m.image", body: "wave" });
     const picture = screen.getByRole("img", { name: "wave" });
@@ -153,17 +153,17 @@ describe("other kinds of messages", () => {
     expect(screen.queryByRole("button")).toBeNull();
   });
 
-  it("marks what mentions everybody", () => {
+  it("marks a mention of the room", () => {
     const row = (mentionsRoom: boolean) => show({ mentions_room: mentionsRoom }).querySelector("article")?.className;
     expect(row(true)).not.toBe(row(false));
   });
 
-  it("says what is done after a star, and what came from another app", () => {
+  it("shows emotes with a star, and names unsupported kinds", () => {
     expect(show({ msgtype: "m.emote", body: "waves" }).textContent).toContain(`* ${OKSANA.display_name} waves`);
     expect(show({ unsupported: true, original_type: "org.x" }).textContent).toContain("sent from another app");
   });
 
-  it("takes /me for what one does, and leaves other text as it is", () => {
+  it("sends /me as an emote, and other text unchanged", () => {
     expect(parseCommand("/me waves")).toEqual({ body: "waves", isEmote: true });
     for (const text of ["/me", "/me  ", "/mean", " /me waves", "say /me", "/shrug"]) {
       expect(parseCommand(text)).toEqual({ body: text, isEmote: false });

@@ -30,17 +30,17 @@ describe("the readers of messages", () => {
   const shown = (...receipts: Receipt[]) =>
     [...readersByMessage(receipts, messages, OKSANA.id)].map(([id, readers]) => [id, readers.map(({ user_id: user }) => user)]);
 
-  it("stand at the last message that each has read, without the person at the page", () => {
+  it("are at the last message that each has read, without the user", () => {
     expect(shown(receipt(OLENA, 2), receipt(OKSANA, 2))).toEqual([["m2", [OLENA.id]]]);
     expect(shown(receipt(OLENA, 3))).toEqual([["m3", [OLENA.id]]]);
   });
 
-  it("have the latest reader first", () => {
+  it("are sorted by time, the latest first", () => {
     const later = { ...receipt(OLENA, 2), read_at: "2026-11-22T19:00:00.000Z" };
     expect(shown(receipt(TARAS, 3), receipt({ ...OLENA, id: "@a:hs" }, 2), later)).toEqual([["m2", [OLENA.id, "@a:hs"]]]);
   });
 
-  it("are not shown at a message that is not loaded, nor before one's own later message", () => {
+  it("are hidden at unloaded and at earlier messages", () => {
     expect(shown(receipt(OLENA, 7))).toEqual([]);
     expect(shown(receipt(TARAS, 2))).toEqual([]);
     expect(shown(receipt(TARAS, 3))).toEqual([]);
@@ -70,7 +70,7 @@ describe("the avatars of readers", () => {
   });
 });
 
-describe("the corner of one's own message", () => {
+describe("the delivery mark of an own message", () => {
   const signs = (delivery: Message["delivery"], ...readers: Receipt[]) => {
     useSession.setState({ subject: OKSANA.id });
     const model = new RoomModel("general", roomEnvironment(new FakeEnvironment()));
@@ -90,13 +90,13 @@ describe("the corner of one's own message", () => {
     return screen.getAllByRole("img").map((sign) => sign.getAttribute("aria-label"));
   };
 
-  it("shows that it was sent until somebody has read it", () => {
+  it("is `sent` until the first reader", () => {
     expect(signs("sent")).toEqual(["room.sent"]);
     cleanup();
     expect(signs("sent", receipt(OLENA, 1))).toEqual(["room.readBy"]);
   });
 
-  it("shows that it is not on Matrix yet, whoever has read it in the city", () => {
+  it("is `pending` before Matrix, also with readers", () => {
     expect(signs("pending", receipt(TARAS, 1))).toEqual(["room.pending"]);
   });
 });
@@ -128,7 +128,7 @@ describe("the receipts of a room", () => {
     model.stop();
   });
 
-  it("are loaded with the room, and follow its events", () => {
+  it("are loaded with the room and updated by events", () => {
     expect(shown).toEqual({ Тарас: "m1" });
     sockets.last.receive({ event: "city.room.read", ...receipt(OLENA, 2) });
     expect(shown).toEqual({ Тарас: "m1", Олена: "m2" });
@@ -136,18 +136,18 @@ describe("the receipts of a room", () => {
     expect(shown).toEqual({ Тарас: "m2", Олена: "m2" });
   });
 
-  it("of other timelines are left out", () => {
+  it("of other timelines are ignored", () => {
     sockets.last.receive({ event: "city.room.read", ...receipt(OLENA, 2, "m1") });
     expect(shown).toEqual({ Тарас: "m1" });
   });
 
-  it("end with the membership of their reader", () => {
+  it("are removed with the membership of the reader", () => {
     const left = { event: "city.room.leave", seq: 4, created_at: "2026-11-22T12:00:00Z", members_online: 1, cause: "left" };
     sockets.last.receive({ ...left, member: TARAS });
     expect(shown).toEqual({});
   });
 
-  it("that change while they are loaded are newer than the response", async () => {
+  it("of events win over a later response", async () => {
     let answer: (receipts: Receipt[]) => void = () => undefined;
     vi.mocked(city.receipts).mockReturnValue(new Promise((resolve) => (answer = resolve)));
     sockets.last.receive({ event: "city.room.resync", seq: 4 });
@@ -158,7 +158,7 @@ describe("the receipts of a room", () => {
     expect(shown).toEqual({ Тарас: "m2", Олена: "m1" });
   });
 
-  it("stay as they are when they cannot be loaded", async () => {
+  it("stay unchanged after a failed request", async () => {
     vi.mocked(city.receipts).mockRejectedValue(new Error("away"));
     sockets.last.receive({ event: "city.room.resync", seq: 4 });
     await settled();
@@ -167,7 +167,7 @@ describe("the receipts of a room", () => {
     expect(shown).toEqual({ Тарас: "m1", Олена: "m2" });
   });
 
-  it("change nothing after one has stopped following them", () => {
+  it("are ignored after the subscription ended", () => {
     stop();
     sockets.last.receive({ event: "city.room.read", ...receipt(OLENA, 2) });
     expect(shown).toEqual({ Тарас: "m1" });

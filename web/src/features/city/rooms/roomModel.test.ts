@@ -44,14 +44,14 @@ beforeEach(async () => {
 
 afterEach(() => model.stop());
 
-describe("a room that is looked at", () => {
-  it("shows what was said, and who is here", () => {
+describe("an open room", () => {
+  it("shows messages and online members", () => {
     expect(seqs()).toEqual([2]);
     expect([...state().members]).toEqual(["u_2"]);
     expect(met).toContain("Тарас");
   });
 
-  it("has no line of what is new for what arrives while it is looked at, nor after one's own words", async () => {
+  it("has no unread line while the page is visible", async () => {
     markRead(OKSANA.id, "city_general", 3);
     model.changeReader();
     sockets.last.accept();
@@ -66,7 +66,7 @@ describe("a room that is looked at", () => {
     expect(lines()).not.toContain("unread");
   });
 
-  it("has that line for what arrives while the page is hidden, and no other for what follows", () => {
+  it("has one unread line for messages on a hidden page", () => {
     markRead(OKSANA.id, "city_general", 3);
     isShown = false;
     model.onVisibilityChange();
@@ -81,7 +81,7 @@ describe("a room that is looked at", () => {
     expect(lines()).not.toContain("unread");
   });
 
-  it("knows of a kick or ban of this person, until they join again", async () => {
+  it("shows a kick or ban of the user until the next join", async () => {
     const leave = { event: "city.room.leave", created_at: "2026-11-22T12:00:00Z", members_online: 1 };
     sockets.last.receive({ ...leave, seq: 4, member: TARAS, cause: "kicked", by: null, reason: "noise" });
     expect(state().removal).toBeNull();
@@ -99,7 +99,7 @@ describe("a room that is looked at", () => {
     expect(state().removal).toEqual({ kind: "kicked", reason: null });
   });
 
-  it("that is for members now shows what may be read, and is asked for again by who joins", async () => {
+  it("reloads when it becomes private, and after a join", async () => {
     vi.mocked(city.room).mockResolvedValue(room(3, [message(1)], { may_read: false }));
     sockets.last.receive({ event: "error", code: "members_only", detail: "…" });
     await settled();
@@ -114,7 +114,7 @@ describe("a room that is looked at", () => {
     expect(sockets.stillOpen).toHaveLength(1);
   });
 
-  it("shows one's own words once: as they are said, by the answer, and by the socket", async () => {
+  it("shows an own message once: outgoing, response, socket", async () => {
     const say = vi
       .spyOn(city, "sendMessage")
       .mockImplementation((_room, said) =>
@@ -129,7 +129,7 @@ describe("a room that is looked at", () => {
     expect(seqs()).toEqual([2, 4]);
   });
 
-  it("takes the socket's word for it when the answer is lost", async () => {
+  it("confirms a message by the socket if the response is lost", async () => {
     const say = vi.spyOn(city, "sendMessage").mockRejectedValue(new Problem(0, "unreachable", "…"));
     model.send("hello", null);
     await settled();
@@ -142,7 +142,7 @@ describe("a room that is looked at", () => {
     expect(waiting()).toEqual([]);
   });
 
-  it("knows who comes, who goes, and how many are left", () => {
+  it("follows joins, leaves and the number of members", () => {
     const event = { room_id: "city_general", created_at: "2026-11-22T12:00:00Z", member: OKSANA };
     sockets.last.receive({ ...event, event: "city.room.join", seq: 4, members_online: 2 });
     expect([...state().members]).toEqual(["u_2", "u_1"]);
@@ -152,14 +152,14 @@ describe("a room that is looked at", () => {
     expect(state().timeline.membershipEvents.map(({ name, change: what }) => `${name} ${what}`)).toEqual(["Оксана joined"]);
   });
 
-  it("names all others who are typing, and nobody while the connection is away", () => {
+  it("names typing members, and none without a connection", () => {
     sockets.last.receive({ event: "city.room.typing", typing: ["u_1", "u_2"] });
     expect(state().typing).toEqual(["u_2"]);
     sockets.last.drop();
     expect(state().typing).toEqual([]);
   });
 
-  it("says every four seconds that one is typing, however fast, and once that one is not", () => {
+  it("sends a typing event every four seconds, and one at the end", () => {
     const said = () => sockets.last.said.filter(({ event }) => event === "city.room.typing").map(({ typing }) => typing);
     model.setTyping(false);
     for (let key = 0; key < 50; key++) {
@@ -172,7 +172,7 @@ describe("a room that is looked at", () => {
     expect(said()).toEqual([true, true, false]);
   });
 
-  it("says once that it was read to its end", () => {
+  it("sends one read receipt at the end", () => {
     model.readToEnd();
     model.readToEnd();
     expect(sockets.last.said.filter(({ event }) => event === "city.room.read")).toEqual([
@@ -180,7 +180,7 @@ describe("a room that is looked at", () => {
     ]);
   });
 
-  it("gives a sign and takes it back", async () => {
+  it("adds and removes a reaction", async () => {
     const react = vi
       .spyOn(city, "react")
       .mockResolvedValue(message(2, { reactions: [{ emoji: "🌻", count: 1, by: ["u_1"], ...WITHOUT_PICTURE }] }));
@@ -191,7 +191,7 @@ describe("a room that is looked at", () => {
     expect(react.mock.calls.map(([, , , given]) => given)).toEqual([true, false]);
   });
 
-  it("keeps an edit that is refused, with the reason", async () => {
+  it("keeps a refused edit with its error", async () => {
     vi.spyOn(city, "edit").mockRejectedValue(new Problem(413, "message_too_long", "…"));
     expect(model.edit(message(2), "long words")).toBe(true);
     await settled();
@@ -199,7 +199,7 @@ describe("a room that is looked at", () => {
     expect(entry).toMatchObject({ state: "failed", problem: { code: "message_too_long" }, action: { body: "long words" } });
   });
 
-  it("does not lay the answer to a POST over what the socket told before it", async () => {
+  it("does not overwrite socket events with a later response", async () => {
     let answer: (message: Message) => void = () => undefined;
     const say = vi.spyOn(city, "sendMessage").mockReturnValue(new Promise((resolve) => (answer = resolve)));
     model.send("hello", null);
@@ -211,7 +211,7 @@ describe("a room that is looked at", () => {
     expect(state().timeline.messages.at(-1)?.delivery).toBe("sent");
   });
 
-  it("says what went wrong, and that it is over when the next thing goes well", async () => {
+  it("clears an error with the next success", async () => {
     vi.spyOn(city, "retry")
       .mockRejectedValueOnce(new Problem(403, "muted", "…"))
       .mockResolvedValueOnce(message(2, { delivery: "pending" }));
@@ -243,7 +243,7 @@ describe("a room that is looked at", () => {
       return settled();
     });
 
-    it("finds one of them with one request", async () => {
+    it("finds one with one request", async () => {
       expect(await model.loadAround("m100")).toBe(true);
       expect(seqs()).toContain(100);
       expect(state().timeline).toMatchObject({ hasOlder: true, hasNewer: true });
@@ -251,13 +251,13 @@ describe("a room that is looked at", () => {
       expect(city.messagesAround).toHaveBeenCalledOnce();
     });
 
-    it("joins what it found to the newest messages where they meet", async () => {
+    it("joins the found page with the newest messages", async () => {
       await model.loadAround("m9930");
       expect(state().timeline.hasNewer).toBe(false);
       expect(seqs()).toEqual(history.slice(9_904).map(({ seq }) => seq));
     });
 
-    it("leaves no hole for what is said meanwhile, and marks nothing as read", async () => {
+    it("keeps the window complete and marks nothing as read", async () => {
       await model.loadAround("m100");
       const before = seqs();
       sockets.last.receive(said(10_001));
@@ -271,7 +271,7 @@ describe("a room that is looked at", () => {
       expect(sockets.last.said).toContainEqual({ event: "city.room.read", message_id: "m10001" });
     });
 
-    it("shows a change of a message that is shown, and of a newest one", async () => {
+    it("applies changes in both windows", async () => {
       await model.loadAround("m100");
       const updated = (seq: number, of: number) => ({
         event: "city.room.message.updated",
@@ -289,7 +289,7 @@ describe("a room that is looked at", () => {
       expect(state().timeline.messages.at(-1)?.body).toBe("changed");
     });
 
-    it("goes on to the newest messages, page by page, without a hole", async () => {
+    it("continues to the newest messages without a gap", async () => {
       await model.loadAround("m9800");
       sockets.last.receive(said(10_001));
       for (let page = 0; page < 4 && state().timeline.hasNewer; page++) await model.loadNewer();
@@ -298,7 +298,7 @@ describe("a room that is looked at", () => {
       expect(seqs()).toEqual(Array.from({ length: 10_002 - first }, (_, index) => first + index));
     });
 
-    it("does not lay a page over another part of the history", async () => {
+    it("ignores a page of a window that was left", async () => {
       await model.loadAround("m100");
       const [older, newer] = [model.loadOlder(), model.loadNewer()];
       model.showNewest();
@@ -306,7 +306,7 @@ describe("a room that is looked at", () => {
       expect(seqs()).toEqual(history.slice(-50).map(({ seq }) => seq));
     });
 
-    it("comes back to the newest messages with one's own", async () => {
+    it("returns to the newest messages with an own message", async () => {
       vi.spyOn(city, "sendMessage").mockImplementation((_room, { client_id }) =>
         Promise.resolve(message(10_001, { client_id: client_id ?? null })),
       );
@@ -316,7 +316,7 @@ describe("a room that is looked at", () => {
       expect(seqs().slice(-2)).toEqual([10_000, 10_001]);
     });
 
-    it("says why a message cannot be shown", async () => {
+    it("shows why a message cannot be found", async () => {
       expect(await model.loadAround("m0")).toBe(false);
       expect(state().problem).toMatchObject({ code: "no_such_message" });
       expect(seqs()).toHaveLength(50);

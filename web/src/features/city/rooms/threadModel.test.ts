@@ -50,7 +50,7 @@ afterEach(() => {
 });
 
 describe("a thread", () => {
-  it("shows the root and the replies, which the main timeline does not show", async () => {
+  it("shows root and replies, apart from the main timeline", async () => {
     await open([message(1), root(), reply(3)], [reply(3)]);
     expect(seqs()).toEqual([2, 3]);
     expect(inRoom()).toEqual([1, 2]);
@@ -68,7 +68,7 @@ describe("a thread", () => {
     expect(inRoom()).toEqual([1, 2, 7]);
   });
 
-  it("has a reply that arrives while the thread is loaded", async () => {
+  it("includes a reply that arrives while it loads", async () => {
     await open([message(1), root(), reply(3)], [reply(3)]);
     let answer: (replies: Message[]) => void = () => undefined;
     vi.mocked(city.replies).mockReturnValue(new Promise((resolve) => (answer = resolve)));
@@ -91,7 +91,7 @@ describe("a thread", () => {
     expect(seqs()).toEqual([2, 1]);
   });
 
-  it("has older pages up to the root", async () => {
+  it("loads older pages up to the root", async () => {
     await open([root({ thread: summary(3, 5) })], [reply(5)]);
     expect(seqs()).toEqual([5]);
     vi.mocked(city.replies).mockResolvedValue([reply(3), reply(4)]);
@@ -103,14 +103,14 @@ describe("a thread", () => {
     expect(seqs()).toEqual([2, 3, 4, 5]);
   });
 
-  it("of a deleted root keeps its replies", async () => {
+  it("keeps its replies when the root is deleted", async () => {
     await open([message(1), root(), reply(3)], [reply(3)]);
     tell(4, root({ deleted: true, body: "" }), "city.room.message.deleted");
     expect(state().root?.deleted).toBe(true);
     expect(seqs()).toEqual([2, 3]);
   });
 
-  it("sends the root with a message, also with one that replies to another reply", async () => {
+  it("sends the root's id with each message", async () => {
     await open([message(1), root(), reply(3)], [reply(3)]);
     const say = vi.spyOn(city, "sendMessage").mockResolvedValue(reply(4, { author: OKSANA, reply_to: "m3" }));
     thread.send("words", "m3");
@@ -120,7 +120,7 @@ describe("a thread", () => {
     expect(inRoom()).toEqual([1, 2]);
   });
 
-  it("that was read is marked, and its last reply gets the read receipt", async () => {
+  it("marks itself as read and sends a threaded receipt", async () => {
     await open([message(1), root()], []);
     tell(3, reply(3));
     expect(threadReadUpTo(OKSANA.id, "city_general", "m2")).toBe(2);
@@ -133,7 +133,7 @@ describe("a thread", () => {
 });
 
 describe("the list of threads", () => {
-  it("follows the summaries of roots, the newest reply first", async () => {
+  it("sorts threads by their newest reply", async () => {
     await open([message(1), root(), reply(3)], [reply(3)]);
     vi.spyOn(city, "threads").mockResolvedValue([root()]);
     const stop = main.threads.start();
@@ -149,7 +149,7 @@ describe("the list of threads", () => {
 });
 
 describe("older pages of a room", () => {
-  it("are loaded until one has a message of the main timeline", async () => {
+  it("are loaded until a message of the main timeline is found", async () => {
     await open([message(50)], []);
     main.store.setState(({ timeline }) => ({ timeline: { ...timeline, hasOlder: true } }));
     const pages = [

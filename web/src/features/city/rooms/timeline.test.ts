@@ -22,41 +22,41 @@ const seqs = ({ messages }: Timeline) => messages.map(({ seq }) => seq);
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => message(from + index));
 
 describe("a room's timeline", () => {
-  it("knows whether the first page has something before it", () => {
+  it("knows whether older messages exist", () => {
     expect(newestTimeline(room(60, range(58, 60), { has_older: true })).hasOlder).toBe(true);
     expect(newestTimeline(room(49, range(1, 49))).hasOlder).toBe(false);
   });
 
-  it("grows at its beginning, without doubles", () => {
+  it("prepends a page without duplicates", () => {
     const grown = withOlder(newestTimeline(room(60, range(51, 60))), range(45, 52));
     expect(seqs(grown)).toEqual(range(45, 60).map(({ seq }) => seq));
     expect(grown).toMatchObject({ hasOlder: true, grewAt: "older" });
     expect(withOlder(grown, []).hasOlder).toBe(false);
   });
 
-  it("puts a message where its number says, and once", () => {
+  it("inserts a message once, by its seq", () => {
     let timeline = newestTimeline(room(5, [message(3), message(5)]));
     for (const seq of [6, 4, 6]) timeline = withMessage(timeline, message(seq));
     expect(seqs(timeline)).toEqual([3, 4, 5, 6]);
   });
 
-  it("takes a change for the message that it is about", () => {
+  it("applies a change to its message", () => {
     const timeline = newestTimeline(room(5, [message(3), message(5)]));
     const event = { event: "city.room.message.updated", seq: 6, message: message(3, { body: "changed" }) } as const;
     expect(withEvent(timeline, event).messages.map(({ body }) => body)).toEqual(["changed", "words 5"]);
   });
 
-  it("leaves out a change of what is older than what is shown: there would be a hole", () => {
+  it("ignores changes of messages older than the loaded ones", () => {
     const timeline = newestTimeline(room(60, range(11, 60), { has_older: true }));
     expect(withMessage(timeline, message(4))).toBe(timeline);
   });
 
-  it("is not moved by an event whose message is gone", () => {
+  it("ignores an event without a message", () => {
     expect(withEvent(EMPTY_TIMELINE, { event: "city.room.message", seq: 1, message: null })).toBe(EMPTY_TIMELINE);
   });
 });
 
-describe("what is on its way", () => {
+describe("outgoing messages", () => {
   const entry = (id: string, tries: number, state: Entry["state"] = "waiting", roomId = "city_general"): Entry => ({
     id,
     owner: "u_1",
@@ -70,7 +70,7 @@ describe("what is on its way", () => {
     problem: null,
   });
 
-  it("waits as a whole behind what was sent in vain, and not behind what failed or is another room's", () => {
+  it("wait behind an attempt of the same room only", () => {
     const entries = [
       entry("failed", 1, "failed"),
       entry("first", 0),
@@ -83,17 +83,17 @@ describe("what is on its way", () => {
   });
 });
 
-describe("the answer to a request", () => {
+describe("the response to a request", () => {
   const shown = newestTimeline(room(5, [message(3), message(5)]));
   const before = shown.messages[1] ?? null;
   const answer = message(5, { body: "edited", delivery: "pending" });
 
-  it("is shown when the room has told nothing newer of the message", () => {
+  it("is applied if the stream has nothing newer", () => {
     expect(withResponse(shown, before, answer).messages[1]).toBe(answer);
     expect(withResponse(shown, null, message(6)).messages).toHaveLength(3);
   });
 
-  it("is not laid over what the room has told since: neither a new message, an edit nor a sign", () => {
+  it("does not overwrite newer events of the stream", () => {
     for (const newer of [message(5, { delivery: "sent" }), message(5, { body: "edited later" }), message(5, { deleted: true })]) {
       const event = { event: "city.room.message.updated", seq: 7, message: newer } as const;
       expect(withResponse(withEvent(shown, event), before, answer).messages[1]).toBe(newer);
@@ -103,7 +103,7 @@ describe("the answer to a request", () => {
   });
 });
 
-describe("changes that wait", () => {
+describe("pending changes", () => {
   const timeline = newestTimeline(
     room(5, [message(3), message(5, { reactions: [{ emoji: "🌻", count: 2, by: ["u_1", "u_2"], ...WITHOUT_PICTURE }] })]),
   );
@@ -114,7 +114,7 @@ describe("changes that wait", () => {
     problem: null,
   });
 
-  it("are shown as if they had arrived", () => {
+  it("are displayed as applied", () => {
     const edited = withChanges(timeline, [change({ kind: "edit", messageId: "m3", body: "new words" })], "u_1");
     expect(edited.messages[0]).toMatchObject({ body: "new words", formatted_body: null });
     expect(edited.messages[1]).toBe(timeline.messages[1]);
@@ -125,7 +125,7 @@ describe("changes that wait", () => {
     expect(given.messages[0]?.reactions).toEqual([{ emoji: "🔥", count: 1, by: ["u_1"], ...WITHOUT_PICTURE }]);
   });
 
-  it("are shown no longer when the city refused them", () => {
+  it("are reverted when refused", () => {
     expect(withChanges(timeline, [change({ kind: "edit", messageId: "m3", body: "new words" }, "failed")], "u_1")).toBe(timeline);
   });
 });
@@ -145,8 +145,8 @@ const kinds = (rows: Row[]) =>
   rows.map((row) => (row.kind === "message" ? `${row.message.seq}${row.isFirst ? "!" : ""}` : row.kind));
 const reader = { me: "u_1", unread: null };
 
-describe("the lines of a conversation", () => {
-  it("begin each day, and name whoever speaks after somebody else or a while", () => {
+describe("the rows of a timeline", () => {
+  it("begin each day, and group messages by author and time", () => {
     const later = message(5, { created_at: "2026-11-22T12:20:00Z" });
     const tomorrow = message(6, { created_at: "2026-11-25T12:00:00Z" });
     const timeline = {
@@ -156,7 +156,7 @@ describe("the lines of a conversation", () => {
     expect(kinds(rowsOf(timeline, [], reader))).toEqual(["top", "day", "1!", "2", "3!", "4", "5!", "day", "6!"]);
   });
 
-  it("mark the first word of others that was not read yet", () => {
+  it("mark the first unread message of others", () => {
     const timeline = {
       ...EMPTY_TIMELINE,
       messages: [message(1), message(2), message(3, { author: TARAS }), message(4, { author: TARAS })],
@@ -174,7 +174,7 @@ describe("the lines of a conversation", () => {
     expect(kinds(rowsOf(timeline, [], { me: "u_1", unread: { after: 1, upTo: 2 } }))).not.toContain("unread");
   });
 
-  it("tell who came and left where it happened", () => {
+  it("include joins and leaves in their places", () => {
     const event = {
       event: "city.room.join",
       seq: 2,
@@ -186,19 +186,19 @@ describe("the lines of a conversation", () => {
     expect(kinds(rowsOf(timeline, [], reader))).toEqual(["top", "day", "1!", "note", "3!"]);
   });
 
-  it("keep the row of one's own message when the city has taken it", () => {
+  it("keep the key of an own message after it is sent", () => {
     const before = rowsOf(EMPTY_TIMELINE, [outgoing], reader);
     const after = rowsOf({ ...EMPTY_TIMELINE, messages: [message(1, { client_id: "c1", author: OKSANA })] }, [], reader);
     expect(after.at(-1)?.key).toBe(before.at(-1)?.key);
   });
 
-  it("count what came after what was seen", () => {
+  it("count the messages after the last read one", () => {
     const rows = rowsOf({ ...EMPTY_TIMELINE, messages: range(1, 5) }, [], reader);
     expect(countNew(rows, "m3")).toBe(2);
     expect(countNew(rows, null)).toBe(0);
   });
 
-  it("have each a key of their own, 5,000 of them, too", () => {
+  it("have unique keys", () => {
     const rows = rowsOf({ ...EMPTY_TIMELINE, messages: range(1, 5_000) }, [], reader);
     expect(new Set(rows.map(({ key }) => key)).size).toBe(rows.length);
   });

@@ -35,8 +35,8 @@ const isAtEnd = (list: HTMLElement) => list.scrollTop + list.clientHeight === li
 beforeEach(() => void vi.useFakeTimers({ toFake: ["performance"] }));
 afterEach(() => void vi.useRealTimers());
 
-describe("following a conversation", () => {
-  it("goes on when the list is moved right after its window changed its height, and ends when a person scrolls later", () => {
+describe("useAutoScroll", () => {
+  it("tells a resize from a person's scrolling", () => {
     const { list, result, scroll } = following();
     scroll({ top: 660, height: 1_000, viewport: 340 });
     scroll({ top: 0, height: 1_000, viewport: 340 });
@@ -52,7 +52,7 @@ describe("following a conversation", () => {
     ["shrink by less than new ones add", { top: 400, height: 1_100 }],
     ["grow", { top: 600, height: 1_300 }],
     ["stay while the composer loses files and gets others", { top: 500, height: 1_000, viewport: 390 }],
-  ])("goes on when rows %s", (_, moved) => {
+  ])("continues when rows %s", (_, moved) => {
     const { list, result, scroll, arrive } = following();
     scroll(moved);
     arrive(3);
@@ -60,7 +60,7 @@ describe("following a conversation", () => {
     expect(result.current).toMatchObject({ isAtBottom: true, newBelow: 0 });
   });
 
-  it("ends when a person scrolls up", () => {
+  it("stops when a person scrolls up", () => {
     const { list, result, scroll, arrive } = following();
     scroll({ top: 400, height: 1_000 });
     arrive(3);
@@ -68,7 +68,7 @@ describe("following a conversation", () => {
     expect(result.current).toMatchObject({ isAtBottom: false, newBelow: 1 });
   });
 
-  it("ends when a person scrolls up after rows changed their heights", () => {
+  it("stops when a person scrolls up after a resize of rows", () => {
     const { list, result, scroll } = following();
     scroll({ top: 400, height: 900 });
     scroll({ top: 300, height: 900 });
@@ -76,7 +76,7 @@ describe("following a conversation", () => {
     expect(result.current.isAtBottom).toBe(false);
   });
 
-  it("ends with a jump to a row, also when earlier messages arrived for it", () => {
+  it("stops with a jump to a row", () => {
     const { list, result, scroll, grow } = following();
     grow(5_000);
     result.current.beforeJump();
