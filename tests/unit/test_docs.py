@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from ruamel.yaml import YAML
 
 from daarion_appservice.errors import ExitCode
 
@@ -122,20 +121,3 @@ def test_systemd_unit_watches_event_loop() -> None:
     assert (unit["Service"]["Type"], unit["Service"]["NotifyAccess"]) == ("notify", "main")
     assert int(unit["Service"]["WatchdogSec"]) >= 20, "a busy machine is not a blocked event loop"
     assert unit["Service"]["Restart"] == "on-failure", "which includes the watchdog"
-
-
-def test_compose_file_publishes_city_listener_only() -> None:
-    compose = YAML(typ="safe").load(ROOT / "deploy/docker-compose.yaml")
-    assert set(compose["services"]) == {"postgres", "synapse", "city"}
-    assert compose["services"]["city"]["ports"] == ["127.0.0.1:7001:7001"]
-
-
-def test_compose_file_sets_known_keys() -> None:
-    compose = YAML(typ="safe").load(ROOT / "deploy/docker-compose.yaml")
-    variables = set(compose["services"]["city"]["environment"])
-    assert variables <= in_third_column(text("reference/configuration.md"))
-
-
-def in_third_column(page: str) -> set[str]:
-    cells = [line.split("|")[3] for line in page.splitlines() if line.startswith("|")]
-    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
