@@ -2,7 +2,8 @@
 
     scrape ─► refresh ─► older than 5 s? ─► one reading for all scrapes, which wait for it at most a second ─► collect
 
-While the database does not answer, these metrics are absent and the scrape succeeds with all others.
+While the database does not answer, these metrics are absent and the scrape succeeds with all others. A slow reading only makes
+them older.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from ..storage.queue_depths import (
 _EVERY_S: Final = 5.0
 _INVENTORY_EVERY_S: Final = 60.0
 _WAIT_S: Final = 1.0
+_OUTDATED_S: Final = 60.0
+"""The age after which values are not exported any more, because the reading hangs."""
 
 
 class StoredMetrics(Collector):
@@ -51,10 +54,10 @@ class StoredMetrics(Collector):
                 return
             self._reading = asyncio.create_task(self.read())
             self._reading.add_done_callback(self._end_reading)
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_WAIT_S):
                 await asyncio.shield(self._reading)
-        except TimeoutError:
+        if time.monotonic() - self._read_s > _OUTDATED_S:
             self._forget()
 
     async def read(self) -> None:

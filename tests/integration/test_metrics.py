@@ -363,8 +363,10 @@ async def test_scrape_succeeds_without_database(
         raise DatabaseUnavailable("away")
 
     monkeypatch.setattr(stored_metrics_module, "_EVERY_S", 0.0)
-    monkeypatch.setattr(stored_metrics_module, "_WAIT_S", 0.1)
+    monkeypatch.setattr(stored_metrics_module, "_WAIT_S", WAIT_S)
     assert "daarion_inbox_events" in await scrape(sqlite_city)
+    monkeypatch.setattr(stored_metrics_module, "_WAIT_S", 0.1)
+    monkeypatch.setattr(stored_metrics_module, "_OUTDATED_S", 0.0)
     monkeypatch.setattr(stored_metrics_module, "read_queue_depths", away)
     for _ in range(2):
         found = await scrape(sqlite_city)

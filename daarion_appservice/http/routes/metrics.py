@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 from ..routing import EndpointDescription, NoContent, described
 
@@ -31,4 +33,16 @@ class MetricsRoute:
         """In the text format of Prometheus, or OpenMetrics if `Accept` prefers it."""
         await self.refresh()
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(self.registry), headers={"Content-Type": content_type})
+        # The encoding takes three times as long as the collection, and needs no state of the event loop's thread.
+        body = await asyncio.to_thread(encode, _Collected(list(self.registry.collect())))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+@dataclass(frozen=True, slots=True)
+class _Collected(Collector):
+    """Metrics that were collected before."""
+
+    metrics: list[Metric]
+
+    def collect(self) -> list[Metric]:
+        return self.metrics
