@@ -223,6 +223,7 @@ def _leader_tasks(city: City) -> dict[str, Work]:
         "invitation_decliner": city.invitation_decliner.run,
         "presence_sender": city.presence_sender.run,
         "reconciler": city.reconciler.run,
+        "erasures": city.erasures.run,
         "observer": city.observer.run,
         "receipt_observer": city.receipt_observer.run,
         "remote_receipts": city.remote_receipts.run,

@@ -2,6 +2,7 @@
 
 @agent_<slug>     an agent            ↔ agent:<slug>
 @citizen_<id>     a citizen           ↔ <id>
+@citizen_<id>+<n> a citizen who came back after <n> erasures
 @city_observer    the observer, which receives presence of Matrix users
 @<bot>            owns the rooms
 #city             the space           #city_<slug>   a room
@@ -15,6 +16,7 @@ from enum import Enum
 from typing import Final
 
 from ..errors import InvalidInput
+from .erased_people import DELETED_CITIZEN, ErasedIds
 from .linked_accounts import LinkedAccounts
 from .media_links import MediaLinks
 from .slugs import SLUG_PATTERN
@@ -49,6 +51,10 @@ MAX_USER_ID_BYTES: Final = 255
 """Matrix spec, appendix "User identifiers"."""
 
 _MAX_CITIZEN_ID_CHARS: Final = 200
+_NO_CITIZENS: Final = ("@", "agent:", DELETED_CITIZEN)
+"""How the ids of agents, Matrix users and deleted accounts begin."""
+_GENERATION: Final = "+"
+"""Precedes the number of a citizen's erasures in the name of the ghost; escaped ids do not contain it."""
 
 # Historical user ids may hold anything but a colon and U+0000 before the colon, or nothing, and must be accepted
 # (Matrix spec, appendix "Historical User IDs").
@@ -80,6 +86,8 @@ class Identities:
     """Signs links to private files; None for no such links."""
     accounts: LinkedAccounts = field(default_factory=LinkedAccounts, compare=False, repr=False)
     """The links between citizens and Matrix accounts."""
+    erased: ErasedIds = field(default_factory=ErasedIds, compare=False, repr=False)
+    """The erased ids, which give a citizen who comes back another ghost."""
 
     @property
     def bot(self) -> UserId:
@@ -124,7 +132,11 @@ class Identities:
         return user
 
     def _citizen(self, citizen: CitizenId) -> UserId:
-        return self._user(CITIZEN_PREFIX + _escape(citizen))
+        return self._user(self._citizen_localpart(citizen))
+
+    def _citizen_localpart(self, citizen: CitizenId) -> str:
+        erasures = self.erased.generation(citizen)
+        return CITIZEN_PREFIX + _escape(citizen) + (f"{_GENERATION}{erasures}" if erasures else "")
 
     def author(self, author: Author) -> UserId:
         """Return the Matrix user of an author. Raises nothing, so that every stored author can be shown."""
@@ -159,9 +171,9 @@ class Identities:
         return None
 
     def _citizen_of(self, localpart: str) -> Inhabitant | ServiceUser:
-        citizen = CitizenId(_unescape(localpart.removeprefix(CITIZEN_PREFIX)))
-        # Each id has one canonical form, so that no two users are the same citizen.
-        is_canonical = localpart == CITIZEN_PREFIX + _escape(citizen)
+        citizen = CitizenId(_unescape(localpart.removeprefix(CITIZEN_PREFIX).partition(_GENERATION)[0]))
+        # Each id has one canonical form, so that no two users are the same citizen. The ghost of an erased one is nobody.
+        is_canonical = localpart == self._citizen_localpart(citizen)
         return (AuthorKind.CITIZEN, citizen) if is_canonical and is_citizen_id(citizen) else ServiceUser.NOBODY
 
     def subject(self, user: UserId) -> SubjectId | None:
@@ -219,11 +231,11 @@ def is_user_id(text: str) -> bool:
 
 
 def is_citizen_id(text: str) -> bool:
-    """Whether a citizen may have this id: 1 to 200 printable characters that are not the subject of an agent or Matrix user.
+    """Whether a citizen may have this id: 1 to 200 printable characters, not an id of an agent, Matrix user or deleted account.
 
     Applies to the ``sub`` of a JWT and to the localpart of a ghost.
     """
-    return 0 < len(text) <= _MAX_CITIZEN_ID_CHARS and text.isprintable() and not text.startswith(("@", "agent:"))
+    return 0 < len(text) <= _MAX_CITIZEN_ID_CHARS and text.isprintable() and not text.startswith(_NO_CITIZENS)
 
 
 def _escape(text: str) -> str:

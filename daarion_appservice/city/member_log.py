@@ -110,6 +110,8 @@ class MemberLog:
         return await tx.outbox.pending_moves(room, ghosts) if ghosts else {}
 
     async def _record_joins(self, tx: CityTransaction, room: RoomId, members: list[Member]) -> list[CityEvent]:
+        # The ghost of an erased person leaves soon; a Matrix user who is being erased is removed.
+        members = [member for member in members if not self._identities.erased.is_closed(member.user_id)]
         members = await self._with_registered_names(tx, list(map(_limit_profile, members)))
         known = {member.user_id: member for member in await tx.members.some(room, [each.user_id for each in members])}
         changed = [member for member in members if known.get(member.user_id) != member]

@@ -219,6 +219,20 @@ class MessageEdits:
         """
         return [] if message.deleted else await self._delete(tx, message, by, self._now_ms())
 
+    async def erase(self, tx: CityTransaction, message: Message) -> list[RoomEventStored]:
+        """Delete what a message of an erased person contains, inside the caller's transaction.
+
+        Args:
+            tx: The caller's transaction.
+            message: The message, with the author that replaces the person.
+
+        Returns:
+            The events to publish after the commit.
+        """
+        if message.deleted:
+            return [await record(tx, RoomEventKind.UPDATED, message, message.author, self._now_ms())]
+        return await self._delete(tx, message, message.author, self._now_ms())
+
     async def _store_edit(
         self, tx: CityTransaction, message: Message, content: Content, editor: Author, edit: Edit
     ) -> RoomEventStored | None:

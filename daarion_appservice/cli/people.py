@@ -7,20 +7,24 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, Any, BinaryIO, Final
 
 import typer
 
 from ..city.identity import Identities
 from ..city.people import Person, find_person
-from ..clock import now_ms
+from ..clock import new_id, now_ms
 from ..config import loading as config_file
 from ..errors import ExitCode, NotFound, StartError
 from ..private_file import OWNER_ONLY
 from ..storage.database import Database
-from ..storage.people.export import export_lines, has_data
+from ..storage.people.erasures import StoredErasure
+from ..storage.people.export import count_rows, export_lines, has_data
+from ..storage.people.requests import request_erasure
 from .context import with_migrated_database
-from .terminal import DEFAULT_CONFIG, ConfigPath, note
+from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, note, print_json, print_line, show_table
+
+_LISTED: Final = 100
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -31,11 +35,6 @@ PersonId = Annotated[
         help="A citizen's id, agent:<slug>, or a Matrix user id; of a linked person either id.",
     ),
 ]
-
-
-@app.callback()
-def _group() -> None:
-    """Keep the group's commands as commands, also while there is only one."""
 
 
 @app.command("export")
@@ -53,8 +52,7 @@ def export(
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
     """Print everything that the city stores about a person, as JSON objects, one a line."""
-    settings = config_file.load(config)
-    identities = Identities(settings.homeserver.domain, settings.appservice.bot)
+    identities = _identities(config)
 
     async def write(database: Database) -> int:
         person = await _person(database, identities, person_id)
@@ -66,12 +64,101 @@ def export(
         note(f"Wrote {lines - 2} records to {output}.")
 
 
+@app.command("erase")
+def erase(
+    person_id: PersonId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be deleted.")] = False,
+    as_json: AsJson = False,
+    config: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Erase everything that the city and the homeserver store about a person. It cannot be undone.
+
+    The running service does it, or the service at its next start.
+    """
+    identities = _identities(config)
+
+    async def count(database: Database) -> tuple[Person, dict[str, int]]:
+        person = await _person(database, identities, person_id)
+        return person, await count_rows(database, person)
+
+    person, counts = with_migrated_database(config, count)
+    if dry_run:
+        _show_counts(counts, as_json=as_json)
+        return
+    names = ", ".join((*person.subjects, *person.ghosts))
+    if not yes and not typer.confirm(
+        f"Erase {names}: {sum(counts.values())} rows, and their events on Matrix?", err=True
+    ):
+        raise typer.Exit(ExitCode.FAILED)
+
+    async def request(database: Database) -> StoredErasure:
+        return await request_erasure(database, person, new_id, now_ms)
+
+    erasure = with_migrated_database(config, request)
+    if as_json:
+        print_json(_fields(erasure))
+    else:
+        print_line(f"The erasure {erasure.id} is stored; the running service carries it out.", "green")
+        print_line(f"How far it is: daarion-appservice person erasures -c {config}")
+
+
+@app.command("erasures")
+def erasures(as_json: AsJson = False, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """List the newest 100 erasures, newest first, with what remains and why."""
+
+    async def read(database: Database) -> list[StoredErasure]:
+        async with database.read_only() as tx:
+            return await tx.erasures.all(limit=_LISTED)
+
+    found = with_migrated_database(config, read)
+    if as_json:
+        print_json([_fields(each) for each in found])
+        return
+    show_table(
+        ("erasure", "state", "requested", "finished", "redactions", "remains", "error"),
+        [_row(each) for each in found],
+        piped_header=True,
+    )
+    for erasure in found:
+        for each in erasure.remains:
+            note(f"{erasure.id}: the {each.kind} {each.name} remains: {each.reason}")
+
+
 async def _person(database: Database, identities: Identities, person_id: str) -> Person:
     async with database.read_only() as tx:
+        # A citizen who came back after an erasure has another ghost.
+        identities.erased.replace(await tx.erasures.erased_ids())
         person = await find_person(tx.accounts, identities, person_id)
     if not await has_data(database, person):
         raise NotFound("no_such_person", f"the city has no data of {person_id}")
     return person
+
+
+def _identities(config: Path) -> Identities:
+    settings = config_file.load(config)
+    return Identities(settings.homeserver.domain, settings.appservice.bot)
+
+
+def _show_counts(counts: dict[str, int], *, as_json: bool) -> None:
+    if as_json:
+        print_json(counts)
+    else:
+        show_table(("table", "rows"), [(name, str(count)) for name, count in counts.items()], piped_header=True)
+
+
+def _fields(erasure: StoredErasure) -> dict[str, Any]:
+    # Imported here: the views of the API take long to import.
+    from ..http.routes.people import erasure_view  # noqa: PLC0415
+
+    return dict(erasure_view(erasure))
+
+
+def _row(erasure: StoredErasure) -> tuple[str, ...]:
+    fields = _fields(erasure)
+    times = (fields["requested_at"], fields["finished_at"] or "")
+    numbers = (str(erasure.counts.get("redactions", 0)), str(len(erasure.remains)))
+    return erasure.id, erasure.state, *times, *numbers, erasure.error or ""
 
 
 async def _write_lines(file: BinaryIO, lines: AsyncIterator[bytes]) -> int:

@@ -1,4 +1,7 @@
-"""The account cache: the links between citizens and Matrix accounts in memory, reloaded after changes by any process."""
+"""The account cache: the links between citizens and Matrix accounts, and the erased ids, in memory.
+
+They are reloaded after changes by any process.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import asyncio
 from typing import Final
 
 from ..city.events import SelfChanged
-from ..city.linked_accounts import LinkedAccounts
+from ..city.identity import Identities
 from ..city.ports import Publish
 from ..storage.database import Database
 from .worker import Worker
@@ -16,15 +19,16 @@ _POLL_S: Final = 2.0
 
 
 class AccountCache:
-    """Loads the links from the database and keeps them current.
+    """Loads the links and the erased ids from the database, and keeps them current.
 
     Args:
+        identities: holds both in memory.
         publish_local: publishes an event in this process only: each process loads the links itself.
     """
 
-    def __init__(self, database: Database, accounts: LinkedAccounts, publish_local: Publish) -> None:
+    def __init__(self, database: Database, identities: Identities, publish_local: Publish) -> None:
         self._database = database
-        self._accounts = accounts
+        self._identities = identities
         self._publish_local = publish_local
         self._version = -1
         self._loading = asyncio.Lock()
@@ -39,7 +43,9 @@ class AccountCache:
                 if version == self._version:
                     return
                 accounts = await tx.accounts.all()
-            changed = self._accounts.replace(accounts)
+                erased = await tx.erasures.erased_ids()
+            self._identities.erased.replace(erased)
+            changed = self._identities.accounts.replace(accounts)
             self._version = version
         for citizen in changed:
             self._publish_local(SelfChanged(citizen))

@@ -52,6 +52,8 @@ from .membership_periods import MembershipPeriodRepository
 from .messages import MessageRepository
 from .metrics import WAIT_SECONDS, PoolUsage, measure_statements, pool_usage
 from .outbox import OutboxRepository
+from .people.erasing import ErasingRepository
+from .people.erasures import ErasureRepository
 from .places import PlaceRepository
 from .poll_responses import PollResponseRepository
 from .reactions import ReactionRepository
@@ -124,6 +126,8 @@ class Transaction:
         self.to_device_outbox = ToDeviceOutboxRepository(connection)
         self.undecrypted = UndecryptedRepository(connection)
         self.encrypted_entries = EncryptedEntryRepository(connection)
+        self.erasures = ErasureRepository(connection)
+        self.erasing = ErasingRepository(connection)
         self.encryption_overview = EncryptionOverviewRepository(connection)
 
 

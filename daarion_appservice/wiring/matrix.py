@@ -17,6 +17,9 @@ from ..matrix.backfill.metrics import MissedEvents
 from ..matrix.backfill.room_history import RoomHistories
 from ..matrix.backfill.sweeper import Sweeper
 from ..matrix.encryption.metrics import EncryptionMetrics
+from ..matrix.erasure.city_data import CityDataErasure
+from ..matrix.erasure.homeserver_data import HomeserverDataErasure
+from ..matrix.erasure.worker import ErasureWorker
 from ..matrix.ghosts.ghosts import Ghosts
 from ..matrix.ghosts.media import MediaRepository
 from ..matrix.ghosts.profile_fields import RoleFieldWriter, StatusTextWriter
@@ -107,6 +110,7 @@ class MatrixParts(CityServices):
         self._build_observer()
         self._build_reconciler()
         self._build_direct_chats()
+        self._build_erasures()
 
     def _build_inbound(self) -> None:
         self.direct_chat_handlers = DirectChatHandlers(self.identities, self.agents, now_ms, new_id)
@@ -322,6 +326,19 @@ class MatrixParts(CityServices):
             ghosts=self.ghosts,
             roles=roles,
             drawn_avatars=self.drawn_avatars,
+        )
+
+    def _build_erasures(self) -> None:
+        self.erasures = ErasureWorker(
+            self.database,
+            self.monitor,
+            CityDataErasure(self.database, self.message_edits, self.identities, self.bus.publish, now_ms),
+            HomeserverDataErasure(self.homeserver, self.database, self.identities),
+            self.ghosts,
+            self.presence,
+            self.bus.publish,
+            self.account_cache.load,
+            now_ms,
         )
 
     def _build_direct_chats(self) -> None:

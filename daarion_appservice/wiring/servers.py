@@ -34,6 +34,7 @@ from ..http.routes.media_upload import MediaUpload
 from ..http.routes.members import MemberRoutes
 from ..http.routes.messages import MessageRoutes
 from ..http.routes.metrics import MetricsRoute
+from ..http.routes.people import PeopleRoutes
 from ..http.routes.people_export import PeopleExport
 from ..http.routes.places import PlaceRoutes
 from ..http.routes.polls import PollRoutes
@@ -98,7 +99,8 @@ def build_city_server(city: City) -> Listener:
         city.presence, city.person_presence, city.online_counts, steady_ms, pages.unlisted, city.citizen_names
     )
     authenticator = CityAuthenticator(
-        TokenPrincipals(settings, city.tokens, city.registry), RequestLimits(settings, city.redis)
+        TokenPrincipals(settings, city.tokens, city.registry, city.identities.erased),
+        RequestLimits(settings, city.redis),
     )
     may_read = settings.api.anonymous_read
     origins = Origins(settings.api.allowed_origins)
@@ -165,6 +167,7 @@ def build_city_server(city: City) -> Listener:
             AgentTokenRoutes(city.database, city.registry, now_ms, new_id),
             EncryptionRoutes(city.database, city.identities, settings.encryption),
             UndeliveredRoutes(city.database, now_ms),
+            PeopleRoutes(city.database, city.identities, city.bus.publish, city.account_cache.load, now_ms, new_id),
             presence,
             feed,
             second_me,

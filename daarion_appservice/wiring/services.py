@@ -81,7 +81,7 @@ class CityServices:
         self.leader_lock = LeaderLock(self.database, shares_presence=bool(settings.redis.url))
         self.agents, self.places, self.tokens = AgentDirectory(), PlaceDirectory(), TokenDirectory()
         self.registry = DirectoryCache(self.database, self.bus.publish, self.agents, self.places, self.tokens)
-        self.account_cache = AccountCache(self.database, self.identities.accounts, self.bus.publish_remote)
+        self.account_cache = AccountCache(self.database, self.identities, self.bus.publish_remote)
 
     def _build_presence(self) -> None:
         self.presence = self._presence_store()

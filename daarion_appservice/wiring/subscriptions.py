@@ -45,6 +45,7 @@ def subscribe(city: City) -> None:
     """
     city.bus.subscribe(AccountsChanged, lambda _: city.account_cache.wake())
     city.bus.subscribe(EventsMissed, lambda _: city.account_cache.wake())
+    city.bus.subscribe(AccountsChanged, lambda _: city.erasures.wake())
     city.bus.subscribe(OutboxChanged, lambda _: city.outbound.wake())
     city.bus.subscribe(InboxChanged, lambda _: _inbox_filled(city))
     city.bus.subscribe(EventsMissed, lambda _: _inbox_filled(city))

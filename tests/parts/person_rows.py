@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Table, insert
+from sqlalchemy import Table, insert, update
 
 from daarion_appservice.storage import tables as t
 from daarion_appservice.storage.database import Database
@@ -73,7 +73,7 @@ ROWS: Final[list[tuple[Table, list[Values]]]] = [
         t.messages,
         [
             _message("m1", 101, media=_json({"mxc": FILE, "mimetype": "image/png", "filename": "zebra.png"})),
-            _message("m2", 102, **_author("matrix", USER), matrix_event_id="$zebra2", reply_to="m1"),
+            _message("m2", 102, **_author("matrix", USER), matrix_event_id="$e2", reply_to="m1"),
             _message("m3", 103, **_other(), body="a reply", reply_to="m1", mentions=_json([USER, SPARROW])),
             _message("m4", 104, deleted=True, body=""),
             # A thread of the other citizen, in which the person has replied, and to which the person has reacted.
@@ -339,6 +339,10 @@ ROWS: Final[list[tuple[Table, list[Values]]]] = [
             }
         ],
     ),
+    (
+        t.erasure_redactions,
+        [{"event_id": "$late", "erasure_id": "e0", "matrix_room_id": "!general", "sender": USER}],
+    ),
     (t.encryption_tracked_users, [{"user_id": USER, "is_stale": False}]),
 ]
 """The rows by table, in an order that the foreign keys permit."""
@@ -353,3 +357,4 @@ async def add_person(database: Database) -> None:
         for table, rows in ROWS:
             for row in rows:
                 await tx.connection.execute(insert(table).values(**row))
+        await tx.connection.execute(update(t.rooms).where(t.rooms.c.id == GENERAL).values(last_seq=200))

@@ -10,6 +10,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
+from ...city.erased_people import ErasedIds
 from ...city.identity import Identities
 from ...city.tokens import TokenDirectory
 from ...city.types import AgentSlug
@@ -25,6 +26,7 @@ from .principals import Admin, AgentPrincipal, Anonymous, Citizen, Principal, Se
 _BEARER: Final = "bearer"
 _NO_PRINCIPAL: Final = {"token_invalid", "citizen_id_too_long"}
 """The error codes of a token without a principal."""
+_ERASED: Final = ("account_erased", "this account was erased; sign in again to begin anew")
 _UNKNOWN_AGENT_TOKEN: Final = ("token_invalid", "the agent token is unknown or was revoked")
 
 
@@ -112,11 +114,13 @@ class TokenPrincipals:
         settings: Settings,
         tokens: TokenDirectory,
         directory: DirectoryCache,
+        erased: ErasedIds,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._now_s = now_s
         self._tokens = tokens
         self._directory = directory
+        self._erased = erased
         self._jwt = JwtCheck(settings.api.jwt)
         self._identities = Identities(settings.homeserver.domain, settings.appservice.bot)
         self._admin_token = settings.api.admin_token.get_secret_value()
@@ -126,7 +130,7 @@ class TokenPrincipals:
         """Return the principal of a token.
 
         Raises:
-            Unauthenticated: the token is invalid.
+            Unauthenticated: the token is invalid, or from before the erasure of its citizen.
             InvalidInput: the Matrix user id of the citizen's ghost would be too long.
             Unavailable: the database or the JWKS does not respond.
         """
@@ -139,10 +143,24 @@ class TokenPrincipals:
         citizen = await self._jwt.citizen(token)
         # HTTP and WebSockets both pass here, so nothing is stored for a citizen who cannot have a ghost.
         self._identities.citizen(citizen.id)
+        if self._is_erased(citizen):
+            raise Unauthenticated(*_ERASED)
         return citizen
 
+    def _is_erased(self, citizen: Citizen) -> bool:
+        """Return whether the citizen was erased after the token was issued, or is being erased.
+
+        A token that does not tell when it was issued is accepted again after the erasure.
+        """
+        erased = self._erased.get(citizen.id)
+        if erased is None:
+            return False
+        if citizen.issued_at is None:
+            return erased.erased_at_ms is None
+        return erased.covers(citizen.issued_at * 1000)
+
     def check_still_valid(self, principal: Principal) -> None:
-        """Check that the token of an open connection has neither expired nor been revoked. Does no I/O.
+        """Check that the token of an open connection has neither expired nor been revoked, by an erasure either. Does no I/O.
 
         Raises:
             TokenEnded: the token is no longer valid.
@@ -150,6 +168,8 @@ class TokenPrincipals:
         match principal:
             case Citizen(expires_at=int(end)) if end <= self._now_s():
                 raise TokenEnded("token_expired", "the token has expired")
+            case Citizen() if self._is_erased(principal):
+                raise TokenEnded(*_ERASED)
             case AgentPrincipal() if self._tokens.owner(principal.token) != principal.slug:
                 raise TokenEnded(*_UNKNOWN_AGENT_TOKEN)
 

@@ -52,7 +52,14 @@ class JwtCheck:
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             # PyJWT passes on ValueError and TypeError for a published key of another type than the token's algorithm.
             raise Unauthenticated("token_invalid", f"the token is invalid: {error}") from error
-        return Citizen(_citizen_id(claims["sub"]), _name(claims), self._is_admin(claims), self._expires_at(claims))
+        return Citizen(
+            _citizen_id(claims["sub"]),
+            _name(claims),
+            self._is_admin(claims),
+            self._expires_at(claims),
+            # PyJWT has verified that it is a number, or digits.
+            int(claims["iat"]) if claims.get("iat") is not None else None,
+        )
 
     def _expires_at(self, claims: dict[str, Any]) -> int:
         """Return when the token ends, in seconds since 1970, with the leeway: open WebSockets close then."""

@@ -24,6 +24,8 @@ class Citizen:
     is_admin: bool = False
     expires_at: int | None = None
     """When the token ends, in seconds since 1970."""
+    issued_at: int | None = None
+    """When the token was issued, in seconds since 1970; None if it does not tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ TAGS: Final = (
     ("/api/v1/districts", "Registry", ""),
     ("/api/v1/registry", "Registry", ""),
     ("/api/v1/people", "Personal data", "The export and the erasure of a person's data."),
+    ("/api/v1/erasures", "Personal data", ""),
     ("/api/v1/presence", "Presence", "The presence of citizens, agents and Matrix users."),
     ("/internal", "Internal presence", "The presence of Matrix users, for trusted services."),
     ("/healthz", "Monitoring", "Liveness, readiness and metrics of the process."),

@@ -50,6 +50,12 @@ PROBLEMS: Final = (
         "the token is invalid, has expired or was revoked",
         "the token is invalid: Signature has expired",
     ),
+    Problem(
+        401,
+        "account_erased",
+        "the citizen was erased after the token was issued, or is being erased",
+        "this account was erased; sign in again to begin anew",
+    ),
     Problem(403, "not_allowed", "the principal lacks the permission", "only citizens and agents may do this"),
     Problem(403, "sign_in_closed", "this way to sign in is off", "sign_in.name is off in this city"),
     Problem(403, "not_this_agent", "the token belongs to another agent", "the token is of daarwizz, not of litopys"),

@@ -12,6 +12,7 @@ from .feed import CityHome, FeedEntry, FeedRoom, SecondMeStatus
 from .internal import GhostHeartbeatResult, Liveness, MatrixPresence, MatrixPresences, Readiness, ReadinessPart
 from .message_kinds import Location, Poll, PollOption, PollVote
 from .messages import Media, Message, ReactionCount, ThreadSummary
+from .people import Erasure, Remainder
 from .presence import OnlineCounts, PresenceEvent, PresenceList, PresenceSummary, SubjectPresence
 from .registry import (
     District,
@@ -43,6 +44,7 @@ __all__ = [
     "DeadLetter",
     "District",
     "EncryptionStatus",
+    "Erasure",
     "FeedEntry",
     "FeedRoom",
     "FieldError",
@@ -82,6 +84,7 @@ __all__ = [
     "Readiness",
     "ReadinessPart",
     "Receipt",
+    "Remainder",
     "RetryResult",
     "Room",
     "RoomDetails",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import orjson
 from mautrix.api import Method, Path
 
 from ...city.types import EventId, MatrixRoomId, UserId
@@ -83,6 +84,16 @@ class EventRequests(HomeserverTransport):
             The events, and the cursor to the page of older events, or None if there are none.
         """
         return await self._messages(room, {"dir": "b"} | ({"to": until} if until else {}), cursor, limit, as_user)
+
+    async def events_by(
+        self, room: MatrixRoomId, sender: UserId, cursor: str | None, *, limit: int, as_user: UserId
+    ) -> tuple[list[JSON], str | None]:
+        """Return a page of the events of one sender, state events included, newest first, and the cursor to the next page.
+
+        A page may be empty though there are more events.
+        """
+        event_filter = orjson.dumps({"senders": [sender]}).decode()
+        return await self._messages(room, {"dir": "b", "filter": event_filter}, cursor, limit, as_user)
 
     async def messages_after(
         self, room: MatrixRoomId, cursor: str | None, *, limit: int, as_user: UserId

@@ -101,6 +101,11 @@ class RoomRequests(HomeserverTransport):
         content = {"reason": reason} if reason else {}
         await self.request(Method.POST, Path.v3.rooms[room].leave, content, as_user=as_user)
 
+    async def kick(self, room: MatrixRoomId, user: UserId, *, reason: str, as_user: UserId) -> None:
+        """Remove a user from a room; the user may join again."""
+        content = {"user_id": user, "reason": reason}
+        await self.request(Method.POST, Path.v3.rooms[room].kick, content, as_user=as_user)
+
     async def invite(self, room: MatrixRoomId, user: UserId, *, as_user: UserId) -> None:
         await self.request(Method.POST, Path.v3.rooms[room].invite, {"user_id": user}, as_user=as_user)
 

@@ -53,6 +53,14 @@ class UserRequests(HomeserverTransport):
         """Create a device of a user (MSC4190); an existing one stays."""
         await self.request(Method.PUT, Path.v3.devices[device], {"display_name": "DAARION"}, as_user=user)
 
+    async def deactivate(self, user: UserId) -> None:
+        """Deactivate a user of the namespace for good, and have the homeserver erase what it stores about the user.
+
+        Synapse removes the profile, devices and account data, has the user leave all rooms, and shows the user's events to no
+        user who was not in the room at their time (client-server API, ``/account/deactivate``).
+        """
+        await self.request(Method.POST, Path.v3.account.deactivate, {"erase": True}, as_user=user)
+
     async def openid_holder(self, token: str) -> str:
         """Return the user id (``sub``) that the homeserver issued an OpenID token for; no log contains the token.
 

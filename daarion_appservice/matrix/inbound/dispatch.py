@@ -126,9 +126,17 @@ class EventHandlers:
         room = await tx.rooms.by_matrix_id(matrix_room)
         if room is None and (former := await tx.rooms.by_former_id(matrix_room)):
             # Of a room that was upgraded only messages, reactions and redactions still count: its state is obsolete.
-            return await handler(tx, former, event) if is_message_or_change(event) else []
+            is_wanted = is_message_or_change(event) and not await self._messages.refuse_erased(tx, former, event)
+            return await handler(tx, former, event) if is_wanted else []
         if room is None:
             return await self._handle_unknown_room(tx, event)
+        return await self._handle_in_room(tx, room, event, handler, before)
+
+    async def _handle_in_room(
+        self, tx: Transaction, room: Room, event: Event, handler: Handler, before: MessageId | None
+    ) -> list[CityEvent]:
+        if await self._messages.refuse_erased(tx, room, event):
+            return []
         if room.agent is not None and await self._direct_chats.release_to_other_agent(tx, room, event):
             return await self._direct_chats.invited(tx, event)
         if room.agent is not None:

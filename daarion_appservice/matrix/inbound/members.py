@@ -7,7 +7,7 @@ stored for the citizens whom the users are linked with, or will be.
 
 from __future__ import annotations
 
-from ...city.event_fields import Event, content_of, name_text, optional_text, sender_of, text
+from ...city.event_fields import Event, content_of, name_text, optional_text, sender_of, text, time_ms
 from ...city.events import CityEvent, RegistryChanged
 from ...city.identity import Identities, is_user_id
 from ...city.media import is_mxc
@@ -39,6 +39,8 @@ class MemberEvents:
     async def _member(self, tx: Transaction, room: Room, event: Event, *, was_handled: bool = False) -> list[CityEvent]:
         user, content = UserId(text(event, "state_key")), content_of(event)
         if not is_user_id(user) or self._identities.subject(user) is None:
+            return []
+        if content.get("membership") != "leave" and self._identities.erased.covers(user, time_ms(event)):
             return []
         await tx.rooms.lock(room.id)
         unban_events = await self._update_restriction(tx, room, user, event, was_handled=was_handled)

@@ -36,6 +36,7 @@ from ...city.types import (
     Content,
     EventId,
     HistoryVisibility,
+    MatrixRoomId,
     Message,
     MessageId,
     ReactionId,
@@ -44,6 +45,7 @@ from ...city.types import (
 )
 from ...clock import now_ms
 from ...storage.database import Transaction
+from ...storage.people.erasures import PendingRedaction
 from ..client.message_content import (
     msgtype_of_file,
     read_message_content,
@@ -137,7 +139,7 @@ class MessageEvents:
             The city events to publish after the commit.
         """
         content = content_of(event)
-        author = await self._author(tx, room, sender_of(event))
+        author = await self._author(tx, room, event)
         # An edit repeats the whole message: as a new message it would appear twice.
         is_new = author is not None and not replaced(content)
         parsed = self._content(room, event, content) if is_new else None
@@ -172,6 +174,22 @@ class MessageEvents:
                 city_events += await self._edit(tx, room, edit, event_id, history=history)
         return city_events
 
+    async def refuse_erased(self, tx: Transaction, room: Room, event: Event) -> bool:
+        """Return whether an event is by a person who was erased after it, and have it redacted then.
+
+        State events and redactions are not refused: they change what others see.
+        """
+        sender = UserId(sender_of(event))
+        erased = self._identities.erased.get(sender)
+        if erased is None or not erased.covers(time_ms(event)):
+            return False
+        if type_of(event) == "m.room.redaction" or "state_key" in event:
+            return False
+        if room.agent is None:
+            redaction = PendingRedaction(event_id_of(event), MatrixRoomId(text(event, "room_id")), sender)
+            await tx.erasures.add_redactions(erased.erasure, [redaction])
+        return True
+
     async def poll_response(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """Handle a vote in a poll or the end of a poll (``RESPONSES``)."""
         return await self._polls.response(tx, room, event)
@@ -193,7 +211,7 @@ class MessageEvents:
         content = content_of(event)
         relation = inner(content, "m.relates_to")
         key, original = optional_text(relation, "key"), optional_text(relation, "event_id")
-        author = await self._author(tx, room, sender_of(event))
+        author = await self._author(tx, room, event)
         if relation.get("rel_type") != "m.annotation" or not key or len(key) > 255 or not original or author is None:
             return []
         await tx.rooms.lock_any(room.id)
@@ -274,7 +292,7 @@ class MessageEvents:
     async def redaction(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """Handle ``m.room.redaction``, in an archived room, too: Synapse sends only those whose sender may redact."""
         redacted = redacted_by(event)
-        by = await self._author(tx, room, sender_of(event), with_service_users=True)
+        by = await self._author(tx, room, event, with_service_users=True)
         if not redacted or by is None:
             return []
         if message := await _locked_message(tx, room, redacted):
@@ -298,7 +316,7 @@ class MessageEvents:
         content = content_of(event)
         new_content = inner(content, "m.new_content")
         parsed = self._content(room, event, new_content)
-        editor = await self._author(tx, room, sender_of(event))
+        editor = await self._author(tx, room, event)
         if parsed is None or editor is None or (room.archived and history is None):
             return []
         message = await _locked_message(tx, room, original)
@@ -340,9 +358,9 @@ class MessageEvents:
         return [await self._messages.mark_sent(tx, message, event_id)]
 
     async def _author(
-        self, tx: Transaction, room: Room, user: UserId, *, with_service_users: bool = False
+        self, tx: Transaction, room: Room, event: Event, *, with_service_users: bool = False
     ) -> Author | None:
-        return await read_author(tx, self._identities, room, user, with_service_users=with_service_users)
+        return await read_author(tx, self._identities, room, event, with_service_users=with_service_users)
 
 
 def redacted_by(event: Event) -> EventId:

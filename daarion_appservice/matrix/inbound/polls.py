@@ -42,7 +42,7 @@ class PollEvents:
             return []
         relation = inner(content, "m.relates_to")
         original = optional_text(relation, "event_id")
-        author = await read_author(tx, self.identities, room, sender_of(event))
+        author = await read_author(tx, self.identities, room, event)
         if relation.get("rel_type") != "m.reference" or not original or author is None:
             return []
         if room.archived and not is_history:

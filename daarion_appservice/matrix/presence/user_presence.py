@@ -17,7 +17,7 @@ from ..client.monitor import HomeserverMonitor
 from ..client.transport import JSON
 from .observer_coverage import ObserverCoverage
 
-_SESSION: Final = "matrix"
+MATRIX_SESSION: Final = "matrix"
 """The session id that represents all Matrix clients of a person."""
 _ACTIVE_MS: Final = 60_000
 """Synapse's ``last_active_granularity``: activity within this time after the last one causes no presence event."""
@@ -174,4 +174,4 @@ class UserPresence:
 
 
 def _remote_presence(user: UserId, state: PresenceState) -> RemotePresence:
-    return RemotePresence(person_subject(user), state, _SESSION)
+    return RemotePresence(person_subject(user), state, MATRIX_SESSION)

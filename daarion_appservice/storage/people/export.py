@@ -92,7 +92,7 @@ async def count_rows(database: Database, person: Person) -> dict[str, int]:
         for holding in HOLDINGS:
             statement = select(func.count()).select_from(holding.table).where(holding.owned(person))
             if count := (await tx.connection.execute(statement)).scalar_one():
-                counts[holding.table.name] = count
+                counts[str(holding.table.name)] = count
     return counts
 
 

@@ -38,6 +38,7 @@ class Erasure(Enum):
     DELETE = "the rows are deleted"
     CLEAR = "the rows stay, without content and without author"
     RECOUNT = "the rows are deleted, and the numbers in their messages are counted again"
+    UNLINK = "the link ends as soon as the city has no other data"
     LEAVE = "the person leaves, and the rows are deleted"
     FORGET_EVENT = "the event is deleted; its id stays, so that a repetition has no effect"
     LAST = "the rows are deleted after the last request to the homeserver"
@@ -76,7 +77,7 @@ HOLDINGS: Final = (
     Holding(
         t.accounts,
         any_of(by_citizen(t.accounts.c.citizen_id), by_own_user(t.accounts.c.matrix_user_id)),
-        Erasure.LAST,
+        Erasure.UNLINK,
         "link",
     ),
     Holding(t.ghosts, by_user(t.ghosts.c.user_id), Erasure.LAST, "ghost"),
@@ -84,7 +85,7 @@ HOLDINGS: Final = (
     Holding(t.membership_periods, by_user(t.membership_periods.c.user_id), Erasure.DELETE, "membership_period"),
     Holding(t.restrictions, by_user(t.restrictions.c.user_id), Erasure.DELETE, "restriction"),
     Holding(t.direct_chat_names, by_user(t.direct_chat_names.c.user_id), Erasure.DELETE, "direct_chat_name"),
-    Holding(t.direct_chat_agents, by_agent(t.direct_chat_agents.c.agent), Erasure.DELETE, "direct_chat"),
+    Holding(t.direct_chat_agents, by_agent(t.direct_chat_agents.c.agent), Erasure.LAST, "direct_chat"),
     Holding(
         t.rooms,
         any_of(by_subject(t.rooms.c.created_by), by_agent(t.rooms.c.created_by), by_user(t.rooms.c.name)),
@@ -218,6 +219,12 @@ HOLDINGS: Final = (
         "encrypted events that wait for their key",
         omitted=("event",),
     ),
+    Holding(
+        t.erasure_redactions,
+        by_user(t.erasure_redactions.c.sender),
+        Erasure.LAST,
+        note="left out: exists while an erasure runs",
+    ),
     Holding(t.encryption_tracked_users, by_user(t.encryption_tracked_users.c.user_id), Erasure.DELETE, note=_ID_NOTE),
     # The last one of encryption: the sessions with the person's devices are found by these rows.
     Holding(t.encryption_devices, by_user(t.encryption_devices.c.user_id), Erasure.DELETE, "device"),
@@ -235,5 +242,7 @@ IMPERSONAL: Final[Mapping[Table, str]] = {
     t.sign_in_uses: "digests of tokens and nonces, until they expire",
     t.drawn_avatars: "pictures that the service drew, by a digest of what they show",
     t.key_values: "values of the service",
+    t.erasures: "erasures: the ids of the person until the erasure is done, afterwards numbers only",
+    t.erased_ids: "digests of erased ids, so that late events of an erased person are recognized",
 }
 """The tables without data of persons, with what they hold."""

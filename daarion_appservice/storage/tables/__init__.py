@@ -27,6 +27,7 @@ from .history import feed, room_events
 from .homeserver import complete_points, drawn_avatars, ghosts, key_values, watermarks
 from .messages import early_edits, media, media_shown, messages, poll_responses, reactions, read_receipts, revisions
 from .metadata import metadata
+from .people import erased_ids, erasure_redactions, erasures
 from .queues import agent_replies, bot_chats, bot_requests, inbox, invitations, outbox, transactions
 from .registry import agent_tokens, agents, districts, microdaos, nodes, removed_agents
 from .rooms import (
@@ -69,6 +70,9 @@ __all__ = [
     "encryption_tracked_users",
     "encryption_undecrypted",
     "encryption_withheld_keys",
+    "erased_ids",
+    "erasure_redactions",
+    "erasures",
     "feed",
     "former_matrix_rooms",
     "ghosts",

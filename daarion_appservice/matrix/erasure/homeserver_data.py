@@ -1,0 +1,215 @@
+"""The second part of an erasure: the homeserver's data.
+
+    events of the person ─► redacted, by their ghost or by the bot
+    the ghost   ─► leaves, loses name and avatar, is deactivated with ``erase``
+    Matrix user ─► removed from the city's rooms; agents leave the direct chats
+
+What is refused for good is noted as a remainder. Every request is repeatable: a redacted event is not redacted again, and a
+deactivated ghost stays one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from ...city.event_fields import content_of, event_id_of, type_of
+from ...city.identity import Identities
+from ...city.people import Person
+from ...city.types import EventId, MatrixRoomId, UserId
+from ...errors import HomeserverRefused
+from ...storage.database import Database
+from ...storage.people.erasures import PendingRedaction, Plan, Remains, StoredErasure
+from ..client.homeserver import Homeserver
+from ..client.refusals import is_transient, is_unregistered
+
+_PAGE: Final = 100
+_REASON: Final = "account erased"
+_ELSEWHERE: Final = frozenset({400, 404})
+"""Statuses of redactions of events that are unknown, or in another room."""
+_KEPT_TYPES: Final = frozenset({"m.room.redaction", "m.room.create"})
+"""Events without personal data. A redaction of a redaction has no effect."""
+
+
+class HomeserverDataErasure:
+    """Erases the homeserver's data of persons.
+
+    All methods raise HomeserverUnavailable, and HomeserverRefused if the refusal is transient.
+    """
+
+    def __init__(
+        self,
+        homeserver: Homeserver,
+        database: Database,
+        identities: Identities,
+    ) -> None:
+        self._homeserver = homeserver
+        self._database = database
+        self._identities = identities
+
+    async def run(self, erasure: StoredErasure, person: Person) -> None:
+        """Erase everything on Matrix. Can be repeated."""
+        joined = {ghost: await self._joined_rooms(ghost) for ghost in person.ghosts}
+        await self.redact_stored(erasure.id, {ghost for ghost, rooms in joined.items() if rooms})
+        for ghost, rooms in joined.items():
+            await self._redact_all(erasure, ghost, {*erasure.plan.rooms, *rooms}, as_self=rooms)
+            await self._deactivate(erasure, ghost, rooms)
+        if person.user is not None:
+            await self._redact_all(erasure, person.user, erasure.plan.rooms, as_self=())
+            await self._remove_from_rooms(erasure, person.user)
+            await self._note(erasure, [Remains("account", person.user, "the account belongs to the person")])
+        await self._leave_chats(erasure.plan)
+
+    async def redact_stored(self, erasure: str, active: Iterable[UserId] = ()) -> None:
+        """Redact the events that are stored for an erasure.
+
+        Args:
+            erasure: the id of the erasure.
+            active: the ghosts that still are in rooms, and redact their own events.
+        """
+        active = set(active)
+        while True:
+            async with self._database.read_only() as tx:
+                redactions = await tx.erasures.redactions(erasure, limit=_PAGE)
+            for each in redactions:
+                users = ([each.sender] if each.sender in active else []) + [await self._moderator(each.room)]
+                error = await self._redact_anywhere(erasure, each, users)
+                async with self._database.transaction() as tx:
+                    await tx.erasures.delete_redaction(each.event)
+                    if error is None:
+                        await tx.erasures.add_counts(erasure, {"redactions": 1})
+                    else:
+                        await tx.erasures.add_remains(erasure, [_unredacted(each.room, each.event, error)])
+            if not redactions:
+                return
+
+    # --- redactions -----------------------------------------------------------------------------------
+
+    async def _redact_all(
+        self, erasure: StoredErasure, sender: UserId, rooms: Iterable[MatrixRoomId], *, as_self: Iterable[MatrixRoomId]
+    ) -> None:
+        """Redact all events that a user sent in these rooms, also those that the city does not know."""
+        own = set(as_self)
+        for room in sorted(rooms):
+            reader = sender if room in own else await self._moderator(room)
+            cursor: str | None = None
+            while True:
+                try:
+                    events, cursor = await self._homeserver.events_by(room, sender, cursor, limit=_PAGE, as_user=reader)
+                except HomeserverRefused as error:
+                    _raise_transient(error)
+                    break  # The reader is not in the room, or the room is gone: stored events were redacted before.
+                for event in filter(_is_to_be_redacted, events):
+                    refusal = await self._redact(erasure.id, room, event_id_of(event), [reader])
+                    if refusal is None:
+                        await self._count(erasure, "redactions")
+                    else:
+                        await self._note(erasure, [_unredacted(room, event_id_of(event), refusal)])
+                if cursor is None:
+                    break
+
+    async def _redact_anywhere(
+        self, erasure: str, redaction: PendingRedaction, users: list[UserId]
+    ) -> HomeserverRefused | None:
+        """Redact an event in its room, or in a former Matrix room of the same city room."""
+        error = await self._redact(erasure, redaction.room, redaction.event, users)
+        if error is None or error.status not in _ELSEWHERE:
+            return error
+        for room in await self._former_rooms(redaction.room):
+            if await self._redact(erasure, room, redaction.event, users) is None:
+                return None
+        # An unknown event has no content to redact.
+        return None if error.status == 404 else error
+
+    async def _redact(
+        self, erasure: str, room: MatrixRoomId, event: EventId, users: list[UserId]
+    ) -> HomeserverRefused | None:
+        """Redact an event as the first of ``users`` who may; return the last refusal, or None."""
+        refusal = None
+        for user in users:
+            try:
+                await self._homeserver.redact(room, event, f"{erasure}{event}", as_user=user, with_device=False)
+            except HomeserverRefused as error:
+                _raise_transient(error)
+                refusal = error
+            else:
+                return None
+        return refusal
+
+    async def _former_rooms(self, room: MatrixRoomId) -> list[MatrixRoomId]:
+        async with self._database.read_only() as tx:
+            of_city = await tx.rooms.by_matrix_id(room)
+            former = await tx.matrix_rooms.former_ids()
+        return [each for each, room_id in former if of_city is not None and room_id == of_city.id]
+
+    async def _moderator(self, room: MatrixRoomId) -> UserId:
+        """Return the user who redacts events of others in a room: the bot, or the agent of a direct chat."""
+        async with self._database.read_only() as tx:
+            found = await tx.rooms.by_matrix_id(room)
+        return self._identities.bot if found is None else self._identities.service_user(found)
+
+    # --- users ----------------------------------------------------------------------------------------
+
+    async def _joined_rooms(self, ghost: UserId) -> set[MatrixRoomId]:
+        try:
+            return await self._homeserver.joined_rooms(as_user=ghost)
+        except HomeserverRefused as error:
+            _raise_transient(error)
+            return set()
+
+    async def _deactivate(self, erasure: StoredErasure, ghost: UserId, rooms: Iterable[MatrixRoomId]) -> None:
+        try:
+            if rooms:
+                # Before the ghost leaves: only users who share a room with it see its presence.
+                await self._homeserver.set_presence(ghost, "offline", None)
+            for room in sorted({*rooms, *await self._homeserver.invitations(as_user=ghost)}):
+                await self._homeserver.leave(room, as_user=ghost)
+            await self._homeserver.deactivate(ghost)
+        except HomeserverRefused as error:
+            if is_unregistered(error):
+                return  # The citizen was never on Matrix.
+            _raise_transient(error)
+            await self._note(erasure, [Remains("account", ghost, str(error))])
+
+    async def _remove_from_rooms(self, erasure: StoredErasure, user: UserId) -> None:
+        for room in erasure.plan.rooms:
+            try:
+                moderator = await self._moderator(room)
+                member = await self._homeserver.state(room, "m.room.member", user, as_user=moderator)
+                if member is not None and member.get("membership") in {"join", "invite", "knock"}:
+                    await self._homeserver.kick(room, user, reason=_REASON, as_user=moderator)
+            except HomeserverRefused as error:
+                _raise_transient(error)
+                await self._note(erasure, [Remains("membership", room, str(error))])
+
+    async def _leave_chats(self, plan: Plan) -> None:
+        for room, user in plan.chats:
+            try:
+                await self._homeserver.leave(room, as_user=user)
+            except HomeserverRefused as error:
+                _raise_transient(error)  # Otherwise the user is not in the chat.
+
+    async def _note(self, erasure: StoredErasure, remains: list[Remains]) -> None:
+        async with self._database.transaction() as tx:
+            await tx.erasures.add_remains(erasure.id, remains)
+
+    async def _count(self, erasure: StoredErasure, name: str) -> None:
+        async with self._database.transaction() as tx:
+            await tx.erasures.add_counts(erasure.id, {name: 1})
+
+
+def _is_to_be_redacted(event: dict[str, Any]) -> bool:
+    unsigned = event.get("unsigned")
+    is_redacted = isinstance(unsigned, dict) and "redacted_because" in unsigned
+    has_content = bool(content_of(event).keys() - {"membership"})
+    return not is_redacted and type_of(event) not in _KEPT_TYPES and has_content
+
+
+def _unredacted(room: MatrixRoomId, event: EventId, error: HomeserverRefused) -> Remains:
+    return Remains("event", f"{event} in {room}", str(error))
+
+
+def _raise_transient(error: HomeserverRefused) -> None:
+    """Raise a refusal that a later request may not meet."""
+    if is_transient(error) and not is_unregistered(error):
+        raise error

@@ -1,0 +1,204 @@
+"""Erasure of a person in the city: no table has a trace, and history stays whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from sqlalchemy import select
+
+from daarion_appservice.city.types import MessageId
+from daarion_appservice.errors import DatabaseError
+from daarion_appservice.storage.people import holdings
+from daarion_appservice.storage.people.erasures import ErasureState
+from daarion_appservice.storage.tables import erasures, metadata
+from tests.parts.city import ADMIN_TOKEN, citizen_token
+from tests.parts.in_process_city import InProcessCity, in_process_city
+from tests.parts.person_rows import CITIZEN, FILE, GHOST, NAME, SPARROW, TEXT, USER, add_person
+
+Json = dict[str, Any]
+SPARROW_TOKEN = citizen_token(SPARROW, "Sparrow")
+
+
+@pytest.fixture
+async def city(database_url: str) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(database_url) as city:
+        await add_person(city.city.database)
+        await city.city.account_cache.load()
+        await city.city.memberships.load()
+        yield city
+
+
+def path_of(person: str) -> str:
+    return f"/api/v1/people/{quote(person, safe='')}"
+
+
+async def request(city: InProcessCity, person: str = CITIZEN) -> Json:
+    answer = await city.call("DELETE", path_of(person), token=ADMIN_TOKEN)
+    assert answer.status == 202, answer
+    erasure: Json = answer.content
+    return erasure
+
+
+async def erase_in_city(city: InProcessCity, person: str = CITIZEN) -> Json:
+    """Request an erasure and let the leader erase the city's data; the homeserver is away."""
+    erasure = await request(city, person)
+    city.city.erasures._settling_ms = 0
+    await city.city.erasures.step()
+    return erasure
+
+
+async def traces(city: InProcessCity, *words: str) -> list[str]:
+    """Return the columns whose text has one of the words, without the erasures themselves."""
+    found = []
+    async with city.city.database.read_only() as tx:
+        for table in metadata.sorted_tables:
+            for row in (await tx.connection.execute(select(table))).mappings():
+                found += [
+                    f"{table.name}.{column}: {value!r}"
+                    for column, value in row.items()
+                    if any(word.lower() in str(value).lower() for word in words)
+                ]
+    return [each for each in found if not each.startswith((f"{erasures.name}.", "erasure_redactions."))]
+
+
+LEFT_FOR_MATRIX = {holding.table.name for holding in holdings.HOLDINGS if holding.erasure is holdings.Erasure.LAST}
+
+
+async def test_city_has_no_trace_of_erased_person(city: InProcessCity) -> None:
+    assert await traces(city, "zebra")
+    await erase_in_city(city)
+    left = {each.partition(".")[0] for each in await traces(city, "zebra", "quokka")}
+    assert left <= LEFT_FOR_MATRIX
+
+
+async def test_finished_erasure_leaves_no_trace_at_all(city: InProcessCity) -> None:
+    await erase_in_city(city)
+    async with city.city.database.read_only() as tx:
+        (erasure,) = await tx.erasures.unfinished()
+    assert erasure.person is not None
+    await city.city.erasures._finish(erasure, erasure.person)
+    assert await traces(city, "zebra", "quokka") == []
+    finished = await city.get(f"{path_of(CITIZEN)}/erasure", token=ADMIN_TOKEN)
+    assert (finished["state"], finished["subjects"]) == ("done", [])
+    assert finished["counts"]["messages"] == 4
+    # The homeserver's admin needs the names of the files.
+    assert {"kind": "file", "name": FILE, "reason": "the homeserver holds it"} in finished["remains"]
+
+
+async def test_history_stays_whole_without_the_person(city: InProcessCity) -> None:
+    before = await city.get("/city/rooms/general/messages?limit=50", token=SPARROW_TOKEN)
+    await erase_in_city(city)
+    after = await city.get("/city/rooms/general/messages?limit=50", token=SPARROW_TOKEN)
+    assert [each["id"] for each in after] == [each["id"] for each in before]
+    messages = {each["id"]: each for each in after}
+    for name in ("m1", "m2", "m4"):
+        assert messages[name]["deleted"]
+        assert (messages[name]["body"], messages[name]["media"]) == ("", None)
+        assert messages[name]["author"]["display_name"] == "Deleted account"
+    assert messages["m3"]["reply_to"] == "m1"
+    assert messages["m3"]["mentions"] == [SPARROW]
+    assert (messages["m5"]["thread"], messages["m5"]["reactions"]) == (None, [])
+
+
+async def test_direct_chat_with_agent_is_deleted(city: InProcessCity) -> None:
+    await erase_in_city(city)
+    async with city.city.database.read_only() as tx:
+        assert await tx.messages.get(MessageId("m7")) is None
+        assert await tx.messages.get(MessageId("m8")) is None
+
+
+async def test_repeated_request_returns_same_erasure(city: InProcessCity) -> None:
+    first = await erase_in_city(city)
+    for person in (CITIZEN, USER):
+        assert (await request(city, person))["id"] == first["id"]
+    assert [each["id"] for each in await city.get("/api/v1/erasures", token=ADMIN_TOKEN)] == [first["id"]]
+
+
+async def test_dry_run_deletes_nothing(city: InProcessCity) -> None:
+    answer = await city.call("DELETE", f"{path_of(CITIZEN)}?dry_run=true", token=ADMIN_TOKEN)
+    assert (answer.status, answer.content["id"], answer.content["counts"]["messages"]) == (200, None, 5)
+    await city.city.erasures.step()
+    assert await traces(city, TEXT)
+    assert await city.get("/api/v1/erasures", token=ADMIN_TOKEN) == []
+
+
+async def test_tokens_from_before_erasure_are_refused(city: InProcessCity) -> None:
+    now_s = int(time.time())
+    old, without_time = citizen_token(CITIZEN, NAME, iat=now_s - 60), citizen_token(CITIZEN, NAME)
+    assert (await city.call("GET", "/city/me", token=old)).status == 200
+    await request(city)
+    for token in (old, without_time, citizen_token(CITIZEN, NAME, iat=now_s)):
+        answer = await city.call("GET", "/city/me", token=token)
+        assert (answer.status, answer.content["code"]) == (401, "account_erased")
+    await erase_in_city(city)
+    assert (await city.call("GET", "/city/me", token=old)).status == 401
+    assert (await city.call("GET", "/city/me", token=without_time)).status == 200
+
+
+async def test_citizen_who_comes_back_starts_empty(city: InProcessCity) -> None:
+    await erase_in_city(city)
+    answer = await city.call(
+        "POST", "/city/rooms/general/messages", {"body": "again"}, token=citizen_token(CITIZEN, "Newcomer")
+    )
+    assert answer.status == 201
+    assert answer.content["author"]["matrix_user_id"] == GHOST.replace(":", "+1:")
+    export = await city.call("GET", f"{path_of(CITIZEN)}/export", token=ADMIN_TOKEN)
+    assert TEXT not in export.content
+    assert "again" in export.content
+
+
+async def test_interrupted_erasure_goes_on(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every transaction of the erasure fails once, as if the process were killed before its commit."""
+    await request(city)
+    worker = city.city.erasures
+    worker._settling_ms = 0
+    database, failures = city.city.database, 0
+    transaction = database.transaction
+    passed = 0
+
+    def failing() -> Any:
+        nonlocal passed, failures
+        passed += 1
+        if passed > failures:
+            failures += 1
+            passed = 0
+            raise DatabaseError("killed")
+        return transaction()
+
+    monkeypatch.setattr(database, "transaction", failing)
+    for _ in range(300):
+        try:
+            await worker.step()
+        except DatabaseError:
+            continue
+        break
+    monkeypatch.undo()
+    async with database.read_only() as tx:
+        (erasure,) = await tx.erasures.unfinished()
+    assert failures > 20
+    assert erasure.state is ErasureState.MATRIX
+    assert {each.partition(".")[0] for each in await traces(city, "zebra", "quokka")} <= LEFT_FOR_MATRIX
+
+
+async def test_erased_agent_is_gone_and_stays_gone(city: InProcessCity) -> None:
+    token = await city.agent_token("scribe")
+    posted = await city.call("POST", "/city/rooms/general/messages", {"body": "as an agent"}, token=token)
+    assert posted.status == 201
+    await erase_in_city(city, "agent:scribe")
+    await city.city.registry.load()
+    assert (await city.call("GET", "/api/v1/agents/scribe")).status == 404
+    assert (await city.call("POST", "/city/rooms/general/messages", {"body": "x"}, token=token)).status == 401
+    (message,) = [each for each in await city.get("/city/rooms/general/messages") if each["id"] == posted.content["id"]]
+    assert (message["deleted"], message["author"]["display_name"]) == (True, "Deleted account")
+
+
+@pytest.mark.parametrize("path", ["", "/erasure"])
+async def test_only_admins_erase(city: InProcessCity, path: str) -> None:
+    method = "GET" if path else "DELETE"
+    for token, status in ((None, 401), (citizen_token(CITIZEN), 403), (await city.agent_token("scribe"), 403)):
+        assert (await city.call(method, path_of(CITIZEN) + path, token=token)).status == status
+    assert (await city.call(method, path_of("u_nobody") + path, token=ADMIN_TOKEN)).status == 404
