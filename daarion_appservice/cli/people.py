@@ -22,7 +22,7 @@ from ..storage.people.erasures import StoredErasure
 from ..storage.people.export import count_rows, export_lines, has_data
 from ..storage.people.requests import request_erasure
 from .context import with_migrated_database
-from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, note, print_json, print_line, show_table
+from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, confirm, note, print_json, report, show_table
 
 _LISTED: Final = 100
 
@@ -87,20 +87,18 @@ def erase(
         _show_counts(counts, as_json=as_json)
         return
     names = ", ".join((*person.subjects, *person.ghosts))
-    if not yes and not typer.confirm(
-        f"Erase {names}: {sum(counts.values())} rows, and their events on Matrix?", err=True
-    ):
-        raise typer.Exit(ExitCode.FAILED)
+    confirm(f"Erase {names}: {sum(counts.values())} rows, and their events on Matrix?", yes=yes)
 
     async def request(database: Database) -> StoredErasure:
         return await request_erasure(database, person, new_id, now_ms)
 
     erasure = with_migrated_database(config, request)
-    if as_json:
-        print_json(_fields(erasure))
-    else:
-        print_line(f"The erasure {erasure.id} is stored; the running service carries it out.", "green")
-        print_line(f"How far it is: daarion-appservice person erasures -c {config}")
+    report(
+        as_json,
+        _fields(erasure),
+        f"The erasure {erasure.id} is stored; the running service carries it out.",
+        f"How far it is: daarion-appservice person erasures -c {config}",
+    )
 
 
 @app.command("erasures")
@@ -118,7 +116,6 @@ def erasures(as_json: AsJson = False, config: ConfigPath = DEFAULT_CONFIG) -> No
     show_table(
         ("erasure", "state", "requested", "finished", "redactions", "remains", "error"),
         [_row(each) for each in found],
-        piped_header=True,
     )
     for erasure in found:
         for each in erasure.remains:
@@ -144,7 +141,7 @@ def _show_counts(counts: dict[str, int], *, as_json: bool) -> None:
     if as_json:
         print_json(counts)
     else:
-        show_table(("table", "rows"), [(name, str(count)) for name, count in counts.items()], piped_header=True)
+        show_table(("table", "rows"), [(name, str(count)) for name, count in counts.items()])
 
 
 def _fields(erasure: StoredErasure) -> dict[str, Any]:

@@ -30,3 +30,20 @@ def test_person_export_writes_private_file(terminal: Terminal, tmp_path: Path) -
 def test_person_export_refuses_unknown_person(terminal: Terminal) -> None:
     assert "no data of u_9" in terminal.run_refused("person", "export", "u_9")
     assert "no id of a person" in terminal.run_refused("person", "export", "agent:???")
+
+
+def test_person_erase_stores_one_erasure(terminal: Terminal) -> None:
+    terminal.run("agent", "add", "scribe")
+    assert json.loads(terminal.run("person", "erase", "agent:scribe", "--dry-run", "--json")) == {"agents": 1}
+    assert json.loads(terminal.run("person", "erasures", "--json")) == []
+    first = json.loads(terminal.run("person", "erase", "agent:scribe", "--yes", "--json"))
+    assert (first["state"], first["subjects"]) == ("city", ["agent:scribe"])
+    assert "is stored" in terminal.run("person", "erase", "agent:scribe", "--yes")
+    assert json.loads(terminal.run("person", "erasures", "--json")) == [first]
+    assert terminal.run("person", "erasures").splitlines()[1].split("\t")[:2] == [first["id"], "city"]
+
+
+def test_person_erase_asks_first(terminal: Terminal) -> None:
+    terminal.run("agent", "add", "scribe")
+    assert "[y/N]" in terminal.run_refused("person", "erase", "agent:scribe")
+    assert json.loads(terminal.run("person", "erasures", "--json")) == []

@@ -234,10 +234,13 @@ def test_route_without_description_is_found() -> None:
 def test_common_errors_follow_from_route_inputs() -> None:
     paths = openapi_document(some_app(), anonymous_read=True)["paths"]
     away = {"429": ["too_many_requests"], "503": ["jwks_unavailable", "database_unavailable"]}
-    assert codes(paths["/city/bridges"]["get"]) == {"401": ["token_invalid"], "422": ["citizen_id_too_long"]} | away
+    assert (
+        codes(paths["/city/bridges"]["get"])
+        == {"401": ["token_invalid", "account_erased"], "422": ["citizen_id_too_long"]} | away
+    )
     assert codes(paths["/city/bridges/{room_id}"]["post"]) == {
         "400": ["not_json", "bad_request"],
-        "401": ["sign_in", "token_invalid"],
+        "401": ["sign_in", "token_invalid", "account_erased"],
         "403": ["not_allowed"],
         "404": ["no_such_route"],
         "408": ["body_too_slow"],

@@ -232,7 +232,13 @@ class _Operations:
         yield from description.errors
         yield "too_many_requests"
         if description.access is not None:
-            yield from ("token_invalid", "account_erased", "citizen_id_too_long", "jwks_unavailable", "database_unavailable")
+            yield from (
+                "token_invalid",
+                "account_erased",
+                "citizen_id_too_long",
+                "jwks_unavailable",
+                "database_unavailable",
+            )
             if not self._is_open(description.access):
                 yield "sign_in"
             if description.access not in {Access.PUBLIC, Access.READERS}:

@@ -131,6 +131,20 @@ export interface components {
       waiting_events: number;
       oldest_waiting_at: string | null;
     };
+    Erasure: {
+      id: string | null;
+      state: components["schemas"]["ErasureState"] | null;
+      subjects: string[];
+      requested_at: string | null;
+      finished_at: string | null;
+      error: string | null;
+      counts: {
+        [key: string]: number;
+      };
+      remains: components["schemas"]["Remainder"][];
+    };
+    /** @enum {string} */
+    ErasureState: "city" | "matrix" | "done";
     FeedEntry: {
       id: string;
       kind: components["schemas"]["FeedKind"];
@@ -474,6 +488,12 @@ export interface components {
       microdaos?: unknown[] | null;
       agents?: unknown[] | null;
     };
+    Remainder: {
+      /** @enum {string} */
+      kind: "file" | "event" | "chat" | "membership" | "account";
+      name: string;
+      reason: string;
+    };
     RetryResult: {
       retried: number;
     };
@@ -615,6 +635,8 @@ export type DeliveryError = components["schemas"]["DeliveryError"];
 export type DeliveryRetry = components["schemas"]["DeliveryRetry"];
 export type District = components["schemas"]["District"];
 export type EncryptionStatus = components["schemas"]["EncryptionStatus"];
+export type Erasure = components["schemas"]["Erasure"];
+export type ErasureState = components["schemas"]["ErasureState"];
 export type FeedEntry = components["schemas"]["FeedEntry"];
 export type FeedKind = components["schemas"]["FeedKind"];
 export type FeedRoom = components["schemas"]["FeedRoom"];
@@ -668,6 +690,7 @@ export type ReactionCount = components["schemas"]["ReactionCount"];
 export type ReadReceipt = components["schemas"]["ReadReceipt"];
 export type Receipt = components["schemas"]["Receipt"];
 export type RegistryImport = components["schemas"]["RegistryImport"];
+export type Remainder = components["schemas"]["Remainder"];
 export type RetryResult = components["schemas"]["RetryResult"];
 export type Room = components["schemas"]["Room"];
 export type RoomDetails = components["schemas"]["RoomDetails"];
