@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import stat
+import sys
 from pathlib import Path
 
 from tests.parts.terminal import Terminal
@@ -45,5 +47,7 @@ def test_person_erase_stores_one_erasure(terminal: Terminal) -> None:
 
 def test_person_erase_asks_first(terminal: Terminal) -> None:
     terminal.run("agent", "add", "scribe")
-    assert "[y/N]" in terminal.run_refused("person", "erase", "agent:scribe")
+    terminal.monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    ended = terminal.type("person", "erase", "agent:scribe")
+    assert (ended.code, "[y/N]" in ended.err) == (1, True)
     assert json.loads(terminal.run("person", "erasures", "--json")) == []
