@@ -230,6 +230,7 @@ def _leader_tasks(city: City) -> dict[str, Work]:
         "typing_sender": city.typing_sender.run,
         "receipt_sender": city.receipt_sender.run,
         "feed_writer": city.feed_writer.run,
+        "search_indexer": city.search_indexer.run,
     }
 
 
@@ -246,6 +247,7 @@ def process_tasks(city: City, manager: ServiceManager) -> dict[str, Work]:
         "accounts": city.account_cache.run,
         "memberships": city.memberships.run,
         "receipt_writer": city.receipt_writer.run,
+        "read_mark_writer": city.read_mark_writer.run,
         "lead": partial(lead, city),
         "homeserver_monitor": city.monitor.run,
         "readiness_log": partial(city.readiness_log.run, manager.status),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from .presence import Transition
 from .receipts import NamedReceipt
 from .room_events import RoomEvent
-from .types import AgentSlug, Author, EventId, Message, MessageId, Room, RoomId, SubjectId
+from .types import AgentSlug, Author, CitizenId, EventId, Message, MessageId, Room, RoomId, SubjectId
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,8 @@ class MessagePosted:
     """A message was stored, posted in the city or received from Matrix."""
 
     message: Message
+    mentioned: frozenset[SubjectId] = frozenset()
+    """The people whom it mentions or replies to: see ``unread.mentioned_people``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,14 @@ class LocalUserRead:
 
 
 @dataclass(frozen=True, slots=True)
+class NotificationModeChanged:
+    """A citizen chose which messages of a room notify."""
+
+    room_id: RoomId
+    citizen: CitizenId
+
+
+@dataclass(frozen=True, slots=True)
 class ReceiptsChanged:
     """Members have read a room up to newer messages; their receipts are stored."""
 
@@ -205,6 +215,7 @@ CityEvent = (
     | TypingChanged
     | LocalUserTyping
     | LocalUserRead
+    | NotificationModeChanged
     | ReceiptsChanged
     | InboxChanged
     | OutboxChanged

@@ -127,6 +127,10 @@ PUBLIC: Final = ReadableRanges()
 """What a reader may read who never was a member: world-readable events."""
 
 
+EVERYTHING: Final = ReadableRanges(*3 * (((OLDEST, None),),))
+"""The ranges of a whole history: for messages whose readers are checked later."""
+
+
 def readable_ranges(periods: Iterable[MembershipPeriod]) -> ReadableRanges:
     """Return the ranges for a reader with these periods of membership."""
     periods = tuple(periods)

@@ -19,7 +19,7 @@ from .media import is_mxc
 from .ports import CityTransaction, NewId, NowMs
 from .room_events import Removal, RoomEvent, RoomEventKind
 from .text_sanitizing import one_line
-from .types import Author, AuthorKind, Member, OutboxKind, RoomId, UserId
+from .types import Author, AuthorKind, CitizenId, Member, OutboxKind, RoomId, UserId, author_key
 
 
 class MemberLog:
@@ -169,10 +169,21 @@ class MemberLog:
     ) -> list[CityEvent]:
         left = await tx.members.some(room, users)
         await tx.members.remove(room, [member.user_id for member in left])
+        await self._forget_unread(tx, room, left)
         if only_invited := set(users) - {member.user_id for member in left}:
             seqs, _ = await tx.rooms.next_seqs(room, 0)
             await tx.membership_periods.end_periods(room, only_invited, seqs.stop - 1)
         return await self._write(tx, room, RoomEventKind.LEAVE, left, removal)
+
+    async def _forget_unread(self, tx: CityTransaction, room: RoomId, left: list[Member]) -> None:
+        """Forget what citizens who left have not read, except those who are still members by their linked account."""
+        subjects = [subject for member in left if (subject := self._identities.subject(member.user_id)) is not None]
+        for subject in subjects:
+            same = self._identities.accounts.subjects_of(subject)
+            citizens = [CitizenId(each) for each in same if author_key(each)[0] is AuthorKind.CITIZEN]
+            if citizens and not await tx.members.some(room, [self._identities.user(each) for each in same]):
+                await tx.read_marks.forget(room, citizens)
+                await tx.mentions.forget(room, same)
 
     async def _write(
         self,

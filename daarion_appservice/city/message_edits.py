@@ -37,6 +37,7 @@ from .types import (
     Revision,
     Room,
 )
+from .unread import mentioned_people
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +275,7 @@ class MessageEdits:
         edited_at_ms: int | None,
     ) -> RoomEventStored | None:
         """Set the message to the content of ``revision``, and return ``event`` with the changed message."""
-        content = revision.content
+        before, content = message, revision.content
         message = replace(
             message,
             body=content.body,
@@ -290,6 +291,8 @@ class MessageEdits:
         await tx.messages.edit(
             message.id, content, edited_at_ms=edited_at_ms, seq=revision.seq, visibility=revision.visibility
         )
+        await _update_mentions(tx, before, message)
+        await tx.search.change(message)
         message = await with_results(tx, message)
         await tx.feed.update_payload(self._feed.message(message))
         return event and RoomEventStored(replace(event.event, message=message))
@@ -317,6 +320,14 @@ class MessageEdits:
         deletion = await record(tx, RoomEventKind.DELETED, message, by, at_ms)
         changes = await update_summary(tx, message.thread_root, by, at_ms) if message.thread_root is not None else []
         return [deletion, *changes]
+
+
+async def _update_mentions(tx: CityTransaction, before: Message, message: Message) -> None:
+    """Store whom an edited message mentions, if that changed."""
+    if mentioned_people(before, None) == mentioned_people(message, None):
+        return
+    replied_to = await tx.messages.get(message.reply_to) if message.reply_to is not None else None
+    await tx.mentions.put(message, mentioned_people(message, replied_to.author if replied_to is not None else None))
 
 
 def _message_of(event: RoomEventStored) -> Message:

@@ -37,7 +37,9 @@ from .types import (
     MessageId,
     OutboxKind,
     Room,
+    SubjectId,
 )
+from .unread import ReadMark, mentioned_people
 
 _MAX_REQUEST_AGE_MS: Final = 3_600_000
 """The largest age of a message from Matrix that makes agents reply."""
@@ -148,6 +150,8 @@ class Messages:
                 message, client_id=client_id, thread_root=thread.root, thread_root_event=thread.root_event
             )
             await tx.messages.add(message)
+            await tx.search.add([message])
+            mentioned = await self._record_unread(tx, message, replied_to)
             thread_events = await update_threads(tx, message, now_ms)
             await self._add_to_feed(tx, room, message)
             await tx.outbox.add(OutboxKind.MESSAGE, message.id, room.id, txn_id=message.id)
@@ -156,7 +160,7 @@ class Messages:
             self._publish,
             [
                 *joined,
-                MessagePosted(message),
+                MessagePosted(message, mentioned),
                 *thread_events,
                 OutboxChanged(),
                 *([RepliesPending()] if is_pending else []),
@@ -301,17 +305,31 @@ class Messages:
             if visibility is not HistoryVisibility.WORLD_READABLE:
                 await tx.rooms.mark_private(room.id)
         await tx.messages.add(message)
+        await tx.search.add([message])
         thread_events = await update_threads(tx, message, self._now_ms(), is_history=is_history)
         if is_history:
             return [MessagePosted(message)]
         moved: list[CityEvent] = []
         if position.moved is not None:
             moved.append(await add_resync_event(tx, message, position.moved, self._now_ms()))
+        mentioned = await self._record_unread(tx, message, replied_to)
         await self._add_to_feed(tx, room, message)
         # After an outage, agents do not reply to messages that old: their authors no longer wait for a reply.
         is_recent = self._now_ms() - created_at_ms < _MAX_REQUEST_AGE_MS
         is_pending = is_recent and await self._agent_replies.add(tx, room, message)
-        return [*moved, MessagePosted(message), *thread_events, *([RepliesPending()] if is_pending else [])]
+        return [*moved, MessagePosted(message, mentioned), *thread_events, *([RepliesPending()] if is_pending else [])]
+
+    async def _record_unread(
+        self, tx: CityTransaction, message: Message, replied_to: Message | None
+    ) -> frozenset[SubjectId]:
+        """Store whom the message mentions, and that its author has read the room; return whom it mentions."""
+        mentioned = mentioned_people(message, replied_to.author if replied_to is not None else None)
+        if mentioned:
+            await tx.mentions.put(message, mentioned)
+        citizen = self._permissions.citizen_of(message.author)
+        if citizen is not None:
+            await tx.read_marks.advance([ReadMark(citizen, message.room_id, message.seq, message.thread_root)])
+        return mentioned
 
     async def _add_to_feed(self, tx: CityTransaction, room: Room, message: Message) -> None:
         """Add the message to the feed, unless it is in a direct chat."""

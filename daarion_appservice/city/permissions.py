@@ -12,7 +12,7 @@ from .ports import CityTransaction
 from .power_levels import may_notify_room, may_redact, may_send
 from .reader_memberships import ReaderMemberships
 from .restrictions import Restriction, RestrictionKind
-from .types import Author, Content, Room, UserId
+from .types import Author, AuthorKind, CitizenId, Content, Room, UserId
 
 
 class RoomPermissions:
@@ -46,6 +46,11 @@ class RoomPermissions:
     def authors_of(self, author: Author) -> tuple[Author, ...]:
         """Return the authors with the same self, ``author`` first: see ``linked_accounts``."""
         return self._identities.accounts.authors_of(author)
+
+    def citizen_of(self, author: Author) -> CitizenId | None:
+        """Return the citizen who is the author, or is linked with the Matrix user who is."""
+        citizens = [each.id for each in self.authors_of(author) if each.kind is AuthorKind.CITIZEN]
+        return CitizenId(citizens[0]) if citizens else None
 
     def is_same_person(self, author: Author, other: Author) -> bool:
         """Whether two authors are the same person."""

@@ -41,6 +41,7 @@ from .types import (
     ThreadSummary,
     UserId,
 )
+from .unread import NotificationMode, ReadMark
 
 
 class RoomStore(Protocol):
@@ -223,6 +224,28 @@ class OutboxStore(Protocol):
     async def failed_messages(self, messages: Collection[MessageId] | None) -> list[MessageId]: ...
 
 
+class ReadMarkStore(Protocol):
+    """Read marks of citizens."""
+
+    async def advance(self, marks: Collection[ReadMark]) -> None: ...
+    async def forget(self, room: RoomId, citizens: Collection[CitizenId]) -> None: ...
+    async def set_mode(self, citizen: CitizenId, room: RoomId, mode: NotificationMode) -> None: ...
+
+
+class MentionStore(Protocol):
+    """Mentions of citizens and Matrix users."""
+
+    async def put(self, message: Message, subjects: Collection[SubjectId]) -> None: ...
+    async def forget(self, room: RoomId, subjects: Collection[SubjectId]) -> None: ...
+
+
+class SearchStore(Protocol):
+    """The search index of messages."""
+
+    async def add(self, found: Collection[Message]) -> None: ...
+    async def change(self, message: Message) -> None: ...
+
+
 class FeedStore(Protocol):
     """Entries of the feed."""
 
@@ -297,6 +320,12 @@ class CityTransaction(Protocol):
     def matrix_rooms(self) -> MatrixRoomStore: ...
     @property
     def messages(self) -> MessageStore: ...
+    @property
+    def mentions(self) -> MentionStore: ...
+    @property
+    def search(self) -> SearchStore: ...
+    @property
+    def read_marks(self) -> ReadMarkStore: ...
     @property
     def media(self) -> MediaStore: ...
     @property

@@ -133,6 +133,10 @@ class LimitsSettings(Section):
         "3000/minute",
         description="Read requests of one citizen or agent; without a valid token, of one address.",
     )
+    searches: RateLimit = Field(
+        "60/minute",
+        description="Searches in messages of one citizen or agent; without a valid token, of one address.",
+    )
     wrong_tokens: RateLimit = Field(
         "60/minute",
         description="Different invalid tokens from one address; beyond that its tokens are refused unchecked.",

@@ -28,6 +28,8 @@ class PagePosition:
     """The id of the message in the middle of the page."""
     thread: str | None = None
     """The id of the root of a thread, whose replies the page has; None for all messages of the room."""
+    around_ms: int | None = None
+    """A time in milliseconds since 1970; the first message from then on is in the middle of the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +122,7 @@ async def read_messages(
         return await tx.messages.after(room.id, seq, limit=count, reading=reading)
 
     page = _PageBuilder(view)
-    if position.around is not None:
-        middle = await _readable_message(tx, room, position.around, reading)
+    if (middle := await _middle(tx, room, position, reading)) is not None:
         page.add(middle)
         bytes_left = page.bytes_left
         page.bytes_left = bytes_left // 2
@@ -134,6 +135,16 @@ async def read_messages(
         return page.build(newer, has_older=False, has_newer=has_newer)
     older, has_older = await _read_until_full(before, position.before, limit, page)
     return page.build(older[::-1], has_older=has_older, has_newer=False)
+
+
+async def _middle(tx: Transaction, room: Room, position: PagePosition, reading: ReadableRanges) -> Message | None:
+    """Return the message in the middle of the page; None for a page that begins or ends at a number or at the end."""
+    if position.around is not None:
+        return await _readable_message(tx, room, position.around, reading)
+    if position.around_ms is not None:
+        thread = MessageId(position.thread) if position.thread is not None else None
+        return await tx.messages.first_since(room.id, position.around_ms, reading=reading, thread=thread)
+    return None
 
 
 async def _readable_message(tx: Transaction, room: Room, message_id: str, reading: ReadableRanges) -> Message:

@@ -1,9 +1,7 @@
-"""Caches encoded responses with rooms and messages until the next change of the database.
+"""Caches encoded responses with the messages of a room until the next change of the database.
 
-    the page of public messages ─► is the room public? ─yes─► that page
-                                         └no─► the page of this reader; readers with equal ranges share it
-
-The online members are in memory and change without a commit, so their number is compared at each request.
+the page of public messages ─► is the room public? ─yes─► that page
+                                     └no─► the page of this reader; readers with equal ranges share it
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ from functools import partial
 
 from ..city.history_visibility import PUBLIC, ReadableRanges, as_seen, is_known_to, is_listed, may_subscribe
 from ..city.identity import Identities
-from ..city.online_members import OnlineMembers
 from ..city.reader_memberships import ReaderMemberships
 from ..city.restrictions import Restriction
 from ..city.types import Author, Member, Message, Room, RoomId, UserId
@@ -23,7 +20,7 @@ from . import schemas
 from .auth.principals import Principal, author_of, is_admin
 from .encoded_response import Encoded
 from .message_pages import NotReadable, PagePosition, read_messages
-from .views import message_view, room_view
+from .views import message_view
 
 _ROOM_BYTES = 1024
 _RANGES_BYTES = 512
@@ -54,55 +51,11 @@ class ThreadList:
     """The ``last_seq`` of the last thread if there may be more."""
 
 
-@dataclass(slots=True)
-class _RoomList:
-    rooms: list[Room]
-    online: list[int]
-    """The number of online members of each room when the list was encoded."""
-    encoded: Encoded
-    is_all: bool
-    """Whether every room of the city is listed for all readers."""
-
-
 @dataclass(frozen=True, slots=True)
 class CachedRoomResponses:
     database: Database
-    online_members: OnlineMembers
     identities: Identities
     readers: ReaderMemberships
-
-    async def rooms(self, principal: Principal, *, sort: str, limit: int, offset: int) -> Encoded:
-        """Return a page of the rooms that are not archived and that the principal may know of.
-
-        Args:
-            principal: the reader.
-            sort: a key of ``storage.rooms.ORDERS``.
-            limit: the number of rooms.
-            offset: the number of rooms to skip.
-        """
-        read = partial(self._read_rooms, sort, limit, offset)
-        found = await self.database.read_cache.get(("rooms", sort, limit, offset), read, _size_of_list)
-        if not found.is_all and (author_of(principal) or is_admin(principal)):
-            return self._encode(await self.room_objects(principal, sort, limit, offset))
-        online = self._online(found.rooms)
-        if found.online != online:
-            found.online, found.encoded = online, self._encode(found.rooms)
-        return found.encoded
-
-    async def rooms_by_id(self, principal: Principal, ids: list[str], *, sort: str) -> Encoded:
-        """Return those of the rooms with the given ids or slugs that the principal may know of."""
-        async with self.database.read_only() as tx:
-            users = await self.readers.users(tx, author_of(principal))
-            rooms = await tx.rooms.page(
-                sort=sort, limit=len(ids), offset=0, ids=ids, users=users, is_admin=is_admin(principal)
-            )
-        return self._encode(rooms)
-
-    async def room_objects(self, principal: Principal, sort: str, limit: int, offset: int = 0) -> list[Room]:
-        """Return the rooms of ``rooms`` as objects."""
-        async with self.database.read_only() as tx:
-            users = await self.readers.users(tx, author_of(principal))
-            return await tx.rooms.page(sort=sort, limit=limit, offset=offset, users=users, is_admin=is_admin(principal))
 
     async def room(self, id_or_slug: str, principal: Principal, *, limit: int) -> RoomPageResponse:
         """Return a room with the last ``limit`` messages that the principal may read, oldest first.
@@ -249,20 +202,6 @@ class CachedRoomResponses:
         async with self.database.read_only() as tx:
             return frozenset(await tx.rooms.unlisted())
 
-    async def _read_rooms(self, sort: str, limit: int, offset: int) -> _RoomList:
-        async with self.database.read_only() as tx:
-            rooms = await tx.rooms.page(sort=sort, limit=limit, offset=offset)
-            is_all = not await tx.rooms.unlisted()
-        return _RoomList(rooms, self._online(rooms), self._encode(rooms), is_all)
-
-    def _online(self, rooms: list[Room]) -> list[int]:
-        return [self.online_members.members_online(room.id) for room in rooms]
-
-    def _encode(self, rooms: list[Room]) -> Encoded:
-        return Encoded.of(
-            [room_view(room, self.online_members.members_online(room.id), self.identities) for room in rooms]
-        )
-
 
 async def _find_room(tx: Transaction, id_or_slug: str) -> Room:
     room = await tx.rooms.find(id_or_slug)
@@ -289,7 +228,3 @@ def _size_of_members(members: dict[UserId, Member]) -> int:
         2 * len(user) + len(member.display_name or "") + len(member.avatar_url or "")
         for user, member in members.items()
     )
-
-
-def _size_of_list(found: _RoomList) -> int:
-    return found.encoded.size + len(found.encoded.body)

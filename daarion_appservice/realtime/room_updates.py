@@ -10,16 +10,16 @@ the list once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 import structlog
 
 from ..city.events import MembershipChanged, MessagePosted, PresenceChanged, RoomChanged, RoomEventStored
-from ..city.history_visibility import is_listed
+from ..city.history_visibility import is_listed, is_readable_by_all
 from ..city.online_members import OnlineMembers
 from ..city.presence import Status
-from ..city.types import Room, RoomId, SubjectId
+from ..city.types import Message, Room, RoomId, SubjectId
 from ..errors import DatabaseError
 from ..storage.database import Database
 from .listeners import notify_all
@@ -46,7 +46,7 @@ class Listener(Protocol):
 class Frames(Protocol):
     """Encodes changes of rooms as frames."""
 
-    def rooms(self, rooms: Sequence[Room]) -> bytes: ...
+    def rooms(self, rooms: Sequence[Room], last: Mapping[RoomId, Message]) -> bytes: ...
     def rooms_resync(self) -> bytes: ...
 
 
@@ -130,13 +130,14 @@ class RoomUpdates:
         # The rooms are read from the database: only that tells direct chats and unlisted rooms from others.
         async with self._database.read_only() as tx:
             rooms = await tx.rooms.by_ids(ids)
+            last = await tx.last_messages.of([room.id for room in rooms if is_readable_by_all(room)])
         if listed := [room for room in rooms if is_listed(room)]:
-            frame = self._frames.rooms(listed)
+            frame = self._frames.rooms(listed, last)
             notify_all("RoomUpdate", (listener.rooms for listener in self._listeners), frame)
         for room in rooms:
             if not is_listed(room):
                 members = (each.rooms for each in self._listeners if self._is_member(room, each.subject))
-                notify_all("RoomUpdate", members, self._frames.rooms([room]))
+                notify_all("RoomUpdate", members, self._frames.rooms([room], last))
 
     def _is_member(self, room: Room, subject: SubjectId | None) -> bool:
         return subject is not None and self._online_members.has_person(room.id, subject)

@@ -23,6 +23,7 @@ from ..city.events import (
     MemberChanged,
     MembershipChanged,
     MessagePosted,
+    NotificationModeChanged,
     OutboxChanged,
     ReceiptsChanged,
     RepliesPending,
@@ -46,6 +47,7 @@ SharedEvent = (
     | TypingChanged
     | LocalUserTyping
     | LocalUserRead
+    | NotificationModeChanged
     | ReceiptsChanged
     | InboxChanged
     | OutboxChanged

@@ -45,10 +45,12 @@ from .inbox_writer import InboxWriter, PostgresInboxWriter, SqliteInboxWriter
 from .interactions import InteractionRepository
 from .invitations import InvitationRepository
 from .key_values import KeyValueRepository
+from .last_messages import LastMessageRepository
 from .matrix_rooms import MatrixRoomRepository
 from .media import MediaRepository
 from .members import MemberRepository
 from .membership_periods import MembershipPeriodRepository
+from .mentions import MentionRepository
 from .messages import MessageRepository
 from .metrics import WAIT_SECONDS, PoolUsage, measure_statements, pool_usage
 from .outbox import OutboxRepository
@@ -58,6 +60,7 @@ from .places import PlaceRepository
 from .poll_responses import PollResponseRepository
 from .reactions import ReactionRepository
 from .read_cache import PostgresVersion, ReadCache, SqliteVersion
+from .read_marks import ReadMarkRepository
 from .receipts import ReceiptRepository
 from .removed_agents import RemovedAgentRepository
 from .removed_rooms import RemovedRoomRepository
@@ -66,6 +69,7 @@ from .revisions import RevisionRepository
 from .room_events import RoomEventRepository
 from .room_versions import PostgresRoomVersions, RoomVersions, SqliteRoomVersions
 from .rooms import RoomRepository
+from .search import SearchRepository
 from .sqlite_file import ServiceLock, make_private
 from .threads import ThreadRepository
 from .watermarks import WatermarkRepository
@@ -103,7 +107,11 @@ class Transaction:
         self.membership_periods = MembershipPeriodRepository(connection)
         self.media = MediaRepository(connection)
         self.messages = MessageRepository(connection)
+        self.last_messages = LastMessageRepository(connection)
+        self.mentions = MentionRepository(connection)
         self.reactions = ReactionRepository(connection)
+        self.search = SearchRepository(connection)
+        self.read_marks = ReadMarkRepository(connection)
         self.receipts = ReceiptRepository(connection)
         self.threads = ThreadRepository(connection)
         self.poll_responses = PollResponseRepository(connection)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Integer, Text, cast, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..city.types import MessageId
 from .repository import Repository
 from .tables import key_values
 from .upsert import insert
@@ -15,7 +17,17 @@ _REGISTRY: Final = "registry_version"
 _ACCOUNTS: Final = "accounts_version"
 _PRESENCE_TIMEOUT: Final = "presence_timeout_ms:"
 _WRITE_PROBE: Final = "write_probe"
+_SEARCH_POSITION: Final = "search_position"
 _KEY_LENGTH: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPosition:
+    """How far old messages are indexed, from the newest on."""
+
+    before: MessageId | None
+    """Messages with lower ids are not indexed yet; None before the first batch."""
+    is_complete: bool
 
 
 class KeyValueRepository(Repository):
@@ -43,6 +55,16 @@ class KeyValueRepository(Repository):
 
     async def put_presence_timeout_ms(self, software: str, timeout_ms: int) -> None:
         await self._put(_presence_timeout_key(software), str(timeout_ms))
+
+    async def search_position(self) -> SearchPosition:
+        """Return how far the messages from before the search index existed are indexed."""
+        found = await self._connection.execute(select(key_values.c.value).where(key_values.c.key == _SEARCH_POSITION))
+        value = found.scalar()
+        return SearchPosition(MessageId(value) if value else None, is_complete=value == "")
+
+    async def put_search_position(self, before: MessageId | None) -> None:
+        """Store that messages from this id on are indexed; None for all messages."""
+        await self._put(_SEARCH_POSITION, before or "")
 
     async def put_write_probe(self) -> None:
         """Write a row without meaning, to find out whether the database accepts writes."""

@@ -6,7 +6,20 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import ColumnElement, and_, func, insert, literal, literal_column, not_, or_, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    delete,
+    func,
+    insert,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.engine import Row
 
 from ..city.history_visibility import PUBLIC, ReadableRanges
@@ -32,7 +45,7 @@ from .media import add_shown, remove_shown
 from .readable import message_is_readable
 from .renumbering import move_number
 from .repository import Repository
-from .tables import inbox, messages
+from .tables import inbox, mentions, messages, search_entries
 
 _NONE: Final = "[]"
 # A constant, as in the partial index ix_messages_from_matrix: PostgreSQL's generic plans would not use the index for a
@@ -126,6 +139,17 @@ class MessageRepository(Repository):
         )
         return [read_message(row) for row in rows]
 
+    async def first_since(
+        self, room: RoomId, at_ms: int, *, reading: ReadableRanges, thread: MessageId | None = None
+    ) -> Message | None:
+        """Return the first message of a room or a thread from a time on that ``reading`` may read."""
+        statement = select(messages).where(messages.c.room_id == room, messages.c.created_at_ms >= at_ms)
+        if thread is not None:
+            statement = statement.where(messages.c.thread_root == thread)
+        first = statement.where(*_readable(reading)).order_by(messages.c.created_at_ms, messages.c.seq).limit(1)
+        row = (await self._connection.execute(first)).first()
+        return read_message(row) if row else None
+
     async def between(self, room: RoomId, seq: int, last_seq: int, *, limit: int) -> list[Message]:
         """Return up to ``limit`` messages after ``seq`` and up to ``last_seq``, oldest first."""
         rows = await self._connection.execute(
@@ -143,6 +167,8 @@ class MessageRepository(Repository):
         *,
         exclude: Collection[Author],
         limit: int,
+        up_to: Mapping[RoomId, int] | None = None,
+        without_threads: bool = False,
     ) -> dict[RoomId, int]:
         """Count the messages of each room after the ``seq`` of its mark, up to ``limit``.
 
@@ -150,6 +176,9 @@ class MessageRepository(Repository):
             marks: sequence number of the last read message by room.
             readings: readable ranges by room, ``PUBLIC`` by default; other messages do not count, nor do deleted ones.
             exclude: authors whose messages do not count.
+            limit: the highest count.
+            up_to: sequence number of the last message that counts, by room; by default all.
+            without_threads: count only messages of the main timelines.
         """
         if not marks:
             return {}
@@ -162,9 +191,12 @@ class MessageRepository(Repository):
                 .where(table.room_id == room, table.seq > seq, not_(table.deleted), *own)
                 .where(message_is_readable(readings.get(room, PUBLIC)))
                 .limit(limit)
-                .subquery()
             )
-            counts.append(select(literal(room), func.count()).select_from(newer))
+            if without_threads:
+                newer = newer.where(table.thread_root.is_(None), table.thread_root_event.is_(None))
+            if up_to is not None:
+                newer = newer.where(table.seq <= up_to[room])
+            counts.append(select(literal(room), func.count()).select_from(newer.subquery()))
         return {RoomId(room): count for room, count in await self._connection.execute(union_all(*counts))}
 
     async def places(
@@ -276,6 +308,8 @@ class MessageRepository(Repository):
             )
         )
         await remove_shown(self._connection, message)
+        await self._connection.execute(delete(mentions).where(mentions.c.message_id == message))
+        await self._connection.execute(delete(search_entries).where(search_entries.c.message_id == message))
 
     async def set_reactions(self, message: MessageId, tallies: tuple[ReactionCount, ...]) -> None:
         await self._connection.execute(

@@ -8,7 +8,7 @@ from sqlalchemy import Column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import MessageId, RoomId
-from .tables import feed, membership_periods, messages, revisions, room_events
+from .tables import feed, membership_periods, mentions, messages, read_marks, revisions, room_events
 
 _NUMBERS: Final[tuple[Column[int], ...]] = (
     messages.c.seq,
@@ -19,6 +19,8 @@ _NUMBERS: Final[tuple[Column[int], ...]] = (
     membership_periods.c.joined_seq,
     membership_periods.c.end_seq,
     feed.c.seq,
+    read_marks.c.seq,
+    mentions.c.seq,
 )
 
 
@@ -36,7 +38,7 @@ async def raise_numbers(connection: AsyncConnection, room: RoomId, first: int, *
 
 
 async def move_number(connection: AsyncConnection, message: MessageId, seq: int, to: int) -> None:
-    """Change the sequence number of a message, its feed entry and its revision to ``to``, which must be free."""
+    """Change the sequence number of a message, its feed entry, revision and mentions to ``to``, which must be free."""
     await connection.execute(update(messages).where(messages.c.id == message).values(seq=to))
-    for table in (feed, revisions):
+    for table in (feed, revisions, mentions):
         await connection.execute(update(table).where(table.c.message_id == message, table.c.seq == seq).values(seq=to))

@@ -20,6 +20,7 @@ from ..http.limits.tcp_connections import TcpConnections
 from ..http.link_previews import LinkPreviews
 from ..http.media_transfers import MediaTransfers
 from ..http.registry_writer import RegistryWriter
+from ..http.room_lists import RoomLists
 from ..http.room_responses import CachedRoomResponses
 from ..http.routes.agent_tokens import AgentTokenRoutes
 from ..http.routes.agents import AgentRoutes
@@ -42,6 +43,7 @@ from ..http.routes.presence import PresenceEvents, PresenceRoutes
 from ..http.routes.receipts import ReceiptRoutes
 from ..http.routes.registry import RegistryRoutes
 from ..http.routes.rooms import RoomRoutes
+from ..http.routes.search import SearchRoutes
 from ..http.routes.second_me import SecondMeInvoke, SecondMeRoutes
 from ..http.routes.sign_in import SignInRoutes
 from ..http.routes.site import SiteRoutes
@@ -74,17 +76,21 @@ def build_city_server(city: City) -> Listener:
     )
     readers = ReaderMemberships(city.identities)
     authors = ActorDirectory(city.database, city.agents, city.identities)
-    pages = CachedRoomResponses(city.database, city.online_members, city.identities, readers)
+    pages = CachedRoomResponses(city.database, city.identities, readers)
+    lists = RoomLists(city.database, city.online_members, city.identities, readers, city.read_mark_writer)
     registry = RegistryWriter(RegistryEditor(city.database, now_ms), city.registry)
     rooms = RoomRoutes(
         pages,
+        lists,
         city.rooms,
         city.person_presence,
         city.online_members,
         city.identities,
         steady_ms,
     )
-    members = MemberRoutes(city.membership, city.typing_and_receipts, authors, city.online_members)
+    members = MemberRoutes(
+        city.membership, city.typing_and_receipts, city.notification_modes, authors, city.online_members
+    )
     messages = MessageRoutes(pages, city.messages, city.message_edits, city.reactions, authors, city.identities)
     polls = PollRoutes(city.polls, authors, city.identities)
     feed = FeedRoutes(
@@ -109,6 +115,7 @@ def build_city_server(city: City) -> Listener:
         city.stream,
         city.citizen_names,
         city.room_updates,
+        city.unread_stream,
         authenticator,
         origins,
         anonymous_read=may_read,
@@ -160,6 +167,7 @@ def build_city_server(city: City) -> Listener:
             members,
             messages,
             ThreadRoutes(pages),
+            SearchRoutes(city.database, readers, city.identities),
             polls,
             agents,
             PlaceRoutes(registry, city.places, city.presence, views),

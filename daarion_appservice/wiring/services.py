@@ -12,6 +12,7 @@ from ..city.membership import Membership
 from ..city.message_edits import MessageEdits
 from ..city.message_formatting import MessageFormatter
 from ..city.messages import Messages
+from ..city.notification_modes import NotificationModes
 from ..city.online_counts import OnlineCounts
 from ..city.online_members import OnlineMembers
 from ..city.permissions import RoomPermissions
@@ -19,6 +20,7 @@ from ..city.person_presence import PersonPresence
 from ..city.places import PlaceDirectory
 from ..city.polls import Polls
 from ..city.reactions import Reactions
+from ..city.reader_memberships import ReaderMemberships
 from ..city.rooms import Rooms
 from ..city.tokens import TokenDirectory
 from ..city.typing_and_receipts import TypingAndReceipts
@@ -26,6 +28,7 @@ from ..clock import new_id, now_ms, steady_ms
 from ..config import Settings
 from ..config.loading import check_tokens
 from ..http.websocket.room_frames import RoomFrames
+from ..http.websocket.unread_frames import UnreadFrames
 from ..matrix.client.homeserver import Homeserver
 from ..matrix.client.monitor import HomeserverMonitor
 from ..matrix.reconcile.membership_cache import MembershipCache
@@ -38,14 +41,17 @@ from ..realtime.feed_writer import AgentFeedWriter
 from ..realtime.presence_memory import MemoryPresence
 from ..realtime.presence_redis import RedisPresence
 from ..realtime.presence_stream import PresenceStream
+from ..realtime.read_mark_writer import ReadMarkWriter
 from ..realtime.receipt_writer import ReceiptWriter
 from ..realtime.redis_client import connect
 from ..realtime.redis_sessions import RedisSessions
 from ..realtime.room_streams import RoomStreams
 from ..realtime.room_typing import RoomTypingState
 from ..realtime.room_updates import RoomUpdates
+from ..realtime.search_indexer import SearchIndexer
 from ..realtime.shared_bus import SharedBus
 from ..realtime.supervisor import Supervisor
+from ..realtime.unread_stream import UnreadStream
 from ..storage.database import Database
 from ..storage.leader_lock import LeaderLock
 
@@ -115,6 +121,7 @@ class CityServices:
         self.reactions = Reactions(database, publish, permissions, now_ms, new_id)
         self.polls = Polls(database, publish, permissions, now_ms, new_id)
         self.typing_and_receipts = TypingAndReceipts(database, publish, permissions)
+        self.notification_modes = NotificationModes(database, publish, permissions)
 
     def _build_streams(self) -> None:
         frames = RoomFrames(self.person_presence, self.online_members, self.identities, steady_ms)
@@ -124,7 +131,12 @@ class CityServices:
         )
         self.room_streams = RoomStreams(self.database, self.online_members, self.room_typing, frames)
         self.room_updates = RoomUpdates(self.database, self.online_members, frames)
+        self.read_mark_writer = ReadMarkWriter(self.database)
+        self.unread_stream = UnreadStream(
+            self.database, self.identities, ReaderMemberships(self.identities), UnreadFrames(self.identities)
+        )
         self.stream = PresenceStream(self.person_presence.state, steady_ms, seq=self.presence.seq)
+        self.search_indexer = SearchIndexer(self.database)
         self.feed_writer = AgentFeedWriter(self.database, self.agents, now_ms, new_id)
 
     async def close(self) -> None:
@@ -132,6 +144,7 @@ class CityServices:
         self.stream.close()
         await self.room_streams.close()
         await self.room_updates.close()
+        await self.unread_stream.close()
         self.room_typing.close()
         await self.homeserver.close()
         if self.redis is not None:

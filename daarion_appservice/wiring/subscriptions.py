@@ -17,6 +17,7 @@ from ..city.events import (
     MemberChanged,
     MembershipChanged,
     MessagePosted,
+    NotificationModeChanged,
     OutboxChanged,
     PresenceChanged,
     PresenceRenumbered,
@@ -93,6 +94,22 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(ReceiptsChanged, city.room_streams.on_receipts_changed)
     city.bus.subscribe(MessagePosted, city.room_typing.end_for_author)
     city.bus.subscribe(MessagePosted, city.typing_sender.on_message_posted)
+    _subscribe_unread(city)
+
+
+def _subscribe_unread(city: City) -> None:
+    city.bus.subscribe_local(LocalUserRead, city.read_mark_writer.on_local_read)
+    city.bus.subscribe(MembershipChanged, city.read_mark_writer.on_membership_changed)
+    city.bus.subscribe(MessagePosted, city.unread_stream.on_message_posted)
+    city.bus.subscribe(RoomEventStored, city.unread_stream.on_room_event)
+    city.bus.subscribe(LocalUserRead, city.unread_stream.on_local_read)
+    city.bus.subscribe(ReceiptsChanged, city.unread_stream.on_receipts_changed)
+    city.bus.subscribe(MembershipChanged, city.unread_stream.on_membership_changed)
+    city.bus.subscribe(NotificationModeChanged, city.unread_stream.on_mode_changed)
+    city.bus.subscribe(RoomChanged, city.unread_stream.on_room_changed)
+    city.bus.subscribe(RoomRemoved, city.unread_stream.on_room_removed)
+    city.bus.subscribe(SelfChanged, city.unread_stream.on_self_changed)
+    city.bus.subscribe(EventsMissed, lambda _: city.unread_stream.on_events_missed())
 
 
 def _show_presence(city: City, change: PresenceChanged) -> None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
-import aiohttp
 import pytest
 
 from daarion_appservice.city.events import EventsMissed, RoomChanged
 from daarion_appservice.city.types import HistoryVisibility, RoomId
 from daarion_appservice.errors import DatabaseUnavailable
-from daarion_appservice.http.websocket.presence import PATH
-from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
+from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
-from tests.parts.ports import HOST
+from tests.parts.presence_socket import Socket, connected, until
 
 TARAS, DANA = citizen_token("u_taras", "Тарас"), citizen_token("u_dana", "Дана")
 GENERAL = "/city/rooms/general"
@@ -26,53 +22,6 @@ GENERAL = "/city/rooms/general"
 async def city(database_url: str) -> AsyncIterator[InProcessCity]:
     async with in_process_city(database_url) as city:
         yield city
-
-
-class Socket:
-    """A connection, and what it was told."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self.socket = socket
-        self.events: list[dict[str, Any]] = []
-
-    async def read(self) -> None:
-        async for message in self.socket:
-            self.events.append(message.json())
-
-    def room(self, slug: str) -> dict[str, Any] | None:
-        """A room as it was told last."""
-        found = [
-            room
-            for event in self.events
-            if event["event"] == "city.rooms.updated"
-            for room in event["rooms"]
-            if room["slug"] == slug
-        ]
-        return found[-1] if found else None
-
-
-@asynccontextmanager
-async def connected(
-    city: InProcessCity, query: str = "?batch=1&rooms=1", token: str | None = None
-) -> AsyncIterator[Socket]:
-    url = f"ws://{HOST}:{city.city.settings.api.port}{PATH}{query}"
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with city.session.ws_connect(url, headers=headers) as socket:
-        reader = Socket(socket)
-        reading = asyncio.create_task(reader.read())
-        try:
-            await until(lambda: bool(reader.events))
-            yield reader
-        finally:
-            await socket.close()
-            await asyncio.gather(reading, return_exceptions=True)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async def holds() -> bool:
-        return condition()
-
-    await eventually(holds)
 
 
 async def ok(city: InProcessCity, method: str, path: str, content: Any = ..., token: str = TARAS) -> Any:

@@ -155,7 +155,8 @@ def test_problem_is_unique_by_status_and_code() -> None:
 
 def test_every_websocket_event_is_described() -> None:
     source = "".join(path.read_text() for part in ("http", "realtime") for path in (SOURCE / part).rglob("*.py"))
-    names = set(re.findall(r'"((?:city\.rooms?|presence)\.[a-z.]+)', source)) | {kind.value for kind in RoomEventKind}
+    found = re.findall(r'"((?:city\.rooms?|presence)\.[a-z.]+|city\.unread(?:\.[a-z]+)?)', source)
+    names = {*found, *(kind.value for kind in RoomEventKind)}
     documented = {event.name for socket in SOCKETS for event in (*socket.from_server, *socket.from_client)}
     assert documented - {"auth", "error"} == names
 

@@ -22,6 +22,7 @@ class Rate(StrEnum):
     """The kinds of requests that are counted separately. The value is the name of the setting, and of the keys in Redis."""
 
     READS = "reads"
+    SEARCHES = "searches"
     WRONG_TOKENS = "wrong_tokens"
     MESSAGES = "messages"
     CHANGES = "changes"
@@ -34,6 +35,7 @@ class Rate(StrEnum):
 
 _NOUNS: Final = {
     Rate.READS: "requests",
+    Rate.SEARCHES: "searches",
     Rate.WRONG_TOKENS: "wrong tokens",
     Rate.MESSAGES: "messages",
     Rate.CHANGES: "changes",
@@ -44,7 +46,7 @@ _NOUNS: Final = {
     Rate.HEARTBEATS: "heartbeats",
 }
 
-_IN_EACH_PROCESS: Final = {Rate.READS, Rate.TYPING, Rate.HEARTBEATS}
+_IN_EACH_PROCESS: Final = {Rate.READS, Rate.SEARCHES, Rate.TYPING, Rate.HEARTBEATS}
 """The rates counted in each process: such requests are so frequent and cheap that Redis would cost more than the request."""
 
 

@@ -10,6 +10,7 @@ from ..routing import description_of
 from .rates import Rate
 
 ROUTE_RATES: Final = {
+    ("GET", "/city/search"): Rate.SEARCHES,
     ("POST", "/city/rooms"): Rate.ROOMS,
     ("POST", "/city/rooms/{room_id}/messages"): Rate.MESSAGES,
     ("POST", "/city/sign-in/name"): Rate.SIGN_INS,
@@ -37,11 +38,12 @@ _READING: Final = {hdrs.METH_GET, hdrs.METH_HEAD}
 
 def rate_of(request: web.Request) -> Rate:
     """Return the rate that a request counts for."""
+    resource = request.match_info.route.resource
+    method = hdrs.METH_GET if request.method in _READING else request.method
+    if resource is not None and (rate := ROUTE_RATES.get((method, resource.canonical))):
+        return rate
     if request.method in _READING:
         return Rate.READS
-    resource = request.match_info.route.resource
-    if resource is not None and (rate := ROUTE_RATES.get((request.method, resource.canonical))):
-        return rate
     description = description_of(request.match_info.handler)
     takes_json = description is None or description.request_type == "application/json"
     return Rate.CHANGES if takes_json else Rate.UPLOADS

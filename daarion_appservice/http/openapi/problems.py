@@ -273,6 +273,7 @@ PROBLEMS: Final = (
         "the body is nested more than 64 levels deep",
         "lists and objects may be nested at most 64 levels deep",
     ),
+    Problem(422, "query_empty", "the query of a search has no word", "q: must contain a word"),
     Problem(422, "name_required", "the name is empty", "the room's name is empty; send a name"),
     Problem(
         422,
@@ -343,6 +344,7 @@ PROBLEMS: Final = (
         "the response of the agents core is invalid or incomplete",
         "the agents core ended its response before it was complete",
     ),
+    Problem(503, "search_too_slow", "a search took too long", "the search took too long: use rarer words or a room"),
     Problem(
         503,
         "too_many_connections",

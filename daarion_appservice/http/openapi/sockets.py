@@ -21,6 +21,23 @@ _ROOM: Final = {
     "matrix_status": "linked",
 }
 
+_LAST_MESSAGE: Final = {
+    "id": "01M80JJAXFTK9TPCTY26E2R4Y5",
+    "seq": 1024,
+    "author": _MEMBER,
+    "text": "Добрий вечір, Подоле!",
+    "msgtype": "m.text",
+    "created_at": "2026-11-22T18:05:05.103Z",
+}
+_UNREAD: Final = {
+    "room_id": "city_podil",
+    "joined": True,
+    "unread": 3,
+    "mentions": 1,
+    "read_seq": 1021,
+    "notifications": "all",
+}
+
 _CHANGED: Final = {"message": _MESSAGE, "by": _MEMBER, "created_at": "2026-11-22T18:06:41.770Z"}
 
 
@@ -217,6 +234,7 @@ SOCKETS: Final = (
             "batch": "`1`: the changes of one tick (50 ms) are sent as one `presence.updates`.",
             "rooms": "`1`: changes of rooms are sent as well, at most once a second. They have no `seq` and are not replayed: "
             "load `GET /city/rooms` after each connection.",
+            "unread": "`1`: what a citizen has not read is sent as well, at most once a second.",
         },
         (
             Event(
@@ -272,6 +290,17 @@ SOCKETS: Final = (
             Event(
                 "Changes of rooms were missed: load `GET /city/rooms` again; with `?rooms=1`.",
                 {"event": "city.rooms.resync"},
+            ),
+            Event(
+                "What the citizen has not read, of all rooms that the citizen joined, opened or is mentioned in: after "
+                "connecting, and again if changes were missed; with `?unread=1`. The fields are those of `GET /city/rooms`. "
+                "Other rooms have no unread messages and no mentions.",
+                {"event": "city.unread.snapshot", "rooms": [_UNREAD]},
+            ),
+            Event(
+                "What the citizen has not read has changed, by messages or on another device; with `?unread=1`. `last_message` "
+                "is the newest message, as in `GET /city/rooms`; it is missing if it did not change.",
+                {"event": "city.unread", "rooms": [_UNREAD | {"last_message": _LAST_MESSAGE}]},
             ),
             _ERROR,
         ),

@@ -1,4 +1,4 @@
-"""The routes ``/city/rooms/{room_id}/…`` for joining and leaving a room, typing notices and read marks."""
+"""The routes ``/city/rooms/{room_id}/…`` for joining and leaving a room, typing notices, read marks and notifications."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Final
 from pydantic import Field
 
 from ...city.membership import Membership
+from ...city.notification_modes import NotificationModes
 from ...city.online_members import OnlineMembers
 from ...city.types import Room
 from ...city.typing_and_receipts import TypingAndReceipts
+from ...city.unread import NotificationMode
 from ...realtime.room_typing import NOTICE_LIFETIME_S
 from .. import schemas
 from ..auth.actors import ActorDirectory
@@ -35,10 +37,19 @@ class ReadReceipt(Body):
     )
 
 
+class NotificationChoice(Body):
+    """Which messages of a room notify the citizen."""
+
+    mode: NotificationMode = Field(
+        description="`all`, `mentions` (mentions, `@room` and replies) or `none`.", examples=["mentions"]
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class MemberRoutes:
     membership: Membership
     typing_and_receipts: TypingAndReceipts
+    notification_modes: NotificationModes
     authors: ActorDirectory
     online_members: OnlineMembers
 
@@ -103,13 +114,31 @@ class MemberRoutes:
         errors=("no_such_room", "no_such_message", *_REMOVED),
     )
     async def send_read_receipt(self, call: Call[ReadReceipt, NoQuery]) -> None:
-        """If the client is a member, the room's readers see the receipt (`GET …/receipts`, `city.room.read`), and it is sent to
+        """Moves the read mark of a citizen forward, on all devices, in a room that one is no member of as well: a message of the
+        main timeline marks everything before it as read, a message of a thread the thread's mentions before it.
+
+        If the client is a member, the room's readers see the receipt (`GET …/receipts`, `city.room.read`), and it is sent to
         Matrix as the client's ghost if the message is on Matrix, for the message's thread or the main timeline. It never moves
         backwards; receipts sent meanwhile are combined, and those sent while the homeserver is unavailable do not reach Matrix.
         """
         await self.typing_and_receipts.mark_read(
             self.authors.of(call.principal), call.path["room_id"], call.body.message_id
         )
+
+    @endpoint(
+        "PUT",
+        _ROOM + "/notifications",
+        access=Access.CITIZENS_ONLY,
+        body=NotificationChoice,
+        summary="Choose which messages of a room notify",
+        response=schemas.NotificationSetting,
+        errors=("no_such_room",),
+    )
+    async def set_notifications(self, call: Call[NotificationChoice, NoQuery]) -> schemas.NotificationSetting:
+        """The choice holds on all devices of the citizen."""
+        citizen, mode = self.authors.of(call.principal), call.body.mode
+        room = await self.notification_modes.set_mode(citizen, call.path["room_id"], mode)
+        return {"room_id": room.id, "mode": mode}
 
     def _view(self, room: Room, *, joined: bool) -> schemas.Membership:
         return {"room_id": room.id, "joined": joined, "members_online": self.online_members.members_online(room.id)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -29,6 +30,7 @@ _REACTION: Final = _MESSAGE + "/reactions/{emoji}"
 _MESSAGE_ERRORS: Final = ("no_such_room", "no_such_message", "room_archived")
 _WRITE_ERRORS: Final = (*_MESSAGE_ERRORS, "banned", "kicked", "muted", "invite_only", "room_encrypted")
 _TEXT_ERRORS: Final = ("message_empty", "message_too_long")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_OPTION_CHARS: Final = 340
 """Characters of a question or an option: as many as Element accepts of a question."""
 
@@ -48,17 +50,29 @@ class MessagePage(Query):
         description="The id of a message: this message, and messages before and after it.",
         examples=["01M80JJ9ZZ3VJ0Q4Y7V1B2N3M4"],
     )
+    around_time: datetime | None = Field(
+        None,
+        description="A time (RFC 3339): the first message from this time on, and messages before and after it; the newest "
+        "messages if there is none.",
+        examples=["2026-11-22T18:05:05Z"],
+    )
     limit: int = Field(50, ge=1, le=200, description="The maximum number of messages.", examples=[50])
 
     @model_validator(mode="after")
     def _check_one_position(self) -> Self:
-        if sum(each is not None for each in (self.before, self.after, self.around)) > 1:
-            raise ValueError("give one of before, after and around")
+        if sum(each is not None for each in (self.before, self.after, self.around, self.around_time)) > 1:
+            raise ValueError("give one of before, after, around and around_time")
         return self
 
     def position(self, *, thread: str | None = None) -> PagePosition:
         """Return the position in the room's history, or in a thread."""
-        return PagePosition(self.before, self.after, self.around, thread)
+        return PagePosition(self.before, self.after, self.around, thread, self._around_ms())
+
+    def _around_ms(self) -> int | None:
+        if self.around_time is None:
+            return None
+        time = self.around_time if self.around_time.tzinfo else self.around_time.replace(tzinfo=UTC)
+        return (time - _EPOCH) // timedelta(milliseconds=1)
 
 
 class NewVoice(Body):
@@ -215,8 +229,8 @@ class MessageRoutes:
         errors=("no_such_room", "no_such_message"),
     )
     async def list_messages(self, call: Call[NoBody, MessagePage]) -> ResponseSpec:
-        """Returns messages that the client may read, oldest first; by default the newest. At most one of `before`, `after` and
-        `around` is allowed.
+        """Returns messages that the client may read, oldest first; by default the newest. At most one of `before`, `after`,
+        `around` and `around_time` is allowed.
 
         The previous page is the one with `before` = the `seq` of the first message, the next page the one with `after` = that of
         the last message; an empty list is the end. The header `Link` has the addresses of both, where there are more messages:

@@ -21,6 +21,7 @@ from ..auth.principals import Access, Citizen, is_admin
 from ..encoded_response import Encoded
 from ..id_lists import MAX_CHARS
 from ..media_urls import MediaUrls
+from ..room_lists import RoomLists
 from ..room_responses import CachedRoomResponses
 from ..routing import Body, Call, NoBody, NoContent, NoQuery, Query, endpoint
 from ..views import outside_view, presence_fields, room_view
@@ -86,6 +87,7 @@ class RoomPatch(Body):
 @dataclass(frozen=True, slots=True)
 class RoomRoutes:
     pages: CachedRoomResponses
+    lists: RoomLists
     rooms: Rooms
     person_presence: PersonPresence
     online_members: OnlineMembers
@@ -103,11 +105,13 @@ class RoomRoutes:
     async def list_rooms(self, call: Call[NoBody, RoomList]) -> Encoded:
         """Returns rooms that are not archived. Rooms that can neither be read nor joined from outside are listed only for clients
         who are, were or may become members, and for admins.
+
+        Each room has the newest message that the client may read, and for citizens what they have not read.
         """
         query = call.query
         if query.ids:
-            return await self.pages.rooms_by_id(call.principal, _ids(query.ids), sort=query.sort)
-        return await self.pages.rooms(call.principal, sort=query.sort, limit=query.limit, offset=query.offset)
+            return await self.lists.by_ids(call.principal, _ids(query.ids), sort=query.sort)
+        return await self.lists.page(call.principal, sort=query.sort, limit=query.limit, offset=query.offset)
 
     @endpoint(
         "POST",
@@ -187,7 +191,7 @@ class RoomRoutes:
         members = await self.pages.members(room.id, users)
         now_ms = self.now_ms()
         may_see = may_see_room(room, reading) or is_admin(call.principal)
-        return {
+        details: schemas.RoomDetails = {
             **(self._view(room) if may_see else outside_view(room, self.identities)),
             "may_read": may_read,
             "removal": _removal(await self.pages.restriction(room, call.principal)),
@@ -195,6 +199,9 @@ class RoomRoutes:
             "has_older": page.older_before is not None,
             "online_members": [self._member(subject, members, now_ms) for subject in online],
         }
+        if (unread := await self.lists.state(call.principal, room.id)) is not None:
+            details.update(unread)  # type: ignore[typeddict-item]
+        return details
 
     def _view(self, room: Room) -> schemas.Room:
         return room_view(room, self.online_members.members_online(room.id), self.identities)

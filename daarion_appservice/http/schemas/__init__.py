@@ -25,7 +25,20 @@ from .registry import (
     Place,
     PlaceCounts,
 )
-from .rooms import Membership, OnlineMember, Receipt, Room, RoomDetails, RoomRemoval, TypingResult, UnreadCount
+from .rooms import (
+    LastMessage,
+    Membership,
+    NotificationSetting,
+    OnlineMember,
+    Receipt,
+    Room,
+    RoomDetails,
+    RoomRemoval,
+    RoomUnread,
+    TypingResult,
+    UnreadCount,
+)
+from .search import SearchResult, SearchResults, SearchRoom
 from .second_me import Interaction
 from .site import MatrixServer, SignInMethods, SignInNonce, SignInResult, SiteSettings
 from .types import PresenceFields
@@ -55,6 +68,7 @@ __all__ = [
     "ImportCounts",
     "ImportResult",
     "Interaction",
+    "LastMessage",
     "Liveness",
     "Location",
     "MatrixPresence",
@@ -68,6 +82,7 @@ __all__ = [
     "NewAgentToken",
     "Node",
     "NodeDetails",
+    "NotificationSetting",
     "OnlineCounts",
     "OnlineMember",
     "Place",
@@ -89,6 +104,10 @@ __all__ = [
     "Room",
     "RoomDetails",
     "RoomRemoval",
+    "RoomUnread",
+    "SearchResult",
+    "SearchResults",
+    "SearchRoom",
     "SecondMeStatus",
     "SignInMethods",
     "SignInNonce",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from ...city.types import AuthorKind, HistoryVisibility, MatrixStatus
+from ...city.unread import NotificationMode
 from .authors import Author
 from .messages import Message
 from .types import Count, PresenceFields, Timestamp
@@ -21,6 +22,71 @@ class OnlineMember(PresenceFields):
     display_name: Annotated[str, Field(description="The display name.", examples=["Літопис"])]
     matrix_user_id: Annotated[str, Field(description="The Matrix user id.", examples=["@agent_litopys:daarion.space"])]
     avatar_url: Annotated[str | None, Field(description="The path of the avatar on this server.", examples=[None])]
+
+
+class LastMessage(TypedDict):
+    """The newest message of a room, as lists of rooms show it."""
+
+    id: Annotated[str, Field(description="The message id.", examples=["01M80JJAXFTK9TPCTY26E2R4Y5"])]
+    seq: Annotated[int, Field(description="The `seq` of the message.", examples=[1024])]
+    author: Annotated[Author, Field(description="The author.")]
+    text: Annotated[
+        str,
+        Field(
+            description="The text without markup, at most 140 characters; of a file its name or caption.",
+            examples=["Добрий вечір, Подоле!"],
+        ),
+    ]
+    msgtype: Annotated[str, Field(description="The Matrix message type.", examples=["m.text"])]
+    created_at: Annotated[Timestamp, Field(description="The time of sending.")]
+
+
+class RoomUnread(TypedDict):
+    """What a citizen has not read in a room."""
+
+    joined: Annotated[bool, Field(description="Whether the citizen is a member.", examples=[True])]
+    unread: Annotated[
+        int,
+        Field(
+            description="Messages of others in the main timeline after the read mark; 100 means 100 or more. 0 in a room that "
+            "the citizen neither joined nor opened.",
+            ge=0,
+            le=100,
+            examples=[3],
+        ),
+    ]
+    mentions: Annotated[
+        int,
+        Field(
+            description="Unread messages, also in threads, that mention the citizen, mention `@room`, or reply to the "
+            "citizen; 100 means 100 or more.",
+            ge=0,
+            le=100,
+            examples=[1],
+        ),
+    ]
+    read_seq: Annotated[
+        int | None,
+        Field(
+            description="The read mark: messages up to this `seq` are read; `null` in a room that the citizen neither joined "
+            "nor opened.",
+            examples=[1021],
+        ),
+    ]
+    notifications: Annotated[
+        NotificationMode,
+        Field(
+            description="Which messages notify the citizen: `all`, `mentions` or `none`. The counts do not depend on it.",
+            examples=["all"],
+        ),
+    ]
+
+
+class NotificationSetting(TypedDict):
+    """Which messages of a room notify the citizen."""
+
+    room_id: Annotated[str, Field(description="The room id.", examples=["city_podil"])]
+    mode: Annotated[NotificationMode, Field(description="`all`, `mentions` or `none`.", examples=["mentions"])]
 
 
 class Room(TypedDict):
@@ -94,6 +160,28 @@ class Room(TypedDict):
         bool, Field(description="Whether the room is archived: read-only and not listed.", examples=[False])
     ]
     created_at: Annotated[Timestamp, Field(description="The time of creation.")]
+    last_message: NotRequired[
+        Annotated[
+            LastMessage | None,
+            Field(
+                description="The newest message of the main timeline that the client may read. Only in lists of "
+                "rooms, and in WebSocket events of a public room."
+            ),
+        ]
+    ]
+    joined: NotRequired[Annotated[bool, Field(description="As of `RoomUnread`; for citizens only.", examples=[True])]]
+    unread: NotRequired[
+        Annotated[int, Field(description="As of `RoomUnread`; for citizens only.", ge=0, le=100, examples=[3])]
+    ]
+    mentions: NotRequired[
+        Annotated[int, Field(description="As of `RoomUnread`; for citizens only.", ge=0, le=100, examples=[1])]
+    ]
+    read_seq: NotRequired[
+        Annotated[int | None, Field(description="As of `RoomUnread`; for citizens only.", examples=[1021])]
+    ]
+    notifications: NotRequired[
+        Annotated[NotificationMode, Field(description="As of `RoomUnread`; for citizens only.", examples=["all"])]
+    ]
 
 
 class RoomRemoval(TypedDict):

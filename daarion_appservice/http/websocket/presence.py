@@ -16,6 +16,7 @@ from ...errors import Forbidden, Unauthenticated
 from ...realtime.citizen_names import CitizenNames
 from ...realtime.presence_stream import Change, Changes, PresenceStream, Snapshot
 from ...realtime.room_updates import RoomUpdates
+from ...realtime.unread_stream import UnreadStream
 from ..auth.authenticator import CityAuthenticator
 from ..auth.origins import Origins
 from ..auth.principals import AgentPrincipal, Citizen, Principal, author_of
@@ -47,6 +48,7 @@ class PresenceSocket(SocketRoute):
         stream: PresenceStream,
         names: CitizenNames,
         room_updates: RoomUpdates,
+        unread_stream: UnreadStream,
         authenticator: CityAuthenticator,
         origins: Origins,
         *,
@@ -64,6 +66,7 @@ class PresenceSocket(SocketRoute):
         self._stream = stream
         self._names = names
         self._room_updates = room_updates
+        self._unread_stream = unread_stream
 
     async def open_session(self, request: web.Request, principal: Principal, since: int | None) -> WebSocketSession:
         return _Session(
@@ -71,6 +74,7 @@ class PresenceSocket(SocketRoute):
             self._stream,
             self._names,
             self._room_updates if request.query.get("rooms") == "1" else None,
+            self._unread_stream if request.query.get("unread") == "1" else None,
             self._authenticator,
             principal,
             since,
@@ -87,6 +91,7 @@ class _Session(WebSocketSession):
         stream: PresenceStream,
         names: CitizenNames,
         room_updates: RoomUpdates | None,
+        unread_stream: UnreadStream | None,
         authenticator: CityAuthenticator,
         principal: Principal,
         since: int | None,
@@ -98,6 +103,7 @@ class _Session(WebSocketSession):
         self._stream = stream
         self._names = names
         self._room_updates = room_updates
+        self._unread_stream = unread_stream
         self._form, self._encode = ("together", _together) if is_batched else ("singly", _singly)
         self._session = f"ws-{uuid4()}"
         self._writer: SocketWriter | None = None
@@ -121,6 +127,19 @@ class _Session(WebSocketSession):
         self._stream.listen(self)
         if self._room_updates is not None:
             self._room_updates.listen(self)
+        self._listen_to_unread()
+
+    async def principal_changed(self) -> None:
+        if self._writer is not None:
+            self._listen_to_unread()
+
+    def _listen_to_unread(self) -> None:
+        """Send what the citizen has not read, instead of what the citizen before had."""
+        if self._unread_stream is None:
+            return
+        self._unread_stream.unlisten(self)
+        if isinstance(self.principal, Citizen) and (citizen := author_of(self.principal)) is not None:
+            self._unread_stream.listen(self, citizen)
 
     def presence(self, changes: Changes) -> None:
         assert self._writer is not None
@@ -137,8 +156,14 @@ class _Session(WebSocketSession):
         assert self._writer is not None
         self._writer.write(frame)
 
+    def unread(self, frame: bytes) -> None:
+        assert self._writer is not None
+        self._writer.write(frame)
+
     def stop(self) -> None:
         self._stream.unlisten(self)
+        if self._unread_stream is not None:
+            self._unread_stream.unlisten(self)
         if self._room_updates is not None:
             self._room_updates.unlisten(self)
 

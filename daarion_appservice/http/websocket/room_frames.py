@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ...city.history_visibility import is_readable_by_all
 from ...city.identity import Identities
 from ...city.online_members import OnlineMembers
 from ...city.person_presence import PersonPresence
 from ...city.ports import NowMs
 from ...city.receipts import NamedReceipt
 from ...city.room_events import Removal, RoomEvent, RoomEventKind
-from ...city.types import Author, Room, RoomId, SubjectId
+from ...city.types import Author, Message, Room, RoomId, SubjectId
 from ...json_encoding import encode_json
 from ...realtime.presence_stream import encode_presence
+from ..unread_views import optional_last_message_view
 from ..views import JSON, author_view, message_view, receipt_view, room_view, timestamp
 from .frames import text_frame
 
@@ -103,9 +105,19 @@ class RoomFrames:
         view = receipt_view(named, self.identities)
         return _frame({"event": "city.room.read", "room_id": named.receipt.key.room} | view)
 
-    def rooms(self, rooms: Sequence[Room]) -> bytes:
-        """Encode rooms in the form of ``GET /city/rooms``."""
-        views = [room_view(room, self.online_members.members_online(room.id), self.identities) for room in rooms]
+    def rooms(self, rooms: Sequence[Room], last: Mapping[RoomId, Message]) -> bytes:
+        """Encode rooms in the form of ``GET /city/rooms``.
+
+        Args:
+            rooms: the rooms.
+            last: the last messages of the rooms that everyone may read.
+        """
+        views = []
+        for room in rooms:
+            view = room_view(room, self.online_members.members_online(room.id), self.identities)
+            if is_readable_by_all(room):
+                view["last_message"] = optional_last_message_view(last.get(room.id), self.identities)
+            views.append(view)
         return _frame({"event": "city.rooms.updated", "rooms": views})
 
     def rooms_resync(self) -> bytes:

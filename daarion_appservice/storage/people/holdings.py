@@ -107,6 +107,20 @@ HOLDINGS: Final = (
     Holding(t.reactions, by_author(t.reactions), Erasure.RECOUNT, "reaction"),
     Holding(t.poll_responses, by_author(t.poll_responses), Erasure.RECOUNT, "vote"),
     Holding(t.read_receipts, by_subject(t.read_receipts.c.reader), Erasure.DELETE, "receipt"),
+    Holding(t.read_marks, by_citizen(t.read_marks.c.citizen_id), Erasure.DELETE, "read_mark"),
+    Holding(
+        t.mentions,
+        any_of(by_subject(t.mentions.c.subject), in_messages(t.mentions.c.message_id)),
+        Erasure.DELETE,
+        note="left out: messages name whom they mention",
+    ),
+    Holding(
+        t.search_entries,
+        in_messages(t.search_entries.c.message_id),
+        Erasure.DELETE,
+        note="left out: the words of the messages",
+    ),
+    Holding(t.notification_modes, by_citizen(t.notification_modes.c.citizen_id), Erasure.DELETE, "notification_mode"),
     Holding(
         t.media,
         by_uploader(t.media),

@@ -40,6 +40,8 @@ from .rooms import (
     restrictions,
     rooms,
 )
+from .search import search_entries
+from .unread import mentions, notification_modes, read_marks
 
 __all__ = [
     "accounts",
@@ -84,13 +86,16 @@ __all__ = [
     "media_shown",
     "members",
     "membership_periods",
+    "mentions",
     "messages",
     "metadata",
     "microdaos",
     "nodes",
+    "notification_modes",
     "outbox",
     "poll_responses",
     "reactions",
+    "read_marks",
     "read_receipts",
     "removed_agents",
     "removed_rooms",
@@ -98,6 +103,7 @@ __all__ = [
     "revisions",
     "room_events",
     "rooms",
+    "search_entries",
     "secondme_turns",
     "sign_in_uses",
     "transactions",

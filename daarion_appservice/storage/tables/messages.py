@@ -56,6 +56,7 @@ messages = Table(
     # Counted again with each change of poll_responses.
     Column("poll_results", Text),
     UniqueConstraint("room_id", "seq"),
+    Index(None, "room_id", "created_at_ms"),
     UniqueConstraint("author_kind", "author_id", "room_id", "client_id"),
     Index(
         "ix_messages_from_matrix",
@@ -166,7 +167,7 @@ read_receipts = Table(
     metadata,
     Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), primary_key=True),
     Column("thread_root", String(26), primary_key=True),
-    Column("reader", String(255), primary_key=True),
+    Column("reader", String(255), primary_key=True, index=True),
     Column("message_id", ForeignKey("messages.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("at_ms", BigInteger, nullable=False),
 )

@@ -212,6 +212,14 @@ export interface components {
       latency_ms: number;
       created_at: string;
     };
+    LastMessage: {
+      id: string;
+      seq: number;
+      author: components["schemas"]["Author"];
+      text: string;
+      msgtype: string;
+      created_at: string;
+    };
     Location: {
       latitude: number;
       longitude: number;
@@ -359,6 +367,15 @@ export interface components {
       guardian: components["schemas"]["AgentPresence"] | null;
       steward: components["schemas"]["AgentPresence"] | null;
       agents: components["schemas"]["Agent"][];
+    };
+    NotificationChoice: {
+      mode: components["schemas"]["NotificationMode"];
+    };
+    /** @enum {string} */
+    NotificationMode: "all" | "mentions" | "none";
+    NotificationSetting: {
+      room_id: string;
+      mode: components["schemas"]["NotificationMode"];
     };
     OnlineCounts: {
       citizens: number;
@@ -515,6 +532,12 @@ export interface components {
       is_default: boolean;
       archived: boolean;
       created_at: string;
+      last_message?: components["schemas"]["LastMessage"] | null;
+      joined?: boolean;
+      unread?: number;
+      mentions?: number;
+      read_seq?: number | null;
+      notifications?: components["schemas"]["NotificationMode"];
     };
     RoomDetails: {
       id: string;
@@ -534,6 +557,12 @@ export interface components {
       is_default: boolean;
       archived: boolean;
       created_at: string;
+      last_message?: components["schemas"]["LastMessage"] | null;
+      joined?: boolean;
+      unread?: number;
+      mentions?: number;
+      read_seq?: number | null;
+      notifications?: components["schemas"]["NotificationMode"];
       may_read: boolean;
       removal: components["schemas"]["RoomRemoval"] | null;
       messages: components["schemas"]["Message"][];
@@ -549,6 +578,22 @@ export interface components {
       /** @enum {string} */
       kind: "kicked" | "banned";
       reason: string | null;
+    };
+    SearchResult: {
+      message: components["schemas"]["Message"];
+      room: components["schemas"]["SearchRoom"];
+      excerpt: string;
+      highlights: [number, number][];
+    };
+    SearchResults: {
+      results: components["schemas"]["SearchResult"][];
+      next_cursor: string | null;
+      complete: boolean;
+    };
+    SearchRoom: {
+      id: string;
+      slug: string;
+      name: string;
     };
     SecondMeStatus: {
       available: boolean;
@@ -649,6 +694,7 @@ export type HistoryVisibility = components["schemas"]["HistoryVisibility"];
 export type ImportCounts = components["schemas"]["ImportCounts"];
 export type ImportResult = components["schemas"]["ImportResult"];
 export type Interaction = components["schemas"]["Interaction"];
+export type LastMessage = components["schemas"]["LastMessage"];
 export type Location = components["schemas"]["Location"];
 export type MatrixServer = components["schemas"]["MatrixServer"];
 export type MatrixStatus = components["schemas"]["MatrixStatus"];
@@ -669,6 +715,9 @@ export type NewVote = components["schemas"]["NewVote"];
 export type NoContent = components["schemas"]["NoContent"];
 export type Node = components["schemas"]["Node"];
 export type NodeDetails = components["schemas"]["NodeDetails"];
+export type NotificationChoice = components["schemas"]["NotificationChoice"];
+export type NotificationMode = components["schemas"]["NotificationMode"];
+export type NotificationSetting = components["schemas"]["NotificationSetting"];
 export type OnlineCounts = components["schemas"]["OnlineCounts"];
 export type OnlineMember = components["schemas"]["OnlineMember"];
 export type OpenIdToken = components["schemas"]["OpenIdToken"];
@@ -696,6 +745,9 @@ export type Room = components["schemas"]["Room"];
 export type RoomDetails = components["schemas"]["RoomDetails"];
 export type RoomPatch = components["schemas"]["RoomPatch"];
 export type RoomRemoval = components["schemas"]["RoomRemoval"];
+export type SearchResult = components["schemas"]["SearchResult"];
+export type SearchResults = components["schemas"]["SearchResults"];
+export type SearchRoom = components["schemas"]["SearchRoom"];
 export type SecondMeStatus = components["schemas"]["SecondMeStatus"];
 export type SignInMethods = components["schemas"]["SignInMethods"];
 export type SignInNonce = components["schemas"]["SignInNonce"];

@@ -1,0 +1,109 @@
+"""Counts the unread messages and mentions of one citizen, from the database."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from ..city.history_visibility import PUBLIC, ReadableRanges, may_subscribe
+from ..city.reader_memberships import ReaderMemberships
+from ..city.types import Author, CitizenId, Room, RoomId, person_subject
+from ..city.unread import MAX_COUNT, Mention, NotificationMode, RoomMarks, RoomUnread
+from ..storage.database import Transaction
+
+_AT_ONCE: Final = 100
+"""The number of rooms that one statement counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class CitizenUnread:
+    """The rooms of a citizen, with what decides what the citizen may read in them."""
+
+    rooms: dict[RoomId, RoomUnread]
+    readings: dict[RoomId, ReadableRanges]
+    """The readable ranges in rooms that are or were private."""
+
+
+async def count_unread(
+    tx: Transaction,
+    readers: ReaderMemberships,
+    citizen: Author,
+    *,
+    among: Collection[RoomId] | None = None,
+    floors: Mapping[RoomId, RoomMarks] | None = None,
+) -> CitizenUnread:
+    """Return the rooms that a citizen joined, opened or is mentioned in, or for which it chose a notification mode.
+
+    Args:
+        tx: the transaction to read in.
+        readers: finds what the citizen may read.
+        citizen: the citizen.
+        among: only these rooms; None for all.
+        floors: read marks that are not stored yet.
+    """
+    users = await readers.users(tx, citizen)
+    account = person_subject(users[1]) if len(users) > 1 else None
+    name = CitizenId(citizen.id)
+    joins = await tx.read_marks.joins(users, among)
+    marks = await tx.read_marks.of(name, joins, account, among)
+    for room, floor in (floors or {}).items():
+        marks[room] = marks.get(room, RoomMarks()).latest(floor)
+    modes = await tx.read_marks.modes(name, among)
+    readings = await readers.readings(tx, citizen)
+    authors = readers.authors(citizen)
+    mentions = await tx.mentions.unread(name, authors, readings, among)
+    wanted = {*marks, *modes, *(mention.room for mention in mentions)}
+    rooms = {room.id: room for room in await tx.rooms.by_ids(wanted) if _is_open(room, readings)}
+    counts = await _counts(tx, rooms, marks, readings, authors)
+    found = {
+        room.id: RoomUnread(
+            room.id,
+            marks.get(room.id, RoomMarks()),
+            counts.get(room.id, 0),
+            mode=modes.get(room.id, NotificationMode.ALL),
+            is_joined=room.id in joins,
+            counted_seq=room.last_seq,
+        )
+        for room in rooms.values()
+    }
+    for mention in mentions:
+        if (unread := found.get(mention.room)) is not None and _counts_for(mention, unread):
+            found[mention.room] = replace(unread, mentions=min(unread.mentions + 1, MAX_COUNT))
+    return CitizenUnread(found, readings)
+
+
+def _is_open(room: Room, readings: Mapping[RoomId, ReadableRanges]) -> bool:
+    return not room.archived and may_subscribe(room, readings.get(room.id, PUBLIC))
+
+
+def _counts_for(mention: Mention, unread: RoomUnread) -> bool:
+    """Whether a mention is unread, and of the citizen: one of all members is of those who are members."""
+    return (unread.is_joined or not mention.is_of_room) and not unread.marks.is_read(mention.seq, mention.thread_root)
+
+
+async def _counts(
+    tx: Transaction,
+    rooms: Mapping[RoomId, Room],
+    marks: Mapping[RoomId, RoomMarks],
+    readings: Mapping[RoomId, ReadableRanges],
+    authors: Collection[Author],
+) -> dict[RoomId, int]:
+    """Count the unread messages of the rooms that have events after their read marks."""
+    behind = [
+        (room, mark.main)
+        for room, mark in marks.items()
+        if room in rooms and mark.main is not None and mark.main < rooms[room].last_seq
+    ]
+    counts: dict[RoomId, int] = {}
+    for start in range(0, len(behind), _AT_ONCE):
+        part = dict(behind[start : start + _AT_ONCE])
+        counts |= await tx.messages.unread(
+            part,
+            readings,
+            exclude=authors,
+            limit=MAX_COUNT,
+            up_to={room: rooms[room].last_seq for room in part},
+            without_threads=True,
+        )
+    return counts

@@ -1,0 +1,126 @@
+"""Read marks and notification modes of citizens."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from sqlalchemy import and_, delete, func, select
+
+from ..city.types import CitizenId, MessageId, RoomId, SubjectId, UserId
+from ..city.unread import NotificationMode, ReadMark, RoomMarks
+from .repository import Repository
+from .tables import membership_periods, messages, notification_modes, read_marks, read_receipts, rooms
+from .upsert import insert
+
+
+class ReadMarkRepository(Repository):
+    """The tables ``read_marks`` and ``notification_modes``."""
+
+    async def advance(self, marks: Collection[ReadMark]) -> None:
+        """Move read marks forward. An older mark changes nothing, nor does one of a room that was removed."""
+        names = {mark.room for mark in marks}
+        known = set((await self._connection.execute(select(rooms.c.id).where(rooms.c.id.in_(names)))).scalars())
+        newest: dict[tuple[str, str, str], int] = {}
+        for mark in marks:
+            if mark.room not in known:
+                continue
+            key = (mark.citizen, mark.room, mark.thread_root or "")
+            newest[key] = max(mark.seq, newest.get(key, mark.seq))
+        if not newest:
+            return
+        rows = [dict(zip(_KEY, key, strict=True)) | {"seq": newest[key]} for key in sorted(newest)]
+        statement = insert(self._connection, read_marks).values(rows)
+        await self._connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=list(_KEY),
+                set_={"seq": statement.excluded.seq},
+                where=read_marks.c.seq < statement.excluded.seq,
+            )
+        )
+
+    async def forget(self, room: RoomId, citizens: Collection[CitizenId]) -> None:
+        """Delete the read marks of citizens who left a room."""
+        await self._connection.execute(
+            delete(read_marks).where(read_marks.c.room_id == room, read_marks.c.citizen_id.in_(citizens))
+        )
+
+    async def joins(self, users: Collection[UserId], rooms: Collection[RoomId] | None = None) -> dict[RoomId, int]:
+        """Return the rooms that one of these users is a member of, with the number of the newest join."""
+        table = membership_periods.c
+        rows = await self._connection.execute(
+            select(table.room_id, func.max(table.joined_seq).label("seq"))
+            .where(table.user_id.in_(users), table.end_seq.is_(None), table.joined_seq.is_not(None))
+            .where(*_among(table.room_id, rooms))
+            .group_by(table.room_id)
+        )
+        return {RoomId(row.room_id): row.seq for row in rows}
+
+    async def of(
+        self,
+        citizen: CitizenId,
+        joins: dict[RoomId, int],
+        account: SubjectId | None,
+        rooms: Collection[RoomId] | None = None,
+    ) -> dict[RoomId, RoomMarks]:
+        """Return the read marks by room: the stored ones, the joins, and the receipts of the linked Matrix account.
+
+        Args:
+            citizen: the reader.
+            joins: the number of the join of each room that the citizen is a member of.
+            account: the subject of the linked Matrix account; None without one.
+            rooms: only these rooms; None for all.
+        """
+        marks: dict[RoomId, dict[str, int]] = {room: {"": seq} for room, seq in joins.items()}
+        stored = select(read_marks.c.room_id, read_marks.c.thread_root, read_marks.c.seq).where(
+            read_marks.c.citizen_id == citizen, *_among(read_marks.c.room_id, rooms)
+        )
+        _add(marks, await self._connection.execute(stored))
+        if account is not None:
+            receipts = (
+                select(read_receipts.c.room_id, read_receipts.c.thread_root, messages.c.seq)
+                .join(messages, messages.c.id == read_receipts.c.message_id)
+                .where(read_receipts.c.reader == account, *_among(read_receipts.c.room_id, rooms))
+            )
+            _add(marks, await self._connection.execute(receipts))
+        return {
+            room: RoomMarks(found.pop("", None), {MessageId(root): seq for root, seq in found.items()})
+            for room, found in marks.items()
+        }
+
+    async def modes(
+        self, citizen: CitizenId, rooms: Collection[RoomId] | None = None
+    ) -> dict[RoomId, NotificationMode]:
+        """Return the notification modes of a citizen that differ from the default."""
+        table = notification_modes.c
+        rows = await self._connection.execute(
+            select(table.room_id, table.mode).where(table.citizen_id == citizen, *_among(table.room_id, rooms))
+        )
+        return {RoomId(row.room_id): NotificationMode(row.mode) for row in rows}
+
+    async def set_mode(self, citizen: CitizenId, room: RoomId, mode: NotificationMode) -> None:
+        """Store which messages of a room notify a citizen."""
+        table = notification_modes.c
+        if mode is NotificationMode.ALL:
+            await self._connection.execute(
+                delete(notification_modes).where(table.citizen_id == citizen, table.room_id == room)
+            )
+            return
+        await self._connection.execute(
+            insert(self._connection, notification_modes)
+            .values(citizen_id=citizen, room_id=room, mode=mode)
+            .on_conflict_do_update(index_elements=[table.citizen_id, table.room_id], set_={"mode": mode})
+        )
+
+
+_KEY = ("citizen_id", "room_id", "thread_root")
+
+
+def _among(column: Any, rooms: Collection[RoomId] | None) -> list[Any]:
+    return [] if rooms is None else [and_(column.in_(rooms))]
+
+
+def _add(marks: dict[RoomId, dict[str, int]], rows: Iterable[Any]) -> None:
+    for room, thread_root, seq in rows:
+        of_room = marks.setdefault(RoomId(room), {})
+        of_room[thread_root] = max(seq, of_room.get(thread_root, seq))

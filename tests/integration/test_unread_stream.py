@@ -1,0 +1,202 @@
+"""The unread stream: how often it counts in the database, and that it agrees with the database whatever happened."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from daarion_appservice.city.messages import Draft
+from daarion_appservice.city.reader_memberships import ReaderMemberships
+from daarion_appservice.city.types import Author, AuthorKind, Content, EventId, Message, RoomId
+from daarion_appservice.city.unread import RoomUnread
+from daarion_appservice.realtime import unread_stream
+from daarion_appservice.realtime.unread_counts import CitizenUnread, count_unread
+from tests.parts.city import eventually
+from tests.parts.in_process_city import InProcessCity, in_process_city
+
+GENERAL = RoomId("city_general")
+TARAS = Author(AuthorKind.CITIZEN, "u_t", "Тарас")
+ALICE = Author(AuthorKind.MATRIX, "@alice:hs", "Alice")
+
+
+@dataclass(eq=False)
+class Listener:
+    """A connection of a citizen, with the state that it was sent."""
+
+    citizen: Author
+    rooms: dict[RoomId, RoomUnread] = field(default_factory=dict)
+    frames: int = 0
+
+    def unread(self, frame: Any) -> None:
+        is_snapshot, rooms = frame
+        self.frames += 1
+        self.rooms = ({} if is_snapshot else self.rooms) | {unread.room: unread for unread in rooms}
+
+
+class Frames:
+    """Frames that are objects."""
+
+    def unread_snapshot(self, rooms: Iterable[RoomUnread]) -> Any:
+        return True, list(rooms)
+
+    def unread(self, rooms: Sequence[RoomUnread], _last: Mapping[RoomId, Message | None]) -> Any:
+        return False, list(rooms)
+
+
+@pytest.fixture
+async def city(database_url: str) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(database_url) as city:
+        city.city.unread_stream._frames = Frames()
+        city.city.unread_stream._tick_s = 0.01
+        yield city
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[Author]:
+    """The citizens whose unread messages were counted in the database, each time."""
+    found: list[Author] = []
+
+    async def counting(tx: Any, readers: Any, citizen: Author, **options: Any) -> CitizenUnread:
+        found.append(citizen)
+        return await count_unread(tx, readers, citizen, **options)
+
+    monkeypatch.setattr(unread_stream, "count_unread", counting)
+    return found
+
+
+async def connect(city: InProcessCity, numbers: Iterable[int]) -> list[Listener]:
+    listeners = [Listener(Author(AuthorKind.CITIZEN, f"u_{number}", f"C {number}")) for number in numbers]
+    for listener in listeners:
+        await city.city.membership.join(listener.citizen, "general")
+        city.city.unread_stream.listen(listener, listener.citizen)
+
+    async def are_connected() -> bool:
+        return all(listener.frames for listener in listeners)
+
+    await eventually(are_connected)
+    return listeners
+
+
+async def stored(city: InProcessCity, citizen: Author) -> dict[RoomId, tuple[int, int, int | None]]:
+    await city.city.read_mark_writer._write_batch()
+    async with city.city.database.read_only() as tx:
+        found = (await count_unread(tx, ReaderMemberships(city.city.identities), citizen)).rooms
+    return shown(found)
+
+
+def shown(rooms: dict[RoomId, RoomUnread]) -> dict[RoomId, tuple[int, int, int | None]]:
+    return {
+        room: (each.unread, each.mentions, each.marks.main)
+        for room, each in rooms.items()
+        if each.unread or each.mentions or each.marks.main is not None
+    }
+
+
+async def agree(city: InProcessCity, listeners: list[Listener]) -> None:
+    differences: list[Any] = []
+
+    async def are_equal() -> bool:
+        pairs = [(shown(each.rooms), await stored(city, each.citizen)) for each in listeners]
+        differences[:] = [pair for pair in pairs if pair[0] != pair[1]]
+        return not differences
+
+    await eventually(are_equal, explain=lambda: str(differences))
+
+
+async def test_message_costs_no_query_for_its_readers(city: InProcessCity, counted: list[Author]) -> None:
+    listeners = await connect(city, range(30))
+    counted.clear()
+    for number in range(3):
+        await city.city.messages.post(TARAS, "general", Draft(f"message {number}, @citizen_u_1:city.localhost"))
+
+    async def have_all() -> bool:
+        return all(each.rooms[GENERAL].unread == 3 for each in listeners)
+
+    await eventually(have_all)
+    assert [each.rooms[GENERAL].mentions for each in listeners[:3]] == [0, 3, 0]
+    newest = (await city.get("/city/rooms/general"))["messages"][-1]
+    for listener in listeners:
+        await city.city.typing_and_receipts.mark_read(listener.citizen, "general", newest["id"])
+
+    async def have_read_all() -> bool:
+        return all((each.rooms[GENERAL].unread, each.rooms[GENERAL].mentions) == (0, 0) for each in listeners)
+
+    await eventually(have_read_all)
+    assert counted == []
+    await agree(city, listeners)
+
+
+class Changes:
+    """Random changes of a room."""
+
+    def __init__(self, city: InProcessCity, citizens: Sequence[Author], seed: int) -> None:
+        self.parts = city.city
+        self.citizens = citizens
+        self.chance = random.Random(seed)
+        self.posted: list[Message] = []
+
+    async def post(self) -> None:
+        chance = self.chance
+        names = [f"@citizen_u_{number}:city.localhost" for number in range(3) if chance.random() < 0.3]
+        root = chance.choice(self.posted) if self.posted and chance.random() < 0.3 else None
+        thread_root = root.id if root is not None and root.thread_root is None else None
+        draft = Draft(f"hello {' '.join(names)}", thread_root=thread_root)
+        author = chance.choice([TARAS, *self.citizens])
+        self.posted.append((await self.parts.messages.post(author, "general", draft)).message)
+
+    async def insert(self) -> None:
+        """Receive a message that belongs before another one."""
+        event = EventId(f"$late_{self.chance.random()}")
+        async with self.parts.database.transaction() as tx:
+            room = await tx.rooms.lock("general")
+            assert room is not None
+            events = await self.parts.messages.receive(
+                tx,
+                room,
+                ALICE,
+                Content("late"),
+                event_id=event,
+                created_at_ms=1,
+                before=self.chance.choice(self.posted).id,
+            )
+        for each in events:
+            self.parts.bus.publish(each)
+
+    async def edit(self) -> None:
+        message = self.chance.choice(self.posted)
+        body = f"changed {self.chance.random()} @citizen_u_{self.chance.randrange(3)}:city.localhost"
+        await self.parts.message_edits.edit(message.author, "general", message.id, body)
+
+    async def delete(self) -> None:
+        message = self.posted.pop(self.chance.randrange(len(self.posted)))
+        await self.parts.message_edits.delete(message.author, "general", message.id, may_moderate=False)
+
+    async def read(self) -> None:
+        message = self.chance.choice(self.posted)
+        await self.parts.typing_and_receipts.mark_read(self.chance.choice(self.citizens), "general", message.id)
+
+    async def move(self) -> None:
+        """Leave the room, and mostly join it again."""
+        citizen = self.chance.choice(self.citizens)
+        await self.parts.membership.leave(citizen, "general")
+        if self.chance.random() < 0.7:
+            await self.parts.membership.join(citizen, "general")
+
+    async def any(self) -> None:
+        post, read = self.post, self.read
+        changes = [post, post, post, read, read, self.edit, self.delete, self.insert, self.move]
+        await (self.chance.choice(changes) if self.posted else post)()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_stream_agrees_with_database_after_any_changes(city: InProcessCity, seed: int) -> None:
+    listeners = await connect(city, range(3))
+    changes = Changes(city, [listener.citizen for listener in listeners], seed)
+    for step in range(40):
+        await changes.any()
+        if step % 10 == 9:
+            await agree(city, listeners)
