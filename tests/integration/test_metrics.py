@@ -13,7 +13,13 @@ from daarion_appservice.agents.metrics import REPLIED
 from daarion_appservice.city.pending_replies import ReplyFailure
 from daarion_appservice.city.presence import Heartbeat, Status
 from daarion_appservice.city.types import Author, AuthorKind, MatrixStatus, SubjectId, UserId
-from daarion_appservice.errors import DatabaseUnavailable, HomeserverRefused, HomeserverTimeout, HomeserverUnavailable
+from daarion_appservice.errors import (
+    DatabaseError,
+    DatabaseUnavailable,
+    HomeserverRefused,
+    HomeserverTimeout,
+    HomeserverUnavailable,
+)
 from daarion_appservice.matrix.client import monitor as monitor_module
 from daarion_appservice.matrix.client import transport as transport_module
 from daarion_appservice.matrix.client.homeserver import Homeserver
@@ -30,6 +36,7 @@ from tests.parts.inbound_harness import inbound_harness, member_event, message_e
 from tests.parts.metrics import Moves
 from tests.parts.outbound import OKSANA, OKSANAS_GHOST, OutboundHarness, outbound_harness
 from tests.parts.ports import HOST, free_port
+from tests.parts.redis import RedisServer
 from tests.parts.scripted_homeserver import HANG, ScriptedHomeserver, refused
 from tests.parts.waiting import WAIT_S
 
@@ -144,6 +151,35 @@ async def test_transaction_is_measured(city: InProcessCity) -> None:
     assert moves.of("daarion_transaction_events_total", kind="ephemeral") == 2
     assert moves.of("daarion_transaction_size_bytes_count") == 2
     assert moves.of("daarion_transaction_seconds_count") == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "is_stored", "result"),
+    [
+        (b"{", {}, True, "refused"),
+        (b"{}", {"Content-Encoding": "br"}, True, "refused"),
+        (b'{"events": []}', {}, False, "failed"),
+    ],
+)
+async def test_transaction_without_effect_is_counted(
+    sqlite_city: InProcessCity,
+    monkeypatch: pytest.MonkeyPatch,
+    body: bytes,
+    headers: dict[str, str],
+    is_stored: bool,
+    result: str,
+) -> None:
+    async def away(_transaction: object) -> bool:
+        raise DatabaseUnavailable("away")
+
+    if not is_stored:
+        monkeypatch.setattr(sqlite_city.city.database.inbox_writer, "store", away)
+    moves = Moves()
+    await sqlite_city.call(
+        "PUT", "/_matrix/app/v1/transactions/1", token=HS_TOKEN, body=body, headers=headers, listener="matrix"
+    )
+    assert moves.of("daarion_transactions_total", result=result) == 1
+    assert moves.of("daarion_transactions_total") == 1
 
 
 async def test_handled_event_is_measured_by_type(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,13 +330,44 @@ async def test_hanging_examination_is_not_ready(sqlite_city: InProcessCity, monk
     assert "daarion_part_state" not in outdated
 
 
-async def test_statements_and_waits_are_measured(sqlite_city: InProcessCity) -> None:
+async def test_statements_and_waits_are_measured(city: InProcessCity) -> None:
     moves = Moves()
-    await sqlite_city.call("POST", "/city/rooms/general/messages", {"body": "hello"}, token=citizen_token("u_1"))
+    await city.call("POST", "/city/rooms/general/messages", {"body": "hello"}, token=citizen_token("u_1"))
     for operation in ("select", "insert", "update"):
         assert moves.of("daarion_database_statement_seconds_count", operation=operation) > 0, operation
     assert moves.of("daarion_database_wait_seconds_count") > 0
-    assert (await scrape(sqlite_city))["daarion_database_pool_connections"]["in_use"] == 0
+    before, moves = await scrape(city), Moves()
+    async with city.city.database.read_only() as tx:
+        await tx.rooms.find("general")
+        during = await scrape(city)
+    assert moves.of("daarion_database_statement_seconds_count", operation="select") == 1
+    assert before["daarion_database_pool_connections"]["in_use"] == 0
+    assert during["daarion_database_pool_connections"]["in_use"] == 1
+
+
+async def test_unavailable_database_is_counted(city: InProcessCity) -> None:
+    moves = Moves()
+    with pytest.raises(DatabaseError):
+        async with city.city.database.read_only() as tx:
+            await tx.connection.exec_driver_sql("SELECT * FROM no_such_table")
+    assert moves.of("daarion_database_errors_total") == 1
+
+
+async def test_redis_is_up_and_measured(sqlite_url: str, redis: RedisServer) -> None:
+    async with in_process_city(sqlite_url, redis={"url": redis.url}) as city:
+        presence, moves = city.city.presence, Moves()
+        task = asyncio.create_task(presence.run())
+        try:
+
+            async def is_up() -> bool:
+                return (await scrape(city))["daarion_redis_up"][""] == 1
+
+            await eventually(is_up)
+            await presence.record_heartbeat([Heartbeat(SubjectId("u_1"))])
+            assert moves.of("daarion_redis_command_seconds_count") > 0
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_reply_is_counted_with_its_outcome(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import Counter, Histogram
 
+from ...errors import InvalidInput
+
 _OTHER: Final = "other"
 
 
@@ -112,7 +114,7 @@ def measured_transaction() -> Iterator[TransactionMeasurement]:
     measurement = TransactionMeasurement()
     try:
         yield measurement
-    except web.HTTPException:
+    except (web.HTTPException, InvalidInput):
         measurement.result = TransactionResult.REFUSED
         raise
     finally:
