@@ -100,8 +100,7 @@ def measure_requests(app: web.Application, listener: str) -> Middleware:
 
 def _route_of(request: web.Request) -> str:
     """Return the path of the route with placeholders: no id of a user or room."""
-    match = request.match_info
-    resource = match.route.resource if match.http_exception is None else None
+    resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "none"
 
 
