@@ -8,6 +8,7 @@ OTHER: Final = "other"
 """The name of a path that is not in the list."""
 
 ENDPOINTS: Final = (
+    "/account/deactivate",
     "/account/whoami",
     "/appservice/{appserviceId}/ping",
     "/capabilities",
@@ -38,6 +39,7 @@ ENDPOINTS: Final = (
     "/rooms/{roomId}/event/{eventId}",
     "/rooms/{roomId}/invite",
     "/rooms/{roomId}/joined_members",
+    "/rooms/{roomId}/kick",
     "/rooms/{roomId}/leave",
     "/rooms/{roomId}/members",
     "/rooms/{roomId}/messages",
