@@ -32,7 +32,7 @@ _MANY_AGENTS: Final = 300
 async def ghost_devices(installation: Installation) -> Finding:
     """The ghosts have the devices with which they send.
 
-    A ghost that was deactivated loses its device, its rooms and its profile. The service makes a lost device anew when it
+    A ghost that was deactivated loses its device, its rooms and its profile. The service creates a lost device again when it
     sends the next message. Looks at up to 20 ghosts.
     """
     async with installation.database.read_only() as tx:
@@ -49,7 +49,7 @@ async def ghost_devices(installation: Installation) -> Finding:
     if missing:
         return warning(
             f"Devices are gone, by an admin of Synapse or a deactivation: {listed([*missing])}.",
-            "The service makes them anew with the next message; `daarion-appservice outbox retry` sends what failed. If a ghost "
+            "The service creates them again with the next message; `daarion-appservice outbox retry` sends what failed. If a ghost "
             "was deactivated, restart the service, so that it joins its rooms again.",
         )
     return passed(f"{len(ghosts)} ghosts have theirs.")

@@ -51,7 +51,7 @@ async def room_links(installation: Installation) -> Finding:
 async def bot_rooms(installation: Installation) -> Finding:
     """The bot is a member of every linked room.
 
-    Fails if it is in none of them: the bot was deactivated, which takes it out of all rooms, or its account was made anew.
+    Fails if it is in none of them: the bot was deactivated, which takes it out of all rooms, or its account was created again.
     """
     linked = await _linked_rooms(installation)
     if not linked:

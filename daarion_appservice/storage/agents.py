@@ -83,9 +83,9 @@ class AgentRepository(Repository):
         # This statement must be the first: a concurrent change of the registry waits here and then sees the new state.
         await registry_changed(self._connection)
         statement = insert(self._connection, agents)
-        told = {name: statement.excluded[name] for name in _DESCRIPTION}
+        columns = {name: statement.excluded[name] for name in _DESCRIPTION}
         await self._connection.execute(
-            statement.on_conflict_do_update(index_elements=[agents.c.slug], set_=told),
+            statement.on_conflict_do_update(index_elements=[agents.c.slug], set_=columns),
             [
                 {"id": agent.id, "slug": agent.slug, "created_at_ms": now_ms, **_description(agent)}
                 for agent in described

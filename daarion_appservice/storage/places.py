@@ -43,9 +43,9 @@ class PlaceRepository(Repository):
             if not rows:
                 continue
             statement = insert(self._connection, table)
-            told = {name: statement.excluded[name] for name in rows[0] if name != key}
+            columns = {name: statement.excluded[name] for name in rows[0] if name != key}
             await self._connection.execute(
-                statement.on_conflict_do_update(index_elements=[table.c[key]], set_=told), rows
+                statement.on_conflict_do_update(index_elements=[table.c[key]], set_=columns), rows
             )
 
     async def remove(self, kind: PlaceKind, ids: Collection[str]) -> None:

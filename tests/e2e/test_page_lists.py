@@ -138,10 +138,10 @@ async def test_theme_color_follows_the_chosen_look(city: InProcessCity, page: Pa
     await page.goto(address(city, "/"))
     colors = "[...document.querySelectorAll('meta[name=theme-color]')].map(({content}) => content)"
     assert await page.evaluate(colors) == ["#f8f2e6", "#131b26"]
-    await page.get_by_role("button", name="Look and language").click()
+    await page.get_by_role("button", name="Appearance and language").click()
     await page.get_by_label("Day").click()
     assert await page.evaluate(colors) == ["#f8f2e6", "#f8f2e6"]
     await page.get_by_label("Evening").click()
     assert await page.evaluate(colors) == ["#131b26", "#131b26"]
-    await page.get_by_label("As the system").click()
+    await page.get_by_label("Like the system").click()
     assert await page.evaluate(colors) == ["#f8f2e6", "#131b26"]

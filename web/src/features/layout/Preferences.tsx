@@ -7,7 +7,7 @@ import styles from "./Preferences.module.css";
 
 const THEMES: Theme[] = ["system", "light", "dark"];
 
-/** Look and language. */
+/** Appearance and language. */
 export function Preferences() {
   const { t, language } = useTranslation();
   const [theme, setTheme] = useState(chosenTheme);
