@@ -1,4 +1,4 @@
-"""The real parts that tests ask for by name: a PostgreSQL, a fresh database, a Synapse."""
+"""Fixtures of real parts: a PostgreSQL, an empty database, a Synapse."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres: Postgres) -> str:
-    """A database with the city's tables and nothing in them; a copy costs a third of migrating anew."""
+    """An empty database with the city's tables; a copy costs a third of a migration."""
     name = postgres.create_database()
     asyncio.run(_migrate(postgres.url(name)))
     return name
@@ -195,7 +195,7 @@ async def synapse(tmp_path: Path) -> AsyncIterator[BootSynapse]:
 
     yield boot_another
     for homeserver in booted:
-        # Nobody will ask for what it kept, so it need not say farewell.
+        # Its data is not needed any more, so it needs no clean shutdown.
         homeserver.kill()
 
 

@@ -1,4 +1,4 @@
-"""What people in Element, in another Matrix client and on the page see of one room: threads, faces, agents, moderation."""
+"""One room in Element's SDK, in matrix-nio and on the page: threads, avatars, agents, moderation."""
 
 from __future__ import annotations
 

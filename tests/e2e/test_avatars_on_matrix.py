@@ -1,4 +1,4 @@
-"""What Matrix clients show of the city: avatars, names, service members and admins, read back from a real Synapse."""
+"""Avatars, names, service members and admins of the city, as a real Synapse returns them to clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody in an ordinary Matrix client, and somebody in the city, in one and the same room."""
+"""Messages, edits, reactions and typing between a Matrix client and the city's API in one room."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody in Element writes to an agent: invites it, is answered, and is told when it cannot read."""
+"""Direct chats of Matrix users with agents: invitations, replies, and the notice about encrypted chats."""
 
 from __future__ import annotations
 

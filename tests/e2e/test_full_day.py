@@ -1,4 +1,4 @@
-"""A day in the city: somebody in Element and somebody in the city's page share a room, and notice no difference."""
+"""One scenario with all features: a Matrix user and a citizen on the page share a room."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GENERAL = "#city_general:city.localhost"
 
 @dataclass
 class Page:
-    """Oksana's page: a WebSocket, and what it was told; and the requests that it makes."""
+    """Oksana's page: a WebSocket with its received events, and the requests of the page."""
 
     city: RunningCity
     socket: aiohttp.ClientWebSocketResponse

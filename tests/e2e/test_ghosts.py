@@ -1,4 +1,4 @@
-"""Ghosts: how they look, and how little a second start asks for."""
+"""Profiles of ghosts, and the number of requests of a second start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody looks after a room in an ordinary Matrix client, and that holds in the city; both see who comes, goes and reads."""
+"""Moderation of a room in a Matrix client, its effect in the city, and members and receipts on both sides."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ async def test_uninvited_join_of_invite_room_refused(room: Room) -> None:
     await room.city.post("/city/rooms/general/messages", {"body": "я є"}, token=guest)
 
     async def is_invited() -> bool:
-        # An invitation needs somebody to invite: the ghost is there from its first message on.
+        # The ghost exists from its first message on, and can be invited then.
         answer = await room.olena.client.room_invite(room.matrix_room, ghost)
         return isinstance(answer, nio.RoomInviteResponse)
 

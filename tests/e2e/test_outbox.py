@@ -1,4 +1,4 @@
-"""What people write on the pages and the city has not yet: over outages, reloads, tabs and sign-outs, in a real browser."""
+"""Unsent messages of the pages across outages, reloads, tabs and sign-outs, in a real browser."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def address(city: InProcessCity, path: str) -> str:
 
 
 class Reader:
-    """Somebody's browser, of which any tab may sign in and out."""
+    """A browser whose tabs sign in and out."""
 
     def __init__(self, browser: Browser, city: InProcessCity) -> None:
         self.browser = browser

@@ -1,4 +1,4 @@
-"""A long history as the room's page shows it: messages that are quoted from far back, in a real browser."""
+"""The page of a room with a long history: quoted messages far back, in a real browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures, sounds and files from Matrix as the room's page shows them, with a real Synapse and a real browser."""
+"""Images, audio and files from Matrix on the page of a room, with a real Synapse and a real browser."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def alice(city: RunningCity) -> AsyncIterator[MatrixUser]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def page(city: RunningCity) -> AsyncIterator[Page]:
-    """The room as somebody sees it who only reads."""
+    """The page of the room for an anonymous reader."""
     async with start_browser() as browser:
         reader: Browser = await browser.other_profile(locale="en-US", viewport={"width": 1280, "height": 720})
         yield (await reader.open(f"{city.api_url}/city/general")).page

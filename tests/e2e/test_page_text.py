@@ -1,4 +1,4 @@
-"""What people write as the room's page shows it: direction, links, emoji, tables, and what is pasted into the field."""
+"""Text of messages on the page of a room: direction, links, emoji, tables, and pasted content."""
 
 from __future__ import annotations
 

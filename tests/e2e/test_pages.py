@@ -1,4 +1,4 @@
-"""The city's pages as people have them: in a real browser, with a real city and somebody on Matrix in the same room."""
+"""The city's pages in a real browser, with a real city and a Matrix user in the same room."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ async def alice(city: RunningCity) -> AsyncIterator[MatrixUser]:
 
 
 class Visitor:
-    """Somebody at a page of the city, who came in with a name."""
+    """A page of the city, signed in with a name."""
 
     def __init__(self, browser: Browser, tab: Tab) -> None:
         self.browser = browser
@@ -133,7 +133,7 @@ class Visitor:
         return visitor
 
     async def user_id(self, city: RunningCity) -> str:
-        """As the city knows whoever shows the page's token."""
+        """The citizen of the page's token."""
         token = await self.tab.run("localStorage.getItem('city.session')")
         answer = await city.get("/city/me", token=token)
         return str(answer["user_id"])
@@ -396,7 +396,7 @@ async def test_pages_are_accessible_signed_in(city: RunningCity, browser: Browse
 
 
 async def faults_of(page: Page, where: str) -> list[str]:
-    """What keeps somebody from using the page, by axe-core; in the dark only its colours are other ones."""
+    """Accessibility violations by axe-core; the dark theme is checked for contrast only."""
     await page.evaluate(AXE.read_text())
     result = await page.evaluate(
         "axe.run(matchMedia('(prefers-color-scheme: dark)').matches ? {runOnly: ['color-contrast']} : {})"

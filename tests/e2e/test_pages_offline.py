@@ -1,4 +1,4 @@
-"""The pages while no network, or no service, is there: the service worker opens them, and upgrades replace what it stored."""
+"""The pages without network or service: the service worker opens them, and upgrades replace its cache."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ async def test_new_build_is_shown_and_open_tabs_keep_parts(service: Service, bro
         assert await build_of(new) == "next"
         await settled(new)
         assert len(await stored(new)) == 2
-        # The service has the old build's parts no more; the tab opens its page without being loaded anew.
+        # The service no longer has the old build's files; the tab opens its page without a reload.
         await old.evaluate("window.isSame = true")
         await old.get_by_role("link", name="Agents").click()
         await old.get_by_role("heading", name="Agents of the city").wait_for()

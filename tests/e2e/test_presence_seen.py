@@ -1,4 +1,4 @@
-"""Presence with the eyes of those it is for: pages in a real Chromium, and people with an ordinary Matrix client.
+"""Presence as pages in a real Chromium and Matrix clients show it.
 
 The pages come from another origin than the city's API, as the city's frontend may, so that everything here goes through
 CORS and the check of a WebSocket's origin.
@@ -83,7 +83,7 @@ async def frontend() -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def city(tmp_path_factory: pytest.TempPathFactory, frontend: str) -> AsyncIterator[RunningCity]:
-    """Each test leaves it with nobody in it."""
+    """Each test ends without online subjects."""
     async with shared_city(tmp_path_factory.mktemp("seen"), first=allow(frontend)) as city:
         yield city
 
@@ -267,7 +267,7 @@ async def test_a_page_whose_line_breaks_misses_nothing(city: RunningCity, chromi
         numbers = [int(number) for _, number, _ in received]
         assert numbers == sorted(set(numbers))
 
-        # A service that was started anew does not know what it told before, and says so.
+        # A restarted service does not know its earlier events, and sends a resync.
         await city.service.stop()
         city.service.start()
         await city.ready()

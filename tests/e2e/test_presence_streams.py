@@ -1,4 +1,4 @@
-"""Who is here, as browsers are told: WebSocket, server-sent events, numbers."""
+"""Presence for browsers: the WebSocket, server-sent events and counts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def city(running: RunningCity) -> RunningCity:
-    """The city of all tests, with nobody in it."""
+    """The city of all tests, without online subjects."""
     offline = [{"agent_id": agent, "status": "offline"} for agent in ("daarwizz", "scribe")]
     await running.post("/api/v1/agents/heartbeats", {"heartbeats": offline}, token=SERVICE_TOKEN)
 

@@ -1,4 +1,4 @@
-"""What the registry says of agents, as people on a real homeserver find it: lookups, profiles, and farewells."""
+"""Agents of the registry on a real homeserver: lookups, profiles, and removed agents."""
 
 from __future__ import annotations
 

@@ -449,7 +449,7 @@ async def test_removed_alias_is_restored_or_reported(harness: RoomLifeHarness) -
     await harness.call("DELETE", f"/directory/room/{quote(alias)}", bot=True)
     await harness.call("POST", f"/join/{quote(other)}", {}, bot=True)
     await harness.call("PUT", f"/directory/room/{quote(alias)}", {"room_id": other}, bot=True)
-    # Nobody tells of that; somebody touches the canonical alias, and the city looks.
+    # No event tells of that; a change of the canonical alias makes the city check.
     await harness.give_power(room, ALICE, 60)
     await harness.set_state(room, "m.room.canonical_alias", {})
     async with inside.database.read_only() as tx:

@@ -1,4 +1,4 @@
-"""Every room of the city and its Matrix room are one, however they came about."""
+"""City rooms and their Matrix rooms: creation by either side, adoption, aliases and the space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People on Matrix as the city sees them: their typing, who comes and leaves, and what ``/internal`` says of them."""
+"""Matrix users in the city: typing, joins and leaves, and their presence by ``/internal``."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ async def test_typing_of_matrix_users_reaches_city(
             await expect_typing(BOB)
             assert received_typing == [{ALICE}, {ALICE, BOB}, {BOB}], "that a ghost types is no news"
 
-            # Nobody is heard while the homeserver is away, and everybody who types then once it is back.
+            # No typing arrives during the outage; after it, that of all who type then.
             proxy.refuse(lambda _: True)
             await types(alice, room)
             await expect_typing()
@@ -152,7 +152,7 @@ async def internal(city: RunningCity, user: str) -> dict[str, Any]:
 
 
 def questions(proxy: HttpProxy, user: str) -> int:
-    """How often the homeserver was asked about somebody."""
+    """The number of presence requests for a user."""
     return sum(
         each.method == "GET" and each.path == f"/_matrix/client/v3/presence/{user}/status" for each in proxy.passed
     )
@@ -189,7 +189,7 @@ async def test_internal_requests_only_unobserved_presence(start_city: StartCity,
 
             await eventually(as_wanted)
 
-        # Bob shares no room with anybody of ours, and is not seen however online he is.
+        # Bob shares no room with a user of the city, so his presence is unknown.
         await bob.sync(timeout=0, set_presence="online")
         await has_presence(BOB, "offline")
         assert questions(proxy, BOB) > 0
@@ -222,7 +222,7 @@ async def test_internal_requests_only_unobserved_presence(start_city: StartCity,
         await carol.join(GENERAL)
         await is_known_as(city, proxy, CAROL, "offline")
 
-        # Whoever leaves is seen no more, here and there, whatever they do.
+        # After a leave the presence is unknown on both sides.
         await bob.room_leave((await bob.joined_rooms()).rooms[0])
         await is_in_the_city(BOB, "offline")
         await has_presence(BOB, "offline")

@@ -179,7 +179,7 @@ def _pause() -> Awaitable[None]:
     return asyncio.sleep(random.uniform(0, LONGEST_DOWN_S))
 
 
-# --- one Synapse, one process of ours -----------------------------------------------------------------
+# --- one Synapse, one process of the service ----------------------------------------------------------
 
 
 @short_or_soak(kills=20, count=600)
@@ -212,7 +212,7 @@ async def test_service_and_synapse_kills_lose_no_message(
     await conversation.check_complete(conversation.by_stream, "one Synapse, one process")
 
 
-# --- workers, three processes of ours -----------------------------------------------------------------
+# --- workers, three processes of the service ----------------------------------------------------------
 
 
 @short_or_soak(kills=30, count=650)

@@ -1,4 +1,4 @@
-"""Killed with SIGKILL in the middle of a conversation: nothing is lost, nothing comes twice, the order stays."""
+"""SIGKILL of the service and of Synapse during a conversation: no message is lost, doubled or misordered."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ async def test_events_lost_from_synapse_memory_are_backfilled(
     await _talk_until_synapse_forgets(city, alice, general, sent, to_service)
     await city.homeserver.start()
 
-    # Nobody says anything more, and so Synapse sends nothing by itself.
+    # No later message triggers a delivery by Synapse.
     await both_sides_received(city, alice, general, sent)
 
 

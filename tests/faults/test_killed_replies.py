@@ -1,4 +1,4 @@
-"""The agents core, or the service, ends in the middle of an answer: each question is answered once, or told why not."""
+"""The agents core or the service ends during a reply: each request gets one reply, or a notice with the reason."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def test_interrupted_reply_ends_once(start_city: StartCity, arrive: Arrive
         notice = await alice.wait_for_event(lambda event: event["content"].get("msgtype") == "m.notice")
         assert "помилка ядра агентів" in notice["content"]["body"]
 
-        # The service ends: whoever starts it again sees the same message become whole.
+        # The service ends; after its restart the same message is completed.
         never = asyncio.Event()
         core.next(begins_slowly(never, "Жили "), pauses(after := asyncio.Event(), delta("Жили-були"), DONE))
         question = await alice.send_text(room, "DAARWIZZ, ще раз")

@@ -1,4 +1,4 @@
-"""What one peer can make the service keep in memory: measured on a process of its own, whose peers read nothing."""
+"""The memory that peers without reads cost the service, measured in a process of its own."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def a_message(seq: int) -> Message:
 
 
 async def most_grown(service: Service, before: int) -> int:
-    """By how much it has grown at most, looked at until it grows no more."""
+    """Return the maximum growth, measured until it stops."""
     most, still = 0, 0
     while still < 20:
         grown = service.rss - before
@@ -184,7 +184,7 @@ async def test_silent_connections_leave_readyz_responding(tmp_path: Path, sqlite
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(10)) as session:
                 async with session.get(f"http://{HOST}:{made.matrix_port}/readyz") as answer:
                     assert answer.status == 503  # it has no homeserver, and says so
-                # Somebody who asks goes before those who are silent.
+                # A new request displaces silent connections.
                 async with session.get(f"http://{HOST}:{made.port}/city/rooms") as answer:
                     assert answer.status == 200
         assert "connections_scarce" in made.child.log.read_text()

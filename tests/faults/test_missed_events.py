@@ -1,4 +1,4 @@
-"""What Synapse took and never delivered, though it went on answering: found, and put where it belongs."""
+"""Events that Synapse accepted and did not deliver while it was reachable: found, and inserted in their order."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_worker_kill_loses_and_reorders_nothing(
     assert isinstance(city.homeserver, SynapseWorkers)
     city.homeserver.kill_processes("appservice")
     to_service.pass_everything()
-    # Nobody says anything more, and no worker would deliver it.
+    # No later message triggers a delivery.
     await both_sides_received(city, alice, general, sent)
 
     await send_as_person(alice, general, numbered_messages(3, "without a worker"), sent[ALICE])

@@ -1,4 +1,4 @@
-"""A city that was restored from a backup, beside the homeserver that went on."""
+"""A city that was restored from a backup beside a newer homeserver."""
 
 from __future__ import annotations
 

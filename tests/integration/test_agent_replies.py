@@ -1,4 +1,4 @@
-"""Agents that are asked something in a room answer: once, in the room, whatever the agents core and we do in the middle."""
+"""Replies of agents in rooms: one for each request, across failures of the agents core and restarts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an agent is told with a question: the message replied to, and the files; and questions that change while it answers."""
+"""Contents of requests to the agents core, and requests that are edited or deleted during the reply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTML and Markdown of messages are parsed in a thread before the transaction, whatever way they come."""
+"""HTML and Markdown of messages are parsed in a thread before the transaction, on every route."""
 
 from __future__ import annotations
 

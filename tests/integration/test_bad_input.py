@@ -1,4 +1,4 @@
-"""What no client library would send: whatever the bytes are, the answer is never a 5xx and nothing ends by them."""
+"""Malformed requests: no bytes cause a 5xx response or end a task."""
 
 from __future__ import annotations
 

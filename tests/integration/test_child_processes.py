@@ -1,4 +1,4 @@
-"""Child processes are never left behind, and never end unnoticed."""
+"""Child processes end with their parent, and their end is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database that is full, foreign, read-only or taken: said in words, noticed by /readyz, never a traceback."""
+"""A full, foreign, read-only or locked database: advice in the log, 503 of /readyz, no traceback."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def transaction(number: int, event: str = "{}") -> ReceivedTransaction:
     return ReceivedTransaction(f"t{number}", "hash", [ReceivedEvent(f"$e{number}", "!r", event)], 1)
 
 
-# --- a database that takes no more --------------------------------------------------------------------
+# --- a full database ----------------------------------------------------------------------------------
 
 
 async def limit_pages(database: Database) -> None:

@@ -1,4 +1,4 @@
-"""The demo's agents keep on living when the city goes away and comes back, and say when they leave."""
+"""The demo's agents across restarts of the city, and their offline event at the end."""
 
 from __future__ import annotations
 

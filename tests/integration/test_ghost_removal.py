@@ -1,4 +1,4 @@
-"""Agents that were removed leave Matrix: all of them, once, whatever the homeserver says meanwhile."""
+"""Ghosts of removed agents leave their rooms once, across errors of the homeserver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read costs the same however much was ever said: EXPLAIN and counted work, never a clock.
+"""The cost of reads does not depend on the size of the history: query plans and counted rows, no clock.
 
 Each query is the one that the code asks (caught on its way to the driver), with the values that it asks with.
 """

@@ -1,4 +1,4 @@
-"""The first connection to the homeserver: what only a correction mends is said at once, with the correction."""
+"""The first connection to the homeserver: errors of its address and of TLS are reported at once, with advice."""
 
 from __future__ import annotations
 

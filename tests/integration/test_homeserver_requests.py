@@ -17,7 +17,7 @@ ROOM, BOT, LONG = MatrixRoomId("!r"), UserId("@city:city.localhost"), "я" * 10_
 
 @pytest.fixture
 async def homeserver() -> AsyncIterator[Homeserver]:
-    """At a port where nobody listens: what is sent raises HomeserverUnavailable."""
+    """At a closed port: each sent request raises HomeserverUnavailable."""
     homeserver = Homeserver(f"http://{HOST}:{free_port()}", "as_token")
     yield homeserver
     await homeserver.close()

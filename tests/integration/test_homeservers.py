@@ -1,4 +1,4 @@
-"""Homeservers of more than one process, and more than one homeserver: what the fault tests stand on does work."""
+"""The harnesses of Synapse with workers and of two federating homeservers work."""
 
 from __future__ import annotations
 

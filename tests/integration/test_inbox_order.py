@@ -1,4 +1,4 @@
-"""The inbox, when events turn up that should have come earlier; on both databases."""
+"""The order of the inbox when earlier events arrive late, on both databases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever JSON a homeserver answers with, the client API raises one of the errors of `errors`, and nothing else."""
+"""Any JSON in a homeserver's response raises an error of `errors`, and no other exception."""
 
 from __future__ import annotations
 

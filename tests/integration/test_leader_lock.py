@@ -1,4 +1,4 @@
-"""Of the processes on one PostgreSQL exactly one leads, and another as soon as that one is gone."""
+"""The leader lock on PostgreSQL: one leader, and another one after its end."""
 
 from __future__ import annotations
 

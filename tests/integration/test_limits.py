@@ -94,7 +94,7 @@ async def test_http_and_websocket_messages_share_limit(limited: Open) -> None:
     assert is_refused(refused)
     assert 3_500 < int(refused.headers["Retry-After"]) <= 3_600
     assert [each["body"] for each in await city.get(MESSAGES)] == ["hi", "two", "three"]
-    # Others may say as much as before, and whoever is refused may still read and type.
+    # The limits of others are unchanged, and the refused client may still read and type.
     assert (await say(city, token=IVAN)).status == 201
     assert (await say(city, token=await city.agent_token("scribe"))).status == 201
     assert (await city.call("PUT", "/city/rooms/general/typing", {}, token=OKSANA)).status == 200
@@ -191,7 +191,7 @@ async def test_anonymous_requests_count_by_address(limited: Open) -> None:
     assert [await read("2001:db8::5"), await read("2001:db8:0:1::5")] == [429, 200]
     assert [await read(HOME, token=OKSANA) for _ in range(4)] == [200, 200, 200, 429]
     assert await read(HOME, token=IVAN) == 200
-    # Nobody is far away who asks from this machine.
+    # Requests from this machine have no limit by address.
     assert [(await city.call("GET", "/city/rooms")).status for _ in range(10)] == [200] * 10
 
 

@@ -1,4 +1,4 @@
-"""Who is in a room, who may be, and who may speak there: as the city says, and as Matrix does."""
+"""Members of rooms and their permissions, in the city and on Matrix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom the events that the city sends mention: answers, edits, and what is said in direct chats."""
+"""``m.mentions`` of sent events: replies, edits and direct chats."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ async def test_declared_mimetype_is_normalized(exchange: MessageExchange, declar
 
 
 class LockCheckingFormatter:
-    """Counts what is rendered, and fails where whoever waits for it holds the room or the database's write lock."""
+    """Counts renderings, and fails if one happens under the lock of the room or the database."""
 
     def __init__(self, exchange: MessageExchange) -> None:
         self._database = exchange.database

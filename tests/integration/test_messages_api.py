@@ -146,7 +146,7 @@ async def test_changes_are_sent_and_replayed_on_websocket(city: InProcessCity) -
     async with city.session.ws_connect(url) as socket:
         again = [await socket.receive_json(timeout=WAIT_S) for _ in range(5)]
     assert [each["seq"] for each in again] == [1, 2, 3, 4, 5]
-    # Each message once, as it stands now: of what is deleted nothing is told again.
+    # Each message once, in its current state; deleted content is not repeated.
     assert [each["message"] for each in again] == [deleted, None, None, None, None]
     assert {each["message_id"] for each in again} == {message["id"]}
 

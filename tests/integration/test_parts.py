@@ -1,4 +1,4 @@
-"""The real parts that the other tests stand on do work."""
+"""The harnesses of PostgreSQL, Redis and Synapse work."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from tests.parts.redis import RedisServer
 
 TTL_MS = 10_000
 LONGEST_STEP_MS = 2_500
-"""A city where nobody looks for ended sessions for longer has been asleep."""
+"""A longer time without an expiry counts as a suspended process."""
 STEPS = 500
 
 BEATING = [SubjectId(name) for name in ("u_1", "agent:писар", "2:u_1", "u_{3}")]

@@ -1,4 +1,4 @@
-"""Several processes with one Redis: they agree, and lose neither each other nor anybody when Redis goes and comes back."""
+"""Presence of several processes with one Redis: one state in all, also across outages of Redis."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ async def test_frozen_redis_keeps_sessions_online(redis: RedisServer) -> None:
 
 
 async def test_changes_that_were_missed_are_made_good(replicas: list[Replica], redis: RedisServer) -> None:
-    """The stream keeps so much and no more: whoever was too slow for it takes everything anew."""
+    """The stream has a maximum length: a process that was too slow reads the whole state again."""
     one, other = replicas
     await one.store.record_heartbeat([Heartbeat(OKSANA)])
     await other.shows(OKSANA, ONLINE)
@@ -260,7 +260,7 @@ async def test_flushed_redis_gets_presence_again(replicas: list[Replica], redis:
 
 
 async def test_standalone_numbers_are_unique(replicas: list[Replica], redis: RedisServer) -> None:
-    """Else a client that comes from one to the other with such a number would never hear what was told there."""
+    """Otherwise a client that changes the process with such a number would miss the events of the other one."""
     one, other = replicas
     await one.store.record_heartbeat([Heartbeat(OKSANA)])
     await other.shows(OKSANA, ONLINE)
@@ -278,7 +278,7 @@ async def test_standalone_numbers_are_unique(replicas: list[Replica], redis: Red
 
 
 async def _stream_of(replica: Replica) -> PresenceStream:
-    """What a replica's clients were told so far."""
+    """The events that the clients of a replica have received."""
     stream = PresenceStream(replica.store.state, now_ms, tick_s=0.001)
     for event in replica.events:
         if isinstance(event, PresenceRenumbered):
@@ -294,7 +294,7 @@ async def _stream_of(replica: Replica) -> PresenceStream:
 
 
 async def test_heartbeat_during_restore_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between what Redis is told of those who came meanwhile, and what it then answers about everybody."""
+    """Between the upload of new subjects to Redis and its response with all subjects."""
     server = RedisServer(tmp_path / "redis")
     server.start()
     replica = await Replica.start(server)
@@ -336,7 +336,7 @@ async def test_heartbeat_after_expiry_revives_nothing(replicas: list[Replica], r
 
 
 async def test_large_restore_is_sent_in_batches(replicas: list[Replica], monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a script runs Redis answers nobody else, and the others would take it for gone."""
+    """While a script runs, Redis serves no other client, and the other processes would consider it lost."""
     say, sizes = RedisSessions.apply, list[int]()
 
     async def counted(sessions: RedisSessions, update: Sequence[SessionUpdate], *more: Any) -> list[UpdateResult]:
@@ -366,7 +366,7 @@ async def test_updates_during_outage_expire(redis: RedisServer) -> None:
 
 
 async def test_first_restored_process_ends_no_other_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After so long an outage that nobody seems to be left, as when Redis and a process were on one machine."""
+    """After an outage in which all sessions expired, as when Redis and a process were on one machine."""
     server = RedisServer(tmp_path / "redis", keep=True)
     server.start()
     one = await Replica.start(server, ttl_ms=6_000)

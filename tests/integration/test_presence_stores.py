@@ -38,7 +38,7 @@ class StoreHarness:
     published: list[str] = field(default_factory=list)
 
     async def pass_time(self, ms: int) -> None:
-        """In steps: a city where nobody looks for ended sessions for long has been asleep."""
+        """In steps: a longer time without an expiry counts as a suspended process."""
         for start in range(0, ms, STEP_MS):
             self.now[0] += min(STEP_MS, ms - start)
             await self._expire()

@@ -1,4 +1,4 @@
-"""What was read is kept exactly as long as it holds, whoever changes it; and what has a connection of its own outlives it."""
+"""The read cache is valid until any process commits; dedicated connections survive the loss of others."""
 
 from __future__ import annotations
 

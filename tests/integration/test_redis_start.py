@@ -1,4 +1,4 @@
-"""The first connection to Redis: what it refuses ends the start, and what may yet come does not, with the cause in the log."""
+"""The first connection to Redis: a refusal ends the start, an outage does not; the log has the cause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said to an agent in a chat of its own; and Second Me, who tells nobody what it was asked by somebody else."""
+"""Replies of agents in direct chats, and the privacy of Second Me there."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ async def looking_on(city: InProcessCity, query: str = "", room: str = "general"
 
 
 async def looked_on(city: InProcessCity, count: int = 1) -> None:
-    """Until so many are told what happens."""
+    """Wait until the rooms have this number of listeners."""
     async with asyncio.timeout(WAIT_S):
         while sum(len(room.listeners) for room in city.city.room_streams._streams.values()) < count:
             await asyncio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""What rooms are said to be on Matrix: taken over, noticed, or nothing; and none of it breaks anything."""
+"""State events of Matrix rooms: applied, reported or ignored, also in hostile form."""
 
 from __future__ import annotations
 

@@ -377,7 +377,7 @@ async def test_disconnect_cancels_request(city: InProcessCity, core: ScriptedCor
 
 
 async def impatient(city: InProcessCity, accept: str = "application/json") -> bytes:
-    """Somebody who hangs up when the test says so."""
+    """A client that disconnects when the test requests it."""
     async with (
         aiohttp.ClientSession() as session,
         session.post(

@@ -1,4 +1,4 @@
-"""What happened in one process is heard in the others, or they are told that they missed something."""
+"""The shared bus: events of one process reach the others, or these publish EventsMissed."""
 
 from __future__ import annotations
 

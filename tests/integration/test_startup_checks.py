@@ -1,4 +1,4 @@
-"""What the service makes of the homeserver's answers when it starts."""
+"""The first ping of the homeserver: repeated after a failure inside Synapse, else its refusal ends the start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Citizens and an admin call the API in any order, with usual and hostile values: what is read is what was done."""
+"""Random sequences of API calls with usual and hostile values, compared with a model."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ SCRIPT = "export const city = 'Київ';\n" * 100
 
 @pytest.fixture
 def dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Pages as the build leaves them, and beside them what is nobody's business."""
+    """Built pages, and private files beside them."""
     folder = tmp_path / "web_dist"
     (folder / "assets").mkdir(parents=True)
     (tmp_path / "secret.txt").write_text("the city's own")

@@ -1,4 +1,4 @@
-"""Messages from Matrix stand in the order of the homeserver's stream, whatever transactions lose, hold back and bring late."""
+"""Messages from Matrix are in stream order, also if transactions are lost, delayed or repeated."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class StreamHarness:
             self._append(ALICE, {"msgtype": "m.text", "body": body})
 
     async def name(self, _: int) -> None:
-        """Somebody renames the room: an event that is no message."""
+        """Rename the room: an event that is not a message."""
         self._append(ALICE, {"name": "General"})
         self.stream[-1] |= {"type": "m.room.name", "state_key": ""}
 
@@ -248,7 +248,7 @@ def test_random_transactions_follow_stream_order(database_url: str, steps: list[
 
 @pytest.mark.parametrize("handled", [0, 9], ids=["waiting", "handled"])
 async def test_invisible_event_stays_before_later_ones(database_url: str, handled: int) -> None:
-    """A first look reads with the eyes of somebody who joined after an event of a history for members."""
+    """The first sweep reads as a user who joined after an event of a members-only history."""
     async with open_harness(database_url) as harness:
         await harness.run([("send", 2), ("name", 0), ("deliver", 3), ("handle", handled), ("send", 2), ("lose", 2)])
         async with harness.database.transaction() as tx:

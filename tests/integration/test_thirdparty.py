@@ -1,4 +1,4 @@
-"""Third-party lookups, as the homeserver asks them."""
+"""Third-party lookups of the homeserver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a thousand ghosts in one room cost a real Synapse and us; minutes each, so only `make soak` runs them."""
+"""The cost of a thousand ghosts in one room of a real Synapse; minutes each, so only `make soak` runs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An upgrade of a city with data in every table: nothing that an operator had is lost."""
+"""An upgrade of a city with data in every table keeps all of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wheel: what people install is all that there is."""
+"""The wheel contains every file that the service needs."""
 
 from __future__ import annotations
 

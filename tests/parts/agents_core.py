@@ -28,7 +28,7 @@ class ReceivedRequest:
     headers: dict[str, str]
     content: Any
     connection: tuple[str, int]
-    """Where it came from."""
+    """The client's address."""
 
     @property
     def history(self) -> list[str]:
@@ -42,7 +42,7 @@ class ScriptedCore:
     def __init__(self) -> None:
         self.requests: list[ReceivedRequest] = []
         self.hung_up = 0
-        """How many clients left before their answer was whole."""
+        """The number of clients that disconnected before the end of their response."""
         self.under_way = 0
         self.started = 0
         """How many requests a handler began to read."""
@@ -108,7 +108,7 @@ def answer_to(question: str) -> str:
     return f"на «{question}»"
 
 
-# --- as it should be ----------------------------------------------------------------------------------
+# --- valid responses ----------------------------------------------------------------------------------
 
 
 def says(text: Any) -> Behaviour:
@@ -196,7 +196,7 @@ def chunk(text: str | None, finish_reason: str | None = None) -> bytes:
 DONE = b"data: [DONE]\n\n"
 
 
-# --- as it should not be ------------------------------------------------------------------------------
+# --- invalid responses --------------------------------------------------------------------------------
 
 
 async def empty_response(_request: web.Request) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""A city with its strangers: a user of matrix-js-sdk, users of matrix-nio, a WebSocket of a room and a page in Chromium."""
+"""A city with a user of matrix-js-sdk, users of matrix-nio, a WebSocket of a room and a page in Chromium."""
 
 from __future__ import annotations
 

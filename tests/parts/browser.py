@@ -35,7 +35,7 @@ _ARGUMENTS: Final = [
 class Tab:
     page: playwright.Page
     errors: list[str] = field(default_factory=list)
-    """What the page's console called an error, and exceptions that nobody caught."""
+    """Errors of the page's console, and uncaught exceptions."""
 
     async def run(self, script: str, argument: Any = None) -> Any:
         """The result of a JavaScript expression, or of a function called with ``argument``."""

@@ -101,7 +101,7 @@ class EncryptionHarness:
         return self.run.parts
 
     def start(self, *, is_enabled: bool = True) -> Run:
-        """Start the service anew on the same database, as after a crash."""
+        """Start the service again on the same database, as after a crash."""
         self.clock.now_ms += 1
         client = Homeserver(self.homeserver.url, "as-token")
         self._clients.append(client)

@@ -26,7 +26,7 @@ class FakeMediaRepository:
     is_old: bool = False
     """From before authenticated media."""
     answer: HttpResponse | None = None
-    """To whatever asks for a file, or brings one, from now on."""
+    """The response to all later downloads and uploads."""
     url: str = ""
 
     @asynccontextmanager

@@ -28,7 +28,7 @@ FAULTS: Final = (
     "room_delivery_failed",
     "presence_request_failed",
 )
-"""Events of the log that tell of a mistake of ours."""
+"""Log events of internal errors."""
 _COUNTS_OF_FAULTS: Final = {
     "daarion_task_restarts_total",
     "daarion_task_units_failed_total",

@@ -68,11 +68,11 @@ class HttpProxy:
         self._more_ports = more_ports
         self.passed: list[Passed] = []
         self.lost: list[Passed] = []
-        """Those of them whose answer nobody got."""
+        """The requests whose responses were dropped."""
         self.answered: list[Passed] = []
         """What the target never saw, because it was answered here."""
         self.held: list[Passed] = []
-        """What the target never saw and nobody answered."""
+        """The requests that were neither forwarded nor answered."""
         self._loses: Matches = _nothing
         self._holds: Matches = _nothing
         self._refuses: Matches = _nothing

@@ -22,7 +22,7 @@ NONE_FOUND: Final = (
 
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _OWN: Final = Path(sys.prefix) / "chromium"
-"""In the virtual environment, so that whoever removes that removes this."""
+"""In the virtual environment, so that both are removed together."""
 _OWN_COMMAND: Final = _OWN / "chromium.sh"
 
 _UNPACK: Final = 'import chromium from "@sparticuz/chromium"; console.log(await chromium.executablePath());'

@@ -1,4 +1,4 @@
-"""What servers with OpenAI's chat completions really send, streamed and in one.
+"""Recorded responses of servers with OpenAI's chat completions, streamed and complete.
 
 Each shape was seen in a server's source or in a report about it (``source``); ids, times and long values are shortened.
 ``message_prompt`` is the answer's text, and None when the server says that there is none.

@@ -35,7 +35,7 @@ _FAST_AND_FORGETFUL = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "shared_buffers": "32MB",
-    # It commits when it likes, and tests count what is read anew because somebody committed.
+    # It commits at any time, and tests count reads that commits cause.
     "autovacuum": "off",
     "max_wal_size": "128MB",
 }

@@ -115,7 +115,7 @@ def _look_at(event: events.ScenarioFinished, seen: SchemathesisRun) -> None:
 
 
 def _exact(document: Any) -> Any:
-    """The document for somebody to whom what it does not name is a fault; others are told that answers may get new fields."""
+    """The document without additional properties: undocumented fields of responses are faults."""
     exact = json.loads(json.dumps(document))
     for schema in exact["components"]["schemas"].values():
         if "properties" in schema:

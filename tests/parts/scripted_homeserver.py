@@ -60,7 +60,7 @@ _ANSWERS: dict[str, dict[str, Any]] = {
     "devices": {"devices": []},
     "relations": {"chunk": []},
 }
-"""What is answered whoever asks; everything else with an empty object."""
+"""Default responses by route; other routes return an empty object."""
 
 
 @dataclass(frozen=True)

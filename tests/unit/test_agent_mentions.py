@@ -1,4 +1,4 @@
-"""Which agents a text speaks to."""
+"""Agent mentions in texts."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def addressing() -> AgentMentions:
     ],
 )
 def test_agent_is_addressed(addressing: AgentMentions, body: str) -> None:
-    # A name without a sign behind it begins many a sentence about somebody.
+    # A name without a sign after it begins sentences about the agent.
     assert addressing.mentioned_agents(body) == ([] if body == "DAARWIZZ що нового" else ["daarwizz"])
 
 

@@ -1,4 +1,4 @@
-"""Finding agents."""
+"""Lookups in the agent directory."""
 
 from __future__ import annotations
 

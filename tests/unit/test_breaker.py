@@ -1,4 +1,4 @@
-"""Whoever fails again and again is left alone for a while; then one may try."""
+"""The circuit breaker: opens after failures, admits one trial after a pause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever wants to know hears of it, and of nothing else."""
+"""The bus: subscribers get the events of their types, and no others."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def cut(all_of_it: Cut, sizes: Iterable[int]) -> list[Cut]:
 def outcome(
     dialect: Dialect, portions: Iterable[bytes], content_type: str = EVENTS, thinking: Thinking = "show"
 ) -> str:
-    """Return the text of the answer, or the error, which is one of ours."""
+    """Return the text of the reply, or the InvalidResponse."""
     try:
         pieces = ResponseParser(dialect, content_type, thinking)
         reply = [text for portion in portions for text in pieces.feed(portion)]

@@ -1,4 +1,4 @@
-"""What people may call themselves."""
+"""Display names of citizens: validation and sanitizing."""
 
 from __future__ import annotations
 

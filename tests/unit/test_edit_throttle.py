@@ -1,4 +1,4 @@
-"""How often a growing reply is edited."""
+"""The times at which a growing reply is edited."""
 
 from __future__ import annotations
 

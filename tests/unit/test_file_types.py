@@ -1,4 +1,4 @@
-"""What a file is, by how it begins."""
+"""Detection of file types by the first bytes."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_form_upload_is_refused(declared: str) -> None:
 
 @given(declared=st.text(max_size=40) | st.sampled_from(sorted(EVERYTHING)), head=st.binary(max_size=200))
 def test_served_type_matches_detected_type(declared: str, head: bytes) -> None:
-    """Whatever a homeserver calls a file, and whatever is in it."""
+    """Any declared type with any content."""
     shown = served_type(declared, head)
     assert not is_executable(shown)
     assert shown not in DISPLAYED_TYPES or shown in detect_types(head)

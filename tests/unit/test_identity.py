@@ -1,4 +1,4 @@
-"""Our names on the homeserver, and whom each stands for."""
+"""Matrix user ids of ghosts and service users, and the reverse mapping."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log's RepeatFilter: one line for what many tasks find out again and again."""
+"""The log's RepeatFilter: repeated warnings become one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What files are called, and what the city does with each."""
+"""Media: addresses, thumbnails, file names, and the message types of files."""
 
 from __future__ import annotations
 

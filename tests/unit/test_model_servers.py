@@ -1,4 +1,4 @@
-"""What the model servers really send is an answer, or none because the server says so; in whatever portions it comes."""
+"""Recorded responses of model servers are parsed as replies or errors, however their bytes are cut."""
 
 from __future__ import annotations
 

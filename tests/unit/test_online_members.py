@@ -1,4 +1,4 @@
-"""How many members of each room are here: counted as they come and go, never wrong."""
+"""Numbers of online members by room, across joins, leaves and presence changes."""
 
 from __future__ import annotations
 

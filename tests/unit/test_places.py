@@ -1,4 +1,4 @@
-"""Who lives where, and who looks after what."""
+"""Nodes, microDAOs and districts with their agents."""
 
 from __future__ import annotations
 

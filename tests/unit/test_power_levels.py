@@ -1,4 +1,4 @@
-"""Who may say something, by a room's power levels, whatever servers have let pass as such."""
+"""Permissions by a room's power levels, also in invalid content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is here, by the state machine alone: tables for the rules, random days in the city for all that lies between."""
+"""The presence state machine: tables of its rules, and random sequences compared with a model."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ class Beat:
 
 @dataclass(frozen=True)
 class Place:
-    """The homeserver says how somebody is."""
+    """Set the presence of a Matrix user."""
 
     subject: SubjectId
     session: str
@@ -219,7 +219,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Pass:
-    """Time goes by, and then whoever is due is looked for."""
+    """Advance the clock and expire sessions."""
 
     ms: int
 
@@ -229,7 +229,7 @@ Step = Beat | Place | Pass
 
 @dataclass
 class Notebook:
-    """The same city as somebody with a notebook knows it: nothing clever, everything recomputed."""
+    """A model of the state machine that recomputes everything."""
 
     until_ms: dict[tuple[SubjectId, str], int | None] = field(default_factory=dict)
     """When each session ends; None for one that no clock ends."""

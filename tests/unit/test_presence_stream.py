@@ -1,4 +1,4 @@
-"""Presence as a stream: numbered, gathered for a tick, replayed to whoever comes back."""
+"""The presence stream: sequence numbers, batches of a tick, and replay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Matrix room is closed by its power levels, and opened again as it was."""
+"""Power levels that make a Matrix room read-only, and their restoration."""
 
 from __future__ import annotations
 

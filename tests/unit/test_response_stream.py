@@ -1,4 +1,4 @@
-"""An answer is the same in whatever portions its bytes come, and never more than may be."""
+"""Responses of the agents core are parsed alike however their bytes are cut, and limited in size."""
 
 from __future__ import annotations
 

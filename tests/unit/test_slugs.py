@@ -1,4 +1,4 @@
-"""Names to slugs, by Ukraine's own romanisation."""
+"""Slugs from names, by the Ukrainian national romanisation."""
 
 from __future__ import annotations
 

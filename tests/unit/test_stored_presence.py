@@ -1,4 +1,4 @@
-"""The presence of Matrix users: how events and responses of the homeserver change it."""
+"""The presence of Matrix users, set by events and responses of the homeserver."""
 
 from __future__ import annotations
 

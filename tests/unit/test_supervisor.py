@@ -14,7 +14,7 @@ from daarion_appservice.realtime.supervisor import MAX_FAILURES, WINDOW_S, Super
 
 
 class Clock:
-    """Time passes only while somebody sleeps."""
+    """A clock that advances only by sleeps."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0

@@ -1,4 +1,4 @@
-"""How the fault tests count messages."""
+"""The counts of the fault tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text from outside is made fit to be stored, sent and shown in one place."""
+"""Sanitizing of text from outside for storage, JSON and display."""
 
 from __future__ import annotations
 

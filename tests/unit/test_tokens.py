@@ -1,4 +1,4 @@
-"""Agents' tokens: shown once, kept as a hash, worth nothing when revoked."""
+"""Agent tokens: shown once, stored as a hash, invalid when revoked."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def test_complete_state_ends_typing_in_missing_rooms() -> None:
 
 
 def sync_response(**rooms: list[Any]) -> dict[str, Any]:
-    """A /sync in which somebody types in ``!g`` or ``!b``."""
+    """A /sync response with typing users in ``!g`` or ``!b``."""
     return {
         "rooms": {
             "join": {

@@ -1,4 +1,4 @@
-"""SIGKILL of the service inside of each transaction of an encrypted conversation: what was committed before is all there is.
+"""SIGKILL of the service within each transaction of an encrypted conversation, before its commit.
 
 A lock on a table of PostgreSQL stops the service at its first write to that table.
 """
@@ -78,7 +78,7 @@ class TableLock:
 
 @asynccontextmanager
 async def locked(url: str, table: str) -> AsyncIterator[TableLock]:
-    """Let nobody write to a table."""
+    """Block writes to a table."""
     database = Database(url)
     try:
         async with database.transaction() as tx, database.transaction() as watch:

@@ -46,7 +46,7 @@ async def is_looked_on(harness: PrivateRoom, count: int = 1) -> None:
 
 
 async def frames(opened: aiohttp.ClientWebSocketResponse) -> tuple[list[dict[str, Any]], int | None]:
-    """All that is told until the end, and the close code."""
+    """All events until the close, and the close code."""
     received = []
     while (message := await opened.receive(timeout=WAIT_S)).type is aiohttp.WSMsgType.TEXT:
         received.append(message.json())
