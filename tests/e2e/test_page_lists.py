@@ -103,7 +103,7 @@ async def test_agent_page_follows_presence_without_contradiction(city: InProcess
     await expect(badge).to_have_text("online")
     await expect(never).to_be_hidden()
     assert (await city.call("POST", beat, {"status": "offline"}, token=token)).status == 200
-    await expect(page.get_by_text("Last sign of life")).to_be_visible()
+    await expect(page.get_by_text("Last seen")).to_be_visible()
     await expect(badge).to_have_text("offline")
 
 

@@ -36,7 +36,7 @@ export default {
   },
   link: {
     lost: "The connection to the city is lost. Coming back…",
-    offline: "You are offline. The city will be back with your connection.",
+    offline: "There is no network. The city will be back as soon as there is.",
   },
   problem: {
     title: "Something went wrong",
