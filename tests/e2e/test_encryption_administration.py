@@ -139,7 +139,7 @@ async def test_switching_off_deletes_devices(chat: Chat) -> None:
     ]
 
 
-async def test_another_pickle_key_is_refused_until_keys_are_discarded(chat: Chat) -> None:
+async def test_other_pickle_key_requires_discarding_keys(chat: Chat) -> None:
     before = chat.identity()
     await chat.city.city.service.stop()
     chat.configure(pickle_key=OTHER_KEY)

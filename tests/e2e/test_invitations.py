@@ -76,7 +76,7 @@ async def test_invitations_during_outage_are_declined(start_city: StartCity, arr
     await is_declined(alice, room, BOT, "answer in direct chats")
 
 
-async def test_invitations_of_lost_transaction_are_found_at_start(start_city: StartCity, arrive: Arrive) -> None:
+async def test_lost_invitations_are_found_at_start(start_city: StartCity, arrive: Arrive) -> None:
     city = await start_city()
     alice = await arrive(city, "alice")
     await city.post("/city/rooms/general/messages", {"body": "Привіт"}, token=citizen_token("u_1"))

@@ -237,7 +237,7 @@ async def test_message_during_outage_is_sent_after_it(tmp_path: Path, browser: B
                 await holds(again, ("u_ann", "into the silence"))
 
 
-async def test_post_without_answer_is_repeated_under_its_client_id(city: InProcessCity, browser: Browser) -> None:
+async def test_unanswered_post_is_repeated_with_client_id(city: InProcessCity, browser: Browser) -> None:
     async with Reader.start(browser, city) as reader:
         page = await reader.room()
         bodies: list[Any] = []

@@ -140,7 +140,7 @@ async def test_front_page_requests_only_shown_data(city: InProcessCity, page: Pa
     assert lists == []
 
 
-async def test_mention_from_an_agents_page_waits_for_the_question(city: InProcessCity, page: Page) -> None:
+async def test_mention_from_agent_page_is_prefilled(city: InProcessCity, page: Page) -> None:
     await page.goto(f"http://{HOST}:{city.city.settings.api.port}/city/general?mention=daarwizz")
     field = page.get_by_role("textbox", name="Message to")
     await expect(field).to_have_value("@daarwizz ")

@@ -152,7 +152,7 @@ async def test_reload_offline_keeps_pending_message(service: Service, browser: B
         await expect(page.get_by_role("log").get_by_text("written offline")).to_be_visible()
 
 
-async def test_reload_while_the_service_is_stopped_shows_the_page(service: Service, browser: Browser) -> None:
+async def test_reload_without_service_shows_page(service: Service, browser: Browser) -> None:
     await service.start()
     async with reader(browser) as person:
         page = await open_page(person, service, "/city/general")

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.parametrize(
 )
 
 
-async def test_room_made_private_on_matrix_is_private_in_the_city(start_city: StartCity, arrive: Arrive) -> None:
+async def test_private_matrix_room_is_private_in_city(start_city: StartCity, arrive: Arrive) -> None:
     city = await start_city()
     alice = await arrive(city, "alice")
     answer = await alice.client.room_create(

@@ -160,9 +160,7 @@ async def test_page_in_a_narrow_frame_has_no_overflow(
     assert not faults, "\n".join(faults)
 
 
-async def test_dialogs_and_panels_in_a_narrow_frame_have_no_overflow(
-    city: InProcessCity, browser: Browser, client: str
-) -> None:
+async def test_dialogs_fit_into_narrow_frame(city: InProcessCity, browser: Browser, client: str) -> None:
     page = (await _embed(city, browser, client, "/city")).page
     frame = page.frame_locator("iframe")
     faults = []

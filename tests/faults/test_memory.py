@@ -284,7 +284,7 @@ class HalfSent:
     "is_chunked", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["content length", "chunked"]
 )
 @pytest.mark.parametrize("listener", ["api", "matrix"])
-async def test_half_sent_bodies_up_to_the_budget_cost_little_more(
+async def test_half_sent_bodies_cost_their_budget(
     tmp_path: Path, sqlite_url: str, listener: str, is_chunked: bool
 ) -> None:
     values: dict[str, str | float] = {

@@ -290,7 +290,7 @@ async def test_own_reactions_return_with_new_database(harness: BackfillHarness) 
     assert await harness.reactions() == [("👍", 1, ("u_1",))]
 
 
-async def test_archived_room_gets_history_with_reactions_and_edits(harness: BackfillHarness) -> None:
+async def test_backfill_of_archived_room_includes_changes(harness: BackfillHarness) -> None:
     word = harness.add_message("first")
     harness.add_reaction(word)
     harness.add_edit(word, "edited")

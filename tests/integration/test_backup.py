@@ -102,7 +102,7 @@ def test_restored_city_has_all_but_later_changes(city: Terminal, empty_url: str)
     assert [agent.slug for agent in city.agents()] == ["late", "scribe"]
 
 
-def test_restored_rooms_continue_above_numbers_that_clients_know(city: Terminal, empty_url: str) -> None:
+def test_restored_rooms_skip_known_numbers(city: Terminal, empty_url: str) -> None:
     numbers, _ = city.with_database(lambda tx: tx.rooms.next_seqs(ROOM.id, 7))
     copy = backed_up(city)
     assert city.type("restore", str(copy), "-c", other_config(empty_url)).code == 0

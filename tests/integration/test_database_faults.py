@@ -156,7 +156,7 @@ async def test_tables_of_another_program_refused(postgres: Postgres, postgres_ur
     await database.close()
 
 
-async def test_exhausted_connections_advice_names_max_connections(postgres: Postgres, postgres_url: str) -> None:
+async def test_exhausted_connections_advise_max_connections(postgres: Postgres, postgres_url: str) -> None:
     postgres.execute("CREATE ROLE limited LOGIN CONNECTION LIMIT 0")
     database = Database(postgres_url.replace("postgres@", "limited@"))
     with pytest.raises(StartError) as raised:

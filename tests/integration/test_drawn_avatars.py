@@ -136,7 +136,7 @@ async def test_refused_check_does_not_count_as_loss(harness: AvatarHarness, repl
     assert (avatars.is_incomplete, harness.uploads()) == (False, 1)
 
 
-async def test_unavailable_media_repository_does_not_count_as_loss(harness: AvatarHarness) -> None:
+async def test_unavailable_media_repository_is_no_loss(harness: AvatarHarness) -> None:
     """The media repository may be a separate process: the homeserver must not count as unavailable."""
     await harness.process().address(CITY)
     avatars = harness.process()

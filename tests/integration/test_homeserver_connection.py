@@ -189,7 +189,7 @@ async def test_refused_connection_asks_whether_synapse_runs(monkeypatch: pytest.
     assert "Is Synapse running" in (await first_warning(f"http://{HOST}:{free_port()}"))["help"]
 
 
-async def test_silent_homeserver_reported_while_its_request_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silent_homeserver_is_reported_early(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup_checks, "_LOG_AFTER_S", 0.2)
 
     async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

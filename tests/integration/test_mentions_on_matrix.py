@@ -88,7 +88,7 @@ async def room(harness: AgentReplyHarness, room_id: RoomId) -> Any:
 
 
 @pytest.mark.parametrize("is_group", [False, True], ids=["alone", "in company"])
-async def test_answer_in_a_direct_chat_is_a_reply_only_in_company(harness: AgentReplyHarness, is_group: bool) -> None:
+async def test_direct_chat_answer_is_reply_in_company(harness: AgentReplyHarness, is_group: bool) -> None:
     chat = await harness.create_direct_chat(SCRIBE, is_group=is_group)
     await harness.receive(chat, "m.room.message", {"msgtype": "m.text", "body": "Писар, ти тут?"}, sender=ALICE)
     (question,) = await harness.messages(chat.id)

@@ -30,7 +30,7 @@ async def test_failed_message_is_updated_in_history(exchange: MessageExchange) -
     assert last.message.id == message.id
 
 
-async def test_message_deleted_before_sending_is_failed_in_history(exchange: MessageExchange) -> None:
+async def test_message_deleted_before_sending_is_failed(exchange: MessageExchange) -> None:
     message = await exchange.messaging.post(OKSANA, "general", "ніколи")
     await exchange.messaging.message_edits.delete(OKSANA, "general", message.id, may_moderate=False)
     row, redaction = await exchange.outbox()

@@ -98,7 +98,7 @@ async def test_linked_citizen_writes_as_matrix_user(town: Town) -> None:
     assert "/alice" in (await town.messages())[0]["author"]["avatar_url"]
 
 
-async def test_link_merges_earlier_messages_and_unlink_separates_them(town: Town) -> None:
+async def test_link_and_unlink_change_earlier_messages(town: Town) -> None:
     await town.post("до того")
     await town.receive_text("з Element")
     before = await town.messages()

@@ -262,7 +262,7 @@ async def test_the_same_transaction_counts_once(harness: TransactionHarness) -> 
     assert [row.event_id for row in await harness.stored()] == ["$1", "$2"]
 
 
-async def test_the_same_transaction_ten_times_at_once_counts_once(harness: TransactionHarness) -> None:
+async def test_concurrent_equal_transactions_count_once(harness: TransactionHarness) -> None:
     content = {"events": [event(f"${number}") for number in range(20)]}
     responses = await asyncio.gather(*(harness.send("1", content) for _ in range(10)))
     assert {response.status for response in responses} == {200}

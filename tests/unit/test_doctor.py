@@ -131,7 +131,7 @@ def test_json_report_has_all_checks(
     assert sum(report["counts"].values()) == len(CHECKS)
 
 
-def test_text_report_without_configuration_says_what_to_type(
+def test_report_without_configuration_has_advice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["daarion-appservice", "doctor", "-c", str(tmp_path / "none.yaml")])

@@ -93,7 +93,7 @@ def test_link_moves_presence_to_person_and_back() -> None:
     ]
 
 
-def test_account_that_moves_to_another_citizen_is_theirs_in_any_order() -> None:
+def test_moved_account_is_applied_in_any_order() -> None:
     for order in ((OKSANA, OKSANA), (TARAS, ALICE)), ((TARAS, ALICE), (OKSANA, OKSANA)):
         persons = linked_presence()
         persons.apply(Transition(TARAS, OFFLINE, ONLINE))
@@ -121,7 +121,7 @@ def test_two_memberships_of_person_count_once() -> None:
     assert (set(members.online_members(ROOM)), members.members_online(ROOM)) == (set(), 0)
 
 
-def test_link_of_members_merges_their_rows_and_unlink_separates_them() -> None:
+def test_link_and_unlink_change_member_rows() -> None:
     members = OnlineMembers()
     for subject in (OKSANA, ALICE):
         members.add_membership(ROOM, subject)

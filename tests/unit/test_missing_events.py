@@ -63,7 +63,7 @@ def test_known_events_change_nothing() -> None:
     assert found == InboxChanges([], [], [], 0)
 
 
-def test_event_between_processed_ones_precedes_next_message() -> None:
+def test_inserted_event_precedes_next_message() -> None:
     found = planned(
         [message_event("$a"), message_event("$x"), message_event("$b")], a=DONE, b=DONE, places={"a": 1, "b": 2}
     )

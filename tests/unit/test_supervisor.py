@@ -47,7 +47,7 @@ def restarts(task: str) -> float:
     return process_registry().get_sample_value("daarion_task_restarts_total", {"task": task}) or 0.0
 
 
-async def test_failed_task_is_restarted_with_back_off_and_counted() -> None:
+async def test_failed_task_is_restarted_and_counted() -> None:
     clock = Clock()
     kept, before = supervisor(clock), restarts("sweeper")
     await kept.supervise("sweeper", failing(3, ValueError("bad event")))

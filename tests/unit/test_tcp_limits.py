@@ -64,7 +64,7 @@ def test_timer_with_reading_peer_does_not_expire(progress: str) -> None:
         assert check(timer, 1000 + 20 * step, unsent, acknowledged) is None
 
 
-def test_timer_with_slow_reader_of_finished_response_expires() -> None:
+def test_timer_of_slow_response_reader_expires() -> None:
     timer = ConnectionTimer()
     timer.request_begun()
     timer.request_ended(1000)

@@ -115,7 +115,7 @@ async def test_keys_of_unknown_rooms_are_deleted_after_an_hour(on_each: Encrypti
     assert await inbound_rooms(on_each.database) == {ROOM}
 
 
-async def test_sessions_of_unknown_devices_are_deleted_after_a_week(on_each: EncryptionHarness) -> None:
+async def test_sessions_of_unknown_devices_expire(on_each: EncryptionHarness) -> None:
     await on_each.send()
     now_ms = on_each.clock.now_ms
     invented = olm_row(used_at_ms=now_ms - 8 * _DAY_MS)
