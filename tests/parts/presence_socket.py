@@ -16,7 +16,7 @@ from tests.parts.ports import HOST
 
 
 class Socket:
-    """A connection, and what it was told."""
+    """A connection and its received events."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
@@ -27,7 +27,7 @@ class Socket:
             self.events.append(message.json())
 
     def room(self, slug: str) -> dict[str, Any] | None:
-        """A room as it was told last."""
+        """The last received state of a room."""
         found = [
             room
             for event in self.events
