@@ -26,7 +26,7 @@ from daarion_appservice.demo.local_synapse import LocalSynapse
 from daarion_appservice.realtime import redis_client
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
-from tests.parts import allocator, forked_processes
+from tests.parts import allocator, compiled_statements, forked_processes
 from tests.parts import synapse_workers as synapse_workers_part
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import AGENTS, RunningCity, StartCity, template_for
@@ -51,6 +51,7 @@ structlog.configure(
 )
 forked_processes.install()
 allocator.return_freed_memory()
+compiled_statements.install()
 
 
 def pytest_collection_finish() -> None:

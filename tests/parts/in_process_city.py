@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -16,6 +18,8 @@ from daarion_appservice.app import listening, load
 from daarion_appservice.city.tokens import new_token
 from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.config import Settings
+from daarion_appservice.http import static_pages
+from daarion_appservice.http.compressed_file import CompressedFile
 from daarion_appservice.wiring import City, build_city
 from tests.parts.city import ADMIN_TOKEN, JWT_SECRET
 from tests.parts.ports import HOST, free_port
@@ -37,6 +41,21 @@ AGENTS: list[dict[str, Any]] = [
         "rooms": ["general", "builders"],
     },
 ]
+
+_read = static_pages._read
+
+
+@functools.cache
+def _built_pages() -> dict[str, CompressedFile]:
+    return _read(static_pages.DIST)
+
+
+def _read_once(dist: Path) -> dict[str, CompressedFile]:
+    """Read the pages once in this process, unless a test has others: it took 10 ms of each start."""
+    return _built_pages() if dist == static_pages.DIST else _read(dist)
+
+
+static_pages._read = _read_once
 
 
 @dataclass(frozen=True)
