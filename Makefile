@@ -47,8 +47,8 @@ lint: $(STAMP) ## style
 typecheck: $(STAMP) ## types
 	$(BIN)/mypy
 
-unit: $(STAMP) $(PAGES) $(JS_SDK) browser ## the tests alone; ARGS=... goes to pytest
-	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
+unit: $(STAMP) $(PAGES) $(JS_SDK) browser ## the tests alone, and which took longest; ARGS=... goes to pytest
+	$(BIN)/pytest -n $(JOBS) --dist worksteal --durations 25 $(ARGS)
 
 coverage: $(STAMP) $(PAGES) $(JS_SDK) browser ## branch coverage of the package by unit, integration and end-to-end tests; about an hour
 	$(BIN)/pytest -q -n $(JOBS) --dist worksteal tests/unit tests/integration tests/e2e --cov=daarion_appservice \

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import pytest_asyncio
 from PIL import Image
 
 from daarion_appservice.config import editing as config_edit
 from daarion_appservice.demo.local_synapse import Account
-from tests.parts.city import ADMIN_TOKEN, RunningCity, eventually
-from tests.parts.synapse import BootSynapse
+from tests.parts.city import ADMIN_TOKEN, RunningCity, eventually, shared_city
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BOT, OBSERVER = "@city:city.localhost", "@city_observer:city.localhost"
 SCRIBE, DAARWIZZ = "@agent_scribe:city.localhost", "@agent_daarwizz:city.localhost"
@@ -67,26 +70,46 @@ class AvatarCity:
         await self.city.start()
 
 
-@pytest.fixture
-async def harness(tmp_path: Path, database_url: str, synapse: BootSynapse) -> AsyncIterator[AvatarCity]:
-    file = tmp_path / "wizard.png"
+@asynccontextmanager
+async def avatar_city(
+    directory: Path, database_url: str, settings: dict[str, str | float]
+) -> AsyncIterator[AvatarCity]:
+    """Start a city of two agents, one of them with a picture of its own, and one admin."""
+    file = directory / "wizard.png"
     Image.new("RGB", (8, 8), "#123456").save(file)
+
+    admin: Account | None = None
+
+    async def admit_olena(city: RunningCity) -> None:
+        nonlocal admin
+        admin = await city.homeserver.register("olena", "secret", admin=True)
+        city.config.write_text(city.config.read_text().replace("\n  admins: []\n", f'\n  admins: ["{OLENA}"]\n'))
+
     agents = AGENTS.format(file=file)
-    # The bot has level 100 in rooms of version 10, and is a creator in those of Synapse's default, 12.
-    settings: dict[str, str | float] = {"city.room_version": "10"} if database_url.startswith("postgresql") else {}
-    city = await RunningCity.make(
-        tmp_path / "city", database_url, synapse, homeserver=None, settings=settings, agents=agents
-    )
-    city.config.write_text(city.config.read_text().replace("\n  admins: []\n", f'\n  admins: ["{OLENA}"]\n'))
-    admin = await city.homeserver.register("olena", "secret", admin=True)
-    try:
-        await city.start()
+    async with shared_city(directory, database_url, settings=settings, agents=agents, first=admit_olena) as city:
+        assert admin is not None
         yield AvatarCity(city, admin)
-    finally:
-        await city.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def harness(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AvatarCity]:
+    """A city for all tests, in which the bot is a creator of the rooms, which have Synapse's default version, 12."""
+    async with avatar_city(tmp_path_factory.mktemp("avatars"), "", {}) as city:
+        yield city
+
+
+async def test_bot_of_version_10_sets_avatars_and_power(tmp_path: Path, postgres_url: str) -> None:
+    """The bot has level 100 there."""
+    async with avatar_city(tmp_path, postgres_url, {"city.room_version": "10"}) as harness:
+        await check_avatars_and_power(harness)
 
 
 async def test_everything_has_an_avatar_and_admins_have_power(harness: AvatarCity) -> None:
+    await check_avatars_and_power(harness)
+
+
+async def check_avatars_and_power(harness: AvatarCity) -> None:
+    """Check what a first start set up on Matrix."""
     mxcs = {user: (await harness.profile(user))["avatar_url"] for user in (SCRIBE, DAARWIZZ, BOT, OBSERVER)}
     for alias in ("city", *(f"city_{room}" for room in ROOMS)):
         state = await harness.state(alias)
@@ -145,6 +168,8 @@ async def test_avatar_follows_name_and_own_picture(harness: AvatarCity) -> None:
     assert await eventually(lambda: avatar_is_not(str(renamed))) == own
     await harness.city.call("PUT", put, described, token=ADMIN_TOKEN)
     assert await eventually(lambda: avatar_is_not(own)) == renamed, "the one that was uploaded before"
+    await harness.city.call("PUT", put, described | {"display_name": "Писар"}, token=ADMIN_TOKEN)
+    assert await eventually(lambda: avatar_is_not(str(renamed))) == before
 
 
 async def test_restart_repairs_lost_files_and_respects_admins(harness: AvatarCity) -> None:
@@ -161,7 +186,7 @@ async def test_restart_repairs_lost_files_and_respects_admins(harness: AvatarCit
     async def is_repaired() -> bool:
         return not set(await _shown(harness)) & set(lost)
 
-    await eventually(is_repaired, 90)
+    await eventually(is_repaired)
     for mxc in await _shown(harness):
         await harness.picture(mxc)
     assert (await harness.state("city_welcome"))["m.room.avatar", ""] == {"url": chosen}

@@ -28,6 +28,7 @@ from tests.parts.demo import Demo
 from tests.parts.ports import HOST
 
 AGENTS = ["daarwizz", "hospodar", "litopys", "providnyk", "varta"]
+GREETING = "Вітаю, місто!"
 
 QUESTIONS = [
     ("daarwizz", "Які кімнати є в місті?", ["General", "Welcome", "Builders"]),
@@ -42,9 +43,14 @@ QUESTIONS = [
 
 @pytest.fixture(scope="module")
 def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """A city that is open; tests only look at it."""
+    """A city that is open; tests only look at it. Ctrl-C ends all its processes."""
     with Demo(tmp_path_factory.mktemp("demo")) as demo:
         yield demo
+        children = demo.children()
+        assert demo.end(signal.SIGINT) == 0
+        assert len(children) == 3
+        assert not psutil.wait_procs(children, timeout=0)[1]
+        assert demo.ports_are_free()
 
 
 async def get(url: str) -> Any:
@@ -241,10 +247,17 @@ async def test_demo_admin_is_admin_of_homeserver_and_rooms(city: Demo) -> None:
     assert min(map(len, levels.values())) >= 4
 
 
+async def all_have_greeted(city_url: str) -> bool:
+    """Return whether each agent posted its greeting, which it does after its first heartbeat."""
+    room = await get(f"{city_url}/city/rooms/general")
+    return sorted(each["author"]["id"] for each in room["messages"] if each["body"].startswith(GREETING)) == AGENTS
+
+
 async def test_each_agent_greets_the_city_once(city: Demo) -> None:
+    await eventually(lambda: all_have_greeted(city.credentials["city_url"]))
     room = await get(f"{city.credentials['city_url']}/city/rooms/general")
 
-    greetings = [message for message in room["messages"] if message["body"].startswith("Вітаю, місто!")]
+    greetings = [message for message in room["messages"] if message["body"].startswith(GREETING)]
     assert sorted(message["author"]["id"] for message in greetings) == AGENTS
 
 
@@ -275,14 +288,17 @@ def test_ctrl_c_during_start_leaves_no_process(tmp_path: Path) -> None:
         assert demo.end(signal.SIGTERM) == 0
 
 
-async def test_ctrl_c_and_restart_keep_all_data(tmp_path: Path) -> None:
+async def test_demo_names_dead_process_and_keeps_data(tmp_path: Path) -> None:
     with Demo(tmp_path) as demo:
         credentials = demo.credentials
         rooms = await get(f"{credentials['city_url']}/city/rooms?sort=name")
+        await eventually(lambda: all_have_greeted(credentials["city_url"]))
         children = demo.children()
-        exit_code = demo.end(signal.SIGINT)
+        demo.child("run").kill()
+        exit_code = demo.wait()
 
-    assert exit_code == 0
+    assert exit_code == 1
+    assert "Service ended (killed by SIGKILL)" in demo.output
     assert len(children) == 3
     assert not psutil.wait_procs(children, timeout=0)[1]
     assert demo.ports_are_free()
@@ -291,10 +307,12 @@ async def test_ctrl_c_and_restart_keep_all_data(tmp_path: Path) -> None:
         assert demo.credentials == credentials
         again = await get(f"{credentials['city_url']}/city/rooms?sort=name")
         general = await get(f"{credentials['city_url']}/city/rooms/general")
+        children = demo.children()
         assert demo.end(signal.SIGHUP) == 0
 
     assert [room["matrix_room_id"] for room in again] == [room["matrix_room_id"] for room in rooms]
     assert len(general["messages"]) == len(AGENTS)
+    assert not psutil.wait_procs(children, timeout=0)[1]
 
 
 def test_a_taken_port_is_named_before_anything_is_written(tmp_path: Path) -> None:
@@ -309,14 +327,3 @@ def test_a_taken_port_is_named_before_anything_is_written(tmp_path: Path) -> Non
     if sys.platform == "linux":
         assert f"(process {os.getpid()})" in demo.output
     assert not demo.data.exists()
-
-
-def test_demo_ends_naming_the_process_that_died(tmp_path: Path) -> None:
-    with Demo(tmp_path) as demo:
-        children = demo.children()
-        demo.child("run").kill()
-        exit_code = demo.wait()
-
-    assert exit_code == 1
-    assert "Service ended (killed by SIGKILL)" in demo.output
-    assert not psutil.wait_procs(children, timeout=0)[1]

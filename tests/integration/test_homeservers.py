@@ -32,7 +32,9 @@ async def test_synapse_with_workers_recovers_from_each_kill(synapse_workers: Boo
     )
 
 
+# With the workers of a city, tests/faults/test_kill_shapes.py and test_missed_events.py do more.
 @ON_POSTGRESQL
+@pytest.mark.soak
 async def test_a_city_talks_through_a_synapse_with_workers(
     start_city: StartCity, synapse_workers: BootWorkers, arrive: Arrive
 ) -> None:

@@ -97,13 +97,23 @@ class EncryptedUser(MatrixUser):
 
     # --- rooms ----------------------------------------------------------------------------------------
 
-    async def create_encrypted_room(self, *invited: str, is_direct: bool = False, **more: Any) -> str:
-        """Create an encrypted private room as Element does; ``more`` is given to nio's ``room_create``."""
+    async def create_encrypted_room(
+        self, *invited: str, is_direct: bool = False, rotation_msgs: int | None = None, **more: Any
+    ) -> str:
+        """Create an encrypted private room as Element does.
+
+        Args:
+            invited: user ids.
+            is_direct: whether it is a direct chat.
+            rotation_msgs: the number of messages after which a session is replaced, if not Matrix's default.
+            more: arguments of nio's ``room_create``.
+        """
+        rotation = {} if rotation_msgs is None else {"rotation_period_msgs": rotation_msgs}
         answer = await self.client.room_create(
             is_direct=is_direct,
             invite=invited,
             preset=nio.RoomPreset.trusted_private_chat,
-            initial_state=[ENCRYPTION],
+            initial_state=[ENCRYPTION | {"content": ENCRYPTION["content"] | rotation}],
             **more,
         )
         assert isinstance(answer, nio.RoomCreateResponse), answer

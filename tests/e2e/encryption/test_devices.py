@@ -11,8 +11,6 @@ from tests.parts.encrypted_city import DAARWIZZ, SCRIBE, EncryptedCity
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
-COUNT = 125
-"""Messages of each side: sessions are replaced after 100."""
 AT_ONCE = 25
 
 
@@ -35,16 +33,20 @@ async def test_second_device_reads_and_asks(city: EncryptedCity) -> None:
     city.check_encrypted(room)
 
 
-async def test_sessions_are_replaced_after_100_messages(city: EncryptedCity) -> None:
-    """250 messages, half of them by the agent."""
+@pytest.mark.parametrize(
+    ("count", "rotation_msgs"),
+    [pytest.param(4, 3, id="3"), pytest.param(125, None, id="default", marks=pytest.mark.soak)],
+)
+async def test_sessions_are_replaced_after_messages(city: EncryptedCity, count: int, rotation_msgs: int | None) -> None:
+    """Each side sends ``count`` messages; the default of the room is 100."""
     ira = await city.arrive(city.city, "ira")
     # Beside a second agent, no reply is requested by a message that names none.
-    room = await ira.create_encrypted_room(DAARWIZZ, SCRIBE)
+    room = await ira.create_encrypted_room(DAARWIZZ, SCRIBE, rotation_msgs=rotation_msgs)
     first = "DAARWIZZ, почнімо"
     await city.ask(ira, room, first)
     chat, token = await city.chat(room), await city.agent_token("daarwizz")
-    written, posted = ([f"{who} {number}" for number in range(COUNT)] for who in ("людина", "агент"))
-    for start in range(0, COUNT, AT_ONCE):
+    written, posted = ([f"{who} {number}" for number in range(count)] for who in ("людина", "агент"))
+    for start in range(0, count, AT_ONCE):
         for body in written[start : start + AT_ONCE]:
             await ira.send_text(room, body)
         for body in posted[start : start + AT_ONCE]:
@@ -52,9 +54,9 @@ async def test_sessions_are_replaced_after_100_messages(city: EncryptedCity) -> 
     await city.ask(ira, room, "DAARWIZZ, це все?")
 
     async def is_complete() -> bool:
-        return len(await city.bodies(room)) >= 2 * COUNT + 4 and len(ira.texts(room, DAARWIZZ)) >= COUNT + 2
+        return len(await city.bodies(room)) >= 2 * count + 4 and len(ira.texts(room, DAARWIZZ)) >= count + 2
 
-    await eventually(is_complete, 60)
+    await eventually(is_complete)
     bodies = await city.bodies(room)
     assert [body for body in bodies if body.startswith("людина")] == written
     assert [body for body in bodies if body.startswith("агент")] == posted

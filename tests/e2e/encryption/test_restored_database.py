@@ -14,7 +14,12 @@ from tests.parts.postgres import Postgres
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.parametrize("module_database_url", ["sqlite", "postgresql"], indirect=True, scope="module"),
+    pytest.mark.parametrize(
+        "module_database_url",
+        ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)],
+        indirect=True,
+        scope="module",
+    ),
 ]
 
 COPY = "copy_of_city"
