@@ -114,11 +114,10 @@ def _queue_metrics(depths: QueueDepths | None) -> Iterator[Metric]:
         "Time since the oldest change that waits to be sent to Matrix; 0 if none waits.",
         None if depths is None else depths.outbox,
     )
-    yield _depth(
-        "daarion_replies_owed",
-        f"Requests that an agent has not replied to, by `state`: `pending`; {some}.",
-        None if depths is None else depths.replies,
-    )
+    owed = GaugeMetricFamily("daarion_replies_owed", f"Requests that an agent has not replied to; {some}.")
+    if depths is not None:
+        owed.add_metric([], sum(depths.replies.counts.values()))
+    yield owed
     yield _age(
         "daarion_replies_owed_oldest_age_seconds",
         "Time since the oldest request that an agent has not replied to; 0 if there is none.",
