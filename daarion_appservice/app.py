@@ -224,6 +224,7 @@ def _leader_tasks(city: City) -> dict[str, Work]:
         "presence_sender": city.presence_sender.run,
         "reconciler": city.reconciler.run,
         "erasures": city.erasures.run,
+        "retention": city.retention.run,
         "observer": city.observer.run,
         "receipt_observer": city.receipt_observer.run,
         "remote_receipts": city.remote_receipts.run,

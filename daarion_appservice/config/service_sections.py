@@ -289,3 +289,40 @@ class LoggingSettings(Section):
         description="Whether to log each HTTP request, with client address, status, duration and a request id, without query "
         "and tokens.",
     )
+
+
+_FOR_EVER = "0: for ever."
+
+
+class RetentionSettings(Section):
+    messages_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="Days after which messages are deleted, with their edits, reactions and feed entries, oldest first; older "
+        f"events of Matrix are not imported. {_FOR_EVER}",
+    )
+    feed_days: int = Field(
+        0, ge=0, le=36_500, description=f"Days after which entries of the feed are deleted. {_FOR_EVER}"
+    )
+    interactions_days: int = Field(
+        0, ge=0, le=36_500, description=f"Days after which Second Me forgets an interaction. {_FOR_EVER}"
+    )
+    dead_letters_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description=f"Days after which the texts of Matrix events that could not be processed are dropped. {_FOR_EVER}",
+    )
+    media_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description=f"Days after which the city forgets uploads that no message shows. {_FOR_EVER}",
+    )
+    transactions_days: int = Field(
+        30,
+        ge=7,
+        le=36_500,
+        description="Days for which the ids of transactions and of processed events are kept, to recognize repetitions.",
+    )

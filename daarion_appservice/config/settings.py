@@ -24,6 +24,7 @@ from .service_sections import (
     MatrixListenerSettings,
     PresenceSettings,
     RedisSettings,
+    RetentionSettings,
     RoomSeed,
     default_rooms,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "Port",
     "PresenceSettings",
     "RedisSettings",
+    "RetentionSettings",
     "RoomSeed",
     "Section",
     "Settings",
@@ -91,6 +93,10 @@ class Settings(Section):
     )
     presence: PresenceSettings = Field(PresenceSettings(), description="Presence of agents and citizens.")
     encryption: EncryptionSettings = Field(EncryptionSettings(), description="End-to-end encrypted chats with agents.")
+    retention: RetentionSettings = Field(
+        RetentionSettings(),
+        description="How long the city keeps data. Synapse's own retention is separate: see docs/how-to/people-data.md.",
+    )
     city: CitySettings = Field(CitySettings(), description="The city itself.")
     agents_core: AgentsCoreSettings = Field(
         AgentsCoreSettings(), description="The agents core, which generates the agents' replies."

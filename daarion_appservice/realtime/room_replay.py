@@ -39,10 +39,11 @@ class Replay:
 
         Returns:
             False if the client has to resync: too many bytes, no events, renumbered messages, or an event that the
-            listener may not read, which would leave a gap in the numbers.
+            listener may not read or that was deleted, which would leave a gap in the numbers.
         """
         for event in events:
-            if event.kind is RoomEventKind.RESYNC or not self._subscription.may_read(event):
+            is_next = event.seq == self.seq + 1  # Older events may have been deleted by the retention.
+            if event.kind is RoomEventKind.RESYNC or not is_next or not self._subscription.may_read(event):
                 return False
             message = event.message.id if event.message else None
             frame = self._frames.event(event, with_message=message not in self._sent_messages)

@@ -56,6 +56,7 @@ from .metrics import WAIT_SECONDS, PoolUsage, measure_statements, pool_usage
 from .outbox import OutboxRepository
 from .people.erasing import ErasingRepository
 from .people.erasures import ErasureRepository
+from .people.retention import RetentionRepository
 from .places import PlaceRepository
 from .poll_responses import PollResponseRepository
 from .reactions import ReactionRepository
@@ -136,6 +137,7 @@ class Transaction:
         self.encrypted_entries = EncryptedEntryRepository(connection)
         self.erasures = ErasureRepository(connection)
         self.erasing = ErasingRepository(connection)
+        self.retention = RetentionRepository(connection)
         self.encryption_overview = EncryptionOverviewRepository(connection)
 
 

@@ -33,7 +33,13 @@ ERRORS: Final = Counter(
     ("kind",),
     registry=None,
 )
-METRICS: Final = (STATEMENT_SECONDS, WAIT_SECONDS, ERRORS)
+EXPIRED: Final = Counter(
+    "daarion_retention_deleted",
+    "Things that were deleted because they were older than the section `retention` says, by `what`.",
+    ("what",),
+    registry=None,
+)
+METRICS: Final = (STATEMENT_SECONDS, WAIT_SECONDS, ERRORS, EXPIRED)
 
 _BY_OPERATION: Final = {operation: STATEMENT_SECONDS.labels(operation) for operation in _OPERATIONS}
 _OTHER: Final = _BY_OPERATION["other"]

@@ -115,7 +115,12 @@ class MatrixParts(CityServices):
     def _build_inbound(self) -> None:
         self.direct_chat_handlers = DirectChatHandlers(self.identities, self.agents, now_ms, new_id)
         self.message_events = MessageEvents(
-            self.identities, self.messages, self.message_edits, self.reactions, PollEvents(self.identities, self.polls)
+            self.identities,
+            self.messages,
+            self.message_edits,
+            self.reactions,
+            PollEvents(self.identities, self.polls),
+            retention_days=self.settings.retention.messages_days,
         )
         self.handlers = EventHandlers(
             self.message_events,
@@ -159,6 +164,7 @@ class MatrixParts(CityServices):
             self.bus.publish,
             steady_ms,
             on_event=self.federated_histories.on_event,
+            keep_days=self.settings.retention.transactions_days,
         )
 
     async def _refresh_state(self, room: Room) -> None:

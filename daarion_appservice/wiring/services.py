@@ -45,6 +45,7 @@ from ..realtime.read_mark_writer import ReadMarkWriter
 from ..realtime.receipt_writer import ReceiptWriter
 from ..realtime.redis_client import connect
 from ..realtime.redis_sessions import RedisSessions
+from ..realtime.retention import Retention
 from ..realtime.room_streams import RoomStreams
 from ..realtime.room_typing import RoomTypingState
 from ..realtime.room_updates import RoomUpdates
@@ -137,6 +138,7 @@ class CityServices:
         )
         self.stream = PresenceStream(self.person_presence.state, steady_ms, seq=self.presence.seq)
         self.search_indexer = SearchIndexer(self.database)
+        self.retention = Retention(self.database, self.settings.retention, self.identities, self.bus.publish, now_ms)
         self.feed_writer = AgentFeedWriter(self.database, self.agents, now_ms, new_id)
 
     async def close(self) -> None:

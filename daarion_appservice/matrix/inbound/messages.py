@@ -59,6 +59,7 @@ from .authors import read_author
 from .polls import PollEvents
 
 _MAX_ID_CHARS: Final = 255
+_DAY_MS: Final = 24 * 3_600_000
 
 
 class MessageEvents:
@@ -71,12 +72,16 @@ class MessageEvents:
         message_edits: MessageEdits,
         reactions: Reactions,
         polls: PollEvents,
+        *,
+        retention_days: int = 0,
     ) -> None:
+        """``retention_days`` is the age up to which messages are stored; 0 for any age."""
         self._identities = identities
         self._messages = messages
         self._message_edits = message_edits
         self._reactions = reactions
         self._polls = polls
+        self._retention_ms = retention_days * _DAY_MS
 
     async def parse_ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
         """Return calls for `city.background_parsing` that parse the events, their early edits and the edited messages."""
@@ -139,6 +144,8 @@ class MessageEvents:
             The city events to publish after the commit.
         """
         content = content_of(event)
+        if self._retention_ms and time_ms(event) < now_ms() - self._retention_ms:
+            return []  # It would be deleted within the hour.
         author = await self._author(tx, room, event)
         # An edit repeats the whole message: as a new message it would appear twice.
         is_new = author is not None and not replaced(content)

@@ -44,10 +44,6 @@ _BATCH: Final = 100
 _MAX_WAIT_MS: Final = 2_000
 """Milliseconds between two reads of the inbox without a call of `wake`: another process may write to it."""
 _PRUNE_INTERVAL_MS: Final = 3_600_000
-_KEEP_DONE_MS: Final = 30 * 24 * 3_600_000
-"""Milliseconds for which the inbox remembers the id of a handled event. Synapse repeats transactions in order and one
-at a time, so it sends an acknowledged event again only when its database was restored from a backup."""
-
 log = structlog.get_logger()
 
 
@@ -65,8 +61,22 @@ class InboundWorker:
         now_ms: NowMs,
         *,
         on_event: Callable[[Event], None] = lambda _: None,
+        keep_days: int = 30,
     ) -> None:
-        """``on_event`` is called with each event before it is handled; it must not block or raise."""
+        """Build the worker.
+
+        Args:
+            database: the database.
+            handlers: handle the events.
+            monitor: the state of the homeserver.
+            gap_backfill: fetches missing events.
+            confirmation: confirms events of other servers.
+            publish: publishes city events.
+            now_ms: the clock, in milliseconds since 1970.
+            on_event: is called with each event before it is handled; it must not block or raise.
+            keep_days: for how many days the inbox remembers the id of a handled event. Synapse repeats transactions in order
+                and one at a time, so it sends an acknowledged event again only when its database was restored from a backup.
+        """
         self._database = database
         self._handlers = handlers
         self._handler_times = HandlerTimes(handlers.types)
@@ -80,6 +90,7 @@ class InboundWorker:
         self._paused_rooms: Counter[str] = Counter()
         self._worker = Worker("inbound", idle_s=_MAX_WAIT_MS / 1000, monitor=monitor)
         self._pruned_at_ms = 0
+        self._keep_done_ms = keep_days * 24 * 3_600_000
         self._backfilled_absence: int | None = None
         """The count of the homeserver's absences up to which all gaps are filled; None before the first backfill."""
         self._is_backfilled = False
@@ -275,7 +286,7 @@ class InboundWorker:
             return
         self._pruned_at_ms = now_ms
         async with self._database.transaction() as tx:
-            await tx.inbox.prune(before_ms=now_ms - _KEEP_DONE_MS)
+            await tx.inbox.prune(before_ms=now_ms - self._keep_done_ms)
 
 
 class _RowsChanged(Exception):
