@@ -13,6 +13,7 @@ from . import (
     ghosts,
     homeserver,
     host,
+    people,
     public,
     redis,
     registration,
@@ -33,6 +34,7 @@ GROUPS: Final[dict[str, tuple[Check, ...]]] = {
     "Rooms": rooms.CHECKS,
     "Ghosts and presence": ghosts.CHECKS,
     "Encrypted chats": encryption.CHECKS,
+    "Personal data": people.CHECKS,
     "Public address": public.CHECKS,
     "Agents core": core.CHECKS,
 }

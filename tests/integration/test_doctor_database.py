@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
+from daarion_appservice.city.people import Person
 from daarion_appservice.city.types import UserId
 from daarion_appservice.clock import now_ms
 from daarion_appservice.config import editing as config_edit
@@ -238,6 +239,17 @@ async def test_rejected_message_is_named(config: Path, database_url: str) -> Non
         await tx.connection.execute(move)
     await database.close()
     await expect_finding("queues", config, "warn", "rejected 1 message(s)", "outbox list")
+
+
+async def test_stuck_erasure_is_named(config: Path, database_url: str) -> None:
+    database = Database(database_url)
+    async with database.transaction() as tx:
+        await tx.erasures.add("01E", Person(user=UserId("@a:b")), now_ms=now_ms())
+    await expect_finding("erasures", config, "pass", "not done: 1")
+    async with database.transaction() as tx:
+        await tx.erasures.update("01E", requested_at_ms=now_ms() - 2 * 3_600_000, error="403 M_FORBIDDEN")
+    await database.close()
+    await expect_finding("erasures", config, "warn", "01E", "city for 2 h: 403 M_FORBIDDEN; 1 in all")
 
 
 async def receive(url: str, event: ReceivedEvent, at_ms: int) -> None:
