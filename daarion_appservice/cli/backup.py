@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, note, print_json, print_line, warn
+from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, print_json, print_line, warn
 
 if TYPE_CHECKING:
     from ..backup.restoring import RestoredBackup
@@ -44,8 +44,8 @@ def backup(
         print_json({"file": str(made.path), "bytes": made.size, **made.manifest.model_dump(mode="json")})
     else:
         print_line(f"Wrote {made.path} ({made.size / _MB:.1f} MB, revision {made.manifest.revision}).", "green")
-    if secrets:
-        note("It contains every secret of the city: keep it where nobody else can read it.")
+        if secrets:
+            print_line("It contains every secret of the city: keep it where nobody else can read it.")
     if made.missing_secrets:
         warn(f"Not in it, since the environment sets them: {', '.join(made.missing_secrets)}")
     if not made.has_pickle_key:

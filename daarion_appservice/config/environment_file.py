@@ -20,6 +20,12 @@ def read(file: Path) -> dict[str, str]:
     """
     try:
         text = file.read_text()
+    except FileNotFoundError:
+        raise StartError(
+            f"There is no environment file {file}.",
+            "If the service has none either, leave --env-file and DAARION_ENV_FILE out.",
+            ExitCode.CONFIG,
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise StartError(

@@ -295,6 +295,7 @@ def test_unusable_env_file_refused_without_its_content(terminal: Terminal, conte
     if content is not None:
         environment.write_bytes(content if isinstance(content, bytes) else content.encode())
     output = terminal.run_refused("--env-file", str(environment), "agent", "list", code=ExitCode.CONFIG)
+    assert ("There is no environment file" in output) is (content is None)
     assert str(environment) in output
     assert "secret-value" not in output
 
