@@ -24,6 +24,7 @@
      │    └── RoomLinkBroken                 a city room and its Matrix room do not match; a Matrix admin must repair it
      ├── DatabaseError                       a statement failed
      │    ├── DatabaseUnavailable            the database does not answer, or accepts no writes: a retry helps
+     │    │    └── TransactionRolledBack     the database rolled the transaction back for the sake of another one
      │    └── ConstraintViolated             a unique, foreign key or check constraint refused a row
      ├── EncryptionError                     a key, message or file was refused: see encryption/errors.py
      ├── TaskFailedRepeatedly                a background task fails again and again: the process ends
@@ -235,6 +236,10 @@ class DatabaseError(DaarionError):
 
 class DatabaseUnavailable(DatabaseError):
     """The database does not answer, or accepts no writes; the same statement may succeed later."""
+
+
+class TransactionRolledBack(DatabaseUnavailable):
+    """The database rolled a transaction back, as it and a concurrent one waited for each other; it may succeed at once."""
 
 
 class ConstraintViolated(DatabaseError):

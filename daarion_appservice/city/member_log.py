@@ -212,10 +212,22 @@ class MemberLog:
         if kind is RoomEventKind.JOIN:
             # The registry defines where agents are members: their joins are not in the feed.
             people = [event for event in events if event.who and event.who.kind is not AuthorKind.AGENT]
-            await tx.feed.add([self._feed.joined(event) for event in people])
+            again = await self._persons_before(tx, room, people)
+            await tx.feed.add([self._feed.joined(event) for event in people if event.seq not in again])
         # Memberships are published before the events, so that the member counts include the change.
         changed = [self._changed(member, joined=kind is RoomEventKind.JOIN) for member, _ in who]
         return [*changed, *map(RoomEventStored, events)]
+
+    async def _persons_before(self, tx: CityTransaction, room: RoomId, joins: list[RoomEvent]) -> set[int]:
+        """Return the numbers of joins of linked persons who are members by their other user already."""
+        accounts, found = self._identities.accounts, set()
+        for event in joins:
+            assert event.who is not None
+            person = accounts.self_of(event.who.subject)
+            others = [self._identities.user(each) for each in accounts.subjects_of(person) if each != event.who.subject]
+            if others and await tx.members.some(room, others):
+                found.add(event.seq)
+        return found
 
     def _changed(self, member: Member, *, joined: bool) -> MembershipChanged:
         subject = self._identities.subject(member.user_id)

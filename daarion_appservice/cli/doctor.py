@@ -31,8 +31,8 @@ def doctor(
 ) -> None:
     """Check the installation and everything around it, and say what to do; the service may run or not.
 
-    The exit code is 0 if all checks pass, 1 if there are warnings, and 2 if a check fails. Some checks act as a user of the
-    service on the homeserver, @citizen_=doctor, which they register.
+    The exit code is 0 if all checks pass, 1 if there are warnings, and 2 if a check fails. Some checks act as users of the
+    service on the homeserver; they register only users that the service registers itself.
     """
     # Imported here: the checks import the whole service.
     from ..doctor import report  # noqa: PLC0415

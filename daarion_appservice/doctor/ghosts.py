@@ -62,18 +62,21 @@ async def ghost_devices(installation: Installation) -> Finding:
 async def presence(installation: Installation) -> Finding:
     """Presence is switched on in Synapse.
 
-    Sets a user of the doctor's own online, reads it back and sets it offline. Synapse answers 200 to both if presence is off.
+    Sets the observer, a user of the service, unavailable for a moment and reads it back. Synapse answers 200 to both if presence
+    is off.
     """
-    homeserver, user = installation.homeserver, installation.probe_user
-    await homeserver.set_presence(user, "online", None)
+    homeserver, user = installation.homeserver, installation.identities.observer
+    await homeserver.set_presence(user, "unavailable", None)
     try:
         for _ in range(_READS):
-            if (await homeserver.presence(user, as_user=user)).get("presence") == "online":
-                return passed("A ghost that is set online is online.")
+            if (await homeserver.presence(user, as_user=user)).get("presence") == "unavailable":
+                return passed("Synapse keeps the presence of a user of the service.")
             await asyncio.sleep(_READ_INTERVAL_S)  # another worker of Synapse may lag behind
     finally:
         await homeserver.set_presence(user, "offline", None)
-    return failed("A ghost that is set online stays offline: presence is switched off in Synapse.", PRESENCE_OFF_ADVICE)
+    return failed(
+        "A user that is set unavailable stays offline: presence is switched off in Synapse.", PRESENCE_OFF_ADVICE
+    )
 
 
 @check(needs=("presence", "database_schema"), symptoms=("Agents go on and off in Element although they are online.",))

@@ -115,11 +115,11 @@ def judge_version(software: str) -> Finding:
 async def namespaces(installation: Installation) -> Finding:
     """Synapse gives the service its users, and no other application service claims them.
 
-    Asks as users of each namespace, and registers the service's own users, which changes nothing if they exist. What claims the
-    aliases shows in `room_links`.
+    Asks as users of each namespace, and registers the service's own users: bot, observer and `@citizen_=patience`, which the
+    service registers at each start anyway. What claims the aliases shows in `room_links`.
     """
     identities = installation.identities
-    users = [identities.bot, identities.observer, installation.probe_user]
+    users = [identities.bot, identities.observer, installation.citizens_probe]
     agent = await _agent_ghost(installation)
     # No agent has an id with "=": the doctor registers no ghost of an agent that does not exist.
     any_agent = identities.agent(AgentSlug("=doctor"))
@@ -163,10 +163,10 @@ async def _is_outside(installation: Installation, user: UserId) -> bool:
 async def rate_limits(installation: Installation) -> Finding:
     """Synapse does not limit the service's requests.
 
-    Sends two presence updates at once: Synapse takes one in ten seconds if its copy of the registration lacks
-    `rate_limited: false`.
+    Sends two presence updates of the observer, which is offline, at once: Synapse takes one in ten seconds if its copy of the
+    registration lacks `rate_limited: false`.
     """
-    client, user = installation.homeserver, installation.probe_user
+    client, user = installation.homeserver, installation.identities.observer
     try:
         for _ in range(2):
             await client.set_presence(user, "offline", None)

@@ -22,6 +22,7 @@ from ..config import Settings
 from ..config import loading as config_file
 from ..errors import StartError
 from ..matrix.client.homeserver import Homeserver
+from ..matrix.presence.timeout_probe import probe_user
 from ..realtime.redis_client import Client, connect
 from ..storage.database import Database
 from ..storage.database_url import driver_url, sqlite_path
@@ -139,9 +140,9 @@ class Installation:
         return URL.build(scheme="http", host=_ANY_ADDRESS.get(matrix.host, matrix.host), port=matrix.port)
 
     @property
-    def probe_user(self) -> UserId:
-        """A user of the service's namespace that only the doctor uses: no citizen's ghost has an id with ``=do``."""
-        return UserId(f"@citizen_=doctor:{self.settings.homeserver.domain}")
+    def citizens_probe(self) -> UserId:
+        """A user of the citizens' namespace that no citizen has, and that the service registers at each start."""
+        return probe_user(self.identities.domain)
 
     @cached_property
     def _service_state(self) -> asyncio.Task[ServiceState]:

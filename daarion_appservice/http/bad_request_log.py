@@ -15,7 +15,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from .log_throttle import LogThrottle
+from ..log_throttle import LogThrottle
 
 log = structlog.get_logger()
 

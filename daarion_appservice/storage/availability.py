@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from sqlalchemy.engine import URL
 
-from ..errors import DatabaseUnavailable
+from ..errors import DatabaseUnavailable, TransactionRolledBack
 from .database_url import cannot_use
 from .driver_errors import translate_driver_errors
 
@@ -43,7 +43,7 @@ class Availability:
             with translate_driver_errors():
                 yield
         except DatabaseUnavailable as error:
-            if self._was_used:
+            if self._was_used and not isinstance(error, TransactionRolledBack):
                 self._record_failure(error)
             raise
         self._was_used = True

@@ -13,14 +13,17 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from ..errors import ConstraintViolated, DatabaseError, DatabaseUnavailable
+from ..errors import ConstraintViolated, DatabaseError, DatabaseUnavailable, TransactionRolledBack
 from .metrics import ERRORS
 
 _UNAVAILABLE: Final = ("08", "25006", "53", "57")
 """SQLSTATE classes (PostgreSQL, appendix A): connection, read-only transaction, resources, operator intervention."""
+_ROLLED_BACK: Final = "40"
+"""The SQLSTATE class of transactions that PostgreSQL rolled back for the sake of others: deadlocks, serialization failures."""
 
 _NAMES: Final[dict[type[DatabaseError], str]] = {
     DatabaseUnavailable: "unavailable",
+    TransactionRolledBack: "rolled_back",
     ConstraintViolated: "constraint",
     DatabaseError: "other",
 }
@@ -67,6 +70,8 @@ def _error_class(error: SQLAlchemyError | sqlite3.Error) -> type[DatabaseError]:
             return DatabaseUnavailable
         case DBAPIError() if error.connection_invalidated or _sqlstate(error).startswith(_UNAVAILABLE):
             return DatabaseUnavailable
+        case DBAPIError() if _sqlstate(error).startswith(_ROLLED_BACK):
+            return TransactionRolledBack
     return DatabaseError
 
 

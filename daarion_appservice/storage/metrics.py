@@ -29,7 +29,8 @@ WAIT_SECONDS: Final = Histogram(
 )
 ERRORS: Final = Counter(
     "daarion_database_errors",
-    "Failed uses of the database, by `kind`: `unavailable` (no answer, no free connection, no writes), `constraint`, `other`.",
+    "Failed uses of the database, by `kind`: `unavailable` (no answer, no free connection, no writes), `rolled_back` (a "
+    "deadlock or serialization failure), `constraint`, `other`.",
     ("kind",),
     registry=None,
 )
@@ -43,7 +44,7 @@ METRICS: Final = (STATEMENT_SECONDS, WAIT_SECONDS, ERRORS, EXPIRED)
 
 _BY_OPERATION: Final = {operation: STATEMENT_SECONDS.labels(operation) for operation in _OPERATIONS}
 _OTHER: Final = _BY_OPERATION["other"]
-for _kind in ("unavailable", "constraint", "other"):
+for _kind in ("unavailable", "rolled_back", "constraint", "other"):
     ERRORS.labels(_kind)
 
 

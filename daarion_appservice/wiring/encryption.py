@@ -62,7 +62,7 @@ class EncryptionParts:
         self.support = EncryptionSupport(PickleKey(octets) if octets is not None else None)
         locks = GhostLocks()
         self.devices = GhostDevices(homeserver, database, self.support, locks, metrics)
-        device_lists = DeviceLists(homeserver, database)
+        device_lists = DeviceLists(homeserver, database, now_ms)
         rooms = EncryptedRooms(homeserver, identities.is_ours)
         sender = OlmSender(homeserver, database, self.support, metrics, now_ms, new_id)
 
@@ -122,7 +122,7 @@ class EncryptionParts:
     async def on_registered(self, user: UserId) -> None:
         """Give an agent's ghost its keys when it is registered: before anybody sees it."""
         if self._is_agent(user):
-            await self.devices.renew(user)
+            await self.devices.renew_registered(user)
 
     def _agent_ghosts(self) -> list[UserId]:
         return [user for user in self._known_ghosts() if self._is_agent(user)]

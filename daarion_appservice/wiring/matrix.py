@@ -176,7 +176,9 @@ class MatrixParts(CityServices):
         return await self.media.content(mxc, max_bytes)
 
     def _known_ghosts(self) -> list[UserId]:
-        return self.ghosts.known()
+        """Return the registered ghosts, without those of removed agents, which are to have no encryption device."""
+        slugs = ((user, self.identities.agent_slug(user)) for user in self.ghosts.known())
+        return [user for user, slug in slugs if slug is None or self.agents.get(slug) is not None]
 
     def _build_rooms(self) -> None:
         settings = self.settings.city
@@ -313,7 +315,15 @@ class MatrixParts(CityServices):
             self.presence_sender,
         )
         ghost_removal = GhostRemoval(
-            self.homeserver, self.monitor, self.database, self.ghosts, roles, self.agents, self.identities, now_ms
+            self.homeserver,
+            self.monitor,
+            self.database,
+            self.ghosts,
+            roles,
+            self.agents,
+            self.identities,
+            self.encryption.devices.delete,
+            now_ms,
         )
         self.reconciler = Reconciler(
             self.database,

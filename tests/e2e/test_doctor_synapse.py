@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from daarion_appservice.city.types import UserId
+from daarion_appservice.doctor.installation import Installation
 from tests.parts.doctor import expect_finding, write_config
 from tests.parts.ports import HOST, free_port
 from tests.parts.synapse import BootSynapse
@@ -59,6 +61,15 @@ async def test_well_configured_synapse_passes(config: Path, port: int, synapse: 
     await synapse(registration=config.with_name("registration.yaml"), port=port, overrides=DEFAULT_LIMIT)
     for name in ("homeserver_identity", "namespaces", "rate_limits", "presence", "ping", "room_version", "upload_size"):
         await expect_finding(name, config, "pass")
+    installation = Installation(config)
+    async with installation:
+        own = [installation.identities.bot, installation.identities.observer, installation.citizens_probe]
+        for user in own:
+            assert not await installation.homeserver.register(user), "the service would register it, too"
+        assert await installation.homeserver.register(UserId("@citizen_=doctor:city.localhost")), (
+            "a user was left behind"
+        )
+        assert (await installation.homeserver.presence(own[1], as_user=own[1]))["presence"] == "offline"
 
 
 async def test_missing_rate_limited_is_named(config: Path, port: int, synapse: BootSynapse) -> None:
@@ -88,4 +99,4 @@ async def test_namespace_of_other_service_is_named(config: Path, port: int, syna
     other.write_text(OTHER_SERVICE)
     files = [str(other), str(config.with_name("registration.yaml"))]
     await synapse(port=port, overrides={"app_service_config_files": files})
-    await expect_finding("namespaces", config, "fail", "claims @citizen_=doctor:city.localhost", "other registration")
+    await expect_finding("namespaces", config, "fail", "claims @citizen_=patience:city.localhost", "other registration")

@@ -106,3 +106,12 @@ async def test_citizen_heartbeat_status_message_kept_or_cleared(sqlite_city: InP
     results = [{"status_msg": "на Подолі"}, {}, {"status_msg": None}]
     answers = [await sqlite_city.call("POST", "/api/v1/presence/heartbeat", each, token=OKSANA) for each in results]
     assert [each.content["status_msg"] for each in answers] == ["на Подолі", "на Подолі", None]
+
+
+async def test_presence_of_500_long_ids_is_posted(sqlite_city: InProcessCity) -> None:
+    ids = [f"@{'x' * 230}{number}:city.localhost" for number in range(500)]
+    answer = await sqlite_city.call("POST", "/api/v1/presence", {"ids": ids})
+    assert answer.status == 200
+    assert [each["user_id"] for each in answer.content["presences"]] == ids
+    for bad in ([], ["u_1"] * 501, ["x" * 256], [""], "u_1", [5]):
+        assert (await sqlite_city.call("POST", "/api/v1/presence", {"ids": bad})).status == 422

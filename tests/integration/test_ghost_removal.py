@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -45,6 +45,11 @@ class GhostRemovalHarness:
     monitor: HomeserverMonitor
     ghost_removal: GhostRemoval
     now_ms: int = 1_000_000
+    without_device: list[str] = field(default_factory=list)
+    """The ghosts whose encryption devices were deleted."""
+
+    async def delete_encryption_device(self, ghost: UserId) -> None:
+        self.without_device.append(ghost)
 
     async def remove(self, *agents: Agent) -> None:
         async with self.database.transaction() as tx:
@@ -99,7 +104,15 @@ async def harness(database_url: str) -> AsyncIterator[GhostRemovalHarness]:
         await ghosts.load()
         made = GhostRemovalHarness(database, homeserver, agents, monitor, None)  # type: ignore[arg-type]
         made.ghost_removal = GhostRemoval(
-            client, monitor, database, ghosts, roles, agents, IDENTITIES, lambda: made.now_ms
+            client,
+            monitor,
+            database,
+            ghosts,
+            roles,
+            agents,
+            IDENTITIES,
+            made.delete_encryption_device,
+            lambda: made.now_ms,
         )
         yield made
         await client.close()
@@ -122,6 +135,7 @@ async def test_removed_agent_goes_offline_and_leaves_rooms(harness: GhostRemoval
     assert harness.homeserver.all("presence")[0].content == {"presence": "offline"}
     assert harness.left() == ["!builders", "!chat", "!general"]
     assert await harness.members() == set()
+    assert set(harness.without_device) == {GHOST}
 
     harness.now_ms += LONG_AFTER_MS
     assert await harness.ghost_removal.run() == ([SCRIBE.slug], True)

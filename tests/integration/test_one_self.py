@@ -263,6 +263,9 @@ async def test_person_has_one_presence(town: Town) -> None:
     await town.join()
     assert (await town.beat())["status"] == "online"
     listed = (await town.city.get(f"/api/v1/presence?ids=u_1,{ALICE}"))["presences"]
+    by_post = await town.city.call("POST", "/api/v1/presence", {"ids": ["u_1", ALICE]})
+    names = [(each["user_id"], each["status"]) for each in by_post.content["presences"]]
+    assert names == [(each["user_id"], each["status"]) for each in listed]
     assert [(each["user_id"], each["status"]) for each in listed] == [("u_1", "online"), (ALICE, "online")]
     assert await town.online() == [(ALICE, "Alice")]
     await town.set_on_matrix(Status.ONLINE)
@@ -484,3 +487,12 @@ async def test_muted_matrix_user_is_muted_as_citizen(town: Town) -> None:
     assert (await writes(town))["message"] == "muted"
     await town.unlink()
     assert (await writes(town))["message"] == 201
+
+
+async def test_person_in_both_ways_has_one_join_entry(town: Town) -> None:
+    await town.link()
+    await town.member(ALICE, "join")
+    await town.join()
+    joined = [entry for entry in await town.city.get("/city/feed") if entry["kind"] == "member_joined"]
+    assert [entry["actor"]["id"] for entry in joined] == [ALICE]
+    assert (await town.city.get(ROOM))["members_online"] <= 1

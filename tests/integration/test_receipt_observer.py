@@ -29,7 +29,7 @@ class RecordingReceipts:
     def __init__(self) -> None:
         self.applied: list[tuple[str, int]] = []
 
-    def apply_sync(self, response: Any, rooms: Any) -> None:
+    async def apply_sync(self, response: Any, rooms: Any) -> None:
         if response["next_batch"] == "broken":
             raise TypeError("an invalid response")
         self.applied.append((response["next_batch"], len(rooms)))

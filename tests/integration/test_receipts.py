@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.city.types import MatrixRoomId
+from daarion_appservice.city.types import MatrixRoomId, RoomId
 from daarion_appservice.realtime import receipt_writer
 from daarion_appservice.realtime.receipt_writer import ReceiptWriter
 from tests.parts.city import eventually
@@ -41,14 +41,14 @@ class ReceiptHarness:
     homeserver: ScriptedHomeserver
     frames: list[dict[str, Any]] = field(default_factory=list)
 
-    def read(self, event: str, *users: str, thread_id: str | None = None, kind: str = "m.read") -> None:
+    async def read(self, event: str, *users: str, thread_id: str | None = None, kind: str = "m.read") -> None:
         more = {} if thread_id is None else {"thread_id": thread_id}
         content = {event: {kind: {user: {"ts": 1_700_000_000_000} | more for user in users}}}
-        self.apply({"events": [{"type": "m.receipt", "content": content}]})
+        await self.apply({"events": [{"type": "m.receipt", "content": content}]})
 
-    def apply(self, ephemeral: Any) -> None:
+    async def apply(self, ephemeral: Any) -> None:
         response = {"rooms": {"join": {MATRIX_ROOM: {"ephemeral": ephemeral}}}}
-        self.room.city.city.remote_receipts.apply_sync(response, {MatrixRoomId(MATRIX_ROOM): GENERAL})
+        await self.room.city.city.remote_receipts.apply_sync(response, {MatrixRoomId(MATRIX_ROOM): GENERAL})
 
     @property
     def writer(self) -> ReceiptWriter:
@@ -152,7 +152,7 @@ async def harness(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 async def test_receipt_of_matrix_user_is_listed_and_sent(harness: ReceiptHarness) -> None:
     first = await harness.room.receive_text("перше")
     second = await harness.room.receive_text("друге", sender=BORYS)
-    harness.read(first, ALICE)
+    await harness.read(first, ALICE)
     (frame,) = await harness.until_frames(1)
     assert frame == {
         "event": "city.room.read",
@@ -171,17 +171,17 @@ async def test_receipt_of_matrix_user_is_listed_and_sent(harness: ReceiptHarness
     }
     listed = await harness.room.city.get(RECEIPTS)
     assert listed == [{key: value for key, value in frame.items() if key not in {"event", "room_id"}}]
-    harness.read(second, ALICE, BORYS)
+    await harness.read(second, ALICE, BORYS)
     await harness.until_listed(alice=await harness.message_id(second), borys=await harness.message_id(second))
 
 
 async def test_receipt_never_moves_backwards(harness: ReceiptHarness) -> None:
     events = [await harness.room.receive_text(str(number)) for number in range(3)]
     ids = [await harness.message_id(event) for event in events]
-    harness.read(events[2], ALICE)
+    await harness.read(events[2], ALICE)
     await harness.until_listed(alice=ids[2])
-    harness.read(events[0], ALICE)
-    harness.read(events[1], BORYS)
+    await harness.read(events[0], ALICE)
+    await harness.read(events[1], BORYS)
     await harness.until_listed(alice=ids[2], borys=ids[1])
     assert [each["message_id"] for each in harness.frames] == [ids[2], ids[1]]
 
@@ -198,7 +198,7 @@ async def test_read_mark_of_citizen_is_a_receipt(harness: ReceiptHarness) -> Non
 
 async def test_event_after_its_receipt_is_found(harness: ReceiptHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harness.room.city.city.remote_receipts, "_patience_s", 10.0)
-    harness.read(f"${harness.room.count + 1}", ALICE)
+    await harness.read(f"${harness.room.count + 1}", ALICE)
     await asyncio.sleep(0.2)
     event = await harness.room.receive_text("перше")
     await harness.until_listed(alice=await harness.message_id(event))
@@ -208,7 +208,7 @@ async def test_event_after_its_receipt_is_found(harness: ReceiptHarness, monkeyp
 async def test_reader_whose_join_is_late_is_listed(harness: ReceiptHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harness.room.city.city.remote_receipts, "_patience_s", 10.0)
     event = await harness.room.receive_text("перше")
-    harness.read(event, "@zoja:city.localhost")
+    await harness.read(event, "@zoja:city.localhost")
     await asyncio.sleep(0.2)
     assert (await harness.listed(), harness.frames) == ({}, [])
     await harness.room.member("@zoja:city.localhost", "join")
@@ -222,7 +222,7 @@ async def test_receipt_at_edit_means_newest_message_then(harness: ReceiptHarness
     relation = {"rel_type": "m.replace", "event_id": first}
     edit = await harness.room.receive("m.room.message", content | {"m.relates_to": relation})
     await harness.room.receive_text("третє")
-    harness.read(edit, BORYS)
+    await harness.read(edit, BORYS)
     await harness.until_listed(borys=await harness.message_id(second))
     assert harness.homeserver.all("event") == []
 
@@ -243,7 +243,7 @@ async def test_receipt_at_other_event_means_message_before(
     at_ms = 1_700_000_000_000 + harness.room.count
     await harness.room.receive_text("друге")
     harness.homeserver.next("event", Reply(200, {"type": event_type, "origin_server_ts": at_ms}))
-    harness.read(other, ALICE, BORYS)
+    await harness.read(other, ALICE, BORYS)
     message = await harness.message_id(first)
     await harness.until_listed(alice=message, borys=message)
     assert [received.path["event"] for received in harness.homeserver.all("event")] == [other]
@@ -253,20 +253,20 @@ async def test_receipt_at_other_event_means_message_before(
 async def test_receipt_at_unknown_event_is_dropped(harness: ReceiptHarness, answer: Reply) -> None:
     event = await harness.room.receive_text("перше")
     harness.homeserver.next("event", answer)
-    harness.read("$unknown", ALICE)
+    await harness.read("$unknown", ALICE)
 
     async def is_asked() -> bool:
         return len(harness.homeserver.all("event")) == 1
 
     await eventually(is_asked)
-    harness.read(event, BORYS)
+    await harness.read(event, BORYS)
     await harness.until_listed(borys=await harness.message_id(event))
 
 
 async def test_receipt_at_deleted_message_means_one_before(harness: ReceiptHarness) -> None:
     first, second = [await harness.room.receive_text(body) for body in ("перше", "друге")]
     await harness.room.receive("m.room.redaction", {"redacts": second}, redacts=second)
-    harness.read(second, BORYS)
+    await harness.read(second, BORYS)
     await harness.until_listed(borys=await harness.message_id(first))
 
 
@@ -277,27 +277,27 @@ async def test_threads_have_receipts_of_their_own(harness: ReceiptHarness) -> No
     await harness.room.receive_text("потім")
     root_id, reply_id = await harness.message_id(root), await harness.message_id(reply)
     in_thread = f"?thread_root={root_id}"
-    harness.read(reply, ALICE, thread_id=root)
+    await harness.read(reply, ALICE, thread_id=root)
     await harness.until_listed(in_thread, alice=reply_id)
     assert await harness.listed() == {}
     assert [each["thread_root"] for each in harness.frames] == [root_id]
-    harness.read(reply, BORYS)
+    await harness.read(reply, BORYS)
     await harness.until_listed(in_thread, alice=reply_id, borys=reply_id)
     await harness.until_listed(borys=root_id)
 
 
 async def test_private_and_own_receipts_are_not_shown(harness: ReceiptHarness) -> None:
     event = await harness.room.receive_text("перше")
-    harness.read(event, ALICE, kind="m.read.private")
-    harness.read(event, OKSANA_GHOST, BOT)
-    harness.read(event, BORYS)
+    await harness.read(event, ALICE, kind="m.read.private")
+    await harness.read(event, OKSANA_GHOST, BOT)
+    await harness.read(event, BORYS)
     await harness.until_listed(borys=await harness.message_id(event))
     assert [each["user_id"] for each in harness.frames] == [BORYS]
 
 
 async def test_receipts_of_former_members_are_not_listed(harness: ReceiptHarness) -> None:
     event = await harness.room.receive_text("перше")
-    harness.read(event, ALICE, BORYS)
+    await harness.read(event, ALICE, BORYS)
     message = await harness.message_id(event)
     await harness.until_listed(alice=message, borys=message)
     await harness.room.member(BORYS, "leave")
@@ -309,7 +309,7 @@ async def test_receipt_of_reader_who_left_meanwhile_is_not_sent(
 ) -> None:
     harness.hold_writer(monkeypatch)
     event = await harness.room.receive_text("перше")
-    harness.read(event, ALICE, BORYS)
+    await harness.read(event, ALICE, BORYS)
     await harness.until_waiting(2)
     await harness.room.member(ALICE, "leave")
     await harness.write()
@@ -321,7 +321,7 @@ async def test_receipt_of_reader_who_left_meanwhile_is_not_sent(
 async def test_receipts_of_private_room_are_for_members(harness: ReceiptHarness) -> None:
     public = await harness.room.receive_text("для всіх")
     await harness.room.member(TARAS_GHOST, "join")
-    harness.read(public, ALICE)
+    await harness.read(public, ALICE)
     message = await harness.message_id(public)
     await harness.until_listed(alice=message)
     await harness.room.set_visibility("joined")
@@ -338,7 +338,7 @@ async def test_receipt_at_unreadable_message_is_hidden(harness: ReceiptHarness) 
     shown = await harness.room.receive_text("для всіх")
     frames: list[dict[str, Any]] = []
     async with listening(harness, frames, OKSANA), listening(harness, harness.frames):
-        harness.read(secret, ALICE)
+        await harness.read(secret, ALICE)
 
         async def is_sent() -> bool:
             return bool(frames)
@@ -346,7 +346,7 @@ async def test_receipt_at_unreadable_message_is_hidden(harness: ReceiptHarness) 
         await eventually(is_sent)
         assert await harness.listed(token=OKSANA) == {ALICE: await harness.message_id(secret)}
         assert await harness.listed() == {}
-        harness.read(shown, BORYS)
+        await harness.read(shown, BORYS)
         await harness.until_frames(1)
         assert [each["user_id"] for each in harness.frames] == [BORYS]
 
@@ -355,7 +355,7 @@ async def test_flood_of_receipts_is_combined(harness: ReceiptHarness, monkeypatc
     harness.hold_writer(monkeypatch)
     events = [await harness.room.receive_text(str(number)) for number in range(30)]
     for event in events:
-        harness.read(event, ALICE)
+        await harness.read(event, ALICE)
         await asyncio.sleep(0.005)
     last = await harness.message_id(events[-1])
     await harness.until_waiting(1, last)
@@ -373,10 +373,10 @@ async def test_many_readers_are_sent_in_portions(harness: ReceiptHarness, monkey
         await harness.room.member(reader, "join")
     first, second = [await harness.room.receive_text(body) for body in ("перше", "друге")]
     oldest, newest = await harness.message_id(first), await harness.message_id(second)
-    harness.read(first, *readers)
+    await harness.read(first, *readers)
     await harness.until_waiting(6, oldest)
     assert len(harness.writer._next_batch()) == 2
-    harness.read(second, *readers)
+    await harness.read(second, *readers)
     await harness.until_waiting(6, newest)
     await harness.write()
     await harness.until_listed(**dict.fromkeys(readers, newest))
@@ -391,8 +391,44 @@ async def test_initial_sync_reads_newest_receipts_of_room(
     monkeypatch.setattr("daarion_appservice.matrix.presence.receipts._MAX_OF_ROOM", 1)
     event = await harness.room.receive_text("перше")
     receipts = {ALICE: {"ts": 1}, BORYS: {"ts": 2}}
-    harness.apply({"events": [{"type": "m.receipt", "content": {event: {"m.read": receipts}}}]})
+    await harness.apply({"events": [{"type": "m.receipt", "content": {event: {"m.read": receipts}}}]})
     await harness.until_listed(borys=await harness.message_id(event))
+
+
+@pytest.mark.parametrize("broken", [None, [], 5, {}, {"events": None}, {"events": [None, 5, {}]}], ids=repr)
+async def test_malformed_room_loses_no_receipts_of_others(harness: ReceiptHarness, broken: Any) -> None:
+    event = await harness.room.receive_text("перше")
+    receipts = {"type": "m.receipt", "content": {event: {"m.read": {ALICE: {"ts": 1}}}}}
+    rooms = {
+        "!other": {"ephemeral": broken},
+        "!none": None,
+        MATRIX_ROOM: {"ephemeral": {"events": [receipts]}},
+    }
+    city = harness.room.city.city
+    both = {MatrixRoomId("!other"): RoomId("city_builders"), MatrixRoomId(MATRIX_ROOM): GENERAL}
+    await city.remote_receipts.apply_sync({"rooms": {"join": rooms}}, both)
+    await harness.until_listed(alice=await harness.message_id(event))
+    for response in ({"rooms": None}, {"rooms": {"join": None}}, {}):
+        await city.remote_receipts.apply_sync(response, both)
+
+
+async def test_many_receipts_leave_the_loop_to_others(harness: ReceiptHarness) -> None:
+    event = await harness.room.receive_text("перше")
+    receipts = {f"@u{number}:city.localhost": {"ts": number} for number in range(20_000)}
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(take_turns())
+    try:
+        await harness.apply({"events": [{"type": "m.receipt", "content": {event: {"m.read": receipts}}}]})
+    finally:
+        others.cancel()
+    assert turns >= 20
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "thread_root=" + "x" * 65])

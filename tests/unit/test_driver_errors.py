@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from daarion_appservice.errors import ConstraintViolated, DatabaseError, DatabaseUnavailable
+from daarion_appservice.errors import ConstraintViolated, DatabaseError, DatabaseUnavailable, TransactionRolledBack
 from daarion_appservice.storage.driver_errors import driver_message, translate_driver_errors
 from tests.parts.ports import HOST, free_port
 from tests.parts.postgres import Postgres
@@ -40,6 +40,8 @@ def dbapi_error(sqlstate: str | None, *, invalidated: bool = False) -> DBAPIErro
         pytest.param(InterfaceError("SELECT 1", {}, DriverError(None)), DatabaseUnavailable, id="interface"),
         pytest.param(PoolTimeoutError("QueuePool limit reached"), DatabaseUnavailable, id="pool exhausted"),
         pytest.param(sqlite3.OperationalError("disk is full"), DatabaseUnavailable, id="sqlite disk full"),
+        pytest.param(dbapi_error("40001"), TransactionRolledBack, id="serialization failure"),
+        pytest.param(dbapi_error("40P01"), TransactionRolledBack, id="deadlock"),
         pytest.param(dbapi_error("22P02"), DatabaseError, id="invalid value"),
         pytest.param(dbapi_error(None), DatabaseError, id="no sqlstate"),
         pytest.param(ProgrammingError("SELECT 1", {}, DriverError("42P01")), DatabaseError, id="no such table"),

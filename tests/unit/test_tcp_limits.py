@@ -8,7 +8,7 @@ from daarion_appservice.errors import TooManyRequests
 from daarion_appservice.http.limits.connection_timer import ConnectionTimeouts, ConnectionTimer, Expiry
 from daarion_appservice.http.limits.open_responses import OpenResponses
 from daarion_appservice.http.limits.write_buffers import WriteBuffer, buffers_to_abort
-from daarion_appservice.http.log_throttle import LogThrottle
+from daarion_appservice.log_throttle import LogThrottle
 
 TIMEOUTS = ConnectionTimeouts(head_s=10, idle_s=100, stalled_s=30, min_bytes_per_s=1000)
 
@@ -142,5 +142,6 @@ def test_log_throttle_allows_each_event_once_a_minute() -> None:
     ]
     now_s = 59.9
     assert not throttle.allows("a")
+    assert (throttle.skipped("a"), throttle.skipped("a"), throttle.skipped("b")) == (2, 0, 0)
     now_s = 60.0
     assert throttle.allows("a")

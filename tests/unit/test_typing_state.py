@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from daarion_appservice.city.events import CityEvent, MembershipChanged, TypingChanged
 from daarion_appservice.city.identity import Identities
 from daarion_appservice.city.types import MatrixRoomId, RoomId, SubjectId
@@ -103,3 +105,14 @@ def test_leave_and_lost_coverage_end_typing() -> None:
     remote.end_room(BUILDERS)
     remote.clear()
     assert published == [typing(GENERAL, BOB), typing(BUILDERS), typing(GENERAL)]
+
+
+@pytest.mark.parametrize("broken", [None, 5, [], {"ephemeral": None}, {"ephemeral": {"events": None}}], ids=repr)
+def test_malformed_room_loses_no_typing_of_others(broken: Any) -> None:
+    remote, published = remote_typing()
+    response = sync_response(g=[ALICE])
+    response["rooms"]["join"] = {"!b": broken, **response["rooms"]["join"]}
+    remote.apply_sync(response, ROOMS)
+    assert len(published) == 1
+    for empty in ({"rooms": None}, {"rooms": {"join": None}}):
+        remote.apply_sync(empty, ROOMS)

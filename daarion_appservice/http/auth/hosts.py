@@ -19,7 +19,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from ...errors import InvalidInput
-from ..log_throttle import LogThrottle
+from ...log_throttle import LogThrottle
 
 # RFC 9110 §7.2, RFC 3986 §3.2.2; names with other characters of that grammar do not resolve.
 _HOST: Final = re.compile(

@@ -15,7 +15,7 @@ import structlog
 from aiohttp import web
 
 from ...errors import InvalidInput
-from ..log_throttle import LogThrottle
+from ...log_throttle import LogThrottle
 from .addresses import Addresses
 from .connection_timer import ConnectionTimeouts, Expiry
 from .held_bytes import MAX_HEAD_BYTES

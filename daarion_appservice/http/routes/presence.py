@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 from aiohttp import ClientConnectionError, web
 from aiohttp_sse import EventSourceResponse, sse_response
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from ...city.online_counts import OnlineCounts
 from ...city.person_presence import PersonPresence
@@ -38,10 +38,24 @@ _STREAM_ENDS: Final = (ConnectionError, ClientConnectionError, TimeoutError, Tok
 """The normal ends of a stream: the client leaves, stops reading, or its token ends (a reconnect gets the error)."""
 
 
+SubjectText = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+
+
 class PresenceListQuery(Query):
     ids: str = Field(
         description="1 to 500 subjects, separated by commas: a citizen id, `agent:<slug>`, or a Matrix user id.",
         examples=["u_123,agent:daarwizz,@olena:daarion.space"],
+    )
+
+
+class PresenceListBody(Body):
+    """The subjects of a list of presences."""
+
+    ids: list[SubjectText] = Field(
+        min_length=1,
+        max_length=_MAX_IDS,
+        description="1 to 500 subjects: a citizen id, `agent:<slug>`, or a Matrix user id.",
+        examples=[["u_123", "agent:daarwizz", "@olena:daarion.space"]],
     )
 
 
@@ -86,10 +100,28 @@ class PresenceRoutes:
         response=schemas.PresenceList,
     )
     async def get_presence_list(self, call: Call[NoBody, PresenceListQuery]) -> schemas.PresenceList:
-        """An unknown subject is `offline`. A citizen and the Matrix account that they are linked with have one presence."""
+        """An unknown subject is `offline`. A citizen and the Matrix account that they are linked with have one presence.
+
+        A request line has up to 8,190 bytes; longer lists go by `POST`.
+        """
         ids = split_ids(call.query.ids)
         if not ids or len(ids) > _MAX_IDS:
             raise InvalidInput("invalid", f"ids: must be 1 to {_MAX_IDS} subjects", status=422)
+        return self._presences(ids)
+
+    @endpoint(
+        "POST",
+        "/api/v1/presence",
+        access=Access.READERS,
+        body=PresenceListBody,
+        summary="Get the presence of several subjects, named in the body",
+        response=schemas.PresenceList,
+    )
+    async def post_presence_list(self, call: Call[PresenceListBody, NoQuery]) -> schemas.PresenceList:
+        """The same as `GET`, for lists that are too long for a request line: 500 Matrix user ids have up to 127,500 bytes."""
+        return self._presences(call.body.ids)
+
+    def _presences(self, ids: Sequence[str]) -> schemas.PresenceList:
         now_ms = self.now_ms()
         return {
             "presences": [

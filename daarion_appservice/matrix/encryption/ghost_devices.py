@@ -87,9 +87,14 @@ class GhostDevices:
         self._lost.discard(ghost)
 
     async def renew(self, ghost: UserId) -> None:
-        """Give a ghost that was registered again a new device: the homeserver has lost the old one."""
+        """Give a ghost whose reset was requested a new device."""
         async with self._locks.of(ghost):
             await self.renew_locked(ghost)
+
+    async def renew_registered(self, ghost: UserId) -> None:
+        """Give a ghost that was registered its device; one with an account was lost by the homeserver, with its old device."""
+        async with self._locks.of(ghost):
+            await self.replace_lost_locked(ghost)
 
     async def renew_locked(self, ghost: UserId) -> None:
         """Replace the ghost's device by a new one, for a caller that holds its lock. Without an account, make one."""

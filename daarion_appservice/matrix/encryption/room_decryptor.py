@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 import structlog
 
-from ...city.event_fields import ENCRYPTED, Event, sender_of
+from ...city.event_fields import ENCRYPTED, Event, content_of, inner, sender_of, text
 from ...city.ports import NowMs
 from ...city.types import EventId, MatrixRoomId, MessageId, Room, UserId
 from ...encryption.errors import EncryptionError, UnknownSession
 from ...encryption.megolm_events import MegolmReference, decrypt_megolm_event, parse_megolm_event, select_session
 from ...errors import HomeserverRefused, HomeserverUnavailable
+from ...log_throttle import LogThrottle
 from ...storage.database import Database, Transaction
 from ...storage.encryption.undecrypted import UndecryptedRow
 from ..client.inbox_events import inbox_event
@@ -28,8 +30,13 @@ FIRST_RETRY_MS: Final = 1_000
 """Milliseconds until the first retry of an event whose key was not there."""
 MAX_WAITING: Final = 500
 """Events of one user in one room that wait: each is tried again some thirty times."""
-_PREPARE_TIMEOUT_S: Final = 5.0
-"""Seconds for which a batch of events waits for the pulls of its rooms."""
+MAX_WAITING_OF_SENDER: Final = 2_000
+"""Events of one user in all rooms that wait."""
+_PREPARE_TIMEOUT_S: Final = 2.0
+"""Seconds for which a batch of events, of all rooms, waits for the pulls of its encrypted chats.
+
+`UndecryptedWorker` pulls again a second later.
+"""
 
 log = structlog.get_logger()
 
@@ -64,6 +71,7 @@ class RoomDecryptor:
         self._now_ms = now_ms
         self._pull = pull
         self._is_ours = is_ours
+        self._log_throttle = LogThrottle()
         self._pulled: set[tuple[MatrixRoomId, str]] = set()
         """The sessions whose key a pull brought for the batch that is handled, for the metric."""
 
@@ -160,7 +168,7 @@ class RoomDecryptor:
     async def _store(
         self, tx: Transaction, room: Room, event: Event, reference: MegolmReference, before: MessageId | None
     ) -> None:
-        if await tx.undecrypted.count_of(reference.room, reference.sender) >= MAX_WAITING:
+        if await self._has_too_many(tx, reference.room, reference.sender):
             self._give_up(event, UnknownSession("too many events of its sender wait for their keys"))
             return
         following = await tx.messages.get(before) if before is not None else None
@@ -181,9 +189,48 @@ class RoomDecryptor:
             )
         )
 
+    async def _has_too_many(self, tx: Transaction, room: MatrixRoomId, sender: UserId) -> bool:
+        in_room, in_all = await tx.undecrypted.count_of(room, sender)
+        return in_room >= MAX_WAITING or in_all >= MAX_WAITING_OF_SENDER
+
+    async def defer(self, tx: Transaction, room: Room, event: Event) -> bool:
+        """Store a clear reaction to an encrypted event that waits for its key, to be handled after it.
+
+        Returns:
+            Whether the event that it reacts to waits.
+        """
+        target = await tx.undecrypted.get(reacted_to(event))
+        if target is None or target.room != room.matrix_room_id:
+            return False
+        if await self._has_too_many(tx, target.room, UserId(sender_of(event))):
+            return True
+        await tx.undecrypted.add(
+            replace(
+                target,
+                event_id=EventId(text(event, "event_id")),
+                sender=UserId(sender_of(event)),
+                event=inbox_event(event).event.encode(),
+                received_at_ms=self._now_ms(),
+                attempts=0,
+                is_announced=True,
+            )
+        )
+        return True
+
     def _give_up(self, event: Event, error: EncryptionError) -> None:
         self._metrics.count_given_up(GivenUp.of(error))
-        log.warning("event_undecryptable", event_id=event.get("event_id"), room=event.get("room_id"), error=str(error))
+        self.log_undecryptable(event.get("event_id"), event.get("room_id"), error)
+
+    def log_undecryptable(self, event_id: object, room: object, error: EncryptionError) -> None:
+        """Log an event that can never be decrypted, at most once a minute, as any member of a chat can send many."""
+        if self._log_throttle.allows():
+            log.warning(
+                "event_undecryptable",
+                event_id=event_id,
+                room=room,
+                error=str(error),
+                unlogged=self._log_throttle.skipped(),
+            )
 
     # --- changes --------------------------------------------------------------------------------------
 
@@ -200,6 +247,11 @@ class RoomDecryptor:
     def on_rules(self, room: MatrixRoomId) -> None:
         """Record a change of a room's encryption or history visibility."""
         self._rooms.forget(room)
+
+
+def reacted_to(event: Event) -> EventId:
+    """Return the event that a reaction names; an empty id if it names none."""
+    return EventId(text(inner(content_of(event), "m.relates_to"), "event_id"))
 
 
 def _session_of(event: Event) -> tuple[MatrixRoomId, str] | None:

@@ -33,6 +33,7 @@ from .ghost_devices import GhostDevices
 from .key_answers import KeyAnswers
 from .metrics import EncryptionMetrics, KeyRequest, Pull
 from .olm_sender import OlmSender
+from .rotation_limit import RotationLimit
 from .support import EncryptionSupport
 
 _FULL_PAGE: Final = 100
@@ -91,6 +92,7 @@ class ToDeviceReader:
         self._now_ms = now_ms
         self._on_new_sessions = on_new_sessions
         self._on_bundle = on_bundle
+        self._rotation_limit = RotationLimit()
         self._failures: dict[UserId, int] = {}
         """The pulls of a ghost whose response was lost, or not stored, since the last that was."""
 
@@ -195,6 +197,8 @@ class ToDeviceReader:
         elif olm_event.type == FORWARDED_ROOM_KEY:
             await self._forwarded(tx, received, olm_event)
         elif olm_event.type == DUMMY:
+            if not self._rotation_limit.allows(account.ghost, olm_event.sender, self._now_ms()):
+                raise EncryptionError("the devices of this user caused too many new sessions in the last hour")
             # The device could not decrypt what it got last, perhaps a key: new sessions replace those that it was sent.
             await tx.megolm_sessions.delete_outbound_shared_with(account.ghost, olm_event.curve25519)
         elif olm_event.type in KEY_BUNDLE_TYPES:

@@ -152,6 +152,8 @@ class EventHandlers:
         elif chat.encrypted and replaced(content_of(event)) and not self._decryptor.is_own(event):
             # The homeserver could forge it: the edits of an encrypted message are encrypted.
             return []
+        elif chat.encrypted and type_of(event) == "m.reaction" and await self._decryptor.defer(tx, chat, event):
+            return [KeysChanged()]
         # An agent may have been invited to a chat of the bot.
         bot_events = await self._bot_chats.handle(tx, event)
         verification = self._direct_chats.verification(chat, event)

@@ -13,9 +13,11 @@ from collections.abc import Collection, Sequence
 from itertools import groupby
 from typing import Final
 
+import orjson
 import structlog
 
 from ...city.agents import AgentDirectory
+from ...city.event_fields import ENCRYPTED, Event, type_of
 from ...city.events import CityEvent
 from ...city.messages import Draft, Messages
 from ...city.ports import NowMs, Publish, publish_all
@@ -29,7 +31,7 @@ from ...storage.encryption.undecrypted import UndecryptedRow
 from ..client.monitor import HomeserverMonitor
 from ..encryption.chats import EncryptedChats
 from ..encryption.metrics import EncryptionMetrics, GivenUp, ReadAt
-from ..encryption.room_decryptor import RoomDecryptor, reference_of
+from ..encryption.room_decryptor import RoomDecryptor, reacted_to, reference_of
 from .dispatch import EventHandlers
 from .undecrypted_notice import notice_text
 
@@ -128,7 +130,7 @@ class UndecryptedWorker:
                 missing.append(row)
             except EncryptionError as error:
                 self._metrics.count_given_up(GivenUp.of(error))
-                log.warning("event_undecryptable", event_id=row.event_id, room=row.room, error=str(error))
+                self._decryptor.log_undecryptable(row.event_id, row.room, error)
                 await self._delete([row])
             except Exception as error:  # noqa: BLE001 -- one event must not stop the others
                 await self._failed(row, error)
@@ -141,6 +143,9 @@ class UndecryptedWorker:
         row, chat = await tx.undecrypted.get(stored.event_id), await tx.rooms.by_matrix_id(stored.room)
         if row is None or chat is None:
             return []
+        event = orjson.loads(row.event)
+        if type_of(event) != ENCRYPTED:
+            return await self._handle_reaction(tx, chat, row, event)
         event, reference = reference_of(row)
         decrypted = await self._decryptor.decrypted(tx, event, reference)
         city_events = await self._handlers.handle_decrypted(tx, chat, decrypted, before=await _following(tx, chat, row))
@@ -150,6 +155,17 @@ class UndecryptedWorker:
             await tx.undecrypted.set_after(row.room, row.after_message, message.id, later_than=row.number)
         self._metrics.count_read(ReadAt.RETRY)
         return city_events
+
+    async def _handle_reaction(self, tx: Transaction, chat: Room, row: UndecryptedRow, event: Event) -> list[CityEvent]:
+        """Handle a clear reaction to an event that was waiting.
+
+        Raises:
+            UnknownSession: the event still waits.
+        """
+        if await tx.undecrypted.get(reacted_to(event)) is not None:
+            raise UnknownSession("the event that it reacts to has no key")
+        await tx.undecrypted.delete(row.event_id)
+        return await self._handlers.handle_decrypted(tx, chat, event)
 
     async def _failed(self, row: UndecryptedRow, error: Exception) -> None:
         """Store the time of the next attempt of an event that was not handled; an outage of the database raises here, too."""
@@ -175,7 +191,7 @@ class UndecryptedWorker:
             log.warning("event_given_up", event_id=row.event_id, room=row.room, error="no key came within a day")
             await self._delete([row])
             return
-        if row.attempts >= _REQUEST_AFTER:
+        if row.attempts >= _REQUEST_AFTER and type_of(orjson.loads(row.event)) == ENCRYPTED:
             await self._request_key(chat, row)
         is_announced = row.is_announced or (row.attempts >= _ANNOUNCE_AFTER and await self._announce(chat, row))
         async with self._database.transaction() as tx:

@@ -26,6 +26,7 @@ from ..client.refusals import is_transient, is_unregistered
 from ..client.transport import JSON
 from ..ghosts.ghosts import Ghosts
 from .observer_coverage import ObserverCoverage
+from .sync_response import presence_events
 from .typing import RemoteTyping
 from .user_presence import UserPresence
 
@@ -193,7 +194,7 @@ class Observer:
         rooms = self._rooms
         self._observer_coverage.begin_sync()
         response = await self._poll(None, 0)
-        await self._user_presence.apply_initial_sync(_presence_events(response))
+        await self._user_presence.apply_initial_sync(presence_events(response))
         self._typing.apply_initial_sync(response, rooms)
         self._observer_coverage.end_sync(frozenset(rooms.values()))
         return str(response["next_batch"])
@@ -201,7 +202,7 @@ class Observer:
     async def _incremental_sync(self, since: str) -> str:
         rooms = self._rooms
         response = await self._wait_for_change(since)
-        self._observer_coverage.mark_received(await self._user_presence.apply_events(_presence_events(response)))
+        self._observer_coverage.mark_received(await self._user_presence.apply_events(presence_events(response)))
         self._typing.apply_sync(response, rooms)
         self._observer_coverage.end_sync(frozenset(rooms.values()))
         return str(response["next_batch"])
@@ -250,8 +251,3 @@ class Observer:
             if error.status in _NOT_READABLE:
                 return {}
             raise
-
-
-def _presence_events(response: JSON) -> list[Any]:
-    events: list[Any] = response.get("presence", {}).get("events", [])
-    return events

@@ -115,7 +115,7 @@ class ReceiptObserver:
         # Rooms that were added during the poll need an initial sync.
         is_continued = rooms.keys() >= self._rooms.keys()
         self._since = str(response["next_batch"]) if is_continued else None
-        self._receipts.apply_sync(response, rooms)
+        await self._receipts.apply_sync(response, rooms)
 
     async def _poll(self, since: str | None) -> JSON:
         timeout_ms = _POLL_MS if since is not None else 0

@@ -29,6 +29,7 @@ from ...realtime.worker import Worker
 from ...storage.database import Database, Transaction
 from ...storage.receipts import MessagePlace
 from .event_times import EventTimes
+from .sync_response import ephemeral_events, joined_rooms
 
 _RETRY_S: Final = 1.0
 """The pause between two look-ups of an unknown event, in seconds."""
@@ -39,6 +40,8 @@ _MAX_PENDING: Final = 10_000
 _MAX_OF_STEP: Final = 1_000
 _MAX_OF_ROOM: Final = 500
 """Receipts of one room that are read from one response, the newest: an initial sync has all of the room."""
+_STEP_RECEIPTS: Final = 1_000
+"""Receipts that are read at a time, in about 10 ms."""
 _MAX_REQUESTS: Final = 20
 """Receipts of one step that may need a request."""
 _MAX_EVENT_ID_CHARS: Final = 255
@@ -100,7 +103,7 @@ class RemoteReceipts:
         self._pending: dict[Timeline, _Pending] = {}
         self._worker = Worker("remote_receipts", idle_s=None, monitor=event_times.monitor)
 
-    def apply_sync(self, response: Mapping[str, Any], rooms: Mapping[MatrixRoomId, RoomId]) -> None:
+    async def apply_sync(self, response: Mapping[str, Any], rooms: Mapping[MatrixRoomId, RoomId]) -> None:
         """Take the receipts of a sync.
 
         Args:
@@ -108,11 +111,11 @@ class RemoteReceipts:
             rooms: the city room of each observed Matrix room; other rooms are ignored.
         """
         now_s = asyncio.get_running_loop().time()
-        for matrix_room, update in response.get("rooms", {}).get("join", {}).items():
+        for matrix_room, update in joined_rooms(response):
             room = rooms.get(MatrixRoomId(matrix_room))
             if room is not None:
                 found = read_receipts(update, room, self._identities, self._now_ms())
-                for receipt in nlargest(_MAX_OF_ROOM, found, key=lambda receipt: receipt.at_ms):
+                for receipt in await _newest(found):
                     self._put(_Pending(receipt, MatrixRoomId(matrix_room), now_s))
 
     async def run(self) -> None:
@@ -201,6 +204,15 @@ class RemoteReceipts:
             del self._pending[pending.receipt.timeline]
 
 
+async def _newest(receipts: Iterator[RemoteReceipt]) -> list[RemoteReceipt]:
+    """Return the newest receipts of a room. Other tasks run in between: a room of 100,000 people has as many receipts."""
+    newest: list[RemoteReceipt] = []
+    while part := list(islice(receipts, _STEP_RECEIPTS)):
+        newest = nlargest(_MAX_OF_ROOM, [*newest, *part], key=lambda receipt: receipt.at_ms)
+        await asyncio.sleep(0)
+    return newest
+
+
 def read_receipts(
     update: Mapping[str, Any], room: RoomId, identities: Identities, now_ms: int
 ) -> Iterator[RemoteReceipt]:
@@ -223,7 +235,7 @@ def _readers(update: Mapping[str, Any]) -> Iterator[tuple[EventId, dict[str, Any
 
     Homeservers show ``m.read.private`` to the reader alone. It is not read in any case.
     """
-    for event in update.get("ephemeral", {}).get("events", []):
+    for event in ephemeral_events(update):
         match event:
             case {"type": "m.receipt", "content": dict(content)}:
                 for event_id, types in content.items():

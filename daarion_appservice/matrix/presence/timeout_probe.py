@@ -69,6 +69,14 @@ def is_shorter_than_default(timeout_ms: int) -> bool:
     return timeout_ms < _DEFAULT_TIMEOUT_MS
 
 
+def probe_user(domain: str) -> UserId:
+    """Return the user that the probe registers.
+
+    It is no citizen's ghost: ids are escaped as "=hh" with hexadecimal digits, and "=pa" is none.
+    """
+    return UserId(f"@{CITIZEN_PREFIX}=patience:{domain}")
+
+
 class PresenceTimeoutProbe:
     """Measures the presence timeout of the homeserver, and stores it for the next start."""
 
@@ -78,8 +86,7 @@ class PresenceTimeoutProbe:
         self._homeserver = homeserver
         self._monitor = monitor
         self._database = database
-        # This is no citizen's ghost: ids are escaped as "=hh" with hexadecimal digits, and "=pa" is none.
-        self._user = UserId(f"@{CITIZEN_PREFIX}=patience:{identities.domain}")
+        self._user = probe_user(identities.domain)
         self._returned = asyncio.Event()
         monitor.on_return(self._returned.set)
 

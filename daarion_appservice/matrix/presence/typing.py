@@ -10,6 +10,7 @@ from ...city.identity import Identities, is_user_id
 from ...city.ports import Publish
 from ...city.types import MatrixRoomId, RoomId, SubjectId, UserId, person_subject
 from ...city.typing_state import TypingState
+from .sync_response import ephemeral_events, joined_rooms
 
 _MAX_TYPING: Final = 50
 """The maximum number of typing users of one room; more cannot be displayed."""
@@ -53,11 +54,11 @@ class RemoteTyping:
     def _parse(
         self, response: Mapping[str, Any], rooms: Mapping[MatrixRoomId, RoomId]
     ) -> Iterator[tuple[RoomId, frozenset[SubjectId]]]:
-        for matrix_room, update in response.get("rooms", {}).get("join", {}).items():
+        for matrix_room, update in joined_rooms(response):
             room = rooms.get(MatrixRoomId(matrix_room))
             if room is None:
                 continue
-            for event in update.get("ephemeral", {}).get("events", []):
+            for event in ephemeral_events(update):
                 match event:
                     case {"type": "m.typing", "content": {"user_ids": list(users)}}:
                         yield room, frozenset(self._subjects(users))

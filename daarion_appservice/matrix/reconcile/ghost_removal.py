@@ -1,4 +1,5 @@
-"""Removes the ghosts of agents that are no longer in the registry: they go offline and leave every room.
+"""Removes the ghosts of agents that are no longer in the registry: they go offline, leave every room and lose their encryption
+device.
 
 The transaction that removes an agent stores it in ``removed_agents``, where it remains until its ghost has left, so a
 crash or a restart loses none. Messages from before the removal are sent first. The removal is repeated for 30 seconds,
@@ -8,6 +9,7 @@ because another process of the city may have accepted a message of the agent in 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -47,6 +49,7 @@ class GhostRemoval:
         roles: RoleFieldWriter,
         agents: AgentDirectory,
         identities: Identities,
+        delete_encryption_device: Callable[[UserId], Awaitable[None]],
         now_ms: NowMs,
     ) -> None:
         self._homeserver = homeserver
@@ -56,6 +59,7 @@ class GhostRemoval:
         self._roles = roles
         self._agents = agents
         self._identities = identities
+        self._delete_encryption_device = delete_encryption_device
         self._now_ms = now_ms
 
     async def run(self) -> tuple[list[AgentSlug], bool]:
@@ -91,6 +95,9 @@ class GhostRemoval:
             unsent = await tx.removed_agents.unsent(removed.slug, user)
         try:
             await self._leave(user, rooms, unsent)
+            if not unsent:
+                # Nobody encrypts for it any more, and its keys are of no use to who may read the database later.
+                await self._delete_encryption_device(user)
         except HomeserverRefused as error:
             if not is_unregistered(error):
                 raise

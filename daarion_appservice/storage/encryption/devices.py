@@ -105,7 +105,7 @@ class EncryptionDeviceRepository(Repository):
 
     async def mark_stale(self, users: Collection[UserId]) -> None:
         """Mark those of the users as stale that are tracked."""
-        for part in parts(users):
+        for part in parts(sorted(users)):
             await self._mark(tracked.c.user_id.in_(part))
 
     async def mark_all_stale(self) -> None:
@@ -113,6 +113,10 @@ class EncryptionDeviceRepository(Repository):
         await self._mark(true())
 
     async def _mark(self, which: ColumnElement[bool]) -> None:
+        # In the order in which `add_stale` and `replace` lock rows, so that no two transactions wait for each other.
+        await self._connection.execute(
+            select(tracked.c.user_id).where(which).order_by(tracked.c.user_id).with_for_update()
+        )
         await self._connection.execute(
             update(tracked).where(which).values(is_stale=True, changes=tracked.c.changes + 1)
         )

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, case, delete, func, select, update
 
 from ...city.types import EventId, MatrixRoomId, MessageId, UserId
 from ..parameter_lists import parts
@@ -112,10 +112,12 @@ class UndecryptedRepository(Repository):
         at_ms: int | None = await self._connection.scalar(select(func.min(undecrypted.c.next_try_ms)))
         return at_ms
 
-    async def count_of(self, room: MatrixRoomId, sender: UserId) -> int:
-        """Return how many events of a user wait in a room."""
-        of_sender = select(func.count()).where(undecrypted.c.matrix_room_id == room, undecrypted.c.sender == sender)
-        return int(await self._connection.scalar(of_sender) or 0)
+    async def count_of(self, room: MatrixRoomId, sender: UserId) -> tuple[int, int]:
+        """Return how many events of a user wait in a room, and in all rooms."""
+        in_room = func.count(case((undecrypted.c.matrix_room_id == room, 1)))
+        counted = await self._connection.execute(select(in_room, func.count()).where(undecrypted.c.sender == sender))
+        found_in_room, found = counted.one()
+        return found_in_room, found
 
     async def count(self) -> int:
         """Return how many events wait."""

@@ -196,6 +196,7 @@ encryption_undecrypted = Table(
     Column("is_announced", Boolean, nullable=False),
     Index(None, "next_try_ms", "number"),
     Index(None, "matrix_room_id", "session_id"),
+    Index(None, "sender"),
 )
 
 # The ciphertexts of events between their encryption and their delivery, by Matrix transaction id.

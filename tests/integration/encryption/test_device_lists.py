@@ -75,6 +75,7 @@ async def test_a_failed_server_leaves_the_known_devices(on_each: EncryptionHarne
     assert await devices_of(on_each, ALICE, BOB) == {"PHONE", "LAPTOP"}
 
     on_each.homeserver.failed_servers = set()
+    on_each.clock.now_ms += 30_000
     del on_each.homeserver.keys.device_keys[BOB]["LAPTOP"]
     assert await devices_of(on_each, ALICE, BOB) == {"PHONE"}
 
@@ -117,3 +118,23 @@ async def test_an_invalid_answer_ends_nothing(harness: EncryptionHarness, device
     harness.homeserver.next("query_keys", Reply(200, {"device_keys": device_keys}))
 
     assert await devices_of(harness, ALICE) <= {"PHONE"}
+
+
+async def test_a_failed_server_is_asked_at_growing_intervals(harness: EncryptionHarness) -> None:
+    Peer(harness.homeserver.keys, BOB, "LAPTOP")
+    harness.homeserver.failed_servers = {"elsewhere.example"}
+    await devices_of(harness, ALICE, BOB)
+    assert await devices_of(harness, ALICE, BOB) == {"PHONE"}
+    assert queries(harness) == [{ALICE, BOB}]
+    for pause_ms in (30_000, 60_000):
+        harness.clock.now_ms += pause_ms
+        before = len(queries(harness))
+        await devices_of(harness, ALICE, BOB)
+        await devices_of(harness, ALICE, BOB)
+        assert queries(harness)[before:] == [{BOB}]
+
+    harness.homeserver.failed_servers = set()
+    assert await devices_of(harness, BOB) == set()
+    async with harness.database.transaction() as tx:
+        await harness.parts.encryptor._device_lists.mark_changed(tx, [UserId(BOB)])
+    assert await devices_of(harness, BOB) == {"LAPTOP"}, "news of its users end the pause"

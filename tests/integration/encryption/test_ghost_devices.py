@@ -209,3 +209,12 @@ async def test_a_ghost_registered_again_gets_a_new_device(harness: EncryptionHar
     await harness.parts.on_registered(SCRIBE)
 
     assert await device_of(harness) != first
+
+
+async def test_a_ghost_registered_again_counts_as_lost(harness: EncryptionHarness) -> None:
+    await harness.parts.on_registered(SCRIBE)
+    first = await device_of(harness)
+    await harness.parts.on_registered(SCRIBE)
+    assert await device_of(harness) != first
+    counts = {reason: harness.run.count("devices_set_up", reason=reason) for reason in ("new", "lost", "reset")}
+    assert counts == {"new": 1, "lost": 1, "reset": 0}

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from daarion_appservice.city.events import CityEvent
-from daarion_appservice.city.types import Room
+from daarion_appservice.city.types import EventId, MatrixRoomId, Room, UserId
 from daarion_appservice.encryption import key_requests, outbound_sessions
 from daarion_appservice.encryption.outbound_sessions import RotationPolicy
 from daarion_appservice.encryption.primitives import MegolmSender
-from daarion_appservice.matrix.encryption import room_decryptor
+from daarion_appservice.matrix.encryption import room_decryptor, rotation_limit
 from daarion_appservice.storage.database import Transaction
 from tests.parts.encryption_harness import GUIDE, SCRIBE, EncryptionHarness, Ghost
 from tests.parts.encryption_peer import KEY, ROOM, Peer
+from tests.parts.encryption_rows import undecrypted_row
 
 MALLORY = "@mallory:city.localhost"
 DEEP, LEVELS = "nested deeply", 1000
@@ -224,3 +227,47 @@ async def test_a_clear_edit_changes_no_encrypted_message(harness: EncryptionHarn
         )
     )
     assert await harness.bodies() == ["my"]
+
+
+async def test_waiting_events_of_one_user_are_limited_over_rooms(
+    on_each: EncryptionHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room_decryptor, "MAX_WAITING_OF_SENDER", 3)
+    await on_each.parts.devices.ensure(SCRIBE)
+    mallory = Peer(on_each.homeserver.keys, MALLORY, "LAPTOP")
+    elsewhere = replace(undecrypted_row(), room=MatrixRoomId("!other:city.localhost"), sender=UserId(MALLORY))
+    async with on_each.database.transaction() as tx:
+        for number in range(2):
+            await tx.undecrypted.add(replace(elsewhere, event_id=EventId(f"$elsewhere{number}")))
+    garbage = [mallory.send("x", [Ghost(SCRIBE)], is_key_lost=True) for _ in range(3)]
+
+    await on_each.receive(*garbage, on_each.encrypt("question", is_key_lost=True))
+
+    assert [row.sender for row in await on_each.waiting()] == [MALLORY, on_each.alice.user]
+
+
+async def test_undecryptable_events_are_logged_once_a_minute(harness: EncryptionHarness) -> None:
+    await harness.parts.devices.ensure(SCRIBE)
+    with capture_logs() as logs:
+        for number in range(5):
+            await harness.receive_clear("m.room.encrypted", {"algorithm": "m.none"}, event_id=f"$bad{number}")
+    logged = [event for event in logs if event["event"] == "event_undecryptable"]
+    assert [event["event_id"] for event in logged] == ["$bad0"]
+    assert harness.run.count("events_given_up", reason="invalid") == 5
+
+
+async def test_new_sessions_by_dummies_of_one_user_are_limited(harness: EncryptionHarness) -> None:
+    sessions = []
+    for number in range(rotation_limit.MAX_IN_HOUR + 3):
+        sent = await harness.send(f"message {number}")
+        sessions.append(sent["content"]["session_id"])
+        (device,) = harness.alice.members_devices([harness.ghost()])
+        harness.alice.claim((device,))
+        harness.alice.send_olm(device, "m.dummy", {})
+    assert len(set(sessions)) == rotation_limit.MAX_IN_HOUR + 1
+    harness.clock.now_ms += 3_600_001
+    harness.alice.now_ms = harness.clock.now_ms
+    (device,) = harness.alice.members_devices([harness.ghost()])
+    harness.alice.claim((device,))
+    harness.alice.send_olm(device, "m.dummy", {})
+    assert (await harness.send("later"))["content"]["session_id"] not in sessions

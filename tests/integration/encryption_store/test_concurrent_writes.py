@@ -132,3 +132,27 @@ async def test_opposite_orders_of_rows_do_not_deadlock(database: Database) -> No
         await asyncio.gather(*(write(order) for order in (1, -1) * 4))
     async with database.read_only() as tx:
         assert await tx.encryption_devices.changes(users) == dict.fromkeys(users, 8)
+
+
+async def test_marks_and_replacements_of_lists_do_not_deadlock(database: Database) -> None:
+    """The rows lie on the disk in another order than that of the replacements."""
+    users = [UserId(f"@u{number}:x") for number in range(300)]
+    async with database.transaction() as tx:
+        for user in reversed(users):
+            await tx.encryption_devices.add_stale([user])
+
+    async def replace_all() -> None:
+        async with database.transaction() as tx:
+            for user in sorted(users):
+                await tx.encryption_devices.replace(user, [])
+
+    async def mark() -> None:
+        async with database.transaction() as tx:
+            await tx.encryption_devices.mark_stale(set(users))
+
+    async def mark_all() -> None:
+        async with database.transaction() as tx:
+            await tx.encryption_devices.mark_all_stale()
+
+    for _ in range(3):
+        await asyncio.gather(replace_all(), mark(), replace_all(), mark_all())

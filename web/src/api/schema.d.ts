@@ -441,6 +441,9 @@ export interface components {
     PresenceList: {
       presences: components["schemas"]["SubjectPresence"][];
     };
+    PresenceListBody: {
+      ids: string[];
+    };
     PresenceSummary: {
       online: components["schemas"]["OnlineCounts"];
       away: components["schemas"]["OnlineCounts"];
@@ -729,6 +732,7 @@ export type PollOption = components["schemas"]["PollOption"];
 export type PollVote = components["schemas"]["PollVote"];
 export type PresenceEvent = components["schemas"]["PresenceEvent"];
 export type PresenceList = components["schemas"]["PresenceList"];
+export type PresenceListBody = components["schemas"]["PresenceListBody"];
 export type PresenceSummary = components["schemas"]["PresenceSummary"];
 export type Problem = components["schemas"]["Problem"];
 export type Prompt = components["schemas"]["Prompt"];
