@@ -29,6 +29,15 @@ def test_workflow_tests_the_lowest_versions() -> None:
     assert re.search(r"^lowest:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
 
 
+def test_workflow_runs_the_tests_of_alerts() -> None:
+    _, *promtool = _commands("alerts")
+    assert [command.split()[:3] for command in promtool] == [
+        ["promtool", "check", "rules"],
+        ["promtool", "test", "rules"],
+    ]
+    assert all((ROOT / command.split()[3]).exists() for command in promtool)
+
+
 def test_package_workflow_builds_wheel_as_the_docs_do() -> None:
     commands = _commands("wheel", PACKAGE["jobs"])
     assert commands[0].startswith("make wheel ")
