@@ -22,6 +22,7 @@ from daarion_appservice.http.limits.tcp_connection import TcpConnection
 from daarion_appservice.http.limits.tcp_connections import TcpConnections
 from daarion_appservice.http.servers import Listener
 from tests.parts.city import eventually
+from tests.parts.metrics import Moves
 from tests.parts.ports import HOST, free_port
 from tests.parts.waiting import WAIT_S
 
@@ -196,10 +197,13 @@ async def test_slow_handler_is_not_timed_out(serve: Serve) -> None:
 
 async def test_unread_response_is_aborted(serve: Serve) -> None:
     served = await serve(timeouts=SHORT)
+    moves = Moves()
     peer = await served.asking("/long")
     async with closing(peer):
         await open_count(served, 1)
+        assert moves.of("daarion_http_connections") == 1
         await open_count(served, 0)
+    assert moves.of("daarion_slow_readers_cut_total", kind="response") == 1
 
 
 async def test_slowly_read_response_is_aborted(serve: Serve) -> None:
@@ -278,11 +282,13 @@ async def test_full_listener_closes_longest_idle(serve: Serve) -> None:
 async def test_full_busy_listener_returns_503(serve: Serve) -> None:
     served = await serve(ListenerLimits(connections=2))
     busy = [await served.asking("/waiting") for _ in range(2)]
+    moves = Moves()
     async with closing(*busy):
         await eventually_busy(served, 2)
         refused = await served.peer()
         async with closing(refused):
             assert await status(refused) == 503
+            assert moves.of("daarion_limit_hits_total", limit="connections") == 1
             assert await is_ended(refused)
         served.release.set()
         assert [await status(each) for each in busy] == [200, 200]
@@ -299,7 +305,7 @@ async def eventually_busy(served: Served, count: int) -> None:
 
 
 async def test_open_responses_of_an_address_are_limited(serve: Serve) -> None:
-    served = await serve(ListenerLimits(responses_per_address=2))
+    served, moves = await serve(ListenerLimits(responses_per_address=2)), Moves()
     first_client, second_client = "X-Forwarded-For: 203.0.113.7", "X-Forwarded-For: 2001:db8::1"
     same_household = "X-Forwarded-For: 2001:db8::2"
     unread = [await served.asking("/long", first_client) for _ in range(2)]
@@ -311,6 +317,7 @@ async def test_open_responses_of_an_address_are_limited(serve: Serve) -> None:
         other = await served.asking("/", "X-Forwarded-For: 198.51.100.4")
         async with closing(*refused, other):
             assert [await status(each) for each in refused] == [429, 429]
+            assert moves.of("daarion_limit_hits_total", limit="responses_per_address") == 2
             assert await status(other) == 200
             served.release.set()
             assert await status(under_way[0]) == 200
@@ -320,6 +327,7 @@ async def test_open_responses_of_an_address_are_limited(serve: Serve) -> None:
 
 async def test_unread_bytes_of_an_address_are_limited(serve: Serve) -> None:
     served = await serve(ListenerLimits(unread_bytes_per_address=2 * LONG_ANSWER))
+    moves = Moves()
     with capture_logs() as logs:
         many = [await served.asking("/long", "X-Forwarded-For: 203.0.113.7") for _ in range(4)]
         few = await served.asking("/long", "X-Forwarded-For: 198.51.100.4")
@@ -327,6 +335,7 @@ async def test_unread_bytes_of_an_address_are_limited(serve: Serve) -> None:
             await eventually(lambda: _is_cut(served, 3))
             assert await status(few) == 200
     assert {each["address"] for each in logs if each["event"] == "unread_bytes"} == {"203.0.113.7"}
+    assert moves.of("daarion_slow_readers_cut_total", kind="response") == 2
 
 
 async def _is_cut(served: Served, left: int) -> bool:
@@ -347,6 +356,7 @@ class _Accepted(asyncio.Transport):
 def test_connections_of_an_address_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     made = TcpConnections("api", ListenerLimits(connections_per_address=2), Addresses(["192.0.2.0/24"]))
     monkeypatch.setattr(made, "now_s", lambda: 0.0)
+    moves = Moves()
 
     def comes_from(address: str) -> bool:
         connection = TcpConnection(made, asyncio.Protocol())
@@ -356,6 +366,7 @@ def test_connections_of_an_address_are_limited(monkeypatch: pytest.MonkeyPatch) 
     for inside in ("203.0.113.7", "2001:db8::1"):
         assert [comes_from(inside) for _ in range(3)] == [True, True, False]
     assert not comes_from("2001:db8::2")
+    assert moves.of("daarion_limit_hits_total", limit="connections_per_address") == 3
     assert comes_from("2001:db8:0:1::1")
     for unlimited in ("192.0.2.1", "127.0.0.1", "::1"):
         assert all(comes_from(unlimited) for _ in range(5))

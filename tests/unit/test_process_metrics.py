@@ -10,10 +10,14 @@ from typing import Any, cast
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from daarion_appservice.errors import HomeserverUnavailable
 from daarion_appservice.http.limits.tcp_connection import TcpConnection
 from daarion_appservice.http.metrics import StreamMetrics
+from daarion_appservice.http.routes import presence
 from daarion_appservice.http.websocket.socket_writer import SocketWriter
+from daarion_appservice.matrix.backfill.metrics import measured_sweep
 from daarion_appservice.ops import event_loop_lag
+from daarion_appservice.realtime.presence_stream import Changes
 from daarion_appservice.realtime.redis_client import response_of
 from daarion_appservice.wiring import build_city
 from docgen import metrics, pages
@@ -74,6 +78,23 @@ async def test_slow_websocket_is_counted_once_cut() -> None:
     SocketWriter(cast("TcpConnection", StalledConnection()), sent).write(b"frame")
     assert moves.of("daarion_slow_readers_cut_total", kind="websocket") == 1
     assert sent.sent_messages == 0
+
+
+def test_slow_event_stream_is_counted_once() -> None:
+    moves, queue = Moves(), presence._Queue()
+    for _ in range(presence._MAX_TICKS_BEHIND + 3):
+        queue.presence(Changes([]))
+    assert moves.of("daarion_slow_readers_cut_total", kind="event_stream") == 1
+
+
+async def test_sweep_is_measured_by_result() -> None:
+    moves = Moves()
+    with measured_sweep():
+        pass
+    with pytest.raises(HomeserverUnavailable), measured_sweep():
+        raise HomeserverUnavailable("gone")
+    assert moves.of("daarion_sweep_seconds_count", result="complete") == 1
+    assert moves.of("daarion_sweep_seconds_count", result="failed") == 1
 
 
 async def test_metric_names_follow_conventions() -> None:
