@@ -33,6 +33,8 @@ class UnreadReader:
         self.rooms: dict[RoomId, RoomUnread] = {}
         self.changed: set[RoomId] = set()
         """The rooms whose state was not sent yet."""
+        self.sent: set[RoomId] = set()
+        """The rooms that the listeners know: others that the citizen may not read must not be named to them."""
         self.stale: set[RoomId] = set()
         """The rooms that must be counted again."""
         self.is_all_stale = True
@@ -87,6 +89,16 @@ class UnreadReader:
             self.is_all_stale = True
         else:
             self.stale |= among
+
+    def take_changes(self, last: Collection[RoomId]) -> list[RoomUnread]:
+        """Return the state of the rooms that changed since the last call; the initial state of rooms that are gone.
+
+        Args:
+            last: the rooms whose newest message changed.
+        """
+        changed = (self.changed & (self.rooms.keys() | self.sent)) | (self.rooms.keys() & set(last))
+        self.changed, self.sent = set(), set(self.rooms)
+        return [self.rooms.get(room, RoomUnread(room)) for room in changed]
 
     # --- events -----------------------------------------------------------------------------------------------
 

@@ -326,18 +326,17 @@ class UnreadStream:
         subject = reader.citizen.subject
         if self._readers.get(subject) is not reader or reader.is_all_stale:
             return
-        changed = reader.changed | (last.keys() & reader.rooms.keys())
-        reader.changed = set()
+        changed = reader.take_changes(last)
         new = self._listeners[subject] & self._new
         self._new -= new
         if new:
             frame = self._frames.unread_snapshot(reader.rooms.values())
             notify_all("UnreadSnapshot", (listener.unread for listener in new), frame)
         if changed and (known := self._listeners[subject] - new):
-            rooms = [reader.rooms.get(room, RoomUnread(room)) for room in changed]
+            among = {unread.room for unread in changed}
             shown = {
                 room: message if message is not None and reader.may_read(message) else None
                 for room, message in last.items()
-                if room in changed
+                if room in among
             }
-            notify_all("UnreadChange", (listener.unread for listener in known), self._frames.unread(rooms, shown))
+            notify_all("UnreadChange", (listener.unread for listener in known), self._frames.unread(changed, shown))

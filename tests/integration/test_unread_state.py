@@ -12,7 +12,7 @@ from daarion_appservice.city.events import EventsMissed
 from daarion_appservice.city.linked_accounts import LinkedAccount
 from daarion_appservice.city.receipts import ReadPosition, ReceiptKey
 from daarion_appservice.city.types import CitizenId, HistoryVisibility, Member, MessageId, RoomId, SubjectId, UserId
-from tests.parts.city import citizen_token, eventually
+from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.presence_socket import Socket, connected, until
 
@@ -273,6 +273,21 @@ async def test_socket_agrees_with_lists_after_each_change(city: InProcessCity) -
         await shows(socket, joined=False, read_seq=None)
         await say(city, "after")
         await eventually(agrees)
+
+
+async def test_socket_does_not_name_unreadable_rooms(city: InProcessCity) -> None:
+    await ok(city, "POST", "/city/rooms/builders/join", token=TARAS)
+    async with city.city.database.transaction() as tx:
+        found = await tx.rooms.lock("builders")
+        assert found is not None
+        await tx.rooms.set_rules(found.id, join_rule="invite", history_visibility=HistoryVisibility.JOINED)
+    async with connected(city, "?unread=1", OKSANA) as socket:
+        await until(lambda: socket.events[-1]["event"] == "city.unread.snapshot" if socket.events else False)
+        await ok(city, "PATCH", "/city/rooms/builders", {"description": "changed"}, ADMIN_TOKEN)
+        await say(city, f"{GHOST_OF_OKSANA} @room", room="builders")
+        await say(city, f"{GHOST_OF_OKSANA}?")
+        await shows(socket, mentions=1)
+        assert "builders" not in str([each for each in socket.events if each["event"].startswith("city.unread")])
 
 
 async def test_events_missed_send_a_new_snapshot(city: InProcessCity) -> None:
