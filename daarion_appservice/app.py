@@ -17,6 +17,7 @@ import structlog
 
 from . import __version__
 from .city.second_me import SECOND_ME
+from .city.types import AgentSlug
 from .clock import now_ms
 from .config import Settings
 from .config.registry_file import agent_of
@@ -149,9 +150,14 @@ async def _seed_agents(city: City) -> None:
     async with city.database.transaction() as tx:
         if city.second_me.is_configured:
             await _add_second_me(city, tx)
+        erased = await tx.agents.erased([AgentSlug(seed.slug) for seed in city.settings.agents])
         for seed in city.settings.agents:
             agent = agent_of(seed)
-            if await tx.agents.by_slug(agent.slug) != agent:
+            if agent.slug in erased:
+                log.warning(
+                    "agent_was_erased", agent=agent.slug, help="remove it from the section agents of config.yaml"
+                )
+            elif await tx.agents.by_slug(agent.slug) != agent:
                 await tx.agents.put(agent, now_ms=now_ms())
 
 

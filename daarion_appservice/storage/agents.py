@@ -9,12 +9,14 @@ from typing import Final
 import orjson
 from sqlalchemy import bindparam, delete, select, update
 
-from ..city.types import Agent, AgentSlug
+from ..city.erased_people import digest_of
+from ..city.types import Agent, AgentSlug, agent_subject
+from ..errors import Conflict
 from .key_values import registry_changed
 from .parameter_lists import parts
 from .repository import Repository
 from .row_mapper import RowMapper
-from .tables import agent_tokens, agents, removed_agents
+from .tables import agent_tokens, agents, erased_ids, removed_agents
 from .upsert import insert
 
 _DESCRIPTION: Final = (
@@ -77,11 +79,16 @@ class AgentRepository(Repository):
         await self.put_all([agent], now_ms=now_ms)
 
     async def put_all(self, described: Collection[Agent], *, now_ms: int) -> None:
-        """Add or replace several agents in one change of the registry."""
+        """Add or replace several agents in one change of the registry.
+
+        Raises:
+            Conflict: one of them was erased: its ghost is deactivated for good.
+        """
         if not described:
             return
         # This statement must be the first: a concurrent change of the registry waits here and then sees the new state.
         await registry_changed(self._connection)
+        await self._check_not_erased([agent.slug for agent in described])
         statement = insert(self._connection, agents)
         columns = {name: statement.excluded[name] for name in _DESCRIPTION}
         await self._connection.execute(
@@ -95,6 +102,19 @@ class AgentRepository(Repository):
             delete(removed_agents).where(removed_agents.c.slug == bindparam("back")),
             [{"back": agent.slug} for agent in described],
         )
+
+    async def erased(self, slugs: Collection[AgentSlug]) -> list[AgentSlug]:
+        """Return which slugs belong to erased agents."""
+        digests = {digest_of(agent_subject(slug)): slug for slug in slugs}
+        found: list[AgentSlug] = []
+        for part in parts(digests):
+            rows = await self._connection.scalars(select(erased_ids.c.digest).where(erased_ids.c.digest.in_(part)))
+            found += [digests[digest] for digest in rows]
+        return sorted(found)
+
+    async def _check_not_erased(self, slugs: Collection[AgentSlug]) -> None:
+        if erased := await self.erased(slugs):
+            raise Conflict("agent_erased", f"the agent {erased[0]} was erased, and its slug cannot be used again")
 
     async def remove(self, slugs: Collection[AgentSlug], *, now_ms: int) -> None:
         """Remove agents with their tokens, and store them for the removal of their ghosts."""

@@ -10,16 +10,21 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import select
 
-from daarion_appservice.city.types import MessageId
+from daarion_appservice.app import _seed_agents
+from daarion_appservice.city.types import EventId, MatrixRoomId, MessageId, RoomId, UserId
+from daarion_appservice.clock import now_ms
 from daarion_appservice.errors import DatabaseError
+from daarion_appservice.matrix.outbound.rendering import OutboxRenderer
 from daarion_appservice.storage.people import holdings
-from daarion_appservice.storage.people.erasures import ErasureState
+from daarion_appservice.storage.people.erasures import ErasureState, PendingRedaction
 from daarion_appservice.storage.tables import erasures, metadata
+from tests.parts import messaging
 from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.person_rows import CITIZEN, FILE, GHOST, NAME, SPARROW, TEXT, USER, add_person
 
 Json = dict[str, Any]
+ZOO = MatrixRoomId("!zoo")
 SPARROW_TOKEN = citizen_token(SPARROW, "Sparrow")
 
 
@@ -184,6 +189,42 @@ async def test_interrupted_erasure_goes_on(city: InProcessCity, monkeypatch: pyt
     assert {each.partition(".")[0] for each in await traces(city, "zebra", "quokka")} <= LEFT_FOR_MATRIX
 
 
+async def test_message_sent_during_erasure_is_redacted(city: InProcessCity) -> None:
+    posted = await city.call("POST", "/city/rooms/zoo/messages", {"body": TEXT}, token=citizen_token(CITIZEN, NAME))
+    await link(city)
+    async with city.city.database.read_only() as tx:
+        entry = next(row for row in await tx.outbox.waiting(limit=99) if row.message_id == posted.content["id"])
+    await erase_in_city(city)
+    renderer = OutboxRenderer(city.city.messages, city.city.room_members, city.city.identities)
+    async with city.city.database.transaction() as tx:
+        assert await renderer.render(tx, entry) is None
+        assert await renderer.record_sent(tx, entry, EventId("$in_flight")) == []
+    assert PendingRedaction(EventId("$in_flight"), ZOO, UserId(GHOST)) in await redactions(city)
+
+
+async def test_late_event_of_erased_person_is_redacted(city: InProcessCity) -> None:
+    await link(city)
+    await erase_in_city(city)
+    for name, sender, age_ms in (("$delayed", USER, 60_000), ("$echo", GHOST, -60_000), ("$again", USER, -60_000)):
+        content = {"msgtype": "m.text", "body": f"{name} text"}
+        event = {"event_id": name, "room_id": ZOO, "sender": sender, "type": "m.room.message", "content": content}
+        async with city.city.database.transaction() as tx:
+            await city.city.handlers.handle(tx, event | {"origin_server_ts": now_ms() - age_ms})
+    assert [each["body"] for each in await city.get("/city/rooms/zoo/messages")] == ["$again text"]
+    assert {each.event for each in await redactions(city)} >= {"$delayed", "$echo"}
+
+
+async def link(city: InProcessCity) -> None:
+    async with city.city.database.transaction() as tx:
+        await messaging.link(tx, RoomId("city_zoo"), ZOO)
+
+
+async def redactions(city: InProcessCity) -> list[PendingRedaction]:
+    async with city.city.database.read_only() as tx:
+        (erasure,) = await tx.erasures.unfinished()
+        return await tx.erasures.redactions(erasure.id, limit=99)
+
+
 async def test_erased_agent_is_gone_and_stays_gone(city: InProcessCity) -> None:
     token = await city.agent_token("scribe")
     posted = await city.call("POST", "/city/rooms/general/messages", {"body": "as an agent"}, token=token)
@@ -192,6 +233,11 @@ async def test_erased_agent_is_gone_and_stays_gone(city: InProcessCity) -> None:
     await city.city.registry.load()
     assert (await city.call("GET", "/api/v1/agents/scribe")).status == 404
     assert (await city.call("POST", "/city/rooms/general/messages", {"body": "x"}, token=token)).status == 401
+    added = await city.call("PUT", "/api/v1/agents/scribe", {"display_name": "Scribe"}, token=ADMIN_TOKEN)
+    assert (added.status, added.content["code"]) == (409, "agent_erased")
+    await _seed_agents(city.city)
+    async with city.city.database.read_only() as tx:
+        assert await tx.agents.by_slug("scribe") is None
     (message,) = [each for each in await city.get("/city/rooms/general/messages") if each["id"] == posted.content["id"]]
     assert (message["deleted"], message["author"]["display_name"]) == (True, "Deleted account")
 

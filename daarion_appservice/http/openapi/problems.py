@@ -213,6 +213,12 @@ PROBLEMS: Final = (
     ),
     Problem(
         409,
+        "agent_erased",
+        "an agent with this slug was erased",
+        "the agent scribe was erased, and its slug cannot be used again",
+    ),
+    Problem(
+        409,
         "entry_in_use",
         "agents, nodes or microDAOs refer to the entry that would be deleted",
         "the node 'node-kyiv-1' cannot be removed: it is used by hospodar, varta",

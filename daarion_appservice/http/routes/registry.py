@@ -134,6 +134,7 @@ class RegistryRoutes:
         summary="Create or replace an agent",
         response=schemas.Agent,
         other_statuses={201: "Created"},
+        errors=("agent_erased",),
     )
     async def put_agent(self, call: Call[PutAgent, NoQuery]) -> ResponseSpec:
         """`agent_id` is the slug. A field that is missing becomes empty. The ghost on Matrix is updated within seconds."""
@@ -186,7 +187,7 @@ class RegistryRoutes:
         query=ImportQuery,
         summary="Import agents, nodes, microDAOs and districts",
         response=schemas.ImportResult,
-        errors=("entry_in_use",),
+        errors=("entry_in_use", "agent_erased"),
     )
     async def import_registry(self, call: Call[RegistryImport, ImportQuery]) -> schemas.ImportResult:
         """The body is the document of `daarion-appservice agent import` as JSON, with avatars as `mxc://` URIs only. Each entry
