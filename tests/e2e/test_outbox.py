@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import BrowserContext, Page, Route, expect
+from playwright.async_api import Page, Route, expect
 
-from tests.parts.browser import Browser, Tab, start_browser
+from tests.parts.browser import Browser, start_browser
 from tests.parts.city import citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
-from tests.parts.ports import HOST, free_port
+from tests.parts.page_reader import ANN, MESSAGES, Reader, address, holds, message_bodies, open_city, say
+from tests.parts.ports import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-MESSAGES: Final = "**/city/rooms/*/messages"
-ANN: Final = ("u_ann", "Ann")
-BOB: Final = ("u_bob", "Bob")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -33,75 +29,8 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
-    async with in_process_city(sqlite_url, sign_in={"name": True}) as city:
-        for name in ("Science", "Arts"):
-            answer = await city.call("POST", "/city/rooms", {"name": name}, token=citizen_token(*ANN))
-            assert answer.status == 201, answer
+    async with open_city(sqlite_url) as city:
         yield city
-
-
-def address(city: InProcessCity, path: str) -> str:
-    return f"http://{HOST}:{city.city.settings.api.port}{path}"
-
-
-class Reader:
-    """A browser whose tabs sign in and out."""
-
-    def __init__(self, browser: Browser, city: InProcessCity) -> None:
-        self.browser = browser
-        self.city = city
-
-    @classmethod
-    @asynccontextmanager
-    async def start(
-        cls, first: Browser, city: InProcessCity, who: tuple[str, str] | None = ANN
-    ) -> AsyncIterator[Reader]:
-        session = [] if who is None else [{"name": "city.session", "value": citizen_token(*who)}]
-        storage = {"cookies": [], "origins": [{"origin": address(city, ""), "localStorage": session}]}
-        browser = await first.other_profile(locale="en-US", storage_state=storage)
-        reader = cls(browser, city)
-        try:
-            yield reader
-        finally:
-            await browser.kill()
-
-    async def open(self, path: str) -> Tab:
-        return await self.browser.open(address(self.city, path))
-
-    async def room(self, path: str = "/city/general") -> Page:
-        page = (await self.open(path)).page
-        await page.get_by_role("textbox", name="Message to").wait_for()
-        return page
-
-    async def sign_in(self, page: Page, who: tuple[str, str]) -> None:
-        """With a token, as the city's own sign-in gives it: by a name alone one is somebody new each time."""
-        token = citizen_token(*who)
-        await page.evaluate(
-            """token => {
-                const was = localStorage.getItem("city.session");
-                localStorage.setItem("city.session", token);
-                dispatchEvent(new StorageEvent("storage", {key: "city.session", oldValue: was, newValue: token}));
-            }""",
-            token,
-        )
-        await page.get_by_role("button", name=f"Account: {who[1]}").wait_for()
-
-    @property
-    def context(self) -> BrowserContext:
-        return self.browser._context
-
-
-async def sign_out(page: Page, name: str) -> None:
-    await page.get_by_role("button", name=f"Account: {name}").click()
-    await page.get_by_role("button", name="Sign out").click()
-    await page.get_by_role("button", name="Sign in", exact=True).first.wait_for()
-
-
-async def say(page: Page, text: str) -> None:
-    field = page.get_by_role("textbox", name="Message to")
-    await field.fill(text)
-    await field.press("Enter")
-    await expect(field).to_have_value("")
 
 
 async def go(page: Page, link: str) -> None:
@@ -109,25 +38,6 @@ async def go(page: Page, link: str) -> None:
     await page.evaluate(
         "path => { history.pushState(null, '', path); dispatchEvent(new PopStateEvent('popstate')) }", link
     )
-
-
-def message_bodies(city: InProcessCity, room: str = "general") -> Callable[[], Awaitable[list[tuple[str, str]]]]:
-    """Who said what in a room, by id and text."""
-
-    async def ask() -> list[tuple[str, str]]:
-        messages = await city.get(f"/city/rooms/{room}/messages")
-        return [(message["author"]["id"], message["body"]) for message in messages]
-
-    return ask
-
-
-async def holds(city: InProcessCity, *wanted: tuple[str, str], room: str = "general") -> None:
-    ask = message_bodies(city, room)
-
-    async def is_so() -> bool:
-        return await ask() == list(wanted)
-
-    await eventually(is_so)
 
 
 async def stored(page: Page) -> list[dict[str, Any]]:
@@ -165,44 +75,6 @@ async def test_message_offline_and_reloaded_is_sent_once(city: InProcessCity, br
 
 async def is_empty(page: Page) -> bool:
     return await stored(page) == []
-
-
-async def test_message_of_one_person_is_never_sent_by_the_next(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.start(browser, city, None) as reader:
-        # Without its service worker, a page offline has only the parts that it loaded before: those of nobody, too.
-        page = (await reader.open("/city/general")).page
-        await page.get_by_role("button", name="Sign in", exact=True).first.wait_for()
-        await reader.sign_in(page, ANN)
-        await page.get_by_role("textbox", name="Message to").wait_for()
-        await reader.context.set_offline(True)
-        await say(page, "mine alone")
-        await page.get_by_text("Waiting for the connection").wait_for()
-        await sign_out(page, "Ann")
-        await expect(page.get_by_text("1 unsent message is waiting for you to sign in.")).to_be_visible()
-        await reader.context.set_offline(False)
-        await reader.sign_in(page, BOB)
-        await expect(page.get_by_text("mine alone")).to_have_count(0)
-        await say(page, "I am Bob")
-        await holds(city, ("u_bob", "I am Bob"))
-        await sign_out(page, "Bob")
-        await reader.sign_in(page, ANN)
-        await holds(city, ("u_bob", "I am Bob"), ("u_ann", "mine alone"))
-
-
-async def test_sign_in_in_second_tab_keeps_authors(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.start(browser, city) as reader:
-        first = await reader.room()
-        await first.route(MESSAGES, lambda route: route.abort())
-        await say(first, "still Ann's")
-        await first.get_by_text("Waiting for the connection").wait_for()
-        second = await reader.room("/city/science")
-        await reader.sign_in(second, BOB)
-        await first.get_by_role("button", name="Account: Bob").wait_for()
-        await first.unroute(MESSAGES)
-        await say(first, "Bob's")
-        await holds(city, ("u_bob", "Bob's"))
-        await reader.sign_in(second, ANN)
-        await holds(city, ("u_bob", "Bob's"), ("u_ann", "still Ann's"))
 
 
 async def test_two_tabs_send_each_message_once_in_order(city: InProcessCity, browser: Browser) -> None:
@@ -331,27 +203,6 @@ async def test_file_that_waits_survives_a_reload(city: InProcessCity, browser: B
         assert entry["state"] == "waiting"
 
 
-async def test_draft_belongs_to_its_author(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.start(browser, city) as reader:
-        page = await reader.room()
-        field = page.get_by_role("textbox", name="Message to")
-        await field.fill("Ann's secret")
-        await reader.sign_in(page, BOB)
-        await expect(field).to_have_value("")
-        await field.fill("Bob's own")
-        await page.reload()
-        await expect(field).to_have_value("Bob's own")
-        await reader.sign_in(page, ANN)
-        await expect(field).to_have_value("Ann's secret")
-
-
-async def test_sign_out_in_another_tab_is_followed(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.start(browser, city) as reader:
-        first, second = await reader.room(), await reader.room("/city/science")
-        await sign_out(first, "Ann")
-        await second.get_by_text("Sign in to write in this room.").wait_for()
-
-
 async def test_failed_page_load_on_click_keeps_document(city: InProcessCity, browser: Browser) -> None:
     async with Reader.start(browser, city) as reader:
         # Nothing is loaded ahead here: that is what a click in the first seconds meets.
@@ -406,45 +257,6 @@ async def test_enter_that_ends_a_composition_sends_nothing(city: InProcessCity, 
         assert await stored(page) == []
         await field.press("Enter")
         await holds(city, ("u_ann", "にほん"))
-
-
-async def test_sign_in_counts_when_the_browsers_clock_is_ahead(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.start(browser, city, None) as reader:
-        await reader.context.add_init_script("const now = Date.now; Date.now = () => now() + 90 * 24 * 3600 * 1000")
-        page = (await reader.open("/city/general")).page
-        await page.get_by_role("button", name="Sign in", exact=True).first.click()
-        name = page.get_by_label("What is your name?")
-        await expect(name).to_be_focused()
-        await name.fill("Olena")
-        await name.press("Enter")
-        await page.get_by_role("button", name="Account: Olena").wait_for()
-        await page.reload()
-        await page.get_by_role("button", name="Account: Olena").wait_for()
-
-
-async def test_sign_in_field_that_loads_late_is_focused(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.start(browser, city, None) as reader:
-        page = (await reader.open("/city/general")).page
-        held = asyncio.Event()
-
-        async def hold(route: Route) -> None:
-            await held.wait()
-            await route.continue_()
-
-        await page.route("**/city/site", hold)
-        await page.get_by_role("button", name="Sign in", exact=True).first.click()
-        await page.get_by_role("dialog").wait_for()
-        held.set()
-        await expect(page.get_by_label("What is your name?")).to_be_focused()
-
-
-async def test_opening_room_continues_after_sign_in(city: InProcessCity, browser: Browser) -> None:
-    async with Reader.start(browser, city, None) as reader:
-        page = (await reader.open("/city")).page
-        await page.get_by_role("button", name="Open a room").click()
-        await page.get_by_label("What is your name?").fill("Olena")
-        await page.get_by_role("button", name="Come in").click()
-        await expect(page.get_by_role("dialog", name="A new room").get_by_label("Name")).to_be_focused()
 
 
 async def test_mention_in_the_address_is_used_once(city: InProcessCity, browser: Browser) -> None:

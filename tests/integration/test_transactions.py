@@ -3,110 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from aiohttp import ClientResponse
-from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
-from daarion_appservice.city.identity import Identities
-from daarion_appservice.city.presence import Status
-from daarion_appservice.city.types import SubjectId, UserId
-from daarion_appservice.clock import now_ms
-from daarion_appservice.config import Settings
-from daarion_appservice.http.auth.authenticator import InternalAuthenticator
-from daarion_appservice.http.auth.hosts import Hosts
-from daarion_appservice.http.limits.addresses import Addresses
-from daarion_appservice.http.limits.listener_limits import ListenerLimits
-from daarion_appservice.http.limits.tcp_connections import TcpConnections
-from daarion_appservice.http.servers import matrix_application
-from daarion_appservice.matrix.inbound.transactions import TransactionReceiver
-from daarion_appservice.matrix.presence.user_presence import UserPresence
-from daarion_appservice.realtime.bus import Bus
-from daarion_appservice.realtime.presence_memory import MemoryPresence
-from daarion_appservice.storage import migrate
-from daarion_appservice.storage.database import Database
-from daarion_appservice.storage.inbox import InboxRow
-
-HS_TOKEN = "what Synapse proves itself with"
-AUTHORIZED = {"Authorization": f"Bearer {HS_TOKEN}"}
-TRANSACTIONS = "/_matrix/app/v1/transactions"
-
-
-@dataclass
-class FakeEntityQueries:
-    """A fake of the entity queries that knows one user and one alias, and records the requests."""
-
-    requests: list[str] = field(default_factory=list)
-
-    async def user_exists(self, user_id: str) -> bool:
-        self.requests.append(user_id)
-        return user_id == "@agent_daarwizz:city.localhost"
-
-    async def alias_exists(self, alias: str) -> bool:
-        self.requests.append(alias)
-        return alias == "#city_general:city.localhost"
-
-
-@dataclass
-class TransactionHarness:
-    """The Matrix listener as the homeserver calls it, and the inbox behind it."""
-
-    database: Database
-    client: TestClient[Any, Any]
-    names: FakeEntityQueries
-    presence: MemoryPresence
-    woken: list[None]
-
-    async def send(self, txn_id: str, content: Any, **headers: str) -> ClientResponse:
-        return await self.client.put(f"{TRANSACTIONS}/{txn_id}", json=content, headers=AUTHORIZED | headers)
-
-    async def send_raw(self, txn_id: str, body: bytes) -> ClientResponse:
-        return await self.client.put(f"{TRANSACTIONS}/{txn_id}", data=io.BytesIO(body), headers=AUTHORIZED)
-
-    async def stored(self) -> list[InboxRow]:
-        async with self.database.read_only() as tx:
-            rows: list[InboxRow] = []
-            while found := await tx.inbox.waiting(after_id=rows[-1].id if rows else 0, limit=1000):
-                rows += found
-            return rows
-
-    async def dead(self) -> list[InboxRow]:
-        async with self.database.read_only() as tx:
-            return await tx.inbox.dead_letters()
+from tests.parts.transactions import (
+    AUTHORIZED,
+    HS_TOKEN,
+    TRANSACTIONS,
+    TransactionHarness,
+    event,
+    open_transactions,
+)
 
 
 @pytest.fixture
 async def harness(database_url: str) -> AsyncIterator[TransactionHarness]:
-    database, names, woken = Database(database_url), FakeEntityQueries(), list[None]()
-    await migrate.upgrade(database)
-    presence = MemoryPresence(Bus().publish, now_ms, ttl_ms=40_000)
-    people = UserPresence(presence, Identities("city.localhost", "daarion_bot"), now_ms, is_member=lambda _: True)
-    receiver = TransactionReceiver(
-        database,
-        names,
-        hs_token=HS_TOKEN,
-        now_ms=now_ms,
-        on_stored=lambda: woken.append(None),
-        on_ephemeral=people.apply_events,
-    )
-    connections = TcpConnections("matrix", ListenerLimits(), Addresses(()))
-    app = matrix_application(
-        [], receiver, InternalAuthenticator(Settings()), Hosts([], "appservice.address"), connections
-    )
-    async with TestClient(TestServer(app)) as client:
-        yield TransactionHarness(database, client, names, presence, woken)
-    await database.close()
-
-
-def event(event_id: str, body: str = "hi", **more: Any) -> dict[str, Any]:
-    content = {"msgtype": "m.text", "body": body}
-    return {"event_id": event_id, "room_id": "!r", "type": "m.room.message", "content": content} | more
+    async with open_transactions(database_url) as harness:
+        yield harness
 
 
 async def refused(response: ClientResponse) -> tuple[int, str]:
@@ -377,83 +295,6 @@ async def test_transaction_id_may_be_any_text(harness: TransactionHarness) -> No
         response = await harness.client.put(url, json={"events": [event(name[:5])]}, headers=AUTHORIZED)
         assert response.status == 200
     assert [row.event_id for row in await harness.stored()] == [name[:5] for name in names]
-
-
-# --- ephemeral ----------------------------------------------------------------------------------------
-
-ALICE = SubjectId("@alice:city.localhost")
-
-
-def presence(user: str = ALICE, **content: Any) -> dict[str, Any]:
-    return {"type": "m.presence", "sender": user, "content": {"presence": "online"} | content}
-
-
-@pytest.mark.parametrize(
-    "names", [["ephemeral"], ["de.sorunome.msc2409.ephemeral"], ["ephemeral", "de.sorunome.msc2409.ephemeral"]]
-)
-async def test_presence_of_people_is_taken_under_either_name(harness: TransactionHarness, names: list[str]) -> None:
-    edus = [presence(status_msg="тут", last_active_ago=10)]
-    assert (await harness.send("1", {"events": []} | dict.fromkeys(names, edus))).status == 200
-
-    shown = harness.presence.state(ALICE)
-    assert (shown.status, shown.status_msg) == (Status.ONLINE, "тут")
-
-
-async def test_presence_under_both_keys_counts_once(harness: TransactionHarness) -> None:
-    both = {"ephemeral": [presence(status_msg="new")], "de.sorunome.msc2409.ephemeral": [presence(status_msg="old")]}
-    await harness.send("1", {"events": []} | both)
-    assert harness.presence.state(ALICE).status_msg == "new"
-
-
-async def test_a_ghosts_own_echo_changes_nothing(harness: TransactionHarness) -> None:
-    ours = "@agent_daarwizz:city.localhost"
-    await harness.send("1", {"ephemeral": [presence(ours)]})
-    assert harness.presence.state(SubjectId("agent:daarwizz")).status is Status.OFFLINE
-    assert harness.presence.state(SubjectId(UserId(ours))).status is Status.OFFLINE
-
-
-ODD: list[Any] = [
-    None,
-    "m.presence",
-    {},
-    {"type": "m.presence"},
-    {"type": "m.presence", "sender": 1, "content": {}},
-    {"type": "m.presence", "sender": ALICE, "content": []},
-    {"type": ["m.presence"], "sender": ALICE, "content": {}},
-    {"type": "m.typing", "room_id": "!r", "content": {"user_ids": [ALICE]}},
-    {"type": "m.receipt", "content": None},
-    presence(presence=["online"]),
-    presence(presence="busy"),
-    presence("a subject that nobody is"),
-    presence("u_123"),
-    presence("agent:daarwizz"),
-]
-
-
-async def test_odd_ephemeral_events_are_passed_over(harness: TransactionHarness) -> None:
-    bob = SubjectId("@bob:city.localhost")
-    assert (await harness.send("1", {"ephemeral": [*ODD, presence(bob)]})).status == 200
-    assert harness.presence.state(SubjectId("u_123")).status is Status.OFFLINE, "nobody on Matrix speaks for a citizen"
-    assert harness.presence.state(SubjectId("agent:daarwizz")).status is Status.OFFLINE
-    assert harness.presence.state(ALICE).status is Status.OFFLINE
-    assert harness.presence.state(bob).status is Status.ONLINE
-
-
-async def test_invalid_last_active_keeps_presence(harness: TransactionHarness) -> None:
-    for number, ago in enumerate([-5, 1 << 70, 1.5, True, "10", None]):
-        user = SubjectId(f"@user{number}:city.localhost")
-        edu = presence(user, last_active_ago=ago, status_msg="a\0b")
-        assert (await harness.send("1", {"ephemeral": [edu]})).status == 200
-        shown = harness.presence.state(user)
-        assert (shown.status, shown.status_msg) == (Status.ONLINE, "a\N{REPLACEMENT CHARACTER}b")
-        assert 0 <= (shown.last_active_ms or 0) <= now_ms(), "nobody was active in the future"
-
-
-async def test_invalid_ephemeral_list_keeps_events(harness: TransactionHarness) -> None:
-    lists: list[Any] = [None, {}, "all", 3]
-    for number, ephemeral in enumerate(lists):
-        assert (await harness.send("1", {"events": [event(f"${number}")], "ephemeral": ephemeral})).status == 200
-    assert len(await harness.stored()) == len(lists)
 
 
 # --- queries ------------------------------------------------------------------------------------------

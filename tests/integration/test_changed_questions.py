@@ -1,0 +1,190 @@
+"""Tests of questions to agents that are edited or deleted while the agent answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from daarion_appservice.agents import request_watcher
+from daarion_appservice.city.second_me import SECOND_ME
+from daarion_appservice.city.types import AuthorKind, RoomId
+from tests.parts.agent_questions import ALICE, OKSANA, happens, open_quick_replies
+from tests.parts.agent_replies import GENERAL, SCRIBE, AgentReplyHarness
+from tests.parts.agents_core import DONE, after, delta, pauses, says, stalls_after
+from tests.parts.city import eventually
+from tests.parts.messaging import link
+
+
+@pytest.fixture
+async def harness(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AgentReplyHarness]:
+    async with open_quick_replies(database_url, monkeypatch) as harness:
+        yield harness
+
+
+# --- questions that change ----------------------------------------------------------------------------
+
+
+async def is_requested(harness: AgentReplyHarness, times: int = 1) -> None:
+    async def is_received() -> bool:
+        return len(harness.core.requests) == times
+
+    await eventually(is_received, explain=lambda: f"received {[each.content for each in harness.core.requests]}")
+
+
+async def has_begun(harness: AgentReplyHarness, room: RoomId = GENERAL) -> None:
+    async def begun() -> bool:
+        return any(message.author.kind is AuthorKind.AGENT for message in await harness.messages(room))
+
+    await eventually(begun)
+
+
+async def nothing_is_posted(harness: AgentReplyHarness, room: RoomId = GENERAL) -> None:
+    async def hung_up() -> bool:
+        return harness.core.hung_up == 1
+
+    await eventually(hung_up)
+
+    async def is_gone() -> bool:
+        by_agents = [message for message in await harness.messages(room) if message.author.kind is AuthorKind.AGENT]
+        async with harness.database.read_only() as tx:
+            is_owed = await tx.agent_replies.due(now_ms=1 << 60, limit=1)
+        return not is_owed and all(message.deleted for message in by_agents)
+
+    await eventually(is_gone)
+
+
+@pytest.mark.parametrize("is_streamed", [False, True], ids=["not streamed", "streamed"])
+async def test_deleted_question_ends_the_call(harness: AgentReplyHarness, is_streamed: bool) -> None:
+    harness.core.next(stalls_after(delta("Поло")) if is_streamed else after(asyncio.Event(), says("Половина")))
+    question = await harness.messaging.post(OKSANA, "general", "@scribe?")
+    async with harness.running_worker():
+        await (has_begun(harness) if is_streamed else is_requested(harness))
+        await harness.messaging.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
+        await nothing_is_posted(harness)
+
+
+async def test_redacted_question_of_a_chat_ends_the_call(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SECOND_ME)
+    harness.core.next(stalls_after(delta("Поло")), says("Друга"))
+    async with harness.running_worker(), harness.second_me() as second_me:
+        await happens(harness, chat.id, {"msgtype": "m.text", "body": "Перша"})
+        await has_begun(harness, chat.id)
+        await harness.receive(chat, "m.room.redaction", {"redacts": "$1"}, sender=ALICE)
+        await nothing_is_posted(harness, chat.id)
+        await happens(harness, chat.id, {"msgtype": "m.text", "body": "Друга?"}, event_id="$2")
+        await harness.replies(2, room=chat.id)
+        remembered = await second_me.history(harness.core.requests[1].content["context"]["user_id"])
+    assert [each.prompt for each in remembered] == ["Друга?"]
+
+
+async def test_restart_deletes_draft_of_deleted_request(harness: AgentReplyHarness) -> None:
+    harness.core.next(stalls_after(delta("Поло")))
+    question = await harness.messaging.post(OKSANA, "general", "@scribe?")
+    async with harness.running_worker():
+        await has_begun(harness)
+    await harness.messaging.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
+    async with harness.running_worker():
+        await nothing_is_posted(harness)
+    assert len(harness.core.requests) == 1
+
+
+async def test_deleted_request_gets_no_failure_notice(
+    harness: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_watcher, "_CHECK_INTERVAL_S", 60.0)
+    gate = asyncio.Event()
+    harness.core.next(pauses(gate, delta("Поло"), b"data: {nonsense\n\n"))
+    question = await harness.messaging.post(OKSANA, "general", "@scribe?")
+    async with harness.running_worker():
+        await has_begun(harness)
+        await harness.messaging.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
+        gate.set()
+        (begun,) = await harness.replies()
+    assert begun.deleted
+
+
+async def test_complete_reply_to_deleted_request_is_deleted(
+    harness: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_watcher, "_CHECK_INTERVAL_S", 60.0)
+    gate = asyncio.Event()
+    harness.core.next(pauses(gate, delta("Поло"), delta("вина"), DONE))
+    question = await harness.messaging.post(OKSANA, "general", "@scribe?")
+    async with harness.running_worker():
+        await has_begun(harness)
+        await harness.messaging.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
+        gate.set()
+        (begun,) = await harness.replies()
+    assert begun.deleted
+
+
+async def test_edited_request_is_answered_as_edited(harness: AgentReplyHarness) -> None:
+    harness.core.next(stalls_after(delta("О першій")), says("О другій"))
+    question = await harness.messaging.post(OKSANA, "general", "@scribe, о котрій обід?")
+    async with harness.running_worker():
+        await has_begun(harness)
+        await harness.messaging.message_edits.edit(OKSANA, "general", question.id, "@scribe, о котрій вечеря?")
+        await is_requested(harness, 2)
+        (answer,) = await harness.replies()
+    assert (answer.body, answer.deleted) == ("О другій", False)
+    assert harness.core.requests[1].content["input"] == "@scribe, о котрій вечеря?"
+
+
+async def test_question_edited_to_ask_another_ends_the_call(harness: AgentReplyHarness) -> None:
+    harness.core.next(stalls_after(delta("Поло")), says("Я тут"))
+    question = await harness.messaging.post(OKSANA, "general", "@scribe, ти тут?")
+    async with harness.running_worker():
+        await has_begun(harness)
+        await harness.messaging.message_edits.edit(OKSANA, "general", question.id, "@varta, ти тут?")
+        first, second = await harness.replies(2)
+    assert (first.author.id, first.deleted) == ("scribe", True)
+    assert (second.author.id, second.body) == ("varta", "Я тут")
+
+
+async def test_question_edited_again_and_again_is_answered(harness: AgentReplyHarness) -> None:
+    harness.core.next(*[after(asyncio.Event(), says("…"))] * 5, says("Так"))
+    question = await harness.messaging.post(OKSANA, "general", "@scribe, 0")
+    async with harness.running_worker():
+        for number in range(1, 6):
+            await is_requested(harness, number)
+            await harness.messaging.message_edits.edit(OKSANA, "general", question.id, f"@scribe, {number}")
+        (answer,) = await harness.replies()
+    assert answer.body == "Так"
+
+
+async def test_edit_with_new_mention_requests_one_reply(harness: AgentReplyHarness) -> None:
+    message = await harness.messaging.post(OKSANA, "general", "Хто знає?")
+    for body in ("@scribe, хто знає?", "@scribe, хто це знає?", "Хто знає?", "@scribe, хто знає?"):
+        await harness.messaging.message_edits.edit(OKSANA, "general", message.id, body)
+    async with harness.running_worker():
+        (answer,) = await harness.replies()
+    assert answer.reply_to == message.id
+    assert [received.content["input"] for received in harness.core.requests] == ["@scribe, хто знає?"]
+
+
+async def test_matrix_edit_with_mention_requests_reply(harness: AgentReplyHarness) -> None:
+    async with harness.database.transaction() as tx:
+        await link(tx, GENERAL, "!general")
+    await happens(harness, GENERAL, {"msgtype": "m.text", "body": "Хто знає?"})
+    mentions = {"user_ids": ["@agent_scribe:city.localhost"]}
+    new = {"msgtype": "m.text", "body": "Писарю, хто знає?", "m.mentions": mentions}
+    edit = {"m.new_content": new, "m.relates_to": {"rel_type": "m.replace", "event_id": "$1"}, "m.mentions": mentions}
+    for number in (2, 3):
+        await happens(harness, GENERAL, {"msgtype": "m.text", "body": "* …"} | edit, event_id=f"${number}")
+    async with harness.running_worker():
+        await harness.replies()
+    assert [received.content["input"] for received in harness.core.requests] == ["Писарю, хто знає?"]
+
+
+async def test_edit_of_mentioning_message_requests_nothing(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SCRIBE)
+    await happens(harness, chat.id, {"msgtype": "m.text", "body": "Хто знає?"})
+    async with harness.running_worker():
+        await harness.replies(room=chat.id)
+        edit = {"m.new_content": {"msgtype": "m.text", "body": "Хто це знає?"}, "body": "*", "msgtype": "m.text"}
+        relation = {"rel_type": "m.replace", "event_id": "$1"}
+        await happens(harness, chat.id, edit | {"m.relates_to": relation}, event_id="$2")
+        await harness.replies(room=chat.id)
+    assert len(harness.core.requests) == 1
