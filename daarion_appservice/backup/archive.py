@@ -61,12 +61,12 @@ def write(target: Path, manifest: Manifest, files: Mapping[str, Path]) -> None:
     """Write an archive with mode 600. It has its name only when it is complete.
 
     Args:
-        target: the archive, which must not exist.
+        target: the archive.
         manifest: its content; the checksums are added.
         files: the files by their names in the archive.
 
     Raises:
-        StartError: the archive exists or cannot be written.
+        StartError: the archive cannot be written.
     """
     content = manifest.model_copy(update={"sha256": {name: _checksum(path) for name, path in files.items()}})
     partial = target.with_name(f".{target.name}.partial")
@@ -81,9 +81,7 @@ def write(target: Path, manifest: Manifest, files: Mapping[str, Path]) -> None:
                 for name, path in files.items():
                     archive.add(path, name, filter=_anonymous)
             os.fsync(file.fileno())
-        os.link(partial, target)  # unlike a rename, it replaces no file
-    except FileExistsError:
-        raise StartError(f"{target} exists already", "Choose another name.", ExitCode.FAILED) from None
+        partial.rename(target)
     except OSError as error:
         raise StartError(
             f"{target} cannot be written: {error.strerror}",

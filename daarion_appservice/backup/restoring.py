@@ -86,7 +86,7 @@ def restore_backup(path: Path, config: Path, *, force: bool = False) -> Restored
             f"Make it: mkdir -p {config.absolute().parent}",
             ExitCode.FAILED,
         )
-    with tempfile.TemporaryDirectory(prefix="daarion-restore-") as directory:
+    with tempfile.TemporaryDirectory(prefix=".daarion-restore-", dir=_scratch_directory(config)) as directory:
         manifest, files = archive.extract(path, Path(directory))
         migrate.check_known(manifest.revision)
         with _files(config, files) as (settings, placed):
@@ -94,6 +94,12 @@ def restore_backup(path: Path, config: Path, *, force: bool = False) -> Restored
             aside, keys = asyncio.run(_restore(settings, manifest, copy, force=force))
     database = Database(settings.database.url)
     return RestoredBackup(manifest, database.described, migrate.head(), placed.written, placed.kept, aside, keys)
+
+
+def _scratch_directory(config: Path) -> Path | None:
+    """Return the directory of the configuration: /tmp is in memory on many machines. None if it is not writable."""
+    parent = config.absolute().parent
+    return parent if os.access(parent, os.W_OK | os.X_OK) else None
 
 
 @contextmanager
@@ -166,6 +172,7 @@ async def _restore_sqlite(
         raise StartError("database.url names no file.", "Name one: sqlite:///daarion.db", ExitCode.CONFIG)
     if not target.parent.is_dir():
         raise StartError(f"There is no directory {target.parent}.", "Make it first.", ExitCode.DATABASE)
+    fresh = target.with_name(f".{target.name}.restored")
     lock = ServiceLock(target)
     lock.acquire()
     try:
@@ -174,16 +181,17 @@ async def _restore_sqlite(
             raise _not_empty(database)
         sqlite_copy.check(copy)
         # Migrated beside its place: a crash leaves the former database or the complete new one.
-        fresh = target.with_name(f".{target.name}.restored")
         fresh.unlink(missing_ok=True)
         sqlite_copy.copy(copy, fresh)
         fresh.chmod(private_file.OWNER_ONLY)
         keys = await _bring_up_to_date(f"sqlite:///{fresh.absolute()}", settings)
         aside = target.with_name(f"{target.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
         sqlite_copy.put_in_place(fresh, target, aside)
-        _give_to_owner_of_directory(target)
+        for path in (target, target.with_name(f"{target.name}.lock")):
+            _give_to_owner_of_directory(path)
         return (aside if has_tables else None), keys
     finally:
+        fresh.unlink(missing_ok=True)
         lock.release()
 
 

@@ -139,6 +139,18 @@ def test_restore_writes_missing_config_and_registration(city: Terminal) -> None:
         assert stat.S_IMODE(Path(name).stat().st_mode) == 0o600
 
 
+@ON_SQLITE
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_files_restored_by_root_belong_to_the_service(city: Terminal, tmp_path: Path) -> None:
+    copy = backed_up(city, "--no-secrets")
+    place = tmp_path / "place"
+    place.mkdir()
+    os.chown(place, 12345, 12345)
+    config = other_config(f"sqlite:///{place / 'city.db'}")
+    assert city.type("restore", str(copy), "-c", config).code == 0
+    assert {path.name: path.stat().st_uid for path in place.iterdir()} == {"city.db": 12345, "city.db.lock": 12345}
+
+
 def test_forced_restore_replaces_later_state(city: Terminal) -> None:
     copy = backed_up(city)
     city.run("agent", "add", "late")
