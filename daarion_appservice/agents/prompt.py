@@ -14,7 +14,7 @@ from .request import AgentRequest, Attachment, Quotation
 _MAX_QUOTED: Final = 4_000
 """Maximum number of characters that are quoted from the message replied to."""
 _KINDS: Final = {"m.image": "image", "m.audio": "audio", "m.video": "video", "m.file": "file"}
-_UNITS: Final = ("bytes", "kB", "MB", "GB")
+_UNITS: Final = ("kB", "MB", "GB")
 
 
 def message_prompt(message: Message) -> str:
@@ -75,7 +75,7 @@ def _description(attachment: Attachment) -> str:
         f"{attachment.kind} {' '.join(attachment.name.split())}",
         attachment.mimetype,
         f"{attachment.width}×{attachment.height}" if attachment.width and attachment.height else "",
-        f"{attachment.duration_ms / 1000:.0f} seconds" if attachment.duration_ms else "",
+        _numbered(max(1, round(attachment.duration_ms / 1000)), "second") if attachment.duration_ms else "",
         _format_bytes(attachment.size) if attachment.size is not None else "",
         "" if attachment.mxc else "encrypted, cannot be opened",
     ]
@@ -83,7 +83,14 @@ def _description(attachment: Attachment) -> str:
 
 
 def _format_bytes(size: int) -> str:
-    value, unit = float(size), 0
-    while value >= 1000 and unit < len(_UNITS) - 1:
+    """Return a size with three digits, like ``34.5 kB``."""
+    if size < 1000:
+        return _numbered(size, "byte")
+    value, unit = size / 1000, 0
+    while round(value) >= 1000 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1
     return f"{value:.3g} {_UNITS[unit]}"
+
+
+def _numbered(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -7,8 +7,9 @@ import json
 import pytest
 
 from daarion_appservice.agents.dialects import Dialect, Invoke, OpenAi
+from daarion_appservice.agents.prompt import message_prompt
 from daarion_appservice.agents.request import AgentRequest, Attachment, RequestKind
-from daarion_appservice.city.types import SubjectId
+from daarion_appservice.city.types import Author, AuthorKind, Media, Message, MessageId, RoomId, SubjectId
 
 KEY = "FbqRmbxgRkRiN5mvNEGwi_ZzoD9b2Z0uQyJRdm1KjZs"
 IMAGE = "data:image/png;base64,iVBORw0="
@@ -49,3 +50,20 @@ def test_invoke_sends_fields_of_a_file() -> None:
     (sent,) = Invoke().body(request_with(encrypted(IMAGE)))["context"]["attachments"]
     assert (sent["mxc"], sent["data_url"]) == (None, IMAGE)
     assert "encrypted_file" not in sent
+
+
+@pytest.mark.parametrize(
+    ("size", "duration_ms", "facts"),
+    [
+        (1, 300, "1 second, 1 byte"),
+        (999, 1_499, "1 second, 999 bytes"),
+        (34_512, 12_000, "12 seconds, 34.5 kB"),
+        (999_499, 59_600, "60 seconds, 999 kB"),
+        (999_500, 59_600, "60 seconds, 1 MB"),
+    ],
+)
+def test_size_and_duration_are_rounded(size: int, duration_ms: int, facts: str) -> None:
+    media = Media("mxc://x.org/a", "audio/ogg", "a.ogg", size, duration_ms=duration_ms)
+    author = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
+    message = Message(MessageId("m"), RoomId("r"), 1, author, "a.ogg", 1, msgtype="m.audio", media=media)
+    assert message_prompt(message) == f"[audio a.ogg, audio/ogg, {facts}]"
