@@ -20,7 +20,8 @@ from ..auth.principals import Access, Admin, AgentPrincipal, Citizen, Principal,
 from ..routing import EndpointDescription, NoBody, NoContent, description_of
 from ..views import JSON
 from .models import Mode, Models, query_parameters
-from .problems import Problem, problems_of
+from .problem import Problem
+from .problems import problems_of
 from .sockets import described_sockets
 
 

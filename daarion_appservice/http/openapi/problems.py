@@ -3,35 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Final
 
-from ..views import JSON
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    status: int
-    code: str
-    condition: str
-    detail: str
-    """An example."""
-
-    @property
-    def example(self) -> JSON:
-        content: JSON = {
-            "type": f"urn:daarion:problem:{self.code}",
-            "title": HTTPStatus(self.status).phrase,
-            "status": self.status,
-            "code": self.code,
-            "detail": self.detail,
-        }
-        if self.code == "invalid":
-            field, _, message = self.detail.partition(": ")
-            content["errors"] = [{"field": field, "message": message}]
-        return content
-
+from .problem import Problem
+from .service_problems import SERVICE_PROBLEMS
 
 PROBLEMS: Final = (
     Problem(400, "not_json", "the body is not JSON", "the body is not JSON: unexpected end of data: line 1 column 10"),
@@ -344,85 +319,7 @@ PROBLEMS: Final = (
         "too many messages: at most 10 per 10 seconds",
     ),
     Problem(431, "head_too_large", "the request head exceeds 64 KiB", "the request head exceeds 65536 bytes"),
-    Problem(
-        502,
-        "core_failed",
-        "the response of the agents core is invalid or incomplete",
-        "the agents core ended its response before it was complete",
-    ),
-    Problem(503, "search_too_slow", "a search took too long", "the search took too long: use rarer words or a room"),
-    Problem(
-        503,
-        "too_many_connections",
-        "the listener has too many open connections; `Retry-After` is the number of seconds to wait",
-        "the server has too many open connections",
-    ),
-    Problem(
-        503,
-        "too_many_request_bytes",
-        "the requests in progress exceed the memory limit; `Retry-After` is the number of seconds to wait",
-        "the requests in progress exceed the memory limit; try again",
-    ),
-    Problem(
-        503,
-        "no_core",
-        "the city has no agents core",
-        "agents cannot reply: no agents core is configured (agents_core.url)",
-    ),
-    Problem(
-        503,
-        "core_busy",
-        "too many requests to the agents core; `Retry-After` is the number of seconds to wait",
-        "too many requests to the agents core are running; try again in a moment",
-    ),
-    Problem(
-        503,
-        "core_circuit_open",
-        "the agents core failed repeatedly and gets no requests until `Retry-After`",
-        "the agents core failed repeatedly and gets no requests for 30 seconds; try again after that",
-    ),
-    Problem(
-        503,
-        "media_busy",
-        "too many concurrent transfers of files; `Retry-After` is the number of seconds to wait",
-        "too many concurrent transfers of files; try again",
-    ),
-    Problem(
-        503,
-        "homeserver_unavailable",
-        "the homeserver does not respond; try again later",
-        "the homeserver, which stores the files, does not respond; try again",
-    ),
-    Problem(
-        503,
-        "openid_unavailable",
-        "the homeserver does not serve OpenID; its admin must allow it",
-        "the homeserver does not resolve OpenID tokens; the service's log has the remedy",
-    ),
-    Problem(
-        503,
-        "media_unavailable",
-        "the homeserver cannot transfer the file at the moment; try again later",
-        "the homeserver cannot transfer the file at the moment; try again",
-    ),
-    Problem(
-        503,
-        "jwks_unavailable",
-        "the keys of `api.jwt.jwks_url` cannot be fetched; try again later",
-        "the keys that verify tokens (JWKS) cannot be fetched",
-    ),
-    Problem(
-        503,
-        "database_unavailable",
-        "the database does not respond; try again later",
-        "the database does not respond; try again",
-    ),
-    Problem(
-        504,
-        "core_timeout",
-        "the agents core does not respond in time",
-        "the agents core did not respond within 60 seconds",
-    ),
+    *SERVICE_PROBLEMS,
 )
 
 
