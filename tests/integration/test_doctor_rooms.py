@@ -142,7 +142,7 @@ async def test_missing_device_of_ghost_is_named(config: Path, homeserver: Script
 async def test_presence_that_is_switched_off_is_named(config: Path, homeserver: ScriptedHomeserver) -> None:
     homeserver.next("presence_of", *[Reply(200, {"presence": "offline"})] * 5)
     await expect_finding("presence", config, "fail", "presence is switched off", "presence: {enabled: true}")
-    homeserver.next("presence_of", Reply(200, {"presence": "offline"}), Reply(200, {"presence": "online"}))
+    homeserver.next("presence_of", Reply(200, {"presence": "offline"}), Reply(200, {"presence": "unavailable"}))
     await expect_finding("presence", config, "pass")
     assert homeserver.all("presence")[-1].content == {"presence": "offline"}
 
@@ -157,7 +157,7 @@ async def test_presence_timeout_is_judged(
     if timeout_ms is not None:
         # The scripted homeserver is aiohttp's.
         await store(lambda tx: tx.key_values.put_presence_timeout_ms(homeserver.software, timeout_ms))
-    homeserver.next("presence_of", Reply(200, {"presence": "online"}))
+    homeserver.next("presence_of", Reply(200, {"presence": "unavailable"}))
     await expect_finding("presence_timeout", config, status, named)
 
 
