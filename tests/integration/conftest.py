@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from daarion_appservice.config import editing as config_edit
 from daarion_appservice.storage.database import Database
+from tests.parts.config_file import write_config
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.media_harness import MediaHarness, media_harness
 from tests.parts.message_exchange import MessageExchange, message_exchange
@@ -57,6 +57,5 @@ def terminal(
 ) -> Terminal:
     """A terminal in a directory with a configuration, on each kind of database."""
     monkeypatch.chdir(tmp_path)
-    config_edit.generate(Path("config.yaml"))
-    config_edit.set_values(Path("config.yaml"), {"database.url": database_url, "homeserver.domain": "city.localhost"})
+    write_config(Path("config.yaml"), {"database.url": database_url, "homeserver.domain": "city.localhost"})
     return Terminal(tmp_path, database_url, capsys, monkeypatch)

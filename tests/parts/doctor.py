@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from daarion_appservice.config import editing as config_edit
 from daarion_appservice.config import loading as config_file
 from daarion_appservice.doctor.catalogue import CHECKS
 from daarion_appservice.doctor.checks import Check
@@ -13,6 +12,7 @@ from daarion_appservice.doctor.findings import Finding
 from daarion_appservice.doctor.installation import Installation
 from daarion_appservice.doctor.runner import run_checks
 from daarion_appservice.matrix.client import registration_file
+from tests.parts import config_file as config_of_tests
 
 BY_NAME = {each.name: each for each in CHECKS}
 
@@ -20,9 +20,8 @@ BY_NAME = {each.name: each for each in CHECKS}
 def write_config(directory: Path, values: Mapping[str, str | float | bool] | None = None) -> Path:
     """Write a configuration with these values, its tokens and its registration file."""
     config = directory / "config.yaml"
-    config_edit.generate(config)
     wanted: dict[str, str | float | bool] = {"homeserver.domain": "city.localhost", "appservice.bot": "daarion_bot"}
-    config_edit.set_values(config, wanted | dict(values or {}))
+    config_of_tests.write_config(config, config_of_tests.new_tokens() | wanted | dict(values or {}))
     registration_file.generate(config_file.load(config, {}), config)
     return config
 
