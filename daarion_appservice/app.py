@@ -223,6 +223,7 @@ def _leader_tasks(city: City) -> dict[str, Work]:
         "second_me_availability": city.second_me_availability.run,
         "bot_chats": city.bot_chats.run,
         "direct_chats": city.direct_chats.run,
+        "citizen_chats": city.citizen_chat_rooms.run,
         "encryption": city.encryption.service.run,
         "undecrypted": city.undecrypted.run,
         "verification_declines": city.verification_declines.run,

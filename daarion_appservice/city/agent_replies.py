@@ -97,6 +97,8 @@ class AgentReplies:
     async def requested_agents(self, tx: CityTransaction, room: Room, message: Message) -> list[AgentSlug]:
         """Return the agents whose replies a message requests, each once."""
         author = message.author
+        if room.is_direct:
+            return []
         if room.agent is not None and not room.is_group:
             return [room.agent] if author.kind is not AuthorKind.AGENT else []
         requested = dict.fromkeys([*self._mentioned(message), *await self._agents_replied_to(tx, message)])

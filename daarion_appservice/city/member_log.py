@@ -211,7 +211,10 @@ class MemberLog:
             await tx.membership_periods.end_periods(room, [member.user_id for member, _ in who], seqs[-1])
         if kind is RoomEventKind.JOIN:
             # The registry defines where agents are members: their joins are not in the feed.
-            people = [event for event in events if event.who and event.who.kind is not AuthorKind.AGENT]
+            is_direct = await tx.citizen_chats.of_room(room) is not None
+            people = [
+                event for event in events if event.who and event.who.kind is not AuthorKind.AGENT and not is_direct
+            ]
             again = await self._persons_before(tx, room, people)
             await tx.feed.add([self._feed.joined(event) for event in people if event.seq not in again])
         # Memberships are published before the events, so that the member counts include the change.

@@ -333,7 +333,7 @@ class Messages:
 
     async def _add_to_feed(self, tx: CityTransaction, room: Room, message: Message) -> None:
         """Add the message to the feed, unless it is in a direct chat."""
-        if room.agent is None:
+        if room.agent is None and not room.is_direct:
             await tx.feed.add([self._feed.message(message)])
 
     async def mark_sent(self, tx: CityTransaction, message: Message, event_id: EventId) -> RoomEventStored:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ..errors import Forbidden
 from .agents import AgentDirectory
+from .citizen_pairs import CitizenChat
 from .history_visibility import ReadableRanges
 from .identity import Identities
 from .ports import CityTransaction
@@ -78,6 +79,8 @@ class RoomPermissions:
         return await self._readers.reading(tx, room, author)
 
     async def _check_may_send(self, tx: CityTransaction, room: Room, author: Author, event_type: str) -> None:
+        if room.is_direct and (chat := await tx.citizen_chats.of_room(room.id)) is not None:
+            await check_not_blocked(tx, chat)
         restriction = await self._readers.restriction(tx, room.id, author)
         _check_not_removed(room, restriction)
         await self._check_can_enter(tx, room, author, restriction)
@@ -122,3 +125,10 @@ def _check_not_banned(room: Room, restriction: Restriction | None) -> None:
 
 def _because(restriction: Restriction) -> str:
     return f": {restriction.reason}" if restriction.reason else ""
+
+
+async def check_not_blocked(tx: CityTransaction, chat: CitizenChat) -> None:
+    """Raise Forbidden if one of the two citizens blocks the other."""
+    for one, other in ((chat.first, chat.second), (chat.second, chat.first)):
+        if other in await tx.citizen_chats.blocked_by(one):
+            raise Forbidden("blocked", "one of the two blocks direct messages of the other")

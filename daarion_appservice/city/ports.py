@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from .citizen_stores import CitizenChatStore, CitizenStore, MentionStore, ReadMarkStore, SearchStore
 from .events import CityEvent
 from .feed_entries import FeedEntry
 from .history_visibility import ReadableRanges
@@ -41,7 +42,6 @@ from .types import (
     ThreadSummary,
     UserId,
 )
-from .unread import NotificationMode, ReadMark
 
 
 class RoomStore(Protocol):
@@ -224,28 +224,6 @@ class OutboxStore(Protocol):
     async def failed_messages(self, messages: Collection[MessageId] | None) -> list[MessageId]: ...
 
 
-class ReadMarkStore(Protocol):
-    """Read marks of citizens."""
-
-    async def advance(self, marks: Collection[ReadMark]) -> None: ...
-    async def forget(self, room: RoomId, citizens: Collection[CitizenId]) -> None: ...
-    async def set_mode(self, citizen: CitizenId, room: RoomId, mode: NotificationMode) -> None: ...
-
-
-class MentionStore(Protocol):
-    """Mentions of citizens and Matrix users."""
-
-    async def put(self, message: Message, subjects: Collection[SubjectId]) -> None: ...
-    async def forget(self, room: RoomId, subjects: Collection[SubjectId]) -> None: ...
-
-
-class SearchStore(Protocol):
-    """The search index of messages."""
-
-    async def add(self, found: Collection[Message]) -> None: ...
-    async def change(self, message: Message) -> None: ...
-
-
 class FeedStore(Protocol):
     """Entries of the feed."""
 
@@ -324,6 +302,10 @@ class CityTransaction(Protocol):
     def mentions(self) -> MentionStore: ...
     @property
     def search(self) -> SearchStore: ...
+    @property
+    def citizens(self) -> CitizenStore: ...
+    @property
+    def citizen_chats(self) -> CitizenChatStore: ...
     @property
     def read_marks(self) -> ReadMarkStore: ...
     @property

@@ -141,6 +141,8 @@ class Room:
     """The agent as whose ghost the service reads a direct chat, one of its agents; None for the city's public rooms."""
     is_group: bool = False
     """A direct chat with more than one person or agent: its agents reply only to mentions and replies."""
+    is_direct: bool = False
+    """A private room of two citizens, which no list of rooms has: see ``citizen_chats``."""
     last_seq: int = 0
     last_event_ms: int | None = None
     matrix_room_id: MatrixRoomId | None = None

@@ -123,7 +123,7 @@ class RoomLists:
     async def _read_public(self, sort: str, limit: int, offset: int) -> _PublicList:
         async with self.database.read_only() as tx:
             rooms = await tx.rooms.page(sort=sort, limit=limit, offset=offset)
-            is_all = not await tx.rooms.unlisted()
+            is_all = not await tx.rooms.has_unlisted()
             last = await tx.last_messages.of([room.id for room in rooms])
         views = self._views(_ReaderList(rooms, last))
         return _PublicList(

@@ -129,7 +129,7 @@ class RoomUpdates:
     async def _send_rooms(self, ids: Sequence[RoomId]) -> None:
         # The rooms are read from the database: only that tells direct chats and unlisted rooms from others.
         async with self._database.read_only() as tx:
-            rooms = await tx.rooms.by_ids(ids)
+            rooms = [room for room in await tx.rooms.by_ids(ids) if not room.is_direct]
             last = await tx.last_messages.of([room.id for room in rooms if is_readable_by_all(room)])
         if listed := [room for room in rooms if is_listed(room)]:
             frame = self._frames.rooms(listed, last)

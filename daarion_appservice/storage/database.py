@@ -21,6 +21,7 @@ from .agent_replies import ReplyRepository
 from .agents import AgentRepository
 from .availability import Availability
 from .bot_chats import BotChatRepository
+from .citizen_chats import CitizenChatRepository
 from .citizens import CitizenRepository
 from .database_url import cannot_use, described, driver_url, postgres_options, sqlite_path
 from .dedicated_connection import PostgresDedicatedConnection, SqliteDedicatedConnection
@@ -88,12 +89,13 @@ _SWITCH_S = 5.0
 class Transaction:
     """One database transaction with a repository for each kind of stored object."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection) -> None:  # noqa: PLR0915 -- a line for each repository
         self.connection = connection
         self.accounts = AccountRepository(connection)
         self.agents = AgentRepository(connection)
         self.agent_replies = ReplyRepository(connection)
         self.citizens = CitizenRepository(connection)
+        self.citizen_chats = CitizenChatRepository(connection)
         self.invitations = InvitationRepository(connection)
         self.removed_agents = RemovedAgentRepository(connection)
         self.removed_rooms = RemovedRoomRepository(connection)

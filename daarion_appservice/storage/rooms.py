@@ -42,6 +42,7 @@ class RoomRepository(RoomColumns):
                 is_default=room.is_default,
                 archived=room.archived,
                 agent=room.agent,
+                is_direct=room.is_direct,
                 created_by=created_by,
                 created_at_ms=room.created_at_ms,
                 matrix_room_id=room.matrix_room_id,
@@ -51,13 +52,13 @@ class RoomRepository(RoomColumns):
             )
             .on_conflict_do_nothing()
         )
-        if room.agent is None:
+        if room.agent is None and not room.is_direct:
             await registry_changed(self._connection)
         return added.rowcount == 1
 
     async def all(self) -> list[Room]:
-        """Return the city rooms."""
-        return await self._some(IS_CITY_ROOM)
+        """Return the city rooms, without private rooms of two citizens."""
+        return await self._some(and_(IS_CITY_ROOM, ~rooms.c.is_direct))
 
     async def _some(self, which: ColumnElement[bool], *, limit: int | None = None) -> list[Room]:
         found = await self._connection.execute(select(rooms).where(which).order_by(rooms.c.created_at_ms).limit(limit))
@@ -81,7 +82,7 @@ class RoomRepository(RoomColumns):
             is_admin: whether the reader gets all rooms.
             ids: only rooms with these ids or slugs; empty for all.
         """
-        statement = select(rooms).where(~rooms.c.archived, IS_CITY_ROOM)
+        statement = select(rooms).where(~rooms.c.archived, IS_CITY_ROOM, ~rooms.c.is_direct)
         if ids:
             statement = statement.where(or_(rooms.c.id.in_(ids), rooms.c.slug.in_(ids)))
         if not is_admin:
@@ -90,13 +91,18 @@ class RoomRepository(RoomColumns):
         return [room_of(row) for row in rows]
 
     async def by_ids(self, ids: Collection[RoomId]) -> list[Room]:
-        """Return the rooms with these ids, without direct chats."""
+        """Return the rooms with these ids, without direct chats with agents."""
         return await self._some(and_(rooms.c.id.in_(ids), IS_CITY_ROOM)) if ids else []
 
     async def unlisted(self) -> dict[RoomId, str]:
         """Return the city rooms that are not listed for all readers, with their slugs."""
         rows = await self._connection.execute(select(rooms.c.id, rooms.c.slug).where(IS_CITY_ROOM, ~room_is_listed()))
         return {RoomId(row.id): row.slug for row in rows}
+
+    async def has_unlisted(self) -> bool:
+        """Return whether lists of rooms are not the same for all readers."""
+        unlisted = select(rooms.c.id).where(IS_CITY_ROOM, ~rooms.c.is_direct, ~room_is_listed()).limit(1)
+        return (await self._connection.execute(unlisted)).first() is not None
 
     async def get(self, room: RoomId) -> Room | None:
         """Return a city room or a direct chat."""

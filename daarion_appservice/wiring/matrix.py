@@ -52,6 +52,7 @@ from ..matrix.presence.typing import RemoteTyping
 from ..matrix.presence.user_presence import UserPresence
 from ..matrix.reconcile.adoption import Adoption
 from ..matrix.reconcile.agent_ghosts import AgentGhosts
+from ..matrix.reconcile.citizen_chats import CitizenChatRooms
 from ..matrix.reconcile.direct_chats import DirectChats
 from ..matrix.reconcile.ghost_removal import GhostRemoval
 from ..matrix.reconcile.invitation_decline import InvitationDecliner
@@ -189,6 +190,9 @@ class MatrixParts(CityServices):
             city_name=settings.name,
             version=settings.room_version,
             federate=settings.federate,
+        )
+        self.citizen_chat_rooms = CitizenChatRooms(
+            self.database, self.homeserver, self.monitor, self.identities, creator, self.bus.publish
         )
         upgrades = RoomUpgrades(
             self.homeserver,

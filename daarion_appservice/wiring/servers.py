@@ -25,6 +25,7 @@ from ..http.room_responses import CachedRoomResponses
 from ..http.routes.agent_tokens import AgentTokenRoutes
 from ..http.routes.agents import AgentRoutes
 from ..http.routes.citizens import CitizenRoutes
+from ..http.routes.direct import DirectChatRoutes
 from ..http.routes.encryption import EncryptionRoutes
 from ..http.routes.feed import FeedRoutes
 from ..http.routes.health import HealthRoutes
@@ -40,6 +41,7 @@ from ..http.routes.people_export import PeopleExport
 from ..http.routes.places import PlaceRoutes
 from ..http.routes.polls import PollRoutes
 from ..http.routes.presence import PresenceEvents, PresenceRoutes
+from ..http.routes.profile_cards import ProfileCardRoutes
 from ..http.routes.receipts import ReceiptRoutes
 from ..http.routes.registry import RegistryRoutes
 from ..http.routes.rooms import RoomRoutes
@@ -181,6 +183,18 @@ def build_city_server(city: City) -> Listener:
             second_me,
             MeRoutes(city.accounts),
             CitizenRoutes(city.citizen_names),
+            ProfileCardRoutes(
+                city.database,
+                city.agents,
+                city.identities,
+                city.online_members,
+                city.person_presence,
+                readers,
+                steady_ms,
+            ),
+            DirectChatRoutes(
+                city.database, city.citizen_chats, authors, city.identities, readers, city.read_mark_writer
+            ),
             UnreadRoutes(city.database, readers),
             ReceiptRoutes(city.database, readers, city.online_members, city.identities),
         ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..city.agent_mentions import AgentMentions
 from ..city.agent_replies import AgentReplies
 from ..city.agents import AgentDirectory
+from ..city.citizen_chats import CitizenChats
 from ..city.identity import Identities
 from ..city.media_links import MediaLinks
 from ..city.member_log import MemberLog
@@ -122,6 +123,7 @@ class CityServices:
         self.reactions = Reactions(database, publish, permissions, now_ms, new_id)
         self.polls = Polls(database, publish, permissions, now_ms, new_id)
         self.typing_and_receipts = TypingAndReceipts(database, publish, permissions)
+        self.citizen_chats = CitizenChats(database, publish, self.room_members, self.identities, now_ms, new_id)
         self.notification_modes = NotificationModes(database, publish, permissions)
 
     def _build_streams(self) -> None:

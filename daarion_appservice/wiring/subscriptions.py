@@ -65,7 +65,7 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(EventsMissed, lambda _: city.room_updates.on_events_missed())
     city.bus.subscribe(KeysChanged, lambda _: city.undecrypted.wake())
     city.bus.subscribe(VerificationRequested, city.verification_declines.add)
-    city.bus.subscribe(RoomCheckRequested, lambda doubted: city.reconciler.request_check(doubted.room_id))
+    city.bus.subscribe(RoomCheckRequested, partial(_check_room, city))
     city.bus.subscribe(PresenceChanged, city.presence_sender.on_presence_changed)
     city.bus.subscribe(PresenceChanged, partial(_show_presence, city))
     city.bus.subscribe(SelfChanged, partial(_change_self, city))
@@ -95,6 +95,11 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(MessagePosted, city.room_typing.end_for_author)
     city.bus.subscribe(MessagePosted, city.typing_sender.on_message_posted)
     _subscribe_unread(city)
+
+
+def _check_room(city: City, doubted: RoomCheckRequested) -> None:
+    city.reconciler.request_check(doubted.room_id)
+    city.citizen_chat_rooms.wake()
 
 
 def _subscribe_unread(city: City) -> None:

@@ -322,3 +322,26 @@ async def test_room_under_space_alias_costs_only_the_space(start_city: StartCity
     city = await start_city(first=alice_has_the_alias)
     assert {room["matrix_status"] for room in await city.get("/city/rooms")} == {"linked"}
     assert "is an ordinary room" in "\n".join(city.service.last_lines(200))
+
+
+@shared
+async def test_direct_chat_is_a_private_matrix_room(city: RunningCity, arrive_here: Arrive) -> None:
+    oksana, taras = citizen_token("u_direct_1", "Оксана"), citizen_token("u_direct_2", "Тарас")
+    # The other citizen has been in the city.
+    await city.post("/city/rooms/general/join", token=taras)
+    chat = await city.post("/city/direct", {"with": "citizen:u_direct_2"}, token=oksana)
+    path = f"/city/rooms/{chat['id']}"
+    for token, body in ((oksana, "привіт"), (taras, "вітаю")):
+        await city.post(f"{path}/messages", {"body": body}, token=token)
+
+    async def are_sent() -> bool:
+        messages = (await city.get(path, token=taras))["messages"]
+        return [(each["body"], each["delivery"]) for each in messages] == [("привіт", "sent"), ("вітаю", "sent")]
+
+    await eventually(are_sent)
+    (listed,) = await city.get("/city/direct", token=oksana)
+    assert (listed["matrix_status"], listed["joined"]) == ("linked", True)
+    halyna = await arrive_here(city, "halyna")
+    refused = await halyna.client.join(listed["matrix_room_id"])
+    assert isinstance(refused, nio.JoinError)
+    assert refused.status_code == "M_FORBIDDEN"

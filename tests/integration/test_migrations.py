@@ -325,7 +325,8 @@ async def test_migration_0025_keeps_data_both_ways(database: Database) -> None:
         await tx.agents.put(SCRIBE, now_ms=1)
         await tx.inbox.add([ReceivedEvent("$1", "!r:x", "{}")], now_ms=2)
         await tx.outbox.add_move(OutboxKind.JOIN, ghost.user_id, RoomId("r"), txn_id="t")
-        await tx.rooms.add(CHAT, created_by=None)
+        chat = {"id": CHAT.id, "slug": CHAT.slug, "name": CHAT.name, "agent": CHAT.agent, "created_at_ms": 1}
+        await tx.connection.execute(insert(tables.rooms).values(chat | {"matrix_room_id": CHAT.matrix_room_id}))
         await tx.direct_chats.mark_linked(CHAT.id, is_group=False)
         moves = await tx.outbox.waiting(limit=9)
     for _ in range(2):

@@ -118,6 +118,8 @@ ROWS: Final[list[tuple[Table, list[Values]]]] = [
     ),
     (t.read_marks, [{"citizen_id": CITIZEN, "room_id": GENERAL, "thread_root": "", "seq": 3}]),
     (t.mentions, [{"message_id": "m3", "subject": CITIZEN, "room_id": GENERAL, "seq": 3}]),
+    (t.citizen_chats, [{"room_id": GENERAL, "first": SPARROW, "second": CITIZEN}]),
+    (t.citizen_blocks, [{"citizen_id": CITIZEN, "blocked": SPARROW}]),
     (t.search_entries, [{"number": 1, "message_id": "m1", "stems": TEXT}]),
     (t.notification_modes, [{"citizen_id": CITIZEN, "room_id": GENERAL, "mode": "none"}]),
     (t.media, [{"mxc": FILE, "uploader_kind": "citizen", "uploader_id": CITIZEN, "filename": "zebra.png"}]),

@@ -12,6 +12,7 @@ from .rates import Rate
 ROUTE_RATES: Final = {
     ("GET", "/city/search"): Rate.SEARCHES,
     ("POST", "/city/rooms"): Rate.ROOMS,
+    ("POST", "/city/direct"): Rate.ROOMS,
     ("POST", "/city/rooms/{room_id}/messages"): Rate.MESSAGES,
     ("POST", "/city/sign-in/name"): Rate.SIGN_INS,
     ("POST", "/city/sign-in/matrix"): Rate.SIGN_INS,

@@ -65,6 +65,8 @@ TAGS: Final = (
 
 IN_PATH: Final = {
     "room_id": ("The room id or slug.", "podil"),
+    "citizen_id": ("The citizen id.", "u_124"),
+    "subject": ("A citizen id, `agent:<slug>` or a Matrix user id.", "agent:daarwizz"),
     "message_id": ("The message id.", "01M80JJAXFTK9TPCTY26E2R4Y5"),
     "emoji": ("The reaction key: an emoji, or up to 64 characters, percent-encoded.", "🌻"),
     "agent_id": ("The agent id or slug.", "daarwizz"),

@@ -36,6 +36,9 @@ PROBLEMS: Final = (
     Problem(403, "not_this_agent", "the token belongs to another agent", "the token is of daarwizz, not of litopys"),
     Problem(403, "user_id_mismatch", "`user_id` is another citizen", "the token is of u_123, not of u_456"),
     Problem(
+        403, "blocked", "one of the two citizens blocks the other", "one of the two blocks direct messages of the other"
+    ),
+    Problem(
         403, "nonce_invalid", "the nonce is missing, used or expired", "the nonce was used before: request a new one"
     ),
     Problem(
@@ -98,6 +101,7 @@ PROBLEMS: Final = (
         "the header `Host` is not a name of the city (`api.public_url`, `api.allowed_hosts`)",
         "attacker.example is not a name of this city; see api.public_url or api.allowed_hosts",
     ),
+    Problem(404, "no_such_citizen", "there is no such citizen", "there is no citizen 'u_999'"),
     Problem(
         404, "no_such_room", "there is no such room, or the client may not know of it", "there is no room 'obolon'"
     ),
@@ -255,6 +259,7 @@ PROBLEMS: Final = (
         "lists and objects may be nested at most 64 levels deep",
     ),
     Problem(422, "query_empty", "the query of a search has no word", "q: must contain a word"),
+    Problem(422, "same_person", "a direct chat with oneself", "a direct chat needs another citizen"),
     Problem(422, "name_required", "the name is empty", "the room's name is empty; send a name"),
     Problem(
         422,

@@ -6,6 +6,7 @@ Fields may be added, but not renamed or removed. Each field has a description wi
 
 from .agents import Agent, AgentPresence, AgentToken, HeartbeatError, HeartbeatResult, HeartbeatResults, NewAgentToken
 from .authors import Author, CitizenName, CitizenNames, CurrentCitizen
+from .direct import BlockedCitizens, DirectChat
 from .encryption import AgentEncryption, EncryptionStatus
 from .errors import FieldError, Problem
 from .feed import CityHome, FeedEntry, FeedRoom, SecondMeStatus
@@ -14,6 +15,7 @@ from .message_kinds import Location, Poll, PollOption, PollVote
 from .messages import Media, Message, ReactionCount, ThreadSummary
 from .people import Erasure, Remainder
 from .presence import OnlineCounts, PresenceEvent, PresenceList, PresenceSummary, SubjectPresence
+from .profile_cards import ProfileCard, ProfileRoom
 from .registry import (
     District,
     ImportCounts,
@@ -50,11 +52,13 @@ __all__ = [
     "AgentPresence",
     "AgentToken",
     "Author",
+    "BlockedCitizens",
     "CitizenName",
     "CitizenNames",
     "CityHome",
     "CurrentCitizen",
     "DeadLetter",
+    "DirectChat",
     "District",
     "EncryptionStatus",
     "Erasure",
@@ -95,6 +99,8 @@ __all__ = [
     "PresenceList",
     "PresenceSummary",
     "Problem",
+    "ProfileCard",
+    "ProfileRoom",
     "ReactionCount",
     "Readiness",
     "ReadinessPart",

@@ -209,7 +209,7 @@ class OutboxDelivery:
         await self._ghosts.ensure_device(user)
         if room.agent is None:  # An agent joins a direct chat on invitation only.
             await self._ghosts.ensure_joined(
-                user, room, invite=self._agents.is_assigned_to(sender, room), force=must_join
+                user, room, invite=room.is_direct or self._agents.is_assigned_to(sender, room), force=must_join
             )
         if not was_known:
             self._on_new_ghost(user)

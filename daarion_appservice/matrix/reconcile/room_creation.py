@@ -42,6 +42,22 @@ class RoomCreator:
             }
         )
 
+    async def create_private_room(self) -> MatrixRoomId:
+        """Create the private room of two citizens, which is neither encrypted nor in the directory.
+
+        Raises:
+            HomeserverRefused, HomeserverUnavailable: the request failed.
+        """
+        return await self._create(
+            {
+                "preset": "private_chat",
+                "visibility": "private",
+                "initial_state": [_SHARED],
+                "is_direct": True,
+                "creation_content": {"m.federate": False},
+            }
+        )
+
     async def create_space(self) -> MatrixRoomId:
         """Create the space ``#city``, in which only admins can send events.
 
@@ -76,3 +92,4 @@ _WORLD_READABLE: dict[str, Any] = {
     "content": {"history_visibility": "world_readable"},
 }
 """The city shows its public rooms to every reader."""
+_SHARED: dict[str, Any] = _WORLD_READABLE | {"content": {"history_visibility": "shared"}}

@@ -115,6 +115,18 @@ HOLDINGS: Final = (
         note="left out: messages name whom they mention",
     ),
     Holding(
+        t.citizen_chats,
+        any_of(by_citizen(t.citizen_chats.c.first), by_citizen(t.citizen_chats.c.second)),
+        Erasure.DELETE,
+        "citizen_chat",
+    ),
+    Holding(
+        t.citizen_blocks,
+        any_of(by_citizen(t.citizen_blocks.c.citizen_id), by_citizen(t.citizen_blocks.c.blocked)),
+        Erasure.DELETE,
+        "block",
+    ),
+    Holding(
         t.search_entries,
         in_messages(t.search_entries.c.message_id),
         Erasure.DELETE,

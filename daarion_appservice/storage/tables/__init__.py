@@ -31,6 +31,8 @@ from .people import erased_ids, erasure_redactions, erasures
 from .queues import agent_replies, bot_chats, bot_requests, inbox, invitations, outbox, transactions
 from .registry import agent_tokens, agents, districts, microdaos, nodes, removed_agents
 from .rooms import (
+    citizen_blocks,
+    citizen_chats,
     direct_chat_agents,
     direct_chat_names,
     former_matrix_rooms,
@@ -50,6 +52,8 @@ __all__ = [
     "agents",
     "bot_chats",
     "bot_requests",
+    "citizen_blocks",
+    "citizen_chats",
     "citizens",
     "complete_points",
     "direct_chat_agents",

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, String, Table, Text, false, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
 
 from .metadata import metadata
 
@@ -14,6 +26,8 @@ rooms = Table(
     # Slug of the agent as whose ghost the service reads a direct chat; NULL in a public room.
     Column("agent", String(64)),
     Column("is_group", Boolean, nullable=False, server_default=false()),
+    # A private room of two citizens.
+    Column("is_direct", Boolean, nullable=False, server_default=false()),
     Column("name", Text, nullable=False),
     Column("description", Text, nullable=False, server_default=""),
     Column("is_default", Boolean, nullable=False, server_default=text("false")),
@@ -110,4 +124,22 @@ direct_chat_names = Table(
     Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), primary_key=True),
     Column("user_id", String(255), primary_key=True),
     Column("display_name", Text, nullable=False),
+)
+
+# The two citizens of each private room of citizens, in the order of their ids.
+citizen_chats = Table(
+    "citizen_chats",
+    metadata,
+    Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), primary_key=True),
+    Column("first", String(255), nullable=False),
+    Column("second", String(255), nullable=False, index=True),
+    UniqueConstraint("first", "second"),
+)
+
+# Citizens who want no direct messages from others.
+citizen_blocks = Table(
+    "citizen_blocks",
+    metadata,
+    Column("citizen_id", String(255), primary_key=True),
+    Column("blocked", String(255), primary_key=True),
 )

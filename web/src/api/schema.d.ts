@@ -64,6 +64,9 @@ export interface components {
     };
     /** @enum {string} */
     AuthorKind: "citizen" | "agent" | "matrix";
+    BlockedCitizens: {
+      blocked: string[];
+    };
     CitizenHeartbeat: {
       user_id?: string | null;
       status?: components["schemas"]["Status"];
@@ -115,6 +118,23 @@ export interface components {
       | "too_large";
     DeliveryRetry: {
       message_ids?: string[] | null;
+    };
+    DirectChat: {
+      joined: boolean;
+      unread: number;
+      mentions: number;
+      read_seq: number | null;
+      notifications: components["schemas"]["NotificationMode"];
+      id: string;
+      citizen: components["schemas"]["Author"];
+      subject: string;
+      last_message: components["schemas"]["LastMessage"] | null;
+      last_event: string | null;
+      last_seq: number;
+      blocked: boolean;
+      matrix_room_id: string | null;
+      matrix_status: components["schemas"]["MatrixStatus"];
+      created_at: string;
     };
     District: {
       agents_total: number;
@@ -310,6 +330,9 @@ export interface components {
     NewCitizen: {
       name: string;
     };
+    NewDirectChat: {
+      with: string;
+    };
     NewLocation: {
       latitude: number;
       longitude: number;
@@ -458,6 +481,27 @@ export interface components {
       code: string;
       detail: string;
       errors?: components["schemas"]["FieldError"][];
+    };
+    ProfileCard: {
+      presence: components["schemas"]["Status"];
+      last_active_ago_ms: number | null;
+      status_msg: string | null;
+      subject: string;
+      kind: components["schemas"]["AuthorKind"];
+      id: string;
+      display_name: string;
+      avatar_url: string | null;
+      matrix_user_id: string;
+      citizen_id: string | null;
+      agent_slug: string | null;
+      rooms: components["schemas"]["ProfileRoom"][];
+      may_message: boolean;
+      blocked: boolean;
+    };
+    ProfileRoom: {
+      id: string;
+      slug: string;
+      name: string;
     };
     Prompt: {
       prompt: string;
@@ -671,6 +715,7 @@ export type AgentPresence = components["schemas"]["AgentPresence"];
 export type AgentToken = components["schemas"]["AgentToken"];
 export type Author = components["schemas"]["Author"];
 export type AuthorKind = components["schemas"]["AuthorKind"];
+export type BlockedCitizens = components["schemas"]["BlockedCitizens"];
 export type CitizenHeartbeat = components["schemas"]["CitizenHeartbeat"];
 export type CitizenName = components["schemas"]["CitizenName"];
 export type CitizenNames = components["schemas"]["CitizenNames"];
@@ -681,6 +726,7 @@ export type DeadLetterRetry = components["schemas"]["DeadLetterRetry"];
 export type Delivery = components["schemas"]["Delivery"];
 export type DeliveryError = components["schemas"]["DeliveryError"];
 export type DeliveryRetry = components["schemas"]["DeliveryRetry"];
+export type DirectChat = components["schemas"]["DirectChat"];
 export type District = components["schemas"]["District"];
 export type EncryptionStatus = components["schemas"]["EncryptionStatus"];
 export type Erasure = components["schemas"]["Erasure"];
@@ -709,6 +755,7 @@ export type MicroDao = components["schemas"]["MicroDao"];
 export type MicroDaoDetails = components["schemas"]["MicroDaoDetails"];
 export type NewAgentToken = components["schemas"]["NewAgentToken"];
 export type NewCitizen = components["schemas"]["NewCitizen"];
+export type NewDirectChat = components["schemas"]["NewDirectChat"];
 export type NewLocation = components["schemas"]["NewLocation"];
 export type NewMessage = components["schemas"]["NewMessage"];
 export type NewPoll = components["schemas"]["NewPoll"];
@@ -735,6 +782,8 @@ export type PresenceList = components["schemas"]["PresenceList"];
 export type PresenceListBody = components["schemas"]["PresenceListBody"];
 export type PresenceSummary = components["schemas"]["PresenceSummary"];
 export type Problem = components["schemas"]["Problem"];
+export type ProfileCard = components["schemas"]["ProfileCard"];
+export type ProfileRoom = components["schemas"]["ProfileRoom"];
 export type Prompt = components["schemas"]["Prompt"];
 export type PutAgent = components["schemas"]["PutAgent"];
 export type PutDistrict = components["schemas"]["PutDistrict"];

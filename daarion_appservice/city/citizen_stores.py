@@ -1,0 +1,47 @@
+"""Protocols of the stores of citizens: what they have read, whom messages mention, direct chats, names; and of the search."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from .citizen_pairs import CitizenChat
+from .types import CitizenId, Message, RoomId, SubjectId, UserId
+from .unread import NotificationMode, ReadMark
+
+
+class ReadMarkStore(Protocol):
+    """Read marks of citizens."""
+
+    async def advance(self, marks: Collection[ReadMark]) -> None: ...
+    async def forget(self, room: RoomId, citizens: Collection[CitizenId]) -> None: ...
+    async def set_mode(self, citizen: CitizenId, room: RoomId, mode: NotificationMode) -> None: ...
+
+
+class MentionStore(Protocol):
+    """Mentions of citizens and Matrix users."""
+
+    async def put(self, message: Message, subjects: Collection[SubjectId]) -> None: ...
+    async def forget(self, room: RoomId, subjects: Collection[SubjectId]) -> None: ...
+
+
+class CitizenChatStore(Protocol):
+    """Private rooms of two citizens, and whom citizens block."""
+
+    async def add(self, chat: CitizenChat) -> None: ...
+    async def of_room(self, room: RoomId) -> CitizenChat | None: ...
+    async def is_known(self, citizen: CitizenId, ghost: UserId) -> bool: ...
+    async def blocked_by(self, citizen: CitizenId) -> set[CitizenId]: ...
+
+
+class CitizenStore(Protocol):
+    """Display names of citizens."""
+
+    async def names(self, ids: Collection[CitizenId]) -> dict[CitizenId, str]: ...
+
+
+class SearchStore(Protocol):
+    """The search index of messages."""
+
+    async def add(self, found: Collection[Message]) -> None: ...
+    async def change(self, message: Message) -> None: ...

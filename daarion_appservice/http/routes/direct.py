@@ -1,0 +1,172 @@
+"""The routes ``/city/direct`` and ``/city/me/blocks``: direct chats between citizens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import Field
+
+from ...city.citizen_chats import CitizenChats
+from ...city.citizen_pairs import CitizenChat
+from ...city.identity import Identities, is_citizen_id
+from ...city.reader_memberships import ReaderMemberships
+from ...city.types import Author, AuthorKind, CitizenId, Room, RoomId, citizen_subject
+from ...city.unread import RoomUnread
+from ...errors import InvalidInput, NotFound
+from ...realtime.read_mark_writer import ReadMarkWriter
+from ...realtime.unread_counts import count_unread
+from ...storage.database import Database, Transaction
+from .. import schemas
+from ..auth.actors import ActorDirectory
+from ..auth.principals import Access, Principal
+from ..routing import Body, Call, NoBody, NoContent, NoQuery, ResponseSpec, endpoint
+from ..unread_views import optional_last_message_view, unread_view
+from ..views import author_view, optional_timestamp, timestamp
+
+_BLOCK: Final = "/city/me/blocks/{citizen_id}"
+_PREFIX: Final = "citizen:"
+
+
+class NewDirectChat(Body):
+    """A direct chat to open."""
+
+    with_: str = Field(
+        alias="with",
+        min_length=1,
+        max_length=255,
+        description="The other citizen: `citizen:<citizen id>`.",
+        examples=["citizen:u_124"],
+    )
+
+    def citizen(self) -> CitizenId:
+        """Return the id of the other citizen. Raises InvalidInput."""
+        if not self.with_.startswith(_PREFIX):
+            raise InvalidInput("invalid", "with: must be `citizen:<citizen id>`", status=422)
+        return CitizenId(self.with_.removeprefix(_PREFIX))
+
+
+@dataclass(frozen=True, slots=True)
+class DirectChatRoutes:
+    database: Database
+    chats: CitizenChats
+    actors: ActorDirectory
+    identities: Identities
+    readers: ReaderMemberships
+    read_marks: ReadMarkWriter
+
+    @endpoint(
+        "GET",
+        "/city/direct",
+        access=Access.CITIZENS_ONLY,
+        summary="List direct chats",
+        response=list[schemas.DirectChat],
+    )
+    async def list_direct_chats(self, call: Call[NoBody, NoQuery]) -> list[schemas.DirectChat]:
+        """Returns the client's direct chats with other citizens, the one with the newest event first."""
+        return await self._views(self.actors.of(call.principal))
+
+    @endpoint(
+        "POST",
+        "/city/direct",
+        access=Access.CITIZENS_ONLY,
+        body=NewDirectChat,
+        status=201,
+        summary="Open a direct chat",
+        response=schemas.DirectChat,
+        other_statuses={200: "The existing chat with this citizen."},
+        errors=("no_such_citizen", "same_person", "blocked"),
+    )
+    async def open_direct_chat(self, call: Call[NewDirectChat, NoQuery]) -> ResponseSpec:
+        """Two citizens have one direct chat. It is a private room of both, also on Matrix, and is not encrypted; it is in no list
+        of rooms. Messages, reactions, typing and read marks use the routes and the WebSocket of rooms.
+        """
+        citizen = self.actors.of(call.principal)
+        opened = await self.chats.open(citizen, call.body.citizen())
+        (view,) = await self._views(citizen, opened.room.id)
+        return ResponseSpec(view, status=201 if opened.is_new else 200)
+
+    @endpoint(
+        "GET",
+        "/city/me/blocks",
+        access=Access.CITIZENS_ONLY,
+        summary="List blocked citizens",
+        response=schemas.BlockedCitizens,
+    )
+    async def list_blocks(self, call: Call[NoBody, NoQuery]) -> schemas.BlockedCitizens:
+        """Returns the citizens whom the client blocks."""
+        async with self.database.read_only() as tx:
+            return {"blocked": sorted(await tx.citizen_chats.blocked_by(self._id(call.principal)))}
+
+    @endpoint(
+        "PUT",
+        _BLOCK,
+        access=Access.CITIZENS_ONLY,
+        status=204,
+        summary="Block direct messages of a citizen",
+        response=NoContent,
+        errors=("no_such_citizen",),
+    )
+    async def block_citizen(self, call: Call[NoBody, NoQuery]) -> None:
+        """Neither of the two can write in their direct chat then; what was written stays. Rooms are not affected."""
+        blocked = CitizenId(call.path["citizen_id"])
+        if not is_citizen_id(blocked):
+            raise NotFound("no_such_citizen", f"there is no citizen {blocked!r}")
+        ghost = self.identities.citizen(blocked)
+        async with self.database.transaction() as tx:
+            if not await tx.citizen_chats.is_known(blocked, ghost):
+                raise NotFound("no_such_citizen", f"there is no citizen {blocked!r}")
+            await tx.citizen_chats.block(self._id(call.principal), blocked)
+
+    @endpoint(
+        "DELETE",
+        _BLOCK,
+        access=Access.CITIZENS_ONLY,
+        status=204,
+        summary="Unblock a citizen",
+        response=NoContent,
+    )
+    async def unblock_citizen(self, call: Call[NoBody, NoQuery]) -> None:
+        """Unblocking a citizen who is not blocked changes nothing."""
+        async with self.database.transaction() as tx:
+            await tx.citizen_chats.unblock(self._id(call.principal), CitizenId(call.path["citizen_id"]))
+
+    def _id(self, principal: Principal) -> CitizenId:
+        return CitizenId(self.actors.of(principal).id)
+
+    async def _views(self, citizen: Author, only: RoomId | None = None) -> list[schemas.DirectChat]:
+        name = CitizenId(citizen.id)
+        await self.read_marks.flush(name)
+        async with self.database.read_only() as tx:
+            chats = [(chat, room) for chat, room in await tx.citizen_chats.of(name) if only in {None, room.id}]
+            return await self._read(tx, citizen, chats)
+
+    async def _read(
+        self, tx: Transaction, citizen: Author, chats: list[tuple[CitizenChat, Room]]
+    ) -> list[schemas.DirectChat]:
+        name = CitizenId(citizen.id)
+        ids = [room.id for _, room in chats]
+        readings = await self.readers.readings(tx, citizen)
+        last = await tx.last_messages.of(ids, readings)
+        counted = await count_unread(tx, self.readers, citizen, among=ids)
+        names = await tx.citizens.names([chat.other(name) for chat, _ in chats])
+        blocked = await tx.citizen_chats.blocked_by(name)
+        views: list[schemas.DirectChat] = []
+        for chat, room in chats:
+            other = chat.other(name)
+            views.append(
+                {
+                    **unread_view(counted.rooms.get(room.id, RoomUnread(room.id))),
+                    "id": room.id,
+                    "citizen": author_view(Author(AuthorKind.CITIZEN, other, names.get(other, other)), self.identities),
+                    "subject": self.identities.accounts.self_of(citizen_subject(other)),
+                    "last_message": optional_last_message_view(last.get(room.id), self.identities),
+                    "last_event": optional_timestamp(room.last_event_ms),
+                    "last_seq": room.last_seq,
+                    "blocked": other in blocked,
+                    "matrix_room_id": room.matrix_room_id,
+                    "matrix_status": room.matrix_status,
+                    "created_at": timestamp(room.created_at_ms),
+                }
+            )
+        return views
