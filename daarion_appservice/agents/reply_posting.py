@@ -64,11 +64,12 @@ class ReplyPoster:
             requested: list[PendingReply] = []
             request_message = await tx.messages.get(request.message.id)
             is_deleted = request_message is None or request_message.deleted
-            if not is_deleted and await tx.agent_replies.mark_posted(request.reply.id, message.id):
+            is_new = not is_deleted and await tx.agent_replies.mark_posted(request.reply.id, message.id)
+            if is_new:
                 requested = await self._agent_replies.add(tx, request.room, message, depth=request.reply.depth + 1)
         if is_deleted:
             await self.withdraw(request.reply)
-        else:
+        if is_new:
             REPLIES.labels(REPLIED).inc()
             REPLY_SECONDS.observe(max(0, self._now_ms() - request.reply.requested_at_ms) / 1000)
         if requested:
@@ -98,8 +99,9 @@ class ReplyPoster:
         )
         posted = await self._messages.post(request.author, request.room.id, draft)
         async with self._database.transaction() as tx:
-            await tx.agent_replies.mark_posted(request.reply.id, posted.message.id)
-        REPLIES.labels(failure).inc()
+            is_new = await tx.agent_replies.mark_posted(request.reply.id, posted.message.id)
+        if is_new:
+            REPLIES.labels(failure).inc()
 
     async def withdraw(self, reply: PendingReply) -> None:
         """Abandon a pending reply without a notice, and delete the partial reply."""
