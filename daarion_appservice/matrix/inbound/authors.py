@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ...city.event_fields import Event, sender_of, time_ms
+from ...city.event_fields import Event, event_id_of, room_of, sender_of, time_ms, type_of
 from ...city.identity import Identities, ServiceUser
-from ...city.types import Author, AuthorKind, Room, UserId
+from ...city.types import Author, AuthorKind, MatrixRoomId, Room, UserId
 from ...storage.database import Transaction
+from ...storage.people.erasures import PendingRedaction
 
 
 async def read_author(
@@ -34,3 +35,20 @@ async def read_author(
         return Author(kind, author_id, await tx.direct_chats.display_name(room.id, user) or author_id)
     member = await tx.members.get(room.id, user)
     return Author(kind, author_id, (member and member.display_name) or author_id, member.avatar_url if member else None)
+
+
+async def refuse_erased(tx: Transaction, identities: Identities, room: Room, event: Event) -> bool:
+    """Return whether an event is by a person who was erased after it, and store it for redaction then.
+
+    State events and redactions are not refused: they change what others see.
+    """
+    sender = UserId(sender_of(event))
+    erased = identities.erased.get(sender)
+    if erased is None or not erased.covers(time_ms(event)):
+        return False
+    if type_of(event) == "m.room.redaction" or "state_key" in event:
+        return False
+    if room.agent is None:
+        redaction = PendingRedaction(event_id_of(event), MatrixRoomId(room_of(event)), sender)
+        await tx.erasures.add_redactions(erased.erasure, [redaction])
+    return True

@@ -36,16 +36,13 @@ from ...city.types import (
     Content,
     EventId,
     HistoryVisibility,
-    MatrixRoomId,
     Message,
     MessageId,
     ReactionId,
     Room,
-    UserId,
 )
 from ...clock import now_ms
 from ...storage.database import Transaction
-from ...storage.people.erasures import PendingRedaction
 from ..client.message_content import (
     msgtype_of_file,
     read_message_content,
@@ -55,7 +52,7 @@ from ..client.message_content import (
     thread_root_of,
     with_location,
 )
-from .authors import read_author
+from .authors import read_author, refuse_erased
 from .polls import PollEvents
 
 _MAX_ID_CHARS: Final = 255
@@ -182,20 +179,8 @@ class MessageEvents:
         return city_events
 
     async def refuse_erased(self, tx: Transaction, room: Room, event: Event) -> bool:
-        """Return whether an event is by a person who was erased after it, and have it redacted then.
-
-        State events and redactions are not refused: they change what others see.
-        """
-        sender = UserId(sender_of(event))
-        erased = self._identities.erased.get(sender)
-        if erased is None or not erased.covers(time_ms(event)):
-            return False
-        if type_of(event) == "m.room.redaction" or "state_key" in event:
-            return False
-        if room.agent is None:
-            redaction = PendingRedaction(event_id_of(event), MatrixRoomId(text(event, "room_id")), sender)
-            await tx.erasures.add_redactions(erased.erasure, [redaction])
-        return True
+        """Return whether an event is by a person who was erased after it, and have it redacted then."""
+        return await refuse_erased(tx, self._identities, room, event)
 
     async def poll_response(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """Handle a vote in a poll or the end of a poll (``RESPONSES``)."""

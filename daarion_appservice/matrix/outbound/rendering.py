@@ -22,9 +22,9 @@ from ...city.power_levels import may_redact
 from ...city.types import Author, AuthorKind, CitizenId, EventId, Message, OutboxKind, Reaction, SubjectId, UserId
 from ...storage.database import Transaction
 from ...storage.outbox import OutboxRow
-from ...storage.people.erasures import PendingRedaction
 from ..client.message_content import HTML_FORMAT, SHORTCODE_KEYS
 from ..encryption.support import UNREADABLE
+from .erased_authors import redact_sent
 from .kind_content import end_content, location_content, media_content, poll_content, vote_content
 
 _MAX_EXCERPT_CHARS: Final = 250
@@ -112,7 +112,7 @@ class OutboxRenderer:
             if message is None or message.matrix_event_id is not None:
                 return []
             if (erasure := erasure_of(message.author)) is not None:
-                return await self._record_sent_by_erased(tx, message, event_id, erasure)
+                return await redact_sent(tx, self.identities, message, event_id, erasure)
             return [await self.messages.mark_sent(tx, message, event_id)]
         if entry.kind is OutboxKind.EDIT:
             await tx.revisions.set_event(entry.txn_id, event_id)
@@ -123,18 +123,6 @@ class OutboxRenderer:
                 await tx.reactions.set_event(entry.reaction_id, event_id)
             else:
                 await tx.reactions.delete(entry.reaction_id)
-        return []
-
-    async def _record_sent_by_erased(
-        self, tx: Transaction, message: Message, event_id: EventId, erasure: str
-    ) -> list[CityEvent]:
-        """Have a message redacted whose author was erased while it was being sent."""
-        room, stored = await tx.rooms.get(message.room_id), await tx.erasures.get(erasure)
-        await tx.messages.mark_sent(message.id, event_id)
-        if room is not None and room.matrix_room_id is not None:
-            ghosts = stored.person.ghosts if stored is not None and stored.person is not None else ()
-            sender = next(iter(ghosts), self.identities.service_user(room))
-            await tx.erasures.add_redactions(erasure, [PendingRedaction(event_id, room.matrix_room_id, sender)])
         return []
 
     async def record_dropped(

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 import orjson
-from sqlalchemy import Column, ColumnElement, and_, delete, or_, select, union, update
+from sqlalchemy import Column, ColumnElement, and_, delete, exists, or_, select, union, update
 
 from ...city.erased_people import deleted_author
 from ...city.people import Person
@@ -244,9 +244,9 @@ class ErasingRepository(Repository):
         within = (messages.c.room_id == room, messages.c.seq >= first, messages.c.seq <= last)
         names = by_text(messages.c.mentions)(person) | _linked(messages.c.formatted_body, person)
         earlier = by_text(revisions.c.mentions)(person) | _linked(revisions.c.formatted_body, person)
-        in_revisions = select(revisions.c.message_id).where(earlier)
+        in_revisions = exists().where(revisions.c.message_id == messages.c.id, earlier)
         rows = await self._connection.execute(
-            select(messages).where(*within, or_(names, messages.c.id.in_(in_revisions))).order_by(messages.c.seq)
+            select(messages).where(*within, or_(names, in_revisions)).order_by(messages.c.seq)
         )
         return [read_message(row) for row in rows]
 
