@@ -154,31 +154,31 @@ def is_listed(room: Room) -> bool:
     return room.join_rule in OPEN_RULES or is_readable_by_all(room)
 
 
-def is_known_to(room: Room, reading: ReadableRanges) -> bool:
+def is_known_to(room: Room, readable: ReadableRanges) -> bool:
     """Whether a reader may know that the room exists.
 
     A room that once was public remains known, but not its present name.
     """
-    return is_listed(room) or room.was_public or not reading.is_empty
+    return is_listed(room) or room.was_public or not readable.is_empty
 
 
-def may_see_room(room: Room, reading: ReadableRanges) -> bool:
+def may_see_room(room: Room, readable: ReadableRanges) -> bool:
     """Whether a reader may know the room's present name and description."""
-    return is_listed(room) or not reading.is_empty
+    return is_listed(room) or not readable.is_empty
 
 
-def may_subscribe(room: Room, reading: ReadableRanges) -> bool:
+def may_subscribe(room: Room, readable: ReadableRanges) -> bool:
     """Whether a reader may read new messages of the room."""
-    return is_readable_by_all(room) or reading.is_member
+    return is_readable_by_all(room) or readable.is_member
 
 
-def as_seen(message: Message, room: Room, reading: ReadableRanges) -> Message:
+def as_seen(message: Message, room: Room, readable: ReadableRanges) -> Message:
     """Return a readable message as this reader sees it.
 
     Reactions, votes and replies of a thread count up to now, whenever the message was written: only readers of the room's
     new messages see them.
     """
-    if may_subscribe(room, reading):
+    if may_subscribe(room, readable):
         return message
     return replace(message, reactions=(), thread=None, poll_results=None)
 

@@ -21,7 +21,7 @@ async def find_writable_message(
     room = await lock_writable_room(tx, room_id, author, permissions)
     message = await find_message(tx, room, message_id)
     if message.author.subject != author.subject:
-        check_readable(message, room, await permissions.reading(tx, room, author))
+        check_readable(message, room, await permissions.readable_ranges(tx, room, author))
     return room, message
 
 
@@ -62,23 +62,23 @@ async def may_know_room(tx: CityTransaction, room: Room, author: Author, permiss
     return (
         room.agent is not None
         or is_known_to(room, PUBLIC)
-        or is_known_to(room, await permissions.reading(tx, room, author))
+        or is_known_to(room, await permissions.readable_ranges(tx, room, author))
     )
 
 
 async def find_message(
-    tx: CityTransaction, room: Room, message_id: str, reading: ReadableRanges | None = None
+    tx: CityTransaction, room: Room, message_id: str, readable: ReadableRanges | None = None
 ) -> Message:
     """Return a message of the room.
 
     Raises:
-        NotFound: The room has no such message, or it is outside the ranges of ``reading``.
+        NotFound: The room has no such message, or it is outside the ranges of ``readable``.
     """
     message = await tx.messages.get(MessageId(message_id))
     if message is None or message.room_id != room.id:
         raise _no_such_message(room, message_id)
-    if reading is not None:
-        check_readable(message, room, reading)
+    if readable is not None:
+        check_readable(message, room, readable)
     return message
 
 
@@ -90,9 +90,9 @@ async def find_message_of_event(tx: CityTransaction, event: EventId) -> Message 
     return message
 
 
-def check_readable(message: Message, room: Room, reading: ReadableRanges) -> None:
+def check_readable(message: Message, room: Room, readable: ReadableRanges) -> None:
     """Raise NotFound for a message that may not be read, so that its existence is not disclosed."""
-    if room.agent is None and not reading.may_read_message(message):
+    if room.agent is None and not readable.may_read_message(message):
         raise _no_such_message(room, message.id)
 
 

@@ -132,9 +132,9 @@ class Messages:
             if client_id is not None and (existing := await tx.messages.by_client_id(author, room.id, client_id)):
                 return Posted(existing, is_new=False)
             await self._check_may_send(tx, room, author, content)
-            reading = await self._permissions.reading(tx, room, author)
-            replied_to = await find_message(tx, room, draft.reply_to, reading) if draft.reply_to is not None else None
-            thread = await thread_to_post_in(tx, room, draft.thread_root, replied_to, reading)
+            readable = await self._permissions.readable_ranges(tx, room, author)
+            replied_to = await find_message(tx, room, draft.reply_to, readable) if draft.reply_to is not None else None
+            thread = await thread_to_post_in(tx, room, draft.thread_root, replied_to, readable)
             joined = await self._join_private_room(tx, room, author)
             now_ms = self._now_ms()
             message = _message(

@@ -74,9 +74,9 @@ class RoomPermissions:
             if restriction is not None and restriction.kind is RestrictionKind.KICKED:
                 await tx.restrictions.delete(room.id, user)
 
-    async def reading(self, tx: CityTransaction, room: Room, author: Author) -> ReadableRanges:
+    async def readable_ranges(self, tx: CityTransaction, room: Room, author: Author) -> ReadableRanges:
         """Return the ranges of the room's history that the author may read. Raises nothing."""
-        return await self._readers.reading(tx, room, author)
+        return await self._readers.readable_ranges(tx, room, author)
 
     async def _check_may_send(self, tx: CityTransaction, room: Room, author: Author, event_type: str) -> None:
         if room.is_direct and (chat := await tx.citizen_chats.of_room(room.id)) is not None:

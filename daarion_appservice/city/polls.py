@@ -65,18 +65,18 @@ class Polls:
             poll = _open_poll(message)
             _check_selections(poll, selections)
             await self._permissions.check_may_vote(tx, room, author, RESPONSE_TYPES[poll.is_stable])
-            reading = await self._permissions.reading(tx, room, author)
+            readable = await self._permissions.readable_ranges(tx, room, author)
             earlier = await self._vote_of(tx, message, author)
             chosen = tuple(dict.fromkeys(selections))
             if chosen == (earlier.selections if earlier else ()):
-                return as_seen(message, room, reading)
+                return as_seen(message, room, readable)
             at_ms = max(self._now_ms(), earlier.at_ms + 1 if earlier else 0)
             vote = PollResponse(self._new_id(), message.id, author, PollResponseKind.VOTE, chosen, at_ms)
             await tx.poll_responses.add(vote)
             message, happened = await self._counted(tx, message, author)
             await tx.outbox.add(OutboxKind.VOTE, message.id, room.id, txn_id=vote.id)
         publish_all(self._publish, [*happened, OutboxChanged()])
-        return as_seen(message, room, reading)
+        return as_seen(message, room, readable)
 
     async def own_vote(self, author: Author, room_id: str, message_id: str) -> tuple[str, ...]:
         """Return the ids of the options that the author's vote counts for.
@@ -88,7 +88,9 @@ class Polls:
             room = await tx.rooms.find(room_id)
             if room is None:
                 raise NotFound("no_such_room", f"there is no room {room_id!r}")
-            message = await find_message(tx, room, message_id, await self._permissions.reading(tx, room, author))
+            message = await find_message(
+                tx, room, message_id, await self._permissions.readable_ranges(tx, room, author)
+            )
             poll = _poll_of(message)
             vote = await self._vote_of(tx, message, author)
             return valid_selections(poll, vote.selections) if vote else ()
@@ -119,15 +121,15 @@ class Polls:
                 await self._permissions.check_may_vote(tx, room, author, END_TYPES[poll.is_stable])
             elif not may_moderate and not self._may_end(room, message, author):
                 raise Forbidden("not_yours", "only their author and moderators may end polls")
-            reading = await self._permissions.reading(tx, room, author)
+            readable = await self._permissions.readable_ranges(tx, room, author)
             if message.poll_results is not None and message.poll_results.ended_at_ms is not None:
-                return as_seen(message, room, reading)
+                return as_seen(message, room, readable)
             end = PollResponse(self._new_id(), message.id, author, PollResponseKind.END, (), self._now_ms())
             await tx.poll_responses.add(end)
             message, happened = await self._counted(tx, message, author)
             await tx.outbox.add(OutboxKind.END_POLL, message.id, room.id, txn_id=end.id)
         publish_all(self._publish, [*happened, OutboxChanged()])
-        return as_seen(message, room, reading)
+        return as_seen(message, room, readable)
 
     def _may_end(self, room: Room, message: Message, author: Author) -> bool:
         """Whether the author may end a poll that another subject started."""

@@ -90,16 +90,16 @@ class Reactions:
         async with self._store.transaction() as tx:
             room, message = await find_writable_message(tx, room_id, message_id, author, self._permissions)
             own = await self._own_reactions(tx, message, author, normal_form(key))
-            reading = await self._permissions.reading(tx, room, author)
+            readable = await self._permissions.readable_ranges(tx, room, author)
             if not own:
-                return as_seen(message, room, reading)
+                return as_seen(message, room, readable)
             for each in own:
                 # The row with the event id remains until the outbox has redacted the event.
                 await tx.reactions.mark_removed(each.id)
                 await tx.outbox.add(OutboxKind.UNREACT, message.id, room.id, txn_id=self._new_id(), reaction=each.id)
             message, event = await self._update_counts(tx, message, own[0], added=False)
         publish_all(self._publish, [event, OutboxChanged()])
-        return as_seen(message, room, reading)
+        return as_seen(message, room, readable)
 
     async def _own_reactions(self, tx: CityTransaction, message: Message, author: Author, key: str) -> list[Reaction]:
         """Return the author's reactions with this key: of a linked person one made in the city and one on Matrix."""

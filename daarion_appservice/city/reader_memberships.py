@@ -34,9 +34,9 @@ class ReaderMemberships:
         """Return the authors whose messages are the reader's own."""
         return () if who is None else self._identities.accounts.authors_of(who)
 
-    async def reading(self, tx: CityTransaction, room: Room, who: Author | None) -> ReadableRanges:
+    async def readable_ranges(self, tx: CityTransaction, room: Room, who: Author | None) -> ReadableRanges:
         """Return what the reader may read in one room."""
-        return await tx.membership_periods.reading(room.id, await self.users(tx, who))
+        return await tx.membership_periods.readable_ranges(room.id, await self.users(tx, who))
 
     async def readings(self, tx: CityTransaction, who: Author | None) -> dict[RoomId, ReadableRanges]:
         """Return the same for each room with private history that the reader was a member of or invited to."""

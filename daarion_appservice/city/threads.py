@@ -29,7 +29,7 @@ class Thread:
 
 
 async def thread_to_post_in(
-    tx: CityTransaction, room: Room, thread_root: str | None, replied_to: Message | None, reading: ReadableRanges
+    tx: CityTransaction, room: Room, thread_root: str | None, replied_to: Message | None, readable: ReadableRanges
 ) -> Thread:
     """Return the thread that a new message of the city belongs to.
 
@@ -40,7 +40,7 @@ async def thread_to_post_in(
         room: The room of the message.
         thread_root: The id of the root that the author names.
         replied_to: The message that it replies to.
-        reading: The ranges that the author may read.
+        readable: The ranges that the author may read.
 
     Raises:
         NotFound: The room has no such root, or the author may not read it.
@@ -48,7 +48,7 @@ async def thread_to_post_in(
     """
     if thread_root is None:
         return _thread_of(replied_to)
-    root = await find_message(tx, room, thread_root, reading)
+    root = await find_message(tx, room, thread_root, readable)
     if root.thread_root is not None or root.thread_root_event is not None:
         detail = "this message is in a thread already: name the root of that thread"
         raise InvalidInput("no_thread_root", detail, status=422)

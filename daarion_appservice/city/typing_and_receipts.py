@@ -35,7 +35,9 @@ class TypingAndReceipts:
         """Publish that the author has read a room up to this message. Raises NotFound for an unknown message too."""
         async with self._store.read_only() as tx:
             room = await self._find(tx, room_id, author)
-            message = await find_message(tx, room, message_id, await self._permissions.reading(tx, room, author))
+            message = await find_message(
+                tx, room, message_id, await self._permissions.readable_ranges(tx, room, author)
+            )
         self._publish(LocalUserRead(room.id, author, message.id, message.seq, message.thread_root))
 
     async def _find(self, tx: CityTransaction, room_id: str, author: Author) -> Room:

@@ -90,7 +90,7 @@ async def read_messages(
     room: Room,
     position: PagePosition,
     limit: int,
-    reading: ReadableRanges,
+    readable: ReadableRanges,
     view: Callable[[Message], object],
 ) -> MessagePage:
     """Read a page of messages.
@@ -100,7 +100,7 @@ async def read_messages(
         room: the room.
         position: the position of the page in the room's history.
         limit: the maximum number of messages.
-        reading: the ranges that the reader may read.
+        readable: the ranges that the reader may read.
         view: returns the response model of a message.
 
     Raises:
@@ -108,21 +108,21 @@ async def read_messages(
     """
     root = None
     if position.thread is not None:
-        root = (await _readable_message(tx, room, position.thread, reading)).id
+        root = (await _readable_message(tx, room, position.thread, readable)).id
 
     async def before(seq: int | None, count: int) -> list[Message]:
         if root is not None:
-            return (await tx.threads.before(root, seq, limit=count, reading=reading))[::-1]
-        return (await tx.messages.before(room.id, seq, limit=count, reading=reading))[::-1]
+            return (await tx.threads.before(root, seq, limit=count, readable=readable))[::-1]
+        return (await tx.messages.before(room.id, seq, limit=count, readable=readable))[::-1]
 
     async def after(seq: int | None, count: int) -> list[Message]:
         assert seq is not None
         if root is not None:
-            return await tx.threads.after(root, seq, limit=count, reading=reading)
-        return await tx.messages.after(room.id, seq, limit=count, reading=reading)
+            return await tx.threads.after(root, seq, limit=count, readable=readable)
+        return await tx.messages.after(room.id, seq, limit=count, readable=readable)
 
     page = _PageBuilder(view)
-    if (middle := await _middle(tx, room, position, reading)) is not None:
+    if (middle := await _middle(tx, room, position, readable)) is not None:
         page.add(middle)
         bytes_left = page.bytes_left
         page.bytes_left = bytes_left // 2
@@ -137,19 +137,19 @@ async def read_messages(
     return page.build(older[::-1], has_older=has_older, has_newer=False)
 
 
-async def _middle(tx: Transaction, room: Room, position: PagePosition, reading: ReadableRanges) -> Message | None:
+async def _middle(tx: Transaction, room: Room, position: PagePosition, readable: ReadableRanges) -> Message | None:
     """Return the message in the middle of the page; None for a page that begins or ends at a number or at the end."""
     if position.around is not None:
-        return await _readable_message(tx, room, position.around, reading)
+        return await _readable_message(tx, room, position.around, readable)
     if position.around_ms is not None:
         thread = MessageId(position.thread) if position.thread is not None else None
-        return await tx.messages.first_since(room.id, position.around_ms, reading=reading, thread=thread)
+        return await tx.messages.first_since(room.id, position.around_ms, readable=readable, thread=thread)
     return None
 
 
-async def _readable_message(tx: Transaction, room: Room, message_id: str, reading: ReadableRanges) -> Message:
+async def _readable_message(tx: Transaction, room: Room, message_id: str, readable: ReadableRanges) -> Message:
     message = await tx.messages.get(MessageId(message_id))
-    if message is None or message.room_id != room.id or not reading.may_read_message(message):
+    if message is None or message.room_id != room.id or not readable.may_read_message(message):
         raise NotReadable(room)
     return message
 

@@ -37,7 +37,7 @@ class RoomPageResponse:
     """The ``seq`` of the first message if older ones are known to exist."""
     newer_after: int | None = None
     """The ``seq`` of the last message if newer ones are known to exist."""
-    reading: ReadableRanges = PUBLIC
+    readable: ReadableRanges = PUBLIC
     """The ranges of the room's history that the reader may read."""
 
 
@@ -90,13 +90,13 @@ class CachedRoomResponses:
             NotFound: the room does not exist, or the principal may not know of it.
         """
         page = await self._page_for(id_or_slug, principal, PagePosition(), 1)
-        room, reading = page.room, page.reading
-        if not may_subscribe(room, reading):
+        room, readable = page.room, page.readable
+        if not may_subscribe(room, readable):
             # The summaries count replies up to now, as reactions do.
             return ThreadList(room, [])
         async with self.database.read_only() as tx:
-            roots = await tx.threads.roots(room.id, before, limit=limit, reading=reading)
-        views = [self._message(room, reading, root) for root in roots]
+            roots = await tx.threads.roots(room.id, before, limit=limit, readable=readable)
+        views = [self._message(room, readable, root) for root in roots]
         last = roots[-1].thread if len(roots) == limit else None
         return ThreadList(room, views, last.last_seq if last is not None else None)
 
@@ -138,57 +138,57 @@ class CachedRoomResponses:
             room = not_readable.room
         if page is not None and not room.was_private and is_listed(room):
             return page
-        reading = await self._reading(room, principal)
-        if not is_known_to(room, reading) and not is_admin(principal):
+        readable = await self._readable_ranges(room, principal)
+        if not is_known_to(room, readable) and not is_admin(principal):
             raise _no_such_room(id_or_slug)
-        if page is not None and reading == PUBLIC:
+        if page is not None and readable == PUBLIC:
             return page
         try:
-            return await self._page(id_or_slug, position, limit, reading)
+            return await self._page(id_or_slug, position, limit, readable)
         except NotReadable:
             named = position.around or position.thread
             raise NotFound("no_such_message", f"there is no message {named!r} in the room {room.slug}") from None
 
     async def _page(
-        self, id_or_slug: str, position: PagePosition, limit: int, reading: ReadableRanges
+        self, id_or_slug: str, position: PagePosition, limit: int, readable: ReadableRanges
     ) -> RoomPageResponse:
-        read = partial(self._read_page, id_or_slug, position, limit, reading)
+        read = partial(self._read_page, id_or_slug, position, limit, readable)
         version = partial(self.database.room_versions.of, id_or_slug)
         links = self.identities.media_links
         # The page may contain signed links, which expire.
         accounts = self.identities.accounts.version
-        key = ("messages", id_or_slug, position, limit, reading, links and links.expires_s, accounts)
+        key = ("messages", id_or_slug, position, limit, readable, links and links.expires_s, accounts)
         return await self.database.read_cache.get(key, read, _size_of_page, version)
 
     async def _read_page(
-        self, id_or_slug: str, position: PagePosition, limit: int, reading: ReadableRanges
+        self, id_or_slug: str, position: PagePosition, limit: int, readable: ReadableRanges
     ) -> RoomPageResponse:
         async with self.database.read_only() as tx:
             room = await _find_room(tx, id_or_slug)
-            view = partial(self._message, room, reading)
-            found = await read_messages(tx, room, position, limit, reading, view)
+            view = partial(self._message, room, readable)
+            found = await read_messages(tx, room, position, limit, readable, view)
         older_before = found.first_seq if found.has_older else None
         newer_after = found.last_seq if found.has_newer else None
-        return RoomPageResponse(room, Encoded(found.encoded), older_before, newer_after, reading)
+        return RoomPageResponse(room, Encoded(found.encoded), older_before, newer_after, readable)
 
     async def _read_room(self, id_or_slug: str) -> Room:
         async with self.database.read_only() as tx:
             return await _find_room(tx, id_or_slug)
 
-    def _message(self, room: Room, reading: ReadableRanges, message: Message) -> schemas.Message:
-        return message_view(as_seen(message, room, reading), self.identities)
+    def _message(self, room: Room, readable: ReadableRanges, message: Message) -> schemas.Message:
+        return message_view(as_seen(message, room, readable), self.identities)
 
-    async def _reading(self, room: Room, principal: Principal) -> ReadableRanges:
+    async def _readable_ranges(self, room: Room, principal: Principal) -> ReadableRanges:
         author = author_of(principal)
         if author is None:
             return PUBLIC
         read = partial(self._read_reading, room, principal)
-        key = ("reading", room.id, author.subject)
+        key = ("readable", room.id, author.subject)
         return await self.database.read_cache.get(key, read, lambda _: _RANGES_BYTES)
 
     async def _read_reading(self, room: Room, principal: Principal) -> ReadableRanges:
         async with self.database.read_only() as tx:
-            return await self.readers.reading(tx, room, author_of(principal))
+            return await self.readers.readable_ranges(tx, room, author_of(principal))
 
     async def _read_restriction(self, room: RoomId, author: Author) -> Restriction | None:
         async with self.database.read_only() as tx:

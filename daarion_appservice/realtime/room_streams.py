@@ -234,7 +234,7 @@ class RoomStreams:
                 if room is None:
                     raise _no_such_room(stream.id)
                 identity = await subscription.identify(tx, room)
-            if not may_subscribe(room, identity.reading):
+            if not may_subscribe(room, identity.readable):
                 raise members_only(room.slug)
             subscription.set_identity(identity, room.last_seq)
 

@@ -45,7 +45,7 @@ class Identity:
     """Subjects of a listener and the parts of the room that it may read."""
 
     subjects: frozenset[SubjectId]
-    reading: ReadableRanges
+    readable: ReadableRanges
 
 
 Identify = Callable[[Transaction, Room], Awaitable[Identity]]
@@ -63,7 +63,7 @@ class RoomSubscription:
         self.identify = identify
         self.identification = asyncio.Lock()
         """Held while the listener is being identified."""
-        self._reading: ReadableRanges | None = None
+        self._readable: ReadableRanges | None = None
         """None until the listener is identified."""
         self._subjects: frozenset[SubjectId] = frozenset()
         self._concurrent_events: list[RoomEvent] | None = None
@@ -72,22 +72,22 @@ class RoomSubscription:
     @property
     def is_non_member(self) -> bool:
         """Whether the listener is identified and not a member of the room."""
-        return self._reading is not None and not self._reading.is_member
+        return self._readable is not None and not self._readable.is_member
 
     def has_subject(self, subject: SubjectId) -> bool:
         """Whether this is a subject of the listener, as of its last identification."""
         return subject in self._subjects
 
     def may_read(self, event: RoomEvent) -> bool:
-        return self._reading is not None and self._reading.may_read_event(event)
+        return self._readable is not None and self._readable.may_read_event(event)
 
     def may_know_of(self, receipt: Receipt) -> bool:
         """Whether the listener may read the message of a receipt."""
-        return self._reading is not None and self._reading.may_read(receipt.visibility, receipt.position.seq)
+        return self._readable is not None and self._readable.may_read(receipt.visibility, receipt.position.seq)
 
     def reset_reading(self) -> None:
         """Let the listener read only what everyone may read, until it is identified again."""
-        self._reading = None
+        self._readable = None
 
     def begin_identification(self) -> None:
         """Collect events from now on, because they may be newer than the identity that the database returns."""
@@ -95,7 +95,7 @@ class RoomSubscription:
 
     def set_identity(self, identity: Identity, seq: int) -> None:
         """Set the identity, which includes at least all events up to ``seq``."""
-        self._subjects, self._reading = identity.subjects, identity.reading
+        self._subjects, self._readable = identity.subjects, identity.readable
         concurrent_events, self._concurrent_events = self._concurrent_events or [], None
         for event in concurrent_events:
             if event.seq > seq:
@@ -108,14 +108,14 @@ class RoomSubscription:
         self._update_ranges(event)
 
     def _update_ranges(self, event: RoomEvent) -> None:
-        if self._reading is not None and event.kind is RoomEventKind.RESYNC:
-            self._reading = self._reading.renumbered(*renumbering_of(event))
-        if self._reading is None or event.who is None or event.who.subject not in self._subjects:
+        if self._readable is not None and event.kind is RoomEventKind.RESYNC:
+            self._readable = self._readable.renumbered(*renumbering_of(event))
+        if self._readable is None or event.who is None or event.who.subject not in self._subjects:
             return
         if event.kind is RoomEventKind.JOIN:
-            self._reading = self._reading.with_join(event.seq)
+            self._readable = self._readable.with_join(event.seq)
         elif event.kind is RoomEventKind.LEAVE:
-            self._reading = self._reading.with_leave(event.seq)
+            self._readable = self._readable.with_leave(event.seq)
 
 
 def members_only(room: str) -> Forbidden:

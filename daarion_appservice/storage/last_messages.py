@@ -53,12 +53,12 @@ class LastMessageRepository(Repository):
 _shown: Final = messages.alias("shown")
 
 
-def _newest_id(reading: ReadableRanges, room: Any) -> Select[tuple[str]]:
+def _newest_id(readable: ReadableRanges, room: Any) -> Select[tuple[str]]:
     table = messages.c
     return (
         select(table.id)
         .where(table.room_id == room, not_(table.deleted), table.thread_root.is_(None))
-        .where(table.thread_root_event.is_(None), message_is_readable(reading))
+        .where(table.thread_root_event.is_(None), message_is_readable(readable))
         .order_by(table.seq.desc())
         .limit(1)
     )

@@ -65,8 +65,8 @@ class MediaRepository(Repository):
         may_read = or_(
             message_is_readable(PUBLIC),
             *(
-                and_(messages.c.room_id == room, message_is_readable(reading))
-                for room, reading in (readings or {}).items()
+                and_(messages.c.room_id == room, message_is_readable(readable))
+                for room, readable in (readings or {}).items()
             ),
         )
         in_reaction = exists().where(

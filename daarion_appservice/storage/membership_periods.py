@@ -21,7 +21,7 @@ _MOST_ROOMS = 200
 class MembershipPeriodRepository(Repository):
     """The table ``membership_periods``."""
 
-    async def reading(self, room: RoomId, users: Collection[UserId]) -> ReadableRanges:
+    async def readable_ranges(self, room: RoomId, users: Collection[UserId]) -> ReadableRanges:
         """Return the readable ranges of one reader with these user ids in a room."""
         if not users:
             return readable_ranges([])

@@ -112,16 +112,16 @@ class MessageRepository(Repository):
         seq: int | None,
         *,
         limit: int,
-        reading: ReadableRanges | None = None,
+        readable: ReadableRanges | None = None,
         without_threads: bool = False,
     ) -> list[Message]:
         """Return up to ``limit`` messages before ``seq`` (None: the newest), oldest first.
 
         Args:
-            reading: only messages in these readable ranges; None for all.
+            readable: only messages in these readable ranges; None for all.
             without_threads: only messages of the main timeline.
         """
-        statement = select(messages).where(messages.c.room_id == room, *_readable(reading))
+        statement = select(messages).where(messages.c.room_id == room, *_readable(readable))
         if without_threads:
             statement = statement.where(messages.c.thread_root.is_(None), messages.c.thread_root_event.is_(None))
         if seq is not None:
@@ -129,24 +129,24 @@ class MessageRepository(Repository):
         rows = await self._connection.execute(statement.order_by(messages.c.seq.desc()).limit(limit))
         return [read_message(row) for row in reversed(rows.all())]
 
-    async def after(self, room: RoomId, seq: int, *, limit: int, reading: ReadableRanges) -> list[Message]:
-        """Return up to ``limit`` messages after ``seq`` that ``reading`` may read, oldest first."""
+    async def after(self, room: RoomId, seq: int, *, limit: int, readable: ReadableRanges) -> list[Message]:
+        """Return up to ``limit`` messages after ``seq`` that ``readable`` may read, oldest first."""
         rows = await self._connection.execute(
             select(messages)
-            .where(messages.c.room_id == room, messages.c.seq > seq, *_readable(reading))
+            .where(messages.c.room_id == room, messages.c.seq > seq, *_readable(readable))
             .order_by(messages.c.seq)
             .limit(limit)
         )
         return [read_message(row) for row in rows]
 
     async def first_since(
-        self, room: RoomId, at_ms: int, *, reading: ReadableRanges, thread: MessageId | None = None
+        self, room: RoomId, at_ms: int, *, readable: ReadableRanges, thread: MessageId | None = None
     ) -> Message | None:
-        """Return the first message of a room or a thread from a time on that ``reading`` may read."""
+        """Return the first message of a room or a thread from a time on that ``readable`` may read."""
         statement = select(messages).where(messages.c.room_id == room, messages.c.created_at_ms >= at_ms)
         if thread is not None:
             statement = statement.where(messages.c.thread_root == thread)
-        first = statement.where(*_readable(reading)).order_by(messages.c.created_at_ms, messages.c.seq).limit(1)
+        first = statement.where(*_readable(readable)).order_by(messages.c.created_at_ms, messages.c.seq).limit(1)
         row = (await self._connection.execute(first)).first()
         return read_message(row) if row else None
 
@@ -381,8 +381,8 @@ def _thread(row: Row[Any]) -> ThreadSummary:
     return ThreadSummary(count, row.thread_last_seq, last_at_ms, authors)
 
 
-def _readable(reading: ReadableRanges | None) -> list[ColumnElement[bool]]:
-    return [] if reading is None else [message_is_readable(reading)]
+def _readable(readable: ReadableRanges | None) -> list[ColumnElement[bool]]:
+    return [] if readable is None else [message_is_readable(readable)]
 
 
 def _tallies(text: str) -> tuple[ReactionCount, ...]:

@@ -14,15 +14,15 @@ from .tables import feed, messages, rooms
 _WORLD = HistoryVisibility.WORLD_READABLE
 
 
-def message_is_readable(reading: ReadableRanges) -> ColumnElement[bool]:
+def message_is_readable(readable: ReadableRanges) -> ColumnElement[bool]:
     """Return the condition that a message is readable: its sequence number, and that of its newest edit."""
     table = messages.c
     return and_(
-        _is_readable(reading, table.visibility, table.seq),
+        _is_readable(readable, table.visibility, table.seq),
         or_(
             table.edit_seq.is_(None),
             table.edit_visibility == _WORLD,
-            _is_readable(reading, table.edit_visibility, table.edit_seq),
+            _is_readable(readable, table.edit_visibility, table.edit_seq),
         ),
     )
 
@@ -34,8 +34,8 @@ def entry_is_readable(readings: Mapping[RoomId, ReadableRanges]) -> ColumnElemen
     return or_(
         public,
         *(
-            and_(feed.c.room_id == room, _is_readable(reading, feed.c.visibility, feed.c.seq))
-            for room, reading in readings.items()
+            and_(feed.c.room_id == room, _is_readable(readable, feed.c.visibility, feed.c.seq))
+            for room, readable in readings.items()
         ),
     )
 
@@ -47,12 +47,12 @@ def room_is_listed() -> ColumnElement[bool]:
 
 
 def _is_readable(
-    reading: ReadableRanges, visibility: ColumnElement[Any], seq: ColumnElement[Any]
+    readable: ReadableRanges, visibility: ColumnElement[Any], seq: ColumnElement[Any]
 ) -> ColumnElement[bool]:
     private = [
         and_(visibility == each, or_(*(_within(seq, start, end) for start, end in ranges)))
         for each in HistoryVisibility
-        if each is not _WORLD and (ranges := reading.ranges(each))
+        if each is not _WORLD and (ranges := readable.ranges(each))
     ]
     public: ColumnElement[bool] = visibility == _WORLD
     return or_(public, *private)

@@ -72,16 +72,16 @@ class ReceiptRepository(Repository):
         return [Receipt(key, known[key], found[known[key].message_id]) for key in keys]
 
     async def of_room(
-        self, room: RoomId, thread_root: MessageId | None, *, limit: int, reading: ReadableRanges
+        self, room: RoomId, thread_root: MessageId | None, *, limit: int, readable: ReadableRanges
     ) -> list[Receipt]:
-        """Return the receipts of a timeline at messages that ``reading`` may read, the newest message first."""
+        """Return the receipts of a timeline at messages that ``readable`` may read, the newest message first."""
         rows = await self._connection.execute(
             select(read_receipts, messages.c.seq, messages.c.visibility)
             .join(messages, messages.c.id == read_receipts.c.message_id)
             .where(
                 read_receipts.c.room_id == room,
                 read_receipts.c.thread_root == (thread_root or ""),
-                message_is_readable(reading),
+                message_is_readable(readable),
             )
             .order_by(messages.c.seq.desc(), read_receipts.c.at_ms.desc(), read_receipts.c.reader)
             .limit(limit)

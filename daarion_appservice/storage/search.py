@@ -166,8 +166,8 @@ def _conditions(limits: SearchFilter) -> list[ColumnElement[bool]]:
 def _is_readable(room: RoomId | None, readings: Mapping[RoomId, ReadableRanges]) -> ColumnElement[bool]:
     """Return the condition that the reader may read a message, of one room or of any."""
     private = [
-        and_(messages.c.room_id == each, message_is_readable(reading))
-        for each, reading in readings.items()
+        and_(messages.c.room_id == each, message_is_readable(readable))
+        for each, readable in readings.items()
         if room is None or each == room
     ]
     return or_(message_is_readable(PUBLIC), *private)

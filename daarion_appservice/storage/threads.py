@@ -76,44 +76,44 @@ class ThreadRepository(Repository):
         return reply.matrix_event_id if reply is not None else None
 
     async def before(
-        self, root: MessageId, seq: int | None, *, limit: int, reading: ReadableRanges | None = None
+        self, root: MessageId, seq: int | None, *, limit: int, readable: ReadableRanges | None = None
     ) -> list[Message]:
         """Return up to ``limit`` replies before ``seq`` (None: the newest), oldest first.
 
         Args:
-            reading: only replies in these readable ranges; None for all.
+            readable: only replies in these readable ranges; None for all.
         """
         statement = select(messages).where(messages.c.thread_root == root)
-        if reading is not None:
-            statement = statement.where(message_is_readable(reading))
+        if readable is not None:
+            statement = statement.where(message_is_readable(readable))
         if seq is not None:
             statement = statement.where(messages.c.seq < seq)
         rows = await self._connection.execute(statement.order_by(messages.c.seq.desc()).limit(limit))
         return [read_message(row) for row in reversed(rows.all())]
 
-    async def after(self, root: MessageId, seq: int, *, limit: int, reading: ReadableRanges) -> list[Message]:
-        """Return up to ``limit`` replies after ``seq`` that ``reading`` may read, oldest first."""
+    async def after(self, root: MessageId, seq: int, *, limit: int, readable: ReadableRanges) -> list[Message]:
+        """Return up to ``limit`` replies after ``seq`` that ``readable`` may read, oldest first."""
         rows = await self._connection.execute(
             select(messages)
-            .where(messages.c.thread_root == root, messages.c.seq > seq, message_is_readable(reading))
+            .where(messages.c.thread_root == root, messages.c.seq > seq, message_is_readable(readable))
             .order_by(messages.c.seq)
             .limit(limit)
         )
         return [read_message(row) for row in rows]
 
     async def roots(
-        self, room: RoomId, before_last_seq: int | None, *, limit: int, reading: ReadableRanges
+        self, room: RoomId, before_last_seq: int | None, *, limit: int, readable: ReadableRanges
     ) -> list[Message]:
-        """Return up to ``limit`` roots of threads that ``reading`` may read, the one with the newest reply first.
+        """Return up to ``limit`` roots of threads that ``readable`` may read, the one with the newest reply first.
 
         Args:
             room: the room.
             before_last_seq: only threads whose newest reply has a lower sequence number; None for all.
             limit: the maximum number.
-            reading: the readable ranges.
+            readable: the readable ranges.
         """
         statement = select(messages).where(
-            messages.c.room_id == room, messages.c.thread_last_seq.is_not(None), message_is_readable(reading)
+            messages.c.room_id == room, messages.c.thread_last_seq.is_not(None), message_is_readable(readable)
         )
         if before_last_seq is not None:
             statement = statement.where(messages.c.thread_last_seq < before_last_seq)

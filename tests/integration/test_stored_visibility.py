@@ -74,17 +74,19 @@ async def test_query_returns_messages_that_rule_permits(tmp_path: Any) -> None:
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(periods)
     def agree(stays: list[tuple[int, int, int, bool]]) -> None:
-        reading = readable_ranges(
+        readable = readable_ranges(
             MembershipPeriod(5 * a, 5 * (a + b) if joined else None, 5 * (a + b + c) if c else None)
             for a, b, c, joined in stays
         )
-        wanted = [message.id for message in everything if reading.may_read_message(message)]
-        found.append((wanted, reading))
+        wanted = [message.id for message in everything if readable.may_read_message(message)]
+        found.append((wanted, readable))
 
     found: list[tuple[list[Any], Any]] = []
     agree()
     async with database.read_only() as tx:
-        for wanted, reading in found:
-            statement = select(tables.messages.c.id).where(message_is_readable(reading)).order_by(tables.messages.c.seq)
+        for wanted, readable in found:
+            statement = (
+                select(tables.messages.c.id).where(message_is_readable(readable)).order_by(tables.messages.c.seq)
+            )
             assert [row.id for row in await tx.connection.execute(statement)] == wanted
     await database.close()

@@ -63,13 +63,13 @@ class ReceiptRoutes:
         query, name = call.query, call.path["room_id"]
         async with self.database.read_only() as tx:
             room = await tx.rooms.find(name)
-            reading = await self.readers.reading(tx, room, author_of(call.principal)) if room else None
-            if room is None or reading is None or not (is_known_to(room, reading) or is_admin(call.principal)):
+            readable = await self.readers.readable_ranges(tx, room, author_of(call.principal)) if room else None
+            if room is None or readable is None or not (is_known_to(room, readable) or is_admin(call.principal)):
                 raise NotFound("no_such_room", f"there is no room {name!r}")
-            if not may_subscribe(room, reading):
+            if not may_subscribe(room, readable):
                 return []
             root = MessageId(query.thread_root) if query.thread_root else None
-            receipts = await tx.receipts.of_room(room.id, root, limit=_MAX, reading=reading)
+            receipts = await tx.receipts.of_room(room.id, root, limit=_MAX, readable=readable)
             present = [each for each in receipts if self.online_members.has_person(room.id, each.key.reader)]
             newest = self._one_by_person(present)[: query.limit]
             named = await named_receipts(tx, room.id, newest, self.identities)

@@ -184,13 +184,13 @@ class RoomRoutes:
         description and members.
         """
         page = await self.pages.room(call.path["room_id"], call.principal, limit=_LAST_MESSAGES)
-        room, reading = page.room, page.reading
-        may_read = may_subscribe(room, reading)
+        room, readable = page.room, page.readable
+        may_read = may_subscribe(room, readable)
         online = sorted(self.online_members.online_members(room.id))[:_MAX_ONLINE_MEMBERS] if may_read else []
         users = [self.identities.user(each) for subject in online for each in self._subjects(subject)]
         members = await self.pages.members(room.id, users)
         now_ms = self.now_ms()
-        may_see = may_see_room(room, reading) or is_admin(call.principal)
+        may_see = may_see_room(room, readable) or is_admin(call.principal)
         details: schemas.RoomDetails = {
             **(self._view(room) if may_see else outside_view(room, self.identities)),
             "may_read": may_read,

@@ -129,15 +129,15 @@ class SearchRoutes:
         return tuple(Author(*author_key(each), display_name="") for each in subjects)
 
     def _result(
-        self, found: Found, room: Room, reading: ReadableRanges, terms: list[SearchTerm]
+        self, found: Found, room: Room, readable: ReadableRanges, terms: list[SearchTerm]
     ) -> schemas.SearchResult:
         excerpt = found_excerpt(found.message, terms)
         return {
-            "message": message_view(as_seen(found.message, room, reading), self.identities),
+            "message": message_view(as_seen(found.message, room, readable), self.identities),
             "room": {
                 "id": room.id,
                 "slug": room.slug,
-                "name": room.name if may_see_room(room, reading) else room.slug,
+                "name": room.name if may_see_room(room, readable) else room.slug,
             },
             "excerpt": excerpt.text,
             "highlights": list(excerpt.highlights),

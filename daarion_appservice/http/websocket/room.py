@@ -97,14 +97,14 @@ class _Session(WebSocketSession):
             async with self._parts.database.read_only() as tx:
                 room = await tx.rooms.find(self._room_name)
                 identity = await self._identify(tx, room) if room else None
-            if room is None or identity is None or not self._is_known(room, identity.reading):
+            if room is None or identity is None or not self._is_known(room, identity.readable):
                 raise NotFound("no_such_room", f"there is no room {self._room_name!r}")
             self._room = room.id
-            self._is_for_members = not may_subscribe(room, identity.reading)
+            self._is_for_members = not may_subscribe(room, identity.readable)
         return self._room
 
-    def _is_known(self, room: Room, reading: ReadableRanges) -> bool:
-        return is_known_to(room, reading) or is_admin(self.principal)
+    def _is_known(self, room: Room, readable: ReadableRanges) -> bool:
+        return is_known_to(room, readable) or is_admin(self.principal)
 
     async def check_may_subscribe(self) -> None:
         """Check that the client may read the room; an anonymous client may still authenticate.
@@ -131,7 +131,7 @@ class _Session(WebSocketSession):
     async def _identify(self, tx: Transaction, room: Room) -> Identity:
         readers = self._parts.readers
         users = await readers.users(tx, author_of(self.principal))
-        return Identity(readers.subjects(users), await tx.membership_periods.reading(room.id, users))
+        return Identity(readers.subjects(users), await tx.membership_periods.readable_ranges(room.id, users))
 
     def stop(self) -> None:
         if self._room is not None and self._writer is not None:

@@ -40,8 +40,8 @@ class EncryptedRooms:
     def forget(self, room: MatrixRoomId) -> None:
         """Read a room again before its next message: an event changed its members, encryption or visibility."""
         self._readers.pop(room, None)
-        for reading in self._readings.get(room, ()):
-            reading.is_outdated = True
+        for readable in self._readings.get(room, ()):
+            readable.is_outdated = True
 
     def forget_all(self) -> None:
         """Read all rooms again, as at the begin of a run or after events may have been missed."""
@@ -61,19 +61,19 @@ class EncryptedRooms:
         return known or await self._read(room.matrix_room_id, room.history_visibility, as_ghost)
 
     async def _read(self, room: MatrixRoomId, visibility: HistoryVisibility, as_ghost: UserId) -> RoomReaders:
-        reading = _Reading()
-        self._readings[room].append(reading)
+        readable = _Reading()
+        self._readings[room].append(readable)
         try:
             members = await self._homeserver.readers(room, as_user=as_ghost)
             encryption = await self._homeserver.state(room, "m.room.encryption", as_user=as_ghost)
         finally:
-            self._readings[room].remove(reading)
+            self._readings[room].remove(readable)
             if not self._readings[room]:
                 del self._readings[room]
         memberships = {"join"} if visibility is HistoryVisibility.JOINED else {"join", "invite"}
         users = {user for user, membership in members.items() if membership in memberships and not self._is_ours(user)}
         readers = RoomReaders(frozenset(users), RotationPolicy.from_event(encryption or {}))
-        if not reading.is_outdated:
+        if not readable.is_outdated:
             self._readers[room] = readers
             while len(self._readers) > _MAX_ROOMS:
                 del self._readers[next(iter(self._readers))]

@@ -196,8 +196,8 @@ class CityDataErasure:
 
     async def _delete_reactions(self, erasure: str, person: Person) -> bool:
         events: list[CityEvent] = []
-        async with self._database.read_only() as reading:
-            found = await reading.erasing.reactions(person, limit=_PORTION)
+        async with self._database.read_only() as readable:
+            found = await readable.erasing.reactions(person, limit=_PORTION)
         for reaction in found:
             async with self._database.transaction() as tx:
                 message = await tx.messages.get(reaction.message_id)
@@ -222,8 +222,8 @@ class CityDataErasure:
         return bool(found)
 
     async def _delete_votes(self, erasure: str, person: Person) -> bool:
-        async with self._database.read_only() as reading:
-            found = await reading.erasing.polls(person, limit=_PORTION)
+        async with self._database.read_only() as readable:
+            found = await readable.erasing.polls(person, limit=_PORTION)
         for poll in found:
             async with self._database.transaction() as tx:
                 message = await tx.messages.get(poll)

@@ -126,11 +126,11 @@ async def test_repeated_invitation_leaves_one_period(harness: InboundHarness, la
     assert await harness.dead() == []
     room = await harness.room()
     async with harness.database.read_only() as tx:
-        reading = await tx.membership_periods.reading(room.id, [carol])
+        readable = await tx.membership_periods.readable_ranges(room.id, [carol])
         is_member = carol in {member.user_id for member in await tx.members.of_room(room.id)}
     assert is_member == (last == "join")
     # The stay that lasts is the only one that holds any event.
-    assert len(reading.invited) == 1
+    assert len(readable.invited) == 1
 
 
 async def test_name_and_topic_follow_matrix(harness: InboundHarness) -> None:
@@ -249,10 +249,10 @@ async def test_late_message_gets_its_position(harness: InboundHarness) -> None:
     room = await harness.room()
     async with harness.database.read_only() as tx:
         history = await tx.room_events.after(room.id, 0, limit=100)
-        reading = await tx.membership_periods.reading(room.id, [UserId("@carol:city.localhost")])
+        readable = await tx.membership_periods.readable_ranges(room.id, [UserId("@carol:city.localhost")])
     seqs = [event.seq for event in history]
     assert seqs == sorted(set(seqs))
     assert seqs[-1] == room.last_seq
     # Whoever came between two messages still came between them.
-    assert messages[3].seq < reading.joined[-1][0] < messages[4].seq
+    assert messages[3].seq < readable.joined[-1][0] < messages[4].seq
     assert RoomEventKind.RESYNC in {event.kind for event in history}
