@@ -111,6 +111,12 @@ async def open_replicas(directory: Path, database_url: str, pace: Pace) -> Async
     await door.start()
     try:
         async with shared_city(directory, database_url, settings=settings, agents=THREE_AGENTS, first=lead_door) as one:
+
+            async def is_linked() -> bool:
+                return bool((await one.get("/city/rooms/general"))["matrix_status"] == "linked")
+
+            # A process that shares presence is ready before it knows whether it leads.
+            await eventually(is_linked)
             other = one.replica("other")
             try:
                 await other.start()
