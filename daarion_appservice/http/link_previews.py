@@ -102,7 +102,8 @@ class LinkPreviews:
         if not self._anonymous_read:
             return None
         if section == "city":
-            return await self._room(name)
+            # The page of a message has the preview of its room: the text of a message is for its readers.
+            return await self._room(name.partition("/")[0])
         if section == "agents":
             return await self._agent(name)
         return _place(section, self._places.find(_PLACE_KINDS[section], name))

@@ -35,6 +35,7 @@ PAGES: Final = (
     "/",
     "/city",
     f"/city/{{slug:(?!(?:{'|'.join(sorted(RESERVED))})$)[^/]+}}",
+    f"/city/{{slug:(?!(?:{'|'.join(sorted(RESERVED))})/)[^/]+}}/{{message_id}}",
     "/secondme",
     "/agents",
     "/agents/{id}",

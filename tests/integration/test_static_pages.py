@@ -25,6 +25,7 @@ PAGES = [
     "/city/general",
     "/city/feed-of-obolon",
     "/city/%D0%9F",
+    "/city/general/0192f0a1",
     "/secondme",
     "/agents",
     "/agents/daarwizz",
@@ -176,7 +177,7 @@ async def test_service_worker_ignores_api_routes() -> None:
 @pytest.mark.parametrize(
     ("file", "names"),
     [
-        ("web/worker/serviceWorker.ts", r"const PAGE =\s+.*city\(\\/\(\?!\(([a-z|-]+)\)\$\)"),
+        ("web/worker/serviceWorker.ts", r"const PAGE =\s+.*city\(\\/\(\?!\(([a-z|-]+)\)\(\\/\|\$\)\)"),
         ("web/vite.config.ts", r"const cityApi = .*\(city/\(([a-z|-]+)\)"),
         ("docs/explanation/pages.md", r"that the API uses below `/city/`\n\(([^)]+)\)"),
     ],

@@ -22,7 +22,7 @@ export function App() {
         <Routes>
           <Route path="/" element={<HomePage />} />
           <Route path="/city" element={<CityRoomsPage />} />
-          <Route path="/city/:slug" element={<CityRoomView />} />
+          <Route path="/city/:slug/:messageId?" element={<CityRoomView />} />
           <Route path="/secondme" element={<SecondMePage />} />
           <Route path="/agents" element={<AgentsPage />} />
           <Route path="/agents/:id" element={<AgentPage />} />

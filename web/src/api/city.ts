@@ -1,4 +1,5 @@
 import { fetchResponse, fetchJson } from "./http";
+import type { DirectChat, ListedRoom, NotificationMode, Person, SearchResults } from "./newTypes";
 import type {
   Agent,
   CitizenNames,
@@ -22,6 +23,15 @@ import type {
   SubjectId,
   UnreadCount,
 } from "./types";
+
+/** What limits a search in messages, beside its words. */
+export interface SearchFilter {
+  room?: string;
+  author?: SubjectId;
+  /** Days, as `2026-11-22`. */
+  after?: string;
+  before?: string;
+}
 
 /** Where a page of messages is in the history: before or after a `seq`, or around a message id. */
 export type PagePosition = { before: number } | { after: number } | { around: string };
@@ -55,7 +65,7 @@ export const city = {
   home: (signal: Signal) => fetchJson<CityHome>("/city/home", { signal }),
 
   rooms: (sort: "popular" | "recent" | "name", signal: Signal) =>
-    fetchJson<Room[]>("/city/rooms", { query: { sort, limit: MAX_ROOMS }, signal }),
+    fetchJson<ListedRoom[]>("/city/rooms", { query: { sort, limit: MAX_ROOMS }, signal }),
   /** Those of at most 100 ids or slugs. */
   roomsOf: (ids: readonly string[], signal: Signal) =>
     fetchJson<Room[]>("/city/rooms", { query: { ids: ids.slice(0, 100).join(",") }, signal }),
@@ -67,6 +77,32 @@ export const city = {
     fetchJson<Room>("/city/rooms", { method: "POST", body: { name, description } }),
   join: (name: string) => fetchJson<Membership>(`${room(name)}/join`, { method: "POST" }),
   leave: (name: string) => fetchJson<Membership>(`${room(name)}/leave`, { method: "POST" }),
+
+  /** Move the mark of what was read, on all devices. */
+  markRead: (name: string, messageId: string) =>
+    fetchResponse(`${room(name)}/read`, { method: "PUT", body: { message_id: messageId } }),
+  setNotifications: (name: string, mode: NotificationMode) =>
+    fetchJson<{ mode: NotificationMode }>(`${room(name)}/notifications`, { method: "PUT", body: { mode } }),
+
+  /** Messages with these words, newest first; `cursor` is that of the page before. */
+  search: (q: string, filter: SearchFilter, cursor: string | null, signal: Signal) =>
+    fetchJson<SearchResults>("/city/search", { query: { q, ...filter, cursor: cursor ?? undefined }, signal }),
+  /** The messages around the first one at or after a time. */
+  messagesAt: (name: string, time: string, limit: number) =>
+    fetchJson<Message[]>(`${room(name)}/messages`, { query: { around_time: time, limit } }),
+
+  directChats: (signal: Signal) => fetchJson<DirectChat[]>("/city/direct", { signal }),
+  /** `subject`: a citizen's id or `agent:<slug>`. */
+  openDirectChat: (subject: SubjectId) =>
+    fetchJson<DirectChat>("/city/direct", {
+      method: "POST",
+      body: { with: subject.startsWith("agent:") ? subject : `citizen:${subject}` },
+    }),
+  block: (subject: SubjectId, isBlocked: boolean) =>
+    fetchResponse(`/city/me/blocks/${part(subject)}`, { method: isBlocked ? "PUT" : "DELETE" }),
+  person: (subject: SubjectId, signal: Signal) => fetchJson<Person>(`/city/people/${part(subject)}`, { signal }),
+  changeMe: (changes: { display_name?: string; status_text?: string; avatar?: string | null }) =>
+    fetchJson<CurrentCitizen>("/city/me", { method: "PATCH", body: changes }),
 
   /** Oldest first; those whose `seq` is lower than `before`. */
   messages: (name: string, before: number, limit: number, signal: Signal) =>

@@ -29,6 +29,23 @@ export const queries = {
       enabled: since.length > 0,
       staleTime: LONG_STALE_MS,
     }),
+  /** One page of messages with these words in all rooms, or in one; nothing is asked for without words. */
+  search: (q: string, room: string | null) =>
+    queryOptions({
+      queryKey: ["search", q, room],
+      queryFn: ({ signal }) => city.search(q, room === null ? {} : { room }, null, signal),
+      enabled: q !== "",
+      retry: false,
+    }),
+  directChats: (userId: string) =>
+    queryOptions({
+      queryKey: ["direct", userId],
+      queryFn: ({ signal }) => city.directChats(signal),
+      retry: false,
+      staleTime: LONG_STALE_MS,
+    }),
+  person: (subject: string) =>
+    queryOptions({ queryKey: ["people", subject], queryFn: ({ signal }) => city.person(subject, signal), retry: false }),
   agents: queryOptions({ queryKey: ["agents"], queryFn: ({ signal }) => city.agents(signal), staleTime: 60_000 }),
   agent: (id: string) => queryOptions({ queryKey: ["agents", id], queryFn: ({ signal }) => city.agent(id, signal) }),
   node: (id: string) => queryOptions({ queryKey: ["nodes", id], queryFn: ({ signal }) => city.node(id, signal) }),

@@ -2,7 +2,7 @@ import { useEffect } from "react";
 import type { SubjectId } from "../api/types";
 import { nameInSubject, slugOf } from "../lib/subjects";
 import { requestAgentProfile } from "../stores/agentProfiles";
-import { useProfiles, type Profile } from "../stores/profiles";
+import { NO_PROFILE, useProfiles, type Profile } from "../stores/profiles";
 
 /** How somebody looks, and what they are called; `unknown` until that is known. */
 export function useProfile(subject: SubjectId, unknown: string): Profile {
@@ -11,5 +11,5 @@ export function useProfile(subject: SubjectId, unknown: string): Profile {
     const slug = slugOf(subject);
     if (slug) requestAgentProfile(slug);
   }, [subject]);
-  return profile ?? { name: nameInSubject(subject) ?? unknown, avatarUrl: null, color: null };
+  return profile ?? { name: nameInSubject(subject) ?? unknown, ...NO_PROFILE };
 }

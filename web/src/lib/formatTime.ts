@@ -45,3 +45,15 @@ export function formatDay(day: string, now: number, language: string, words: { t
     ...(isThisYear ? {} : { year: "numeric" }),
   }).format(new Date(year, month - 1, date));
 }
+
+/** As short as a list can have it: the time of today, the weekday within a week, else the date. `now` in ms since the epoch. */
+export function shortTime(moment: string, now: number, language: string): string {
+  const at = new Date(moment);
+  if (localDate(moment) === localDate(new Date(now).toISOString())) return formatTime(moment, language);
+  const isThisWeek = now - at.getTime() < 6 * 86_400_000;
+  const isThisYear = at.getFullYear() === new Date(now).getFullYear();
+  const style: Intl.DateTimeFormatOptions = isThisWeek
+    ? { weekday: "short" }
+    : { day: "numeric", month: "short", ...(isThisYear ? {} : { year: "numeric" }) };
+  return new Intl.DateTimeFormat(language, style).format(at);
+}

@@ -1,5 +1,11 @@
 import { createElement, Fragment, type ReactNode } from "react";
 import { splitLinks } from "./links";
+import { splitIds } from "./mentions";
+
+/** How a Matrix user id or a room alias is shown; `label` is what its author called it. */
+export type RenderId = (id: string, label?: string) => ReactNode;
+
+const AS_TEXT: RenderId = (id, label) => label ?? id;
 
 /**
  * `formatted_body` as React elements. The city lets through only what the Matrix specification lets a client show; the pages
@@ -33,53 +39,67 @@ const EMOJI_SIZE = {
 
 const SAFE_LINK = /^(https?:|mailto:|matrix:)/i;
 
-export function richText(html: string): ReactNode {
-  return children(new DOMParser().parseFromString(html, "text/html").body);
+export function richText(html: string, renderId: RenderId = AS_TEXT): ReactNode {
+  return children(new DOMParser().parseFromString(html, "text/html").body, renderId);
 }
 
-function children(parent: Node): ReactNode[] {
-  return Array.from(parent.childNodes, (node, index) => <Fragment key={index}>{element(node)}</Fragment>);
+function children(parent: Node, renderId: RenderId): ReactNode[] {
+  return Array.from(parent.childNodes, (node, index) => <Fragment key={index}>{element(node, renderId)}</Fragment>);
 }
 
-function element(node: Node): ReactNode {
-  if (node.nodeType === Node.TEXT_NODE) return text(node);
+function element(node: Node, renderId: RenderId): ReactNode {
+  if (node.nodeType === Node.TEXT_NODE) return text(node, renderId);
   if (!(node instanceof Element)) return null;
   const name = node.localName;
   if (name === "mx-reply" || name === "script" || name === "style") return null;
-  if (name === "a") return link(node);
+  if (name === "a") return link(node, renderId);
   if (name === "img") return picture(node);
-  if (name === "code") return code(node);
-  if (!PLAIN.has(name)) return children(node);
+  if (name === "code") return code(node, renderId);
+  if (!PLAIN.has(name)) return children(node, renderId);
   if (name === "br" || name === "hr") return createElement(name);
-  if (name === "span" && node.hasAttribute("data-mx-spoiler")) return spoiler(node);
+  if (name === "span" && node.hasAttribute("data-mx-spoiler")) return spoiler(node, renderId);
   if (HEADING.test(name))
     return (
       <p dir="auto">
-        <strong>{children(node)}</strong>
+        <strong>{children(node, renderId)}</strong>
       </p>
     );
   if (name === "table")
     return (
       <div>
-        <table>{children(node)}</table>
+        <table>{children(node, renderId)}</table>
       </div>
     );
-  return createElement(name, BLOCKS.has(name) ? { dir: "auto" } : null, children(node));
+  return createElement(name, BLOCKS.has(name) ? { dir: "auto" } : null, children(node, renderId));
 }
 
-function text(node: Node): ReactNode {
+function text(node: Node, renderId: RenderId): ReactNode {
   const words = node.textContent ?? "";
-  return node.parentElement?.closest(UNLINKED) ? words : linkedText(words);
+  return node.parentElement?.closest(UNLINKED) ? words : linkedText(words, renderId);
 }
 
-function link(node: Element): ReactNode {
+function link(node: Element, renderId: RenderId): ReactNode {
   const href = node.getAttribute("href") ?? "";
-  if (!SAFE_LINK.test(href)) return children(node);
+  const id = idInLink(href);
+  if (id !== null) return renderId(id, node.textContent);
+  if (!SAFE_LINK.test(href)) return children(node, renderId);
   return (
     <a href={href} target="_blank" rel="noopener noreferrer nofollow">
-      {children(node)}
+      {children(node, renderId)}
     </a>
   );
+}
+
+const MATRIX_TO = /^https:\/\/matrix\.to\/#\/([^/?#]+)$/;
+
+/** The Matrix user id or room alias that a link to matrix.to is about; null for others. */
+function idInLink(href: string): string | null {
+  try {
+    const id = decodeURIComponent(MATRIX_TO.exec(href)?.[1] ?? "");
+    return /^[@#]/.test(id) ? id : null;
+  } catch {
+    return null;
+  }
 }
 
 /** A custom emoji is as high as a line; what it is called is said where it cannot be drawn. */
@@ -91,29 +111,31 @@ function picture(node: Element): ReactNode {
   return <img src={src} alt={name} title={name} loading="lazy" {...size} />;
 }
 
-function code(node: Element): ReactNode {
+function code(node: Element, renderId: RenderId): ReactNode {
   const language = LANGUAGE.exec(node.className)?.[0];
-  return <code className={language}>{children(node)}</code>;
+  return <code className={language}>{children(node, renderId)}</code>;
 }
 
-function spoiler(node: Element): ReactNode {
+function spoiler(node: Element, renderId: RenderId): ReactNode {
   return (
     <details>
       <summary>{node.getAttribute("data-mx-spoiler") ?? ""} …</summary>
-      {children(node)}
+      {children(node, renderId)}
     </details>
   );
 }
 
-/** A text whose addresses are links. */
-export function linkedText(text: string): ReactNode {
+/** A text whose addresses are links, with `renderId` for the Matrix user ids and room aliases in it. */
+export function linkedText(text: string, renderId: RenderId = AS_TEXT): ReactNode {
   return splitLinks(text).map(({ text: part, isLink }, index) =>
     isLink ? (
       <a key={index} href={part} target="_blank" rel="noopener noreferrer nofollow">
         {part}
       </a>
     ) : (
-      part
+      <Fragment key={index}>
+        {splitIds(part).map((each, at) => (each.isId ? <Fragment key={at}>{renderId(each.text)}</Fragment> : each.text))}
+      </Fragment>
     ),
   );
 }

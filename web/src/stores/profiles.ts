@@ -7,6 +7,8 @@ export interface Profile {
   avatarUrl: string | null;
   /** `#rrggbb` of an agent that has one. */
   color: string | null;
+  /** The Matrix user id; null where it is not known. */
+  matrixId: string | null;
 }
 
 interface ProfilesState {
@@ -15,6 +17,8 @@ interface ProfilesState {
   addAgents: (agents: readonly Agent[]) => void;
   addCitizen: (id: SubjectId, name: string) => void;
 }
+
+export const NO_PROFILE = { avatarUrl: null, color: null, matrixId: null } as const;
 
 /** Names and pictures of everybody who was seen so far: events of presence and typing say ids only. */
 export const useProfiles = create<ProfilesState>((set) => ({
@@ -27,11 +31,12 @@ export const useProfiles = create<ProfilesState>((set) => ({
 type Entry = readonly [SubjectId, Partial<Profile> & { name: string }];
 
 function authorProfile(author: Author): Entry {
-  return [subjectOf(author), { name: author.display_name, avatarUrl: author.avatar_url }];
+  return [subjectOf(author), { name: author.display_name, avatarUrl: author.avatar_url, matrixId: author.matrix_user_id }];
 }
 
 function agentProfile(agent: Agent): Entry {
-  return [`agent:${agent.slug}`, { name: agent.display_name, avatarUrl: agent.avatar_url, color: agent.color }];
+  const { display_name: name, avatar_url: avatarUrl, color, matrix_user_id: matrixId } = agent;
+  return [`agent:${agent.slug}`, { name, avatarUrl, color, matrixId }];
 }
 
 /** The same object when there is nothing new, so that nobody renders for it. */
@@ -42,7 +47,7 @@ function merged(profiles: ProfilesState["profiles"], entries: Entry[]): Profiles
   });
   if (!changed.length) return profiles;
   const next = { ...profiles };
-  for (const [id, profile] of changed) next[id] = { avatarUrl: null, color: null, ...next[id], ...profile };
+  for (const [id, profile] of changed) next[id] = { ...NO_PROFILE, ...next[id], ...profile };
   return next;
 }
 

@@ -37,9 +37,14 @@ describe("the presence store", () => {
 describe("the profile store", () => {
   it("keeps profiles, and notifies only of changes", () => {
     useProfiles.setState({ profiles: {} });
-    useProfiles.getState().addAgents([{ slug: "varta", display_name: "Varta", color: "#0f766e" } as Agent]);
+    useProfiles.getState().addAgents([{ slug: "varta", display_name: "Varta", color: "#0f766e", matrix_user_id: "" } as Agent]);
     useProfiles.getState().addAuthors([{ ...OKSANA, kind: "agent", id: "varta", display_name: "Варта" }]);
-    expect(useProfiles.getState().profiles["agent:varta"]).toEqual({ name: "Варта", color: "#0f766e", avatarUrl: null });
+    expect(useProfiles.getState().profiles["agent:varta"]).toEqual({
+      name: "Варта",
+      color: "#0f766e",
+      avatarUrl: null,
+      matrixId: OKSANA.matrix_user_id,
+    });
     const before = useProfiles.getState().profiles;
     useProfiles.getState().addAuthors([{ ...OKSANA, kind: "agent", id: "varta", display_name: "Варта" }]);
     expect(useProfiles.getState().profiles).toBe(before);

@@ -7,7 +7,7 @@ import { PresenceDot } from "./PresenceDot";
 
 interface Props {
   subject: SubjectId;
-  profile: Profile;
+  profile: Pick<Profile, "name" | "avatarUrl" | "color">;
   /** Pixels. */
   size?: number;
   /** Shown as a dot where it is given. */

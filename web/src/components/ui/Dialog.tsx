@@ -5,12 +5,14 @@ import styles from "./Dialog.module.css";
 
 interface Props {
   title: string;
+  /** A sheet lies at the bottom of the window, where a thumb reaches it. */
+  look?: "sheet";
   onClose: () => void;
   children: ReactNode;
 }
 
 /** A modal dialog. The browser keeps the focus in it and gives it back to where it was. */
-export function Dialog({ title, onClose, children }: Props) {
+export function Dialog({ title, look, onClose, children }: Props) {
   const { t } = useTranslation();
   const dialog = useRef<HTMLDialogElement>(null);
   const titleId = useId();
@@ -37,7 +39,7 @@ export function Dialog({ title, onClose, children }: Props) {
     // eslint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/no-noninteractive-element-interactions
     <dialog
       ref={dialog}
-      className={styles.dialog}
+      className={`${styles.dialog} ${look ? styles[look] : ""}`}
       aria-labelledby={titleId}
       onCancel={(event) => {
         event.preventDefault();

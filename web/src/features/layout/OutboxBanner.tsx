@@ -1,6 +1,7 @@
 import { useTranslation } from "../../lib/i18n";
 import { Link, useLocation } from "react-router";
 import type { Entry, EntryRoom } from "../../outbox/entry";
+import { roomPath } from "../../lib/paths";
 import { delayed } from "../../outbox/queue";
 import { useEntriesOf } from "../../stores/outbox";
 import { useSession } from "../../stores/session";
@@ -32,7 +33,7 @@ function Elsewhere({ entries }: { entries: readonly Entry[] }) {
     <p className={styles.banner}>
       {t(isFailed ? "outbox.failedElsewhere" : "outbox.waitsElsewhere", { count: elsewhere.length })}{" "}
       {[...rooms.values()].map(({ id, slug, name }) => (
-        <Link key={id} to={`/city/${encodeURIComponent(slug)}`}>
+        <Link key={id} to={roomPath(slug)}>
           {name}
         </Link>
       ))}
@@ -41,5 +42,5 @@ function Elsewhere({ entries }: { entries: readonly Entry[] }) {
 }
 
 function isShown({ id, slug }: EntryRoom, pathname: string): boolean {
-  return [id, slug].some((name) => pathname === `/city/${encodeURIComponent(name)}`);
+  return [id, slug].some((name) => pathname === roomPath(name) || pathname.startsWith(`${roomPath(name)}/`));
 }

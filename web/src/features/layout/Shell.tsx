@@ -1,13 +1,18 @@
 import { useQuery } from "@tanstack/react-query";
-import { useEffect, useRef, type ReactNode } from "react";
+import { Suspense, useEffect, useRef, type ReactNode } from "react";
 import { useTranslation } from "../../lib/i18n";
-import { NavLink, useLocation } from "react-router";
+import { NavLink, useLocation, useMatch } from "react-router";
 import { queries } from "../../api/queries";
+import { lazyPage } from "../../components/lazyPage";
 import { Icon, type IconName } from "../../components/ui/Icon";
+import { Skeleton } from "../../components/ui/Notice";
 import { useLiveQueries } from "../../hooks/useLiveQueries";
+import { useMediaQuery } from "../../hooks/useMediaQuery";
 import { usePresenceHeartbeat } from "../../hooks/usePresenceHeartbeat";
 import { useSite } from "../../hooks/useSite";
 import icon from "../../icon.svg";
+import { usePalette, usePaletteKey } from "../../stores/palette";
+import { useProfileCard } from "../../stores/profileCard";
 import { useProfiles } from "../../stores/profiles";
 import { Account } from "../session/Account";
 import { SignInDialog } from "../session/SignInDialog";
@@ -24,25 +29,37 @@ const PAGES = [
   { to: "/secondme", key: "secondMe", icon: "me" },
 ] as const satisfies { to: string; key: string; icon: IconName }[];
 
+const Palette = lazyPage(() => import("../palette/PaletteOutlet"));
+const ProfileCard = lazyPage(() => import("../people/ProfileCard"));
+const RoomsPane = lazyPage(() => import("../city/rooms/RoomsPane"));
+
+/** From this width on the list of rooms stands beside each page of the rooms. */
+const HAS_PANE = "(width >= 1100px)";
+
 /** What is around every page. */
 export function Shell({ children }: { children: ReactNode }) {
   const { t } = useTranslation();
   const site = useSite();
   const isAsking = useSession((state) => state.isSignInOpen);
   const { pathname } = useLocation();
+  const isPaletteOpen = usePalette((state) => state.isOpen);
+  const cardOf = useProfileCard((state) => state.subject);
+  usePaletteKey();
+  const isInRooms = useMatch("/city/*") !== null;
+  const hasPane = useMediaQuery(HAS_PANE) && isInRooms;
   const main = useFocusOnArrival(pathname);
   usePresenceHeartbeat(site.heartbeat_ms, site.away_after_ms);
   useLiveQueries();
   useOwnFace();
 
   return (
-    <div className={styles.shell}>
+    <div className={`${styles.shell} ${hasPane ? styles.withPane : ""}`}>
       <a className={styles.skip} href="#main">
         {t("nav.skip")}
       </a>
       <header className={styles.header}>
         <NavLink to="/" className={styles.brand ?? ""} aria-label={site.city_name}>
-          <img src={icon} alt="" width={34} height={34} />
+          <img src={icon} alt="" width={30} height={30} />
           {site.city_name}
         </NavLink>
         <nav className={styles.nav} aria-label={t("nav.label")}>
@@ -53,18 +70,50 @@ export function Shell({ children }: { children: ReactNode }) {
             </NavLink>
           ))}
         </nav>
+        <PaletteButton />
         <Preferences />
         <Account />
       </header>
       {/* One row of the grid, however much there is to say. */}
-      <div>
+      <div className={styles.banners}>
         <ConnectionBanner />
         <OutboxBanner />
       </div>
+      {hasPane && (
+        <Suspense fallback={<PaneLoading />}>
+          <RoomsPane />
+        </Suspense>
+      )}
       <main id="main" ref={main} className={styles.main} tabIndex={-1}>
         {children}
       </main>
       {isAsking && <SignInDialog />}
+      <Suspense>
+        {isPaletteOpen && <Palette />}
+        {cardOf !== null && <ProfileCard />}
+      </Suspense>
+    </div>
+  );
+}
+
+/** Opens the palette, and says by which keys it opens, too. */
+function PaletteButton() {
+  const { t } = useTranslation();
+  const show = usePalette((state) => state.show);
+  const label = t("palette.title");
+  return (
+    <button type="button" className={styles.find} aria-label={label} title={label} aria-keyshortcuts="Control+K" onClick={show}>
+      <Icon name="search" />
+      <span>{t("palette.open")}</span>
+      <kbd aria-hidden="true">{/Mac|iPhone|iPad/.test(navigator.platform) ? "⌘K" : "Ctrl K"}</kbd>
+    </button>
+  );
+}
+
+function PaneLoading() {
+  return (
+    <div className={styles.paneLoading}>
+      <Skeleton heights={[3, 3, 3, 3]} />
     </div>
   );
 }
@@ -77,6 +126,7 @@ function useFocusOnArrival(pathname: string) {
     if (shown.current === pathname) return;
     shown.current = pathname;
     main.current?.focus({ preventScroll: true });
+    main.current?.scrollTo(0, 0);
     scrollTo(0, 0);
   }, [pathname]);
   return main;

@@ -42,7 +42,7 @@ function SignedInAccount({ session }: { session: Session }) {
       label={label}
       button={(open) => (
         <button type="button" className={styles.opener} aria-label={label} title={label} {...open}>
-          <Avatar subject={subject} profile={profile} size={38} status={status} />
+          <Avatar subject={subject} profile={profile} size={34} status={status} />
         </button>
       )}
     >

@@ -10,6 +10,7 @@ import { useCitizenNames } from "../../../hooks/useCitizenNames";
 import { useProfile } from "../../../hooks/useProfile";
 import { byKindAndName, useProfiles } from "../../../stores/profiles";
 import { usePresence, useStatus } from "../../../stores/presence";
+import { useProfileCard } from "../../../stores/profileCard";
 import styles from "./PresenceBar.module.css";
 
 const SHOWN = 24;
@@ -48,6 +49,7 @@ function Person({ subject }: { subject: SubjectId }) {
   const { t } = useTranslation();
   const profile = useProfile(subject, t("common.unknownCitizen"));
   const status = useStatus(subject);
+  const show = useProfileCard((state) => state.show);
   const portrait = (
     <>
       <Avatar subject={subject} profile={profile} size={44} status={status} />
@@ -56,7 +58,13 @@ function Person({ subject }: { subject: SubjectId }) {
       </span>
     </>
   );
-  if (kindOf(subject) !== "agent") return <span className={styles.person}>{portrait}</span>;
+  if (kindOf(subject) !== "agent") {
+    return (
+      <button type="button" className={styles.person} onClick={() => show(subject)}>
+        {portrait}
+      </button>
+    );
+  }
   return (
     <Link className={styles.person} to={`/agents/${encodeURIComponent(subject.slice("agent:".length))}`}>
       {portrait}

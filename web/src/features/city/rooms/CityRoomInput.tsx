@@ -2,6 +2,7 @@ import {
   useEffect,
   useEffectEvent,
   useMemo,
+  useId,
   useRef,
   useState,
   type ClipboardEvent,
@@ -20,7 +21,11 @@ import { useSession } from "../../../stores/session";
 import { FilePicture } from "../../../components/ui/FilePicture";
 import { Name } from "../../../components/ui/Name";
 import { subjectOf } from "../../../lib/subjects";
+import { withIds, withNames } from "../../../lib/mentions";
+import { useProfiles } from "../../../stores/profiles";
 import styles from "./CityRoomInput.module.css";
+import { completed, triggerAt, type Candidate, type Trigger } from "./completion";
+import { CompletionList, type CompletionKeys } from "./CompletionList";
 import { draftActions, draftOf, useDraft, useDraftKey } from "./drafts";
 import { PollDialog } from "./PollDialog";
 import { useAttachments, type Attachment } from "./useAttachments";
@@ -68,8 +73,8 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
   const { t } = useTranslation();
   const room = useConversation();
   const isThread = room.threadRoot !== null;
-  const { replyTo, editing, text: newText } = useDraft(draft);
-  const { write, edit, clear, sent } = useMemo(() => draftActions(draft), [draft]);
+  const { replyTo, editing, text: newText, mentions } = useDraft(draft);
+  const { write, edit, clear, sent, mention } = useMemo(() => draftActions(draft), [draft]);
   const text = editing ? editing.text : newText;
   const files = useAttachments(draft);
   const field = useRef<HTMLTextAreaElement>(null);
@@ -95,6 +100,21 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
     write(value);
     room.setTyping(value.trim() !== "");
   };
+  const { trigger, look, close: closeCompletion } = useTrigger(field);
+  const completion = useRef<CompletionKeys>(null);
+  const completionId = useId();
+  const [activeId, setActiveId] = useState<string | null>(null);
+  const complete = (candidate: Candidate) => {
+    if (!trigger) return;
+    const { insert, target } = candidate;
+    // Somebody else of the same name is mentioned already: this one by id.
+    const isTaken = target !== undefined && (mentions[insert] ?? target) !== target;
+    const { text: next, caret } = completed(text, trigger, isTaken ? { ...candidate, insert: target } : candidate);
+    if (target !== undefined && !isTaken) mention(insert, target);
+    change(next);
+    closeCompletion();
+    requestAnimationFrame(() => field.current?.setSelectionRange(caret, caret));
+  };
   const drop = useEffectEvent((words: string) => {
     change(text ? `${text} ${words}` : words);
     field.current?.focus();
@@ -112,7 +132,7 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
   );
   /** What the outbox does not take stays in the field. */
   const submit = () => {
-    const body = text.trim();
+    const body = withIds(text.trim(), mentions);
     if (!isReady || files.isUploading) return;
     if (editing) {
       if (body !== editing.message.body && !room.edit(editing.message, body)) return;
@@ -132,6 +152,12 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
   };
   const onKeyDown = (event: KeyboardEvent) => {
     if (isComposing(event)) return;
+    if (trigger && completion.current?.press(event)) {
+      event.preventDefault();
+      // Escape closes the list alone.
+      event.stopPropagation();
+      return;
+    }
     const isTouch = matchMedia("(pointer: coarse)").matches;
     if (event.key === "Enter" && !event.shiftKey && !isTouch) {
       event.preventDefault();
@@ -162,6 +188,16 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
           submit();
         }}
       >
+        {trigger && (
+          <CompletionList
+            id={completionId}
+            ref={completion}
+            trigger={trigger}
+            onChoose={complete}
+            onClose={closeCompletion}
+            onActive={setActiveId}
+          />
+        )}
         {about && <About replyTo={replyTo} onClose={clear} />}
         <Files chosen={files.chosen} onRemove={files.remove} />
         <div className={styles.line}>
@@ -186,10 +222,20 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
             aria-label={isThread ? t("thread.inputLabel") : t("room.inputLabel", { room: roomName })}
             placeholder={isThread ? t("thread.inputLabel") : t("room.inputPlaceholder", { room: roomName })}
             title={t("room.inputHint")}
-            onChange={({ target }) => change(target.value)}
+            aria-autocomplete="list"
+            aria-controls={activeId === null ? undefined : completionId}
+            aria-activedescendant={activeId ?? undefined}
+            onChange={({ target }) => {
+              change(target.value);
+              look();
+            }}
+            onSelect={look}
             onKeyDown={onKeyDown}
             onPaste={onPaste}
-            onBlur={() => room.setTyping(false)}
+            onBlur={() => {
+              room.setTyping(false);
+              closeCompletion();
+            }}
           />
           <Button
             variant="main"
@@ -204,6 +250,25 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
       </form>
     </>
   );
+}
+
+/** What is being written at the caret that can be completed. What was closed stays closed until another sign is written. */
+function useTrigger(field: RefObject<HTMLTextAreaElement | null>) {
+  const [trigger, setTrigger] = useState<Trigger | null>(null);
+  const closedAt = useRef<number | null>(null);
+  const look = () => {
+    const shown = field.current;
+    const isCaret = shown !== null && shown.selectionStart === shown.selectionEnd;
+    const found = isCaret ? triggerAt(shown.value, shown.selectionStart) : null;
+    if (found?.start !== closedAt.current) closedAt.current = null;
+    const isSame = found?.start === trigger?.start && found?.query === trigger?.query && found?.sign === trigger?.sign;
+    if (!isSame) setTrigger(closedAt.current === null ? found : null);
+  };
+  const close = () => {
+    closedAt.current = trigger?.start ?? null;
+    setTrigger(null);
+  };
+  return { trigger, look, close };
 }
 
 /** A spreadsheet puts a picture of its cells beside their text: then the text is meant. */
@@ -253,8 +318,12 @@ function useMention(draft: string, field: RefObject<HTMLTextAreaElement | null>,
   useEffect(() => {
     if (mention === null) return;
     const { text, editing } = draftOf(draft);
-    if (!editing && !text.includes(`@${mention}`))
-      draftActions(draft).write(text ? `${text.trimEnd()} @${mention} ` : `@${mention} `);
+    const { text: name, mentions } = withNames(`@${mention}`, useProfiles.getState().profiles);
+    if (!editing && !text.includes(name)) {
+      const { write, mention: stand } = draftActions(draft);
+      for (const [written, target] of Object.entries(mentions)) stand(written, target);
+      write(text ? `${text.trimEnd()} ${name} ` : `${name} `);
+    }
     field.current?.focus();
     setSearch(
       (now) => {

@@ -29,6 +29,7 @@ import { OutgoingRow } from "./OutgoingRow";
 import { rowsOf, type Row } from "./rows";
 import { useAutoScroll } from "./useAutoScroll";
 import { outgoingChanges, outgoingMessages, visibleTimeline, withChanges, type Timeline } from "./timeline";
+import { useLongPress } from "./useLongPress";
 import { useReaders } from "./useReaders";
 import { useConversation, useConversationState, useRoomOutbox, useRoomState } from "./useRoom";
 
@@ -42,10 +43,12 @@ interface Props {
   label?: string;
   /** Whether something lies over the list, so that nobody reads it. */
   isCovered?: boolean;
+  /** The id of a message to show first, as the address of the page names it. */
+  target?: string | undefined;
 }
 
 /** The conversation: it grows at both ends, follows when one is at the bottom, and counts what is new when not. */
-export function CityRoomMessageList({ roomName, label, isCovered = false }: Props) {
+export function CityRoomMessageList({ roomName, label, isCovered = false, target }: Props) {
   const { t } = useTranslation();
   const model = useConversation();
   const { threadRoot } = model;
@@ -66,9 +69,15 @@ export function CityRoomMessageList({ roomName, label, isCovered = false }: Prop
   const handle = useRef<VirtualizerHandle>(null);
   const [active, setActive] = useState<string | null>(null);
   const [flashed, setFlashed] = useState<string | null>(null);
-  const { isAtBottom, newBelow, look, beforeJump, toBottom } = useAutoScroll(scroller, rows, outbox.length, timeline.hasNewer);
+  const { isAtBottom, newBelow, look, beforeJump, toBottom } = useAutoScroll(
+    scroller,
+    rows,
+    outbox.length,
+    timeline.hasNewer,
+    target !== undefined,
+  );
 
-  useStartAt(handle, rows);
+  useStartAt(handle, rows, target);
   useReading(isAtBottom && !isCovered);
   useFilled(scroller, timeline);
 
@@ -100,6 +109,11 @@ export function CityRoomMessageList({ roomName, label, isCovered = false }: Prop
     [model],
   );
   const onJump = useCallback((messageId: string) => void jump(messageId), [jump]);
+  useEffect(() => {
+    if (target === undefined) return undefined;
+    const frame = requestAnimationFrame(() => onJump(target));
+    return () => cancelAnimationFrame(frame);
+  }, [target, onJump]);
 
   useEffect(() => {
     const index = flashed === null ? -1 : indexOf(rows, flashed);
@@ -112,7 +126,9 @@ export function CityRoomMessageList({ roomName, label, isCovered = false }: Prop
 
   const move = (event: KeyboardEvent) => {
     const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-    if (!step || event.target !== event.currentTarget) return;
+    const isRow = event.target instanceof Element && event.target.hasAttribute("data-message");
+    if (isRow && !step) pressButton(event, event.target as Element);
+    if (!step || event.altKey || !(isRow || event.target === event.currentTarget)) return;
     event.preventDefault();
     const messages = rows.flatMap((row, index) => (row.kind === "message" ? [{ id: row.message.id, index }] : []));
     const now = messages.findIndex(({ id }) => id === active);
@@ -120,7 +136,15 @@ export function CityRoomMessageList({ roomName, label, isCovered = false }: Prop
     if (!next) return;
     setActive(next.id);
     handle.current?.scrollToIndex(next.index, { align: "nearest" });
+    // The list draws the row within the next frames.
+    focusSoon(() => scroller.current?.querySelector<HTMLElement>(`[data-message="${CSS.escape(next.id)}"]`));
   };
+  const longPress = useLongPress((target) => {
+    const id = target.closest<HTMLElement>("[data-message]")?.dataset.message;
+    if (!id) return;
+    setActive(id);
+    requestAnimationFrame(() => target.closest("[data-message]")?.querySelector<HTMLElement>("[data-sheet]")?.click());
+  });
   const point = ({ target }: MouseEvent | FocusEvent) => {
     const id = target instanceof Element ? target.closest<HTMLElement>("[data-message]")?.dataset.message : undefined;
     if (id && !isBusy()) setActive(id);
@@ -145,6 +169,7 @@ export function CityRoomMessageList({ roomName, label, isCovered = false }: Prop
         onMouseOver={point}
         onFocus={point}
         onMouseLeave={() => !isBusy() && setActive(null)}
+        {...longPress}
       >
         {/* eslint-enable */}
         <div className={styles.spacer} />
@@ -189,6 +214,25 @@ export function CityRoomMessageList({ roomName, label, isCovered = false }: Prop
       <NewAloud />
     </div>
   );
+}
+
+/** The keys of what can be done with the message that has the focus, by their place on the keyboard: layouts differ. */
+function pressButton(event: KeyboardEvent, row: Element): void {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const button = row.querySelector<HTMLElement>(`[data-code="${CSS.escape(event.code)}"]`);
+  if (!button) return;
+  event.preventDefault();
+  button.click();
+}
+
+const FOCUS_TRIES = 10;
+
+function focusSoon(find: () => HTMLElement | null | undefined, tries = FOCUS_TRIES): void {
+  requestAnimationFrame(() => {
+    const found = find();
+    if (found) found.focus({ preventScroll: true });
+    else if (tries > 0) focusSoon(find, tries - 1);
+  });
 }
 
 /** The messages of the conversation that are shown. */
@@ -250,16 +294,18 @@ function NewAloud() {
   );
 }
 
-/** Begin where one stopped reading, else at the end. */
-function useStartAt(handle: { current: VirtualizerHandle | null }, rows: Row[]): void {
+/** Begin at the message that is linked to, where one stopped reading, else at the end. */
+function useStartAt(handle: { current: VirtualizerHandle | null }, rows: Row[], target: string | undefined): void {
   const isStarted = useRef(false);
   useLayoutEffect(() => {
     if (isStarted.current || rows.length < 2) return;
     isStarted.current = true;
+    const linked = target === undefined ? -1 : indexOf(rows, target);
     const unread = rows.findIndex(({ kind }) => kind === "unread");
-    if (unread >= 0) handle.current?.scrollToIndex(unread, { align: "start" });
+    if (linked >= 0) handle.current?.scrollToIndex(linked, { align: "center" });
+    else if (unread >= 0) handle.current?.scrollToIndex(unread, { align: "start" });
     else handle.current?.scrollToIndex(rows.length - 1, { align: "end" });
-  }, [handle, rows]);
+  }, [handle, rows, target]);
 }
 
 /** Whoever is at the bottom of a page that is shown has read the room. */

@@ -1,9 +1,12 @@
-import { Suspense, useMemo, useState } from "react";
+import { Suspense, useEffect, useMemo, useRef, useState } from "react";
 import { useTranslation } from "../../../lib/i18n";
 import { useParams } from "react-router";
 import { lazyPage } from "../../../components/lazyPage";
+import { ButtonLink } from "../../../components/ui/Button";
+import { Icon } from "../../../components/ui/Icon";
 import { InlineProblem, ProblemNotice, Skeleton } from "../../../components/ui/Notice";
 import { useMediaQuery } from "../../../hooks/useMediaQuery";
+import { useShownHeight } from "../../../hooks/useShownHeight";
 import { usePageTitle } from "../../../hooks/usePageTitle";
 import { Name } from "../../../components/ui/Name";
 import { CityRoomInput } from "./CityRoomInput";
@@ -45,10 +48,12 @@ function RoomLayout() {
   const [shown, setShown] = useState({ beside: true, over: false });
   const showsMembers = isWide ? shown.beside : shown.over;
   const thread = useThreadPanel();
+  const target = useTarget();
   const isThreadBeside = useMediaQuery("(width >= 1100px)");
   const isCovered = thread.isOpen && !isThreadBeside;
   const showMembers = (shows: boolean) => setShown(isWide ? { ...shown, beside: shows } : { ...shown, over: shows });
   usePageTitle(room?.name ?? null);
+  useShownHeight();
 
   if (error) return <ProblemNotice isPage error={error} onRetry={() => model.start()} />;
   if (!room) return <RoomLoading />;
@@ -59,11 +64,11 @@ function RoomLayout() {
     showMembers(!hasMembers);
   };
   return (
-    <div className={`${styles.view} ${layout}`} data-full-height>
+    <div className={`${styles.view} ${layout}`} data-full-height="room">
       <section className={styles.conversation} aria-labelledby="room-title" inert={isCovered}>
         <RoomHeader room={room} showsMembers={hasMembers} onMembers={toggleMembers} />
         <RoomStatus />
-        <CityRoomMessageList roomName={room.name} isCovered={isCovered} />
+        <CityRoomMessageList roomName={room.name} isCovered={isCovered} target={target} />
         <div className={styles.foot}>
           <InlineProblem error={problem} />
           <TypingIndicator />
@@ -83,14 +88,42 @@ function RoomLayout() {
   );
 }
 
+/** The message of the page's address, in the main timeline; one of a thread opens its thread. */
+function useTarget(): string | undefined {
+  const { messageId } = useParams();
+  const { open } = useThreadPanel();
+  const threadRoot = useRoomState(({ timeline }) =>
+    messageId === undefined ? null : (timeline.messages.find(({ id }) => id === messageId)?.thread_root ?? null),
+  );
+  const opened = useRef<string | null>(null);
+  useEffect(() => {
+    if (messageId === undefined || threadRoot === null || opened.current === messageId) return;
+    opened.current = messageId;
+    open(threadRoot);
+  }, [messageId, threadRoot, open]);
+  return threadRoot ?? messageId;
+}
+
+function RoomSkeleton() {
+  const { t } = useTranslation();
+  return (
+    <div className={styles.loading} data-full-height="room">
+      <ButtonLink look="bare" className={styles.onlyNarrow ?? ""} to="/city" aria-label={t("rooms.title")}>
+        <Icon name="back" />
+      </ButtonLink>
+      <Skeleton heights={[2, 24, 3]} />
+    </div>
+  );
+}
+
 /** The room is being loaded. While the city is away, what one has waiting for the room is there already. */
 function RoomLoading() {
   const entries = useRoomOutbox();
   const isAway = useRoomState(({ connection: link }) => link === "waiting");
   const waiting = useMemo(() => outgoingMessages(entries), [entries]);
-  if (!isAway || !entries[0]) return <Skeleton heights={[3, 28, 3]} />;
+  if (!isAway || !entries[0]) return <RoomSkeleton />;
   return (
-    <section className={styles.waiting} aria-labelledby="room-title">
+    <section className={styles.waiting} aria-labelledby="room-title" data-full-height>
       <h1 id="room-title">
         <Name>{entries[0].room.name}</Name>
       </h1>

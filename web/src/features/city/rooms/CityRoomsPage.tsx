@@ -16,6 +16,7 @@ import { PresenceBar } from "../presence/PresenceBar";
 import styles from "./CityRoomsPage.module.css";
 import { CreateRoomDialog } from "./CreateRoomDialog";
 import { RoomCards } from "./RoomCards";
+import { filterRooms } from "./roomFilter";
 
 const SORTS = ["popular", "recent", "name"] as const;
 
@@ -65,7 +66,7 @@ export default function CityRoomsPage() {
 /** The cards of the rooms that are sought. A key stroke renders the search field without them. */
 const Rooms = memo(function Rooms({ rooms, sought }: { rooms: Room[]; sought: string }) {
   const { t } = useTranslation();
-  const found = useMemo(() => rooms.filter((room) => isLike(room, sought)), [rooms, sought]);
+  const found = useMemo(() => filterRooms(rooms, sought), [rooms, sought]);
   const { shown, hidden, showMore } = usePaged(found, sought, PAGE);
   const unread = useUnread(rooms);
   if (!found.length) return <Notice icon="rooms" title={t(rooms.length ? "rooms.none" : "rooms.empty")} />;
@@ -78,7 +79,3 @@ const Rooms = memo(function Rooms({ rooms, sought }: { rooms: Room[]; sought: st
     </>
   );
 });
-
-function isLike({ name, description, slug }: Room, sought: string): boolean {
-  return `${name} ${description} ${slug}`.toLocaleLowerCase().includes(sought.trim().toLocaleLowerCase());
-}

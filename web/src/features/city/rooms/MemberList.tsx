@@ -1,6 +1,5 @@
 import { useEffect, useMemo, useRef } from "react";
 import { useTranslation } from "../../../lib/i18n";
-import { Link } from "react-router";
 import type { SubjectId } from "../../../api/types";
 import { Avatar } from "../../../components/ui/Avatar";
 import { buttonClass, IconButton } from "../../../components/ui/Button";
@@ -12,6 +11,7 @@ import { kindOf } from "../../../lib/subjects";
 import { useProfile } from "../../../hooks/useProfile";
 import { byKindAndName, useProfiles } from "../../../stores/profiles";
 import { usePresence } from "../../../stores/presence";
+import { useProfileCard } from "../../../stores/profileCard";
 import { useSession } from "../../../stores/session";
 import styles from "./CityRoomView.module.css";
 import { useRoomState } from "./useRoom";
@@ -98,6 +98,7 @@ function MemberPanel({ roomName, onClose }: Props) {
 function Person({ subject }: { subject: SubjectId }) {
   const { t } = useTranslation();
   const me = useSession((state) => state.subject);
+  const show = useProfileCard((state) => state.show);
   const profile = useProfile(subject, t("common.unknownCitizen"));
   const seen = usePresence((state) => state.online[subject]);
   const words = (
@@ -110,10 +111,9 @@ function Person({ subject }: { subject: SubjectId }) {
       </span>
     </>
   );
-  if (kindOf(subject) !== "agent") return <span className={styles.person}>{words}</span>;
   return (
-    <Link className={styles.person} to={`/agents/${encodeURIComponent(subject.slice("agent:".length))}`}>
+    <button type="button" className={styles.person} onClick={() => show(subject)}>
       {words}
-    </Link>
+    </button>
   );
 }

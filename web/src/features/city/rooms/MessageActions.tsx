@@ -1,54 +1,94 @@
 import { useState } from "react";
-import { useTranslation } from "../../../lib/i18n";
 import type { Message } from "../../../api/types";
-import { IconButton } from "../../../components/ui/Button";
-import { ConfirmDialog } from "../../../components/ui/Dialog";
+import { Button, IconButton } from "../../../components/ui/Button";
+import { ConfirmDialog, Dialog } from "../../../components/ui/Dialog";
+import { Icon } from "../../../components/ui/Icon";
 import { Menu } from "../../../components/ui/Menu";
+import { useMediaQuery } from "../../../hooks/useMediaQuery";
+import { useTranslation } from "../../../lib/i18n";
 import { useSession } from "../../../stores/session";
-import { draftActions, useDraftKey } from "./drafts";
 import styles from "./MessageRow.module.css";
+import { ReactionPicker } from "./ReactionPicker";
+import { useMessageActions } from "./useMessageActions";
 import { useConversation } from "./useRoom";
-import { useThreadPanel } from "./useThreadPanel";
 
-const SIGNS = "👍 ❤️ 😂 🎉 🌻 🔥 👏 🙏 😍 🤔 😮 😢 ✅ ❌ 👀 🚀 💡 🏡 ☀️ 🌳 ☕ 🥟 💙 💛".split(" ");
+/** Where a finger has no room for a row of buttons. */
+const IS_PHONE = "(width < 760px) and (pointer: coarse)";
 
-/** What one can do with a message. */
-export function MessageActions({ message, isMine }: { message: Message; isMine: boolean }) {
+interface Props {
+  message: Message;
+  isMine: boolean;
+}
+
+/** What one can do with a message: beside it, or on a phone in a sheet at the bottom. */
+export function MessageActions(props: Props) {
   const { t } = useTranslation();
-  const room = useConversation();
+  const isPhone = useMediaQuery(IS_PHONE);
+  const [isOpen, setOpen] = useState(false);
+  if (!isPhone) return <Toolbar {...props} />;
+  return (
+    <div className={styles.actions}>
+      <IconButton icon="more" label={t("room.actions")} data-sheet onClick={() => setOpen(true)} />
+      {isOpen && <Sheet {...props} onClose={() => setOpen(false)} />}
+    </div>
+  );
+}
+
+function Toolbar({ message, isMine }: Props) {
+  const { t } = useTranslation();
   const [isAsking, setAsking] = useState(false);
   const isSignedIn = useSession((state) => state.session !== null);
-  const { reply, edit } = draftActions(useDraftKey());
-  const { open } = useThreadPanel();
-  if (!isSignedIn) return null;
+  const actions = useMessageActions(message, isMine, () => setAsking(true));
   return (
     <div className={styles.actions} role="group" aria-label={t("room.actions")}>
-      <Menu label={t("room.react")} button={(open) => <IconButton icon="smile" label={t("room.react")} {...open} />}>
-        {(close) => (
-          <div className={styles.picker}>
-            {SIGNS.map((emoji) => (
-              <button
-                key={emoji}
-                type="button"
-                className={styles.emoji}
-                aria-label={t("room.reactWith", { emoji })}
-                onClick={() => {
-                  close();
-                  room.react(message, emoji);
-                }}
-              >
-                {emoji}
-              </button>
-            ))}
-          </div>
-        )}
-      </Menu>
-      <IconButton icon="reply" label={t("room.reply")} onClick={() => reply(message)} />
-      {room.threadRoot === null && <IconButton icon="thread" label={t("room.replyInThread")} onClick={() => open(message.id)} />}
-      {isMine && !message.poll && <IconButton icon="pencil" label={t("room.edit")} onClick={() => edit(message)} />}
-      {isMine && <IconButton icon="bin" label={t("room.remove")} onClick={() => setAsking(true)} />}
+      {isSignedIn && (
+        <Menu
+          label={t("room.react")}
+          button={(open) => <IconButton icon="smile" label={t("room.react")} data-code="KeyA" aria-keyshortcuts="A" {...open} />}
+        >
+          {(close) => <ReactionPicker message={message} onDone={close} />}
+        </Menu>
+      )}
+      {actions.map(({ icon, label, code, run }) => (
+        <IconButton
+          key={code}
+          icon={icon}
+          label={label}
+          data-code={code}
+          aria-keyshortcuts={code?.replace("Key", "")}
+          onClick={run}
+        />
+      ))}
       {isAsking && <RemoveDialog message={message} onClose={() => setAsking(false)} />}
     </div>
+  );
+}
+
+function Sheet({ message, isMine, onClose }: Props & { onClose: () => void }) {
+  const { t } = useTranslation();
+  const [isAsking, setAsking] = useState(false);
+  const isSignedIn = useSession((state) => state.session !== null);
+  const actions = useMessageActions(message, isMine, () => setAsking(true));
+  if (isAsking) return <RemoveDialog message={message} onClose={onClose} />;
+  return (
+    <Dialog title={t("room.actions")} look="sheet" onClose={onClose}>
+      {isSignedIn && <ReactionPicker message={message} onDone={onClose} />}
+      <ul className={styles.sheetActions}>
+        {actions.map(({ icon, label, code, run, isDestructive, staysOpen }) => (
+          <li key={code}>
+            <Button
+              variant="bare"
+              onClick={() => {
+                if (!isDestructive && !staysOpen) onClose();
+                run();
+              }}
+            >
+              <Icon name={icon} /> {label}
+            </Button>
+          </li>
+        ))}
+      </ul>
+    </Dialog>
   );
 }
 

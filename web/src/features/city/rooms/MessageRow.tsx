@@ -7,15 +7,17 @@ import { Name } from "../../../components/ui/Name";
 import { isEmojiOnly } from "../../../lib/emoji";
 import { excerptOf } from "../../../lib/excerpt";
 import { isPermanentError } from "../../../lib/deliveryErrors";
-import { linkedText, richText } from "../../../lib/richText";
+import { linkedText, richText, type RenderId } from "../../../lib/richText";
 import { subjectOf } from "../../../lib/subjects";
 import { formatTime, formatDateTime } from "../../../lib/formatTime";
 import { useProfile } from "../../../hooks/useProfile";
+import { useProfileCard } from "../../../stores/profileCard";
 import { useSession } from "../../../stores/session";
 import { messageOf } from "./conversation";
 import { CopyText } from "./CopyText";
 import { LocationView } from "./LocationView";
 import { MediaView } from "./MediaView";
+import { Mention } from "./Mention";
 import { MessageActions, RemoveDialog } from "./MessageActions";
 import styles from "./MessageRow.module.css";
 import { PollView } from "./PollView";
@@ -38,24 +40,33 @@ interface Props {
 export const MessageRow = memo(function MessageRow({ message, isFirst, isActive, isFlashed, onJump, readers }: Props) {
   const me = useSession((state) => state.subject);
   const isMine = subjectOf(message.author) === me;
+  const userId = useSession((state) => state.session?.userId);
+  const mentionsMe = !isMine && message.mentions.some((subject) => subject === me || subject === userId);
   const isInRoom = useConversation().threadRoot === null;
   // Both stand in the same corner. That a message was read says that it was sent.
   const shownReaders = isMine && message.delivery === "pending" ? undefined : readers;
   const nameId = useId();
+  const bodyId = useId();
   const look = [
     styles.row,
     isFirst && styles.first,
-    message.mentions_room && styles.mentionsRoom,
+    (message.mentions_room || mentionsMe) && styles.mentionsMe,
     isActive && styles.active,
     isFlashed && styles.flash,
   ];
   return (
-    <article className={look.filter(Boolean).join(" ")} data-message={message.id} tabIndex={-1} aria-labelledby={nameId}>
+    <article
+      className={look.filter(Boolean).join(" ")}
+      data-message={message.id}
+      tabIndex={-1}
+      aria-labelledby={nameId}
+      aria-describedby={bodyId}
+    >
       {isFirst ? <AuthorAvatar author={message.author} /> : <Time message={message} isAside />}
       <span id={nameId} className="quiet">
         <Name>{message.author.display_name}</Name>
       </span>
-      <div className={styles.body}>
+      <div className={styles.body} id={bodyId}>
         {isFirst && <MessageHeader message={message} />}
         {message.deleted ? <Deleted /> : <Content message={message} isMine={isMine} onJump={onJump} />}
         {isMine && !message.deleted && !(shownReaders && message.delivery === "sent") && <Delivery message={message} />}
@@ -70,17 +81,24 @@ export const MessageRow = memo(function MessageRow({ message, isFirst, isActive,
 function AuthorAvatar({ author }: { author: Author }) {
   const subject = subjectOf(author);
   const { color } = useProfile(subject, author.display_name);
-  return <Avatar subject={subject} profile={{ name: author.display_name, avatarUrl: author.avatar_url, color }} size={40} />;
+  const show = useProfileCard((state) => state.show);
+  return (
+    // The name beside it opens the same card, by keyboard, too.
+    <button type="button" className={styles.face} tabIndex={-1} aria-hidden="true" onClick={() => show(subject)}>
+      <Avatar subject={subject} profile={{ name: author.display_name, avatarUrl: author.avatar_url, color }} size={40} />
+    </button>
+  );
 }
 
 function MessageHeader({ message }: { message: Message }) {
   const { t } = useTranslation();
   const { author } = message;
+  const show = useProfileCard((state) => state.show);
   return (
-    <p className={styles.head} aria-hidden="true">
-      <span className={styles.name}>
+    <p className={styles.head}>
+      <button type="button" className={styles.name} onClick={() => show(subjectOf(author))}>
         <Name>{author.display_name}</Name>
-      </span>
+      </button>
       {author.kind !== "citizen" && <span className={styles.badge}>{t(`kind.${author.kind}`)}</span>}
       <Time message={message} />
     </p>
@@ -139,6 +157,8 @@ function hasText({ body, media, poll, location }: Message): boolean {
   return body !== "" && body !== media?.filename && !isShown;
 }
 
+const renderMention: RenderId = (id, label) => <Mention id={id} label={label} />;
+
 function MessageText({ message }: { message: Message }) {
   const { body, formatted_body: html, msgtype, author } = message;
   const kinds = [
@@ -147,7 +167,7 @@ function MessageText({ message }: { message: Message }) {
     msgtype === "m.emote" && styles.emote,
   ];
   const className = [html ? styles.rich : styles.text, ...kinds].filter(Boolean).join(" ");
-  const words: ReactNode = html ? richText(html) : linkedText(body);
+  const words: ReactNode = html ? richText(html, renderMention) : linkedText(body, renderMention);
   return (
     <div className={className} dir="auto">
       {msgtype === "m.emote" && (

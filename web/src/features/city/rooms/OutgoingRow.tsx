@@ -7,6 +7,8 @@ import { Name } from "../../../components/ui/Name";
 import { useProblemText } from "../../../hooks/useProblemText";
 import { useProfile } from "../../../hooks/useProfile";
 import { isWriteForbidden, isPermanentError } from "../../../lib/deliveryErrors";
+import { withNames } from "../../../lib/mentions";
+import { useProfiles } from "../../../stores/profiles";
 import { outbox } from "../../../stores/outbox";
 import { useSession } from "../../../stores/session";
 import { draftActions, useDraftKey } from "./drafts";
@@ -22,6 +24,7 @@ export function OutgoingRow({ outgoing, isFirst }: { outgoing: OutgoingMessage; 
   const session = useSession((state) => state.session);
   const subject = useSession((state) => state.subject) ?? "";
   const profile = useProfile(subject, session?.displayName ?? t("common.you"));
+  const profiles = useProfiles((state) => state.profiles);
   const putBack = usePutBack(outgoing);
   const { media, file } = outgoing;
   return (
@@ -40,7 +43,7 @@ export function OutgoingRow({ outgoing, isFirst }: { outgoing: OutgoingMessage; 
           </p>
         )}
         <div className={styles.text} dir="auto">
-          {outgoing.body}
+          {withNames(outgoing.body, profiles).text}
         </div>
         <OutgoingStatus outgoing={outgoing} text={outgoing.body} onEdit={putBack} />
       </div>

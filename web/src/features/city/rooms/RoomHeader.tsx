@@ -27,7 +27,7 @@ export function RoomHeader({ room, showsMembers, onMembers }: Props) {
         <Icon name="back" />
       </ButtonLink>
       <span className={styles.house}>
-        <RoomIcon slug={room.slug} isLit={room.members_online > 0} />
+        <RoomIcon slug={room.slug} isLit={room.members_online > 0} size={32} />
       </span>
       <div className={styles.title}>
         <h1 id="room-title">
@@ -45,12 +45,14 @@ export function RoomHeader({ room, showsMembers, onMembers }: Props) {
       </div>
       <Membership />
       <a
-        className={buttonClass("bare", styles.onlyWide)}
+        className={buttonClass("bare", `${styles.onlyWide} ${styles.sign}`)}
         href={roomLink(matrix.client_url, room.matrix_room_alias)}
         target="_blank"
         rel="noopener noreferrer"
+        aria-label={t("common.openInElement")}
+        title={t("common.openInElement")}
       >
-        {t("common.openInElement")} <Icon name="elsewhere" size={16} />
+        <Icon name="elsewhere" />
       </a>
       <ThreadsButton />
       <IconButton icon="people" label={t("room.members")} aria-expanded={showsMembers} onClick={onMembers} />

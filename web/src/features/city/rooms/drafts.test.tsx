@@ -20,7 +20,7 @@ describe("a draft sent by another tab", () => {
     draftActions(KEY).write("hello ");
     draftActions(KEY).reply(message(1));
     sent(text("hello"));
-    expect(draftOf(KEY)).toEqual({ text: "", replyTo: null, editing: null });
+    expect(draftOf(KEY)).toEqual({ text: "", replyTo: null, editing: null, mentions: {} });
   });
 
   it("is cleared before the other tab removes it", () => {
@@ -54,6 +54,6 @@ describe("a draft sent by another tab", () => {
     sent({ kind: "edit", messageId: "m1", body: "otherwise" });
     expect(draftOf(KEY).editing?.text).toBe("changed");
     sent({ kind: "edit", messageId: "m1", body: "changed" });
-    expect(draftOf(KEY)).toEqual({ text: "new", replyTo: null, editing: null });
+    expect(draftOf(KEY)).toEqual({ text: "new", replyTo: null, editing: null, mentions: {} });
   });
 });

@@ -3,7 +3,9 @@ import { create } from "zustand";
 import type { Message, SubjectId } from "../../../api/types";
 import { setLocalItem, getLocalItem } from "../../../lib/storage";
 import type { Entry } from "../../../outbox/entry";
+import { withIds, withNames, type Mentions } from "../../../lib/mentions";
 import { outbox } from "../../../stores/outbox";
+import { useProfiles } from "../../../stores/profiles";
 import { useSession } from "../../../stores/session";
 import { useConversation } from "./useRoom";
 
@@ -13,9 +15,11 @@ export interface Draft {
   replyTo: Message | null;
   /** The message that is being changed, and its new text; `text` waits meanwhile. */
   editing: { message: Message; text: string } | null;
+  /** What is sent in place of names in the text. */
+  mentions: Mentions;
 }
 
-const NOTHING: Draft = { text: "", replyTo: null, editing: null };
+const NOTHING: Draft = { text: "", replyTo: null, editing: null, mentions: {} };
 const KEY = "city.draft.";
 
 /** Whose draft it is, in which room and, where it has a root, in which thread; "" for whoever is not signed in. */
@@ -79,10 +83,14 @@ export function clearSentDraft(entry: Entry): void {
   const { drafts, change } = useDrafts.getState();
   for (const [key, draft] of Object.entries(drafts)) {
     if (!isDraftOf(key, entry)) continue;
-    if (action.kind === "message" && action.body !== "" && draft.text.trim() === action.body)
+    if (action.kind === "message" && action.body !== "" && withIds(draft.text.trim(), draft.mentions) === action.body)
       change(key, { text: "", replyTo: null });
     const { editing } = draft;
-    if (action.kind === "edit" && editing?.message.id === action.messageId && editing.text.trim() === action.body) {
+    if (
+      action.kind === "edit" &&
+      editing?.message.id === action.messageId &&
+      withIds(editing.text.trim(), draft.mentions) === action.body
+    ) {
       change(key, { editing: null });
     }
   }
@@ -108,15 +116,22 @@ export function draftActions(key: string) {
       change(key, editing ? { editing: { ...editing, text } } : { text });
     },
     reply: (message: Message) => change(key, { replyTo: message, editing: null }),
-    edit: (message: Message, text = message.body) => change(key, { editing: { message, text }, replyTo: null }),
+    /** People's names stand in the field in place of their Matrix user ids. */
+    edit: (message: Message, body = message.body) => {
+      const { text, mentions } = withNames(body, useProfiles.getState().profiles);
+      change(key, { editing: { message, text }, replyTo: null, mentions: { ...draftOf(key).mentions, ...mentions } });
+    },
+    /** `written` stands for `target` from now on. */
+    mention: (written: string, target: string) => change(key, { mentions: { ...draftOf(key).mentions, [written]: target } }),
     /** Neither answer nor change any more. */
     clear: () => change(key, { replyTo: null, editing: null }),
     /** All of it was sent. */
     sent: () => change(key, draftOf(key).editing ? { editing: null } : NOTHING),
     /** Text that comes back, beside what is written meanwhile. */
-    putBack: (text: string) => {
-      const now = draftOf(key).text;
-      change(key, { text: now && text ? `${now}\n${text}` : now + text });
+    putBack: (body: string) => {
+      const { text: now, mentions: known } = draftOf(key);
+      const { text, mentions } = withNames(body, useProfiles.getState().profiles);
+      change(key, { text: now && text ? `${now}\n${text}` : now + text, mentions: { ...known, ...mentions } });
     },
   };
 }

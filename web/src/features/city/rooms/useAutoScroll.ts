@@ -17,13 +17,14 @@ export function useAutoScroll(
   rows: readonly Row[],
   outgoing: number,
   hasNewer: boolean,
+  startsElsewhere = false,
 ) {
   const [isNearBottom, setAtBottom] = useState(true);
   const isAtBottom = isNearBottom && !hasNewer;
   const [seenKey, setSeenKey] = useState<string | null>(null);
   const [said, setSaid] = useState(outgoing);
-  // Whoever comes to something unread begins there.
-  const followsRef = useRef(!rows.some(({ kind }) => kind === "unread"));
+  // Whoever comes to something unread, or to one message (`startsElsewhere`), begins there.
+  const followsRef = useRef(!startsElsewhere && !rows.some(({ kind }) => kind === "unread"));
   const lastRef = useRef<Place>(TOP);
   const resizedAtRef = useRef(-Infinity);
   const lastKey = rows.at(-1)?.key ?? null;
@@ -56,6 +57,8 @@ export function useAutoScroll(
   const beforeJump = () => {
     if (listRef.current) lastRef.current = { ...placeOf(listRef.current), top: Infinity };
     resizedAtRef.current = -Infinity;
+    // Rows that get their heights meanwhile do not lead back.
+    followsRef.current = false;
   };
   const toBottom = () => {
     followsRef.current = true;

@@ -1,0 +1,232 @@
+"""The rooms as somebody uses them all day: the list beside the conversation, the palette, mentions, cards, links and keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Locator, Page, expect
+
+from tests.parts.browser import Browser, start_browser
+from tests.parts.city import citizen_token
+from tests.parts.in_process_city import InProcessCity, in_process_city
+from tests.parts.ports import HOST
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+DANA: Final = citizen_token("u_dana", "Дана Руда")
+TARAS: Final = citizen_token("u_taras", "Тарас Шевчук")
+WIDE: Final = {"width": 1440, "height": 900}
+PHONE: Final = {"width": 390, "height": 844}
+OLD: Final = 400
+"""Messages in the room with a long history."""
+
+
+async def say(city: InProcessCity, body: str, *, room: str = "general", token: str = DANA, **more: str) -> str:
+    """Post a message and return its id."""
+    answer = await city.call("POST", f"/city/rooms/{room}/messages", {"body": body, **more}, token=token)
+    assert answer.status == 201, answer
+    return str(answer.content["id"])
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def city(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> AsyncIterator[InProcessCity]:
+    file = tmp_path_factory.mktemp("page_rooms") / "city.db"
+    file.write_bytes(sqlite_template.read_bytes())
+    limits = {"messages": "10000/minute", "reads": "100000/minute"}
+    async with in_process_city(f"sqlite:///{file}", limits=limits) as city:
+        for name, slug in (("Наука", "science"), ("Музика", "music")):
+            answer = await city.call("POST", "/city/rooms", {"name": name, "slug": slug}, token=DANA)
+            assert answer.status == 201, answer
+        await say(city, "Добрий вечір!")
+        await say(city, "Лекція завтра", room="science")
+        yield city
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with start_browser() as browser:
+        yield browser
+
+
+async def visit(city: InProcessCity, browser: Browser, path: str, *, token: str = TARAS, **options: Any) -> Page:
+    """A page of a citizen, on a wide screen unless ``options`` say otherwise."""
+    origin = f"http://{HOST}:{city.city.settings.api.port}"
+    stored: Any = {
+        "cookies": [],
+        "origins": [{"origin": origin, "localStorage": [{"name": "city.session", "value": token}]}],
+    }
+    wanted = {"locale": "en-US", "viewport": WIDE, "storage_state": stored, "base_url": origin} | options
+    page = (await (await browser.other_profile(**wanted)).open("about:blank")).page
+    await page.goto(path)
+    return page
+
+
+def row(page: Page, body: str) -> Locator:
+    return page.get_by_role("log").get_by_role("article").filter(has_text=body)
+
+
+def field(page: Page) -> Locator:
+    return page.get_by_role("textbox", name="Message to")
+
+
+async def test_room_list_stays_while_rooms_change(city: InProcessCity, browser: Browser) -> None:
+    page = await visit(city, browser, "/city/general")
+    rooms = page.get_by_role("navigation", name="List of rooms")
+    await expect(rooms.get_by_role("link", name="General")).to_have_attribute("aria-current", "page")
+    await rooms.evaluate("pane => (pane.dataset.same = 'yes')")
+    await rooms.get_by_role("link", name="Наука").click()
+    await expect(row(page, "Лекція завтра")).to_be_visible()
+    await expect(rooms).to_have_attribute("data-same", "yes")
+    await rooms.get_by_role("searchbox").fill("музи")
+    await expect(rooms.locator("li")).to_have_count(1)
+    await rooms.get_by_role("searchbox").press("ArrowDown")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Музика")).to_be_visible()
+    await rooms.get_by_role("searchbox").fill("")
+    await page.keyboard.press("Alt+ArrowDown")
+    await expect(page.get_by_role("heading", name="Музика")).to_be_hidden()
+    await page.set_viewport_size(PHONE)
+    await expect(rooms).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("language", "title"), [("en-US", "Find anything in the city"), ("uk-UA", "Знайти будь-що в місті")]
+)
+async def test_palette_opens_what_is_chosen_by_keys(
+    city: InProcessCity, browser: Browser, language: str, title: str
+) -> None:
+    page = await visit(city, browser, "/", locale=language)
+    await page.get_by_role("button", name=title).wait_for()
+    await page.keyboard.press("Control+k")
+    box = page.get_by_role("combobox", name=title)
+    await expect(box).to_be_focused()
+    await box.fill("нау")
+    option = page.get_by_role("option", name="Наука")
+    await expect(option).to_have_attribute("aria-selected", "true")
+    await expect(box).to_have_attribute("aria-activedescendant", str(await option.get_attribute("id")))
+    await box.fill("писар")
+    await expect(page.get_by_role("option", name="Писар")).to_be_visible()
+    await box.press("Enter")
+    await expect(page).to_have_url(re.compile("/agents/scribe$"))
+    await page.keyboard.press("Control+k")
+    await expect(box).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(box).to_have_count(0)
+
+
+async def test_mention_is_completed_sent_and_highlighted(city: InProcessCity, browser: Browser) -> None:
+    await say(city, "хто тут?")
+    taras = await visit(city, browser, "/city/general")
+    dana = await visit(city, browser, "/city/general", token=DANA)
+    await field(taras).press_sequentially("Вітаю @руд")
+    await expect(taras.get_by_role("option", name="Дана Руда")).to_have_attribute("aria-selected", "true")
+    await field(taras).press("Enter")
+    await expect(field(taras)).to_have_value("Вітаю @Дана Руда ")
+    await field(taras).press_sequentially("і :sunfl")
+    await expect(taras.get_by_role("option", name="sunflower")).to_be_visible()
+    await field(taras).press("Tab")
+    await field(taras).press_sequentially("@scri")
+    await field(taras).press("Enter")
+    await expect(field(taras)).to_have_value("Вітаю @Дана Руда і 🌻 @scribe ")
+    await field(taras).press("Enter")
+    mine = row(taras, "Вітаю")
+    await expect(mine.get_by_role("button", name="@Дана Руда")).to_be_visible()
+    await expect(mine.get_by_role("link", name="@Писар")).to_have_attribute("href", "/agents/scribe")
+    meant = row(dana, "Вітаю")
+    await expect(meant).to_have_class(re.compile("mentionsMe"))
+    newest = (await city.get("/city/rooms/general"))["messages"][-1]
+    assert newest["mentions"] == ["u_dana", "agent:scribe"]
+    # A change of the text keeps the mention.
+    await field(taras).press("ArrowUp")
+    await expect(field(taras)).to_have_value("Вітаю @Дана Руда і 🌻 @scribe")
+    await field(taras).press_sequentially("!")
+    await field(taras).press("Enter")
+    await expect(meant.get_by_text("edited")).to_be_visible()
+    await expect(meant.get_by_role("button", name="@Дана Руда")).to_be_visible()
+
+
+async def test_name_opens_a_card_that_mentions(city: InProcessCity, browser: Browser) -> None:
+    await say(city, "клацніть на мене")
+    page = await visit(city, browser, "/city/general")
+    await page.get_by_role("log").get_by_role("button", name="Дана Руда").last.click()
+    card = page.get_by_role("dialog", name="Who this is")
+    await expect(card.get_by_text("@citizen_u_dana:city.localhost")).to_be_visible()
+    await card.get_by_role("button", name="Mention").click()
+    await expect(field(page)).to_have_value("@Дана Руда ")
+    await field(page).fill("")
+
+
+@pytest.mark.parametrize("back", [30, 300])
+async def test_link_to_a_message_lands_on_it(city: InProcessCity, browser: Browser, back: int) -> None:
+    known = await city.get("/city/rooms/music")
+    if known["last_seq"] < OLD:
+        for number in range(OLD):
+            await say(city, f"старе повідомлення {number}", room="music")
+    page = await visit(city, browser, "/city/music")
+    await expect(row(page, f"старе повідомлення {OLD - 1}")).to_be_visible()
+    number = OLD - back
+    history = await city.get("/city/rooms/music/messages?limit=200&before=100000")
+    while not any(each["body"].endswith(f" {number}") for each in history):
+        history = await city.get(f"/city/rooms/music/messages?limit=200&before={history[0]['seq']}")
+    target = next(each for each in history if each["body"].endswith(f" {number}"))
+    await page.goto(f"/city/music/{target['id']}")
+    article = page.locator(f"[data-message='{target['id']}']")
+    await expect(article).to_be_in_viewport(ratio=1)
+    box, log = await article.bounding_box(), await page.get_by_role("log").bounding_box()
+    assert box is not None
+    assert log is not None
+    assert abs(box["y"] + box["height"] / 2 - log["y"] - log["height"] / 2) < log["height"] / 4, (box, log)
+
+
+async def test_link_to_a_reply_opens_its_thread(city: InProcessCity, browser: Browser) -> None:
+    root = await say(city, "корінь", room="science")
+    reply = await say(city, "у гілці", room="science", thread_root=root)
+    page = await visit(city, browser, f"/city/science/{reply}")
+    thread = page.get_by_role("complementary", name="Thread", exact=True)
+    await expect(thread.get_by_text("у гілці")).to_be_visible()
+
+
+async def test_keys_reply_edit_and_react_without_a_mouse(city: InProcessCity, browser: Browser) -> None:
+    await say(city, "чуже слово", room="science")
+    await say(city, "моє слово", room="science", token=TARAS)
+    page = await visit(city, browser, "/city/science")
+    await expect(row(page, "моє слово")).to_be_visible()
+    await page.get_by_role("log").focus()
+    await page.keyboard.press("ArrowUp")
+    await expect(row(page, "моє слово")).to_be_focused()
+    await page.keyboard.press("e")
+    await expect(field(page)).to_have_value("моє слово")
+    await expect(field(page)).to_be_focused()
+    await page.keyboard.press("Escape")
+    await page.get_by_role("log").focus()
+    await page.keyboard.press("ArrowUp")
+    await expect(row(page, "чуже слово")).to_be_focused()
+    await page.keyboard.press("a")
+    await expect(page.get_by_role("button", name="React with 👍")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(row(page, "чуже слово").get_by_role("button", name="👍: 1 person")).to_be_visible()
+    await row(page, "чуже слово").focus()
+    await page.keyboard.press("r")
+    await expect(page.get_by_text("Reply to Дана Руда")).to_be_visible()
+    await expect(field(page)).to_be_focused()
+
+
+async def test_phone_shows_actions_in_a_sheet(city: InProcessCity, browser: Browser) -> None:
+    await say(city, "тисніть довго", room="science")
+    page = await visit(city, browser, "/city/science", viewport=PHONE, has_touch=True, locale="uk-UA")
+    await expect(page.get_by_role("banner")).to_be_hidden()
+    await row(page, "тисніть довго").tap()
+    await page.get_by_role("button", name="Дії з повідомленням").tap()
+    sheet = page.get_by_role("dialog", name="Дії з повідомленням")
+    box = await sheet.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] == pytest.approx(PHONE["height"], abs=1)
+    await sheet.get_by_role("button", name="Відповісти", exact=True).tap()
+    await expect(page.get_by_text("Відповідь для Дана Руда")).to_be_visible()
+    await page.get_by_role("link", name="Кімнати міста").tap()
+    await expect(page.get_by_role("banner")).to_be_visible()

@@ -1,0 +1,43 @@
+import { describe, expect, it } from "vitest";
+import { completed, matching, triggerAt, type Candidate } from "./completion";
+
+const at = (text: string, caret = text.length) => {
+  const trigger = triggerAt(text, caret);
+  return trigger && `${trigger.sign}${trigger.query}`;
+};
+
+const candidate = (label: string, detail = ""): Candidate => ({ id: label, label, detail, insert: `@${label}`, picture: null });
+
+describe("what is completed", () => {
+  it("are people, rooms, emojis and commands, where the caret is", () => {
+    expect(at("Привіт @Тар")).toBe("@Тар");
+    expect(at("(#нау")).toBe("#нау");
+    expect(at("дякую :sun")).toBe(":sun");
+    expect(at("/m")).toBe("/m");
+    expect(at("@Тарас, як справи", 3)).toBe("@Та");
+    expect(at("@Тарас Шев")).toBe("@Тарас Шев");
+  });
+
+  it("are no addresses, smileys, times or commands in a sentence", () => {
+    expect(at("olena@example")).toBeNull();
+    expect(at("гарно :)")).toBeNull();
+    expect(at("о 12:30")).toBeNull();
+    expect(at("або /me")).toBeNull();
+    expect(at("@Тарас, іди сюди")).toBeNull();
+  });
+});
+
+describe("candidates", () => {
+  const people = [candidate("Головко Ніна"), candidate("Тарас Головко"), candidate("Варта", "агент голова"), candidate("Іван")];
+
+  it("are found by each word of a name, the first word first", () => {
+    expect(matching(people, "ГОЛ").map(({ label }) => label)).toEqual(["Головко Ніна", "Тарас Головко", "Варта"]);
+    expect(matching(people, "", 2)).toHaveLength(2);
+  });
+
+  it("are put in place of what was written, with one space after", () => {
+    const text = "Гей @Тар як?";
+    const trigger = triggerAt(text, 8);
+    expect(trigger && completed(text, trigger, candidate("Тарас"))).toEqual({ text: "Гей @Тарас як?", caret: 11 });
+  });
+});

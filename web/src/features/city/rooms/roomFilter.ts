@@ -1,0 +1,19 @@
+import type { Room } from "../../../api/types";
+
+/** The rooms with `sought` in their name, description or address, in their order. */
+export function filterRooms(rooms: readonly Room[], sought: string): readonly Room[] {
+  const words = sought.trim().toLocaleLowerCase();
+  if (words === "") return rooms;
+  return rooms.filter(({ name, description, slug }) => `${name} ${description} ${slug}`.toLocaleLowerCase().includes(words));
+}
+
+/** The room that comes `step` places after `slug` in a list; at its ends the one at the other end. */
+export function neighbour<Place extends { slug: string }>(
+  rooms: readonly Place[],
+  slug: string,
+  step: 1 | -1,
+): Place | undefined {
+  const at = rooms.findIndex((room) => room.slug === slug);
+  if (at < 0) return rooms.at(step > 0 ? 0 : -1);
+  return rooms.at((at + step) % rooms.length);
+}

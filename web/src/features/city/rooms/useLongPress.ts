@@ -1,0 +1,28 @@
+import { useRef, type TouchEvent } from "react";
+
+const LONG_PRESS_MS = 450;
+/** A finger that moves further scrolls. */
+const STILL_PX = 10;
+
+/** Handlers that call `onLongPress` with what a finger rests on; not on a control of its own. */
+export function useLongPress(onLongPress: (target: Element) => void) {
+  const press = useRef<{ timer: ReturnType<typeof setTimeout>; x: number; y: number } | null>(null);
+  const cancel = () => {
+    if (press.current) clearTimeout(press.current.timer);
+    press.current = null;
+  };
+  const onTouchStart = ({ touches, target }: TouchEvent) => {
+    cancel();
+    const touch = touches[0];
+    if (touches.length !== 1 || !touch || !(target instanceof Element) || target.closest("a, button, input, video, audio"))
+      return;
+    const timer = setTimeout(() => onLongPress(target), LONG_PRESS_MS);
+    press.current = { timer, x: touch.clientX, y: touch.clientY };
+  };
+  const onTouchMove = ({ touches }: TouchEvent) => {
+    const touch = touches[0];
+    const start = press.current;
+    if (start && touch && Math.hypot(touch.clientX - start.x, touch.clientY - start.y) > STILL_PX) cancel();
+  };
+  return { onTouchStart, onTouchMove, onTouchEnd: cancel, onTouchCancel: cancel };
+}

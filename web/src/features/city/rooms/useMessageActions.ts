@@ -1,0 +1,72 @@
+import { useState } from "react";
+import type { Message } from "../../../api/types";
+import type { IconName } from "../../../components/ui/Icon";
+import { useTranslation } from "../../../lib/i18n";
+import { messagePath } from "../../../lib/paths";
+import { useSession } from "../../../stores/session";
+import { draftActions, useDraftKey } from "./drafts";
+import { useConversation, useRoom } from "./useRoom";
+import { useThreadPanel } from "./useThreadPanel";
+
+/** How long a button says that it has copied; milliseconds. */
+const COPIED_MS = 2_000;
+
+export interface MessageAction {
+  icon: IconName;
+  label: string;
+  /** `KeyboardEvent.code` of the key that does the same while the message has the focus. */
+  code?: string;
+  run: () => void;
+  /** What it opens needs the message to stay shown as the one that is looked at. */
+  isDestructive?: boolean;
+  /** The list of actions stays open: the button says what it has done. */
+  staysOpen?: boolean;
+}
+
+/** What the reader can do with a message, beside a reaction; `onRemove` asks before the message is deleted. */
+export function useMessageActions(message: Message, isMine: boolean, onRemove: () => void): MessageAction[] {
+  const { t } = useTranslation();
+  const conversation = useConversation();
+  const isSignedIn = useSession((state) => state.session !== null);
+  const { reply, edit } = draftActions(useDraftKey());
+  const { open } = useThreadPanel();
+  const copyLink = useCopyLink(message.id);
+  if (!isSignedIn) return copyLink;
+  return [
+    { icon: "reply", label: t("room.reply"), code: "KeyR", run: () => reply(message) },
+    ...(conversation.threadRoot === null
+      ? [{ icon: "thread", label: t("room.replyInThread"), code: "KeyT", run: () => open(message.id) } as const]
+      : []),
+    ...(isMine && !message.poll
+      ? [{ icon: "pencil", label: t("room.edit"), code: "KeyE", run: () => edit(message) } as const]
+      : []),
+    ...copyLink,
+    ...(isMine ? [{ icon: "bin", label: t("room.remove"), code: "Delete", run: onRemove, isDestructive: true } as const] : []),
+  ];
+}
+
+/** Browsers have no clipboard on pages without TLS: then there is no such action. */
+function useCopyLink(messageId: string): MessageAction[] {
+  const { t } = useTranslation();
+  const { name } = useRoom();
+  const [isCopied, setCopied] = useState(false);
+  const clipboard = navigator.clipboard as Clipboard | undefined;
+  if (!clipboard) return [];
+  const run = () =>
+    void clipboard.writeText(location.origin + messagePath(name, messageId)).then(
+      () => {
+        setCopied(true);
+        setTimeout(() => setCopied(false), COPIED_MS);
+      },
+      () => undefined,
+    );
+  return [
+    {
+      icon: isCopied ? "check" : "link",
+      label: t(isCopied ? "room.linkCopied" : "room.copyLink"),
+      code: "KeyL",
+      run,
+      staysOpen: true,
+    },
+  ];
+}

@@ -1,0 +1,23 @@
+import { useEffect, useEffectEvent } from "react";
+import { useMatch, useNavigate } from "react-router";
+import type { Room } from "../../../api/types";
+import { neighbour } from "./roomFilter";
+
+/** Alt+↑ and Alt+↓ go to the room before and after; with Shift, to the next one with unread messages. */
+export function useRoomKeys(rooms: readonly Room[], unread: ReadonlyMap<string, number>): void {
+  const navigate = useNavigate();
+  const slug = useMatch("/city/:slug/*")?.params.slug ?? "";
+  const onKeyDown = useEffectEvent((event: KeyboardEvent) => {
+    const step = event.key === "ArrowUp" ? -1 : event.key === "ArrowDown" ? 1 : null;
+    if (step === null || !event.altKey || event.ctrlKey || event.metaKey || document.querySelector("dialog:modal")) return;
+    const isWanted = (room: Room) => !event.shiftKey || room.slug === slug || (unread.get(room.id) ?? 0) > 0;
+    const next = neighbour(rooms.filter(isWanted), slug, step);
+    event.preventDefault();
+    if (next && next.slug !== slug) void navigate(`/city/${next.slug}`);
+  });
+  useEffect(() => {
+    const listener = (event: KeyboardEvent) => onKeyDown(event);
+    addEventListener("keydown", listener);
+    return () => removeEventListener("keydown", listener);
+  }, []);
+}

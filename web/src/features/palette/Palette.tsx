@@ -1,0 +1,186 @@
+import { useQuery } from "@tanstack/react-query";
+import { useDeferredValue, useEffect, useId, useMemo, useRef, useState, type KeyboardEvent } from "react";
+import { useNavigate } from "react-router";
+import { queries } from "../../api/queries";
+import { Avatar } from "../../components/ui/Avatar";
+import { Icon } from "../../components/ui/Icon";
+import { Name } from "../../components/ui/Name";
+import { useCitizenNames } from "../../hooks/useCitizenNames";
+import { useTranslation } from "../../lib/i18n";
+import { isComposing } from "../../lib/keys";
+import { kindOf } from "../../lib/subjects";
+import { usePresence, useStatus } from "../../stores/presence";
+import { useProfileCard } from "../../stores/profileCard";
+import { useProfiles } from "../../stores/profiles";
+import { RoomIcon } from "../city/rooms/RoomIcon";
+import styles from "./Palette.module.css";
+import { paletteItems, type PaletteItem } from "./paletteModel";
+import { useFoundMessages } from "./useFoundMessages";
+
+const GROUPS = ["rooms", "people", "agents", "pages", "messages"] as const;
+
+/** Rooms, people, agents, pages and messages by what one writes. A combobox: arrows choose, Enter opens, Escape closes. */
+export default function Palette({ onClose }: { onClose: () => void }) {
+  const { t } = useTranslation();
+  const dialog = useRef<HTMLDialogElement>(null);
+  const [query, setQuery] = useState("");
+  const [chosen, setChosen] = useState(0);
+  const listId = useId();
+  const sought = useDeferredValue(query);
+  const sources = useSources();
+  const named = useMemo(() => paletteItems(sought, sources), [sought, sources]);
+  const { items: messages, isSearching } = useFoundMessages(sought);
+  const items = useMemo(() => [...named, ...messages], [named, messages]);
+  const open = useOpen(onClose);
+  const at = Math.min(chosen, items.length - 1);
+
+  useEffect(() => {
+    const shown = dialog.current;
+    if (shown && !shown.open) shown.showModal();
+    return () => shown?.close();
+  }, []);
+  useEffect(() => {
+    document.getElementById(`${listId}-${at}`)?.scrollIntoView({ block: "nearest" });
+  }, [listId, at]);
+
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (isComposing(event)) return;
+    const next = { ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + 8, PageUp: at - 8 }[event.key];
+    if (next !== undefined) {
+      event.preventDefault();
+      const isPage = event.key.startsWith("Page");
+      setChosen(isPage ? Math.max(0, Math.min(items.length - 1, next)) : (next + items.length) % Math.max(1, items.length));
+    } else if (event.key === "Enter") {
+      event.preventDefault();
+      const item = items[at];
+      if (item) open(item);
+    }
+  };
+
+  return (
+    // A click beside it closes it for the mouse; Escape is there for everybody.
+    // eslint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/no-noninteractive-element-interactions
+    <dialog
+      ref={dialog}
+      className={styles.palette}
+      aria-label={t("palette.title")}
+      onCancel={(event) => {
+        event.preventDefault();
+        onClose();
+      }}
+      onClick={(event) => {
+        if (event.target === dialog.current) onClose();
+      }}
+    >
+      <div className={styles.field}>
+        <Icon name="search" />
+        <input
+          role="combobox"
+          dir="auto"
+          aria-label={t("palette.title")}
+          aria-expanded={items.length > 0}
+          aria-controls={listId}
+          aria-autocomplete="list"
+          aria-activedescendant={items.length ? `${listId}-${at}` : undefined}
+          placeholder={t("palette.placeholder")}
+          value={query}
+          onChange={({ target }) => {
+            setQuery(target.value);
+            setChosen(0);
+          }}
+          onKeyDown={onKeyDown}
+        />
+        <kbd aria-hidden="true">Esc</kbd>
+      </div>
+      <div id={listId} role="listbox" aria-label={t("palette.found")} className={styles.list}>
+        {GROUPS.map((group) => {
+          const shown = items.flatMap((item, index) => (item.group === group ? [{ item, index }] : []));
+          if (!shown.length) return null;
+          return (
+            <div key={group} role="group" aria-labelledby={`${listId}-${group}`}>
+              <p id={`${listId}-${group}`} className={styles.group}>
+                {t(`palette.${group}`)}
+              </p>
+              {shown.map(({ item, index }) => (
+                <Option key={item.id} id={`${listId}-${index}`} item={item} isChosen={index === at} onOpen={open} />
+              ))}
+            </div>
+          );
+        })}
+      </div>
+      <p className={items.length ? "quiet" : styles.none} role="status">
+        {isSearching ? t("palette.searching") : items.length ? t("palette.count", { count: items.length }) : t("palette.none")}
+      </p>
+    </dialog>
+  );
+}
+
+interface OptionProps {
+  id: string;
+  item: PaletteItem;
+  isChosen: boolean;
+  onOpen: (item: PaletteItem) => void;
+}
+
+function Option({ id, item, isChosen, onOpen }: OptionProps) {
+  return (
+    // The keyboard works in the field, which names the chosen option.
+    // eslint-disable-next-line jsx-a11y/click-events-have-key-events
+    <div id={id} role="option" tabIndex={-1} aria-selected={isChosen} className={styles.option} onClick={() => onOpen(item)}>
+      <Picture item={item} />
+      <span className={styles.name}>
+        <Name>{item.name}</Name>
+      </span>
+      {item.detail && (
+        <small className={styles.detail} dir="auto">
+          {item.detail}
+        </small>
+      )}
+    </div>
+  );
+}
+
+function Picture({ item }: { item: PaletteItem }) {
+  if (item.subject) return <Face subject={item.subject} name={item.name} />;
+  if (item.group === "rooms") return <RoomIcon slug={item.path?.slice("/city/".length) ?? ""} isLit size={28} />;
+  return <Icon name={item.group === "messages" ? "rooms" : "home"} size={24} />;
+}
+
+function Face({ subject, name }: { subject: string; name: string }) {
+  const profile = useProfiles((state) => state.profiles[subject]);
+  const status = useStatus(subject);
+  return <Avatar subject={subject} profile={profile ?? { name, avatarUrl: null, color: null }} size={28} status={status} />;
+}
+
+/** What the palette looks through: what the pages know already, and lists that are loaded when it opens. */
+function useSources() {
+  const { t } = useTranslation();
+  const { data: rooms = [] } = useQuery(queries.rooms("recent"));
+  const { data: agents = [] } = useQuery(queries.agents);
+  const here = usePresence((state) => state.online);
+  const profiles = useProfiles((state) => state.profiles);
+  const online = useMemo(() => Object.keys(here), [here]);
+  useCitizenNames(online);
+  return useMemo(() => {
+    const people = Object.entries(profiles)
+      .filter(([subject]) => kindOf(subject) !== "agent")
+      .map(([subject, { name }]) => ({ subject, name }));
+    const pages = [
+      { name: t("nav.home"), path: "/" },
+      { name: t("rooms.title"), path: "/city" },
+      { name: t("agents.title"), path: "/agents" },
+      { name: t("nav.secondMe"), path: "/secondme" },
+    ];
+    return { pages, rooms, agents, people };
+  }, [rooms, agents, profiles, t]);
+}
+
+function useOpen(onClose: () => void): (item: PaletteItem) => void {
+  const navigate = useNavigate();
+  const showCard = useProfileCard((state) => state.show);
+  return ({ path, subject }) => {
+    onClose();
+    if (path !== undefined) void navigate(path);
+    else if (subject !== undefined) showCard(subject);
+  };
+}

@@ -1,0 +1,7 @@
+import { usePalette } from "../../stores/palette";
+import Palette from "./Palette";
+
+/** The palette as the shell shows it. */
+export default function PaletteOutlet() {
+  return <Palette onClose={usePalette((state) => state.hide)} />;
+}

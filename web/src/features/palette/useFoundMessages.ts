@@ -1,0 +1,36 @@
+import { useQuery } from "@tanstack/react-query";
+import { useEffect, useState } from "react";
+import { queries } from "../../api/queries";
+import { plainName } from "../../lib/names";
+import { messagePath } from "../../lib/paths";
+import type { PaletteItem } from "./paletteModel";
+
+/** The city is asked when nothing was written for this long; milliseconds. */
+const PAUSE_MS = 250;
+/** The city looks for no shorter text. */
+const MIN_CHARS = 2;
+
+const NOTHING: PaletteItem[] = [];
+
+/** Messages with `sought` in their text, newest first. */
+export function useFoundMessages(sought: string): { items: PaletteItem[]; isSearching: boolean } {
+  const text = sought.trim();
+  const [asked, setAsked] = useState("");
+  useEffect(() => {
+    const timer = setTimeout(() => setAsked(text), PAUSE_MS);
+    return () => clearTimeout(timer);
+  }, [text]);
+  const isLong = text.length >= MIN_CHARS;
+  const { data, isFetching } = useQuery(queries.search(asked.length >= MIN_CHARS ? asked : "", null));
+  const items =
+    data && isLong && asked === text
+      ? data.results.map(({ message, room, excerpt }): PaletteItem => ({
+          id: `message ${message.id}`,
+          group: "messages",
+          name: excerpt,
+          detail: `${plainName(message.author.display_name)} · ${plainName(room.name)}`,
+          path: messagePath(room.slug, message.id),
+        }))
+      : NOTHING;
+  return { items, isSearching: isLong && (isFetching || asked !== text) };
+}

@@ -1,0 +1,15 @@
+/** Paths of the pages. */
+
+/** A room by its slug or id. */
+export function roomPath(room: string): string {
+  return `/city/${encodeURIComponent(room)}`;
+}
+
+/** The room with this message in sight. */
+export function messagePath(room: string, messageId: string): string {
+  return `${roomPath(room)}/${encodeURIComponent(messageId)}`;
+}
+
+export function agentPath(slug: string): string {
+  return `/agents/${encodeURIComponent(slug)}`;
+}
