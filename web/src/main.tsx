@@ -12,6 +12,7 @@ import { ErrorBoundary } from "./components/ui/ErrorBoundary";
 import { chooseTheme, chosenTheme } from "./lib/theme";
 import { initOutbox } from "./stores/outbox";
 import { initPresence } from "./stores/presence";
+import { initUnread } from "./stores/unread";
 import { initSession } from "./stores/session";
 import "./styles/base.css";
 
@@ -33,6 +34,7 @@ chooseTheme(chosenTheme());
 initSession();
 initPresence();
 initOutbox();
+initUnread();
 preventDropNavigation();
 registerServiceWorker();
 await initI18n();

@@ -4,6 +4,7 @@ import { queries } from "../api/queries";
 import type { Room } from "../api/types";
 import { markRead, subscribeToReadMarks, readMarksVersion, readUpTo } from "../lib/readMarks";
 import { useSession } from "../stores/session";
+import { useUnreadRooms } from "../stores/unread";
 import { useThrottledValue } from "./useThrottledValue";
 
 /** The city counts for as many rooms at once. */
@@ -14,12 +15,23 @@ const COUNT_EVERY_MS = 15_000;
 
 type UnreadRoom = Pick<Room, "id" | "last_seq">;
 
+/** How many messages of others each room has that were not read: as the city counts them, else of those that were opened here. */
+export function useUnread(rooms: readonly UnreadRoom[]): ReadonlyMap<string, number> {
+  const isKnown = useUnreadRooms((state) => state.isKnown);
+  const known = useUnreadRooms((state) => state.rooms);
+  const told = useMemo(() => new Map(Object.values(known).map(({ room_id: id, unread }) => [id, unread])), [known]);
+  const counted = useCounted(isKnown ? NONE : rooms);
+  return isKnown ? told : counted;
+}
+
+const NONE: readonly UnreadRoom[] = [];
+
 /**
  * How many messages of others each room has that were not read here; rooms that were never opened have none.
  *
  * A room's `last_seq` counts joins, reactions and one's own words too: only the city knows what of that is a message of others.
  */
-export function useUnread(rooms: readonly UnreadRoom[]): ReadonlyMap<string, number> {
+function useCounted(rooms: readonly UnreadRoom[]): ReadonlyMap<string, number> {
   const me = useSession((state) => state.session?.userId ?? null);
   const seen = useThrottledValue(rooms, COUNT_EVERY_MS);
   const marks = useSyncExternalStore(subscribeToReadMarks, readMarksVersion);

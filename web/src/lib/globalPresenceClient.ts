@@ -17,6 +17,8 @@ export const presenceEvents: PresenceHandlers = {
   onSnapshot: (users) => subscribers.forEach((each) => each.onSnapshot?.(users)),
   onUpdates: (users) => subscribers.forEach((each) => each.onUpdates?.(users)),
   onRooms: (news) => subscribers.forEach((each) => each.onRooms?.(news)),
+  onUnreadSnapshot: (rooms) => subscribers.forEach((each) => each.onUnreadSnapshot?.(rooms)),
+  onUnread: (rooms) => subscribers.forEach((each) => each.onUnread?.(rooms)),
   onConnectionState: (state) => subscribers.forEach((each) => each.onConnectionState?.(state)),
   onTokenRejected: (token) => subscribers.forEach((each) => each.onTokenRejected?.(token)),
   onPageLeft: ({ token }, sessionId) => sendOffline(token, sessionId),

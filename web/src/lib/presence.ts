@@ -1,3 +1,4 @@
+import type { RoomUnread } from "../api/newTypes";
 import type { Room, Status, SubjectPresence } from "../api/types";
 import type { Cancel } from "./clock";
 import { ReconnectingSocket, type ConnectionState, type SocketEvent, type SocketEnvironment } from "./reconnectingSocket";
@@ -15,6 +16,10 @@ export interface PresenceHandlers {
   onUpdates: (users: SubjectPresence[]) => void;
   /** Rooms changed, as lists show them; null: changes were missed. */
   onRooms: (updates: RoomUpdates) => void;
+  /** All that the citizen who is signed in has not read. */
+  onUnreadSnapshot: (rooms: RoomUnread[]) => void;
+  /** Rooms in which that changed. */
+  onUnread: (rooms: RoomUnread[]) => void;
   onConnectionState: (state: ConnectionState) => void;
   /** The token no longer counts. */
   onTokenRejected: (token: string) => void;
@@ -47,7 +52,7 @@ export class PresenceConnection {
   ) {
     this.lastHeartbeatAt = environment.clock.now();
     this.socket = new ReconnectingSocket(environment, {
-      path: () => `/ws/city/presence?batch=1&rooms=1${this.since === null ? "" : `&since=${this.since}`}`,
+      path: () => `/ws/city/presence?batch=1&rooms=1&unread=1${this.since === null ? "" : `&since=${this.since}`}`,
       onOpen: () => this.authenticate(),
       onEvent: (event) => this.handleEvent(event),
       onStateChange: (state) => handlers.onConnectionState(state),
@@ -137,6 +142,14 @@ export class PresenceConnection {
       }
       case "city.rooms.updated": {
         this.handlers.onRooms(event.rooms as Room[]);
+        return;
+      }
+      case "city.unread.snapshot": {
+        this.handlers.onUnreadSnapshot(event.rooms as RoomUnread[]);
+        return;
+      }
+      case "city.unread": {
+        this.handlers.onUnread(event.rooms as RoomUnread[]);
         return;
       }
       case "city.rooms.resync": {

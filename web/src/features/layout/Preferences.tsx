@@ -1,9 +1,9 @@
 import { useState } from "react";
 import { IconButton } from "../../components/ui/Button";
+import { Choices } from "../../components/ui/Choices";
 import { Menu } from "../../components/ui/Menu";
 import { LANGUAGES, setLanguage, useTranslation, type Language } from "../../lib/i18n";
 import { chooseTheme, chosenTheme, type Theme } from "../../lib/theme";
-import styles from "./Preferences.module.css";
 
 const THEMES: Theme[] = ["system", "light", "dark"];
 
@@ -33,26 +33,5 @@ export function Preferences() {
         </>
       )}
     </Menu>
-  );
-}
-
-interface ChoicesProps {
-  legend: string;
-  choices: { value: string; words: string; lang?: string }[];
-  chosen: string;
-  onChoose: (value: string) => void;
-}
-
-function Choices({ legend, choices, chosen, onChoose }: ChoicesProps) {
-  return (
-    <fieldset className={styles.group}>
-      <legend>{legend}</legend>
-      {choices.map(({ value, words, lang }) => (
-        <label key={value} className={styles.choice} lang={lang}>
-          <input type="radio" name={legend} value={value} checked={value === chosen} onChange={() => onChoose(value)} />
-          {words}
-        </label>
-      ))}
-    </fieldset>
   );
 }

@@ -6,6 +6,7 @@ import { queries } from "../../api/queries";
 import { lazyPage } from "../../components/lazyPage";
 import { Icon, type IconName } from "../../components/ui/Icon";
 import { Skeleton } from "../../components/ui/Notice";
+import { useCalls } from "../../hooks/useCalls";
 import { useLiveQueries } from "../../hooks/useLiveQueries";
 import { useMediaQuery } from "../../hooks/useMediaQuery";
 import { usePresenceHeartbeat } from "../../hooks/usePresenceHeartbeat";
@@ -51,6 +52,7 @@ export function Shell({ children }: { children: ReactNode }) {
   usePresenceHeartbeat(site.heartbeat_ms, site.away_after_ms);
   useLiveQueries();
   useOwnFace();
+  useCalls();
 
   return (
     <div className={`${styles.shell} ${hasPane ? styles.withPane : ""}`}>

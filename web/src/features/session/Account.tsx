@@ -1,4 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
 import { useTranslation } from "../../lib/i18n";
 import { queries } from "../../api/queries";
 import { Avatar } from "../../components/ui/Avatar";
@@ -6,6 +7,7 @@ import { Button } from "../../components/ui/Button";
 import { Icon } from "../../components/ui/Icon";
 import { Name } from "../../components/ui/Name";
 import { Menu } from "../../components/ui/Menu";
+import { allowNotifications, hasNotifications, mayNotify } from "../../lib/notifications";
 import { useStatus } from "../../stores/presence";
 import { useSession } from "../../stores/session";
 import type { Session } from "../../lib/session";
@@ -28,6 +30,19 @@ function OnMatrix({ userId }: { userId: string }) {
   const { t } = useTranslation();
   const { data: me } = useQuery(queries.me(userId));
   return me?.matrix_user_id ? <span>{t("session.matrixId", { id: me.matrix_user_id })}</span> : null;
+}
+
+/** Notifications of mentions and direct chats while the page is not looked at: only where the reader asked for them. */
+function NotificationSwitch() {
+  const { t } = useTranslation();
+  const [isOn, setOn] = useState(mayNotify);
+  if (!hasNotifications()) return null;
+  if (Notification.permission === "denied") return <p className={styles.who}>{t("notifications.denied")}</p>;
+  return (
+    <Button variant="bare" className={styles.wide ?? ""} onClick={() => void allowNotifications(!isOn).then(setOn)}>
+      <Icon name={isOn ? "mute" : "bell"} /> {t(isOn ? "notifications.off" : "notifications.allow")}
+    </Button>
+  );
 }
 
 function SignedInAccount({ session }: { session: Session }) {
@@ -55,6 +70,7 @@ function SignedInAccount({ session }: { session: Session }) {
             <span>{t(`status.${status}`)}</span>
             <OnMatrix userId={session.userId} />
           </div>
+          <NotificationSwitch />
           <Button
             variant="bare"
             className={styles.wide ?? ""}

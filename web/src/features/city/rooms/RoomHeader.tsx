@@ -7,6 +7,7 @@ import { useSite } from "../../../hooks/useSite";
 import { roomLink } from "../../../lib/matrixLinks";
 import { useSession } from "../../../stores/session";
 import styles from "./CityRoomView.module.css";
+import { NotificationMenu } from "./NotificationMenu";
 import { RoomIcon } from "./RoomIcon";
 import { ThreadsButton } from "./ThreadsButton";
 import { useRoom, useRoomState } from "./useRoom";
@@ -54,6 +55,7 @@ export function RoomHeader({ room, showsMembers, onMembers }: Props) {
       >
         <Icon name="elsewhere" />
       </a>
+      <NotificationMenu room={room} />
       <ThreadsButton />
       <IconButton icon="people" label={t("room.members")} aria-expanded={showsMembers} onClick={onMembers} />
     </header>

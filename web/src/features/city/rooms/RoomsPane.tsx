@@ -2,7 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { memo, useDeferredValue, useMemo, useRef, useState, type KeyboardEvent } from "react";
 import { NavLink, useMatch } from "react-router";
 import { queries } from "../../../api/queries";
-import type { Room } from "../../../api/types";
+import type { ListedRoom, LastMessage, RoomUnread } from "../../../api/newTypes";
 import { IconButton } from "../../../components/ui/Button";
 import { SearchField } from "../../../components/ui/ListToolbar";
 import { Name } from "../../../components/ui/Name";
@@ -11,15 +11,15 @@ import { useNow } from "../../../hooks/useNow";
 import { useUnread } from "../../../hooks/useUnread";
 import { shortTime } from "../../../lib/formatTime";
 import { useTranslation, type Translator } from "../../../lib/i18n";
+import { useUnreadRooms } from "../../../stores/unread";
 import { useSession } from "../../../stores/session";
 import { CreateRoomDialog } from "./CreateRoomDialog";
+import { LastLine } from "./LastLine";
 import { RoomIcon } from "./RoomIcon";
 import { filterRooms } from "./roomFilter";
 import styles from "./RoomsPane.module.css";
+import { UnreadBadge } from "./UnreadBadge";
 import { useRoomKeys } from "./useRoomKeys";
-
-/** A badge counts up to here. */
-const MANY = 99;
 
 /** The list of rooms beside each page of the rooms: it stays while one goes from room to room. */
 export default function RoomsPane() {
@@ -68,10 +68,11 @@ function moveFocus(event: KeyboardEvent, pane: HTMLElement | null): void {
   next.focus();
 }
 
-const RoomLinks = memo(function RoomLinks({ rooms, sought }: { rooms: Room[]; sought: string }) {
+const RoomLinks = memo(function RoomLinks({ rooms, sought }: { rooms: ListedRoom[]; sought: string }) {
   const { t, language } = useTranslation();
   const found = useMemo(() => filterRooms(rooms, sought), [rooms, sought]);
   const unread = useUnread(rooms);
+  const known = useUnreadRooms((state) => state.rooms);
   const shown = useMatch("/city/:slug/*")?.params.slug;
   const now = useNow();
   useRoomKeys(rooms, unread);
@@ -84,6 +85,7 @@ const RoomLinks = memo(function RoomLinks({ rooms, sought }: { rooms: Room[]; so
           room={room}
           isShown={room.slug === shown || room.id === shown}
           unread={unread.get(room.id) ?? 0}
+          told={known[room.id]}
           now={now}
           t={t}
           language={language}
@@ -94,35 +96,40 @@ const RoomLinks = memo(function RoomLinks({ rooms, sought }: { rooms: Room[]; so
 });
 
 interface RoomLinkProps {
-  room: Room;
+  room: ListedRoom;
   isShown: boolean;
   unread: number;
+  /** What the city told of it since the list was loaded. */
+  told: RoomUnread | undefined;
   /** Milliseconds since the epoch. */
   now: number;
   t: Translator["t"];
   language: string;
 }
 
-const RoomLink = memo(function RoomLink({ room, isShown, unread, now, t, language }: RoomLinkProps) {
-  const isUnread = unread > 0 && !isShown;
+const RoomLink = memo(function RoomLink({ room, isShown, unread, told, now, t, language }: RoomLinkProps) {
+  const mentions = told?.mentions ?? 0;
+  const isMuted = (told?.notifications ?? room.notifications) === "none";
+  const isUnread = (unread > 0 || mentions > 0) && !isShown;
+  const last = newest(told?.last_message, room.last_message);
   return (
     <li>
-      <NavLink className={`${styles.room} ${isUnread ? styles.isUnread : ""}`} to={`/city/${room.slug}`}>
+      <NavLink className={`${styles.room} ${isUnread && !isMuted ? styles.isUnread : ""}`} to={`/city/${room.slug}`}>
         <RoomIcon slug={room.slug} isLit={room.members_online > 0} size={36} />
         <span className={styles.name}>
           <Name>{room.name}</Name>
         </span>
         <small className={styles.time}>{room.last_event && shortTime(room.last_event, now, language)}</small>
         <small className={styles.last} dir="auto">
-          {room.description || t("rooms.online", { count: room.members_online })}
+          {last ? <LastLine last={last} /> : room.description || t("rooms.online", { count: room.members_online })}
         </small>
-        {isUnread && (
-          <span className={styles.badge}>
-            <span aria-hidden="true">{unread > MANY ? `${MANY}+` : unread}</span>
-            <span className="quiet">{unread > MANY ? t("rooms.unreadMany") : t("rooms.unread", { count: unread })}</span>
-          </span>
-        )}
+        {isUnread && <UnreadBadge unread={unread} mentions={mentions} isMuted={isMuted} />}
       </NavLink>
     </li>
   );
 });
+
+function newest(told: LastMessage | null | undefined, listed: LastMessage | null | undefined): LastMessage | null {
+  if (!told || !listed) return told ?? listed ?? null;
+  return told.seq >= listed.seq ? told : listed;
+}

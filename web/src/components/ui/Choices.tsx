@@ -1,0 +1,23 @@
+import styles from "./Choices.module.css";
+
+interface ChoicesProps {
+  legend: string;
+  choices: { value: string; words: string; lang?: string }[];
+  chosen: string;
+  onChoose: (value: string) => void;
+}
+
+/** One of a few, as radio buttons. */
+export function Choices({ legend, choices, chosen, onChoose }: ChoicesProps) {
+  return (
+    <fieldset className={styles.group}>
+      <legend>{legend}</legend>
+      {choices.map(({ value, words, lang }) => (
+        <label key={value} className={styles.choice} lang={lang}>
+          <input type="radio" name={legend} value={value} checked={value === chosen} onChange={() => onChoose(value)} />
+          {words}
+        </label>
+      ))}
+    </fieldset>
+  );
+}

@@ -1,0 +1,48 @@
+import { useQuery } from "@tanstack/react-query";
+import { useEffect, useMemo, useRef } from "react";
+import { useNavigate } from "react-router";
+import { queries } from "../api/queries";
+import { showCallOnIcon } from "../lib/favicon";
+import { notify, mayNotify } from "../lib/notifications";
+import { messagePath } from "../lib/paths";
+import { setCalls } from "../lib/title";
+import { useSession } from "../stores/session";
+import { callingRooms, useUnreadRooms } from "../stores/unread";
+
+/** Say that rooms call for the reader: in the tab's title, by its icon and, where the reader wants it, by notifications. */
+export function useCalls(): void {
+  const userId = useSession((state) => state.session?.userId ?? null);
+  const rooms = useUnreadRooms((state) => state.rooms);
+  const { data: chats } = useQuery({ ...queries.directChats(userId ?? ""), enabled: false });
+  const direct = useMemo(() => new Set(chats?.map(({ id }) => id)), [chats]);
+  const calls = callingRooms(rooms, direct);
+  useEffect(() => {
+    // Somebody else, or nobody, is signed in now.
+    return () => useUnreadRooms.getState().forget();
+  }, [userId]);
+  useEffect(() => setCalls(calls), [calls]);
+  const isCalled = calls > 0;
+  useEffect(() => void showCallOnIcon(isCalled), [isCalled]);
+  useNotifications(direct);
+}
+
+/** One notification for each room with a new mention, or a new message in a direct chat, while the page is not looked at. */
+function useNotifications(direct: ReadonlySet<string>): void {
+  const navigate = useNavigate();
+  const rooms = useUnreadRooms((state) => state.rooms);
+  const before = useRef(rooms);
+  useEffect(() => {
+    const known = before.current;
+    before.current = rooms;
+    if (rooms === known || document.visibilityState !== "hidden" || !mayNotify()) return;
+    for (const room of Object.values(rooms)) {
+      const was = known[room.room_id];
+      const isMentioned = room.mentions > (was?.mentions ?? 0);
+      const isWritten = direct.has(room.room_id) && room.unread > (was?.unread ?? 0);
+      const last = room.last_message;
+      // A snapshot after an outage tells nothing that is new by itself.
+      if (!was || room.notifications === "none" || !last || !(isMentioned || isWritten)) continue;
+      notify(last.author.display_name, last.text, room.room_id, () => void navigate(messagePath(room.room_id, last.id)));
+    }
+  }, [rooms, direct, navigate]);
+}

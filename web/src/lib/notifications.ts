@@ -1,0 +1,31 @@
+import { plainName } from "./names";
+import { getLocalItem, setLocalItem } from "./storage";
+
+const KEY = "city.notifications";
+
+/** Frames and old browsers have none. */
+export function hasNotifications(): boolean {
+  return "Notification" in globalThis;
+}
+
+/** Whether the reader wants notifications, and the browser shows them. */
+export function mayNotify(): boolean {
+  return hasNotifications() && getLocalItem(KEY) === "on" && Notification.permission === "granted";
+}
+
+/** Ask the browser, which asks the reader. Returns whether notifications are shown from now on. */
+export async function allowNotifications(isWanted: boolean): Promise<boolean> {
+  setLocalItem(KEY, isWanted ? "on" : null);
+  if (isWanted && Notification.permission === "default") await Notification.requestPermission();
+  return mayNotify();
+}
+
+/** Show a notification in place of an older one of the same `tag`; a click comes back to the page. */
+export function notify(title: string, body: string, tag: string, onClick: () => void): void {
+  const shown = new Notification(plainName(title), { body, tag, icon: "/link-preview.png" });
+  shown.onclick = () => {
+    focus();
+    onClick();
+    shown.close();
+  };
+}

@@ -1,0 +1,18 @@
+/** The title of the browser's tab: the page, and how many rooms call for the reader. */
+
+let title = document.title;
+let calls = 0;
+
+function show(): void {
+  document.title = calls > 0 ? `(${calls}) ${title}` : title;
+}
+
+export function setTitle(next: string): void {
+  title = next;
+  show();
+}
+
+export function setCalls(next: number): void {
+  calls = next;
+  show();
+}
