@@ -218,7 +218,9 @@ async def test_keys_reply_edit_and_react_without_a_mouse(city: InProcessCity, br
 
 async def test_phone_shows_actions_in_a_sheet(city: InProcessCity, browser: Browser) -> None:
     await say(city, "тисніть довго", room="science")
-    page = await visit(city, browser, "/city/science", viewport=PHONE, has_touch=True, locale="uk-UA")
+    page = await visit(
+        city, browser, "/city/science", viewport=PHONE, has_touch=True, locale="uk-UA", reduced_motion="reduce"
+    )
     await expect(page.get_by_role("banner")).to_be_hidden()
     await row(page, "тисніть довго").tap()
     await page.get_by_role("button", name="Дії з повідомленням").tap()

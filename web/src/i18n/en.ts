@@ -136,10 +136,13 @@ export default {
     allRooms: "All rooms",
     secondMeTitle: "Your Second Me",
     secondMeText: "A personal agent that remembers your conversation and knows what goes on in the city. Ask it anything.",
+    secondMeAsk: "Ask your Second Me anything",
     secondMeGo: "Talk to it",
     secondMeAway: "It is resting now, but you can look in.",
   },
   feed: {
+    more_one: "and {{count}} more",
+    more_other: "and {{count}} more",
     room_message: "writes in {{room}}",
     agent_reply: "answers in {{room}}",
     room_created: "opens the room {{room}}",

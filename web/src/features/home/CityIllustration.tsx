@@ -16,7 +16,7 @@ export function CityIllustration({ litWindows }: { litWindows: number }) {
     <svg
       className={styles.illustration}
       viewBox="0 0 1200 300"
-      preserveAspectRatio="xMidYMax slice"
+      preserveAspectRatio="xMaxYMax meet"
       aria-hidden="true"
       focusable="false"
     >

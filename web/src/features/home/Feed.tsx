@@ -1,3 +1,4 @@
+import { useMemo } from "react";
 import { useTranslation } from "../../lib/i18n";
 import { Link } from "react-router";
 import type { FeedEntry } from "../../api/types";
@@ -8,27 +9,32 @@ import { useNow } from "../../hooks/useNow";
 import { relativeTime, formatDateTime } from "../../lib/formatTime";
 import { subjectOf } from "../../lib/subjects";
 import { useProfile } from "../../hooks/useProfile";
+import { withNames } from "../../lib/mentions";
+import { useProfiles } from "../../stores/profiles";
+import { feedGroups, type FeedGroup } from "./feedGroups";
 import styles from "./HomePage.module.css";
 
 /** What happened last, newest first. */
 export function Feed({ entries }: { entries: FeedEntry[] }) {
   const { t } = useTranslation();
+  const groups = useMemo(() => feedGroups(entries), [entries]);
   if (!entries.length) return <p>{t("home.feedEmpty")}</p>;
   return (
     <ul className={styles.feed}>
-      {entries.map((entry) => (
-        <Entry key={entry.id} entry={entry} />
+      {groups.map((group) => (
+        <Entry key={group.entry.id} group={group} />
       ))}
     </ul>
   );
 }
 
-function Entry({ entry }: { entry: FeedEntry }) {
+function Entry({ group: { entry, more, joined } }: { group: FeedGroup }) {
   const { t, language } = useTranslation();
   const now = useNow();
+  const profiles = useProfiles((state) => state.profiles);
   const { actor: onlyActor, payload, room } = entry;
   // Several joins are told as one, with their number.
-  const count = Number(payload.count ?? 1);
+  const count = Math.max(1, joined);
   const actor = count > 1 ? null : onlyActor;
   const place = { room: room?.name ?? payload.name ?? "", was: payload.was ?? "", count };
   const what =
@@ -44,13 +50,14 @@ function Entry({ entry }: { entry: FeedEntry }) {
             </strong>
           )}
           {room ? <Link to={`/city/${room.slug}`}>{t(what, place)}</Link> : t(what, place)}{" "}
+          {more > 0 && joined === 0 && <span className={styles.more}>{t("feed.more", { count: more })}</span>}{" "}
           <time dateTime={entry.created_at} title={formatDateTime(entry.created_at, language)}>
             {relativeTime(entry.created_at, now, language)}
           </time>
         </p>
         {payload.body && (
           <p className={styles.quote} dir="auto">
-            {payload.body}
+            {withNames(payload.body, profiles).text}
           </p>
         )}
       </div>

@@ -1,21 +1,25 @@
 import { useQuery } from "@tanstack/react-query";
-import { useEffect } from "react";
+import { useEffect, useState } from "react";
 import { useTranslation } from "../../lib/i18n";
-import { Link } from "react-router";
+import { Link, useNavigate } from "react-router";
 import { queries } from "../../api/queries";
 import type { OnlineCounts, CityHome } from "../../api/types";
-import { ButtonLink } from "../../components/ui/Button";
+import { Button, ButtonLink } from "../../components/ui/Button";
 import { Icon } from "../../components/ui/Icon";
 import { ProblemNotice, Skeleton } from "../../components/ui/Notice";
 import { useUnread } from "../../hooks/useUnread";
 import { usePageTitle } from "../../hooks/usePageTitle";
 import { countOnline, usePresence } from "../../stores/presence";
 import { useProfiles } from "../../stores/profiles";
+import { useSession } from "../../stores/session";
 import { PresenceBar } from "../city/presence/PresenceBar";
 import { RoomCards } from "../city/rooms/RoomCards";
 import { Feed } from "./Feed";
 import styles from "./HomePage.module.css";
 import { CityIllustration } from "./CityIllustration";
+
+/** As many as the city takes. */
+const MAX_PROMPT_CHARS = 8_000;
 
 /** What a person sees first: the city is alive. */
 export default function HomePage() {
@@ -26,6 +30,7 @@ export default function HomePage() {
   return (
     <>
       <Hero counts={counts} />
+      <SecondMeCall isAvailable={home.data?.second_me.available ?? true} />
       <PresenceBar />
       {home.isPending && <Skeleton heights={[4, 14]} />}
       {home.isError && !home.data && <ProblemNotice error={home.error} onRetry={() => void home.refetch()} />}
@@ -85,24 +90,43 @@ function Below({ home }: { home: CityHome }) {
           <Feed entries={home.feed} />
         </section>
       </div>
-      <SecondMeCall isAvailable={home.second_me.available} />
     </>
   );
 }
 
+/** A question to Second Me: asked here, answered on its page. */
 function SecondMeCall({ isAvailable }: { isAvailable: boolean }) {
   const { t } = useTranslation();
+  const navigate = useNavigate();
+  const { session, setSignInOpen: signIn } = useSession();
+  const [prompt, setPrompt] = useState("");
+  const ask = () => void navigate("/secondme", { state: { prompt: prompt.trim() } });
   return (
-    <section className={styles.me} aria-labelledby="me-title">
-      <span className={styles.mirror}>
-        <Icon name="sparkle" size={30} />
-      </span>
-      <div>
-        <h2 id="me-title">{t("home.secondMeTitle")}</h2>
-        <p>{t(isAvailable ? "home.secondMeText" : "home.secondMeAway")}</p>
-      </div>
-      <ButtonLink to="/secondme">{t("home.secondMeGo")}</ButtonLink>
-    </section>
+    <form
+      className={styles.me}
+      aria-label={t("home.secondMeTitle")}
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (!prompt.trim()) void navigate("/secondme");
+        else if (session) ask();
+        else signIn(true, ask);
+      }}
+    >
+      <Link className={styles.mirror} to="/secondme" aria-label={t("home.secondMeGo")} title={t("home.secondMeText")}>
+        <Icon name="sparkle" size={22} />
+      </Link>
+      <input
+        dir="auto"
+        value={prompt}
+        maxLength={MAX_PROMPT_CHARS}
+        aria-label={t("secondMe.inputLabel")}
+        placeholder={t(isAvailable ? "home.secondMeAsk" : "home.secondMeAway")}
+        onChange={({ target }) => setPrompt(target.value)}
+      />
+      <Button variant="main" type="submit">
+        {t("secondMe.ask")}
+      </Button>
+    </form>
   );
 }
 

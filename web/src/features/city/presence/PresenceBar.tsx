@@ -52,7 +52,7 @@ function Person({ subject }: { subject: SubjectId }) {
   const show = useProfileCard((state) => state.show);
   const portrait = (
     <>
-      <Avatar subject={subject} profile={profile} size={44} status={status} />
+      <Avatar subject={subject} profile={profile} size={36} status={status} />
       <span>
         <Name>{profile.name}</Name>
       </span>
