@@ -1,5 +1,5 @@
 import { fetchResponse, fetchJson } from "./http";
-import type { DirectChat, ListedRoom, NotificationMode, Person, SearchResults } from "./newTypes";
+import type { DirectChat, Person } from "./frames";
 import type {
   Agent,
   CitizenNames,
@@ -11,12 +11,14 @@ import type {
   MicroDaoDetails,
   NewMessage,
   NodeDetails,
+  NotificationMode,
   OpenIdToken,
   PollVote,
   PresenceList,
   Receipt,
   Room,
   RoomDetails,
+  SearchResults,
   SignInNonce,
   SignInResult,
   SiteSettings,
@@ -65,7 +67,7 @@ export const city = {
   home: (signal: Signal) => fetchJson<CityHome>("/city/home", { signal }),
 
   rooms: (sort: "popular" | "recent" | "name", signal: Signal) =>
-    fetchJson<ListedRoom[]>("/city/rooms", { query: { sort, limit: MAX_ROOMS }, signal }),
+    fetchJson<Room[]>("/city/rooms", { query: { sort, limit: MAX_ROOMS }, signal }),
   /** Those of at most 100 ids or slugs. */
   roomsOf: (ids: readonly string[], signal: Signal) =>
     fetchJson<Room[]>("/city/rooms", { query: { ids: ids.slice(0, 100).join(",") }, signal }),

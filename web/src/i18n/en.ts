@@ -368,6 +368,8 @@ export default {
     stopped: "Stopped: this answer will not be remembered.",
     took: "in {{seconds}} s",
     answer: "Answer",
+    again: "Answer again",
+    edit: "Ask in other words",
   },
   agents: {
     title: "Agents of the city",

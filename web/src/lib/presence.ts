@@ -1,4 +1,4 @@
-import type { RoomUnread } from "../api/newTypes";
+import type { RoomUnread } from "../api/frames";
 import type { Room, Status, SubjectPresence } from "../api/types";
 import type { Cancel } from "./clock";
 import { ReconnectingSocket, type ConnectionState, type SocketEvent, type SocketEnvironment } from "./reconnectingSocket";

@@ -1,5 +1,5 @@
 import { create } from "zustand";
-import type { RoomUnread } from "../api/newTypes";
+import type { RoomUnread } from "../api/frames";
 import { subscribeToPresence } from "../lib/globalPresenceClient";
 
 interface UnreadState {

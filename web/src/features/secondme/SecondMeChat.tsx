@@ -1,10 +1,10 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { lazy, Suspense, useEffect, useLayoutEffect, useRef, useState, type KeyboardEvent } from "react";
+import { lazy, Suspense, useEffect, useEffectEvent, useLayoutEffect, useRef, useState, type KeyboardEvent } from "react";
 import { useTranslation } from "../../lib/i18n";
 import { city } from "../../api/city";
 import { queries } from "../../api/queries";
 import type { Interaction } from "../../api/types";
-import { Button } from "../../components/ui/Button";
+import { Button, IconButton } from "../../components/ui/Button";
 import { ConfirmDialog } from "../../components/ui/Dialog";
 import { Icon } from "../../components/ui/Icon";
 import { InlineProblem, Notice, ProblemNotice, Skeleton } from "../../components/ui/Notice";
@@ -26,29 +26,83 @@ function Plain({ text }: { text: string }) {
 const SHORTEST_S = 0.1;
 const MAX_PROMPT_CHARS = 8_000;
 
-export function SecondMeChat({ userId }: { userId: string }) {
+interface Props {
+  userId: string;
+  /** A question to begin with. */
+  firstPrompt?: string | undefined;
+}
+
+/** The conversation with Second Me: what it remembers, the oldest first, and the field for the next question below. */
+export function SecondMeChat({ userId, firstPrompt }: Props) {
   const history = useQuery(queries.secondMeHistory(userId));
   const { asked, ask, stop, discard: forget } = usePrompt(userId);
   const [shown, setShown] = useState<string | null>(null);
+  const [edited, setEdited] = useState<string | null>(null);
   const past = history.data ?? [];
-  const current = past.find(({ id }) => id === shown) ?? past.at(-1);
+  const isAnswering = asked?.state === "answering";
   const begin = (prompt: string) => {
     setShown(null);
     void ask(prompt);
   };
+  const show = (id: string) => {
+    setShown(id);
+    document.getElementById(`exchange-${id}`)?.scrollIntoView({ block: "start", behavior: "smooth" });
+  };
+  useFirstPrompt(firstPrompt, begin);
+  const end = useEndInSight(past.at(-1)?.id);
   return (
     <div className={styles.page}>
       <Head userId={userId} isEmpty={!past.length} onClear={forget} />
-      {past.length > 0 && <Ribbon past={past} shown={asked ? undefined : current?.id} onShow={setShown} />}
+      {past.length > 0 && <Ribbon past={past} shown={shown ?? (asked ? undefined : past.at(-1)?.id)} onShow={show} />}
       {history.isPending && <Skeleton heights={[5, 8]} />}
       {history.isError && <ProblemNotice error={history.error} onRetry={() => void history.refetch()} />}
-      <div aria-live="polite" aria-busy={asked?.state === "answering"}>
-        {asked ? <Answering asked={asked} onRetry={() => begin(asked.prompt)} /> : current && <Answered interaction={current} />}
+      <div className={styles.thread} aria-live="polite" aria-busy={isAnswering}>
+        {past.map((interaction) => (
+          <Answered
+            key={interaction.id}
+            interaction={interaction}
+            isBusy={isAnswering}
+            onAgain={() => begin(interaction.prompt)}
+            onEdit={() => setEdited(interaction.prompt)}
+          />
+        ))}
+        {asked && <Answering asked={asked} onRetry={() => begin(asked.prompt)} />}
+        <div ref={end} className={styles.end} />
       </div>
-      {history.data && !current && !asked && <Ideas onAsk={begin} />}
-      <PromptField userId={userId} isAnswering={asked?.state === "answering"} onAsk={begin} onStop={stop} />
+      {history.data && !past.length && !asked && <Ideas onAsk={begin} />}
+      <PromptField
+        userId={userId}
+        edited={edited}
+        isAnswering={isAnswering}
+        onAsk={begin}
+        onStop={stop}
+        onEdited={() => setEdited(null)}
+      />
     </div>
   );
+}
+
+/** Ask the question that the page was opened with, once. */
+function useFirstPrompt(prompt: string | undefined, ask: (prompt: string) => void): void {
+  const isAsked = useRef(false);
+  const begin = useEffectEvent(ask);
+  useEffect(() => {
+    // Where the component is mounted twice, the first request was aborted with the first.
+    const timer = setTimeout(() => {
+      if (prompt && !isAsked.current) begin(prompt);
+      isAsked.current = true;
+    });
+    return () => clearTimeout(timer);
+  }, [prompt]);
+}
+
+/** The end of the conversation is in sight when it opens, and when it grows. */
+function useEndInSight(newest: string | undefined) {
+  const end = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (newest !== undefined) end.current?.scrollIntoView({ block: "end" });
+  }, [newest]);
+  return end;
 }
 
 function Head({ userId, isEmpty, onClear }: { userId: string; isEmpty: boolean; onClear: () => void }) {
@@ -117,18 +171,51 @@ function Ribbon({ past, shown, onShow }: RibbonProps) {
   );
 }
 
-function Answered({ interaction }: { interaction: Interaction }) {
+interface AnsweredProps {
+  interaction: Interaction;
+  isBusy: boolean;
+  onAgain: () => void;
+  onEdit: () => void;
+}
+
+function Answered({ interaction, isBusy, onAgain, onEdit }: AnsweredProps) {
   const { t, language } = useTranslation();
   const format = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
   const seconds = format.format(Math.max(SHORTEST_S, interaction.latency_ms / 1000));
   return (
-    <div className={styles.exchange}>
+    <div id={`exchange-${interaction.id}`} className={styles.exchange}>
       <p className={styles.prompt} dir="auto">
         {interaction.prompt}
       </p>
       <Answer text={interaction.response} />
-      <p className={styles.note}>{t("secondMe.took", { seconds })}</p>
+      <div className={styles.tools}>
+        <p className={styles.note}>{t("secondMe.took", { seconds })}</p>
+        <CopyAnswer text={interaction.response} />
+        <IconButton icon="retry" label={t("secondMe.again")} size={16} disabled={isBusy} onClick={onAgain} />
+        <IconButton icon="pencil" label={t("secondMe.edit")} size={16} onClick={onEdit} />
+      </div>
     </div>
+  );
+}
+
+/** Browsers have no clipboard on pages without TLS: then there is no such button. */
+function CopyAnswer({ text }: { text: string }) {
+  const { t } = useTranslation();
+  const [isCopied, setCopied] = useState(false);
+  const clipboard = navigator.clipboard as Clipboard | undefined;
+  if (!clipboard) return null;
+  const copy = () =>
+    clipboard.writeText(text).then(
+      () => setCopied(true),
+      () => undefined,
+    );
+  return (
+    <IconButton
+      icon={isCopied ? "check" : "copy"}
+      label={t(isCopied ? "session.copied" : "session.copy")}
+      size={16}
+      onClick={() => void copy()}
+    />
   );
 }
 
@@ -192,18 +279,30 @@ function Ideas({ onAsk }: { onAsk: (prompt: string) => void }) {
 
 interface PromptProps {
   userId: string;
+  /** An earlier question that is to be asked in other words. */
+  edited: string | null;
   isAnswering: boolean;
   onAsk: (prompt: string) => void;
   onStop: () => void;
+  onEdited: () => void;
 }
 
-function PromptField({ userId, isAnswering, onAsk, onStop }: PromptProps) {
+function PromptField({ userId, edited, isAnswering, onAsk, onStop, onEdited }: PromptProps) {
   const { t } = useTranslation();
   const [prompt, setShown] = useState(() => getPromptDraft(userId));
   const setPrompt = (text: string) => {
     setShown(text);
     setPromptDraft(userId, text);
   };
+  const field = useRef<HTMLTextAreaElement>(null);
+  const take = useEffectEvent((text: string) => {
+    setPrompt(text);
+    onEdited();
+    field.current?.focus();
+  });
+  useEffect(() => {
+    if (edited !== null) take(edited);
+  }, [edited]);
   // Another tab's question was answered. A draft with another text stays.
   useEffect(
     () => subscribeToClearedDraft(userId, (asked) => setShown((shown) => (shown.trim() === asked.trim() ? "" : shown))),
@@ -228,6 +327,7 @@ function PromptField({ userId, isAnswering, onAsk, onStop }: PromptProps) {
       }}
     >
       <textarea
+        ref={field}
         rows={1}
         dir="auto"
         value={prompt}

@@ -1,3 +1,5 @@
+import { useEffect, useState } from "react";
+import { useLocation, useNavigate } from "react-router";
 import { useTranslation } from "../../lib/i18n";
 import { Button } from "../../components/ui/Button";
 import { Notice } from "../../components/ui/Notice";
@@ -11,7 +13,8 @@ export default function SecondMePage() {
   const { t } = useTranslation();
   const { session, setSignInOpen: ask } = useSession();
   usePageTitle(t("secondMe.title"));
-  if (session) return <SecondMeChat key={session.userId} userId={session.userId} />;
+  const firstPrompt = useFirstPrompt();
+  if (session) return <SecondMeChat key={session.userId} userId={session.userId} firstPrompt={firstPrompt} />;
   return (
     <div className={styles.page}>
       <h1>{t("secondMe.title")}</h1>
@@ -23,4 +26,16 @@ export default function SecondMePage() {
       </Notice>
     </div>
   );
+}
+
+/** The question that another page asked by leading here; a reload does not ask it again. */
+function useFirstPrompt(): string | undefined {
+  const { state } = useLocation() as { state: { prompt?: string } | null };
+  const navigate = useNavigate();
+  const [prompt] = useState(state?.prompt);
+  const isNew = state?.prompt !== undefined;
+  useEffect(() => {
+    if (isNew) void navigate(".", { replace: true, state: null });
+  }, [isNew, navigate]);
+  return prompt;
 }

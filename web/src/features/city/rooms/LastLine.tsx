@@ -1,4 +1,4 @@
-import type { LastMessage } from "../../../api/newTypes";
+import type { LastMessage } from "../../../api/types";
 import { Name } from "../../../components/ui/Name";
 import { useTranslation } from "../../../lib/i18n";
 import { withNames } from "../../../lib/mentions";

@@ -1,7 +1,6 @@
 import { useMutation } from "@tanstack/react-query";
 import { city } from "../../../api/city";
-import type { NotificationMode } from "../../../api/newTypes";
-import type { Room } from "../../../api/types";
+import type { NotificationMode, Room } from "../../../api/types";
 import { IconButton } from "../../../components/ui/Button";
 import { Choices } from "../../../components/ui/Choices";
 import { Menu } from "../../../components/ui/Menu";

@@ -2,7 +2,8 @@ import { useQuery } from "@tanstack/react-query";
 import { memo, useDeferredValue, useMemo, useRef, useState, type KeyboardEvent } from "react";
 import { NavLink, useMatch } from "react-router";
 import { queries } from "../../../api/queries";
-import type { ListedRoom, LastMessage, RoomUnread } from "../../../api/newTypes";
+import type { RoomUnread } from "../../../api/frames";
+import type { LastMessage, Room } from "../../../api/types";
 import { IconButton } from "../../../components/ui/Button";
 import { SearchField } from "../../../components/ui/ListToolbar";
 import { Name } from "../../../components/ui/Name";
@@ -68,7 +69,7 @@ function moveFocus(event: KeyboardEvent, pane: HTMLElement | null): void {
   next.focus();
 }
 
-const RoomLinks = memo(function RoomLinks({ rooms, sought }: { rooms: ListedRoom[]; sought: string }) {
+const RoomLinks = memo(function RoomLinks({ rooms, sought }: { rooms: Room[]; sought: string }) {
   const { t, language } = useTranslation();
   const found = useMemo(() => filterRooms(rooms, sought), [rooms, sought]);
   const unread = useUnread(rooms);
@@ -96,7 +97,7 @@ const RoomLinks = memo(function RoomLinks({ rooms, sought }: { rooms: ListedRoom
 });
 
 interface RoomLinkProps {
-  room: ListedRoom;
+  room: Room;
   isShown: boolean;
   unread: number;
   /** What the city told of it since the list was loaded. */

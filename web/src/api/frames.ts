@@ -1,16 +1,6 @@
-import type { Author, Message, Room, Status, SubjectId } from "./types";
+import type { Author, LastMessage, NotificationMode, Status, SubjectId } from "./types";
 
-/** Last message of a room, as lists show it. */
-export interface LastMessage {
-  id: string;
-  seq: number;
-  author: Author;
-  text: string;
-  msgtype: string;
-  created_at: string;
-}
-
-export type NotificationMode = "all" | "mentions" | "none";
+/** Shapes that no request or response of the OpenAPI document has: frames of WebSockets, and routes to come. */
 
 /** What a citizen has not read in a room. */
 export interface RoomUnread {
@@ -21,28 +11,6 @@ export interface RoomUnread {
   notifications: NotificationMode;
   /** Absent where it has not changed. */
   last_message?: LastMessage | null;
-}
-
-/** A room with what a client that is signed in gets beside. */
-export type ListedRoom = Room & {
-  last_message?: LastMessage | null;
-  joined?: boolean;
-  unread?: number;
-  mentions?: number;
-  read_seq?: number | null;
-  notifications?: NotificationMode;
-};
-
-export interface SearchResult {
-  message: Message;
-  room: { id: string; slug: string; name: string };
-  excerpt: string;
-  highlights: [number, number][];
-}
-
-export interface SearchResults {
-  results: SearchResult[];
-  next_cursor: string | null;
 }
 
 export interface DirectChat {
