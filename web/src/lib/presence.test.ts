@@ -120,11 +120,11 @@ describe("the presence stream", () => {
   it("resumes from the last seq", () => {
     presence.start(BEAT_MS);
     environment.last.accept();
-    expect(environment.last.path).toBe("/ws/city/presence?batch=1&rooms=1");
+    expect(environment.last.path).toBe("/ws/city/presence?batch=1&rooms=1&unread=1");
     environment.last.receive({ event: "presence.snapshot", users: [], seq: 1795317512345680 });
     environment.last.drop();
     environment.clock.pass(500);
-    expect(environment.last.path).toBe("/ws/city/presence?batch=1&rooms=1&since=1795317512345680");
+    expect(environment.last.path).toBe("/ws/city/presence?batch=1&rooms=1&unread=1&since=1795317512345680");
   });
 
   it("reconnects after the machine slept", () => {

@@ -301,7 +301,9 @@ function PromptField({ userId, edited, isAnswering, onAsk, onStop, onEdited }: P
     field.current?.focus();
   });
   useEffect(() => {
-    if (edited !== null) take(edited);
+    if (edited === null) return undefined;
+    const frame = requestAnimationFrame(() => take(edited));
+    return () => cancelAnimationFrame(frame);
   }, [edited]);
   // Another tab's question was answered. A draft with another text stays.
   useEffect(

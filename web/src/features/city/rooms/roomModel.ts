@@ -62,6 +62,8 @@ export class RoomModel extends Conversation {
   private unsubscribe: () => void = () => undefined;
   private typingSentAt = -Infinity;
   private readId: string | null = null;
+  /** The last message that was read while there was no connection to say so. */
+  private unsentId: string | null = null;
 
   constructor(name: string, environment: RoomEnvironment) {
     super(name, null, environment);
@@ -91,6 +93,9 @@ export class RoomModel extends Conversation {
   stop(): void {
     this.unsubscribe();
     this.stream.stop();
+    // Who opens a room and leaves it at once has read what was shown.
+    if (this.unsentId !== null) void city.markRead(this.name, this.unsentId).catch(() => undefined);
+    this.unsentId = null;
   }
 
   /** Call `listener` with every message; returns how to stop. */
@@ -149,7 +154,10 @@ export class RoomModel extends Conversation {
     if (!room || this.live) return;
     markRead(this.environment.me(), room.id, room.last_seq);
     const last = timeline.messages.findLast((message) => this.shows(message));
-    if (last && last.id !== this.readId && this.sendReceipt(last.id)) this.readId = last.id;
+    if (!last || last.id === this.readId) return;
+    const isSent = this.sendReceipt(last.id);
+    if (isSent) this.readId = last.id;
+    this.unsentId = isSent || this.environment.me() === null ? null : last.id;
   }
 
   /** Send a read receipt; false when there is no connection or nobody is signed in. */
