@@ -11,7 +11,7 @@ import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
 
 from tests.parts.browser import start_browser
-from tests.parts.city import citizen_token
+from tests.parts.city import citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 
@@ -121,6 +121,12 @@ async def test_room_card_counts_messages_of_others(city: InProcessCity, page: Pa
     await expect(page.get_by_text("New since you were here")).to_be_visible()
     await page.get_by_role("link", name="Rooms", exact=True).click()
     await expect(card).to_be_visible()
+
+    async def has_read() -> bool:
+        rooms = await city.get("/city/rooms", token=TARAS)
+        return all(room["unread"] == 0 for room in rooms if room["slug"] == "general")
+
+    await eventually(has_read)
     answer = await city.call("POST", f"{general}/join", token=citizen_token("u_new", "Нова"))
     assert answer.status == 200
     await page.reload()
