@@ -144,11 +144,13 @@ class ReadinessProbe:
         return _failed("being set up")
 
     def _processes(self) -> Part:
-        # Without Redis a standby does not know the leader's heartbeats, so it must get no requests.
-        if self.leader_lock.is_held or self.redis_health is not None:
+        if self.leader_lock.is_held:
             return _ok(self.role)
         if not self.leader_lock.is_elsewhere:
             return _failed("cannot read the leader lock from the database")
+        # Without Redis a standby does not know the leader's heartbeats, so it must get no requests.
+        if self.redis_health is not None:
+            return _ok(self.role)
         return _failed("another process leads, and there is no redis.url to share presence by")
 
     def _tasks(self) -> Part:

@@ -17,6 +17,7 @@ from tests.parts.api import (
 )
 from tests.parts.city import ADMIN_TOKEN
 from tests.parts.in_process_city import InProcessCity, in_process_city
+from tests.parts.redis import RedisServer
 
 
 async def test_matrix_presence_has_documented_fields(sqlite_city: InProcessCity) -> None:
@@ -156,6 +157,13 @@ async def test_readyz_without_lease_names_no_leader(sqlite_city: InProcessCity) 
         processes.append(answer.content["checks"]["processes"])
     assert processes[0] == "cannot read the leader lock from the database"
     assert "another process leads" in processes[1]
+
+
+async def test_standby_with_redis_is_ready_once_another_leads(sqlite_url: str, redis: RedisServer) -> None:
+    async with in_process_city(sqlite_url, redis={"url": redis.url}) as city:
+        assert (await readyz(city, "processes"))[1] == "failed", "it may be about to lead, and to set up the rooms"
+        city.city.leader_lock.is_elsewhere = True
+        assert (await readyz(city, "processes"))[1:] == ("ok", "standby")
 
 
 async def test_readyz_verbose_states_each_part(sqlite_city: InProcessCity) -> None:
