@@ -178,7 +178,7 @@ async def test_service_worker_ignores_api_routes() -> None:
     ("file", "names"),
     [
         ("web/worker/serviceWorker.ts", r"const PAGE =\s+.*city\(\\/\(\?!\(([a-z|-]+)\)\(\\/\|\$\)\)"),
-        ("web/vite.config.ts", r"const cityApi = .*\(city/\(([a-z|-]+)\)"),
+        ("web/vite.config.ts", r"const cityApi =\s+.*\(city/\(([a-z|-]+)\)"),
         ("docs/explanation/pages.md", r"that the API uses below `/city/`\n\(([^)]+)\)"),
     ],
 )
