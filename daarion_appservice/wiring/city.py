@@ -1,4 +1,4 @@
-"""The third layer of the composition root: accounts, Second Me and the agents' replies; with it the city is complete."""
+"""The fourth layer of the composition root: accounts, Second Me and the agents' replies; with it the city is complete."""
 
 from __future__ import annotations
 
