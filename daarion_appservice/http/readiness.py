@@ -14,7 +14,6 @@ from enum import StrEnum
 from typing import Final
 
 from ..city.ports import NowMs
-from ..city.types import MatrixStatus, Room
 from ..errors import DatabaseError
 from ..matrix.client.monitor import HomeserverMonitor
 from ..matrix.encryption.support import EncryptionSupport, SupportState
@@ -23,6 +22,7 @@ from ..realtime.supervisor import Supervisor
 from ..storage.database import Database
 from ..storage.disk_space import DiskSpace
 from ..storage.leader_lock import LeaderLock
+from ..storage.matrix_rooms import RoomLinkCounts
 
 _PING_OVERDUE_S: Final = 180.0
 """The monitor pings every minute: two pings in a row had no result."""
@@ -174,20 +174,18 @@ class ReadinessProbe:
     async def _stored_parts(self) -> dict[str, Part]:
         try:
             async with self.database.read_only() as tx:
-                rooms = [room for room in await tx.rooms.all() if not room.archived]
+                links = await tx.matrix_rooms.count_links()
                 last_ms = await tx.inbox.last_transaction_ms()
         except DatabaseError as error:
             return {"rooms": _failed(str(error))}
-        return {"rooms": self._rooms(rooms), "transactions": self._transactions(last_ms)}
+        return {"rooms": self._rooms(links), "transactions": self._transactions(last_ms)}
 
-    def _rooms(self, rooms: list[Room]) -> Part:
-        linked = sum(room.matrix_status is MatrixStatus.LINKED for room in rooms)
-        broken = [room for room in rooms if room.matrix_error]
-        detail = f"{linked} of {len(rooms)} rooms are linked"
-        if not broken:
+    def _rooms(self, links: RoomLinkCounts) -> Part:
+        detail = f"{links.linked} of {links.total} rooms are linked"
+        if not links.broken:
             return _ok(detail)
-        detail += f"; {', '.join(room.slug for room in broken[:3])}: {broken[0].matrix_error}"
-        return _warning(detail) if linked or not self.reconciler.is_done else _failed(detail)
+        detail += f"; {', '.join(slug for slug, _ in links.broken)}: {links.broken[0][1]}"
+        return _warning(detail) if links.linked or not self.reconciler.is_done else _failed(detail)
 
     def _transactions(self, last_ms: int | None) -> Part:
         if last_ms is None:

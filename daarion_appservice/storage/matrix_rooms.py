@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, case, func, select
 
 from ..city.types import HistoryVisibility, MatrixRoomId, MatrixStatus, Room, RoomId
-from .room_columns import RoomColumns, room_of, visibility_values
+from .room_columns import IS_CITY_ROOM, RoomColumns, room_of, visibility_values
 from .tables import former_matrix_rooms, rooms
 from .upsert import insert
 
@@ -22,6 +22,21 @@ class AppliedRoomState:
     in_directory: bool | None
     in_space: MatrixRoomId | None
     archived: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RoomLinkCounts:
+    """The links of the city rooms that are not archived.
+
+    Attributes:
+        total: the number of rooms.
+        linked: how many of them are linked with their Matrix room.
+        broken: slug and error of the oldest rooms whose link failed or works badly.
+    """
+
+    total: int
+    linked: int
+    broken: list[tuple[str, str]]
 
 
 class MatrixRoomRepository(RoomColumns):
@@ -76,6 +91,20 @@ class MatrixRoomRepository(RoomColumns):
 
     async def set_status(self, room: RoomId, status: MatrixStatus, error: str | None) -> None:
         await self._update(room, matrix_status=status, matrix_error=error)
+
+    async def count_links(self, *, max_broken: int = 3) -> RoomLinkCounts:
+        """Count the links of the city rooms that are not archived, and name ``max_broken`` rooms with an error."""
+        open_rooms = and_(IS_CITY_ROOM, ~rooms.c.is_direct, ~rooms.c.archived)
+        is_linked = case((rooms.c.matrix_status == MatrixStatus.LINKED, 1))
+        counted = await self._connection.execute(select(func.count(), func.count(is_linked)).where(open_rooms))
+        total, linked = counted.one()
+        broken = await self._connection.execute(
+            select(rooms.c.slug, rooms.c.matrix_error)
+            .where(open_rooms, rooms.c.matrix_error.is_not(None))
+            .order_by(rooms.c.created_at_ms)
+            .limit(max_broken)
+        )
+        return RoomLinkCounts(total, linked, [(row.slug, row.matrix_error) for row in broken])
 
     async def applied_state(self, room: RoomId) -> AppliedRoomState:
         return (await self.with_applied_state(room))[1]

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, and_, func, select
 
 from ..city.types import MatrixStatus
 from ..clock import creation_ms
@@ -71,19 +71,13 @@ async def read_queue_depths(tx: Transaction) -> QueueDepths:
 
 async def read_inventory(tx: Transaction) -> Inventory:
     """Count ghosts and rooms; this reads every room."""
-    found = await tx.connection.execute(
-        select(
-            rooms.c.agent.is_(None),
-            rooms.c.archived,
-            rooms.c.matrix_error.is_(None),
-            rooms.c.matrix_status,
-            func.count(),
-        ).group_by(rooms.c.agent.is_(None), rooms.c.archived, rooms.c.matrix_error.is_(None), rooms.c.matrix_status)
-    )
+    is_room, has_no_error = and_(rooms.c.agent.is_(None), ~rooms.c.is_direct), rooms.c.matrix_error.is_(None)
+    columns = (is_room, rooms.c.archived, has_no_error, rooms.c.matrix_status)
+    found = await tx.connection.execute(select(*columns, func.count()).group_by(*columns))
     counts: Counter[tuple[str, str]] = Counter()
-    for is_room, archived, has_no_error, status, count in found:
-        state = ARCHIVED if archived else status if has_no_error else ERROR
-        counts["room" if is_room else "direct_chat", state] += count
+    for in_list, archived, works, status, count in found:
+        state = ARCHIVED if archived else status if works else ERROR
+        counts["room" if in_list else "direct_chat", state] += count
     number = (await tx.connection.execute(select(func.count()).select_from(ghosts))).scalar_one()
     return Inventory(number, dict(counts))
 

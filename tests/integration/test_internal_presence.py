@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -221,7 +222,11 @@ async def test_readyz_fails_without_linked_room(sqlite_city: InProcessCity) -> N
             await tx.matrix_rooms.set_status(room.id, MatrixStatus.FAILED, "the alias is taken")
     status, part, detail = await readyz(sqlite_city, "rooms")
     assert (status, part) == (503, "failed")
-    assert detail.startswith("0 of 3 rooms are linked")
+    names = ", ".join(room.slug for room in rooms)
+    assert detail == f"0 of 3 rooms are linked; {names}: the alias is taken"
+    async with database.transaction() as tx:
+        await tx.rooms.change(replace(rooms[2], archived=True))
+    assert (await readyz(sqlite_city, "rooms"))[2].startswith("0 of 2 rooms are linked")
     async with database.transaction() as tx:
         await tx.matrix_rooms.set_status(rooms[0].id, MatrixStatus.LINKED, None)
     status, part, detail = await readyz(sqlite_city, "rooms")

@@ -13,7 +13,7 @@ from daarion_appservice.agents.metrics import REPLIED
 from daarion_appservice.city.pending_replies import ReplyFailure
 from daarion_appservice.city.presence import Heartbeat, Status
 from daarion_appservice.city.rooms import Rooms
-from daarion_appservice.city.types import Author, AuthorKind, MatrixStatus, SubjectId, UserId
+from daarion_appservice.city.types import Author, AuthorKind, CitizenId, MatrixStatus, SubjectId, UserId
 from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.errors import (
     DatabaseError,
@@ -477,3 +477,20 @@ async def test_rooms_are_counted_by_kind_and_state(city: InProcessCity) -> None:
         counts = (await read_inventory(tx)).rooms
     assert counts["room", "error"] == 1
     assert counts["room", "pending"] >= 1
+
+
+async def test_chats_of_citizens_count_as_direct_chats(city: InProcessCity) -> None:
+    async with city.city.database.read_only() as tx:
+        before = (await read_inventory(tx)).rooms
+    for subject, name in (("u_1", "Оксана"), ("u_2", "Тарас")):
+        await city.city.citizen_names.record(CitizenId(subject), name)
+    opened = await city.call("POST", "/city/direct", {"with": "citizen:u_2"}, token=citizen_token("u_1"))
+    assert opened.status == 201, opened
+    async with city.city.database.read_only() as tx:
+        after = (await read_inventory(tx)).rooms
+    assert _of_kind(after, "direct_chat") == _of_kind(before, "direct_chat") + 1
+    assert _of_kind(after, "room") == _of_kind(before, "room")
+
+
+def _of_kind(counts: dict[tuple[str, str], int], kind: str) -> int:
+    return sum(count for (each, _), count in counts.items() if each == kind)
