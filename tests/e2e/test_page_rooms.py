@@ -90,7 +90,7 @@ async def test_room_list_stays_while_rooms_change(city: InProcessCity, browser: 
     await rooms.get_by_role("searchbox").fill("")
     await page.keyboard.press("Alt+ArrowDown")
     await expect(page.get_by_role("heading", name="Музика")).to_be_hidden()
-    await page.set_viewport_size(PHONE)
+    await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     await expect(rooms).to_be_hidden()
 
 

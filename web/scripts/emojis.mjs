@@ -19,4 +19,7 @@ const emojis = read("en/data")
     [...new Set([...list(shortcodes[hexcode]), ...list(cldr[hexcode])])].join(" "),
     ukrainian.get(hexcode) ?? "",
   ]);
-writeFileSync(new URL("../src/lib/emojis.json", import.meta.url), `[\n${emojis.map((each) => JSON.stringify(each)).join(",\n")}\n]\n`);
+writeFileSync(
+  new URL("../src/lib/emojis.json", import.meta.url),
+  `[\n${emojis.map((each) => JSON.stringify(each)).join(",\n")}\n]\n`,
+);
