@@ -57,21 +57,23 @@ class Manifest(BaseModel):
     """The checksum of each other file."""
 
 
-def write(target: Path, manifest: Manifest, files: Mapping[str, Path]) -> None:
+def write(target: Path, manifest: Manifest, files: Mapping[str, Path], scratch: Path) -> None:
     """Write an archive with mode 600. It has its name only when it is complete.
 
     Args:
-        target: the archive.
+        target: the archive, which does not exist.
         manifest: its content; the checksums are added.
         files: the files by their names in the archive.
+        scratch: a directory on the disk of the target that other users cannot read: in a shared one like /tmp they
+            could prepare a file or a link with the name of the incomplete archive, which contains every secret.
 
     Raises:
         StartError: the archive cannot be written.
     """
     content = manifest.model_copy(update={"sha256": {name: _checksum(path) for name, path in files.items()}})
-    partial = target.with_name(f".{target.name}.partial")
+    partial = scratch / "archive"
     try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
         with os.fdopen(descriptor, "wb") as file:
             with tarfile.open(fileobj=file, mode="w:gz", compresslevel=_COMPRESSION) as archive:
                 encoded = content.model_dump_json(indent=2).encode()
@@ -81,15 +83,23 @@ def write(target: Path, manifest: Manifest, files: Mapping[str, Path]) -> None:
                 for name, path in files.items():
                     archive.add(path, name, filter=_anonymous)
             os.fsync(file.fileno())
-        partial.rename(target)
+        _publish(partial, target)
     except OSError as error:
         raise StartError(
             f"{target} cannot be written: {error.strerror}",
             "Check that its directory exists, that this user may write to it, and that the disk has space.",
             ExitCode.FAILED,
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+
+
+def _publish(complete: Path, target: Path) -> None:
+    """Give a file its name, unless a file with this name was made meanwhile."""
+    try:
+        target.hardlink_to(complete)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        complete.rename(target)
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -88,7 +88,7 @@ def make_backup(
             environment=tuple(sorted(variables.values())),
             sha256={},
         )
-        archive.write(path, manifest, files)
+        archive.write(path, manifest, files, Path(directory))
     has_pickle_key = not settings.encryption.is_on or (with_secrets and _PICKLE_KEY not in variables)
     return MadeBackup(path, manifest, manifest.environment, has_pickle_key)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
 from ..errors import ExitCode, StartError
 
-_COMPANIONS: Final = ("", "-wal", "-shm")
-"""Suffixes of the database and of the files that SQLite keeps beside it."""
+_COMPANIONS: Final = ("-wal", "-shm")
+"""Suffixes of the files that SQLite keeps beside a database."""
 
 
 def copy(source: Path, target: Path) -> None:
@@ -62,12 +62,28 @@ def has_tables(file: Path) -> bool:
 
 
 def put_in_place(fresh: Path, target: Path, aside: Path) -> None:
-    """Rename ``target`` and its write-ahead log to ``aside``, and ``fresh`` to ``target``."""
-    for suffix in _COMPANIONS:
-        former = target.with_name(target.name + suffix)
-        if former.exists():
-            former.rename(aside.with_name(aside.name + suffix))
-    fresh.rename(target)
+    """Replace ``target`` by ``fresh``, and keep it as ``aside``. A crash leaves the former database or the new one.
+
+    Without a file at ``target`` the next start of the service would make an empty database, and a write-ahead log of
+    the former database would be applied to the new one.
+    """
+    if target.exists():
+        _write_log_into(target)
+        with suppress(OSError):  # a file system without hard links
+            aside.hardlink_to(target)
+        for suffix in _COMPANIONS:
+            left = target.with_name(target.name + suffix)
+            if left.exists():
+                left.rename(aside.with_name(aside.name + suffix))
+        if not aside.exists():
+            target.rename(aside)
+    fresh.replace(target)
+
+
+def _write_log_into(file: Path) -> None:
+    """Write a write-ahead log into its database and remove it; leave both as they are if the database is damaged."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _read_only(file: Path) -> sqlite3.Connection:

@@ -35,6 +35,8 @@ class ServiceManager:
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self._interval_s = min(_INTERVAL_S, watchdog_s / 3) if watchdog_s else _INTERVAL_S
         self._is_ready = False
+        self._knows_ready = False
+        """Whether systemd got ``READY=1``."""
         self._status = ""
 
     @classmethod
@@ -48,7 +50,7 @@ class ServiceManager:
     def ready(self) -> None:
         """Report that both listeners accept connections."""
         self._is_ready = True
-        self._send("READY=1")
+        self._knows_ready = self._send("READY=1")
 
     def stopping(self) -> None:
         """Report that the process ends."""
@@ -57,9 +59,8 @@ class ServiceManager:
     def status(self, text: str) -> None:
         """Report the state of the service in words, for ``systemctl status``; once as long as it stays the same."""
         line = " ".join(text.split())[:_MAX_STATUS]
-        if line != self._status:
+        if line != self._status and self._send(f"STATUS={line}"):
             self._status = line
-            self._send(f"STATUS={line}")
 
     async def keep_alive(self) -> None:
         """Report at intervals that the event loop works, until cancelled. Return at once where no socket is named."""
@@ -68,16 +69,24 @@ class ServiceManager:
         if not faulthandler.is_enabled():
             faulthandler.enable()
         while True:
+            if self._is_ready and not self._knows_ready:
+                self.ready()
             self._send("WATCHDOG=1" if self._is_ready else f"EXTEND_TIMEOUT_USEC={_EXTENSION_US}")
             await asyncio.sleep(self._interval_s)
 
-    def _send(self, state: str) -> None:
+    def _send(self, state: str) -> bool:
+        """Send one datagram without waiting; return whether it was sent.
+
+        The queue of the socket may be full, for example at the boot of the machine. systemd never asks again, so what
+        was not sent is sent at the next interval.
+        """
         if not self._address:
-            return
+            return True
         try:
             with socket.socket(
                 socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
             ) as sender:
                 sender.sendto(state.encode(), self._address)
         except OSError:
-            return  # systemd restarts itself, or its queue is full: the next datagram replaces this one
+            return False
+        return True

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
+import sqlite3
 import stat
 import tarfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from daarion_appservice.backup import archive, postgres_programs
+from daarion_appservice.backup import archive, postgres_programs, sqlite_copy
 from daarion_appservice.backup.making import make_backup
+from daarion_appservice.backup.restoring import restore_backup
 from daarion_appservice.city.types import Room, RoomId
 from daarion_appservice.config import editing as config_edit
 from daarion_appservice.config import loading as config_file
@@ -232,6 +236,58 @@ def test_settings_of_environment_are_named_without_values(city: Terminal) -> Non
     ended = city.type("backup", "copy.tar.gz")
     assert "Not in it, since the environment sets them: DAARION_ENCRYPTION__PICKLE_KEY" in ended.err
     assert "encryption.pickle_key is not in it" in ended.err
+
+
+@ON_SQLITE
+def test_prepared_link_gets_no_secrets(city: Terminal, tmp_path: Path) -> None:
+    """Whoever may write into the directory of the archive knows the names of its files beforehand."""
+    theirs = tmp_path / "theirs"
+    for name in (".copy.tar.gz.partial", "copy.tar.gz.partial"):
+        Path(name).symlink_to(theirs)
+    backed_up(city)
+    assert not theirs.exists()
+
+
+@ON_SQLITE
+def test_crash_of_a_restore_leaves_a_database(city: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = backed_up(city)
+    city.run("agent", "add", "late")
+    replace_file = Path.replace
+
+    def crash(self: Path, target: Path) -> Path:
+        if target.name == "city.db":
+            raise KeyboardInterrupt
+        return replace_file(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", crash)
+        patched.setattr(Path, "rename", crash)
+        with pytest.raises(KeyboardInterrupt):
+            restore_backup(copy, CONFIG, force=True)
+    assert [agent.slug for agent in city.agents()] == ["late", "scribe"]
+    assert not list(Path().glob(".city.db*"))
+
+
+def test_log_of_former_database_stays_with_it(tmp_path: Path) -> None:
+    """A service that was killed left a write-ahead log, which must not be applied to the restored database."""
+    former, fresh, aside = (tmp_path / name for name in ("city.db", "fresh.db", "aside.db"))
+    with closing(sqlite3.connect(former)) as writer:
+        writer.execute("PRAGMA journal_mode=WAL")
+        writer.execute("CREATE TABLE t (x)")
+        writer.execute("INSERT INTO t VALUES ('former')")
+        writer.commit()
+        for name in ("city.db", "city.db-wal", "city.db-shm"):
+            shutil.copyfile(tmp_path / name, tmp_path / f"killed-{name}")
+    for name in ("city.db", "city.db-wal", "city.db-shm"):
+        (tmp_path / f"killed-{name}").rename(tmp_path / name)
+    with closing(sqlite3.connect(fresh)) as writer:
+        writer.execute("CREATE TABLE t (x)")
+        writer.commit()
+    sqlite_copy.put_in_place(fresh, former, aside)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["aside.db", "city.db"]
+    for file, rows in ((former, []), (aside, [("former",)])):
+        with closing(sqlite3.connect(file)) as reader:
+            assert reader.execute("SELECT x FROM t").fetchall() == rows
 
 
 # --- what they refuse ---------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import time
@@ -68,6 +69,28 @@ async def test_event_loop_extends_start_and_then_feeds_watchdog(receiver: socket
     time.sleep(0.05)  # noqa: ASYNC251 -- the event loop is blocked, as the watchdog must see
     assert len(received(receiver)) <= 1
     feeding.cancel()
+
+
+def fill_queue(receiver: socket.socket) -> None:
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as other,
+        contextlib.suppress(BlockingIOError),
+    ):
+        while True:
+            other.sendto(b"STATUS=of another service", receiver.getsockname())
+
+
+async def test_states_lost_in_full_queue_are_sent_later(receiver: socket.socket) -> None:
+    systemd = manager(receiver)
+    fill_queue(receiver)
+    systemd.ready()
+    systemd.status("Ready")
+    assert set(received(receiver)) == {"STATUS=of another service"}
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await systemd.keep_alive()
+    systemd.status("Ready")
+    assert received(receiver) == ["READY=1", "WATCHDOG=1", "STATUS=Ready"]
 
 
 async def test_watchdog_of_another_process_is_not_fed_faster(receiver: socket.socket) -> None:
