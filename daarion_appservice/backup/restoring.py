@@ -209,7 +209,8 @@ async def _restore_postgres(database: Database, settings: Settings, copy: Path, 
         )
     if tables and not force:
         raise _not_empty(database)
-    await asyncio.to_thread(postgres_programs.restore, database.url, copy, drop=sorted(tables))
+    # Not in a thread: the end of this command must end psql, and nothing else is to be done meanwhile.
+    postgres_programs.restore(database.url, copy, drop=sorted(tables))
     return await _bring_up_to_date(settings.database.url, settings)
 
 

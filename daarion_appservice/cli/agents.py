@@ -85,7 +85,7 @@ def add(
 
     async def write(database: Database) -> Agent:
         async with database.transaction() as tx:
-            existing = await tx.agents.by_slug(slug)
+            existing = await tx.agents.lock(slug)
             known: dict[str, Any] = asdict(existing) if existing else {"slug": slug, "display_name": slug}
             known.pop("id", None)
             await tx.agents.put(_agent_from(known | described), now_ms=now_ms())
@@ -215,7 +215,10 @@ def rename(
 
     async def write(database: Database) -> Agent:
         async with database.transaction() as tx:
-            known = asdict(await _agent(tx, slug))
+            agent = await tx.agents.lock(slug)
+            if agent is None:
+                raise _no_such_agent(slug)
+            known = asdict(agent)
             known.pop("id")
             await tx.agents.put(_agent_from(known | {"display_name": name}), now_ms=now_ms())
             return await _agent(tx, slug)
@@ -312,8 +315,12 @@ def _agent_from(described: dict[str, Any]) -> Agent:
 async def _agent(tx: Transaction, slug: str) -> Agent:
     agent = await tx.agents.by_slug(slug)
     if agent is None:
-        raise NotFound("no_such_agent", f"there is no agent {slug!r}; see `daarion-appservice agent list`")
+        raise _no_such_agent(slug)
     return agent
+
+
+def _no_such_agent(slug: str) -> NotFound:
+    return NotFound("no_such_agent", f"there is no agent {slug!r}; see `daarion-appservice agent list`")
 
 
 def _described(file: Path) -> Description:

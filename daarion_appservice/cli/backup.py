@@ -5,6 +5,10 @@ They import the service only when they run it, so that ``--help`` does not wait 
 
 from __future__ import annotations
 
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,7 +43,8 @@ def backup(
     """
     from ..backup.making import make_backup  # noqa: PLC0415
 
-    made = make_backup(config, target, with_secrets=secrets)
+    with _ended_by_sigterm():
+        made = make_backup(config, target, with_secrets=secrets)
     if as_json:
         print_json({"file": str(made.path), "bytes": made.size, **made.manifest.model_dump(mode="json")})
     else:
@@ -66,12 +71,23 @@ def restore(
     """
     from ..backup.restoring import restore_backup  # noqa: PLC0415
 
-    restored = restore_backup(archive, config, force=force)
+    with _ended_by_sigterm():
+        restored = restore_backup(archive, config, force=force)
     if as_json:
         print_json(_fields(restored))
     else:
         _print(restored)
     _warn(restored)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Turn SIGTERM into SystemExit inside the block: copies of the database and programs of PostgreSQL end with the command."""
+    former = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def _fields(restored: RestoredBackup) -> dict[str, object]:

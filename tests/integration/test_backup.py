@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import stat
 import tarfile
@@ -23,14 +24,14 @@ from daarion_appservice.backup.restoring import restore_backup
 from daarion_appservice.city.types import Room, RoomId
 from daarion_appservice.config import editing as config_edit
 from daarion_appservice.config import loading as config_file
-from daarion_appservice.errors import ExitCode
+from daarion_appservice.errors import ExitCode, StartError
 from daarion_appservice.matrix.client import registration_file
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.leader_lock import LeaderLock
 from daarion_appservice.storage.sqlite_file import ServiceLock
 from tests.parts.postgres import Postgres
-from tests.parts.terminal import Ended, Terminal
+from tests.parts.terminal import Terminal
 
 ON_POSTGRES = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -239,6 +240,41 @@ def test_settings_of_environment_are_named_without_values(city: Terminal) -> Non
 
 
 @ON_SQLITE
+def test_terminated_backup_leaves_no_copy(city: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of the whole database each night would fill the disk."""
+    copy = sqlite_copy.copy
+
+    def terminated(source: Path, target: Path) -> None:
+        copy(source, target)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(sqlite_copy, "copy", terminated)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert city.type("backup", "copy.tar.gz").code == 128 + signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not list(Path().glob("*copy.tar.gz*")) + list(Path().glob(".daarion*"))
+
+
+@ON_POSTGRES
+def test_terminated_restore_ends_psql(city: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """psql alone would replace the tables later, and nobody would raise the sequence numbers."""
+    copy, finished = backed_up(city), tmp_path / "finished"
+    psql = tmp_path / "psql"
+    psql.write_text(f"#!/bin/sh\nkill -TERM $PPID\nsleep 10\ntouch {finished}\n")
+    psql.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert city.type("restore", str(copy), "--force").code == 128 + signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not finished.exists()
+    assert [agent.slug for agent in city.agents()] == ["scribe"]
+
+
+@ON_SQLITE
 def test_prepared_link_gets_no_secrets(city: Terminal, tmp_path: Path) -> None:
     """Whoever may write into the directory of the archive knows the names of its files beforehand."""
     theirs = tmp_path / "theirs"
@@ -296,12 +332,12 @@ def test_log_of_former_database_stays_with_it(tmp_path: Path) -> None:
 def test_restore_beside_running_service_is_refused(city: Terminal) -> None:
     copy = backed_up(city)
 
-    async def beside_leader() -> Ended:
+    async def beside_leader() -> None:
         database = Database(city.database_url)
         lock = LeaderLock(database)
         await lock.acquire()
         try:
-            return await asyncio.to_thread(city.type, "restore", str(copy), "--force")
+            await asyncio.to_thread(restore_backup, copy, CONFIG, force=True)
         finally:
             await lock.release()
             await database.close()
@@ -309,12 +345,14 @@ def test_restore_beside_running_service_is_refused(city: Terminal) -> None:
     if city.database_url.startswith("sqlite"):
         lock = ServiceLock(city.directory / "city.db")
         lock.acquire()
-        ended = city.type("restore", str(copy), "--force")
+        refusal = city.run_refused("restore", str(copy), "--force", code=ExitCode.DATABASE)
         lock.release()
     else:
-        ended = asyncio.run(beside_leader())
-    assert ended.code == ExitCode.DATABASE
-    assert "daarion-appservice runs on" in ended.err
+        with pytest.raises(StartError) as refused:
+            asyncio.run(beside_leader())
+        refusal = refused.value.what
+        assert refused.value.exit_code == ExitCode.DATABASE
+    assert "daarion-appservice runs on" in refusal
 
 
 @ON_SQLITE

@@ -137,7 +137,9 @@ class RegistryRoutes:
         errors=("agent_erased",),
     )
     async def put_agent(self, call: Call[PutAgent, NoQuery]) -> ResponseSpec:
-        """`agent_id` is the slug. A field that is missing becomes empty. The ghost on Matrix is updated within seconds."""
+        """`agent_id` is the slug. A field that is missing becomes empty. The ghost on Matrix is updated within seconds. An agent
+        in the configuration gets the fields of the configuration again at the next start.
+        """
         slug = validate_parameter(_SLUG, call.path["agent_id"], "agent_id")
         differences = await self.registry.merge(Description((_agent(slug, call.body),)))
         agent = self.agents.find(slug)  # as stored: names are normalised to one line
@@ -155,7 +157,9 @@ class RegistryRoutes:
         errors=("no_such_agent",),
     )
     async def patch_agent(self, call: Call[PatchAgent, NoQuery]) -> schemas.Agent:
-        """Only the given fields change; the slug never does. The ghost on Matrix is updated within seconds."""
+        """Only the given fields change; the slug never does. The ghost on Matrix is updated within seconds. An agent in the
+        configuration gets the fields of the configuration again at the next start.
+        """
         changes = call.body.model_dump(exclude_none=True)
         if "rooms" in changes:
             changes["rooms"] = tuple(changes["rooms"])
