@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import sys
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from daarion_appservice.city.tokens import TokenDirectory
 from daarion_appservice.city.types import (
@@ -25,11 +27,37 @@ from daarion_appservice.config import editing as config_edit
 from daarion_appservice.errors import ExitCode
 from daarion_appservice.matrix.client.inbox_events import inbox_event
 from daarion_appservice.storage import migrate
-from daarion_appservice.storage.database import Transaction
+from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.inbox import InboxRow
+from tests.parts.city import eventually
 from tests.parts.terminal import Ended, Terminal
 
 # --- agents -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("command", [("add", "scribe", "--name", "Later"), ("rename", "scribe", "Later")])
+async def test_agent_changed_meanwhile_keeps_both_changes(terminal: Terminal, command: tuple[str, ...]) -> None:
+    """An admin changes the title by the API while a command changes the name."""
+    await asyncio.to_thread(terminal.run, "agent", "add", "scribe")
+    database = Database(terminal.database_url)
+
+    async def waits() -> bool:
+        async with database.read_only() as tx:
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            return bool(await tx.connection.scalar(text(waiting)))
+
+    async with database.transaction() as tx:
+        agent = await tx.agents.lock("scribe")
+        assert agent is not None
+        await tx.agents.put(replace(agent, title="Writes"), now_ms=1)
+        typing = asyncio.create_task(asyncio.to_thread(terminal.run, "agent", *command))
+        await eventually(waits)
+    await typing
+    async with database.read_only() as tx:
+        (stored,) = await tx.agents.all()
+    await database.close()
+    assert (stored.display_name, stored.title) == ("Later", "Writes")
 
 
 def test_agent_add_changes_given_fields_only(terminal: Terminal) -> None:
