@@ -62,7 +62,8 @@ async def config_warnings(installation: Installation) -> Finding:
 async def sign_in(installation: Installation) -> Finding:
     """People can sign in, and not with a name alone.
 
-    Warns if no kind of JWT and no way to sign in is configured, and if `sign_in.name` is on in a city with a public address.
+    Warns if no kind of JWT and no way to sign in is configured, if `sign_in.matrix` is the only way and no client may embed the
+    pages, and if `sign_in.name` is on in a city with a public address.
     """
     return judge_sign_in(installation.settings)
 
@@ -86,6 +87,11 @@ def judge_sign_in(settings: Settings) -> Finding:
         return failed(
             "sign_in.url sends people to a sign-in whose JWTs the city does not accept.",
             "Set api.jwt.secret, api.jwt.public_key or api.jwt.jwks_url to what that sign-in signs with.",
+        )
+    if ways == ["matrix"] and settings.web.enabled and not settings.web.frame_ancestors:
+        return warning(
+            "People sign in with Matrix on pages in a frame of their client, and no client may show them so.",
+            "Name the address of your Element in web.frame_ancestors: docs/how-to/embed-in-element.md.",
         )
     return passed(", ".join(f"sign_in.{name}" for name in ways) or "JWTs of another sign-in; the pages offer none")
 

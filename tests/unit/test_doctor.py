@@ -219,7 +219,13 @@ JWT = {"secret": "only this test signs with this secret"}
     ("made", "status", "summary"),
     [
         (settings(), "warn", "Nobody can sign in"),
-        (settings(api={"jwt": JWT}, sign_in={"matrix": True}), "pass", "sign_in.matrix"),
+        (settings(api={"jwt": JWT}, sign_in={"matrix": True}), "warn", "in a frame"),
+        (
+            settings(api={"jwt": JWT}, sign_in={"matrix": True}, web={"frame_ancestors": ["https://app.element.io"]}),
+            "pass",
+            "sign_in.matrix",
+        ),
+        (settings(api={"jwt": JWT}, sign_in={"matrix": True}, web={"enabled": False}), "pass", "sign_in.matrix"),
         (settings(sign_in={"url": "https://sign.in"}), "fail", "does not accept"),
         (settings(api={"jwt": JWT}, sign_in={"name": True}), "pass", "sign_in.name"),
         (settings(api={"jwt": JWT, "public_url": "https://a.b"}, sign_in={"name": True}), "warn", "a name alone"),
