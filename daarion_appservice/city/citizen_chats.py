@@ -60,9 +60,9 @@ class CitizenChats:
         """
         if citizen_subject(other) in self._identities.accounts.subjects_of(citizen.subject):
             raise InvalidInput("same_person", "a direct chat needs another citizen", status=422)
-        chat = chat_of(CitizenId(citizen.id), other)
+        chat = chat_of(CitizenId(citizen.id), other, self._identities.erased.generation)
         async with self._store.transaction() as tx:
-            if not is_citizen_id(other) or not await tx.citizen_chats.is_known(other, self._identities.citizen(other)):
+            if not await self._is_known(tx, other):
                 raise NotFound("no_such_citizen", f"there is no citizen {other!r}")
             await check_not_blocked(tx, chat)
             names = await tx.citizens.names([other])
@@ -75,6 +75,12 @@ class CitizenChats:
             events += await self._enter(tx, room, Author(AuthorKind.CITIZEN, other, names.get(other, other)))
         publish_all(self._publish, [*events, RoomCheckRequested(room.id), OutboxChanged()])
         return OpenedChat(chat, room, is_new)
+
+    async def _is_known(self, tx: CityTransaction, citizen: CitizenId) -> bool:
+        """Return whether a citizen has been in the city, and is not being erased."""
+        if not is_citizen_id(citizen) or self._identities.erased.is_closed(citizen):
+            return False
+        return await tx.citizen_chats.is_known(citizen, self._identities.citizen(citizen))
 
     async def _enter(self, tx: CityTransaction, room: Room, citizen: Author) -> list[CityEvent]:
         """Make a citizen a member, unless it is one."""

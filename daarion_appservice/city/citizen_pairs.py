@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,8 +26,16 @@ class CitizenChat:
         return self.second if citizen == self.first else self.first
 
 
-def chat_of(one: CitizenId, other: CitizenId) -> CitizenChat:
-    """Return the chat of two citizens, with the id that its room has."""
+def chat_of(one: CitizenId, other: CitizenId, generation: Callable[[CitizenId], int]) -> CitizenChat:
+    """Return the chat of two citizens, with the id that its room has.
+
+    Args:
+        one: One citizen.
+        other: The other citizen.
+        generation: Returns how often a citizen was erased: one who comes back has new chats.
+    """
     first, second = sorted((one, other))
-    digest = hashlib.sha256(f"{len(first)} {first} {second}".encode("utf-8", "surrogatepass")).hexdigest()
+    generations = (generation(first), generation(second))
+    name = f"{len(first)} {first} {second}" + (" {} {}".format(*generations) if any(generations) else "")
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
     return CitizenChat(RoomId(_PREFIX + digest[:_DIGEST_CHARS]), first, second)

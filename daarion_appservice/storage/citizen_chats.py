@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, exists, or_, select
+from sqlalchemy import delete, exists, or_, select, update
 
 from ..city.citizen_pairs import CitizenChat
 from ..city.types import CitizenId, MatrixStatus, Room, RoomId, UserId
@@ -20,6 +20,16 @@ class CitizenChatRepository(Repository):
         await self._connection.execute(
             insert(self._connection, citizen_chats).values(room_id=chat.room, first=chat.first, second=chat.second)
         )
+
+    async def forget(self, citizen: CitizenId, deleted: str) -> None:
+        """Put the id of a deleted account in the place of an erased citizen; the chats are read-only from then on."""
+        for column in (citizen_chats.c.first, citizen_chats.c.second):
+            own = column == citizen
+            chats = select(citizen_chats.c.room_id).where(own)
+            await self._connection.execute(
+                update(rooms).where(rooms.c.id.in_(chats), rooms.c.is_direct).values(archived=True)
+            )
+            await self._connection.execute(update(citizen_chats).where(own).values({column.name: deleted}))
 
     async def of_room(self, room: RoomId) -> CitizenChat | None:
         """Return the citizens of a room; None for any other room."""

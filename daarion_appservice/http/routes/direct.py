@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +10,7 @@ from pydantic import Field
 
 from ...city.citizen_chats import CitizenChats
 from ...city.citizen_pairs import CitizenChat
+from ...city.erased_people import DELETED_ACCOUNT, DELETED_CITIZEN
 from ...city.identity import Identities, is_citizen_id
 from ...city.reader_memberships import ReaderMemberships
 from ...city.types import Author, AuthorKind, CitizenId, Room, RoomId, citizen_subject
@@ -63,7 +65,9 @@ class DirectChatRoutes:
         response=list[schemas.DirectChat],
     )
     async def list_direct_chats(self, call: Call[NoBody, NoQuery]) -> list[schemas.DirectChat]:
-        """Returns the client's direct chats with other citizens, the one with the newest event first."""
+        """Returns the client's direct chats with other citizens, the one with the newest event first. The chat with a citizen who
+        was erased stays, read-only and with a deleted account; a citizen who comes back has a new chat.
+        """
         return await self._views(self.actors.of(call.principal))
 
     @endpoint(
@@ -158,7 +162,7 @@ class DirectChatRoutes:
                 {
                     **unread_view(counted.rooms.get(room.id, RoomUnread(room.id))),
                     "id": room.id,
-                    "citizen": author_view(Author(AuthorKind.CITIZEN, other, names.get(other, other)), self.identities),
+                    "citizen": author_view(_citizen(other, names), self.identities),
                     "subject": self.identities.accounts.self_of(citizen_subject(other)),
                     "last_message": optional_last_message_view(last.get(room.id), self.identities),
                     "last_event": optional_timestamp(room.last_event_ms),
@@ -170,3 +174,9 @@ class DirectChatRoutes:
                 }
             )
         return views
+
+
+def _citizen(citizen: CitizenId, names: Mapping[CitizenId, str]) -> Author:
+    """Return the other citizen of a chat as an author, also an erased one."""
+    name = DELETED_ACCOUNT if citizen.startswith(DELETED_CITIZEN) else names.get(citizen, citizen)
+    return Author(AuthorKind.CITIZEN, citizen, name)

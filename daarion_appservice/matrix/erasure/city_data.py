@@ -2,7 +2,8 @@
 
     messages ─► deleted, with another author          reactions, votes ─► deleted, counted again
     members  ─► leave                                  mentions by others ─► without the person
-    direct chats with one agent ─► deleted             all other tables: `storage.people.holdings`
+    direct chats with one agent ─► deleted             direct chats of citizens ─► read-only for the other one
+                                                       all other tables: `storage.people.holdings`
 
 Every transaction is complete in itself, and finds what is left, so that the part can be repeated at any point. What the second
 part needs (rooms, events, chats) is stored before or together with the deletion.
@@ -68,6 +69,8 @@ class CityDataErasure:
         await self._delete_rows(erasure.id, erasure.person, last=False)
         async with self._database.transaction() as tx:
             await tx.erasing.forget_rooms(erasure.person, erasure.id)
+            if (citizen := erasure.person.citizen) is not None:
+                await tx.citizen_chats.forget(citizen, deleted_author(AuthorKind.CITIZEN, erasure.id).id)
 
     async def finish(self, erasure: str, person: Person) -> None:
         """Delete what the requests to the homeserver needed."""
@@ -108,6 +111,9 @@ class CityDataErasure:
                     slugs = {*await tx.erasing.chat_agents(chat.id), *([chat.agent] if chat.agent else [])}
                     chats |= {(chat.matrix_room_id, self._identities.agent(AgentSlug(slug))) for slug in slugs}
                     remains.append(Remains("chat", chat.matrix_room_id, _UNREDACTABLE))
+            for chat in await tx.erasing.abandoned_chats(person):
+                if chat.matrix_room_id is not None:
+                    chats.add((chat.matrix_room_id, self._identities.bot))
             await tx.erasures.set_plan(erasure, Plan(tuple(sorted(rooms)), tuple(sorted(chats))))
             await tx.erasures.add_remains(erasure, remains)
             await tx.erasing.delete_files([each.name for each in remains if each.kind == "file"])
@@ -116,7 +122,7 @@ class CityDataErasure:
 
     async def _delete_chats(self, erasure: str, person: Person) -> None:
         async with self._database.read_only() as tx:
-            chats = await tx.erasing.own_chats(person)
+            chats = [*await tx.erasing.own_chats(person), *await tx.erasing.abandoned_chats(person)]
         for chat in chats:
             is_left = True
             while is_left:
@@ -203,8 +209,8 @@ class CityDataErasure:
                 message = await tx.messages.get(reaction.message_id)
                 room = await tx.rooms.lock_any(message.room_id) if message is not None else None
                 message = await tx.messages.get(reaction.message_id)
-                assert message is not None
-                assert room is not None
+                if message is None or room is None:
+                    continue  # Retention or the removal of its room deleted it, with the reaction.
                 await tx.reactions.delete(reaction.id)
                 if reaction.matrix_event_id is not None:
                     await self._add_redactions(tx, erasure, person, room, reaction.author, [reaction.matrix_event_id])
@@ -229,8 +235,8 @@ class CityDataErasure:
                 message = await tx.messages.get(poll)
                 room = await tx.rooms.lock_any(message.room_id) if message is not None else None
                 message = await tx.messages.get(poll)
-                assert message is not None
-                assert room is not None
+                if message is None or room is None:
+                    continue  # Retention or the removal of its room deleted it, with the votes.
                 for event, author in await tx.erasing.delete_votes(person, poll):
                     await self._add_redactions(tx, erasure, person, room, author, [event])
                 message = await with_results(tx, message)

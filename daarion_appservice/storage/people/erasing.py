@@ -9,7 +9,7 @@ from typing import Final
 import orjson
 from sqlalchemy import Column, ColumnElement, and_, delete, exists, or_, select, union, update
 
-from ...city.erased_people import deleted_author
+from ...city.erased_people import DELETED_CITIZEN, deleted_author
 from ...city.people import Person
 from ...city.types import (
     Author,
@@ -32,6 +32,7 @@ from ..room_columns import room_of
 from ..tables import (
     accounts,
     bot_chats,
+    citizen_chats,
     direct_chat_agents,
     feed,
     former_matrix_rooms,
@@ -90,6 +91,16 @@ class ErasingRepository(Repository):
         """Return the direct chats between the person and one agent."""
         own = (rooms.c.agent.is_not(None), ~rooms.c.is_group, rooms.c.name.in_(person.users))
         return [room_of(row) for row in await self._connection.execute(select(rooms).where(*own))]
+
+    async def abandoned_chats(self, person: Person) -> list[Room]:
+        """Return the direct chats of the person with citizens who were erased before."""
+        first, second = citizen_chats.c.first, citizen_chats.c.second
+        pairs = ((first, second), (second, first))
+        is_abandoned = or_(
+            *(and_(by_citizen(one)(person), other.startswith(DELETED_CITIZEN, autoescape=True)) for one, other in pairs)
+        )
+        found = select(rooms).where(rooms.c.id.in_(select(citizen_chats.c.room_id).where(is_abandoned)))
+        return [room_of(row) for row in await self._connection.execute(found)]
 
     async def chat_agents(self, chat: RoomId) -> list[str]:
         """Return the slugs of the agents of a direct chat."""

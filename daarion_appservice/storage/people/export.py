@@ -98,9 +98,10 @@ async def count_rows(database: Database, person: Person) -> dict[str, int]:
 
 async def _rows(database: Database, holding: Holding, person: Person) -> AsyncIterator[RowMapping]:
     key = list(holding.table.primary_key.columns)
+    exported = holding.exported or holding.owned
     after: ColumnElement[bool] | None = None
     while True:
-        statement = select(holding.table).where(holding.owned(person)).order_by(*key).limit(_PAGE)
+        statement = select(holding.table).where(exported(person)).order_by(*key).limit(_PAGE)
         if after is not None:
             statement = statement.where(after)
         async with database.read_only() as tx:

@@ -57,6 +57,8 @@ class Holding:
     note: str = ""
     omitted: tuple[str, ...] = ()
     """Columns that the export leaves out: secrets, and data of others."""
+    exported: Ownership | None = None
+    """The rows of the export; None for all that the person owns."""
 
 
 _SESSION_NOTE: Final = "left out: a session is secret key material"
@@ -117,14 +119,17 @@ HOLDINGS: Final = (
     Holding(
         t.citizen_chats,
         any_of(by_citizen(t.citizen_chats.c.first), by_citizen(t.citizen_chats.c.second)),
-        Erasure.DELETE,
+        Erasure.CLEAR,
         "citizen_chat",
+        "the other citizen keeps the chat, which is read-only; when both are erased, it is deleted",
     ),
     Holding(
         t.citizen_blocks,
         any_of(by_citizen(t.citizen_blocks.c.citizen_id), by_citizen(t.citizen_blocks.c.blocked)),
         Erasure.DELETE,
         "block",
+        "without the blocks of others, which are deleted, too",
+        exported=by_citizen(t.citizen_blocks.c.citizen_id),
     ),
     Holding(
         t.search_entries,
