@@ -70,6 +70,10 @@ class RoomStore(Protocol):
 class RemovedRoomStore(Protocol):
     """Rooms that were removed from the city."""
 
+    async def delete_portion(self, room: RoomId) -> bool:
+        """Delete some of a room's messages and events; return whether there may be more."""
+        ...
+
     async def add(self, room: Room) -> None: ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass, replace
 from typing import Final
@@ -14,6 +15,8 @@ from .slugs import MAX_LENGTH, RESERVED, slug_of
 from .text_sanitizing import MAX_TOPIC_CHARS, one_line, storable
 from .types import Author, HistoryVisibility, MatrixRoomId, MatrixStatus, Room, RoomId
 
+_PAUSE_S: Final = 0.02
+"""The pause between two transactions of a removal, in which other writers have the database."""
 _SLUG: Final = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{MAX_LENGTH - 1}}}")
 
 
@@ -158,16 +161,27 @@ class Rooms:
     async def remove(self, id_or_slug: str) -> Room:
         """Remove a room with all its messages; the reconciler leaves its Matrix room. Returns the removed room.
 
+        A large room takes several transactions, so that other writers do not wait; from the first one on it is archived. A
+        removal that is interrupted leaves an archived room, and can be repeated.
+
         Raises:
             NotFound: The room does not exist.
         """
-        async with self._store.transaction() as tx:
-            room = await tx.rooms.lock(id_or_slug)
-            if room is None:
-                raise NotFound("no_such_room", f"there is no room {id_or_slug!r}")
-            await tx.removed_rooms.add(room)
-        publish_all(self._publish, [RoomRemoved(room.id), RegistryChanged()])
-        return room
+        while True:
+            async with self._store.transaction() as tx:
+                room = await tx.rooms.lock(id_or_slug)
+                if room is None:
+                    raise NotFound("no_such_room", f"there is no room {id_or_slug!r}")
+                events: list[CityEvent]
+                if is_unfinished := await tx.removed_rooms.delete_portion(room.id):
+                    events = await self._change(tx, room, replace(room, archived=True))
+                else:
+                    await tx.removed_rooms.add(room)
+                    events = [RoomRemoved(room.id)]
+            publish_all(self._publish, [*events, RegistryChanged()] if events else [])
+            if not is_unfinished:
+                return room
+            await asyncio.sleep(_PAUSE_S)
 
     async def receive(
         self, tx: CityTransaction, room: Room, *, name: str | None = None, description: str | None = None

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import delete, insert, select
 
 from ..city.types import MatrixRoomId, Room, RoomId
 from .key_values import registry_changed
 from .repository import Repository
-from .tables import former_matrix_rooms, outbox, removed_rooms, rooms
+from .tables import feed, former_matrix_rooms, messages, outbox, removed_rooms, room_events, rooms
+
+PORTION: Final = 500
+"""Messages or events of a room that one transaction deletes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,23 @@ class RemovedRoom:
 
 class RemovedRoomRepository(Repository):
     """The table ``removed_rooms``."""
+
+    async def delete_portion(self, room: RoomId) -> bool:
+        """Delete the newest messages of a room, or else events, so that no reply or thread is left without its root.
+
+        Returns:
+            Whether there may be more.
+        """
+        newest = select(messages.c.id).where(messages.c.room_id == room).order_by(messages.c.seq.desc()).limit(PORTION)
+        ids = list(await self._connection.scalars(newest))
+        await self._connection.execute(delete(feed).where(feed.c.message_id.in_(ids)))
+        await self._connection.execute(delete(messages).where(messages.c.id.in_(ids)))
+        if len(ids) == PORTION:
+            return True
+        table = room_events.c
+        some = select(table.seq).where(table.room_id == room).order_by(table.seq.desc()).limit(PORTION)
+        events = delete(room_events).where(table.room_id == room, table.seq.in_(some))
+        return (await self._connection.execute(events)).rowcount == PORTION
 
     async def add(self, room: Room) -> None:
         """Delete a room with everything in it, and store its Matrix rooms, former ones included.

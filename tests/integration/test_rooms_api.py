@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from daarion_appservice.city.presence import PresenceState, RemotePresence, Status
 from daarion_appservice.city.restrictions import Restriction, RestrictionKind
 from daarion_appservice.city.rooms import RoomUpdate
@@ -19,6 +21,9 @@ from daarion_appservice.city.types import (
     UserId,
 )
 from daarion_appservice.clock import now_ms
+from daarion_appservice.errors import DatabaseError
+from daarion_appservice.storage import removed_rooms
+from daarion_appservice.storage.removed_rooms import RemovedRoomRepository
 from tests.parts.api import (
     HEARTBEAT,
     MESSAGES,
@@ -256,3 +261,29 @@ async def test_deletion_of_room_ends_messages_in_flight(city: InProcessCity) -> 
     )
     assert {answer.status for answer in answers} <= {201, 204, 404}
     assert not city.city.online_members.members_of(RoomId("city_short"))
+
+
+async def test_interrupted_deletion_of_large_room_goes_on(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        await post_message(city, str(number), room="builders")
+    monkeypatch.setattr(removed_rooms, "PORTION", 2)
+    portions = 0
+    delete_portion = RemovedRoomRepository.delete_portion
+
+    async def failing_second(repository: RemovedRoomRepository, room: RoomId) -> bool:
+        nonlocal portions
+        portions += 1
+        if portions == 2:
+            raise DatabaseError("killed")
+        return await delete_portion(repository, room)
+
+    monkeypatch.setattr(RemovedRoomRepository, "delete_portion", failing_second)
+    assert (await city.call("DELETE", "/city/rooms/builders", token=ADMIN_TOKEN)).status == 500
+    left = [each["body"] for each in await city.get("/city/rooms/builders/messages")]
+    assert left == ["0", "1", "2"]
+    late = await city.call("POST", "/city/rooms/builders/messages", {"body": "late"}, token=OKSANA)
+    assert problem_of(late) == (409, "room_archived")
+    assert (await city.call("DELETE", "/city/rooms/builders", token=ADMIN_TOKEN)).status == 204
+    assert portions > 3
+    assert (await city.call("GET", "/city/rooms/builders")).status == 404
+    assert not [each for each in await city.get("/city/feed") if each["room_id"] == "city_builders"]

@@ -161,7 +161,8 @@ class RoomRoutes:
         errors=("no_such_room",),
     )
     async def delete_room(self, call: Call[NoBody, NoQuery]) -> None:
-        """Deletes the room with its messages, for ever; to keep them, archive it.
+        """Deletes the room with its messages, for ever; to keep them, archive it. A room with many messages is archived first
+        and deleted in portions; if the request is interrupted, repeat it.
 
         Within seconds the Matrix room loses its alias and its entries in directory and space, and all ghosts and the bot leave
         it; if the city created it, it is read-only for the people who stay. A room in the configuration is created again, empty,
