@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from ..errors import InvalidInput
+from .background_parsing import MAX_INLINE_CHARS, in_thread
 from .excerpts import excerpt
 from .search_words import Word, words
 from .types import Message
@@ -64,6 +66,13 @@ def indexed_words(message: Message) -> str:
     text = _text(message)[:_MAX_INDEXED_CHARS]
     stems = dict.fromkeys(word.stem for word in words(text))
     return " ".join(list(stems)[:_MAX_INDEXED_WORDS])
+
+
+async def read_excerpt(message: Message, terms: Sequence[SearchTerm]) -> Excerpt:
+    """Return `found_excerpt`, of a long message from the parser thread."""
+    if len(message.body) + len(message.formatted_body or "") <= MAX_INLINE_CHARS:
+        return found_excerpt(message, terms)
+    return await in_thread(partial(found_excerpt, message, terms))
 
 
 def found_excerpt(message: Message, terms: Sequence[SearchTerm]) -> Excerpt:

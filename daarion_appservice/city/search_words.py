@@ -19,16 +19,17 @@ _WORD: Final = re.compile(r"\w[\w\u0301]*(?:['\u2019\u02bc]\w[\w\u0301]*)*")
 _APOSTROPHES: Final = dict.fromkeys(map(ord, "'\u2019\u02bc\u0301"))
 _REFLEXIVE: Final = ("ся", "сь")
 # fmt: off
-_ENDINGS: Final = (
+_ENDINGS: Final = frozenset((
     "увала", "ості", "ував", "уємо", "ість", "істю", "ing", "ами", "ать", "еві", "его", "емо", "ему", "ешь",
     "ими", "имо", "ите", "ить", "ишь", "ові", "ого", "ому", "уть", "ыми", "ють", "ями", "ять", "єві", "єте",
     "іми", "їть", "ed", "es", "ly", "ав", "ам", "ах", "ая", "ев", "ее", "ей", "ем", "еш", "ею", "ив", "ие",
     "ий", "им", "их", "иш", "ла", "ли", "ло", "ов", "ое", "ой", "ом", "ою", "ої", "ти", "ть", "ую", "ує", "ые",
     "ый", "ых", "юю", "ям", "ях", "яя", "єв", "єм", "єш", "єю", "ів", "ій", "ім", "їв", "s", "а", "е", "и", "й",
     "о", "у", "ы", "ь", "э", "ю", "я", "ё", "є", "і", "ї",
-)
+))
 # fmt: on
-"""Inflectional endings, the longest first."""
+"""Inflectional endings."""
+_ENDING_CHARS: Final = sorted({len(ending) for ending in _ENDINGS}, reverse=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,14 @@ def stem(word: str) -> str:
     for ending in _REFLEXIVE:
         if word.endswith(ending) and len(word) - len(ending) > _MIN_STEM_CHARS:
             word = word.removesuffix(ending)
-    for ending in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= _MIN_STEM_CHARS:
-            return word.removesuffix(ending)
+    for length in _ENDING_CHARS:
+        if len(word) - length >= _MIN_STEM_CHARS and word[-length:] in _ENDINGS:
+            return word[:-length]
     return word
 
 
 def _normal(word: str) -> str:
     composed = unicodedata.normalize("NFKC", word).casefold().translate(_APOSTROPHES).replace("ґ", "г")
+    if composed.isalnum():
+        return composed[:MAX_WORD_CHARS]
     return "".join(each for each in composed if each == "_" or each.isalnum())[:MAX_WORD_CHARS]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from sqlalchemy import delete, text
+from sqlalchemy import delete, event, text
 
+from daarion_appservice.city.search import found_excerpt, search_terms
 from daarion_appservice.city.types import Content, EventId, HistoryVisibility
 from daarion_appservice.realtime.search_indexer import SearchIndexer
 from daarion_appservice.storage import tables
+from daarion_appservice.storage.search import SearchFilter
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
 
@@ -85,6 +88,63 @@ async def test_pages_follow_each_other(city: InProcessCity) -> None:
         bodies += [each["message"]["body"] for each in page["results"]]
         cursor = page["next_cursor"]
     assert bodies == [f"сторінка {number}" for number in range(4, -1, -1)]
+
+
+async def test_pages_follow_each_other_beyond_the_newest(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daarion_appservice.storage.search._NEWEST", 2)
+    await test_pages_follow_each_other(city)
+    await say(city, "інше", room="builders")
+    assert await found(city, "сторінка", room="general", limit=1) == ["сторінка 4"]
+    assert await found(city, "сторінка", room="builders") == []
+    assert await found(city, "сторінка", author="u_1") == []
+    assert len(await found(city, "сторінка", None)) == 5
+
+
+async def test_postgres_finds_rare_words_by_indexes(postgres_url: str) -> None:
+    async with in_process_city(postgres_url, limits={"searches": ""}) as city:
+        await say(city, "єдине слово")
+        async with city.city.database.transaction() as tx:
+            await tx.connection.execute(text(_MANY_MESSAGES))
+            await tx.connection.execute(text(_MANY_ENTRIES))
+            await tx.connection.execute(text("ANALYZE messages, search_entries"))
+        executed: list[tuple[str, Any]] = []
+
+        def record(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            executed.append((statement, parameters))
+
+        async with city.city.database.read_only() as tx:
+            event.listen(tx.connection.sync_connection, "before_cursor_execute", record)
+            found = await tx.search.find(search_terms("єдине"), SearchFilter(), {}, limit=21)
+            statement, parameters = executed[-1]
+            plan = str((await tx.connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)).all())
+        assert [each.message.body for each in found] == ["єдине слово"]
+        assert "ix_search_entries_stems" in plan
+        assert "Seq Scan on messages" not in plan
+
+
+_MANY_MESSAGES = """
+INSERT INTO messages SELECT (jsonb_populate_record(messages, jsonb_build_object(
+    'id', '01ARZ3NDEKTSV4RRFF' || lpad(number::text, 8, '0'), 'seq', 100 + number, 'matrix_event_id', NULL
+))).* FROM messages, generate_series(1, 20000) AS number
+"""
+_MANY_ENTRIES = """
+INSERT INTO search_entries SELECT seq << 20, id, 'звичайн ' || seq FROM messages WHERE id LIKE '01ARZ3NDEKTSV4RRFF%'
+"""
+
+
+async def test_long_messages_are_parsed_in_a_thread(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
+    await say(city, "слово " * 400)
+    await say(city, "слово")
+    threads: list[str] = []
+
+    def recorded(*parts: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return found_excerpt(*parts)
+
+    monkeypatch.setattr("daarion_appservice.city.search.found_excerpt", recorded)
+    assert len(await found(city, "слово")) == 2
+    assert threads[0] == threading.main_thread().name
+    assert threads[1].startswith("markup")
 
 
 async def test_private_messages_are_found_by_their_readers_only(city: InProcessCity) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -12,8 +13,8 @@ from pydantic import Field
 from ...city.history_visibility import PUBLIC, ReadableRanges, as_seen, is_known_to, may_see_room
 from ...city.identity import Identities
 from ...city.reader_memberships import ReaderMemberships
-from ...city.search import SearchTerm, found_excerpt, search_terms
-from ...city.types import Author, Room, SubjectId, author_key
+from ...city.search import Excerpt, SearchTerm, read_excerpt, search_terms
+from ...city.types import Author, Room, RoomId, SubjectId, author_key
 from ...errors import InvalidInput, NotFound, Unavailable
 from ...storage.database import Database, Transaction
 from ...storage.search import Found, SearchFilter
@@ -89,32 +90,28 @@ class SearchRoutes:
         query = call.query
         terms = search_terms(query.q)
         try:
-            async with asyncio.timeout(_TIMEOUT_S), self.database.read_only() as tx:
-                return await self._search(tx, call.principal, query, terms)
+            async with asyncio.timeout(_TIMEOUT_S):
+                return await self._search(call.principal, query, terms)
         except TimeoutError as error:
             raise Unavailable("search_too_slow", "the search took too long: use rarer words or a room") from error
 
-    async def _search(
-        self, tx: Transaction, principal: Principal, query: SearchQuery, terms: list[SearchTerm]
-    ) -> schemas.SearchResults:
-        readings = await self.readers.readings(tx, author_of(principal))
-        room = await tx.rooms.find(query.room) if query.room is not None else None
-        if query.room is not None and (room is None or not is_known_to(room, readings.get(room.id, PUBLIC))):
-            raise NotFound("no_such_room", f"there is no room {query.room!r}")
-        limits = SearchFilter(
-            room.id if room is not None else None,
-            self._authors(query.author),
-            _time_ms("after", query.after, at_end=False),
-            _time_ms("before", query.before, at_end=True),
-            _cursor(query.cursor),
-        )
-        found = await tx.search.find(terms, limits, readings, limit=query.limit + 1)
-        shown = found[: query.limit]
-        rooms = {each.id: each for each in await tx.rooms.by_ids({each.message.room_id for each in shown})}
-        position = await tx.key_values.search_position()
+    async def _search(self, principal: Principal, query: SearchQuery, terms: list[SearchTerm]) -> schemas.SearchResults:
+        async with self.database.read_only() as tx:
+            readings = await self.readers.readings(tx, author_of(principal))
+            found = await tx.search.find(
+                terms, await self._limits(tx, query, readings), readings, limit=query.limit + 1
+            )
+            shown = found[: query.limit]
+            rooms = {each.id: each for each in await tx.rooms.by_ids({each.message.room_id for each in shown})}
+            position = await tx.key_values.search_position()
         return {
             "results": [
-                self._result(each, rooms[each.message.room_id], readings.get(each.message.room_id, PUBLIC), terms)
+                self._result(
+                    each,
+                    rooms[each.message.room_id],
+                    readings.get(each.message.room_id, PUBLIC),
+                    await read_excerpt(each.message, terms),
+                )
                 for each in shown
                 if each.message.room_id in rooms
             ],
@@ -122,16 +119,27 @@ class SearchRoutes:
             "complete": position.is_complete,
         }
 
+    async def _limits(
+        self, tx: Transaction, query: SearchQuery, readings: Mapping[RoomId, ReadableRanges]
+    ) -> SearchFilter:
+        room = await tx.rooms.find(query.room) if query.room is not None else None
+        if query.room is not None and (room is None or not is_known_to(room, readings.get(room.id, PUBLIC))):
+            raise NotFound("no_such_room", f"there is no room {query.room!r}")
+        return SearchFilter(
+            room.id if room is not None else None,
+            self._authors(query.author),
+            _time_ms("after", query.after, at_end=False),
+            _time_ms("before", query.before, at_end=True),
+            _cursor(query.cursor),
+        )
+
     def _authors(self, subject: str | None) -> tuple[Author, ...]:
         if subject is None:
             return ()
         subjects = self.identities.accounts.subjects_of(SubjectId(subject))
         return tuple(Author(*author_key(each), display_name="") for each in subjects)
 
-    def _result(
-        self, found: Found, room: Room, readable: ReadableRanges, terms: list[SearchTerm]
-    ) -> schemas.SearchResult:
-        excerpt = found_excerpt(found.message, terms)
+    def _result(self, found: Found, room: Room, readable: ReadableRanges, excerpt: Excerpt) -> schemas.SearchResult:
         return {
             "message": message_view(as_seen(found.message, room, readable), self.identities),
             "room": {
