@@ -67,10 +67,12 @@ class CitizenChats:
             await check_not_blocked(tx, chat)
             names = await tx.citizens.names([other])
             new_room = _room(chat, self._now_ms())
-            is_new = await tx.rooms.add(new_room, created_by=citizen.id)
+            await tx.rooms.add(new_room, created_by=citizen.id)
+            room = await tx.rooms.lock(chat.room) or new_room
+            # The room of a citizen who was erased and came back exists without its chat.
+            is_new = await tx.citizen_chats.of_room(chat.room) is None
             if is_new:
                 await tx.citizen_chats.add(chat)
-            room = await tx.rooms.lock(chat.room) or new_room
             events = await self._enter(tx, room, citizen)
             events += await self._enter(tx, room, Author(AuthorKind.CITIZEN, other, names.get(other, other)))
         publish_all(self._publish, [*events, RoomCheckRequested(room.id), OutboxChanged()])
