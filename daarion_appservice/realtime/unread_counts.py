@@ -52,7 +52,7 @@ async def count_unread(
     modes = await tx.read_marks.modes(name, among)
     readings = await readers.readings(tx, citizen)
     authors = readers.authors(citizen)
-    mentions = await tx.mentions.unread(name, authors, readings, among)
+    mentions = await tx.mentions.unread(name, authors, readings, joins, among)
     wanted = {*marks, *modes, *(mention.room for mention in mentions)}
     rooms = {room.id: room for room in await tx.rooms.by_ids(wanted) if _is_open(room, readings)}
     counts = await _counts(tx, rooms, marks, readings, authors)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from sqlalchemy import delete, insert, not_, select
+from sqlalchemy import and_, delete, insert, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.history_visibility import PUBLIC, ReadableRanges
@@ -43,6 +43,7 @@ class MentionRepository(Repository):
         citizen: CitizenId,
         authors: Collection[Author],
         readings: Mapping[RoomId, ReadableRanges],
+        joined: Collection[RoomId],
         among: Collection[RoomId] | None = None,
     ) -> list[Mention]:
         """Return the newest mentions after the stored read marks of the main timelines, at most 1,000.
@@ -51,18 +52,20 @@ class MentionRepository(Repository):
             citizen: the reader.
             authors: the reader's authors: mentions of their subjects count, and their own messages do not.
             readings: readable ranges by room, ``PUBLIC`` by default.
+            joined: the rooms of which the reader is a member: in others, mentions of all members do not count.
             among: only these rooms; None for all.
         """
         subjects = [author.subject for author in authors]
+        of_members = and_(mentions.c.subject == ROOM_MENTION, mentions.c.room_id.in_(joined))
         read = (read_marks.c.room_id == mentions.c.room_id) & (read_marks.c.citizen_id == citizen)
         statement = (
             select(messages, mentions.c.subject)
             .join(messages, messages.c.id == mentions.c.message_id)
             .join(rooms, rooms.c.id == mentions.c.room_id)
             .join(read_marks, read & (read_marks.c.thread_root == ""), isouter=True)
-            .where(mentions.c.subject.in_([*subjects, ROOM_MENTION]), not_(messages.c.deleted), not_(rooms.c.archived))
+            .where(or_(mentions.c.subject.in_(subjects), of_members), not_(messages.c.deleted), not_(rooms.c.archived))
             .where(read_marks.c.seq.is_(None) | (mentions.c.seq > read_marks.c.seq))
-            .order_by(mentions.c.seq.desc())
+            .order_by(mentions.c.message_id.desc())
             .limit(_MOST)
         )
         if among is not None:

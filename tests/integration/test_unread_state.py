@@ -12,6 +12,7 @@ from daarion_appservice.city.events import EventsMissed
 from daarion_appservice.city.linked_accounts import LinkedAccount
 from daarion_appservice.city.receipts import ReadPosition, ReceiptKey
 from daarion_appservice.city.types import CitizenId, HistoryVisibility, Member, MessageId, RoomId, SubjectId, UserId
+from daarion_appservice.city.unread import ROOM_MENTION
 from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.presence_socket import Socket, connected, until
@@ -130,6 +131,27 @@ async def test_mention_in_an_unopened_room_counts(city: InProcessCity) -> None:
     assert await counts(city, "builders") == (0, 1)
     await read(city, message)
     assert await counts(city, "builders") == (0, 0)
+
+
+async def test_mentions_of_other_rooms_hide_none(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daarion_appservice.storage.mentions._MOST", 2)
+    for _ in range(5):
+        await say(city, "слово", room="builders")
+
+    async def mention_all(message: dict[str, Any]) -> None:
+        async with city.city.database.transaction() as tx:
+            stored = await tx.messages.get(MessageId(message["id"]))
+            assert stored is not None
+            await tx.mentions.put(stored, [ROOM_MENTION])
+
+    for _ in range(2):
+        await say(city, f"{GHOST_OF_OKSANA} колись", room="builders")  # numbers in a room say nothing about the time
+    for _ in range(2):
+        await say(city, f"{GHOST_OF_OKSANA} тепер")
+    for _ in range(3):
+        await mention_all(await say(city, "увага", room="welcome"))  # of a room that is not joined
+    assert (await room(city, "general"))["mentions"] == 2
+    assert (await room(city, "welcome"))["mentions"] == 0
 
 
 async def test_edits_change_mentions(city: InProcessCity) -> None:
