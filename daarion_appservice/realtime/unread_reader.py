@@ -75,7 +75,7 @@ class UnreadReader:
         for room, unread in counted.rooms.items():
             if room not in self._left:
                 self._replace(room, unread)
-        self._readings |= counted.readings
+        self._readings |= {room: ranges for room, ranges in counted.readings.items() if room not in self._left}
         self.changed |= before | counted.rooms.keys()
         waiting, self._waiting = self._waiting or [], None
         for message, mentioned in waiting:
@@ -142,6 +142,7 @@ class UnreadReader:
     def leave(self, room: RoomId) -> None:
         """Forget a room that the citizen left; it is counted again, as it may be public."""
         self.rooms.pop(room, None)
+        self._readings.pop(room, None)
         self.stale.add(room)
         self._left.add(room)
 

@@ -198,6 +198,8 @@ class UnreadStream:
 
     def on_room_changed(self, change: RoomChanged) -> None:
         room = change.room
+        if room.is_direct:  # A direct chat stays private: only memberships change who reads it.
+            return
         visibility = (room.history_visibility, room.archived)
         if self._readers and self._visibilities.get(room.id) != visibility:
             if room.id in self._visibilities or room.archived or not is_readable_by_all(room):

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
+from daarion_appservice.city.events import RoomChanged
+from daarion_appservice.city.history_visibility import EVERYTHING
 from daarion_appservice.city.messages import Draft
 from daarion_appservice.city.reader_memberships import ReaderMemberships
-from daarion_appservice.city.types import Author, AuthorKind, Content, EventId, Message, RoomId
+from daarion_appservice.city.types import (
+    Author,
+    AuthorKind,
+    CitizenId,
+    Content,
+    EventId,
+    HistoryVisibility,
+    Message,
+    RoomId,
+)
 from daarion_appservice.city.unread import RoomUnread
 from daarion_appservice.realtime import unread_stream
 from daarion_appservice.realtime.unread_counts import CitizenUnread, count_unread
+from daarion_appservice.realtime.unread_reader import UnreadReader
 from tests.parts.city import eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
 
@@ -128,6 +140,43 @@ async def test_message_costs_no_query_for_its_readers(city: InProcessCity, count
     await eventually(have_read_all)
     assert counted == []
     await agree(city, listeners)
+
+
+async def test_direct_chats_of_others_cost_no_query(city: InProcessCity, counted: list[Author]) -> None:
+    listener = Listener(Author(AuthorKind.CITIZEN, "u_1", "Оксана"))
+    city.city.unread_stream.listen(listener, listener.citizen)
+
+    async def has_snapshot() -> bool:
+        return listener.frames == 1
+
+    await eventually(has_snapshot)
+    counted.clear()
+    await city.city.citizen_names.record(CitizenId("u_2"), "Ще хтось")
+    opened = await city.city.citizen_chats.open(TARAS, CitizenId("u_2"))
+    city.city.bus.publish(RoomChanged(opened.room))
+    await city.city.messages.post(TARAS, "general", Draft("@citizen_u_1:city.localhost привіт"))
+
+    async def is_mentioned() -> bool:
+        return GENERAL in listener.rooms and listener.rooms[GENERAL].mentions == 1
+
+    await eventually(is_mentioned)
+    assert len(counted) == 1  # of the mention in a room that was not opened
+
+
+async def test_reader_who_left_reads_no_private_message(city: InProcessCity) -> None:
+    reader = UnreadReader(TARAS, [TARAS.subject])
+    counted = CitizenUnread({GENERAL: RoomUnread(GENERAL)}, {GENERAL: EVERYTHING})
+    reader.end_count(reader.begin_count(), counted)
+    posted = await city.city.messages.post(TARAS, "general", Draft("таємниця"))
+    message = replace(posted.message, visibility=HistoryVisibility.JOINED)
+    assert reader.may_read(message)
+    reader.leave(GENERAL)
+    assert not reader.may_read(message)
+    # A leave during a count: its result has the time before.
+    among = reader.begin_count()
+    reader.leave(GENERAL)
+    reader.end_count(among, counted)
+    assert not reader.may_read(message)
 
 
 class Changes:
