@@ -66,11 +66,7 @@ def make_backup(
     """
     settings = config_file.load(config, environ)
     now = datetime.now(UTC)
-    path = target / default_name(now) if target.is_dir() else target
-    if path.exists():
-        raise StartError(f"{path} exists already", "Choose another name.", ExitCode.FAILED)
-    if not path.parent.is_dir():
-        raise StartError(f"There is no directory {path.parent}.", f"Make it: mkdir -p {path.parent}", ExitCode.FAILED)
+    path = _new_file(target, now)
     variables = environment.read(environ, config).variables
     with tempfile.TemporaryDirectory(prefix=".daarion-backup-", dir=_writable(path.parent)) as directory:
         kind, revision = asyncio.run(_identify(settings.database.url, config))
@@ -91,6 +87,25 @@ def make_backup(
         archive.write(path, manifest, files, Path(directory))
     has_pickle_key = not settings.encryption.is_on or (with_secrets and _PICKLE_KEY not in variables)
     return MadeBackup(path, manifest, manifest.environment, has_pickle_key)
+
+
+def _new_file(target: Path, now: datetime) -> Path:
+    """Return the archive to write for an argument of ``backup``."""
+    try:
+        path = target / default_name(now) if target.is_dir() else target
+        if path.exists():
+            raise StartError(f"{path} exists already", "Choose another name.", ExitCode.FAILED)
+        if not path.parent.is_dir():
+            raise StartError(
+                f"There is no directory {path.parent}.", f"Make it: mkdir -p {path.parent}", ExitCode.FAILED
+            )
+    except OSError as error:  # a directory above it may not be searched, or the name is too long
+        raise StartError(
+            f"{target} cannot be written: {error.strerror}",
+            "Name another directory, or run this as a user with write access.",
+            ExitCode.FAILED,
+        ) from None
+    return path
 
 
 def _writable(directory: Path) -> Path:

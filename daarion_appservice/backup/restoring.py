@@ -80,12 +80,7 @@ def restore_backup(path: Path, config: Path, *, force: bool = False) -> Restored
         StartError: the archive is damaged, from a newer version, or of another kind of database; the service runs; or
             the database is not empty. The database is unchanged.
     """
-    if not config.absolute().parent.is_dir():
-        raise StartError(
-            f"There is no directory {config.absolute().parent}.",
-            f"Make it: mkdir -p {config.absolute().parent}",
-            ExitCode.FAILED,
-        )
+    _check_directory(config.absolute().parent)
     with tempfile.TemporaryDirectory(prefix=".daarion-restore-", dir=_scratch_directory(config)) as directory:
         manifest, files = archive.extract(path, Path(directory))
         migrate.check_known(manifest.revision)
@@ -94,6 +89,20 @@ def restore_backup(path: Path, config: Path, *, force: bool = False) -> Restored
             aside, keys = asyncio.run(_restore(settings, manifest, copy, force=force))
     database = Database(settings.database.url)
     return RestoredBackup(manifest, database.described, migrate.head(), placed.written, placed.kept, aside, keys)
+
+
+def _check_directory(directory: Path) -> None:
+    """Raise StartError if there is no such directory, or if this user may not search it."""
+    try:
+        if directory.is_dir():
+            return
+    except OSError as error:
+        raise StartError(
+            f"{directory} cannot be read: {error.strerror}",
+            f"Check that it is a directory which the user id {os.geteuid()} may read.",
+            ExitCode.FAILED,
+        ) from None
+    raise StartError(f"There is no directory {directory}.", f"Make it: mkdir -p {directory}", ExitCode.FAILED)
 
 
 def _scratch_directory(config: Path) -> Path | None:

@@ -415,6 +415,15 @@ def test_backup_needs_a_new_name_and_a_database(city: Terminal, empty_url: str) 
 
 
 @ON_SQLITE
+def test_unusable_path_is_named_without_traceback(city: Terminal) -> None:
+    copy, too_long = backed_up(city), "x" * 300
+    assert "cannot be written: File name too long" in city.run_refused("backup", too_long)
+    assert "cannot be read: File name too long" in city.run_refused(
+        "restore", str(copy), "-c", f"{too_long}/a/config.yaml"
+    )
+
+
+@ON_SQLITE
 def test_failed_restore_leaves_no_new_files(city: Terminal) -> None:
     backed_up(city)
     CONFIG.unlink()
