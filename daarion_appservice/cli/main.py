@@ -94,6 +94,17 @@ def main() -> None:
         fail(str(error), error.help, ExitCode.FAILED)
     except CityError as error:
         fail(error.detail, "", ExitCode.FAILED)
+    except UnicodeEncodeError:
+        # Only the names of files may be other bytes; texts go to the database and to Matrix.
+        wrong = next((argument for argument in sys.argv if not _is_text(argument)), None)
+        if wrong is None:
+            raise
+        fail(f"The argument {wrong!r} is not in UTF-8.", "Set the terminal to UTF-8.", ExitCode.USAGE)
+
+
+def _is_text(argument: str) -> bool:
+    """Return whether an argument was valid UTF-8: Python decodes other bytes to surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in argument)
 
 
 def _build() -> str:

@@ -369,7 +369,8 @@ def test_damaged_archive_changes_nothing(city: Terminal, damage: str) -> None:
         case "text":
             copy.write_text("no archive")
     city.run("agent", "add", "late")
-    city.run_refused("restore", str(copy), "--force")
+    refusal = city.run_refused("restore", str(copy), "--force")
+    assert len(refusal.splitlines()) == 2, "what is wrong, and what to do"
     assert [agent.slug for agent in city.agents()] == ["late", "scribe"]
 
 

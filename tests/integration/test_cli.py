@@ -60,6 +60,13 @@ async def test_agent_changed_meanwhile_keeps_both_changes(terminal: Terminal, co
     assert (stored.display_name, stored.title) == ("Later", "Writes")
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("command", [("agent", "add"), ("room", "show"), ("outbox", "retry")])
+def test_argument_in_other_encoding_is_refused(terminal: Terminal, command: tuple[str, ...]) -> None:
+    latin = os.fsdecode("Café".encode("latin-1"))
+    assert "is not in UTF-8" in terminal.run_refused(*command, latin, code=ExitCode.USAGE)
+
+
 def test_agent_add_changes_given_fields_only(terminal: Terminal) -> None:
     output = terminal.run(
         *("agent", "add", "scribe", "--name", "Писар", "--title", "Пише", "--node", "node-1", "--role", "steward"),
