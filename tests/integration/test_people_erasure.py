@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import AsyncMock
 from urllib.parse import quote
 
 import pytest
@@ -14,6 +15,8 @@ from daarion_appservice.app import _seed_agents
 from daarion_appservice.city.types import EventId, MatrixRoomId, MessageId, RoomId, UserId
 from daarion_appservice.clock import now_ms
 from daarion_appservice.errors import DatabaseError
+from daarion_appservice.matrix.client.homeserver import Homeserver
+from daarion_appservice.matrix.erasure.homeserver_data import HomeserverDataErasure
 from daarion_appservice.matrix.outbound.rendering import OutboxRenderer
 from daarion_appservice.storage.people import holdings
 from daarion_appservice.storage.people.erasures import ErasureState, PendingRedaction
@@ -248,3 +251,36 @@ async def test_only_admins_erase(city: InProcessCity, path: str) -> None:
     for token, status in ((None, 401), (citizen_token(CITIZEN), 403), (await city.agent_token("scribe"), 403)):
         assert (await city.call(method, path_of(CITIZEN) + path, token=token)).status == status
     assert (await city.call(method, path_of("u_nobody") + path, token=ADMIN_TOKEN)).status == 404
+
+
+async def test_new_events_of_returned_matrix_user_stay(city: InProcessCity) -> None:
+    """The user joined and wrote again while the homeserver's data of the first life was being erased."""
+    async with city.city.database.transaction() as tx:
+        await messaging.link(tx, RoomId("city_general"), MatrixRoomId("!general"))
+    erasure_id = (await erase_in_city(city))["id"]
+    async with city.city.database.read_only() as tx:
+        erasure = await tx.erasures.get(erasure_id)
+        erased = await tx.erasures.erased(USER)
+    assert erasure is not None
+    assert erasure.person is not None
+    assert erased is not None
+    assert erased.erased_at_ms is not None
+    times = {"$old": erased.erased_at_ms, "$new": erased.erased_at_ms + 1}
+    events = [
+        {"event_id": name, "type": "m.room.message", "content": {"body": "text"}, "origin_server_ts": at_ms}
+        for name, at_ms in times.items()
+    ]
+    member = {"content": {"membership": "join"}, "origin_server_ts": times["$new"]}
+    homeserver = AsyncMock(spec=Homeserver)
+    homeserver.joined_rooms.return_value = homeserver.invitations.return_value = set()
+    homeserver.state_event.return_value = member
+    homeserver.events_by.side_effect = lambda room, sender, *args, **more: (events if sender == USER else [], None)
+    data = HomeserverDataErasure(homeserver, city.city.database, city.city.identities)
+    await data.run(erasure, erasure.person)
+    redacted = {call.args[1] for call in homeserver.redact.call_args_list}
+    assert "$old" in redacted
+    assert "$new" not in redacted
+    homeserver.kick.assert_not_called()
+    homeserver.state_event.return_value = member | {"origin_server_ts": times["$old"]}
+    await data.run(erasure, erasure.person)
+    homeserver.kick.assert_called()

@@ -3,6 +3,7 @@
     events of the person ─► redacted, by their ghost or by the bot
     the ghost   ─► leaves, loses name and avatar, is deactivated with ``erase``
     Matrix user ─► removed from the city's rooms; agents leave the direct chats
+                   what the user does from the end of the first part on is a new person's, and stays
 
 What is refused for good is noted as a remainder. Every request is repeatable: a redacted event is not redacted again, and a
 deactivated ghost stays one.
@@ -11,12 +12,13 @@ deactivated ghost stays one.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import Any, Final
 
-from ...city.event_fields import content_of, event_id_of, type_of
+from ...city.event_fields import content_of, event_id_of, time_ms, type_of
 from ...city.identity import Identities
 from ...city.people import Person
-from ...city.types import EventId, MatrixRoomId, UserId
+from ...city.types import EventId, MatrixRoomId, UserId, person_subject
 from ...errors import HomeserverRefused
 from ...storage.database import Database
 from ...storage.people.erasures import PendingRedaction, Plan, Remains, StoredErasure
@@ -55,8 +57,9 @@ class HomeserverDataErasure:
             await self._redact_all(erasure, ghost, {*erasure.plan.rooms, *rooms}, as_self=rooms)
             await self._deactivate(erasure, ghost, rooms)
         if person.user is not None:
-            await self._redact_all(erasure, person.user, erasure.plan.rooms, as_self=())
-            await self._remove_from_rooms(erasure, person.user)
+            until_ms = await self._closed_at_ms(person.user)
+            await self._redact_all(erasure, person.user, erasure.plan.rooms, as_self=(), until_ms=until_ms)
+            await self._remove_from_rooms(erasure, person.user, until_ms)
             await self._note(erasure, [Remains("account", person.user, "the account belongs to the person")])
         await self._leave_chats(erasure.plan)
 
@@ -86,9 +89,15 @@ class HomeserverDataErasure:
     # --- redactions -----------------------------------------------------------------------------------
 
     async def _redact_all(
-        self, erasure: StoredErasure, sender: UserId, rooms: Iterable[MatrixRoomId], *, as_self: Iterable[MatrixRoomId]
+        self,
+        erasure: StoredErasure,
+        sender: UserId,
+        rooms: Iterable[MatrixRoomId],
+        *,
+        as_self: Iterable[MatrixRoomId],
+        until_ms: float = inf,
     ) -> None:
-        """Redact all events that a user sent in these rooms, also those that the city does not know."""
+        """Redact the events that a user sent in these rooms until a time, also those that the city does not know."""
         own = set(as_self)
         for room in sorted(rooms):
             reader = sender if room in own else await self._moderator(room)
@@ -100,6 +109,8 @@ class HomeserverDataErasure:
                     _raise_transient(error)
                     break  # The reader is not in the room, or the room is gone: stored events were redacted before.
                 for event in filter(_is_to_be_redacted, events):
+                    if time_ms(event) > until_ms:
+                        continue
                     refusal = await self._redact(erasure.id, room, event_id_of(event), [reader])
                     if refusal is None:
                         await self._count(erasure, "redactions")
@@ -171,12 +182,20 @@ class HomeserverDataErasure:
             _raise_transient(error)
             await self._note(erasure, [Remains("account", ghost, str(error))])
 
-    async def _remove_from_rooms(self, erasure: StoredErasure, user: UserId) -> None:
+    async def _closed_at_ms(self, user: UserId) -> float:
+        """Return the time from which on what a Matrix user does is that of a new person; infinity if there is none yet."""
+        async with self._database.read_only() as tx:
+            erased = await tx.erasures.erased(person_subject(user))
+        return inf if erased is None or erased.erased_at_ms is None else erased.erased_at_ms
+
+    async def _remove_from_rooms(self, erasure: StoredErasure, user: UserId, until_ms: float) -> None:
+        """Kick a Matrix user from the city's rooms, except those that the user joined after a time."""
         for room in erasure.plan.rooms:
             try:
                 moderator = await self._moderator(room)
-                member = await self._homeserver.state(room, "m.room.member", user, as_user=moderator)
-                if member is not None and member.get("membership") in {"join", "invite", "knock"}:
+                member = await self._homeserver.state_event(room, "m.room.member", user, as_user=moderator)
+                is_in_room = member is not None and content_of(member).get("membership") in {"join", "invite", "knock"}
+                if member is not None and is_in_room and time_ms(member) <= until_ms:
                     await self._homeserver.kick(room, user, reason=_REASON, as_user=moderator)
             except HomeserverRefused as error:
                 _raise_transient(error)
