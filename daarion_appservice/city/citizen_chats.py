@@ -67,12 +67,13 @@ class CitizenChats:
             await check_not_blocked(tx, chat)
             names = await tx.citizens.names([other])
             new_room = _room(chat, self._now_ms())
-            await tx.rooms.add(new_room, created_by=citizen.id)
-            room = await tx.rooms.lock(chat.room) or new_room
-            # The room of a citizen who was erased and came back exists without its chat.
-            is_new = await tx.citizen_chats.of_room(chat.room) is None
+            is_new = await tx.rooms.add(new_room, created_by=citizen.id)
             if is_new:
                 await tx.citizen_chats.add(chat)
+            room = await tx.rooms.lock(chat.room) or new_room
+            if await tx.citizen_chats.of_room(chat.room) != chat:
+                # One of the two was erased, of which this process does not know yet.
+                raise NotFound("no_such_citizen", f"there is no citizen {other!r}")
             events = await self._enter(tx, room, citizen)
             events += await self._enter(tx, room, Author(AuthorKind.CITIZEN, other, names.get(other, other)))
         publish_all(self._publish, [*events, RoomCheckRequested(room.id), OutboxChanged()])

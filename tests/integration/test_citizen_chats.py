@@ -7,11 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from sqlalchemy import delete
 
 from daarion_appservice.city.linked_accounts import LinkedAccount
 from daarion_appservice.city.types import CitizenId, UserId
-from daarion_appservice.storage import tables
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.presence_socket import connected, until
@@ -121,16 +119,6 @@ async def test_citizen_who_left_is_back_with_next_opening(city: InProcessCity) -
     assert (await city.call("GET", f"/city/rooms/{chat}/messages", token=OKSANA)).content == []
     assert (await open_chat(city, TARAS, "u_1", status=200))["joined"] is True
     await say(city, chat, "знову тут", OKSANA)
-
-
-async def test_chat_opens_again_after_erasure(city: InProcessCity) -> None:
-    chat = (await open_chat(city))["id"]
-    async with city.city.database.transaction() as tx:
-        await tx.connection.execute(delete(tables.citizen_chats))  # as the erasure of one of the two does
-    assert await city.get("/city/direct", token=OKSANA) == []
-    assert (await open_chat(city))["id"] == chat
-    await say(city, chat, "знову тут", TARAS)
-    assert (await city.get("/city/direct", token=OKSANA))[0]["unread"] == 1
 
 
 async def test_blocked_citizens_cannot_write(city: InProcessCity) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from sqlalchemy import insert
 
 from daarion_appservice.city.types import CitizenId
+from daarion_appservice.storage.tables import citizens
 from tests.integration.test_citizen_chats import OKSANA, TARAS, open_chat, say
 from tests.parts.city import ADMIN_TOKEN
 from tests.parts.in_process_city import InProcessCity, in_process_city
@@ -67,6 +69,15 @@ async def test_chat_of_two_erased_citizens_is_deleted(city: InProcessCity) -> No
 async def test_citizen_who_is_being_erased_gets_no_chat(city: InProcessCity) -> None:
     answer = await city.call("DELETE", "/api/v1/people/u_1", token=ADMIN_TOKEN)
     assert answer.status == 202, answer
+    await open_chat(city, TARAS, "u_1", status=404)
+
+
+async def test_process_that_knows_no_erasure_yet_opens_no_chat(city: InProcessCity) -> None:
+    await open_chat(city)
+    await erase(city, "u_1")
+    city.city.identities.erased.replace({})
+    async with city.city.database.transaction() as tx:
+        await tx.connection.execute(insert(citizens).values(id="u_1", display_name="Оксана", updated_at_ms=0))
     await open_chat(city, TARAS, "u_1", status=404)
 
 
