@@ -24,6 +24,7 @@ from daarion_appservice.wiring import City, build_city
 from tests.parts.city import ADMIN_TOKEN, JWT_SECRET
 from tests.parts.ports import HOST, free_port
 
+HS_TOKEN = "a token of theirs"
 SERVICE_TOKEN = "what a trusted service proves itself with"
 AGENTS: list[dict[str, Any]] = [
     {
@@ -117,7 +118,7 @@ async def in_process_city(
     """``sections`` are laid over the configuration: ``api={"anonymous_read": False}``."""
     wanted: dict[str, dict[str, Any]] = {
         "homeserver": {"address": f"http://{HOST}:{free_port()}", "domain": "city.localhost"},
-        "appservice": {"as_token": "a token of ours", "hs_token": "a token of theirs"},
+        "appservice": {"as_token": "a token of ours", "hs_token": HS_TOKEN},
         "api": {
             "port": free_port(),
             # Without leeway, so that tests of a token that ends need not wait for a minute.
@@ -140,3 +141,15 @@ async def in_process_city(
         await city.close()
         # aiohttp caches a thousand handlers with their middlewares for the whole process, and each holds its city.
         web_app._cached_build_middleware.cache_clear()
+
+
+async def push(city: InProcessCity, txn_id: str, *events: object, token: str = HS_TOKEN) -> int:
+    """Send events and a typing event in a transaction, as the homeserver does; return the status of the response."""
+    answer = await city.call(
+        "PUT",
+        f"/_matrix/app/v1/transactions/{txn_id}",
+        {"events": list(events), "ephemeral": [{"type": "m.typing", "room_id": "!x", "content": {"user_ids": []}}]},
+        token=token,
+        listener="matrix",
+    )
+    return answer.status

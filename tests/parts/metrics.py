@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
 
 from daarion_appservice.ops.process_metrics import process_registry
+from tests.parts.in_process_city import InProcessCity
 
 
 class Moves:
@@ -32,3 +34,12 @@ class Moves:
             for family in self._registry.collect()
             for sample in family.samples
         }
+
+
+async def scrape(city: InProcessCity) -> dict[str, dict[str, float]]:
+    """Return the values of each sample by its labels, as `GET /metrics` has them."""
+    found: dict[str, dict[str, float]] = {}
+    for family in text_string_to_metric_families(await city.get("/metrics", listener="matrix")):
+        for sample in family.samples:
+            found.setdefault(sample.name, {})["/".join(sample.labels.values())] = sample.value
+    return found
