@@ -52,9 +52,13 @@ async def count_unread(
     modes = await tx.read_marks.modes(name, among)
     readings = await readers.readings(tx, citizen)
     authors = readers.authors(citizen)
+    # The rooms are read before the mentions: a message that arrives in between is in neither count, and is added later.
+    rooms = {room.id: room for room in await tx.rooms.by_ids({*marks, *modes}) if _is_open(room, readings)}
     mentions = await tx.mentions.unread(name, authors, readings, joins, among)
-    wanted = {*marks, *modes, *(mention.room for mention in mentions)}
-    rooms = {room.id: room for room in await tx.rooms.by_ids(wanted) if _is_open(room, readings)}
+    newest = {mention.room: mention.seq for mention in sorted(mentions, key=_seq)}
+    for room in await tx.rooms.by_ids(newest.keys() - marks.keys() - modes.keys()):
+        if _is_open(room, readings):
+            rooms[room.id] = replace(room, last_seq=newest[room.id])
     counts = await _counts(tx, rooms, marks, readings, authors)
     found = {
         room.id: RoomUnread(
@@ -73,13 +77,19 @@ async def count_unread(
     return CitizenUnread(found, readings)
 
 
+def _seq(mention: Mention) -> int:
+    return mention.seq
+
+
 def _is_open(room: Room, readings: Mapping[RoomId, ReadableRanges]) -> bool:
     return not room.archived and may_subscribe(room, readings.get(room.id, PUBLIC))
 
 
 def _counts_for(mention: Mention, unread: RoomUnread) -> bool:
     """Whether a mention is unread, and of the citizen: one of all members is of those who are members."""
-    return (unread.is_joined or not mention.is_of_room) and not unread.marks.is_read(mention.seq, mention.thread_root)
+    if mention.seq > unread.counted_seq or (mention.is_of_room and not unread.is_joined):
+        return False
+    return not unread.marks.is_read(mention.seq, mention.thread_root)
 
 
 async def _counts(

@@ -79,8 +79,7 @@ class UnreadReader:
         self.changed |= before | counted.rooms.keys()
         waiting, self._waiting = self._waiting or [], None
         for message, mentioned in waiting:
-            if message.room_id in self.rooms:
-                self._apply(message, mentioned)
+            self._apply(message, mentioned)
 
     def abort_count(self, among: set[RoomId] | None) -> None:
         """Make the rooms stale again, after a count that failed."""

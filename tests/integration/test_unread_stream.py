@@ -23,10 +23,11 @@ from daarion_appservice.city.types import (
     Message,
     RoomId,
 )
-from daarion_appservice.city.unread import RoomUnread
+from daarion_appservice.city.unread import Mention, RoomUnread
 from daarion_appservice.realtime import unread_stream
 from daarion_appservice.realtime.unread_counts import CitizenUnread, count_unread
 from daarion_appservice.realtime.unread_reader import UnreadReader
+from daarion_appservice.storage.mentions import MentionRepository
 from tests.parts.city import eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
 
@@ -161,6 +162,49 @@ async def test_direct_chats_of_others_cost_no_query(city: InProcessCity, counted
 
     await eventually(is_mentioned)
     assert len(counted) == 1  # of the mention in a room that was not opened
+
+
+@pytest.mark.parametrize("is_before", [True, False])
+@pytest.mark.parametrize("is_joined", [True, False])
+async def test_mention_during_a_count_counts_once(
+    city: InProcessCity, monkeypatch: pytest.MonkeyPatch, *, is_joined: bool, is_before: bool
+) -> None:
+    listener = Listener(Author(AuthorKind.CITIZEN, "u_1", "Оксана"))
+    if is_joined:
+        await city.city.membership.join(listener.citizen, "general")
+    mention = Draft("@citizen_u_1:city.localhost привіт")
+    await city.city.messages.post(TARAS, "general", mention)
+    city.city.unread_stream.listen(listener, listener.citizen)
+    await eventually(lambda: has_mentions(listener, 1))
+    read = MentionRepository.unread
+
+    async def mentioned_meanwhile(*parts: Any) -> list[Mention]:
+        monkeypatch.undo()
+        found = [] if is_before else await read(*parts)
+        await city.city.messages.post(TARAS, "general", mention)
+        return await read(*parts) if is_before else found
+
+    monkeypatch.setattr(MentionRepository, "unread", mentioned_meanwhile)
+    city.city.unread_stream.on_events_missed()
+    await eventually(lambda: has_mentions(listener, 2))
+    await agree(city, [listener])
+    await city.city.messages.post(TARAS, "general", mention)
+    await eventually(lambda: has_mentions(listener, 3))
+
+
+async def has_mentions(listener: Listener, number: int) -> bool:
+    return GENERAL in listener.rooms and listener.rooms[GENERAL].mentions == number
+
+
+async def test_mention_during_a_count_without_the_room_is_counted(city: InProcessCity) -> None:
+    reader = UnreadReader(TARAS, [TARAS.subject])
+    reader.end_count(reader.begin_count(), CitizenUnread({GENERAL: RoomUnread(GENERAL, mentions=1)}, {}))
+    posted = await city.city.messages.post(Author(AuthorKind.CITIZEN, "u_1", "Оксана"), "general", Draft("привіт"))
+    reader.stale.add(GENERAL)
+    among = reader.begin_count()
+    reader.add_message(posted.message, frozenset({TARAS.subject}))
+    reader.end_count(among, CitizenUnread({}, {}))  # the only mention before was deleted
+    assert reader.stale == {GENERAL}
 
 
 async def test_reader_who_left_reads_no_private_message(city: InProcessCity) -> None:
