@@ -56,9 +56,8 @@ async def count_unread(
     rooms = {room.id: room for room in await tx.rooms.by_ids({*marks, *modes}) if _is_open(room, readings)}
     mentions = await tx.mentions.unread(name, authors, readings, joins, among)
     newest = {mention.room: mention.seq for mention in sorted(mentions, key=_seq)}
-    for room in await tx.rooms.by_ids(newest.keys() - marks.keys() - modes.keys()):
-        if _is_open(room, readings):
-            rooms[room.id] = replace(room, last_seq=newest[room.id])
+    others = await tx.rooms.by_ids(newest.keys() - marks.keys() - modes.keys())
+    rooms |= {room.id: replace(room, last_seq=newest[room.id]) for room in others if _is_open(room, readings)}
     counts = await _counts(tx, rooms, marks, readings, authors)
     found = {
         room.id: RoomUnread(
