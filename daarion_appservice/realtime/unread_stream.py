@@ -319,8 +319,12 @@ class UnreadStream:
         unknown, self._last_unknown = self._last_unknown, set()
         last, self._last = self._last, {}
         if unknown:
-            async with self._database.read_only() as tx:
-                found = await tx.last_messages.of_any_visibility(unknown)
+            try:
+                async with self._database.read_only() as tx:
+                    found = await tx.last_messages.of_any_visibility(unknown)
+            except DatabaseError:
+                self._last_unknown |= unknown | last.keys()
+                raise
             last |= {room: found.get(room) for room in unknown}
         return last
 

@@ -24,9 +24,11 @@ from daarion_appservice.city.types import (
     RoomId,
 )
 from daarion_appservice.city.unread import Mention, RoomUnread
+from daarion_appservice.errors import DatabaseError
 from daarion_appservice.realtime import unread_stream
 from daarion_appservice.realtime.unread_counts import CitizenUnread, count_unread
 from daarion_appservice.realtime.unread_reader import UnreadReader
+from daarion_appservice.storage.last_messages import LastMessageRepository
 from daarion_appservice.storage.mentions import MentionRepository
 from tests.parts.city import eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
@@ -205,6 +207,23 @@ async def test_mention_during_a_count_without_the_room_is_counted(city: InProces
     reader.add_message(posted.message, frozenset({TARAS.subject}))
     reader.end_count(among, CitizenUnread({}, {}))  # the only mention before was deleted
     assert reader.stale == {GENERAL}
+
+
+async def test_newest_messages_are_read_again_after_an_error(
+    city: InProcessCity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(*_: Any) -> None:
+        raise DatabaseError("no answer")
+
+    builders = RoomId("city_builders")
+    posted = await city.city.messages.post(TARAS, "general", Draft("привіт"))
+    stream = city.city.unread_stream
+    stream._last, stream._last_unknown = {GENERAL: posted.message}, {builders}
+    with monkeypatch.context() as patched:
+        patched.setattr(LastMessageRepository, "of_any_visibility", failing)
+        with pytest.raises(DatabaseError):
+            await stream._take_last()
+    assert await stream._take_last() == {GENERAL: posted.message, builders: None}
 
 
 async def test_reader_who_left_reads_no_private_message(city: InProcessCity) -> None:
