@@ -68,7 +68,8 @@ class UnreadReader:
     def end_count(self, among: set[RoomId] | None, counted: CitizenUnread) -> None:
         """Replace the state of the counted rooms."""
         before = set(self.rooms) if among is None else among
-        for room in before - counted.rooms.keys():
+        # A room that became stale meanwhile may have a new read mark, which the next count needs.
+        for room in before - counted.rooms.keys() - self.stale:
             self.rooms.pop(room, None)
         for room in before | counted.rooms.keys():
             self._newest.pop(room, None)

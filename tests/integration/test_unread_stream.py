@@ -226,6 +226,16 @@ async def test_newest_messages_are_read_again_after_an_error(
     assert await stream._take_last() == {GENERAL: posted.message, builders: None}
 
 
+def test_room_read_during_a_count_keeps_its_mark() -> None:
+    reader = UnreadReader(TARAS, [TARAS.subject])
+    reader.end_count(reader.begin_count(), CitizenUnread({}, {}))
+    reader.stale.add(GENERAL)
+    among = reader.begin_count()
+    reader.read(GENERAL, 99, None)
+    reader.end_count(among, CitizenUnread({}, {}))
+    assert reader.floors(reader.begin_count())[GENERAL].main == 99
+
+
 async def test_reader_who_left_reads_no_private_message(city: InProcessCity) -> None:
     reader = UnreadReader(TARAS, [TARAS.subject])
     counted = CitizenUnread({GENERAL: RoomUnread(GENERAL)}, {GENERAL: EVERYTHING})
