@@ -91,13 +91,14 @@ class RequestWatcher:
         try:
             async with self._database.read_only() as tx:
                 message = await tx.messages.get(seen.id)
+                is_pending = await tx.agent_replies.get_pending(request.reply.id) is not None
                 is_requested = message is not None and agent in await self._agent_replies.requested_agents(
                     tx, request.room, message
                 )
         except DatabaseError as error:
             log.error("replies_unavailable", error=str(error), help="the database does not answer; trying again")
             return
-        if message is None or message.deleted:
+        if message is None or message.deleted or not is_pending:  # The erasure of the agent ends the request.
             raise RequestDeleted
         if message.body == seen.body and message.media == seen.media:
             return

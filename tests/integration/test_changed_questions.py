@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from sqlalchemy import delete
 
 from daarion_appservice.agents import request_watcher
 from daarion_appservice.city.second_me import SECOND_ME
 from daarion_appservice.city.types import AuthorKind, RoomId
+from daarion_appservice.storage.tables import agent_replies
 from tests.parts.agent_questions import ALICE, OKSANA, happens, open_quick_replies
 from tests.parts.agent_replies import GENERAL, SCRIBE, AgentReplyHarness
 from tests.parts.agents_core import DONE, after, delta, pauses, says, stalls_after
@@ -62,6 +64,17 @@ async def test_deleted_question_ends_the_call(harness: AgentReplyHarness, is_str
     async with harness.running_worker():
         await (has_begun(harness) if is_streamed else is_requested(harness))
         await harness.messaging.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
+        await nothing_is_posted(harness)
+
+
+async def test_erasure_of_agent_ends_the_call(harness: AgentReplyHarness) -> None:
+    harness.core_timeout_s = 600  # Longer than the test waits.
+    harness.core.next(after(asyncio.Event(), says("Половина")))
+    await harness.messaging.post(OKSANA, "general", "@scribe?")
+    async with harness.running_worker():
+        await is_requested(harness)
+        async with harness.database.transaction() as tx:
+            await tx.connection.execute(delete(agent_replies))  # as `storage.people.erasing` does
         await nothing_is_posted(harness)
 
 
