@@ -232,3 +232,20 @@ async def test_phone_shows_actions_in_a_sheet(city: InProcessCity, browser: Brow
     await expect(page.get_by_text("Відповідь для Дана Руда")).to_be_visible()
     await page.get_by_role("link", name="Кімнати міста").tap()
     await expect(page.get_by_role("banner")).to_be_visible()
+
+
+async def test_card_opens_direct_chat_listed_for_both(city: InProcessCity, browser: Browser) -> None:
+    await say(city, "напишіть мені")
+    other = await visit(city, browser, "/city/science", token=DANA)
+    page = await visit(city, browser, "/city/general")
+    await page.get_by_role("log").get_by_role("button", name="Дана Руда").last.click()
+    await page.get_by_role("dialog").get_by_role("button", name="Write to them").click()
+    await expect(page.get_by_role("heading", name="Дана Руда")).to_be_visible()
+    await field(page).fill("тільки тобі")
+    await field(page).press("Enter")
+    await expect(row(page, "тільки тобі")).to_be_visible()
+    for tab, name in ((page, "Дана Руда"), (other, "Тарас Шевчук")):
+        chats = tab.get_by_role("list", name="Direct chats")
+        await expect(chats.get_by_role("link", name=name)).to_contain_text("тільки тобі")
+    await other.get_by_role("list", name="Direct chats").get_by_role("link", name="Тарас Шевчук").click()
+    await expect(row(other, "тільки тобі")).to_be_visible()

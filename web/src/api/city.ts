@@ -1,10 +1,10 @@
 import { fetchResponse, fetchJson } from "./http";
-import type { DirectChat, Person } from "./frames";
 import type {
   Agent,
   CitizenNames,
   CityHome,
   CurrentCitizen,
+  DirectChat,
   Interaction,
   Membership,
   Message,
@@ -15,6 +15,7 @@ import type {
   OpenIdToken,
   PollVote,
   PresenceList,
+  ProfileCard,
   Receipt,
   Room,
   RoomDetails,
@@ -94,17 +95,11 @@ export const city = {
     fetchJson<Message[]>(`${room(name)}/messages`, { query: { around_time: time, limit } }),
 
   directChats: (signal: Signal) => fetchJson<DirectChat[]>("/city/direct", { signal }),
-  /** `subject`: a citizen's id or `agent:<slug>`. */
-  openDirectChat: (subject: SubjectId) =>
-    fetchJson<DirectChat>("/city/direct", {
-      method: "POST",
-      body: { with: subject.startsWith("agent:") ? subject : `citizen:${subject}` },
-    }),
-  block: (subject: SubjectId, isBlocked: boolean) =>
-    fetchResponse(`/city/me/blocks/${part(subject)}`, { method: isBlocked ? "PUT" : "DELETE" }),
-  person: (subject: SubjectId, signal: Signal) => fetchJson<Person>(`/city/people/${part(subject)}`, { signal }),
-  changeMe: (changes: { display_name?: string; status_text?: string; avatar?: string | null }) =>
-    fetchJson<CurrentCitizen>("/city/me", { method: "PATCH", body: changes }),
+  openDirectChat: (citizenId: string) =>
+    fetchJson<DirectChat>("/city/direct", { method: "POST", body: { with: `citizen:${citizenId}` } }),
+  block: (citizenId: string, isBlocked: boolean) =>
+    fetchResponse(`/city/me/blocks/${part(citizenId)}`, { method: isBlocked ? "PUT" : "DELETE" }),
+  person: (subject: SubjectId, signal: Signal) => fetchJson<ProfileCard>(`/city/people/${part(subject)}`, { signal }),
 
   /** Oldest first; those whose `seq` is lower than `before`. */
   messages: (name: string, before: number, limit: number, signal: Signal) =>

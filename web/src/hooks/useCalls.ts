@@ -1,20 +1,22 @@
-import { useQuery } from "@tanstack/react-query";
+import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo, useRef } from "react";
 import { useNavigate } from "react-router";
-import { queries } from "../api/queries";
+import type { RoomUnread } from "../api/frames";
 import { showCallOnIcon } from "../lib/favicon";
 import { notify, mayNotify } from "../lib/notifications";
 import { messagePath } from "../lib/paths";
 import { setCalls } from "../lib/title";
 import { useSession } from "../stores/session";
 import { callingRooms, useUnreadRooms } from "../stores/unread";
+import { useDirectChats } from "./useDirectChat";
 
 /** Say that rooms call for the reader: in the tab's title, by its icon and, where the reader wants it, by notifications. */
 export function useCalls(): void {
   const userId = useSession((state) => state.session?.userId ?? null);
   const rooms = useUnreadRooms((state) => state.rooms);
-  const { data: chats } = useQuery({ ...queries.directChats(userId ?? ""), enabled: false });
+  const chats = useDirectChats();
   const direct = useMemo(() => new Set(chats?.map(({ id }) => id)), [chats]);
+  useNewDirectChats(rooms);
   const calls = callingRooms(rooms, direct);
   useEffect(() => {
     // Somebody else, or nobody, is signed in now.
@@ -24,6 +26,17 @@ export function useCalls(): void {
   const isCalled = calls > 0;
   useEffect(() => void showCallOnIcon(isCalled), [isCalled]);
   useNotifications(direct);
+}
+
+/** Load the list of direct chats again when an unread count names a room for the first time: somebody may have opened a chat. */
+function useNewDirectChats(rooms: Readonly<Record<string, RoomUnread>>): void {
+  const queryClient = useQueryClient();
+  const known = useRef(new Set<string>());
+  useEffect(() => {
+    const before = known.current.size;
+    for (const id of Object.keys(rooms)) known.current.add(id);
+    if (known.current.size > before) void queryClient.invalidateQueries({ queryKey: ["direct"] });
+  }, [rooms, queryClient]);
 }
 
 /** One notification for each room with a new mention, or a new message in a direct chat, while the page is not looked at. */

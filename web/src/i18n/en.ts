@@ -235,6 +235,7 @@ export default {
   },
   pane: {
     me: "You",
+    direct: "Direct chats",
     mentions_one: "{{count}} mention of you",
     mentions_other: "{{count}} mentions of you",
     label: "List of rooms",

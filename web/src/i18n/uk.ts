@@ -256,6 +256,7 @@ export default {
   },
   pane: {
     me: "Ви",
+    direct: "Особисті розмови",
     mentions_one: "{{count}} згадка про вас",
     mentions_few: "{{count}} згадки про вас",
     mentions_many: "{{count}} згадок про вас",

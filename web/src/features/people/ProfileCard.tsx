@@ -73,6 +73,7 @@ function Card({ subject, onClose }: { subject: SubjectId; onClose: () => void })
       <Actions
         subject={subject}
         matrixId={matrixId}
+        citizenId={person?.citizen_id ?? null}
         mayMessage={person?.may_message ?? false}
         isBlocked={person?.blocked ?? false}
         onClose={onClose}
@@ -84,12 +85,14 @@ function Card({ subject, onClose }: { subject: SubjectId; onClose: () => void })
 interface ActionsProps {
   subject: SubjectId;
   matrixId: string | null;
+  /** With which chats are opened and people blocked; null of agents, and of Matrix users without a citizen. */
+  citizenId: string | null;
   mayMessage: boolean;
   isBlocked: boolean;
   onClose: () => void;
 }
 
-function Actions({ subject, matrixId, mayMessage, isBlocked, onClose }: ActionsProps) {
+function Actions({ subject, matrixId, citizenId, mayMessage, isBlocked, onClose }: ActionsProps) {
   const { t } = useTranslation();
   const navigate = useNavigate();
   const queryClient = useQueryClient();
@@ -98,7 +101,7 @@ function Actions({ subject, matrixId, mayMessage, isBlocked, onClose }: ActionsP
   const slug = slugOf(subject);
   const mention = slug ?? matrixId?.slice(1);
   const chat = useMutation({
-    mutationFn: () => city.openDirectChat(subject),
+    mutationFn: (id: string) => city.openDirectChat(id),
     onSuccess: ({ id }) => {
       void queryClient.invalidateQueries({ queryKey: ["direct"] });
       onClose();
@@ -106,7 +109,7 @@ function Actions({ subject, matrixId, mayMessage, isBlocked, onClose }: ActionsP
     },
   });
   const block = useMutation({
-    mutationFn: () => city.block(subject, !isBlocked),
+    mutationFn: (id: string) => city.block(id, !isBlocked),
     onSuccess: () => queryClient.invalidateQueries({ queryKey: queries.person(subject).queryKey }),
   });
   const isMe = subject === me;
@@ -114,8 +117,8 @@ function Actions({ subject, matrixId, mayMessage, isBlocked, onClose }: ActionsP
     <>
       <InlineProblem error={chat.error ?? block.error} />
       <div className={styles.actions}>
-        {me !== null && !isMe && mayMessage && (
-          <Button variant="main" disabled={chat.isPending} onClick={() => chat.mutate()}>
+        {me !== null && !isMe && citizenId !== null && mayMessage && (
+          <Button variant="main" disabled={chat.isPending} onClick={() => chat.mutate(citizenId)}>
             {t("card.message")}
           </Button>
         )}
@@ -134,8 +137,8 @@ function Actions({ subject, matrixId, mayMessage, isBlocked, onClose }: ActionsP
             {t("card.page")}
           </ButtonLink>
         )}
-        {me !== null && !isMe && slug === null && (mayMessage || isBlocked) && (
-          <Button variant="bare" disabled={block.isPending} onClick={() => block.mutate()}>
+        {me !== null && !isMe && citizenId !== null && (mayMessage || isBlocked) && (
+          <Button variant="bare" disabled={block.isPending} onClick={() => block.mutate(citizenId)}>
             {t(isBlocked ? "card.unblock" : "card.block")}
           </Button>
         )}

@@ -5,6 +5,7 @@ import { lazyPage } from "../../../components/lazyPage";
 import { ButtonLink } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
 import { InlineProblem, ProblemNotice, Skeleton } from "../../../components/ui/Notice";
+import { useDirectChat } from "../../../hooks/useDirectChat";
 import { useMediaQuery } from "../../../hooks/useMediaQuery";
 import { useShownHeight } from "../../../hooks/useShownHeight";
 import { usePageTitle } from "../../../hooks/usePageTitle";
@@ -40,7 +41,10 @@ function OpenRoom({ slug }: { slug: string }) {
 
 function RoomLayout() {
   const model = useRoom();
-  const room = useRoomState((state) => state.room);
+  const details = useRoomState((state) => state.room);
+  const chat = useDirectChat(details?.id);
+  // The room of a direct chat has no name of its own: for each of the two it is called like the other.
+  const room = details && chat ? { ...details, name: chat.citizen.display_name } : details;
   const error = useRoomState((state) => state.error);
   const problem = useRoomState((state) => state.problem);
   const isWide = useMediaQuery("(width >= 900px)");
@@ -66,7 +70,7 @@ function RoomLayout() {
   return (
     <div className={`${styles.view} ${layout}`} data-full-height="room">
       <section className={styles.conversation} aria-labelledby="room-title" inert={isCovered}>
-        <RoomHeader room={room} showsMembers={hasMembers} onMembers={toggleMembers} />
+        <RoomHeader room={room} isDirect={chat !== undefined} showsMembers={hasMembers} onMembers={toggleMembers} />
         <RoomStatus />
         <CityRoomMessageList roomName={room.name} isCovered={isCovered} target={target} />
         <div className={styles.foot}>

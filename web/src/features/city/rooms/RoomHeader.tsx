@@ -14,11 +14,13 @@ import { useRoom, useRoomState } from "./useRoom";
 
 interface Props {
   room: Room;
+  /** A direct chat: it has no address on Matrix, and nobody leaves it. */
+  isDirect: boolean;
   showsMembers: boolean;
   onMembers: () => void;
 }
 
-export function RoomHeader({ room, showsMembers, onMembers }: Props) {
+export function RoomHeader({ room, isDirect, showsMembers, onMembers }: Props) {
   const mayRead = useRoomState((state) => state.mayRead);
   const { t } = useTranslation();
   const { matrix } = useSite();
@@ -44,17 +46,19 @@ export function RoomHeader({ room, showsMembers, onMembers }: Props) {
           )}
         </p>
       </div>
-      <Membership />
-      <a
-        className={buttonClass("bare", `${styles.onlyWide} ${styles.sign}`)}
-        href={roomLink(matrix.client_url, room.matrix_room_alias)}
-        target="_blank"
-        rel="noopener noreferrer"
-        aria-label={t("common.openInElement")}
-        title={t("common.openInElement")}
-      >
-        <Icon name="elsewhere" />
-      </a>
+      {!isDirect && <Membership />}
+      {!isDirect && (
+        <a
+          className={buttonClass("bare", `${styles.onlyWide} ${styles.sign}`)}
+          href={roomLink(matrix.client_url, room.matrix_room_alias)}
+          target="_blank"
+          rel="noopener noreferrer"
+          aria-label={t("common.openInElement")}
+          title={t("common.openInElement")}
+        >
+          <Icon name="elsewhere" />
+        </a>
+      )}
       <NotificationMenu room={room} />
       <ThreadsButton />
       <IconButton icon="people" label={t("room.members")} aria-expanded={showsMembers} onClick={onMembers} />

@@ -15,6 +15,7 @@ import { useTranslation, type Translator } from "../../../lib/i18n";
 import { useUnreadRooms } from "../../../stores/unread";
 import { useSession } from "../../../stores/session";
 import { CreateRoomDialog } from "./CreateRoomDialog";
+import { DirectChats } from "./DirectChats";
 import { LastLine } from "./LastLine";
 import { RoomIcon } from "./RoomIcon";
 import { filterRooms } from "./roomFilter";
@@ -45,6 +46,7 @@ export default function RoomsPane() {
         />
       </div>
       <div className={styles.scroll}>
+        <DirectChats />
         {rooms.isPending && <Skeleton heights={[3, 3, 3, 3]} />}
         {rooms.isError && !rooms.data && <ProblemNotice error={rooms.error} onRetry={() => void rooms.refetch()} />}
         {rooms.data && <RoomLinks rooms={rooms.data} sought={filter} />}
