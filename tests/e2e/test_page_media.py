@@ -82,7 +82,7 @@ async def test_picture_arriving_at_the_bottom_keeps_following(page: Page, alice:
         await page.wait_for_function(AT_BOTTOM)
         await alice.send_text(room, f"after {number}")
         await expect(log.get_by_text(f"after {number}")).to_be_in_viewport()
-        await expect(page.get_by_role("button", name="new")).to_have_count(0)
+        await expect(page.get_by_role("main").get_by_role("button", name="new")).to_have_count(0)
 
 
 @pytest.mark.parametrize(
