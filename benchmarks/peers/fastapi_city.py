@@ -21,6 +21,7 @@ from fastapi import FastAPI, HTTPException, Query, Response
 HOST: Final = "127.0.0.1"
 DOMAIN: Final = "city.localhost"
 _LAST_MESSAGES: Final = 50
+_EXCERPT_CHARS: Final = 140
 _KEEP_ALIVE_S: Final = 600
 """No connection may time out during the turn of another server."""
 _PREFIXES: Final = {"agent": "@agent_", "citizen": "@citizen_"}
@@ -39,8 +40,16 @@ _ORDERS: Final = {
     "recent": "coalesce(last_event_ms, created_at_ms) DESC, slug",
     "name": "lower(name), slug",
 }
+_NEWEST: Final = (
+    "SELECT id AS message_id, seq, author_kind, author_id, author_name, author_avatar, body, msgtype, "
+    "messages.created_at_ms AS said_at_ms FROM messages WHERE room_id = listed.id AND NOT deleted AND thread_root IS NULL "
+    "ORDER BY seq DESC LIMIT 1"
+)
 _LISTS: Final = {
-    sort: f"SELECT {_ROOM_COLUMNS} FROM rooms WHERE NOT archived ORDER BY {order} LIMIT $1 OFFSET $2"
+    sort: (
+        f"SELECT * FROM (SELECT {_ROOM_COLUMNS}, row_number() OVER (ORDER BY {order}) AS place FROM rooms WHERE NOT archived "
+        f"ORDER BY place LIMIT $1 OFFSET $2) listed LEFT JOIN LATERAL ({_NEWEST}) newest ON true ORDER BY place"
+    )
     for sort, order in _ORDERS.items()
 }
 _ROOM: Final = f"SELECT {_ROOM_COLUMNS} FROM rooms WHERE id = $1 OR slug = $1 LIMIT 1"
@@ -65,7 +74,7 @@ def application(database_url: str) -> FastAPI:
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
     ) -> Response:
         rows = await app.state.pool.fetch(_LISTS[sort], limit, offset)
-        return _json([_room(row, members_online) for row in rows])
+        return _json([_room(row, members_online) | {"last_message": _last_message(row)} for row in rows])
 
     @app.get("/city/rooms/{room_id}")
     async def show_room(room_id: str) -> Response:
@@ -138,19 +147,36 @@ def _room(row: Any, members_online: Counter[str]) -> dict[str, Any]:
     }
 
 
-def _message(row: Any) -> dict[str, Any]:
+def _last_message(row: Any) -> dict[str, Any] | None:
+    if row["message_id"] is None:
+        return None
+    return {
+        "id": row["message_id"],
+        "seq": row["seq"],
+        "author": _author(row),
+        "text": " ".join(row["body"].split())[:_EXCERPT_CHARS],
+        "msgtype": row["msgtype"],
+        "created_at": _moment(row["said_at_ms"]),
+    }
+
+
+def _author(row: Any) -> dict[str, Any]:
     kind, author_id = row["author_kind"], row["author_id"]
+    return {
+        "kind": kind,
+        "id": author_id,
+        "display_name": row["author_name"],
+        "matrix_user_id": f"{_PREFIXES[kind]}{author_id}:{DOMAIN}" if kind in _PREFIXES else author_id,
+        "avatar_url": row["author_avatar"],
+    }
+
+
+def _message(row: Any) -> dict[str, Any]:
     return {
         "id": row["id"],
         "room_id": row["room_id"],
         "seq": row["seq"],
-        "author": {
-            "kind": kind,
-            "id": author_id,
-            "display_name": row["author_name"],
-            "matrix_user_id": f"{_PREFIXES[kind]}{author_id}:{DOMAIN}" if kind in _PREFIXES else author_id,
-            "avatar_url": row["author_avatar"],
-        },
+        "author": _author(row),
         "body": row["body"],
         "formatted_body": row["formatted_body"],
         "msgtype": row["msgtype"],

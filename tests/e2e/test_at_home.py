@@ -164,7 +164,7 @@ async def test_rooms_and_agents_have_avatars_and_names(home: AtHome) -> None:
     services = await home.greta.state(home.room, "io.element.functional_members")
     assert services == {"service_members": [BOT, OBSERVER]}
     people = home.page.get_by_role("complementary", name="Who is in General now")
-    await expect(people.get_by_role("link", name="DAARWIZZ")).to_be_visible()
+    await expect(people.get_by_role("button", name="DAARWIZZ")).to_be_visible()
     await expect(people.get_by_text("bot")).to_have_count(0)
 
 

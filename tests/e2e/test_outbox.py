@@ -63,7 +63,7 @@ async def test_message_offline_and_reloaded_is_sent_once(city: InProcessCity, br
         await page.get_by_text("Waiting for the connection").wait_for()
         await go(page, "/city/science")
         await page.get_by_role("heading", name="Science").wait_for()
-        await expect(page.get_by_role("link", name="General")).to_be_visible()
+        await expect(page.get_by_role("link", name="General", exact=True)).to_be_visible()
         await page.reload()
         await page.get_by_role("heading", name="Science").wait_for()
         assert [entry["owner"] for entry in await stored(page)] == ["u_ann"]

@@ -153,6 +153,7 @@ async def create_example_resources(city: InProcessCity) -> Any:
     """Create the resources that the examples name, and return the document with their ids."""
     oksana = citizen_token("u_123", "Оксана")
     await city.call("POST", "/city/rooms", {"name": "Поділ", "slug": "podil"}, token=oksana)
+    await city.call("POST", "/city/rooms/podil/join", token=citizen_token("u_124", "Тарас"))
     put = await city.call("PUT", "/api/v1/nodes/node-kyiv-1", {"name": "Київ"}, token=ADMIN_TOKEN)
     assert put.status in {200, 201}, put.content
     posted = await city.call("POST", "/city/rooms/podil/messages", {"body": "Добрий вечір!"}, token=oksana)

@@ -33,7 +33,11 @@ async def test_issued_token_is_accepted(agreed: dict[str, str]) -> None:
     settings = JwtSettings.model_validate({"secret": JWT_SECRET, **agreed})
     issued = JwtIssue(settings, lifetime_s=60).token(CitizenId("u_7"), "Оксана")
     assert await JwtCheck(settings).citizen(issued.text) == Citizen(
-        CitizenId("u_7"), "Оксана", is_admin=False, expires_at=issued.expires_at + int(settings.leeway_s)
+        CitizenId("u_7"),
+        "Оксана",
+        is_admin=False,
+        expires_at=issued.expires_at + int(settings.leeway_s),
+        issued_at=issued.expires_at - 60,
     )
 
 

@@ -98,5 +98,5 @@ def test_installed_wheel_creates_database(wheel: Path, tmp_path: Path) -> None:
     assert Path(used.strip()).is_relative_to(installed), "not the source tree's"
     command("-m", "daarion_appservice", "config", "generate")
     made = command("-m", "daarion_appservice", "db", "upgrade", "-c", "config.yaml")
-    assert made == f"Migrated the database from revision (empty) to {migrate.head()}.\n"
+    assert made == f"Made the database {elsewhere / 'daarion.db'} at revision {migrate.head()}.\n"
     assert (elsewhere / "daarion.db").exists()
