@@ -14,6 +14,7 @@ from tests.parts.browser import start_browser
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
+from tests.parts.waiting import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -27,24 +28,28 @@ AGENTS: Final[list[dict[str, Any]]] = [
 CARDS_PER_COMMIT: Final = 16
 """How many cards of a list the pages mount in one commit: a longer one would delay the next key stroke."""
 
-# Types and returns the most cards that one commit mounted: an observer is called once for the changes of a task.
-TYPE: Final = """async ([field, words]) => {
+# Types and returns the most items that one commit mounted: an observer is called once for the changes of a task.
+TYPE: Final = """async ([list, item, words, seconds]) => {
+  const field = list.querySelector("input[type=search]");
   const put = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set;
-  const cards = (node) => node.matches?.("li[class*=card]") ? 1 : node.querySelectorAll?.("li[class*=card]").length ?? 0;
+  const items = (node) => node.matches?.(item) ? 1 : node.querySelectorAll?.(item).length ?? 0;
   let most = 0;
   const observer = new MutationObserver((changes) => {
     const added = changes.flatMap((change) => [...change.addedNodes]);
-    most = Math.max(most, added.reduce((sum, node) => sum + cards(node), 0));
+    most = Math.max(most, added.reduce((sum, node) => sum + items(node), 0));
   });
-  observer.observe(document.querySelector("main"), {childList: true, subtree: true});
+  observer.observe(list, {childList: true, subtree: true});
   const type = async (text) => {
     put.call(field, text);
     field.dispatchEvent(new Event("input", {bubbles: true}));
     await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
   };
   const shown = async (condition) => {
-    while (!condition(document.querySelectorAll("main li[class*=card]").length))
+    const end = performance.now() + 1000 * seconds;
+    while (!condition(list.querySelectorAll(item).length)) {
+      if (performance.now() > end) throw new Error(`the list shows ${list.querySelectorAll(item).length} items`);
       await new Promise((resolve) => setTimeout(resolve, 10));
+    }
   };
   await type(words);
   await shown((count) => count < 48);
@@ -78,18 +83,27 @@ def address(city: InProcessCity, path: str) -> str:
     return f"http://{HOST}:{city.city.settings.api.port}{path}"
 
 
-@pytest.mark.parametrize(("path", "words"), [("/agents", "агент 49"), ("/city", "кімната 11")])
+@pytest.mark.parametrize(
+    ("path", "region", "item", "words"),
+    [
+        ("/agents", "#main", "li[class*=card]", "агент 49"),
+        ("/city", "#main", "li[class*=card]", "кімната 11"),
+        ("/city", "nav[aria-label='List of rooms']", "li", "кімната 11"),
+    ],
+    ids=["agents", "rooms", "pane"],
+)
 async def test_search_of_long_list_mounts_few_cards_at_once(
-    city: InProcessCity, page: Page, path: str, words: str
+    city: InProcessCity, page: Page, path: str, region: str, item: str, words: str
 ) -> None:
     await page.goto(address(city, path))
-    cards = page.locator("main li[class*=card]")
-    await expect(cards).to_have_count(48)
-    await page.get_by_role("button", name="Show more").click()
-    await expect(cards).to_have_count(96)
-    field = await page.get_by_role("searchbox").first.element_handle()
-    assert 0 < await page.evaluate(TYPE, [field, words]) <= CARDS_PER_COMMIT
-    await expect(cards).to_have_count(11)
+    part = page.locator(region)
+    items = part.locator(item)
+    await expect(items).to_have_count(48)
+    await part.get_by_role("button", name="Show more").click()
+    await expect(items).to_have_count(96)
+    most = await page.evaluate(TYPE, [await part.element_handle(), item, words, WAIT_S])
+    assert 0 < most <= CARDS_PER_COMMIT
+    await expect(items).to_have_count(11)
 
 
 async def test_agent_page_follows_presence_without_contradiction(city: InProcessCity, page: Page) -> None:
@@ -119,7 +133,7 @@ async def test_agent_page_follows_presence_without_contradiction(city: InProcess
 async def test_empty_page_says_so_and_links_on(city: InProcessCity, page: Page, path: str, words: str) -> None:
     await page.goto(address(city, path))
     await expect(page.get_by_role("heading", level=1)).to_have_text(words)
-    await expect(page.get_by_role("link", name="All rooms")).to_be_visible()
+    await expect(page.locator("#main").get_by_role("link", name="All rooms")).to_be_visible()
     await expect(page.get_by_text("Something went wrong")).to_have_count(0)
     await expect(page.get_by_role("button", name="Try again")).to_have_count(0)
 

@@ -6,9 +6,11 @@ import type { RoomUnread } from "../../../api/frames";
 import type { LastMessage, Room } from "../../../api/types";
 import { IconButton } from "../../../components/ui/Button";
 import { SearchField } from "../../../components/ui/ListToolbar";
+import { MoreButton } from "../../../components/ui/MoreButton";
 import { Name } from "../../../components/ui/Name";
 import { ProblemNotice, Skeleton } from "../../../components/ui/Notice";
 import { useNow } from "../../../hooks/useNow";
+import { usePaged } from "../../../hooks/usePaged";
 import { useUnread } from "../../../hooks/useUnread";
 import { shortTime } from "../../../lib/formatTime";
 import { useTranslation, type Translator } from "../../../lib/i18n";
@@ -22,6 +24,9 @@ import { filterRooms } from "./roomFilter";
 import styles from "./RoomsPane.module.css";
 import { UnreadBadge } from "./UnreadBadge";
 import { useRoomKeys } from "./useRoomKeys";
+
+/** Rooms at a time: a filter of hundreds of rooms answers each key stroke at once. */
+const PAGE = 48;
 
 /** The list of rooms beside each page of the rooms: it stays while one goes from room to room. */
 export default function RoomsPane() {
@@ -77,24 +82,32 @@ const RoomLinks = memo(function RoomLinks({ rooms, sought }: { rooms: Room[]; so
   const unread = useUnread(rooms);
   const known = useUnreadRooms((state) => state.rooms);
   const shown = useMatch("/city/:slug/*")?.params.slug;
+  const isShown = ({ id, slug }: Room) => slug === shown || id === shown;
+  const isUnread = ({ id }: Room) => (unread.get(id) ?? 0) > 0 || (known[id]?.mentions ?? 0) > 0;
+  // The first page reaches to the last room with unread messages, and to the one that is read.
+  const size = Math.max(PAGE, found.findLastIndex((room) => isShown(room) || isUnread(room)) + 1);
+  const { shown: page, hidden, showMore } = usePaged(found, sought, size);
   const now = useNow();
   useRoomKeys(rooms, unread);
   if (!found.length) return <p className={styles.none}>{t(rooms.length ? "rooms.none" : "rooms.empty")}</p>;
   return (
-    <ul className={styles.rooms}>
-      {found.map((room) => (
-        <RoomLink
-          key={room.id}
-          room={room}
-          isShown={room.slug === shown || room.id === shown}
-          unread={unread.get(room.id) ?? 0}
-          told={known[room.id]}
-          now={now}
-          t={t}
-          language={language}
-        />
-      ))}
-    </ul>
+    <>
+      <ul className={styles.rooms}>
+        {page.map((room) => (
+          <RoomLink
+            key={room.id}
+            room={room}
+            isShown={isShown(room)}
+            unread={unread.get(room.id) ?? 0}
+            told={known[room.id]}
+            now={now}
+            t={t}
+            language={language}
+          />
+        ))}
+      </ul>
+      <MoreButton hidden={hidden} onMore={showMore} />
+    </>
   );
 });
 
