@@ -188,6 +188,7 @@ async def test_kinds_of_matrix_are_shown_on_the_page(
     await expect(log.get_by_text("sent from another app")).to_be_visible()
 
 
+@pytest.mark.usefixtures("room")
 async def test_emote_of_the_page_and_room_mention_reach_matrix(alice: MatrixUser, page: Page) -> None:
     await page.get_by_role("textbox").fill("/me waves back")
     await page.get_by_role("textbox").press("Enter")

@@ -341,7 +341,7 @@ async def test_direct_chat_is_a_private_matrix_room(city: RunningCity, arrive_he
     await eventually(are_sent)
     (listed,) = await city.get("/city/direct", token=oksana)
     assert (listed["matrix_status"], listed["joined"]) == ("linked", True)
-    halyna = await arrive_here(city, "halyna")
-    refused = await halyna.client.join(listed["matrix_room_id"])
+    marta = await arrive_here(city, "marta")
+    refused = await marta.client.join(listed["matrix_room_id"])
     assert isinstance(refused, nio.JoinError)
     assert refused.status_code == "M_FORBIDDEN"

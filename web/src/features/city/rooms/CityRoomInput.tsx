@@ -100,7 +100,7 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
     write(value);
     room.setTyping(value.trim() !== "");
   };
-  const { trigger, look, close: closeCompletion } = useTrigger(field);
+  const { trigger, look, close: closeCompletion, reset: resetCompletion } = useTrigger(field);
   const completion = useRef<CompletionKeys>(null);
   const completionId = useId();
   const [activeId, setActiveId] = useState<string | null>(null);
@@ -142,6 +142,7 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
     }
     room.setTyping(false);
     sent();
+    resetCompletion();
     field.current?.focus();
   };
   /** The words go with the first file. */
@@ -268,7 +269,12 @@ function useTrigger(field: RefObject<HTMLTextAreaElement | null>) {
     closedAt.current = trigger?.start ?? null;
     setTrigger(null);
   };
-  return { trigger, look, close };
+  /** After a message is sent, the next one may begin with the same sign. */
+  const reset = () => {
+    closedAt.current = null;
+    setTrigger(null);
+  };
+  return { trigger, look, close, reset };
 }
 
 /** A spreadsheet puts a picture of its cells beside their text: then the text is meant. */

@@ -3,7 +3,7 @@ import { Avatar } from "../../../components/ui/Avatar";
 import { Name } from "../../../components/ui/Name";
 import { useProfile } from "../../../hooks/useProfile";
 import { useTranslation } from "../../../lib/i18n";
-import type { Candidate, Trigger } from "./completion";
+import { isComplete, type Candidate, type Trigger } from "./completion";
 import styles from "./CityRoomInput.module.css";
 import { RoomIcon } from "./RoomIcon";
 import { useCandidates } from "./useCandidates";
@@ -27,8 +27,9 @@ interface Props {
 export function CompletionList({ id, trigger, ref, onChoose, onClose, onActive }: Props) {
   const { t } = useTranslation();
   const candidates = useCandidates(trigger);
-  const [{ query, at }, setChosen] = useState({ query: trigger.query, at: 0 });
-  const chosen = query === trigger.query ? Math.min(at, candidates.length - 1) : 0;
+  const [byKey, setByKey] = useState<{ query: string; at: number } | null>(null);
+  const isChosen = byKey?.query === trigger.query;
+  const chosen = isChosen ? Math.min(byKey.at, candidates.length - 1) : 0;
   const activeId = candidates.length ? `${id}-${chosen}` : null;
 
   useEffect(() => onActive(activeId), [onActive, activeId]);
@@ -38,7 +39,8 @@ export function CompletionList({ id, trigger, ref, onChoose, onClose, onActive }
       const candidate = candidates[chosen];
       if (!candidate) return false;
       const step = { ArrowDown: 1, ArrowUp: -1 }[key];
-      if (step) setChosen({ query: trigger.query, at: (chosen + step + candidates.length) % candidates.length });
+      if (step) setByKey({ query: trigger.query, at: (chosen + step + candidates.length) % candidates.length });
+      else if (key === "Enter" && !isChosen && isComplete(trigger, candidates)) return false;
       else if ((key === "Enter" || key === "Tab") && !shiftKey) onChoose(candidate);
       else if (key === "Escape") onClose();
       else return false;

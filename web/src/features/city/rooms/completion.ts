@@ -62,6 +62,12 @@ function hasWord(text: string, beginning: string): boolean {
   return text.startsWith(beginning) || text.includes(` ${beginning}`) || text.includes(`_${beginning}`);
 }
 
+/** Whether Enter sends the message while no candidate was chosen: commands, and what a candidate would not change. */
+export function isComplete({ sign, query }: Trigger, candidates: readonly Candidate[]): boolean {
+  if (sign === "/") return true;
+  return candidates.some(({ insert, target }) => insert === sign + query && target === undefined);
+}
+
 /** The text with a candidate in place of what was written, and where the caret stands then. */
 export function completed(text: string, { start, end }: Trigger, { insert }: Candidate): { text: string; caret: number } {
   const after = text.slice(end);
