@@ -38,9 +38,9 @@ class ReaderMemberships:
         """Return what the reader may read in one room."""
         return await tx.membership_periods.readable_ranges(room.id, await self.users(tx, who))
 
-    async def readings(self, tx: CityTransaction, who: Author | None) -> dict[RoomId, ReadableRanges]:
+    async def ranges_by_room(self, tx: CityTransaction, who: Author | None) -> dict[RoomId, ReadableRanges]:
         """Return the same for each room with private history that the reader was a member of or invited to."""
-        return await tx.membership_periods.readings(await self.users(tx, who))
+        return await tx.membership_periods.ranges_by_room(await self.users(tx, who))
 
     async def restriction(self, tx: CityTransaction, room: RoomId, who: Author | None) -> Restriction | None:
         """Return what restricts the reader in a room: a ban or kick of one of the users is one of the person."""

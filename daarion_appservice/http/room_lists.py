@@ -153,8 +153,8 @@ class RoomLists:
         return _ReaderList(rooms, last, (await count_unread(tx, self.readers, author)).rooms)
 
     async def _last(self, tx: Transaction, principal: Principal, rooms: list[RoomId]) -> dict[RoomId, Message]:
-        readings = await self.readers.readings(tx, author_of(principal))
-        return await tx.last_messages.of(rooms, readings)
+        ranges_by_room = await self.readers.ranges_by_room(tx, author_of(principal))
+        return await tx.last_messages.of(rooms, ranges_by_room)
 
     def _encode(self, found: _ReaderList) -> Encoded:
         return Encoded.of(self._views(found))

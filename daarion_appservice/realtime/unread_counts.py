@@ -21,7 +21,7 @@ class CitizenUnread:
     """The rooms of a citizen, with what decides what the citizen may read in them."""
 
     rooms: dict[RoomId, RoomUnread]
-    readings: dict[RoomId, ReadableRanges]
+    ranges_by_room: dict[RoomId, ReadableRanges]
     """The readable ranges in rooms that are or were private."""
 
 
@@ -50,15 +50,15 @@ async def count_unread(
     for room, floor in (floors or {}).items():
         marks[room] = marks.get(room, RoomMarks()).latest(floor)
     modes = await tx.read_marks.modes(name, among)
-    readings = await readers.readings(tx, citizen)
+    ranges_by_room = await readers.ranges_by_room(tx, citizen)
     authors = readers.authors(citizen)
     # The rooms are read before the mentions: a message that arrives in between is in neither count, and is added later.
-    rooms = {room.id: room for room in await tx.rooms.by_ids({*marks, *modes}) if _is_open(room, readings)}
-    mentions = await tx.mentions.unread(name, authors, readings, joins, among)
+    rooms = {room.id: room for room in await tx.rooms.by_ids({*marks, *modes}) if _is_open(room, ranges_by_room)}
+    mentions = await tx.mentions.unread(name, authors, ranges_by_room, joins, among)
     newest = {mention.room: mention.seq for mention in sorted(mentions, key=_seq)}
     others = await tx.rooms.by_ids(newest.keys() - marks.keys() - modes.keys())
-    rooms |= {room.id: replace(room, last_seq=newest[room.id]) for room in others if _is_open(room, readings)}
-    counts = await _counts(tx, rooms, marks, readings, authors)
+    rooms |= {room.id: replace(room, last_seq=newest[room.id]) for room in others if _is_open(room, ranges_by_room)}
+    counts = await _counts(tx, rooms, marks, ranges_by_room, authors)
     found = {
         room.id: RoomUnread(
             room.id,
@@ -73,15 +73,15 @@ async def count_unread(
     for mention in mentions:
         if (unread := found.get(mention.room)) is not None and _counts_for(mention, unread):
             found[mention.room] = replace(unread, mentions=min(unread.mentions + 1, MAX_COUNT))
-    return CitizenUnread(found, readings)
+    return CitizenUnread(found, ranges_by_room)
 
 
 def _seq(mention: Mention) -> int:
     return mention.seq
 
 
-def _is_open(room: Room, readings: Mapping[RoomId, ReadableRanges]) -> bool:
-    return not room.archived and may_subscribe(room, readings.get(room.id, PUBLIC))
+def _is_open(room: Room, ranges_by_room: Mapping[RoomId, ReadableRanges]) -> bool:
+    return not room.archived and may_subscribe(room, ranges_by_room.get(room.id, PUBLIC))
 
 
 def _counts_for(mention: Mention, unread: RoomUnread) -> bool:
@@ -95,7 +95,7 @@ async def _counts(
     tx: Transaction,
     rooms: Mapping[RoomId, Room],
     marks: Mapping[RoomId, RoomMarks],
-    readings: Mapping[RoomId, ReadableRanges],
+    ranges_by_room: Mapping[RoomId, ReadableRanges],
     authors: Collection[Author],
 ) -> dict[RoomId, int]:
     """Count the unread messages of the rooms that have events after their read marks."""
@@ -109,7 +109,7 @@ async def _counts(
         part = dict(behind[start : start + _AT_ONCE])
         counts |= await tx.messages.unread(
             part,
-            readings,
+            ranges_by_room,
             exclude=authors,
             limit=MAX_COUNT,
             up_to={room: rooms[room].last_seq for room in part},

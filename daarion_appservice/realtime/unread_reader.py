@@ -76,7 +76,7 @@ class UnreadReader:
         for room, unread in counted.rooms.items():
             if room not in self._left:
                 self._replace(room, unread)
-        self._readings |= {room: ranges for room, ranges in counted.readings.items() if room not in self._left}
+        self._readings |= {room: ranges for room, ranges in counted.ranges_by_room.items() if room not in self._left}
         self.changed |= before | counted.rooms.keys()
         waiting, self._waiting = self._waiting or [], None
         for message, mentioned in waiting:

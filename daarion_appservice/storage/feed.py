@@ -35,14 +35,14 @@ class FeedRepository(Repository):
             await self._connection.execute(insert(feed), [_values(entry) for entry in entries])
 
     async def before(
-        self, entry_id: str | None, *, limit: int, readings: Mapping[RoomId, ReadableRanges] | None = None
+        self, entry_id: str | None, *, limit: int, ranges_by_room: Mapping[RoomId, ReadableRanges] | None = None
     ) -> list[FeedEntry]:
         """Return up to ``limit`` entries older than ``entry_id`` (None: the newest), newest first.
 
         Args:
-            readings: readable ranges of the reader in restricted rooms; None for public entries only.
+            ranges_by_room: readable ranges of the reader in restricted rooms; None for public entries only.
         """
-        statement = select(feed).where(entry_is_readable(readings or {}))
+        statement = select(feed).where(entry_is_readable(ranges_by_room or {}))
         if entry_id is not None:
             statement = statement.where(feed.c.id < entry_id)
         return [

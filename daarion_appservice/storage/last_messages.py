@@ -23,22 +23,22 @@ class LastMessageRepository(Repository):
     """The newest messages of main timelines that are not deleted."""
 
     async def of(
-        self, ids: Collection[RoomId], readings: Mapping[RoomId, ReadableRanges] | None = None
+        self, ids: Collection[RoomId], ranges_by_room: Mapping[RoomId, ReadableRanges] | None = None
     ) -> dict[RoomId, Message]:
         """Return the newest message of each room that a reader may read.
 
         Args:
             ids: the rooms.
-            readings: the reader's readable ranges by room, ``PUBLIC`` by default.
+            ranges_by_room: the reader's readable ranges by room, ``PUBLIC`` by default.
         """
-        readings = {room: ranges for room, ranges in (readings or {}).items() if room in set(ids)}
-        public = [room for room in ids if room not in readings]
+        ranges_by_room = {room: ranges for room, ranges in (ranges_by_room or {}).items() if room in set(ids)}
+        public = [room for room in ids if room not in ranges_by_room]
         found: list[Message] = []
         if public:
             newest = _newest_id(PUBLIC, rooms.c.id).correlate(rooms).scalar_subquery()
             statement = select(_shown).select_from(rooms).join(_shown, _shown.c.id == newest)
             found += map(read_message, await self._connection.execute(statement.where(rooms.c.id.in_(public))))
-        remaining = iter(readings.items())
+        remaining = iter(ranges_by_room.items())
         while part := list(islice(remaining, _AT_ONCE)):
             newest_ids = union_all(*(select(_newest_id(ranges, room).subquery().c.id) for room, ranges in part))
             statement = select(_shown).where(_shown.c.id.in_(newest_ids))

@@ -56,17 +56,17 @@ class MediaRepository(Repository):
         as_avatar = exists().where(media.c.mxc == mxc, media.c.is_avatar)
         return bool((await self._connection.execute(select(in_message | in_reaction | as_avatar))).scalar_one())
 
-    async def is_shown(self, mxc: str, readings: Mapping[RoomId, ReadableRanges] | None = None) -> bool:
+    async def is_shown(self, mxc: str, ranges_by_room: Mapping[RoomId, ReadableRanges] | None = None) -> bool:
         """Return whether the file is an avatar, or in a message or reaction that the reader may read.
 
         Args:
-            readings: readable ranges of the reader in restricted rooms.
+            ranges_by_room: readable ranges of the reader in restricted rooms.
         """
         may_read = or_(
             message_is_readable(PUBLIC),
             *(
                 and_(messages.c.room_id == room, message_is_readable(readable))
-                for room, readable in (readings or {}).items()
+                for room, readable in (ranges_by_room or {}).items()
             ),
         )
         in_reaction = exists().where(

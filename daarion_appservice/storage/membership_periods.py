@@ -34,7 +34,7 @@ class MembershipPeriodRepository(Repository):
         )
         return readable_ranges(MembershipPeriod(row.start_seq, row.joined_seq, row.end_seq) for row in rows)
 
-    async def readings(self, users: Collection[UserId]) -> dict[RoomId, ReadableRanges]:
+    async def ranges_by_room(self, users: Collection[UserId]) -> dict[RoomId, ReadableRanges]:
         """Return the same for each restricted room in which the reader was or is a member or invited."""
         if not users:
             return {}

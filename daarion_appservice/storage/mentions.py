@@ -42,7 +42,7 @@ class MentionRepository(Repository):
         self,
         citizen: CitizenId,
         authors: Collection[Author],
-        readings: Mapping[RoomId, ReadableRanges],
+        ranges_by_room: Mapping[RoomId, ReadableRanges],
         joined: Collection[RoomId],
         among: Collection[RoomId] | None = None,
     ) -> list[Mention]:
@@ -51,7 +51,7 @@ class MentionRepository(Repository):
         Args:
             citizen: the reader.
             authors: the reader's authors: mentions of their subjects count, and their own messages do not.
-            readings: readable ranges by room, ``PUBLIC`` by default.
+            ranges_by_room: readable ranges by room, ``PUBLIC`` by default.
             joined: the rooms of which the reader is a member: in others, mentions of all members do not count.
             among: only these rooms; None for all.
         """
@@ -74,7 +74,7 @@ class MentionRepository(Repository):
         for row in await self._connection.execute(statement):
             message = read_message(row)
             is_own = message.author.subject in subjects
-            if is_own or not readings.get(message.room_id, PUBLIC).may_read_message(message):
+            if is_own or not ranges_by_room.get(message.room_id, PUBLIC).may_read_message(message):
                 continue
             is_of_room = row.subject == ROOM_MENTION and found.get(message.id, _OF_ROOM).is_of_room
             found[message.id] = Mention(message.room_id, message.seq, message.thread_root, is_of_room)

@@ -163,7 +163,7 @@ class MessageRepository(Repository):
     async def unread(
         self,
         marks: Mapping[RoomId, int],
-        readings: Mapping[RoomId, ReadableRanges],
+        ranges_by_room: Mapping[RoomId, ReadableRanges],
         *,
         exclude: Collection[Author],
         limit: int,
@@ -174,7 +174,7 @@ class MessageRepository(Repository):
 
         Args:
             marks: sequence number of the last read message by room.
-            readings: readable ranges by room, ``PUBLIC`` by default; other messages do not count, nor do deleted ones.
+            ranges_by_room: readable ranges by room, ``PUBLIC`` by default; other messages do not count, nor do deleted ones.
             exclude: authors whose messages do not count.
             limit: the highest count.
             up_to: sequence number of the last message that counts, by room; by default all.
@@ -189,7 +189,7 @@ class MessageRepository(Repository):
             newer = (
                 select(literal(1))
                 .where(table.room_id == room, table.seq > seq, not_(table.deleted), *own)
-                .where(message_is_readable(readings.get(room, PUBLIC)))
+                .where(message_is_readable(ranges_by_room.get(room, PUBLIC)))
                 .limit(limit)
             )
             if without_threads:

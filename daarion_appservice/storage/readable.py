@@ -27,7 +27,7 @@ def message_is_readable(readable: ReadableRanges) -> ColumnElement[bool]:
     )
 
 
-def entry_is_readable(readings: Mapping[RoomId, ReadableRanges]) -> ColumnElement[bool]:
+def entry_is_readable(ranges_by_room: Mapping[RoomId, ReadableRanges]) -> ColumnElement[bool]:
     """Return the condition that a feed entry is readable with these readable ranges by room."""
     # A literal instead of a parameter: only then is the index of public entries used.
     public: ColumnElement[bool] = feed.c.visibility == literal_column(f"'{_WORLD}'")
@@ -35,7 +35,7 @@ def entry_is_readable(readings: Mapping[RoomId, ReadableRanges]) -> ColumnElemen
         public,
         *(
             and_(feed.c.room_id == room, _is_readable(readable, feed.c.visibility, feed.c.seq))
-            for room, readable in readings.items()
+            for room, readable in ranges_by_room.items()
         ),
     )
 

@@ -84,7 +84,7 @@ class SearchRepository(Repository):
         self,
         terms: Sequence[SearchTerm],
         limits: SearchFilter,
-        readings: Mapping[RoomId, ReadableRanges],
+        ranges_by_room: Mapping[RoomId, ReadableRanges],
         *,
         limit: int,
     ) -> list[Found]:
@@ -93,11 +93,11 @@ class SearchRepository(Repository):
         Args:
             terms: the words.
             limits: further conditions.
-            readings: the reader's readable ranges by room, ``PUBLIC`` by default.
+            ranges_by_room: the reader's readable ranges by room, ``PUBLIC`` by default.
             limit: the maximum number of messages.
         """
         entries = search_entries.c
-        is_wanted = and_(*_of_message(limits), _is_readable(limits.room, readings))
+        is_wanted = and_(*_of_message(limits), _is_readable(limits.room, ranges_by_room))
         newest_first = (
             select(entries.number, messages)
             .join(messages, messages.c.id == entries.message_id)
@@ -219,11 +219,11 @@ def _of_entry(limits: SearchFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _is_readable(room: RoomId | None, readings: Mapping[RoomId, ReadableRanges]) -> ColumnElement[bool]:
+def _is_readable(room: RoomId | None, ranges_by_room: Mapping[RoomId, ReadableRanges]) -> ColumnElement[bool]:
     """Return the condition that the reader may read a message, of one room or of any."""
     private = [
         and_(messages.c.room_id == each, message_is_readable(readable))
-        for each, readable in readings.items()
+        for each, readable in ranges_by_room.items()
         if room is None or each == room
     ]
     return or_(message_is_readable(PUBLIC), *private)

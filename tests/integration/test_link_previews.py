@@ -231,7 +231,7 @@ async def test_preview_text_is_escaped(city: InProcessCity) -> None:
 async def test_page_without_database_is_served(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(link_previews, "_TIMEOUT_S", 0.05)
-        async with city.city.database.read_cache._turn:  # readings wait for it
+        async with city.city.database.read_cache._turn:  # reads wait for it
             answer = await city.call("GET", "/city/general")
     assert (answer.status, answer.content) == (200, DOCUMENT)
     assert (await tags(city, "/city/general")).meta["og:title"] == "General"

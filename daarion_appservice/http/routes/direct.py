@@ -150,8 +150,8 @@ class DirectChatRoutes:
     ) -> list[schemas.DirectChat]:
         name = CitizenId(citizen.id)
         ids = [room.id for _, room in chats]
-        readings = await self.readers.readings(tx, citizen)
-        last = await tx.last_messages.of(ids, readings)
+        ranges_by_room = await self.readers.ranges_by_room(tx, citizen)
+        last = await tx.last_messages.of(ids, ranges_by_room)
         counted = await count_unread(tx, self.readers, citizen, among=ids)
         names = await tx.citizens.names([chat.other(name) for chat, _ in chats])
         blocked = await tx.citizen_chats.blocked_by(name)

@@ -59,9 +59,9 @@ class FeedRoutes:
         of the last entry; an empty list is the end. The entry of a deleted message is removed.
         """
         async with self.database.read_only() as tx:
-            readings = await self.readers.readings(tx, author_of(call.principal))
-            entries = await tx.feed.before(call.query.before, limit=call.query.limit, readings=readings)
-            entry_rooms = await self._rooms_of(tx, entries, readings)
+            ranges_by_room = await self.readers.ranges_by_room(tx, author_of(call.principal))
+            entries = await tx.feed.before(call.query.before, limit=call.query.limit, ranges_by_room=ranges_by_room)
+            entry_rooms = await self._rooms_of(tx, entries, ranges_by_room)
         return [self._entry(entry, entry_rooms) for entry in entries]
 
     @endpoint(
@@ -70,10 +70,10 @@ class FeedRoutes:
     async def get_home(self, call: Call[NoBody, NoQuery]) -> schemas.CityHome:
         """Returns the online counts, three feed entries and the three most popular rooms."""
         async with self.database.read_only() as tx:
-            readings = await self.readers.readings(tx, author_of(call.principal))
-            latest = await tx.feed.before(None, limit=_LATEST, readings=readings)
+            ranges_by_room = await self.readers.ranges_by_room(tx, author_of(call.principal))
+            latest = await tx.feed.before(None, limit=_LATEST, ranges_by_room=ranges_by_room)
             entries = front_page(latest, _HOME_ENTRIES)
-            entry_rooms = await self._rooms_of(tx, entries, readings)
+            entry_rooms = await self._rooms_of(tx, entries, ranges_by_room)
             users = await self.readers.users(tx, author_of(call.principal))
             rooms = await tx.rooms.page(sort="popular", limit=_HOME_ENTRIES, offset=0, users=users)
         return {
@@ -86,14 +86,14 @@ class FeedRoutes:
         }
 
     async def _rooms_of(
-        self, tx: Transaction, entries: Sequence[FeedEntry], readings: Mapping[RoomId, ReadableRanges]
+        self, tx: Transaction, entries: Sequence[FeedEntry], ranges_by_room: Mapping[RoomId, ReadableRanges]
     ) -> dict[RoomId, schemas.FeedRoom]:
         """Return the rooms of the entries, without rooms whose name the reader may not know."""
         rooms = await tx.rooms.by_ids({entry.room_id for entry in entries if entry.room_id})
         return {
             room.id: {"slug": room.slug, "name": room.name}
             for room in rooms
-            if may_see_room(room, readings.get(room.id, PUBLIC))
+            if may_see_room(room, ranges_by_room.get(room.id, PUBLIC))
         }
 
     def _entry(self, entry: FeedEntry, rooms: Mapping[RoomId, schemas.FeedRoom]) -> schemas.FeedEntry:

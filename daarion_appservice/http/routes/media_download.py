@@ -172,8 +172,8 @@ class MediaDownload:
             async with self.database.read_only() as tx:
                 if await tx.media.is_shown(mxc):
                     return _File(mxc, is_public=self.anonymous_read)
-                readings = await self.readers.readings(tx, author_of(principal))
-                if readings and await tx.media.is_shown(mxc, readings):
+                ranges_by_room = await self.readers.ranges_by_room(tx, author_of(principal))
+                if ranges_by_room and await tx.media.is_shown(mxc, ranges_by_room):
                     return _File(mxc, is_public=False)
                 if isinstance(principal, Citizen | AgentPrincipal) and await tx.media.upload_of(
                     self.authors.of(principal), mxc

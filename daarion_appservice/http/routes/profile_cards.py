@@ -83,12 +83,12 @@ class ProfileCardRoutes:
 
     async def _rooms(self, tx: Transaction, principal: Principal, person: SubjectId) -> list[Room]:
         """Return the rooms of a person whose members the principal may know."""
-        readings = await self.readers.readings(tx, author_of(principal))
+        ranges_by_room = await self.readers.ranges_by_room(tx, author_of(principal))
         found = await tx.rooms.by_ids(self.online_members.rooms_of_person(person))
         known = [
             room
             for room in found
-            if not room.archived and not room.is_direct and may_subscribe(room, readings.get(room.id, PUBLIC))
+            if not room.archived and not room.is_direct and may_subscribe(room, ranges_by_room.get(room.id, PUBLIC))
         ]
         return sorted(known, key=lambda room: room.name.casefold())
 

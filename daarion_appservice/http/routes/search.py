@@ -97,9 +97,9 @@ class SearchRoutes:
 
     async def _search(self, principal: Principal, query: SearchQuery, terms: list[SearchTerm]) -> schemas.SearchResults:
         async with self.database.read_only() as tx:
-            readings = await self.readers.readings(tx, author_of(principal))
+            ranges_by_room = await self.readers.ranges_by_room(tx, author_of(principal))
             found = await tx.search.find(
-                terms, await self._limits(tx, query, readings), readings, limit=query.limit + 1
+                terms, await self._limits(tx, query, ranges_by_room), ranges_by_room, limit=query.limit + 1
             )
             shown = found[: query.limit]
             rooms = {each.id: each for each in await tx.rooms.by_ids({each.message.room_id for each in shown})}
@@ -109,7 +109,7 @@ class SearchRoutes:
                 self._result(
                     each,
                     rooms[each.message.room_id],
-                    readings.get(each.message.room_id, PUBLIC),
+                    ranges_by_room.get(each.message.room_id, PUBLIC),
                     await read_excerpt(each.message, terms),
                 )
                 for each in shown
@@ -120,10 +120,10 @@ class SearchRoutes:
         }
 
     async def _limits(
-        self, tx: Transaction, query: SearchQuery, readings: Mapping[RoomId, ReadableRanges]
+        self, tx: Transaction, query: SearchQuery, ranges_by_room: Mapping[RoomId, ReadableRanges]
     ) -> SearchFilter:
         room = await tx.rooms.find(query.room) if query.room is not None else None
-        if query.room is not None and (room is None or not is_known_to(room, readings.get(room.id, PUBLIC))):
+        if query.room is not None and (room is None or not is_known_to(room, ranges_by_room.get(room.id, PUBLIC))):
             raise NotFound("no_such_room", f"there is no room {query.room!r}")
         return SearchFilter(
             room.id if room is not None else None,

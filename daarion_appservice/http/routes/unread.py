@@ -51,13 +51,15 @@ class UnreadRoutes:
         marks = _marks(call.query.since)
         author = author_of(call.principal)
         async with self.database.read_only() as tx:
-            readings = await self.readers.readings(tx, author)
+            ranges_by_room = await self.readers.ranges_by_room(tx, author)
             rooms = {
-                room.id for room in await tx.rooms.by_ids(marks) if may_see_room(room, readings.get(room.id, PUBLIC))
+                room.id
+                for room in await tx.rooms.by_ids(marks)
+                if may_see_room(room, ranges_by_room.get(room.id, PUBLIC))
             }
             known = {room: seq for room, seq in marks.items() if room in rooms}
             own = self.readers.authors(author)
-            counts = await tx.messages.unread(known, readings, exclude=own, limit=_MAX_COUNT)
+            counts = await tx.messages.unread(known, ranges_by_room, exclude=own, limit=_MAX_COUNT)
         return [{"room_id": room, "count": counts[room]} for room in known]
 
 
