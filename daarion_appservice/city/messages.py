@@ -283,7 +283,6 @@ class Messages:
             position = TimelinePosition(await tx.rooms.earlier_seq(room.id))
         else:
             position = await insert_position(tx, room.id, before, now_ms=created_at_ms)
-        visibility = visibility or position.visibility
         message = _message(
             MessageId(self._new_id()),
             room,
@@ -299,19 +298,16 @@ class Messages:
             delivery=Delivery.SENT,
             thread_root=thread.root,
             thread_root_event=thread.root_event,
+            visibility=visibility or position.visibility or room.history_visibility,
         )
-        if visibility is not None and visibility is not room.history_visibility:
-            message = replace(message, visibility=visibility)
-            if visibility is not HistoryVisibility.WORLD_READABLE:
-                await tx.rooms.mark_private(room.id)
+        if message.visibility not in (room.history_visibility, HistoryVisibility.WORLD_READABLE):
+            await tx.rooms.mark_private(room.id)
         await tx.messages.add(message)
         await tx.search.add([message])
         thread_events = await update_threads(tx, message, self._now_ms(), is_history=is_history)
         if is_history:
             return [MessagePosted(message)]
-        moved: list[CityEvent] = []
-        if position.moved is not None:
-            moved.append(await add_resync_event(tx, message, position.moved, self._now_ms()))
+        moved = [await add_resync_event(tx, message, position.moved, self._now_ms())] if position.moved else []
         mentioned = await self._record_unread(tx, message, replied_to)
         await self._add_to_feed(tx, room, message)
         # After an outage, agents do not reply to messages that old: their authors no longer wait for a reply.

@@ -56,68 +56,98 @@ class EncryptionParts:
         download: Download,
         known_ghosts: Callable[[], list[UserId]],
     ) -> None:
+        self._homeserver = homeserver
+        self._database = database
         self._identities = identities
+        self._metrics = metrics
+        self._publish = publish
+        self._download = download
         self._known_ghosts = known_ghosts
         octets = settings.octets() if settings.is_on else None
         self.support = EncryptionSupport(PickleKey(octets) if octets is not None else None)
-        locks = GhostLocks()
-        self.devices = GhostDevices(homeserver, database, self.support, locks, metrics)
-        device_lists = DeviceLists(homeserver, database, now_ms)
-        rooms = EncryptedRooms(homeserver, identities.is_ours)
-        sender = OlmSender(homeserver, database, self.support, metrics, now_ms, new_id)
-
-        def on_new_sessions() -> None:
-            publish(KeysChanged())
-
+        self._locks = GhostLocks()
+        self.devices = GhostDevices(homeserver, database, self.support, self._locks, metrics)
+        self._device_lists = DeviceLists(homeserver, database, now_ms)
+        self._rooms = EncryptedRooms(homeserver, identities.is_ours)
+        self._sender = OlmSender(homeserver, database, self.support, metrics, now_ms, new_id)
         bundles = KeyBundles(
-            database, self.support, device_lists, rooms, download, now_ms, on_new_sessions=on_new_sessions
-        )
-        reader = ToDeviceReader(
-            homeserver,
             database,
+            self.support,
+            self._device_lists,
+            self._rooms,
+            download,
+            now_ms,
+            on_new_sessions=self._publish_new_sessions,
+        )
+        reader = self._build_reader(bundles)
+        requests = KeyRequests(database, self._locks, self._sender, metrics, now_ms, new_id)
+        self.chats = EncryptedChats(
+            database, identities, self.support, self._locks, self.devices, reader, requests, bundles
+        )
+        self.decryptor = self._build_decryptor()
+        self.encryptor = self._build_encryptor(reader, only_signed_devices=settings.only_signed_devices)
+        self.service = self._build_service(monitor)
+
+    def _build_reader(self, bundles: KeyBundles) -> ToDeviceReader:
+        return ToDeviceReader(
+            self._homeserver,
+            self._database,
             self.support,
             self.devices,
-            device_lists,
-            sender,
-            KeyAnswers(self.support, sender, metrics, now_ms),
-            metrics,
+            self._device_lists,
+            self._sender,
+            KeyAnswers(self.support, self._sender, self._metrics, now_ms),
+            self._metrics,
             now_ms,
-            on_new_sessions=on_new_sessions,
+            on_new_sessions=self._publish_new_sessions,
             on_bundle=bundles.add,
         )
-        requests = KeyRequests(database, locks, sender, metrics, now_ms, new_id)
-        self.chats = EncryptedChats(database, identities, self.support, locks, self.devices, reader, requests, bundles)
-        self.decryptor = RoomDecryptor(
-            database, self.support, device_lists, rooms, metrics, now_ms, self.chats.pull, identities.is_ours
-        )
 
-        async def upload(ghost: UserId, data: bytes) -> str:
-            return await homeserver.upload(ghost, data, _BINARY)
-
-        self.encryptor = RoomEncryptor(
-            database,
+    def _build_decryptor(self) -> RoomDecryptor:
+        return RoomDecryptor(
+            self._database,
             self.support,
-            locks,
-            reader,
-            device_lists,
-            rooms,
-            sender,
-            EncryptedFiles(download, upload),
-            metrics,
+            self._device_lists,
+            self._rooms,
+            self._metrics,
             now_ms,
-            only_signed_devices=settings.only_signed_devices,
+            self.chats.pull,
+            self._identities.is_ours,
         )
-        self.service = EncryptionService(
-            database,
+
+    def _build_encryptor(self, reader: ToDeviceReader, *, only_signed_devices: bool) -> RoomEncryptor:
+        return RoomEncryptor(
+            self._database,
+            self.support,
+            self._locks,
+            reader,
+            self._device_lists,
+            self._rooms,
+            self._sender,
+            EncryptedFiles(self._download, self._upload),
+            self._metrics,
+            now_ms,
+            only_signed_devices=only_signed_devices,
+        )
+
+    def _build_service(self, monitor: HomeserverMonitor) -> EncryptionService:
+        return EncryptionService(
+            self._database,
             monitor,
             self.support,
             self.devices,
-            rooms,
-            sender,
+            self._rooms,
+            self._sender,
             self.chats,
             now_ms,
             self._agent_ghosts,
         )
+
+    def _publish_new_sessions(self) -> None:
+        self._publish(KeysChanged())
+
+    async def _upload(self, ghost: UserId, data: bytes) -> str:
+        return await self._homeserver.upload(ghost, data, _BINARY)
 
     async def on_registered(self, user: UserId) -> None:
         """Give an agent's ghost its keys when it is registered: before anybody sees it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ..city.events import InboxChanged
 from ..city.reader_memberships import ReaderMemberships
 from ..city.registry import RegistryEditor
@@ -63,150 +65,213 @@ from ..matrix.reconcile.queries import CityQueries
 from .city import City
 
 
+@dataclass(frozen=True)
+class _HttpParts:
+    """The parts of the city listener that several of its routes use."""
+
+    authenticator: CityAuthenticator
+    origins: Origins
+    avatars: AgentAvatars
+    views: AgentViews
+    readers: ReaderMemberships
+    authors: ActorDirectory
+    pages: CachedRoomResponses
+    transfers: MediaTransfers
+
+    @classmethod
+    def of(cls, city: City) -> _HttpParts:
+        settings = city.settings
+        limits = RequestLimits(settings, city.redis)
+        principals = TokenPrincipals(settings, city.tokens, city.registry, city.identities.erased)
+        avatars = AgentAvatars(city.database)
+        readers = ReaderMemberships(city.identities)
+        return cls(
+            CityAuthenticator(principals, limits),
+            Origins(settings.api.allowed_origins),
+            avatars,
+            AgentViews(city.presence, city.places, city.identities, avatars, steady_ms),
+            readers,
+            ActorDirectory(city.database, city.agents, city.identities),
+            CachedRoomResponses(city.database, city.identities, readers),
+            MediaTransfers(limits, settings.media.transfers),
+        )
+
+
 def build_city_server(city: City) -> Listener:
     """Build the city listener, which serves browsers, agents and the city's pages."""
     settings = city.settings
-    avatars = AgentAvatars(city.database)
-    views = AgentViews(city.presence, city.places, city.identities, avatars, steady_ms)
-    agents = AgentRoutes(
-        city.agents,
-        city.places,
-        city.presence,
-        views,
-        heartbeat_ms=int(settings.presence.heartbeat_s * 1000),
-        ttl_ms=int(settings.presence.ttl_s * 1000),
-    )
-    readers = ReaderMemberships(city.identities)
-    authors = ActorDirectory(city.database, city.agents, city.identities)
-    pages = CachedRoomResponses(city.database, city.identities, readers)
-    lists = RoomLists(city.database, city.online_members, city.identities, readers, city.read_mark_writer)
-    registry = RegistryWriter(RegistryEditor(city.database, now_ms), city.registry)
-    rooms = RoomRoutes(
-        pages,
-        lists,
-        city.rooms,
-        city.person_presence,
-        city.online_members,
-        city.identities,
-        steady_ms,
-    )
-    members = MemberRoutes(
-        city.membership, city.typing_and_receipts, city.notification_modes, authors, city.online_members
-    )
-    messages = MessageRoutes(pages, city.messages, city.message_edits, city.reactions, authors, city.identities)
-    polls = PollRoutes(city.polls, authors, city.identities)
-    feed = FeedRoutes(
-        city.database,
-        city.online_counts,
-        city.online_members,
-        city.identities,
-        readers,
-        lambda: city.second_me.is_available,
-    )
-    presence = PresenceRoutes(
-        city.presence, city.person_presence, city.online_counts, steady_ms, pages.unlisted, city.citizen_names
-    )
-    authenticator = CityAuthenticator(
-        TokenPrincipals(settings, city.tokens, city.registry, city.identities.erased),
-        RequestLimits(settings, city.redis),
-    )
-    may_read = settings.api.anonymous_read
-    origins = Origins(settings.api.allowed_origins)
-    socket = PresenceSocket(
-        city.presence,
-        city.stream,
-        city.citizen_names,
-        city.room_updates,
-        city.unread_stream,
-        authenticator,
-        origins,
-        anonymous_read=may_read,
-    )
-    events = PresenceEvents(city.stream, authenticator, anonymous_read=may_read)
-    parts = RoomSocketParts(
-        city.database,
-        city.room_streams,
-        city.messages,
-        city.typing_and_receipts,
-        authors,
-        readers,
-    )
-    room_socket = RoomSocket(parts, authenticator, origins, anonymous_read=may_read)
-    transfers = MediaTransfers(authenticator.limits, settings.media.transfers)
-    upload = MediaUpload(
-        city.database,
-        city.media,
-        transfers,
-        authors,
-        city.identities,
-        authenticator,
-        now_ms,
-        settings.media,
-    )
-    download = MediaDownload(
-        city.database,
-        city.media,
-        transfers,
-        authors,
-        city.identities,
-        readers,
-        authenticator,
-        settings.media,
-        anonymous_read=may_read,
-    )
-    connections = TcpConnections(
-        "api", city_listener_limits(settings.limits, open_files()), authenticator.limits.addresses
-    )
-    second_me, invoke = SecondMeRoutes(city.second_me), SecondMeInvoke(city.second_me, authenticator)
-    export = PeopleExport(city.database, city.identities, city.presence, authenticator, now_ms)
-    previews = LinkPreviews(settings, pages, city.agents, city.places, avatars, city.identities)
-    issue = JwtIssue(settings.api.jwt, lifetime_s=settings.sign_in.token_lifetime_s)
+    parts = _HttpParts.of(city)
+    limits = parts.authenticator.limits
+    connections = TcpConnections("api", city_listener_limits(settings.limits, open_files()), limits.addresses)
+    previews = LinkPreviews(settings, parts.pages, city.agents, city.places, parts.avatars, city.identities)
     app = city_application(
         [
-            SiteRoutes(settings),
-            SignInRoutes(settings.sign_in, city.accounts, city.nonces, issue, new_id),
-            rooms,
-            members,
-            messages,
-            ThreadRoutes(pages),
-            SearchRoutes(city.database, readers, city.identities),
-            polls,
-            agents,
-            PlaceRoutes(registry, city.places, city.presence, views),
-            RegistryRoutes(registry, city.agents, views),
-            AgentTokenRoutes(city.database, city.registry, now_ms, new_id),
-            EncryptionRoutes(city.database, city.identities, settings.encryption),
-            UndeliveredRoutes(city.database, now_ms),
-            PeopleRoutes(city.database, city.identities, city.bus.publish, city.account_cache.load, now_ms, new_id),
-            presence,
-            feed,
-            second_me,
-            MeRoutes(city.accounts),
-            CitizenRoutes(city.citizen_names),
-            ProfileCardRoutes(
-                city.database,
-                city.agents,
-                city.identities,
-                city.online_members,
-                city.person_presence,
-                readers,
-                steady_ms,
-            ),
-            DirectChatRoutes(
-                city.database, city.citizen_chats, authors, city.identities, readers, city.read_mark_writer
-            ),
-            UnreadRoutes(city.database, readers),
-            ReceiptRoutes(city.database, readers, city.online_members, city.identities),
+            *_sign_in_routes(city),
+            *_room_routes(city, parts),
+            *_agent_routes(city, parts),
+            *_people_routes(city, parts),
+            *_admin_routes(city),
         ],
-        [upload, download, socket, events, room_socket, invoke, export],
-        authenticator,
+        _streaming_routes(city, parts),
+        parts.authenticator,
         settings.api,
         connections,
-        StaticPages(settings.web, authenticator.limits, previews, DIST) if settings.web.enabled else None,
+        StaticPages(settings.web, limits, previews, DIST) if settings.web.enabled else None,
     )
     return Listener(
         "api", app, settings.api.host, settings.api.port, connections, logs_requests=settings.logging.access
     )
+
+
+def _sign_in_routes(city: City) -> list[object]:
+    """Return the routes of the city itself: its settings for the pages, sign-in and linked accounts."""
+    settings = city.settings
+    issue = JwtIssue(settings.api.jwt, lifetime_s=settings.sign_in.token_lifetime_s)
+    return [
+        SiteRoutes(settings),
+        SignInRoutes(settings.sign_in, city.accounts, city.nonces, issue, new_id),
+        MeRoutes(city.accounts),
+    ]
+
+
+def _room_routes(city: City, parts: _HttpParts) -> list[object]:
+    """Return the routes of rooms and their messages, and of direct chats."""
+    lists = RoomLists(city.database, city.online_members, city.identities, parts.readers, city.read_mark_writer)
+    return [
+        RoomRoutes(
+            parts.pages,
+            lists,
+            city.rooms,
+            city.person_presence,
+            city.online_members,
+            city.identities,
+            steady_ms,
+        ),
+        MemberRoutes(
+            city.membership, city.typing_and_receipts, city.notification_modes, parts.authors, city.online_members
+        ),
+        MessageRoutes(parts.pages, city.messages, city.message_edits, city.reactions, parts.authors, city.identities),
+        ThreadRoutes(parts.pages),
+        SearchRoutes(city.database, parts.readers, city.identities),
+        PollRoutes(city.polls, parts.authors, city.identities),
+        UnreadRoutes(city.database, parts.readers),
+        ReceiptRoutes(city.database, parts.readers, city.online_members, city.identities),
+        DirectChatRoutes(
+            city.database, city.citizen_chats, parts.authors, city.identities, parts.readers, city.read_mark_writer
+        ),
+    ]
+
+
+def _agent_routes(city: City, parts: _HttpParts) -> list[object]:
+    """Return the routes of agents, their places and tokens, and of Second Me."""
+    presence = city.settings.presence
+    registry = RegistryWriter(RegistryEditor(city.database, now_ms), city.registry)
+    return [
+        AgentRoutes(
+            city.agents,
+            city.places,
+            city.presence,
+            parts.views,
+            heartbeat_ms=int(presence.heartbeat_s * 1000),
+            ttl_ms=int(presence.ttl_s * 1000),
+        ),
+        PlaceRoutes(registry, city.places, city.presence, parts.views),
+        RegistryRoutes(registry, city.agents, parts.views),
+        AgentTokenRoutes(city.database, city.registry, now_ms, new_id),
+        SecondMeRoutes(city.second_me),
+    ]
+
+
+def _people_routes(city: City, parts: _HttpParts) -> list[object]:
+    """Return the routes of presence, the feed and the profile cards of people and agents."""
+    return [
+        PresenceRoutes(
+            city.presence,
+            city.person_presence,
+            city.online_counts,
+            steady_ms,
+            parts.pages.unlisted,
+            city.citizen_names,
+        ),
+        FeedRoutes(
+            city.database,
+            city.online_counts,
+            city.online_members,
+            city.identities,
+            parts.readers,
+            lambda: city.second_me.is_available,
+        ),
+        CitizenRoutes(city.citizen_names),
+        ProfileCardRoutes(
+            city.database,
+            city.agents,
+            city.identities,
+            city.online_members,
+            city.person_presence,
+            parts.readers,
+            steady_ms,
+        ),
+    ]
+
+
+def _admin_routes(city: City) -> list[object]:
+    """Return the routes of admins: the personal data of people, encryption, and undelivered messages."""
+    return [
+        PeopleRoutes(city.database, city.identities, city.bus.publish, city.account_cache.load, now_ms, new_id),
+        EncryptionRoutes(city.database, city.identities, city.settings.encryption),
+        UndeliveredRoutes(city.database, now_ms),
+    ]
+
+
+def _streaming_routes(city: City, parts: _HttpParts) -> list[Streaming]:
+    """Return the routes that stream their body or their response: files, WebSockets, SSE and exports."""
+    settings = city.settings
+    may_read = settings.api.anonymous_read
+    room = RoomSocketParts(
+        city.database,
+        city.room_streams,
+        city.messages,
+        city.typing_and_receipts,
+        parts.authors,
+        parts.readers,
+    )
+    return [
+        MediaUpload(
+            city.database,
+            city.media,
+            parts.transfers,
+            parts.authors,
+            city.identities,
+            parts.authenticator,
+            now_ms,
+            settings.media,
+        ),
+        MediaDownload(
+            city.database,
+            city.media,
+            parts.transfers,
+            parts.authors,
+            city.identities,
+            parts.readers,
+            parts.authenticator,
+            settings.media,
+            anonymous_read=may_read,
+        ),
+        PresenceSocket(
+            city.presence,
+            city.stream,
+            city.citizen_names,
+            city.room_updates,
+            city.unread_stream,
+            parts.authenticator,
+            parts.origins,
+            anonymous_read=may_read,
+        ),
+        PresenceEvents(city.stream, parts.authenticator, anonymous_read=may_read),
+        RoomSocket(room, parts.authenticator, parts.origins, anonymous_read=may_read),
+        SecondMeInvoke(city.second_me, parts.authenticator),
+        PeopleExport(city.database, city.identities, city.presence, parts.authenticator, now_ms),
+    ]
 
 
 def build_matrix_server(city: City) -> Listener:
