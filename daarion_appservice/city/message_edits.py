@@ -147,14 +147,15 @@ class MessageEdits:
 
         Raises:
             NotFound: The room or the message does not exist.
-            Forbidden: Another author's message, without ``may_moderate``.
+            Forbidden: Another author's message, without ``may_moderate`` or the power level to redact it.
             Conflict: The room is archived or encrypted.
         """
         async with self._store.transaction() as tx:
             room, message = await find_writable_message(tx, room_id, message_id, author, self._permissions)
             is_own = message.author.subject == author.subject
-            if not may_moderate and not self._permissions.is_same_person(message.author, author):
-                raise Forbidden("not_yours", "only the author of a message or an admin may delete it")
+            is_person = self._permissions.is_same_person(message.author, author)
+            if not is_person and not may_moderate and not await self._may_delete(tx, room, author):
+                raise Forbidden("not_yours", "only the author of a message or a moderator may delete it")
             if message.deleted:
                 return message
             event, *thread_events = await self._delete(tx, message, author, self._now_ms())
@@ -163,6 +164,9 @@ class MessageEdits:
             await tx.outbox.add(kind, message.id, room.id, txn_id=self._new_id())
         publish_all(self._publish, [event, *thread_events, OutboxChanged()])
         return _message_of(event)
+
+    async def _may_delete(self, tx: CityTransaction, room: Room, author: Author) -> bool:
+        return (await self._permissions.moderation_rights(tx, room, author)).delete_messages
 
     async def receive_edit(
         self,

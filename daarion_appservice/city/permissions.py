@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import orjson
+
 from ..errors import Forbidden
 from .agents import AgentDirectory
 from .citizen_pairs import CitizenChat
 from .history_visibility import ReadableRanges
 from .identity import Identities
+from .moderation_rights import NO_RIGHTS, ModerationRights, rights_of
 from .ports import CityTransaction
 from .power_levels import may_notify_room, may_redact, may_send
+from .read_only_levels import RoomPowerLevels
 from .reader_memberships import ReaderMemberships
 from .restrictions import Restriction, RestrictionKind
 from .types import Author, AuthorKind, CitizenId, Content, Room, UserId
@@ -39,6 +43,36 @@ class RoomPermissions:
     def may_redact(self, room: Room, author: Author) -> bool:
         """Return whether the author's power level allows to redact events of others."""
         return may_redact(room.power_levels, self._user(author))
+
+    async def moderation_rights(self, tx: CityTransaction, room: Room, author: Author) -> ModerationRights:
+        """Return what the room's power levels, as the city stores them, allow the author as a moderator."""
+        powers = RoomPowerLevels(orjson.loads(room.power_levels))
+        level = await self.moderator_level(tx, room, author, powers)
+        return NO_RIGHTS if level is None else rights_of(powers, level)
+
+    async def moderator_level(
+        self, tx: CityTransaction, room: Room, author: Author, powers: RoomPowerLevels
+    ) -> float | None:
+        """Return the power level with which an author moderates a room.
+
+        A person with a linked Matrix account has the higher level of the two users that are members.
+
+        Args:
+            tx: The transaction.
+            room: The room.
+            author: The citizen or agent.
+            powers: The room's power levels.
+
+        Returns:
+            The level; None for a direct chat, and for a person who is no member, was kicked or is banned.
+        """
+        restriction = await self._readers.restriction(tx, room.id, author)
+        is_removed = restriction is not None and restriction.kind is not RestrictionKind.INVITED
+        if is_removed or room.is_direct or room.agent is not None:
+            return None
+        users = await self._readers.users(tx, author)
+        levels = [powers.of(user) for user in users if await tx.members.get(room.id, user) is not None]
+        return max(levels, default=None)
 
     def may_notify_room(self, room: Room, author: Author) -> bool:
         """Return whether the author's power level allows to mention all members of the room."""

@@ -11,7 +11,7 @@ from .event_fields import Event, inner
 from .power_levels import level_of
 from .types import UserId
 
-_DEFAULTS: Final = {"users_default": 0, "events_default": 0, "state_default": 50, "redact": 50}
+_DEFAULTS: Final = {"users_default": 0, "events_default": 0, "state_default": 50, "redact": 50, "kick": 50, "ban": 50}
 _ADMIN: Final = 100
 _HIGHEST: Final = 2**53 - 1
 """The largest integer that an event may hold."""

@@ -158,6 +158,8 @@ class Room:
     """Whether messages of any time were not world-readable."""
     power_levels: str = "{}"
     """The content of ``m.room.power_levels`` as JSON."""
+    pinned_events: str | None = None
+    """The event ids of ``m.room.pinned_events`` as JSON; None until the state of the Matrix room was read."""
     encrypted: bool = False
     """Whether encryption is on in the Matrix room.
 

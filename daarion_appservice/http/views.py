@@ -7,13 +7,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import orjson
+
 from ..city.delivery_errors import DeliveryError
 from ..city.history_visibility import PUBLIC, is_readable_by_all
 from ..city.identity import Identities
 from ..city.message_kinds import Location, Poll, PollKind, PollResults
 from ..city.presence import PresenceState
 from ..city.receipts import NamedReceipt
-from ..city.types import Author, Media, Message, ReactionCount, Room, SubjectId, ThreadSummary, UserId
+from ..city.types import Author, EventId, Media, Message, ReactionCount, Room, SubjectId, ThreadSummary, UserId
 from . import schemas
 from .media_urls import MediaUrls
 
@@ -60,12 +62,20 @@ def room_view(room: Room, members_online: int, identities: Identities) -> schema
         "is_default": room.is_default,
         "archived": room.archived,
         "created_at": timestamp(room.created_at_ms),
+        "pins": len(pinned_events(room)),
     }
+
+
+def pinned_events(room: Room) -> list[EventId]:
+    """Return the pinned events of a room, the oldest pin first."""
+    return [EventId(each) for each in orjson.loads(room.pinned_events or "[]")]
 
 
 def outside_view(room: Room, identities: Identities) -> schemas.Room:
     """Return a room for a reader who may read only its public past: without its current name, description and activity."""
-    past = replace(room, name=room.slug, description="", last_event_ms=None, last_seq=0, matrix_error=None)
+    past = replace(
+        room, name=room.slug, description="", last_event_ms=None, last_seq=0, matrix_error=None, pinned_events=None
+    )
     return room_view(past, 0, identities)
 
 

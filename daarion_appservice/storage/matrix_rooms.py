@@ -86,6 +86,7 @@ class MatrixRoomRepository(RoomColumns):
             in_directory=None,
             in_space=None,
             encrypted=False,
+            pinned_events=None,
             **more,
         )
 

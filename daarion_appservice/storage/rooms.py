@@ -216,6 +216,10 @@ class RoomRepository(RoomColumns):
             # This changes who may know of the room, and therefore of its agents.
             await registry_changed(self._connection)
 
+    async def set_pinned_events(self, room: RoomId, pinned_events: str) -> None:
+        """Store the event ids of ``m.room.pinned_events``, as JSON."""
+        await self._update(room, pinned_events=pinned_events)
+
     async def is_visibility_known(self, room: RoomId) -> bool:
         """Return whether the history visibility was read from the homeserver, and not assumed."""
         return bool(await self._connection.scalar(select(rooms.c.visibility_known).where(rooms.c.id == room)))

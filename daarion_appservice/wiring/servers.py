@@ -21,6 +21,7 @@ from ..http.limits.request_limits import RequestLimits
 from ..http.limits.tcp_connections import TcpConnections
 from ..http.link_previews import LinkPreviews
 from ..http.media_transfers import MediaTransfers
+from ..http.pinned_messages import PinnedMessages
 from ..http.registry_writer import RegistryWriter
 from ..http.room_lists import RoomLists
 from ..http.room_responses import CachedRoomResponses
@@ -38,6 +39,7 @@ from ..http.routes.media_upload import MediaUpload
 from ..http.routes.members import MemberRoutes
 from ..http.routes.messages import MessageRoutes
 from ..http.routes.metrics import MetricsRoute
+from ..http.routes.moderation import ModerationRoutes
 from ..http.routes.people import PeopleRoutes
 from ..http.routes.people_export import PeopleExport
 from ..http.routes.places import PlaceRoutes
@@ -60,6 +62,8 @@ from ..http.websocket.presence import PresenceSocket
 from ..http.websocket.room import RoomSocket, RoomSocketParts
 from ..matrix.inbound.thirdparty import ThirdParty
 from ..matrix.inbound.transactions import TransactionReceiver
+from ..matrix.moderation.acting_moderator import Moderators
+from ..matrix.moderation.room_moderation import RoomModeration
 from ..matrix.presence.user_presence import UserPresenceQuery
 from ..matrix.reconcile.queries import CityQueries
 from .city import City
@@ -137,6 +141,9 @@ def _sign_in_routes(city: City) -> list[object]:
 def _room_routes(city: City, parts: _HttpParts) -> list[object]:
     """Return the routes of rooms and their messages, and of direct chats."""
     lists = RoomLists(city.database, city.online_members, city.identities, parts.readers, city.read_mark_writer)
+    moderators = Moderators(city.database, city.homeserver, city.identities, city.permissions)
+    moderation = RoomModeration(city.database, city.homeserver, city.identities, city.agents, moderators)
+    pinned = PinnedMessages(city.database, parts.pages, city.identities)
     return [
         RoomRoutes(
             parts.pages,
@@ -145,8 +152,10 @@ def _room_routes(city: City, parts: _HttpParts) -> list[object]:
             city.person_presence,
             city.online_members,
             city.identities,
+            moderation,
             steady_ms,
         ),
+        ModerationRoutes(city.database, moderation, pinned, parts.authors, city.agents, city.identities),
         MemberRoutes(
             city.membership, city.typing_and_receipts, city.notification_modes, parts.authors, city.online_members
         ),

@@ -10,8 +10,10 @@ from urllib.parse import quote
 import nio
 import pytest
 import pytest_asyncio
+from playwright.async_api import Page, expect
 
 from daarion_appservice.config import loading as config_file
+from tests.parts.browser import Browser, start_browser
 from tests.parts.city import RunningCity, citizen_token, eventually, shared_city
 from tests.parts.matrix_user import MatrixUser
 from tests.parts.waiting import WAIT_S
@@ -296,3 +298,84 @@ async def test_join_during_outage_is_sent_after_it(room: Room) -> None:
 async def _online(room: Room) -> list[dict[str, Any]]:
     online: list[dict[str, Any]] = (await room.city.get(room.path))["online_members"]
     return online
+
+
+# --- moderation in the pages --------------------------------------------------------------------------
+
+
+async def test_moderator_works_in_the_pages(room: Room, petro: MatrixUser) -> None:
+    await room.joins()
+    await petro.join(f"#city_{room.slug}:city.localhost")
+    levels = {"users": {room.olena.client.user_id: 100, room.ghost: 50}}
+    await room.sets("m.room.power_levels", levels)
+    advert = await petro.send_text(room.matrix_room, "купуйте слонів")
+    async with start_browser() as browser:
+        page = await _page(room, browser, "uk-UA")
+        log = page.get_by_role("main").get_by_role("log")
+        row = log.get_by_role("article").filter(has_text="слонів")
+        pins = page.get_by_role("region", name="Закріплені повідомлення")
+        await row.hover()
+        await row.get_by_role("button", name="Закріпити").click()
+        await expect(pins.get_by_text("купуйте слонів")).to_be_visible()
+        assert await _pinned(room) == [advert]
+        await room.sets("m.room.pinned_events", {"pinned": []})
+        await expect(pins).to_be_hidden()
+        await room.sets("m.room.pinned_events", {"pinned": [advert]})
+        await expect(pins).to_be_visible()
+
+        await row.hover()
+        await row.get_by_role("button", name="Видалити").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Видалити").click()
+        await expect(pins).to_be_hidden()
+        await petro.wait_for_event(lambda event: event["type"] == "m.room.redaction" and event["redacts"] == advert)
+
+        await log.get_by_role("button", name="petro").first.click()
+        await page.get_by_role("button", name="Заблокувати в кімнаті").click()
+        asked = page.get_by_role("dialog", name="Заблокувати")
+        await asked.get_by_role("textbox").fill("спам")
+        await asked.get_by_role("button", name="Заблокувати").click()
+        await expect(asked).to_be_hidden()
+        await expect(log.get_by_text("Оксана блокує в кімнаті: petro. Причина: спам")).to_be_visible()
+        assert (await _state(room, "m.room.member", petro.client.user_id))["membership"] == "ban"
+
+        page = await _page(room, browser, "en-US")
+        await page.get_by_role("button", name="Room settings").click()
+        settings = page.get_by_role("dialog", name="Room settings")
+        await settings.get_by_role("button", name="Lift the ban").click()
+        await expect(settings.get_by_role("button", name="Lifted")).to_be_visible()
+        await petro.join(f"#city_{room.slug}:city.localhost")
+        await settings.get_by_role("textbox", name="name").fill("Тиха кімната")
+        await settings.get_by_role("radio", name="Moderators only").check()
+        await settings.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("heading", name="Тиха кімната")).to_be_visible()
+        await room.olena.wait_for(lambda: room.olena.client.rooms[room.matrix_room].name == "Тиха кімната")
+        assert (await _state(room, "m.room.power_levels"))["events_default"] == 50
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def petro(city: RunningCity) -> AsyncIterator[MatrixUser]:
+    person = await MatrixUser.arrive(city.homeserver, "petro")
+    yield person
+    await person.leave()
+
+
+async def _page(room: Room, browser: Browser, locale: str) -> Page:
+    """Open the room as Oksana, in a language."""
+    origin = room.city.api_url
+    stored: Any = {
+        "cookies": [],
+        "origins": [{"origin": origin, "localStorage": [{"name": "city.session", "value": room.oksana}]}],
+    }
+    wide = {"width": 1280, "height": 800}
+    profile = await browser.other_profile(locale=locale, viewport=wide, storage_state=stored, base_url=origin)
+    return (await profile.open(f"{origin}/city/{room.slug}")).page
+
+
+async def _state(room: Room, event_type: str, key: str = "") -> dict[str, Any]:
+    answer = await room.olena.client.room_get_state_event(room.matrix_room, event_type, key)
+    assert isinstance(answer, nio.RoomGetStateEventResponse), answer
+    return dict(answer.content)
+
+
+async def _pinned(room: Room) -> list[str]:
+    return list((await _state(room, "m.room.pinned_events"))["pinned"])

@@ -29,6 +29,7 @@ TYPES = [
     "m.room.power_levels",
     "m.room.join_rules",
     "m.room.encryption",
+    "m.room.pinned_events",
     "m.room.encrypted",
     "m.room.tombstone",
     "m.room.canonical_alias",
@@ -41,7 +42,9 @@ json = st.recursive(
     max_leaves=12,
 )
 contents = st.dictionaries(
-    st.sampled_from(["name", "topic", "users", "events", "join_rule", "algorithm", "replacement_room", "membership"]),
+    st.sampled_from(
+        ["name", "topic", "users", "events", "join_rule", "algorithm", "replacement_room", "membership", "pinned"]
+    ),
     json,
 )
 

@@ -52,6 +52,7 @@ GENERAL = {
     "is_default": True,
     "archived": False,
     "encrypted": False,
+    "pins": 0,
     "history_visibility": "world_readable",
     "is_public": True,
     "created_at": TIMESTAMP,

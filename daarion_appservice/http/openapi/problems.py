@@ -259,6 +259,32 @@ PROBLEMS: Final = (
         "lists and objects may be nested at most 64 levels deep",
     ),
     Problem(422, "query_empty", "the query of a search has no word", "q: must contain a word"),
+    Problem(
+        403,
+        "power_too_low",
+        "the power level in the Matrix room does not allow this, or the person's level is not lower",
+        "your power level in the room podil does not allow this",
+    ),
+    Problem(
+        403,
+        "homeserver_refused",
+        "the homeserver refuses the change of the room",
+        "the homeserver refuses this: You don't have permission to kick",
+    ),
+    Problem(409, "not_a_member", "the person is no member of the room", "u_124 is no member of the room podil"),
+    Problem(
+        409,
+        "room_not_linked",
+        "the room is not linked with its Matrix room (`matrix_status`)",
+        "the room podil is not linked with its Matrix room yet; try again",
+    ),
+    Problem(409, "message_not_sent", "the message is not on Matrix yet", "the message is not on Matrix yet; try again"),
+    Problem(
+        409,
+        "too_many_pins",
+        "the room has 100 pinned messages",
+        "a room has at most 100 pinned messages: unpin one first",
+    ),
     Problem(422, "same_person", "a direct chat with oneself", "a direct chat needs another citizen"),
     Problem(422, "name_required", "the name is empty", "the room's name is empty; send a name"),
     Problem(

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final, Literal, cast
 
+import orjson
 from pydantic import Field
 
 from ...city.history_visibility import may_see_room, may_subscribe
 from ...city.identity import Identities
+from ...city.moderation_rights import ALL_RIGHTS, Writers, writers_of
 from ...city.online_members import OnlineMembers
 from ...city.person_presence import PersonPresence
 from ...city.ports import NowMs
+from ...city.read_only_levels import RoomPowerLevels
 from ...city.restrictions import Restriction, RestrictionKind
 from ...city.rooms import Rooms, RoomUpdate
 from ...city.types import Author, AuthorKind, Member, Room, SubjectId, UserId, author_key
-from ...errors import InvalidInput
+from ...errors import Forbidden, InvalidInput
+from ...matrix.moderation.room_moderation import RoomModeration
 from .. import schemas
-from ..auth.principals import Access, Citizen, is_admin
+from ..auth.principals import Access, Citizen, Principal, author_of, is_admin
 from ..encoded_response import Encoded
 from ..id_lists import MAX_CHARS
 from ..media_urls import MediaUrls
@@ -25,6 +29,7 @@ from ..room_lists import RoomLists
 from ..room_responses import CachedRoomResponses
 from ..routing import Body, Call, NoBody, NoContent, NoQuery, Query, endpoint
 from ..views import outside_view, presence_fields, room_view
+from .moderation import CHANGE_ERRORS
 
 _LAST_MESSAGES: Final = 50
 _MAX_ONLINE_MEMBERS: Final = 200
@@ -82,6 +87,12 @@ class RoomPatch(Body):
         description="`true` archives the room, `false` restores an archived room.",
         examples=[True],
     )
+    writers: Writers | None = Field(
+        None,
+        description="Who may send messages: `everyone`, or `moderators` of the Matrix room (power level 50). Agents are no "
+        "moderators unless they have the level.",
+        examples=["everyone"],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +103,7 @@ class RoomRoutes:
     person_presence: PersonPresence
     online_members: OnlineMembers
     identities: Identities
+    moderation: RoomModeration
     now_ms: NowMs
 
     @endpoint(
@@ -135,21 +147,40 @@ class RoomRoutes:
     @endpoint(
         "PATCH",
         "/city/rooms/{room_id}",
-        access=Access.ADMINS,
+        access=Access.CITIZENS,
         body=RoomPatch,
         summary="Update, archive or restore a room",
         response=schemas.Room,
-        errors=("no_such_room", "name_required"),
+        errors=("no_such_room", "name_required", *CHANGE_ERRORS),
     )
     async def update_room(self, call: Call[RoomPatch, NoQuery]) -> schemas.Room:
-        """The Matrix room is updated within seconds.
+        """Admins may change everything. Citizens may change name and description, and who may write, as their power level in the
+        Matrix room allows (`rights` of the room); others are 403 `power_too_low`. The Matrix room is updated within seconds.
 
         An archived room is read-only and not listed. On Matrix it leaves the directory and the space, and only users with the
         bot's power level may write. Restoring it undoes all of this.
         """
-        body = call.body
+        body, room_id = call.body, call.path["room_id"]
+        await self._check_may_change(call.principal, room_id, body)
         change = RoomUpdate(body.name, body.description, body.archived)
-        return self._view(await self.rooms.change(call.path["room_id"], change))
+        if body.writers is not None:
+            await self._set_writers(call.principal, room_id, body.writers)
+        return self._view(await self.rooms.change(room_id, change))
+
+    async def _check_may_change(self, principal: Principal, room_id: str, body: RoomPatch) -> None:
+        """Raise Forbidden or NotFound if the principal may not make one of the changes."""
+        if is_admin(principal):
+            return
+        if body.archived is not None:
+            raise Forbidden("not_allowed", "only admins may archive and restore rooms")
+        # An empty change is one that its author must have a right for, too.
+        if body.writers is None or body.name is not None or body.description is not None:
+            await self.moderation.check(_citizen(principal), room_id, lambda rights: rights.edit_room)
+
+    async def _set_writers(self, principal: Principal, room_id: str, writers: Writers) -> None:
+        if not isinstance(principal, Citizen):
+            raise Forbidden("not_allowed", "only a citizen may change who writes in a room, not the admin token")
+        await self.moderation.set_writers(_citizen(principal), room_id, writers, is_admin=principal.is_admin)
 
     @endpoint(
         "DELETE",
@@ -195,6 +226,8 @@ class RoomRoutes:
         details: schemas.RoomDetails = {
             **(self._view(room) if may_see else outside_view(room, self.identities)),
             "may_read": may_read,
+            "rights": await self._rights(call.principal, room),
+            "writers": writers_of(RoomPowerLevels(orjson.loads(room.power_levels))),
             "removal": _removal(await self.pages.restriction(room, call.principal)),
             "messages": cast("list[schemas.Message]", page.messages.fragment),  # encoded already
             "has_older": page.older_before is not None,
@@ -203,6 +236,15 @@ class RoomRoutes:
         if (unread := await self.lists.state(call.principal, room.id)) is not None:
             details.update(unread)  # type: ignore[typeddict-item]
         return details
+
+    async def _rights(self, principal: Principal, room: Room) -> schemas.RoomRights | None:
+        author = author_of(principal)
+        if author is None:
+            return None
+        rights = (
+            ALL_RIGHTS if is_admin(principal) and not room.is_direct else await self.moderation.rights(room, author)
+        )
+        return cast("schemas.RoomRights", asdict(rights))
 
     def _view(self, room: Room) -> schemas.Room:
         return room_view(room, self.online_members.members_online(room.id), self.identities)
@@ -227,6 +269,12 @@ class RoomRoutes:
             "avatar_url": MediaUrls(self.identities.media_links).url(shown.avatar_url),
             **presence_fields(self.person_presence.state(person), now_ms),
         }
+
+
+def _citizen(principal: Principal) -> Author:
+    author = author_of(principal)
+    assert author is not None, "the route's access allows citizens and admins only"
+    return author
 
 
 def _removal(restriction: Restriction | None) -> schemas.RoomRemoval | None:

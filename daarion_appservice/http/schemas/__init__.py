@@ -28,6 +28,7 @@ from .registry import (
     PlaceCounts,
 )
 from .rooms import (
+    Ban,
     LastMessage,
     Membership,
     NotificationSetting,
@@ -36,6 +37,7 @@ from .rooms import (
     Room,
     RoomDetails,
     RoomRemoval,
+    RoomRights,
     RoomUnread,
     TypingResult,
     UnreadCount,
@@ -52,6 +54,7 @@ __all__ = [
     "AgentPresence",
     "AgentToken",
     "Author",
+    "Ban",
     "BlockedCitizens",
     "CitizenName",
     "CitizenNames",
@@ -110,6 +113,7 @@ __all__ = [
     "Room",
     "RoomDetails",
     "RoomRemoval",
+    "RoomRights",
     "RoomUnread",
     "SearchResult",
     "SearchResults",

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from ...city.moderation_rights import Writers
 from ...city.types import AuthorKind, HistoryVisibility, MatrixStatus
 from ...city.unread import NotificationMode
 from .authors import Author
@@ -160,6 +161,15 @@ class Room(TypedDict):
         bool, Field(description="Whether the room is archived: read-only and not listed.", examples=[False])
     ]
     created_at: Annotated[Timestamp, Field(description="The time of creation.")]
+    pins: Annotated[
+        int,
+        Field(
+            description="The number of events that are pinned on Matrix. `GET /city/rooms/{room_id}/pins` returns those that "
+            "are messages of the city.",
+            ge=0,
+            examples=[1],
+        ),
+    ]
     last_message: NotRequired[
         Annotated[
             LastMessage | None,
@@ -194,6 +204,33 @@ class RoomRemoval(TypedDict):
     reason: Annotated[str | None, Field(description="The moderator's reason.", examples=["off topic"])]
 
 
+class RoomRights(TypedDict):
+    """What the client may do in a room as a moderator, by the power levels of the Matrix room or as an admin."""
+
+    delete_messages: Annotated[bool, Field(description="Delete messages of others.", examples=[True])]
+    kick: Annotated[bool, Field(description="Remove members with a lower power level.", examples=[True])]
+    ban: Annotated[
+        bool, Field(description="Ban people with a lower power level, list bans and lift them.", examples=[True])
+    ]
+    pin: Annotated[bool, Field(description="Pin and unpin messages.", examples=[True])]
+    edit_room: Annotated[bool, Field(description="Change name and description.", examples=[True])]
+    set_writers: Annotated[bool, Field(description="Change `writers`.", examples=[False])]
+
+
+class Ban(TypedDict):
+    """A person who is banned from a room."""
+
+    subject: Annotated[
+        str,
+        Field(
+            description="The subject: a citizen id, `agent:<slug>` or a Matrix user id.",
+            examples=["@olena:daarion.space"],
+        ),
+    ]
+    person: Annotated[Author, Field(description="The person, by name as far as the city knows it.")]
+    reason: Annotated[str | None, Field(description="The moderator's reason.", examples=["off topic"])]
+
+
 class RoomDetails(Room):
     """A room with its latest messages and its online members."""
 
@@ -206,6 +243,17 @@ class RoomDetails(Room):
     removal: Annotated[
         RoomRemoval | None,
         Field(description="The kick or ban that keeps the client from writing in the room; `null` without one."),
+    ]
+    writers: Annotated[
+        Writers,
+        Field(
+            description="Who may send messages: `everyone`, or `moderators`, whose power level suffices.",
+            examples=["everyone"],
+        ),
+    ]
+    rights: Annotated[
+        RoomRights | None,
+        Field(description="The rights of the client; `null` for clients that are neither citizen nor agent."),
     ]
     messages: Annotated[
         list[Message],

@@ -106,6 +106,13 @@ class RoomRequests(HomeserverTransport):
         content = {"user_id": user, "reason": reason}
         await self.request(Method.POST, Path.v3.rooms[room].kick, content, as_user=as_user)
 
+    async def ban(self, room: MatrixRoomId, user: UserId, *, reason: str, as_user: UserId) -> None:
+        """Ban a user from a room, who need not be a member."""
+        await self.request(Method.POST, Path.v3.rooms[room].ban, {"user_id": user, "reason": reason}, as_user=as_user)
+
+    async def unban(self, room: MatrixRoomId, user: UserId, *, as_user: UserId) -> None:
+        await self.request(Method.POST, Path.v3.rooms[room].unban, {"user_id": user}, as_user=as_user)
+
     async def invite(self, room: MatrixRoomId, user: UserId, *, as_user: UserId) -> None:
         await self.request(Method.POST, Path.v3.rooms[room].invite, {"user_id": user}, as_user=as_user)
 

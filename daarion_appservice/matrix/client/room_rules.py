@@ -15,12 +15,15 @@ from ...city.event_fields import Event, content_of, inner, sender_of, text, time
 from ...city.history_visibility import history_visibility
 from ...city.identity import is_user_id
 from ...city.read_only_levels import RoomPowerLevels
-from ...city.types import HistoryVisibility, MatrixRoomId, UserId
+from ...city.types import EventId, HistoryVisibility, MatrixRoomId, UserId
 from .homeserver import Homeserver
 
 _MAX_JSON_CHARS: Final = 65_536
 """The maximum size of an event."""
 _MAX_RULE_CHARS: Final = 32
+MAX_PINS: Final = 100
+"""The number of pinned messages of a room that the city shows, and allows; clients show the newest ones first."""
+_MAX_EVENT_ID_BYTES: Final = 255
 _UNSAID: Final = "invite"
 """The join rule of a room without ``m.room.join_rules`` (spec, "m.room.join_rules")."""
 
@@ -89,6 +92,22 @@ def stored_json(content: Event) -> str:
     except orjson.JSONEncodeError:
         return "{}"
     return stored if len(stored) <= _MAX_JSON_CHARS else "{}"
+
+
+def pinned_json(content: Event) -> str:
+    """Return the event ids in the content of ``m.room.pinned_events`` as JSON, at most `MAX_PINS`, the oldest pin first."""
+    return orjson.dumps(pinned_ids(content)[-MAX_PINS:]).decode()
+
+
+def pinned_ids(content: Event) -> list[EventId]:
+    """Return the event ids in the content of ``m.room.pinned_events``, without invalid and repeated ones."""
+    pinned = content.get("pinned")
+    ids = pinned if isinstance(pinned, list) else []
+    return list(dict.fromkeys(EventId(each) for each in ids if isinstance(each, str) and _is_event_id(each)))
+
+
+def _is_event_id(text: str) -> bool:
+    return text.startswith("$") and text.isprintable() and len(text.encode()) <= _MAX_EVENT_ID_BYTES
 
 
 def _creators(room: MatrixRoomId, created: Event) -> frozenset[UserId]:

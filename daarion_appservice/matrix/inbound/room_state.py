@@ -16,7 +16,7 @@ from ...city.identity import Identities
 from ...city.rooms import Rooms
 from ...city.types import MatrixRoomId, Room
 from ...storage.database import Transaction
-from ..client.room_rules import is_encryption, join_rule, stored_json, visibility_in
+from ..client.room_rules import is_encryption, join_rule, pinned_json, stored_json, visibility_in
 from .current_state import is_absent
 
 _CHECKED_MEMBERSHIPS: Final = frozenset({"leave", "ban", "invite"})
@@ -75,7 +75,14 @@ class RoomStateEvents:
         if power_levels == room.power_levels:
             return []
         await tx.rooms.set_rules(room.id, power_levels=power_levels)
-        return [RoomCheckRequested(room.id)]
+        return [RoomCheckRequested(room.id), *await self._changed(tx, room)]
+
+    async def pinned_events(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        pinned = pinned_json(content_of(event))
+        if not self._is_in_force(event) or pinned == room.pinned_events:
+            return []
+        await tx.rooms.set_pinned_events(room.id, pinned)
+        return await self._changed(tx, room)
 
     async def join_rules(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         rule = join_rule(content_of(event))

@@ -11,7 +11,7 @@ from ...city.identity import Identities
 from ...city.restrictions import Restriction, RestrictionKind
 from ...city.types import Member, Room, UserId
 from ...storage.database import Transaction
-from ..client.room_rules import is_encryption, join_rule, stored_json, visibility_in
+from ..client.room_rules import is_encryption, join_rule, pinned_json, stored_json, visibility_in
 from .current_state import CurrentState, is_absent
 from .members import read_member
 
@@ -101,6 +101,10 @@ def _is_visibility_stored(room: Room, event: Event) -> bool:
     return visibility_in(content_of(event)) is room.history_visibility
 
 
+def _are_pins_stored(room: Room, event: Event) -> bool:
+    return pinned_json(content_of(event)) == (room.pinned_events or "[]")
+
+
 def _is_encryption_stored(room: Room, event: Event) -> bool:
     return is_encryption(content_of(event)) == room.encrypted
 
@@ -116,6 +120,7 @@ _IS_STORED: Final[Mapping[str, Callable[[Room, Event], bool]]] = {
     "m.room.power_levels": _are_power_levels_stored,
     "m.room.join_rules": _is_join_rule_stored,
     "m.room.history_visibility": _is_visibility_stored,
+    "m.room.pinned_events": _are_pins_stored,
     "m.room.encryption": _is_encryption_stored,
     "m.room.tombstone": _is_tombstone_stored,
 }

@@ -64,6 +64,13 @@ class RoomStore:
             await tx.rooms.set_encrypted(room.id, encrypted=rules.is_encrypted)
         return await self.get(room)
 
+    async def set_pinned_events(self, room: Room, pinned_events: str) -> None:
+        """Store the event ids of ``m.room.pinned_events`` as JSON, and publish the change unless there are none."""
+        async with self.database.transaction() as tx:
+            await tx.rooms.set_pinned_events(room.id, pinned_events)
+        if pinned_events != "[]":
+            self.publish(RoomChanged(await self.get(room)))
+
     async def set_status(self, room: Room, status: MatrixStatus, error: str | None) -> Room:
         """Store ``matrix_status`` and ``matrix_error``, and publish a change; return the stored room."""
         if (room.matrix_status, room.matrix_error) == (status, error):

@@ -28,7 +28,7 @@ from ...city.types import MatrixStatus, Room, UserId
 from ...errors import HomeserverRefused, RoomLinkBroken
 from ..client.homeserver import Homeserver
 from ..client.refusals import advice
-from ..client.room_rules import RoomRules, read_rules
+from ..client.room_rules import RoomRules, pinned_json, read_rules
 from ..inbound.members import read_member
 from .power_notices import PowerNotices, missing_power, power_advice
 from .read_only_rooms import ReadOnlyRooms
@@ -103,6 +103,7 @@ class MatrixRooms:
             failure = explain(refused, self.identities.bot, _GIVE_POWER)
         steps: list[Callable[[Room], Awaitable[None]]] = [
             self._take_over_members,
+            self._take_over_pins,
             self.metadata.update_name_and_topic,
             self.metadata.update_directory,
             self.space.update_child,
@@ -153,6 +154,13 @@ class MatrixRooms:
         for member in members:
             if subject := self.identities.subject(member.user_id):
                 self.store.publish(MembershipChanged(room.id, subject, joined=True))
+
+    async def _take_over_pins(self, room: Room) -> None:
+        """Read the pinned events of a Matrix room that was linked, whose earlier state events were never delivered."""
+        if room.pinned_events is None:
+            bot = self.identities.bot
+            content = await self.homeserver.state(matrix_room_of(room), "m.room.pinned_events", as_user=bot)
+            await self.store.set_pinned_events(room, pinned_json(content or {}))
 
 
 def explain(error: HomeserverRefused | RoomLinkBroken, bot: UserId, request: str) -> str:

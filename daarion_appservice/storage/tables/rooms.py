@@ -46,6 +46,8 @@ rooms = Table(
     Column("encrypted", Boolean, nullable=False, server_default=text("false")),
     Column("join_rule", String(32), nullable=False, server_default="public"),
     Column("power_levels", Text, nullable=False, server_default="{}"),
+    # Event ids as JSON; NULL until the state of the Matrix room was read.
+    Column("pinned_events", Text),
     Column("history_visibility", String(16), nullable=False, server_default="world_readable"),
     Column("was_public", Boolean, nullable=False, server_default=text("true")),
     Column("was_private", Boolean, nullable=False, server_default=text("false")),

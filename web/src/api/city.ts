@@ -1,6 +1,7 @@
 import { fetchResponse, fetchJson } from "./http";
 import type {
   Agent,
+  Ban,
   CitizenNames,
   CityHome,
   CurrentCitizen,
@@ -19,6 +20,7 @@ import type {
   Receipt,
   Room,
   RoomDetails,
+  RoomPatch,
   SearchResults,
   SignInNonce,
   SignInResult,
@@ -128,6 +130,17 @@ export const city = {
   react: (name: string, id: string, emoji: string, given: boolean, token?: string) =>
     fetchJson<Message>(`${message(name, id)}/reactions/${part(emoji)}`, { method: given ? "PUT" : "DELETE", token }),
   retry: (name: string, id: string) => fetchJson<Message>(`${message(name, id)}/retry`, { method: "POST" }),
+
+  updateRoom: (name: string, changes: RoomPatch) => fetchJson<Room>(room(name), { method: "PATCH", body: changes }),
+  pins: (name: string, signal: Signal) => fetchJson<Message[]>(`${room(name)}/pins`, { signal }),
+  pin: (name: string, id: string, isPinned: boolean) =>
+    fetchResponse(`${room(name)}/pins/${part(id)}`, { method: isPinned ? "PUT" : "DELETE" }),
+  kick: (name: string, subject: SubjectId, reason: string) =>
+    fetchResponse(`${room(name)}/kick`, { method: "POST", body: { subject, reason } }),
+  bans: (name: string, signal: Signal) => fetchJson<Ban[]>(`${room(name)}/bans`, { signal }),
+  ban: (name: string, subject: SubjectId, reason: string) =>
+    fetchResponse(`${room(name)}/bans/${part(subject)}`, { method: "PUT", body: { reason } }),
+  unban: (name: string, subject: SubjectId) => fetchResponse(`${room(name)}/bans/${part(subject)}`, { method: "DELETE" }),
 
   ownVote: (name: string, id: string, signal: Signal) => fetchJson<PollVote>(`${message(name, id)}/votes`, { signal }),
   vote: (name: string, id: string, selections: readonly string[]) =>

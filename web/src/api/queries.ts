@@ -46,6 +46,13 @@ export const queries = {
     }),
   person: (subject: string) =>
     queryOptions({ queryKey: ["people", subject], queryFn: ({ signal }) => city.person(subject, signal), retry: false }),
+  /** Kept up to date by `usePins`. */
+  pins: (roomId: string) =>
+    queryOptions({ queryKey: ["pins", roomId], queryFn: ({ signal }) => city.pins(roomId, signal), staleTime: LONG_STALE_MS }),
+  roomDetails: (name: string) =>
+    queryOptions({ queryKey: ["room details", name], queryFn: ({ signal }) => city.room(name, signal), retry: false }),
+  bans: (name: string) =>
+    queryOptions({ queryKey: ["bans", name], queryFn: ({ signal }) => city.bans(name, signal), retry: false }),
   agents: queryOptions({ queryKey: ["agents"], queryFn: ({ signal }) => city.agents(signal), staleTime: 60_000 }),
   agent: (id: string) => queryOptions({ queryKey: ["agents", id], queryFn: ({ signal }) => city.agent(id, signal) }),
   node: (id: string) => queryOptions({ queryKey: ["nodes", id], queryFn: ({ signal }) => city.node(id, signal) }),

@@ -64,6 +64,14 @@ export interface components {
     };
     /** @enum {string} */
     AuthorKind: "citizen" | "agent" | "matrix";
+    Ban: {
+      subject: string;
+      person: components["schemas"]["Author"];
+      reason: string | null;
+    };
+    BanReason: {
+      reason?: string;
+    };
     BlockedCitizens: {
       blocked: string[];
     };
@@ -231,6 +239,10 @@ export interface components {
       response: string;
       latency_ms: number;
       created_at: string;
+    };
+    Kick: {
+      subject: string;
+      reason?: string;
     };
     LastMessage: {
       id: string;
@@ -579,6 +591,7 @@ export interface components {
       is_default: boolean;
       archived: boolean;
       created_at: string;
+      pins: number;
       last_message?: components["schemas"]["LastMessage"] | null;
       joined?: boolean;
       unread?: number;
@@ -604,6 +617,7 @@ export interface components {
       is_default: boolean;
       archived: boolean;
       created_at: string;
+      pins: number;
       last_message?: components["schemas"]["LastMessage"] | null;
       joined?: boolean;
       unread?: number;
@@ -612,6 +626,8 @@ export interface components {
       notifications?: components["schemas"]["NotificationMode"];
       may_read: boolean;
       removal: components["schemas"]["RoomRemoval"] | null;
+      writers: components["schemas"]["Writers"];
+      rights: components["schemas"]["RoomRights"] | null;
       messages: components["schemas"]["Message"][];
       has_older: boolean;
       online_members: components["schemas"]["OnlineMember"][];
@@ -620,11 +636,20 @@ export interface components {
       name?: string | null;
       description?: string | null;
       archived?: boolean | null;
+      writers?: components["schemas"]["Writers"] | null;
     };
     RoomRemoval: {
       /** @enum {string} */
       kind: "kicked" | "banned";
       reason: string | null;
+    };
+    RoomRights: {
+      delete_messages: boolean;
+      kick: boolean;
+      ban: boolean;
+      pin: boolean;
+      edit_room: boolean;
+      set_writers: boolean;
     };
     SearchResult: {
       message: components["schemas"]["Message"];
@@ -701,6 +726,8 @@ export interface components {
       room_id: string;
       count: number;
     };
+    /** @enum {string} */
+    Writers: "everyone" | "moderators";
   };
   responses: never;
   parameters: never;
@@ -715,6 +742,8 @@ export type AgentPresence = components["schemas"]["AgentPresence"];
 export type AgentToken = components["schemas"]["AgentToken"];
 export type Author = components["schemas"]["Author"];
 export type AuthorKind = components["schemas"]["AuthorKind"];
+export type Ban = components["schemas"]["Ban"];
+export type BanReason = components["schemas"]["BanReason"];
 export type BlockedCitizens = components["schemas"]["BlockedCitizens"];
 export type CitizenHeartbeat = components["schemas"]["CitizenHeartbeat"];
 export type CitizenName = components["schemas"]["CitizenName"];
@@ -743,6 +772,7 @@ export type HistoryVisibility = components["schemas"]["HistoryVisibility"];
 export type ImportCounts = components["schemas"]["ImportCounts"];
 export type ImportResult = components["schemas"]["ImportResult"];
 export type Interaction = components["schemas"]["Interaction"];
+export type Kick = components["schemas"]["Kick"];
 export type LastMessage = components["schemas"]["LastMessage"];
 export type Location = components["schemas"]["Location"];
 export type MatrixServer = components["schemas"]["MatrixServer"];
@@ -798,6 +828,7 @@ export type Room = components["schemas"]["Room"];
 export type RoomDetails = components["schemas"]["RoomDetails"];
 export type RoomPatch = components["schemas"]["RoomPatch"];
 export type RoomRemoval = components["schemas"]["RoomRemoval"];
+export type RoomRights = components["schemas"]["RoomRights"];
 export type SearchResult = components["schemas"]["SearchResult"];
 export type SearchResults = components["schemas"]["SearchResults"];
 export type SearchRoom = components["schemas"]["SearchRoom"];
@@ -813,5 +844,6 @@ export type TypingNotification = components["schemas"]["TypingNotification"];
 export type TypingResult = components["schemas"]["TypingResult"];
 export type UndeliveredChange = components["schemas"]["UndeliveredChange"];
 export type UnreadCount = components["schemas"]["UnreadCount"];
+export type Writers = components["schemas"]["Writers"];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;

@@ -16,6 +16,7 @@ import { kindOf, slugOf } from "../../lib/subjects";
 import { usePresence, useStatus } from "../../stores/presence";
 import { useProfileCard } from "../../stores/profileCard";
 import { useSession } from "../../stores/session";
+import { Moderation } from "./Moderation";
 import styles from "./ProfileCard.module.css";
 
 /** The card of a person or agent: who they are, where one meets them, and what one can do. */
@@ -32,6 +33,7 @@ export default function ProfileCard() {
 
 function Card({ subject, onClose }: { subject: SubjectId; onClose: () => void }) {
   const { t, language } = useTranslation();
+  const me = useSession((state) => state.subject);
   const { data: person } = useQuery(queries.person(subject));
   const known = useProfile(subject, t("common.unknownCitizen"));
   const profile = { ...known, ...(person && { name: person.display_name, avatarUrl: person.avatar_url ?? known.avatarUrl }) };
@@ -78,6 +80,9 @@ function Card({ subject, onClose }: { subject: SubjectId; onClose: () => void })
         isBlocked={person?.blocked ?? false}
         onClose={onClose}
       />
+      {subject !== me && (
+        <Moderation subject={subject} name={profile.name} roomIds={person?.rooms.map(({ id }) => id) ?? []} onClose={onClose} />
+      )}
     </div>
   );
 }

@@ -45,10 +45,12 @@ interface Props {
   isCovered?: boolean;
   /** The id of a message to show first, as the address of the page names it. */
   target?: string | undefined;
+  /** When `target` was asked for by a click, also once more. */
+  shownAt?: number | undefined;
 }
 
 /** The conversation: it grows at both ends, follows when one is at the bottom, and counts what is new when not. */
-export function CityRoomMessageList({ roomName, label, isCovered = false, target }: Props) {
+export function CityRoomMessageList({ roomName, label, isCovered = false, target, shownAt }: Props) {
   const { t } = useTranslation();
   const model = useConversation();
   const { threadRoot } = model;
@@ -109,11 +111,15 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
     [model],
   );
   const onJump = useCallback((messageId: string) => void jump(messageId), [jump]);
+  const shownTarget = useRef<string | undefined>(undefined);
   useEffect(() => {
-    if (target === undefined) return undefined;
-    const frame = requestAnimationFrame(() => onJump(target));
+    if (target === undefined || (shownAt === undefined && shownTarget.current === target)) return undefined;
+    const frame = requestAnimationFrame(() => {
+      shownTarget.current = target;
+      onJump(target);
+    });
     return () => cancelAnimationFrame(frame);
-  }, [target, onJump]);
+  }, [target, shownAt, onJump]);
 
   useEffect(() => {
     const index = flashed === null ? -1 : indexOf(rows, flashed);

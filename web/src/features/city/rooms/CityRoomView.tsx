@@ -1,6 +1,6 @@
 import { Suspense, useEffect, useMemo, useRef, useState } from "react";
 import { useTranslation } from "../../../lib/i18n";
-import { useParams } from "react-router";
+import { useLocation, useParams } from "react-router";
 import { lazyPage } from "../../../components/lazyPage";
 import { ButtonLink } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
@@ -10,11 +10,13 @@ import { useMediaQuery } from "../../../hooks/useMediaQuery";
 import { useShownHeight } from "../../../hooks/useShownHeight";
 import { usePageTitle } from "../../../hooks/usePageTitle";
 import { Name } from "../../../components/ui/Name";
+import { useOpenRoom } from "../../../stores/openRoom";
 import { CityRoomInput } from "./CityRoomInput";
 import { CityRoomMessageList } from "./CityRoomMessageList";
 import styles from "./CityRoomView.module.css";
 import { MemberList } from "./MemberList";
 import { OutgoingRow } from "./OutgoingRow";
+import { PinnedMessages } from "./PinnedMessages";
 import { PendingChanges } from "./PendingChanges";
 import { outgoingMessages } from "./timeline";
 import { RoomHeader } from "./RoomHeader";
@@ -53,9 +55,12 @@ function RoomLayout() {
   const showsMembers = isWide ? shown.beside : shown.over;
   const thread = useThreadPanel();
   const target = useTarget();
+  const { state } = useLocation() as { state: { shownAt?: number } | null };
+  const shownAt = state?.shownAt;
   const isThreadBeside = useMediaQuery("(width >= 1100px)");
   const isCovered = thread.isOpen && !isThreadBeside;
   const showMembers = (shows: boolean) => setShown(isWide ? { ...shown, beside: shows } : { ...shown, over: shows });
+  useOpenRoomRights();
   usePageTitle(room?.name ?? null);
   useShownHeight();
 
@@ -71,8 +76,11 @@ function RoomLayout() {
     <div className={`${styles.view} ${layout}`} data-full-height="room">
       <section className={styles.conversation} aria-labelledby="room-title" inert={isCovered}>
         <RoomHeader room={room} isDirect={chat !== undefined} showsMembers={hasMembers} onMembers={toggleMembers} />
-        <RoomStatus />
-        <CityRoomMessageList roomName={room.name} isCovered={isCovered} target={target} />
+        <div>
+          <RoomStatus />
+          <PinnedMessages />
+        </div>
+        <CityRoomMessageList roomName={room.name} isCovered={isCovered} target={target} shownAt={shownAt} />
         <div className={styles.foot}>
           <InlineProblem error={problem} />
           <TypingIndicator />
@@ -90,6 +98,17 @@ function RoomLayout() {
       {hasMembers && <MemberList roomName={room.name} isOver={!isWide} onClose={() => showMembers(false)} />}
     </div>
   );
+}
+
+/** Cards of people, which open over any page, offer what one may do in the room that is open. */
+function useOpenRoomRights() {
+  const room = useRoomState((state) => state.room);
+  const rights = useRoomState((state) => state.rights);
+  const { id, slug, name } = room ?? { id: null, slug: "", name: "" };
+  useEffect(() => {
+    useOpenRoom.setState({ room: id !== null && rights ? { id, slug, name, rights } : null });
+    return () => useOpenRoom.setState({ room: null, showsSettings: false });
+  }, [id, slug, name, rights]);
 }
 
 /** The message of the page's address, in the main timeline; one of a thread opens its thread. */

@@ -1,10 +1,13 @@
+import { Suspense } from "react";
 import { useTranslation } from "../../../lib/i18n";
 import type { Room } from "../../../api/types";
+import { lazyPage } from "../../../components/lazyPage";
 import { Button, ButtonLink, buttonClass, IconButton } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
 import { Name } from "../../../components/ui/Name";
 import { useSite } from "../../../hooks/useSite";
 import { roomLink } from "../../../lib/matrixLinks";
+import { useOpenRoom } from "../../../stores/openRoom";
 import { useSession } from "../../../stores/session";
 import styles from "./CityRoomView.module.css";
 import { NotificationMenu } from "./NotificationMenu";
@@ -59,10 +62,31 @@ export function RoomHeader({ room, isDirect, showsMembers, onMembers }: Props) {
           <Icon name="elsewhere" />
         </a>
       )}
+      {!isDirect && <RoomSettingsButton />}
       <NotificationMenu room={room} />
       <ThreadsButton />
       <IconButton icon="people" label={t("room.members")} aria-expanded={showsMembers} onClick={onMembers} />
     </header>
+  );
+}
+
+const RoomSettings = lazyPage(() => import("./RoomSettings"));
+
+/** For those who may change something of the room. */
+function RoomSettingsButton() {
+  const { t } = useTranslation();
+  const rights = useRoomState((state) => state.rights);
+  const isOpen = useOpenRoom((state) => state.showsSettings);
+  if (!rights || !(rights.edit_room || rights.set_writers || rights.ban)) return null;
+  return (
+    <>
+      <IconButton icon="gear" label={t("moderation.settings")} onClick={() => useOpenRoom.setState({ showsSettings: true })} />
+      {isOpen && (
+        <Suspense>
+          <RoomSettings />
+        </Suspense>
+      )}
+    </>
   );
 }
 

@@ -1,6 +1,6 @@
 import { createStore, type StoreApi } from "zustand";
 import { city, type PagePosition } from "../../../api/city";
-import type { Message, OnlineMember, Room, RoomDetails, RoomRemoval, SubjectId } from "../../../api/types";
+import type { Message, OnlineMember, Room, RoomDetails, RoomRemoval, RoomRights, SubjectId } from "../../../api/types";
 import { markRead, readUpTo, startThreadMarks } from "../../../lib/readMarks";
 import type { ConnectionState } from "../../../lib/reconnectingSocket";
 import { RoomStream, type RoomEvent } from "../../../lib/roomStream";
@@ -17,6 +17,8 @@ export interface RoomState extends ConversationState {
   mayRead: boolean;
   /** The kick or ban of this person. */
   removal: RoomRemoval | null;
+  /** What one may do as a moderator; null for a visitor. */
+  rights: RoomRights | null;
   /** Members who are not offline. */
   members: ReadonlySet<SubjectId>;
   typing: readonly SubjectId[];
@@ -29,6 +31,7 @@ const INITIAL_STATE: RoomState = {
   room: null,
   mayRead: true,
   removal: null,
+  rights: null,
   timeline: EMPTY_TIMELINE,
   root: null,
   members: new Set(),
@@ -180,7 +183,8 @@ export class RoomModel extends Conversation {
     const isFirst = this.store.getState().room === null;
     this.storeAuthors(room.messages);
     this.setMembers(room.online_members);
-    this.set({ room, mayRead: room.may_read, removal: room.removal, timeline: newestTimeline(room), error: null });
+    const { rights, removal, may_read: mayRead } = room;
+    this.set({ room, mayRead, removal, rights, timeline: newestTimeline(room), error: null });
     if (isFirst) this.set({ unread: this.unreadRange() });
     startThreadMarks(this.environment.me(), room.id, room.last_seq);
     for (const listener of this.listeners) listener.onLoaded();
@@ -211,6 +215,7 @@ export class RoomModel extends Conversation {
       }
       case "city.room.updated": {
         this.set({ room: event.room });
+        void this.loadRights();
         return;
       }
       case "city.room.member": {
@@ -233,6 +238,13 @@ export class RoomModel extends Conversation {
     }
     this.advanceSeq(event.seq);
     this.updateTimeline((timeline) => withEvent(timeline, event));
+  }
+
+  /** The power levels may have changed: the event is the same for all readers, and names nobody's rights. */
+  private async loadRights(): Promise<void> {
+    if (this.environment.me() === null) return;
+    const loaded = await city.room(this.name, undefined).catch(() => null);
+    if (loaded) this.set({ rights: loaded.rights });
   }
 
   private handleMessage(message: Message): void {

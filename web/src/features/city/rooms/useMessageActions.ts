@@ -5,7 +5,8 @@ import { useTranslation } from "../../../lib/i18n";
 import { messagePath } from "../../../lib/paths";
 import { useSession } from "../../../stores/session";
 import { draftActions, useDraftKey } from "./drafts";
-import { useConversation, useRoom } from "./useRoom";
+import { usePin } from "./usePins";
+import { useConversation, useRoom, useRoomState } from "./useRoom";
 import { useThreadPanel } from "./useThreadPanel";
 
 /** How long a button says that it has copied; milliseconds. */
@@ -31,6 +32,8 @@ export function useMessageActions(message: Message, isMine: boolean, onRemove: (
   const { reply, edit } = draftActions(useDraftKey());
   const { open } = useThreadPanel();
   const copyLink = useCopyLink(message.id);
+  const pin = usePinAction(message);
+  const mayDelete = useRoomState(({ rights }) => rights?.delete_messages === true);
   if (!isSignedIn) return copyLink;
   return [
     { icon: "reply", label: t("room.reply"), code: "KeyR", run: () => reply(message) },
@@ -41,8 +44,22 @@ export function useMessageActions(message: Message, isMine: boolean, onRemove: (
       ? [{ icon: "pencil", label: t("room.edit"), code: "KeyE", run: () => edit(message) } as const]
       : []),
     ...copyLink,
-    ...(isMine ? [{ icon: "bin", label: t("room.remove"), code: "Delete", run: onRemove, isDestructive: true } as const] : []),
+    ...pin,
+    ...(isMine || mayDelete
+      ? [{ icon: "bin", label: t("room.remove"), code: "Delete", run: onRemove, isDestructive: true } as const]
+      : []),
   ];
+}
+
+/** For moderators; a message that is not on Matrix yet cannot be pinned. */
+function usePinAction(message: Message): MessageAction[] {
+  const { t } = useTranslation();
+  const conversation = useConversation();
+  const mayPin = useRoomState(({ rights }) => rights?.pin === true);
+  const { isPinned, setPinned } = usePin(message.id);
+  if (!mayPin || (message.delivery !== "sent" && !isPinned)) return [];
+  const run = () => void setPinned(!isPinned).catch((problem: unknown) => conversation.report(problem));
+  return [{ icon: "tack", label: t(isPinned ? "pins.unpin" : "pins.pin"), code: "KeyP", run }];
 }
 
 /** Browsers have no clipboard on pages without TLS: then there is no such action. */
