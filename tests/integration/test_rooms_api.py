@@ -68,6 +68,8 @@ async def test_room_list_has_documented_fields(city: InProcessCity) -> None:
         assert room == GENERAL | {
             "may_read": True,
             "removal": None,
+            "rights": None,
+            "writers": "everyone",
             "messages": [],
             "has_older": False,
             "online_members": [],
