@@ -5,7 +5,7 @@ import tseslint from "typescript-eslint";
 export default tseslint.config(
   { ignores: ["dist", "node_modules", "src/api/schema.d.ts"] },
   {
-    files: ["src/**/*.{ts,tsx}", "build/**/*.ts", "worker/**/*.ts", "vite.config.ts"],
+    files: ["src/**/*.{ts,tsx}", "build/**/*.ts", "worker/**/*.ts", "widget/**/*.ts", "vite.config.ts"],
     extends: [
       ...tseslint.configs.strictTypeChecked,
       ...tseslint.configs.stylisticTypeChecked,

@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
+import { chatWidget } from "./build/chatWidget.ts";
 import { earlyScript } from "./build/earlyScript.ts";
 import { serviceWorker } from "./build/serviceWorker.ts";
 
@@ -14,6 +15,10 @@ export default defineConfig({
     react(),
     earlyScript(fileURLToPath(new URL("src/theme.js", import.meta.url)), "theme.js"),
     serviceWorker(fileURLToPath(new URL("worker/serviceWorker.ts", import.meta.url))),
+    chatWidget(
+      fileURLToPath(new URL("widget/widget.ts", import.meta.url)),
+      fileURLToPath(new URL("widget/widget.css", import.meta.url)),
+    ),
   ],
   build: {
     target: "es2022",

@@ -112,6 +112,11 @@ class WebSettings(Section):
         "with wildcards http://localhost:* (any port) and https://*.example.org (any subdomain); "
         "vector://vector is Element Desktop.",
     )
+    embed_ancestors: list[FrameAncestor] = Field(
+        [],
+        description="Origins of sites that may embed the chat of a room (/embed/<room>, /widget.js), like https://example.org, "
+        "with the same wildcards; empty: no site. These sites cannot embed the other pages.",
+    )
     client_url: OptionalHttpUrl = Field(
         "https://app.element.io",
         description="URL of the Matrix client for the pages' links to rooms and users; empty: matrix.to.",

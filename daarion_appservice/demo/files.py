@@ -223,5 +223,6 @@ sign_in:
 
 web:
   frame_ancestors: ["https://app.element.io", "http://localhost:*"]
+  embed_ancestors: ["http://localhost:*"]
 
 """

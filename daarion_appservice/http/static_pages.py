@@ -16,6 +16,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from ..city.slugs import RESERVED
 from ..config import WebSettings
+from ..errors import NotFound
 from .auth.principals import Anonymous
 from .compressed_file import CompressedFile
 from .content_coding import CODING_SUFFIXES
@@ -44,18 +45,32 @@ PAGES: Final = (
 )
 """The paths of the pages (contract §7)."""
 
-_COMMON_HEADERS: Final[dict[str, str]] = {
-    "X-Content-Type-Options": "nosniff",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+EMBEDDED_PAGE: Final = "/embed/{slug:[^/]+}"
+"""The chat of a room, in a frame of another site."""
+SIGN_IN_WINDOW: Final = "/embed/sign-in"
+"""The window that signs a reader of an embedded chat in. No room has this slug: it is reserved."""
+WIDGET_SCRIPT: Final = "widget.js"
+"""The script that other sites load."""
+
+_RESOURCE_POLICY: Final = "Cross-Origin-Resource-Policy"
+_OPENER_POLICY: Final = "Cross-Origin-Opener-Policy"
+_COMMON_HEADERS: Final[dict[str, str]] = {"X-Content-Type-Options": "nosniff", _RESOURCE_POLICY: "same-origin"}
 _IMMUTABLE: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable"}
 _REVALIDATE: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-cache"}
 """Clients cache the response and revalidate it by its ETag, so an upgrade takes effect at once."""
 _NO_STORE: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-store"}
+_WIDGET_HEADERS: Final[dict[str, str]] = {
+    # Sites load it with each of their pages, so they ask for a newer one once an hour at most, and do not wait for it.
+    hdrs.CACHE_CONTROL: "public, max-age=3600, stale-while-revalidate=86400",
+    _RESOURCE_POLICY: "cross-origin",
+    # For `crossorigin` and `integrity` of the script element. The script is the same for everyone.
+    hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
+}
+_NO_INDEX: Final[dict[str, str]] = {"X-Robots-Tag": "noindex"}
 _PAGE_HEADERS: Final[dict[str, str]] = {
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
-    "Cross-Origin-Opener-Policy": "same-origin",
+    _OPENER_POLICY: "same-origin",
 }
 
 _NOT_BUILT: Final = """\
@@ -90,6 +105,11 @@ def content_security_policy(frame_ancestors: Sequence[str]) -> str:
     )
 
 
+def _headers(frame_ancestors: Sequence[str]) -> dict[str, str]:
+    policy = content_security_policy(frame_ancestors)
+    return _COMMON_HEADERS | _PAGE_HEADERS | {"Content-Security-Policy": policy}
+
+
 class StaticPages:
     """The routes of the pages. They are installed last: after the routes of the API, and without CORS."""
 
@@ -98,17 +118,24 @@ class StaticPages:
         self._previews = previews
         self._files = _read(dist)
         self._document = self._files.get(_DOCUMENT)
-        policy = content_security_policy(settings.frame_ancestors)
-        self._page_headers = _COMMON_HEADERS | _PAGE_HEADERS | {"Content-Security-Policy": policy}
+        self._page_headers = _headers(settings.frame_ancestors)
+        # A site with `Cross-Origin-Embedder-Policy` refuses frames without the other policy.
+        self._embed_headers = _headers(settings.embed_ancestors) | _NO_INDEX | {_RESOURCE_POLICY: "cross-origin"}
+        # `same-origin` would hide the window from the frame that opened it, because the document around the frame is another's.
+        self._window_headers = _headers([]) | _NO_INDEX | {_OPENER_POLICY: "unsafe-none"}
+        self._may_be_embedded = bool(settings.embed_ancestors)
 
     def install(self, app: web.Application) -> None:
         if self._document is None:
             log.warning("pages_missing", help="`make web` builds them; web.enabled: false serves the API without")
         for path in PAGES:
             app.router.add_get(path, self._page)
+        app.router.add_get(SIGN_IN_WINDOW, self._sign_in_window)
+        app.router.add_get(EMBEDDED_PAGE, self._embedded_page)
+        app.router.add_get(f"/{WIDGET_SCRIPT}", self._widget)
         app.router.add_get(f"/{_ASSETS}/{{name:.+}}", self._asset)
         for name in self._files:
-            if name != _DOCUMENT and not name.startswith(f"{_ASSETS}/"):
+            if name not in (_DOCUMENT, WIDGET_SCRIPT) and not name.startswith(f"{_ASSETS}/"):
                 app.router.add_get(f"/{name}", self._file)
         app.middlewares.append(self._not_found_page)
 
@@ -129,10 +156,34 @@ class StaticPages:
     async def _page(self, request: web.Request) -> web.Response:
         await self._limits.count(request, Anonymous())
         if self._document is None:
-            headers = self._page_headers | _NO_STORE
-            return web.Response(status=503, text=_NOT_BUILT, content_type="text/html", headers=headers)
+            return self._not_built()
         document = await self._previews.document(request, self._document)
         return document.response(request, self._page_headers | _REVALIDATE)
+
+    async def _embedded_page(self, request: web.Request) -> web.Response:
+        return await self._plain_page(request, self._embed_headers)
+
+    async def _sign_in_window(self, request: web.Request) -> web.Response:
+        return await self._plain_page(request, self._window_headers)
+
+    async def _plain_page(self, request: web.Request, headers: dict[str, str]) -> web.Response:
+        """Return the document without tags for crawlers."""
+        await self._limits.count(request, Anonymous())
+        if self._document is None:
+            return self._not_built()
+        return self._document.response(request, headers | _REVALIDATE)
+
+    def _not_built(self) -> web.Response:
+        headers = self._page_headers | _NO_STORE
+        return web.Response(status=503, text=_NOT_BUILT, content_type="text/html", headers=headers)
+
+    async def _widget(self, request: web.Request) -> web.Response:
+        """Return the script for other sites; 404 if none may embed the chat, so that a site's console shows why."""
+        if not self._may_be_embedded:
+            raise NotFound(
+                "embedding_off", "no site may embed the chat: web.embed_ancestors in the configuration is empty"
+            )
+        return await self._file_response(request, _WIDGET_HEADERS)
 
     async def _asset(self, request: web.Request) -> web.Response:
         return await self._file_response(request, _IMMUTABLE)

@@ -47,6 +47,7 @@ def dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "assets/city-a1b2c3.js": SCRIPT,
         "favicon.svg": "<svg/>",
         "service-worker.js": SCRIPT,
+        "widget.js": SCRIPT,
     }
     for name, content in files.items():
         (folder / name).write_text(content)
@@ -107,6 +108,51 @@ async def test_frame_ancestors_setting_allows_embedding(dist: Path, sqlite_url: 
         answer, _ = await ask(city, "/city")
         policy = answer.headers["Content-Security-Policy"]
         assert policy.endswith("frame-ancestors https://app.element.io http://localhost:8080")
+
+
+async def test_only_embedded_chat_allows_embed_ancestors(dist: Path, sqlite_url: str) -> None:
+    web = {
+        "frame_ancestors": ["https://app.element.io"],
+        "embed_ancestors": ["https://shop.example", "http://localhost:*"],
+    }
+    async with in_process_city(sqlite_url, web=web) as city:
+        chat, content = await ask(city, "/embed/general")
+        assert (chat.status, content.decode(), chat.headers["Cache-Control"]) == (200, DOCUMENT, "no-cache")
+        policy = chat.headers["Content-Security-Policy"]
+        assert policy.endswith("frame-ancestors https://shop.example http://localhost:*")
+        assert chat.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+        assert chat.headers["X-Robots-Tag"] == "noindex"
+        for path in (*PAGES, "/embed", "/embed/general/1"):
+            page, _ = await ask(city, path, Accept="text/html")
+            policy = page.headers["Content-Security-Policy"]
+            assert (path, policy.endswith("frame-ancestors https://app.element.io")) == (path, True)
+
+
+async def test_sign_in_window_is_in_no_frame_and_keeps_opener(dist: Path, sqlite_url: str) -> None:
+    async with in_process_city(sqlite_url, web={"embed_ancestors": ["https://shop.example"]}) as city:
+        window, content = await ask(city, "/embed/sign-in?state=1")
+        assert (window.status, content.decode()) == (200, DOCUMENT)
+        assert window.headers["Content-Security-Policy"].endswith("frame-ancestors 'none'")
+        assert window.headers["Cross-Origin-Opener-Policy"] == "unsafe-none"
+
+
+async def test_chat_has_no_ancestors_by_default(city: InProcessCity) -> None:
+    chat, _ = await ask(city, "/embed/general")
+    assert chat.headers["Content-Security-Policy"].endswith("frame-ancestors 'none'")
+    script, content = await ask(city, "/widget.js")
+    assert (script.status, script.headers["Content-Type"]) == (404, "application/problem+json")
+    assert b"web.embed_ancestors" in content
+
+
+async def test_widget_script_is_for_other_origins(dist: Path, sqlite_url: str) -> None:
+    async with in_process_city(sqlite_url, web={"embed_ancestors": ["https://shop.example"]}) as city:
+        script, content = await ask(city, "/widget.js", Origin="https://shop.example")
+        assert (script.status, content.decode()) == (200, SCRIPT)
+        assert script.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+        assert script.headers["Access-Control-Allow-Origin"] == "*"
+        assert script.headers["Cache-Control"] == "public, max-age=3600, stale-while-revalidate=86400"
+        again, _ = await ask(city, "/widget.js", If_None_Match=script.headers["ETag"])
+        assert again.status == 304
 
 
 async def test_page_is_revalidated_by_etag(city: InProcessCity) -> None:

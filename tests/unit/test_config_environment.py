@@ -32,6 +32,7 @@ def test_every_value_can_come_from_environment(config: Path) -> None:
         "api.allowed_origins",
         "api.trusted_proxies",
         "web.frame_ancestors",
+        "web.embed_ancestors",
         "media.allowed_types",
         "city.admins",
         "city.rooms",

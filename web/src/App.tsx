@@ -1,5 +1,5 @@
 import { Suspense } from "react";
-import { Route, Routes } from "react-router";
+import { Route, Routes, useMatch } from "react-router";
 import { Skeleton } from "./components/ui/Notice";
 import { Shell } from "./features/layout/Shell";
 import { lazyPage, usePrefetchedPages } from "./components/lazyPage";
@@ -18,7 +18,7 @@ export function App() {
   usePrefetchedPages();
   return (
     <Shell>
-      <Suspense fallback={<Skeleton heights={[3, 10, 10]} />}>
+      <Suspense fallback={<PageLoading />}>
         <Routes>
           <Route path="/" element={<HomePage />} />
           <Route path="/city" element={<CityRoomsPage />} />
@@ -32,5 +32,15 @@ export function App() {
         </Routes>
       </Suspense>
     </Shell>
+  );
+}
+
+/** The place of a page while it is loaded. That of a room has the room's height, for which a narrow window hides the header. */
+function PageLoading() {
+  const isRoom = useMatch("/city/:slug/:messageId?") !== null;
+  return (
+    <div {...(isRoom && { "data-full-height": "room" })}>
+      <Skeleton heights={[3, 10, 10]} />
+    </div>
   );
 }

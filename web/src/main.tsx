@@ -1,12 +1,12 @@
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
-import { StrictMode } from "react";
+import { StrictMode, Suspense } from "react";
 import { createRoot } from "react-dom/client";
 import { BrowserRouter } from "react-router";
 import { Problem } from "./api/problem";
 import { App } from "./App";
 import { initI18n } from "./lib/i18n";
 import { preventDropNavigation } from "./lib/dragAndDrop";
-import { reloadIfOutdated } from "./components/lazyPage";
+import { lazyPage, reloadIfOutdated } from "./components/lazyPage";
 import { registerServiceWorker } from "./lib/serviceWorker";
 import { ErrorBoundary } from "./components/ui/ErrorBoundary";
 import { chooseTheme, chosenTheme } from "./lib/theme";
@@ -30,14 +30,18 @@ const queryClient = new QueryClient({
 // A part that another part needs cannot be loaded: after an upgrade the old ones are gone.
 addEventListener("vite:preloadError", () => void reloadIfOutdated());
 
-chooseTheme(chosenTheme());
+/** A room in a frame of another site: a document of its own, which shows no other page. */
+const isEmbedded = location.pathname.startsWith("/embed/");
+const EmbedApp = lazyPage(() => import("./features/embed/EmbedApp"));
+
+if (!isEmbedded) chooseTheme(chosenTheme());
 initSession();
 initPresence();
 initOutbox();
 initUnread();
 preventDropNavigation();
 registerServiceWorker();
-await initI18n();
+await initI18n(isEmbedded ? new URLSearchParams(location.search).get("lang") : null);
 
 const root = document.getElementById("root");
 if (!root) throw new Error("index.html has no #root");
@@ -46,7 +50,13 @@ createRoot(root).render(
     <QueryClientProvider client={queryClient}>
       <BrowserRouter>
         <ErrorBoundary>
-          <App />
+          {isEmbedded ? (
+            <Suspense>
+              <EmbedApp />
+            </Suspense>
+          ) : (
+            <App />
+          )}
         </ErrorBoundary>
       </BrowserRouter>
     </QueryClientProvider>

@@ -94,9 +94,9 @@ export function preferredLanguage(chosen: string | null, browser: readonly strin
   return wanted.find((tag): tag is Language => tag in TRANSLATIONS) ?? FALLBACK;
 }
 
-/** Load the preferred language, before the first render. */
-export async function initI18n(): Promise<void> {
-  await loadLanguage(preferredLanguage(getLocalItem(LANGUAGE_KEY), navigator.languages));
+/** Load the language that the address `asks` for, else the preferred one, before the first render. */
+export async function initI18n(asks: string | null = null): Promise<void> {
+  await loadLanguage(preferredLanguage(asks ?? getLocalItem(LANGUAGE_KEY), navigator.languages));
 }
 
 /** Store the reader's choice and show the pages in that language. */

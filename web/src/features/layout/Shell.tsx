@@ -1,20 +1,18 @@
-import { useQuery } from "@tanstack/react-query";
 import { Suspense, useEffect, useRef, type ReactNode } from "react";
 import { useTranslation } from "../../lib/i18n";
 import { NavLink, useLocation, useMatch } from "react-router";
-import { queries } from "../../api/queries";
 import { lazyPage } from "../../components/lazyPage";
 import { Icon, type IconName } from "../../components/ui/Icon";
 import { Skeleton } from "../../components/ui/Notice";
 import { useCalls } from "../../hooks/useCalls";
 import { useLiveQueries } from "../../hooks/useLiveQueries";
 import { useMediaQuery } from "../../hooks/useMediaQuery";
+import { useOwnFace } from "../../hooks/useOwnFace";
 import { usePresenceHeartbeat } from "../../hooks/usePresenceHeartbeat";
 import { useSite } from "../../hooks/useSite";
 import icon from "../../icon.svg";
 import { usePalette, usePaletteKey } from "../../stores/palette";
 import { useProfileCard } from "../../stores/profileCard";
-import { useProfiles } from "../../stores/profiles";
 import { Account } from "../session/Account";
 import { SignInDialog } from "../session/SignInDialog";
 import { useSession } from "../../stores/session";
@@ -133,16 +131,4 @@ function useFocusOnArrival(pathname: string) {
     scrollTo(0, 0);
   }, [pathname]);
   return main;
-}
-
-/** Presence says ids only; one's own name is known from the session, and the linked account from the city. */
-function useOwnFace(): void {
-  const { session, subject, setSubject } = useSession();
-  const { data: me } = useQuery({ ...queries.me(session?.userId ?? ""), enabled: session !== null });
-  useEffect(() => {
-    if (session && subject) useProfiles.getState().addCitizen(subject, session.displayName);
-  }, [session, subject]);
-  useEffect(() => {
-    if (me) setSubject(me.user_id, me.subject);
-  }, [me, setSubject]);
 }

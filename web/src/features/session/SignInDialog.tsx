@@ -20,15 +20,20 @@ const MAX_NAME_CHARS = 60;
 export function SignInDialog() {
   const { t } = useTranslation();
   const { isExpired: hasEnded, setSignInOpen: ask } = useSession();
-  const site = useQuery(queries.site);
   return (
     <Dialog title={t("session.title")} onClose={() => ask(false)}>
       <p>{t(hasEnded ? "session.ended" : "session.intro")}</p>
-      {site.isPending && <Skeleton heights={[3, 3]} />}
-      {site.isError && <ProblemNotice error={site.error} onRetry={() => void site.refetch()} />}
-      {site.data && <Ways site={site.data} />}
+      <SignInWays />
     </Dialog>
   );
+}
+
+/** The ways in, once the city has told them. */
+export function SignInWays() {
+  const site = useQuery(queries.site);
+  if (site.isPending) return <Skeleton heights={[3, 3]} />;
+  if (site.isError) return <ProblemNotice error={site.error} onRetry={() => void site.refetch()} />;
+  return <Ways site={site.data} />;
 }
 
 function Ways({ site: { sign_in: ways } }: { site: SiteSettings }) {
@@ -117,7 +122,7 @@ function ByWidget({ place }: { place: WidgetParameters }) {
 function WidgetHint() {
   const { t } = useTranslation();
   const [isCopied, setCopied] = useState(false);
-  const command = addWidgetCommand(location.origin + location.pathname);
+  const command = addWidgetCommand(location.origin + (location.pathname.startsWith("/embed/") ? "/" : location.pathname));
   return (
     <div className={styles.way}>
       <strong>{t("session.matrix")}</strong>

@@ -20,6 +20,7 @@ import { PinnedMessages } from "./PinnedMessages";
 import { PendingChanges } from "./PendingChanges";
 import { outgoingMessages } from "./timeline";
 import { RoomHeader } from "./RoomHeader";
+import { RoomStatus } from "./RoomStatus";
 import { TypingIndicator } from "./TypingIndicator";
 import { useThreadPanel } from "./useThreadPanel";
 import { RoomContext, useRoom, useRoomModel, useRoomOutbox, useRoomState } from "./useRoom";
@@ -156,25 +157,4 @@ function RoomLoading() {
       <PendingChanges />
     </section>
   );
-}
-
-/** What is not as it should be with the room itself. */
-function RoomStatus() {
-  const { t } = useTranslation();
-  const room = useRoomState((state) => state.room);
-  const mayRead = useRoomState((state) => state.mayRead);
-  const words = !room
-    ? null
-    : !mayRead
-      ? t("rooms.membersOnly")
-      : room.encrypted
-        ? t("rooms.encrypted")
-        : room.archived
-          ? t("rooms.archived")
-          : room.matrix_status === "pending"
-            ? t("rooms.pending")
-            : room.matrix_status === "failed"
-              ? t("rooms.failed", { error: room.matrix_error ?? "" })
-              : null;
-  return <div role="status">{words && <p className={styles.state}>{words}</p>}</div>;
 }
