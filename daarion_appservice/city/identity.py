@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -88,6 +89,11 @@ class Identities:
     """The links between citizens and Matrix accounts."""
     erased: ErasedIds = field(default_factory=ErasedIds, compare=False, repr=False)
     """The erased ids, which give a citizen who comes back another ghost."""
+
+    @property
+    def views_version(self) -> Hashable:
+        """A value that changes when the same rows give other JSON: with linked accounts and with new signed links."""
+        return self.accounts.version, self.media_links and self.media_links.expires_s
 
     @property
     def bot(self) -> UserId:

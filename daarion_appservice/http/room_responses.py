@@ -1,4 +1,4 @@
-"""Caches encoded responses with the messages of a room until the next change of the database.
+"""Caches encoded responses with the messages of a room until the room changes.
 
 the page of public messages ─► is the room public? ─yes─► that page
                                      └no─► the page of this reader; readers with equal ranges share it
@@ -103,8 +103,7 @@ class CachedRoomResponses:
     async def room_without_messages(self, id_or_slug: str) -> Room:
         """Return a room without its messages, without a check of permissions. Raises NotFound."""
         read = partial(self._read_room, id_or_slug)
-        version = partial(self.database.room_versions.of, id_or_slug)
-        return await self.database.read_cache.get(("room", id_or_slug), read, _size_of_room, version)
+        return await self.database.read_cache.get(("room", id_or_slug), read, _size_of_room, room=id_or_slug)
 
     async def members(self, room: RoomId, users: list[UserId]) -> dict[UserId, Member]:
         """Return those of ``users`` who are members of the room, with their display name and avatar in it."""
@@ -153,12 +152,8 @@ class CachedRoomResponses:
         self, id_or_slug: str, position: PagePosition, limit: int, readable: ReadableRanges
     ) -> RoomPageResponse:
         read = partial(self._read_page, id_or_slug, position, limit, readable)
-        version = partial(self.database.room_versions.of, id_or_slug)
-        links = self.identities.media_links
-        # The page may contain signed links, which expire.
-        accounts = self.identities.accounts.version
-        key = ("messages", id_or_slug, position, limit, readable, links and links.expires_s, accounts)
-        return await self.database.read_cache.get(key, read, _size_of_page, version)
+        key = ("messages", id_or_slug, position, limit, readable, self.identities.views_version)
+        return await self.database.read_cache.get(key, read, _size_of_page, room=id_or_slug)
 
     async def _read_page(
         self, id_or_slug: str, position: PagePosition, limit: int, readable: ReadableRanges

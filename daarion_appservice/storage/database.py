@@ -61,15 +61,15 @@ from .people.retention import RetentionRepository
 from .places import PlaceRepository
 from .poll_responses import PollResponseRepository
 from .reactions import ReactionRepository
-from .read_cache import PostgresVersion, ReadCache, SqliteVersion
+from .read_cache import ReadCache
 from .read_marks import ReadMarkRepository
+from .read_versions import PostgresVersionReader, SqliteVersionReader
 from .receipts import ReceiptRepository
 from .removed_agents import RemovedAgentRepository
 from .removed_rooms import RemovedRoomRepository
 from .restrictions import RestrictionRepository
 from .revisions import RevisionRepository
 from .room_events import RoomEventRepository
-from .room_versions import PostgresRoomVersions, RoomVersions, SqliteRoomVersions
 from .rooms import RoomRepository
 from .search import SearchRepository
 from .sqlite_file import ServiceLock, make_private
@@ -78,8 +78,8 @@ from .watermarks import WatermarkRepository
 
 _BUSY_S = 30
 """How long SQLite waits for the write lock of another process (a command line beside the service), in seconds."""
-_DEDICATED = 4
-"""Connections that are never returned to the pool: three dedicated connections and the leader lock's."""
+_DEDICATED = 3
+"""Connections that are never returned to the pool: two dedicated connections and the leader lock's."""
 _HIDDEN = True
 """Errors are logged and stored with failed rows, so they must not contain statement parameters: these hold messages."""
 _SWITCH_S = 5.0
@@ -165,7 +165,7 @@ class Database:
         self._writing = asyncio.Lock() if self.is_sqlite else None
         self._lock: ServiceLock | None = None
         self._dedicated: list[PostgresDedicatedConnection | SqliteDedicatedConnection] = []
-        self.inbox_writer, self.read_cache, self.room_versions = self._open_dedicated()
+        self.inbox_writer, self.read_cache = self._open_dedicated()
 
     @property
     def described(self) -> str:
@@ -263,22 +263,20 @@ class Database:
         if self._lock is not None:
             self._lock.release()
 
-    def _open_dedicated(self) -> tuple[InboxWriter, ReadCache, RoomVersions]:
-        """Create the inbox writer, the read cache and the room versions. Their connections open at the first use."""
+    def _open_dedicated(self) -> tuple[InboxWriter, ReadCache]:
+        """Create the inbox writer and the read cache. Their connections open at the first use."""
         if self._writing is None:
-            postgres = [PostgresDedicatedConnection(self.dedicated) for _ in range(3)]
+            postgres = [PostgresDedicatedConnection(self.dedicated) for _ in range(2)]
             self._dedicated += postgres
             return (
                 PostgresInboxWriter(postgres[0], self.availability),
-                ReadCache(PostgresVersion(postgres[1])),
-                PostgresRoomVersions(postgres[2]),
+                ReadCache(PostgresVersionReader(postgres[1])),
             )
-        sqlite = [SqliteDedicatedConnection(self._connect_sqlite) for _ in range(3)]
+        sqlite = [SqliteDedicatedConnection(self._connect_sqlite) for _ in range(2)]
         self._dedicated += sqlite
         return (
             SqliteInboxWriter(sqlite[0], self._writing, self.availability),
-            ReadCache(SqliteVersion(sqlite[1])),
-            SqliteRoomVersions(sqlite[2]),
+            ReadCache(SqliteVersionReader(sqlite[1])),
         )
 
     def _connect_sqlite(self) -> sqlite3.Connection:

@@ -30,7 +30,15 @@ class PostgresDedicatedConnection:
         self._turn = asyncio.Lock()
 
     async def fetch_value(self, statement: str, parameters: tuple[Any, ...] = ()) -> Any:
-        """Return the single value of the statement's result.
+        """Return the first value of the statement's result.
+
+        Raises:
+            DatabaseError: the server does not answer, or refuses the statement.
+        """
+        return (await self.fetch_rows(statement, parameters))[0][0]
+
+    async def fetch_rows(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
+        """Return the rows of the statement's result.
 
         Raises:
             DatabaseError: the server does not answer, or refuses the statement.
@@ -38,14 +46,12 @@ class PostgresDedicatedConnection:
         async with self._turn:
             try:
                 with translate_driver_errors():
-                    connection = await self._open()
-                    value = (await connection.exec_driver_sql(statement, parameters)).scalar_one()
-                    # SQLAlchemy considers a transaction begun with each statement; this ends it without a round trip.
-                    await connection.rollback()
+                    # The driver itself prepares each statement once; through SQLAlchemy it takes six times as long.
+                    rows: list[Any] = await (await self._open()).fetch(statement, *parameters)
             except BaseException:
                 await self.close()
                 raise
-            return value
+            return rows
 
     async def close(self) -> None:
         """Close the connection. The next statement opens it again."""
@@ -55,18 +61,19 @@ class PostgresDedicatedConnection:
                 await connection.invalidate()
             await connection.close()
 
-    async def _open(self) -> AsyncConnection:
-        if self._connection is not None and await _is_closed(self._connection):
-            await self.close()
-        if self._connection is None:
-            self._connection = await self._connect()
-        return self._connection
+    async def _open(self) -> Any:
+        """Return the driver's connection, opened again if the server or the network has closed it."""
+        if self._connection is not None and (driver := await _driver_connection(self._connection)) is not None:
+            return driver
+        await self.close()
+        self._connection = await self._connect()
+        return await _driver_connection(self._connection)
 
 
-async def _is_closed(connection: AsyncConnection) -> bool:
-    """Return whether the server or the network has closed the connection, without a round trip."""
+async def _driver_connection(connection: AsyncConnection) -> Any:
+    """Return the connection of asyncpg; None if it is closed."""
     driver = (await connection.get_raw_connection()).driver_connection
-    return driver is None or bool(driver.is_closed())
+    return None if driver is None or driver.is_closed() else driver
 
 
 class SqliteDedicatedConnection:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import asyncpg
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -21,6 +22,8 @@ _UNAVAILABLE: Final = ("08", "25006", "53", "57")
 _ROLLED_BACK: Final = "40"
 """The SQLSTATE class of transactions that PostgreSQL rolled back for the sake of others: deadlocks, serialization failures."""
 
+_DRIVERS: Final = ("sqlalchemy.", "asyncpg.")
+"""Prefixes of modules whose OSError comes from the database."""
 _NAMES: Final[dict[type[DatabaseError], str]] = {
     DatabaseUnavailable: "unavailable",
     TransactionRolledBack: "rolled_back",
@@ -41,13 +44,13 @@ def translate_driver_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error) as error:
+    except (SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         kind = _error_class(error)
         ERRORS.labels(_NAMES[kind]).inc()
         raise kind(driver_message(error)) from error
     except OSError as error:
         # An OSError of a connection to an HTTP client, for example, passes unchanged.
-        if not _is_from_sqlalchemy(error):
+        if not _is_from_driver(error):
             raise
         ERRORS.labels(_NAMES[DatabaseUnavailable]).inc()
         raise DatabaseUnavailable(driver_message(error)) from error
@@ -62,28 +65,32 @@ def driver_message(error: BaseException) -> str:
     return lines[0].partition("'>: ")[2] or lines[0] if lines[0].startswith("<class '") else lines[0]
 
 
-def _error_class(error: SQLAlchemyError | sqlite3.Error) -> type[DatabaseError]:
+def _error_class(error: Exception) -> type[DatabaseError]:
     match error:
-        case IntegrityError() | sqlite3.IntegrityError():
+        case IntegrityError() | sqlite3.IntegrityError() | asyncpg.IntegrityConstraintViolationError():
             return ConstraintViolated
         case OperationalError() | InterfaceError() | PoolTimeoutError() | sqlite3.OperationalError():
             return DatabaseUnavailable
-        case DBAPIError() if error.connection_invalidated or _sqlstate(error).startswith(_UNAVAILABLE):
+        case asyncpg.InterfaceError():  # the connection is closed
             return DatabaseUnavailable
-        case DBAPIError() if _sqlstate(error).startswith(_ROLLED_BACK):
-            return TransactionRolledBack
+        case DBAPIError() if error.connection_invalidated:
+            return DatabaseUnavailable
+        case DBAPIError() | asyncpg.PostgresError():
+            return _class_of_sqlstate(str(getattr(getattr(error, "orig", error), "sqlstate", None)))
     return DatabaseError
 
 
-def _sqlstate(error: DBAPIError) -> str:
-    return str(getattr(error.orig, "sqlstate", None))
+def _class_of_sqlstate(sqlstate: str) -> type[DatabaseError]:
+    if sqlstate.startswith(_UNAVAILABLE):
+        return DatabaseUnavailable
+    return TransactionRolledBack if sqlstate.startswith(_ROLLED_BACK) else DatabaseError
 
 
-def _is_from_sqlalchemy(error: OSError) -> bool:
+def _is_from_driver(error: OSError) -> bool:
     # While connecting, asyncpg and SQLAlchemy raise an OSError unchanged.
     traceback = error.__traceback__
     while traceback is not None:
-        if traceback.tb_frame.f_globals.get("__name__", "").startswith("sqlalchemy."):
+        if traceback.tb_frame.f_globals.get("__name__", "").startswith(_DRIVERS):
             return True
         traceback = traceback.tb_next
     return False

@@ -1,25 +1,23 @@
-"""A cache of values read from the database, valid until the next commit of any process.
+"""A cache of values read from the database, checked at each use against what the value depends on.
 
-    get ─► committed since? (one short query for all concurrent callers)
-             ├─ no ──► the cached value
-             └─ yes ─► same rows? (`fingerprint`, a query that is cheaper than loading, where there is one)
-                         ├─ yes ─► the cached value
-                         └─ no ──► load again, once for all callers of the same key
+    get ─► version of the value's room, or of the database (one short query for all concurrent callers)
+             ├─ the same ─► the cached value
+             └─ another ──► load again, once for all callers of the same key
 
-A caller never gets an outdated value, whichever process changed the database: this one, another one or the command
-line.
+A value of a room stays valid until that room changes, whatever is committed elsewhere; another value until the next
+commit. A caller never gets an outdated value, whichever process changed the database: this one, another one or the
+command line.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Hashable
-from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol, TypeVar, cast
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar, cast
 
-from .dedicated_connection import PostgresDedicatedConnection, SqliteDedicatedConnection
+from .read_versions import VersionReader, Versions
 
 MAX_BYTES: Final = 32 * 1024 * 1024
 _MIN_VALUES: Final = 16
@@ -27,68 +25,29 @@ _MIN_VALUES: Final = 16
 
 T = TypeVar("T")
 
-Fingerprint = Callable[[], Coroutine[Any, Any, object]]
-"""Returns a value that stays equal as long as loading the cached value would give the same result."""
-
-
-class DatabaseVersion(Protocol):
-    """Reads the version of the database; there is one implementation for each database."""
-
-    async def now(self) -> Hashable:
-        """Return a value that identifies a state of the database.
-
-        Two values are equal if and only if nothing was committed in between.
-        """
-
-
-class PostgresVersion:
-    """The current snapshot: the set of visible transactions.
-
-    Transactions that write nothing have no id and do not change it.
-    """
-
-    def __init__(self, connection: PostgresDedicatedConnection) -> None:
-        self._connection = connection
-
-    async def now(self) -> Hashable:
-        return str(await self._connection.fetch_value("SELECT pg_current_snapshot()::text"))
-
-
-class SqliteVersion:
-    """SQLite's ``data_version``, which changes when another connection commits; this connection writes nothing.
-
-    Versions are comparable only if they come from the same connection.
-    """
-
-    def __init__(self, connection: SqliteDedicatedConnection) -> None:
-        self._connection = connection
-
-    async def now(self) -> Hashable:
-        version = await self._connection.run(_data_version)
-        return self._connection.opened, version
-
-
-def _data_version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA data_version").fetchone()[0])
-
 
 @dataclass(frozen=True, slots=True)
 class _Cached:
     version: Hashable
     value: Any
     size: int
-    rows: object = None
-    """The result of ``fingerprint``, equal before and after loading."""
+
+
+@dataclass(slots=True)
+class _VersionQuery:
+    """A query that has not begun yet: valid for every caller that joins it before it does."""
+
+    result: asyncio.Task[Versions]
+    rooms: set[str] = field(default_factory=set)
 
 
 class ReadCache:
-    """An LRU cache whose values are valid for one version of the database."""
+    """An LRU cache whose values are valid for one version of a room or of the database."""
 
-    def __init__(self, version: DatabaseVersion, *, max_bytes: int = MAX_BYTES) -> None:
-        self._version = version
+    def __init__(self, versions: VersionReader, *, max_bytes: int = MAX_BYTES) -> None:
+        self._versions = versions
         self._turn = asyncio.Lock()
-        self._next_version: asyncio.Task[Hashable] | None = None
-        """The query that has not begun yet: valid for every caller that arrives before it does."""
+        self._next_query: _VersionQuery | None = None
         self._cached: OrderedDict[Hashable, _Cached] = OrderedDict()
         """The most recently used value is at the end."""
         self._size = 0
@@ -100,19 +59,22 @@ class ReadCache:
         key: Hashable,
         load: Callable[[], Coroutine[Any, Any, T]],
         size: Callable[[T], int],
-        fingerprint: Fingerprint | None = None,
+        *,
+        room: str | None = None,
     ) -> T:
-        """Return the cached value of ``key``, or the result of ``load`` if the database has changed since.
+        """Return the cached value of ``key``, or the result of ``load`` if what it depends on has changed since.
 
         Args:
+            key: identifies the value.
             load: reads the value; concurrent callers of the same key share one call.
             size: returns the bytes that a value counts for.
-            fingerprint: returns a value that changes whenever the value does; cheaper than ``load``.
+            room: the id or slug of the room, of whose row and messages alone the value is made; None for a value that
+                may depend on the whole database.
 
         Raises:
             DatabaseError: the database does not answer; also every exception of ``load``.
         """
-        version = await self._current_version()
+        version = await self._version(room)
         cached = self._cached.get(key)
         if cached is not None and cached.version == version:
             self._cached.move_to_end(key)
@@ -120,21 +82,24 @@ class ReadCache:
             return value
         loading = self._loading.get((key, version))
         if loading is None:
-            loading = self._loading[key, version] = asyncio.create_task(
-                self._load(key, version, load, size, fingerprint)
-            )
+            loading = self._loading[key, version] = asyncio.create_task(self._load(key, version, load, size))
         return cast("T", await asyncio.shield(loading))
 
-    async def _current_version(self) -> Hashable:
+    async def _version(self, room: str | None) -> Hashable:
         # A query that is running may have been answered before the commit that the caller knows of.
-        if self._next_version is None:
-            self._next_version = asyncio.create_task(self._query_version())
-        return await asyncio.shield(self._next_version)
+        query = self._next_query
+        if query is None:
+            query = self._next_query = _VersionQuery(asyncio.create_task(self._query_versions()))
+        if room is not None:
+            query.rooms.add(room)
+        versions = await asyncio.shield(query.result)
+        return versions.database if room is None else versions.rooms[room]
 
-    async def _query_version(self) -> Hashable:
+    async def _query_versions(self) -> Versions:
         async with self._turn:
-            self._next_version = None
-            return await self._version.now()
+            query, self._next_query = self._next_query, None
+            assert query is not None
+            return await self._versions.read(query.rooms)
 
     async def _load(
         self,
@@ -142,22 +107,13 @@ class ReadCache:
         version: Hashable,
         load: Callable[[], Coroutine[Any, Any, T]],
         size: Callable[[T], int],
-        fingerprint: Fingerprint | None,
     ) -> T:
         try:
-            rows = await fingerprint() if fingerprint else None
-            cached = self._cached.get(key)
-            if cached is not None and rows is not None and cached.rows == rows:
-                self._put(key, replace(cached, version=version))
-                value: T = cached.value
-                return value
             value = await load()
-            if fingerprint and await fingerprint() != rows:
-                rows = None  # a commit came in between: the rows of this value are unknown
         finally:
             del self._loading[key, version]
         # The value may be newer than its version, never older.
-        self._put(key, _Cached(version, value, size(value), rows))
+        self._put(key, _Cached(version, value, size(value)))
         return value
 
     def _put(self, key: Hashable, new: _Cached) -> None:

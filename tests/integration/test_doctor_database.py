@@ -186,7 +186,7 @@ async def test_connection_limit_of_database_is_named(
     postgres_config: Path, postgres_url: str, postgres: Postgres
 ) -> None:
     postgres.execute(f"ALTER DATABASE {postgres_url.rpartition('/')[2]} CONNECTION LIMIT 5")
-    await expect_finding("database_connections", postgres_config, "warn", "may need 20 connections", "max_connections")
+    await expect_finding("database_connections", postgres_config, "warn", "may need 19 connections", "max_connections")
 
 
 async def test_other_pickle_key_is_named(sqlite_config: Path, sqlite_url: str) -> None:

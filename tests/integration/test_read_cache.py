@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -15,6 +15,7 @@ from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.inbox import ReceivedEvent
 from daarion_appservice.storage.inbox_writer import ReceivedTransaction
 from daarion_appservice.storage.read_cache import ReadCache
+from daarion_appservice.storage.read_versions import Versions
 from tests.parts.city import eventually
 from tests.parts.waiting import WAIT_S
 
@@ -155,38 +156,57 @@ async def test_concurrent_readers_see_no_older_value(counter: Counter, database_
     assert await counter.get() == 100
 
 
-async def test_same_rows_are_not_loaded_again(counter: Counter) -> None:
-    rows = ["the same"]
+async def test_commit_elsewhere_keeps_value_of_room(counter: Counter) -> None:
+    database = counter.database
+    await _add_rooms(database)
 
-    async def look() -> object:
-        return list(rows)
+    async def get(name: str) -> int:
+        return await database.read_cache.get(name, counter.read, _small, room=name)
 
-    async def get() -> int:
-        return await counter.database.read_cache.get("counter", counter.read, _small, look)
-
-    assert [await get(), await get()] == [0, 0]
-    await put(counter.database, 1)
-    assert [await get(), await get()] == [0, 0], "as the look says that nothing changed"
+    assert [await get("r0"), await get("r0")] == [0, 0]
+    await put(database, 1)
+    await _do(database, update(tables.rooms).where(tables.rooms.c.slug == "r1").values(last_seq=9))
+    assert await get("r0") == 0, "nothing of the room has changed"
     assert counter.reads == 1
-    rows.append("another")
-    await put(counter.database, 2)
-    assert [await get(), await get()] == [2, 2]
+    await _do(database, update(tables.rooms).where(tables.rooms.c.slug == "r0").values(last_seq=9))
+    assert [await get("r0"), await get("r0")] == [1, 1]
     assert counter.reads == 2
 
 
-async def test_rows_changed_during_load_are_not_kept(counter: Counter) -> None:
-    rows = iter(["older", "newer", "newer", "newer"])
-
-    async def look() -> object:
-        return next(rows)
+async def test_room_changed_during_load_is_read_again(counter: Counter) -> None:
+    database = counter.database
+    await _add_rooms(database)
 
     async def get() -> int:
-        return await counter.database.read_cache.get("counter", counter.read, _small, look)
+        return await database.read_cache.get("r0", counter.read, _small, room="r0")
 
-    assert await get() == 0
-    await put(counter.database, 1)
-    assert await get() == 1, "whether it was read from the newer rows was not known"
+    counter.hold.clear()
+    early = asyncio.create_task(get())
+    while not counter.reads:
+        await asyncio.sleep(0.001)
+    await put(database, 1)
+    await _do(database, update(tables.rooms).where(tables.rooms.c.slug == "r0").values(last_seq=9))
+    counter.hold.set()
+    assert await early == 0
+    assert await get() == 1
     assert counter.reads == 2
+
+
+async def test_values_of_many_rooms_share_one_query(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    await _add_rooms(counter.database)
+    cache = counter.database.read_cache
+    queries: list[set[str]] = []
+    read = cache._versions.read
+
+    async def counted(rooms: Collection[str]) -> Versions:
+        queries.append(set(rooms))
+        return await read(rooms)
+
+    monkeypatch.setattr(cache, "_versions", type("Counted", (), {"read": staticmethod(counted)}))
+    names = ["r0", "r1", "city_r0", "none"]
+    gets = [cache.get(name, counter.read, _small, room=name) for name in names]
+    await asyncio.gather(*gets, counter.get())
+    assert queries == [set(names)]
 
 
 async def test_each_room_change_changes_version(counter: Counter) -> None:
@@ -202,20 +222,27 @@ async def test_each_room_change_changes_version(counter: Counter) -> None:
         insert(tables.messages).values(_message(5, room="city_r1")),
     ]
     database = counter.database
-    rooms = [{"id": f"city_r{n}", "slug": f"r{n}", "name": "Room", "created_at_ms": n} for n in range(2)]
-    await _do(database, insert(tables.rooms).values(rooms))
-    versions = database.room_versions
-    seen = [await versions.of("r0")]
+    await _add_rooms(database)
+
+    async def version_of(name: str) -> object:
+        return (await database.read_cache._versions.read([name])).rooms[name]
+
+    seen = [await version_of("r0")]
     for change in changes:
         await _do(database, change)
-        seen.append(await versions.of("r0"))
+        seen.append(await version_of("r0"))
         assert seen[-1] != seen[-2]
-        assert seen[-1] == await versions.of("city_r0")
+        assert seen[-1] == await version_of("city_r0")
     for change in elsewhere:
         await _do(database, change)
-        assert await versions.of("r0") == seen[-1]
+        assert await version_of("r0") == seen[-1]
     for other in ("r1", "r2"):
-        assert await versions.of(other) != seen[-1]
+        assert await version_of(other) != seen[-1]
+
+
+async def _add_rooms(database: Database) -> None:
+    rooms = [{"id": f"city_r{n}", "slug": f"r{n}", "name": "Room", "created_at_ms": n} for n in range(2)]
+    await _do(database, insert(tables.rooms).values(rooms))
 
 
 async def _do(database: Database, *changes: Executable) -> None:
@@ -272,8 +299,8 @@ async def test_least_recently_used_is_evicted(counter: Counter) -> None:
 class _Still:
     """Nothing is ever stored."""
 
-    async def now(self) -> str:
-        return "still"
+    async def read(self, rooms: Collection[str]) -> Versions:
+        return Versions("still", dict.fromkeys(rooms))
 
 
 # --- connections that are kept ------------------------------------------------------------------------
@@ -312,7 +339,6 @@ async def test_dedicated_connections_leave_pool_free(postgres_url: str) -> None:
     counter = Counter(database)
     counter.hold.set()
     await counter.get()
-    await database.room_versions.of("r0")
     async with database.read_only() as tx, asyncio.timeout(WAIT_S):
         assert await tx.rooms.all() == []
     await lease.close()
