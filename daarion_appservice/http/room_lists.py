@@ -1,14 +1,15 @@
 """Lists of rooms as JSON, with the last message of each room and, for citizens, what they have not read.
 
-    anonymous and services ─► one list for all, encoded once after each change of the database
-    citizens and agents    ─► rooms, last messages and unread counts of this client, cached until the next change
+    anonymous and services ─► one list for all ─┬─ after a commit: order and versions of the rooms (one query)
+    citizens and agents    ─► a list of each    ┘    └─► only rooms that have changed are read (`listed_rooms`)
 
-The online members are in memory and change without a commit, so their number is compared at each request.
+What a citizen has not read is counted again after each commit. The online members are in memory and change without a
+commit, so their number is compared at each request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -16,7 +17,7 @@ from typing import Final
 from ..city.identity import Identities
 from ..city.online_members import OnlineMembers
 from ..city.reader_memberships import ReaderMemberships
-from ..city.types import Author, CitizenId, Message, Room, RoomId
+from ..city.types import Author, CitizenId, RoomId
 from ..city.unread import RoomUnread
 from ..realtime.read_mark_writer import ReadMarkWriter
 from ..realtime.unread_counts import count_unread
@@ -24,8 +25,8 @@ from ..storage.database import Database, Transaction
 from . import schemas
 from .auth.principals import Citizen, Principal, author_of, is_admin
 from .encoded_response import Encoded
+from .listed_rooms import ListedRooms, ListReader
 from .unread_views import optional_last_message_view, unread_view
-from .views import room_view
 
 _ROOM_BYTES: Final = 4096
 """The estimated size of a room with its last message in the cache."""
@@ -34,24 +35,13 @@ _UNREAD_BYTES: Final = 512
 
 
 @dataclass(slots=True)
-class _PublicList:
-    rooms: list[schemas.Room]
-    ids: list[RoomId]
-    online: list[int]
-    """The number of online members of each room when the list was encoded."""
-    encoded: Encoded
+class _List:
+    rooms: dict[RoomId, schemas.Room]
     is_all: bool
     """Whether every room of the city is listed for all readers."""
-
-
-@dataclass(frozen=True, slots=True)
-class _ReaderList:
-    """Rooms as one reader sees them."""
-
-    rooms: Sequence[Room]
-    last: dict[RoomId, Message] = field(default_factory=dict)
-    unread: dict[RoomId, RoomUnread] | None = None
-    """None for a reader who is no citizen."""
+    online: list[int] = field(default_factory=list)
+    """The number of online members of each room when the list was encoded."""
+    encoded: Encoded | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +53,7 @@ class RoomLists:
     identities: Identities
     readers: ReaderMemberships
     read_marks: ReadMarkWriter
+    listed: ListedRooms
 
     async def page(self, principal: Principal, *, sort: str, limit: int, offset: int) -> Encoded:
         """Return a page of the rooms.
@@ -73,32 +64,21 @@ class RoomLists:
             limit: the number of rooms.
             offset: the number of rooms to skip.
         """
+        where = (sort, limit, offset, self.identities.views_version)
         if not isinstance(principal, Citizen):
             read = partial(self._read_public, sort, limit, offset)
-            key = ("rooms", sort, limit, offset, self.identities.accounts.version)
-            found = await self.database.read_cache.get(key, read, _size_of_public_list)
+            found = await self.database.read_cache.get(("rooms", *where), read, _size_of_list)
             if found.is_all or not (author_of(principal) or is_admin(principal)):
-                return self._public(found)
+                return self._encode(found)
         await self._store_marks(principal)
-        own_key = ("rooms of", _name(principal), sort, limit, offset, self.identities.accounts.version)
         read_own = partial(self._read_own, principal, sort, limit, offset)
+        own_key = ("rooms of", _name(principal), *where)
         return self._encode(await self.database.read_cache.get(own_key, read_own, _size_of_list))
 
     async def by_ids(self, principal: Principal, ids: list[str], *, sort: str) -> Encoded:
         """Return those of the rooms with the given ids or slugs that the principal may know of."""
         await self._store_marks(principal)
-        async with self.database.read_only() as tx:
-            users = await self.readers.users(tx, author_of(principal))
-            rooms = await tx.rooms.page(
-                sort=sort, limit=len(ids), offset=0, ids=ids, users=users, is_admin=is_admin(principal)
-            )
-            return self._encode(await self._with_state(tx, principal, rooms))
-
-    async def room_objects(self, principal: Principal, sort: str, limit: int, offset: int = 0) -> list[Room]:
-        """Return the rooms of ``page`` as objects."""
-        async with self.database.read_only() as tx:
-            users = await self.readers.users(tx, author_of(principal))
-            return await tx.rooms.page(sort=sort, limit=limit, offset=offset, users=users, is_admin=is_admin(principal))
+        return self._encode(await self._read_own(principal, sort, len(ids), 0, ids))
 
     async def state(self, principal: Principal, room: RoomId) -> schemas.RoomUnread | None:
         """Return what a citizen has not read in a room; None for other principals."""
@@ -120,64 +100,53 @@ class RoomLists:
         if isinstance(principal, Citizen):
             await self.read_marks.flush(CitizenId(principal.id))
 
-    async def _read_public(self, sort: str, limit: int, offset: int) -> _PublicList:
+    async def _read_public(self, sort: str, limit: int, offset: int) -> _List:
         async with self.database.read_only() as tx:
-            rooms = await tx.rooms.page(sort=sort, limit=limit, offset=offset)
-            is_all = not await tx.rooms.has_unlisted()
-            last = await tx.last_messages.of([room.id for room in rooms])
-        views = self._views(_ReaderList(rooms, last))
-        return _PublicList(
-            views, [room.id for room in rooms], [view["members_online"] for view in views], Encoded.of(views), is_all
-        )
+            page = await tx.rooms.page_versions(sort=sort, limit=limit, offset=offset)
+            return _List(await self.listed.views(tx, page, ListReader()), page.is_all)
 
-    def _public(self, found: _PublicList) -> Encoded:
-        """Return the encoded list, encoded again if the number of online members of a room has changed."""
-        online = [self.online_members.members_online(room) for room in found.ids]
-        if found.online != online:
-            for view, number in zip(found.rooms, online, strict=True):
-                view["members_online"] = number
-            found.online, found.encoded = online, Encoded.of(found.rooms)
-        return found.encoded
-
-    async def _read_own(self, principal: Principal, sort: str, limit: int, offset: int) -> _ReaderList:
-        rooms = await self.room_objects(principal, sort, limit, offset)
-        async with self.database.read_only() as tx:
-            return await self._with_state(tx, principal, rooms)
-
-    async def _with_state(self, tx: Transaction, principal: Principal, rooms: list[Room]) -> _ReaderList:
+    async def _read_own(
+        self, principal: Principal, sort: str, limit: int, offset: int, ids: Collection[str] = ()
+    ) -> _List:
         author = author_of(principal)
-        last = await self._last(tx, principal, [room.id for room in rooms])
-        if not isinstance(principal, Citizen):
-            return _ReaderList(rooms, last)
-        assert author is not None
-        return _ReaderList(rooms, last, (await count_unread(tx, self.readers, author)).rooms)
+        async with self.database.read_only() as tx:
+            reader = ListReader(await self.readers.users(tx, author), is_admin(principal))
+            page = await tx.rooms.page_versions(
+                sort=sort, limit=limit, offset=offset, ids=ids, users=reader.users, is_admin=reader.is_admin
+            )
+            views = await self.listed.views(tx, page, reader)
+            if author is not None:
+                await self._add_own(tx, principal, author, views)
+        return _List(views, page.is_all)
 
-    async def _last(self, tx: Transaction, principal: Principal, rooms: list[RoomId]) -> dict[RoomId, Message]:
-        ranges_by_room = await self.readers.ranges_by_room(tx, author_of(principal))
-        return await tx.last_messages.of(rooms, ranges_by_room)
+    async def _add_own(
+        self, tx: Transaction, principal: Principal, author: Author, views: dict[RoomId, schemas.Room]
+    ) -> None:
+        """Add the newest messages that only this reader may read and, for a citizen, what it has not read."""
+        ranges = await self.readers.ranges_by_room(tx, author)
+        private = [room for room in views if room in ranges]
+        last = await tx.last_messages.of(private, ranges)
+        for room in private:
+            views[room]["last_message"] = optional_last_message_view(last.get(room), self.identities)
+        if isinstance(principal, Citizen):
+            unread = (await count_unread(tx, self.readers, author)).rooms
+            for room, view in views.items():
+                view.update(unread_view(unread.get(room, RoomUnread(room))))  # type: ignore[typeddict-item]
 
-    def _encode(self, found: _ReaderList) -> Encoded:
-        return Encoded.of(self._views(found))
-
-    def _views(self, found: _ReaderList) -> list[schemas.Room]:
-        return [self._view(room, found) for room in found.rooms]
-
-    def _view(self, room: Room, found: _ReaderList) -> schemas.Room:
-        view = room_view(room, self.online_members.members_online(room.id), self.identities)
-        view["last_message"] = optional_last_message_view(found.last.get(room.id), self.identities)
-        if found.unread is not None:
-            view.update(unread_view(found.unread.get(room.id, RoomUnread(room.id))))  # type: ignore[typeddict-item]
-        return view
+    def _encode(self, found: _List) -> Encoded:
+        """Return the encoded list, encoded again if the number of online members of a room has changed."""
+        online = [self.online_members.members_online(room) for room in found.rooms]
+        if found.encoded is None or found.online != online:
+            for view, number in zip(found.rooms.values(), online, strict=True):
+                view["members_online"] = number
+            found.online, found.encoded = online, Encoded.of(list(found.rooms.values()))
+        return found.encoded
 
 
 def _name(principal: Principal) -> tuple[str, bool]:
-    author: Author | None = author_of(principal)
+    author = author_of(principal)
     return ("" if author is None else author.subject, is_admin(principal))
 
 
-def _size_of_public_list(found: _PublicList) -> int:
-    return found.encoded.size + 4 * len(found.encoded.body)
-
-
-def _size_of_list(found: _ReaderList) -> int:
+def _size_of_list(found: _List) -> int:
     return _ROOM_BYTES * (len(found.rooms) + 1)

@@ -40,10 +40,10 @@ def entry_is_readable(ranges_by_room: Mapping[RoomId, ReadableRanges]) -> Column
     )
 
 
-def room_is_listed() -> ColumnElement[bool]:
-    """Return the condition that a room is listed for all readers."""
-    is_open: ColumnElement[bool] = rooms.c.join_rule.in_(OPEN_RULES)
-    return or_(is_open, rooms.c.history_visibility == _WORLD)
+def room_is_listed(columns: Any = rooms.c) -> ColumnElement[bool]:
+    """Return the condition that a room is listed for all readers; ``columns`` are those of ``rooms`` or of an alias."""
+    is_open: ColumnElement[bool] = columns.join_rule.in_(OPEN_RULES)
+    return or_(is_open, columns.history_visibility == _WORLD)
 
 
 def _is_readable(

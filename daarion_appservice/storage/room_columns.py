@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import update
+from sqlalchemy import ColumnElement, literal_column, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import HistoryVisibility, Room, RoomId
 from .repository import Repository
@@ -12,6 +14,8 @@ from .row_mapper import RowMapper
 from .tables import rooms
 
 room_of: Final = RowMapper(Room)
+
+_ROW_VERSION: Final[Sequence[ColumnElement[Any]]] = (literal_column("rooms.xmin::text || rooms.ctid::text"),)
 
 IS_CITY_ROOM: Final = rooms.c.agent.is_(None)
 """The condition that a row is no direct chat."""
@@ -24,6 +28,11 @@ def visibility_values(visibility: HistoryVisibility, *, is_new: bool = False) ->
     if is_new:
         return values | {"was_public": is_public, "was_private": not is_public}
     return values | ({"was_public": True} if is_public else {"was_private": True})
+
+
+def version_columns(connection: AsyncConnection) -> Sequence[ColumnElement[Any]]:
+    """Return columns of ``rooms`` that are equal as long as a row is the same (see ``read_versions``)."""
+    return _ROW_VERSION if connection.dialect.name == "postgresql" else list(rooms.c)
 
 
 class RoomColumns(Repository):

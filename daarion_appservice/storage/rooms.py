@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select, update
@@ -11,7 +12,7 @@ from ..city.types import HistoryVisibility, MatrixRoomId, Room, RoomId, UserId
 from .key_values import registry_changed
 from .readable import room_is_listed
 from .renumbering import raise_numbers
-from .room_columns import IS_CITY_ROOM, RoomColumns, room_of, visibility_values
+from .room_columns import IS_CITY_ROOM, RoomColumns, room_of, version_columns, visibility_values
 from .tables import feed, former_matrix_rooms, membership_periods, messages, room_events, rooms
 from .upsert import insert
 
@@ -25,6 +26,22 @@ _EPOCH_MS: Final = 1_767_225_600_000
 """2026-01-01 in milliseconds since 1970."""
 _HALF_LIFE_MS: Final = 7 * 24 * 3_600_000
 """A message adds half as much popularity to its room as a message one week later."""
+
+
+_OTHER: Final = rooms.alias("other")
+_HAS_UNLISTED: Final = exists(
+    select(_OTHER.c.id).where(_OTHER.c.agent.is_(None), ~_OTHER.c.is_direct, ~room_is_listed(_OTHER.c))
+).label("has_unlisted")
+
+
+@dataclass(frozen=True, slots=True)
+class ListedVersions:
+    """The rooms of a list, with a version of each."""
+
+    versions: dict[RoomId, Hashable]
+    """In the order of the list; a version is equal as long as the room and its messages are unchanged."""
+    is_all: bool
+    """Whether every room of the city is listed for all readers."""
 
 
 class RoomRepository(RoomColumns):
@@ -64,7 +81,19 @@ class RoomRepository(RoomColumns):
         found = await self._connection.execute(select(rooms).where(which).order_by(rooms.c.created_at_ms).limit(limit))
         return [room_of(row) for row in found]
 
-    async def page(
+    async def page(self, *, sort: str, limit: int, offset: int, users: Collection[UserId] = ()) -> list[Room]:
+        """Return a page of the city rooms that are not archived.
+
+        Args:
+            sort: a key of ORDERS.
+            limit: the number of rooms.
+            offset: the number of rooms to skip.
+            users: user ids of the reader, who also gets the unlisted rooms of these users' membership periods.
+        """
+        page = select(rooms).where(*_listed(users)).order_by(*ORDERS[sort]).limit(limit).offset(offset)
+        return [room_of(row) for row in await self._connection.execute(page)]
+
+    async def page_versions(
         self,
         *,
         sort: str,
@@ -73,22 +102,30 @@ class RoomRepository(RoomColumns):
         users: Collection[UserId] = (),
         is_admin: bool = False,
         ids: Collection[str] = (),
-    ) -> list[Room]:
-        """Return a page of the city rooms that are not archived.
+    ) -> ListedVersions:
+        """Return the versions of the rooms of ``page``, which are cheaper than the rooms.
 
         Args:
-            sort: a key of ORDERS.
-            users: user ids of the reader, who also gets the unlisted rooms of these users' membership periods.
+            sort: see ``page``.
+            limit: see ``page``.
+            offset: see ``page``.
+            users: see ``page``.
             is_admin: whether the reader gets all rooms.
             ids: only rooms with these ids or slugs; empty for all.
         """
-        statement = select(rooms).where(~rooms.c.archived, IS_CITY_ROOM, ~rooms.c.is_direct)
-        if ids:
-            statement = statement.where(or_(rooms.c.id.in_(ids), rooms.c.slug.in_(ids)))
-        if not is_admin:
-            statement = statement.where(or_(room_is_listed(), *_was_in(users)))
-        rows = await self._connection.execute(statement.order_by(*ORDERS[sort]).limit(limit).offset(offset))
-        return [room_of(row) for row in rows]
+        statement = select(rooms.c.id, _HAS_UNLISTED, *version_columns(self._connection))
+        page = statement.where(*_listed(users, is_admin=is_admin, ids=ids)).order_by(*ORDERS[sort])
+        found = (await self._connection.execute(page.limit(limit).offset(offset))).all()
+        is_all = not (found[0][1] if found else await self.has_unlisted())
+        return ListedVersions({RoomId(row[0]): tuple(row[2:]) for row in found}, is_all)
+
+    async def listed(
+        self, ids: Collection[RoomId], *, users: Collection[UserId], is_admin: bool
+    ) -> list[tuple[Room, Hashable]]:
+        """Return those of the rooms that ``page_versions`` would return, each with its version."""
+        statement = select(rooms, *version_columns(self._connection))
+        found = await self._connection.execute(statement.where(*_listed(users, is_admin=is_admin, ids=ids)))
+        return [(room_of(row), tuple(row[len(rooms.c) :])) for row in found]
 
     async def by_ids(self, ids: Collection[RoomId]) -> list[Room]:
         """Return the rooms with these ids, without direct chats with agents."""
@@ -101,8 +138,7 @@ class RoomRepository(RoomColumns):
 
     async def has_unlisted(self) -> bool:
         """Return whether lists of rooms are not the same for all readers."""
-        unlisted = select(rooms.c.id).where(IS_CITY_ROOM, ~rooms.c.is_direct, ~room_is_listed()).limit(1)
-        return (await self._connection.execute(unlisted)).first() is not None
+        return bool(await self._connection.scalar(select(_HAS_UNLISTED)))
 
     async def get(self, room: RoomId) -> Room | None:
         """Return a city room or a direct chat."""
@@ -261,6 +297,18 @@ def _weight(at_ms: int) -> float:
 
 def _with_name(id_or_slug: str) -> Select[Any]:
     return select(rooms).where((rooms.c.id == id_or_slug) | (rooms.c.slug == id_or_slug), IS_CITY_ROOM).limit(1)
+
+
+def _listed(
+    users: Collection[UserId], *, is_admin: bool = False, ids: Collection[str] = ()
+) -> list[ColumnElement[bool]]:
+    """Return the conditions of the rooms that lists show to these users."""
+    conditions: list[ColumnElement[bool]] = [~rooms.c.archived, IS_CITY_ROOM, ~rooms.c.is_direct]
+    if ids:
+        conditions.append(or_(rooms.c.id.in_(ids), rooms.c.slug.in_(ids)))
+    if not is_admin:
+        conditions.append(or_(room_is_listed(), *_was_in(users)))
+    return conditions
 
 
 def _was_in(users: Collection[UserId]) -> list[ColumnElement[bool]]:

@@ -20,6 +20,7 @@ from ..http.limits.file_descriptors import city_listener_limits, matrix_listener
 from ..http.limits.request_limits import RequestLimits
 from ..http.limits.tcp_connections import TcpConnections
 from ..http.link_previews import LinkPreviews
+from ..http.listed_rooms import ListedRooms
 from ..http.media_transfers import MediaTransfers
 from ..http.pinned_messages import PinnedMessages
 from ..http.registry_writer import RegistryWriter
@@ -140,7 +141,14 @@ def _sign_in_routes(city: City) -> list[object]:
 
 def _room_routes(city: City, parts: _HttpParts) -> list[object]:
     """Return the routes of rooms and their messages, and of direct chats."""
-    lists = RoomLists(city.database, city.online_members, city.identities, parts.readers, city.read_mark_writer)
+    lists = RoomLists(
+        city.database,
+        city.online_members,
+        city.identities,
+        parts.readers,
+        city.read_mark_writer,
+        ListedRooms(city.identities),
+    )
     moderators = Moderators(city.database, city.homeserver, city.identities, city.permissions)
     moderation = RoomModeration(city.database, city.homeserver, city.identities, city.agents, moderators)
     pinned = PinnedMessages(city.database, parts.pages, city.identities)

@@ -20,7 +20,7 @@ from sqlalchemy import event, text
 from daarion_appservice.city.types import Author, AuthorKind, EventId, MatrixRoomId, MessageId, RoomId
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database, Transaction
-from daarion_appservice.storage.room_versions import POSTGRES, SQLITE
+from daarion_appservice.storage.read_versions import POSTGRES, SQLITE
 from tests.parts.postgres import Postgres
 
 GROWING = {"messages", "feed", "inbox", "room_events", "reactions", "transactions"}
@@ -46,6 +46,9 @@ READS: dict[str, Read] = {
     "50 before a number": lambda tx, n: tx.messages.before(BUSY, n // 4, limit=50),
     "50 after a number": lambda tx, n: tx.messages.between(BUSY, n // 4, n, limit=50),
     "the history after a number": lambda tx, n: tx.room_events.after(BUSY, n // 4, limit=50),
+    "versions, popular first": lambda tx, _: tx.rooms.page_versions(sort="popular", limit=100, offset=0),
+    "versions, recent first": lambda tx, _: tx.rooms.page_versions(sort="recent", limit=100, offset=0),
+    "versions by name": lambda tx, _: tx.rooms.page_versions(sort="name", limit=100, offset=0),
     "rooms, popular first": lambda tx, _: tx.rooms.page(sort="popular", limit=100, offset=0),
     "rooms, recent first": lambda tx, _: tx.rooms.page(sort="recent", limit=100, offset=0),
     "rooms by name": lambda tx, _: tx.rooms.page(sort="name", limit=100, offset=0),
@@ -135,7 +138,9 @@ def _history(messages: int, *, is_sqlite: bool) -> list[str]:
 async def record_queries(database: Database, messages: int) -> dict[str, list[RecordedQuery]]:
     found = {name: await _record_queries(database, read, messages) for name, read in READS.items()}
     # What is asked around SQLAlchemy.
-    return found | {"version of a room": [RecordedQuery(SQLITE if database.is_sqlite else POSTGRES, (BUSY,))]}
+    return found | {
+        "version of a room": [RecordedQuery(*((SQLITE, (BUSY,)) if database.is_sqlite else (POSTGRES, ([BUSY],))))]
+    }
 
 
 async def _record_queries(database: Database, read: Read, messages: int) -> list[RecordedQuery]:
