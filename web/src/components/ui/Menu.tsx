@@ -26,7 +26,13 @@ export function Menu({ button, children, label }: Props) {
     const place = () => placeBesideButton(shown);
     place();
     addEventListener("resize", place);
-    return () => removeEventListener("resize", place);
+    // Parts that are loaded later change its size.
+    const sizes = new ResizeObserver(place);
+    sizes.observe(shown);
+    return () => {
+      removeEventListener("resize", place);
+      sizes.disconnect();
+    };
   }, [isOpen]);
   return (
     <>

@@ -1,17 +1,33 @@
+import { useState } from "react";
 import type { Message } from "../../../api/types";
+import { Icon } from "../../../components/ui/Icon";
 import { useTranslation } from "../../../lib/i18n";
+import { useSession } from "../../../stores/session";
+import { AllEmojis } from "../../emoji/parts";
+import { addRecentEmoji, recentEmojis } from "../../emoji/recentEmojis";
 import styles from "./MessageRow.module.css";
 import { useConversation } from "./useRoom";
 
-const SIGNS = "👍 ❤️ 😂 🎉 🌻 🔥 👏 🙏 😍 🤔 😮 😢 ✅ ❌ 👀 🚀 💡 🏡 ☀️ 🌳 ☕ 🥟 💙 💛".split(" ");
+const COMMON = "👍 ❤️ 😂 🎉 🌻 🔥 👏 🙏 😍 🤔 😮 😢 ✅ 👀 🚀 🏡 💙".split(" ");
+/** These keep their places; what was chosen last follows. */
+const FIXED = 6;
 
-/** Emojis to react with, the first with the focus; `onDone` is called after one was chosen. */
+/** Emojis to react with, the first with the focus, and all others by a button; `onDone` is called after one was chosen. */
 export function ReactionPicker({ message, onDone }: { message: Message; onDone: () => void }) {
   const { t } = useTranslation();
   const conversation = useConversation();
+  const me = useSession((state) => state.session?.userId ?? null);
+  const [showsAll, setShowsAll] = useState(false);
+  const react = (emoji: string) => {
+    onDone();
+    addRecentEmoji(me, emoji);
+    conversation.react(message, emoji);
+  };
+  if (showsAll) return <AllEmojis onChoose={react} />;
+  const quick = [...new Set([...COMMON.slice(0, FIXED), ...recentEmojis(me), ...COMMON])].slice(0, COMMON.length);
   return (
     <div className={styles.picker}>
-      {SIGNS.map((emoji, index) => (
+      {quick.map((emoji, index) => (
         <button
           key={emoji}
           type="button"
@@ -20,14 +36,20 @@ export function ReactionPicker({ message, onDone }: { message: Message; onDone: 
           // eslint-disable-next-line jsx-a11y/no-autofocus
           autoFocus={index === 0}
           aria-label={t("room.reactWith", { emoji })}
-          onClick={() => {
-            onDone();
-            conversation.react(message, emoji);
-          }}
+          onClick={() => react(emoji)}
         >
           {emoji}
         </button>
       ))}
+      <button
+        type="button"
+        className={styles.emoji}
+        aria-label={t("emoji.all")}
+        title={t("emoji.all")}
+        onClick={() => setShowsAll(true)}
+      >
+        <Icon name="plus" />
+      </button>
     </div>
   );
 }

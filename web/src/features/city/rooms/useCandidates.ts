@@ -5,6 +5,7 @@ import { useTranslation } from "../../../lib/i18n";
 import { kindOf, subjectOf } from "../../../lib/subjects";
 import { useProfiles } from "../../../stores/profiles";
 import { useSession } from "../../../stores/session";
+import type { EmojiRow } from "../../emoji/emojiData";
 import { matching, type Candidate, type Trigger } from "./completion";
 import { useConversationState, useRoomState } from "./useRoom";
 
@@ -67,11 +68,11 @@ const NO_EMOJIS: Candidate[] = [];
 /** All emojis, by their English shortcodes and their Ukrainian names; loaded when the first one is written. */
 function useEmojis(): Candidate[] {
   const { language } = useTranslation();
-  const [emojis, setEmojis] = useState<string[][]>([]);
+  const [emojis, setEmojis] = useState<readonly EmojiRow[]>([]);
   useEffect(() => {
     let isShown = true;
     import("../../../lib/emojis.json").then(
-      ({ default: loaded }) => isShown && setEmojis(loaded),
+      ({ default: loaded }) => isShown && setEmojis(loaded as unknown as readonly EmojiRow[]),
       () => undefined,
     );
     return () => {
@@ -80,7 +81,7 @@ function useEmojis(): Candidate[] {
   }, []);
   return useMemo(() => {
     if (!emojis.length) return NO_EMOJIS;
-    return emojis.map(([emoji = "", codes = "", ukrainian = ""]): Candidate => {
+    return emojis.map(([emoji, codes, ukrainian]): Candidate => {
       const code = codes.split(" ")[0] ?? "";
       const [label, detail] =
         language === "uk" ? [ukrainian || code, codes] : [code.replaceAll("_", " "), `${codes} ${ukrainian}`];
