@@ -69,7 +69,7 @@ _WIDGET_HEADERS: Final[dict[str, str]] = {
 _NO_INDEX: Final[dict[str, str]] = {"X-Robots-Tag": "noindex"}
 _PAGE_HEADERS: Final[dict[str, str]] = {
     "Referrer-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(self), payment=(), usb=()",
     _OPENER_POLICY: "same-origin",
 }
 

@@ -34,6 +34,7 @@ from ..http.routes.encryption import EncryptionRoutes
 from ..http.routes.feed import FeedRoutes
 from ..http.routes.health import HealthRoutes
 from ..http.routes.internal import InternalPresenceRoutes
+from ..http.routes.markdown import MarkdownRoutes
 from ..http.routes.me import MeRoutes
 from ..http.routes.media_download import MediaDownload
 from ..http.routes.media_upload import MediaUpload
@@ -168,6 +169,7 @@ def _room_routes(city: City, parts: _HttpParts) -> list[object]:
             city.membership, city.typing_and_receipts, city.notification_modes, parts.authors, city.online_members
         ),
         MessageRoutes(parts.pages, city.messages, city.message_edits, city.reactions, parts.authors, city.identities),
+        MarkdownRoutes(city.formatter),
         ThreadRoutes(parts.pages),
         SearchRoutes(city.database, parts.readers, city.identities),
         PollRoutes(city.polls, parts.authors, city.identities),

@@ -45,6 +45,15 @@ MAY: dict[tuple[str, str], dict[str, int]] = {
         "service": 403,
         "admin": 403,
     },
+    ("POST", "/city/markdown"): {
+        "anonymous": 401,
+        "citizen": 200,
+        "admin citizen": 200,
+        "scribe": 200,
+        "daarwizz": 200,
+        "service": 403,
+        "admin": 403,
+    },
     ("POST", HEARTBEAT): {
         "anonymous": 401,
         "citizen": 403,
@@ -70,7 +79,13 @@ async def tokens_of(city: InProcessCity) -> dict[str, str | None]:
 
 
 def a_body_for(path: str, who: str) -> Any:
-    return {"/city/rooms": {"name": f"Room of {who}"}, MESSAGES: {"body": "hello"}, HEARTBEAT: {}}[path]
+    bodies = {
+        "/city/rooms": {"name": f"Room of {who}"},
+        MESSAGES: {"body": "hello"},
+        "/city/markdown": {"body": "*hello*"},
+        HEARTBEAT: {},
+    }
+    return bodies[path]
 
 
 async def test_route_allows_only_its_principals(city: InProcessCity) -> None:

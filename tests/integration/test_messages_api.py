@@ -197,3 +197,13 @@ async def test_last_page_has_no_link_header(city: InProcessCity) -> None:
     assert "Link" not in (await city.call("GET", f"{MESSAGES}?limit=3")).headers
     assert "Link" in (await city.call("GET", f"{MESSAGES}?limit=2")).headers
     assert not (await city.get("/city/rooms/general"))["has_older"]
+
+
+async def test_rendered_markdown_is_that_of_a_message(city: InProcessCity) -> None:
+    for body in ("*привіт*, @daarwizz", "без розмітки", ""):
+        answer = await city.call("POST", "/city/markdown", {"body": body}, token=OKSANA)
+        assert answer.status == 200
+        expected = (await post(city, body))["formatted_body"] if body else None
+        assert answer.content == {"formatted_body": expected}
+    too_long = await city.call("POST", "/city/markdown", {"body": "x" * 48_001}, token=OKSANA)
+    assert said_no(too_long) == (413, "message_too_long")

@@ -12,7 +12,7 @@ from .errors import FieldError, Problem
 from .feed import CityHome, FeedEntry, FeedRoom, SecondMeStatus
 from .internal import GhostHeartbeatResult, Liveness, MatrixPresence, MatrixPresences, Readiness, ReadinessPart
 from .message_kinds import Location, Poll, PollOption, PollVote
-from .messages import Media, Message, ReactionCount, ThreadSummary
+from .messages import Media, Message, ReactionCount, RenderedMarkdown, ThreadSummary
 from .people import Erasure, Remainder
 from .presence import OnlineCounts, PresenceEvent, PresenceList, PresenceSummary, SubjectPresence
 from .profile_cards import ProfileCard, ProfileRoom
@@ -109,6 +109,7 @@ __all__ = [
     "ReadinessPart",
     "Receipt",
     "Remainder",
+    "RenderedMarkdown",
     "RetryResult",
     "Room",
     "RoomDetails",

@@ -214,3 +214,15 @@ class Message(TypedDict):
     client_id: Annotated[
         str | None, Field(description="The `client_id` with which the author posted the message.", examples=["tab1-42"])
     ]
+
+
+class RenderedMarkdown(TypedDict):
+    """A rendered text."""
+
+    formatted_body: Annotated[
+        str | None,
+        Field(
+            description="The HTML; null where the plain text suffices.",
+            examples=["Добрий вечір, <strong>Подоле</strong>!"],
+        ),
+    ]

@@ -18,6 +18,7 @@ import type {
   PresenceList,
   ProfileCard,
   Receipt,
+  RenderedMarkdown,
   Room,
   RoomDetails,
   RoomPatch,
@@ -124,6 +125,8 @@ export const city = {
   /** These four may be sent with the token of their author, whoever is signed in by then. */
   sendMessage: (name: string, said: NewMessage, token?: string) =>
     fetchJson<Message>(`${room(name)}/messages`, { method: "POST", body: said, token }),
+  renderMarkdown: (body: string, signal: Signal) =>
+    fetchJson<RenderedMarkdown>("/city/markdown", { method: "POST", body: { body }, signal }),
   edit: (name: string, id: string, body: string, token?: string) =>
     fetchJson<Message>(message(name, id), { method: "PATCH", body: { body }, token }),
   remove: (name: string, id: string, token?: string) => fetchJson<Message>(message(name, id), { method: "DELETE", token }),

@@ -258,6 +258,9 @@ export interface components {
       accuracy_m: number | null;
       description: string | null;
     };
+    MarkdownText: {
+      body: string;
+    };
     MatrixServer: {
       server_name: string;
       homeserver_url: string | null;
@@ -570,6 +573,9 @@ export interface components {
       name: string;
       reason: string;
     };
+    RenderedMarkdown: {
+      formatted_body: string | null;
+    };
     RetryResult: {
       retried: number;
     };
@@ -775,6 +781,7 @@ export type Interaction = components["schemas"]["Interaction"];
 export type Kick = components["schemas"]["Kick"];
 export type LastMessage = components["schemas"]["LastMessage"];
 export type Location = components["schemas"]["Location"];
+export type MarkdownText = components["schemas"]["MarkdownText"];
 export type MatrixServer = components["schemas"]["MatrixServer"];
 export type MatrixStatus = components["schemas"]["MatrixStatus"];
 export type Media = components["schemas"]["Media"];
@@ -823,6 +830,7 @@ export type ReadReceipt = components["schemas"]["ReadReceipt"];
 export type Receipt = components["schemas"]["Receipt"];
 export type RegistryImport = components["schemas"]["RegistryImport"];
 export type Remainder = components["schemas"]["Remainder"];
+export type RenderedMarkdown = components["schemas"]["RenderedMarkdown"];
 export type RetryResult = components["schemas"]["RetryResult"];
 export type Room = components["schemas"]["Room"];
 export type RoomDetails = components["schemas"]["RoomDetails"];
