@@ -100,6 +100,7 @@ async def test_page_has_strict_security_policy(city: InProcessCity) -> None:
     assert answer.headers["Referrer-Policy"] == "same-origin"
     assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
     assert "camera=()" in answer.headers["Permissions-Policy"]
+    assert "microphone=(self)" in answer.headers["Permissions-Policy"]
 
 
 async def test_frame_ancestors_setting_allows_embedding(dist: Path, sqlite_url: str) -> None:

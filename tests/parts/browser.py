@@ -28,6 +28,8 @@ _ARGUMENTS: Final = [
     "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
+    # A microphone that beeps.
+    "--use-fake-device-for-media-stream",
 ]
 
 

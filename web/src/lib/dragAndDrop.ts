@@ -30,3 +30,24 @@ export function listenForDrops(
   addEventListener("drop", take);
   return () => removeEventListener("drop", take);
 }
+
+/** Hears over what files are dragged, and null when they leave the page or are dropped. Returns how to stop. */
+export function listenForDrags(onOver: (target: Element | null) => void): () => void {
+  const over = ({ dataTransfer, target }: DragEvent) => {
+    if (dataTransfer?.types.includes("Files")) onOver(target instanceof Element ? target : null);
+  };
+  const leave = ({ relatedTarget }: DragEvent) => {
+    if (relatedTarget === null) onOver(null);
+  };
+  const end = () => onOver(null);
+  addEventListener("dragenter", over);
+  addEventListener("dragleave", leave);
+  addEventListener("drop", end);
+  addEventListener("dragend", end);
+  return () => {
+    removeEventListener("dragenter", over);
+    removeEventListener("dragleave", leave);
+    removeEventListener("drop", end);
+    removeEventListener("dragend", end);
+  };
+}

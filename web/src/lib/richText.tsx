@@ -7,6 +7,14 @@ export type RenderId = (id: string, label?: string) => ReactNode;
 
 const AS_TEXT: RenderId = (id, label) => label ?? id;
 
+/** How a block of code is shown; `language` is what its author called it, null where it has no name. */
+export type RenderCode = (code: string, language: string | null) => ReactNode;
+
+interface Renderers {
+  id: RenderId;
+  code: RenderCode | null;
+}
+
 /**
  * `formatted_body` as React elements. The city lets through only what the Matrix specification lets a client show; the pages
  * trust nobody with their document all the same, and give links and pictures what they need here.
@@ -39,53 +47,54 @@ const EMOJI_SIZE = {
 
 const SAFE_LINK = /^(https?:|mailto:|matrix:)/i;
 
-export function richText(html: string, renderId: RenderId = AS_TEXT): ReactNode {
-  return children(new DOMParser().parseFromString(html, "text/html").body, renderId);
+export function richText(html: string, renderId: RenderId = AS_TEXT, renderCode: RenderCode | null = null): ReactNode {
+  return children(new DOMParser().parseFromString(html, "text/html").body, { id: renderId, code: renderCode });
 }
 
-function children(parent: Node, renderId: RenderId): ReactNode[] {
-  return Array.from(parent.childNodes, (node, index) => <Fragment key={index}>{element(node, renderId)}</Fragment>);
+function children(parent: Node, render: Renderers): ReactNode[] {
+  return Array.from(parent.childNodes, (node, index) => <Fragment key={index}>{element(node, render)}</Fragment>);
 }
 
-function element(node: Node, renderId: RenderId): ReactNode {
-  if (node.nodeType === Node.TEXT_NODE) return text(node, renderId);
+function element(node: Node, render: Renderers): ReactNode {
+  if (node.nodeType === Node.TEXT_NODE) return text(node, render);
   if (!(node instanceof Element)) return null;
   const name = node.localName;
   if (name === "mx-reply" || name === "script" || name === "style") return null;
-  if (name === "a") return link(node, renderId);
+  if (name === "a") return link(node, render);
   if (name === "img") return picture(node);
-  if (name === "code") return code(node, renderId);
-  if (!PLAIN.has(name)) return children(node, renderId);
+  if (name === "code") return code(node, render);
+  if (name === "pre" && render.code) return codeBlock(node, render.code);
+  if (!PLAIN.has(name)) return children(node, render);
   if (name === "br" || name === "hr") return createElement(name);
-  if (name === "span" && node.hasAttribute("data-mx-spoiler")) return spoiler(node, renderId);
+  if (name === "span" && node.hasAttribute("data-mx-spoiler")) return spoiler(node, render);
   if (HEADING.test(name))
     return (
       <p dir="auto">
-        <strong>{children(node, renderId)}</strong>
+        <strong>{children(node, render)}</strong>
       </p>
     );
   if (name === "table")
     return (
       <div>
-        <table>{children(node, renderId)}</table>
+        <table>{children(node, render)}</table>
       </div>
     );
-  return createElement(name, BLOCKS.has(name) ? { dir: "auto" } : null, children(node, renderId));
+  return createElement(name, BLOCKS.has(name) ? { dir: "auto" } : null, children(node, render));
 }
 
-function text(node: Node, renderId: RenderId): ReactNode {
+function text(node: Node, render: Renderers): ReactNode {
   const words = node.textContent ?? "";
-  return node.parentElement?.closest(UNLINKED) ? words : linkedText(words, renderId);
+  return node.parentElement?.closest(UNLINKED) ? words : linkedText(words, render.id);
 }
 
-function link(node: Element, renderId: RenderId): ReactNode {
+function link(node: Element, render: Renderers): ReactNode {
   const href = node.getAttribute("href") ?? "";
   const id = idInLink(href);
-  if (id !== null) return renderId(id, node.textContent);
-  if (!SAFE_LINK.test(href)) return children(node, renderId);
+  if (id !== null) return render.id(id, node.textContent);
+  if (!SAFE_LINK.test(href)) return children(node, render);
   return (
     <a href={href} target="_blank" rel="noopener noreferrer nofollow">
-      {children(node, renderId)}
+      {children(node, render)}
     </a>
   );
 }
@@ -111,16 +120,28 @@ function picture(node: Element): ReactNode {
   return <img src={src} alt={name} title={name} loading="lazy" {...size} />;
 }
 
-function code(node: Element, renderId: RenderId): ReactNode {
+function code(node: Element, render: Renderers): ReactNode {
   const language = LANGUAGE.exec(node.className)?.[0];
-  return <code className={language}>{children(node, renderId)}</code>;
+  return <code className={language}>{children(node, render)}</code>;
 }
 
-function spoiler(node: Element, renderId: RenderId): ReactNode {
+function codeBlock(node: Element, renderCode: RenderCode): ReactNode {
+  const named = LANGUAGE.exec(node.querySelector("code")?.className ?? "")?.[0];
+  return renderCode(textWithBreaks(node), named?.slice("language-".length) ?? null);
+}
+
+/** The text of code, in which some clients write line breaks as elements. */
+function textWithBreaks(node: Element): string {
+  const copy = node.cloneNode(true) as Element;
+  for (const br of copy.querySelectorAll("br")) br.replaceWith("\n");
+  return copy.textContent;
+}
+
+function spoiler(node: Element, render: Renderers): ReactNode {
   return (
     <details>
       <summary>{node.getAttribute("data-mx-spoiler") ?? ""} …</summary>
-      {children(node, renderId)}
+      {children(node, render)}
     </details>
   );
 }

@@ -13,13 +13,14 @@ export async function deliver(entry: Entry, token: string, uploaded: (media: Med
   switch (action.kind) {
     case "message": {
       const media = action.media ?? (action.file && (await uploadFile(action.file, token, uploaded)));
-      const { body, replyTo, threadRoot = null, msgtype } = action;
+      const { body, replyTo, threadRoot = null, msgtype, voice } = action;
       const request = {
         body,
         client_id: id,
         reply_to: replyTo,
         ...(threadRoot === null ? {} : { thread_root: threadRoot }),
         ...(media ? { media: media.mxc } : {}),
+        ...(media && voice ? { voice } : {}),
         ...(msgtype ? { msgtype } : {}),
       };
       return city.sendMessage(room.id, request, token);

@@ -1,5 +1,5 @@
 import type { Problem } from "../api/problem";
-import type { Media, SubjectId } from "../api/types";
+import type { Media, NewVoice, SubjectId } from "../api/types";
 
 /** What somebody does in a room and the city has still to be sent. */
 export type Action =
@@ -12,6 +12,8 @@ export type Action =
       file: File | null;
       media: Media | null;
       msgtype?: "m.emote";
+      /** Makes a message with an audio file a voice message. */
+      voice?: NewVoice;
     }
   | { kind: "edit"; messageId: string; body: string }
   | { kind: "reaction"; messageId: string; emoji: string; given: boolean }

@@ -1,35 +1,35 @@
-import {
-  useEffect,
-  useEffectEvent,
-  useMemo,
-  useId,
-  useRef,
-  useState,
-  type ClipboardEvent,
-  type KeyboardEvent,
-  type RefObject,
-} from "react";
+import { useEffect, useEffectEvent, useMemo, useId, useRef, useState, type ClipboardEvent, type KeyboardEvent } from "react";
 import { useTranslation } from "../../../lib/i18n";
-import { useSearchParams } from "react-router";
 import type { Message, Room, RoomRemoval } from "../../../api/types";
-import { Button, IconButton } from "../../../components/ui/Button";
+import { lazyPart } from "../../../components/lazyPart";
+import { Button } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
-import { excerptOf } from "../../../lib/excerpt";
+import { useThrottledValue } from "../../../hooks/useThrottledValue";
 import { isComposing } from "../../../lib/keys";
-import { listenForDrops } from "../../../lib/dragAndDrop";
 import { useSession } from "../../../stores/session";
-import { FilePicture } from "../../../components/ui/FilePicture";
-import { Name } from "../../../components/ui/Name";
 import { subjectOf } from "../../../lib/subjects";
-import { withIds, withNames } from "../../../lib/mentions";
-import { useProfiles } from "../../../stores/profiles";
+import { withIds } from "../../../lib/mentions";
+import { canRecord } from "../../voice/canRecord";
+import { addRecentEmoji } from "../../emoji/recentEmojis";
 import styles from "./CityRoomInput.module.css";
-import { completed, triggerAt, type Candidate, type Trigger } from "./completion";
+import { isUnfinishedCommand } from "./commands";
+import { completed, type Candidate } from "./completion";
 import { CompletionList, type CompletionKeys } from "./CompletionList";
-import { draftActions, draftOf, useDraft, useDraftKey } from "./drafts";
+import { About, Files } from "./ComposerParts";
+import { ComposerTools, EmojiButton } from "./ComposerTools";
+import { draftActions, useDraft, useDraftKey } from "./drafts";
+import { DropTarget } from "./DropTarget";
 import { PollDialog } from "./PollDialog";
-import { useAttachments, type Attachment } from "./useAttachments";
+import { useAttachments } from "./useAttachments";
 import { useConversation, useConversationState, useRoom, useRoomState } from "./useRoom";
+import { useMentionParam } from "./useMentionParam";
+import { useTrigger } from "./useTrigger";
+
+const MessagePreview = lazyPart(() => import("./MessagePreview"), null);
+const VoiceRecorder = lazyPart(() => import("../../voice/VoiceRecorder"));
+
+/** How often a preview changes while its text is written, in milliseconds. */
+const PREVIEW_EVERY_MS = 600;
 
 /** Saying something in a room, or an invitation to sign in first. */
 export function CityRoomInput({ room }: { room: Room }) {
@@ -78,17 +78,20 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
   const text = editing ? editing.text : newText;
   const files = useAttachments(draft);
   const field = useRef<HTMLTextAreaElement>(null);
-  const picker = useRef<HTMLInputElement>(null);
   const [isPolling, setPolling] = useState(false);
+  const [isPreview, setPreview] = useState(false);
+  const [isRecording, setRecording] = useState(false);
+  const me = useSession((state) => state.session?.userId ?? null);
   const lastOwn = useLastOwn();
-  const isReady = text.trim() !== "" || (files.chosen.length > 0 && !editing);
-  useMention(draft, field, !isThread);
+  const hasText = text.trim() !== "";
+  const isReady = hasText ? editing !== null || !isUnfinishedCommand(text) : files.chosen.length > 0 && !editing;
+  useMentionParam(draft, field, !isThread);
   useEffect(() => {
     // On a touch screen a keyboard would cover what is to be read.
     if (isThread && !matchMedia("(pointer: coarse)").matches) field.current?.focus();
   }, [isThread]);
 
-  const about = editing?.message ?? replyTo;
+  const about: Message | null = editing?.message ?? replyTo;
   const shownAbout = useRef(about);
   useEffect(() => {
     if (about && about !== shownAbout.current) field.current?.focus();
@@ -115,21 +118,23 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
     closeCompletion();
     requestAnimationFrame(() => field.current?.setSelectionRange(caret, caret));
   };
-  const drop = useEffectEvent((words: string) => {
+  const drop = (words: string) => {
     change(text ? `${text} ${words}` : words);
     field.current?.focus();
-  });
-  const dropFiles = useEffectEvent(files.add);
-  useEffect(() => room.listenForFiles((file) => dropFiles([file])), [room]);
-  useEffect(
-    () =>
-      listenForDrops(
-        (dropped) => dropFiles(dropped),
-        (words) => drop(words),
-        (target) => (target?.closest("[data-thread]") != null) === isThread,
-      ),
-    [isThread],
-  );
+  };
+  const insert = (emoji: string) => {
+    addRecentEmoji(me, emoji);
+    const { selectionStart: from, selectionEnd: upTo } = field.current ?? {
+      selectionStart: text.length,
+      selectionEnd: text.length,
+    };
+    change(text.slice(0, from) + emoji + text.slice(upTo));
+    field.current?.focus();
+    const caret = from + emoji.length;
+    requestAnimationFrame(() => field.current?.setSelectionRange(caret, caret));
+  };
+  const addFile = useEffectEvent((file: File) => files.add([file]));
+  useEffect(() => room.listenForFiles((file) => addFile(file)), [room]);
   /** What the outbox does not take stays in the field. */
   const submit = () => {
     const body = withIds(text.trim(), mentions);
@@ -182,6 +187,7 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
     <>
       {/* It has a form of its own, and forms do not nest. */}
       {isPolling && <PollDialog onClose={() => setPolling(false)} />}
+      <DropTarget isThread={isThread} onFiles={files.add} onText={drop} />
       <form
         className={styles.form}
         onSubmit={(event) => {
@@ -201,18 +207,28 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
         )}
         {about && <About replyTo={replyTo} onClose={clear} />}
         <Files chosen={files.chosen} onRemove={files.remove} />
-        <div className={styles.line}>
-          <IconButton icon="clip" label={t("room.attach")} onClick={() => picker.current?.click()} />
-          {!about && <IconButton icon="poll" label={t("poll.start")} onClick={() => setPolling(true)} />}
-          <input
-            ref={picker}
-            type="file"
-            multiple
-            hidden
-            onChange={({ target }) => {
-              if (target.files) files.add(target.files);
-              target.value = "";
+        {isPreview && hasText && <Preview text={withIds(text, mentions)} />}
+        {isRecording && (
+          <VoiceRecorder
+            onSend={({ file, voice }) => {
+              if (!room.send("", replyTo?.id ?? null, { file, media: null, voice })) return false;
+              clear();
+              return true;
             }}
+            onDone={() => {
+              setRecording(false);
+              requestAnimationFrame(() => field.current?.focus());
+            }}
+          />
+        )}
+        <div className={styles.line} hidden={isRecording}>
+          <ComposerTools
+            isAbout={about !== null}
+            isPreview={hasText ? isPreview : null}
+            onFiles={files.add}
+            onPoll={() => setPolling(true)}
+            onPreview={() => setPreview(!isPreview)}
+            onRecord={!editing && canRecord() ? () => setRecording(true) : undefined}
           />
           <textarea
             ref={field}
@@ -238,6 +254,7 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
               closeCompletion();
             }}
           />
+          <EmojiButton onChoose={insert} />
           <Button
             variant="main"
             type="submit"
@@ -253,92 +270,13 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
   );
 }
 
-/** What is being written at the caret that can be completed. What was closed stays closed until another sign is written. */
-function useTrigger(field: RefObject<HTMLTextAreaElement | null>) {
-  const [trigger, setTrigger] = useState<Trigger | null>(null);
-  const closedAt = useRef<number | null>(null);
-  const look = () => {
-    const shown = field.current;
-    const isCaret = shown !== null && shown.selectionStart === shown.selectionEnd;
-    const found = isCaret ? triggerAt(shown.value, shown.selectionStart) : null;
-    if (found?.start !== closedAt.current) closedAt.current = null;
-    const isSame = found?.start === trigger?.start && found?.query === trigger?.query && found?.sign === trigger?.sign;
-    if (!isSame) setTrigger(closedAt.current === null ? found : null);
-  };
-  const close = () => {
-    closedAt.current = trigger?.start ?? null;
-    setTrigger(null);
-  };
-  /** After a message is sent, the next one may begin with the same sign. */
-  const reset = () => {
-    closedAt.current = null;
-    setTrigger(null);
-  };
-  return { trigger, look, close, reset };
+function Preview({ text }: { text: string }) {
+  return <MessagePreview body={useThrottledValue(text, PREVIEW_EVERY_MS)} />;
 }
 
 /** A spreadsheet puts a picture of its cells beside their text: then the text is meant. */
 function hasFilesOnly({ files, types }: DataTransfer): boolean {
   return files.length > 0 && !(types.includes("text/plain") && types.includes("text/html"));
-}
-
-function About({ replyTo, onClose }: { replyTo: Message | null; onClose: () => void }) {
-  const { t } = useTranslation();
-  return (
-    <div className={styles.about}>
-      <p dir="auto">
-        <strong>{replyTo ? t("room.replyTo", { name: replyTo.author.display_name }) : t("room.editing")}</strong>{" "}
-        <bdi>{replyTo && excerptOf(replyTo)}</bdi>
-      </p>
-      <IconButton icon="close" label={t("common.cancel")} onClick={onClose} />
-    </div>
-  );
-}
-
-function Files({ chosen, onRemove }: { chosen: readonly Attachment[]; onRemove: (id: string) => void }) {
-  const { t } = useTranslation();
-  if (!chosen.length) return null;
-  return (
-    <ul className={styles.files}>
-      {chosen.map(({ id, file, progress: part, media }) => (
-        <li key={id} className={styles.file}>
-          <FilePicture file={file} />
-          <span>
-            <Name>{file.name}</Name>
-          </span>
-          <IconButton icon="close" label={t("room.removeFile", { name: file.name })} onClick={() => onRemove(id)} />
-          {!media && part === null && <small>{t("room.fileWaits")}</small>}
-          {!media && part !== null && (
-            <progress value={part} aria-label={t("room.uploading", { name: file.name, percent: Math.round(part * 100) })} />
-          )}
-        </li>
-      ))}
-    </ul>
-  );
-}
-
-/** Who comes from an agent's page begins with its name, once: the address forgets it. */
-function useMention(draft: string, field: RefObject<HTMLTextAreaElement | null>, isRoom: boolean): void {
-  const [search, setSearch] = useSearchParams();
-  const mention = isRoom ? search.get("mention") : null;
-  useEffect(() => {
-    if (mention === null) return;
-    const { text, editing } = draftOf(draft);
-    const { text: name, mentions } = withNames(`@${mention}`, useProfiles.getState().profiles);
-    if (!editing && !text.includes(name)) {
-      const { write, mention: stand } = draftActions(draft);
-      for (const [written, target] of Object.entries(mentions)) stand(written, target);
-      write(text ? `${text.trimEnd()} ${name} ` : `${name} `);
-    }
-    field.current?.focus();
-    setSearch(
-      (now) => {
-        now.delete("mention");
-        return now;
-      },
-      { replace: true },
-    );
-  }, [draft, field, mention, setSearch]);
 }
 
 /** The last message of one's own that can be changed: ↑ in an empty field takes it. */

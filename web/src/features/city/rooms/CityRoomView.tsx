@@ -75,7 +75,7 @@ function RoomLayout() {
   };
   return (
     <div className={`${styles.view} ${layout}`} data-full-height="room">
-      <section className={styles.conversation} aria-labelledby="room-title" inert={isCovered}>
+      <section className={styles.conversation} data-drop="room" aria-labelledby="room-title" inert={isCovered}>
         <RoomHeader room={room} isDirect={chat !== undefined} showsMembers={hasMembers} onMembers={toggleMembers} />
         <div>
           <RoomStatus />

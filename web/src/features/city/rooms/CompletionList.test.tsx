@@ -55,15 +55,14 @@ describe("Enter in a list of candidates", () => {
     expect(name.onChoose).toHaveBeenCalledWith(taras);
   });
 
-  it("takes a command only if it was chosen; Tab takes it at once", () => {
-    const sent = write("/m", ME);
-    expect(sent.press("Enter")).toBe(false);
-    expect(sent.press("Tab")).toBe(true);
-    expect(sent.onChoose).toHaveBeenCalledTimes(1);
-    const chosen = write("/m", ME);
-    chosen.press("ArrowDown");
-    expect(chosen.press("Enter")).toBe(true);
-    expect(chosen.onChoose).toHaveBeenCalledWith(ME);
+  it("takes a command that has begun, and sends a slash alone", () => {
+    for (const text of ["/m", "/me"]) {
+      const { press, onChoose } = write(text, ME);
+      expect(press("Enter")).toBe(true);
+      expect(press("Tab")).toBe(true);
+      expect(onChoose.mock.calls).toEqual([[ME], [ME]]);
+    }
+    expect(write("/", ME).press("Enter")).toBe(false);
   });
 
   it("takes what was chosen by an arrow", () => {

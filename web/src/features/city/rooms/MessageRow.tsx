@@ -1,4 +1,4 @@
-import { memo, useId, useState, type ReactNode } from "react";
+import { memo, useId, useState } from "react";
 import { useTranslation } from "../../../lib/i18n";
 import type { Author, Message, Receipt } from "../../../api/types";
 import { Avatar } from "../../../components/ui/Avatar";
@@ -7,7 +7,6 @@ import { Name } from "../../../components/ui/Name";
 import { isEmojiOnly } from "../../../lib/emoji";
 import { excerptOf } from "../../../lib/excerpt";
 import { isPermanentError } from "../../../lib/deliveryErrors";
-import { linkedText, richText, type RenderId } from "../../../lib/richText";
 import { subjectOf } from "../../../lib/subjects";
 import { formatTime, formatDateTime } from "../../../lib/formatTime";
 import { useProfile } from "../../../hooks/useProfile";
@@ -15,14 +14,15 @@ import { useProfileCard } from "../../../stores/profileCard";
 import { useSession } from "../../../stores/session";
 import { messageOf } from "./conversation";
 import { CopyText } from "./CopyText";
+import { Folded, isLong } from "./Folded";
 import { LocationView } from "./LocationView";
 import { MediaView } from "./MediaView";
-import { Mention } from "./Mention";
 import { MessageActions, RemoveDialog } from "./MessageActions";
 import styles from "./MessageRow.module.css";
 import { PollView } from "./PollView";
 import { ReaderFaces } from "./ReaderFaces";
 import { Reactions } from "./Reactions";
+import { RichText } from "./RichText";
 import { ThreadSummaryButton } from "./ThreadSummaryButton";
 import { useConversation, useConversationState } from "./useRoom";
 
@@ -157,27 +157,23 @@ function hasText({ body, media, poll, location }: Message): boolean {
   return body !== "" && body !== media?.filename && !isShown;
 }
 
-const renderMention: RenderId = (id, label) => <Mention id={id} label={label} />;
-
 function MessageText({ message }: { message: Message }) {
-  const { body, formatted_body: html, msgtype, author } = message;
+  const { id, body, formatted_body: html, msgtype, author } = message;
   const kinds = [
     isEmojiOnly(body) && styles.large,
     msgtype === "m.notice" && styles.notice,
     msgtype === "m.emote" && styles.emote,
   ];
-  const className = [html ? styles.rich : styles.text, ...kinds].filter(Boolean).join(" ");
-  const words: ReactNode = html ? richText(html, renderMention) : linkedText(body, renderMention);
-  return (
-    <div className={className} dir="auto">
+  const text = (
+    <RichText body={body} html={html} className={kinds.filter(Boolean).join(" ")}>
       {msgtype === "m.emote" && (
         <>
           * <Name>{author.display_name}</Name>{" "}
         </>
       )}
-      {words}
-    </div>
+    </RichText>
   );
+  return isLong(body) ? <Folded id={id}>{text}</Folded> : text;
 }
 
 /** What a message answers, in one line. */

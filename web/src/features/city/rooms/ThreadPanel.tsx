@@ -34,6 +34,7 @@ export default function ThreadPanel() {
       ref={panel}
       className={styles.panel}
       data-thread
+      data-drop="thread"
       tabIndex={-1}
       aria-label={t(rootId === null ? "thread.list" : "thread.title")}
       onKeyDown={onKeyDown}

@@ -5,7 +5,7 @@ import { IconButton } from "../../../components/ui/Button";
 import styles from "./VoiceMessage.module.css";
 
 interface Props {
-  media: Media;
+  media: Pick<Media, "duration_ms" | "waveform">;
   src: string;
   onError: () => void;
 }

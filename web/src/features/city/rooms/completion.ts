@@ -62,9 +62,10 @@ function hasWord(text: string, beginning: string): boolean {
   return text.startsWith(beginning) || text.includes(` ${beginning}`) || text.includes(`_${beginning}`);
 }
 
-/** Whether Enter sends the message while no candidate was chosen: commands, and what a candidate would not change. */
+/** Whether Enter sends the message while no candidate was chosen: a slash alone, and what a candidate would not change. */
 export function isComplete({ sign, query }: Trigger, candidates: readonly Candidate[]): boolean {
-  if (sign === "/") return true;
+  // A command needs words after it: Enter completes it.
+  if (sign === "/") return query === "";
   return candidates.some(({ insert, target }) => insert === sign + query && target === undefined);
 }
 

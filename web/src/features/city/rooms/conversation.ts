@@ -1,7 +1,7 @@
 import type { StoreApi } from "zustand";
 import { city, type PagePosition } from "../../../api/city";
 import { Problem } from "../../../api/problem";
-import type { Author, Media, Message, NewPoll, Room, SubjectId } from "../../../api/types";
+import type { Author, Media, Message, NewPoll, NewVoice, Room, SubjectId } from "../../../api/types";
 import type { SocketEnvironment } from "../../../lib/reconnectingSocket";
 import type { Action, Entry } from "../../../outbox/entry";
 import type { Outbox } from "../../../outbox/outbox";
@@ -31,6 +31,15 @@ export interface RoomEnvironment extends SocketEnvironment {
   /** Whether the page is shown. */
   isShown: () => boolean;
   outbox: Outbox;
+}
+
+/** The file of a message. */
+export interface OutgoingFile {
+  file: File;
+  /** What the city made of it, once it is there. */
+  media: Media | null;
+  /** Makes it a voice message. */
+  voice?: NewVoice;
 }
 
 /** A page of history without a message that is shown is followed at once by a page of this size. */
@@ -70,7 +79,7 @@ export abstract class Conversation {
   }
 
   /** False when the outbox did not accept it; `problem` says why. */
-  send(written: string, replyTo: string | null, file: { file: File; media: Media | null } | null = null): boolean {
+  send(written: string, replyTo: string | null, file: OutgoingFile | null = null): boolean {
     this.showNewest();
     this.setState({ unread: null });
     const { body, isEmote } = parseCommand(written);
@@ -82,6 +91,7 @@ export abstract class Conversation {
       threadRoot: this.threadRoot,
       file: file?.file ?? null,
       media: file?.media ?? null,
+      ...(file?.voice ? { voice: file.voice } : {}),
       ...emote,
     });
   }

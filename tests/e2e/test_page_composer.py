@@ -1,0 +1,220 @@
+"""Writing messages on the page of a room, beside a person on Matrix: emojis, previews, files, voice messages, code."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import nio
+import pytest
+import pytest_asyncio
+from playwright.async_api import Locator, Page, expect
+
+from tests.parts.browser import start_browser
+from tests.parts.city import RunningCity, citizen_token, shared_city
+from tests.parts.matrix_user import MatrixUser
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+OKSANA: Final = citizen_token("u_1", "Оксана")
+DROP: Final = """([type, names]) => {
+  const transfer = new DataTransfer();
+  for (const name of names) transfer.items.add(new File(["content of " + name], name, {type: "text/plain"}));
+  const row = document.querySelector("[role=log]");
+  row.dispatchEvent(new DragEvent(type, {dataTransfer: transfer, bubbles: true, cancelable: true}));
+}"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def city(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningCity]:
+    async with shared_city(tmp_path_factory.mktemp("composer")) as city:
+        yield city
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def alice(city: RunningCity) -> AsyncIterator[MatrixUser]:
+    person = await MatrixUser.arrive(city.homeserver, "alice")
+    await person.join("#city_general:city.localhost")
+    yield person
+    await person.leave()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def page(city: RunningCity, alice: MatrixUser) -> AsyncIterator[Page]:
+    session = [{"name": "city.session", "value": OKSANA}]
+    async with start_browser() as browser:
+        reader = await browser.other_profile(
+            locale="en-US",
+            viewport={"width": 1280, "height": 800},
+            permissions=["microphone", "clipboard-read", "clipboard-write"],
+            storage_state={"cookies": [], "origins": [{"origin": city.api_url, "localStorage": session}]},
+        )
+        page = (await reader.open(f"{city.api_url}/city/general")).page
+        await field_of(page).wait_for()
+        yield page
+
+
+def field_of(page: Page) -> Locator:
+    return page.get_by_role("textbox", name="Message to")
+
+
+def log_of(page: Page) -> Locator:
+    return page.get_by_role("log")
+
+
+async def event_of(alice: MatrixUser, **fields: Any) -> dict[str, Any]:
+    """The message with these fields in its content, once it arrives."""
+    return await alice.wait_for_event(
+        lambda event: event["type"] == "m.room.message" and fields.items() <= event["content"].items()
+    )
+
+
+async def test_emoji_is_found_in_both_languages(page: Page, alice: MatrixUser) -> None:
+    field, main = field_of(page), page.get_by_role("main")
+    await field.fill("Смачного ")
+    for words, name in (("вареник", "dumpling"), ("sunflower", "sunflower")):
+        await main.get_by_role("button", name="Emoji", exact=True).click()
+        search = main.get_by_role("searchbox", name="Find an emoji")
+        await expect(search).to_be_focused()
+        await search.fill(words)
+        await main.get_by_role("gridcell", name=name, exact=True).click()
+        await expect(field).to_be_focused()
+    await expect(field).to_have_value("Смачного 🥟🌻")
+    await field.press("Enter")
+    await event_of(alice, body="Смачного 🥟🌻")
+
+
+async def test_any_emoji_can_be_a_reaction(page: Page, alice: MatrixUser, city: RunningCity) -> None:
+    sent = await alice.send_text(await alice.join("#city_general:city.localhost"), "Котик прийшов")
+    row = log_of(page).get_by_role("article").filter(has_text="Котик прийшов")
+    await row.hover()
+    await row.get_by_role("button", name="Add a reaction").click()
+    await row.get_by_role("button", name="All emojis").click()
+    search = row.get_by_role("searchbox", name="Find an emoji")
+    await search.fill("хитр")
+    await search.press("ArrowDown")
+    await search.press("Enter")
+    await expect(row.get_by_role("button", name=": 1 person")).to_be_visible()
+    reaction = await alice.wait_for_event(lambda event: event["type"] == "m.reaction")
+    assert reaction["content"]["m.relates_to"]["event_id"] == sent
+
+
+async def test_command_without_words_is_not_sent(page: Page, alice: MatrixUser) -> None:
+    field = field_of(page)
+    await field.press_sequentially("/m")
+    await page.get_by_role("option").wait_for()
+    await field.press("Enter")
+    await expect(field).to_have_value("/me ")
+    await field.press("Enter")
+    await expect(field).to_have_value("/me ")
+    await field.press_sequentially("махає")
+    await field.press("Enter")
+    await event_of(alice, body="махає", msgtype="m.emote")
+    await expect(log_of(page).get_by_text("/me")).to_have_count(0)
+
+
+async def test_preview_shows_what_is_sent(page: Page, alice: MatrixUser) -> None:
+    field, main = field_of(page), page.get_by_role("main")
+    await field.fill("*Гарно* написано\n- раз\n- два")
+    await main.get_by_role("button", name="Show how it will look").click()
+    preview = main.get_by_role("region", name="How the message will look")
+    await expect(preview.locator("em")).to_have_text("Гарно")
+    await expect(preview.get_by_role("listitem")).to_have_count(2)
+    await field.press("Enter")
+    await expect(preview).to_have_count(0)
+    event = await event_of(alice, body="*Гарно* написано\n- раз\n- два")
+    assert "<em>Гарно</em>" in event["content"]["formatted_body"]
+
+
+async def test_dropped_files_are_sent_but_removed_ones(page: Page, alice: MatrixUser) -> None:
+    main = page.get_by_role("main")
+    await page.evaluate(DROP, ["dragenter", ["a.txt"]])
+    await expect(main.get_by_text("Drop the files here")).to_be_visible()
+    await page.evaluate(DROP, ["drop", ["first.txt", "second.txt", "third.txt"]])
+    await expect(main.get_by_text("Drop the files here")).to_have_count(0)
+    files = main.get_by_role("list", name="Files of the message")
+    await expect(files.get_by_role("listitem")).to_have_count(3)
+    await files.get_by_role("button", name="Remove second.txt").click()
+    await field_of(page).fill("Обидва файли")
+    await main.get_by_role("button", name="Send", exact=True).click()
+    first = await event_of(alice, msgtype="m.file", body="Обидва файли")
+    assert first["content"]["filename"] == "first.txt"
+    await event_of(alice, msgtype="m.file", body="third.txt")
+    assert "second.txt" not in str(alice.events)
+
+
+async def test_voice_message_is_one_on_matrix_and_plays(page: Page, alice: MatrixUser) -> None:
+    main = page.get_by_role("main")
+    await main.get_by_role("button", name="Record a voice message").click()
+    recorder = main.get_by_role("group", name="Recording of a voice message")
+    await expect(recorder.get_by_role("timer")).to_have_text("0:02")
+    await recorder.get_by_role("button", name="Stop recording").click()
+    await recorder.get_by_role("button", name="Play").click()
+    await recorder.get_by_role("button", name="Send the voice message").click()
+    event = await event_of(alice, msgtype="m.audio")
+    content = event["content"]
+    assert content["org.matrix.msc3245.voice"] == {}
+    assert 1_000 < content["org.matrix.msc1767.audio"]["duration"] < 60_000
+    waveform = content["org.matrix.msc1767.audio"]["waveform"]
+    assert waveform
+    assert max(waveform) > 0
+    assert content["info"]["mimetype"] == "audio/ogg"
+    answer = await alice.client.download(content["url"])
+    assert isinstance(answer, nio.MemoryDownloadResponse), answer
+    assert answer.body.startswith(b"OggS")
+    assert b"OpusHead" in answer.body[:100]
+
+    row = log_of(page).get_by_role("article").last
+    voice = row.get_by_role("group", name="Voice message")
+    await voice.get_by_role("button", name="Play").click()
+    await page.wait_for_function(
+        "() => [...document.querySelectorAll('[role=log] audio')].some((audio) => audio.currentTime > 0)"
+    )
+
+
+async def test_cancelled_recording_is_not_sent(page: Page, alice: MatrixUser) -> None:
+    main = page.get_by_role("main")
+    voices = sum(event["content"].get("msgtype") == "m.audio" for event in alice.events)
+    await main.get_by_role("button", name="Record a voice message").click()
+    recorder = main.get_by_role("group", name="Recording of a voice message")
+    await recorder.get_by_role("button", name="Stop recording").press("Escape")
+    await expect(recorder).to_have_count(0)
+    await expect(field_of(page)).to_be_focused()
+    await field_of(page).fill("без голосу")
+    await field_of(page).press("Enter")
+    await event_of(alice, body="без голосу")
+    assert sum(event["content"].get("msgtype") == "m.audio" for event in alice.events) == voices
+
+
+async def test_long_message_and_code_from_matrix(page: Page, alice: MatrixUser) -> None:
+    room = await alice.join("#city_general:city.localhost")
+    await alice.send_text(room, "\n".join(f"рядок довгого листа {number}" for number in range(60)))
+    row = log_of(page).get_by_role("article").last
+    await row.get_by_role("button", name="Show more").click()
+    height = "node => node.getBoundingClientRect().height"
+    full = await row.evaluate(height)
+    await row.get_by_role("button", name="Show less").click()
+    await expect(row.get_by_role("button", name="Show more")).to_be_visible()
+    assert await row.evaluate(height) < full / 2
+
+    html = '<pre><code class="language-python">def hello():\n    return "вітаю"\n</code></pre>'
+    more = {"format": "org.matrix.custom.html", "formatted_body": html}
+    await alice.send_text(room, 'def hello():\n    return "вітаю"', "m.text", more)
+    code = log_of(page).get_by_role("article").last
+    await expect(code.locator("code span", has_text="def").first).to_be_visible()
+    await code.get_by_role("button", name="Copy the code").click()
+    assert await page.evaluate("() => navigator.clipboard.readText()") == 'def hello():\n    return "вітаю"'
+
+
+async def test_draft_is_not_shown_to_the_next_person(page: Page, city: RunningCity) -> None:
+    field = field_of(page)
+    await field.fill("тільки для мене")
+    switch = """token => {
+        localStorage.setItem("city.session", token);
+        dispatchEvent(new StorageEvent("storage", {key: "city.session", newValue: token}));
+    }"""
+    await page.evaluate(switch, citizen_token("u_2", "Тарас"))
+    await expect(field).to_have_value("")
+    await page.evaluate(switch, OKSANA)
+    await expect(field).to_have_value("тільки для мене")
+    await field.fill("")

@@ -1,0 +1,29 @@
+import { useEffect, type RefObject } from "react";
+import { useSearchParams } from "react-router";
+import { withNames } from "../../../lib/mentions";
+import { useProfiles } from "../../../stores/profiles";
+import { draftActions, draftOf } from "./drafts";
+
+/** Who comes from an agent's page begins with its name, once: the address forgets it. */
+export function useMentionParam(draft: string, field: RefObject<HTMLTextAreaElement | null>, isRoom: boolean): void {
+  const [search, setSearch] = useSearchParams();
+  const mention = isRoom ? search.get("mention") : null;
+  useEffect(() => {
+    if (mention === null) return;
+    const { text, editing } = draftOf(draft);
+    const { text: name, mentions } = withNames(`@${mention}`, useProfiles.getState().profiles);
+    if (!editing && !text.includes(name)) {
+      const { write, mention: stand } = draftActions(draft);
+      for (const [written, target] of Object.entries(mentions)) stand(written, target);
+      write(text ? `${text.trimEnd()} ${name} ` : `${name} `);
+    }
+    field.current?.focus();
+    setSearch(
+      (now) => {
+        now.delete("mention");
+        return now;
+      },
+      { replace: true },
+    );
+  }, [draft, field, mention, setSearch]);
+}
