@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, Final
 
 import nio
 import pytest
 import pytest_asyncio
+from PIL import Image
 from playwright.async_api import Locator, Page, expect
 
 from tests.parts.browser import start_browser
@@ -16,6 +20,7 @@ from tests.parts.matrix_user import MatrixUser
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+AXE: Final = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
 OKSANA: Final = citizen_token("u_1", "Оксана")
 DROP: Final = """([type, names]) => {
   const transfer = new DataTransfer();
@@ -67,6 +72,17 @@ async def event_of(alice: MatrixUser, **fields: Any) -> dict[str, Any]:
     return await alice.wait_for_event(
         lambda event: event["type"] == "m.room.message" and fields.items() <= event["content"].items()
     )
+
+
+async def send_picture(alice: MatrixUser, room: str, name: str) -> None:
+    file = io.BytesIO()
+    Image.effect_noise((1200, 900), 80).convert("RGB").save(file, "PNG")
+    answer, _ = await alice.client.upload(
+        io.BytesIO(file.getvalue()), content_type="image/png", filename=name, filesize=len(file.getvalue())
+    )
+    assert isinstance(answer, nio.UploadResponse), answer
+    info = {"mimetype": "image/png", "size": len(file.getvalue()), "w": 1200, "h": 900}
+    await alice.send_text(room, name, "m.image", {"url": answer.content_uri, "info": info})
 
 
 async def test_emoji_is_found_in_both_languages(page: Page, alice: MatrixUser) -> None:
@@ -202,8 +218,43 @@ async def test_long_message_and_code_from_matrix(page: Page, alice: MatrixUser) 
     await alice.send_text(room, 'def hello():\n    return "вітаю"', "m.text", more)
     code = log_of(page).get_by_role("article").last
     await expect(code.locator("code span", has_text="def").first).to_be_visible()
-    await code.get_by_role("button", name="Copy the code").click()
+    # The list takes no clicks while it scrolls.
+    await code.get_by_role("button", name="Copy the code").press("Enter")
+    await expect(code.get_by_role("button", name="Copied")).to_be_visible()
     assert await page.evaluate("() => navigator.clipboard.readText()") == 'def hello():\n    return "вітаю"'
+
+
+async def test_picture_viewer_zooms_and_leads_to_other_pictures(page: Page, alice: MatrixUser) -> None:
+    room = await alice.join("#city_general:city.localhost")
+    for name in ("перша.png", "друга.png"):
+        await send_picture(alice, room, name)
+    opener = log_of(page).get_by_role("button", name="Show друга.png larger")
+    await opener.press("Enter")
+    viewer = page.get_by_role("dialog", name="Picture")
+    await expect(viewer).to_contain_text("друга.png")
+    await expect(viewer).to_contain_text("2 of 2")
+    image = viewer.get_by_role("img")
+    width = "node => node.getBoundingClientRect().width"
+    whole = await image.evaluate(width)
+    await page.keyboard.press("+")
+    await expect(image).to_have_attribute("style", re.compile("scale.1.4."))
+    await image.hover()
+    await page.mouse.wheel(0, -400)
+    await page.wait_for_function("() => document.querySelector('dialog img').style.transform.match(/scale.3.11/)")
+    assert await image.evaluate(width) > 2.5 * whole
+    # The policy of the page allows no script elements, so axe runs as a script of the debugger.
+    await page.evaluate(AXE.read_text())
+    found = await page.evaluate("axe.run(document.querySelector('dialog[open]'))")
+    assert [(fault["id"], [node["html"] for node in fault["nodes"]]) for fault in found["violations"]] == []
+    await page.keyboard.press("ArrowLeft")
+    await expect(viewer).to_contain_text("перша.png")
+    assert await image.evaluate(width) == whole
+    async with page.expect_download() as download:
+        await viewer.get_by_role("link", name="Download перша.png").click()
+    assert (await download.value).suggested_filename == "перша.png"
+    await page.keyboard.press("Escape")
+    await expect(viewer).to_have_count(0)
+    await expect(opener).to_be_focused()
 
 
 async def test_draft_is_not_shown_to_the_next_person(page: Page, city: RunningCity) -> None:

@@ -244,6 +244,14 @@ export default {
     label: "How the message will look",
   },
   code: { copy: "Copy the code" },
+  viewer: {
+    label: "Picture",
+    position: "{{number}} of {{total}}",
+    enlarge: "Zoom in",
+    shrink: "Zoom out",
+    previous: "Previous picture",
+    next: "Next picture",
+  },
   voice: {
     record: "Record a voice message",
     recorder: "Recording of a voice message",

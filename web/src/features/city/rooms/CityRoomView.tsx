@@ -11,6 +11,7 @@ import { useShownHeight } from "../../../hooks/useShownHeight";
 import { usePageTitle } from "../../../hooks/usePageTitle";
 import { Name } from "../../../components/ui/Name";
 import { useOpenRoom } from "../../../stores/openRoom";
+import { PictureOutlet } from "../../viewer/PictureOutlet";
 import { CityRoomInput } from "./CityRoomInput";
 import { CityRoomMessageList } from "./CityRoomMessageList";
 import styles from "./CityRoomView.module.css";
@@ -97,6 +98,7 @@ function RoomLayout() {
         </div>
       )}
       {hasMembers && <MemberList roomName={room.name} isOver={!isWide} onClose={() => showMembers(false)} />}
+      <PictureOutlet />
     </div>
   );
 }

@@ -1,13 +1,14 @@
-import { useEffect, useRef, useState, type CSSProperties } from "react";
+import { useState, type CSSProperties } from "react";
 import { useTranslation } from "../../../lib/i18n";
-import { fetchBlobUrl } from "../../../api/upload";
-import type { Media } from "../../../api/types";
-import { IconButton } from "../../../components/ui/Button";
+import type { Media, Message } from "../../../api/types";
 import { Icon } from "../../../components/ui/Icon";
 import { Name } from "../../../components/ui/Name";
+import { useMediaUrl } from "../../../hooks/useMediaUrl";
 import { plainName } from "../../../lib/names";
 import { formatBytes } from "../../../lib/formatBytes";
+import { usePictureViewer } from "../../../stores/pictureViewer";
 import styles from "./MediaView.module.css";
+import { useConversation } from "./useRoom";
 import { VoiceMessage } from "./VoiceMessage";
 
 /**
@@ -57,18 +58,28 @@ const UNKNOWN_STICKER_PX = 128;
 
 function Picture({ media, url, onBroken }: ShownProps) {
   const { t } = useTranslation();
-  const [isOpen, setOpen] = useState(false);
+  const conversation = useConversation();
   const [source, setSource] = useState(media.thumbnail_url ?? url);
-  const small = useShownUrl(source, () => (source === url ? onBroken() : setSource(url)));
+  const small = useMediaUrl(source, () => (source === url ? onBroken() : setSource(url)));
   const name = plainName(media.filename);
+  const open = () => {
+    const pictures = picturesOf(conversation.store.getState().timeline.messages);
+    const index = pictures.findIndex((each) => each.url === url);
+    usePictureViewer.getState().open(index < 0 ? [media] : pictures, Math.max(0, index));
+  };
   return (
-    <>
-      <button type="button" className={styles.opener} aria-label={t("room.imageOpen", { name })} onClick={() => setOpen(true)}>
-        <img {...small} className={styles.picture} style={placeOf(media)} alt="" />
-      </button>
-      {isOpen && <Lightbox media={media} url={url} onClose={() => setOpen(false)} />}
-    </>
+    <button type="button" className={styles.opener} aria-label={t("room.imageOpen", { name })} onClick={open}>
+      <img {...small} className={styles.picture} style={placeOf(media)} alt="" />
+    </button>
   );
+}
+
+/** The pictures of messages that can be shown large. */
+export function picturesOf(messages: readonly Message[]): Media[] {
+  return messages.flatMap(({ media, msgtype, deleted }) => {
+    const isPicture = media?.url && msgtype === "m.image" && !media.sticker && SHOWN_TYPES["m.image"]?.test(media.mimetype);
+    return isPicture && !deleted ? [media] : [];
+  });
 }
 
 /** The place of a picture, which it has before it is there, so that nothing moves when it comes. */
@@ -80,7 +91,7 @@ function placeOf({ width, height }: Media): CSSProperties {
 
 /** A sticker has its own size, as far as there is place, and nothing to open. */
 function Sticker({ media, url, onBroken }: ShownProps) {
-  const shown = useShownUrl(url, onBroken);
+  const shown = useMediaUrl(url, onBroken);
   const { width, height } = media;
   const scale = width && height ? Math.min(1, MAX_STICKER_PX / width, MAX_STICKER_PX / height) : 1;
   const place = width && height ? { width: width * scale, aspectRatio: `${width} / ${height}` } : { height: UNKNOWN_STICKER_PX };
@@ -90,12 +101,12 @@ function Sticker({ media, url, onBroken }: ShownProps) {
 }
 
 function Voice({ media, url, onBroken }: ShownProps) {
-  return <VoiceMessage media={media} {...useShownUrl(url, onBroken)} />;
+  return <VoiceMessage media={media} {...useMediaUrl(url, onBroken)} />;
 }
 
 function Player({ media, url, onBroken, isVideo }: ShownProps & { isVideo: boolean }) {
   const props = {
-    ...useShownUrl(url, onBroken),
+    ...useMediaUrl(url, onBroken),
     className: styles.player,
     controls: true,
     "aria-label": plainName(media.filename),
@@ -103,26 +114,6 @@ function Player({ media, url, onBroken, isVideo }: ShownProps & { isVideo: boole
   // What was said in a recording cannot be known here, so there are no captions to give.
   // eslint-disable-next-line jsx-a11y/media-has-caption
   return isVideo ? <video {...props} preload="metadata" style={placeOf(media)} /> : <audio {...props} preload="metadata" />;
-}
-
-function Lightbox({ media, url, onClose }: { media: Media; url: string; onClose: () => void }) {
-  const { t } = useTranslation();
-  const dialog = useRef<HTMLDialogElement>(null);
-  const large = useShownUrl(url, onClose);
-  const name = plainName(media.filename);
-  useEffect(() => {
-    const shown = dialog.current;
-    shown?.showModal();
-    return () => shown?.close();
-  }, []);
-  return (
-    // A click anywhere closes it for the mouse; Escape and the button are there for everybody.
-    // eslint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/no-noninteractive-element-interactions
-    <dialog ref={dialog} className={styles.lightbox} aria-label={name} onClose={onClose} onClick={onClose}>
-      <img {...large} alt={t("room.image", { name })} />
-      <IconButton icon="close" label={t("common.close")} className={styles.close ?? ""} onClick={onClose} />
-    </dialog>
-  );
 }
 
 function Attachment({ media, url }: { media: Media; url: string }) {
@@ -137,22 +128,4 @@ function Attachment({ media, url }: { media: Media; url: string }) {
       </span>
     </a>
   );
-}
-
-/** Where reading takes a token an `<img>` is refused: then it is fetched with one. */
-function useShownUrl(url: string, onBroken: () => void): { src: string; onError: () => void } {
-  const [fetched, setFetched] = useState<{ of: string; src: string } | null>(null);
-  const isTried = useRef<string | null>(null);
-  useEffect(() => (fetched ? () => URL.revokeObjectURL(fetched.src) : undefined), [fetched]);
-  return {
-    src: fetched?.of === url ? fetched.src : url,
-    onError: () => {
-      if (isTried.current === url) {
-        onBroken();
-        return;
-      }
-      isTried.current = url;
-      fetchBlobUrl(url).then((src) => setFetched({ of: url, src }), onBroken);
-    },
-  };
 }

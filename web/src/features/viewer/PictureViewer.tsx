@@ -1,0 +1,114 @@
+import { useEffect, useLayoutEffect, useRef, type KeyboardEvent } from "react";
+import type { Media } from "../../api/types";
+import { buttonClass, IconButton } from "../../components/ui/Button";
+import { Icon } from "../../components/ui/Icon";
+import { Name } from "../../components/ui/Name";
+import { useMediaUrl } from "../../hooks/useMediaUrl";
+import { useTranslation } from "../../lib/i18n";
+import { plainName } from "../../lib/names";
+import { usePictureViewer } from "../../stores/pictureViewer";
+import styles from "./PictureViewer.module.css";
+import { useZoom } from "./useZoom";
+import { WHOLE } from "./zoom";
+
+/** A picture as large as the window, with zoom and download; arrows lead to the other pictures of the conversation. */
+export default function PictureViewer() {
+  const { pictures, index, close } = usePictureViewer();
+  const dialog = useRef<HTMLDialogElement>(null);
+  const shown = pictures[index];
+  const { t } = useTranslation();
+  // A layout effect ends before the dialog leaves the document; a dialog that left it gives no focus back.
+  useLayoutEffect(() => {
+    const opened = dialog.current;
+    opened?.showModal();
+    return () => opened?.close();
+  }, []);
+  return (
+    <dialog ref={dialog} className={styles.viewer} aria-label={t("viewer.label")} onClose={close}>
+      {shown?.url && <Stage key={shown.url} media={shown} url={shown.url} />}
+    </dialog>
+  );
+}
+
+function Stage({ media, url }: { media: Media; url: string }) {
+  const { t } = useTranslation();
+  const { pictures, index, show, close } = usePictureViewer();
+  const { src, onError } = useMediaUrl(url, close);
+  const head = useRef<HTMLDivElement>(null);
+  const hasSeveral = pictures.length > 1;
+  const go = (step: 1 | -1) => {
+    const next = index + step;
+    if (next >= 0 && next < pictures.length) show(next);
+  };
+  const { zoom, reset, canEnlarge, enlarge, shrink, picture, stage } = useZoom(go);
+  const name = plainName(media.filename);
+  // The keys belong to the picture that is shown, wherever the focus is in the viewer.
+  useEffect(() => {
+    if (!head.current?.closest("dialog")?.contains(document.activeElement)) head.current?.querySelector("button")?.focus();
+  }, []);
+  const onKeyDown = (event: KeyboardEvent) => {
+    const act = {
+      ArrowRight: () => go(1),
+      ArrowLeft: () => go(-1),
+      "+": enlarge,
+      "=": enlarge,
+      "-": shrink,
+      "0": reset,
+    }[event.key];
+    if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    act();
+  };
+  const onStageClick = (event: { target: EventTarget; currentTarget: EventTarget }) => {
+    if (event.target === event.currentTarget && zoom === WHOLE) close();
+  };
+  const isLarger = zoom.scale > 1;
+  return (
+    // Keys of the whole viewer; each of them has a button, too.
+    // eslint-disable-next-line jsx-a11y/no-static-element-interactions
+    <div className={styles.frame} onKeyDown={onKeyDown}>
+      <div className={styles.head} ref={head}>
+        <p>
+          <Name>{name}</Name>
+          {hasSeveral && <small role="status">{t("viewer.position", { number: index + 1, total: pictures.length })}</small>}
+        </p>
+        <IconButton icon="minus" label={t("viewer.shrink")} aria-disabled={!isLarger} onClick={shrink} />
+        <IconButton icon="plus" label={t("viewer.enlarge")} aria-disabled={!canEnlarge} onClick={enlarge} />
+        <a className={buttonClass("bare", styles.download)} href={src} download={name} aria-label={t("room.download", { name })}>
+          <Icon name="download" />
+        </a>
+        <IconButton icon="close" label={t("common.close")} onClick={close} />
+      </div>
+      {/* A click beside the picture closes the viewer for the mouse. */}
+      {/* eslint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/no-static-element-interactions */}
+      <div className={`${styles.stage} ${isLarger ? styles.larger : ""}`} onClick={onStageClick} {...stage}>
+        <img
+          ref={picture}
+          src={src}
+          alt={t("room.image", { name })}
+          draggable={false}
+          onError={onError}
+          style={{ transform: `translate(${zoom.x}px, ${zoom.y}px) scale(${zoom.scale})` }}
+        />
+        {hasSeveral && (
+          <>
+            <IconButton
+              icon="back"
+              label={t("viewer.previous")}
+              className={styles.previous ?? ""}
+              aria-disabled={index === 0}
+              onClick={() => go(-1)}
+            />
+            <IconButton
+              icon="forward"
+              label={t("viewer.next")}
+              className={styles.next ?? ""}
+              aria-disabled={index === pictures.length - 1}
+              onClick={() => go(1)}
+            />
+          </>
+        )}
+      </div>
+    </div>
+  );
+}

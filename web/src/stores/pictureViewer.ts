@@ -1,0 +1,21 @@
+import { create } from "zustand";
+import type { Media } from "../api/types";
+
+interface PictureViewerState {
+  /** The pictures of the gallery, in their order; none while the viewer is closed. */
+  pictures: readonly Media[];
+  /** The index of the picture that is shown. */
+  index: number;
+  open: (pictures: readonly Media[], index: number) => void;
+  show: (index: number) => void;
+  close: () => void;
+}
+
+/** The pictures that are shown large. The rows of the messages may leave the list meanwhile. */
+export const usePictureViewer = create<PictureViewerState>((set) => ({
+  pictures: [],
+  index: 0,
+  open: (pictures, index) => set({ pictures, index }),
+  show: (index) => set({ index }),
+  close: () => set({ pictures: [], index: 0 }),
+}));
