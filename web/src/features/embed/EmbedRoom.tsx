@@ -7,6 +7,7 @@ import { lazyPage } from "../../components/lazyPage";
 import { useShownHeight } from "../../hooks/useShownHeight";
 import { useTranslation } from "../../lib/i18n";
 import { roomPath } from "../../lib/paths";
+import { PictureOutlet } from "../viewer/PictureOutlet";
 import { CityRoomInput } from "../city/rooms/CityRoomInput";
 import { CityRoomMessageList } from "../city/rooms/CityRoomMessageList";
 import { PendingChanges } from "../city/rooms/PendingChanges";
@@ -56,6 +57,7 @@ function Conversation({ slug, onClose }: { slug: string; onClose: (() => void) |
               <PendingChanges />
               <CityRoomInput room={room} />
             </div>
+            <PictureOutlet />
           </>
         )}
       </main>
