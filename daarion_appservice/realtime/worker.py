@@ -43,6 +43,11 @@ class Worker:
         """Start the next step as soon as possible. A step that is running is followed by another one."""
         self._woken.set()
 
+    @property
+    def is_woken(self) -> bool:
+        """Whether another step was requested since the running one began."""
+        return self._woken.is_set()
+
     async def run(self, step: Callable[[], Awaitable[float | None]], *, waits_first: bool = False) -> None:
         """Repeat ``step`` until cancelled. Can be called again.
 

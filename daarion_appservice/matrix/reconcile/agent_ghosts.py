@@ -7,7 +7,7 @@ no request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -25,12 +25,15 @@ from ..client.refusals import advice, is_unregistered
 from ..ghosts.ghosts import Ghosts
 from ..ghosts.profile_fields import RoleFieldWriter
 from ..presence.sender import PresenceSender
+from .set_up_progress import SetUpProgress
 from .space import CitySpace
 
 RETRY_S: Final = 30.0
 """Seconds until the reconciler repeats a pass that failed."""
 _CONCURRENCY: Final = 8
 """Maximum number of ghosts that are set up at the same time."""
+_AT_ONCE: Final = 500
+"""Agents that are compared before other tasks run: this holds the event loop for a few milliseconds."""
 
 log = structlog.get_logger()
 
@@ -90,23 +93,41 @@ class AgentGhosts:
         if self._space_members is None:
             self._space_members = set(await self._homeserver.joined_members(space, as_user=self._identities.bot))
 
-    async def ensure_all(self, linked: Mapping[str, Room]) -> bool:
-        """Set up the ghosts of all agents; return whether every one succeeded.
+    async def ensure_all(self, linked: Mapping[str, Room], is_interrupted: Callable[[], bool]) -> SetUpProgress:
+        """Set up the ghosts of all agents; return how far that went.
+
+        The first set-up of many ghosts takes long, so it ends early when the homeserver becomes unavailable, or, after
+        a while, for another pass over rooms and agents; ghosts that were set up are not set up again.
 
         Args:
             linked: the rooms with a Matrix room, by slug.
+            is_interrupted: returns whether another pass was requested meanwhile.
         """
-        limit = asyncio.Semaphore(_CONCURRENCY)
         async with self._database.read_only() as tx:
             removed = await tx.restrictions.removed_users()
-        rooms = {agent: self._rooms_to_join(agent, linked, removed) for agent in self._agents.all()}
+        progress = SetUpProgress(await self._unapplied(linked, removed), is_interrupted)
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._ensure_isolated(agent, rooms[agent], limit))
-                for agent in rooms
-                if not self._is_applied(agent, rooms[agent])
-            ]
-        return all(task.result() for task in tasks)
+            for _ in range(_CONCURRENCY):
+                group.create_task(self._ensure_some(progress))
+        return progress
+
+    async def _unapplied(
+        self, linked: Mapping[str, Room], removed: set[tuple[RoomId, UserId]]
+    ) -> list[tuple[Agent, list[Room]]]:
+        """Return the agents whose ghosts have to be set up, with their rooms."""
+        unapplied = []
+        for number, agent in enumerate(self._agents.all()):
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)  # other tasks
+            rooms = self._rooms_to_join(agent, linked, removed)
+            if not self._is_applied(agent, rooms):
+                unapplied.append((agent, rooms))
+        return unapplied
+
+    async def _ensure_some(self, progress: SetUpProgress) -> None:
+        """Set up ghosts until none is left or the set-up ends early."""
+        for agent, rooms in progress.remaining():
+            progress.count(is_set_up=await self._ensure_isolated(agent, rooms, progress))
 
     def _rooms_to_join(
         self, agent: Agent, linked: Mapping[str, Room], removed: set[tuple[RoomId, UserId]]
@@ -120,24 +141,22 @@ class AgentGhosts:
         applied = self._applied.get(agent.slug)
         return applied == (agent, _addresses(rooms)) and self._ghosts.is_known(self._identities.agent(agent.slug))
 
-    async def _ensure_isolated(self, agent: Agent, rooms: list[Room], limit: asyncio.Semaphore) -> bool:
-        async with limit:
-            try:
-                is_applied = False
-                with isolated("reconciler", agent.slug):
-                    await self._ensure_registered_again(agent, rooms)
-                    is_applied = True
-            except HomeserverUnavailable as error:
-                self._monitor.report_unavailable(error)
-                return False
-            except HomeserverRefused as error:
-                log.warning("ghost_setup_failed", agent=agent.slug, error=str(error), help=retry_help(error))
-                return False
-            except DatabaseError as error:
-                log.warning(
-                    "ghost_setup_failed", agent=agent.slug, error=str(error), help="the database does not answer"
-                )
-                return False
+    async def _ensure_isolated(self, agent: Agent, rooms: list[Room], progress: SetUpProgress) -> bool:
+        try:
+            is_applied = False
+            with isolated("reconciler", agent.slug):
+                await self._ensure_registered_again(agent, rooms)
+                is_applied = True
+        except HomeserverUnavailable as error:
+            self._monitor.report_unavailable(error)
+            progress.end()
+            return False
+        except HomeserverRefused as error:
+            log.warning("ghost_setup_failed", agent=agent.slug, error=str(error), help=retry_help(error))
+            return False
+        except DatabaseError as error:
+            log.warning("ghost_setup_failed", agent=agent.slug, error=str(error), help="the database does not answer")
+            return False
         if is_applied:
             self._applied[agent.slug] = (agent, _addresses(rooms))
         return is_applied

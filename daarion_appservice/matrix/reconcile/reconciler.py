@@ -123,17 +123,18 @@ class Reconciler:
         self._outbound.resume()
         await self._observer.observe({room.matrix_room_id: room.id for room in linked.values() if room.matrix_room_id})
         await self._roles.write_service_user(self._identities.observer, _OBSERVER_TITLE)
-        are_agents_complete = await self._agent_ghosts.ensure_all(linked)
+        agents = await self._agent_ghosts.ensure_all(linked, lambda: self._worker.is_woken)
         removed, is_removal_complete = await self._ghost_removal.run()
         for slug in removed:
             self._agent_ghosts.forget(slug)
-        self.is_done = True
+        if not agents.was_interrupted:
+            self.is_done = True
         are_avatars_complete = await self._check_avatars()
         async with self._database.read_only() as tx:
             open_rooms = [room for room in await tx.rooms.all() if not room.archived]
         # A retry cannot repair an encrypted room.
         are_rooms_complete = all(room.slug in linked or room.encrypted for room in open_rooms)
-        are_ghosts_complete = are_agents_complete and is_removal_complete and are_avatars_complete
+        are_ghosts_complete = agents.is_complete and is_removal_complete and are_avatars_complete
         return is_space_complete and are_rooms_complete and are_ghosts_complete and are_removed_rooms_left
 
     async def _check_avatars(self) -> bool:
