@@ -22,7 +22,7 @@ TAG = $(shell git rev-parse --is-inside-work-tree >/dev/null 2>&1 && printf '+%s
 CHECK_PYTHON = $(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(None if sys.version_info >= (3, 11) else \
 		f"Python 3.11 or newer is needed, and $(PYTHON) is {v}: choose another, like make PYTHON=python3.12")'
 
-.PHONY: help run test coverage lock audit check check-unit lint typecheck unit lowest web web-test browser soak bench bench-presence bench-rooms reference format wheel build-tag clean
+.PHONY: help run test coverage lock audit check check-unit lint typecheck unit lowest web web-test browser soak bench bench-presence bench-rooms bench-compare reference format wheel build-tag clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -77,8 +77,11 @@ web-test: $(PAGES) ## their style, types, API types and tests, and whether they 
 browser: $(STAMP) ## a Chromium for the tests, if there is none; ALLOW_NO_BROWSER=1 does without
 	@$(BIN)/python -m tests.parts.install_browser
 
+SOAK_KILLS ?= 60
+SOAK_MESSAGES ?= 20000
+SOAK_SEED ?= 1
 soak: $(STAMP) $(JS_SDK) ## the tests that take minutes, with their figures; not part of test
-	$(BIN)/pytest -m soak -s --timeout 0 $(ARGS)
+	SOAK_KILLS=$(SOAK_KILLS) SOAK_MESSAGES=$(SOAK_MESSAGES) SOAK_SEED=$(SOAK_SEED) $(BIN)/pytest -m soak -s --timeout 0 $(ARGS)
 
 bench: bench-presence bench-rooms ## what is measured, for about 30 minutes; the tables of docs/reference/benchmarks.md are written anew
 
@@ -87,6 +90,10 @@ bench-presence: $(STAMP)
 
 bench-rooms: $(STAMP)
 	$(BIN)/python -m benchmarks.rooms $(ARGS)
+
+REV ?= HEAD^
+bench-compare: $(STAMP) ## this tree and the revision REV in turns, as ratios; ARGS="rooms --only reads --rounds 5"
+	$(BIN)/python -m benchmarks.compare $(REV) $(ARGS)
 
 reference: $(STAMP) ## write the generated pages of docs/reference and the example files
 	$(BIN)/python -m docgen

@@ -2,12 +2,14 @@
 
 Numbered messages go both ways while processes are killed (SIGKILL) and the link to another homeserver is cut. Each test prints
 how many messages were lost, doubled and misordered in each direction. A short run is part of ``make test``; ``make soak`` has
-more than 60 kills and 5,000 messages.
+60 kills and 20,000 messages of one Synapse and one process, and fewer of the other shapes. ``SOAK_KILLS``, ``SOAK_MESSAGES`` and
+``SOAK_SEED`` are other numbers: ``make soak SOAK_KILLS=6 SOAK_MESSAGES=600 ARGS="-k service_and_synapse"``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,6 +24,7 @@ from tests.parts.city import RunningCity, StartCity, citizen_token
 from tests.parts.federation import FederatedCity, StartFederation
 from tests.parts.http_proxy import HttpProxy
 from tests.parts.matrix_user import Arrive, MatrixUser
+from tests.parts.memory_watch import watching_memory
 from tests.parts.ports import free_port
 from tests.parts.redis import RedisServer
 from tests.parts.synapse_workers import APPSERVICE, GENERIC, MAIN, PERSISTER, PRESENCE, BootWorkers, SynapseWorkers
@@ -33,8 +36,18 @@ SOON: dict[str, str | float] = {"homeserver.sweep_s": 2.0, "limits.messages": "1
 SETTLED_S = 120.0
 """Without any change."""
 LONGEST_DOWN_S = 1.5
+MOMENT_S = 0.2
+"""A fault happens within this time after its turn, between any two steps of a message's way."""
 PAUSE_S = 0.02
 FAULT_S = 90.0
+
+SOAK_KILLS = int(os.environ.get("SOAK_KILLS", "60"))
+SOAK_MESSAGES = int(os.environ.get("SOAK_MESSAGES", "20000"))
+"""Messages of all senders together."""
+SOAK_SEED = int(os.environ.get("SOAK_SEED", "1"))
+
+chance = random.Random(SOAK_SEED)
+"""Chooses the faults of one process, their moments and how long processes are down."""
 
 Fault = Callable[[], Awaitable[None]]
 
@@ -79,6 +92,7 @@ class Conversation:
     async def _run_faults(self, count: int, faults: Sequence[tuple[str, Fault]]) -> None:
         for number, (name, fault) in enumerate(faults, start=1):
             await self._until_sent(number * count // (len(faults) + 1))
+            await asyncio.sleep(chance.uniform(0, MOMENT_S))
             self._log.append(name)
             async with asyncio.timeout(FAULT_S):
                 await fault()
@@ -176,13 +190,13 @@ class Conversation:
 
 
 def _pause() -> Awaitable[None]:
-    return asyncio.sleep(random.uniform(0, LONGEST_DOWN_S))
+    return asyncio.sleep(chance.uniform(0, LONGEST_DOWN_S))
 
 
 # --- one Synapse, one process of the service ----------------------------------------------------------
 
 
-@short_or_soak(kills=20, count=600)
+@short_or_soak(kills=SOAK_KILLS, count=SOAK_MESSAGES // 3)
 @pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)], indirect=True)
 async def test_service_and_synapse_kills_lose_no_message(
     start_city: StartCity, arrive: Arrive, kills: int, count: int
@@ -208,8 +222,11 @@ async def test_service_and_synapse_kills_lose_no_message(
         await _pause()
         await asyncio.gather(city.homeserver.start(), city.start())
 
-    await conversation.run(count, _some(kills, [("service", service), ("synapse", synapse), ("both", both)]))
-    await conversation.check_complete(conversation.by_stream, "one Synapse, one process")
+    faults = _at_random(kills, [("service", service), ("synapse", synapse), ("both", both)])
+    async with watching_memory(city) as memory:
+        await conversation.run(count, faults)
+    await conversation.check_complete(conversation.by_stream, f"one Synapse, one process, seed {SOAK_SEED}")
+    print(memory.check_flat())  # noqa: T201 -- `make soak` shows figures
 
 
 # --- workers, three processes of the service ----------------------------------------------------------
@@ -362,3 +379,10 @@ def _faults_of_link(federation: FederatedCity) -> list[tuple[str, Fault]]:
 def _some(kills: int, faults: Sequence[tuple[str, Fault]]) -> list[tuple[str, Fault]]:
     """Return ``kills`` faults, cycling through the given ones."""
     return [faults[number % len(faults)] for number in range(kills)]
+
+
+def _at_random(kills: int, faults: Sequence[tuple[str, Fault]]) -> list[tuple[str, Fault]]:
+    """Return ``kills`` faults in random order, each of the given ones about as often as the others."""
+    chosen = _some(kills, faults)
+    chance.shuffle(chosen)
+    return chosen
