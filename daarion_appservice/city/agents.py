@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left, insort
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..errors import NotFound
@@ -34,29 +35,65 @@ class AgentFilter:
 
 
 class AgentDirectory:
-    """All agents by slug and by id. The directory cache replaces its content when the stored agents change."""
+    """All agents by slug and by id. The directory cache applies the changes of the stored agents."""
 
     def __init__(self) -> None:
-        self._by_slug: Mapping[str, Agent] = {}
-        self._by_id: Mapping[str, Agent] = {}
-        self._by_name: Mapping[str, Agent] = {}
+        self._by_slug: dict[str, Agent] = {}
+        self._by_id: dict[str, Agent] = {}
+        self._slugs: list[str] = []
+        """In their order, which does not depend on the database's collation."""
+        self._slugs_by_name: dict[str, list[str]] = {}
 
     def replace(self, agents: Iterable[Agent]) -> None:
         """Replace all agents."""
-        # The order does not depend on the database's collation.
-        self._by_slug = {agent.slug: agent for agent in sorted(agents, key=lambda agent: agent.slug)}
-        self._by_id = {agent.id: agent for agent in self._by_slug.values()}
-        self._by_name = {agent.display_name.casefold(): agent for agent in self._by_slug.values()}
+        for slug in list(self._by_slug):
+            self.remove(slug)
+        for agent in agents:
+            self.put(agent)
 
-    def all(self) -> Iterable[Agent]:
+    def put(self, agent: Agent) -> Agent | None:
+        """Add an agent, or replace the one with its slug; return the replaced one."""
+        before = self.remove(agent.slug, keeps_place=True)
+        if before is None:
+            insort(self._slugs, agent.slug)
+        self._by_slug[agent.slug] = agent
+        self._by_id[agent.id] = agent
+        insort(self._slugs_by_name.setdefault(agent.display_name.casefold(), []), agent.slug)
+        return before
+
+    def remove(self, slug: str, *, keeps_place: bool = False) -> Agent | None:
+        """Remove an agent and return it; None if there is none.
+
+        Args:
+            slug: the slug of the agent.
+            keeps_place: whether the agent is added again, so that its slug stays in the order.
+        """
+        agent = self._by_slug.pop(slug, None)
+        if agent is None:
+            return None
+        if self._by_id.get(agent.id) is agent:
+            del self._by_id[agent.id]
+        name = agent.display_name.casefold()
+        self._slugs_by_name[name].remove(slug)
+        if not self._slugs_by_name[name]:
+            del self._slugs_by_name[name]
+        if not keeps_place:
+            del self._slugs[bisect_left(self._slugs, slug)]
+        return agent
+
+    def __len__(self) -> int:
+        return len(self._slugs)
+
+    def all(self) -> list[Agent]:
         """Return all agents in the order of their slugs."""
-        return self._by_slug.values()
+        return [self._by_slug[slug] for slug in self._slugs]
 
     def get(self, slug: AgentSlug) -> Agent | None:
         return self._by_slug.get(slug)
 
     def by_name(self, display_name: str) -> Agent | None:
-        return self._by_name.get(display_name.casefold())
+        slugs = self._slugs_by_name.get(display_name.casefold())
+        return self._by_slug[slugs[-1]] if slugs else None
 
     def by_subject(self, subject: SubjectId) -> Agent | None:
         slug = subject.removeprefix(AGENT_SUBJECT)

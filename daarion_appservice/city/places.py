@@ -9,7 +9,7 @@ A place exists as soon as the registry describes it or an agent refers to it.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -73,56 +73,79 @@ def _implied_role(agent: Agent, place: str, elsewhere: frozenset[str]) -> str:
 
 
 class PlaceDirectory:
-    """All places and their agents. The directory cache replaces its content when the stored rows change."""
+    """All places and their agents. The directory cache applies the changes of the stored rows."""
 
     def __init__(self) -> None:
-        self._places: Mapping[PlaceKind, Mapping[str, Place]] = {kind: {} for kind in PlaceKind}
-        self._agents: Mapping[PlaceKind, Mapping[str, list[Agent]]] = {kind: {} for kind in PlaceKind}
+        self._described: Mapping[PlaceKind, Mapping[str, Place]] = {kind: {} for kind in PlaceKind}
+        """The places that the registry describes, and the districts of these."""
+        self._agents: dict[PlaceKind, dict[str, list[Agent]]] = {kind: {} for kind in PlaceKind}
+        """The agents of each place that has any, in the order of their slugs."""
         self.unlisted_rooms: frozenset[str] = frozenset()
         """Slugs of rooms that are not public; lists of agents' rooms leave them out."""
 
     def replace(self, described: Iterable[Place], agents: Iterable[Agent], unlisted_rooms: Iterable[str] = ()) -> None:
         """Replace all described places, all agents, and the slugs of all rooms that are not public."""
         self.unlisted_rooms = frozenset(unlisted_rooms)
-        sorted_agents = sorted(agents, key=lambda agent: agent.slug)
+        self.describe(described)
+        for agent in agents:
+            self.change_agent(None, agent)
+
+    def describe(self, described: Iterable[Place]) -> None:
+        """Replace all described places, and remove all agents, whose districts may have changed."""
         places: dict[PlaceKind, dict[str, Place]] = {kind: {} for kind in PlaceKind}
         for place in described:
             places[place.kind][place.id] = place
-        for agent in sorted_agents:
-            _add_undescribed(places, PlaceKind.NODE, agent.node_id)
-            _add_undescribed(places, PlaceKind.MICRODAO, agent.microdao)
-            _add_undescribed(places, PlaceKind.DISTRICT, agent.district)
         for place in [*places[PlaceKind.NODE].values(), *places[PlaceKind.MICRODAO].values()]:
-            _add_undescribed(places, PlaceKind.DISTRICT, place.district)
-        self._places = {kind: dict(sorted(known.items())) for kind, known in places.items()}
-        self._agents = self._by_place(sorted_agents)
+            if place.district:
+                places[PlaceKind.DISTRICT].setdefault(place.district, _undescribed(PlaceKind.DISTRICT, place.district))
+        self._described = places
+        self._agents = {kind: {} for kind in PlaceKind}
 
-    def _by_place(self, sorted_agents: list[Agent]) -> dict[PlaceKind, dict[str, list[Agent]]]:
-        found: dict[PlaceKind, dict[str, list[Agent]]] = {kind: defaultdict(list) for kind in PlaceKind}
-        for agent in sorted_agents:
-            found[PlaceKind.NODE][agent.node_id].append(agent)
-            found[PlaceKind.MICRODAO][agent.microdao].append(agent)
-            found[PlaceKind.DISTRICT][self.district_of(agent)].append(agent)
-        return {kind: dict(places) for kind, places in found.items()}
+    def adopt(self, other: PlaceDirectory) -> None:
+        """Replace described places and agents by those of another directory."""
+        self._described, self._agents = other._described, other._agents
+
+    def change_agent(self, before: Agent | None, after: Agent | None) -> None:
+        """Apply the change of an agent; None for one that did not exist before, or does not any more."""
+        if before is not None:
+            for kind, place_id in self._places_of(before):
+                agents = self._agents[kind][place_id]
+                del agents[bisect_left(agents, str(before.slug), key=_slug)]
+                if not agents:
+                    del self._agents[kind][place_id]
+        if after is not None:
+            for kind, place_id in self._places_of(after):
+                insort(self._agents[kind].setdefault(place_id, []), after, key=_slug)
+
+    def _places_of(self, agent: Agent) -> list[tuple[PlaceKind, str]]:
+        places = (
+            (PlaceKind.NODE, agent.node_id),
+            (PlaceKind.MICRODAO, agent.microdao),
+            (PlaceKind.DISTRICT, self.district_of(agent)),
+        )
+        return [(kind, place_id) for kind, place_id in places if place_id]
 
     def all(self, kind: PlaceKind) -> list[Place]:
         """Return the places of a kind in the order of their ids."""
-        return list(self._places[kind].values())
+        ids = sorted(self._described[kind].keys() | self._agents[kind].keys())
+        return [self._described[kind].get(place_id) or _undescribed(kind, place_id) for place_id in ids]
 
     def find(self, kind: PlaceKind, place_id: str) -> Place:
         """Return a place. Raises NotFound."""
-        place = self._places[kind].get(place_id)
-        if place is None:
+        place = self._described[kind].get(place_id)
+        if place is not None:
+            return place
+        if place_id not in self._agents[kind]:
             raise NotFound(f"no_such_{kind}", f"there is no {PLACE_LABELS[kind]} {place_id!r}")
-        return place
+        return _undescribed(kind, place_id)
 
     def within(self, kind: PlaceKind, district: str) -> list[Place]:
         """Return the nodes or microDAOs of a district."""
-        return [place for place in self._places[kind].values() if place.district == district]
+        return [place for place in self.all(kind) if place.district == district]
 
     def agents_of(self, place: Place) -> list[Agent]:
         """Return the agents of a place in the order of their slugs."""
-        return self._agents[place.kind].get(place.id, [])
+        return list(self._agents[place.kind].get(place.id, ()))
 
     def holder(self, place: Place, role: str) -> Agent | None:
         """Return the agent with this role in a place: the first in the order of slugs if there are several."""
@@ -134,8 +157,8 @@ class PlaceDirectory:
         if agent.district:
             return agent.district
         places = (
-            self._places[PlaceKind.NODE].get(agent.node_id),
-            self._places[PlaceKind.MICRODAO].get(agent.microdao),
+            self._described[PlaceKind.NODE].get(agent.node_id),
+            self._described[PlaceKind.MICRODAO].get(agent.microdao),
         )
         return next((place.district for place in places if place is not None and place.district), "")
 
@@ -143,7 +166,10 @@ class PlaceDirectory:
 PLACE_LABELS: Final = {PlaceKind.NODE: "node", PlaceKind.MICRODAO: "microDAO", PlaceKind.DISTRICT: "district"}
 
 
-def _add_undescribed(places: dict[PlaceKind, dict[str, Place]], kind: PlaceKind, place_id: str) -> None:
-    """Add a place that only is referred to, with its id as its name."""
-    if place_id:
-        places[kind].setdefault(place_id, Place(kind, place_id, place_id))
+def _undescribed(kind: PlaceKind, place_id: str) -> Place:
+    """Return a place that is only referred to, with its id as its name."""
+    return Place(kind, place_id, place_id)
+
+
+def _slug(agent: Agent) -> str:
+    return agent.slug

@@ -53,6 +53,18 @@ class TokenDirectory:
     def replace(self, tokens: Iterable[StoredToken]) -> None:
         self._tokens = {token.id: token for token in tokens}
 
+    def put(self, token: StoredToken) -> None:
+        """Add a valid token."""
+        self._tokens[token.id] = token
+
+    def remove(self, token_id: str) -> None:
+        """Remove a token that was revoked."""
+        self._tokens.pop(token_id, None)
+
+    def adopt(self, other: TokenDirectory) -> None:
+        """Replace all tokens by those of another directory."""
+        self._tokens = other._tokens
+
     @staticmethod
     def is_agent_token(text: str) -> bool:
         return text.startswith(_PREFIX)

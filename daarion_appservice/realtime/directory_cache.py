@@ -1,4 +1,13 @@
-"""The directory cache: agents, places and tokens in memory, reloaded after changes by any process."""
+"""The directory cache: agents, places and tokens in memory, kept current after changes by any process.
+
+    version of the registry ─► the same as before? nothing is read
+                                 └no─► agents and tokens that were changed since, by the version stored with each
+                                       └─► an agent was removed since? slugs and tokens of all agents, in pages
+
+What a missed event would have told is read with the next change, as versions say what changed, not events. All agents
+are grouped again only when the description of a place changes. Reading and grouping pause after each page, so that the
+event loop is not held.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +16,12 @@ from typing import Final
 
 from ..city.agents import AgentDirectory
 from ..city.events import RegistryChanged
-from ..city.places import PlaceDirectory
+from ..city.places import Place, PlaceDirectory
 from ..city.ports import Publish
 from ..city.tokens import TokenDirectory
-from ..storage.database import Database
+from ..city.types import AgentSlug
+from ..storage.agents import PAGE
+from ..storage.database import Database, Transaction
 from .worker import Worker
 
 _POLL_S: Final = 2.0
@@ -33,24 +44,75 @@ class DirectoryCache:
         self._agents = agents
         self._places = places
         self._tokens = tokens
+        self._described: list[Place] = []
         self._version = -1
+        """The version of the registry whose changes are all applied; later ones may be."""
         self._loading = asyncio.Lock()
 
     async def load(self) -> None:
-        """Reload agents, places and tokens if they changed, and then publish RegistryChanged."""
+        """Apply the changes of agents, places and tokens since the last call, if any, and then publish RegistryChanged."""
         # Loads run one at a time, so that an older state never replaces a newer one.
         async with self._loading, self._database.read_only() as tx:
             version = await tx.key_values.registry_version()
             if version == self._version:
                 return
-            agents = await tx.agents.all()
-            unlisted = await tx.rooms.unlisted()
-            self._places.replace(await tx.places.all(), agents, unlisted.values())
-            self._agents.replace(agents)
-            self._tokens.replace(await tx.agents.tokens())
+            await self._describe_places(tx)
+            if self._agents and await tx.key_values.removal_version() > self._version:
+                await self._remove_agents(tx)
+            await self._change_agents(tx)
+            await self._change_tokens(tx, self._tokens, since=self._version)
             self._version = version
         self._publish(RegistryChanged())
 
     async def run(self) -> None:
-        """Reload after changes, until cancelled."""
+        """Apply changes until cancelled."""
         await Worker("registry", idle_s=_POLL_S).run(self.load, waits_first=True)
+
+    async def _describe_places(self, tx: Transaction) -> None:
+        self._places.unlisted_rooms = frozenset((await tx.rooms.unlisted()).values())
+        described = await tx.places.all()
+        if described == self._described:
+            return
+        regrouped = PlaceDirectory()
+        regrouped.describe(described)
+        agents = self._agents.all()
+        for start in range(0, len(agents), PAGE):
+            for agent in agents[start : start + PAGE]:
+                regrouped.change_agent(None, agent)
+            await asyncio.sleep(0)
+        self._places.adopt(regrouped)
+        self._described = described
+
+    async def _remove_agents(self, tx: Transaction) -> None:
+        """Remove the agents that are not stored any more, and load all tokens again."""
+        stored: set[AgentSlug] = set()
+        page = await tx.agents.slugs()
+        while page:
+            stored.update(page)
+            page = await tx.agents.slugs(page[-1])
+        for agent in [agent for agent in self._agents.all() if agent.slug not in stored]:
+            self._agents.remove(agent.slug)
+            self._places.change_agent(agent, None)
+        # An agent that was removed and added again has lost its tokens.
+        valid = TokenDirectory()
+        await self._change_tokens(tx, valid, since=-1)
+        self._tokens.adopt(valid)
+
+    async def _change_agents(self, tx: Transaction) -> None:
+        page = await tx.agents.changed_since(self._version)
+        while page:
+            for agent in page:
+                self._places.change_agent(self._agents.put(agent), agent)
+            await asyncio.sleep(0)
+            page = await tx.agents.changed_since(self._version, page[-1].slug)
+
+    async def _change_tokens(self, tx: Transaction, tokens: TokenDirectory, *, since: int) -> None:
+        page = await tx.agents.tokens_changed_since(since)
+        while page:
+            for changed in page:
+                if changed.is_revoked:
+                    tokens.remove(changed.token.id)
+                else:
+                    tokens.put(changed.token)
+            await asyncio.sleep(0)
+            page = await tx.agents.tokens_changed_since(since, page[-1].token.id)

@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, delete, select, update
 from ..city.erased_people import digest_of
 from ..city.types import Agent, AgentSlug, agent_subject
 from ..errors import Conflict
-from .key_values import registry_changed
+from .key_values import agents_removed, registry_changed
 from .parameter_lists import parts
 from .repository import Repository
 from .row_mapper import RowMapper
@@ -36,6 +36,10 @@ _DESCRIPTION: Final = (
 """Columns that a description of an agent sets."""
 
 
+PAGE: Final = 500
+"""Agents or tokens in one page: few enough that reading them holds the event loop for about 10 ms."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenRow:
     """A token that is not revoked. Only the hash of its secret is stored."""
@@ -43,6 +47,14 @@ class TokenRow:
     id: str
     slug: AgentSlug
     secret_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedToken:
+    """A token that was added or revoked."""
+
+    token: TokenRow
+    is_revoked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +99,20 @@ class AgentRepository(Repository):
         if not described:
             return
         # This statement must be the first: a concurrent change of the registry waits here and then sees the new state.
-        await registry_changed(self._connection)
+        version = await registry_changed(self._connection)
         await self._check_not_erased([agent.slug for agent in described])
         statement = insert(self._connection, agents)
-        columns = {name: statement.excluded[name] for name in _DESCRIPTION}
+        columns = {name: statement.excluded[name] for name in (*_DESCRIPTION, "changed")}
         await self._connection.execute(
             statement.on_conflict_do_update(index_elements=[agents.c.slug], set_=columns),
             [
-                {"id": agent.id, "slug": agent.slug, "created_at_ms": now_ms, **_description(agent)}
+                {
+                    "id": agent.id,
+                    "slug": agent.slug,
+                    "created_at_ms": now_ms,
+                    "changed": version,
+                    **_description(agent),
+                }
                 for agent in described
             ],
         )
@@ -120,7 +138,7 @@ class AgentRepository(Repository):
         """Remove agents with their tokens, and store them for the removal of their ghosts."""
         if not slugs:
             return
-        await registry_changed(self._connection)
+        await agents_removed(self._connection, await registry_changed(self._connection))
         await self._connection.execute(
             delete(agents).where(agents.c.slug == bindparam("gone")), [{"gone": slug} for slug in slugs]
         )
@@ -142,13 +160,42 @@ class AgentRepository(Repository):
             names |= {AgentSlug(slug): name for slug, name in rows}
         return names
 
-    async def tokens(self) -> list[TokenRow]:
-        rows = await self._connection.execute(
-            select(agent_tokens.c.id, agents.c.slug, agent_tokens.c.secret_sha256)
-            .join(agents, agents.c.id == agent_tokens.c.agent_id)
-            .where(agent_tokens.c.revoked_at_ms.is_(None))
+    async def changed_since(self, version: int, after: str = "") -> list[Agent]:
+        """Return up to ``PAGE`` agents that were changed after a version of the registry, by slug, from ``after`` on.
+
+        Args:
+            version: the version of the registry; -1 for all agents.
+            after: the slug of the last agent of the page before; empty for the first page.
+        """
+        changed = select(agents).where(agents.c.changed > version, agents.c.slug > after)
+        rows = await self._connection.execute(changed.order_by(agents.c.slug).limit(PAGE))
+        return [_agent(row) for row in rows]
+
+    async def slugs(self, after: str = "") -> list[AgentSlug]:
+        """Return up to ``PAGE`` slugs of agents in their order, from ``after`` on."""
+        rows = await self._connection.scalars(
+            select(agents.c.slug).where(agents.c.slug > after).order_by(agents.c.slug).limit(PAGE)
         )
-        return [TokenRow(row.id, AgentSlug(row.slug), row.secret_sha256) for row in rows]
+        return [AgentSlug(slug) for slug in rows]
+
+    async def tokens_changed_since(self, version: int, after: str = "") -> list[ChangedToken]:
+        """Return up to ``PAGE`` tokens that were added or revoked after a version of the registry, by id.
+
+        Args:
+            version: the version of the registry; -1 for all tokens.
+            after: the id of the last token of the page before; empty for the first page.
+        """
+        rows = await self._connection.execute(
+            select(agent_tokens.c.id, agents.c.slug, agent_tokens.c.secret_sha256, agent_tokens.c.revoked_at_ms)
+            .join(agents, agents.c.id == agent_tokens.c.agent_id)
+            .where(agent_tokens.c.changed > version, agent_tokens.c.id > after)
+            .order_by(agent_tokens.c.id)
+            .limit(PAGE)
+        )
+        return [
+            ChangedToken(TokenRow(row.id, AgentSlug(row.slug), row.secret_sha256), row.revoked_at_ms is not None)
+            for row in rows
+        ]
 
     async def tokens_of(self, agent: Agent) -> list[TokenOfAgent]:
         """Return the valid and the revoked tokens, oldest first."""
@@ -172,23 +219,23 @@ class AgentRepository(Repository):
         return [(AgentSlug(row.slug), TokenOfAgent(row.id, row.created_at_ms, row.revoked_at_ms)) for row in rows]
 
     async def add_token(self, token_id: str, agent: Agent, secret_sha256: str, *, now_ms: int) -> None:
+        version = await registry_changed(self._connection)
         await self._connection.execute(
             insert(self._connection, agent_tokens).values(
-                id=token_id, agent_id=agent.id, secret_sha256=secret_sha256, created_at_ms=now_ms
+                id=token_id, agent_id=agent.id, secret_sha256=secret_sha256, created_at_ms=now_ms, changed=version
             )
         )
-        await registry_changed(self._connection)
 
     async def revoke_tokens(self, agent: Agent, token_id: str | None, *, now_ms: int) -> int:
         """Revoke one token of an agent, or all of them; return how many."""
+        version = await registry_changed(self._connection)
         statement = (
             update(agent_tokens)
             .where(agent_tokens.c.agent_id == agent.id, agent_tokens.c.revoked_at_ms.is_(None))
-            .values(revoked_at_ms=now_ms)
+            .values(revoked_at_ms=now_ms, changed=version)
         )
         if token_id is not None:
             statement = statement.where(agent_tokens.c.id == token_id)
-        await registry_changed(self._connection)
         return (await self._connection.execute(statement)).rowcount
 
     async def replace_tokens(self, agent: Agent, token_id: str, secret_sha256: str, *, now_ms: int) -> int:

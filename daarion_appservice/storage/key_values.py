@@ -14,6 +14,7 @@ from .tables import key_values
 from .upsert import insert
 
 _REGISTRY: Final = "registry_version"
+_REMOVALS: Final = "registry_removal_version"
 _ACCOUNTS: Final = "accounts_version"
 _PRESENCE_TIMEOUT: Final = "presence_timeout_ms:"
 _WRITE_PROBE: Final = "write_probe"
@@ -36,6 +37,10 @@ class KeyValueRepository(Repository):
     async def registry_version(self) -> int:
         """Return a number that changes when agents, tokens, rooms or dead letters do, in any process."""
         return await self._version(_REGISTRY)
+
+    async def removal_version(self) -> int:
+        """Return the registry version of the last removal of an agent; 0 if there was none."""
+        return await self._version(_REMOVALS)
 
     async def accounts_version(self) -> int:
         """Return a number that changes when links between citizens and Matrix accounts do, in any process."""
@@ -66,6 +71,10 @@ class KeyValueRepository(Repository):
         """Store that messages from this id on are indexed; None for all messages."""
         await self._put(_SEARCH_POSITION, before or "")
 
+    async def put_removal_version(self, version: int) -> None:
+        """Store the registry version of the last removal of an agent."""
+        await self._put(_REMOVALS, str(version))
+
     async def put_write_probe(self) -> None:
         """Write a row without meaning, to find out whether the database accepts writes."""
         await self._put(_WRITE_PROBE, "1")
@@ -81,12 +90,18 @@ def _presence_timeout_key(software: str) -> str:
     return (_PRESENCE_TIMEOUT + software)[:_KEY_LENGTH]
 
 
-async def registry_changed(connection: AsyncConnection) -> None:
-    """Increase the registry version, so that a running service notices the change.
+async def registry_changed(connection: AsyncConnection) -> int:
+    """Increase the registry version, so that a running service notices the change, and return the new version.
 
-    Every transaction that changes agents, tokens, rooms or dead letters must call this function.
+    Every transaction that changes agents, tokens, rooms or dead letters must call this function. Other changes of the
+    registry wait until this transaction ends, so versions are committed in their order.
     """
-    await _increase(connection, _REGISTRY)
+    return await _increase(connection, _REGISTRY)
+
+
+async def agents_removed(connection: AsyncConnection, version: int) -> None:
+    """Store the registry version in which agents were removed."""
+    await KeyValueRepository(connection).put_removal_version(version)
 
 
 async def accounts_changed(connection: AsyncConnection) -> None:
@@ -94,10 +109,11 @@ async def accounts_changed(connection: AsyncConnection) -> None:
     await _increase(connection, _ACCOUNTS)
 
 
-async def _increase(connection: AsyncConnection, key: str) -> None:
+async def _increase(connection: AsyncConnection, key: str) -> int:
     statement = insert(connection, key_values).values(key=key, value="1")
-    await connection.execute(
+    increased = await connection.execute(
         statement.on_conflict_do_update(
             index_elements=[key_values.c.key], set_={"value": cast(cast(key_values.c.value, Integer) + 1, Text)}
-        )
+        ).returning(key_values.c.value)
     )
+    return int(increased.scalar_one())

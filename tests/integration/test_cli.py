@@ -171,7 +171,7 @@ def test_agent_remove_deletes_tokens(terminal: Terminal) -> None:
     assert terminal.run("agent", "remove", "scribe") == "Removed the agent scribe.\n"
     assert terminal.agents() == []
     ring = TokenDirectory()
-    ring.replace(terminal.with_database(lambda tx: tx.agents.tokens()))
+    ring.replace(terminal.valid_tokens())
     assert ring.owner(token) is None
     assert "there is no agent 'scribe'" in terminal.run_refused("agent", "remove", "scribe")
 
@@ -201,7 +201,7 @@ def test_token_is_valid_until_revoked(terminal: Terminal) -> None:
     ring = TokenDirectory()
 
     def owners() -> list[str | None]:
-        ring.replace(terminal.with_database(lambda tx: tx.agents.tokens()))
+        ring.replace(terminal.valid_tokens())
         return [ring.owner(token) for token in tokens]
 
     assert owners() == ["scribe"] * 3

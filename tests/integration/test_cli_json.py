@@ -46,7 +46,7 @@ def test_agent_actions_print_what_they_made(terminal: Terminal) -> None:
     second = run_json(terminal, "agent", "rotate", "scribe")
     assert second["revoked"] == 1
     ring = TokenDirectory()
-    ring.replace(terminal.with_database(lambda tx: tx.agents.tokens()))
+    ring.replace(terminal.valid_tokens())
     assert [ring.owner(each["token"]) for each in (first, second)] == [None, "scribe"]
     assert run_json(terminal, "agent", "revoke", "scribe") == {"agent": "scribe", "revoked": 1}
     Path("registry.yaml").write_text("agents: [{slug: guide, display_name: G}]\n")

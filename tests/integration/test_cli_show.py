@@ -63,7 +63,7 @@ def test_agent_rotate_leaves_one_valid_token(terminal: Terminal) -> None:
     new = ended.out.strip()
     assert "Revoked 2 earlier token(s) of scribe" in ended.err
     ring = TokenDirectory()
-    ring.replace(terminal.with_database(lambda tx: tx.agents.tokens()))
+    ring.replace(terminal.valid_tokens())
     assert [ring.owner(token) for token in (*old, new, other)] == [None, None, "scribe", "guide"]
 
 

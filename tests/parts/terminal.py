@@ -14,6 +14,7 @@ import pytest
 from daarion_appservice.city.types import Agent, Room
 from daarion_appservice.cli.main import main
 from daarion_appservice.errors import ExitCode
+from daarion_appservice.storage.agents import TokenRow
 from daarion_appservice.storage.database import Database, Transaction
 
 T = TypeVar("T")
@@ -54,6 +55,11 @@ class Terminal:
         assert (ended.code, ended.out) == (code, ""), ended
         assert "Traceback" not in ended.err
         return ended.err
+
+    def valid_tokens(self) -> list[TokenRow]:
+        """Return the tokens of agents that are not revoked."""
+        tokens = self.with_database(lambda tx: tx.agents.tokens_changed_since(-1))
+        return [each.token for each in tokens if not each.is_revoked]
 
     def with_database(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run ``work`` in a transaction of the database."""

@@ -24,6 +24,8 @@ agents = Table(
     Column("district", Text, nullable=False, server_default=""),
     Column("node_role", Text, nullable=False, server_default=""),
     Column("microdao_role", Text, nullable=False, server_default=""),
+    # The version of the registry of the last change.
+    Column("changed", BigInteger, nullable=False, server_default="0", index=True),
 )
 
 agent_tokens = Table(
@@ -34,6 +36,8 @@ agent_tokens = Table(
     Column("secret_sha256", String(64), nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("revoked_at_ms", BigInteger),
+    # The version of the registry in which the token was added or revoked.
+    Column("changed", BigInteger, nullable=False, server_default="0", index=True),
 )
 
 nodes = Table(
