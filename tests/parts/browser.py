@@ -30,6 +30,8 @@ _ARGUMENTS: Final = [
     "--disable-dev-shm-usage",
     # A microphone that beeps.
     "--use-fake-device-for-media-stream",
+    # Pages of one origin share a process: the second one starts none and finds its scripts compiled.
+    "--renderer-process-limit=1",
 ]
 
 
@@ -52,15 +54,24 @@ class Tab:
 @dataclass
 class Browser:
     _context: playwright.BrowserContext
+    _of_tests: list[tuple[str, playwright.BrowserContext]] = field(default_factory=list)
 
     async def other_profile(self, **options: Any) -> Browser:
         """Return a browser context that shares no storage with this one; ``options`` are Playwright's.
 
         Service workers are blocked unless ``options`` allow them: requests that one makes pass playwright's routes by.
+        Contexts that earlier tests opened, and not fixtures, are closed: their pages would go on working.
         """
         chromium = self._context.browser
         assert chromium is not None
-        return Browser(await _new_context(chromium, **options))
+        context = await _new_context(chromium, **options)
+        test = os.environ.get("PYTEST_CURRENT_TEST", "")
+        for former in [former for opener, former in self._of_tests if opener != test]:
+            await former.close()
+        self._of_tests[:] = [(opener, each) for opener, each in self._of_tests if opener == test]
+        if test.endswith("(call)"):
+            self._of_tests.append((test, context))
+        return Browser(context)
 
     async def kill(self) -> None:
         """Close all tabs at once, as when the browser is killed."""
