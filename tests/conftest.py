@@ -30,6 +30,7 @@ from tests.parts import allocator, compiled_statements, forked_processes
 from tests.parts import synapse_workers as synapse_workers_part
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import AGENTS, RunningCity, StartCity, template_for
+from tests.parts.database_pool import DatabasePool
 from tests.parts.federation import FederatedCity, StartFederation, linking, make_certificates
 from tests.parts.matrix_user import Arrive, arriving
 from tests.parts.ports import free_port
@@ -77,6 +78,14 @@ def postgres_template(postgres: Postgres) -> str:
 
 
 @pytest.fixture(scope="session")
+def database_pool(postgres: Postgres, postgres_template: str) -> Iterator[DatabasePool]:
+    """Empty databases with the city's tables, which tests take in turns."""
+    pool = DatabasePool(postgres, postgres_template)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as a file."""
     file = tmp_path_factory.mktemp("template") / "city.db"
@@ -99,7 +108,13 @@ def is_migrated() -> bool:
 @pytest.fixture
 def postgres_url(postgres: Postgres, is_migrated: bool, request: pytest.FixtureRequest) -> Iterator[str]:
     """A fresh database on PostgreSQL."""
-    name = postgres.create_database(*([request.getfixturevalue("postgres_template")] if is_migrated else []))
+    if is_migrated:
+        pool: DatabasePool = request.getfixturevalue("database_pool")
+        name = pool.take()
+        yield postgres.url(name)
+        pool.put_back(name)
+        return
+    name = postgres.create_database()
     yield postgres.url(name)
     postgres.drop_database(name)
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from daarion_appservice.demo.child_processes import Child, python
 from daarion_appservice.errors import ExitCode, HomeserverRefused, StartError
+from tests.parts.database_pool import DatabasePool
 from tests.parts.ports import free_port
 from tests.parts.postgres import Postgres
 from tests.parts.synapse import BootSynapse, boot
@@ -82,6 +83,36 @@ def test_databases_do_not_see_each_other(postgres: Postgres) -> None:
     assert postgres.execute("SELECT to_regclass('citizens')", other) == ""
 
     postgres.drop_database(one)
+    postgres.drop_database(other)
+
+
+def test_reused_database_has_no_rows(postgres: Postgres, postgres_template: str) -> None:
+    pool = DatabasePool(postgres, postgres_template)
+    name = pool.take()
+    postgres.execute("INSERT INTO sign_in_uses VALUES ('digest', 1)", name)
+    numbers = "SELECT nextval('inbox_id_seq')"
+    first = postgres.execute(numbers, name)
+
+    pool.put_back(name)
+
+    assert pool.take() == name
+    assert postgres.execute("SELECT count(*) FROM sign_in_uses", name) == "0"
+    assert postgres.execute(numbers, name) == first
+    pool.close()
+    postgres.drop_database(name)
+
+
+@pytest.mark.parametrize("change", ["CREATE INDEX ON rooms (name)", "DROP TABLE outbox", "ANALYZE rooms"])
+def test_database_with_changed_schema_is_not_reused(postgres: Postgres, postgres_template: str, change: str) -> None:
+    pool = DatabasePool(postgres, postgres_template)
+    name = pool.take()
+    postgres.execute(change, name)
+
+    pool.put_back(name)
+
+    other = pool.take()
+    assert other != name
+    pool.close()
     postgres.drop_database(other)
 
 
