@@ -86,6 +86,8 @@ def room_version(request: pytest.FixtureRequest) -> str:
     return version
 
 
+# The short run has two processes and Redis.
+@pytest.mark.parametrize("database_url", [pytest.param("sqlite", marks=pytest.mark.soak), "postgresql"], indirect=True)
 async def test_a_day_in_the_city(
     start_city: StartCity, arrive: Arrive, one_or_two: RedisServer | None, room_version: str
 ) -> None:

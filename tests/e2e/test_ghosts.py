@@ -12,7 +12,7 @@ from tests.parts.http_proxy import HttpProxy
 from tests.parts.ports import free_port
 from tests.parts.synapse import BootSynapse
 
-COUNT = 8
+COUNT = 3
 
 AGENTS = "\nagents:\n  - {{slug: daarwizz, display_name: DAARWIZZ, avatar: {picture}}}\n" + "".join(
     f"  - {{{{slug: a{number}, display_name: Agent {number}}}}}\n" for number in range(COUNT)
@@ -48,7 +48,7 @@ async def test_second_start_updates_only_differences(tmp_path: Path, sqlite_url:
         assert _changes(proxy) == ["/_matrix/client/v1/appservice/daarion/ping", *_bot_looks_in(proxy)]
 
         picture.write_bytes(_png(b"\xff\x80\x10"))
-        city.config.write_text(city.config.read_text().replace("Agent 7", "Сьомий"))
+        city.config.write_text(city.config.read_text().replace(f"Agent {COUNT - 1}", "Останній"))
         await _restart(city, proxy)
         changed = [
             path for path in _changes(proxy) if "/profile/" in path or "/media/v3/upload" in path or "/register" in path
