@@ -13,8 +13,8 @@ PAGES := daarion_appservice/web_dist/index.html
 PAGES_NEED := web/node_modules/.installed
 JS_SDK := tests/parts/js_sdk/node_modules/.installed
 PAGES_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f ! -name '*.test.*' -print)
-# How many tests run at the same time; most of them wait for real servers, so more than there are processors do no harm.
-JOBS ?= 4
+# How many tests run at the same time: one more than there are processors, as some wait. Each collects all tests: 10 s.
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # +<number of commits>.g<commit>, and the time where something is not committed; nothing outside of a git checkout.
 TAG = $(shell git rev-parse --is-inside-work-tree >/dev/null 2>&1 && printf '+%s.g%s%s' "$$(git rev-list --count HEAD)" \
 	"$$(git rev-parse --short HEAD)" "$$(git diff --quiet HEAD || date -u +.d%Y%m%d%H%M%S)")

@@ -26,7 +26,7 @@ from daarion_appservice.demo.local_synapse import LocalSynapse
 from daarion_appservice.realtime import redis_client
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
-from tests.parts import allocator, compiled_statements, forked_processes
+from tests.parts import allocator, compiled_statements, forked_processes, shared_files
 from tests.parts import synapse_workers as synapse_workers_part
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import AGENTS, RunningCity, StartCity, template_for
@@ -59,6 +59,13 @@ def pytest_collection_finish() -> None:
     """Exempt modules and collected tests from garbage collections, which took a tenth of the CPU time of in-process tests."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Have all workers of this run share what is expensive to make."""
+    own = tmp_path_factory.getbasetemp()
+    shared_files.use_directory(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
 
 
 @pytest.fixture(scope="session")

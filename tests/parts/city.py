@@ -24,7 +24,7 @@ from daarion_appservice.demo.ports import HOST
 from daarion_appservice.matrix.client import registration_file
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
-from tests.parts import city_template, forked_processes
+from tests.parts import city_template, forked_processes, shared_files
 from tests.parts.city_template import CityTemplate
 from tests.parts.config_file import new_tokens, secrets_of, write_config
 from tests.parts.ports import free_port
@@ -275,39 +275,35 @@ def booting_in(directory: Path) -> Callable[..., Awaitable[LocalSynapse]]:
     return boot_here
 
 
-_template: CityTemplate | None = None
-
-
 async def template_for(
     database_url: str, *, homeserver: dict[str, Any] | None, settings: dict[str, str | float] | None, agents: str
 ) -> CityTemplate | None:
     """Return the template of cities with the default agents, or None if this city needs a first start.
 
-    Made once by each process that runs tests.
+    Made once in a test run.
     """
-    global _template  # noqa: PLW0603
     if agents != AGENTS or not city_template.is_suitable(database_url, settings or (), homeserver or ()):
         return None
-    if _template is None:
-        directory = city_template.new_directory()
-        database = directory / "city.db"
-        city = await RunningCity.make(
-            directory / "city",
-            f"sqlite:///{database}",
-            booting_in(directory / "synapse"),
-            homeserver=None,
-            settings=None,
-            agents=agents,
-        )
-        try:
-            await city.start()
-            await city.service.stop()
-            await city.homeserver.stop()
-        finally:
-            await city.close()
-            city.homeserver.kill()
-        _template = CityTemplate(directory / "synapse", database, secrets_of(city.config))
-    return _template
+    directory = await shared_files.made_once("city", _make_template)
+    return CityTemplate(directory / "synapse", directory / "city.db", secrets_of(directory / "city" / "config.yaml"))
+
+
+async def _make_template(directory: Path) -> None:
+    city = await RunningCity.make(
+        directory / "city",
+        f"sqlite:///{directory / 'city.db'}",
+        booting_in(directory / "synapse"),
+        homeserver=None,
+        settings=None,
+        agents=AGENTS,
+    )
+    try:
+        await city.start()
+        await city.service.stop()
+        await city.homeserver.stop()
+    finally:
+        await city.close()
+        city.homeserver.kill()
 
 
 def citizen_token(sub: str, name: str | None = None, **claims: Any) -> str:

@@ -6,9 +6,7 @@ of it Synapse's. A city from the template starts as after a restart, in 1 s.
 
 from __future__ import annotations
 
-import atexit
 import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,10 +48,3 @@ def is_suitable(database_url: str, settings: Iterable[str], homeserver: Iterable
         and not any(name.startswith(_SETTINGS_OF_STORED_STATE) for name in settings)
         and set(homeserver) <= {"port"}
     )
-
-
-def new_directory() -> Path:
-    """Return a directory that is deleted at the end of the process."""
-    directory = Path(tempfile.mkdtemp(prefix="daarion-city-"))
-    atexit.register(shutil.rmtree, directory)
-    return directory

@@ -1,12 +1,10 @@
-"""Starts a real Synapse for tests, from a database that is prepared once per process."""
+"""Starts a real Synapse for tests, from a database that is prepared once in a test run."""
 
 from __future__ import annotations
 
 import asyncio
-import atexit
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Final, Protocol
 
 from daarion_appservice.demo.local_synapse import LocalSynapse
 from daarion_appservice.demo.synapse_config import SynapseSetup
+from tests.parts import shared_files
 from tests.parts.ports import free_port
 
 SERVER_NAME = "city.localhost"
@@ -67,25 +66,19 @@ async def boot(
     return synapse
 
 
-_prepared: Path | None = None
-
-
 async def _empty_database() -> Path:
-    """Return the database of an unused Synapse; made once by each process that runs tests.
+    """Return the database of an unused Synapse; made once in a test run.
 
     To make one takes Synapse half a second of a processor at its start, and a minute of small steps behind what is tested.
     """
-    global _prepared  # noqa: PLW0603
-    if _prepared is None:
-        directory = Path(tempfile.mkdtemp(prefix="daarion-synapse-"))
-        atexit.register(shutil.rmtree, directory)
-        at_once = {"background_updates": {"sleep_enabled": False}}
-        database = directory / "homeserver.db"
-        async with LocalSynapse(SynapseSetup(directory, SERVER_NAME, free_port(), overrides=at_once)):
-            while _steps_left(database):
-                await asyncio.sleep(0.05)
-        _prepared = database
-    return _prepared
+    return await shared_files.made_once("synapse", _make_empty_database) / "homeserver.db"
+
+
+async def _make_empty_database(directory: Path) -> None:
+    at_once = {"background_updates": {"sleep_enabled": False}}
+    async with LocalSynapse(SynapseSetup(directory, SERVER_NAME, free_port(), overrides=at_once)):
+        while _steps_left(directory / "homeserver.db"):
+            await asyncio.sleep(0.05)
 
 
 def _steps_left(database: Path) -> int:
