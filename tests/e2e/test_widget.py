@@ -54,7 +54,7 @@ document.body.append(frame);
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    async with start_browser() as browser:
+    async with start_browser(is_complete=True) as browser:
         yield browser
 
 

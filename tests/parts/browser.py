@@ -86,9 +86,12 @@ class Browser:
 
 
 @asynccontextmanager
-async def start_browser() -> AsyncIterator[Browser]:
-    """Start a browser with a temporary profile."""
-    command = find_browser()
+async def start_browser(*, is_complete: bool = False) -> AsyncIterator[Browser]:
+    """Start a browser with a temporary profile: Chromium's headless shell where it is installed.
+
+    A complete Chromium blocks the storage of frames from other sites, as browsers of people do; the shell does not.
+    """
+    command = find_browser(is_complete=is_complete)
     if command is None:
         if may_do_without():
             pytest.skip("no Chromium, and ALLOW_NO_BROWSER=1")

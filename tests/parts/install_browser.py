@@ -1,7 +1,8 @@
 """Finds a Chromium for the tests, and gets one where there is none: ``python -m tests.parts.install_browser``.
 
-From Debian's packages where we may install them (its headless shell, if it has one), else from npm's ``@sparticuz/chromium``
-into the virtual environment. Does nothing when one is there, or when ALLOW_NO_BROWSER=1 says that tests may go without.
+From Debian's packages where we may install them (with the headless shell, if it has one), else from npm's
+``@sparticuz/chromium`` into the virtual environment. Does nothing when one is there, or when ALLOW_NO_BROWSER=1 says that
+tests may go without.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ NONE_FOUND: Final = (
 )
 
 _HEADLESS: Final = "chromium-headless-shell"
-"""Chromium without its windows: a page costs half the CPU time."""
+"""Chromium without its windows and settings: a page costs half the CPU time."""
 
-_NAMES: Final = (_HEADLESS, "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _OWN: Final = Path(sys.prefix) / "chromium"
 """In the virtual environment, so that both are removed together."""
 _OWN_COMMAND: Final = _OWN / "chromium.sh"
@@ -37,20 +38,20 @@ LD_LIBRARY_PATH="$LD_LIBRARY_PATH:{folder}/al2023/lib" exec {folder}/chromium "$
 
 
 @functools.cache
-def find_browser() -> str | None:
-    """The command of a Chromium that works."""
-    return next((command for command in _candidates() if _works(command)), None)
+def find_browser(*, is_complete: bool) -> str | None:
+    """Return the command of a Chromium that works; the headless shell if there is one, unless it must be complete."""
+    return next((command for command in _candidates(is_complete=is_complete) if _works(command)), None)
 
 
 def may_do_without() -> bool:
     return os.environ.get("ALLOW_NO_BROWSER") == "1"
 
 
-def _candidates() -> Iterator[str]:
+def _candidates(*, is_complete: bool) -> Iterator[str]:
     if named := os.environ.get("CHROMIUM"):
         yield named
         return
-    yield from filter(None, map(shutil.which, _NAMES))
+    yield from filter(None, map(shutil.which, _NAMES if is_complete else (_HEADLESS, *_NAMES)))
     if _OWN_COMMAND.exists():
         yield str(_OWN_COMMAND)
 
@@ -65,7 +66,7 @@ def _works(command: str) -> bool:
 
 
 def main() -> int:
-    if find_browser() or may_do_without():
+    if find_browser(is_complete=True) or may_do_without():
         return 0
     for get in (_from_debian, _from_npm):
         try:
@@ -73,7 +74,7 @@ def main() -> int:
         except (OSError, subprocess.SubprocessError) as error:
             print(f"{get.__name__.removeprefix('_from_')}: {error}", file=sys.stderr)  # noqa: T201
         find_browser.cache_clear()
-        if find_browser():
+        if find_browser(is_complete=True):
             return 0
     print(NONE_FOUND, file=sys.stderr)  # noqa: T201
     return 1
@@ -87,7 +88,7 @@ def _from_debian() -> None:
     _run([*apt_get, "update"], quietly)
     install = [*apt_get, "install", "-y", "--no-install-recommends"]
     try:
-        _run([*install, _HEADLESS], quietly)
+        _run([*install, "chromium", _HEADLESS], quietly)
     except subprocess.SubprocessError:  # an older release has no such package
         _run([*install, "chromium"], quietly)
 
