@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import nio
@@ -21,6 +21,9 @@ from tests.parts.waiting import WAIT_S
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BOT, SCRIBES_GHOST = "@city:city.localhost", "@agent_scribe:city.localhost"
+
+POSTING_INTERVAL_S: Final = 0.5
+"""Each message goes to Matrix: more of them would delay what the tests wait for, and exceed the limit of messages."""
 
 
 @dataclass
@@ -57,7 +60,7 @@ class Room:
             status, answer = await self.posts("may I?", token)
             return answer if (status, answer.get("code")) == (403, code) else None
 
-        return await eventually(refused)
+        return await eventually(refused, interval_s=POSTING_INTERVAL_S)
 
     async def is_received(self, body: str, token: str | None = None) -> None:
         """Wait until posting is allowed, and the message stands on Matrix."""
@@ -65,7 +68,7 @@ class Room:
         async def taken() -> bool:
             return (await self.posts(body, token))[0] == 201
 
-        await eventually(taken)
+        await eventually(taken, interval_s=POSTING_INTERVAL_S)
         await self.olena.wait_for(lambda: any(received_body == body for _, received_body in self.olena.messages))
 
     async def members(self) -> set[str]:

@@ -314,14 +314,18 @@ def citizen_token(sub: str, name: str | None = None, **claims: Any) -> str:
 
 
 async def eventually(
-    condition: Callable[[], Awaitable[T]], timeout_s: float = WAIT_S, explain: Callable[[], str] = lambda: ""
+    condition: Callable[[], Awaitable[T]],
+    timeout_s: float = WAIT_S,
+    explain: Callable[[], str] = lambda: "",
+    *,
+    interval_s: float = 0.05,
 ) -> T:
     """Wait until ``condition`` returns a true value, and return it."""
     last: T | None = None
     try:
         async with asyncio.timeout(timeout_s):
             while not (last := await condition()):
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(interval_s)
     except TimeoutError:
         raise AssertionError(f"not within {timeout_s:g} s; last seen: {last!r}\n{explain()}") from None
     return last
