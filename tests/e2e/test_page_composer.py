@@ -47,7 +47,7 @@ async def alice(city: RunningCity) -> AsyncIterator[MatrixUser]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def page(city: RunningCity, alice: MatrixUser) -> AsyncIterator[Page]:
     session = [{"name": "city.session", "value": OKSANA}]
-    async with start_browser() as browser:
+    async with start_browser(is_complete=True) as browser:
         reader = await browser.other_profile(
             locale="en-US",
             viewport={"width": 1280, "height": 800},

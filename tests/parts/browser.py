@@ -89,7 +89,8 @@ class Browser:
 async def start_browser(*, is_complete: bool = False) -> AsyncIterator[Browser]:
     """Start a browser with a temporary profile: Chromium's headless shell where it is installed.
 
-    A complete Chromium blocks the storage of frames from other sites, as browsers of people do; the shell does not.
+    A complete Chromium blocks the storage of frames from other sites, as browsers of people do, and records sound; the shell
+    does neither.
     """
     command = find_browser(is_complete=is_complete)
     if command is None:
