@@ -260,7 +260,7 @@ class Floor(Contender):
 
     def change(self, first: int, count: int) -> None:
         assert self._said_by is not None
-        self._said_by.write(b"".join(_update(number) + b"\n" for number in range(first, first + count)))
+        self._said_by.write(b"".join(update(number) + b"\n" for number in range(first, first + count)))
 
 
 def slug(number: int) -> str:
@@ -271,7 +271,7 @@ def beat(number: int) -> bytes:
     return b'{"event":"presence.heartbeat","user_id":"agent:a%d"}' % number
 
 
-def _update(number: int) -> bytes:
+def update(number: int) -> bytes:
     """Return an update of the same length as this service's."""
     fields = {"user_id": f"agent:{slug(number)}", "status": "online", "status_msg": None, "last_active_ago_ms": 0}
     return orjson.dumps({"event": "presence.update", **fields, "seq": 1_700_000_000_000_000 + number})

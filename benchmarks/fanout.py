@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from . import other_servers
 from .audience import Count, ReaderProcess
 from .contenders import City, Contender, Floor, Seeds, SocketIo
 from .figures import percentile
@@ -77,6 +78,7 @@ async def _with_sockets(sockets: int, plan: Plan, directory: Path, redis_url: st
         City(directory, agents=_AGENTS, batch=True),
         Seeds(directory, redis_url=redis_url),
         SocketIo(directory),
+        *other_servers.installed(directory),
         Floor(directory),
     ]
     sides: list[_Side] = []

@@ -23,6 +23,8 @@ _WHO: Final = {
     "city_redis": "this service, Redis",
     "seeds": "naive design",
     "socketio": "python-socketio",
+    "nchan": "nginx with nchan",
+    "ws": "Node's `ws`",
     "floor": "*floor*",
     "naive_puts": "naive loop of PUTs",
 }

@@ -12,6 +12,7 @@ import pytest
 from benchmarks import (
     fanout,
     heartbeats,
+    other_servers,
     report,
     rooms_delivery,
     rooms_encryption,
@@ -25,9 +26,19 @@ from tests.parts.ports import HOST
 async def test_fanout_benchmark_delivers_every_change(tmp_path: Path) -> None:
     plan = fanout.Plan(sockets=(10,), single_changes=2, churn_s=0.2, rounds=1, catch_up_s=60.0)
     rows = await fanout.measure(plan, tmp_path)
-    assert {row["who"] for row in rows} == {"city", "city_batch", "seeds", "socketio", "floor"}
+    others = {server.key for server in (other_servers.Nchan, other_servers.NodeWs) if server.missing() is None}
+    assert {row["who"] for row in rows} == {"city", "city_batch", "seeds", "socketio", "floor"} | others
     assert [row["who"] for row in rows if row["undelivered"] or row["fell_behind"]] == []
     assert report.render("fanout", rows).count("\n") == len(rows) + 1
+
+
+async def test_server_that_is_not_installed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(other_servers, "_MODULE", tmp_path / "no module")
+    monkeypatch.setattr(other_servers, "_NODE_PACKAGES", tmp_path)
+    assert other_servers.installed(tmp_path) == []
+    assert capsys.readouterr().out.count("is not installed") == 2
 
 
 @pytest.mark.soak
