@@ -29,7 +29,7 @@ _NONE: Final = "[]"
 
 _ROOM_COLUMNS: Final = (
     "id, slug, name, description, is_default, archived, history_visibility, created_at_ms, last_seq, last_event_ms, "
-    "matrix_room_id, matrix_status, matrix_error, encrypted"
+    "matrix_room_id, matrix_status, matrix_error, encrypted, pinned_events"
 )
 _MESSAGE_COLUMNS: Final = (
     "id, room_id, seq, author_kind, author_id, author_name, author_avatar, body, formatted_body, msgtype, media, mentions, "
@@ -86,6 +86,8 @@ def application(database_url: str) -> FastAPI:
             "messages": messages,
             "online_members": [],
             "may_read": True,
+            "rights": None,
+            "writers": "everyone",
             "removal": None,
             "has_older": len(rows) == _LAST_MESSAGES,
         }
@@ -144,6 +146,7 @@ def _room(row: Any, members_online: Counter[str]) -> dict[str, Any]:
         "history_visibility": row["history_visibility"],
         "is_public": row["history_visibility"] == "world_readable",
         "created_at": _moment(row["created_at_ms"]),
+        "pins": len(_list(row["pinned_events"] or _NONE)),
     }
 
 
