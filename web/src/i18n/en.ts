@@ -344,6 +344,8 @@ export default {
     leave: "Leave the room",
     empty: "Nothing has been said here yet",
     emptyHint: "Write the first word.",
+    directBeginning: "The beginning of your chat",
+    directPlaceholder: "Write to {{name}}",
     beginning: "The beginning of {{room}}",
     loadingOlder: "Loading earlier messages…",
     today: "Today",

@@ -371,6 +371,8 @@ export default {
     leave: "Вийти з кімнати",
     empty: "Тут ще нічого не сказано",
     emptyHint: "Напишіть перше слово.",
+    directBeginning: "Початок вашої розмови",
+    directPlaceholder: "Повідомлення для {{name}}",
     beginning: "Початок розмови в {{room}}",
     loadingOlder: "Гортаємо назад…",
     today: "Сьогодні",

@@ -9,3 +9,8 @@ interface OpenRoom {
 
 /** What parts of the page outside of a room know of the room that is open. */
 export const useOpenRoom = create<OpenRoom>(() => ({ room: null, showsSettings: false }));
+
+/** Whether the settings of a room have something for somebody with these rights. */
+export function mayModerate(rights: RoomRights | null): boolean {
+  return rights !== null && (rights.edit_room || rights.set_writers || rights.ban);
+}

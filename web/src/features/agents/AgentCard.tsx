@@ -8,10 +8,12 @@ import { useAgentPresence } from "../../hooks/useAgentPresence";
 import { agentSubject } from "../../lib/subjects";
 import { usePresence } from "../../stores/presence";
 import { useProfile } from "../../hooks/useProfile";
+import { useRoleName } from "./roles";
 import card from "../../components/ui/Card.module.css";
 import styles from "./Agents.module.css";
 
 export const AgentCard = memo(function AgentCard({ agent }: { agent: Agent }) {
+  const roleName = useRoleName();
   const { status } = useAgentPresence(agent.slug);
   const isKnown = usePresence((state) => state.hasSnapshot);
   const statusMsg = usePresence((state) => state.online[agentSubject(agent.slug)]?.statusMsg);
@@ -25,7 +27,7 @@ export const AgentCard = memo(function AgentCard({ agent }: { agent: Agent }) {
         <Link className={card.link} to={`/agents/${encodeURIComponent(agent.slug)}`}>
           <Name>{agent.display_name}</Name>
         </Link>
-        <p dir="auto">{agent.title ?? agent.role}</p>
+        <p dir="auto">{agent.title ?? (agent.role && roleName(agent.role))}</p>
         {says && says !== agent.title && <p dir="auto">{says}</p>}
       </div>
     </li>

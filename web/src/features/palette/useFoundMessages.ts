@@ -1,6 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
-import { useEffect, useState } from "react";
+import { useEffect, useMemo, useState } from "react";
 import { queries } from "../../api/queries";
+import { useDirectChats } from "../../hooks/useDirectChat";
 import { plainName } from "../../lib/names";
 import { messagePath } from "../../lib/paths";
 import type { PaletteItem } from "./paletteModel";
@@ -20,6 +21,9 @@ export function useFoundMessages(sought: string): { items: PaletteItem[]; isSear
     const timer = setTimeout(() => setAsked(text), PAUSE_MS);
     return () => clearTimeout(timer);
   }, [text]);
+  const chats = useDirectChats();
+  // The room of a direct chat has no name of its own.
+  const partners = useMemo(() => new Map(chats?.map(({ id, citizen }) => [id, citizen.display_name])), [chats]);
   const isLong = text.length >= MIN_CHARS;
   const { data, isFetching } = useQuery(queries.search(asked.length >= MIN_CHARS ? asked : "", null));
   const items =
@@ -28,7 +32,7 @@ export function useFoundMessages(sought: string): { items: PaletteItem[]; isSear
           id: `message ${message.id}`,
           group: "messages",
           name: excerpt,
-          detail: `${plainName(message.author.display_name)} · ${plainName(room.name)}`,
+          detail: `${plainName(message.author.display_name)} · ${plainName(partners.get(room.id) ?? room.name)}`,
           path: messagePath(room.slug, message.id),
         }))
       : NOTHING;

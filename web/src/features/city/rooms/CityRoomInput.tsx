@@ -6,6 +6,7 @@ import { Button } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
 import { useThrottledValue } from "../../../hooks/useThrottledValue";
 import { isComposing } from "../../../lib/keys";
+import { useDirectChat } from "../../../hooks/useDirectChat";
 import { useSession } from "../../../stores/session";
 import { subjectOf } from "../../../lib/subjects";
 import { withIds } from "../../../lib/mentions";
@@ -73,6 +74,12 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
   const { t } = useTranslation();
   const room = useConversation();
   const isThread = room.threadRoot !== null;
+  const isDirect = useDirectChat(useRoomState((state) => state.room?.id)) !== undefined;
+  const placeholder = isThread
+    ? t("thread.inputLabel")
+    : isDirect
+      ? t("room.directPlaceholder", { name: roomName })
+      : t("room.inputPlaceholder", { room: roomName });
   const { replyTo, editing, text: newText, mentions } = useDraft(draft);
   const { write, edit, clear, sent, mention } = useMemo(() => draftActions(draft), [draft]);
   const text = editing ? editing.text : newText;
@@ -237,7 +244,7 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
             rows={1}
             value={text}
             aria-label={isThread ? t("thread.inputLabel") : t("room.inputLabel", { room: roomName })}
-            placeholder={isThread ? t("thread.inputLabel") : t("room.inputPlaceholder", { room: roomName })}
+            placeholder={placeholder}
             title={t("room.inputHint")}
             aria-autocomplete="list"
             aria-controls={activeId === null ? undefined : completionId}

@@ -1,3 +1,4 @@
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { act, render } from "@testing-library/react";
 import { Profiler } from "react";
 import { beforeEach, describe, expect, it, vi } from "vitest";
@@ -75,9 +76,11 @@ describe("the line above the oldest message", () => {
   ])("reads $text with may_read: $may_read and has_older: $has_older", async ({ may_read, has_older, text }) => {
     await show({ ...room(50, fifty()), has_older, may_read });
     const top = render(
-      <RoomContext value={model}>
-        <TimelineStart roomName="General" hasOlder={has_older} isLoadingOlder={false} />
-      </RoomContext>,
+      <QueryClientProvider client={new QueryClient()}>
+        <RoomContext value={model}>
+          <TimelineStart roomName="General" hasOlder={has_older} isLoadingOlder={false} />
+        </RoomContext>
+      </QueryClientProvider>,
     );
     expect(top.container.textContent).toBe(text);
   });

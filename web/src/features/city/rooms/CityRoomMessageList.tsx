@@ -69,6 +69,7 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
   }, [timeline, entries, outbox, me, unread]);
   const scroller = useRef<HTMLDivElement>(null);
   const handle = useRef<VirtualizerHandle>(null);
+  const newest = useNewestOfOthers(rows);
   const [active, setActive] = useState<string | null>(null);
   const [flashed, setFlashed] = useState<string | null>(null);
   const { isAtBottom, newBelow, look, beforeJump, toBottom } = useAutoScroll(
@@ -200,6 +201,7 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
               roomName={roomName}
               isLoadingOlder={isLoadingOlder}
               hasOlder={timeline.hasOlder}
+              isNew={row.key === newest}
               isActive={row.kind === "message" && row.message.id === active}
               isFlashed={row.kind === "message" && row.message.id === flashed}
               onJump={onJump}
@@ -255,6 +257,7 @@ interface LineProps {
   roomName: string;
   isLoadingOlder: boolean;
   hasOlder: boolean;
+  isNew: boolean;
   isActive: boolean;
   isFlashed: boolean;
   onJump: (messageId: string) => void;
@@ -284,6 +287,16 @@ function Day({ day }: { day: string }) {
   return (
     <p className={styles.line}>{formatDay(day, now, language, { today: t("room.today"), yesterday: t("room.yesterday") })}</p>
   );
+}
+
+/** The key of the last row if it is a message of somebody else that came since the list was shown first. */
+function useNewestOfOthers(rows: readonly Row[]): string | null {
+  const me = useSession((state) => state.subject);
+  const last = rows.at(-1);
+  const seq = last?.kind === "message" ? last.message.seq : 0;
+  const [firstSeen] = useState(seq);
+  const isNews = last?.kind === "message" && firstSeen > 0 && seq > firstSeen && subjectOf(last.message.author) !== me;
+  return isNews ? last.key : null;
 }
 
 /** The list itself is read aloud by nobody's leave, as it changes while one scrolls; what is new is told here, politely. */

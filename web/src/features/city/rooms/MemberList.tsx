@@ -2,7 +2,7 @@ import { useEffect, useMemo, useRef } from "react";
 import { useTranslation } from "../../../lib/i18n";
 import type { SubjectId } from "../../../api/types";
 import { Avatar } from "../../../components/ui/Avatar";
-import { buttonClass, IconButton } from "../../../components/ui/Button";
+import { Button, buttonClass, IconButton } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
 import { useSite } from "../../../hooks/useSite";
 import { roomLink } from "../../../lib/matrixLinks";
@@ -12,6 +12,7 @@ import { useProfile } from "../../../hooks/useProfile";
 import { byKindAndName, useProfiles } from "../../../stores/profiles";
 import { usePresence } from "../../../stores/presence";
 import { useProfileCard } from "../../../stores/profileCard";
+import { mayModerate, useOpenRoom } from "../../../stores/openRoom";
 import { useSession } from "../../../stores/session";
 import styles from "./CityRoomView.module.css";
 import { useRoomState } from "./useRoom";
@@ -58,6 +59,7 @@ function MemberPanel({ roomName, onClose }: Props) {
   const room = useRoomState((state) => state.room);
   const members = useRoomState((state) => state.members);
   const mayRead = useRoomState((state) => state.mayRead);
+  const rights = useRoomState((state) => state.rights);
   const here = usePresence((state) => state.online);
   const profiles = useProfiles((state) => state.profiles);
   const subjects = useMemo(() => {
@@ -81,6 +83,18 @@ function MemberPanel({ roomName, onClose }: Props) {
           </li>
         ))}
       </ul>
+      {mayModerate(rights) && (
+        <Button
+          variant="bare"
+          className={styles.onlyNarrow ?? ""}
+          onClick={() => {
+            onClose();
+            useOpenRoom.setState({ showsSettings: true });
+          }}
+        >
+          <Icon name="gear" size={16} /> {t("moderation.settings")}
+        </Button>
+      )}
       {room && (
         <a
           className={buttonClass("bare", styles.onlyNarrow)}

@@ -29,6 +29,8 @@ import { useConversation, useConversationState } from "./useRoom";
 interface Props {
   message: Message;
   isFirst: boolean;
+  /** It has come just now. */
+  isNew?: boolean;
   /** It is looked at: what one can do with it is shown. */
   isActive: boolean;
   isFlashed: boolean;
@@ -37,7 +39,15 @@ interface Props {
   readers?: readonly Receipt[] | undefined;
 }
 
-export const MessageRow = memo(function MessageRow({ message, isFirst, isActive, isFlashed, onJump, readers }: Props) {
+export const MessageRow = memo(function MessageRow({
+  message,
+  isFirst,
+  isNew = false,
+  isActive,
+  isFlashed,
+  onJump,
+  readers,
+}: Props) {
   const me = useSession((state) => state.subject);
   const isMine = subjectOf(message.author) === me;
   const userId = useSession((state) => state.session?.userId);
@@ -53,6 +63,7 @@ export const MessageRow = memo(function MessageRow({ message, isFirst, isActive,
     (message.mentions_room || mentionsMe) && styles.mentionsMe,
     isActive && styles.active,
     isFlashed && styles.flash,
+    isNew && styles.arrives,
   ];
   return (
     <article

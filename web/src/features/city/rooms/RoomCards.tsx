@@ -55,7 +55,11 @@ const RoomCard = memo(function RoomCard({ room, unread, now, t, language }: Room
           <PresenceDot state={room.members_online ? "online" : "offline"} isSilent />
           {t("rooms.online", { count: room.members_online })}
         </span>
-        <span>{room.last_event ? relativeTime(room.last_event, now, language) : t("rooms.quiet")}</span>
+        {room.last_event ? (
+          <time dateTime={room.last_event}>{relativeTime(room.last_event, now, language)}</time>
+        ) : (
+          <span>{t("rooms.quiet")}</span>
+        )}
       </p>
     </li>
   );

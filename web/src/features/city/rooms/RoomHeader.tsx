@@ -7,7 +7,7 @@ import { Icon } from "../../../components/ui/Icon";
 import { Name } from "../../../components/ui/Name";
 import { useSite } from "../../../hooks/useSite";
 import { roomLink } from "../../../lib/matrixLinks";
-import { useOpenRoom } from "../../../stores/openRoom";
+import { mayModerate, useOpenRoom } from "../../../stores/openRoom";
 import { useSession } from "../../../stores/session";
 import styles from "./CityRoomView.module.css";
 import { NotificationMenu } from "./NotificationMenu";
@@ -77,10 +77,15 @@ function RoomSettingsButton() {
   const { t } = useTranslation();
   const rights = useRoomState((state) => state.rights);
   const isOpen = useOpenRoom((state) => state.showsSettings);
-  if (!rights || !(rights.edit_room || rights.set_writers || rights.ban)) return null;
+  if (!mayModerate(rights)) return null;
   return (
     <>
-      <IconButton icon="gear" label={t("moderation.settings")} onClick={() => useOpenRoom.setState({ showsSettings: true })} />
+      <IconButton
+        icon="gear"
+        className={styles.onlyWide ?? ""}
+        label={t("moderation.settings")}
+        onClick={() => useOpenRoom.setState({ showsSettings: true })}
+      />
       {isOpen && (
         <Suspense>
           <RoomSettings />

@@ -135,7 +135,9 @@ const RoomLink = memo(function RoomLink({ room, isShown, unread, told, now, t, l
         <span className={styles.name}>
           <Name>{room.name}</Name>
         </span>
-        <small className={styles.time}>{room.last_event && shortTime(room.last_event, now, language)}</small>
+        <small className={styles.time}>
+          {room.last_event && <time dateTime={room.last_event}>{shortTime(room.last_event, now, language)}</time>}
+        </small>
         <small className={styles.last} dir="auto">
           {last ? <LastLine last={last} /> : room.description || t("rooms.online", { count: room.members_online })}
         </small>

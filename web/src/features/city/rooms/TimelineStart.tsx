@@ -1,3 +1,4 @@
+import { useDirectChat } from "../../../hooks/useDirectChat";
 import { useTranslation } from "../../../lib/i18n";
 import styles from "./CityRoomMessageList.module.css";
 import { useConversation, useRoomState } from "./useRoom";
@@ -15,9 +16,12 @@ export function TimelineStart({ roomName, hasOlder, isLoadingOlder }: ListTopPro
   // To a reader from outside the answer says `has_older: false` also when members read older messages: claim no beginning.
   const isBeginning = !hasOlder && mayRead;
   const { threadRoot } = useConversation();
+  const isDirect = useDirectChat(useRoomState((state) => state.room?.id)) !== undefined;
   const text =
     isBeginning && threadRoot === null
-      ? t("room.beginning", { room: roomName })
+      ? isDirect
+        ? t("room.directBeginning")
+        : t("room.beginning", { room: roomName })
       : hasOlder && isLoadingOlder
         ? t("room.loadingOlder")
         : "\u00a0";
