@@ -22,7 +22,7 @@ TAG = $(shell git rev-parse --is-inside-work-tree >/dev/null 2>&1 && printf '+%s
 CHECK_PYTHON = $(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(None if sys.version_info >= (3, 11) else \
 		f"Python 3.11 or newer is needed, and $(PYTHON) is {v}: choose another, like make PYTHON=python3.12")'
 
-.PHONY: help run test coverage lock audit check check-unit lint typecheck unit lowest web web-test browser soak bench bench-presence bench-rooms bench-compare reference format wheel build-tag clean
+.PHONY: help run test coverage lock audit check check-unit lint typecheck unit lowest web web-test browser soak appearance bench bench-presence bench-rooms bench-compare reference format wheel build-tag clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ SOAK_MESSAGES ?= 20000
 SOAK_SEED ?= 1
 soak: $(STAMP) $(JS_SDK) ## the tests that take minutes, with their figures; not part of test
 	SOAK_KILLS=$(SOAK_KILLS) SOAK_MESSAGES=$(SOAK_MESSAGES) SOAK_SEED=$(SOAK_SEED) $(BIN)/pytest -m soak -s --timeout 0 $(ARGS)
+
+appearance: $(STAMP) $(PAGES) browser ## store how the pages look, for the test that compares; look at the pictures before you commit them
+	APPEARANCE_UPDATE=1 $(BIN)/pytest -q tests/e2e/test_page_appearance.py
 
 bench: bench-presence bench-rooms ## what is measured, for about 30 minutes; the tables of docs/reference/benchmarks.md are written anew
 

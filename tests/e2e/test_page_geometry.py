@@ -135,6 +135,11 @@ async def test_phone_shows_the_navigation_unless_a_room_is_open(city: InProcessC
     navigation = page.get_by_role("navigation", name="Main")
     await _load(page, city, "/city/general")
     await expect(navigation).to_be_hidden()
+    await _load(page, city, "/city/room-5")
+    composer = await page.get_by_role("textbox").evaluate(
+        "field => field.closest('section').getBoundingClientRect().bottom"
+    )
+    assert composer == HEIGHT, "an empty conversation has the height of the window, too"
     await page.goto(f"{_address(city)}/city/no-such-room")
     await page.get_by_role("heading", level=1).wait_for()
     await expect(navigation).to_be_visible()

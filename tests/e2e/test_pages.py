@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any, Final
 
 import nio
 import pytest
 import pytest_asyncio
-from playwright.async_api import FrameLocator, Locator, Page, Response, expect
+from playwright.async_api import FrameLocator, Locator, Response, expect
 
 from tests.parts.agents_core import DONE, ScriptedCore, delta, pauses
 from tests.parts.browser import Browser, Tab, serve_page, start_browser
@@ -22,7 +21,6 @@ from tests.parts.synapse import boot
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-AXE: Final = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
 AWAY_S: Final = 300
 AGENTS: Final = """
 agents:
@@ -358,51 +356,3 @@ async def test_page_resources_are_same_origin_and_cached(city: RunningCity, brow
     assert packed <= {"br", None}
     assert "br" in packed
     assert tab.errors == []
-
-
-# --- for everybody ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.soak)])
-async def test_pages_are_accessible_anonymously(city: RunningCity, browser: Browser, scheme: str) -> None:
-    reader = await browser.other_profile(locale="en-US", color_scheme=scheme, reduced_motion="reduce")
-    page = (await reader.open("about:blank")).page
-    faults = []
-    for path, title in PAGES.items():
-        await page.goto(city.api_url + path)
-        await page.get_by_role("heading", level=1).first.wait_for()
-        await expect(page).to_have_title(re.compile(f"^{title}"))
-        faults += await faults_of(page, path)
-    await page.get_by_role("button", name="Sign in", exact=True).first.click()
-    faults += await faults_of(page, "signing in")
-    await page.keyboard.press("Escape")
-    await expect(page.get_by_role("dialog")).to_have_count(0)
-    assert not faults, "\n".join(faults)
-
-
-@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.soak)])
-async def test_pages_are_accessible_signed_in(city: RunningCity, browser: Browser, scheme: str) -> None:
-    zoia = await Visitor.open(browser, city, "/city/general", "Зоя", color_scheme=scheme, reduced_motion="reduce")
-    await zoia.say("Добридень, **сусіди**!")
-    await expect(zoia.page.get_by_role("img", name="Sent").first).to_be_visible()
-    faults = await faults_of(zoia.page, "a room, with what one said")
-    for path in ("/secondme", "/city"):
-        await zoia.page.goto(city.api_url + path)
-        await zoia.page.get_by_role("heading", level=1).first.wait_for()
-        faults += await faults_of(zoia.page, f"{path}, signed in")
-    await zoia.page.get_by_role("button", name="Open a room").click()
-    faults += await faults_of(zoia.page, "opening a room")
-    assert not faults, "\n".join(faults)
-
-
-async def faults_of(page: Page, where: str) -> list[str]:
-    """Accessibility violations by axe-core; the dark theme is checked for contrast only."""
-    await page.evaluate(AXE.read_text())
-    result = await page.evaluate(
-        "axe.run(matchMedia('(prefers-color-scheme: dark)').matches ? {runOnly: ['color-contrast']} : {})"
-    )
-    return [
-        f"{where}: {fault['id']}: {node['html']}: {node['failureSummary']}"
-        for fault in result["violations"]
-        for node in fault["nodes"]
-    ]
