@@ -83,8 +83,14 @@ async def members(page: Page) -> None:
     await page.get_by_role("button", name="Who is here").click()
 
 
+async def tools(page: Page) -> None:
+    await page.set_viewport_size({"width": 390, "height": 844})
+    await page.get_by_role("main").get_by_role("button", name="Add to the message").click()
+
+
 ROOM: Final = "/city/general"
 OPENED: Final[dict[str, list[tuple[str, Opens]]]] = {
+    "features/city/rooms/ComposerTools.tsx": [(ROOM, button("Emoji")), (ROOM, tools)],
     "features/city/rooms/CreateRoomDialog.tsx": [("/city", button("Open a room"))],
     "features/city/rooms/MemberList.tsx": [(ROOM, members)],
     "features/city/rooms/MessageActions.tsx": [(ROOM, message_menu), (ROOM, deletion)],
@@ -102,8 +108,8 @@ OPENED: Final[dict[str, list[tuple[str, Opens]]]] = {
 }
 """How to open the dialogs and menus of each component, and on which page."""
 ELSEWHERE: Final = {
-    "features/city/rooms/MediaView.tsx": "pictures need a homeserver: test_page_media",
     "features/embed/EmbedApp.tsx": "the embedded chat: test_embed",
+    "features/viewer/PictureViewer.tsx": "pictures need a homeserver: test_page_composer",
 }
 VISITORS: Final = frozenset({"features/session/SignInDialog.tsx"})
 """What only a visitor sees."""
