@@ -1,6 +1,6 @@
 import type { ReactNode } from "react";
+import { CodeBlock } from "../../../components/code/CodeBlock";
 import { linkedText, richText, type RenderId } from "../../../lib/richText";
-import { CodeBlock } from "./CodeBlock";
 import { Mention } from "./Mention";
 import styles from "./MessageRow.module.css";
 

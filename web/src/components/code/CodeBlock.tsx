@@ -1,6 +1,6 @@
 import { useEffect, useState, type ReactNode } from "react";
-import { IconButton } from "../../../components/ui/Button";
-import { useTranslation } from "../../../lib/i18n";
+import { IconButton } from "../ui/Button";
+import { useTranslation } from "../../lib/i18n";
 import styles from "./CodeBlock.module.css";
 
 interface Props {
