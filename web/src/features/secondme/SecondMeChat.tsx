@@ -13,6 +13,7 @@ import { isComposing } from "../../lib/keys";
 import { relativeTime } from "../../lib/formatTime";
 import styles from "./SecondMe.module.css";
 import { subscribeToClearedDraft, getPromptDraft, setPromptDraft } from "./promptDraft";
+import { useEndInSight } from "./useEndInSight";
 import { usePrompt, type PendingPrompt } from "./usePrompt";
 
 /** Where the part that shows Markdown cannot be loaded, the answer is shown as it was written. */
@@ -94,15 +95,6 @@ function useFirstPrompt(prompt: string | undefined, ask: (prompt: string) => voi
     });
     return () => clearTimeout(timer);
   }, [prompt]);
-}
-
-/** The end of the conversation is in sight when it opens, and when it grows. */
-function useEndInSight(newest: string | undefined) {
-  const end = useRef<HTMLDivElement>(null);
-  useEffect(() => {
-    if (newest !== undefined) end.current?.scrollIntoView({ block: "end" });
-  }, [newest]);
-  return end;
 }
 
 function Head({ userId, isEmpty, onClear }: { userId: string; isEmpty: boolean; onClear: () => void }) {
