@@ -49,6 +49,8 @@ SELECT requested.name, (
 FROM unnest($1::text[]) AS requested (name)
 """
 SQLITE: Final = "SELECT * FROM rooms WHERE id = ?1 OR slug = ?1 LIMIT 1"
+_MAX_ROWS: Final = 1000
+"""How many rows of rooms are kept in SQLite."""
 
 
 class PostgresVersionReader:
@@ -66,17 +68,23 @@ class SqliteVersionReader:
     """Reads ``data_version``, which changes when another connection commits, and the rows of the rooms.
 
     The connection writes nothing itself. Versions of the database are comparable only if they come from the same
-    connection.
+    connection. As long as the version is the same, the rows are not read again.
     """
 
     def __init__(self, connection: SqliteDedicatedConnection) -> None:
         self._connection = connection
+        self._version: Hashable = None
+        self._rows: dict[str, Hashable] = {}
+        """Rows of rooms at ``_version`` or later, by the requested ids or slugs."""
 
     async def read(self, rooms: Collection[str]) -> Versions:
-        data_version, found = await self._connection.run(partial(_read, tuple(rooms)))
-        return Versions((self._connection.opened, data_version), found)
+        return await self._connection.run(partial(self._read, tuple(rooms)))
 
-
-def _read(names: tuple[str, ...], connection: sqlite3.Connection) -> tuple[int, dict[str, Hashable]]:
-    data_version = int(connection.execute("PRAGMA data_version").fetchone()[0])
-    return data_version, {name: connection.execute(SQLITE, (name,)).fetchone() for name in names}
+    def _read(self, names: tuple[str, ...], connection: sqlite3.Connection) -> Versions:
+        version = self._connection.opened, int(connection.execute("PRAGMA data_version").fetchone()[0])
+        if version != self._version or len(self._rows) > _MAX_ROWS:
+            self._version, self._rows = version, {}
+        for name in names:
+            if name not in self._rows:
+                self._rows[name] = connection.execute(SQLITE, (name,)).fetchone()
+        return Versions(version, {name: self._rows[name] for name in names})
