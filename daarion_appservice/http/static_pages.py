@@ -38,6 +38,8 @@ PAGES: Final = (
     f"/city/{{slug:(?!(?:{'|'.join(sorted(RESERVED))})$)[^/]+}}",
     f"/city/{{slug:(?!(?:{'|'.join(sorted(RESERVED))})/)[^/]+}}/{{message_id}}",
     "/secondme",
+    "/search",
+    "/places",
     "/agents",
     "/agents/{id}",
     "/nodes/{node_id}",

@@ -79,6 +79,8 @@ PAGES: Final = (
     "/city/general",
     f"/city/room-{len(RTL)}",
     "/secondme",
+    "/search?q=a",
+    "/places",
     "/agents",
     "/agents/daarwizz",
     "/nodes/node-1",

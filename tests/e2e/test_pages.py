@@ -48,6 +48,8 @@ PAGES: Final = {
     "/city": "Rooms of the city",
     "/city/general": "General",
     "/secondme": "Second Me",
+    "/search": "Search in messages",
+    "/places": "Places of the city",
     "/agents": "Agents of the city",
     "/agents/daarwizz": "DAARWIZZ",
     "/nodes/node-1": "node-1",

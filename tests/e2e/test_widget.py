@@ -140,6 +140,8 @@ PAGES: Final = (
     "/city/general",
     "/city/general?threads",
     "/secondme",
+    "/search?q=a",
+    "/places",
     "/agents",
     "/agents/daarwizz",
     "/nodes/node-1",

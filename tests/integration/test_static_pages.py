@@ -27,6 +27,8 @@ PAGES = [
     "/city/%D0%9F",
     "/city/general/0192f0a1",
     "/secondme",
+    "/search",
+    "/places",
     "/agents",
     "/agents/daarwizz",
     "/nodes/node-1",

@@ -12,6 +12,8 @@ const SecondMePage = lazyPage(() => import("./features/secondme/SecondMePage"));
 const AgentsPage = lazyPage(() => import("./features/agents/AgentsPage"));
 const AgentPage = lazyPage(() => import("./features/agents/AgentPage"));
 const NodePage = lazyPage(() => import("./features/places/NodePage"));
+const PlacesPage = lazyPage(() => import("./features/places/PlacesPage"));
+const SearchPage = lazyPage(() => import("./features/search/SearchPage"));
 const MicroDaoPage = lazyPage(() => import("./features/places/MicroDaoPage"));
 
 export function App() {
@@ -26,6 +28,8 @@ export function App() {
           <Route path="/secondme" element={<SecondMePage />} />
           <Route path="/agents" element={<AgentsPage />} />
           <Route path="/agents/:id" element={<AgentPage />} />
+          <Route path="/search" element={<SearchPage />} />
+          <Route path="/places" element={<PlacesPage />} />
           <Route path="/nodes/:nodeId" element={<NodePage />} />
           <Route path="/microdao/:slug" element={<MicroDaoPage />} />
           <Route path="*" element={<NotFoundPage />} />

@@ -28,13 +28,16 @@ import type {
   SiteSettings,
   SubjectId,
   UnreadCount,
+  District,
+  MicroDao,
+  Node,
 } from "./types";
 
 /** What limits a search in messages, beside its words. */
 export interface SearchFilter {
   room?: string;
   author?: SubjectId;
-  /** Days, as `2026-11-22`. */
+  /** Times as RFC 3339, or days of UTC as `2026-11-22`. */
   after?: string;
   before?: string;
 }
@@ -157,6 +160,9 @@ export const city = {
   /** At most 500 subjects; answered in the order asked. */
   presence: (subjects: readonly SubjectId[], signal: Signal) =>
     fetchJson<PresenceList>("/api/v1/presence", { query: { ids: subjects.join(",") }, signal }),
+  nodes: (signal: Signal) => fetchJson<Node[]>("/api/v1/nodes", { signal }),
+  microDaos: (signal: Signal) => fetchJson<MicroDao[]>("/api/v1/microdaos", { signal }),
+  districts: (signal: Signal) => fetchJson<District[]>("/api/v1/districts", { signal }),
   node: (id: string, signal: Signal) => fetchJson<NodeDetails>(`/api/v1/nodes/${part(id)}`, { signal }),
   microDao: (slug: string, signal: Signal) => fetchJson<MicroDaoDetails>(`/api/v1/microdaos/${part(slug)}`, { signal }),
 

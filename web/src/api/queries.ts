@@ -55,6 +55,9 @@ export const queries = {
     queryOptions({ queryKey: ["bans", name], queryFn: ({ signal }) => city.bans(name, signal), retry: false }),
   agents: queryOptions({ queryKey: ["agents"], queryFn: ({ signal }) => city.agents(signal), staleTime: 60_000 }),
   agent: (id: string) => queryOptions({ queryKey: ["agents", id], queryFn: ({ signal }) => city.agent(id, signal) }),
+  nodes: queryOptions({ queryKey: ["nodes"], queryFn: ({ signal }) => city.nodes(signal) }),
+  microDaos: queryOptions({ queryKey: ["microdaos"], queryFn: ({ signal }) => city.microDaos(signal) }),
+  districts: queryOptions({ queryKey: ["districts"], queryFn: ({ signal }) => city.districts(signal) }),
   node: (id: string) => queryOptions({ queryKey: ["nodes", id], queryFn: ({ signal }) => city.node(id, signal) }),
   microDao: (slug: string) =>
     queryOptions({ queryKey: ["microdaos", slug], queryFn: ({ signal }) => city.microDao(slug, signal) }),

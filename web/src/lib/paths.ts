@@ -13,3 +13,11 @@ export function messagePath(room: string, messageId: string): string {
 export function agentPath(slug: string): string {
   return `/agents/${encodeURIComponent(slug)}`;
 }
+
+export function nodePath(id: string): string {
+  return `/nodes/${encodeURIComponent(id)}`;
+}
+
+export function microDaoPath(slug: string): string {
+  return `/microdao/${encodeURIComponent(slug)}`;
+}

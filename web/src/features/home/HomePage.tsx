@@ -86,6 +86,7 @@ function Below({ home }: { home: CityHome }) {
         <section className={styles.section} aria-labelledby="feed-title">
           <div className={styles.head}>
             <h2 id="feed-title">{t("home.feed")}</h2>
+            <Link to="/places">{t("places.title")}</Link>
           </div>
           <Feed entries={home.feed} />
         </section>

@@ -170,6 +170,8 @@ function useSources() {
       { name: t("rooms.title"), path: "/city" },
       { name: t("agents.title"), path: "/agents" },
       { name: t("nav.secondMe"), path: "/secondme" },
+      { name: t("places.title"), path: "/places" },
+      { name: t("search.title"), path: "/search" },
     ];
     return { pages, rooms, agents, people };
   }, [rooms, agents, profiles, t]);

@@ -21,7 +21,7 @@ export interface PaletteSources {
 }
 
 /** As many of each group as one can look through. */
-const LIMITS = { pages: 5, rooms: 7, people: 5, agents: 5 } as const;
+const LIMITS = { pages: 6, rooms: 7, people: 5, agents: 5 } as const;
 
 /** What is found by name, in groups; for an empty query the pages and the rooms with the newest events. */
 export function paletteItems(query: string, sources: PaletteSources): PaletteItem[] {

@@ -4,6 +4,8 @@ import { queries } from "../../api/queries";
 import { useDirectChats } from "../../hooks/useDirectChat";
 import { plainName } from "../../lib/names";
 import { messagePath } from "../../lib/paths";
+import { useTranslation } from "../../lib/i18n";
+import { searchPath } from "../search/searchAddress";
 import type { PaletteItem } from "./paletteModel";
 
 /** The city is asked when nothing was written for this long; milliseconds. */
@@ -26,15 +28,25 @@ export function useFoundMessages(sought: string): { items: PaletteItem[]; isSear
   const partners = useMemo(() => new Map(chats?.map(({ id, citizen }) => [id, citizen.display_name])), [chats]);
   const isLong = text.length >= MIN_CHARS;
   const { data, isFetching } = useQuery(queries.search(asked.length >= MIN_CHARS ? asked : "", null));
-  const items =
-    data && isLong && asked === text
-      ? data.results.map(({ message, room, excerpt }): PaletteItem => ({
+  const { t } = useTranslation();
+  const isAnswer = data !== undefined && isLong && asked === text && data.results.length > 0;
+  const items = isAnswer
+    ? [
+        ...data.results.map(({ message, room, excerpt }): PaletteItem => ({
           id: `message ${message.id}`,
           group: "messages",
           name: excerpt,
           detail: `${plainName(message.author.display_name)} · ${plainName(partners.get(room.id) ?? room.name)}`,
           path: messagePath(room.slug, message.id),
-        }))
-      : NOTHING;
+        })),
+        {
+          id: "messages",
+          group: "messages",
+          name: t("search.all", { words: text }),
+          detail: "",
+          path: searchPath(text),
+        } as const,
+      ]
+    : NOTHING;
   return { items, isSearching: isLong && (isFetching || asked !== text) };
 }

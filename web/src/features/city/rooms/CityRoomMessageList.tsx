@@ -16,12 +16,11 @@ import type { Receipt } from "../../../api/types";
 import { Button } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
 import { Notice } from "../../../components/ui/Notice";
-import { useNow } from "../../../hooks/useNow";
 import { excerptOf } from "../../../lib/excerpt";
-import { formatDay } from "../../../lib/formatTime";
 import { subjectOf } from "../../../lib/subjects";
 import { useSession } from "../../../stores/session";
 import styles from "./CityRoomMessageList.module.css";
+import { DayLine } from "./DayLine";
 import { TimelineStart } from "./TimelineStart";
 import { MembershipNotice } from "./MembershipNotice";
 import { MessageRow } from "./MessageRow";
@@ -91,7 +90,13 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
     if (below < FETCH_WITHIN_PX) void model.loadNewer();
   };
   const returnsRef = useRef(false);
+  /** The message that stays in the middle while the pages around it are loaded, until the reader scrolls. */
+  const heldRef = useRef<string | null>(null);
+  const release = () => {
+    heldRef.current = null;
+  };
   const toNewest = () => {
+    release();
     returnsRef.current = timeline.hasNewer;
     model.showNewest();
     toBottom();
@@ -106,6 +111,7 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
   const jump = useCallback(
     async (messageId: string) => {
       if (!(await model.loadAround(messageId))) return;
+      heldRef.current = messageId;
       setFlashed(messageId);
       setTimeout(() => setFlashed(null), FLASH_MS);
     },
@@ -122,14 +128,14 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
     return () => cancelAnimationFrame(frame);
   }, [target, shownAt, onJump]);
 
-  useEffect(() => {
-    const index = flashed === null ? -1 : indexOf(rows, flashed);
+  useLayoutEffect(() => {
+    const index = heldRef.current === null ? -1 : indexOf(rows, heldRef.current);
     if (index < 0) return;
     beforeJump();
     handle.current?.scrollToIndex(index, { align: "center" });
-    // Only when it is asked for, not when the rows change under it.
+    // When it is asked for, and when rows come before and after it at once, of which virtua keeps the place of neither.
     // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [flashed]);
+  }, [flashed, rows]);
 
   const move = (event: KeyboardEvent) => {
     const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
@@ -176,6 +182,10 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
         onMouseOver={point}
         onFocus={point}
         onMouseLeave={() => !isBusy() && setActive(null)}
+        onWheelCapture={release}
+        onPointerDownCapture={release}
+        onTouchMoveCapture={release}
+        onKeyDownCapture={release}
         {...longPress}
       >
         {/* eslint-enable */}
@@ -203,7 +213,7 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
               hasOlder={timeline.hasOlder}
               isNew={row.key === newest}
               isActive={row.kind === "message" && row.message.id === active}
-              isFlashed={row.kind === "message" && row.message.id === flashed}
+              isFlashed={row.kind === "message" && [flashed, target].includes(row.message.id)}
               onJump={onJump}
             />
           )}
@@ -269,7 +279,7 @@ function Line({ row, roomName, isLoadingOlder, hasOlder, ...rest }: LineProps) {
     case "top":
       return <TimelineStart roomName={roomName} hasOlder={hasOlder} isLoadingOlder={isLoadingOlder} />;
     case "day":
-      return <Day day={row.day} />;
+      return <DayLine day={row.day} />;
     case "unread":
       return <p className={`${styles.line} ${styles.unread}`}>{t("room.unread")}</p>;
     case "note":
@@ -279,14 +289,6 @@ function Line({ row, roomName, isLoadingOlder, hasOlder, ...rest }: LineProps) {
     case "outgoing":
       return <OutgoingRow outgoing={row.outgoing} isFirst={row.isFirst} />;
   }
-}
-
-function Day({ day }: { day: string }) {
-  const { t, language } = useTranslation();
-  const now = useNow();
-  return (
-    <p className={styles.line}>{formatDay(day, now, language, { today: t("room.today"), yesterday: t("room.yesterday") })}</p>
-  );
 }
 
 /** The key of the last row if it is a message of somebody else that came since the list was shown first. */

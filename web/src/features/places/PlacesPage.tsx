@@ -1,0 +1,117 @@
+import { useQuery } from "@tanstack/react-query";
+import { useMemo, useState } from "react";
+import { Link } from "react-router";
+import { queries } from "../../api/queries";
+import type { Agent, District } from "../../api/types";
+import { ListToolbar, SearchField } from "../../components/ui/ListToolbar";
+import { Name } from "../../components/ui/Name";
+import { Notice, ProblemNotice, Skeleton } from "../../components/ui/Notice";
+import { PresenceDot } from "../../components/ui/PresenceDot";
+import { usePageTitle } from "../../hooks/usePageTitle";
+import { useTranslation } from "../../lib/i18n";
+import { microDaoPath, nodePath } from "../../lib/paths";
+import { agentSubject } from "../../lib/subjects";
+import { usePresence } from "../../stores/presence";
+import { RoomIcon } from "../city/rooms/RoomIcon";
+import card from "../../components/ui/Card.module.css";
+import { placesByDistrict, type ListedPlace } from "./placeIndex";
+import styles from "./Place.module.css";
+
+/** The nodes and microDAOs of the city by district, with who is there now. */
+export default function PlacesPage() {
+  const { t, language } = useTranslation();
+  const nodes = useQuery(queries.nodes);
+  const microDaos = useQuery(queries.microDaos);
+  const districts = useQuery(queries.districts);
+  const { data: agents } = useQuery(queries.agents);
+  const [sought, setSought] = useState("");
+  usePageTitle(t("places.title"));
+  const lists = [nodes, microDaos, districts];
+  const groups = useMemo(() => {
+    const places = [
+      ...(nodes.data ?? []).map((node) => ({ ...node, kind: "node" as const, path: nodePath(node.id) })),
+      ...(microDaos.data ?? []).map(({ slug, ...dao }) => ({
+        ...dao,
+        id: slug,
+        kind: "microdao" as const,
+        path: microDaoPath(slug),
+      })),
+    ];
+    return placesByDistrict(places, districts.data ?? [], sought, language);
+  }, [nodes.data, microDaos.data, districts.data, sought, language]);
+
+  const failed = lists.find(({ isError, data }) => isError && !data);
+  return (
+    <>
+      <h1>{t("places.title")}</h1>
+      <p>{t("places.lead")}</p>
+      <ListToolbar>
+        <SearchField label={t("places.search")} value={sought} onChange={setSought} />
+      </ListToolbar>
+      {failed ? (
+        <ProblemNotice error={failed.error} onRetry={() => lists.forEach((list) => void list.refetch())} />
+      ) : lists.some(({ isPending }) => isPending) ? (
+        <Skeleton heights={[4.5, 4.5, 4.5]} />
+      ) : groups.length === 0 ? (
+        <Notice icon="place" title={t(sought ? "places.noneFound" : "places.none")} />
+      ) : (
+        <div className={styles.page}>
+          {groups.map(({ district, places }) => (
+            <DistrictSection key={district?.id ?? ""} district={district} places={places} agents={agents} />
+          ))}
+        </div>
+      )}
+    </>
+  );
+}
+
+interface SectionProps {
+  district: District | null;
+  places: readonly ListedPlace[];
+  agents: readonly Agent[] | undefined;
+}
+
+function DistrictSection({ district, places, agents }: SectionProps) {
+  const { t } = useTranslation();
+  const id = `district-${district?.id ?? ""}`;
+  return (
+    <section className={styles.section} aria-labelledby={id}>
+      <h2 id={id}>{district ? t("places.district", { district: district.name }) : t("places.noDistrict")}</h2>
+      <ul className={styles.places}>
+        {places.map((place) => (
+          <PlaceCard key={`${place.kind} ${place.id}`} place={place} agents={agents} />
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function PlaceCard({ place, agents }: { place: ListedPlace; agents: readonly Agent[] | undefined }) {
+  const { t } = useTranslation();
+  const online = useOnlineAgents(place, agents);
+  return (
+    <li className={`${card.card} ${styles.place}`}>
+      <RoomIcon slug={place.id} isLit={online > 0} />
+      <div>
+        <Link className={card.link} to={place.path}>
+          <Name>{place.name}</Name>
+        </Link>
+        <p>{t(`places.${place.kind}`)}</p>
+        {place.description && <p dir="auto">{place.description}</p>}
+      </div>
+      <p className={styles.live}>
+        <PresenceDot state={online > 0 ? "online" : "offline"} isSilent />
+        {t("places.agentsOnline", { online, total: place.agents_total })}
+      </p>
+    </li>
+  );
+}
+
+/** Live once the agents and who is online are known; the number of the list until then. */
+function useOnlineAgents(place: ListedPlace, agents: readonly Agent[] | undefined): number {
+  return usePresence(({ online, hasSnapshot }) => {
+    if (!hasSnapshot || !agents) return place.agents_online;
+    const lives = place.kind === "node" ? "node_id" : "microdao";
+    return agents.filter((agent) => agent[lives] === place.id && agentSubject(agent.slug) in online).length;
+  });
+}

@@ -1,0 +1,60 @@
+import type { SearchFilter } from "../../api/city";
+
+/** What is looked for, as the address of the page has it: `/search?q=…&room=…&author=…&after=…&before=…`; days are local. */
+export interface Sought {
+  q: string;
+  room: string;
+  author: string;
+  after: string;
+  before: string;
+}
+
+const KEYS = ["q", "room", "author", "after", "before"] as const satisfies (keyof Sought)[];
+
+export function soughtOf(search: URLSearchParams): Sought {
+  const [q, room, author, after, before] = KEYS.map((key) => search.get(key) ?? "") as [string, string, string, string, string];
+  return { q, room, author, after, before };
+}
+
+export function searchParamsOf(sought: Sought): URLSearchParams {
+  return new URLSearchParams(KEYS.flatMap((key) => (sought[key].trim() ? [[key, sought[key].trim()]] : [])));
+}
+
+export function searchPath(q: string): string {
+  return `/search?${searchParamsOf({ q, room: "", author: "", after: "", before: "" })}`;
+}
+
+/** The filter for the city: it takes days as those of UTC, the reader means those of this time zone. */
+export function filterOf({ room, author, after, before }: Sought): SearchFilter {
+  return {
+    ...(room && { room }),
+    ...(author && { author }),
+    ...(isDay(after) && { after: startOfDay(after, 0) }),
+    ...(isDay(before) && { before: startOfDay(before, 1) }),
+  };
+}
+
+/** Midnight of a local day, or of the one that is `later` days after it, as RFC 3339. */
+export function startOfDay(day: string, later: number): string {
+  const [year = 0, month = 1, date = 1] = day.split("-").map(Number);
+  return new Date(year, month - 1, date + later).toISOString();
+}
+
+/** Only such days have a time: an address may contain anything. */
+function isDay(text: string): boolean {
+  return /^\d{4}-\d\d-\d\d$/.test(text) && !Number.isNaN(Date.parse(text));
+}
+
+/** `text` in parts; `ranges` are `[start, end)` of those that were found, as offsets in UTF-16. */
+export function highlighted(text: string, ranges: readonly (readonly number[])[]): { text: string; isFound: boolean }[] {
+  const parts: { text: string; isFound: boolean }[] = [];
+  let at = 0;
+  for (const [start = 0, end = 0] of ranges) {
+    if (start < at || end > text.length) continue;
+    if (start > at) parts.push({ text: text.slice(at, start), isFound: false });
+    parts.push({ text: text.slice(start, end), isFound: true });
+    at = end;
+  }
+  if (at < text.length) parts.push({ text: text.slice(at), isFound: false });
+  return parts;
+}
