@@ -6,7 +6,10 @@ precedence. All files are read at the start and served from memory, so the path 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +32,8 @@ DIST: Final = Path(__file__).parents[1] / "web_dist"
 """The folder that ``make web`` builds into, which a wheel contains."""
 
 _DOCUMENT: Final = "index.html"
+_MANIFEST: Final = "manifest.webmanifest"
+"""The Web App Manifest (https://www.w3.org/TR/appmanifest/), by which browsers install the pages."""
 _ASSETS: Final = "assets"
 """The folder of files whose names contain a hash of their content."""
 
@@ -115,10 +120,14 @@ def _headers(frame_ancestors: Sequence[str]) -> dict[str, str]:
 class StaticPages:
     """The routes of the pages. They are installed last: after the routes of the API, and without CORS."""
 
-    def __init__(self, settings: WebSettings, limits: RequestLimits, previews: LinkPreviews, dist: Path) -> None:
+    def __init__(
+        self, settings: WebSettings, limits: RequestLimits, previews: LinkPreviews, dist: Path, city_name: str
+    ) -> None:
         self._limits = limits
         self._previews = previews
-        self._files = _read(dist)
+        self._files = dict(_read(dist))
+        if manifest := self._files.get(_MANIFEST):
+            self._files[_MANIFEST] = _named_manifest(manifest, city_name)
         self._document = self._files.get(_DOCUMENT)
         self._page_headers = _headers(settings.frame_ancestors)
         # A site with `Cross-Origin-Embedder-Policy` refuses frames without the other policy.
@@ -207,3 +216,10 @@ def _read(dist: Path) -> dict[str, CompressedFile]:
     suffixes = tuple(CODING_SUFFIXES.values())
     paths = [path for path in dist.rglob("*") if path.is_file() and not path.name.endswith(suffixes)]
     return {path.relative_to(dist).as_posix(): CompressedFile.read(path) for path in sorted(paths)}
+
+
+def _named_manifest(manifest: CompressedFile, city_name: str) -> CompressedFile:
+    """Return the manifest with the name of this city, under which an installed city stands among the programs."""
+    members = json.loads(manifest.content) | {"name": city_name, "short_name": city_name}
+    content = json.dumps(members, ensure_ascii=False).encode()
+    return replace(manifest, content=content, compressed={}, etag=hashlib.sha256(content).hexdigest()[:32])

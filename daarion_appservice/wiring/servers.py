@@ -122,7 +122,7 @@ def build_city_server(city: City) -> Listener:
         parts.authenticator,
         settings.api,
         connections,
-        StaticPages(settings.web, limits, previews, DIST) if settings.web.enabled else None,
+        StaticPages(settings.web, limits, previews, DIST, settings.city.name) if settings.web.enabled else None,
     )
     return Listener(
         "api", app, settings.api.host, settings.api.port, connections, logs_requests=settings.logging.access

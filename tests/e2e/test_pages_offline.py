@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
 from collections.abc import AsyncIterator
@@ -128,6 +129,34 @@ async def stored(page: Page) -> dict[str, list[str]]:
             [name, (await (await caches.open(name)).keys()).map(request => new URL(request.url).pathname)])))"""
     )
     return found
+
+
+async def test_pages_are_installable(service: Service, browser: Browser) -> None:
+    await service.start(city={"name": "Поділ"})
+    async with reader(browser) as person:
+        page = await open_page(person, service, "/")
+        devtools = await page.context.new_cdp_session(page)
+        manifest = await devtools.send("Page.getAppManifest")
+        assert (manifest["errors"], manifest["url"]) == ([], service.address("/manifest.webmanifest"))
+        members = json.loads(manifest["data"])
+        assert members["name"] == "Поділ"
+        # Profiles of tests are private windows, in which Chromium installs nothing.
+        errors = (await devtools.send("Page.getInstallabilityErrors"))["installabilityErrors"]
+        assert {error["errorId"] for error in errors} <= {"in-incognito"}
+        pictures = [
+            *members["icons"],
+            *members["screenshots"],
+            {"src": "/icons/apple-touch-icon.png", "sizes": "180x180"},
+        ]
+        for picture in pictures:
+            size = await page.evaluate(
+                "async (src) => { const image = new Image(); image.src = src; await image.decode(); return"
+                " `${image.naturalWidth}x${image.naturalHeight}` }",
+                picture["src"],
+            )
+            assert (picture["src"], size) == (picture["src"], picture["sizes"])
+        for shortcut in members["shortcuts"]:
+            assert (await page.context.request.get(service.address(shortcut["url"]))).ok
 
 
 async def test_reload_offline_keeps_pending_message(service: Service, browser: Browser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -235,6 +236,15 @@ def test_reserved_slugs_are_the_same_everywhere(file: str, names: str) -> None:
     found = re.search(names, (Path(__file__).parents[2] / file).read_text())
     assert found is not None
     assert set(re.findall(r"[a-z-]+", found[1])) == RESERVED
+
+
+async def test_manifest_has_name_of_city(dist: Path, sqlite_url: str) -> None:
+    (dist / "manifest.webmanifest").write_text('{"name": "DAARION", "short_name": "DAARION", "start_url": "/"}')
+    async with in_process_city(sqlite_url, city={"name": "Поділ"}) as city:
+        manifest, content = await ask(city, "/manifest.webmanifest", Accept_Encoding="gzip")
+        assert manifest.headers["Content-Type"] == "application/manifest+json"
+        assert manifest.headers["Cache-Control"] == "no-cache"
+        assert json.loads(content) == {"name": "Поділ", "short_name": "Поділ", "start_url": "/"}
 
 
 async def test_precompressed_file_is_chosen(city: InProcessCity) -> None:
