@@ -35,6 +35,8 @@ PAGES: Final = {
     "/secondme": "/secondme",
     "/agents": "/agents",
     "/agents/:id": "/agents/daarwizz",
+    "/search": "/search?q=a",
+    "/places": "/places",
     "/nodes/:nodeId": "/nodes/node-1",
     "/microdao/:slug": "/microdao/daarion",
     "*": "/nowhere",
