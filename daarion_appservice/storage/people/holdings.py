@@ -56,7 +56,7 @@ class Holding:
     """The type of the export's records; None if the export leaves the table out, for the reason in ``note``."""
     note: str = ""
     omitted: tuple[str, ...] = ()
-    """Columns that the export leaves out: secrets, and data of others."""
+    """Columns that the export leaves out: secrets, data of others, and versions of rows."""
     exported: Ownership | None = None
     """The rows of the export; None for all that the person owns."""
 
@@ -66,7 +66,7 @@ _ID_NOTE: Final = "left out: it repeats what other records have"
 
 HOLDINGS: Final = (
     Holding(t.citizens, by_citizen(t.citizens.c.id), Erasure.DELETE, "profile"),
-    Holding(t.agents, by_agent(t.agents.c.slug), Erasure.REGISTRY, "agent"),
+    Holding(t.agents, by_agent(t.agents.c.slug), Erasure.REGISTRY, "agent", omitted=("changed",)),
     Holding(
         t.agent_tokens,
         lambda person: t.agent_tokens.c.agent_id.in_(
@@ -74,7 +74,7 @@ HOLDINGS: Final = (
         ),
         Erasure.REGISTRY,
         "token",
-        omitted=("secret_sha256",),
+        omitted=("secret_sha256", "changed"),
     ),
     Holding(
         t.accounts,
