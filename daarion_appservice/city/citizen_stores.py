@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from .citizen_pairs import CitizenChat
+from .linked_accounts import OwnProfile
 from .types import CitizenId, Message, RoomId, SubjectId, UserId
 from .unread import NotificationMode, ReadMark
 
@@ -35,9 +36,11 @@ class CitizenChatStore(Protocol):
 
 
 class CitizenStore(Protocol):
-    """Display names of citizens."""
+    """Display names of citizens, and the profiles that they choose."""
 
     async def names(self, ids: Collection[CitizenId]) -> dict[CitizenId, str]: ...
+    async def profile(self, citizen: CitizenId) -> OwnProfile | None: ...
+    async def put_profile(self, profile: OwnProfile, token_name: str, *, now_ms: int) -> None: ...
 
 
 class SearchStore(Protocol):

@@ -81,6 +81,10 @@ class ErasedIds:
         """Replace all erased ids, by digest."""
         self._by_digest = found
 
+    def is_equal(self, found: Mapping[str, ErasedId]) -> bool:
+        """Whether exactly these ids are erased."""
+        return self._by_digest == found
+
     def get(self, name: str) -> ErasedId | None:
         """Return the erasure of a subject or Matrix user."""
         # Most cities have none, and names of ghosts are derived often.

@@ -186,12 +186,19 @@ class RepliesPending:
 
 @dataclass(frozen=True, slots=True)
 class AccountsChanged:
-    """A citizen was linked with a Matrix account or unlinked, or the profile of a linked account changed."""
+    """A citizen was linked with a Matrix account or unlinked, or the profile of a linked account or a citizen changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class SelfChanged:
     """A citizen has another self in this process: see ``linked_accounts``."""
+
+    citizen: SubjectId
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileChanged:
+    """A citizen has another name or picture in this process."""
 
     citizen: SubjectId
 
@@ -227,5 +234,6 @@ CityEvent = (
     | InvitationRejected
     | AccountsChanged
     | SelfChanged
+    | ProfileChanged
     | EventsMissed
 )

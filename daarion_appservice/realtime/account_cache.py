@@ -1,4 +1,4 @@
-"""The account cache: the links between citizens and Matrix accounts, and the erased ids, in memory.
+"""The account cache: the links between citizens and Matrix accounts, chosen profiles and the erased ids, in memory.
 
 They are reloaded after changes by any process.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from ..city.events import SelfChanged
+from ..city.events import ProfileChanged, SelfChanged
 from ..city.identity import Identities
 from ..city.ports import Publish
+from ..city.types import citizen_subject
 from ..storage.database import Database
 from .worker import Worker
 
@@ -35,7 +36,7 @@ class AccountCache:
         self._worker = Worker("accounts", idle_s=_POLL_S)
 
     async def load(self) -> None:
-        """Reload the links if they changed, and publish a ``SelfChanged`` for each citizen with another self."""
+        """Reload the links if they changed, and publish an event for each citizen with another self, name or picture."""
         # Loads run one at a time, so that an older state never replaces a newer one.
         async with self._loading:
             async with self._database.read_only() as tx:
@@ -44,11 +45,21 @@ class AccountCache:
                     return
                 accounts = await tx.accounts.all()
                 erased = await tx.erasures.erased_ids()
+                # The profiles of erased citizens are deleted, so that no changed row tells it.
+                are_all = self._version < 0 or not self._identities.erased.is_equal(erased)
+                profiles = await tx.citizens.profiles(after=-1 if are_all else self._version)
             self._identities.erased.replace(erased)
+            before = [self._identities.accounts.of_citizen(account.citizen) for account in accounts]
             changed = self._identities.accounts.replace(accounts)
+            profile_changes = self._identities.accounts.set_profiles(profiles, are_all=are_all)
+            profile_changes += [
+                citizen_subject(new.citizen) for old, new in zip(before, accounts, strict=True) if old and old != new
+            ]
             self._version = version
         for citizen in changed:
             self._publish_local(SelfChanged(citizen))
+        for citizen in profile_changes:
+            self._publish_local(ProfileChanged(citizen))
 
     def wake(self) -> None:
         """Make ``run`` reload the links now."""

@@ -1,4 +1,4 @@
-"""Display names of online citizens: presence events carry ids only."""
+"""Display names and status texts of online citizens."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Final
 
 import structlog
 
-from ..city.ports import NowMs
-from ..city.types import CitizenId
+from ..city.events import ProfileChanged
+from ..city.linked_accounts import LinkedAccounts
+from ..city.ports import NowMs, Publish
+from ..city.presence import KeepCurrent
+from ..city.types import CitizenId, citizen_subject
 from ..errors import DatabaseError
 from ..storage.database import Database
 
@@ -22,8 +25,10 @@ log = structlog.get_logger()
 class CitizenNames:
     """Stores and reads the display names of citizens."""
 
-    def __init__(self, database: Database, now_ms: NowMs) -> None:
+    def __init__(self, database: Database, accounts: LinkedAccounts, publish: Publish, now_ms: NowMs) -> None:
         self._database = database
+        self._accounts = accounts
+        self._publish = publish
         self._now_ms = now_ms
         self._stored: OrderedDict[CitizenId, str] = OrderedDict()
 
@@ -36,14 +41,21 @@ class CitizenNames:
             return
         try:
             async with self._database.transaction() as tx:
-                await tx.citizens.put(citizen, display_name, now_ms=self._now_ms())
+                is_new = await tx.citizens.put(citizen, display_name, now_ms=self._now_ms())
         except DatabaseError as error:
             log.debug("name_not_stored", error=str(error))
             return
+        if is_new:
+            self._publish(ProfileChanged(citizen_subject(citizen)))
         self._stored[citizen] = display_name
         self._stored.move_to_end(citizen)
         if len(self._stored) > _REMEMBERED:
             self._stored.popitem(last=False)
+
+    def status_text(self, citizen: CitizenId, sent: str | KeepCurrent | None) -> str | KeepCurrent | None:
+        """Return the status text of a heartbeat: the one that was sent, else that of the own profile, where it has one."""
+        own = self._accounts.own_profile(citizen).status_text
+        return own if isinstance(sent, KeepCurrent) and own is not None else sent
 
     async def of(self, ids: Collection[CitizenId]) -> dict[CitizenId, str]:
         """Return the known names of the citizens in ``ids``."""

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypedDict
+from functools import partial
+from typing import Final, NotRequired, Protocol, TypedDict
 
 from ..city.events import PresenceChanged, PresenceRenumbered
 from ..city.ports import NowMs
 from ..city.presence import PresenceState, Status, Transition
-from ..city.types import SubjectId
+from ..city.types import SubjectId, is_agent
 from ..json_encoding import encode_json
 from .listeners import notify_all
+from .presence_faces import NO_FACE, Face
 
 TICK_S: Final = 0.05
 SNAPSHOT_MS: Final = 1000
@@ -29,6 +31,10 @@ SNAPSHOT_SHARE: Final = 20
 """A snapshot is reused, with the changes since, for this many times the time that it took to encode. Thousands of
 clients that connect at the same time, each with a change of its own, then do not cost a snapshot each.
 """
+FACES_S: Final = 1.0
+"""Longest time for which changes wait for names that are read for the first time; they are sent without names then."""
+_FACES_AT_ONCE: Final = 500
+"""Agents whose names are compared without a pause."""
 HISTORY: Final = 20_000
 """Changes in the history: at 500 a second the last 40 s, in quiet times those of days."""
 HISTORY_BYTES: Final = 8 * 1024 * 1024
@@ -71,6 +77,8 @@ class InitialData:
 
     snapshot: Snapshot | None
     missed: list[Change]
+    unnumbered: int
+    """The number of changes without a number of their own until then."""
 
 
 class Listener(Protocol):
@@ -114,11 +122,30 @@ class Encode(Protocol):
     def __call__(self, changes: Changes, /) -> bytes: ...
 
 
+class Faces(Protocol):
+    """Names and avatars of subjects: see ``presence_faces``."""
+
+    def of(self, subject: SubjectId, /) -> Face | None: ...
+    def load(self, subjects: Iterable[SubjectId], then: Callable[[], None], /) -> None: ...
+
+
+class NoFaces:
+    """Faces of a stream without names."""
+
+    def of(self, _subject: SubjectId, /) -> Face:
+        return NO_FACE
+
+    def load(self, subjects: Iterable[SubjectId], then: Callable[[], None], /) -> None:
+        """Load nothing."""
+
+
 class SubjectPresence(TypedDict):
     user_id: str
     status: Status
     status_msg: str | None
     last_active_ago_ms: int | None
+    display_name: NotRequired[str | None]
+    avatar_url: NotRequired[str | None]
 
 
 def encode_presence(subject: SubjectId, shown: PresenceState, now_ms: int) -> SubjectPresence:
@@ -137,6 +164,7 @@ class PresenceStream:
     Args:
         shown: returns the current presence of a subject.
         seq: the number at which the presence store begins.
+        faces: the names and avatars of subjects.
         tick_s: the shortest time between two writes, in seconds.
         history: the maximum number of changes that can be replayed.
     """
@@ -146,23 +174,29 @@ class PresenceStream:
         shown: Callable[[SubjectId], PresenceState],
         now_ms: NowMs,
         *,
+        faces: Faces | None = None,
         seq: int = 0,
         tick_s: float = TICK_S,
         history: int = HISTORY,
     ) -> None:
         self._shown = shown
         self._now_ms = now_ms
+        self._faces = faces or NoFaces()
         self._tick_s = tick_s
         self.seq = seq
         """The number of the newest change that was sent."""
         self._replayable_after = seq
         """A client that has this number or a later one can get the changes that it missed."""
         self._selves_changed_at = -1
-        """The number at the last change of selves: of the clients that have it, some lack that change."""
+        """The number at the last change of selves, names or avatars: of the clients that have it, some lack that change."""
+        self._unnumbered = 0
+        """How many changes of selves, names or avatars there were."""
         self._history: deque[Change] = deque()
         self._history_bytes = 0
         self._history_size = history
-        self._online: set[SubjectId] = set()
+        self._online: dict[SubjectId, Face] = {}
+        """The subjects who are not offline, with the names and avatars that clients have."""
+        self._is_waiting_for_faces = False
         self._pending: dict[SubjectId, PresenceChanged] = {}
         self._listeners: set[Listener] = set()
         self._tick: asyncio.TimerHandle | None = None
@@ -186,14 +220,42 @@ class PresenceStream:
             self._pending.pop(transition.subject, None)
             self._pending[transition.subject] = PresenceChanged(transition, seq)
         self.renumber(PresenceRenumbered(seq))
+        self._begin_unnumbered(seq)
+
+    def _begin_unnumbered(self, seq: int) -> None:
         self._selves_changed_at = seq
+        self._unnumbered += 1
         self._snapshot = None
+
+    def on_faces_changed(self, subjects: Iterable[SubjectId]) -> None:
+        """Send the presence of those who have another name or avatar than clients know.
+
+        Like changes of selves, these have no number of their own.
+        """
+        changed = [each for each in subjects if each in self._online and self._faces.of(each) != self._online[each]]
+        waiting = [each for each in changed if self._faces.of(each) is not None and each not in self._pending]
+        if not waiting:
+            return
+        seq = max([self.seq, *(change.seq for change in self._pending.values())])
+        for subject in waiting:
+            shown = self._shown(subject)
+            self._pending[subject] = PresenceChanged(Transition(subject, shown, shown), seq)
+        self._begin_unnumbered(seq)
+        if self._tick is None:
+            self._flush()
+
+    async def check_faces_of_agents(self) -> None:
+        """Send the presence of agents whose names have changed in the registry, without holding the event loop."""
+        online = [subject for subject in self._online if is_agent(subject)]
+        for begin in range(0, len(online), _FACES_AT_ONCE):
+            self.on_faces_changed(online[begin : begin + _FACES_AT_ONCE])
+            await asyncio.sleep(0)
 
     def renumber(self, renumbered: PresenceRenumbered) -> None:
         """Begin a new history; called by the bus. Listeners stay and get the changes that they lack."""
         if self._tick is not None:
             self._tick.cancel()
-        self._flush()
+        self._flush(is_due=True)
         self._history.clear()
         self._history_bytes = 0
         self.seq = self._replayable_after = renumbered.seq
@@ -204,13 +266,19 @@ class PresenceStream:
     def unlisten(self, listener: Listener) -> None:
         self._listeners.discard(listener)
 
-    def initial_data(self, since: int | None) -> InitialData:
-        """Return the first data for a client that has all changes up to ``since``, or none (None)."""
-        missed = None if since is None or since <= self._selves_changed_at else self.since(since)
+    def initial_data(self, since: int | None, unnumbered: int | None = None) -> InitialData:
+        """Return the first data for a client.
+
+        Args:
+            since: The client has all changes up to this number; None for a client without any.
+            unnumbered: Of a client with a snapshot of this stream, how many changes without a number it has.
+        """
+        has_unnumbered = since is not None and (unnumbered == self._unnumbered or since > self._selves_changed_at)
+        missed = self.since(since) if since is not None and has_unnumbered else None
         if missed is not None:
-            return InitialData(None, missed)
+            return InitialData(None, missed, self._unnumbered)
         snapshot, missed = self._recent_snapshot()
-        return InitialData(snapshot, missed)
+        return InitialData(snapshot, missed, self._unnumbered)
 
     def _recent_snapshot(self) -> tuple[Snapshot, list[Change]]:
         now_ms = self._now_ms()
@@ -229,7 +297,7 @@ class PresenceStream:
             shown = self._shown(subject)
             # A subject that went offline within this tick stays in the set until its end.
             if shown.status is not Status.OFFLINE:
-                users.append(encode_presence(subject, shown, now_ms))
+                users.append({**encode_presence(subject, shown, now_ms), **self._face(subject)._asdict()})
         return encode_json({"event": "presence.snapshot", "users": users, "seq": self.seq})
 
     def since(self, seq: int) -> list[Change] | None:
@@ -252,10 +320,17 @@ class PresenceStream:
         if self._tick is not None:
             self._tick.cancel()
 
-    def _flush(self) -> None:
-        """Send the pending changes; after a write, further changes wait for the end of the tick."""
-        self._tick = None
+    def _flush(self, *, is_due: bool = False) -> None:
+        """Send the pending changes; after a write, further changes wait for the end of the tick.
+
+        Args:
+            is_due: Whether changes are sent without names that are not loaded yet.
+        """
+        self._tick, self._is_waiting_for_faces = None, False
         if not self._pending:
+            return
+        if not is_due and (unknown := [each for each in self._pending if self._faces.of(each) is None]):
+            self._wait_for_faces(unknown)
             return
         now_ms = self._now_ms()
         changes = Changes([self._encode(change, now_ms) for change in self._pending.values()])
@@ -266,13 +341,30 @@ class PresenceStream:
         took_s = (self._now_ms() - now_ms) / 1000
         self._tick = asyncio.get_running_loop().call_later(max(self._tick_s, took_s), self._flush)
 
+    def _wait_for_faces(self, subjects: list[SubjectId]) -> None:
+        """Load names before the pending changes are sent, all of them: their numbers must go up."""
+        self._is_waiting_for_faces = True
+        self._tick = asyncio.get_running_loop().call_later(FACES_S, partial(self._flush, is_due=True))
+        self._faces.load(subjects, partial(self._on_faces_loaded, subjects))
+
+    def _on_faces_loaded(self, subjects: list[SubjectId]) -> None:
+        if self._is_waiting_for_faces:
+            if self._tick is not None:
+                self._tick.cancel()
+            self._flush(is_due=all(self._faces.of(each) is None for each in subjects))
+        self.on_faces_changed(subjects)
+
+    def _face(self, subject: SubjectId) -> Face:
+        return self._faces.of(subject) or NO_FACE
+
     def _encode(self, change: PresenceChanged, now_ms: int) -> Change:
         subject, shown = change.transition.subject, change.transition.after
+        face = self._face(subject)
         if shown.status is Status.OFFLINE:
-            self._online.discard(subject)
+            self._online.pop(subject, None)
         else:
-            self._online.add(subject)
-        update = encode_json(encode_presence(subject, shown, now_ms) | {"seq": change.seq})
+            self._online[subject] = face
+        update = encode_json({**encode_presence(subject, shown, now_ms), **face._asdict(), "seq": change.seq})
         return Change(change.seq, subject, update[1:-1])
 
     def _append_history(self, changes: Changes) -> None:

@@ -25,6 +25,7 @@ from ..city.events import (
     MessagePosted,
     NotificationModeChanged,
     OutboxChanged,
+    ProfileChanged,
     ReceiptsChanged,
     RepliesPending,
     RoomChanged,
@@ -41,6 +42,7 @@ SharedEvent = (
     MessagePosted
     | MembershipChanged
     | MemberChanged
+    | ProfileChanged
     | RoomEventStored
     | RoomChanged
     | RoomRemoved

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, true
 
 from ..city.types import UserId
 from .media import note_avatars
+from .parameter_lists import parts
 from .repository import Repository
 from .row_mapper import RowMapper
 from .tables import ghosts
@@ -52,12 +54,23 @@ class GhostRepository(Repository):
         row = (await self._connection.execute(select(ghosts).where(ghosts.c.user_id == user))).first()
         return _ghost(row) if row else None
 
-    async def own_avatars(self) -> dict[UserId, str]:
-        """Return the ``mxc://`` URI of each ghost's avatar, without those that the service drew."""
+    async def own_avatars(self, users: Collection[UserId] | None = None) -> dict[UserId, str]:
+        """Return the ``mxc://`` URI of each ghost's avatar, without those that the service drew.
+
+        Args:
+            users: The ghosts; None for all.
+        """
+        if users is not None:
+            return {user: avatar for part in parts(users) for user, avatar in (await self._own_avatars(part)).items()}
+        return await self._own_avatars(None)
+
+    async def _own_avatars(self, users: list[UserId] | None) -> dict[UserId, str]:
         # Without a source the comparison would be NULL, and its negation, too.
         is_drawn = func.coalesce(ghosts.c.avatar_source, "").startswith(DRAWN, autoescape=True)
         rows = await self._connection.execute(
-            select(ghosts.c.user_id, ghosts.c.avatar_mxc).where(ghosts.c.avatar_mxc.is_not(None), ~is_drawn)
+            select(ghosts.c.user_id, ghosts.c.avatar_mxc).where(
+                ghosts.c.avatar_mxc.is_not(None), ~is_drawn, true() if users is None else ghosts.c.user_id.in_(users)
+            )
         )
         return {UserId(user): mxc for user, mxc in rows}
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from sqlalchemy import delete, select
 
-from ..city.types import MatrixRoomId, Member, RoomId, UserId
+from ..city.types import HistoryVisibility, MatrixRoomId, Member, RoomId, UserId
 from .media import note_avatars
 from .parameter_lists import parts
 from .repository import Repository
@@ -46,6 +47,19 @@ class MemberRepository(Repository):
             )
             found += map(_member, rows)
         return found
+
+    async def public_profiles(self, users: Collection[UserId]) -> dict[UserId, tuple[str | None, str | None]]:
+        """Return the display names and avatars that users have in rooms whose new messages everybody may read."""
+        profiles: dict[UserId, tuple[str | None, str | None]] = {}
+        for part in parts(users):
+            rows = await self._connection.execute(
+                select(members.c.user_id, members.c.display_name, members.c.avatar_url)
+                .join(rooms, rooms.c.id == members.c.room_id)
+                .where(members.c.user_id.in_(part), rooms.c.history_visibility == HistoryVisibility.WORLD_READABLE)
+                .order_by(rooms.c.id.desc())
+            )
+            profiles |= {UserId(user): (name, avatar) for user, name, avatar in rows}
+        return profiles
 
     async def get(self, room: RoomId, user: UserId) -> Member | None:
         row = (

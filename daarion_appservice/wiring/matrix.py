@@ -29,6 +29,7 @@ from ..matrix.presence.transport import choose_transport
 from ..matrix.presence.typing import RemoteTyping
 from ..matrix.presence.user_presence import UserPresence
 from ..matrix.reconcile.agent_ghosts import AgentGhosts
+from ..matrix.reconcile.citizen_ghosts import CitizenGhosts
 from ..matrix.reconcile.direct_chats import DirectChats
 from ..matrix.reconcile.ghost_removal import GhostRemoval
 from ..matrix.reconcile.invitation_decline import InvitationDecliner
@@ -156,6 +157,7 @@ class MatrixParts(MatrixRoomsAndEvents):
             self.encryption.devices.delete,
             now_ms,
         )
+        self.citizen_ghosts = CitizenGhosts(self.monitor, self.ghosts, self.identities)
         self.reconciler = Reconciler(
             self.database,
             self.monitor,

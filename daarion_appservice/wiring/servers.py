@@ -136,7 +136,7 @@ def _sign_in_routes(city: City) -> list[object]:
     return [
         SiteRoutes(settings),
         SignInRoutes(settings.sign_in, city.accounts, city.nonces, issue, new_id),
-        MeRoutes(city.accounts),
+        MeRoutes(city.accounts, city.own_profiles, city.identities),
     ]
 
 

@@ -16,6 +16,7 @@ from ..city.messages import Messages
 from ..city.notification_modes import NotificationModes
 from ..city.online_counts import OnlineCounts
 from ..city.online_members import OnlineMembers
+from ..city.own_profiles import OwnProfiles
 from ..city.permissions import RoomPermissions
 from ..city.person_presence import PersonPresence
 from ..city.places import PlaceDirectory
@@ -28,6 +29,7 @@ from ..city.typing_and_receipts import TypingAndReceipts
 from ..clock import new_id, now_ms, steady_ms
 from ..config import Settings
 from ..config.loading import check_tokens
+from ..http.media_urls import MediaUrls
 from ..http.websocket.room_frames import RoomFrames
 from ..http.websocket.unread_frames import UnreadFrames
 from ..matrix.client.homeserver import Homeserver
@@ -39,6 +41,7 @@ from ..realtime.bus import Bus
 from ..realtime.citizen_names import CitizenNames
 from ..realtime.directory_cache import DirectoryCache
 from ..realtime.feed_writer import AgentFeedWriter
+from ..realtime.presence_faces import PresenceFaces
 from ..realtime.presence_memory import MemoryPresence
 from ..realtime.presence_redis import RedisPresence
 from ..realtime.presence_stream import PresenceStream
@@ -54,6 +57,7 @@ from ..realtime.search_indexer import SearchIndexer
 from ..realtime.shared_bus import SharedBus
 from ..realtime.supervisor import Supervisor
 from ..realtime.unread_stream import UnreadStream
+from ..realtime.worker import Worker
 from ..storage.database import Database
 from ..storage.leader_lock import LeaderLock
 
@@ -97,7 +101,7 @@ class CityServices:
         self.online_members = OnlineMembers()
         self.online_counts = OnlineCounts(self.online_members)
         self.memberships = MembershipCache(self.database, self.bus.publish_remote, self.online_members, self.identities)
-        self.citizen_names = CitizenNames(self.database, now_ms)
+        self.citizen_names = CitizenNames(self.database, self.identities.accounts, self.bus.publish, now_ms)
 
     def _presence_store(self) -> MemoryPresence | RedisPresence:
         ttl_ms = int(self.settings.presence.ttl_s * 1000)
@@ -124,6 +128,7 @@ class CityServices:
         self.polls = Polls(database, publish, permissions, now_ms, new_id)
         self.typing_and_receipts = TypingAndReceipts(database, publish, permissions)
         self.citizen_chats = CitizenChats(database, publish, self.room_members, self.identities, now_ms, new_id)
+        self.own_profiles = OwnProfiles(database, publish, self.presence, self.account_cache.load, now_ms)
         self.notification_modes = NotificationModes(database, publish, permissions)
 
     def _build_streams(self) -> None:
@@ -138,14 +143,23 @@ class CityServices:
         self.unread_stream = UnreadStream(
             self.database, self.identities, ReaderMemberships(self.identities), UnreadFrames(self.identities)
         )
-        self.stream = PresenceStream(self.person_presence.state, steady_ms, seq=self.presence.seq)
+        self.faces = PresenceFaces(
+            self.database, self.agents, self.identities, MediaUrls(self.identities.media_links).url
+        )
+        self.stream = PresenceStream(self.person_presence.state, steady_ms, faces=self.faces, seq=self.presence.seq)
+        self.agent_faces = Worker("agent_faces", idle_s=None)
         self.search_indexer = SearchIndexer(self.database)
         self.retention = Retention(self.database, self.settings.retention, self.identities, self.bus.publish, now_ms)
         self.feed_writer = AgentFeedWriter(self.database, self.agents, now_ms, new_id)
 
+    async def run_agent_faces(self) -> None:
+        """Send the names of agents that change in the registry, until cancelled."""
+        await self.agent_faces.run(self.stream.check_faces_of_agents, waits_first=True)
+
     async def close(self) -> None:
         """Close streams, connections and the database, in this order."""
         self.stream.close()
+        await self.faces.close()
         await self.room_streams.close()
         await self.room_updates.close()
         await self.unread_stream.close()

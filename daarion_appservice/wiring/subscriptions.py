@@ -21,6 +21,7 @@ from ..city.events import (
     OutboxChanged,
     PresenceChanged,
     PresenceRenumbered,
+    ProfileChanged,
     ReceiptsChanged,
     RegistryChanged,
     RepliesPending,
@@ -33,6 +34,7 @@ from ..city.events import (
     VerificationRequested,
 )
 from ..city.presence import Status
+from ..city.types import Author, AuthorKind, CitizenId, SubjectId
 from ..ops.city_metrics import count_message
 from .city import City
 
@@ -68,7 +70,6 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(RoomCheckRequested, partial(_check_room, city))
     city.bus.subscribe(PresenceChanged, city.presence_sender.on_presence_changed)
     city.bus.subscribe(PresenceChanged, partial(_show_presence, city))
-    city.bus.subscribe(SelfChanged, partial(_change_self, city))
     city.bus.subscribe(PresenceChanged, city.feed_writer.on_presence_changed)
     city.bus.subscribe(PresenceRenumbered, city.stream.renumber)
     city.bus.subscribe(EventsMissed, lambda _: city.memberships.on_events_missed())
@@ -94,7 +95,17 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(ReceiptsChanged, city.room_streams.on_receipts_changed)
     city.bus.subscribe(MessagePosted, city.room_typing.end_for_author)
     city.bus.subscribe(MessagePosted, city.typing_sender.on_message_posted)
+    _subscribe_profiles(city)
     _subscribe_unread(city)
+
+
+def _subscribe_profiles(city: City) -> None:
+    city.bus.subscribe(SelfChanged, partial(_change_self, city))
+    city.bus.subscribe(ProfileChanged, partial(_change_profile, city))
+    city.bus.subscribe(MemberChanged, lambda change: _read_face(city, change.member.subject))
+    city.bus.subscribe(MembershipChanged, partial(_name_member, city))
+    city.bus.subscribe(RegistryChanged, lambda _: city.agent_faces.wake())
+    city.bus.subscribe(ProfileChanged, city.citizen_ghosts.on_profile_changed)
 
 
 def _check_room(city: City, doubted: RoomCheckRequested) -> None:
@@ -144,6 +155,28 @@ def _change_self(city: City, change: SelfChanged) -> None:
     city.room_updates.on_self_changed(rooms)
     # Authors and members of the rooms have other names now: clients read them again.
     city.room_streams.on_self_changed(change.citizen, rooms)
+
+
+def _change_profile(city: City, change: ProfileChanged) -> None:
+    citizen = CitizenId(change.citizen)
+    profile = city.identities.accounts.own_profile(citizen)
+    member = Author(AuthorKind.CITIZEN, citizen, profile.token_name or citizen)
+    for room in city.online_members.rooms_of(change.citizen):
+        city.room_streams.on_member_changed(MemberChanged(room, member))
+
+    person = city.identities.accounts.self_of(change.citizen)
+    city.stream.on_faces_changed([person])
+    _read_face(city, change.citizen)
+
+
+def _name_member(city: City, change: MembershipChanged) -> None:
+    """Read the name of a Matrix user whose first public room this is."""
+    if change.joined and city.faces.is_nameless(change.subject):
+        _read_face(city, change.subject)
+
+
+def _read_face(city: City, subject: SubjectId) -> None:
+    city.faces.reload([subject], partial(city.stream.on_faces_changed, [city.identities.accounts.self_of(subject)]))
 
 
 def _remove_room(city: City, removed: RoomRemoved) -> None:

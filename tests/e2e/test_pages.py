@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from io import BytesIO
+from pathlib import Path
 from typing import Any, Final
 
 import nio
 import pytest
 import pytest_asyncio
+from PIL import Image
 from playwright.async_api import FrameLocator, Locator, Response, expect
 
 from tests.parts.agents_core import DONE, ScriptedCore, delta, pauses
@@ -223,6 +226,50 @@ async def test_page_and_matrix_users_share_one_room(city: RunningCity, browser: 
     await others.close()
     await eventually(shows(city, ivans, "offline"), 20)  # before the 40 s without a heartbeat
     await alice.wait_for(lambda: alice.presence_of(ivans_ghost) == "offline")
+    assert oksana.tab.errors == []
+    assert ivan.tab.errors == []
+
+
+async def test_own_profile_reaches_pages_and_matrix(
+    city: RunningCity, browser: Browser, alice: MatrixUser, tmp_path: Path
+) -> None:
+    matrix_room = await alice.join("#city_general:city.localhost")
+    oksana = await Visitor.open(browser, city, "/city/general", "Орися")
+    ivan = await Visitor.open(browser, city, "/city/general", "Іван")
+    await oksana.say("моє перше слово")
+    await ivan.sees("моє перше слово")
+    ghost = f"@citizen_{await oksana.user_id(city)}:city.localhost"
+    await alice.wait_for(lambda: any(body == "моє перше слово" for _, body in alice.messages))
+
+    # The picture is larger than it is shown, and is made a square.
+    Image.new("RGB", (900, 600), "#0a7d5a").save(tmp_path / "face.png")
+    await oksana.page.get_by_role("button", name="Account: Орися").click()
+    await oksana.page.get_by_role("button", name="Your profile").click()
+    dialog = oksana.page.get_by_role("dialog", name="Your profile")
+    await dialog.get_by_label("Name").fill("Орися з Подолу")
+    await dialog.get_by_label("Status").fill("пишу літопис")
+    await dialog.get_by_test_id("picture").set_input_files(tmp_path / "face.png")
+    await expect(dialog.locator("img")).to_be_visible()
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog).to_have_count(0)
+    await expect(oksana.page.get_by_role("button", name="Account: Орися з Подолу").locator("img")).to_be_visible()
+
+    # Others see it without a reload: beside what was said, in the list of people, and on Matrix.
+    row = ivan.log.get_by_role("article").filter(has_text="моє перше слово")
+    await expect(row.get_by_text("Орися з Подолу")).to_be_visible()
+    people = ivan.page.get_by_role("complementary", name="Who is in General now")
+    await expect(people.get_by_text("Орися з Подолу")).to_be_visible()
+    await expect(people.locator("img")).not_to_have_count(0)
+    await alice.wait_for(lambda: alice.client.rooms[matrix_room].users[ghost].display_name == "Орися з Подолу")
+    avatar = alice.client.rooms[matrix_room].users[ghost].avatar_url
+    downloaded = await alice.client.download(avatar)
+    assert isinstance(downloaded, nio.MemoryDownloadResponse)
+    assert Image.open(BytesIO(downloaded.body)).size == (384, 384)
+
+    # Another name of a Matrix user arrives, too.
+    await alice.client.set_displayname("Аліса Ліддел")
+    await expect(people.get_by_text("Аліса Ліддел")).to_be_visible()
+    await alice.client.set_displayname("alice")
     assert oksana.tab.errors == []
     assert ivan.tab.errors == []
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from daarion_appservice.city.linked_accounts import LinkedAccounts
 from daarion_appservice.city.types import CitizenId
 from daarion_appservice.realtime.citizen_names import CitizenNames
 from daarion_appservice.storage.database import Database
@@ -61,7 +62,7 @@ async def test_names_need_token_when_reading_does(sqlite_url: str) -> None:
 
 async def test_heartbeat_goes_on_without_database(sqlite_url: str) -> None:
     database = Database(sqlite_url)
-    known = CitizenNames(database, lambda: 1)
+    known = CitizenNames(database, LinkedAccounts(), lambda _: None, lambda: 1)
     async with database.transaction() as tx:
         await tx.connection.exec_driver_sql("ALTER TABLE citizens RENAME TO gone")
     await known.record(CitizenId("u_1"), "Оксана")

@@ -48,7 +48,20 @@ def _event(event_id: str) -> Values:
 
 
 ROWS: Final[list[tuple[Table, list[Values]]]] = [
-    (t.citizens, [{"id": CITIZEN, "display_name": NAME, "updated_at_ms": 1}]),
+    (
+        t.citizens,
+        [
+            {
+                "id": CITIZEN,
+                "display_name": NAME,
+                "updated_at_ms": 1,
+                "own_name": NAME,
+                "avatar_url": FILE,
+                "status_text": TEXT,
+                "profile_version": 1,
+            }
+        ],
+    ),
     (
         t.accounts,
         [{"matrix_user_id": USER, "citizen_id": CITIZEN, "linked_at_ms": 1, "display_name": NAME, "avatar_url": FILE}],

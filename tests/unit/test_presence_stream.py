@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
@@ -12,6 +13,7 @@ from daarion_appservice.city.events import PresenceChanged, PresenceRenumbered
 from daarion_appservice.city.presence import PresenceState, Status, Transition
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.realtime import presence_stream
+from daarion_appservice.realtime.presence_faces import Face
 from daarion_appservice.realtime.presence_stream import Changes, PresenceStream
 from tests.parts.waiting import WAIT_S
 
@@ -249,4 +251,80 @@ async def test_history_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> N
     assert kept is not None
     assert [change.subject for change in kept] == [f"u_{number}" for number in range(91, 101)]
     assert stream.since(FIRST_SEQ + 70) is None, "what is too long ago is answered with a resync"
+    stream.close()
+
+
+class SlowFaces:
+    """Names that are loaded when the test says so."""
+
+    def __init__(self) -> None:
+        self.known: dict[SubjectId, Face] = {}
+        self.waiting: list[Callable[[], None]] = []
+
+    def of(self, subject: SubjectId, /) -> Face | None:
+        return self.known.get(subject)
+
+    def load(self, _subjects: Iterable[SubjectId], then: Callable[[], None], /) -> None:
+        self.waiting.append(then)
+
+    def loaded(self, **names: str) -> None:
+        self.known |= {SubjectId(subject): Face(name) for subject, name in names.items()}
+        for then in self.waiting:
+            then()
+        self.waiting.clear()
+
+
+@pytest.fixture
+def faces() -> SlowFaces:
+    return SlowFaces()
+
+
+def stream_with(faces: SlowFaces) -> PresenceStream:
+    online = PresenceState(Status.ONLINE)
+    return PresenceStream(lambda _: online, lambda: START_MS, faces=faces, seq=FIRST_SEQ, tick_s=TICK_S)
+
+
+async def test_changes_wait_for_names_in_order(faces: SlowFaces) -> None:
+    stream, listener = stream_with(faces), Listener()
+    stream.listen(listener)
+    faces.known[SubjectId("u_2")] = Face("Taras")
+    change(stream, "u_1")
+    change(stream, "u_2")
+    assert listener.ticks == []
+    faces.loaded(u_1="Oksana")
+    sent = await listener.next_tick()
+    assert [(each["user_id"], each["display_name"]) for each in sent] == [("u_1", "Oksana"), ("u_2", "Taras")]
+    assert sent[0]["seq"] < sent[1]["seq"]
+    stream.close()
+
+
+async def test_changes_go_without_names_after_a_while(faces: SlowFaces, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence_stream, "FACES_S", TICK_S)
+    stream, listener = stream_with(faces), Listener()
+    stream.listen(listener)
+    change(stream, "u_1")
+    assert [each["display_name"] for each in await listener.next_tick()] == [None]
+    faces.loaded(u_1="Oksana")
+    assert [each["display_name"] for each in await listener.next_tick()] == ["Oksana"]
+    stream.close()
+
+
+async def test_renumbering_sends_changes_that_wait(faces: SlowFaces) -> None:
+    stream, listener = stream_with(faces), Listener()
+    stream.listen(listener)
+    change(stream, "u_1")
+    stream.renumber(PresenceRenumbered(FIRST_SEQ + 1000))
+    assert [each["user_id"] for each in listener.ticks[0]] == ["u_1"]
+    faces.loaded(u_1="Oksana")
+    stream.close()
+
+
+async def test_unchanged_name_is_not_sent_again(faces: SlowFaces) -> None:
+    stream, listener = stream_with(faces), Listener()
+    stream.listen(listener)
+    faces.known[SubjectId("u_1")] = Face("Oksana")
+    change(stream, "u_1")
+    stream.on_faces_changed([SubjectId("u_1"), SubjectId("u_2")])
+    stream._flush()
+    assert len(listener.ticks) == 1
     stream.close()

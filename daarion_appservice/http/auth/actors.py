@@ -29,7 +29,8 @@ class ActorDirectory:
             case AgentPrincipal(slug):
                 return Author(AuthorKind.AGENT, slug, self.agents.find(slug).display_name)
             case Citizen(citizen, display_name):
-                return Author(AuthorKind.CITIZEN, citizen, display_name)
+                name = self.identities.accounts.own_profile(citizen).display_name
+                return Author(AuthorKind.CITIZEN, citizen, name or display_name)
         raise AssertionError(f"{principal} passed the check")
 
     async def with_avatar(self, principal: Principal) -> Author:

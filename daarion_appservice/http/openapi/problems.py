@@ -142,6 +142,12 @@ PROBLEMS: Final = (
     Problem(409, "slug_taken", "another room has this slug", "there is a room with the slug 'podil' already"),
     Problem(
         409,
+        "linked_profile",
+        "the name and picture of a linked citizen are those of the Matrix account",
+        "the name and the picture are those of the linked Matrix account",
+    ),
+    Problem(
+        409,
         "account_taken",
         "the Matrix account is linked with another citizen, who must unlink it first",
         "@oksana:daarion.space is linked with another citizen, who must unlink it first",
@@ -287,6 +293,24 @@ PROBLEMS: Final = (
     ),
     Problem(422, "same_person", "a direct chat with oneself", "a direct chat needs another citizen"),
     Problem(422, "name_required", "the name is empty", "the room's name is empty; send a name"),
+    Problem(
+        422,
+        "status_invalid",
+        "the status text is longer than 255 characters",
+        "a status text may have 255 characters at most",
+    ),
+    Problem(
+        422,
+        "avatar_unknown",
+        "the avatar is no file that the citizen uploaded",
+        "the avatar must be a file that you uploaded",
+    ),
+    Problem(
+        422,
+        "avatar_invalid",
+        "the avatar is no picture, or larger than 10 MiB",
+        "the avatar must be a PNG, JPEG, GIF, WebP or AVIF of 10 MiB at most",
+    ),
     Problem(
         422,
         "name_invalid",

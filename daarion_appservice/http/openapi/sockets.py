@@ -13,6 +13,7 @@ _MEMBER: Final = {
     "avatar_url": None,
 }
 _MESSAGE: Final = {"id": "01M80JJAXFTK9TPCTY26E2R4Y5", "seq": 1024, "body": "Добрий вечір, Подоле!"}
+_FACE: Final = {"display_name": "Оксана", "avatar_url": "/city/media/daarion.space/oksana"}
 _ROOM: Final = {
     "id": "city_podil",
     "slug": "podil",
@@ -241,7 +242,15 @@ SOCKETS: Final = (
                 "The first event: all subjects who are not offline.",
                 {
                     "event": "presence.snapshot",
-                    "users": [{"user_id": "u_123", "status": "online", "status_msg": None, "last_active_ago_ms": 812}],
+                    "users": [
+                        {
+                            "user_id": "u_123",
+                            "status": "online",
+                            "status_msg": None,
+                            "last_active_ago_ms": 812,
+                            **_FACE,
+                        }
+                    ],
                     "seq": 1795317512345680,
                 },
             ),
@@ -253,6 +262,7 @@ SOCKETS: Final = (
                     "status": "away",
                     "status_msg": None,
                     "last_active_ago_ms": 61200,
+                    **_FACE,
                     "seq": 1795317512345681,
                 },
             ),
@@ -266,6 +276,7 @@ SOCKETS: Final = (
                             "status": "away",
                             "status_msg": None,
                             "last_active_ago_ms": 61200,
+                            **_FACE,
                             "seq": 1795317512345681,
                         }
                     ],

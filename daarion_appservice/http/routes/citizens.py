@@ -37,8 +37,8 @@ class CitizenRoutes:
         response=schemas.CitizenNames,
     )
     async def get_citizen_names(self, call: Call[NoBody, CitizenQuery]) -> schemas.CitizenNames:
-        """Returns the name in each citizen's last token, for clients that know ids from presence events. Citizens who have joined
-        no room have a name as well.
+        """Returns the name that each citizen has chosen, else that of the last token, for clients that know ids from presence
+        events. Citizens who have joined no room have a name as well.
         """
         ids = [CitizenId(each) for each in split_ids(call.query.ids)]
         if not ids or len(ids) > _MAX_IDS:

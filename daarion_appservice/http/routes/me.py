@@ -1,4 +1,4 @@
-"""The routes ``/city/me``: the citizen of the token, and the linked Matrix account."""
+"""The routes ``/city/me``: the citizen of the token, the own profile, and the linked Matrix account."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Final
 from pydantic import Field
 
 from ...city.accounts import Accounts
-from ...city.types import UserId
+from ...city.identity import Identities
+from ...city.linked_accounts import OwnProfile
+from ...city.own_profiles import MAX_STATUS_CHARS, UNCHANGED, OwnProfiles, ProfileChange
+from ...city.types import Author, AuthorKind, UserId
 from .. import schemas
 from ..auth.principals import Access, Citizen, Principal
+from ..media_urls import MediaUrls
 from ..routing import Body, Call, NoBody, NoContent, NoQuery, endpoint
 
 _ACCOUNT: Final = "/city/me/matrix"
@@ -48,9 +52,38 @@ class OpenIdToken(Body):
     )
 
 
+class OwnProfileChange(Body):
+    """The fields of the own profile to change; `null` removes a value."""
+
+    display_name: str | None = Field(
+        None, max_length=255, description="The name, instead of the one in the token.", examples=["Оксана"]
+    )
+    status_text: str | None = Field(
+        None,
+        max_length=MAX_STATUS_CHARS,
+        description="The status text, shown with the presence.",
+        examples=["пишу літопис Подолу"],
+    )
+    avatar: str | None = Field(
+        None,
+        max_length=255,
+        description="The `mxc://` URI of a picture that the citizen uploaded.",
+        examples=["mxc://daarion.space/SEsfnsuifSDFSSEF"],
+    )
+
+    def change(self) -> ProfileChange:
+        """Return the change, in which absent fields are unchanged."""
+        return ProfileChange(*(getattr(self, name) if name in self.model_fields_set else UNCHANGED for name in _FIELDS))
+
+
+_FIELDS: Final = ("display_name", "avatar", "status_text")
+
+
 @dataclass(frozen=True, slots=True)
 class MeRoutes:
     accounts: Accounts
+    profiles: OwnProfiles
+    identities: Identities
 
     @endpoint(
         "GET",
@@ -60,9 +93,35 @@ class MeRoutes:
         response=schemas.CurrentCitizen,
     )
     async def get_me(self, call: Call[NoBody, NoQuery]) -> schemas.CurrentCitizen:
-        """Returns the citizen and the linked Matrix account."""
+        """Returns the citizen with the own profile, and the linked Matrix account."""
         citizen = _citizen(call.principal)
-        return _view(citizen, await self.accounts.of(citizen.id))
+        return self._view(citizen, await self.accounts.of(citizen.id), await self.profiles.of(citizen.id))
+
+    @endpoint(
+        "PATCH",
+        "/city/me",
+        access=Access.CITIZENS_ONLY,
+        body=OwnProfileChange,
+        summary="Change the own profile",
+        response=schemas.CurrentCitizen,
+        errors=(
+            "name_required",
+            "name_invalid",
+            "status_invalid",
+            "avatar_unknown",
+            "avatar_invalid",
+            "linked_profile",
+        ),
+    )
+    async def change_profile(self, call: Call[OwnProfileChange, NoQuery]) -> schemas.CurrentCitizen:
+        """Everybody sees the name and the picture with all that the citizen has written, also on Matrix, where they are those of
+        the citizen's ghost. The status text is that of heartbeats without `status_msg`.
+
+        The name and the picture of a linked citizen are those of the Matrix account: changing them is 409.
+        """
+        citizen = _citizen(call.principal)
+        profile = await self.profiles.change(citizen.id, citizen.display_name, call.body.change())
+        return self._view(citizen, await self.accounts.of(citizen.id), profile)
 
     @endpoint(
         "PUT",
@@ -86,7 +145,7 @@ class MeRoutes:
         citizen = _citizen(call.principal)
         proof = call.body
         user = await self.accounts.link(citizen.id, proof.access_token, proof.matrix_server_name, proof.nonce)
-        return _view(citizen, user)
+        return self._view(citizen, user, await self.profiles.of(citizen.id))
 
     @endpoint(
         "DELETE",
@@ -102,16 +161,20 @@ class MeRoutes:
         """
         await self.accounts.unlink(_citizen(call.principal).id)
 
+    def _view(self, citizen: Citizen, user: UserId | None, own: OwnProfile) -> schemas.CurrentCitizen:
+        author = Author(AuthorKind.CITIZEN, citizen.id, own.display_name or citizen.display_name, own.avatar_url)
+        account = self.identities.accounts.of_citizen(citizen.id) if user is not None else None
+        shown = author if account is None else self.identities.accounts.shown(author)
+        return {
+            "user_id": citizen.id,
+            "display_name": shown.display_name,
+            "avatar_url": MediaUrls(self.identities.media_links).url(shown.avatar_url),
+            "status_text": own.status_text,
+            "matrix_user_id": user,
+            "subject": user or citizen.id,
+        }
+
 
 def _citizen(principal: Principal) -> Citizen:
     assert isinstance(principal, Citizen)
     return principal
-
-
-def _view(citizen: Citizen, user: UserId | None) -> schemas.CurrentCitizen:
-    return {
-        "user_id": citizen.id,
-        "display_name": citizen.display_name,
-        "matrix_user_id": user,
-        "subject": user or citizen.id,
-    }

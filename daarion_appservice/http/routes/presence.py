@@ -143,9 +143,10 @@ class PresenceRoutes:
         `session_id` of its WebSocket, by `fetch` with `keepalive: true`. Returns the presence of all sessions together.
         """
         subject = own_subject(call.principal, call.body.user_id)
+        status_msg = call.body.status_msg if "status_msg" in call.body.model_fields_set else KEEP
         if isinstance(call.principal, Citizen):
             await self.names.record(call.principal.id, call.principal.display_name)
-        status_msg = call.body.status_msg if "status_msg" in call.body.model_fields_set else KEEP
+            status_msg = self.names.status_text(call.principal.id, status_msg)
         heartbeat = Heartbeat(subject, call.body.status, status_msg, call.body.session_id)
         (state,) = await self.presence.record_heartbeat([heartbeat])
         return encode_presence(subject, self.person_presence.state(subject, state), self.now_ms())

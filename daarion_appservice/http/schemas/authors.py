@@ -40,6 +40,13 @@ class CurrentCitizen(TypedDict):
 
     user_id: Annotated[str, Field(description="The citizen id: `sub` of the token.", examples=["u_123"])]
     display_name: Annotated[str, Field(description="The display name.", examples=["Оксана"])]
+    avatar_url: Annotated[
+        str | None,
+        Field(description="The path of the picture on this server.", examples=["/city/media/daarion.space/oksana"]),
+    ]
+    status_text: Annotated[
+        str | None, Field(description="The status text of the own profile.", examples=["пишу літопис Подолу"])
+    ]
     matrix_user_id: Annotated[
         str | None, Field(description="The linked Matrix account.", examples=["@oksana:daarion.space"])
     ]
@@ -59,7 +66,10 @@ class CitizenName(TypedDict):
     id: Annotated[str, Field(description="The citizen id of the request.", examples=["u_123"])]
     display_name: Annotated[
         str | None,
-        Field(description="The name in the citizen's last token; `null` if no token had one.", examples=["Оксана"]),
+        Field(
+            description="The name that the citizen has chosen, else that of the last token; `null` if there is none.",
+            examples=["Оксана"],
+        ),
     ]
 
 

@@ -24,6 +24,23 @@ class SubjectPresence(TypedDict):
     status: Annotated[Status, Field(description="The strongest status of the live sessions.", examples=["online"])]
     status_msg: StatusMessage
     last_active_ago_ms: LastActive
+    display_name: NotRequired[
+        Annotated[
+            str | None,
+            Field(
+                description="The display name, in events of the stream; `null` if it is unknown.", examples=["Оксана"]
+            ),
+        ]
+    ]
+    avatar_url: NotRequired[
+        Annotated[
+            str | None,
+            Field(
+                description="The path of the avatar on this server, in events of the stream.",
+                examples=["/city/media/daarion.space/oksana"],
+            ),
+        ]
+    ]
 
 
 class PresenceList(TypedDict):

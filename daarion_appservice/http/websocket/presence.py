@@ -114,13 +114,13 @@ class _Session(WebSocketSession):
         No change is lost in between: there is no await between the last read of missed changes and the subscription.
         """
         self._writer = writer
-        seq = self.since
-        while (beginning := self._stream.initial_data(seq)).snapshot is not None or beginning.missed:
+        seq, unnumbered = self.since, None
+        while (beginning := self._stream.initial_data(seq, unnumbered)).snapshot is not None or beginning.missed:
             if beginning.snapshot is not None:
                 if seq is not None:
                     writer.write(text_frame(b'{"event":"presence.resync"}'))
                 await writer.send(beginning.snapshot.once("frames", _snapshot_frames))
-                seq = beginning.snapshot.seq
+                seq, unnumbered = beginning.snapshot.seq, beginning.unnumbered
             for batch in _batches(beginning.missed):
                 await writer.send([self._encode(Changes(batch))])
                 seq = batch[-1].seq
@@ -180,6 +180,7 @@ class _Session(WebSocketSession):
         subject = self._subject(heartbeat.user_id)
         if isinstance(self.principal, Citizen):
             await self._names.record(self.principal.id, self.principal.display_name)
+            status_msg = self._names.status_text(self.principal.id, status_msg)
         await self._presence.record_heartbeat(
             [Heartbeat(subject, heartbeat.status, status_msg, heartbeat.session_id or self._session)]
         )

@@ -1,4 +1,4 @@
-"""The profiles that the service's users have on Matrix: agents, the bot and the observer.
+"""The profiles that the service's users have on Matrix: agents, citizens, the bot and the observer.
 
 The display name of an agent is by default its name alone: it stands beside each message, in mentions and notifications,
 where a title would be in the way. ``city.agent_display_name`` may add the title; the profile field ``space.daarion.role``
@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from ...city.avatars import DrawnAvatar, Emblem, EmblemAvatar, agent_avatar
 from ...city.display_name_template import DisplayNameTemplate
-from ...city.types import Agent
+from ...city.linked_accounts import LinkedAccounts
+from ...city.types import Agent, Author, CitizenId
 
 _MAX_CITY_NAME_CHARS = 200
 
@@ -55,3 +56,11 @@ class Profiles:
     @property
     def _short_city_name(self) -> str:
         return self.city_name[:_MAX_CITY_NAME_CHARS]
+
+
+def citizen_profile(accounts: LinkedAccounts, citizen: Author) -> Profile:
+    """Return the profile of a citizen's ghost: that of the linked Matrix account, or the one that the citizen has chosen."""
+    account = accounts.of_citizen(CitizenId(citizen.id))
+    own_avatar = accounts.own_profile(CitizenId(citizen.id)).avatar_url
+    avatar = own_avatar if account is None else account.avatar_url
+    return Profile(accounts.shown(citizen).display_name, avatar or "")

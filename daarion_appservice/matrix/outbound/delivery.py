@@ -19,7 +19,7 @@ from ...city.event_fields import ENCRYPTED
 from ...city.identity import Identities
 from ...city.ports import NowMs, Publish, publish_all
 from ...city.second_me import is_second_me
-from ...city.types import AgentSlug, Author, AuthorKind, CitizenId, EventId, MatrixStatus, OutboxKind, Room, UserId
+from ...city.types import AgentSlug, Author, AuthorKind, EventId, MatrixStatus, OutboxKind, Room, UserId
 from ...errors import HomeserverError, HomeserverRefused, HomeserverUnavailable
 from ...storage.database import Database
 from ...storage.outbox import DELETIONS, OutboxRow
@@ -28,7 +28,7 @@ from ..client.monitor import HomeserverMonitor
 from ..client.refusals import UNKNOWN_DEVICE, delivery_error
 from ..encryption.room_encryptor import ClearEvent, RoomEncryptor, is_to_be_encrypted
 from ..ghosts.ghosts import Ghosts
-from ..ghosts.profiles import Profile
+from ..ghosts.profiles import Profile, citizen_profile
 from .failures import FailureExamination
 from .metrics import COUNTERS, DELAY_SECONDS, SECONDS, SendResult
 from .rendering import OutboxRenderer, OutgoingEvent
@@ -220,15 +220,9 @@ class OutboxDelivery:
         The reconciler sets the avatars of agents.
         """
         if author.kind is AuthorKind.CITIZEN:
-            return self._citizen_profile(author)
+            return citizen_profile(self._identities.accounts, author)
         agent = self._agents.get(AgentSlug(author.id))
         return Profile(self._ghosts.profiles.agent_name(agent) if agent else author.display_name)
-
-    def _citizen_profile(self, citizen: Author) -> Profile:
-        """Return the profile of a citizen's ghost: that of the linked Matrix account, where there is one."""
-        account = self._identities.accounts.of_citizen(CitizenId(citizen.id))
-        avatar = account.avatar_url if account is not None else None
-        return Profile(self._identities.accounts.shown(citizen).display_name, avatar or "")
 
     # --- refusals -------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, String, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text
 
 from .metadata import GeneratedId, metadata
 
@@ -48,11 +48,16 @@ secondme_turns = Table(
     Column("until_ms", BigInteger, nullable=False),
 )
 
-# Display name in each citizen's newest token.
+# Display name in each citizen's newest token, and the profile that the citizen has chosen. Its version is the number of the
+# change among those of accounts, by which processes load changed profiles only.
 citizens = Table(
     "citizens",
     metadata,
     Column("id", String(255), primary_key=True),
     Column("display_name", String(255), nullable=False),
     Column("updated_at_ms", BigInteger, nullable=False),
+    Column("own_name", String(255)),
+    Column("avatar_url", Text),
+    Column("status_text", Text),
+    Column("profile_version", Integer, index=True),
 )

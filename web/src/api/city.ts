@@ -17,6 +17,7 @@ import type {
   PollVote,
   PresenceList,
   ProfileCard,
+  OwnProfileChange,
   Receipt,
   RenderedMarkdown,
   Room,
@@ -61,6 +62,7 @@ export const MAX_ROOMS = 500;
 export const city = {
   site: (signal: Signal) => fetchJson<SiteSettings>("/city/site", { signal }),
   me: (signal: Signal) => fetchJson<CurrentCitizen>("/city/me", { signal }),
+  changeProfile: (change: Partial<OwnProfileChange>) => fetchJson<CurrentCitizen>("/city/me", { method: "PATCH", body: change }),
   signInWithName: (name: string) => fetchJson<SignInResult>("/city/sign-in/name", { method: "POST", body: { name } }),
   signInNonce: () => fetchJson<SignInNonce>("/city/sign-in/nonce", { method: "POST" }),
   signInWithMatrix: (token: OpenIdToken) => fetchJson<SignInResult>("/city/sign-in/matrix", { method: "POST", body: token }),

@@ -97,6 +97,8 @@ export interface components {
     CurrentCitizen: {
       user_id: string;
       display_name: string;
+      avatar_url: string | null;
+      status_text: string | null;
       matrix_user_id: string | null;
       subject: string;
     };
@@ -438,6 +440,11 @@ export interface components {
     };
     /** @enum {string} */
     OutboxKind: "message" | "edit" | "delete" | "remove" | "react" | "unreact" | "vote" | "end_poll" | "join" | "leave";
+    OwnProfileChange: {
+      display_name?: string | null;
+      status_text?: string | null;
+      avatar?: string | null;
+    };
     PatchAgent: {
       display_name?: string | null;
       title?: string | null;
@@ -705,6 +712,8 @@ export interface components {
       status: components["schemas"]["Status"];
       status_msg: string | null;
       last_active_ago_ms: number | null;
+      display_name?: string | null;
+      avatar_url?: string | null;
     };
     ThreadSummary: {
       count: number;
@@ -809,6 +818,7 @@ export type OnlineCounts = components["schemas"]["OnlineCounts"];
 export type OnlineMember = components["schemas"]["OnlineMember"];
 export type OpenIdToken = components["schemas"]["OpenIdToken"];
 export type OutboxKind = components["schemas"]["OutboxKind"];
+export type OwnProfileChange = components["schemas"]["OwnProfileChange"];
 export type PatchAgent = components["schemas"]["PatchAgent"];
 export type Poll = components["schemas"]["Poll"];
 export type PollKind = components["schemas"]["PollKind"];

@@ -4,6 +4,7 @@ import type { Cancel } from "../lib/clock";
 import { subscribeToPresence } from "../lib/globalPresenceClient";
 import type { ConnectionState } from "../lib/reconnectingSocket";
 import { kindOf } from "../lib/subjects";
+import { useProfiles } from "./profiles";
 
 export interface PresenceEntry {
   status: Exclude<Status, "offline">;
@@ -33,7 +34,9 @@ export const usePresence = create<PresenceState>((set) => ({
 /** To be called once: the store follows the presence connection. */
 export function initPresence(): void {
   const { snapshot, updates, setConnection: setLink } = usePresence.getState();
+  const { addPresences } = useProfiles.getState();
   subscribeToPresence({ onSnapshot: snapshot, onUpdates: updates, onConnectionState: setLink });
+  subscribeToPresence({ onSnapshot: addPresences, onUpdates: addPresences });
 }
 
 /** How many components show a subject, by subject. */

@@ -1,5 +1,5 @@
 import { create } from "zustand";
-import type { Agent, Author, SubjectId } from "../api/types";
+import type { Agent, Author, CurrentCitizen, SubjectId, SubjectPresence } from "../api/types";
 import { kindOf, subjectOf } from "../lib/subjects";
 
 export interface Profile {
@@ -16,15 +16,21 @@ interface ProfilesState {
   addAuthors: (authors: readonly Author[]) => void;
   addAgents: (agents: readonly Agent[]) => void;
   addCitizen: (id: SubjectId, name: string) => void;
+  addMe: (me: CurrentCitizen) => void;
+  /** Names and pictures as frames of presence carry them. */
+  addPresences: (users: readonly SubjectPresence[]) => void;
 }
 
 export const NO_PROFILE = { avatarUrl: null, color: null, matrixId: null } as const;
 
-/** Names and pictures of everybody who was seen so far: events of presence and typing say ids only. */
+/** Names and pictures of everybody who was seen so far: not all frames carry them. */
 export const useProfiles = create<ProfilesState>((set) => ({
   profiles: {},
   addAuthors: (authors) => set(({ profiles }) => ({ profiles: merged(profiles, authors.map(authorProfile)) })),
   addCitizen: (id, name) => set(({ profiles }) => ({ profiles: merged(profiles, [[id, { name }]]) })),
+  addMe: ({ subject, display_name: name, avatar_url: avatarUrl }) =>
+    set(({ profiles }) => ({ profiles: merged(profiles, [[subject, { name, avatarUrl }]]) })),
+  addPresences: (users) => set(({ profiles }) => ({ profiles: merged(profiles, users.flatMap(presenceProfile)) })),
   addAgents: (agents) => set(({ profiles }) => ({ profiles: merged(profiles, agents.map(agentProfile)) })),
 }));
 
@@ -32,6 +38,10 @@ type Entry = readonly [SubjectId, Partial<Profile> & { name: string }];
 
 function authorProfile(author: Author): Entry {
   return [subjectOf(author), { name: author.display_name, avatarUrl: author.avatar_url, matrixId: author.matrix_user_id }];
+}
+
+function presenceProfile({ user_id: id, display_name: name, avatar_url: avatarUrl }: SubjectPresence): Entry[] {
+  return name ? [[id, { name, avatarUrl: avatarUrl ?? null }]] : [];
 }
 
 function agentProfile(agent: Agent): Entry {

@@ -12,6 +12,7 @@ import { usePresenceHeartbeat } from "../../hooks/usePresenceHeartbeat";
 import { useSite } from "../../hooks/useSite";
 import icon from "../../icon.svg";
 import { usePalette, usePaletteKey } from "../../stores/palette";
+import { useOwnProfile } from "../../stores/ownProfile";
 import { useProfileCard } from "../../stores/profileCard";
 import { Account } from "../session/Account";
 import { SignInDialog } from "../session/SignInDialog";
@@ -32,6 +33,8 @@ const Palette = lazyPage(() => import("../palette/PaletteOutlet"));
 const ProfileCard = lazyPage(() => import("../people/ProfileCard"));
 const RoomsPane = lazyPage(() => import("../city/rooms/RoomsPane"));
 
+const OwnProfile = lazyPage(() => import("../people/OwnProfile"));
+
 /** From this width on the list of rooms stands beside each page of the rooms. */
 const HAS_PANE = "(width >= 1100px)";
 
@@ -39,9 +42,10 @@ const HAS_PANE = "(width >= 1100px)";
 export function Shell({ children }: { children: ReactNode }) {
   const { t } = useTranslation();
   const site = useSite();
-  const isAsking = useSession((state) => state.isSignInOpen);
+  const { isSignInOpen: isAsking, session } = useSession();
   const { pathname } = useLocation();
   const isPaletteOpen = usePalette((state) => state.isOpen);
+  const isOwnProfileOpen = useOwnProfile((state) => state.isOpen) && session !== null;
   const cardOf = useProfileCard((state) => state.subject);
   usePaletteKey();
   const isInRooms = useMatch("/city/*") !== null;
@@ -91,6 +95,7 @@ export function Shell({ children }: { children: ReactNode }) {
       <Suspense>
         {isPaletteOpen && <Palette />}
         {cardOf !== null && <ProfileCard />}
+        {isOwnProfileOpen && <OwnProfile />}
       </Suspense>
     </div>
   );

@@ -8,6 +8,8 @@ import { Icon } from "../../components/ui/Icon";
 import { Name } from "../../components/ui/Name";
 import { Menu } from "../../components/ui/Menu";
 import { allowNotifications, hasNotifications, mayNotify } from "../../lib/notifications";
+import { useProfile } from "../../hooks/useProfile";
+import { useOwnProfile } from "../../stores/ownProfile";
 import { useStatus } from "../../stores/presence";
 import { useSession } from "../../stores/session";
 import type { Session } from "../../lib/session";
@@ -50,8 +52,9 @@ function SignedInAccount({ session }: { session: Session }) {
   const subject = useSession((state) => state.subject) ?? session.userId;
   const status = useStatus(subject);
   const signOut = useSession((state) => state.signOut);
-  const profile = { name: session.displayName, avatarUrl: null, color: null };
-  const label = t("session.account", { name: session.displayName });
+  const profile = useProfile(subject, session.displayName);
+  const showProfile = useOwnProfile((state) => state.show);
+  const label = t("session.account", { name: profile.name });
   return (
     <Menu
       label={label}
@@ -65,11 +68,21 @@ function SignedInAccount({ session }: { session: Session }) {
         <>
           <div className={styles.who}>
             <strong>
-              <Name>{session.displayName}</Name>
+              <Name>{profile.name}</Name>
             </strong>
             <span>{t(`status.${status}`)}</span>
             <OnMatrix userId={session.userId} />
           </div>
+          <Button
+            variant="bare"
+            className={styles.wide ?? ""}
+            onClick={() => {
+              close();
+              showProfile();
+            }}
+          >
+            <Icon name="pencil" /> {t("profile.title")}
+          </Button>
           <NotificationSwitch />
           <Button
             variant="bare"

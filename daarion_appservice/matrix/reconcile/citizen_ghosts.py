@@ -1,0 +1,58 @@
+"""Writes the names and pictures that citizens choose into the profiles of their ghosts on Matrix.
+
+    start, ProfileChanged ─► pending citizens ─► the ghost's profile, if the homeserver knows the ghost
+
+A ghost that is not registered yet gets its profile with its first message.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from ...city.events import ProfileChanged
+from ...city.identity import Identities
+from ...city.types import Author, AuthorKind, CitizenId
+from ...errors import HomeserverRefused
+from ...realtime.worker import Worker
+from ..client.monitor import HomeserverMonitor
+from ..ghosts.ghosts import Ghosts
+from ..ghosts.profiles import citizen_profile
+
+log = structlog.get_logger()
+
+
+class CitizenGhosts:
+    """Keeps the profiles of citizens' ghosts equal to the chosen ones."""
+
+    def __init__(self, monitor: HomeserverMonitor, ghosts: Ghosts, identities: Identities) -> None:
+        self._ghosts = ghosts
+        self._identities = identities
+        self._pending: set[CitizenId] = set()
+        self._worker = Worker("citizen_ghosts", idle_s=None, monitor=monitor)
+
+    def on_profile_changed(self, change: ProfileChanged) -> None:
+        """Write the profile of a citizen; called by the bus."""
+        self._pending.add(CitizenId(change.citizen))
+        self._worker.wake()
+
+    async def run(self) -> None:
+        """Write all chosen profiles, then changed ones, until cancelled."""
+        self._pending.update(self._identities.accounts.citizens_with_profile())
+        await self._worker.run(self._write_pending)
+
+    async def _write_pending(self) -> None:
+        while self._pending:
+            citizen = next(iter(self._pending))
+            try:
+                await self._write(citizen)
+            except HomeserverRefused as error:
+                log.warning("citizen_profile_refused", citizen=citizen, error=str(error))
+            self._pending.discard(citizen)
+
+    async def _write(self, citizen: CitizenId) -> None:
+        ghost = self._identities.citizen(citizen)
+        if not self._ghosts.is_known(ghost) or self._identities.erased.is_closed(citizen):
+            return
+        name = self._identities.accounts.own_profile(citizen).token_name or citizen
+        author = Author(AuthorKind.CITIZEN, citizen, name)
+        await self._ghosts.ensure(ghost, citizen_profile(self._identities.accounts, author))
