@@ -64,13 +64,14 @@ async def _messages_before(tx: Transaction, message: Message) -> list[Message]:
 def agent_request(agent: Agent, room: Room, message: Message, conversation: Conversation) -> AgentRequest:
     """Return the request to the agents core for ``message``."""
     replied_to = conversation.replied_to
+    is_private = room.agent is not None or room.is_direct
     attachments = (attachment_of(each) for each in (message, replied_to) if each is not None)
     return AgentRequest(
         agent.id,
         message_prompt(message),
-        RequestKind.DIRECT if room.agent else RequestKind.MENTION,
+        RequestKind.DIRECT if is_private else RequestKind.MENTION,
         message.author.subject,
-        room=None if room.agent else room.slug,
+        room=None if is_private else room.slug,
         history=tuple(_history(agent, room, conversation.before)),
         reply_to=quotation(replied_to) if replied_to is not None else None,
         attachments=tuple(attachment for attachment in attachments if attachment is not None),
@@ -85,7 +86,7 @@ def _history(agent: Agent, room: Room, before: tuple[Message, ...]) -> list[Exch
         if message.msgtype == "m.notice":
             continue
         is_own = message.author.subject == agent_subject(agent.slug)
-        is_plain = is_own or (room.agent is not None and not room.is_group)
+        is_plain = is_own or room.is_of_two
         content = message_prompt(message) if is_plain else f"{message.author.display_name}: {message_prompt(message)}"
         remaining -= len(content)
         if remaining < 0:

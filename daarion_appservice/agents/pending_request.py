@@ -32,7 +32,7 @@ class PendingRequest:
     @property
     def has_other_readers(self) -> bool:
         """Whether others than the author of the message can read a reply in this room."""
-        return self.room.agent is None or self.room.is_group
+        return not self.room.is_of_two
 
     def agent_request(self) -> AgentRequest:
         """Return the request to the agents core."""

@@ -98,7 +98,8 @@ class AgentReplies:
         """Return the agents whose replies a message requests, each once."""
         author = message.author
         if room.is_direct:
-            return []
+            chat = await tx.citizen_chats.of_room(room.id) if author.kind is not AuthorKind.AGENT else None
+            return [chat.agent] if chat is not None and chat.agent is not None and self._agents.get(chat.agent) else []
         if room.agent is not None and not room.is_group:
             return [room.agent] if author.kind is not AuthorKind.AGENT else []
         requested = dict.fromkeys([*self._mentioned(message), *await self._agents_replied_to(tx, message)])

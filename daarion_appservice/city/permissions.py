@@ -163,6 +163,6 @@ def _because(restriction: Restriction) -> str:
 
 async def check_not_blocked(tx: CityTransaction, chat: CitizenChat) -> None:
     """Raise Forbidden if one of the two citizens blocks the other."""
-    for one, other in ((chat.first, chat.second), (chat.second, chat.first)):
-        if other in await tx.citizen_chats.blocked_by(one):
+    for citizen in chat.citizens:
+        if CitizenId(chat.other(citizen)) in await tx.citizen_chats.blocked_by(citizen):
             raise Forbidden("blocked", "one of the two blocks direct messages of the other")

@@ -142,7 +142,7 @@ class Room:
     is_group: bool = False
     """A direct chat with more than one person or agent: its agents reply only to mentions and replies."""
     is_direct: bool = False
-    """A private room of two citizens, which no list of rooms has: see ``citizen_chats``."""
+    """A private room of a citizen with another citizen or an agent, which no list of rooms has: see ``citizen_chats``."""
     last_seq: int = 0
     last_event_ms: int | None = None
     matrix_room_id: MatrixRoomId | None = None
@@ -165,6 +165,11 @@ class Room:
 
     It cannot be turned off. The city can neither read nor write in such a room of its own; agents can in direct chats.
     """
+
+    @property
+    def is_of_two(self) -> bool:
+        """Whether the room has two inhabitants: a citizen and another one, or a person and an agent."""
+        return self.is_direct or (self.agent is not None and not self.is_group)
 
 
 class Delivery(StrEnum):

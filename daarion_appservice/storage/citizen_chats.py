@@ -1,11 +1,11 @@
-"""Private rooms of two citizens, and whom citizens block."""
+"""Private rooms of a citizen and another citizen or an agent, and whom citizens block."""
 
 from __future__ import annotations
 
 from sqlalchemy import delete, exists, or_, select, update
 
 from ..city.citizen_pairs import CitizenChat
-from ..city.types import CitizenId, MatrixStatus, Room, RoomId, UserId
+from ..city.types import CitizenId, MatrixStatus, Room, RoomId, SubjectId, UserId
 from .repository import Repository
 from .room_columns import room_of
 from .tables import citizen_blocks, citizen_chats, citizens, members, rooms
@@ -21,10 +21,10 @@ class CitizenChatRepository(Repository):
             insert(self._connection, citizen_chats).values(room_id=chat.room, first=chat.first, second=chat.second)
         )
 
-    async def forget(self, citizen: CitizenId, deleted: str) -> None:
-        """Put the id of a deleted account in the place of an erased citizen; the chats are read-only from then on."""
+    async def forget(self, erased: SubjectId, deleted: str) -> None:
+        """Put the id of a deleted account in the place of an erased citizen or agent; the chats are read-only from then on."""
         for column in (citizen_chats.c.first, citizen_chats.c.second):
-            own = column == citizen
+            own = column == erased
             chats = select(citizen_chats.c.room_id).where(own)
             await self._connection.execute(
                 update(rooms).where(rooms.c.id.in_(chats), rooms.c.is_direct).values(archived=True)
@@ -32,10 +32,10 @@ class CitizenChatRepository(Repository):
             await self._connection.execute(update(citizen_chats).where(own).values({column.name: deleted}))
 
     async def of_room(self, room: RoomId) -> CitizenChat | None:
-        """Return the citizens of a room; None for any other room."""
+        """Return the chat of a room; None for any other room."""
         found = await self._connection.execute(select(citizen_chats).where(citizen_chats.c.room_id == room))
         row = found.first()
-        return CitizenChat(RoomId(row.room_id), CitizenId(row.first), CitizenId(row.second)) if row else None
+        return CitizenChat(RoomId(row.room_id), SubjectId(row.first), SubjectId(row.second)) if row else None
 
     async def of(self, citizen: CitizenId) -> list[tuple[CitizenChat, Room]]:
         """Return the chats of a citizen with their rooms, the one with the newest event first."""
@@ -47,7 +47,7 @@ class CitizenChatRepository(Repository):
             .order_by(rooms.c.last_event_ms.desc(), rooms.c.id.desc())
         )
         return [
-            (CitizenChat(RoomId(row.id), CitizenId(row.first), CitizenId(row.second)), room_of(row)) for row in found
+            (CitizenChat(RoomId(row.id), SubjectId(row.first), SubjectId(row.second)), room_of(row)) for row in found
         ]
 
     async def pending(self) -> list[Room]:

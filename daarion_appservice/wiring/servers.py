@@ -176,7 +176,13 @@ def _room_routes(city: City, parts: _HttpParts) -> list[object]:
         UnreadRoutes(city.database, parts.readers),
         ReceiptRoutes(city.database, parts.readers, city.online_members, city.identities),
         DirectChatRoutes(
-            city.database, city.citizen_chats, parts.authors, city.identities, parts.readers, city.read_mark_writer
+            city.database,
+            city.citizen_chats,
+            city.agents,
+            parts.authors,
+            city.identities,
+            parts.readers,
+            city.read_mark_writer,
         ),
     ]
 

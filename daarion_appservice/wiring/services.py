@@ -127,7 +127,9 @@ class CityServices:
         self.reactions = Reactions(database, publish, permissions, now_ms, new_id)
         self.polls = Polls(database, publish, permissions, now_ms, new_id)
         self.typing_and_receipts = TypingAndReceipts(database, publish, permissions)
-        self.citizen_chats = CitizenChats(database, publish, self.room_members, self.identities, now_ms, new_id)
+        self.citizen_chats = CitizenChats(
+            database, publish, self.room_members, self.agents, self.identities, now_ms, new_id
+        )
         self.own_profiles = OwnProfiles(database, publish, self.presence, self.account_cache.load, now_ms)
         self.notification_modes = NotificationModes(database, publish, permissions)
 

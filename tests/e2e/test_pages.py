@@ -274,6 +274,22 @@ async def test_own_profile_reaches_pages_and_matrix(
     assert ivan.tab.errors == []
 
 
+async def test_agent_answers_in_chat_of_page(city: RunningCity, browser: Browser, core: ScriptedCore) -> None:
+    core.next(pauses(delta("Радий "), delta("знайомству"), DONE))
+    oksana = await Visitor.open(browser, city, "/agents/varta", "Мотря")
+    await oksana.page.get_by_role("button", name="Write to them").click()
+    field = oksana.page.get_by_role("textbox", name="Message to Варта")
+    await field.fill("Добрий день")
+    await field.press("Enter")
+    await oksana.sees("Добрий день")
+    await oksana.sees("Радий знайомству")
+    chats = oksana.page.get_by_role("list", name="Direct chats")
+    await expect(chats.get_by_text("Варта").first).to_be_visible()
+    (chat,) = await city.get("/city/direct", token=await oksana.tab.run("localStorage.getItem('city.session')"))
+    assert (chat["matrix_status"], chat["encrypted"]) == ("linked", False)
+    assert oksana.tab.errors == []
+
+
 async def test_page_after_outage_has_each_message_once(city: RunningCity, browser: Browser, alice: MatrixUser) -> None:
     matrix_room = await alice.join("#city_general:city.localhost")
     oksana = await Visitor.open(browser, city, "/city/general", "Соломія")

@@ -6,12 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 
+from daarion_appservice.agents.pending_request import read_pending_request
+from daarion_appservice.agents.request import RequestKind
 from daarion_appservice.city.linked_accounts import LinkedAccount
+from daarion_appservice.city.people import Person
 from daarion_appservice.city.types import CitizenId, UserId
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
+from tests.parts.ports import HOST
 from tests.parts.presence_socket import connected, until
 
 OKSANA, TARAS, STRANGER = citizen_token("u_1", "Оксана"), citizen_token("u_2", "Тарас"), citizen_token("u_3", "Чужа")
@@ -149,7 +154,10 @@ async def test_blocked_citizens_cannot_write(city: InProcessCity) -> None:
         ("citizen:@alice:hs", 404),
         ("citizen:agent:scribe", 404),
         ("citizen:u_1", 422),
-        ("agent:scribe", 422),
+        ("agent:nobody", 404),
+        ("agent:", 404),
+        ("matrix:@a:hs", 422),
+        ("scribe", 422),
         ("u_2", 422),
         ("", 422),
     ],
@@ -171,3 +179,75 @@ async def test_linked_person_is_shown_by_the_account(city: InProcessCity) -> Non
     await city.city.account_cache.load()
     chat = await open_chat(city)
     assert (chat["subject"], chat["citizen"]["display_name"]) == ("@taras:hs", "Taras")
+
+
+# --- with agents --------------------------------------------------------------------------------------
+
+
+async def open_agent_chat(city: InProcessCity, token: str = OKSANA, status: int = 201) -> dict[str, Any]:
+    answer = await city.call("POST", "/city/direct", {"with": "agent:scribe"}, token=token)
+    assert answer.status == status, answer
+    content: dict[str, Any] = answer.content
+    return content
+
+
+async def test_chat_with_agent_is_one_for_a_citizen(city: InProcessCity) -> None:
+    chat = await open_agent_chat(city)
+    assert (chat["subject"], chat["citizen"]["kind"], chat["citizen"]["display_name"]) == (
+        "agent:scribe",
+        "agent",
+        "Писар",
+    )
+    assert (await open_agent_chat(city, status=200))["id"] == chat["id"]
+    assert (await open_agent_chat(city, TARAS))["id"] != chat["id"]
+    assert [each["id"] for each in await city.get("/city/direct", token=OKSANA)] == [chat["id"]]
+    assert (await city.get("/city/people/agent:scribe", token=OKSANA))["may_message"] is True
+    assert (await city.get("/city/people/agent:scribe"))["may_message"] is False
+
+
+async def test_agent_is_asked_about_each_message(city: InProcessCity) -> None:
+    chat = (await open_agent_chat(city))["id"]
+    await say(city, chat, "як справи?", OKSANA)
+    async with city.city.database.read_only() as tx:
+        (pending,) = await tx.agent_replies.due(now_ms=10**15, limit=9)
+        request = await read_pending_request(tx, city.city.agents, pending)
+    assert request is not None
+    assert (pending.agent, request.has_other_readers) == ("scribe", False)
+    assert (request.agent_request().kind, request.agent_request().room) == (RequestKind.DIRECT, None)
+    # Its own messages ask nobody, and are unread messages of the citizen.
+    await say(city, chat, "добре", await city.agent_token("scribe"))
+    async with city.city.database.read_only() as tx:
+        assert len(await tx.agent_replies.due(now_ms=10**15, limit=9)) == 1
+    (listed,) = await city.get("/city/direct", token=OKSANA)
+    assert (listed["unread"], listed["last_message"]["text"]) == (1, "добре")
+
+
+async def test_agent_chat_is_hidden_from_everybody_else(city: InProcessCity) -> None:
+    chat = (await open_agent_chat(city))["id"]
+    await say(city, chat, "таємниця", OKSANA)
+    other_agent = await city.agent_token("daarwizz")
+    for token in (None, TARAS, STRANGER, other_agent):
+        for path in ("", "/messages", "/receipts", "/threads"):
+            assert (await city.call("GET", f"/city/rooms/{chat}{path}", token=token)).status == 404, (token, path)
+        for method, path, content in (
+            ("POST", "/messages", {"body": "я тут"}),
+            ("POST", "/join", {}),
+            ("PUT", "/typing", {"typing": True}),
+        ):
+            answer = await city.call(method, f"/city/rooms/{chat}{path}", content, token=token)
+            assert answer.status in {401, 403, 404}, (token, path, answer)
+        url = f"http://{HOST}:{city.city.settings.api.port}/ws/city/rooms/{chat}"
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await city.session.ws_connect(url, headers={"Authorization": f"Bearer {token}"} if token else {})
+        assert refused.value.status == 404
+        assert "таємниця" not in str(await city.get("/city/feed?limit=100", token=token))
+        assert chat not in str(await city.get("/city/rooms?limit=500", token=token))
+    assert "agent:scribe" not in str(await city.get("/city/direct", token=STRANGER))
+
+
+async def test_erasure_deletes_chats_with_agents(city: InProcessCity) -> None:
+    chat = (await open_agent_chat(city))["id"]
+    person = Person(citizen=CitizenId("u_1"), ghosts=(UserId("@citizen_u_1:city.localhost"),))
+    async with city.city.database.read_only() as tx:
+        assert [room.id for room in await tx.erasing.abandoned_chats(person)] == [chat]
+        assert await tx.erasing.abandoned_chats(Person(citizen=CitizenId("u_2"))) == []

@@ -1,19 +1,19 @@
-"""The routes ``/city/direct`` and ``/city/me/blocks``: direct chats between citizens."""
+"""The routes ``/city/direct`` and ``/city/me/blocks``: direct chats of citizens with each other and with agents."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from pydantic import Field
 
+from ...city.agents import AgentDirectory
 from ...city.citizen_chats import CitizenChats
-from ...city.citizen_pairs import CitizenChat
+from ...city.citizen_pairs import CitizenChat, agent_slug_of
 from ...city.erased_people import DELETED_ACCOUNT, DELETED_CITIZEN
 from ...city.identity import Identities, is_citizen_id
 from ...city.reader_memberships import ReaderMemberships
-from ...city.types import Author, AuthorKind, CitizenId, Room, RoomId, citizen_subject
+from ...city.types import AgentSlug, Author, AuthorKind, CitizenId, Room, RoomId, SubjectId
 from ...city.unread import RoomUnread
 from ...errors import InvalidInput, NotFound
 from ...realtime.read_mark_writer import ReadMarkWriter
@@ -27,7 +27,7 @@ from ..unread_views import optional_last_message_view, unread_view
 from ..views import author_view, optional_timestamp, timestamp
 
 _BLOCK: Final = "/city/me/blocks/{citizen_id}"
-_PREFIX: Final = "citizen:"
+_KINDS: Final = (AuthorKind.CITIZEN, AuthorKind.AGENT)
 
 
 class NewDirectChat(Body):
@@ -37,21 +37,23 @@ class NewDirectChat(Body):
         alias="with",
         min_length=1,
         max_length=255,
-        description="The other citizen: `citizen:<citizen id>`.",
+        description="`citizen:<citizen id>`, or `agent:<slug>`.",
         examples=["citizen:u_124"],
     )
 
-    def citizen(self) -> CitizenId:
-        """Return the id of the other citizen. Raises InvalidInput."""
-        if not self.with_.startswith(_PREFIX):
-            raise InvalidInput("invalid", "with: must be `citizen:<citizen id>`", status=422)
-        return CitizenId(self.with_.removeprefix(_PREFIX))
+    def other(self) -> tuple[AuthorKind, str]:
+        """Return the kind and the id of the other one. Raises InvalidInput."""
+        kind, colon, name = self.with_.partition(":")
+        if kind not in _KINDS or not colon:
+            raise InvalidInput("invalid", "with: must be `citizen:<citizen id>` or `agent:<slug>`", status=422)
+        return AuthorKind(kind), name
 
 
 @dataclass(frozen=True, slots=True)
 class DirectChatRoutes:
     database: Database
     chats: CitizenChats
+    agents: AgentDirectory
     actors: ActorDirectory
     identities: Identities
     readers: ReaderMemberships
@@ -65,8 +67,9 @@ class DirectChatRoutes:
         response=list[schemas.DirectChat],
     )
     async def list_direct_chats(self, call: Call[NoBody, NoQuery]) -> list[schemas.DirectChat]:
-        """Returns the client's direct chats with other citizens, the one with the newest event first. The chat with a citizen who
-        was erased stays, read-only and with a deleted account; a citizen who comes back has a new chat.
+        """Returns the client's direct chats with other citizens and with agents, the one with the newest event first. The chat
+        with a citizen who was erased stays, read-only and with a deleted account; a citizen who comes back has a new chat. Chats
+        that the client's linked Matrix account opened on Matrix are not among them.
         """
         return await self._views(self.actors.of(call.principal))
 
@@ -78,15 +81,23 @@ class DirectChatRoutes:
         status=201,
         summary="Open a direct chat",
         response=schemas.DirectChat,
-        other_statuses={200: "The existing chat with this citizen."},
-        errors=("no_such_citizen", "same_person", "blocked"),
+        other_statuses={200: "The existing chat with this citizen or agent."},
+        errors=("no_such_citizen", "no_such_agent", "same_person", "blocked"),
     )
     async def open_direct_chat(self, call: Call[NewDirectChat, NoQuery]) -> ResponseSpec:
-        """Two citizens have one direct chat. It is a private room of both, also on Matrix, and is not encrypted; it is in no list
-        of rooms. Messages, reactions, typing and read marks use the routes and the WebSocket of rooms.
+        """Two citizens have one direct chat, and so have a citizen and an agent. It is a private room of both, also on Matrix,
+        and is not encrypted; it is in no list of rooms. Messages, reactions, typing and read marks use the routes and the
+        WebSocket of rooms.
+
+        An agent replies to each message. The citizen's linked Matrix account is invited to the Matrix room of a new chat with an
+        agent: the chat goes on there with the same history.
         """
         citizen = self.actors.of(call.principal)
-        opened = await self.chats.open(citizen, call.body.citizen())
+        kind, name = call.body.other()
+        if kind is AuthorKind.AGENT:
+            opened = await self.chats.open_with_agent(citizen, AgentSlug(name))
+        else:
+            opened = await self.chats.open(citizen, CitizenId(name))
         (view,) = await self._views(citizen, opened.room.id)
         return ResponseSpec(view, status=201 if opened.is_new else 200)
 
@@ -153,7 +164,7 @@ class DirectChatRoutes:
         ranges_by_room = await self.readers.ranges_by_room(tx, citizen)
         last = await tx.last_messages.of(ids, ranges_by_room)
         counted = await count_unread(tx, self.readers, citizen, among=ids)
-        names = await tx.citizens.names([chat.other(name) for chat, _ in chats])
+        others = await self._others(tx, [chat.other(name) for chat, _ in chats])
         blocked = await tx.citizen_chats.blocked_by(name)
         views: list[schemas.DirectChat] = []
         for chat, room in chats:
@@ -162,12 +173,13 @@ class DirectChatRoutes:
                 {
                     **unread_view(counted.rooms.get(room.id, RoomUnread(room.id))),
                     "id": room.id,
-                    "citizen": author_view(_citizen(other, names), self.identities),
-                    "subject": self.identities.accounts.self_of(citizen_subject(other)),
+                    "citizen": author_view(others[other], self.identities),
+                    "subject": self.identities.accounts.self_of(other),
                     "last_message": optional_last_message_view(last.get(room.id), self.identities),
                     "last_event": optional_timestamp(room.last_event_ms),
                     "last_seq": room.last_seq,
-                    "blocked": other in blocked,
+                    "blocked": CitizenId(other) in blocked,
+                    "encrypted": room.encrypted,
                     "matrix_room_id": room.matrix_room_id,
                     "matrix_status": room.matrix_status,
                     "created_at": timestamp(room.created_at_ms),
@@ -175,8 +187,19 @@ class DirectChatRoutes:
             )
         return views
 
-
-def _citizen(citizen: CitizenId, names: Mapping[CitizenId, str]) -> Author:
-    """Return the other citizen of a chat as an author, also an erased one."""
-    name = DELETED_ACCOUNT if citizen.startswith(DELETED_CITIZEN) else names.get(citizen, citizen)
-    return Author(AuthorKind.CITIZEN, citizen, name)
+    async def _others(self, tx: Transaction, subjects: list[SubjectId]) -> dict[SubjectId, Author]:
+        """Return the others of chats as authors: citizens, also erased ones, and agents."""
+        slugs = [slug for subject in subjects if (slug := agent_slug_of(subject)) is not None]
+        avatars = await tx.ghosts.own_avatars([self.identities.agent(slug) for slug in slugs])
+        names = await tx.citizens.names([CitizenId(each) for each in subjects if agent_slug_of(each) is None])
+        authors = {}
+        for subject in subjects:
+            if (slug := agent_slug_of(subject)) is not None:
+                agent = self.agents.get(slug)
+                name = agent.display_name if agent is not None else slug
+                authors[subject] = Author(AuthorKind.AGENT, slug, name, avatars.get(self.identities.agent(slug)))
+            else:
+                is_deleted = subject.startswith(DELETED_CITIZEN)
+                name = DELETED_ACCOUNT if is_deleted else names.get(CitizenId(subject), subject)
+                authors[subject] = Author(AuthorKind.CITIZEN, subject, name)
+        return authors

@@ -77,7 +77,8 @@ class ProfileCardRoutes:
             "citizen_id": citizen,
             "agent_slug": author.id if author.kind is AuthorKind.AGENT else None,
             "rooms": [{"id": room.id, "slug": room.slug, "name": room.name} for room in rooms[:_MAX_ROOMS]],
-            "may_message": self._may_message(call.principal, citizen, blocked),
+            "may_message": (author.kind is AuthorKind.AGENT and isinstance(call.principal, Citizen))
+            or self._may_message(call.principal, citizen, blocked),
             "blocked": citizen in blocked,
         }
 

@@ -1,4 +1,4 @@
-"""The response models of direct chats between citizens."""
+"""The response models of direct chats of citizens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .types import Timestamp
 
 
 class DirectChat(RoomUnread):
-    """A direct chat of the client with another citizen."""
+    """A direct chat of the client with another citizen or an agent."""
 
     id: Annotated[
         str,
@@ -23,12 +23,13 @@ class DirectChat(RoomUnread):
             examples=["direct_5f0c2a4c0d7f4a6d9a6f0d7b1c2e3f40"],
         ),
     ]
-    citizen: Annotated[Author, Field(description="The other citizen.")]
-    subject: Annotated[str, Field(description="The subject of the other citizen.", examples=["u_124"])]
+    citizen: Annotated[Author, Field(description="The other citizen, or the agent.")]
+    subject: Annotated[str, Field(description="The subject of the other one.", examples=["u_124"])]
     last_message: Annotated[LastMessage | None, Field(description="The newest message.")]
     last_event: Annotated[Timestamp | None, Field(description="The time of the last event.")]
     last_seq: Annotated[int, Field(description="The `seq` of the last event.", examples=[17])]
     blocked: Annotated[bool, Field(description="Whether the client blocks the other citizen.", examples=[False])]
+    encrypted: Annotated[bool, Field(description="Whether the Matrix room is encrypted.", examples=[False])]
     matrix_room_id: Annotated[
         str | None, Field(description="The Matrix room id; `null` until the Matrix room exists.", examples=[None])
     ]

@@ -69,8 +69,9 @@ class CityDataErasure:
         await self._delete_rows(erasure.id, erasure.person, last=False)
         async with self._database.transaction() as tx:
             await tx.erasing.forget_rooms(erasure.person, erasure.id)
-            if (citizen := erasure.person.citizen) is not None:
-                await tx.citizen_chats.forget(citizen, deleted_author(AuthorKind.CITIZEN, erasure.id).id)
+            for subject in erasure.person.subjects:
+                if author_key(subject)[0] is not AuthorKind.MATRIX:
+                    await tx.citizen_chats.forget(subject, deleted_author(AuthorKind.CITIZEN, erasure.id).id)
 
     async def finish(self, erasure: str, person: Person) -> None:
         """Delete what the requests to the homeserver needed."""

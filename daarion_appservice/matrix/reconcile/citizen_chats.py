@@ -1,4 +1,4 @@
-"""Creates the Matrix rooms of direct chats between citizens.
+"""Creates the Matrix rooms of direct chats of citizens with each other and with agents.
 
     a pending chat ─► the bot creates a private room ─► linked ─► the outbox joins both ghosts, whom the bot invites
 
@@ -14,7 +14,7 @@ import structlog
 from ...city.events import OutboxChanged, RoomChanged
 from ...city.identity import Identities
 from ...city.ports import Publish
-from ...city.types import HistoryVisibility, MatrixStatus, Room
+from ...city.types import HistoryVisibility, MatrixStatus, Room, UserId
 from ...errors import HomeserverRefused
 from ...realtime.worker import Worker
 from ...storage.database import Database
@@ -65,11 +65,20 @@ class CitizenChatRooms:
             except HomeserverRefused as error:
                 log.warning("citizen_chat_not_created", room=room.id, error=str(error), help="trying again")
 
+    async def _accounts(self, room: Room) -> list[UserId]:
+        """Return the linked Matrix account of the citizen who has a chat with an agent."""
+        async with self._database.read_only() as tx:
+            chat = await tx.citizen_chats.of_room(room.id)
+            if chat is None or chat.agent is None:
+                return []
+            users = [await tx.accounts.of(citizen) for citizen in chat.citizens]
+        return [user for user in users if user is not None]
+
     async def _link(self, room: Room) -> None:
         bot = self._identities.bot
         matrix_room = room.matrix_room_id
         if matrix_room is None:
-            matrix_room = await self._creator.create_private_room()
+            matrix_room = await self._creator.create_private_room(await self._accounts(room))
             async with self._database.transaction() as tx:
                 await tx.matrix_rooms.link(room.id, matrix_room, HistoryVisibility.SHARED)
         rules = await read_rules(self._homeserver, matrix_room, as_user=bot)

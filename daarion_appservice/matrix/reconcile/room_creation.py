@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...city.identity import Identities
-from ...city.types import MatrixRoomId, Room
+from ...city.types import MatrixRoomId, Room, UserId
 from ..client.homeserver import Homeserver
 
 
@@ -42,8 +43,11 @@ class RoomCreator:
             }
         )
 
-    async def create_private_room(self) -> MatrixRoomId:
-        """Create the private room of two citizens, which is neither encrypted nor in the directory.
+    async def create_private_room(self, invited: Sequence[UserId] = ()) -> MatrixRoomId:
+        """Create the private room of a direct chat, which is neither encrypted nor in the directory.
+
+        Args:
+            invited: Matrix users who are invited.
 
         Raises:
             HomeserverRefused, HomeserverUnavailable: the request failed.
@@ -53,6 +57,7 @@ class RoomCreator:
                 "preset": "private_chat",
                 "visibility": "private",
                 "initial_state": [_SHARED],
+                "invite": list(invited),
                 "is_direct": True,
                 "creation_content": {"m.federate": False},
             }

@@ -12,6 +12,7 @@ from sqlalchemy import Column, ColumnElement, and_, delete, exists, or_, select,
 from ...city.erased_people import DELETED_CITIZEN, deleted_author
 from ...city.people import Person
 from ...city.types import (
+    AGENT_SUBJECT,
     Author,
     AuthorKind,
     Delivery,
@@ -93,11 +94,17 @@ class ErasingRepository(Repository):
         return [room_of(row) for row in await self._connection.execute(select(rooms).where(*own))]
 
     async def abandoned_chats(self, person: Person) -> list[Room]:
-        """Return the direct chats of the person with citizens who were erased before."""
+        """Return the direct chats of the person with agents, and with citizens who were erased before."""
         first, second = citizen_chats.c.first, citizen_chats.c.second
         pairs = ((first, second), (second, first))
         is_abandoned = or_(
-            *(and_(by_citizen(one)(person), other.startswith(DELETED_CITIZEN, autoescape=True)) for one, other in pairs)
+            *(
+                and_(
+                    by_citizen(one)(person),
+                    or_(other.startswith(DELETED_CITIZEN, autoescape=True), other.startswith(AGENT_SUBJECT)),
+                )
+                for one, other in pairs
+            )
         )
         found = select(rooms).where(rooms.c.id.in_(select(citizen_chats.c.room_id).where(is_abandoned)))
         return [room_of(row) for row in await self._connection.execute(found)]

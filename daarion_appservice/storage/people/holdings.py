@@ -118,10 +118,10 @@ HOLDINGS: Final = (
     ),
     Holding(
         t.citizen_chats,
-        any_of(by_citizen(t.citizen_chats.c.first), by_citizen(t.citizen_chats.c.second)),
+        by_subject(t.citizen_chats.c.first, t.citizen_chats.c.second),
         Erasure.CLEAR,
         "citizen_chat",
-        "the other citizen keeps the chat, which is read-only; when both are erased, it is deleted",
+        "the other citizen keeps the chat, which is read-only; when no citizen is left, it is deleted",
     ),
     Holding(
         t.citizen_blocks,

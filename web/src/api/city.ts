@@ -103,8 +103,8 @@ export const city = {
     fetchJson<Message[]>(`${room(name)}/messages`, { query: { around_time: time, limit } }),
 
   directChats: (signal: Signal) => fetchJson<DirectChat[]>("/city/direct", { signal }),
-  openDirectChat: (citizenId: string) =>
-    fetchJson<DirectChat>("/city/direct", { method: "POST", body: { with: `citizen:${citizenId}` } }),
+  /** `other`: `citizen:<id>` or `agent:<slug>`. */
+  openDirectChat: (other: string) => fetchJson<DirectChat>("/city/direct", { method: "POST", body: { with: other } }),
   block: (citizenId: string, isBlocked: boolean) =>
     fetchResponse(`/city/me/blocks/${part(citizenId)}`, { method: isBlocked ? "PUT" : "DELETE" }),
   person: (subject: SubjectId, signal: Signal) => fetchJson<ProfileCard>(`/city/people/${part(subject)}`, { signal }),

@@ -142,6 +142,7 @@ export interface components {
       last_event: string | null;
       last_seq: number;
       blocked: boolean;
+      encrypted: boolean;
       matrix_room_id: string | null;
       matrix_status: components["schemas"]["MatrixStatus"];
       created_at: string;

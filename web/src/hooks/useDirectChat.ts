@@ -1,6 +1,9 @@
-import { useQuery } from "@tanstack/react-query";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useNavigate } from "react-router";
+import { city } from "../api/city";
 import { queries } from "../api/queries";
 import type { DirectChat } from "../api/types";
+import { roomPath } from "../lib/paths";
 import { useSession } from "../stores/session";
 
 /** The reader's direct chats; none of a visitor. */
@@ -12,4 +15,18 @@ export function useDirectChats(): readonly DirectChat[] | undefined {
 /** The direct chat whose room has this id; undefined of other rooms. */
 export function useDirectChat(roomId: string | undefined): DirectChat | undefined {
   return useDirectChats()?.find(({ id }) => id === roomId);
+}
+
+/** Opens the chat with `citizen:<id>` or `agent:<slug>`, which begins if there is none yet. */
+export function useOpenDirectChat(onOpen?: () => void) {
+  const queryClient = useQueryClient();
+  const navigate = useNavigate();
+  return useMutation({
+    mutationFn: (other: string) => city.openDirectChat(other),
+    onSuccess: ({ id }) => {
+      void queryClient.invalidateQueries({ queryKey: ["direct"] });
+      onOpen?.();
+      void navigate(roomPath(id));
+    },
+  });
 }

@@ -9,11 +9,14 @@ export interface Profile {
   color: string | null;
   /** The Matrix user id; null where it is not known. */
   matrixId: string | null;
+  /** Whether it came as a change, or with presence: what was written before may carry an older name. */
+  isLive?: boolean;
 }
 
 interface ProfilesState {
   profiles: Readonly<Record<SubjectId, Profile>>;
-  addAuthors: (authors: readonly Author[]) => void;
+  /** Authors as they came with what they wrote; `areLive`: as they are now. */
+  addAuthors: (authors: readonly Author[], areLive?: boolean) => void;
   addAgents: (agents: readonly Agent[]) => void;
   addCitizen: (id: SubjectId, name: string) => void;
   addMe: (me: CurrentCitizen) => void;
@@ -26,22 +29,34 @@ export const NO_PROFILE = { avatarUrl: null, color: null, matrixId: null } as co
 /** Names and pictures of everybody who was seen so far: not all frames carry them. */
 export const useProfiles = create<ProfilesState>((set) => ({
   profiles: {},
-  addAuthors: (authors) => set(({ profiles }) => ({ profiles: merged(profiles, authors.map(authorProfile)) })),
+  addAuthors: (authors, areLive = false) =>
+    set(({ profiles }) => {
+      const found = areLive ? authors : authors.filter((author) => !profiles[subjectOf(author)]?.isLive);
+      return {
+        profiles: merged(
+          profiles,
+          found.map((author) => authorProfile(author, areLive)),
+        ),
+      };
+    }),
   addCitizen: (id, name) => set(({ profiles }) => ({ profiles: merged(profiles, [[id, { name }]]) })),
   addMe: ({ subject, display_name: name, avatar_url: avatarUrl }) =>
-    set(({ profiles }) => ({ profiles: merged(profiles, [[subject, { name, avatarUrl }]]) })),
+    set(({ profiles }) => ({ profiles: merged(profiles, [[subject, { name, avatarUrl, isLive: true }]]) })),
   addPresences: (users) => set(({ profiles }) => ({ profiles: merged(profiles, users.flatMap(presenceProfile)) })),
   addAgents: (agents) => set(({ profiles }) => ({ profiles: merged(profiles, agents.map(agentProfile)) })),
 }));
 
 type Entry = readonly [SubjectId, Partial<Profile> & { name: string }];
 
-function authorProfile(author: Author): Entry {
-  return [subjectOf(author), { name: author.display_name, avatarUrl: author.avatar_url, matrixId: author.matrix_user_id }];
+function authorProfile(
+  { display_name: name, avatar_url: avatarUrl, matrix_user_id: matrixId, ...author }: Author,
+  isLive: boolean,
+): Entry {
+  return [subjectOf(author), { name, avatarUrl, matrixId, ...(isLive && { isLive }) }];
 }
 
 function presenceProfile({ user_id: id, display_name: name, avatar_url: avatarUrl }: SubjectPresence): Entry[] {
-  return name ? [[id, { name, avatarUrl: avatarUrl ?? null }]] : [];
+  return name ? [[id, { name, avatarUrl: avatarUrl ?? null, isLive: true }]] : [];
 }
 
 function agentProfile(agent: Agent): Entry {

@@ -6,17 +6,19 @@ import { queries } from "../../api/queries";
 import type { Agent } from "../../api/types";
 import { AgentPresenceBadge } from "../../components/ui/AgentPresenceBadge";
 import { Avatar } from "../../components/ui/Avatar";
-import { ButtonLink, buttonClass } from "../../components/ui/Button";
+import { Button, ButtonLink, buttonClass } from "../../components/ui/Button";
 import { Icon } from "../../components/ui/Icon";
 import { Name } from "../../components/ui/Name";
-import { ProblemNotice, Skeleton } from "../../components/ui/Notice";
+import { InlineProblem, ProblemNotice, Skeleton } from "../../components/ui/Notice";
 import { useAgentPresence } from "../../hooks/useAgentPresence";
+import { useOpenDirectChat } from "../../hooks/useDirectChat";
 import { useNow } from "../../hooks/useNow";
 import { usePageTitle } from "../../hooks/usePageTitle";
 import { useSite } from "../../hooks/useSite";
 import { userLink } from "../../lib/matrixLinks";
 import { agentSubject } from "../../lib/subjects";
 import { formatElapsed } from "../../lib/formatTime";
+import { useSession } from "../../stores/session";
 import styles from "./Agents.module.css";
 import { useRoleName } from "./roles";
 
@@ -76,16 +78,22 @@ function LastSeen({ agent, toldAt, askAgain }: PortraitProps) {
   return <p>{t("agents.seenAgo", { when: formatElapsed(agoMs + Math.max(0, now - toldAt), language) })}</p>;
 }
 
-/** A direct chat is opened on Matrix; in the city one calls an agent by its name in a room where it lives. */
+/** One writes to an agent in a chat of one's own, or calls it by its name in a room where it lives. */
 function Actions({ agent }: { agent: Agent }) {
   const { t } = useTranslation();
   const { matrix } = useSite();
   const { data: rooms } = useQuery(queries.roomsOf(agent.rooms));
   const room = rooms?.find(({ slug }) => agent.rooms.includes(slug));
+  const { session, setSignInOpen } = useSession();
+  const chat = useOpenDirectChat();
+  const open = () => chat.mutate(agentSubject(agent.slug));
   return (
-    <p className={styles.actions}>
+    <div className={styles.actions}>
+      <Button variant="main" disabled={chat.isPending} onClick={() => (session ? open() : setSignInOpen(true, open))}>
+        {t("agents.chat")}
+      </Button>
       {room && (
-        <ButtonLink look="main" to={`/city/${room.slug}?mention=${encodeURIComponent(agent.slug)}`}>
+        <ButtonLink to={`/city/${room.slug}?mention=${encodeURIComponent(agent.slug)}`}>
           {t("agents.mention", { room: room.name })}
         </ButtonLink>
       )}
@@ -97,7 +105,8 @@ function Actions({ agent }: { agent: Agent }) {
       >
         {t("agents.write")} <Icon name="elsewhere" size={16} />
       </a>
-    </p>
+      <InlineProblem error={chat.error} />
+    </div>
   );
 }
 

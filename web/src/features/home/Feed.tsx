@@ -4,7 +4,7 @@ import { Link } from "react-router";
 import type { FeedEntry } from "../../api/types";
 import { Avatar } from "../../components/ui/Avatar";
 import { Icon } from "../../components/ui/Icon";
-import { Name } from "../../components/ui/Name";
+import { AuthorName } from "../../components/ui/AuthorName";
 import { useNow } from "../../hooks/useNow";
 import { relativeTime, formatDateTime } from "../../lib/formatTime";
 import { subjectOf } from "../../lib/subjects";
@@ -46,7 +46,7 @@ function Entry({ group: { entry, more, joined } }: { group: FeedGroup }) {
         <p>
           {actor && (
             <strong>
-              <Name>{actor.display_name}</Name>{" "}
+              <AuthorName author={actor} />{" "}
             </strong>
           )}
           {room ? <Link to={`/city/${room.slug}`}>{t(what, place)}</Link> : t(what, place)}{" "}

@@ -39,8 +39,8 @@ export default function OwnProfile() {
   );
 }
 
-/** A chosen picture, or null for none; undefined leaves it as it is. */
-type Picture = File | null | undefined;
+/** A chosen picture with its address in this browser, or null for none; undefined leaves it as it is. */
+type Picture = { file: File; url: string } | null | undefined;
 
 function ProfileForm({ me, onDone }: { me: CurrentCitizen; onDone: () => void }) {
   const { t } = useTranslation();
@@ -101,12 +101,19 @@ function PictureField({ me, name, picture, onChoose }: PictureFieldProps) {
   const { t } = useTranslation();
   const input = useRef<HTMLInputElement>(null);
   const [isUnreadable, setUnreadable] = useState(false);
-  const chosenUrl = useObjectUrl(picture ?? null);
+  const chosenUrl = picture?.url ?? null;
   const avatarUrl = picture === undefined ? me.avatar_url : chosenUrl;
+  useEffect(
+    () => () => {
+      if (chosenUrl) URL.revokeObjectURL(chosenUrl);
+    },
+    [chosenUrl],
+  );
   const choose = async (file: File | undefined) => {
     if (!file) return;
     try {
-      onChoose(await squarePicture(file));
+      const square = await squarePicture(file);
+      onChoose({ file: square, url: URL.createObjectURL(square) });
       setUnreadable(false);
     } catch {
       setUnreadable(true);
@@ -139,19 +146,6 @@ function PictureField({ me, name, picture, onChoose }: PictureFieldProps) {
   );
 }
 
-/** The address of a file of this browser, while it is shown. */
-function useObjectUrl(file: File | null): string | null {
-  const [url, setUrl] = useState<string | null>(null);
-  useEffect(() => {
-    const made = file && URL.createObjectURL(file);
-    setUrl(made);
-    return () => {
-      if (made) URL.revokeObjectURL(made);
-    };
-  }, [file]);
-  return url;
-}
-
 interface Input {
   name: string;
   status: string;
@@ -165,7 +159,7 @@ function useSave(me: CurrentCitizen, onDone: () => void) {
       const change: Partial<OwnProfileChange> = {};
       if (name !== me.display_name) change.display_name = name;
       if (status !== (me.status_text ?? "")) change.status_text = status || null;
-      if (picture) change.avatar = (await upload(picture, () => undefined, AbortSignal.timeout(60_000))).mxc;
+      if (picture) change.avatar = (await upload(picture.file, () => undefined, AbortSignal.timeout(60_000))).mxc;
       else if (picture === null) change.avatar = null;
       return Object.keys(change).length ? city.changeProfile(change) : null;
     },

@@ -8,6 +8,7 @@ import { Button, ButtonLink } from "../../components/ui/Button";
 import { Dialog } from "../../components/ui/Dialog";
 import { Name } from "../../components/ui/Name";
 import { InlineProblem } from "../../components/ui/Notice";
+import { useOpenDirectChat } from "../../hooks/useDirectChat";
 import { useProfile } from "../../hooks/useProfile";
 import { formatElapsed } from "../../lib/formatTime";
 import { useTranslation } from "../../lib/i18n";
@@ -105,14 +106,8 @@ function Actions({ subject, matrixId, citizenId, mayMessage, isBlocked, onClose 
   const room = useMatch("/city/:slug/*")?.params.slug;
   const slug = slugOf(subject);
   const mention = slug ?? matrixId?.slice(1);
-  const chat = useMutation({
-    mutationFn: (id: string) => city.openDirectChat(id),
-    onSuccess: ({ id }) => {
-      void queryClient.invalidateQueries({ queryKey: ["direct"] });
-      onClose();
-      void navigate(roomPath(id));
-    },
-  });
+  const chat = useOpenDirectChat(onClose);
+  const other = slug !== null ? subject : citizenId !== null ? `citizen:${citizenId}` : null;
   const block = useMutation({
     mutationFn: (id: string) => city.block(id, !isBlocked),
     onSuccess: () => queryClient.invalidateQueries({ queryKey: queries.person(subject).queryKey }),
@@ -122,8 +117,8 @@ function Actions({ subject, matrixId, citizenId, mayMessage, isBlocked, onClose 
     <>
       <InlineProblem error={chat.error ?? block.error} />
       <div className={styles.actions}>
-        {me !== null && !isMe && citizenId !== null && mayMessage && (
-          <Button variant="main" disabled={chat.isPending} onClick={() => chat.mutate(citizenId)}>
+        {me !== null && !isMe && other !== null && mayMessage && (
+          <Button variant="main" disabled={chat.isPending} onClick={() => chat.mutate(other)}>
             {t("card.message")}
           </Button>
         )}

@@ -2,7 +2,7 @@ import { NavLink } from "react-router";
 import { Avatar } from "../../../components/ui/Avatar";
 import { Name } from "../../../components/ui/Name";
 import { useDirectChats } from "../../../hooks/useDirectChat";
-import { useProfile } from "../../../hooks/useProfile";
+import { useLiveAuthor } from "../../../hooks/useLiveAuthor";
 import type { DirectChat } from "../../../api/types";
 import { useTranslation } from "../../../lib/i18n";
 import { roomPath } from "../../../lib/paths";
@@ -28,8 +28,7 @@ export function DirectChats() {
 
 function Chat({ chat }: { chat: DirectChat }) {
   const { subject } = chat;
-  const { display_name: name, avatar_url: avatarUrl } = chat.citizen;
-  const profile = useProfile(subject, name);
+  const profile = useLiveAuthor(chat.citizen);
   const status = useStatus(subject);
   const told = useUnreadRooms((state) => state.rooms[chat.id]);
   const unread = told?.unread ?? chat.unread;
@@ -37,14 +36,9 @@ function Chat({ chat }: { chat: DirectChat }) {
   return (
     <li>
       <NavLink className={`${styles.room} ${unread > 0 ? styles.isUnread : ""}`} to={roomPath(chat.id)}>
-        <Avatar
-          subject={subject}
-          profile={{ ...profile, name, avatarUrl: avatarUrl ?? profile.avatarUrl }}
-          size={36}
-          status={status}
-        />
+        <Avatar subject={subject} profile={profile} size={36} status={status} />
         <span className={styles.name}>
-          <Name>{name}</Name>
+          <Name>{profile.name}</Name>
         </span>
         <span />
         <small className={styles.last} dir="auto">

@@ -1,5 +1,5 @@
 import type { LastMessage } from "../../../api/types";
-import { Name } from "../../../components/ui/Name";
+import { AuthorName } from "../../../components/ui/AuthorName";
 import { useTranslation } from "../../../lib/i18n";
 import { withNames } from "../../../lib/mentions";
 import { subjectOf } from "../../../lib/subjects";
@@ -13,7 +13,7 @@ export function LastLine({ last: { author, text } }: { last: LastMessage }) {
   const words = useProfiles(({ profiles }) => withNames(text, profiles).text);
   return (
     <>
-      {isMine ? t("pane.me") : <Name>{author.display_name}</Name>}: <bdi>{words}</bdi>
+      {isMine ? t("pane.me") : <AuthorName author={author} />}: <bdi>{words}</bdi>
     </>
   );
 }

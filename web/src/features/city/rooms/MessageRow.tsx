@@ -3,13 +3,13 @@ import { useTranslation } from "../../../lib/i18n";
 import type { Author, Message, Receipt } from "../../../api/types";
 import { Avatar } from "../../../components/ui/Avatar";
 import { Icon } from "../../../components/ui/Icon";
-import { Name } from "../../../components/ui/Name";
+import { AuthorName } from "../../../components/ui/AuthorName";
 import { isEmojiOnly } from "../../../lib/emoji";
 import { excerptOf } from "../../../lib/excerpt";
 import { isPermanentError } from "../../../lib/deliveryErrors";
 import { subjectOf } from "../../../lib/subjects";
 import { formatTime, formatDateTime } from "../../../lib/formatTime";
-import { useProfile } from "../../../hooks/useProfile";
+import { useLiveAuthor } from "../../../hooks/useLiveAuthor";
 import { useProfileCard } from "../../../stores/profileCard";
 import { useSession } from "../../../stores/session";
 import { messageOf } from "./conversation";
@@ -75,7 +75,7 @@ export const MessageRow = memo(function MessageRow({
     >
       {isFirst ? <AuthorAvatar author={message.author} /> : <Time message={message} isAside />}
       <span id={nameId} className="quiet">
-        <Name>{message.author.display_name}</Name>
+        <AuthorName author={message.author} />
       </span>
       <div className={styles.body} id={bodyId}>
         {isFirst && <MessageHeader message={message} />}
@@ -91,12 +91,12 @@ export const MessageRow = memo(function MessageRow({
 
 function AuthorAvatar({ author }: { author: Author }) {
   const subject = subjectOf(author);
-  const { color } = useProfile(subject, author.display_name);
+  const profile = useLiveAuthor(author);
   const show = useProfileCard((state) => state.show);
   return (
     // The name beside it opens the same card, by keyboard, too.
     <button type="button" className={styles.face} tabIndex={-1} aria-hidden="true" onClick={() => show(subject)}>
-      <Avatar subject={subject} profile={{ name: author.display_name, avatarUrl: author.avatar_url, color }} size={40} />
+      <Avatar subject={subject} profile={profile} size={40} />
     </button>
   );
 }
@@ -108,7 +108,7 @@ function MessageHeader({ message }: { message: Message }) {
   return (
     <p className={styles.head}>
       <button type="button" className={styles.name} onClick={() => show(subjectOf(author))}>
-        <Name>{author.display_name}</Name>
+        <AuthorName author={author} />
       </button>
       {author.kind !== "citizen" && <span className={styles.badge}>{t(`kind.${author.kind}`)}</span>}
       <Time message={message} />
@@ -179,7 +179,7 @@ function MessageText({ message }: { message: Message }) {
     <RichText body={body} html={html} className={kinds.filter(Boolean).join(" ")}>
       {msgtype === "m.emote" && (
         <>
-          * <Name>{author.display_name}</Name>{" "}
+          * <AuthorName author={author} />{" "}
         </>
       )}
     </RichText>
@@ -198,7 +198,7 @@ function Quote({ messageId, onJump }: { messageId: string; onJump: Props["onJump
       <span dir="auto">
         {quoted && (
           <strong>
-            <Name>{quoted.author.display_name}</Name>{" "}
+            <AuthorName author={quoted.author} />{" "}
           </strong>
         )}
         <bdi>{words}</bdi>

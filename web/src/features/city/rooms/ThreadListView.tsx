@@ -3,9 +3,9 @@ import { useStore } from "zustand";
 import type { Message, ThreadSummary } from "../../../api/types";
 import { Avatar } from "../../../components/ui/Avatar";
 import { Button } from "../../../components/ui/Button";
-import { Name } from "../../../components/ui/Name";
+import { AuthorName } from "../../../components/ui/AuthorName";
 import { Notice, ProblemNotice, Skeleton } from "../../../components/ui/Notice";
-import { useProfile } from "../../../hooks/useProfile";
+import { useLiveAuthor } from "../../../hooks/useLiveAuthor";
 import { excerptOf } from "../../../lib/excerpt";
 import { subjectOf } from "../../../lib/subjects";
 import { ThreadReplyCount, UnreadDot, useIsUnread } from "./ThreadSummaryButton";
@@ -49,13 +49,13 @@ function ThreadEntry({ root, thread, isUnread }: { root: Message; thread: Thread
   const { open } = useThreadPanel();
   const { author } = root;
   const subject = subjectOf(author);
-  const { color } = useProfile(subject, author.display_name);
+  const profile = useLiveAuthor(author);
   return (
     <button type="button" className={styles.entry} onClick={() => open(root.id)}>
-      <Avatar subject={subject} profile={{ name: author.display_name, avatarUrl: author.avatar_url, color }} size={36} />
+      <Avatar subject={subject} profile={profile} size={36} />
       <span className={styles.words}>
         <strong>
-          <Name>{author.display_name}</Name>
+          <AuthorName author={author} />
         </strong>
         <bdi className={styles.excerpt}>{root.deleted ? t("room.deleted") : excerptOf(root)}</bdi>
         <span className={styles.figures}>

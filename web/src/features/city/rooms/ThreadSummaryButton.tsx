@@ -4,7 +4,7 @@ import type { Author, ThreadSummary } from "../../../api/types";
 import { Avatar } from "../../../components/ui/Avatar";
 import { Icon } from "../../../components/ui/Icon";
 import { useNow } from "../../../hooks/useNow";
-import { useProfile } from "../../../hooks/useProfile";
+import { useLiveAuthor } from "../../../hooks/useLiveAuthor";
 import { subscribeToReadMarks, readMarksVersion, threadReadUpTo } from "../../../lib/readMarks";
 import { subjectOf } from "../../../lib/subjects";
 import { relativeTime, formatDateTime } from "../../../lib/formatTime";
@@ -54,8 +54,8 @@ export function ThreadReplyCount({ thread }: { thread: ThreadSummary }) {
 
 function Face({ author }: { author: Author }) {
   const subject = subjectOf(author);
-  const { color } = useProfile(subject, author.display_name);
-  return <Avatar subject={subject} profile={{ name: author.display_name, avatarUrl: author.avatar_url, color }} size={22} />;
+  const profile = useLiveAuthor(author);
+  return <Avatar subject={subject} profile={profile} size={22} />;
 }
 
 export function UnreadDot({ words }: { words: string }) {

@@ -27,7 +27,7 @@ export interface RoomEnvironment extends SocketEnvironment {
   me: () => SubjectId | null;
   /** The subject that the city names for whoever is signed in: a linked Matrix account, else the citizen. */
   subject: () => SubjectId | null;
-  addAuthors: (authors: readonly Author[]) => void;
+  addAuthors: (authors: readonly Author[], areLive?: boolean) => void;
   /** Whether the page is shown. */
   isShown: () => boolean;
   outbox: Outbox;

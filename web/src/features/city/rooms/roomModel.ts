@@ -219,7 +219,7 @@ export class RoomModel extends Conversation {
         return;
       }
       case "city.room.member": {
-        this.environment.addAuthors([event.member]);
+        this.environment.addAuthors([event.member], true);
         return;
       }
       case "city.room.presence": {

@@ -41,7 +41,7 @@ function openRoom(slug: string): RoomModel {
     subject: () => useSession.getState().subject,
     isShown: () => document.visibilityState !== "hidden",
     outbox,
-    addAuthors: (authors) => useProfiles.getState().addAuthors(authors),
+    addAuthors: (authors, areLive) => useProfiles.getState().addAuthors(authors, areLive),
   });
 }
 
