@@ -256,7 +256,7 @@ async def test_own_profile_reaches_pages_and_matrix(
 
     # Others see it without a reload: beside what was said, in the list of people, and on Matrix.
     row = ivan.log.get_by_role("article").filter(has_text="моє перше слово")
-    await expect(row.get_by_text("Орися з Подолу")).to_be_visible()
+    await expect(row.get_by_role("button", name="Орися з Подолу")).to_be_visible()
     people = ivan.page.get_by_role("complementary", name="Who is in General now")
     await expect(people.get_by_text("Орися з Подолу")).to_be_visible()
     await expect(people.locator("img")).not_to_have_count(0)
@@ -275,11 +275,16 @@ async def test_own_profile_reaches_pages_and_matrix(
 
 
 async def test_agent_answers_in_chat_of_page(city: RunningCity, browser: Browser, core: ScriptedCore) -> None:
-    core.next(pauses(delta("Радий "), delta("знайомству"), DONE))
     oksana = await Visitor.open(browser, city, "/agents/varta", "Мотря")
     await oksana.page.get_by_role("button", name="Write to them").click()
     field = oksana.page.get_by_role("textbox", name="Message to Варта")
     await field.fill("Добрий день")
+    # It replies while it is online.
+    token = await city.agent_token("varta")
+    assert (await city.call("POST", "/api/v1/agents/varta/heartbeat", {}, token=token))[0] == 200
+    ready = asyncio.Event()
+    ready.set()
+    core.next(pauses(ready, delta("Радий "), delta("знайомству"), DONE))
     await field.press("Enter")
     await oksana.sees("Добрий день")
     await oksana.sees("Радий знайомству")

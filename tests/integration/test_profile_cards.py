@@ -87,7 +87,7 @@ async def test_agent_has_its_registered_name(city: InProcessCity) -> None:
         "scribe",
         "Писар",
     )
-    assert found["may_message"] is False
+    assert found["may_message"] is True
 
 
 @pytest.mark.parametrize("subject", ["u_999", "agent:nobody", "@nobody:hs", "@", "agent:", "%00", "x" * 300])

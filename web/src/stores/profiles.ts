@@ -39,7 +39,7 @@ export const useProfiles = create<ProfilesState>((set) => ({
         ),
       };
     }),
-  addCitizen: (id, name) => set(({ profiles }) => ({ profiles: merged(profiles, [[id, { name }]]) })),
+  addCitizen: (id, name) => set(({ profiles }) => (profiles[id]?.isLive ? {} : { profiles: merged(profiles, [[id, { name }]]) })),
   addMe: ({ subject, display_name: name, avatar_url: avatarUrl }) =>
     set(({ profiles }) => ({ profiles: merged(profiles, [[subject, { name, avatarUrl, isLive: true }]]) })),
   addPresences: (users) => set(({ profiles }) => ({ profiles: merged(profiles, users.flatMap(presenceProfile)) })),
