@@ -55,16 +55,16 @@ describe("the profile store", () => {
     useProfiles.getState().addPresences([{ ...is("u_1", "online"), display_name: "Oksana K.", avatar_url: "/face" }]);
     useProfiles.getState().addAuthors([OKSANA]);
     useProfiles.getState().addCitizen("u_1", "Oksana");
-    expect(useProfiles.getState().profiles["u_1"]).toMatchObject({ name: "Oksana K.", avatarUrl: "/face" });
+    expect(useProfiles.getState().profiles.u_1).toMatchObject({ name: "Oksana K.", avatarUrl: "/face" });
     useProfiles.getState().addAuthors([{ ...OKSANA, display_name: "Oksana P." }], true);
-    expect(useProfiles.getState().profiles["u_1"]?.name).toBe("Oksana P.");
+    expect(useProfiles.getState().profiles.u_1?.name).toBe("Oksana P.");
   });
 
   it("keeps what is known of somebody whose presence has no name", () => {
     useProfiles.setState({ profiles: {} });
     useProfiles.getState().addAuthors([OKSANA]);
     useProfiles.getState().addPresences([{ ...is("u_1", "online"), display_name: null, avatar_url: null }]);
-    expect(useProfiles.getState().profiles["u_1"]?.name).toBe(OKSANA.display_name);
+    expect(useProfiles.getState().profiles.u_1?.name).toBe(OKSANA.display_name);
   });
 
   it("lists people before agents, by name", () => {
