@@ -51,6 +51,13 @@ describe("roomStream", () => {
     expect(told).toEqual(["loaded 6", "heard 7", "city.room.typing"]);
   });
 
+  it("says in the handshake who enters a private room", async () => {
+    rooms.push({ ...room(6), is_public: false });
+    stream.start();
+    await settled();
+    expect(environment.last.path).toBe("/ws/city/rooms/general?since=6&token=t1");
+  });
+
   it("delivers each event once across a reconnect", async () => {
     await enter(6);
     environment.last.receive(said(7));

@@ -61,6 +61,7 @@ export class RoomStream {
   private isLoading = false;
   private isStopped = false;
   private isReadable = true;
+  private isPublic = true;
   private wasLive = false;
   private failures = 0;
   /** How often the socket was refused since it last told something. */
@@ -76,7 +77,7 @@ export class RoomStream {
     private readonly handlers: RoomStreamHandlers,
   ) {
     this.socket = new ReconnectingSocket(environment, {
-      path: () => `/ws/city/rooms/${encodeURIComponent(name)}?since=${this.lastSeq}`,
+      path: () => `/ws/city/rooms/${encodeURIComponent(name)}?since=${this.lastSeq}${this.tokenInPath()}`,
       onOpen: () => this.authenticate(),
       onEvent: (event) => this.handleFrame(event),
       onStateChange: (state) => this.setConnection(state),
@@ -102,6 +103,12 @@ export class RoomStream {
 
   send(event: SocketEvent): boolean {
     return this.socket.send(event);
+  }
+
+  /** A private room answers the handshake of somebody unknown with 404, so that the token cannot wait for the first frame. */
+  private tokenInPath(): string {
+    const token = this.isPublic ? null : this.token();
+    return token === null ? "" : `&token=${encodeURIComponent(token)}`;
   }
 
   private authenticate(): void {
@@ -157,6 +164,7 @@ export class RoomStream {
     this.lastSeq = room.last_seq;
     this.gapAfter = null;
     this.isReadable = room.may_read;
+    this.isPublic = room.is_public;
     this.handlers.onLoaded(room);
     if (!room.may_read) {
       this.rejections = 0;
