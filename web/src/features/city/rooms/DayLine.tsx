@@ -34,6 +34,7 @@ function Calendar({ day, words }: { day: string; words: string }) {
         type="date"
         className={styles.picker}
         tabIndex={-1}
+        aria-hidden="true"
         aria-label={t("room.jumpToDay")}
         value={day}
         max={localDate(new Date().toISOString())}
