@@ -65,7 +65,7 @@ _SESSION_NOTE: Final = "left out: a session is secret key material"
 _ID_NOTE: Final = "left out: it repeats what other records have"
 
 HOLDINGS: Final = (
-    Holding(t.citizens, by_citizen(t.citizens.c.id), Erasure.DELETE, "profile"),
+    Holding(t.citizens, by_citizen(t.citizens.c.id), Erasure.DELETE, "profile", omitted=("profile_version",)),
     Holding(t.agents, by_agent(t.agents.c.slug), Erasure.REGISTRY, "agent", omitted=("changed",)),
     Holding(
         t.agent_tokens,
