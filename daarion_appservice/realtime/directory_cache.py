@@ -2,7 +2,8 @@
 
     version of the registry ─► the same as before? nothing is read
                                  └no─► agents and tokens that were changed since, by the version stored with each
-                                       └─► an agent was removed since? slugs and tokens of all agents, in pages
+                                       ├─► an agent was removed since? slugs and tokens of all agents, in pages
+                                       └─► an older release changed something since? all agents and tokens, in pages
 
 What a missed event would have told is read with the next change, as versions say what changed, not events. All agents
 are grouped again only when the description of a place changes. Reading and grouping pause after each page, so that the
@@ -47,21 +48,25 @@ class DirectoryCache:
         self._described: list[Place] = []
         self._version = -1
         """The version of the registry whose changes are all applied; later ones may be."""
+        self._untracked = 0
+        """The number of changes until then whose rows do not carry their version."""
         self._loading = asyncio.Lock()
 
     async def load(self) -> None:
         """Apply the changes of agents, places and tokens since the last call, if any, and then publish RegistryChanged."""
         # Loads run one at a time, so that an older state never replaces a newer one.
         async with self._loading, self._database.read_only() as tx:
-            version = await tx.key_values.registry_version()
-            if version == self._version:
+            changes = await tx.key_values.registry_changes()
+            if changes.version == self._version:
                 return
             await self._describe_places(tx)
-            if self._agents and await tx.key_values.removal_version() > self._version:
+            are_all_tracked = changes.untracked == self._untracked
+            since = self._version if are_all_tracked else -1
+            if self._agents and (not are_all_tracked or await tx.key_values.removal_version() > self._version):
                 await self._remove_agents(tx)
-            await self._change_agents(tx)
-            await self._change_tokens(tx, self._tokens, since=self._version)
-            self._version = version
+            await self._change_agents(tx, since=since)
+            await self._change_tokens(tx, self._tokens, since=since)
+            self._version, self._untracked = changes.version, changes.untracked
         self._publish(RegistryChanged())
 
     async def run(self) -> None:
@@ -98,13 +103,13 @@ class DirectoryCache:
         await self._change_tokens(tx, valid, since=-1)
         self._tokens.adopt(valid)
 
-    async def _change_agents(self, tx: Transaction) -> None:
-        page = await tx.agents.changed_since(self._version)
+    async def _change_agents(self, tx: Transaction, *, since: int) -> None:
+        page = await tx.agents.changed_since(since)
         while page:
             for agent in page:
                 self._places.change_agent(self._agents.put(agent), agent)
             await asyncio.sleep(0)
-            page = await tx.agents.changed_since(self._version, page[-1].slug)
+            page = await tx.agents.changed_since(since, page[-1].slug)
 
     async def _change_tokens(self, tx: Transaction, tokens: TokenDirectory, *, since: int) -> None:
         page = await tx.agents.tokens_changed_since(since)

@@ -14,12 +14,23 @@ from .tables import key_values
 from .upsert import insert
 
 _REGISTRY: Final = "registry_version"
+_TRACKED: Final = "registry_tracked_changes"
 _REMOVALS: Final = "registry_removal_version"
 _ACCOUNTS: Final = "accounts_version"
 _PRESENCE_TIMEOUT: Final = "presence_timeout_ms:"
 _WRITE_PROBE: Final = "write_probe"
 _SEARCH_POSITION: Final = "search_position"
 _KEY_LENGTH: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryChanges:
+    """How often the registry was changed."""
+
+    version: int
+    untracked: int
+    """Those of the changes whose agents and tokens do not carry their version: a process of a release before revision
+    0037 made them, for example the last one to be restarted in a rolling upgrade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +45,14 @@ class SearchPosition:
 class KeyValueRepository(Repository):
     """The table ``key_values``."""
 
-    async def registry_version(self) -> int:
-        """Return a number that changes when agents, tokens, rooms or dead letters do, in any process."""
-        return await self._version(_REGISTRY)
+    async def registry_changes(self) -> RegistryChanges:
+        """Return the version of the registry together with the number of changes that rows do not tell."""
+        found = await self._connection.execute(
+            select(key_values.c.key, key_values.c.value).where(key_values.c.key.in_([_REGISTRY, _TRACKED]))
+        )
+        values = {key: int(value) for key, value in found}
+        version = values.get(_REGISTRY, 0)
+        return RegistryChanges(version, version - values.get(_TRACKED, 0))
 
     async def removal_version(self) -> int:
         """Return the registry version of the last removal of an agent; 0 if there was none."""
@@ -96,7 +112,9 @@ async def registry_changed(connection: AsyncConnection) -> int:
     Every transaction that changes agents, tokens, rooms or dead letters must call this function. Other changes of the
     registry wait until this transaction ends, so versions are committed in their order.
     """
-    return await _increase(connection, _REGISTRY)
+    version = await _increase(connection, _REGISTRY)
+    await _increase(connection, _TRACKED)
+    return version
 
 
 async def agents_removed(connection: AsyncConnection, version: int) -> None:

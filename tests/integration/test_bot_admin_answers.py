@@ -90,13 +90,13 @@ async def test_doctor_lists_parts_that_do_not_work(forum: AgentReplyHarness) -> 
 async def test_retry_moves_what_was_given_up(forum: AgentReplyHarness) -> None:
     await give_up_one_of_each(forum)
     async with forum.database.read_only() as tx:
-        before = await tx.key_values.registry_version()
+        before = (await tx.key_values.registry_changes()).version
     assert await answer(forum, BotCommand.RETRY, ADMIN) == (
         "Retried:\n- events from Matrix: 1\n- messages to Matrix: 1"
     )
     assert await given_up(forum) == (0, 0)
     async with forum.database.read_only() as tx:
-        assert await tx.key_values.registry_version() > before, "other processes do not notice"
+        assert (await tx.key_values.registry_changes()).version > before, "other processes do not notice"
 
 
 async def answer(

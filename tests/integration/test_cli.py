@@ -391,5 +391,5 @@ def test_running_service_notices_changes(terminal: Terminal) -> None:
     versions = []
     for command in (["agent", "add", "a"], ["agent", "token", "a"], ["agent", "revoke", "a"], ["room", "add", "x"]):
         terminal.run(*command)
-        versions.append(terminal.with_database(lambda tx: tx.key_values.registry_version()))
+        versions.append(terminal.with_database(lambda tx: tx.key_values.registry_changes()).version)
     assert versions == sorted(set(versions))

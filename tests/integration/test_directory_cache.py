@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
 import pytest
+from sqlalchemy import text
 
 from daarion_appservice.city.agents import AgentDirectory
 from daarion_appservice.city.places import Place, PlaceDirectory, PlaceKind
@@ -140,3 +141,26 @@ async def test_token_of_agent_removed_and_added_again_is_refused(database: Datab
     await directories.cache.load()
     assert directories.agents.get(agent.slug) == agent
     assert directories.tokens.owner(made.text) is None
+
+
+async def test_changes_of_older_release_are_applied(database: Database) -> None:
+    """A process from before revision 0037, in a rolling upgrade, stores no version with the rows that it changes."""
+    agents = [Agent(slug, AgentSlug(slug), slug) for slug in ("kept", "renamed", "removed")]
+    made = new_token(new_id())
+    async with database.transaction() as tx:
+        await tx.agents.put_all(agents, now_ms=1)
+        await tx.agents.add_token(made.id, agents[0], made.secret_sha256, now_ms=1)
+    directories = Directories(database)
+    await directories.cache.load()
+    assert directories.tokens.owner(made.text) == "kept"
+    async with database._engine.begin() as connection:
+        for statement in (
+            "UPDATE agent_tokens SET revoked_at_ms = 2",
+            "UPDATE agents SET display_name = 'Олена' WHERE slug = 'renamed'",
+            "DELETE FROM agents WHERE slug = 'removed'",
+            "UPDATE key_values SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT) WHERE key = 'registry_version'",
+        ):
+            await connection.execute(text(statement))
+    await directories.cache.load()
+    assert directories.tokens.owner(made.text) is None
+    assert [agent.display_name for agent in directories.agents.all()] == ["kept", "Олена"]

@@ -81,7 +81,7 @@ async def test_failed_transaction_rolls_back(database: Database) -> None:
         assert await tx.rooms.all() == []
         assert await tx.agents.all() == []
         assert await tx.inbox.counts() == {}
-        assert await tx.key_values.registry_version() == 0
+        assert (await tx.key_values.registry_changes()).version == 0
 
 
 async def test_database_error_hides_parameters(database: Database) -> None:
@@ -170,7 +170,7 @@ async def test_registry_version_changes_with_each_write(
 
 async def _version(database: Database) -> int:
     async with database.read_only() as tx:
-        return await tx.key_values.registry_version()
+        return (await tx.key_values.registry_changes()).version
 
 
 async def test_concurrent_processes_create_default_rooms(database_url: str) -> None:
