@@ -136,6 +136,12 @@ PROBLEMS: Final = (
         "the city shows no such file",
     ),
     Problem(404, "no_thumbnail", "the file has no thumbnail", "this file has no thumbnail"),
+    Problem(
+        404,
+        "embedding_off",
+        "no site may embed the chat of a room",
+        "no site may embed the chat: web.embed_ancestors in the configuration is empty",
+    ),
     Problem(404, "no_such_route", "there is no such path", "Not Found"),
     Problem(408, "body_too_slow", "the body does not arrive within 30 seconds", "the body did not come in time"),
     Problem(408, "media_too_slow", "the file does not arrive, or too slowly", "the file did not arrive in time"),
