@@ -49,9 +49,9 @@ async def _fill(city: InProcessCity) -> None:  # noqa: C901 -- one line for each
         for room in await tx.rooms.all():
             await tx.matrix_rooms.link(room.id, MatrixRoomId(f"!{room.slug}:city.localhost"))
             await tx.matrix_rooms.set_status(room.id, MatrixStatus.LINKED, None)
-    for room in ("city_general", "city_welcome", "city_builders"):
+    for room_id in ("city_general", "city_welcome", "city_builders"):
         for subject in (*PEOPLE, *(f"agent:{agent.slug}" for agent in AGENTS)):
-            city.city.online_members.add_membership(RoomId(room), SubjectId(subject))
+            city.city.online_members.add_membership(RoomId(room_id), SubjectId(subject))
     for agent in AGENTS:
         await city.call("POST", f"/api/v1/agents/{agent.slug}/heartbeat", {}, token=SERVICE_TOKEN)
     tokens = {sub: citizen_token(sub, name) for sub, name in PEOPLE.items()}

@@ -1,7 +1,7 @@
 """How the main pages look and what they consist of: in both themes and languages, on a phone and on a wide screen.
 
 A page is loaded once in each language; themes and widths change without a reload. Pictures are compared with those of the
-same version of Chromium only (`tests.parts.page_appearance`), and the structure of a page (its accessibility tree) always.
+same renderer only (`tests.parts.page_appearance`), and the structure of a page (its accessibility tree) always.
 ``make appearance`` stores both anew.
 """
 
@@ -21,7 +21,14 @@ from playwright.async_api import Page
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
-from tests.parts.page_appearance import UPDATES, picture_fault, stable_screenshot, store_version, structure_fault
+from tests.parts.page_appearance import (
+    UPDATES,
+    picture_fault,
+    renderer_of,
+    stable_screenshot,
+    store_renderer,
+    structure_fault,
+)
 from tests.parts.ports import HOST
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -156,16 +163,16 @@ async def _visit(city: InProcessCity, browser: Browser, language: str, token: st
 async def _faults(page: Page, name: str, *, structure_of: str = "main") -> list[str]:
     """Compare the page in both sizes and themes, and its structure on the wide screen."""
     await page.evaluate(HIDE_TIMES)
-    chromium = page.context.browser.version if page.context.browser else ""
+    renderer = await renderer_of(page)
     if UPDATES:
-        store_version(chromium)
+        store_renderer(renderer)
     faults = []
     for width, height in SIZES.items():
         await page.set_viewport_size({"width": width, "height": height})
         for theme in ("light", "dark"):
             await page.emulate_media(color_scheme=theme)
             shot = await stable_screenshot(page)
-            faults.append(picture_fault(f"{name}-{theme}-{width}", shot, chromium=chromium))
+            faults.append(picture_fault(f"{name}-{theme}-{width}", shot, renderer=renderer))
         if width == 1440:
             tree = await page.locator(structure_of).first.aria_snapshot()
             faults.append(structure_fault(name, CLOCK.sub("00:00", tree)))

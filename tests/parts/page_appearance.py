@@ -1,12 +1,13 @@
 """Screenshots of pages as small pictures, which differ from their baselines where a page looks different.
 
-A screenshot is reduced to a fraction of its size before it is stored or compared: text becomes grey bars then, so the way in
-which a machine draws letters does not count, but layout, colours and missing parts do. The pictures of another version of
-Chromium are not compared.
+A screenshot is reduced to a fraction of its size before it is stored or compared: small differences of letters do not count
+then, but layout, colours and missing parts do. Pictures are compared only if the same renderer made both: another version of
+Chromium, or one that smooths letters in another way, differs in more than a page's own changes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -26,6 +27,16 @@ _DIFFERENCE: Final = 40
 """The difference of one colour channel (0 to 255) from which on a point of the reduced picture counts as different."""
 _MAX_DIFFERENT: Final = 0.004
 """The share of different points up to which two pictures are the same."""
+DRAW_LETTERS: Final = """async () => {
+  await document.fonts.ready;
+  const canvas = document.createElement("canvas");
+  const context = canvas.getContext("2d");
+  context.font = "17px 'Onest Variable', sans-serif";
+  context.fillText("Місто, вечір, Aa 123", 4.3, 30.6);
+  context.font = "13px monospace";
+  context.fillText("print('вечір')", 4.3, 70.6);
+  return canvas.toDataURL();
+}"""
 _STABLE_TRIES: Final = 30
 _PAUSE_MS: Final = 150
 _QUALITY: Final = 70
@@ -44,16 +55,23 @@ async def stable_screenshot(page: Page) -> bytes:
     raise AssertionError("the page does not come to rest")
 
 
-def picture_fault(name: str, shot: bytes, *, chromium: str) -> str | None:
+async def renderer_of(page: Page) -> str:
+    """Return what tells one renderer from another: the version of the browser, and a digest of drawn letters."""
+    drawn = await page.evaluate(DRAW_LETTERS)
+    version = page.context.browser.version if page.context.browser else ""
+    return f"{version} {hashlib.sha256(drawn.encode()).hexdigest()[:16]}"
+
+
+def picture_fault(name: str, shot: bytes, *, renderer: str) -> str | None:
     """Compare a screenshot with its baseline, or store it as the baseline if `UPDATES`.
 
     Args:
         name: the name of the picture.
         shot: the screenshot as PNG.
-        chromium: the version of the browser.
+        renderer: the renderer of the browser, see `renderer_of`.
 
     Returns:
-        What is wrong; None if the pictures are the same, or there is none of this version of Chromium.
+        What is wrong; None if the pictures are the same, or there is none of this renderer.
     """
     if SHOTS:
         (Path(SHOTS) / f"{name}.png").write_bytes(shot)
@@ -61,7 +79,7 @@ def picture_fault(name: str, shot: bytes, *, chromium: str) -> str | None:
     if UPDATES:
         file.write_bytes(encoded)
         return None
-    if baseline_version() != chromium:
+    if baseline_renderer() != renderer:
         return None
     if not file.exists():
         return f"{name}: no baseline; make appearance stores one"
@@ -86,15 +104,15 @@ def structure_fault(name: str, structure: str) -> str | None:
     return f"{name}: not any more: {sorted(set(before) - set(now))}; new: {sorted(set(now) - set(before))}"
 
 
-def baseline_version() -> str:
-    """Return the version of the Chromium that the pictures were made with; empty if there are none."""
-    file = BASELINES / "chromium.json"
-    return str(json.loads(file.read_text())["version"]) if file.exists() else ""
+def baseline_renderer() -> str:
+    """Return the renderer that the pictures were made with; empty if there are none."""
+    file = BASELINES / "renderer.json"
+    return str(json.loads(file.read_text())["renderer"]) if file.exists() else ""
 
 
-def store_version(chromium: str) -> None:
+def store_renderer(renderer: str) -> None:
     BASELINES.mkdir(exist_ok=True)
-    (BASELINES / "chromium.json").write_text(json.dumps({"version": chromium}) + "\n")
+    (BASELINES / "renderer.json").write_text(json.dumps({"renderer": renderer}) + "\n")
 
 
 def _encoded(shot: bytes) -> bytes:
