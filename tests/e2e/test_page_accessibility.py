@@ -75,6 +75,12 @@ async def ban(page: Page) -> None:
     await page.get_by_role("button", name="Ban from the room").click()
 
 
+async def own_profile(page: Page) -> None:
+    await button("Account: Ада", of="banner")(page)
+    await page.get_by_role("button", name="Your profile").click()
+    await page.get_by_role("dialog", name="Your profile").wait_for()
+
+
 async def palette(page: Page) -> None:
     await page.keyboard.press("Control+k")
     await page.get_by_role("combobox", name="Find anything").fill("ка")
@@ -103,6 +109,7 @@ OPENED: Final[dict[str, list[tuple[str, Opens]]]] = {
     "features/layout/Preferences.tsx": [(ROOM, button("Appearance and language", of="banner"))],
     "features/palette/Palette.tsx": [(ROOM, palette)],
     "features/people/Moderation.tsx": [(ROOM, ban)],
+    "features/people/OwnProfile.tsx": [(ROOM, own_profile)],
     "features/people/ProfileCard.tsx": [(ROOM, card)],
     "features/secondme/SecondMeChat.tsx": [("/secondme", button("Forget everything"))],
     "features/session/Account.tsx": [(ROOM, button("Account: Ада", of="banner"))],
