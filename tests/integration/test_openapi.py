@@ -19,7 +19,13 @@ from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.encryption_rows import account_row
 from tests.parts.in_process_city import SERVICE_TOKEN, InProcessCity, in_process_city
 from tests.parts.ports import HOST
-from tests.parts.schemathesis_client import SchemathesisClient, is_for, needs_homeserver, routes, run_schemathesis
+from tests.parts.schemathesis_client import (
+    SchemathesisClient,
+    is_for,
+    needs_homeserver,
+    routes,
+    schemathesis_in_child,
+)
 
 EXAMPLE_ID = "01M80JJAXFTK9TPCTY26E2R4Y5"
 EXAMPLE_TOKEN_ID = "01M80JJAXGAGENT0T0KEN00000"
@@ -127,7 +133,9 @@ async def test_schemathesis_finds_differences(city: InProcessCity) -> None:
     home["responses"]["200"]["content"]["application/json"]["schema"] = {"$ref": "#/components/schemas/TypingResult"}
     del document["paths"]["/city/feed"]["get"]["responses"]["422"]
     document["paths"] = {path: document["paths"][path] for path in ("/city/home", "/city/feed")}
-    result = await asyncio.to_thread(run_schemathesis, document, url(city), SchemathesisClient("anonymous"), examples=1)
+    result = await asyncio.to_thread(
+        schemathesis_in_child, document, url(city), SchemathesisClient("anonymous"), examples=1
+    )
     assert result.faults.keys() == {
         "GET /city/home: Response violates schema",
         "GET /city/feed: Undocumented status code",
@@ -200,7 +208,7 @@ async def check_conformance(
 ) -> set[tuple[str, int]]:
     """Run schemathesis as a client, and return the statuses of the operations."""
     result = await asyncio.to_thread(
-        run_schemathesis, document, url(city), client, examples=examples, seed=seed, covered=covered
+        schemathesis_in_child, document, url(city), client, examples=examples, seed=seed, covered=covered
     )
     assert result.faults == {}, "\n\n".join(result.faults.values())
     return result.answered
