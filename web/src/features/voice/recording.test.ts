@@ -28,7 +28,7 @@ describe("the delivery of a voice message", () => {
     const voice = { duration_ms: 4_200, waveform: [1, 2] };
     const media = { mxc: "mxc://city/voice" } as Media;
     const action = { kind: "message", body: "", replyTo: null, file: null, media, voice } as const;
-    await deliver({ id: "e1", room: { id: "r" }, action } as unknown as Entry, "t1", async () => undefined);
+    await deliver({ id: "e1", room: { id: "r" }, action } as unknown as Entry, "t1", () => Promise.resolve());
     expect(send).toHaveBeenCalledWith("r", expect.objectContaining({ voice, media: media.mxc }), "t1");
   });
 });
