@@ -19,7 +19,7 @@ from daarion_appservice.agents.reasoning_filter import ReasoningFilter, Thinking
 from daarion_appservice.agents.response_body import MAX_JSON_BYTES
 from daarion_appservice.agents.response_stream import ResponseParser
 from tests.parts.hostile import VALUES, nested
-from tests.parts.model_servers import DONE, EVENTS, JSON, LINES, chunk, data, text, usage, whole
+from tests.parts.model_servers.shapes import DONE, EVENTS, JSON, LINES, chunk, data, text, usage, whole
 
 Cut = TypeVar("Cut", str, bytes)
 

@@ -7,7 +7,8 @@ import pytest
 from daarion_appservice.agents.dialects import InvalidResponse, OpenAi
 from daarion_appservice.agents.reasoning_filter import ReasoningFilter, Thinking
 from daarion_appservice.agents.response_stream import ResponseParser
-from tests.parts.model_servers import DONE, EVENTS, SHAPES, Shape, data, text, whole
+from tests.parts.model_servers import SHAPES, Shape
+from tests.parts.model_servers.shapes import DONE, EVENTS, data, text, whole
 
 SIZES = [1, 7, 1 << 20]
 
