@@ -7,6 +7,8 @@ A ghost that is not registered yet gets its profile with its first message.
 
 from __future__ import annotations
 
+from typing import Final
+
 import structlog
 
 from ...city.events import ProfileChanged
@@ -15,8 +17,11 @@ from ...city.types import Author, AuthorKind, CitizenId
 from ...errors import HomeserverRefused
 from ...realtime.worker import Worker
 from ..client.monitor import HomeserverMonitor
+from ..client.refusals import is_transient
 from ..ghosts.ghosts import Ghosts
 from ..ghosts.profiles import citizen_profile
+
+_RETRY_S: Final = 10.0
 
 log = structlog.get_logger()
 
@@ -40,14 +45,22 @@ class CitizenGhosts:
         self._pending.update(self._identities.accounts.citizens_with_profile())
         await self._worker.run(self._write_pending)
 
-    async def _write_pending(self) -> None:
+    async def _write_pending(self) -> float | None:
+        """Write the pending profiles. Returns the pause after a refusal that concerns the whole homeserver, in seconds."""
         while self._pending:
-            citizen = next(iter(self._pending))
+            # Removed before the write: a change during the write adds the citizen again.
+            citizen = self._pending.pop()
             try:
                 await self._write(citizen)
             except HomeserverRefused as error:
                 log.warning("citizen_profile_refused", citizen=citizen, error=str(error))
-            self._pending.discard(citizen)
+                if is_transient(error):
+                    self._pending.add(citizen)
+                    return _RETRY_S
+            except BaseException:
+                self._pending.add(citizen)
+                raise
+        return None
 
     async def _write(self, citizen: CitizenId) -> None:
         ghost = self._identities.citizen(citizen)
