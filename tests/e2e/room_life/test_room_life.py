@@ -37,7 +37,7 @@ async def system_entries(harness: RoomLifeHarness, slug: str) -> list[tuple[str,
 async def test_a_room_is_renamed_from_either_side(harness: RoomLifeHarness) -> None:
     agora = await harness.open("agora")
     refused = await harness.city.call("PATCH", "/city/rooms/agora", {"name": "Мій"}, token=OKSANA)
-    assert (refused[0], refused[1]["code"]) == (403, "not_allowed")
+    assert (refused[0], refused[1]["code"]) == (403, "power_too_low")
 
     async with harness.city.session.ws_connect(f"{harness.city.api_url}/ws/city/rooms/agora") as page:
         await harness.patch("agora", {"name": "Агора", "description": "Площа"})
