@@ -175,6 +175,7 @@ class Rooms:
                 events: list[CityEvent]
                 if is_unfinished := await tx.removed_rooms.delete_portion(room.id):
                     events = await self._change(tx, room, replace(room, archived=True))
+                    await tx.rooms.mark_history_changed(room.id)
                 else:
                     await tx.removed_rooms.add(room)
                     events = [RoomRemoved(room.id)]

@@ -110,6 +110,8 @@ class Retention:
             count, roots = await tx.retention.delete_messages(room, first)
             for root in roots:
                 await tx.threads.summarize(root)
+            if count:
+                await tx.rooms.mark_history_changed(room)
             return count
 
         total = await self._repeat(delete_messages)

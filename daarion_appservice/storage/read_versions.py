@@ -1,8 +1,8 @@
 """Versions of the database and of rooms: one short query tells for many cached values whether they are still current.
 
 Every change of a room's messages takes a sequence number of the room (``last_seq``, or ``first_seq`` for older history
-that is inserted later) in the same transaction. As long as the room's row is the same, so is everything that is shown
-of the room.
+that is inserted later) in the same transaction. A change of which clients get no event leaves one out
+(``RoomRepository.mark_history_changed``). As long as the room's row is the same, so is everything that is shown of it.
 """
 
 from __future__ import annotations

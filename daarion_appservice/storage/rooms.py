@@ -224,6 +224,13 @@ class RoomRepository(RoomColumns):
         )
         return int(seq.scalar_one())
 
+    async def mark_history_changed(self, room: RoomId) -> None:
+        """Change the room's row after a change of messages of which clients get no event: cached reads are loaded again.
+
+        The sequence number below all others is left out for it (see ``read_versions``).
+        """
+        await self._update(room, first_seq=rooms.c.first_seq - 1)
+
     async def change(self, room: Room) -> None:
         """Store name, description and archived state of a room."""
         await self._update(room.id, name=room.name, description=room.description, archived=room.archived)

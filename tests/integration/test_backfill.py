@@ -167,6 +167,21 @@ async def test_backfill_brings_each_edit(harness: BackfillHarness) -> None:
     assert await harness.bodies() == ["second", "other"]
 
 
+async def test_cached_read_follows_backfill(harness: BackfillHarness) -> None:
+    async def read() -> list[Message]:
+        return await harness.database.read_cache.get("page", harness.messages, len, room="general")
+
+    word = harness.add_message("first")
+    await harness.run()
+    assert [each.body for each in await read()] == ["first"]
+    harness.add_edit(word, "second")
+    await harness.run()
+    assert await read() == await harness.messages()
+    harness.add_reaction(word)
+    await harness.run()
+    assert (await read())[0].reactions == (await harness.messages())[0].reactions != ()
+
+
 async def test_backfill_omits_redacted_messages(harness: BackfillHarness) -> None:
     word, gone = harness.add_message("first"), harness.add_message("gone")
     reaction, edit = harness.add_reaction(word), harness.add_edit(word, "edited")

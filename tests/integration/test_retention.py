@@ -10,6 +10,7 @@ from sqlalchemy import func, insert, select, update
 
 from daarion_appservice.city.types import MatrixRoomId, RoomId
 from daarion_appservice.clock import now_ms
+from daarion_appservice.errors import DatabaseUnavailable
 from daarion_appservice.storage import tables as t
 from daarion_appservice.storage.people import retention
 from tests.parts.city import citizen_token
@@ -120,6 +121,18 @@ async def test_old_messages_go_and_history_stays_whole(city: InProcessCity, monk
     async with city.city.database.read_only() as tx:
         joins = select(func.count()).select_from(t.room_events).where(t.room_events.c.kind == "join")
         assert (await tx.connection.execute(joins)).scalar() == 0
+
+
+async def test_interrupted_retention_is_seen_by_readers(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: Any) -> None:
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr(retention.RetentionRepository, "forget_replies", fail)
+    before = await city.get("/city/rooms/general/messages?limit=50", token=READER)
+    assert "old1 text" in str(before)
+    with pytest.raises(DatabaseUnavailable):
+        await city.city.retention.step()
+    assert "old1 text" not in str(await city.get("/city/rooms/general/messages?limit=50", token=READER))
 
 
 async def test_other_old_things_go(city: InProcessCity) -> None:

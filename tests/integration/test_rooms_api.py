@@ -266,6 +266,21 @@ async def test_deletion_of_room_ends_messages_in_flight(city: InProcessCity) -> 
     assert not city.city.online_members.members_of(RoomId("city_short"))
 
 
+async def test_readers_see_each_portion_of_deletion(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        await post_message(city, str(number), room="builders")
+    monkeypatch.setattr(removed_rooms, "PORTION", 2)
+    delete_portion, left = RemovedRoomRepository.delete_portion, []
+
+    async def read_first(repository: RemovedRoomRepository, room: RoomId) -> bool:
+        left.append(len(await city.get("/city/rooms/builders/messages")))
+        return await delete_portion(repository, room)
+
+    monkeypatch.setattr(RemovedRoomRepository, "delete_portion", read_first)
+    assert (await city.call("DELETE", "/city/rooms/builders", token=ADMIN_TOKEN)).status == 204
+    assert left[:3] == [5, 3, 1]
+
+
 async def test_interrupted_deletion_of_large_room_goes_on(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         await post_message(city, str(number), room="builders")

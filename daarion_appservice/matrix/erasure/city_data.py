@@ -129,6 +129,7 @@ class CityDataErasure:
             while is_left:
                 async with self._database.transaction() as tx:
                     is_left = await tx.erasing.delete_chat_messages(chat.id, limit=_PORTION)
+                    await tx.rooms.mark_history_changed(chat.id)
                 await asyncio.sleep(_PAUSE_S)
             async with self._database.transaction() as tx:
                 await tx.erasing.delete_chat(chat.id)

@@ -26,6 +26,7 @@ async def redact_sent(
     """
     room, stored = await tx.rooms.get(message.room_id), await tx.erasures.get(erasure)
     await tx.messages.mark_sent(message.id, event_id)
+    await tx.rooms.mark_history_changed(message.room_id)
     if room is not None and room.matrix_room_id is not None:
         ghosts = stored.person.ghosts if stored is not None and stored.person is not None else ()
         sender = next(iter(ghosts), identities.service_user(room))

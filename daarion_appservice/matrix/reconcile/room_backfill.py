@@ -179,6 +179,8 @@ class Backfill:
                     count += await self._events.store_past_relation(tx, room, event, visibility)
                 elif await self._has_no_effect_yet(tx, room, event, received=received is not None):
                     missing.append(replace(inbox_event(event), is_confirmed=True))
+            if count:
+                await tx.rooms.mark_history_changed(room.id)
             if missing:
                 await tx.inbox_order.delete_processed([each.event_id for each in missing])
                 await tx.inbox.add(missing, now_ms=self._now_ms())
