@@ -201,6 +201,8 @@ class ProfileChanged:
     """A citizen has another name or picture in this process."""
 
     citizen: SubjectId
+    token_name: str | None = None
+    """The name in the citizen's new token; None if that is not what changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,7 @@ class MatrixParts(MatrixRoomsAndEvents):
             self.encryption.devices.delete,
             now_ms,
         )
-        self.citizen_ghosts = CitizenGhosts(self.monitor, self.ghosts, self.identities)
+        self.citizen_ghosts = CitizenGhosts(self.database, self.monitor, self.ghosts, self.identities)
         self.reconciler = Reconciler(
             self.database,
             self.monitor,

@@ -101,7 +101,7 @@ class CityServices:
         self.online_members = OnlineMembers()
         self.online_counts = OnlineCounts(self.online_members)
         self.memberships = MembershipCache(self.database, self.bus.publish_remote, self.online_members, self.identities)
-        self.citizen_names = CitizenNames(self.database, self.identities.accounts, self.bus.publish, now_ms)
+        self.citizen_names = CitizenNames(self.database, self.identities, self.bus.publish, now_ms)
 
     def _presence_store(self) -> MemoryPresence | RedisPresence:
         ttl_ms = int(self.settings.presence.ttl_s * 1000)

@@ -159,10 +159,11 @@ def _change_self(city: City, change: SelfChanged) -> None:
 
 def _change_profile(city: City, change: ProfileChanged) -> None:
     citizen = CitizenId(change.citizen)
-    profile = city.identities.accounts.own_profile(citizen)
-    member = Author(AuthorKind.CITIZEN, citizen, profile.token_name or citizen)
-    for room in city.online_members.rooms_of(change.citizen):
-        city.room_streams.on_member_changed(MemberChanged(room, member))
+    name = change.token_name or city.identities.accounts.own_profile(citizen).token_name or ""
+    member = Author(AuthorKind.CITIZEN, citizen, name)
+    if city.identities.accounts.shown(member).display_name:
+        for room in city.online_members.rooms_of(change.citizen):
+            city.room_streams.on_member_changed(MemberChanged(room, member))
 
     person = city.identities.accounts.self_of(change.citizen)
     city.stream.on_faces_changed([person])

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.city.linked_accounts import LinkedAccounts
+from daarion_appservice.city.erased_people import ErasedId, digest_of
 from daarion_appservice.city.types import CitizenId
 from daarion_appservice.realtime.citizen_names import CitizenNames
 from daarion_appservice.storage.database import Database
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
+from tests.parts.messaging import IDENTITIES
 from tests.parts.ports import HOST
 from tests.parts.waiting import WAIT_S
 
@@ -62,7 +63,7 @@ async def test_names_need_token_when_reading_does(sqlite_url: str) -> None:
 
 async def test_heartbeat_goes_on_without_database(sqlite_url: str) -> None:
     database = Database(sqlite_url)
-    known = CitizenNames(database, LinkedAccounts(), lambda _: None, lambda: 1)
+    known = CitizenNames(database, IDENTITIES, lambda _: None, lambda: 1)
     async with database.transaction() as tx:
         await tx.connection.exec_driver_sql("ALTER TABLE citizens RENAME TO gone")
     await known.record(CitizenId("u_1"), "Оксана")
@@ -71,3 +72,14 @@ async def test_heartbeat_goes_on_without_database(sqlite_url: str) -> None:
     await known.record(CitizenId("u_1"), "Оксана")
     assert await known.of([CitizenId("u_1")]) == {"u_1": "Оксана"}
     await database.close()
+
+
+async def test_name_is_stored_again_after_erasure(sqlite_url: str) -> None:
+    async with in_process_city(sqlite_url) as city:
+        known, identities = city.city.citizen_names, city.city.identities
+        await known.record(CitizenId("u_1"), "Оксана")
+        async with city.city.database.transaction() as tx:
+            await tx.connection.exec_driver_sql("DELETE FROM citizens")
+        identities.erased.replace({digest_of("u_1"): ErasedId("E1", 1, 1)})
+        await known.record(CitizenId("u_1"), "Оксана")
+        assert await names(city, "u_1") == {"u_1": "Оксана"}

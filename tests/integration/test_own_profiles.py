@@ -11,6 +11,7 @@ import pytest
 
 from daarion_appservice.city.linked_accounts import LinkedAccount
 from daarion_appservice.city.types import CitizenId, UserId
+from tests.parts.city import citizen_token
 from tests.parts.in_process_city import HttpResponse, InProcessCity, in_process_city
 from tests.parts.media_harness import OKSANA, TARAS, MediaHarness, media_harness
 from tests.parts.ports import HOST
@@ -163,3 +164,11 @@ async def test_erased_citizen_who_comes_back_has_no_profile(city: InProcessCity)
         await tx.accounts.link(LinkedAccount(CitizenId("u_9"), UserId("@alice:hs")), now_ms=1)
     await city.city.account_cache.load()
     assert accounts.own_profile(CitizenId("u_1")).display_name is None
+
+
+async def test_open_room_gets_name_of_new_token(city: InProcessCity) -> None:
+    await city.call("POST", "/city/rooms/general/join", token=OKSANA)
+    async with connected(city, "/ws/city/rooms/general") as socket:
+        await city.call("POST", "/api/v1/presence/heartbeat", {}, token=citizen_token("u_1", "Оксана Київська"))
+        frame = await until(socket, "city.room.member")
+        assert (frame["member"]["id"], frame["member"]["display_name"]) == ("u_1", "Оксана Київська")

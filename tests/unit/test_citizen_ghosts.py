@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
@@ -18,6 +19,7 @@ from daarion_appservice.matrix.ghosts.ghosts import Ghosts
 from daarion_appservice.matrix.ghosts.profiles import Profile
 from daarion_appservice.matrix.reconcile import citizen_ghosts
 from daarion_appservice.matrix.reconcile.citizen_ghosts import CitizenGhosts
+from daarion_appservice.storage.database import Database
 from tests.parts.waiting import WAIT_S
 
 OKSANA = CitizenId("u_1")
@@ -34,12 +36,30 @@ class RecordingGhosts:
     def is_known(self, user: UserId) -> bool:
         return True
 
+    def display_name(self, user: UserId) -> str | None:
+        return None
+
     async def ensure(self, user: UserId, profile: Profile) -> None:
         await asyncio.sleep(0)
         self.on_write()
         async with self.written:
             self.names.append(profile.display_name)
             self.written.notify_all()
+
+
+class NoNames:
+    """A database without names of tokens."""
+
+    @asynccontextmanager
+    async def read_only(self) -> AsyncIterator[NoNames]:
+        yield self
+
+    @property
+    def citizens(self) -> NoNames:
+        return self
+
+    async def names(self, _ids: list[CitizenId]) -> dict[CitizenId, str]:
+        return {}
 
 
 class UpMonitor:
@@ -59,7 +79,8 @@ async def run_until(ghosts: RecordingGhosts, writer: CitizenGhosts, count: int) 
 
 
 def writer_of(ghosts: RecordingGhosts, identities: Identities) -> CitizenGhosts:
-    return CitizenGhosts(cast("HomeserverMonitor", UpMonitor()), cast("Ghosts", ghosts), identities)
+    monitor = cast("HomeserverMonitor", UpMonitor())
+    return CitizenGhosts(cast("Database", NoNames()), monitor, cast("Ghosts", ghosts), identities)
 
 
 def choose(identities: Identities, name: str) -> None:

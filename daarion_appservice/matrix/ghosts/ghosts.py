@@ -90,6 +90,11 @@ class Ghosts:
         """Return all users that are recorded as registered."""
         return list(self._stored)
 
+    def display_name(self, user: UserId) -> str | None:
+        """Return the display name in the ghost's profile."""
+        ghost = self._stored.get(user)
+        return ghost.display_name if ghost else None
+
     def has_device(self, user: UserId) -> bool:
         """Return whether the ghost's device is recorded as created."""
         ghost = self._stored.get(user)

@@ -16,6 +16,7 @@ from ...city.identity import Identities
 from ...city.types import Author, AuthorKind, CitizenId
 from ...errors import HomeserverRefused
 from ...realtime.worker import Worker
+from ...storage.database import Database
 from ..client.monitor import HomeserverMonitor
 from ..client.refusals import is_transient
 from ..ghosts.ghosts import Ghosts
@@ -29,7 +30,8 @@ log = structlog.get_logger()
 class CitizenGhosts:
     """Keeps the profiles of citizens' ghosts equal to the chosen ones."""
 
-    def __init__(self, monitor: HomeserverMonitor, ghosts: Ghosts, identities: Identities) -> None:
+    def __init__(self, database: Database, monitor: HomeserverMonitor, ghosts: Ghosts, identities: Identities) -> None:
+        self._database = database
         self._ghosts = ghosts
         self._identities = identities
         self._pending: set[CitizenId] = set()
@@ -47,25 +49,34 @@ class CitizenGhosts:
 
     async def _write_pending(self) -> float | None:
         """Write the pending profiles. Returns the pause after a refusal that concerns the whole homeserver, in seconds."""
-        while self._pending:
-            # Removed before the write: a change during the write adds the citizen again.
-            citizen = self._pending.pop()
-            try:
-                await self._write(citizen)
-            except HomeserverRefused as error:
-                log.warning("citizen_profile_refused", citizen=citizen, error=str(error))
-                if is_transient(error):
-                    self._pending.add(citizen)
-                    return _RETRY_S
-            except BaseException:
-                self._pending.add(citizen)
-                raise
-        return None
+        postponed: set[CitizenId] = set()
+        try:
+            while self._pending:
+                # Removed before the write: a change during the write adds the citizen again.
+                citizen = self._pending.pop()
+                postponed.add(citizen)
+                if await self._is_done(citizen):
+                    postponed.discard(citizen)
+        finally:
+            self._pending |= postponed
+        return _RETRY_S if postponed else None
+
+    async def _is_done(self, citizen: CitizenId) -> bool:
+        """Write a profile; return False if the homeserver refuses it for a while."""
+        try:
+            await self._write(citizen)
+        except HomeserverRefused as error:
+            log.warning("citizen_profile_refused", citizen=citizen, error=str(error))
+            return not is_transient(error)
+        return True
 
     async def _write(self, citizen: CitizenId) -> None:
         ghost = self._identities.citizen(citizen)
         if not self._ghosts.is_known(ghost) or self._identities.erased.is_closed(citizen):
             return
-        name = self._identities.accounts.own_profile(citizen).token_name or citizen
+        async with self._database.read_only() as tx:
+            names = await tx.citizens.names([citizen])
+        # The name in a token is stored with heartbeats only; a ghost has it from its messages, too.
+        name = names.get(citizen) or self._ghosts.display_name(ghost) or citizen
         author = Author(AuthorKind.CITIZEN, citizen, name)
         await self._ghosts.ensure(ghost, citizen_profile(self._identities.accounts, author))
