@@ -4,7 +4,7 @@
                               └────► unknown: load() reads it once, before the frame is sent
 
 The database has the names of tokens and of public rooms, and the avatars of agents. What is in memory anyway is looked up when a
-frame is encoded: linked accounts, chosen profiles and the registry.
+frame is encoded: linked accounts, chosen profiles and the registry. An erased subject has no name any more.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from ..city.agents import AgentDirectory
+from ..city.erased_people import ErasedId
 from ..city.identity import Identities
 from ..city.types import AgentSlug, Author, AuthorKind, CitizenId, SubjectId, UserId, author_key
 from ..errors import DatabaseError
@@ -37,6 +38,16 @@ class Face(NamedTuple):
 
 
 NO_FACE: Final = Face()
+
+
+class _Stored(NamedTuple):
+    """What the database had of a subject."""
+
+    display_name: str | None = None
+    avatar: str | None = None
+    """The ``mxc://`` URI."""
+    erased: ErasedId | None = None
+    """The last erasure of the subject at the time of the read; a later one makes the names invalid."""
 
 
 class PresenceFaces:
@@ -60,19 +71,22 @@ class PresenceFaces:
         self._agents = agents
         self._identities = identities
         self._url = url
-        self._stored: OrderedDict[SubjectId, tuple[str | None, str | None]] = OrderedDict()
+        self._stored: OrderedDict[SubjectId, _Stored] = OrderedDict()
         self._loads: set[asyncio.Task[None]] = set()
 
     def of(self, subject: SubjectId) -> Face | None:
         """Return the name and avatar of a subject; None before they are loaded."""
+        erased = self._identities.erased.get(subject)
+        if erased is not None and erased.is_closed:
+            return NO_FACE
         found = self._stored.get(subject)
-        if found is None:
+        if found is None or found.erased != erased:
             return None
         kind, name = author_key(subject)
         if kind is AuthorKind.AGENT:
             agent = self._agents.get(AgentSlug(name))
-            return Face(agent.display_name, self._url(found[1])) if agent is not None else NO_FACE
-        shown = self._identities.accounts.with_profile(Author(kind, name, found[0] or "", found[1]))
+            return Face(agent.display_name, self._url(found.avatar)) if agent is not None else NO_FACE
+        shown = self._identities.accounts.with_profile(Author(kind, name, found.display_name or "", found.avatar))
         return Face(shown.display_name or None, self._url(shown.avatar_url))
 
     def load(self, subjects: Iterable[SubjectId], then: Callable[[], None]) -> None:
@@ -89,7 +103,8 @@ class PresenceFaces:
 
     def is_nameless(self, subject: SubjectId) -> bool:
         """Return whether a subject was read and has no name."""
-        return self._stored.get(subject) == (None, None)
+        found = self._stored.get(subject)
+        return found is not None and found[:2] == (None, None)
 
     async def close(self) -> None:
         """Cancel the reads."""
@@ -98,6 +113,7 @@ class PresenceFaces:
         await asyncio.gather(*self._loads, return_exceptions=True)
 
     async def _load(self, subjects: list[SubjectId], then: Callable[[], None]) -> None:
+        erased = {subject: self._identities.erased.get(subject) for subject in subjects}
         try:
             async with self._database.read_only() as tx:
                 found = await self._read(tx, subjects)
@@ -105,7 +121,7 @@ class PresenceFaces:
             log.debug("names_not_read", error=str(error))
         else:
             for subject in subjects:
-                self._stored[subject] = found.get(subject, (None, None))
+                self._stored[subject] = _Stored(*found.get(subject, (None, None)), erased[subject])
                 self._stored.move_to_end(subject)
             while len(self._stored) > _REMEMBERED:
                 self._stored.popitem(last=False)

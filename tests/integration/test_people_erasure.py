@@ -12,12 +12,13 @@ import pytest
 from sqlalchemy import select
 
 from daarion_appservice.app import _seed_agents
-from daarion_appservice.city.types import EventId, MatrixRoomId, MessageId, RoomId, UserId
+from daarion_appservice.city.types import EventId, MatrixRoomId, MessageId, RoomId, SubjectId, UserId
 from daarion_appservice.clock import now_ms
 from daarion_appservice.errors import DatabaseError
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.erasure.homeserver_data import HomeserverDataErasure
 from daarion_appservice.matrix.outbound.rendering import OutboxRenderer
+from daarion_appservice.realtime.presence_faces import NO_FACE
 from daarion_appservice.storage.people import holdings
 from daarion_appservice.storage.people.erasures import ErasureState, PendingRedaction
 from daarion_appservice.storage.tables import erasures, metadata
@@ -157,6 +158,19 @@ async def test_citizen_who_comes_back_starts_empty(city: InProcessCity) -> None:
     export = await city.call("GET", f"{path_of(CITIZEN)}/export", token=ADMIN_TOKEN)
     assert TEXT not in export.content
     assert "again" in export.content
+
+
+async def test_erased_citizen_has_no_name_in_presence(city: InProcessCity) -> None:
+    faces, subject = city.city.faces, SubjectId(CITIZEN)
+    await faces._load([subject], lambda: None)
+    assert faces.of(subject) not in {None, NO_FACE}
+    await request(city)
+    await city.city.account_cache.load()
+    assert faces.of(subject) == NO_FACE
+    await erase_in_city(city)
+    assert faces.of(subject) is None, "a citizen who comes back may have another name"
+    await faces._load([subject], lambda: None)
+    assert faces.of(subject) == NO_FACE
 
 
 async def test_interrupted_erasure_goes_on(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
