@@ -351,7 +351,8 @@ class PresenceStream:
         if self._is_waiting_for_faces:
             if self._tick is not None:
                 self._tick.cancel()
-            self._flush(is_due=all(self._faces.of(each) is None for each in subjects))
+            # What is unknown even now, no further read finds: the database is unavailable, or too many names were read.
+            self._flush(is_due=any(self._faces.of(each) is None for each in subjects))
         self.on_faces_changed(subjects)
 
     def _face(self, subject: SubjectId) -> Face:

@@ -269,9 +269,9 @@ class SlowFaces:
 
     def loaded(self, **names: str) -> None:
         self.known |= {SubjectId(subject): Face(name) for subject, name in names.items()}
-        for then in self.waiting:
+        waiting, self.waiting = self.waiting, []
+        for then in waiting:
             then()
-        self.waiting.clear()
 
 
 @pytest.fixture
@@ -306,6 +306,22 @@ async def test_changes_go_without_names_after_a_while(faces: SlowFaces, monkeypa
     assert [each["display_name"] for each in await listener.next_tick()] == [None]
     faces.loaded(u_1="Oksana")
     assert [each["display_name"] for each in await listener.next_tick()] == ["Oksana"]
+    stream.close()
+
+
+async def test_names_that_are_not_kept_are_read_once(faces: SlowFaces) -> None:
+    stream, listener = stream_with(faces), Listener()
+    stream.listen(listener)
+    faces.known[SubjectId("u_0")] = Face("Petro")
+    for subject in ("u_0", "u_1", "u_2"):
+        change(stream, subject)
+    async with asyncio.timeout(WAIT_S):
+        while not faces.waiting:
+            await asyncio.sleep(TICK_S)
+    # As if the names of so many subjects were read that the first ones are dropped again.
+    faces.loaded(u_2="Taras")
+    assert not faces.waiting
+    assert [each["display_name"] for each in listener.ticks[-1]] == [None, "Taras"]
     stream.close()
 
 
