@@ -52,9 +52,18 @@ def rights_of(powers: RoomPowerLevels, level: float) -> ModerationRights:
         ban=level >= powers.default("ban"),
         pin=level >= powers.to_send("m.room.pinned_events", is_state=True),
         edit_room=level >= max(needed_for_state),
-        # A user may set no level above the own one, and change none that is above it.
-        set_writers=level >= max(powers.to_send(_LEVELS, is_state=True), powers.to_send(_MESSAGE), MODERATOR_LEVEL),
+        set_writers=level >= _needed_for_writers(powers),
     )
+
+
+def _needed_for_writers(powers: RoomPowerLevels) -> int:
+    # A user may set no level above the own one, and change none that is above it.
+    changed = (powers.to_send(_MESSAGE), powers.default("events_default"))
+    return max(powers.to_send(_LEVELS, is_state=True), *changed, _level_of_moderators(powers))
+
+
+def _level_of_moderators(powers: RoomPowerLevels) -> int:
+    return max(MODERATOR_LEVEL, powers.default("users_default") + 1)
 
 
 def writers_of(powers: RoomPowerLevels) -> Writers:
@@ -65,8 +74,7 @@ def writers_of(powers: RoomPowerLevels) -> Writers:
 
 def with_writers(powers: RoomPowerLevels, writers: Writers) -> dict[str, Any]:
     """Return the content of ``m.room.power_levels`` under which ``writers`` may send messages."""
-    everyone = powers.default("users_default")
-    level = everyone if writers is Writers.EVERYONE else max(MODERATOR_LEVEL, everyone + 1)
+    level = powers.default("users_default") if writers is Writers.EVERYONE else _level_of_moderators(powers)
     content = dict(powers.content) | {"events_default": level}
     if _MESSAGE in (events := inner(powers.content, "events")):
         content["events"] = dict(events) | {_MESSAGE: level}

@@ -314,3 +314,21 @@ async def test_writers_change_power_levels(town: Moderated) -> None:
     assert (await town.ask("PATCH", "", {"writers": "everyone"}))[0] == 200
     assert town.matrix.states[LEVELS]["events_default"] == 0
     assert await town.ask("PATCH", "", {"writers": "everyone"}, ADMIN_TOKEN) == (403, "not_allowed"), "nobody's token"
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [
+        {"events_default": 100, "events": {LEVELS: 50, "m.room.message": 0}},
+        {"users_default": 60, "events": {LEVELS: 50}},
+    ],
+    ids=["changes a higher level", "sets a higher level"],
+)
+async def test_writers_need_each_changed_level(sqlite_town: Moderated, levels: dict[str, Any]) -> None:
+    town = sqlite_town
+    await town.set_levels({"users": {OKSANA_GHOST: 60, BOT: 100}} | levels)
+    assert "set_writers" not in await town.rights()
+    # The bot, which acts where the homeserver refuses the ghost, has the level.
+    town.matrix.next("set_state", NOT_IN_ROOM)
+    assert await town.ask("PATCH", "", {"writers": "moderators"}) == (403, "power_too_low")
+    assert town.made("set_state") == []
