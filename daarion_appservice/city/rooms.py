@@ -29,6 +29,11 @@ class RoomUpdate:
     archived: bool | None = None
     """An archived room is read-only and in no list."""
 
+    def check(self) -> None:
+        """Raise InvalidInput for an empty name."""
+        if self.name is not None:
+            _name(self.name)
+
     def of(self, room: Room) -> Room:
         """Return the room with these changes. Raises InvalidInput for an empty name."""
         return replace(

@@ -332,3 +332,9 @@ async def test_writers_need_each_changed_level(sqlite_town: Moderated, levels: d
     town.matrix.next("set_state", NOT_IN_ROOM)
     assert await town.ask("PATCH", "", {"writers": "moderators"}) == (403, "power_too_low")
     assert town.made("set_state") == []
+
+
+async def test_invalid_name_changes_no_writers(sqlite_town: Moderated) -> None:
+    change = {"name": " ", "writers": "moderators"}
+    assert await sqlite_town.ask("PATCH", "", change) == (422, "name_required")
+    assert sqlite_town.made("set_state") == []

@@ -163,6 +163,8 @@ class RoomRoutes:
         body, room_id = call.body, call.path["room_id"]
         await self._check_may_change(call.principal, room_id, body)
         change = RoomUpdate(body.name, body.description, body.archived)
+        # Before the writers, which are changed on the homeserver at once.
+        change.check()
         if body.writers is not None:
             await self._set_writers(call.principal, room_id, body.writers)
         return self._view(await self.rooms.change(room_id, change))
