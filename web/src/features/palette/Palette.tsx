@@ -11,6 +11,7 @@ import { isComposing } from "../../lib/keys";
 import { kindOf } from "../../lib/subjects";
 import { usePresence, useStatus } from "../../stores/presence";
 import { useProfileCard } from "../../stores/profileCard";
+import { useProfile } from "../../hooks/useProfile";
 import { useProfiles } from "../../stores/profiles";
 import { RoomIcon } from "../city/rooms/RoomIcon";
 import styles from "./Palette.module.css";
@@ -147,9 +148,9 @@ function Picture({ item }: { item: PaletteItem }) {
 }
 
 function Face({ subject, name }: { subject: string; name: string }) {
-  const profile = useProfiles((state) => state.profiles[subject]);
+  const profile = useProfile(subject, name);
   const status = useStatus(subject);
-  return <Avatar subject={subject} profile={profile ?? { name, avatarUrl: null, color: null }} size={28} status={status} />;
+  return <Avatar subject={subject} profile={profile} size={28} status={status} />;
 }
 
 /** What the palette looks through: what the pages know already, and lists that are loaded when it opens. */
