@@ -12,6 +12,7 @@ import { Name } from "../../components/ui/Name";
 import { InlineProblem, ProblemNotice, Skeleton } from "../../components/ui/Notice";
 import { useAgentPresence } from "../../hooks/useAgentPresence";
 import { useOpenDirectChat } from "../../hooks/useDirectChat";
+import { useDistrictName } from "../../hooks/useDistrictName";
 import { useNow } from "../../hooks/useNow";
 import { usePageTitle } from "../../hooks/usePageTitle";
 import { useSite } from "../../hooks/useSite";
@@ -113,6 +114,7 @@ function Actions({ agent }: { agent: Agent }) {
 function Facts({ agent }: { agent: Agent }) {
   const { t } = useTranslation();
   const roleName = useRoleName();
+  const districtName = useDistrictName(agent.district);
   const { data: rooms } = useQuery(queries.roomsOf(agent.rooms));
   const nameOf = (slug: string) => rooms?.find((room) => room.slug === slug)?.name ?? slug;
   return (
@@ -124,7 +126,7 @@ function Facts({ agent }: { agent: Agent }) {
       <Fact name={t("agents.microdao")}>
         {agent.microdao && <Link to={`/microdao/${encodeURIComponent(agent.microdao)}`}>{agent.microdao}</Link>}
       </Fact>
-      <Fact name={t("agents.district")}>{agent.district}</Fact>
+      <Fact name={t("agents.district")}>{districtName}</Fact>
       <Fact name={t("agents.rooms")}>
         {agent.rooms.length > 0 && (
           <span className={styles.rooms}>

@@ -4,6 +4,7 @@ import { AgentCard, OfficerCard } from "../agents/AgentCard";
 import agentStyles from "../agents/Agents.module.css";
 import { RoomIcon } from "../city/rooms/RoomIcon";
 import { Name } from "../../components/ui/Name";
+import { useDistrictName } from "../../hooks/useDistrictName";
 import { usePresence } from "../../stores/presence";
 import { agentSubject } from "../../lib/subjects";
 import styles from "./Place.module.css";
@@ -27,6 +28,7 @@ interface Props {
 /** A node or a microDAO: what it is, who looks after it, and who lives there. */
 export function Place({ id, kind, name, description, district, offices, agents }: Props) {
   const { t } = useTranslation();
+  const districtName = useDistrictName(district);
   const here = usePresence((state) => state.online);
   const online = agents.filter(({ slug }) => agentSubject(slug) in here).length;
   return (
@@ -39,7 +41,7 @@ export function Place({ id, kind, name, description, district, offices, agents }
             <Name>{name}</Name>
           </h1>
           {description && <p dir="auto">{description}</p>}
-          {district && <p>{t("places.district", { district })}</p>}
+          {districtName && <p>{t("places.district", { district: districtName })}</p>}
         </div>
       </header>
       <div className={styles.offices}>
