@@ -3,23 +3,31 @@ import { Avatar } from "../../../components/ui/Avatar";
 import { Name } from "../../../components/ui/Name";
 import { useDirectChats } from "../../../hooks/useDirectChat";
 import { useLiveAuthor } from "../../../hooks/useLiveAuthor";
+import { useNow } from "../../../hooks/useNow";
 import type { DirectChat } from "../../../api/types";
+import { shortTime } from "../../../lib/formatTime";
 import { useTranslation } from "../../../lib/i18n";
 import { roomPath } from "../../../lib/paths";
 import { useStatus } from "../../../stores/presence";
+import { useProfiles } from "../../../stores/profiles";
 import { useUnreadRooms } from "../../../stores/unread";
 import { LastLine } from "./LastLine";
 import styles from "./RoomsPane.module.css";
 import { UnreadBadge } from "./UnreadBadge";
 
-/** The reader's chats with one person each; nothing where there are none. */
-export function DirectChats() {
+/** The reader's chats with one person each, by `sought` in their names; nothing where there are none. */
+export function DirectChats({ sought }: { sought: string }) {
   const { t } = useTranslation();
   const chats = useDirectChats();
-  if (!chats?.length) return null;
+  const profiles = useProfiles((state) => state.profiles);
+  const words = sought.trim().toLocaleLowerCase();
+  const nameOf = ({ subject, citizen }: DirectChat) =>
+    profiles[subject]?.isLive ? profiles[subject].name : citizen.display_name;
+  const found = chats?.filter((chat) => nameOf(chat).toLocaleLowerCase().includes(words));
+  if (!found?.length) return null;
   return (
     <ul className={styles.rooms} aria-label={t("pane.direct")}>
-      {chats.map((chat) => (
+      {found.map((chat) => (
         <Chat key={chat.id} chat={chat} />
       ))}
     </ul>
@@ -27,7 +35,9 @@ export function DirectChats() {
 }
 
 function Chat({ chat }: { chat: DirectChat }) {
+  const { language } = useTranslation();
   const { subject } = chat;
+  const now = useNow();
   const profile = useLiveAuthor(chat.citizen);
   const status = useStatus(subject);
   const told = useUnreadRooms((state) => state.rooms[chat.id]);
@@ -40,7 +50,9 @@ function Chat({ chat }: { chat: DirectChat }) {
         <span className={styles.name}>
           <Name>{profile.name}</Name>
         </span>
-        <span />
+        <small className={styles.time}>
+          {last && <time dateTime={last.created_at}>{shortTime(last.created_at, now, language)}</time>}
+        </small>
         <small className={styles.last} dir="auto">
           {last && <LastLine last={last} />}
         </small>

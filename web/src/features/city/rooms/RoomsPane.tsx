@@ -51,7 +51,7 @@ export default function RoomsPane() {
         />
       </div>
       <div className={styles.scroll}>
-        <DirectChats />
+        <DirectChats sought={filter} />
         {rooms.isPending && <Skeleton heights={[3, 3, 3, 3]} />}
         {rooms.isError && !rooms.data && <ProblemNotice error={rooms.error} onRetry={() => void rooms.refetch()} />}
         {rooms.data && <RoomLinks rooms={rooms.data} sought={filter} />}
