@@ -50,7 +50,7 @@ function Entry({ group: { entry, more, joined } }: { group: FeedGroup }) {
             </strong>
           )}
           {room ? <Link to={`/city/${room.slug}`}>{t(what, place)}</Link> : t(what, place)}{" "}
-          {more > 0 && joined === 0 && <span className={styles.more}>{t("feed.more", { count: more })}</span>}{" "}
+          {more > 0 && joined === 0 && <span className={styles.more}>{t("feed.more", { count: more })} · </span>}
           <time dateTime={entry.created_at} title={formatDateTime(entry.created_at, language)}>
             {relativeTime(entry.created_at, now, language)}
           </time>

@@ -41,7 +41,7 @@ function NotificationSwitch() {
   if (!hasNotifications()) return null;
   if (Notification.permission === "denied") return <p className={styles.who}>{t("notifications.denied")}</p>;
   return (
-    <Button variant="bare" className={styles.wide ?? ""} onClick={() => void allowNotifications(!isOn).then(setOn)}>
+    <Button variant="bare" onClick={() => void allowNotifications(!isOn).then(setOn)}>
       <Icon name={isOn ? "mute" : "bell"} /> {t(isOn ? "notifications.off" : "notifications.allow")}
     </Button>
   );
@@ -73,27 +73,28 @@ function SignedInAccount({ session }: { session: Session }) {
             <span>{t(`status.${status}`)}</span>
             <OnMatrix userId={session.userId} />
           </div>
-          <Button
-            variant="bare"
-            className={styles.wide ?? ""}
-            onClick={() => {
-              close();
-              showProfile();
-            }}
-          >
-            <Icon name="pencil" /> {t("profile.title")}
-          </Button>
-          <NotificationSwitch />
-          <Button
-            variant="bare"
-            className={styles.wide ?? ""}
-            onClick={() => {
-              close();
-              signOut();
-            }}
-          >
-            <Icon name="out" /> {t("session.signOut")}
-          </Button>
+          <div className={styles.entries}>
+            {" "}
+            <Button
+              variant="bare"
+              onClick={() => {
+                close();
+                showProfile();
+              }}
+            >
+              <Icon name="pencil" /> {t("profile.title")}
+            </Button>
+            <NotificationSwitch />
+            <Button
+              variant="bare"
+              onClick={() => {
+                close();
+                signOut();
+              }}
+            >
+              <Icon name="out" /> {t("session.signOut")}
+            </Button>
+          </div>{" "}
         </>
       )}
     </Menu>
