@@ -95,6 +95,8 @@ async def test_openid_sign_in_is_one_person(start_city: StartCity, arrive: Arriv
     assert await city.get("/city/me", token=citizen_token("u_7", "Хтось")) == {
         "user_id": "u_7",
         "display_name": "Хтось",
+        "avatar_url": None,
+        "status_text": None,
         "matrix_user_id": None,
         "subject": "u_7",
     }
