@@ -264,6 +264,8 @@ def process_tasks(city: City, manager: ServiceManager) -> dict[str, Work]:
         "event_loop_lag": measure_event_loop_lag,
         "connect": partial(connect_homeserver, city),
     }
+    if city.settings.push.enabled:
+        found["push"] = city.push_sender.run
     return found | ({"shared_bus": city.shared_bus.run} if city.shared_bus is not None else {})
 
 

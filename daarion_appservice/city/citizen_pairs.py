@@ -42,6 +42,11 @@ def agent_slug_of(subject: SubjectId) -> AgentSlug | None:
     return AgentSlug(subject.removeprefix(AGENT_SUBJECT)) if is_agent(subject) else None
 
 
+def is_chat_id(room: RoomId) -> bool:
+    """Whether a room may be a direct chat: no other room has such an id."""
+    return room.startswith(_PREFIX)
+
+
 def chat_of(one: CitizenId, other: SubjectId, generation: Callable[[CitizenId], int]) -> CitizenChat:
     """Return the chat of a citizen, with the id that its room has.
 

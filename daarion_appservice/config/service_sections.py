@@ -16,11 +16,13 @@ from .values import (
     CoreUrl,
     DatabaseUrl,
     HeaderName,
+    HostName,
     HttpUrl,
     Localpart,
     MatrixUser,
     PickleKeyText,
     Port,
+    PushContact,
     RedisUrl,
     RoomSlug,
     Secret,
@@ -153,6 +155,25 @@ class EncryptionSettings(Section):
         """Return the 32 bytes of ``pickle_key``, also if encryption is disabled; None if it is empty."""
         text = self.pickle_key.get_secret_value()
         return decode_pickle_key(text) if text else None
+
+
+class PushSettings(Section):
+    enabled: bool = Field(
+        True,
+        description="Whether citizens can have notifications of mentions and direct chats while no page is open (Web Push). The "
+        "service sends them to the push services of browsers, encrypted, for citizens who switched them on. There is no key to "
+        "keep: it is derived from appservice.as_token.",
+    )
+    contact: PushContact = Field(
+        "",
+        description="Address at which push services reach the operator, like mailto:admin@example.org or https://example.org; "
+        "empty: api.public_url if it is https, else postmaster@ and homeserver.domain.",
+    )
+    private_hosts: list[HostName] = Field(
+        [],
+        description="Hosts of push services with private addresses or other ports, like push.lan. Others must be public: a "
+        "browser names the address to which the service sends.",
+    )
 
 
 class RoomSeed(Section):

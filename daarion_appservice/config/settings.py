@@ -23,6 +23,7 @@ from .service_sections import (
     LoggingSettings,
     MatrixListenerSettings,
     PresenceSettings,
+    PushSettings,
     RedisSettings,
     RetentionSettings,
     RoomSeed,
@@ -48,6 +49,7 @@ __all__ = [
     "MediaSettings",
     "Port",
     "PresenceSettings",
+    "PushSettings",
     "RedisSettings",
     "RetentionSettings",
     "RoomSeed",
@@ -93,6 +95,7 @@ class Settings(Section):
     )
     presence: PresenceSettings = Field(PresenceSettings(), description="Presence of agents and citizens.")
     encryption: EncryptionSettings = Field(EncryptionSettings(), description="End-to-end encrypted chats with agents.")
+    push: PushSettings = Field(PushSettings(), description="Notifications of browsers without an open page (Web Push).")
     retention: RetentionSettings = Field(
         RetentionSettings(),
         description="How long the city keeps data. Synapse's own retention is separate: see docs/how-to/people-data.md.",
@@ -105,6 +108,12 @@ class Settings(Section):
         [], description="Agents that are created or updated at each start; `agent add` adds others."
     )
     logging: LoggingSettings = Field(LoggingSettings(), description="The log, which is written to standard error.")
+
+    @property
+    def push_contact(self) -> str:
+        """The contact for push services: ``push.contact`` or an address that the city has."""
+        own = self.api.public_url if self.api.public_url.startswith("https:") else ""
+        return self.push.contact or own or f"mailto:postmaster@{self.homeserver.domain}"
 
     @model_validator(mode="after")
     def _check(self) -> Self:

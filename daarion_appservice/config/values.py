@@ -313,6 +313,15 @@ Secret = Annotated[SecretStr, AfterValidator(_secret)]
 JwtSecret = Annotated[Secret, AfterValidator(_jwt_secret)]
 PickleKeyText = Annotated[SecretStr, AfterValidator(_pickle_key)]
 PublicKey = Annotated[str, AfterValidator(_public_key)]
+PushContact = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            r"^(mailto:[^@\s]+@[^@\s]+|https://[^\s/]+\S*)?$",
+            "must be like mailto:admin@example.org or https://example.org, or empty",
+        )
+    ),
+]
 AgentDisplayName = Annotated[str, Field(max_length=200), AfterValidator(_agent_display_name)]
 MatrixUser = Annotated[str, AfterValidator(_matrix_user)]
 Avatar = Annotated[str, AfterValidator(_avatar)]

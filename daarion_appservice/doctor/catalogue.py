@@ -15,6 +15,7 @@ from . import (
     host,
     people,
     public,
+    push,
     redis,
     registration,
     rooms,
@@ -36,6 +37,7 @@ GROUPS: Final[dict[str, tuple[Check, ...]]] = {
     "Encrypted chats": encryption.CHECKS,
     "Personal data": people.CHECKS,
     "Public address": public.CHECKS,
+    "Web Push": push.CHECKS,
     "Agents core": core.CHECKS,
 }
 """The groups of checks by their titles."""

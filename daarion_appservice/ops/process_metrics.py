@@ -21,6 +21,7 @@ from ..matrix.client import metrics as client
 from ..matrix.inbound import metrics as inbound
 from ..matrix.outbound import metrics as outbound
 from ..matrix.presence import metrics as presence
+from ..push import metrics as push
 from ..realtime import isolation, listeners, redis_client, supervisor
 from ..storage import metrics as storage
 from .city_metrics import MESSAGES
@@ -35,6 +36,7 @@ _OF_PACKAGES: Final = (
     outbound.METRICS,
     presence.METRICS,
     agents.METRICS,
+    push.METRICS,
     storage.METRICS,
     redis_client.METRICS,
     (listeners.ERRORS, supervisor.RESTARTS, isolation.UNITS_FAILED, MESSAGES, LAG_SECONDS),

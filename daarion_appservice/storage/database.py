@@ -60,6 +60,7 @@ from .people.erasures import ErasureRepository
 from .people.retention import RetentionRepository
 from .places import PlaceRepository
 from .poll_responses import PollResponseRepository
+from .push_subscriptions import PushSubscriptionRepository
 from .reactions import ReactionRepository
 from .read_cache import ReadCache
 from .read_marks import ReadMarkRepository
@@ -112,6 +113,7 @@ class Transaction:
         self.messages = MessageRepository(connection)
         self.last_messages = LastMessageRepository(connection)
         self.mentions = MentionRepository(connection)
+        self.push_subscriptions = PushSubscriptionRepository(connection)
         self.reactions = ReactionRepository(connection)
         self.search = SearchRepository(connection)
         self.read_marks = ReadMarkRepository(connection)

@@ -48,6 +48,7 @@ from ..http.routes.places import PlaceRoutes
 from ..http.routes.polls import PollRoutes
 from ..http.routes.presence import PresenceEvents, PresenceRoutes
 from ..http.routes.profile_cards import ProfileCardRoutes
+from ..http.routes.push import PushRoutes
 from ..http.routes.receipts import ReceiptRoutes
 from ..http.routes.registry import RegistryRoutes
 from ..http.routes.rooms import RoomRoutes
@@ -227,6 +228,7 @@ def _people_routes(city: City, parts: _HttpParts) -> list[object]:
             lambda: city.second_me.is_available,
         ),
         CitizenRoutes(city.citizen_names),
+        PushRoutes(city.database, city.settings.push, city.vapid_key.public_key, now_ms),
         ProfileCardRoutes(
             city.database,
             city.agents,

@@ -36,6 +36,10 @@ from ..matrix.client.homeserver import Homeserver
 from ..matrix.client.monitor import HomeserverMonitor
 from ..matrix.reconcile.membership_cache import MembershipCache
 from ..ops.process_metrics import process_registry
+from ..push.client import PushClient
+from ..push.notices import PushNotices
+from ..push.sender import PushSender
+from ..push.vapid import VapidKey
 from ..realtime.account_cache import AccountCache
 from ..realtime.bus import Bus
 from ..realtime.citizen_names import CitizenNames
@@ -78,6 +82,7 @@ class CityServices:
         self._build_presence()
         self._build_messages()
         self._build_streams()
+        self._build_push()
 
     def _build_infrastructure(self) -> None:
         settings = self.settings
@@ -154,6 +159,13 @@ class CityServices:
         self.retention = Retention(self.database, self.settings.retention, self.identities, self.bus.publish, now_ms)
         self.feed_writer = AgentFeedWriter(self.database, self.agents, now_ms, new_id)
 
+    def _build_push(self) -> None:
+        settings = self.settings
+        self.vapid_key = VapidKey(settings.appservice.as_token.get_secret_value(), settings.push_contact)
+        self.push_client = PushClient(self.vapid_key, now_ms, settings.push.private_hosts)
+        notices = PushNotices(self.database, self.identities, ReaderMemberships(self.identities))
+        self.push_sender = PushSender(self.database, notices, self.push_client, now_ms)
+
     async def run_agent_faces(self) -> None:
         """Send the names of agents that change in the registry, until cancelled."""
         await self.agent_faces.run(self.stream.check_faces_of_agents, waits_first=True)
@@ -166,6 +178,7 @@ class CityServices:
         await self.room_updates.close()
         await self.unread_stream.close()
         self.room_typing.close()
+        await self.push_client.close()
         await self.homeserver.close()
         if self.redis is not None:
             await self.redis.aclose()

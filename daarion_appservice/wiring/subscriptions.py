@@ -126,6 +126,9 @@ def _subscribe_unread(city: City) -> None:
     city.bus.subscribe(RoomRemoved, city.unread_stream.on_room_removed)
     city.bus.subscribe(SelfChanged, city.unread_stream.on_self_changed)
     city.bus.subscribe(EventsMissed, lambda _: city.unread_stream.on_events_missed())
+    if city.settings.push.enabled:
+        # Each message is stored by one process, which sends its pushes.
+        city.bus.subscribe_local(MessagePosted, city.push_sender.on_message_posted)
 
 
 def _show_presence(city: City, change: PresenceChanged) -> None:

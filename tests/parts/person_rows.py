@@ -162,6 +162,21 @@ ROWS: Final[list[tuple[Table, list[Values]]]] = [
         t.interactions,
         [{"id": "i1", "user_id": CITIZEN, "prompt": TEXT, "response": TEXT, "latency_ms": 5, "created_at_ms": 1}],
     ),
+    (
+        t.push_subscriptions,
+        [
+            {
+                "endpoint_sha256": "d1",
+                "citizen_id": CITIZEN,
+                "endpoint": "https://push.example.org/zebra",
+                "p256dh": "PUBLIC",
+                "auth": "SECRET",
+                "language": "uk",
+                "updated_at_ms": 1,
+                "failures": 0,
+            }
+        ],
+    ),
     (t.secondme_turns, [{"user_id": CITIZEN, "turn": "t1", "until_ms": 1}]),
     (
         t.agent_replies,

@@ -181,6 +181,12 @@ PROBLEMS: Final = (
     ),
     Problem(
         409,
+        "push_off",
+        "the city has no Web Push: `push.enabled` is false",
+        "Web Push is off: push.enabled is false",
+    ),
+    Problem(
+        409,
         "no_device",
         "the agent has no encryption device yet",
         "scribe has no encryption device yet; the running service makes one",

@@ -16,6 +16,7 @@ from .messages import Media, Message, ReactionCount, RenderedMarkdown, ThreadSum
 from .people import Erasure, Remainder
 from .presence import OnlineCounts, PresenceEvent, PresenceList, PresenceSummary, SubjectPresence
 from .profile_cards import ProfileCard, ProfileRoom
+from .push import PushKey
 from .registry import (
     District,
     ImportCounts,
@@ -104,6 +105,7 @@ __all__ = [
     "Problem",
     "ProfileCard",
     "ProfileRoom",
+    "PushKey",
     "ReactionCount",
     "Readiness",
     "ReadinessPart",

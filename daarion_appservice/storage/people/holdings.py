@@ -139,6 +139,13 @@ HOLDINGS: Final = (
     ),
     Holding(t.notification_modes, by_citizen(t.notification_modes.c.citizen_id), Erasure.DELETE, "notification_mode"),
     Holding(
+        t.push_subscriptions,
+        by_citizen(t.push_subscriptions.c.citizen_id),
+        Erasure.DELETE,
+        "push_subscription",
+        omitted=("p256dh", "auth"),
+    ),
+    Holding(
         t.media,
         by_uploader(t.media),
         Erasure.DELETE,
