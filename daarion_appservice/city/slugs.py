@@ -15,7 +15,21 @@ SLUG_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 """Slugs of agents and rooms: what a Matrix localpart or alias permits, without characters that are unusual in a URL."""
 
 RESERVED: Final = frozenset(
-    {"citizens", "direct", "feed", "home", "markdown", "me", "media", "people", "rooms", "search", "sign-in", "site"}
+    {
+        "citizens",
+        "direct",
+        "feed",
+        "home",
+        "markdown",
+        "me",
+        "media",
+        "people",
+        "push",
+        "rooms",
+        "search",
+        "sign-in",
+        "site",
+    }
 )
 """Path segments after ``/city/`` that are not rooms: a room with such a slug could have no page."""
 _BESIDE_RESERVED: Final = "-room"

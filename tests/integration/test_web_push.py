@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 
 from daarion_appservice.city.push_subscriptions import MAX_FAILURES, MAX_SUBSCRIPTIONS, PushSubscription
-from daarion_appservice.city.types import CitizenId
+from daarion_appservice.city.types import CitizenId, RoomId
 from daarion_appservice.clock import now_ms
 from daarion_appservice.push.client import PushClient
 from daarion_appservice.push.metrics import PUSHES, Outcome
 from daarion_appservice.push.notices import PushNotices
-from daarion_appservice.push.sender import PushSender
 from tests.parts.city import citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
@@ -61,7 +60,8 @@ class Harness:
 
     def _texts(self, browser: Browser) -> list[str]:
         name = browser.endpoint.rpartition("/")[2]
-        return [browser.decrypt(body)["text"] for path, _, body in self.service.got if path == f"/{name}"]
+        pushes = [browser.decrypt(body) for path, _, body in self.service.got if path == f"/{name}"]
+        return [push["text"].rpartition(" | ")[2] for push in pushes]
 
     async def stored(self, citizen: str = "u_1") -> list[PushSubscription]:
         async with self.city.city.database.read_only() as tx:
@@ -85,13 +85,14 @@ async def harness(database_url: str, tmp_path: Path) -> AsyncIterator[Harness]:
         await client.close()
 
 
-def mention(*citizens: str) -> dict[str, Any]:
-    return {"mentions": [f"citizen:{each}" for each in citizens]}
+def to(citizen: str, text: str) -> str:
+    """A text that mentions a citizen."""
+    return f"@citizen_{citizen}:city.localhost | {text}"
 
 
 async def test_mention_is_pushed_with_text_and_link(harness: Harness) -> None:
     browser = await harness.subscribe("one", OKSANA, "en")
-    said = await harness.say("**ходи** сюди", **mention("u_1"))
+    said = await harness.say(to("u_1", "**ходи** сюди"))
     ((_, headers, body),) = await harness.service.pushes(1)
     assert browser.decrypt(body) == {
         "kind": "mention",
@@ -100,7 +101,7 @@ async def test_mention_is_pushed_with_text_and_link(harness: Harness) -> None:
         "slug": "general",
         "room_name": "General",
         "author_name": "Тарас",
-        "text": "ходи сюди",
+        "text": "@citizen_u_1:city.localhost | ходи сюди",
         "message_id": said["id"],
         "url": f"/city/general/{said['id']}",
     }
@@ -111,8 +112,8 @@ async def test_mention_is_pushed_with_text_and_link(harness: Harness) -> None:
 
 async def test_every_subscription_gets_one_push(harness: Harness) -> None:
     browsers = [await harness.subscribe(name, OKSANA) for name in ("one", "two")]
-    await harness.say("перше", **mention("u_1"))
-    await harness.say("друге", **mention("u_1"))
+    await harness.say(to("u_1", "перше"))
+    await harness.say(to("u_1", "друге"))
     for browser in browsers:
         assert await harness.texts(browser, "друге") == ["перше", "друге"]
 
@@ -132,52 +133,56 @@ async def test_direct_chat_is_pushed_to_the_other_one(harness: Harness) -> None:
 async def test_other_messages_are_not_pushed(harness: Harness) -> None:
     browser = await harness.subscribe("one", OKSANA)
     await harness.say("не вам")
-    await harness.say("не вам, Маріє", **mention("u_3"))
-    await harness.say("сама собі", OKSANA, **mention("u_1"))
-    await harness.say("вам", **mention("u_1"))
+    await harness.say(to("u_3", "не вам, Маріє"))
+    await harness.say(to("u_1", "сама собі"), OKSANA)
+    await harness.say(to("u_1", "вам"))
     assert await harness.texts(browser, "вам") == ["вам"]
 
 
 async def test_mention_of_all_is_pushed_to_members(harness: Harness) -> None:
-    member, stranger = await harness.subscribe("one", OKSANA), await harness.subscribe("two", citizen_token("u_9"))
-    await harness.say("усі сюди", mentions=["room"])
+    member, stranger = (
+        await harness.subscribe("one", OKSANA),
+        await harness.subscribe("two", citizen_token("u_9", "Чужа")),
+    )
+    async with harness.city.city.database.transaction() as tx:
+        levels = '{"users": {"@citizen_u_2:city.localhost": 100}}'
+        await tx.rooms.set_rules(RoomId("city_general"), power_levels=levels)
+    await harness.say("@room | усі сюди")
     assert await harness.texts(member, "усі сюди") == ["усі сюди"]
-    await harness.say("ви", **mention("u_9"))
+    await harness.say(to("u_9", "ви"))
     assert await harness.texts(stranger, "ви") == ["ви"]
 
 
 async def test_read_message_is_not_pushed(harness: Harness) -> None:
     harness.city.city.push_sender._delay_s = 0.5
     browser = await harness.subscribe("one", OKSANA)
-    said = await harness.say("прочитане", **mention("u_1"))
-    read = await harness.city.call(
-        "PUT", "/city/rooms/general/read", {"message_id": said["id"]}, token=OKSANA
-    )
+    said = await harness.say(to("u_1", "прочитане"))
+    read = await harness.city.call("PUT", "/city/rooms/general/read", {"message_id": said["id"]}, token=OKSANA)
     assert read.status == 204
     await harness.city.city.read_mark_writer.flush(CitizenId("u_1"))
-    await harness.say("нове", **mention("u_1"))
+    await harness.say(to("u_1", "нове"))
     assert await harness.texts(browser, "нове") == ["нове"]
 
 
 async def test_deleted_message_is_not_pushed(harness: Harness) -> None:
     harness.city.city.push_sender._delay_s = 0.5
     browser = await harness.subscribe("one", OKSANA)
-    said = await harness.say("помилка", **mention("u_1"))
+    said = await harness.say(to("u_1", "помилка"))
     path = f"/city/rooms/general/messages/{said['id']}"
     assert (await harness.city.call("DELETE", path, token=TARAS)).status in {200, 204}
-    await harness.say("нове", **mention("u_1"))
+    await harness.say(to("u_1", "нове"))
     assert await harness.texts(browser, "нове") == ["нове"]
 
 
 async def test_muted_room_is_not_pushed(harness: Harness) -> None:
     browser = await harness.subscribe("one", OKSANA)
     await mute(harness, "none")
-    await harness.say("тихо", **mention("u_1"))
+    await harness.say(to("u_1", "тихо"))
     room = await harness.chat(TARAS, "citizen:u_1")
     await harness.say("голосно", room=room)
     assert await harness.texts(browser, "голосно") == ["голосно"]
     await mute(harness, "mentions")
-    await harness.say("чутно", **mention("u_1"))
+    await harness.say(to("u_1", "чутно"))
     assert await harness.texts(browser, "чутно") == ["голосно", "чутно"]
 
 
@@ -189,8 +194,8 @@ async def mute(harness: Harness, mode: str) -> None:
 async def test_blocked_citizen_causes_no_push(harness: Harness) -> None:
     browser = await harness.subscribe("one", OKSANA)
     assert (await harness.city.call("PUT", "/city/me/blocks/u_2", token=OKSANA)).status == 204
-    await harness.say("це я", **mention("u_1"))
-    await harness.say("а це я", MARIA, **mention("u_1"))
+    await harness.say(to("u_1", "це я"))
+    await harness.say(to("u_1", "а це я"), MARIA)
     assert await harness.texts(browser, "а це я") == ["а це я"]
 
 
@@ -198,7 +203,7 @@ async def test_blocked_citizen_causes_no_push(harness: Harness) -> None:
 async def test_subscription_that_is_gone_is_deleted(harness: Harness, status: int) -> None:
     await harness.subscribe("one", OKSANA)
     harness.service.statuses["/one"] = [status]
-    await harness.say("де ви", **mention("u_1"))
+    await harness.say(to("u_1", "де ви"))
 
     async def is_gone() -> bool:
         return not await harness.stored()
@@ -219,13 +224,13 @@ async def test_refused_pushes_delete_subscription_at_last(harness: Harness) -> N
 async def test_accepted_push_ends_failures(harness: Harness) -> None:
     browser = await harness.subscribe("one", OKSANA)
     harness.service.statuses["/one"] = [403]
-    await harness.say("раз", **mention("u_1"))
+    await harness.say(to("u_1", "раз"))
 
     async def failures(count: int) -> bool:
         return [each.failures for each in await harness.stored()] == [count]
 
     await eventually(lambda: failures(1))
-    await harness.say("два", **mention("u_1"))
+    await harness.say(to("u_1", "два"))
     await eventually(lambda: failures(0))
     assert await harness.texts(browser, "два") == ["раз", "два"]
 
@@ -234,7 +239,7 @@ async def test_overloaded_push_service_is_asked_again(harness: Harness) -> None:
     sent = PUSHES.labels(Outcome.SENT)._value.get()
     browser = await harness.subscribe("one", OKSANA)
     harness.service.statuses["/one"] = [503]
-    await harness.say("раз", **mention("u_1"))
+    await harness.say(to("u_1", "раз"))
     await harness.service.pushes(2)
     assert await harness.texts(browser, "раз") == ["раз", "раз"]
 
@@ -247,7 +252,7 @@ async def test_overloaded_push_service_is_asked_again(harness: Harness) -> None:
 async def test_redirect_is_not_followed(harness: Harness) -> None:
     await harness.subscribe("one", OKSANA)
     harness.service.statuses["/one"] = [307]
-    await harness.say("раз", **mention("u_1"))
+    await harness.say(to("u_1", "раз"))
 
     async def is_refused() -> bool:
         return [each.failures for each in await harness.stored()] == [1]

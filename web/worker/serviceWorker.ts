@@ -7,6 +7,8 @@
  *
  * Each build has a cache of its own. A new worker fills its cache while the one before still serves, and waits until the tabs of that
  * one are closed; then it removes the other caches. So no open tab loses parts of its build.
+ *
+ * A push of the city becomes a notification; a click on it opens the message.
  */
 
 /** Put in by web/build/serviceWorker.ts: the hash of the build, and paths of its files. */
@@ -23,7 +25,7 @@ const DOCUMENT = "/";
 const ANSWER_WITHIN_MS = 20_000;
 /** Where the pages are (App.tsx); what stands in the lookahead belongs to the API. */
 const PAGE =
-  /^\/(city(\/(?!(citizens|direct|feed|home|markdown|me|media|people|rooms|search|sign-in|site)(\/|$))[^/]+(\/[^/]+)?)?|secondme|search|places|agents(\/[^/]+)?|(nodes|microdao)\/[^/]+)?$/;
+  /^\/(city(\/(?!(citizens|direct|feed|home|markdown|me|media|people|push|rooms|search|sign-in|site)(\/|$))[^/]+(\/[^/]+)?)?|secondme|search|places|agents(\/[^/]+)?|(nodes|microdao)\/[^/]+)?$/;
 
 worker.addEventListener("install", (event) => event.waitUntil(install()));
 worker.addEventListener("activate", (event) => event.waitUntil(activate()));
@@ -34,6 +36,9 @@ worker.addEventListener("fetch", (event) => {
   if (mode === "navigate" && PAGE.test(pathname)) event.respondWith(page(event));
   else if (mode !== "navigate" && pathname.startsWith("/assets/")) event.respondWith(asset(event));
 });
+
+worker.addEventListener("push", (event) => event.waitUntil(showPush(event.data)));
+worker.addEventListener("notificationclick", (event) => event.waitUntil(openMessage(event.notification)));
 
 /** Store the build. Throws when the city does not serve it, as one of several processes may during an upgrade; the browser tries again. */
 async function install(): Promise<void> {
@@ -120,4 +125,57 @@ async function ownCaches(): Promise<string[]> {
 
 async function removeCaches(isOver: (name: string) => boolean): Promise<void> {
   await Promise.all((await ownCaches()).filter(isOver).map((name) => caches.delete(name)));
+}
+
+/** The payload of a push: see `PUT /city/me/push` in docs/reference/api.md. */
+interface Push {
+  kind: "mention" | "direct";
+  language: "uk" | "en";
+  room_id: string;
+  slug: string;
+  room_name: string | null;
+  author_name: string;
+  /** Empty for a message of an encrypted chat. */
+  text: string;
+  url: string;
+}
+
+const NEW_MESSAGE = { uk: "Нове повідомлення", en: "New message" };
+/** As in lib/names.ts. */
+const DIRECTION_CONTROLS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+
+/** One notification for each room, unless a window with the room has the focus. The page's own ones have the same tag. */
+async function showPush(data: PushMessageData | null): Promise<void> {
+  const push = data?.json() as Push | undefined;
+  if (!push) return;
+  const rooms = [push.slug, push.room_id].map((name) => `/city/${encodeURIComponent(name)}`);
+  const isShown = ({ focused, url }: WindowClient) => focused && rooms.some((room) => isWithin(new URL(url).pathname, room));
+  if ((await topWindows()).some(isShown)) return;
+  const title = [push.author_name, push.room_name].filter((name) => name !== null).join(" · ");
+  await worker.registration.showNotification(title.replace(DIRECTION_CONTROLS, ""), {
+    body: push.text || NEW_MESSAGE[push.language],
+    lang: push.language,
+    tag: push.room_id,
+    icon: "/link-preview.png",
+    data: push.url,
+  });
+}
+
+function isWithin(path: string, room: string): boolean {
+  return path === room || path.startsWith(`${room}/`);
+}
+
+/** In a window that is open, without loading it again (hooks/usePush.ts); else in a new one. */
+async function openMessage(notification: Notification): Promise<void> {
+  notification.close();
+  const path = String(notification.data);
+  const windows = await topWindows();
+  const open = windows.find(({ visibilityState }) => visibilityState === "visible") ?? windows[0];
+  if (!open) await worker.clients.openWindow(path);
+  else (await open.focus()).postMessage({ type: "open", path });
+}
+
+async function topWindows(): Promise<WindowClient[]> {
+  const windows = await worker.clients.matchAll({ type: "window", includeUncontrolled: true });
+  return windows.filter(({ frameType }) => frameType === "top-level");
 }

@@ -11,12 +11,14 @@ import type {
   Message,
   MicroDaoDetails,
   NewMessage,
+  NewPushSubscription,
   NodeDetails,
   NotificationMode,
   OpenIdToken,
   PollVote,
   PresenceList,
   ProfileCard,
+  PushKey,
   OwnProfileChange,
   Receipt,
   RenderedMarkdown,
@@ -101,6 +103,11 @@ export const city = {
   /** The messages around the first one at or after a time. */
   messagesAt: (name: string, time: string, limit: number) =>
     fetchJson<Message[]>(`${room(name)}/messages`, { query: { around_time: time, limit } }),
+
+  pushKey: () => fetchJson<PushKey>("/city/push"),
+  subscribeToPush: (subscription: NewPushSubscription) => fetchResponse("/city/me/push", { method: "PUT", body: subscription }),
+  unsubscribeFromPush: (endpoint: string, token?: string) =>
+    fetchResponse("/city/me/push", { method: "DELETE", body: { endpoint }, token }),
 
   directChats: (signal: Signal) => fetchJson<DirectChat[]>("/city/direct", { signal }),
   /** `other`: `citizen:<id>` or `agent:<slug>`. */

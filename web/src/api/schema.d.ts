@@ -375,6 +375,12 @@ export interface components {
       kind?: components["schemas"]["PollKind"];
       max_selections?: number;
     };
+    NewPushSubscription: {
+      endpoint: string;
+      keys: components["schemas"]["PushKeys"];
+      /** @enum {string} */
+      language?: "uk" | "en";
+    };
     NewRoom: {
       name: string;
       description?: string;
@@ -529,6 +535,17 @@ export interface components {
     Prompt: {
       prompt: string;
       user_id?: string | null;
+    };
+    PushEndpoint: {
+      endpoint: string;
+    };
+    PushKey: {
+      enabled: boolean;
+      public_key: string | null;
+    };
+    PushKeys: {
+      p256dh: string;
+      auth: string;
     };
     PutAgent: {
       display_name: string;
@@ -806,6 +823,7 @@ export type NewDirectChat = components["schemas"]["NewDirectChat"];
 export type NewLocation = components["schemas"]["NewLocation"];
 export type NewMessage = components["schemas"]["NewMessage"];
 export type NewPoll = components["schemas"]["NewPoll"];
+export type NewPushSubscription = components["schemas"]["NewPushSubscription"];
 export type NewRoom = components["schemas"]["NewRoom"];
 export type NewVoice = components["schemas"]["NewVoice"];
 export type NewVote = components["schemas"]["NewVote"];
@@ -833,6 +851,9 @@ export type Problem = components["schemas"]["Problem"];
 export type ProfileCard = components["schemas"]["ProfileCard"];
 export type ProfileRoom = components["schemas"]["ProfileRoom"];
 export type Prompt = components["schemas"]["Prompt"];
+export type PushEndpoint = components["schemas"]["PushEndpoint"];
+export type PushKey = components["schemas"]["PushKey"];
+export type PushKeys = components["schemas"]["PushKeys"];
 export type PutAgent = components["schemas"]["PutAgent"];
 export type PutDistrict = components["schemas"]["PutDistrict"];
 export type PutPlace = components["schemas"]["PutPlace"];

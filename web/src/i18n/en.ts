@@ -318,6 +318,9 @@ export default {
     none: "Nothing",
     allow: "Notify me of mentions",
     off: "Do not notify me",
+    push: "Also while the city is closed",
+    pushOff: "Only while the city is open",
+    pushFailed: "This did not work. Your browser or the city offers no notifications for a closed page.",
     denied: "Your browser blocks notifications of this page.",
   },
   pane: {

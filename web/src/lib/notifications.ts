@@ -2,6 +2,7 @@ import { plainName } from "./names";
 import { getLocalItem, setLocalItem } from "./storage";
 
 const KEY = "city.notifications";
+export const PUSH_KEY = "city.push";
 
 /** Frames and old browsers have none. */
 export function hasNotifications(): boolean {
@@ -11,6 +12,16 @@ export function hasNotifications(): boolean {
 /** Whether the reader wants notifications, and the browser shows them. */
 export function mayNotify(): boolean {
   return hasNotifications() && getLocalItem(KEY) === "on" && Notification.permission === "granted";
+}
+
+/** Whether the browser can get pushes while no page is open; in a frame and on plain HTTP it cannot. */
+export function hasPush(): boolean {
+  return "PushManager" in globalThis && "serviceWorker" in navigator && window.top === window;
+}
+
+/** Whether the reader wants pushes in this browser. */
+export function wantsPush(): boolean {
+  return hasPush() && getLocalItem(PUSH_KEY) === "on";
 }
 
 /** Ask the browser, which asks the reader. Returns whether notifications are shown from now on. */

@@ -2,6 +2,7 @@ import { create } from "zustand";
 import { setCredentials } from "../api/http";
 import { subscribeToPresence } from "../lib/globalPresenceClient";
 import { isSignInExpected, readToken, extractSignInToken, type Session } from "../lib/session";
+import { wantsPush } from "../lib/notifications";
 import { serverNow } from "../lib/serverTime";
 import { hasLocalStorage, setLocalItem, setSessionItem, getLocalItem, getSessionItem } from "../lib/storage";
 
@@ -57,6 +58,8 @@ export const useSession = create<SessionState>((set, get) => ({
     set({ subject });
   },
   signOut: () => {
+    const { session } = get();
+    if (session && wantsPush()) endPush(session.token);
     setLocalItem(KEY, null);
     set({ session: null, subject: null, isExpired: false });
   },
@@ -75,6 +78,10 @@ export const useSession = create<SessionState>((set, get) => ({
   },
   setSignInOpen: (isAsking, then) => set({ isSignInOpen: isAsking, afterSignIn: then ?? null }),
 }));
+
+function endPush(token: string): void {
+  void import("../lib/push").then(({ unsubscribeFromPush }) => unsubscribeFromPush(token)).catch(() => undefined);
+}
 
 /** The subject of a citizen as the city said it last: a page without a connection has no other answer. */
 function subjectOfCitizen(userId: string): string {

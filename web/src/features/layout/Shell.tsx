@@ -5,6 +5,7 @@ import { lazyPage } from "../../components/lazyPage";
 import { Icon, type IconName } from "../../components/ui/Icon";
 import { Skeleton } from "../../components/ui/Notice";
 import { useCalls } from "../../hooks/useCalls";
+import { usePush } from "../../hooks/usePush";
 import { useLiveQueries } from "../../hooks/useLiveQueries";
 import { useMediaQuery } from "../../hooks/useMediaQuery";
 import { useOwnFace } from "../../hooks/useOwnFace";
@@ -55,6 +56,7 @@ export function Shell({ children }: { children: ReactNode }) {
   useLiveQueries();
   useOwnFace();
   useCalls();
+  usePush();
 
   return (
     <div className={`${styles.shell} ${hasPane ? styles.withPane : ""}`}>

@@ -1,5 +1,4 @@
 import { useQuery } from "@tanstack/react-query";
-import { useState } from "react";
 import { useTranslation } from "../../lib/i18n";
 import { queries } from "../../api/queries";
 import { Avatar } from "../../components/ui/Avatar";
@@ -7,12 +6,12 @@ import { Button } from "../../components/ui/Button";
 import { Icon } from "../../components/ui/Icon";
 import { Name } from "../../components/ui/Name";
 import { Menu } from "../../components/ui/Menu";
-import { allowNotifications, hasNotifications, mayNotify } from "../../lib/notifications";
 import { useProfile } from "../../hooks/useProfile";
 import { useOwnProfile } from "../../stores/ownProfile";
 import { useStatus } from "../../stores/presence";
 import { useSession } from "../../stores/session";
 import type { Session } from "../../lib/session";
+import { NotificationSwitch } from "./NotificationSwitch";
 import styles from "./Account.module.css";
 
 /** Who is signed in, or the way to do so. */
@@ -32,19 +31,6 @@ function OnMatrix({ userId }: { userId: string }) {
   const { t } = useTranslation();
   const { data: me } = useQuery(queries.me(userId));
   return me?.matrix_user_id ? <span>{t("session.matrixId", { id: me.matrix_user_id })}</span> : null;
-}
-
-/** Notifications of mentions and direct chats while the page is not looked at: only where the reader asked for them. */
-function NotificationSwitch() {
-  const { t } = useTranslation();
-  const [isOn, setOn] = useState(mayNotify);
-  if (!hasNotifications()) return null;
-  if (Notification.permission === "denied") return <p className={styles.who}>{t("notifications.denied")}</p>;
-  return (
-    <Button variant="bare" onClick={() => void allowNotifications(!isOn).then(setOn)}>
-      <Icon name={isOn ? "mute" : "bell"} /> {t(isOn ? "notifications.off" : "notifications.allow")}
-    </Button>
-  );
 }
 
 function SignedInAccount({ session }: { session: Session }) {
@@ -74,7 +60,6 @@ function SignedInAccount({ session }: { session: Session }) {
             <OnMatrix userId={session.userId} />
           </div>
           <div className={styles.entries}>
-            {" "}
             <Button
               variant="bare"
               onClick={() => {
