@@ -120,7 +120,7 @@ def test_endpoints_of_browsers_are_accepted(endpoint: str) -> None:
     ],
 )
 def test_endpoints_that_are_not_public_are_refused(endpoint: str) -> None:
-    with pytest.raises(ValueError, match="^must"):
+    with pytest.raises(ValueError, match=r"^must"):
         read_endpoint(endpoint, ())
 
 
