@@ -143,7 +143,7 @@ HOLDINGS: Final = (
         by_citizen(t.push_subscriptions.c.citizen_id),
         Erasure.DELETE,
         "push_subscription",
-        omitted=("p256dh", "auth"),
+        omitted=("endpoint_sha256", "p256dh", "auth"),
     ),
     Holding(
         t.media,
