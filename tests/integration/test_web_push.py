@@ -244,7 +244,7 @@ async def test_overloaded_push_service_is_asked_again(harness: Harness) -> None:
     assert await harness.texts(browser, "раз") == ["раз", "раз"]
 
     async def is_counted() -> bool:
-        return PUSHES.labels(Outcome.SENT)._value.get() == sent + 1
+        return bool(PUSHES.labels(Outcome.SENT)._value.get() == sent + 1)
 
     await eventually(is_counted)
 
