@@ -24,6 +24,7 @@ RESERVED: Final = frozenset(
         "me",
         "media",
         "people",
+        "preview",
         "push",
         "rooms",
         "search",

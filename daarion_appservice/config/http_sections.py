@@ -157,6 +157,9 @@ class LimitsSettings(Section):
         description="Sign-ins with a name or a Matrix account (sign_in) and links of Matrix accounts from one address, failed "
         "ones included.",
     )
+    previews: RateLimit = Field(
+        "120/minute", description="Previews of links, and their pictures, of one citizen or agent."
+    )
     uploads: RateLimit = Field("60/hour", description="Uploaded files of one citizen or agent.")
     rooms: RateLimit = Field("30/hour", description="Requests of one citizen to create a room.")
     typing: RateLimit = Field(
@@ -236,6 +239,12 @@ class MediaSettings(Section):
     )
     allowed_types: list[MediaType] = Field(
         ["*/*"], description="Media types of files that citizens and agents may upload, like image/png, image/* or */*."
+    )
+    url_previews: bool = Field(
+        False,
+        description="Whether citizens and agents get previews of links in messages. The homeserver then requests the linked "
+        "pages itself, on behalf of everybody who sees a link; it needs url_preview_enabled and "
+        "url_preview_ip_range_blacklist in homeserver.yaml.",
     )
     transfers: int = Field(16, ge=1, le=1000, description="Maximum number of concurrent file transfers; others wait.")
     timeout_s: float = Field(

@@ -36,6 +36,8 @@ from .installation import Installation
 _OLDEST_SYNAPSE: Final = (1, 141)
 """The first version in which application services create devices, so that transaction ids outlive a restart of Synapse."""
 _CLOCK_WARN_MS: Final = 5_000
+_NOT_REQUESTED: Final = "http://127.0.0.1/"
+"""A URL that every sensible `url_preview_ip_range_blacklist` contains."""
 _COPY: Final = (
     "compare it with `daarion-appservice doctor --synapse-registration FILE`, correct it and restart Synapse."
 )
@@ -191,6 +193,26 @@ async def upload_size(installation: Installation) -> Finding:
     return passed(f"{limit} bytes" if isinstance(limit, int) else "Synapse declares no limit.")
 
 
+@check(needs=("as_token",), symptoms=("Links in messages have no previews.",))
+async def url_previews(installation: Installation) -> Finding:
+    """Synapse makes previews of links if `media.url_previews` is on.
+
+    Asks for the preview of a URL that Synapse refuses without a request.
+    """
+    if not installation.settings.media.url_previews:
+        return skipped("media.url_previews is off.")
+    try:
+        await installation.homeserver.url_preview(_NOT_REQUESTED)
+    except HomeserverRefused as error:
+        if error.errcode == "M_UNRECOGNIZED" or error.status == 404:
+            return warning(
+                "The homeserver makes no previews of links, and media.url_previews is on.",
+                "Set url_preview_enabled: true and url_preview_ip_range_blacklist in homeserver.yaml and restart Synapse, "
+                "or set media.url_previews to false.",
+            )
+    return passed("The homeserver makes previews.")
+
+
 @check(needs=("as_token",), symptoms=("New rooms are not created on Matrix.",))
 async def room_version(installation: Installation) -> Finding:
     """Synapse can create rooms of the version in `city.room_version`."""
@@ -251,6 +273,7 @@ CHECKS: Final = (
     namespaces,
     rate_limits,
     upload_size,
+    url_previews,
     room_version,
     homeserver_clock,
 )

@@ -21,6 +21,7 @@ from ..http.limits.request_limits import RequestLimits
 from ..http.limits.tcp_connections import TcpConnections
 from ..http.link_previews import LinkPreviews
 from ..http.listed_rooms import ListedRooms
+from ..http.media_sending import MediaSender
 from ..http.media_transfers import MediaTransfers
 from ..http.pinned_messages import PinnedMessages
 from ..http.registry_writer import RegistryWriter
@@ -59,10 +60,12 @@ from ..http.routes.site import SiteRoutes
 from ..http.routes.threads import ThreadRoutes
 from ..http.routes.undelivered import UndeliveredRoutes
 from ..http.routes.unread import UnreadRoutes
+from ..http.routes.url_previews import FoundPreviews, UrlPreviewImage, UrlPreviewRoutes
 from ..http.servers import Listener, Streaming, city_application, matrix_application
 from ..http.static_pages import DIST, StaticPages
 from ..http.websocket.presence import PresenceSocket
 from ..http.websocket.room import RoomSocket, RoomSocketParts
+from ..matrix.client.url_previews import UrlPreviews
 from ..matrix.inbound.thirdparty import ThirdParty
 from ..matrix.inbound.transactions import TransactionReceiver
 from ..matrix.moderation.acting_moderator import Moderators
@@ -84,6 +87,8 @@ class _HttpParts:
     authors: ActorDirectory
     pages: CachedRoomResponses
     transfers: MediaTransfers
+    sender: MediaSender
+    url_previews: FoundPreviews
 
     @classmethod
     def of(cls, city: City) -> _HttpParts:
@@ -101,6 +106,8 @@ class _HttpParts:
             ActorDirectory(city.database, city.agents, city.identities),
             CachedRoomResponses(city.database, city.identities, readers),
             MediaTransfers(limits, settings.media.transfers),
+            MediaSender(settings.media),
+            FoundPreviews(UrlPreviews(city.homeserver, city.monitor, steady_ms), settings.media),
         )
 
 
@@ -171,6 +178,7 @@ def _room_routes(city: City, parts: _HttpParts) -> list[object]:
         ),
         MessageRoutes(parts.pages, city.messages, city.message_edits, city.reactions, parts.authors, city.identities),
         MarkdownRoutes(city.formatter),
+        UrlPreviewRoutes(parts.url_previews),
         ThreadRoutes(parts.pages),
         SearchRoutes(city.database, parts.readers, city.identities),
         PollRoutes(city.polls, parts.authors, city.identities),
@@ -281,9 +289,10 @@ def _streaming_routes(city: City, parts: _HttpParts) -> list[Streaming]:
             city.identities,
             parts.readers,
             parts.authenticator,
-            settings.media,
+            parts.sender,
             anonymous_read=may_read,
         ),
+        UrlPreviewImage(parts.url_previews, city.media, parts.transfers, parts.authenticator, parts.sender),
         PresenceSocket(
             city.presence,
             city.stream,

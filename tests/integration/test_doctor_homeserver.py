@@ -142,3 +142,14 @@ async def test_room_version_is_judged(
 async def test_smaller_upload_limit_of_synapse_warns(config: Path, homeserver: ScriptedHomeserver) -> None:
     homeserver.next("media_config", Reply(200, {"m.upload.size": 1024}))
     await expect_finding("upload_size", config, "warn", "max_upload_size in homeserver.yaml to 50M")
+
+
+async def test_disabled_url_previews_are_named(config: Path, homeserver: ScriptedHomeserver) -> None:
+    found = await finding_of("url_previews", config)
+    assert (found.status.value, found.summary) == ("skip", "media.url_previews is off."), found
+    config_edit.set_values(config, {"media.url_previews": True})
+    for path in ("preview_url", "old_preview_url"):
+        homeserver.next(path, refused(404, "M_UNRECOGNIZED", "Unrecognized request"))
+    await expect_finding("url_previews", config, "warn", "url_preview_enabled: true")
+    homeserver.next("preview_url", refused(403, "M_UNKNOWN", "IP address blocked"))
+    assert (await finding_of("url_previews", config)).status.value == "pass"

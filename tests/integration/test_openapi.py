@@ -30,7 +30,19 @@ from tests.parts.schemathesis_client import (
 EXAMPLE_ID = "01M80JJAXFTK9TPCTY26E2R4Y5"
 EXAMPLE_TOKEN_ID = "01M80JJAXGAGENT0T0KEN00000"
 NO_LIMITS = dict.fromkeys(
-    ["reads", "wrong_tokens", "messages", "changes", "sign_ins", "uploads", "rooms", "typing", "heartbeats"], ""
+    [
+        "reads",
+        "previews",
+        "wrong_tokens",
+        "messages",
+        "changes",
+        "sign_ins",
+        "uploads",
+        "rooms",
+        "typing",
+        "heartbeats",
+    ],
+    "",
 )
 
 

@@ -328,6 +328,7 @@ async def test_site_has_sign_in_methods(sqlite_url: str) -> None:
             },
             "heartbeat_ms": 5000,
             "away_after_ms": 60_000,
+            "url_previews": False,
         }
 
 

@@ -46,6 +46,8 @@ ROUTES = {
     "set_state": ("PUT", "/_matrix/client/v3/rooms/{room}/state/{type}/{key:.*}"),
     "upload": ("POST", "/_matrix/media/v3/upload"),
     "media_config": ("GET", "/_matrix/client/v1/media/config"),
+    "preview_url": ("GET", "/_matrix/client/v1/media/preview_url"),
+    "old_preview_url": ("GET", "/_matrix/media/v3/preview_url"),
     "search": ("POST", "/_matrix/client/v3/publicRooms"),
     "listed": ("GET", "/_matrix/client/v3/directory/list/room/{room}"),
     "alias": ("GET", "/_matrix/client/v3/directory/room/{alias}"),

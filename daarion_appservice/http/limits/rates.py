@@ -27,6 +27,7 @@ class Rate(StrEnum):
     MESSAGES = "messages"
     CHANGES = "changes"
     SIGN_INS = "sign_ins"
+    PREVIEWS = "previews"
     UPLOADS = "uploads"
     ROOMS = "rooms"
     TYPING = "typing"
@@ -40,13 +41,14 @@ _NOUNS: Final = {
     Rate.MESSAGES: "messages",
     Rate.CHANGES: "changes",
     Rate.SIGN_INS: "sign-ins",
+    Rate.PREVIEWS: "previews",
     Rate.UPLOADS: "files",
     Rate.ROOMS: "new rooms",
     Rate.TYPING: "typing notices",
     Rate.HEARTBEATS: "heartbeats",
 }
 
-_IN_EACH_PROCESS: Final = {Rate.READS, Rate.SEARCHES, Rate.TYPING, Rate.HEARTBEATS}
+_IN_EACH_PROCESS: Final = {Rate.READS, Rate.SEARCHES, Rate.PREVIEWS, Rate.TYPING, Rate.HEARTBEATS}
 """The rates counted in each process: such requests are so frequent and cheap that Redis would cost more than the request."""
 
 

@@ -11,6 +11,8 @@ from .rates import Rate
 
 ROUTE_RATES: Final = {
     ("GET", "/city/search"): Rate.SEARCHES,
+    ("GET", "/city/preview"): Rate.PREVIEWS,
+    ("GET", "/city/preview/image"): Rate.PREVIEWS,
     ("POST", "/city/rooms"): Rate.ROOMS,
     ("POST", "/city/direct"): Rate.ROOMS,
     ("POST", "/city/rooms/{room_id}/messages"): Rate.MESSAGES,

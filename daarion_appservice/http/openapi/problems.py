@@ -135,6 +135,18 @@ PROBLEMS: Final = (
         "the city shows no such file, or it is not an upload of the client",
         "the city shows no such file",
     ),
+    Problem(
+        422,
+        "url_not_public",
+        "the URL is not `http` or `https` with a public host name and the default port",
+        "url: must be an http or https URL of a public host name",
+    ),
+    Problem(
+        404,
+        "no_preview",
+        "the page has no preview, or `media.url_previews` is off",
+        "this page has no preview",
+    ),
     Problem(404, "no_thumbnail", "the file has no thumbnail", "this file has no thumbnail"),
     Problem(
         404,

@@ -2,40 +2,32 @@
 
     client ◄─ type, range ◄─ homeserver      only files in a message of the city, or of an avatar
 
-Other media of the homeserver, and of servers that it can reach, are not accessible. Declared media types are not trusted; the
-first bytes decide.
+Other media of the homeserver, and of servers that it can reach, are not accessible.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import AsyncIterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Final
-from urllib.parse import quote
 
-import structlog
-from aiohttp import hdrs, web
+from aiohttp import web
 from pydantic import Field
 
-from ...city.file_types import DISPLAYED_TYPES, HEAD_BYTES, served_type
 from ...city.identity import Identities
-from ...city.media import Method, Thumbnail, mxc_uri, nearest_thumbnail, sanitize_filename
+from ...city.media import Method, Thumbnail, mxc_uri, nearest_thumbnail
 from ...city.reader_memberships import ReaderMemberships
-from ...config import MediaSettings
-from ...errors import CityError, HomeserverRefused, HomeserverUnavailable, NotFound
-from ...matrix.ghosts.media import Incoming, MediaRepository
+from ...errors import CityError, HomeserverRefused, NotFound
+from ...matrix.ghosts.media import MediaRepository
 from ...storage.database import Database
 from ..auth.actors import ActorDirectory
 from ..auth.authenticator import CityAuthenticator
 from ..auth.principals import Access, AgentPrincipal, Citizen, Principal, author_of, check
-from ..byte_ranges import RangeNotSatisfiable, requested_range, slice_chunks
+from ..media_sending import FILE_HEADERS, MediaSender
 from ..media_transfers import (
     TRANSFER_ERRORS,
     MediaTransfers,
     is_server_fault,
-    media_too_large,
     media_unavailable,
     translate_homeserver_errors,
 )
@@ -46,20 +38,8 @@ from ..validation import check_text
 _CACHE_S: Final = 600
 """How long clients cache a file. Its content never changes, but a deleted file should disappear soon."""
 
-_POLICY: Final = "sandbox; default-src 'none'; style-src 'unsafe-inline'; media-src 'self'; object-src 'none'"
-_HEADERS: Final = {
-    "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Cross-Origin-Resource-Policy": "cross-origin",
-    # The CORS headers of the response depend on the origin.
-    "Vary": "Origin",
-    "Accept-Ranges": "bytes",
-}
-
 _Bytes = Annotated[bytes, Field(description="The file.", examples=["…"], json_schema_extra={"format": "binary"})]
 _NOT_MODIFIED: Final = {304: "`If-None-Match` contains the `ETag` of the file."}
-
-log = structlog.get_logger()
 
 
 class ThumbnailQuery(Query):
@@ -81,7 +61,7 @@ class MediaDownload:
     identities: Identities
     readers: ReaderMemberships
     authenticator: CityAuthenticator
-    settings: MediaSettings
+    sender: MediaSender
     _: KW_ONLY
     anonymous_read: bool
 
@@ -139,7 +119,7 @@ class MediaDownload:
         if file is None:
             check(Access.READERS, principal, anonymous_read=self.anonymous_read)
             file = await self._readable_file(request, principal)
-        headers = _HEADERS | {
+        headers = FILE_HEADERS | {
             "Cache-Control": f"{'public' if file.is_public else 'private'}, max-age={_CACHE_S}, immutable",
             "ETag": f'"{_etag(file.mxc, thumbnail)}"',
         }
@@ -150,7 +130,7 @@ class MediaDownload:
                 raise ConnectionResetError("the client has disconnected")
             with translate_homeserver_errors(_download_refused):
                 async with self.repository.download(file.mxc, thumbnail) as incoming:
-                    return await self._send_file(request, incoming, headers, is_thumbnail=thumbnail is not None)
+                    return await self.sender.send(request, incoming, headers, is_thumbnail=thumbnail is not None)
 
     async def _linked_file(self, request: web.Request) -> _File | None:
         """Return the file of a signed link while it is in use: the link was issued to a reader who may have the file."""
@@ -181,86 +161,12 @@ class MediaDownload:
                     return _File(mxc, is_public=False)
         raise NotFound("no_such_media", "the city shows no such file")
 
-    async def _send_file(
-        self, request: web.Request, incoming: Incoming, headers: dict[str, str], *, is_thumbnail: bool
-    ) -> web.StreamResponse:
-        limit = self.settings.max_download_bytes
-        if incoming.size is not None and incoming.size > limit:
-            raise media_too_large(f"the file has {incoming.size} bytes; the limit is {limit}")
-        head = await incoming.beginning(HEAD_BYTES)
-        mimetype = served_type(incoming.content_type, head)
-        if is_thumbnail and not mimetype.startswith("image/"):
-            raise NotFound("no_thumbnail", "this file has no thumbnail")
-        headers = headers | _content_headers(mimetype, incoming.filename)
-        is_short = len(head) < HEAD_BYTES
-        size = len(head) if is_short else incoming.size
-        try:
-            wanted = None if size is None else requested_range(request, size, headers["ETag"])
-        except RangeNotSatisfiable:
-            return web.Response(status=416, headers=_HEADERS | {hdrs.CONTENT_RANGE: f"bytes */{size}"})
-        if wanted is not None:
-            headers[hdrs.CONTENT_RANGE] = f"bytes {wanted.start}-{wanted.stop - 1}/{size}"
-        status, part = (200, slice(None)) if wanted is None else (206, slice(wanted.start, wanted.stop))
-        if is_short:
-            # The whole file is in memory: a slow client occupies no connection to the homeserver.
-            return web.Response(body=head[part], headers=headers, status=status)
-        response = web.StreamResponse(headers=headers, status=status)
-        response.content_length = size if wanted is None else len(wanted)
-        await response.prepare(request)
-        chunks = _chunks(head, incoming.rest(), limit)
-        try:
-            async with asyncio.timeout(self.settings.timeout_s):
-                await _write_all(response, chunks if wanted is None else slice_chunks(chunks, wanted))
-        except (HomeserverUnavailable, TimeoutError) as error:
-            log.warning("media_cut_short", path=request.path, error=str(error) or "too slow")
-            _abort(request)
-        return response
-
 
 @dataclass(frozen=True, slots=True)
 class _File:
     mxc: str
     is_public: bool
     """Whether every client may have the file."""
-
-
-async def _chunks(head: bytes, rest: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
-    """Yield a file in chunks. Raises HomeserverUnavailable if it has more than ``limit`` bytes."""
-    size = len(head)
-    yield head
-    async for chunk in rest:
-        size += len(chunk)
-        if size > limit:
-            raise HomeserverUnavailable(f"the file has more than {limit} bytes")
-        yield chunk
-
-
-async def _write_all(response: web.StreamResponse, chunks: AsyncIterator[bytes]) -> None:
-    """Write all chunks; exceptions of ``chunks`` pass. ``TcpConnections`` aborts the connection of a peer that stops reading."""
-    async for chunk in chunks:
-        await response.write(chunk)
-    await response.write_eof()
-
-
-def _abort(request: web.Request) -> None:
-    """Abort the connection, so that the client does not take a partial response for the whole."""
-    if request.transport is not None:
-        request.transport.abort()
-
-
-def _content_headers(mimetype: str, filename: str | None) -> dict[str, str]:
-    is_text = mimetype.startswith("text/")
-    disposition = "inline" if mimetype in DISPLAYED_TYPES else "attachment"
-    name = sanitize_filename(filename, mimetype)
-    return {
-        "Content-Type": f"{mimetype}; charset=utf-8" if is_text else mimetype,
-        # RFC 6266 §4.3: the ASCII `filename` is for clients that do not know `filename*`.
-        "Content-Disposition": f"{disposition}; filename=\"{_ascii(name)}\"; filename*=UTF-8''{quote(name, safe='')}",
-    }
-
-
-def _ascii(name: str) -> str:
-    return "".join(each if each.isascii() and each not in '"\\%;' else "_" for each in name)
 
 
 def _etag(mxc: str, thumbnail: Thumbnail | None) -> str:

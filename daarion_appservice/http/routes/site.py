@@ -21,6 +21,7 @@ class SiteRoutes:
             },
             "heartbeat_ms": int(settings.presence.heartbeat_s * 1000),
             "away_after_ms": int(web.away_after_s * 1000),
+            "url_previews": settings.media.url_previews,
         }
 
     @endpoint("GET", "/city/site", access=Access.PUBLIC, summary="Get the site settings", response=schemas.SiteSettings)

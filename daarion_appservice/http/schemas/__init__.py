@@ -48,6 +48,7 @@ from .second_me import Interaction
 from .site import MatrixServer, SignInMethods, SignInNonce, SignInResult, SiteSettings
 from .types import PresenceFields
 from .undelivered import DeadLetter, RetryResult, UndeliveredChange
+from .url_previews import UrlPreview
 
 __all__ = [
     "Agent",
@@ -131,4 +132,5 @@ __all__ = [
     "TypingResult",
     "UndeliveredChange",
     "UnreadCount",
+    "UrlPreview",
 ]

@@ -56,6 +56,7 @@ class SiteSettings(TypedDict):
         int,
         Field(gt=0, description="Milliseconds without input after which a client reports `away`.", examples=[300000]),
     ]
+    url_previews: Annotated[bool, Field(description="Whether `GET /city/preview` is on.", examples=[False])]
 
 
 class SignInNonce(TypedDict):

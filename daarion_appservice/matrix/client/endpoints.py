@@ -29,6 +29,7 @@ ENDPOINTS: Final = (
     "/keys/upload",
     "/media/config",
     "/media/download/{serverName}/{mediaId}",
+    "/media/preview_url",
     "/media/thumbnail/{serverName}/{mediaId}",
     "/openid/userinfo",
     "/presence/{userId}/status",

@@ -59,6 +59,16 @@ class Homeserver(UserRequests, RoomRequests, EventRequests, EncryptionRequests):
                 raise
             return await self.request_object(Method.GET, MEDIA_V3.config)
 
+    async def url_preview(self, url: str) -> JSON:
+        """Return the Open Graph data of a page, which the homeserver requests (path of spec 1.11, or the older one)."""
+        query = {"url": url}
+        try:
+            return await self.request_object(Method.GET, CLIENT_V1.media.preview_url, query=query)
+        except HomeserverRefused as error:
+            if error.errcode != "M_UNRECOGNIZED":
+                raise
+            return await self.request_object(Method.GET, MEDIA_V3.preview_url, query=query)
+
     async def whoami(self, *, as_user: UserId | None = None) -> UserId:
         """Return the user id of the bot, to which the homeserver maps the ``as_token``, or of ``as_user``."""
         response = await self.request_object(Method.GET, Path.v3.account.whoami, as_user=as_user)

@@ -31,6 +31,7 @@ import type {
   SiteSettings,
   SubjectId,
   UnreadCount,
+  UrlPreview,
   District,
   MicroDao,
   Node,
@@ -100,6 +101,7 @@ export const city = {
   /** Messages with these words, newest first; `cursor` is that of the page before. */
   search: (q: string, filter: SearchFilter, cursor: string | null, signal: Signal) =>
     fetchJson<SearchResults>("/city/search", { query: { q, ...filter, cursor: cursor ?? undefined }, signal }),
+  preview: (url: string, signal: Signal) => fetchJson<UrlPreview>("/city/preview", { query: { url }, signal }),
   /** The messages around the first one at or after a time. */
   messagesAt: (name: string, time: string, limit: number) =>
     fetchJson<Message[]>(`${room(name)}/messages`, { query: { around_time: time, limit } }),

@@ -1,7 +1,17 @@
 import { queryOptions } from "@tanstack/react-query";
 import { city } from "./city";
+import { Problem } from "./problem";
+import { fetchBlob } from "./upload";
 
 const LONG_STALE_MS = 10 * 60_000;
+/** Requested once, also if it fails: rows of a list come and go. */
+const KEPT = { staleTime: Infinity, gcTime: 30 * 60_000, retry: false, retryOnMount: false, refetchOnReconnect: false } as const;
+const ABSENT: readonly number[] = [404, 422];
+
+function nullWhereAbsent(error: unknown): null {
+  if (error instanceof Problem && ABSENT.includes(error.status)) return null;
+  throw error;
+}
 
 /** Home and lists of rooms are kept up to date by `LiveQueries`. */
 export const queries = {
@@ -37,6 +47,14 @@ export const queries = {
       enabled: q !== "",
       retry: false,
     }),
+  /** The preview of a page; null if it has none. It stays the same while the page of the browser is open. */
+  preview: (url: string) =>
+    queryOptions({
+      queryKey: ["preview", url],
+      queryFn: ({ signal }) => city.preview(url, signal).catch(nullWhereAbsent),
+      ...KEPT,
+    }),
+  previewImage: (path: string) => queryOptions({ queryKey: ["preview image", path], queryFn: () => fetchBlob(path), ...KEPT }),
   directChats: (userId: string) =>
     queryOptions({
       queryKey: ["direct", userId],

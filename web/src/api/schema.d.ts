@@ -722,6 +722,7 @@ export interface components {
       matrix: components["schemas"]["MatrixServer"];
       heartbeat_ms: number;
       away_after_ms: number;
+      url_previews: boolean;
     };
     /** @enum {string} */
     Status: "online" | "away" | "offline";
@@ -758,6 +759,13 @@ export interface components {
     UnreadCount: {
       room_id: string;
       count: number;
+    };
+    UrlPreview: {
+      url: string;
+      title: string;
+      description: string;
+      site_name: string;
+      image_url: string | null;
     };
     /** @enum {string} */
     Writers: "everyone" | "moderators";
@@ -884,6 +892,7 @@ export type TypingNotification = components["schemas"]["TypingNotification"];
 export type TypingResult = components["schemas"]["TypingResult"];
 export type UndeliveredChange = components["schemas"]["UndeliveredChange"];
 export type UnreadCount = components["schemas"]["UnreadCount"];
+export type UrlPreview = components["schemas"]["UrlPreview"];
 export type Writers = components["schemas"]["Writers"];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;

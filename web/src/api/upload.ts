@@ -56,9 +56,14 @@ export function upload(
 
 /** A file that an `<img>` was refused because it sends no token, as an address of this page's own. */
 export async function fetchBlobUrl(url: string): Promise<string> {
+  return URL.createObjectURL(await fetchBlob(url));
+}
+
+/** Download a file with the reader's token. Raises Problem. */
+export async function fetchBlob(url: string): Promise<Blob> {
   const token = currentToken();
   const signal = AbortSignal.timeout(BODY_TIMEOUT_MS);
   const response = await fetch(url, { signal, headers: token ? { Authorization: `Bearer ${token}` } : {} });
   if (!response.ok) throw problemOf(response.status, await response.text(), null);
-  return URL.createObjectURL(await response.blob());
+  return response.blob();
 }

@@ -9,6 +9,7 @@ const DEFAULT_SETTINGS: SiteSettings = {
   matrix: { server_name: "", homeserver_url: null, client_url: null },
   heartbeat_ms: 20_000,
   away_after_ms: 300_000,
+  url_previews: false,
 };
 
 export function useSite(): SiteSettings {

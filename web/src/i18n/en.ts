@@ -2,6 +2,7 @@ export default {
   nav: { label: "Main", home: "City", rooms: "Rooms", agents: "Agents", secondMe: "Second Me", skip: "Skip to content" },
   theme: { label: "Appearance", system: "Like the system", light: "Day", dark: "Evening" },
   language: { label: "Language" },
+  linkPreviews: { label: "Link previews", on: "Show", off: "Hide" },
   settings: { open: "Appearance and language" },
   status: { online: "online", away: "away", offline: "offline" },
   kind: { citizen: "Citizen", agent: "Agent", matrix: "From Matrix" },

@@ -2,6 +2,7 @@ export default {
   nav: { label: "Головна навігація", home: "Місто", rooms: "Кімнати", agents: "Агенти", secondMe: "Друге я", skip: "До змісту" },
   theme: { label: "Вигляд", system: "Як у системі", light: "День", dark: "Вечір" },
   language: { label: "Мова" },
+  linkPreviews: { label: "Картки посилань", on: "Показувати", off: "Приховати" },
   settings: { open: "Налаштування вигляду й мови" },
   status: { online: "на зв’язку", away: "відійшов", offline: "не в місті" },
   kind: { citizen: "Містянин", agent: "Агент", matrix: "З Matrix" },

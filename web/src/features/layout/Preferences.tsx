@@ -3,14 +3,20 @@ import { IconButton } from "../../components/ui/Button";
 import { Choices } from "../../components/ui/Choices";
 import { Menu } from "../../components/ui/Menu";
 import { LANGUAGES, setLanguage, useTranslation, type Language } from "../../lib/i18n";
+import { useSite } from "../../hooks/useSite";
+import { useLinkPreviews } from "../../stores/linkPreviews";
 import { chooseTheme, chosenTheme, type Theme } from "../../lib/theme";
 
 const THEMES: Theme[] = ["system", "light", "dark"];
 
-/** Appearance and language. */
+const SWITCH = ["on", "off"] as const;
+
+/** Appearance, language and link previews. */
 export function Preferences() {
   const { t, language } = useTranslation();
   const [theme, setTheme] = useState(chosenTheme);
+  const hasPreviews = useSite().url_previews;
+  const { isOn, choose } = useLinkPreviews();
   return (
     <Menu label={t("settings.open")} button={(open) => <IconButton icon="gear" label={t("settings.open")} {...open} />}>
       {() => (
@@ -30,6 +36,14 @@ export function Preferences() {
               chooseTheme(value as Theme);
             }}
           />
+          {hasPreviews && (
+            <Choices
+              legend={t("linkPreviews.label")}
+              choices={SWITCH.map((value) => ({ value, words: t(`linkPreviews.${value}`) }))}
+              chosen={isOn ? "on" : "off"}
+              onChoose={(value) => choose(value === "on")}
+            />
+          )}
         </>
       )}
     </Menu>

@@ -7,6 +7,7 @@ import { AuthorName } from "../../../components/ui/AuthorName";
 import { isEmojiOnly } from "../../../lib/emoji";
 import { excerptOf } from "../../../lib/excerpt";
 import { isPermanentError } from "../../../lib/deliveryErrors";
+import { linkToPreview } from "../../../lib/linkToPreview";
 import { subjectOf } from "../../../lib/subjects";
 import { formatTime, formatDateTime } from "../../../lib/formatTime";
 import { useLiveAuthor } from "../../../hooks/useLiveAuthor";
@@ -15,6 +16,7 @@ import { useSession } from "../../../stores/session";
 import { messageOf } from "./conversation";
 import { CopyText } from "./CopyText";
 import { Folded, isLong } from "./Folded";
+import { LinkPreview } from "./LinkPreview";
 import { LocationView } from "./LocationView";
 import { MediaView } from "./MediaView";
 import { MessageActions, RemoveDialog } from "./MessageActions";
@@ -143,6 +145,7 @@ interface ContentProps {
 
 function Content({ message, isMine, onJump }: ContentProps) {
   const { t } = useTranslation();
+  const link = linkToPreview(message);
   return (
     <>
       {message.reply_to && <Quote messageId={message.reply_to} onJump={onJump} />}
@@ -156,6 +159,7 @@ function Content({ message, isMine, onJump }: ContentProps) {
         </span>
       )}
       {message.edited_at && <span className={styles.edited}>{t("room.edited")}</span>}
+      {link && <LinkPreview url={link} />}
       {message.reactions.length > 0 && <Reactions message={message} />}
     </>
   );

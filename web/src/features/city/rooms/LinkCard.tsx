@@ -1,0 +1,57 @@
+import { useQuery } from "@tanstack/react-query";
+import { useEffect, useRef, useState } from "react";
+import { queries } from "../../../api/queries";
+import styles from "./LinkCard.module.css";
+
+interface Props {
+  url: string;
+  /** The height of the card, which its place has before the preview is loaded. */
+  height: string;
+}
+
+/** The preview of a linked page, loaded when its place comes into view. Nothing remains if the page has none. */
+export default function LinkCard({ url, height }: Props) {
+  const place = useRef<HTMLDivElement>(null);
+  const [isSeen, setSeen] = useState(false);
+  const { data: preview, isError } = useQuery({ ...queries.preview(url), enabled: isSeen });
+  useEffect(() => {
+    const sight = new IntersectionObserver((entries) => {
+      if (entries.some((entry) => entry.isIntersecting)) setSeen(true);
+    });
+    if (place.current) sight.observe(place.current);
+    return () => sight.disconnect();
+  }, []);
+
+  if (preview === null || isError) return null;
+  if (!preview) return <div ref={place} style={{ blockSize: height }} />;
+  return (
+    <a className={styles.card} style={{ blockSize: height }} href={url} target="_blank" rel="noopener noreferrer nofollow">
+      <span className={styles.words}>
+        <small dir="auto">{preview.site_name || new URL(url).hostname}</small>
+        {preview.title && <strong dir="auto">{preview.title}</strong>}
+        {preview.description && (
+          <span className={styles.description} dir="auto">
+            {preview.description}
+          </span>
+        )}
+      </span>
+      {preview.image_url && <Picture path={preview.image_url} />}
+    </a>
+  );
+}
+
+/** The city gives the picture to those who are signed in, and an `<img>` sends no token. */
+function Picture({ path }: { path: string }) {
+  const { data: blob, isError } = useQuery(queries.previewImage(path));
+  const [source, setSource] = useState<string | null>(null);
+  useEffect(() => {
+    if (!blob) return undefined;
+    const made = URL.createObjectURL(blob);
+    // An object URL is a resource of the browser, which ends with this effect.
+    // eslint-disable-next-line react-hooks/set-state-in-effect
+    setSource(made);
+    return () => URL.revokeObjectURL(made);
+  }, [blob]);
+  if (isError) return null;
+  return <span className={styles.picture}>{source && <img src={source} alt="" />}</span>;
+}

@@ -1,0 +1,20 @@
+import { useQuery } from "@tanstack/react-query";
+import { lazyPart } from "../../../components/lazyPart";
+import { queries } from "../../../api/queries";
+import { useLinkPreviews } from "../../../stores/linkPreviews";
+import { useSession } from "../../../stores/session";
+import { useRoomState } from "./useRoom";
+
+/** The card has this height from the first render on, so that nothing moves when the preview arrives. */
+const HEIGHT = "6rem";
+
+const LinkCard = lazyPart(() => import("./LinkCard"), <div style={{ blockSize: HEIGHT }} />);
+
+/** The preview of a message's link: not in encrypted rooms, and only where the city and the reader want previews. */
+export function LinkPreview({ url }: { url: string }) {
+  const isOffered = useQuery(queries.site).data?.url_previews ?? false;
+  const isOn = useLinkPreviews((state) => state.isOn);
+  const isSignedIn = useSession((state) => state.session !== null);
+  const isEncrypted = useRoomState((state) => state.room?.encrypted ?? true);
+  return isOffered && isOn && isSignedIn && !isEncrypted && <LinkCard key={url} url={url} height={HEIGHT} />;
+}
