@@ -36,7 +36,7 @@ PATH: Final = "/city/preview"
 IMAGE: Final = PATH + "/image"
 _ERRORS: Final = ("no_preview", "url_not_public", "media_busy", "too_many_requests", "homeserver_unavailable")
 _CACHE: Final = "private, max-age=3600"
-_THUMBNAIL: Final = nearest_thumbnail(640, 480, "scale")
+THUMBNAIL: Final = nearest_thumbnail(640, 480, "scale")
 """The picture that is served: the homeserver makes it, so its size is bounded."""
 
 _Bytes = Annotated[bytes, Field(description="The picture.", examples=["…"], json_schema_extra={"format": "binary"})]
@@ -146,7 +146,7 @@ class UrlPreviewImage:
             return web.Response(status=304, headers=headers)
         async with self.transfers.slot(request, principal):
             with translate_homeserver_errors(_image_refused):
-                async with self.repository.download(mxc, _THUMBNAIL) as incoming:
+                async with self.repository.download(mxc, THUMBNAIL) as incoming:
                     return await self.sender.send(request, incoming, headers, is_thumbnail=True)
 
 
