@@ -39,7 +39,7 @@ async def page() -> AsyncIterator[str]:
         return web.Response(text=PAGE, content_type="text/html")
 
     async def get_picture(_: web.Request) -> web.Response:
-        return web.Response(body=picture(width=900, height=600), content_type="image/png")
+        return web.Response(body=picture(width=800, height=600), content_type="image/png")
 
     app = web.Application()
     app.router.add_get("/page", get_page)
@@ -74,7 +74,7 @@ async def test_synapse_previews_page_with_picture(tmp_path: Path, synapse: BootS
         async with MediaRepository(homeserver, monitor, ghosts).download(preview.image_mxc, THUMBNAIL) as incoming:
             head = await incoming.beginning(HEAD_BYTES)
         assert served_type(incoming.content_type, head).startswith("image/")
-        assert image_size(head) == (640, 427)
+        assert image_size(head) == (640, 480)
         with pytest.raises(HomeserverRefused) as raised:
             await homeserver.url_preview("http://10.0.0.1/")
         assert raised.value.status in {403, 502}

@@ -1,31 +1,31 @@
 import { useQuery } from "@tanstack/react-query";
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useRef, useState, type CSSProperties } from "react";
 import { queries } from "../../../api/queries";
 import styles from "./LinkCard.module.css";
 
 interface Props {
   url: string;
-  /** The height of the card, which its place has before the preview is loaded. */
-  height: string;
+  /** The height and margin of the card, also before the preview is loaded. */
+  place: CSSProperties;
 }
 
 /** The preview of a linked page, loaded when its place comes into view. Nothing remains if the page has none. */
-export default function LinkCard({ url, height }: Props) {
-  const place = useRef<HTMLDivElement>(null);
+export default function LinkCard({ url, place }: Props) {
+  const ref = useRef<HTMLDivElement>(null);
   const [isSeen, setSeen] = useState(false);
   const { data: preview, isError } = useQuery({ ...queries.preview(url), enabled: isSeen });
   useEffect(() => {
     const sight = new IntersectionObserver((entries) => {
       if (entries.some((entry) => entry.isIntersecting)) setSeen(true);
     });
-    if (place.current) sight.observe(place.current);
+    if (ref.current) sight.observe(ref.current);
     return () => sight.disconnect();
   }, []);
 
   if (preview === null || isError) return null;
-  if (!preview) return <div ref={place} style={{ blockSize: height }} />;
+  if (!preview) return <div ref={ref} style={place} />;
   return (
-    <a className={styles.card} style={{ blockSize: height }} href={url} target="_blank" rel="noopener noreferrer nofollow">
+    <a className={styles.card} style={place} href={url} target="_blank" rel="noopener noreferrer nofollow">
       <span className={styles.words}>
         <small dir="auto">{preview.site_name || new URL(url).hostname}</small>
         {preview.title && <strong dir="auto">{preview.title}</strong>}

@@ -1,3 +1,4 @@
+import type { CSSProperties } from "react";
 import { useQuery } from "@tanstack/react-query";
 import { lazyPart } from "../../../components/lazyPart";
 import { queries } from "../../../api/queries";
@@ -5,10 +6,10 @@ import { useLinkPreviews } from "../../../stores/linkPreviews";
 import { useSession } from "../../../stores/session";
 import { useRoomState } from "./useRoom";
 
-/** The card has this height from the first render on, so that nothing moves when the preview arrives. */
-const HEIGHT = "6rem";
+/** The card has this place from the first render on, so that nothing moves when the preview arrives. */
+const PLACE: CSSProperties = { blockSize: "6rem", marginBlockStart: "var(--s-2)" };
 
-const LinkCard = lazyPart(() => import("./LinkCard"), <div style={{ blockSize: HEIGHT }} />);
+const LinkCard = lazyPart(() => import("./LinkCard"), <div style={PLACE} />);
 
 /** The preview of a message's link: not in encrypted rooms, and only where the city and the reader want previews. */
 export function LinkPreview({ url }: { url: string }) {
@@ -16,5 +17,5 @@ export function LinkPreview({ url }: { url: string }) {
   const isOn = useLinkPreviews((state) => state.isOn);
   const isSignedIn = useSession((state) => state.session !== null);
   const isEncrypted = useRoomState((state) => state.room?.encrypted ?? true);
-  return isOffered && isOn && isSignedIn && !isEncrypted && <LinkCard key={url} url={url} height={HEIGHT} />;
+  return isOffered && isOn && isSignedIn && !isEncrypted && <LinkCard key={url} url={url} place={PLACE} />;
 }
