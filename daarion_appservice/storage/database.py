@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from ..errors import DatabaseError, ExitCode, StartError
 from .accounts import AccountRepository
+from .agent_messages import AgentMessageRepository
 from .agent_replies import ReplyRepository
 from .agents import AgentRepository
 from .availability import Availability
@@ -94,6 +95,7 @@ class Transaction:
         self.connection = connection
         self.accounts = AccountRepository(connection)
         self.agents = AgentRepository(connection)
+        self.agent_messages = AgentMessageRepository(connection)
         self.agent_replies = ReplyRepository(connection)
         self.citizens = CitizenRepository(connection)
         self.citizen_chats = CitizenChatRepository(connection)

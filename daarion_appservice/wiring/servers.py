@@ -27,6 +27,7 @@ from ..http.pinned_messages import PinnedMessages
 from ..http.registry_writer import RegistryWriter
 from ..http.room_lists import RoomLists
 from ..http.room_responses import CachedRoomResponses
+from ..http.routes.agent_messages import AgentMessageRoutes
 from ..http.routes.agent_tokens import AgentTokenRoutes
 from ..http.routes.agents import AgentRoutes
 from ..http.routes.citizens import CitizenRoutes
@@ -209,6 +210,7 @@ def _agent_routes(city: City, parts: _HttpParts) -> list[object]:
             heartbeat_ms=int(presence.heartbeat_s * 1000),
             ttl_ms=int(presence.ttl_s * 1000),
         ),
+        AgentMessageRoutes(city.database, city.agents, parts.readers, city.identities),
         PlaceRoutes(registry, city.places, city.presence, parts.views),
         RegistryRoutes(registry, city.agents, parts.views),
         AgentTokenRoutes(city.database, city.registry, now_ms, new_id),

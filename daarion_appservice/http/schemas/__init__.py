@@ -43,7 +43,7 @@ from .rooms import (
     TypingResult,
     UnreadCount,
 )
-from .search import SearchResult, SearchResults, SearchRoom
+from .search import AgentMessage, SearchResult, SearchResults, SearchRoom
 from .second_me import Interaction
 from .site import MatrixServer, SignInMethods, SignInNonce, SignInResult, SiteSettings
 from .types import PresenceFields
@@ -53,6 +53,7 @@ from .url_previews import UrlPreview
 __all__ = [
     "Agent",
     "AgentEncryption",
+    "AgentMessage",
     "AgentPresence",
     "AgentToken",
     "Author",

@@ -55,3 +55,17 @@ class SearchResults(TypedDict):
             examples=[True],
         ),
     ]
+
+
+class AgentMessage(TypedDict):
+    """A message of an agent, as its page shows it."""
+
+    message: Annotated[Message, Field(description="The message.")]
+    room: Annotated[SearchRoom, Field(description="The room of the message.")]
+    excerpt: Annotated[
+        str,
+        Field(
+            description="The text without markup, cut at 280 characters.",
+            examples=["Канатка сьогодні працює до десятої."],
+        ),
+    ]

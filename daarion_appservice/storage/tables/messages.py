@@ -66,6 +66,13 @@ messages = Table(
         postgresql_where=text("author_kind = 'matrix'"),
     ),
     Index(
+        "ix_messages_by_agents",
+        "author_id",
+        "created_at_ms",
+        sqlite_where=text("author_kind = 'agent'"),
+        postgresql_where=text("author_kind = 'agent'"),
+    ),
+    Index(
         "ix_messages_thread_root",
         "thread_root",
         "seq",

@@ -42,6 +42,11 @@ export interface components {
       status_msg?: string | null;
       session_id?: string;
     };
+    AgentMessage: {
+      message: components["schemas"]["Message"];
+      room: components["schemas"]["SearchRoom"];
+      excerpt: string;
+    };
     AgentPresence: {
       presence: components["schemas"]["Status"];
       last_active_ago_ms: number | null;
@@ -779,6 +784,7 @@ export interface components {
 export type Agent = components["schemas"]["Agent"];
 export type AgentEncryption = components["schemas"]["AgentEncryption"];
 export type AgentHeartbeat = components["schemas"]["AgentHeartbeat"];
+export type AgentMessage = components["schemas"]["AgentMessage"];
 export type AgentPresence = components["schemas"]["AgentPresence"];
 export type AgentToken = components["schemas"]["AgentToken"];
 export type Author = components["schemas"]["Author"];
