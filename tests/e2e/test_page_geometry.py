@@ -149,6 +149,25 @@ async def test_phone_shows_the_navigation_unless_a_room_is_open(city: InProcessC
     await expect(page).to_have_url(f"{_address(city)}/city")
 
 
+async def test_home_shows_its_parts_above_the_fold(city: InProcessCity, browser: Browser) -> None:
+    page = await _visit(city, browser, "uk", 1440, citizen_token("u_word", NAMES["u_word"]))
+    await page.set_viewport_size({"width": 1440, "height": 900})
+    await _load(page, city, "/")
+    main = page.get_by_role("main")
+    for part in ("#rooms-title + a", "#feed-title + a"):
+        await main.locator(part).wait_for()
+    hero = await main.locator("section").first.bounding_box()
+    assert hero is not None
+    assert hero["height"] <= 300
+    shown = ["form input", "section[aria-labelledby=rooms-title] li", "section[aria-labelledby=feed-title] li"]
+    bottoms = {}
+    for part in shown:
+        box = await main.locator(part).first.bounding_box()
+        assert box is not None
+        bottoms[part] = box["y"] + box["height"]
+    assert all(bottom <= 900 for bottom in bottoms.values()), bottoms
+
+
 def _address(city: InProcessCity) -> str:
     return f"http://{HOST}:{city.city.settings.api.port}"
 

@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
+from daarion_appservice.city.types import HistoryVisibility
 from daarion_appservice.http.static_pages import DIST
 from daarion_appservice.wiring import servers
 from tests.parts.browser import Browser, start_browser
@@ -179,6 +180,66 @@ async def test_reload_offline_keeps_pending_message(service: Service, browser: B
         await page.context.set_offline(False)
         await holds(city, "written offline")
         await expect(page.get_by_role("log").get_by_text("written offline")).to_be_visible()
+
+
+async def seen_by(page: Page) -> Any:
+    """The readers of the answers that the browser stores."""
+    return await page.evaluate(
+        """() => new Promise((resolve, reject) => {
+            const opening = indexedDB.open("city-seen");
+            opening.onerror = () => reject(opening.error);
+            opening.onsuccess = () => {
+                const reading = opening.result.transaction("answers").objectStore("answers").getAll();
+                reading.onsuccess = () => {
+                    opening.result.close();
+                    resolve([...new Set(reading.result.map(({ reader, name }) => `${reader} ${name}`))]);
+                };
+            };
+        })"""
+    )
+
+
+async def make_private(city: InProcessCity, slug: str) -> None:
+    async with city.city.database.transaction() as tx:
+        room = await tx.rooms.lock(slug)
+        assert room is not None
+        await tx.rooms.set_rules(room.id, join_rule="invite", history_visibility=HistoryVisibility.JOINED)
+
+
+async def test_seen_rooms_are_read_offline_by_their_reader(service: Service, browser: Browser) -> None:
+    city = await service.start()
+    ann = citizen_token(*ANN)
+    await city.call("POST", "/city/rooms/builders/join", token=ann)
+    await make_private(city, "builders")
+    await city.call("POST", "/city/rooms/builders/messages", {"body": "between us"}, token=ann)
+    async with reader(browser) as person:
+        page = await open_page(person, service, "/city/builders")
+        said = page.get_by_role("log").get_by_text("between us")
+        await said.wait_for()
+
+        async def is_stored() -> bool:
+            return "u_ann room builders" in await seen_by(page)
+
+        await eventually(is_stored)
+        await page.context.set_offline(True)
+        await page.reload()
+        await said.wait_for()
+        await page.get_by_text("There is no network.").wait_for()
+        await page.goto(service.address("/city"))
+        await page.get_by_role("main").get_by_role("link", name="General").wait_for()
+
+        # Signing out deletes what was seen; the next person reads nothing of it.
+        await page.get_by_role("button", name="Account: Ann").click()
+        await page.get_by_role("button", name="Sign out").click()
+
+        async def is_deleted() -> bool:
+            return not any(name.startswith("u_ann ") for name in await seen_by(page))
+
+        await eventually(is_deleted)
+        await page.evaluate("token => localStorage.setItem('city.session', token)", citizen_token("u_bob", "Bob"))
+        await page.goto(service.address("/city/builders"))
+        await page.get_by_text("There is no network.").wait_for()
+        await expect(page.get_by_text("between us")).to_have_count(0)
 
 
 async def test_reload_without_service_shows_page(service: Service, browser: Browser) -> None:

@@ -13,6 +13,7 @@ import { chooseTheme, chosenTheme } from "./lib/theme";
 import { initOutbox } from "./stores/outbox";
 import { initPresence } from "./stores/presence";
 import { initUnread } from "./stores/unread";
+import { initSeenAnswers } from "./stores/seenAnswers";
 import { initSession } from "./stores/session";
 import "./styles/base.css";
 
@@ -22,6 +23,8 @@ const queryClient = new QueryClient({
   defaultOptions: {
     queries: {
       staleTime: 10_000,
+      // Also without a network each query begins: what was seen is read from the browser.
+      networkMode: "offlineFirst",
       retry: (failures, error) => failures < MAX_TRIES && error instanceof Problem && error.isTemporary,
     },
   },
@@ -36,6 +39,7 @@ const EmbedApp = lazyPage(() => import("./features/embed/EmbedApp"));
 
 if (!isEmbedded) chooseTheme(chosenTheme());
 initSession();
+if (!isEmbedded) initSeenAnswers();
 initPresence();
 initOutbox();
 initUnread();

@@ -19,7 +19,7 @@ from ...city.types import RoomId
 from ...storage.database import Database, Transaction
 from .. import schemas
 from ..auth.principals import Access, author_of
-from ..routing import Call, NoBody, NoQuery, Query, endpoint
+from ..routing import Call, NoBody, Query, endpoint
 from ..views import author_view, room_view, timestamp
 
 _HOME_ENTRIES: Final = 3
@@ -35,6 +35,10 @@ class FeedPage(Query):
         description="Only entries older than the entry with this id.",
         examples=["01M80JJAXG2C1QZP8Y3B6F5T7K"],
     )
+
+
+class HomePage(Query):
+    feed: int = Field(_HOME_ENTRIES, ge=1, le=30, description="The maximum number of feed entries.", examples=[12])
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +69,19 @@ class FeedRoutes:
         return [self._entry(entry, entry_rooms) for entry in entries]
 
     @endpoint(
-        "GET", "/city/home", access=Access.READERS, summary="Get the content of City Home", response=schemas.CityHome
+        "GET",
+        "/city/home",
+        access=Access.READERS,
+        query=HomePage,
+        summary="Get the content of City Home",
+        response=schemas.CityHome,
     )
-    async def get_home(self, call: Call[NoBody, NoQuery]) -> schemas.CityHome:
-        """Returns the online counts, three feed entries and the three most popular rooms."""
+    async def get_home(self, call: Call[NoBody, HomePage]) -> schemas.CityHome:
+        """Returns the online counts, `feed` feed entries and the three most popular rooms."""
         async with self.database.read_only() as tx:
             ranges_by_room = await self.readers.ranges_by_room(tx, author_of(call.principal))
             latest = await tx.feed.before(None, limit=_LATEST, ranges_by_room=ranges_by_room)
-            entries = front_page(latest, _HOME_ENTRIES)
+            entries = front_page(latest, call.query.feed)
             entry_rooms = await self._rooms_of(tx, entries, ranges_by_room)
             users = await self.readers.users(tx, author_of(call.principal))
             rooms = await tx.rooms.page(sort="popular", limit=_HOME_ENTRIES, offset=0, users=users)

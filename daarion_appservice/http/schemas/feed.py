@@ -69,7 +69,7 @@ class CityHome(TypedDict):
     feed: Annotated[
         list[FeedEntry],
         Field(
-            description="3 of the last 30 entries, newest first: messages are preferred, one entry is of another kind, and "
+            description="`feed` (3 by default) of the last 30 entries, newest first: messages are preferred, one entry is of another kind, and "
             "successive joins of a room are one entry."
         ),
     ]

@@ -1,6 +1,7 @@
 import { fetchResponse, fetchJson } from "./http";
 import type {
   Agent,
+  AgentMessage,
   Ban,
   CitizenNames,
   CityHome,
@@ -61,6 +62,9 @@ const CORE_WITHIN_MS = 90_000;
 /** As many rooms as the city lists at once. */
 export const MAX_ROOMS = 500;
 
+/** The feed entries of Home before they are grouped. */
+export const HOME_ENTRIES = 20;
+
 /** Every route of the city that the pages use; see docs/reference/api.md. Each raises Problem. */
 export const city = {
   site: (signal: Signal) => fetchJson<SiteSettings>("/city/site", { signal }),
@@ -76,7 +80,7 @@ export const city = {
       signal,
     }),
 
-  home: (signal: Signal) => fetchJson<CityHome>("/city/home", { signal }),
+  home: (signal: Signal) => fetchJson<CityHome>("/city/home", { query: { feed: HOME_ENTRIES }, signal }),
 
   rooms: (sort: "popular" | "recent" | "name", signal: Signal) =>
     fetchJson<Room[]>("/city/rooms", { query: { sort, limit: MAX_ROOMS }, signal }),
@@ -167,6 +171,8 @@ export const city = {
   agents: (signal: Signal) => fetchJson<Agent[]>("/api/v1/agents", { signal }),
   /** Those of at most 500 ids or slugs. */
   agentsOf: (ids: readonly string[]) => fetchJson<Agent[]>("/api/v1/agents", { query: { ids: ids.join(",") } }),
+  /** The newest ones in public rooms, and in others that the reader may read. */
+  agentMessages: (id: string, signal: Signal) => fetchJson<AgentMessage[]>(`/api/v1/agents/${part(id)}/messages`, { signal }),
   agent: (id: string, signal: Signal) => fetchJson<Agent>(`/api/v1/agents/${part(id)}`, { signal }),
   /** At most 500 subjects; answered in the order asked. */
   presence: (subjects: readonly SubjectId[], signal: Signal) =>

@@ -21,10 +21,12 @@ export const BODY_TIMEOUT_MS = 60_000;
 /** Who is asking, and what to do when the city no longer believes it. */
 export interface Credentials {
   token: () => string | null;
+  /** The id of the citizen who is asking; null for a visitor. */
+  userId: () => string | null;
   onTokenRejected: (token: string) => void;
 }
 
-let credentials: Credentials = { token: () => null, onTokenRejected: () => undefined };
+let credentials: Credentials = { token: () => null, userId: () => null, onTokenRejected: () => undefined };
 
 export function setCredentials(source: Credentials): void {
   credentials = source;
@@ -130,4 +132,8 @@ export function reportUnauthorized(problem: Problem, token: string | null): void
 
 export function currentToken(): string | null {
   return credentials.token();
+}
+
+export function currentUserId(): string | null {
+  return credentials.userId();
 }

@@ -2,9 +2,9 @@ import type { QueryClient } from "@tanstack/react-query";
 import type { Clock } from "../lib/clock";
 import type { RoomUpdates } from "../lib/presence";
 import { Throttle } from "../lib/throttle";
-import { MAX_ROOMS } from "./city";
+import { HOME_ENTRIES, MAX_ROOMS } from "./city";
 import { queries } from "./queries";
-import type { Room } from "./types";
+import type { FeedEntry, Room } from "./types";
 
 /** How often lists are read again although nothing was told of them; milliseconds. */
 export const REFETCH_MS = 5 * 60_000;
@@ -59,9 +59,11 @@ export class LiveQueries {
     const home = this.queryClient.getQueryData(queryKey);
     if (!home) return;
     const popular = withUpdates(home.popular_rooms, updates);
-    if (popular !== home.popular_rooms) {
+    const feed = withMessages(home.feed, updates);
+    if (popular !== home.popular_rooms || feed !== home.feed) {
       const updatedAt = this.queryClient.getQueryState(queryKey)?.dataUpdatedAt;
-      this.queryClient.setQueryData(queryKey, { ...home, popular_rooms: popular }, updatedAt === undefined ? {} : { updatedAt });
+      const changed = { ...home, popular_rooms: popular, feed };
+      this.queryClient.setQueryData(queryKey, changed, updatedAt === undefined ? {} : { updatedAt });
     }
     const known = latest([this.lastEvent, home.feed[0]?.created_at ?? ""]);
     this.lastEvent = latest([known, ...updates.map(({ last_event: at }) => at ?? "")]);
@@ -73,6 +75,33 @@ export class LiveQueries {
 /** Times of the city are RFC 3339 in UTC, of one length: they sort as text. */
 function latest(times: string[]): string {
   return times.reduce((a, b) => (a > b ? a : b));
+}
+
+/**
+ * The feed with the new messages of these rooms, newest first; the same array when there is none.
+ *
+ * The event of a room has the newest message of a public room. What it lacks (joins, what an agent replies to) comes with the next
+ * answer of the city.
+ */
+export function withMessages(feed: FeedEntry[], updates: readonly Room[]): FeedEntry[] {
+  const newest = feed[0]?.created_at ?? "";
+  const added = updates.flatMap(({ id, slug, name, archived, last_message: last }): FeedEntry[] => {
+    if (!last || archived || last.created_at <= newest) return [];
+    return [
+      {
+        id: last.id,
+        kind: "room_message",
+        room_id: id,
+        room: { slug, name },
+        actor: last.author,
+        payload: { message_id: last.id, body: last.text },
+        created_at: last.created_at,
+      },
+    ];
+  });
+  if (!added.length) return feed;
+  added.sort((a, b) => b.created_at.localeCompare(a.created_at));
+  return [...added, ...feed].slice(0, HOME_ENTRIES);
 }
 
 function hasUnknown(rooms: readonly Room[], updates: readonly Room[]): boolean {

@@ -2,6 +2,7 @@ import { queryOptions } from "@tanstack/react-query";
 import { city } from "./city";
 import { Problem } from "./problem";
 import { fetchBlob } from "./upload";
+import { seenQuery } from "./seenQueries";
 
 const LONG_STALE_MS = 10 * 60_000;
 /** Requested once, also if it fails: rows of a list come and go. */
@@ -15,14 +16,14 @@ function nullWhereAbsent(error: unknown): null {
 
 /** Home and lists of rooms are kept up to date by `LiveQueries`. */
 export const queries = {
-  site: queryOptions({ queryKey: ["site"], queryFn: ({ signal }) => city.site(signal), staleTime: Infinity }),
+  site: queryOptions({ queryKey: ["site"], queryFn: seenQuery((signal) => city.site(signal)), staleTime: Infinity }),
   me: (userId: string) =>
-    queryOptions({ queryKey: ["me", userId], queryFn: ({ signal }) => city.me(signal), staleTime: LONG_STALE_MS }),
-  home: queryOptions({ queryKey: ["home"], queryFn: ({ signal }) => city.home(signal) }),
+    queryOptions({ queryKey: ["me", userId], queryFn: seenQuery((signal) => city.me(signal)), staleTime: LONG_STALE_MS }),
+  home: queryOptions({ queryKey: ["home"], queryFn: seenQuery((signal) => city.home(signal)) }),
   rooms: (sort: "popular" | "recent" | "name") =>
     queryOptions({
       queryKey: ["rooms", sort],
-      queryFn: ({ signal }) => city.rooms(sort, signal),
+      queryFn: seenQuery((signal) => city.rooms(sort, signal)),
     }),
   /** Rooms of which names are shown. */
   roomsOf: (ids: readonly string[]) =>
@@ -58,7 +59,7 @@ export const queries = {
   directChats: (userId: string) =>
     queryOptions({
       queryKey: ["direct", userId],
-      queryFn: ({ signal }) => city.directChats(signal),
+      queryFn: seenQuery((signal) => city.directChats(signal)),
       retry: false,
       staleTime: LONG_STALE_MS,
     }),
@@ -72,6 +73,11 @@ export const queries = {
   bans: (name: string) =>
     queryOptions({ queryKey: ["bans", name], queryFn: ({ signal }) => city.bans(name, signal), retry: false }),
   agents: queryOptions({ queryKey: ["agents"], queryFn: ({ signal }) => city.agents(signal), staleTime: 60_000 }),
+  agentMessages: (id: string, userId: string | null) =>
+    queryOptions({
+      queryKey: ["agents", id, "messages", userId],
+      queryFn: ({ signal }) => city.agentMessages(id, signal),
+    }),
   agent: (id: string) => queryOptions({ queryKey: ["agents", id], queryFn: ({ signal }) => city.agent(id, signal) }),
   nodes: queryOptions({ queryKey: ["nodes"], queryFn: ({ signal }) => city.nodes(signal) }),
   microDaos: queryOptions({ queryKey: ["microdaos"], queryFn: ({ signal }) => city.microDaos(signal) }),

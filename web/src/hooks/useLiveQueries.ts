@@ -54,7 +54,7 @@ export function useLiveQueries(): void {
   }, [isLive, queryClient]);
 }
 
-function invalidate(queryClient: QueryClient, keys: readonly (readonly string[])[]): Promise<unknown> {
+function invalidate(queryClient: QueryClient, keys: readonly (readonly unknown[])[]): Promise<unknown> {
   return Promise.all(keys.map((queryKey) => queryClient.invalidateQueries({ queryKey })));
 }
 

@@ -66,6 +66,8 @@ export class RoomStream {
   private failures = 0;
   /** How often the socket was refused since it last told something. */
   private rejections = 0;
+  /** What is shown was stored in the browser, and is loaded anew with the first connection. */
+  private isSeen = false;
   private buffered: RoomEvent[] = [];
   private cancelWait: Cancel = () => undefined;
 
@@ -75,6 +77,8 @@ export class RoomStream {
     private readonly load: () => Promise<RoomDetails>,
     private readonly token: () => string | null,
     private readonly handlers: RoomStreamHandlers,
+    /** The room as the reader has seen it last, for a page without a connection. */
+    private readonly loadSeen: () => Promise<RoomDetails | undefined> = () => Promise.resolve(undefined),
   ) {
     this.socket = new ReconnectingSocket(environment, {
       path: () => `/ws/city/rooms/${encodeURIComponent(name)}?since=${this.lastSeq}${this.tokenInPath()}`,
@@ -114,7 +118,8 @@ export class RoomStream {
   private authenticate(): void {
     const token = this.token();
     if (token) this.socket.send({ event: "auth", token });
-    if (this.wasLive) void this.refresh();
+    if (this.isSeen) void this.reload();
+    else if (this.wasLive) void this.refresh();
     this.wasLive = true;
   }
 
@@ -150,7 +155,7 @@ export class RoomStream {
       const room = await this.load();
       if (!this.isStopped) this.startFrom(room);
     } catch (error) {
-      if (!this.isStopped) this.loadFailed(error);
+      if (!this.isStopped && !(await this.showSeen(error)) && !this.isStopped) this.loadFailed(error);
     } finally {
       this.isLoading = false;
     }
@@ -159,7 +164,19 @@ export class RoomStream {
     this.handleBuffered();
   }
 
+  /** Show the stored room while the city cannot be reached; false where there is none, or another one is shown already. */
+  private async showSeen(error: unknown): Promise<boolean> {
+    if (this.lastSeq > 0 || !(error instanceof Problem && error.isTemporary)) return false;
+    const token = this.token();
+    const room = await this.loadSeen();
+    if (!room || this.isStopped || token !== this.token()) return false;
+    this.startFrom(room);
+    this.isSeen = true;
+    return true;
+  }
+
   private startFrom(room: RoomDetails): void {
+    this.isSeen = false;
     this.failures = 0;
     this.lastSeq = room.last_seq;
     this.gapAfter = null;

@@ -106,6 +106,7 @@ export function initSession(): void {
   const { syncWithStorage: follow, expire: end } = useSession.getState();
   setCredentials({
     token: () => useSession.getState().session?.token ?? null,
+    userId: () => useSession.getState().session?.userId ?? null,
     onTokenRejected: end,
   });
   subscribeToPresence({ onTokenRejected: end });

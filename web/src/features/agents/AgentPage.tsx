@@ -20,6 +20,8 @@ import { userLink } from "../../lib/matrixLinks";
 import { agentSubject } from "../../lib/subjects";
 import { formatElapsed } from "../../lib/formatTime";
 import { useSession } from "../../stores/session";
+import { AgentAsk } from "./AgentAsk";
+import { AgentMessages } from "./AgentMessages";
 import styles from "./Agents.module.css";
 import { useRoleName } from "./roles";
 
@@ -56,7 +58,9 @@ function Portrait({ agent, toldAt, askAgain }: PortraitProps) {
         )}
         <LastSeen agent={agent} toldAt={toldAt} askAgain={askAgain} />
       </header>
+      <AgentAsk agent={agent} />
       <Actions agent={agent} />
+      <AgentMessages agent={agent} />
       <Facts agent={agent} />
     </article>
   );

@@ -10,7 +10,7 @@ export interface FeedGroup {
 }
 
 /** As many as stand above the fold. */
-const LIMIT = 12;
+const LIMIT = 6;
 
 /**
  * The feed in fewer lines: messages of one room that follow each other are one, and all who come to one room are one.

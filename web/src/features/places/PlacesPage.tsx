@@ -9,7 +9,7 @@ import { Notice, ProblemNotice, Skeleton } from "../../components/ui/Notice";
 import { PresenceDot } from "../../components/ui/PresenceDot";
 import { usePageTitle } from "../../hooks/usePageTitle";
 import { useTranslation } from "../../lib/i18n";
-import { microDaoPath, nodePath } from "../../lib/paths";
+import { microDaoPath, nodePath, roomPath } from "../../lib/paths";
 import { agentSubject } from "../../lib/subjects";
 import { usePresence } from "../../stores/presence";
 import { RoomIcon } from "../city/rooms/RoomIcon";
@@ -86,6 +86,33 @@ function DistrictSection({ district, places, agents }: SectionProps) {
   );
 }
 
+/** The rooms in which agents of the place live, with who is there now. `LiveQueries` keeps the numbers up to date. */
+function PlaceRooms({ place, agents }: { place: ListedPlace; agents: readonly Agent[] | undefined }) {
+  const { t } = useTranslation();
+  const { data: rooms = [] } = useQuery(queries.rooms("name"));
+  const slugs = new Set((agents ?? []).filter((agent) => livesIn(agent, place)).flatMap((agent) => agent.rooms));
+  const found = rooms.filter(({ slug }) => slugs.has(slug));
+  if (!found.length) return null;
+  return (
+    <p className={styles.rooms}>
+      {t("places.rooms")}
+      {found.map(({ id, slug, name, members_online: count }, index) => (
+        <span key={id}>
+          {index > 0 && " · "}
+          <Link to={roomPath(slug)}>
+            <Name>{name}</Name>
+          </Link>{" "}
+          ({t("places.here", { count })})
+        </span>
+      ))}
+    </p>
+  );
+}
+
+function livesIn(agent: Agent, place: ListedPlace): boolean {
+  return (place.kind === "node" ? agent.node_id : agent.microdao) === place.id;
+}
+
 function PlaceCard({ place, agents }: { place: ListedPlace; agents: readonly Agent[] | undefined }) {
   const { t } = useTranslation();
   const online = useOnlineAgents(place, agents);
@@ -98,6 +125,7 @@ function PlaceCard({ place, agents }: { place: ListedPlace; agents: readonly Age
         </Link>
         <p>{t(`places.${place.kind}`)}</p>
         {place.description && <p dir="auto">{place.description}</p>}
+        <PlaceRooms place={place} agents={agents} />
       </div>
       <p className={styles.live}>
         <PresenceDot state={online > 0 ? "online" : "offline"} isSilent />
@@ -111,7 +139,6 @@ function PlaceCard({ place, agents }: { place: ListedPlace; agents: readonly Age
 function useOnlineAgents(place: ListedPlace, agents: readonly Agent[] | undefined): number {
   return usePresence(({ online, hasSnapshot }) => {
     if (!hasSnapshot || !agents) return place.agents_online;
-    const lives = place.kind === "node" ? "node_id" : "microdao";
-    return agents.filter((agent) => agent[lives] === place.id && agentSubject(agent.slug) in online).length;
+    return agents.filter((agent) => livesIn(agent, place) && agentSubject(agent.slug) in online).length;
   });
 }

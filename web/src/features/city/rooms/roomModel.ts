@@ -8,6 +8,7 @@ import { subjectOf } from "../../../lib/subjects";
 import type { Entry } from "../../../outbox/entry";
 import { Conversation, type ConversationState, type RoomEnvironment } from "./conversation";
 import type { SeqRange } from "./rows";
+import { SeenRoom } from "./seenRoom";
 import { ThreadList } from "./threadList";
 import { newestTimeline, EMPTY_TIMELINE, withEvent } from "./timeline";
 
@@ -61,6 +62,7 @@ export class RoomModel extends Conversation {
   readonly store: StoreApi<RoomState> = createStore(() => INITIAL_STATE);
   readonly threads: ThreadList;
   private readonly stream: RoomStream;
+  private readonly seen: SeenRoom;
   private readonly listeners = new Set<RoomListener>();
   private unsubscribe: () => void = () => undefined;
   private typingSentAt = -Infinity;
@@ -71,10 +73,15 @@ export class RoomModel extends Conversation {
   constructor(name: string, environment: RoomEnvironment) {
     super(name, null, environment);
     this.threads = new ThreadList(this);
+    const shown = () => {
+      const { room, timeline } = this.store.getState();
+      return { room, timeline: this.live ?? timeline };
+    };
+    this.seen = new SeenRoom(name, environment.clock, () => environment.me(), shown);
     this.stream = new RoomStream(
       environment,
       name,
-      () => city.room(name, undefined),
+      () => this.seen.load(),
       () => environment.token(),
       {
         onLoaded: (room) => this.onLoaded(room),
@@ -84,6 +91,7 @@ export class RoomModel extends Conversation {
         onError: (error) => this.set({ error }),
         onTokenRejected: (token) => environment.onTokenRejected(token),
       },
+      () => this.seen.stored(),
     );
   }
 
@@ -96,6 +104,7 @@ export class RoomModel extends Conversation {
   stop(): void {
     this.unsubscribe();
     this.stream.stop();
+    this.seen.stop();
     // Who opens a room and leaves it at once has read what was shown.
     if (this.unsentId !== null) void city.markRead(this.name, this.unsentId).catch(() => undefined);
     this.unsentId = null;
@@ -185,6 +194,7 @@ export class RoomModel extends Conversation {
     this.setMembers(room.online_members);
     const { rights, removal, may_read: mayRead } = room;
     this.set({ room, mayRead, removal, rights, timeline: newestTimeline(room), error: null });
+    this.seen.onLoaded(room);
     if (isFirst) this.set({ unread: this.unreadRange() });
     startThreadMarks(this.environment.me(), room.id, room.last_seq);
     for (const listener of this.listeners) listener.onLoaded();
@@ -238,6 +248,7 @@ export class RoomModel extends Conversation {
     }
     this.advanceSeq(event.seq);
     this.updateTimeline((timeline) => withEvent(timeline, event));
+    this.seen.onChanged();
   }
 
   /** The power levels may have changed: the event is the same for all readers, and names nobody's rights. */

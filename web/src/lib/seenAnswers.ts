@@ -1,0 +1,104 @@
+import { openDB, type DBSchema, type IDBPDatabase } from "idb";
+
+interface SeenAnswer {
+  /** The citizen by id, or a visitor. */
+  reader: string;
+  name: string;
+  /** Milliseconds since the epoch. */
+  seenAt: number;
+  answer: unknown;
+}
+
+interface Schema extends DBSchema {
+  answers: { key: [string, string]; value: SeenAnswer; indexes: { seenAt: number } };
+}
+
+/** The rooms and lists that the browser stores; the ones that were seen first are deleted. */
+export const MAX_ANSWERS = 60;
+const VISITOR = "";
+
+let opened: Promise<IDBPDatabase<Schema>> | null = null;
+/** Whose answers are stored; null: nobody's. */
+let reader: string | null = null;
+
+function database(): Promise<IDBPDatabase<Schema>> {
+  opened ??= openDB<Schema>("city-seen", 1, {
+    upgrade: (db) => {
+      db.createObjectStore("answers", { keyPath: ["reader", "name"] }).createIndex("seenAt", "seenAt");
+    },
+    blocking: (_was, _wanted, event) => {
+      (event.target as IDBDatabase).close();
+      opened = null;
+    },
+    terminated: () => {
+      opened = null;
+    },
+  }).catch((error: unknown) => {
+    opened = null;
+    throw error;
+  });
+  return opened;
+}
+
+/**
+ * Store answers of the city for reading without a connection, for this citizen (null: a visitor) and for nobody else.
+ *
+ * The answers of all other readers are deleted: the next person at this browser reads nothing of what the one before has seen.
+ */
+export async function setSeenReader(userId: string | null): Promise<void> {
+  reader = userId ?? VISITOR;
+  try {
+    const tx = (await database()).transaction("answers", "readwrite");
+    for (let at = await tx.store.openCursor(); at; at = await at.continue()) {
+      if (at.value.reader !== reader) await at.delete();
+    }
+    await tx.done;
+  } catch {
+    // A browser that allows no storage has stored nothing.
+  }
+}
+
+/** Store an answer that `userId` (null: a visitor) was given, unless somebody else is signed in by now. */
+export async function storeSeen(name: string, answer: unknown, userId: string | null): Promise<void> {
+  const owner = userId ?? VISITOR;
+  if (reader !== owner) return;
+  try {
+    const db = await database();
+    // Another reader may have come while the database was opened.
+    if (reader !== owner) return;
+    const tx = db.transaction("answers", "readwrite");
+    await tx.store.put({ reader: owner, name, seenAt: Date.now(), answer });
+    const surplus = (await tx.store.count()) - MAX_ANSWERS;
+    let oldest = surplus > 0 ? await tx.store.index("seenAt").openCursor() : null;
+    for (let deleted = 0; oldest && deleted < surplus; deleted += 1) {
+      await oldest.delete();
+      oldest = await oldest.continue();
+    }
+    await tx.done;
+  } catch {
+    // Without space or storage there is nothing to read without a connection.
+  }
+}
+
+/** The answer that `userId` (null: a visitor) was given last; undefined for none. */
+export async function seenAnswer<Answer>(name: string, userId: string | null): Promise<Answer | undefined> {
+  const owner = userId ?? VISITOR;
+  if (reader !== owner) return undefined;
+  try {
+    const found = await (await database()).get("answers", [owner, name]);
+    return reader === owner ? (found?.answer as Answer | undefined) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Delete an answer that the reader may no longer read. */
+export async function removeSeen(name: string): Promise<void> {
+  if (reader === null) return;
+  const owner = reader;
+  try {
+    await (await database()).delete("answers", [owner, name]);
+  } catch {
+    // What cannot be opened cannot be read either.
+  }
+}
