@@ -213,7 +213,9 @@ async def test_seen_rooms_are_read_offline_by_their_reader(service: Service, bro
     await make_private(city, "builders")
     await city.call("POST", "/city/rooms/builders/messages", {"body": "between us"}, token=ann)
     async with reader(browser) as person:
-        page = await open_page(person, service, "/city/builders")
+        page = await open_page(person, service, "/city")
+        await page.get_by_role("main").get_by_role("link", name="General").wait_for()
+        await page.goto(service.address("/city/builders"))
         said = page.get_by_role("log").get_by_text("between us")
         await said.wait_for()
 

@@ -68,6 +68,16 @@ async def test_home_has_documented_fields(city: InProcessCity) -> None:
     assert home["second_me"] == {"available": False}
 
 
+async def test_home_has_as_many_entries_as_asked_for(city: InProcessCity) -> None:
+    for number in range(5):
+        await city.call("POST", "/city/rooms/general/messages", {"body": f"слово {number}"}, token=OKSANA)
+    assert len((await city.get("/city/home"))["feed"]) == 3
+    assert len((await city.get("/city/home?feed=4"))["feed"]) == 4
+    assert len((await city.get("/city/home?feed=30"))["feed"]) == 5
+    for feed in ("0", "31", "x"):
+        assert (await city.call("GET", f"/city/home?feed={feed}")).status == 422
+
+
 async def test_home_prefers_messages_and_groups_joins(city: InProcessCity) -> None:
     for number in range(3):
         await city.call("POST", "/city/rooms/general/messages", {"body": f"**слово** {number}"}, token=OKSANA)

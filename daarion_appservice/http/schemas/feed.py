@@ -69,8 +69,8 @@ class CityHome(TypedDict):
     feed: Annotated[
         list[FeedEntry],
         Field(
-            description="`feed` (3 by default) of the last 30 entries, newest first: messages are preferred, one entry is of another kind, and "
-            "successive joins of a room are one entry."
+            description="`feed` (3 by default) of the last 30 entries, newest first: messages are preferred, one entry is of "
+            "another kind, and successive joins of a room are one entry."
         ),
     ]
     popular_rooms: Annotated[list[Room], Field(description="The 3 most popular rooms.")]

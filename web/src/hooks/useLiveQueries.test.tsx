@@ -11,7 +11,7 @@ import { initI18n, setLanguage } from "../lib/i18n";
 import { markRead } from "../lib/readMarks";
 import { presenceEvents } from "../lib/globalPresenceClient";
 import { usePresence } from "../stores/presence";
-import { room } from "../testing/samples";
+import { OKSANA, room } from "../testing/samples";
 import { useLiveQueries } from "./useLiveQueries";
 
 const HOUR_MS = 3_600_000;
@@ -33,6 +33,15 @@ const HOME: CityHome = {
   popular_rooms: ROOMS.slice(0, 3),
   second_me: { available: false },
 };
+
+const lastMessage = (second: number, text: string) => ({
+  id: `m${second}`,
+  seq: second,
+  author: OKSANA,
+  text,
+  msgtype: "m.text",
+  created_at: later(second),
+});
 
 const PRESENCE = "/api/v1/presence";
 
@@ -122,6 +131,15 @@ describe("a changed room", () => {
     await tell(listed(2, { last_event: null, members_online: 9 }));
     expect(card("Room 2")?.textContent).toContain("9 here");
     expect(count("/city/home")).toBe(0);
+  });
+
+  it("adds its new message to the feed without a request", async () => {
+    const { count, container } = await open(HomePage);
+    await tell(listed(1, { last_event: later(1), last_seq: 1, last_message: lastMessage(1, "first words") }));
+    const before = count("/city/home");
+    await tell(listed(1, { last_event: later(2), last_seq: 2, last_message: lastMessage(2, "second words") }));
+    expect(container.textContent).toContain("second words");
+    expect(count("/city/home")).toBe(before);
   });
 
   it("is removed from the list when archived", async () => {

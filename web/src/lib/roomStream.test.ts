@@ -3,33 +3,43 @@ import { Problem } from "../api/problem";
 import type { RoomDetails } from "../api/types";
 import { FakeEnvironment } from "../testing/fakeSockets";
 import { message, room, settled } from "../testing/samples";
-import { RoomStream } from "./roomStream";
+import { RoomStream, type RoomStreamHandlers } from "./roomStream";
 
 let environment: FakeEnvironment;
 let rooms: (RoomDetails | Problem)[];
 let told: string[];
 let stream: RoomStream;
 let loads: number;
+let seen: RoomDetails | undefined;
 
 beforeEach(() => {
   environment = new FakeEnvironment();
   rooms = [];
   told = [];
   loads = 0;
+  seen = undefined;
   const load = () => {
     loads += 1;
     const next = rooms.shift();
     if (!next) throw new Error("the room was asked for once too often");
     return next instanceof Problem ? Promise.reject(next) : Promise.resolve(next);
   };
-  stream = new RoomStream(environment, "general", load, () => "t1", {
+  const handlers: RoomStreamHandlers = {
     onLoaded: ({ last_seq: seq }) => told.push(`loaded ${seq}`),
     onEvent: (event) => told.push("seq" in event ? `heard ${event.seq}` : event.event),
     onMembers: (members) => told.push(`members ${members.length}`),
     onConnectionState: () => undefined,
     onError: (error) => told.push(`failed ${(error as Problem).code}`),
     onTokenRejected: (token) => told.push(`refused ${token}`),
-  });
+  };
+  stream = new RoomStream(
+    environment,
+    "general",
+    load,
+    () => "t1",
+    handlers,
+    () => Promise.resolve(seen),
+  );
 });
 
 const said = (seq: number) => ({ event: "city.room.message", seq, message: message(seq) });
@@ -101,6 +111,27 @@ describe("roomStream", () => {
     environment.last.receive(said(2045));
     await settled();
     expect(told).toEqual(["loaded 6", "loaded 2044", "heard 2045"]);
+  });
+
+  it("shows the seen room while the city is unreachable, and loads it with the connection", async () => {
+    seen = room(3);
+    rooms.push(new Problem(0, "unreachable", "…"));
+    stream.start();
+    await settled();
+    expect(told).toEqual(["loaded 3"]);
+    expect(environment.last.path).toBe("/ws/city/rooms/general?since=3");
+    rooms.push(room(9));
+    environment.last.accept();
+    await settled();
+    expect(told).toEqual(["loaded 3", "loaded 9"]);
+  });
+
+  it("shows no seen room where the city refuses it", async () => {
+    seen = room(3);
+    rooms.push(new Problem(404, "no_such_room", "…"));
+    stream.start();
+    await settled();
+    expect(told).toEqual(["failed no_such_room"]);
   });
 
   it("retries while the city is unreachable", async () => {

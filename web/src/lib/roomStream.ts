@@ -155,7 +155,7 @@ export class RoomStream {
       const room = await this.load();
       if (!this.isStopped) this.startFrom(room);
     } catch (error) {
-      if (!this.isStopped && !(await this.showSeen(error)) && !this.isStopped) this.loadFailed(error);
+      if (!this.isStopped && !(await this.showSeen(error))) this.loadFailed(error);
     } finally {
       this.isLoading = false;
     }
@@ -164,12 +164,13 @@ export class RoomStream {
     this.handleBuffered();
   }
 
-  /** Show the stored room while the city cannot be reached; false where there is none, or another one is shown already. */
+  /** Show the stored room while the city cannot be reached; false where the load must be tried again. */
   private async showSeen(error: unknown): Promise<boolean> {
     if (this.lastSeq > 0 || !(error instanceof Problem && error.isTemporary)) return false;
     const token = this.token();
     const room = await this.loadSeen();
-    if (!room || this.isStopped || token !== this.token()) return false;
+    if (this.isStopped) return true;
+    if (!room || token !== this.token()) return false;
     this.startFrom(room);
     this.isSeen = true;
     return true;
