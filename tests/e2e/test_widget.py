@@ -179,6 +179,7 @@ async def test_dialogs_fit_into_narrow_frame(city: InProcessCity, browser: Brows
     await frame.get_by_role("button", name="Who is here").click()
     faults += await _measure(page, "the member list")
     await page.keyboard.press("Escape")
+    await frame.get_by_role("button", name="Add to the message").click()
     await frame.get_by_role("button", name="Start a poll").click()
     await frame.get_by_label("Question").fill(LONG)
     await frame.get_by_label("Option 1").fill(WORD)

@@ -14,7 +14,14 @@ from tests.parts.scripted_homeserver import HANG_UP, Reply, ScriptedHomeserver, 
 
 ALICE = "@alice:city.localhost"
 OKSANA = citizen_token("u_1", "Оксана")
-ME = {"user_id": "u_1", "display_name": "Оксана", "matrix_user_id": None, "subject": "u_1"}
+ME = {
+    "user_id": "u_1",
+    "display_name": "Оксана",
+    "avatar_url": None,
+    "status_text": None,
+    "matrix_user_id": None,
+    "subject": "u_1",
+}
 
 
 @dataclass
@@ -42,7 +49,9 @@ async def test_an_account_is_linked_and_unlinked(harness: AccountHarness) -> Non
     assert await harness.me() == ME
     harness.homeserver.next("openid", Reply(200, {"sub": "@alice:city.localhost"}))
     linked = await harness.link()
-    assert (linked.status, linked.content) == (200, ME | {"matrix_user_id": ALICE, "subject": ALICE})
+    # Linked citizens are shown with the name of the Matrix account.
+    shown = {"display_name": "alice", "matrix_user_id": ALICE, "subject": ALICE}
+    assert (linked.status, linked.content) == (200, ME | shown)
     assert await harness.me() == linked.content
     for _ in range(2):
         assert (await harness.city.call("DELETE", "/city/me/matrix", token=OKSANA)).status == 204

@@ -166,6 +166,8 @@ async def test_same_account_is_same_citizen(homeserver: ScriptedHomeserver, data
         assert await city.get("/city/me", token=again["token"]) == {
             "user_id": first["user_id"],
             "display_name": "Alice",
+            "avatar_url": None,
+            "status_text": None,
             "matrix_user_id": "@alice:city.localhost",
             "subject": "@alice:city.localhost",
         }

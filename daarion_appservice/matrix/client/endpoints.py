@@ -33,6 +33,7 @@ ENDPOINTS: Final = (
     "/media/thumbnail/{serverName}/{mediaId}",
     "/openid/userinfo",
     "/presence/{userId}/status",
+    "/preview_url",
     "/profile/{userId}",
     "/profile/{userId}/{keyName}",
     "/publicRooms",

@@ -30,15 +30,12 @@ export const NO_PROFILE = { avatarUrl: null, color: null, matrixId: null } as co
 export const useProfiles = create<ProfilesState>((set) => ({
   profiles: {},
   addAuthors: (authors, areLive = false) =>
-    set(({ profiles }) => {
-      const found = areLive ? authors : authors.filter((author) => !profiles[subjectOf(author)]?.isLive);
-      return {
-        profiles: merged(
-          profiles,
-          found.map((author) => authorProfile(author, areLive)),
-        ),
-      };
-    }),
+    set(({ profiles }) => ({
+      profiles: merged(
+        profiles,
+        authors.map((author) => authorProfile(author, areLive, profiles[subjectOf(author)])),
+      ),
+    })),
   addCitizen: (id, name) => set(({ profiles }) => (profiles[id]?.isLive ? {} : { profiles: merged(profiles, [[id, { name }]]) })),
   addMe: ({ subject, display_name: name, avatar_url: avatarUrl }) =>
     set(({ profiles }) => ({ profiles: merged(profiles, [[subject, { name, avatarUrl, isLive: true }]]) })),
@@ -48,11 +45,11 @@ export const useProfiles = create<ProfilesState>((set) => ({
 
 type Entry = readonly [SubjectId, Partial<Profile> & { name: string }];
 
-function authorProfile(
-  { display_name: name, avatar_url: avatarUrl, matrix_user_id: matrixId, ...author }: Author,
-  isLive: boolean,
-): Entry {
-  return [subjectOf(author), { name, avatarUrl, matrixId, ...(isLive && { isLive }) }];
+/** Presence carries no Matrix user id: it is taken from what somebody wrote, also where name and picture are known better. */
+function authorProfile(author: Author, isLive: boolean, known: Profile | undefined): Entry {
+  const { display_name: name, avatar_url: avatarUrl, matrix_user_id: matrixId } = author;
+  const face = known?.isLive && !isLive ? { name: known.name } : { name, avatarUrl, ...(isLive && { isLive }) };
+  return [subjectOf(author), { ...face, matrixId }];
 }
 
 function presenceProfile({ user_id: id, display_name: name, avatar_url: avatarUrl }: SubjectPresence): Entry[] {

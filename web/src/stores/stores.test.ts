@@ -55,7 +55,11 @@ describe("the profile store", () => {
     useProfiles.getState().addPresences([{ ...is("u_1", "online"), display_name: "Oksana K.", avatar_url: "/face" }]);
     useProfiles.getState().addAuthors([OKSANA]);
     useProfiles.getState().addCitizen("u_1", "Oksana");
-    expect(useProfiles.getState().profiles.u_1).toMatchObject({ name: "Oksana K.", avatarUrl: "/face" });
+    expect(useProfiles.getState().profiles.u_1).toMatchObject({
+      name: "Oksana K.",
+      avatarUrl: "/face",
+      matrixId: OKSANA.matrix_user_id,
+    });
     useProfiles.getState().addAuthors([{ ...OKSANA, display_name: "Oksana P." }], true);
     expect(useProfiles.getState().profiles.u_1?.name).toBe("Oksana P.");
   });
