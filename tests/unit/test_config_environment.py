@@ -34,6 +34,7 @@ def test_every_value_can_come_from_environment(config: Path) -> None:
         "web.frame_ancestors",
         "web.embed_ancestors",
         "media.allowed_types",
+        "push.private_hosts",
         "city.admins",
         "city.rooms",
         "agents",
