@@ -8,7 +8,7 @@ import { serviceWorker } from "./build/serviceWorker.ts";
 /** A running city for `npm run dev`; its pages' own paths stay with Vite. */
 const city = process.env.CITY_URL ?? "http://127.0.0.1:7001";
 const cityApi =
-  "^/(city/(citizens|direct|feed|home|markdown|me|media|people|push|rooms|search|sign-in|site)|api|secondme/|ws/|openapi\\.json|docs)";
+  "^/(city/(citizens|direct|feed|home|markdown|me|media|people|preview|push|rooms|search|sign-in|site)|api|secondme/|ws/|openapi\\.json|docs)";
 
 export default defineConfig({
   plugins: [

@@ -25,7 +25,7 @@ const DOCUMENT = "/";
 const ANSWER_WITHIN_MS = 20_000;
 /** Where the pages are (App.tsx); what stands in the lookahead belongs to the API. */
 const PAGE =
-  /^\/(city(\/(?!(citizens|direct|feed|home|markdown|me|media|people|push|rooms|search|sign-in|site)(\/|$))[^/]+(\/[^/]+)?)?|secondme|search|places|agents(\/[^/]+)?|(nodes|microdao)\/[^/]+)?$/;
+  /^\/(city(\/(?!(citizens|direct|feed|home|markdown|me|media|people|preview|push|rooms|search|sign-in|site)(\/|$))[^/]+(\/[^/]+)?)?|secondme|search|places|agents(\/[^/]+)?|(nodes|microdao)\/[^/]+)?$/;
 
 worker.addEventListener("install", (event) => event.waitUntil(install()));
 worker.addEventListener("activate", (event) => event.waitUntil(activate()));
