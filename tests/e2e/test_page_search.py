@@ -194,7 +194,8 @@ async def test_places_are_listed_by_district_with_live_numbers(city: InProcessCi
     places = page.get_by_role("main")
     node = places.get_by_role("region", name=re.compile("Поділ")).get_by_role("listitem")
     await expect(node).to_contain_text("0 of 1 online")
-    await expect(places.get_by_role("region", name="Elsewhere in the city").get_by_role("link")).to_have_text("daarion")
+    elsewhere = places.get_by_role("region", name="Elsewhere in the city")
+    await expect(elsewhere.get_by_role("link")).to_have_text([re.compile("^daarion"), re.compile("^General")])
     answer = await city.call("POST", "/api/v1/agents/varta/heartbeat", {}, token=await city.agent_token("varta"))
     assert answer.status == 200, answer
     await expect(node).to_contain_text("1 of 1 online")
