@@ -2,7 +2,7 @@ import type { RoomEnvironment } from "../features/city/rooms/conversation";
 import { newId } from "../lib/ids";
 import { deliver } from "../outbox/delivery";
 import { Outbox } from "../outbox/outbox";
-import type { FakeEnvironment } from "./fakeSockets";
+import { FakeEnvironment } from "./fakeSockets";
 import { FakeBrowser } from "./fakeTabs";
 import { OKSANA } from "./samples";
 
@@ -35,4 +35,9 @@ export function roomEnvironment(sockets: FakeEnvironment, changes: Partial<RoomE
     addAuthors: () => undefined,
     ...changes,
   };
+}
+
+/** The same for a visitor, who is not signed in. */
+export function visitorEnvironment(): RoomEnvironment {
+  return roomEnvironment(new FakeEnvironment(), { token: () => null, me: () => null, subject: () => null });
 }

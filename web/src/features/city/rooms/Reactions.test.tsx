@@ -2,9 +2,8 @@ import { fireEvent, render, screen } from "@testing-library/react";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { ReactionCount } from "../../../api/types";
 import { initI18n, setLanguage } from "../../../lib/i18n";
-import { FakeEnvironment } from "../../../testing/fakeSockets";
+import { visitorEnvironment } from "../../../testing/roomEnvironment";
 import { message } from "../../../testing/samples";
-import { outbox } from "../../../stores/outbox";
 import { RoomModel } from "./roomModel";
 import { Reactions } from "./Reactions";
 import { RoomContext } from "./useRoom";
@@ -23,16 +22,7 @@ beforeAll(async () => {
 });
 
 function show(reaction: ReactionCount): HTMLElement {
-  const { clock, open, random } = new FakeEnvironment();
-  const nobody = {
-    token: () => null,
-    onTokenRejected: () => undefined,
-    me: () => null,
-    subject: () => null,
-    addAuthors: () => undefined,
-    isShown: () => true,
-  };
-  const model = new RoomModel("general", { clock, open, random, outbox, ...nobody });
+  const model = new RoomModel("general", visitorEnvironment());
   render(
     <RoomContext value={model}>
       <Reactions message={message(1, { reactions: [reaction] })} />

@@ -3,9 +3,8 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { Problem } from "../../../api/problem";
 import type { Message } from "../../../api/types";
 import { initI18n, setLanguage } from "../../../lib/i18n";
-import { outbox } from "../../../stores/outbox";
 import { useSession } from "../../../stores/session";
-import { FakeEnvironment } from "../../../testing/fakeSockets";
+import { visitorEnvironment } from "../../../testing/roomEnvironment";
 import { message, OKSANA } from "../../../testing/samples";
 import { MessageRow } from "./MessageRow";
 import { OutgoingStatus } from "./OutgoingRow";
@@ -29,16 +28,7 @@ function showRefused(code: string): void {
 }
 
 function showFailed(cause: Message["delivery_error"]): void {
-  const { clock, open, random } = new FakeEnvironment();
-  const nobody = {
-    token: () => null,
-    onTokenRejected: () => undefined,
-    me: () => null,
-    subject: () => null,
-    addAuthors: () => undefined,
-    isShown: () => true,
-  };
-  const model = new RoomModel("general", { clock, open, random, outbox, ...nobody });
+  const model = new RoomModel("general", visitorEnvironment());
   const failed = message(1, { delivery: "failed", delivery_error: cause });
   render(
     <RoomContext value={model}>

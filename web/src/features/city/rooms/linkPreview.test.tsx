@@ -9,9 +9,8 @@ import * as uploads from "../../../api/upload";
 import { initI18n, setLanguage } from "../../../lib/i18n";
 import { linkToPreview } from "../../../lib/linkToPreview";
 import { useLinkPreviews } from "../../../stores/linkPreviews";
-import { outbox } from "../../../stores/outbox";
 import { useSession } from "../../../stores/session";
-import { FakeEnvironment } from "../../../testing/fakeSockets";
+import { visitorEnvironment } from "../../../testing/roomEnvironment";
 import { message, OKSANA, room, settled } from "../../../testing/samples";
 import { Preferences } from "../../layout/Preferences";
 import { MessageRow } from "./MessageRow";
@@ -66,16 +65,7 @@ function show(
   changes: Partial<Message> = {},
   { site = SITE, isEncrypted = false, queryClient = new QueryClient() }: Options = {},
 ) {
-  const { clock, open, random } = new FakeEnvironment();
-  const nobody = {
-    token: () => null,
-    onTokenRejected: () => undefined,
-    me: () => null,
-    subject: () => null,
-    addAuthors: () => undefined,
-    isShown: () => true,
-  };
-  const model = new RoomModel("general", { clock, open, random, outbox, ...nobody });
+  const model = new RoomModel("general", visitorEnvironment());
   model.store.setState({ room: room(1, [], { encrypted: isEncrypted }) });
   queryClient.setQueryData(queries.site.queryKey, site);
   const shown = message(1, { body: `See ${URL_OF_PAGE}.`, ...changes });

@@ -3,9 +3,8 @@ import { beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { city } from "../../../api/city";
 import type { Media, Message, Poll } from "../../../api/types";
 import { initI18n, setLanguage } from "../../../lib/i18n";
-import { outbox } from "../../../stores/outbox";
 import { useSession } from "../../../stores/session";
-import { FakeEnvironment } from "../../../testing/fakeSockets";
+import { visitorEnvironment } from "../../../testing/roomEnvironment";
 import { message, OKSANA, settled } from "../../../testing/samples";
 import { parseCommand } from "./commands";
 import { mapUrl } from "./LocationView";
@@ -53,16 +52,7 @@ beforeEach(() => {
 });
 
 function show(changes: Partial<Message>): HTMLElement {
-  const { clock, open, random } = new FakeEnvironment();
-  const nobody = {
-    token: () => null,
-    onTokenRejected: () => undefined,
-    me: () => null,
-    subject: () => null,
-    addAuthors: () => undefined,
-    isShown: () => true,
-  };
-  const model = new RoomModel("general", { clock, open, random, outbox, ...nobody });
+  const model = new RoomModel("general", visitorEnvironment());
   const { container } = render(
     <RoomContext value={model}>
       <MessageRow message={message(1, changes)} isFirst={false} isActive={false} isFlashed={false} onJump={() => undefined} />
