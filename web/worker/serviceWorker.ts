@@ -104,8 +104,8 @@ async function storedDocument(): Promise<Response | undefined> {
  * Browsers do not end a worker whose script is 404. The script is looked for only when `answer` is not the stored document.
  */
 async function leaveIfGone(answer: Response): Promise<void> {
-  const stored = await storedDocument();
-  if (answer.ok && documentHash(answer) === documentHash(stored)) return;
+  const stored = documentHash(await storedDocument());
+  if (answer.ok && stored !== undefined && documentHash(answer) === stored) return;
   const script = await fetch(worker.location.href, { cache: "no-store" });
   const isScript = script.headers.get("Content-Type")?.includes("javascript");
   const isGone = script.ok ? !isScript : script.status === 404 || script.status === 410;
