@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import FrameLocator, Page, expect
 
-from tests.parts.browser import Browser, Tab, serve_page, start_browser
+from tests.parts.browser import Browser, Tab, serve_page, start_browser, until_true
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
@@ -160,7 +160,7 @@ async def test_window_gives_no_token_to_another_opener(city: InProcessCity, brow
         await window.get_by_role("button", name="Continue as Дана").click()
     # Messages arrive in order: when this one is there, the other would be.
     await tab.page.evaluate("postMessage('last', '*')")
-    await tab.page.wait_for_function("window.received !== undefined")
+    await until_true(tab.page, "window.received !== undefined")
     assert "session" not in await tab.page.evaluate("window.received")
 
 

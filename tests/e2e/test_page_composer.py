@@ -14,7 +14,7 @@ import pytest_asyncio
 from PIL import Image
 from playwright.async_api import Locator, Page, expect
 
-from tests.parts.browser import start_browser
+from tests.parts.browser import start_browser, until_true
 from tests.parts.city import RunningCity, citizen_token, shared_city
 from tests.parts.matrix_user import MatrixUser
 
@@ -183,8 +183,8 @@ async def test_voice_message_is_one_on_matrix_and_plays(page: Page, alice: Matri
     row = log_of(page).get_by_role("article").last
     voice = row.get_by_role("group", name="Voice message")
     await voice.get_by_role("button", name="Play").click()
-    await page.wait_for_function(
-        "() => [...document.querySelectorAll('[role=log] audio')].some((audio) => audio.currentTime > 0)"
+    await until_true(
+        page, "() => [...document.querySelectorAll('[role=log] audio')].some((audio) => audio.currentTime > 0)"
     )
 
 
@@ -240,7 +240,7 @@ async def test_picture_viewer_zooms_and_leads_to_other_pictures(page: Page, alic
     await expect(image).to_have_attribute("style", re.compile("scale.1.4."))
     await image.hover()
     await page.mouse.wheel(0, -400)
-    await page.wait_for_function("() => document.querySelector('dialog img').style.transform.match(/scale.3.11/)")
+    await until_true(page, "() => document.querySelector('dialog img').style.transform.match(/scale.3.11/)")
     assert await image.evaluate(width) > 2.5 * whole
     # The policy of the page allows no script elements, so axe runs as a script of the debugger.
     await page.evaluate(AXE.read_text())

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from tests.parts.browser import Browser, start_browser
+from tests.parts.browser import Browser, start_browser, until_true
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.page_geometry import EMOJI, LONG, LONG_MESSAGES, MEASURE, RTL, WORD
@@ -194,7 +194,7 @@ async def _load(page: Page, city: InProcessCity, path: str) -> None:
 
 async def _measure(page: Page, width: int, where: str) -> list[str]:
     await page.set_viewport_size({"width": width, "height": HEIGHT})
-    await page.wait_for_function("width => innerWidth === width", arg=width)
+    await until_true(page, "width => innerWidth === width", width)
     # A frame later media queries and what depends on them have been laid out.
     await page.evaluate("() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
     return [f"{where} at {width} px: {fault}" for fault in await page.evaluate(MEASURE)]

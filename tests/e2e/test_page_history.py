@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
 
-from tests.parts.browser import start_browser
+from tests.parts.browser import start_browser, until_at_bottom
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
@@ -19,10 +19,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DANA: Final = citizen_token("u_dana", "Дана")
 MESSAGES: Final = 240
-AT_BOTTOM: Final = """() => {
-  const log = document.querySelector("[role=log]");
-  return log.scrollHeight - log.scrollTop - log.clientHeight < 2;
-}"""
 
 
 async def say(city: InProcessCity, body: str, **more: str) -> str:
@@ -71,7 +67,7 @@ async def test_quote_of_old_message_costs_one_request(city: InProcessCity, page:
     await say(city, "сказано тим часом")
     await page.get_by_role("button", name="To the bottom").click()
     await expect(row(page, "сказано тим часом")).to_be_in_viewport()
-    await page.wait_for_function(AT_BOTTOM)
+    await until_at_bottom(page)
 
 
 async def test_history_from_quote_has_no_gap(city: InProcessCity, page: Page) -> None:

@@ -12,17 +12,13 @@ import pytest_asyncio
 from PIL import Image
 from playwright.async_api import Page, expect
 
-from tests.parts.browser import Browser, start_browser
+from tests.parts.browser import Browser, start_browser, until_at_bottom
 from tests.parts.city import RunningCity, citizen_token, shared_city
 from tests.parts.matrix_user import MatrixUser
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OKSANA: Final = citizen_token("u_1", "Оксана")
-AT_BOTTOM: Final = """() => {
-  const log = document.querySelector("[role=log]");
-  return log.scrollHeight - log.scrollTop - log.clientHeight < 2;
-}"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -79,7 +75,7 @@ async def test_picture_arriving_at_the_bottom_keeps_following(page: Page, alice:
         await send_file(alice, room, picture(600, 500), "image/png", name, "m.image", **size)
         shown = log.get_by_role("button", name=name).locator("img")
         await expect(shown).to_have_js_property("complete", True)
-        await page.wait_for_function(AT_BOTTOM)
+        await until_at_bottom(page)
         await alice.send_text(room, f"after {number}")
         await expect(log.get_by_text(f"after {number}")).to_be_in_viewport()
         await expect(page.get_by_role("main").get_by_role("button", name="new")).to_have_count(0)

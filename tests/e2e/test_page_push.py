@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.async_api import CDPSession, Page, expect
 
-from tests.parts.browser import start_browser
+from tests.parts.browser import start_browser, until_true
 from tests.parts.city import citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
@@ -41,7 +41,7 @@ async def test_push_becomes_a_notification(tmp_path: Path) -> None:
         await page.goto(address(city, "/city"))
         await switch_on(page)
         await page.evaluate("navigator.serviceWorker.register('/service-worker.js')")
-        await page.wait_for_function("navigator.serviceWorker.ready.then(found => found.active?.state === 'activated')")
+        await until_true(page, "navigator.serviceWorker.ready.then(found => found.active?.state === 'activated')")
         await deliver(await page.context.new_cdp_session(page), city, PUSH)
 
         async def shown() -> Any:

@@ -18,7 +18,7 @@ from playwright.async_api import Page, expect
 from daarion_appservice.city.types import HistoryVisibility
 from daarion_appservice.http.static_pages import DIST
 from daarion_appservice.wiring import servers
-from tests.parts.browser import Browser, start_browser
+from tests.parts.browser import Browser, start_browser, until_true
 from tests.parts.city import citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST, free_port
@@ -91,9 +91,10 @@ async def reader(first: Browser) -> AsyncIterator[Browser]:
 async def settled(page: Page) -> None:
     """The worker of the build that is served is there, and no other is being installed."""
     await page.evaluate("navigator.serviceWorker.ready.then(registration => registration.update())")
-    await page.wait_for_function(
+    await until_true(
+        page,
         "navigator.serviceWorker.controller !== null"
-        " && navigator.serviceWorker.getRegistration().then(found => found !== undefined && found.installing === null)"
+        " && navigator.serviceWorker.getRegistration().then(found => found !== undefined && found.installing === null)",
     )
 
 
@@ -334,7 +335,7 @@ async def test_new_build_is_shown_and_open_tabs_keep_parts(service: Service, bro
         new = (await person.open(service.address("/city/general"))).page
         assert await build_of(new) == "next"
         await settled(new)
-        assert len(await stored(new)) == 2
+        await eventually(lambda: has_whole_caches(new, 2))
         # The service no longer has the old build's files; the tab opens its page without a reload.
         await old.evaluate("window.isSame = true")
         await old.get_by_role("link", name="Agents").click()
@@ -354,15 +355,17 @@ async def test_new_build_is_shown_and_open_tabs_keep_parts(service: Service, bro
             later = (await person.open(service.address("/city/general"))).page
             assert await build_of(later) == "next"
             await settled(later)
-            is_clean = await has_one_cache(later)
+            is_clean = await has_whole_caches(later, 1)
             await later.close()
             return is_clean
 
         await eventually(has_only_the_new_build)
 
 
-async def has_one_cache(page: Page) -> bool:
-    return len(await stored(page)) == 1
+async def has_whole_caches(page: Page, count: int) -> bool:
+    """Each build's cache has its document, which the worker stores last."""
+    caches = await stored(page)
+    return len(caches) == count and all("/" in paths for paths in caches.values())
 
 
 async def has_no_worker(page: Page) -> bool:

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Frame, Page, expect
 
-from tests.parts.browser import Browser, Tab, serve_page, start_browser
+from tests.parts.browser import Browser, Tab, serve_page, start_browser, until_true
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.page_geometry import EMOJI, LONG, LONG_MESSAGES, MEASURE, RTL, WORD
@@ -213,7 +213,7 @@ async def _measure(page: Page, where: str) -> list[str]:
     for width in WIDTHS:
         await page.locator("iframe").evaluate("(frame, width) => (frame.style.width = `${width}px`)", width)
         frame = _frame(page)
-        await frame.wait_for_function("width => innerWidth === width", arg=width)
+        await until_true(frame, "width => innerWidth === width", width)
         # A frame later media queries and what depends on them have been laid out.
         await frame.evaluate(
             "() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))"

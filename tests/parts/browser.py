@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from playwright import async_api as playwright
 
+from tests.parts.city import eventually
 from tests.parts.install_browser import NONE_FOUND, find_browser, may_do_without
 from tests.parts.ports import HOST, free_port
 from tests.parts.waiting import WAIT_MS
@@ -33,6 +34,11 @@ _ARGUMENTS: Final = [
     # Pages of one origin share a process: the second one starts none and finds its scripts compiled.
     "--renderer-process-limit=1",
 ]
+
+_AT_BOTTOM: Final = """() => {
+  const log = document.querySelector("[role=log]");
+  return log.scrollHeight - log.scrollTop - log.clientHeight < 2;
+}"""
 
 
 @dataclass
@@ -112,6 +118,20 @@ async def _new_context(chromium: playwright.Browser, **options: Any) -> playwrig
     context = await chromium.new_context(**{"service_workers": "block"} | options)
     context.set_default_timeout(WAIT_MS)
     return context
+
+
+async def until_true(page: playwright.Page | playwright.Frame, script: str, argument: Any = None) -> None:
+    """Wait until a JavaScript expression, or a function called with ``argument``, is true.
+
+    Playwright's ``wait_for_function`` evaluates text within the page, which the Content-Security-Policy of the pages forbids
+    from the second time on.
+    """
+    await eventually(lambda: page.evaluate(script, argument))
+
+
+async def until_at_bottom(page: playwright.Page) -> None:
+    """Wait until the newest message of the conversation is in sight."""
+    await until_true(page, _AT_BOTTOM)
 
 
 @asynccontextmanager
