@@ -13,14 +13,15 @@ import nio
 import pytest
 import pytest_asyncio
 from PIL import Image
-from playwright.async_api import FrameLocator, Locator, Response, expect
+from playwright.async_api import FrameLocator, Response, expect
 
 from tests.parts.agents_core import DONE, ScriptedCore, delta, pauses
-from tests.parts.browser import Browser, Tab, serve_page, start_browser
+from tests.parts.browser import Browser, serve_page, start_browser
 from tests.parts.city import RunningCity, eventually
 from tests.parts.matrix_user import MatrixUser
 from tests.parts.ports import HOST
 from tests.parts.synapse import boot
+from tests.parts.visitor import Visitor
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -114,60 +115,6 @@ async def alice(city: RunningCity) -> AsyncIterator[MatrixUser]:
 
 
 # --- people -------------------------------------------------------------------------------------------
-
-
-class Visitor:
-    """A page of the city, signed in with a name."""
-
-    def __init__(self, browser: Browser, tab: Tab) -> None:
-        self.browser = browser
-        self.tab = tab
-        self.page = tab.page
-
-    @classmethod
-    async def open(cls, first: Browser, city: RunningCity, path: str, name: str, **options: Any) -> Visitor:
-        browser = await first.other_profile(locale="en-US", **options)
-        visitor = cls(browser, await browser.open(city.api_url + path))
-        page = visitor.page
-        await page.get_by_role("button", name="Sign in", exact=True).first.click()
-        await page.get_by_label("What is your name?").fill(name)
-        await page.get_by_role("button", name="Come in").click()
-        await page.get_by_role("button", name=f"Account: {name}").wait_for()
-        return visitor
-
-    async def user_id(self, city: RunningCity) -> str:
-        """The citizen of the page's token."""
-        token = await self.tab.run("localStorage.getItem('city.session')")
-        answer = await city.get("/city/me", token=token)
-        return str(answer["user_id"])
-
-    @property
-    def log(self) -> Locator:
-        return self.page.get_by_role("log")
-
-    @property
-    def input(self) -> Locator:
-        return self.page.get_by_role("textbox", name="Message to General")
-
-    async def say(self, body: str) -> None:
-        await self.input.fill(body)
-        await self.input.press("Enter")
-
-    async def sees(self, text: str) -> None:
-        """Once, and not twice."""
-        await expect(self.log.get_by_text(text, exact=True)).to_have_count(1)
-
-    async def hides(self, *, hidden: bool = True) -> None:
-        """As when another tab is looked at: a browser without a screen shows all of them."""
-        state = "hidden" if hidden else "visible"
-        await self.tab.run(
-            """state => {
-                Object.defineProperty(document, "visibilityState", {get: () => state, configurable: true});
-                Object.defineProperty(document, "hidden", {get: () => state === "hidden", configurable: true});
-                document.dispatchEvent(new Event("visibilitychange"));
-            }""",
-            state,
-        )
 
 
 async def presence_of(city: RunningCity, user: str) -> str:
