@@ -36,6 +36,7 @@ from daarion_appservice.city.types import (
     Message,
     Room,
     RoomId,
+    SubjectId,
     UserId,
     agent_subject,
 )
@@ -112,6 +113,11 @@ class AgentReplyHarness:
             yield SecondMe(core, self.database, now_ms, new_id, agent_id="second_me")
         finally:
             await core.close()
+
+    async def remembered(self, who: str) -> list[tuple[str, str]]:
+        """Return the prompts and responses that Second Me remembers of a citizen or a Matrix user."""
+        async with self.second_me() as second_me:
+            return [(each.prompt, each.response) for each in await second_me.history(SubjectId(who))]
 
     @asynccontextmanager
     async def running_worker(self) -> AsyncIterator[None]:
