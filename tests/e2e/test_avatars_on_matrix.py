@@ -104,7 +104,7 @@ async def test_bot_of_version_10_sets_avatars_and_power(tmp_path: Path, postgres
         await check_avatars_and_power(harness)
 
 
-async def test_everything_has_an_avatar_and_admins_have_power(harness: AvatarCity) -> None:
+async def test_all_have_avatars_and_admins_have_power(harness: AvatarCity) -> None:
     await check_avatars_and_power(harness)
 
 
@@ -172,7 +172,7 @@ async def test_avatar_follows_name_and_own_picture(harness: AvatarCity) -> None:
     assert await eventually(lambda: avatar_is_not(str(renamed))) == before
 
 
-async def test_restart_repairs_lost_files_and_respects_admins(harness: AvatarCity) -> None:
+async def test_restart_repairs_files_and_respects_admins(harness: AvatarCity) -> None:
     room = await harness.room("city_welcome")
     chosen = (await harness.profile(BOT))["avatar_url"].replace("city.localhost", "elsewhere")
     await harness.ask("POST", f"/_matrix/client/v3/join/{room}", {})

@@ -310,7 +310,7 @@ async def test_demo_names_dead_process_and_keeps_data(city: Demo) -> None:
     assert await all_have_greeted(credentials["city_url"])
 
 
-def test_a_taken_port_is_named_before_anything_is_written(tmp_path: Path) -> None:
+def test_taken_port_is_named_before_any_write(tmp_path: Path) -> None:
     demo = Demo(tmp_path)
     with socket.create_server((HOST, demo.matrix_port)):
         demo.start()

@@ -41,7 +41,7 @@ async def admin_call(city: RunningCity, method: str, path: str, token: str, cont
     assert status in {200, 201}, answer
 
 
-async def test_deleted_device_and_reactivated_ghost_send_again(city: RunningCity) -> None:
+async def test_reset_or_reactivated_ghost_sends_again(city: RunningCity) -> None:
     admin = (await city.homeserver.register("root", "a-password-of-root", admin=True)).access_token
     await delivered(city, "перше")
 

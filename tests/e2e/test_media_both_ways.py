@@ -65,7 +65,7 @@ def path_of(mxc: str) -> str:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-async def test_files_go_both_ways_and_nothing_else_is_fetched(start_city: StartCity, arrive: Arrive) -> None:
+async def test_files_go_both_ways_and_no_more_are_fetched(start_city: StartCity, arrive: Arrive) -> None:
     city = await start_city(homeserver={"overrides": {"max_upload_size": "2M"}})
     alice = await arrive(city, "alice")
     room_id = await alice.join(GENERAL)

@@ -189,7 +189,7 @@ async def test_kinds_of_matrix_are_shown_on_the_page(
 
 
 @pytest.mark.usefixtures("room")
-async def test_emote_of_the_page_and_room_mention_reach_matrix(alice: MatrixUser, page: Page) -> None:
+async def test_emote_and_room_mention_of_page_reach_matrix(alice: MatrixUser, page: Page) -> None:
     await page.get_by_role("textbox").fill("/me waves back")
     await page.get_by_role("textbox").press("Enter")
     emote = await alice.wait_for_event(lambda event: event["content"].get("body") == "waves back")

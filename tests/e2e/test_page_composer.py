@@ -224,7 +224,7 @@ async def test_long_message_and_code_from_matrix(page: Page, alice: MatrixUser) 
     assert await page.evaluate("() => navigator.clipboard.readText()") == 'def hello():\n    return "вітаю"'
 
 
-async def test_picture_viewer_zooms_and_leads_to_other_pictures(page: Page, alice: MatrixUser) -> None:
+async def test_picture_viewer_zooms_and_opens_other_pictures(page: Page, alice: MatrixUser) -> None:
     room = await alice.join("#city_general:city.localhost")
     for name in ("перша.png", "друга.png"):
         await send_picture(alice, room, name)

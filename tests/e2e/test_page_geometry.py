@@ -132,7 +132,7 @@ async def test_dialog_controls_are_hit_at_centre(city: InProcessCity, browser: B
     assert not faults, "\n".join(faults)
 
 
-async def test_phone_shows_the_navigation_unless_a_room_is_open(city: InProcessCity, browser: Browser) -> None:
+async def test_phone_hides_the_navigation_in_an_open_room(city: InProcessCity, browser: Browser) -> None:
     page = await _visit(city, browser, "en", 390, citizen_token("u_word", NAMES["u_word"]))
     navigation = page.get_by_role("navigation", name="Main")
     await _load(page, city, "/city/general")

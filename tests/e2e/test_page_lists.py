@@ -106,7 +106,7 @@ async def test_search_of_long_list_mounts_few_cards_at_once(
     await expect(items).to_have_count(11)
 
 
-async def test_agent_page_follows_presence_without_contradiction(city: InProcessCity, page: Page) -> None:
+async def test_agent_page_follows_presence_consistently(city: InProcessCity, page: Page) -> None:
     token = await city.agent_token("agent-7")
     await page.goto(address(city, "/agents/agent-7"))
     never = page.get_by_text("Never seen yet")

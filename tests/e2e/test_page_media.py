@@ -67,7 +67,7 @@ async def send_file(
     await alice.send_text(room, name, msgtype, more)
 
 
-async def test_picture_arriving_at_the_bottom_keeps_following(page: Page, alice: MatrixUser, room: str) -> None:
+async def test_picture_arriving_at_bottom_keeps_following(page: Page, alice: MatrixUser, room: str) -> None:
     log = page.get_by_role("log")
     await expect(log.get_by_text("рядок 39")).to_be_visible()
     for number, size in enumerate([{}, {"w": 600, "h": 500}, {"w": 300, "h": 1200}, {}]):
@@ -107,7 +107,7 @@ async def test_unsupported_media_is_offered_for_download(
     assert await link.get_attribute("download") == name
 
 
-async def test_picture_of_an_event_that_names_no_type_is_shown(page: Page, alice: MatrixUser, room: str) -> None:
+async def test_picture_without_a_media_type_is_shown(page: Page, alice: MatrixUser, room: str) -> None:
     content = picture(60, 50)
     answer, _ = await alice.client.upload(
         io.BytesIO(content), content_type="image/png", filename="file", filesize=len(content)
@@ -118,7 +118,7 @@ async def test_picture_of_an_event_that_names_no_type_is_shown(page: Page, alice
     await expect(shown).to_have_js_property("naturalWidth", 60)
 
 
-async def test_filename_with_bidi_override_is_shown_literally(page: Page, alice: MatrixUser, room: str) -> None:
+async def test_filename_with_bidi_override_is_literal(page: Page, alice: MatrixUser, room: str) -> None:
     await send_file(alice, room, b"MZ" * 3, "application/octet-stream", "N\u202egpj.exe", "m.file")
     link = page.get_by_role("log").get_by_role("link", name="Download Ngpj.exe")
     await expect(link).to_contain_text("Ngpj.exe")

@@ -188,7 +188,7 @@ async def test_calendar_goes_to_first_message_of_day(city: InProcessCity, browse
 # --- places -------------------------------------------------------------------------------------------
 
 
-async def test_places_are_listed_by_district_with_live_numbers(city: InProcessCity, browser: Browser) -> None:
+async def test_places_by_district_have_live_numbers(city: InProcessCity, browser: Browser) -> None:
     page = await _open(browser, city, "/")
     await page.get_by_role("main").get_by_role("link", name="Places of the city").click()
     places = page.get_by_role("main")

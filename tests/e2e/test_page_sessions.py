@@ -31,7 +31,7 @@ async def city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
         yield city
 
 
-async def test_message_of_one_person_is_never_sent_by_the_next(city: InProcessCity, browser: Browser) -> None:
+async def test_pending_message_is_not_sent_by_next_person(city: InProcessCity, browser: Browser) -> None:
     async with Reader.start(browser, city, None) as reader:
         # Without its service worker, a page offline has only the parts that it loaded before: those of nobody, too.
         page = (await reader.open("/city/general")).page
@@ -90,7 +90,7 @@ async def test_sign_out_in_another_tab_is_followed(city: InProcessCity, browser:
         await second.get_by_text("Sign in to write in this room.").wait_for()
 
 
-async def test_sign_in_counts_when_the_browsers_clock_is_ahead(city: InProcessCity, browser: Browser) -> None:
+async def test_sign_in_counts_when_browser_clock_is_ahead(city: InProcessCity, browser: Browser) -> None:
     async with Reader.start(browser, city, None) as reader:
         await reader.context.add_init_script("const now = Date.now; Date.now = () => now() + 90 * 24 * 3600 * 1000")
         page = (await reader.open("/city/general")).page

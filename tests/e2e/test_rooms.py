@@ -36,7 +36,7 @@ async def arrive_here() -> AsyncIterator[Arrive]:
 
 
 @pytest.mark.soak
-async def test_a_room_that_had_the_alias_before_is_taken_over(start_city: StartCity, arrive: Arrive) -> None:
+async def test_room_that_had_the_alias_is_taken_over(start_city: StartCity, arrive: Arrive) -> None:
     made: dict[str, str] = {}
 
     async def alice_made_it_long_ago(city: RunningCity) -> None:

@@ -125,9 +125,7 @@ async def test_frame_without_storage_signs_in_and_sends(city: InProcessCity, bro
             messages = await city.get(f"{ROOM}?limit=1")
 
 
-async def test_frame_of_an_origin_that_is_not_allowed_is_refused(
-    city: InProcessCity, browser: Browser, client: str
-) -> None:
+async def test_frame_of_origin_not_allowed_is_refused(city: InProcessCity, browser: Browser, client: str) -> None:
     tab = await _embed(city, browser, client.replace(HOST, "other.localhost"))
     await tab.page.wait_for_load_state("networkidle")
     assert any("frame-ancestors http://localhost:*" in error for error in tab.errors), tab.errors

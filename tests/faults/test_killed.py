@@ -198,9 +198,7 @@ async def test_transaction_with_lost_200_is_stored_once(
 
 
 @ON_SQLITE
-async def test_events_lost_from_synapse_memory_are_backfilled(
-    start_city: StartCity, arrive: Arrive, proxy: StartProxy
-) -> None:
+async def test_events_lost_by_synapse_are_backfilled(start_city: StartCity, arrive: Arrive, proxy: StartProxy) -> None:
     """Synapse counts events as handed over while they still wait behind a transaction that is not answered yet."""
     matrix_port = free_port()
     to_service = await proxy(matrix_port)

@@ -117,7 +117,7 @@ async def test_unreachable_appservice_address_is_reported(harness: StartupHarnes
     )
 
 
-async def test_appservice_address_of_other_server_is_reported(harness: StartupHarness, tmp_path: Path) -> None:
+async def test_address_of_another_server_is_reported(harness: StartupHarness, tmp_path: Path) -> None:
     ours = config_file.load(harness.directory / "config.yaml").matrix.port
     async with serving({}, port=ours):
         ended = await start(harness.config(tmp_path, {"matrix.port": free_port()}))

@@ -105,7 +105,7 @@ async def test_read_only_database_names_required_permission(tmp_path: Path, plac
     )
 
 
-async def test_unreachable_postgresql_is_named_without_password(tmp_path: Path) -> None:
+async def test_unreachable_postgresql_named_without_password(tmp_path: Path) -> None:
     port = free_port()
     ended = await start(configured(tmp_path, {"database.url": f"postgresql://city:very-secret@{HOST}:{port}/city"}))
     assert_output(ended, ExitCode.DATABASE, f"{HOST}:{port}/city cannot be used", "Check that PostgreSQL runs there")

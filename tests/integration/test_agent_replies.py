@@ -236,7 +236,7 @@ async def test_notice_requests_no_reply(harness: AgentReplyHarness) -> None:
         await harness.replies(0)
 
 
-async def test_a_question_that_is_deleted_in_time_is_not_answered(harness: AgentReplyHarness) -> None:
+async def test_question_deleted_in_time_is_not_answered(harness: AgentReplyHarness) -> None:
     question = await harness.messaging.post(OKSANA, "general", "@scribe?")
     await harness.messaging.message_edits.delete(OKSANA, "general", question.id, may_moderate=False)
     async with harness.running_worker():
@@ -260,7 +260,7 @@ async def test_short_core_outage_loses_no_request(harness: AgentReplyHarness) ->
     assert len(notices) == 5, "one for each that failed, and none for who waits while the core rests"
 
 
-async def test_an_answer_that_is_longer_than_a_message_is_cut(harness: AgentReplyHarness) -> None:
+async def test_reply_longer_than_a_message_is_cut(harness: AgentReplyHarness) -> None:
     harness.core.next(says("ї" * 29_000))
     await harness.messaging.post(OKSANA, "general", "@scribe, розкажи все")
     async with harness.running_worker():

@@ -31,7 +31,7 @@ async def test_agent_presence_has_documented_fields(sqlite_city: InProcessCity) 
     assert (beat.content["next_heartbeat_ms"], beat.content["expires_in_ms"]) == (20_000, 40_000)
 
 
-async def test_agent_heartbeat_status_message_kept_or_cleared(sqlite_city: InProcessCity) -> None:
+async def test_agent_heartbeat_keeps_or_clears_status_text(sqlite_city: InProcessCity) -> None:
     token = await sqlite_city.agent_token("scribe")
     results = []
     for content in ({"status_msg": "слухаю"}, ..., {}, {"status": "away"}, {"status_msg": None}, {"status": "offline"}):
@@ -102,7 +102,7 @@ async def test_citizen_heartbeat_combines_sessions(city: InProcessCity) -> None:
     assert (await city.call("POST", path, {"status": "asleep"}, token=oksana)).status == 422
 
 
-async def test_citizen_heartbeat_status_message_kept_or_cleared(sqlite_city: InProcessCity) -> None:
+async def test_citizen_heartbeat_keeps_or_clears_status_text(sqlite_city: InProcessCity) -> None:
     results = [{"status_msg": "на Подолі"}, {}, {"status_msg": None}]
     answers = [await sqlite_city.call("POST", "/api/v1/presence/heartbeat", each, token=OKSANA) for each in results]
     assert [each.content["status_msg"] for each in answers] == ["на Подолі", "на Подолі", None]

@@ -208,7 +208,7 @@ async def test_redaction_during_backfill_removes_message(harness: BackfillHarnes
     assert await harness.run() == Backfilled(0, 0)
 
 
-async def test_reactions_and_edits_before_message_are_applied(harness: BackfillHarness) -> None:
+async def test_relations_before_their_message_are_applied(harness: BackfillHarness) -> None:
     word = harness.add_message("first")
     for _ in range(4):
         harness.add_message("between")
@@ -224,7 +224,7 @@ async def test_reactions_and_edits_before_message_are_applied(harness: BackfillH
     assert await harness.handle_waiting() == []
 
 
-async def test_relations_of_known_messages_go_through_the_inbox(harness: BackfillHarness) -> None:
+async def test_relations_of_known_messages_go_through_inbox(harness: BackfillHarness) -> None:
     word = harness.add_message("known")
     await harness.receive(word)
     harness.add_reaction(word)

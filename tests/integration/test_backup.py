@@ -91,7 +91,7 @@ def backed_up_without_secrets(city: Terminal) -> Path:
 
 
 @ON_SQLITE
-def test_restore_writes_missing_config_and_registration(city: Terminal) -> None:
+def test_restore_writes_missing_config_files(city: Terminal) -> None:
     backed_up(city)
     before = {name: Path(name).read_bytes() for name in ("config.yaml", "registration.yaml")}
     for name in before:
@@ -189,7 +189,7 @@ def test_json_names_file_and_content(city: Terminal) -> None:
 
 
 @ON_SQLITE
-def test_settings_of_environment_are_named_without_values(city: Terminal) -> None:
+def test_environment_settings_are_named_without_values(city: Terminal) -> None:
     city.monkeypatch.setenv(
         "DAARION_ENCRYPTION__PICKLE_KEY", config_file.load(CONFIG).encryption.pickle_key.get_secret_value()
     )

@@ -33,7 +33,7 @@ async def test_upgrade_dropped_by_proxy_logged_once(city: InProcessCity) -> None
     assert "proxy_set_header Upgrade" in logs[0]["help"]
 
 
-async def test_plain_request_to_socket_refused_without_a_warning(city: InProcessCity) -> None:
+async def test_plain_request_to_socket_causes_no_warning(city: InProcessCity) -> None:
     with capture_logs() as logs:
         assert await get(city, PATHS[0], {}) == (426, "no_upgrade")
     assert not [line for line in logs if line["log_level"] == "warning"]

@@ -110,7 +110,7 @@ def test_command_makes_no_database(terminal: Terminal, command: list[str]) -> No
     assert not file.exists()
 
 
-def test_room_command_without_homeserver_has_own_exit_code(terminal: Terminal) -> None:
+def test_room_command_without_homeserver_has_its_code(terminal: Terminal) -> None:
     tokens = {"appservice.as_token": "a" * 40, "appservice.hs_token": "b" * 40}
     config_edit.set_values(Path("config.yaml"), {"homeserver.address": "http://127.0.0.1:9"} | tokens)
     terminal.run("room", "add", "x")

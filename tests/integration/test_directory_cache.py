@@ -126,7 +126,7 @@ async def test_change_reads_changed_agents_only(database: Database, monkeypatch:
     assert len(directories.published) == 2, "nothing has changed"
 
 
-async def test_token_of_agent_removed_and_added_again_is_refused(database: Database) -> None:
+async def test_token_of_agent_added_again_is_refused(database: Database) -> None:
     agent = Agent("a1", AgentSlug("a1"), "А")
     made = new_token(new_id())
     directories = Directories(database)

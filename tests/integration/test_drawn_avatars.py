@@ -71,7 +71,7 @@ async def test_two_processes_use_the_same_upload(harness: AvatarHarness) -> None
     assert harness.uploads() == 1
 
 
-async def test_concurrent_uploads_of_two_processes_end_in_one(harness: AvatarHarness) -> None:
+async def test_uploads_of_two_processes_end_in_one(harness: AvatarHarness) -> None:
     one, other = harness.process(), harness.process()
     end = harness.homeserver.hold("upload")
     first = asyncio.create_task(one.address(CITY))

@@ -72,7 +72,7 @@ async def test_citizen_who_is_being_erased_gets_no_chat(city: InProcessCity) -> 
     await open_chat(city, TARAS, "u_1", status=404)
 
 
-async def test_process_that_knows_no_erasure_yet_opens_no_chat(city: InProcessCity) -> None:
+async def test_process_unaware_of_erasure_opens_no_chat(city: InProcessCity) -> None:
     await open_chat(city)
     await erase(city, "u_1")
     city.city.identities.erased.replace({})

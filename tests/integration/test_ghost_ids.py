@@ -40,7 +40,7 @@ async def handle(city: InProcessCity, event_id: str, sender: str, content: dict[
 
 
 @pytest.mark.parametrize("user", IDS, ids=ascii)
-async def test_event_of_a_ghost_that_no_citizen_has_is_ignored(city: InProcessCity, user: str) -> None:
+async def test_event_of_ghost_without_citizen_is_ignored(city: InProcessCity, user: str) -> None:
     hello = {"msgtype": "m.text", "body": "hello"}
     await handle(city, "$1", user, hello)
     await handle(city, "$2", user, {"membership": "join"}, type="m.room.member", state_key=user)

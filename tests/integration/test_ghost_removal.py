@@ -144,9 +144,7 @@ async def test_removed_agent_goes_offline_and_leaves_rooms(harness: GhostRemoval
 
 
 @pytest.mark.parametrize("joined", [[], ["!general"]])
-async def test_open_invitations_of_a_removed_agent_are_declined(
-    harness: GhostRemovalHarness, joined: list[str]
-) -> None:
+async def test_invitations_of_removed_agent_are_declined(harness: GhostRemovalHarness, joined: list[str]) -> None:
     await harness.remove(SCRIBE)
     harness.now_ms += LONG_AFTER_MS
     harness.homeserver.next("joined_rooms", Reply(200, {"joined_rooms": joined}))

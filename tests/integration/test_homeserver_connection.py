@@ -118,7 +118,7 @@ async def test_https_on_silent_http_listener_advises_http(monkeypatch: pytest.Mo
         assert "must begin with http://" in (await first_warning(f"https://{HOST}:{port}"))["help"]
 
 
-async def test_tls_proxy_that_answers_400_to_http_advises_https(tmp_path: Path) -> None:
+async def test_tls_proxy_answering_400_to_http_advises_https(tmp_path: Path) -> None:
     async with bad_request_without_tls(self_signed(tmp_path)) as port:
         address = f"http://{HOST}:{port}"
         homeserver = Homeserver(address, "as_token")
@@ -138,7 +138,7 @@ async def test_refused_handshake_is_not_taken_for_http() -> None:
         assert "The TLS handshake fails" in (await first_warning(f"https://{HOST}:{port}"))["help"]
 
 
-async def test_running_homeserver_that_changes_to_tls_is_named(tmp_path: Path) -> None:
+async def test_homeserver_that_changes_to_tls_is_named(tmp_path: Path) -> None:
     async with closing_tls_listener(self_signed(tmp_path)) as port:
         homeserver = Homeserver(f"http://{HOST}:{port}", "as_token")
         monitor = HomeserverMonitor(homeserver, "city")
@@ -175,7 +175,7 @@ async def test_callback_that_fails_for_tls_is_named(
     assert (found is None) if advice is None else (advice in (found or ""))
 
 
-async def test_callback_without_listener_is_not_blamed_on_tls() -> None:
+async def test_callback_without_listener_blames_not_tls() -> None:
     assert await callback_advice(f"http://{HOST}:{free_port()}", "Connection was refused by other side: 111") is None
 
 

@@ -28,7 +28,7 @@ async def test_overlong_path_counts_as_absent(homeserver: Homeserver) -> None:
     assert await homeserver.event(ROOM, EventId(LONG), as_user=BOT) is None
 
 
-async def test_request_with_too_long_path_or_query_is_refused(homeserver: Homeserver) -> None:
+async def test_request_with_too_long_target_is_refused(homeserver: Homeserver) -> None:
     with pytest.raises(HomeserverRefused, match="414 M_TOO_LARGE"):
         await homeserver.presence(UserId(LONG), as_user=BOT)
     with pytest.raises(HomeserverRefused, match="414 M_TOO_LARGE"):

@@ -50,7 +50,7 @@ async def test_matrix_presence_has_documented_fields(sqlite_city: InProcessCity)
 @pytest.mark.parametrize(
     ("status", "shown"), [("online", "online"), ("away", "away"), ("unavailable", "away"), ("offline", "offline")]
 )
-async def test_ghost_heartbeat_accepts_city_and_matrix_status(
+async def test_ghost_heartbeat_takes_city_and_matrix_status(
     sqlite_city: InProcessCity, status: str, shown: str
 ) -> None:
     user = "@citizen_u_123:city.localhost"
@@ -160,7 +160,7 @@ async def test_readyz_without_lease_names_no_leader(sqlite_city: InProcessCity) 
     assert "another process leads" in processes[1]
 
 
-async def test_standby_with_redis_is_ready_once_another_leads(sqlite_url: str, redis: RedisServer) -> None:
+async def test_standby_with_redis_is_ready_beside_leader(sqlite_url: str, redis: RedisServer) -> None:
     async with in_process_city(sqlite_url, redis={"url": redis.url}) as city:
         assert (await readyz(city, "processes"))[1] == "failed", "it may be about to lead, and to set up the rooms"
         city.city.leader_lock.is_elsewhere = True

@@ -76,7 +76,7 @@ async def answering(status: int, body: bytes, content_type: str = "application/j
 
 @pytest.mark.parametrize("status", [200, 403, 429, 502])
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd[:30] or "empty")
-async def test_odd_answer_raises_nothing_but_homeserver_errors(odd: str, status: int) -> None:
+async def test_odd_response_raises_homeserver_errors_only(odd: str, status: int) -> None:
     async with answering(status, odd.encode()) as homeserver:
         for name, call in CALLS.items():
             try:
@@ -106,7 +106,7 @@ async def test_response_without_list_is_no_outage(name: str) -> None:
     assert not isinstance(raised.value, HomeserverUnavailable)
 
 
-async def test_numbers_and_text_beyond_canonical_json_are_read() -> None:
+async def test_values_beyond_canonical_json_are_read() -> None:
     big = "9" * 5_000
     page = f'{{"chunk": [{{"event_id": "$e", "n": 1{"0" * 400}, "m": {big}, "s": "\\ud800", "d": {"[" * 600}{"]" * 600}}}]}}'
     async with answering(200, page.encode()) as homeserver:

@@ -46,7 +46,7 @@ async def harness(database_url: str) -> AsyncIterator[LinkHarness]:
         yield LinkHarness(city, homeserver)
 
 
-async def test_concurrent_links_of_one_account_are_200_or_409(harness: LinkHarness) -> None:
+async def test_concurrent_links_of_account_are_200_or_409(harness: LinkHarness) -> None:
     """One citizen has another account, in place of which the contested one is linked."""
     for _ in range(6):
         assert (await harness.link(CITIZENS[0], await harness.proof(BORYS))).status == 200

@@ -134,7 +134,7 @@ async def test_invalid_server_name_is_404_without_request(harness: MediaHarness)
     assert harness.repository.requests == []
 
 
-async def test_anonymous_download_refused_without_anonymous_read(sqlite_url: str) -> None:
+async def test_anonymous_download_needs_anonymous_read(sqlite_url: str) -> None:
     async with media_harness(sqlite_url, api={"anonymous_read": False}) as harness:
         await harness.receive_file("cat")
         assert [await harness.status("cat", tail) for tail in ("", "/thumbnail")] == [401, 401]

@@ -91,7 +91,7 @@ async def test_removal_of_matrix_user_binds_citizen(town: Town, membership: str,
         assert (await town.city.get(ROOM, token=OKSANA))["removal"] is None
 
 
-async def test_withdrawn_invitation_of_matrix_user_binds_nobody(town: Town) -> None:
+async def test_withdrawn_invitation_of_user_binds_nobody(town: Town) -> None:
     await town.post("до того")
     await town.link()
     await moderate(town, ALICE, "invite")

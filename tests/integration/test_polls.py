@@ -147,7 +147,7 @@ async def test_redacted_poll_has_no_results(exchange: MessageExchange) -> None:
     assert (message.deleted, message.details.poll, message.poll_results) == (True, None, None)
 
 
-async def test_repeated_foreign_and_dangling_votes_are_ignored(exchange: MessageExchange) -> None:
+async def test_repeated_or_dangling_votes_are_ignored(exchange: MessageExchange) -> None:
     polling = await start(exchange)
     text = await exchange.receive_text("no poll")
     vote = await polling.vote(BOB, "a")

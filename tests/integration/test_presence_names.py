@@ -98,7 +98,7 @@ async def test_agent_has_registered_name(city: InProcessCity) -> None:
         await until(socket, names("agent:scribe", "Писар"))
 
 
-async def test_matrix_user_has_name_and_avatar_of_public_room(city: InProcessCity) -> None:
+async def test_matrix_user_has_profile_of_public_room(city: InProcessCity) -> None:
     await put_member(city, Member(GENERAL, ALICE, "Alice", FACE))
     async with listening(city) as socket:
         await beat(city, ALICE)

@@ -47,9 +47,7 @@ async def test_receipts_of_former_members_are_not_listed(harness: ReceiptHarness
     await harness.until_listed(alice=message)
 
 
-async def test_receipt_of_reader_who_left_meanwhile_is_not_sent(
-    harness: ReceiptHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_receipt_of_reader_who_left_is_not_sent(harness: ReceiptHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     harness.hold_writer(monkeypatch)
     event = await harness.room.receive_text("перше")
     await harness.read(event, ALICE, BORYS)

@@ -118,7 +118,7 @@ async def test_newest_receipt_is_sent_and_no_older_one(harness: ReceiptHarness, 
     await eventually(is_active)
 
 
-async def test_receipts_of_thread_and_main_timeline_are_apart(
+async def test_receipts_of_threads_and_timeline_are_apart(
     harness: ReceiptHarness, homeserver: ScriptedHomeserver
 ) -> None:
     for number in (9, 3, 8):

@@ -55,7 +55,7 @@ async def test_server_without_cluster_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cluster", [False, True])
-async def test_redis_url_without_tls_for_tls_port_advises_rediss(tmp_path: Path, cluster: bool) -> None:
+async def test_redis_url_without_tls_advises_rediss(tmp_path: Path, cluster: bool) -> None:
     async with closing_tls_listener(self_signed(tmp_path)) as port:
         assert "must begin with rediss://" in await checked(f"redis://{HOST}:{port}", cluster=cluster)
 

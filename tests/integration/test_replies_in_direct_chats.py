@@ -137,7 +137,7 @@ async def test_invitation_to_replaced_room_opens_no_chat(harness: AgentReplyHarn
         ({"body": "ага", "formatted_body": f'<mx-reply><a href="{LINK}">Писарю</a></mx-reply>ага'}, False),
     ],
 )
-async def test_mention_in_text_of_older_client_requests_reply(
+async def test_mention_by_older_client_requests_reply(
     harness: AgentReplyHarness, content: Any, is_requested: bool
 ) -> None:
     async with harness.database.transaction() as tx:

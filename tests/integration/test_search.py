@@ -147,7 +147,7 @@ async def test_long_messages_are_parsed_in_a_thread(city: InProcessCity, monkeyp
     assert threads[1].startswith("markup")
 
 
-async def test_private_messages_are_found_by_their_readers_only(city: InProcessCity) -> None:
+async def test_private_messages_are_found_by_readers_only(city: InProcessCity) -> None:
     await city.call("POST", "/city/rooms/builders/join", token=OKSANA)
     await city.call("POST", "/city/rooms/builders/join", token=TARAS)
     await say(city, "відкрита таємниця", room="builders")

@@ -29,7 +29,7 @@ async def use(database: Database, by: SignInNonces, nonce: str, token: str) -> N
         await by.use(tx, nonce, token)
 
 
-async def test_nonce_that_expires_during_sign_in_is_used_once(database: Database) -> None:
+async def test_nonce_expiring_during_sign_in_is_used_once(database: Database) -> None:
     """Two sign-ins checked the nonce before its expiry, and the homeserver answered both after it."""
     nonce = nonces().issue().text
     late = nonces(NOW_MS + NONCE_LIFETIME_S * 1000 + 1)

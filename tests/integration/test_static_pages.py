@@ -132,7 +132,7 @@ async def test_only_embedded_chat_allows_embed_ancestors(dist: Path, sqlite_url:
             assert (path, policy.endswith("frame-ancestors https://app.element.io")) == (path, True)
 
 
-async def test_sign_in_window_is_in_no_frame_and_keeps_opener(dist: Path, sqlite_url: str) -> None:
+async def test_sign_in_window_has_no_frame_and_keeps_opener(dist: Path, sqlite_url: str) -> None:
     async with in_process_city(sqlite_url, web={"embed_ancestors": ["https://shop.example"]}) as city:
         window, content = await ask(city, "/embed/sign-in?state=1")
         assert (window.status, content.decode()) == (200, DOCUMENT)

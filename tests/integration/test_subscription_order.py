@@ -117,7 +117,7 @@ async def test_room_list_counts_include_the_change(city: InProcessCity) -> None:
     assert (await city.call("POST", "/city/rooms/general/leave", token=TARAS)).status == 200
 
 
-async def test_observer_coverage_requests_presence_of_new_member(city: InProcessCity) -> None:
+async def test_coverage_requests_presence_of_new_member(city: InProcessCity) -> None:
     coverage = city.city.observer_coverage
     await change_membership(city, ALICE, joins=True)
     coverage.begin_sync()

@@ -75,7 +75,7 @@ async def test_citizen_id_too_long_opens_no_stream(sqlite_city: InProcessCity, p
 
 
 @pytest.mark.parametrize("path", ["/ws/city/presence", "/ws/city/rooms/general"])
-async def test_auth_event_with_overlong_citizen_id_gets_error(sqlite_city: InProcessCity, path: str) -> None:
+async def test_auth_event_with_long_citizen_id_gets_error(sqlite_city: InProcessCity, path: str) -> None:
     async with sqlite_city.session.ws_connect(f"ws://{HOST}:{sqlite_city.city.settings.api.port}{path}") as socket:
         await socket.send_json({"event": "auth", "token": citizen_token(TOO_LONG)})
         await socket.send_json({"event": "presence.heartbeat"})

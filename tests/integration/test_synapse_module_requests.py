@@ -92,7 +92,7 @@ async def test_foreign_users_are_refused_individually(start: StartCity) -> None:
     assert await city.service.presence_of(scribe) == ("online", None)
 
 
-async def test_unstorable_status_text_is_refused_individually(start: StartCity) -> None:
+async def test_unstorable_status_text_is_refused_alone(start: StartCity) -> None:
     city = await start()
     ghosts = await city.service.create_ghosts("a", "b", "c", "d")
     texts = ["\0", "\ud800", "ї" * 1025, "ї" * 1024]

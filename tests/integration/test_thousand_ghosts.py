@@ -46,7 +46,7 @@ async def everybody_is_seen(harness: GhostPresenceHarness, presence: str, what: 
     harness.proxy.passed.clear()
 
 
-async def test_mass_change_costs_one_request_and_one_event_each(
+async def test_mass_change_costs_a_request_and_event_each(
     harness: GhostPresenceHarness,
 ) -> None:
     async with harness.observing(), harness.running_sender():
@@ -102,7 +102,7 @@ async def test_thousand_ghosts_stay_online_without_flaps(
 
 
 @pytest.mark.parametrize(("configured", "least_s"), [("30s", 30), ("75s", 75), ("10m", 90)])
-async def test_how_long_a_homeserver_waits_is_found_out_and_kept(
+async def test_wait_of_homeserver_is_measured_and_kept(
     tmp_path: Path, synapse: BootSynapse, configured: str, least_s: int
 ) -> None:
     presence = {

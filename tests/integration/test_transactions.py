@@ -120,7 +120,7 @@ async def test_unknown_path_is_unrecognised(harness: TransactionHarness) -> None
         assert await refused(response) == (status, "M_UNRECOGNIZED"), (method, path)
 
 
-async def test_transaction_size_is_limited_to_synapse_maximum(harness: TransactionHarness) -> None:
+async def test_transaction_size_is_limited_as_in_synapse(harness: TransactionHarness) -> None:
     events = [event(f"${number}", "x" * 200_000) for number in range(100)]
     assert (await harness.send_raw("large", json.dumps({"events": events}).encode())).status == 200
     assert len(await harness.stored()) == 100

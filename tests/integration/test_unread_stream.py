@@ -198,7 +198,7 @@ async def has_mentions(listener: Listener, number: int) -> bool:
     return GENERAL in listener.rooms and listener.rooms[GENERAL].mentions == number
 
 
-async def test_mention_during_a_count_without_the_room_is_counted(city: InProcessCity) -> None:
+async def test_mention_during_count_without_room_is_counted(city: InProcessCity) -> None:
     reader = UnreadReader(TARAS, [TARAS.subject])
     reader.end_count(reader.begin_count(), CitizenUnread({GENERAL: RoomUnread(GENERAL, mentions=1)}, {}))
     posted = await city.city.messages.post(Author(AuthorKind.CITIZEN, "u_1", "Оксана"), "general", Draft("привіт"))

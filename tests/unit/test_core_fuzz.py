@@ -198,7 +198,7 @@ def test_another_choice_that_ends_first_cuts_nothing() -> None:
 
 
 @pytest.mark.parametrize("size", range(1, 60))
-def test_answer_that_finished_survives_an_event_cut_short(size: int) -> None:
+def test_finished_response_survives_a_cut_event(size: int) -> None:
     body = data(text("Так"), chunk({}, "stop")) + data(usage())[:size]
     assert outcome(OpenAi(""), [body]) == "Так"
 
@@ -357,7 +357,7 @@ def test_reasoning_that_the_prompt_opened_is_left_out(written: str) -> None:
 
 
 @pytest.mark.parametrize("written", ["Хм.\n</think>\n\nТак", "Хм, `x`.</think>391", "</think>Так"])
-def test_unopened_reasoning_is_left_out_of_a_whole_answer(written: str) -> None:
+def test_unopened_reasoning_is_no_part_of_response(written: str) -> None:
     assert outcome(OpenAi(""), [whole({"content": written})], JSON, "hide") == written.partition("</think>")[2].lstrip()
 
 

@@ -106,7 +106,7 @@ def test_exit_code_is_of_worst_finding(findings: list[Finding], code: int) -> No
     assert exit_code([CheckResult("x", each, 0.0) for each in findings]) == code
 
 
-def test_checks_have_descriptions_and_needs_stand_before() -> None:
+def test_checks_are_described_and_follow_their_needs() -> None:
     seen: set[str] = set()
     for each in CHECKS:
         assert set(each.needs) <= seen, each.name

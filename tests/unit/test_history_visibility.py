@@ -88,7 +88,7 @@ def test_edit_narrows_who_reads_a_message(
     assert reading.may_read_message(message) is is_readable
 
 
-def test_event_about_an_unreadable_message_is_not_readable() -> None:
+def test_event_about_unreadable_message_is_unreadable() -> None:
     newcomer = readable_ranges([MembershipPeriod(40, 40)])
     event = RoomEvent(HALL.id, 50, RoomEventKind.REACTION, 1, message_at(25, JOINED), ALICE, "👍", visibility=JOINED)
     assert newcomer.may_read(event.visibility, event.seq)

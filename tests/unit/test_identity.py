@@ -158,7 +158,7 @@ def test_an_id_that_is_too_long_for_matrix_is_refused() -> None:
         assert (raised.value.status, raised.value.code) == (422, "citizen_id_too_long")
 
 
-def test_subject_whose_ghost_id_is_too_long_has_no_ghost() -> None:
+def test_subject_with_too_long_ghost_id_has_no_ghost() -> None:
     citizen = "Ю" * 39
     assert IDENTITIES.ghost(SubjectId(citizen)) is None
     assert IDENTITIES.ghost(SubjectId("agent:" + "x" * 250)) is None

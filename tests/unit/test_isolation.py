@@ -25,6 +25,6 @@ def test_unexpected_unit_error_is_counted(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("error", [HomeserverUnavailable("away"), DatabaseError("away")])
-def test_an_error_that_concerns_the_whole_task_is_raised(error: Exception) -> None:
+def test_error_of_the_whole_task_is_raised(error: Exception) -> None:
     with pytest.raises(type(error)), isolated("sweep", "!room"):
         raise error

@@ -206,7 +206,7 @@ def _event(event: str | None) -> EventId | None:
     return None if event is None else EventId(event)
 
 
-def test_reply_relates_to_event_and_mentions_its_author() -> None:
+def test_reply_relates_to_event_and_mentions_author() -> None:
     content = message_content(message("yes"), message("question", event="$q", agent="scribe"), IDENTITIES)
     assert content["m.relates_to"] == {"m.in_reply_to": {"event_id": "$q"}}
     assert content["m.mentions"] == {"user_ids": [SCRIBES_GHOST]}

@@ -72,7 +72,7 @@ def test_inserted_event_precedes_next_message() -> None:
     assert found.pending[0].is_confirmed
 
 
-def test_events_after_processed_ones_are_pending_in_order() -> None:
+def test_events_after_processed_ones_pend_in_order() -> None:
     events = [message_event("$a"), message_event("$x"), message_event("$w"), message_event("$y")]
     assert positions(planned(events, a=DONE, w=NEW, places={"a": 1})) == [("$x", None), ("$w", None), ("$y", None)]
 
@@ -125,7 +125,7 @@ def test_transaction_order_overrides_topological_order() -> None:
     ],
     ids=["name", "membership", "edit"],
 )
-def test_a_late_event_that_was_overtaken_is_not_handled(late: dict[str, Any], later: dict[str, Any]) -> None:
+def test_late_event_that_was_overtaken_is_ignored(late: dict[str, Any], later: dict[str, Any]) -> None:
     found = planned([message_event("$a"), late, later], a=DONE, b=DONE)
     assert (found.pending, [row.event_id for row in found.done], found.missing) == ([], ["$x"], 1)
 
@@ -147,7 +147,7 @@ def test_a_late_event_that_nothing_overtook_is_handled(later: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("about", [edit("$b", "$x"), reaction("$b", "$x"), redaction("$b", "$x")])
-def test_relation_before_its_message_is_processed_again(about: dict[str, Any]) -> None:
+def test_relation_before_its_message_is_retried(about: dict[str, Any]) -> None:
     found = planned([message_event("$a"), message_event("$x"), about, message_event("$c")], a=DONE, b=DONE, c=DONE)
     assert ([row.event_id for row in found.pending], found.repeated, found.missing) == (["$x", "$b"], ["$b"], 1)
 

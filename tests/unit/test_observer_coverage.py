@@ -121,7 +121,7 @@ async def test_presence_from_sync_cancels_request() -> None:
         await asyncio.wait_for(city.observer_coverage.next_user(), 0.1)
 
 
-async def test_presence_from_sync_before_join_cancels_nothing() -> None:
+async def test_presence_by_sync_before_join_cancels_nothing() -> None:
     city = City()
     city.observer_coverage.mark_received([BOB])
     city.move(BOB, joined=True)

@@ -46,7 +46,7 @@ def test_strongest_session_state_is_shown(city: Presence, sessions: list[Status]
     assert city.state(OKSANA).status is shown
 
 
-def test_a_heartbeat_that_changes_nothing_is_no_transition(city: Presence) -> None:
+def test_heartbeat_without_change_is_no_transition(city: Presence) -> None:
     first = city.record_heartbeat(OKSANA, now_ms=0, status_msg="слухаю")
     assert first is not None
     assert (first.before.status, first.after.status) == (OFFLINE, ONLINE)

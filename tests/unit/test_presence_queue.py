@@ -95,7 +95,7 @@ def test_sizes_count_ghosts_by_queue() -> None:
     assert queue.sizes == {"changes": 1, "retries": 1, "refreshes": 1, "in_flight": 0}
 
 
-def test_failed_request_waits_but_rate_limited_does_not() -> None:
+def test_failed_request_waits_rate_limited_does_not() -> None:
     queue = active_queue()
     queue.put(A, ONLINE, NOW_MS)
     assert queue.take(NOW_MS) == A

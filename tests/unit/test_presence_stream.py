@@ -43,7 +43,7 @@ async def stream() -> PresenceStream:
     return new_stream()
 
 
-async def test_subject_offline_within_tick_is_not_in_snapshot() -> None:
+async def test_subject_offline_within_tick_not_in_snapshot() -> None:
     now: dict[SubjectId, PresenceState] = {}
     stream = PresenceStream(lambda subject: now[subject], lambda: START_MS, tick_s=60)
     for subject in ("u_1", "u_2"):

@@ -48,7 +48,7 @@ def test_user_below_bot_cannot_write_in_read_only_room() -> None:
         assert powers.to_send(event_type) <= powers.of(BOT)
 
 
-def test_redaction_level_is_unchanged_in_read_only_room() -> None:
+def test_redaction_level_is_kept_in_read_only_room() -> None:
     assert RoomPowerLevels(read_only(RoomPowerLevels(PUBLIC), BOT)).to_send("m.room.redaction") == 0
 
 

@@ -133,7 +133,7 @@ def test_the_example_is_loadable_too() -> None:
 # --- generate -----------------------------------------------------------------------------------------
 
 
-def test_tokens_are_random_long_and_written_to_both_files(config: Path, tmp_path: Path) -> None:
+def test_tokens_are_random_and_in_both_files(config: Path, tmp_path: Path) -> None:
     generated = generate(config)
     assert generated.new_tokens == ["as_token", "hs_token"]
     service = in_synapse(generated.path)
@@ -316,7 +316,7 @@ def test_a_difference_in_a_token_never_shows_the_token(config: Path) -> None:
     assert "another" not in sentence
 
 
-def test_another_domain_in_the_configuration_is_noticed(config: Path) -> None:
+def test_other_domain_in_configuration_is_noticed(config: Path) -> None:
     generate(config)
     edit(config, DOMAIN, "elsewhere.example")
     assert (

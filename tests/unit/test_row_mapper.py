@@ -34,7 +34,7 @@ def row(**columns: Any) -> Row[Any]:
     return cast("Row[Any]", SimpleNamespace(**columns))
 
 
-def test_row_becomes_record_with_enums_and_computed_fields() -> None:
+def test_row_maps_to_record_with_computed_fields() -> None:
     found = record(row(id="1", color="red", other="red", size=3, tags="a b"))
     assert found == Record(RecordId("1"), Color.RED, Color.RED, 3, ("a", "b"))
     assert isinstance(found.other, Color)

@@ -53,7 +53,7 @@ def test_status_is_sent_when_it_changes(receiver: socket.socket) -> None:
     assert received(receiver) == ["STATUS=Ready", f"STATUS={'x' * 500}", "STATUS=Ready"]
 
 
-async def test_event_loop_extends_start_and_then_feeds_watchdog(receiver: socket.socket) -> None:
+async def test_event_loop_extends_start_and_feeds_watchdog(receiver: socket.socket) -> None:
     systemd = manager(receiver, WATCHDOG_USEC="30000", WATCHDOG_PID=str(os.getpid()))
     feeding = asyncio.create_task(systemd.keep_alive())
     loop = asyncio.get_running_loop()

@@ -99,7 +99,7 @@ def test_name_without_text_is_no_difference() -> None:
     assert changed_keys({("m.room.name", ""): {"name": ""}}) == set()
 
 
-def test_room_without_encryption_event_loses_encryption() -> None:
+def test_missing_encryption_event_is_a_difference() -> None:
     assert changed_keys({}, room=replace(ROOM, encrypted=True)) == {("m.room.encryption", "")}
 
 

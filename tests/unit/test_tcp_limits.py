@@ -102,7 +102,7 @@ def test_address_over_buffer_limit_loses_largest_first() -> None:
     assert aborted(buffers, per_address=50) == ["d", "b", "c"]
 
 
-def test_buffers_over_the_total_are_aborted_largest_first() -> None:
+def test_buffers_over_total_are_aborted_largest_first() -> None:
     buffers: dict[str, tuple[int, str | None]] = {"a": (10, "x"), "b": (80, None), "c": (60, "y")}
     assert aborted(buffers, in_all=80) == ["b"]
     assert aborted(buffers, in_all=69) == ["b", "c"]

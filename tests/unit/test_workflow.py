@@ -46,7 +46,7 @@ def test_package_workflow_builds_wheel_as_the_docs_do() -> None:
     assert checkout["with"]["fetch-depth"] == 0, "the version counts the commits"
 
 
-def test_package_workflow_passes_existing_build_arguments() -> None:
+def test_package_workflow_has_known_build_arguments() -> None:
     builds = [
         step["with"]["build-args"] for step in PACKAGE["jobs"]["image"]["steps"] if "build-args" in step.get("with", {})
     ]

@@ -117,7 +117,7 @@ async def test_answer_that_finished_is_not_lost(
     assert "".join(await openai.ask()) == "Дощ і вітер"
 
 
-async def test_unopened_reasoning_is_hidden_after_two_replies(server: ScriptedCore, client: Client) -> None:
+async def test_unopened_reasoning_hidden_after_two_replies(server: ScriptedCore, client: Client) -> None:
     reasoned = streams("Хм.", "</think>", "Так")
     server.next(reasoned, reasoned, reasoned, streams("Без думок"))
     with capture_logs() as logs:

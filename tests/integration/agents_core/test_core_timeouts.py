@@ -46,7 +46,7 @@ async def test_slow_response_times_out(server: ScriptedCore, impatient: Client, 
     await eventually(lambda: is_disconnected(server))
 
 
-async def test_an_answer_that_drips_ends_in_time_all_the_same(server: ScriptedCore, impatient: Client) -> None:
+async def test_response_in_tiny_parts_ends_in_time(server: ScriptedCore, impatient: Client) -> None:
     server.next(goes_on(delta("x"), pause_s=0.02))
     chunks, error = await failure(impatient)
     assert (set(chunks), error.code) == ({"x"}, "core_timeout")

@@ -72,7 +72,7 @@ def declines(harness: EncryptionHarness) -> VerificationDeclines:
     )
 
 
-async def test_a_verification_with_a_long_event_id_is_declined(on_each: EncryptionHarness) -> None:
+async def test_verification_with_long_event_id_is_declined(on_each: EncryptionHarness) -> None:
     worker = declines(on_each)
     for event in ("$" + "x" * 254, "$short"):
         worker.add(VerificationRequested(CHAT, EventId(event), AgentSlug("scribe")))
@@ -101,7 +101,7 @@ async def inbound_rooms(database: Database) -> set[str]:
     return {row.room for rows in found for row in rows}
 
 
-async def test_keys_of_unknown_rooms_are_deleted_after_an_hour(on_each: EncryptionHarness) -> None:
+async def test_keys_of_unknown_rooms_deleted_after_an_hour(on_each: EncryptionHarness) -> None:
     def key(room: str) -> InboundSessionRow:
         return inbound_row(room=MatrixRoomId(room))
 

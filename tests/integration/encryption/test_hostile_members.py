@@ -229,7 +229,7 @@ async def test_a_clear_edit_changes_no_encrypted_message(harness: EncryptionHarn
     assert await harness.bodies() == ["my"]
 
 
-async def test_waiting_events_of_one_user_are_limited_over_rooms(
+async def test_waiting_events_of_user_are_limited_over_rooms(
     on_each: EncryptionHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room_decryptor, "MAX_WAITING_OF_SENDER", 3)
@@ -256,7 +256,7 @@ async def test_undecryptable_events_are_logged_once_a_minute(harness: Encryption
     assert harness.run.count("events_given_up", reason="invalid") == 5
 
 
-async def test_new_sessions_by_dummies_of_one_user_are_limited(harness: EncryptionHarness) -> None:
+async def test_new_sessions_by_dummies_of_user_are_limited(harness: EncryptionHarness) -> None:
     sessions = []
     for number in range(rotation_limit.MAX_IN_HOUR + 3):
         sent = await harness.send(f"message {number}")

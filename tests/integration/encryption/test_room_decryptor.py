@@ -290,7 +290,7 @@ async def test_a_chat_of_no_agent_is_not_decrypted(harness: EncryptionHarness) -
     assert given_up(harness, "invalid") == 0
 
 
-async def test_a_chat_whose_encryption_is_unknown_is_reconciled(harness: EncryptionHarness) -> None:
+async def test_chat_with_unknown_encryption_is_reconciled(harness: EncryptionHarness) -> None:
     """Until then its outbox waits, because an answer could go out in clear."""
     await harness.parts.devices.ensure(SCRIBE)
     async with harness.database.transaction() as tx:

@@ -322,7 +322,7 @@ def test_the_homeserver_of_the_tests_has_all_routes() -> None:
     assert set(KeyHomeserver()._answers) <= set(KeyHomeserver.routes)
 
 
-async def test_a_new_olm_session_of_a_person_starts_a_new_session(harness: EncryptionHarness) -> None:
+async def test_new_olm_session_of_person_starts_new_session(harness: EncryptionHarness) -> None:
     """The device that sends ``m.dummy`` may not have got the key of the session."""
     first = await harness.send("first")
     harness.read(first)

@@ -134,7 +134,7 @@ async def test_opposite_orders_of_rows_do_not_deadlock(database: Database) -> No
         assert await tx.encryption_devices.changes(users) == dict.fromkeys(users, 8)
 
 
-async def test_marks_and_replacements_of_lists_do_not_deadlock(database: Database) -> None:
+async def test_marking_and_replacing_lists_never_deadlocks(database: Database) -> None:
     """The rows lie on the disk in another order than that of the replacements."""
     users = [UserId(f"@u{number}:x") for number in range(300)]
     async with database.transaction() as tx:

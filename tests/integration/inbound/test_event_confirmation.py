@@ -62,7 +62,7 @@ async def test_many_remote_events_cost_one_page_request(harness: InboundHarness)
     assert [received.what for received in harness.homeserver.requests] == ["messages"]
 
 
-async def test_remote_state_event_is_replaced_by_current_state(harness: InboundHarness) -> None:
+async def test_remote_state_event_yields_current_state(harness: InboundHarness) -> None:
     now = state_event("$now", "m.room.name", {"name": "As it is"}, sender=FAY)
     for _ in range(2):
         harness.homeserver.next("state", Reply(200, now))

@@ -30,7 +30,7 @@ class EndingEncryptor:
         raise HomeserverRefused(400, "M_UNKNOWN", "the homeserver takes no device keys of agents")
 
 
-async def test_a_message_is_never_in_clear_when_encryption_ends(
+async def test_message_is_not_in_clear_when_encryption_ends(
     outbound: OutboundHarness, homeserver: ScriptedHomeserver
 ) -> None:
     async with outbound.database.transaction() as tx:

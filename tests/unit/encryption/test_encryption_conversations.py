@@ -213,7 +213,7 @@ def test_device_gets_the_key_after_its_dummy(server: KeyServer, alice: Peer, bob
     assert text_of(bob.read(event)) == "two"
 
 
-def test_unsigned_device_gets_a_code_instead_of_the_key(server: KeyServer, alice: Peer) -> None:
+def test_unsigned_device_gets_a_code_for_the_key(server: KeyServer, alice: Peer) -> None:
     eve = Peer(server, "@eve:example.org", "EVE", cross_signed=False)
     alice.only_cross_signed = True
     for text in ("one", "two"):
