@@ -29,6 +29,8 @@ from .tcp_info import bytes_acknowledged
 from .write_buffers import WriteBuffer, buffers_to_abort
 
 _CHECK_S: Final = 1.0
+_CHECKED_AT_ONCE: Final = 1000
+"""Connections that are checked before the event loop runs other callbacks: about 2 ms."""
 _SCARCE: Final = 0.9
 """The share of the maximum number of connections above which a warning is logged."""
 
@@ -221,9 +223,21 @@ class TcpConnections:
 
     def _check_all(self) -> None:
         self._next_check = self._loop.call_later(_CHECK_S, self._check_all)
+        self._check_some(list(self.open), [])
+
+    def _check_some(self, connections: list[TcpConnection], buffers: list[WriteBuffer[TcpConnection]]) -> None:
+        """Check the last of ``connections``, then the others; ``buffers`` are the write buffers of those checked before."""
         now_s = self.now_s()
-        unsent = ((self._check(each, now_s), each) for each in list(self.open))
-        buffers = [WriteBuffer(size, each.client, each) for size, each in unsent if size]
+        now, rest = connections[-_CHECKED_AT_ONCE:], connections[:-_CHECKED_AT_ONCE]
+        unsent = ((self._check(each, now_s), each) for each in now if each.is_counted)
+        buffers += [WriteBuffer(size, each.client, each) for size, each in unsent if size]
+        if rest:
+            self._loop.call_soon(self._check_some, rest, buffers)
+        else:
+            self._abort_excess(buffers)
+
+    def _abort_excess(self, buffers: list[WriteBuffer[TcpConnection]]) -> None:
+        """Abort the connections with the largest write buffers until their sizes are within the limits."""
         limits = self._limits
         for buffer in buffers_to_abort(
             buffers, per_address=limits.unread_bytes_per_address, in_all=limits.unread_bytes
