@@ -24,9 +24,17 @@ def notify_all(event: str, listeners: Iterable[Callable[..., None]], *what: Any)
     for listener in list(listeners):
         try:
             listener(*what)
-        except Exception:
+        except Exception:  # noqa: BLE001 (logged with its traceback)
             # A fault of one listener must not stop the task that publishes.
-            ERRORS.labels(event).inc()
-            log.exception(
-                "listener_failed", bus_event=event, listener=getattr(listener, "__qualname__", repr(listener))
-            )
+            report_failure(event, listener)
+
+
+def report_failure(event: str, listener: Callable[..., None]) -> None:
+    """Log and count the exception that is being handled.
+
+    Args:
+        event: the label of the counter.
+        listener: the function that raised the exception.
+    """
+    ERRORS.labels(event).inc()
+    log.exception("listener_failed", bus_event=event, listener=getattr(listener, "__qualname__", repr(listener)))

@@ -14,14 +14,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, NotRequired, Protocol, TypedDict
+from typing import Any, Final, NotRequired, Protocol, TypedDict
 
 from ..city.events import PresenceChanged, PresenceRenumbered
 from ..city.ports import NowMs
 from ..city.presence import PresenceState, Status, Transition
 from ..city.types import SubjectId, is_agent
 from ..json_encoding import encode_json
-from .listeners import notify_all
+from .fan_out import FanOut, Send
 from .presence_faces import NO_FACE, Face
 
 TICK_S: Final = 0.05
@@ -89,11 +89,10 @@ class Listener(Protocol):
 
 
 class Changes:
-    """The changes of one tick, oldest first; each encoding is made once, when the first listener needs it."""
+    """The changes of one tick, oldest first."""
 
     def __init__(self, changes: list[Change]) -> None:
         self.changes = changes
-        self._forms: dict[str, bytes] = {}
 
     @property
     def seq(self) -> int:
@@ -110,16 +109,13 @@ class Changes:
         inner = b",".join(b"{" + each.update + b"}" for each in self.changes)
         return b'{"event":"presence.updates","updates":[' + inner + b'],"seq":%d}' % self.seq
 
-    def once(self, form: str, encode: Encode) -> bytes:
-        """Return one encoding (a WebSocket frame, an SSE block), made by ``encode`` at the first call."""
-        found = self._forms.get(form)
-        if found is None:
-            found = self._forms[form] = encode(self)
-        return found
+
+Form = Callable[[Changes], tuple[Any, ...]]
+"""Encodes the changes of one tick, once for all connections with this form; returns the arguments of their functions."""
 
 
-class Encode(Protocol):
-    def __call__(self, changes: Changes, /) -> bytes: ...
+def _as_changes(changes: Changes) -> tuple[Changes]:
+    return (changes,)
 
 
 class Faces(Protocol):
@@ -198,7 +194,9 @@ class PresenceStream:
         """The subjects who are not offline, with the names and avatars that clients have."""
         self._is_waiting_for_faces = False
         self._pending: dict[SubjectId, PresenceChanged] = {}
-        self._listeners: set[Listener] = set()
+        self._listeners: dict[Form, dict[object, Send]] = {}
+        """Which function of each listener is called, by the form of the changes."""
+        self._fan_out = FanOut[object]("PresenceFrame")
         self._tick: asyncio.TimerHandle | None = None
         self._snapshot: Snapshot | None = None
 
@@ -207,8 +205,7 @@ class PresenceStream:
         subject = change.transition.subject
         self._pending.pop(subject, None)
         self._pending[subject] = change
-        if self._tick is None:
-            self._flush()
+        self._flush_if_idle()
 
     def on_self_changed(self, transitions: Sequence[Transition]) -> None:
         """Send the transitions of persons whose links changed, and begin a new history.
@@ -241,8 +238,7 @@ class PresenceStream:
             shown = self._shown(subject)
             self._pending[subject] = PresenceChanged(Transition(subject, shown, shown), seq)
         self._begin_unnumbered(seq)
-        if self._tick is None:
-            self._flush()
+        self._flush_if_idle()
 
     async def check_faces_of_agents(self) -> None:
         """Send the presence of agents whose names have changed in the registry, without holding the event loop."""
@@ -253,6 +249,7 @@ class PresenceStream:
 
     def renumber(self, renumbered: PresenceRenumbered) -> None:
         """Begin a new history; called by the bus. Listeners stay and get the changes that they lack."""
+        self._fan_out.finish()
         if self._tick is not None:
             self._tick.cancel()
         self._flush(is_due=True)
@@ -260,11 +257,27 @@ class PresenceStream:
         self._history_bytes = 0
         self.seq = self._replayable_after = renumbered.seq
 
-    def listen(self, listener: Listener) -> None:
-        self._listeners.add(listener)
+    @property
+    def listeners(self) -> list[object]:
+        """The connections that receive changes."""
+        return [listener for listeners in self._listeners.values() for listener in listeners]
 
-    def unlisten(self, listener: Listener) -> None:
-        self._listeners.discard(listener)
+    def listen(self, listener: Listener) -> None:
+        self.listen_to(_as_changes, listener, listener.presence)
+
+    def listen_to(self, form: Form, listener: object, send: Send) -> None:
+        """Call ``send`` with each tick's changes in an encoded form, until ``unlisten(listener)``.
+
+        Args:
+            form: encodes the changes; all listeners with the same form share the result.
+            listener: identifies the connection.
+            send: sends the result of ``form`` to the client. Returns at once.
+        """
+        self._listeners.setdefault(form, {})[listener] = send
+
+    def unlisten(self, listener: object) -> None:
+        for listeners in self._listeners.values():
+            listeners.pop(listener, None)
 
     def initial_data(self, since: int | None, unnumbered: int | None = None) -> InitialData:
         """Return the first data for a client.
@@ -336,10 +349,19 @@ class PresenceStream:
         changes = Changes([self._encode(change, now_ms) for change in self._pending.values()])
         self._pending.clear()
         self._append_history(changes)
-        notify_all("PresenceFrame", (listener.presence for listener in self._listeners), changes)
-        # Notifying thousands of listeners takes longer than a tick; the next tick is then as long as this one took.
-        took_s = (self._now_ms() - now_ms) / 1000
+        for form, listeners in self._listeners.items():
+            if listeners:
+                self._fan_out.deliver(listeners, *form(changes), is_listening=listeners.__contains__)
+        self._fan_out.when_done(partial(self._begin_tick, now_ms))
+
+    def _begin_tick(self, flushed_at_ms: int) -> None:
+        """Wait before the next write, as long as the last one took: thousands of listeners take longer than a tick."""
+        took_s = (self._now_ms() - flushed_at_ms) / 1000
         self._tick = asyncio.get_running_loop().call_later(max(self._tick_s, took_s), self._flush)
+
+    def _flush_if_idle(self) -> None:
+        if self._tick is None and not self._fan_out.is_running:
+            self._flush()
 
     def _wait_for_faces(self, subjects: list[SubjectId]) -> None:
         """Load names before the pending changes are sent, all of them: their numbers must go up."""

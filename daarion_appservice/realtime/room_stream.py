@@ -11,7 +11,7 @@ while Redis was away) is therefore recovered by a read. Presence and typing have
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, Protocol
 
 import structlog
@@ -22,6 +22,7 @@ from ..city.room_events import RoomEvent, RoomEventKind
 from ..city.types import Author, HistoryVisibility, Room, RoomId, SubjectId
 from ..errors import CityError, DatabaseError
 from ..storage.database import Database
+from .fan_out import FanOut
 from .listeners import notify_all
 from .room_subscription import Listener, RoomSubscription, members_only
 
@@ -59,6 +60,7 @@ class RoomStream:
         self.listeners: dict[Listener, RoomSubscription] = {}
         self.replaying: dict[Listener, RoomSubscription] = {}
         """Listeners whose replay is running: they receive unnumbered frames only."""
+        self._fan_out = FanOut[Listener]("RoomFrame")
         self._database = database
         self._frames = frames
         self._read_task: asyncio.Task[None] | None = None
@@ -81,7 +83,11 @@ class RoomStream:
 
     def send(self, frame: bytes) -> None:
         """Send a frame without a number to all listeners."""
-        _deliver((*self.replaying, *self.listeners), frame)
+        self._deliver((*self.replaying, *self.listeners), frame)
+
+    def finish_sending(self) -> None:
+        """Complete the deliveries of all frames so far before this function returns."""
+        self._fan_out.finish()
 
     def send_receipts(self, receipts: Iterable[NamedReceipt]) -> None:
         """Send receipts without numbers, each to the listeners that may read its message."""
@@ -92,17 +98,15 @@ class RoomStream:
                 of_public_messages.append(frame)
                 continue
             subscriptions = (*self.replaying.items(), *self.listeners.items())
-            _deliver((listener for listener, each in subscriptions if each.may_know_of(receipt)), frame)
+            self._deliver((listener for listener, each in subscriptions if each.may_know_of(receipt)), frame)
         if of_public_messages:
             self.send(b"".join(of_public_messages))
 
     def remove_non_members(self) -> None:
         """Remove the listeners that are not members, because from now on only members may read the room."""
         removed = [listener for listener, subscription in self.listeners.items() if subscription.is_non_member]
-        for listener in removed:
-            del self.listeners[listener]
         replaying = [listener for listener, subscription in self.replaying.items() if subscription.is_non_member]
-        notify_all("RoomFrame", (listener.disconnect for listener in (*replaying, *removed)), members_only(self.id))
+        self._disconnect((*replaying, *removed), members_only(self.id))
 
     def subscriptions_of(self, subject: SubjectId) -> list[RoomSubscription]:
         """Return the subscriptions of the listeners that have this subject."""
@@ -112,10 +116,7 @@ class RoomStream:
     def disconnect(self, subscription: RoomSubscription, error: CityError) -> None:
         """Remove the listener of a subscription, and end its connection with an error."""
         found = [each for each, its in (*self.replaying.items(), *self.listeners.items()) if its is subscription]
-        for listener in found:
-            # The replay of a listener ends by itself.
-            self.listeners.pop(listener, None)
-        notify_all("RoomFrame", (listener.disconnect for listener in found), error)
+        self._disconnect(found, error)
 
     def start_reading(self) -> None:
         """Send all events in the database that were not sent yet, in a task."""
@@ -181,20 +182,32 @@ class RoomStream:
         if event.kind in _MEMBERSHIP_EVENTS:
             self._update_subscriptions(event)
         if PUBLIC.may_read_event(event):
-            _deliver(self.listeners, frame)
+            self._deliver(self.listeners, frame)
             return
         readers = {listener for listener, subscription in self.listeners.items() if subscription.may_read(event)}
-        _deliver(readers, frame)
+        self._deliver(readers, frame)
         if event.visibility is not HistoryVisibility.WORLD_READABLE:
             self.remove_non_members()
         # The event changes something that these listeners may not read; they get its number only.
         others = [listener for listener in self.listeners if listener not in readers]
-        _deliver(others, self._frames.resync(self.id, event.seq))
+        self._deliver(others, self._frames.resync(self.id, event.seq))
 
     def _update_subscriptions(self, event: RoomEvent) -> None:
         for subscription in (*self.replaying.values(), *self.listeners.values()):
             subscription.apply(event)
 
+    def _deliver(self, listeners: Iterable[Listener], frame: bytes) -> None:
+        receivers = {listener: listener.write for listener in listeners}
+        self._fan_out.deliver(receivers, frame, is_listening=self._is_listening)
 
-def _deliver(listeners: Iterable[Listener], frame: bytes) -> None:
-    notify_all("RoomFrame", (listener.write for listener in listeners), frame)
+    def _is_listening(self, listener: Listener) -> bool:
+        return listener in self.listeners or listener in self.replaying
+
+    def _disconnect(self, listeners: Collection[Listener], error: CityError) -> None:
+        """End the connections of listeners with an error, after the frames that they may still read."""
+        if listeners:
+            self.finish_sending()
+        for listener in listeners:
+            # The replay of a listener ends by itself.
+            self.listeners.pop(listener, None)
+        notify_all("RoomFrame", (listener.disconnect for listener in listeners), error)

@@ -180,6 +180,7 @@ class RoomStreams:
         if typing := self._typing.of(room_id):
             listener.write(self._frames.typing(room_id, typing))
         # No await between the last replayed event and the first direct one, so that no event is lost in between.
+        stream.finish_sending()
         for frame in buffer.frames:
             listener.write(frame)
         if buffer.has_overflowed:

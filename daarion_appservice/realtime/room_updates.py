@@ -10,7 +10,7 @@ the list once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -22,7 +22,7 @@ from ..city.presence import Status
 from ..city.types import Message, Room, RoomId, SubjectId
 from ..errors import DatabaseError
 from ..storage.database import Database
-from .listeners import notify_all
+from .fan_out import FanOut
 
 TICK_S: Final = 1.0
 """How long changes are collected: a busy room costs one read and one frame in this time."""
@@ -61,6 +61,7 @@ class RoomUpdates:
         self._frames = frames
         self._tick_s = tick_s
         self._listeners: set[Listener] = set()
+        self._fan_out = FanOut[Listener]("RoomUpdate")
         self._changed: set[RoomId] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -99,8 +100,7 @@ class RoomUpdates:
     def on_events_missed(self) -> None:
         """Send a resync: rooms may have changed in other processes, so clients must read their lists again."""
         if self._listeners:
-            frame = self._frames.rooms_resync()
-            notify_all("RoomUpdate", (listener.rooms for listener in self._listeners), frame)
+            self._send(self._listeners, self._frames.rooms_resync())
 
     async def close(self) -> None:
         if self._task is not None:
@@ -132,12 +132,15 @@ class RoomUpdates:
             rooms = [room for room in await tx.rooms.by_ids(ids) if not room.is_direct]
             last = await tx.last_messages.of([room.id for room in rooms if is_readable_by_all(room)])
         if listed := [room for room in rooms if is_listed(room)]:
-            frame = self._frames.rooms(listed, last)
-            notify_all("RoomUpdate", (listener.rooms for listener in self._listeners), frame)
+            self._send(self._listeners, self._frames.rooms(listed, last))
         for room in rooms:
             if not is_listed(room):
-                members = (each.rooms for each in self._listeners if self._is_member(room, each.subject))
-                notify_all("RoomUpdate", members, self._frames.rooms([room], last))
+                members = [each for each in self._listeners if self._is_member(room, each.subject)]
+                self._send(members, self._frames.rooms([room], last))
+
+    def _send(self, listeners: Iterable[Listener], frame: bytes) -> None:
+        receivers = {each: each.rooms for each in listeners}
+        self._fan_out.deliver(receivers, frame, is_listening=self._listeners.__contains__)
 
     def _is_member(self, room: Room, subject: SubjectId | None) -> bool:
         return subject is not None and self._online_members.has_person(room.id, subject)

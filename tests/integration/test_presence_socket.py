@@ -284,7 +284,7 @@ async def test_client_disconnect_logs_no_error(city: InProcessCity) -> None:
 
         async def nobody_listens() -> bool:
             crowd(city, 3)
-            return not city.city.stream._listeners
+            return not city.city.stream.listeners
 
         await eventually(nobody_listens)
     assert logs == []
@@ -308,13 +308,13 @@ async def test_vanished_peer_is_detected(city: InProcessCity, monkeypatch: pytes
     monkeypatch.setattr(route, "_PING_S", 0.5)  # long enough to be seen listening
     monkeypatch.setattr(route, "_PONG_S", 0.05)
     peer = await raw_upgrade(city)
-    listeners = city.city.stream._listeners
+    stream = city.city.stream
 
     async def listens() -> bool:
-        return bool(listeners)
+        return bool(stream.listeners)
 
     async def is_left() -> bool:
-        return not listeners
+        return not stream.listeners
 
     await eventually(listens)
     await eventually(is_left)
@@ -339,13 +339,13 @@ async def test_listening_peer_with_pongs_stays(city: InProcessCity, monkeypatch:
 async def test_slow_reader_is_closed_1013(city: InProcessCity, monkeypatch: pytest.MonkeyPatch, wakes_up: bool) -> None:
     monkeypatch.setattr(socket_writer, "CLOSE_TIMEOUT_S", WAIT_S if wakes_up else 0.1)
     peer = await raw_upgrade(city)
-    listeners = city.city.stream._listeners
+    stream = city.city.stream
 
     async def listens() -> bool:
-        return bool(listeners)
+        return bool(stream.listeners)
 
     await eventually(listens)
-    (session,) = listeners
+    (session,) = stream.listeners
     writer = cast("presence._Session", session)._writer
     assert writer is not None
     transport = writer._transport
@@ -368,7 +368,7 @@ async def test_slow_reader_is_closed_1013(city: InProcessCity, monkeypatch: pyte
         assert received.endswith(close_frame(1013, "too slow: reconnect with since"))
 
     async def is_left() -> bool:
-        return not listeners and transport.get_write_buffer_size() == 0
+        return not stream.listeners and transport.get_write_buffer_size() == 0
 
     await eventually(is_left)
     peer.close()

@@ -144,6 +144,16 @@ def change(stream: PresenceStream, subject: str, status: Status = Status.ONLINE,
     )
 
 
+def sent(listener: Listener) -> list[str]:
+    return [each["user_id"] for tick in listener.ticks for each in tick]
+
+
+async def has_all(listener: Listener, last: str) -> None:
+    """Wait until the listener has the change of ``last``."""
+    while last not in sent(listener):
+        await listener.next_tick()
+
+
 async def test_first_change_is_sent_at_once_others_together(stream: PresenceStream) -> None:
     listener = Listener()
     stream.listen(listener)
@@ -155,6 +165,37 @@ async def test_first_change_is_sent_at_once_others_together(stream: PresenceStre
         change(stream, f"u_{number}")
     assert len(listener.ticks) == 1, "within a tick nothing more goes out"
     assert [each["user_id"] for each in await listener.next_tick()] == ["u_2", "u_3", "u_4", "u_5"]
+
+
+async def test_thousand_listeners_get_all_changes_in_order(stream: PresenceStream) -> None:
+    stream._fan_out._slice_s = 0  # the event loop runs other callbacks after each 32 listeners
+    listeners = [Listener() for _ in range(1000)]
+    for listener in listeners:
+        stream.listen(listener)
+    change(stream, "u_1")
+    change(stream, "u_2")
+    served = [listener for listener in listeners if listener.ticks]
+    assert 0 < len(served) < 1000
+    late = Listener()
+    beginning = stream.initial_data(FIRST_SEQ)
+    stream.listen(late)
+    for listener in (*listeners, late):
+        await has_all(listener, "u_2")
+    assert {tuple(sent(listener)) for listener in listeners} == {("u_1", "u_2")}
+    assert sent(late) == ["u_2"], "the first change is in what a new client gets first"
+    assert beginning.snapshot is not None or [each.subject for each in beginning.missed] == ["u_1"]
+
+
+async def test_renumbering_completes_the_delivery_before(stream: PresenceStream) -> None:
+    stream._fan_out._slice_s = 0
+    listeners = [Listener() for _ in range(1000)]
+    for listener in listeners:
+        stream.listen(listener)
+    change(stream, "u_1")
+    change(stream, "u_2")
+    stream.renumber(PresenceRenumbered(FIRST_SEQ + 1000))
+    stream._fan_out.finish()
+    assert {tuple(sent(listener)) for listener in listeners} == {("u_1", "u_2")}
 
 
 async def test_newest_of_several_changes_is_sent(stream: PresenceStream) -> None:

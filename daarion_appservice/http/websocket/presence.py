@@ -104,7 +104,7 @@ class _Session(WebSocketSession):
         self._names = names
         self._room_updates = room_updates
         self._unread_stream = unread_stream
-        self._form, self._encode = ("together", _together) if is_batched else ("singly", _singly)
+        self._form = _together if is_batched else _singly
         self._session = f"ws-{uuid4()}"
         self._writer: SocketWriter | None = None
 
@@ -122,9 +122,10 @@ class _Session(WebSocketSession):
                 await writer.send(beginning.snapshot.once("frames", _snapshot_frames))
                 seq, unnumbered = beginning.snapshot.seq, beginning.unnumbered
             for batch in _batches(beginning.missed):
-                await writer.send([self._encode(Changes(batch))])
+                frames, _ = self._form(Changes(batch))
+                await writer.send([frames])
                 seq = batch[-1].seq
-        self._stream.listen(self)
+        self._stream.listen_to(self._form, self, writer.write)
         if self._room_updates is not None:
             self._room_updates.listen(self)
         self._listen_to_unread()
@@ -140,12 +141,6 @@ class _Session(WebSocketSession):
         self._unread_stream.unlisten(self)
         if isinstance(self.principal, Citizen) and (citizen := author_of(self.principal)) is not None:
             self._unread_stream.listen(self, citizen)
-
-    def presence(self, changes: Changes) -> None:
-        assert self._writer is not None
-        self._writer.write(
-            changes.once(self._form, self._encode), len(changes.changes) if self._encode is _singly else 1
-        )
 
     @property
     def subject(self) -> SubjectId | None:
@@ -208,9 +203,11 @@ def _batches(changes: list[Change]) -> Iterator[list[Change]]:
         yield changes[begin : begin + _BATCH_SIZE]
 
 
-def _singly(changes: Changes) -> bytes:
-    return b"".join(text_frame(update) for update in changes.singly)
+def _singly(changes: Changes) -> tuple[bytes, int]:
+    """Return a frame for each change, and their number."""
+    return b"".join(text_frame(update) for update in changes.singly), len(changes.changes)
 
 
-def _together(changes: Changes) -> bytes:
-    return text_frame(changes.together)
+def _together(changes: Changes) -> tuple[bytes, int]:
+    """Return one frame with all changes, and the number 1."""
+    return text_frame(changes.together), 1

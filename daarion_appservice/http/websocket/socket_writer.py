@@ -34,6 +34,8 @@ class SocketWriter:
         metrics: counts what is sent.
     """
 
+    __slots__ = ("_connection", "_metrics", "_transport")
+
     def __init__(self, connection: TcpConnection, metrics: StreamMetrics) -> None:
         self._connection = connection
         self._metrics = metrics
@@ -46,16 +48,17 @@ class SocketWriter:
 
     def write(self, frames: bytes, count: int = 1) -> None:
         """Write ``count`` frames, or disconnect a client that is too slow."""
-        if self._transport.is_closing():
+        transport, metrics = self._transport, self._metrics
+        if transport.is_closing():
             return
-        if self._transport.get_write_buffer_size() > _MAX_BUFFER_BYTES:
+        if transport.get_write_buffer_size() > _MAX_BUFFER_BYTES:
             SLOW_WEBSOCKET.inc()
-            self._transport.write(close_frame(WSCloseCode.TRY_AGAIN_LATER, "too slow: reconnect with since"))
+            transport.write(close_frame(WSCloseCode.TRY_AGAIN_LATER, "too slow: reconnect with since"))
             self._close()
             return
-        self._transport.write(frames)
-        self._metrics.sent_messages += count
-        self._metrics.sent_bytes += len(frames)
+        transport.write(frames)
+        metrics.sent_messages += count
+        metrics.sent_bytes += len(frames)
 
     def disconnect(self, error: CityError) -> None:
         """Send an error event and a close frame, and close the connection after the buffer is sent."""
