@@ -325,7 +325,11 @@ async def test_open_responses_of_an_address_are_limited(serve: Serve) -> None:
             assert await status(refused[1]) == 200
 
 
-async def test_unread_bytes_of_an_address_are_limited(serve: Serve) -> None:
+@pytest.mark.parametrize("checked_at_once", [1, 1000])
+async def test_unread_bytes_of_an_address_are_limited(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, checked_at_once: int
+) -> None:
+    monkeypatch.setattr(tcp_connections, "_CHECKED_AT_ONCE", checked_at_once)
     served = await serve(ListenerLimits(unread_bytes_per_address=2 * LONG_ANSWER))
     moves = Moves()
     with capture_logs() as logs:
