@@ -22,7 +22,7 @@ TAG = $(shell git rev-parse --is-inside-work-tree >/dev/null 2>&1 && printf '+%s
 CHECK_PYTHON = $(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(None if sys.version_info >= (3, 11) else \
 		f"Python 3.11 or newer is needed, and $(PYTHON) is {v}: choose another, like make PYTHON=python3.12")'
 
-.PHONY: help run test coverage lock audit check check-unit lint typecheck unit lowest web web-test browser soak appearance bench bench-presence bench-rooms bench-compare reference format wheel build-tag clean
+.PHONY: help run test coverage lock audit check check-unit lint typecheck unit lowest web web-test browser soak appearance bench bench-presence bench-rooms bench-pages bench-compare reference format wheel build-tag clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -86,13 +86,16 @@ soak: $(STAMP) $(JS_SDK) ## the tests that take minutes, with their figures; not
 appearance: $(STAMP) $(PAGES) browser ## store how the pages look, for the test that compares; look at the pictures before you commit them
 	APPEARANCE_UPDATE=1 $(BIN)/pytest -q tests/e2e/test_page_appearance.py
 
-bench: bench-presence bench-rooms ## what is measured, for about 30 minutes; the tables of docs/reference/benchmarks.md are written anew
+bench: bench-presence bench-rooms bench-pages ## what is measured, for about 45 minutes; the tables of docs/reference/benchmarks.md are written anew
 
 bench-presence: $(STAMP)
 	$(BIN)/python -m benchmarks.presence $(ARGS)
 
 bench-rooms: $(STAMP)
 	$(BIN)/python -m benchmarks.rooms $(ARGS)
+
+bench-pages: $(STAMP) $(PAGES) browser ## the pages in Chromium; ARGS=--quick prints the tables within minutes
+	$(BIN)/python -m benchmarks.pages $(ARGS)
 
 REV ?= HEAD^
 bench-compare: $(STAMP) ## this tree and the revision REV in turns, as ratios; ARGS="rooms --only reads --rounds 5"

@@ -1,6 +1,6 @@
 """Compare this tree with another revision: both run the same quick benchmark in turns, and the ratios are printed.
 
-Usage: ``python -m benchmarks.compare REVISION [--rounds 3] [presence|rooms] [--only PART]`` (``make bench-compare REV=…``).
+Usage: ``python -m benchmarks.compare REVISION [--rounds 3] [presence|rooms|pages] [--only PART]`` (``make bench-compare REV=…``).
 
 Times depend on the machine and on what else runs on it, so only the ratios of the medians say something: both trees are
 measured in turns, with the libraries of this tree, each with its own programs.
@@ -124,7 +124,7 @@ def _measure(tree: Path, subject: str, arguments: Sequence[str]) -> list[Table]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description="Compare with another revision.")
     parser.add_argument("revision", help="a commit, branch or tag")
-    parser.add_argument("subject", nargs="?", default="rooms", choices=("presence", "rooms"))
+    parser.add_argument("subject", nargs="?", default="rooms", choices=("presence", "rooms", "pages"))
     parser.add_argument("--only", help="one part of the benchmark, such as reads", default="reads")
     parser.add_argument("--rounds", type=int, default=3, help="how often each tree is measured")
     arguments = parser.parse_args()

@@ -32,7 +32,9 @@ SOCKET_PATH: Final = "/ws/city/presence"
 _TTL_S: Final = 1200.0
 """No session may expire during the turn of another server; the cost of expiry is measured with the store alone."""
 _ROWS_AT_ONCE: Final = 5000
-_NO_LIMITS: Final = dict.fromkeys(("limits.reads", "limits.messages", "limits.changes", "limits.socket_events"), "")
+_NO_LIMITS: Final = dict.fromkeys(
+    ("limits.reads", "limits.messages", "limits.changes", "limits.socket_events", "limits.typing"), ""
+)
 """Rate limits are off: they would limit the load."""
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from . import rooms_tables
+from . import pages_tables, rooms_tables
 from .processes import ROOT
 from .tables import count, known, number, percent, table
 
@@ -166,7 +166,10 @@ _RENDERERS: Final[dict[str, Callable[[list[Row]], str]]] = {
     "fanout": _fanout,
     "ghosts": _ghosts,
     **rooms_tables.RENDERERS,
+    **pages_tables.RENDERERS,
 }
+
+SECTIONS: Final = tuple(_RENDERERS)
 
 
 def _machine(machine: Row) -> str:

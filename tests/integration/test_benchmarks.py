@@ -13,6 +13,10 @@ from benchmarks import (
     fanout,
     heartbeats,
     other_servers,
+    pages_keys,
+    pages_loading,
+    pages_presence,
+    pages_typing,
     report,
     rooms_delivery,
     rooms_encryption,
@@ -94,6 +98,36 @@ async def test_encryption_benchmark_asks_in_both_chats(tmp_path: Path) -> None:
     assert report.render("encryption", rows).count("\n") == len(rows) + 1
 
 
+@pytest.mark.soak
+async def test_loading_benchmark_sees_each_page_painted(tmp_path: Path) -> None:
+    plan = pages_loading.Plan(conditions=pages_loading.Plan().conditions[:1], rounds=1)
+    rows = await pages_loading.measure(plan, tmp_path)
+    assert [row["page"] for row in rows] == ["home", "rooms", "room", "agent"]
+    assert all(row["lcp_ms"] > 0 and row["js_bytes"] > 0 for row in rows)
+    assert report.render("page_loading", rows).count("\n") == len(rows) + 1
+
+
+@pytest.mark.soak
+async def test_keys_benchmark_times_each_stroke(tmp_path: Path) -> None:
+    rows = await pages_keys.measure(pages_keys.Plan(cpu_factors=(1,), rounds=1), tmp_path)
+    assert [row["strokes"] for row in rows] == [pages_keys.STROKES] * 4
+    assert report.render("page_keys", rows).count("\n") == len(rows) + 1
+
+
+@pytest.mark.soak
+async def test_presence_benchmark_works_the_page(tmp_path: Path) -> None:
+    rows = await pages_presence.measure(pages_presence.Plan(window_s=1.0, rounds=1), tmp_path)
+    assert all(row["share"] > 0 for row in rows)
+    assert report.render("page_presence", rows).count("\n") == len(rows) + 1
+
+
+@pytest.mark.soak
+async def test_typing_benchmark_loads_all_messages(tmp_path: Path) -> None:
+    rows = await pages_typing.measure(pages_typing.Plan(messages=500, changes=4, rounds=1), tmp_path)
+    assert [row["messages"] for row in rows] == [500]
+    assert report.render("page_typing", rows).count("\n") == len(rows) + 1
+
+
 async def test_reads_benchmark_peer_responds_like_city(tmp_path: Path) -> None:
     plan = rooms_reads.Plan(rooms=3, messages=60)
     async with AsyncExitStack() as stack:
@@ -113,7 +147,7 @@ async def _answer(session: aiohttp.ClientSession, port: int, path: str) -> Any:
 
 def test_the_page_has_a_place_for_every_table() -> None:
     page = report.PAGE.read_text()
-    for section in ("heartbeats", "store", "fanout", "ghosts", "transactions", "delivery", "reads", "encryption"):
+    for section in report.SECTIONS:
         once = report.replaced(page, section, "a table")
         assert "\na table\n" in once
         assert report.replaced(once, section, "a table") == once
