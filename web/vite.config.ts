@@ -1,8 +1,10 @@
 import { fileURLToPath } from "node:url";
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
+import { chunkGroups } from "./build/chunks.ts";
 import { chatWidget } from "./build/chatWidget.ts";
 import { earlyScript } from "./build/earlyScript.ts";
+import { firstParts } from "./build/firstParts.ts";
 import { serviceWorker } from "./build/serviceWorker.ts";
 
 /** A running city for `npm run dev`; its pages' own paths stay with Vite. */
@@ -13,7 +15,7 @@ const cityApi =
 export default defineConfig({
   plugins: [
     react(),
-    earlyScript(fileURLToPath(new URL("src/theme.js", import.meta.url)), "theme.js"),
+    earlyScript(fileURLToPath(new URL("src/early.js", import.meta.url)), firstParts, ["uk", "en"]),
     serviceWorker(fileURLToPath(new URL("worker/serviceWorker.ts", import.meta.url))),
     chatWidget(
       fileURLToPath(new URL("widget/widget.ts", import.meta.url)),
@@ -27,6 +29,7 @@ export default defineConfig({
     cssCodeSplit: false,
     chunkSizeWarningLimit: 400,
     manifest: true,
+    rolldownOptions: { output: { codeSplitting: { groups: chunkGroups } } },
   },
   worker: { format: "es" },
   server: { proxy: { [cityApi]: { target: city, ws: true } } },

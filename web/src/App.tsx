@@ -1,7 +1,7 @@
 import { Suspense } from "react";
-import { Route, Routes, useMatch } from "react-router";
+import { matchPath, Route, Routes, useMatch } from "react-router";
 import { Skeleton } from "./components/ui/Notice";
-import { Shell } from "./features/layout/Shell";
+import { preloadPane, Shell } from "./features/layout/Shell";
 import { lazyPage, usePrefetchedPages } from "./components/lazyPage";
 import { NotFoundPage } from "./features/layout/NotFoundPage";
 
@@ -16,27 +16,39 @@ const PlacesPage = lazyPage(() => import("./features/places/PlacesPage"));
 const SearchPage = lazyPage(() => import("./features/search/SearchPage"));
 const MicroDaoPage = lazyPage(() => import("./features/places/MicroDaoPage"));
 
+const ROUTES = [
+  { path: "/", Page: HomePage },
+  { path: "/city", Page: CityRoomsPage },
+  { path: "/city/:slug/:messageId?", Page: CityRoomView },
+  { path: "/secondme", Page: SecondMePage },
+  { path: "/agents", Page: AgentsPage },
+  { path: "/agents/:id", Page: AgentPage },
+  { path: "/search", Page: SearchPage },
+  { path: "/places", Page: PlacesPage },
+  { path: "/nodes/:nodeId", Page: NodePage },
+  { path: "/microdao/:slug", Page: MicroDaoPage },
+];
+
 export function App() {
   usePrefetchedPages();
   return (
     <Shell>
       <Suspense fallback={<PageLoading />}>
         <Routes>
-          <Route path="/" element={<HomePage />} />
-          <Route path="/city" element={<CityRoomsPage />} />
-          <Route path="/city/:slug/:messageId?" element={<CityRoomView />} />
-          <Route path="/secondme" element={<SecondMePage />} />
-          <Route path="/agents" element={<AgentsPage />} />
-          <Route path="/agents/:id" element={<AgentPage />} />
-          <Route path="/search" element={<SearchPage />} />
-          <Route path="/places" element={<PlacesPage />} />
-          <Route path="/nodes/:nodeId" element={<NodePage />} />
-          <Route path="/microdao/:slug" element={<MicroDaoPage />} />
+          {ROUTES.map(({ path, Page }) => (
+            <Route key={path} path={path} element={<Page />} />
+          ))}
           <Route path="*" element={<NotFoundPage />} />
         </Routes>
       </Suspense>
     </Shell>
   );
+}
+
+/** Load the page of an address, and the list of rooms where it stands beside it: they are rendered first without a fallback. */
+export async function preloadPage(pathname: string): Promise<void> {
+  const route = ROUTES.find(({ path }) => matchPath(path, pathname));
+  await Promise.all([route?.Page.preload(), preloadPane(pathname)]);
 }
 
 /** The place of a page while it is loaded. That of a room has the room's height, for which a narrow window hides the header. */

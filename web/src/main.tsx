@@ -3,7 +3,7 @@ import { StrictMode, Suspense } from "react";
 import { createRoot } from "react-dom/client";
 import { BrowserRouter } from "react-router";
 import { Problem } from "./api/problem";
-import { App } from "./App";
+import { App, preloadPage } from "./App";
 import { initI18n } from "./lib/i18n";
 import { preventDropNavigation } from "./lib/dragAndDrop";
 import { lazyPage, reloadIfOutdated } from "./components/lazyPage";
@@ -18,6 +18,8 @@ import { initSession } from "./stores/session";
 import "./styles/base.css";
 
 const MAX_TRIES = 3;
+/** After which the header is shown without the page. */
+const MAX_PRELOAD_MS = 1_000;
 
 const queryClient = new QueryClient({
   defaultOptions: {
@@ -45,7 +47,9 @@ initOutbox();
 initUnread();
 preventDropNavigation();
 registerServiceWorker();
-await initI18n(isEmbedded ? new URLSearchParams(location.search).get("lang") : null);
+const language = initI18n(isEmbedded ? new URLSearchParams(location.search).get("lang") : null);
+const page = isEmbedded ? EmbedApp.preload() : preloadPage(location.pathname);
+await Promise.all([language, Promise.race([page, new Promise((resolve) => setTimeout(resolve, MAX_PRELOAD_MS))])]);
 
 const root = document.getElementById("root");
 if (!root) throw new Error("index.html has no #root");

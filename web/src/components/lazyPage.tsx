@@ -5,7 +5,10 @@ import { setSessionItem, getSessionItem } from "../lib/storage";
 
 type Load = () => Promise<{ default: ComponentType }>;
 
-const loads: Load[] = [];
+/** A component with a function that loads what it shows, so that it renders at once; a failure is left to the rendering. */
+export type LazyPage = ComponentType & { preload: () => Promise<void> };
+
+const preloads: LazyPage["preload"][] = [];
 
 /**
  * A page that is loaded when it is shown first.
@@ -13,23 +16,32 @@ const loads: Load[] = [];
  * Where it cannot be loaded the notice about that stands in its place, and it is tried again by a click, when the network is
  * back, and when it is opened once more. Nothing but the city that serves other pages by now makes the document load anew.
  */
-export function lazyPage(load: Load): ComponentType {
-  loads.push(load);
+export function lazyPage(load: Load): LazyPage {
   let isRetry = false;
   let hasFailed = false;
+  /** React shows the fallback of a `lazy` component for 300 ms, also where its module is there already. */
+  let Ready: ComponentType | null = null;
   const tryLoad: Load = () =>
     loadPart(load, isRetry).catch((error: unknown) => {
       hasFailed = true;
       throw new Problem(0, "page_missing", String(error));
     });
+  const preload = async () => {
+    try {
+      Ready = (await load()).default;
+    } catch {
+      // It is loaded again when it is shown.
+    }
+  };
+  preloads.push(preload);
   let Loaded = lazy(tryLoad);
   const renew = () => {
     isRetry = true;
     hasFailed = false;
     Loaded = lazy(tryLoad);
   };
-  return function Page() {
-    const [Shown, setShown] = useState(() => Loaded);
+  function Page() {
+    const [Shown, setShown] = useState(() => Ready ?? Loaded);
     const retry = () => {
       renew();
       setShown(() => Loaded);
@@ -46,7 +58,8 @@ export function lazyPage(load: Load): ComponentType {
         <Shown />
       </ErrorBoundary>
     );
-  };
+  }
+  return Object.assign(Page, { preload });
 }
 
 async function loadPart(load: Load, isRetry: boolean): ReturnType<Load> {
@@ -75,7 +88,7 @@ export function usePrefetchedPages(): void {
 const PREFETCH_DELAY_MS = 3_000;
 
 async function prefetchAll(): Promise<void> {
-  for (const load of loads) await load().catch(() => undefined);
+  for (const preload of preloads) await preload();
 }
 
 const RELOADED_AT_KEY = "city.reloaded";

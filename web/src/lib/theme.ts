@@ -5,7 +5,7 @@ export type Theme = "system" | "light" | "dark";
 /** `--paper` of styles/tokens.css; the colour that a phone gives what is around the page. */
 const PAPER = { light: "#f8f2e6", dark: "#131b26" } as const;
 
-/** Read by theme.js, too, before the first paint. */
+/** Read by early.js, too, before the first paint. */
 const KEY = "city.theme";
 
 export function chosenTheme(): Theme {

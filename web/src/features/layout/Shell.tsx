@@ -1,6 +1,6 @@
 import { Suspense, useEffect, useRef, type ReactNode } from "react";
 import { useTranslation } from "../../lib/i18n";
-import { NavLink, useLocation, useMatch } from "react-router";
+import { matchPath, NavLink, useLocation, useMatch } from "react-router";
 import { lazyPage } from "../../components/lazyPage";
 import { Icon, type IconName } from "../../components/ui/Icon";
 import { Skeleton } from "../../components/ui/Notice";
@@ -16,7 +16,6 @@ import { usePalette, usePaletteKey } from "../../stores/palette";
 import { useOwnProfile } from "../../stores/ownProfile";
 import { useProfileCard } from "../../stores/profileCard";
 import { Account } from "../session/Account";
-import { SignInDialog } from "../session/SignInDialog";
 import { useSession } from "../../stores/session";
 import { ConnectionBanner } from "./ConnectionBanner";
 import { OutboxBanner } from "./OutboxBanner";
@@ -33,11 +32,16 @@ const PAGES = [
 const Palette = lazyPage(() => import("../palette/PaletteOutlet"));
 const ProfileCard = lazyPage(() => import("../people/ProfileCard"));
 const RoomsPane = lazyPage(() => import("../city/rooms/RoomsPane"));
-
 const OwnProfile = lazyPage(() => import("../people/OwnProfile"));
+const SignInDialog = lazyPage(() => import("../session/SignInDialog").then(({ SignInDialog: Dialog }) => ({ default: Dialog })));
 
 /** From this width on the list of rooms stands beside each page of the rooms. */
 const HAS_PANE = "(width >= 1100px)";
+
+/** Load the list of rooms if it stands beside the page of this address. */
+export async function preloadPane(pathname: string): Promise<void> {
+  if (matchMedia(HAS_PANE).matches && matchPath("/city/*", pathname)) await RoomsPane.preload();
+}
 
 /** What is around every page. */
 export function Shell({ children }: { children: ReactNode }) {
@@ -93,8 +97,8 @@ export function Shell({ children }: { children: ReactNode }) {
       <main id="main" ref={main} className={styles.main} tabIndex={-1}>
         {children}
       </main>
-      {isAsking && <SignInDialog />}
       <Suspense>
+        {isAsking && <SignInDialog />}
         {isPaletteOpen && <Palette />}
         {cardOf !== null && <ProfileCard />}
         {isOwnProfileOpen && <OwnProfile />}
