@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +30,9 @@ AGENTS: Final[list[dict[str, Any]]] = [
 
 CARDS_PER_COMMIT: Final = 16
 """How many cards of a list the pages mount in one commit: a longer one would delay the next key stroke."""
+
+FIRST_SCRIPTS: Final = 12
+"""How many scripts a first visit loads: on a slow network each costs a response."""
 
 # Types and returns the most items that one commit mounted: an observer is called once for the changes of a task.
 TYPE: Final = """async ([list, item, words, seconds]) => {
@@ -104,6 +110,23 @@ async def test_search_of_long_list_mounts_few_cards_at_once(
     most = await page.evaluate(TYPE, [await part.element_handle(), item, words, WAIT_S])
     assert 0 < most <= CARDS_PER_COMMIT
     await expect(items).to_have_count(11)
+
+
+LOADED: Final = """() => performance.getEntriesByType("resource").map(({name}) => new URL(name).pathname)
+  .filter((path) => path.endsWith(".js") && !path.includes("worker"))"""
+
+
+@pytest.mark.parametrize("path", ["/", "/city", "/city/general", "/agents", "/agents/agent-7", "/secondme"])
+async def test_first_page_waits_for_no_further_script(city: InProcessCity, page: Page, path: str) -> None:
+    await page.goto(address(city, path))
+    await expect(page.locator("#main h1")).to_be_visible()
+    loaded: list[str] = await page.evaluate(LOADED)
+    document = str((await city.call("GET", path)).content)
+    preloads = json.loads(html.unescape(re.findall(r'data-preloads="([^"]+)"', document)[0]))
+    parts = [file for part in preloads["parts"] if re.match(part["path"], path) for file in part["files"]]
+    named = re.findall(r'"(/assets/[^"]+\.js)"', document)
+    assert set(loaded) - {*named, *(f"/{file}" for file in (*parts, *preloads["texts"]["en"]))} == set()
+    assert len(loaded) <= FIRST_SCRIPTS
 
 
 async def test_agent_page_follows_presence_consistently(city: InProcessCity, page: Page) -> None:
