@@ -37,10 +37,11 @@ class ModerationRights:
     edit_room: bool = False
     """Change name and description."""
     set_writers: bool = False
+    set_avatar: bool = False
 
 
 NO_RIGHTS: Final = ModerationRights()
-ALL_RIGHTS: Final = ModerationRights(True, True, True, True, True, True)
+ALL_RIGHTS: Final = ModerationRights(True, True, True, True, True, True, True)
 
 
 def rights_of(powers: RoomPowerLevels, level: float) -> ModerationRights:
@@ -53,6 +54,7 @@ def rights_of(powers: RoomPowerLevels, level: float) -> ModerationRights:
         pin=level >= powers.to_send("m.room.pinned_events", is_state=True),
         edit_room=level >= max(needed_for_state),
         set_writers=level >= _needed_for_writers(powers),
+        set_avatar=level >= powers.to_send("m.room.avatar", is_state=True),
     )
 
 

@@ -17,15 +17,14 @@ from ..errors import Conflict, InvalidInput
 from .display_names import citizen_name
 from .events import AccountsChanged
 from .linked_accounts import OwnProfile
-from .ports import CityStore, CityTransaction, NowMs, PresenceStore, Publish
+from .pictures import find_picture
+from .ports import CityStore, NowMs, PresenceStore, Publish
 from .presence import KEEP, Heartbeat, Status
 from .text_sanitizing import one_line
 from .types import Author, AuthorKind, CitizenId, SubjectId, citizen_subject
 
 MAX_STATUS_CHARS: Final = 255
 """The longest status text, which a heartbeat carries, too."""
-PICTURE_TYPES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"})
-_MAX_PICTURE_BYTES: Final = 10 * 1024 * 1024
 _SESSION: Final = "profile"
 """The name of the session by which a new status text is shown at once."""
 
@@ -87,7 +86,7 @@ class OwnProfiles:
             if is_public_change and await tx.accounts.of(citizen) is not None:
                 raise Conflict("linked_profile", "the name and the picture are those of the linked Matrix account")
             if isinstance(change.avatar, str) and after.avatar_url != before.avatar_url:
-                await _check_picture(tx, citizen, change.avatar)
+                await find_picture(tx, Author(AuthorKind.CITIZEN, citizen, ""), change.avatar)
             if after != before:
                 await tx.citizens.put_profile(after, token_name, now_ms=self._now_ms())
         if after != before:
@@ -132,13 +131,3 @@ def _changed(profile: OwnProfile, change: ProfileChange) -> OwnProfile:
     if not isinstance(change.status_text, Unchanged):
         profile = replace(profile, status_text=change.status_text)
     return profile
-
-
-async def _check_picture(tx: CityTransaction, citizen: CitizenId, mxc: str) -> None:
-    upload = await tx.media.upload_of(Author(AuthorKind.CITIZEN, citizen, ""), mxc)
-    if upload is None:
-        raise InvalidInput("avatar_unknown", "the avatar must be a file that you uploaded", status=422)
-    if upload.mimetype not in PICTURE_TYPES or (upload.size or 0) > _MAX_PICTURE_BYTES:
-        raise InvalidInput(
-            "avatar_invalid", "the avatar must be a PNG, JPEG, GIF, WebP or AVIF of 10 MiB at most", status=422
-        )

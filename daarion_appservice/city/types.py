@@ -160,6 +160,8 @@ class Room:
     """The content of ``m.room.power_levels`` as JSON."""
     pinned_events: str | None = None
     """The event ids of ``m.room.pinned_events`` as JSON; None until the state of the Matrix room was read."""
+    avatar_url: str | None = None
+    """The ``mxc://`` URI of the room's picture; None for the house that the service draws."""
     encrypted: bool = False
     """Whether encryption is on in the Matrix room.
 

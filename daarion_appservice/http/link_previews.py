@@ -27,6 +27,7 @@ from .agent_avatars import AgentAvatars
 from .compressed_file import CompressedFile
 from .content_coding import gzip
 from .errors import translate_database_errors
+from .media_urls import media_path
 from .room_responses import CachedRoomResponses
 from .validation import check_text
 
@@ -112,7 +113,9 @@ class LinkPreviews:
         room = await self._rooms.room_without_messages(id_or_slug)
         if not is_listed(room):
             return None
-        return LinkPreview(f"/city/{quote(room.slug, safe='')}", room.name, room.description)
+        return LinkPreview(
+            f"/city/{quote(room.slug, safe='')}", room.name, room.description, media_path(room.avatar_url) or ""
+        )
 
     async def _agent(self, id_or_slug: str) -> LinkPreview:
         agent = self._agents.find(id_or_slug)

@@ -10,7 +10,7 @@ from typing import Any, cast
 import orjson
 
 from ..city.delivery_errors import DeliveryError
-from ..city.history_visibility import PUBLIC, is_readable_by_all
+from ..city.history_visibility import PUBLIC, is_listed, is_readable_by_all
 from ..city.identity import Identities
 from ..city.message_kinds import Location, Poll, PollKind, PollResults
 from ..city.presence import PresenceState
@@ -49,6 +49,7 @@ def room_view(room: Room, members_online: int, identities: Identities) -> schema
         "slug": room.slug,
         "name": room.name,
         "description": room.description,
+        "avatar_url": MediaUrls(identities.media_links, is_private=not is_listed(room)).url(room.avatar_url),
         "members_online": members_online,
         "last_event": optional_timestamp(room.last_event_ms),
         "last_seq": room.last_seq,
@@ -74,7 +75,14 @@ def pinned_events(room: Room) -> list[EventId]:
 def outside_view(room: Room, identities: Identities) -> schemas.Room:
     """Return a room for a reader who may read only its public past: without its current name, description and activity."""
     past = replace(
-        room, name=room.slug, description="", last_event_ms=None, last_seq=0, matrix_error=None, pinned_events=None
+        room,
+        name=room.slug,
+        description="",
+        last_event_ms=None,
+        last_seq=0,
+        matrix_error=None,
+        pinned_events=None,
+        avatar_url=None,
     )
     return room_view(past, 0, identities)
 

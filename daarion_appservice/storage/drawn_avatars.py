@@ -35,6 +35,11 @@ class DrawnAvatarRepository(Repository):
         )
         return found.scalar_one_or_none()
 
+    async def with_key(self, key: str) -> set[str]:
+        """Return all ``mxc://`` URIs of an avatar, the lost ones included."""
+        found = await self._connection.execute(select(drawn_avatars.c.mxc).where(drawn_avatars.c.key == key))
+        return set(found.scalars())
+
     async def mark_lost(self, mxc: str) -> None:
         """Note that the homeserver does not have the file any more."""
         await self._connection.execute(update(drawn_avatars).where(drawn_avatars.c.mxc == mxc).values(is_lost=True))

@@ -87,6 +87,7 @@ class MatrixRoomRepository(RoomColumns):
             in_space=None,
             encrypted=False,
             pinned_events=None,
+            avatar_url=None,
             **more,
         )
 

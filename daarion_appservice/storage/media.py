@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import and_, delete, exists, or_, select
+from sqlalchemy import ColumnElement, and_, delete, exists, or_, select
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.history_visibility import PUBLIC, ReadableRanges
 from ..city.media import is_mxc
 from ..city.types import Author, Media, MessageId, RoomId
-from .readable import message_is_readable
+from .readable import message_is_readable, room_is_listed
 from .repository import Repository
 from .tables import media, media_shown, messages, reactions, rooms
 from .upsert import insert
@@ -50,14 +50,18 @@ class MediaRepository(Repository):
         return Media(row.mxc, row.mimetype, row.filename, row.size, row.width, row.height)
 
     async def is_in_use(self, mxc: str) -> bool:
-        """Return whether the file is an avatar, in a message or in a reaction, readable or not."""
+        """Return whether the file is an avatar, a room's picture, in a message or in a reaction, readable or not."""
         in_message = exists().where(media_shown.c.mxc == mxc)
         in_reaction = exists().where(reactions.c.key == mxc, ~reactions.c.removed)
         as_avatar = exists().where(media.c.mxc == mxc, media.c.is_avatar)
-        return bool((await self._connection.execute(select(in_message | in_reaction | as_avatar))).scalar_one())
+        of_room = exists().where(rooms.c.avatar_url == mxc)
+        return await self._is_any(in_message, in_reaction, as_avatar, of_room)
 
     async def is_shown(self, mxc: str, ranges_by_room: Mapping[RoomId, ReadableRanges] | None = None) -> bool:
-        """Return whether the file is an avatar, or in a message or reaction that the reader may read.
+        """Return whether the reader may have the file.
+
+        It may be an avatar of a person, the picture of a room that the reader may see, or in a message or reaction that the
+        reader may read.
 
         Args:
             ranges_by_room: readable ranges of the reader in restricted rooms.
@@ -79,7 +83,12 @@ class MediaRepository(Repository):
         )
         in_message = exists().where(media_shown.c.mxc == mxc, messages.c.id == media_shown.c.message_id, may_read)
         as_avatar = exists().where(media.c.mxc == mxc, media.c.is_avatar)
-        return bool((await self._connection.execute(select(in_message | in_reaction | as_avatar))).scalar_one())
+        may_see_room = or_(room_is_listed(), rooms.c.id.in_(ranges_by_room or ()))
+        of_room = exists().where(rooms.c.avatar_url == mxc, rooms.c.agent.is_(None), may_see_room)
+        return await self._is_any(in_message, in_reaction, as_avatar, of_room)
+
+    async def _is_any(self, *conditions: ColumnElement[bool]) -> bool:
+        return bool((await self._connection.execute(select(or_(*conditions)))).scalar_one())
 
 
 async def note_avatars(connection: AsyncConnection, addresses: Iterable[str | None]) -> None:

@@ -263,6 +263,10 @@ class RoomRepository(RoomColumns):
         """Store the event ids of ``m.room.pinned_events``, as JSON."""
         await self._update(room, pinned_events=pinned_events)
 
+    async def set_avatar(self, room: RoomId, mxc: str | None) -> None:
+        """Store the ``mxc://`` URI of the room's picture; None for the house that the service draws."""
+        await self._update(room, avatar_url=mxc)
+
     async def is_visibility_known(self, room: RoomId) -> bool:
         """Return whether the history visibility was read from the homeserver, and not assumed."""
         return bool(await self._connection.scalar(select(rooms.c.visibility_known).where(rooms.c.id == room)))

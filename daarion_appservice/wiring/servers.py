@@ -160,7 +160,9 @@ def _room_routes(city: City, parts: _HttpParts) -> list[object]:
         ListedRooms(city.identities),
     )
     moderators = Moderators(city.database, city.homeserver, city.identities, city.permissions)
-    moderation = RoomModeration(city.database, city.homeserver, city.identities, city.agents, moderators)
+    moderation = RoomModeration(
+        city.database, city.homeserver, city.identities, city.agents, moderators, city.bus.publish
+    )
     pinned = PinnedMessages(city.database, parts.pages, city.identities)
     return [
         RoomRoutes(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 import nio
 import pytest
 import pytest_asyncio
+from PIL import Image
 from playwright.async_api import Page, expect
 
 from daarion_appservice.config import loading as config_file
@@ -353,6 +356,54 @@ async def test_moderator_works_in_the_pages(room: Room, petro: MatrixUser) -> No
         await expect(page.get_by_role("heading", name="Тиха кімната")).to_be_visible()
         await room.olena.wait_for(lambda: room.olena.client.rooms[room.matrix_room].name == "Тиха кімната")
         assert (await _state(room, "m.room.power_levels"))["events_default"] == 50
+
+
+async def test_room_picture_follows_both_sides(room: Room, tmp_path: Path) -> None:
+    await room.joins()
+    await room.sets("m.room.power_levels", {"users": {room.olena.client.user_id: 100, room.ghost: 50}})
+    drawn = (await _state(room, "m.room.avatar"))["url"]
+    Image.new("RGB", (300, 200), "#0a7d5a").save(tmp_path / "house.png")
+    async with start_browser() as browser:
+        page = await _page(room, browser, "uk-UA")
+        shown = page.get_by_role("main").locator("header img")
+        listed = page.get_by_role("navigation", name="Список кімнат").locator(f"a[href='/city/{room.slug}'] img")
+        await page.get_by_role("button", name="Налаштування кімнати").click()
+        settings = page.get_by_role("dialog", name="Налаштування кімнати")
+        await expect(shown).to_have_count(0)
+        await settings.get_by_test_id("picture").set_input_files(tmp_path / "house.png")
+        await settings.get_by_role("button", name="Зберегти").click()
+        await expect(shown).to_be_visible()
+        await expect(listed).to_be_visible()
+        await expect(shown).to_have_js_property("complete", True)
+        chosen = (await _state(room, "m.room.avatar"))["url"]
+        downloaded = await room.olena.client.download(chosen)
+        assert isinstance(downloaded, nio.MemoryDownloadResponse)
+        assert Image.open(BytesIO(downloaded.body)).size == (200, 200)
+
+        # A Matrix user sets another one, and then what is no picture.
+        png = (tmp_path / "house.png").read_bytes()
+        uploaded, _ = await room.olena.client.upload(BytesIO(png), "image/png", filesize=len(png))
+        assert isinstance(uploaded, nio.UploadResponse)
+        await room.sets("m.room.avatar", {"url": uploaded.content_uri})
+        await expect(shown).to_have_attribute("src", f"/city/media/{uploaded.content_uri.removeprefix('mxc://')}")
+        await expect(shown).to_have_js_property("naturalWidth", 300)
+        await room.sets("m.room.avatar", {"url": "https://example.org/tracker.png"})
+        await expect(shown).to_have_count(0)
+
+        page = await _page(room, browser, "en-US")
+        await room.sets("m.room.avatar", {"url": uploaded.content_uri})
+        shown = page.get_by_role("main").locator("header img")
+        await expect(shown).to_be_visible()
+        await page.get_by_role("button", name="Room settings").click()
+        settings = page.get_by_role("dialog", name="Room settings")
+        await settings.get_by_role("button", name="Remove").click()
+        await settings.get_by_role("button", name="Save").click()
+        await expect(shown).to_have_count(0)
+
+        async def is_drawn_again() -> bool:
+            return bool((await _state(room, "m.room.avatar")).get("url") == drawn)
+
+        await eventually(is_drawn_again)
 
 
 @pytest_asyncio.fixture(loop_scope="module")

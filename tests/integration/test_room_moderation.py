@@ -20,7 +20,7 @@ from tests.parts.scripted_homeserver import HANG_UP, NOT_IN_ROOM, ReceivedReques
 BOT = "@city:city.localhost"
 SCRIBE = "@agent_scribe:city.localhost"
 MODERATOR: dict[str, Any] = {"users": {OKSANA_GHOST: 50, BOT: 100}}
-RIGHTS = ["delete_messages", "kick", "ban", "pin", "edit_room", "set_writers"]
+RIGHTS = ["delete_messages", "kick", "ban", "pin", "edit_room", "set_writers", "set_avatar"]
 PINS, LEVELS = "m.room.pinned_events", "m.room.power_levels"
 
 
@@ -99,7 +99,7 @@ async def sqlite_town(sqlite_url: str) -> AsyncIterator[Moderated]:
 
 async def test_rights_follow_power_levels(sqlite_town: Moderated) -> None:
     town = sqlite_town
-    moderator = ["delete_messages", "kick", "ban", "pin", "edit_room", "set_writers"]
+    moderator = RIGHTS
     assert await town.rights() == moderator
     assert await town.rights(TARAS) == []
     assert await town.rights(ADMIN) == moderator, "an admin of the city, who is no member"

@@ -30,6 +30,7 @@ TYPES = [
     "m.room.join_rules",
     "m.room.encryption",
     "m.room.pinned_events",
+    "m.room.avatar",
     "m.room.encrypted",
     "m.room.tombstone",
     "m.room.canonical_alias",
@@ -43,7 +44,18 @@ json = st.recursive(
 )
 contents = st.dictionaries(
     st.sampled_from(
-        ["name", "topic", "users", "events", "join_rule", "algorithm", "replacement_room", "membership", "pinned"]
+        [
+            "name",
+            "topic",
+            "users",
+            "events",
+            "join_rule",
+            "algorithm",
+            "replacement_room",
+            "membership",
+            "pinned",
+            "url",
+        ]
     ),
     json,
 )

@@ -24,6 +24,7 @@ IDENTITIES = Identities("city.localhost", "daarion_bot")
 MATRIX_ROOM = MatrixRoomId("!general:city.localhost")
 ALICE, GHOST = UserId("@alice:city.localhost"), UserId("@citizen_u_1:city.localhost")
 BOB = UserId("@bob:city.localhost")
+DRAWN = "mxc://city.localhost/drawn"
 ROOM = Room(
     id=RoomId("city_general"),
     slug="general",
@@ -68,7 +69,10 @@ def changed_keys(
         for number, (key, content) in enumerate((STATE | dict(state)).items())
     }
     stored = StoredState(
-        {user: Member(room.id, user, None) for user in members}, restrictions or {}, frozenset(pending_moves)
+        {user: Member(room.id, user, None) for user in members},
+        restrictions or {},
+        frozenset(pending_moves),
+        frozenset({DRAWN}),
     )
     current = CurrentState(MATRIX_ROOM, events, is_whole=True)
     found = {key_of(event) for event in differences(IDENTITIES, room, stored, current)}
@@ -84,6 +88,7 @@ def changed_keys(
         ("m.room.history_visibility", {"history_visibility": "joined"}),
         ("m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"}),
         ("m.room.power_levels", {"users": {ALICE: 100}}),
+        ("m.room.avatar", {"url": "mxc://city.localhost/chosen"}),
     ],
 )
 def test_changed_room_state_is_returned(key: str, content: dict[str, Any]) -> None:
@@ -93,6 +98,12 @@ def test_changed_room_state_is_returned(key: str, content: dict[str, Any]) -> No
 def test_equal_state_returns_nothing() -> None:
     assert changed_keys({}) == set()
     assert changed_keys(member_state(ALICE, "join"), members=(ALICE,)) == set()
+
+
+def test_pictures_are_compared_without_drawn_ones() -> None:
+    drawn: dict[StateKey, dict[str, Any]] = {("m.room.avatar", ""): {"url": DRAWN}}
+    assert changed_keys(drawn) == set()
+    assert changed_keys(drawn, room=replace(ROOM, avatar_url="mxc://city.localhost/chosen")) == set(drawn)
 
 
 def test_name_without_text_is_no_difference() -> None:

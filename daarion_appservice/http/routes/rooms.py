@@ -87,6 +87,12 @@ class RoomPatch(Body):
         description="`true` archives the room, `false` restores an archived room.",
         examples=[True],
     )
+    avatar: str | None = Field(
+        None,
+        max_length=512,
+        description="The `mxc://` URI of a picture that the client uploaded; an empty string removes the picture.",
+        examples=["mxc://daarion.space/SEsfnsuifSDFSSEF"],
+    )
     writers: Writers | None = Field(
         None,
         description="Who may send messages: `everyone`, or `moderators` of the Matrix room (power level 50). Agents are no "
@@ -151,11 +157,12 @@ class RoomRoutes:
         body=RoomPatch,
         summary="Update, archive or restore a room",
         response=schemas.Room,
-        errors=("no_such_room", "name_required", *CHANGE_ERRORS),
+        errors=("no_such_room", "name_required", "avatar_unknown", "avatar_invalid", *CHANGE_ERRORS),
     )
     async def update_room(self, call: Call[RoomPatch, NoQuery]) -> schemas.Room:
-        """Admins may change everything. Citizens may change name and description, and who may write, as their power level in the
-        Matrix room allows (`rights` of the room); others are 403 `power_too_low`. The Matrix room is updated within seconds.
+        """Admins may change everything. Citizens may change name, description and picture, and who may write, as their power
+        level in the Matrix room allows (`rights` of the room); others are 403 `power_too_low`. The Matrix room is updated within
+        seconds.
 
         An archived room is read-only and not listed. On Matrix it leaves the directory and the space, and only users with the
         bot's power level may write. Restoring it undoes all of this.
@@ -163,8 +170,10 @@ class RoomRoutes:
         body, room_id = call.body, call.path["room_id"]
         await self._check_may_change(call.principal, room_id, body)
         change = RoomUpdate(body.name, body.description, body.archived)
-        # Before the writers, which are changed on the homeserver at once.
+        # Before the picture and the writers, which are changed on the homeserver at once.
         change.check()
+        if body.avatar is not None:
+            await self._set_avatar(call.principal, room_id, body.avatar)
         if body.writers is not None:
             await self._set_writers(call.principal, room_id, body.writers)
         return self._view(await self.rooms.change(room_id, change))
@@ -176,13 +185,19 @@ class RoomRoutes:
         if body.archived is not None:
             raise Forbidden("not_allowed", "only admins may archive and restore rooms")
         # An empty change is one that its author must have a right for, too.
-        if body.writers is None or body.name is not None or body.description is not None:
+        has_own_right = body.writers is not None or body.avatar is not None
+        if not has_own_right or body.name is not None or body.description is not None:
             await self.moderation.check(_citizen(principal), room_id, lambda rights: rights.edit_room)
 
     async def _set_writers(self, principal: Principal, room_id: str, writers: Writers) -> None:
         if not isinstance(principal, Citizen):
             raise Forbidden("not_allowed", "only a citizen may change who writes in a room, not the admin token")
         await self.moderation.set_writers(_citizen(principal), room_id, writers, is_admin=principal.is_admin)
+
+    async def _set_avatar(self, principal: Principal, room_id: str, mxc: str) -> None:
+        if not isinstance(principal, Citizen):
+            raise Forbidden("not_allowed", "only a citizen may change the picture of a room, not the admin token")
+        await self.moderation.set_avatar(_citizen(principal), room_id, mxc or None, is_admin=principal.is_admin)
 
     @endpoint(
         "DELETE",

@@ -99,6 +99,14 @@ class Room(TypedDict):
     description: Annotated[
         str, Field(description="The description; on Matrix the topic.", examples=["Новини й зустрічі на Подолі"])
     ]
+    avatar_url: Annotated[
+        str | None,
+        Field(
+            description="The path of the picture on this server; `null` for a room without one, which has a drawn house on "
+            "Matrix.",
+            examples=["/city/media/daarion.space/SEsfnsuifSDFSSEF"],
+        ),
+    ]
     members_online: Annotated[
         Count,
         Field(
@@ -215,6 +223,7 @@ class RoomRights(TypedDict):
     pin: Annotated[bool, Field(description="Pin and unpin messages.", examples=[True])]
     edit_room: Annotated[bool, Field(description="Change name and description.", examples=[True])]
     set_writers: Annotated[bool, Field(description="Change `writers`.", examples=[False])]
+    set_avatar: Annotated[bool, Field(description="Change the picture.", examples=[True])]
 
 
 class Ban(TypedDict):

@@ -14,6 +14,7 @@ import orjson
 from ...city.event_fields import Event, content_of, inner, sender_of, text, time_ms
 from ...city.history_visibility import history_visibility
 from ...city.identity import is_user_id
+from ...city.media import is_mxc
 from ...city.read_only_levels import RoomPowerLevels
 from ...city.types import EventId, HistoryVisibility, MatrixRoomId, UserId
 from .homeserver import Homeserver
@@ -104,6 +105,12 @@ def pinned_ids(content: Event) -> list[EventId]:
     pinned = content.get("pinned")
     ids = pinned if isinstance(pinned, list) else []
     return list(dict.fromkeys(EventId(each) for each in ids if isinstance(each, str) and _is_event_id(each)))
+
+
+def avatar_in(content: Event) -> str | None:
+    """Return the ``mxc://`` URI in the content of ``m.room.avatar``; None if there is none, or it is not valid."""
+    url = content.get("url")
+    return url if isinstance(url, str) and is_mxc(url) else None
 
 
 def _is_event_id(text: str) -> bool:

@@ -56,6 +56,7 @@ class EventHandlers:
             "m.room.power_levels": state.power_levels,
             "m.room.join_rules": state.join_rules,
             "m.room.pinned_events": state.pinned_events,
+            "m.room.avatar": state.avatar,
             "m.room.history_visibility": state.history_visibility,
             "m.room.encryption": state.encryption,
             ENCRYPTED: state.unreadable,

@@ -16,7 +16,7 @@ from ...city.identity import Identities
 from ...city.rooms import Rooms
 from ...city.types import MatrixRoomId, Room
 from ...storage.database import Transaction
-from ..client.room_rules import is_encryption, join_rule, pinned_json, stored_json, visibility_in
+from ..client.room_rules import avatar_in, is_encryption, join_rule, pinned_json, stored_json, visibility_in
 from .current_state import is_absent
 
 _CHECKED_MEMBERSHIPS: Final = frozenset({"leave", "ban", "invite"})
@@ -83,6 +83,16 @@ class RoomStateEvents:
             return []
         await tx.rooms.set_pinned_events(room.id, pinned)
         return await self._changed(tx, room)
+
+    async def avatar(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """Handle ``m.room.avatar``; where there is no picture, the reconciler sets the one that the service draws."""
+        mxc = avatar_in(content_of(event))
+        if mxc is not None and await tx.drawn_avatars.among([mxc]):
+            mxc = None
+        if not self._is_in_force(event) or mxc == room.avatar_url:
+            return []
+        await tx.rooms.set_avatar(room.id, mxc)
+        return [*([RoomCheckRequested(room.id)] if mxc is None else []), *await self._changed(tx, room)]
 
     async def join_rules(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         rule = join_rule(content_of(event))

@@ -6,14 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from ...city.avatars import key_of, room_avatar
 from ...city.event_fields import Event, content_of, name_text, sender_of, topic_text
 from ...city.identity import Identities
 from ...city.restrictions import Restriction, RestrictionKind
 from ...city.types import Member, Room, UserId
 from ...storage.database import Transaction
-from ..client.room_rules import is_encryption, join_rule, pinned_json, stored_json, visibility_in
+from ..client.room_rules import avatar_in, is_encryption, join_rule, pinned_json, stored_json, visibility_in
 from .current_state import CurrentState, is_absent
 from .members import read_member
+
+_AVATAR: Final = "m.room.avatar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +27,17 @@ class StoredState:
     restrictions: Mapping[UserId, Restriction]
     pending_moves: frozenset[UserId]
     """Ghosts whose join or leave is not sent to Matrix yet."""
+    drawn_avatars: frozenset[str] = frozenset()
+    """The ``mxc://`` URIs of the avatar that the service draws for the room."""
 
 
 async def read_stored_state(tx: Transaction, room: Room) -> StoredState:
     members = {member.user_id: member for member in await tx.members.of_room(room.id)}
     return StoredState(
-        members, await tx.restrictions.of_room(room.id), frozenset(await tx.outbox.pending_moves(room.id))
+        members,
+        await tx.restrictions.of_room(room.id),
+        frozenset(await tx.outbox.pending_moves(room.id)),
+        frozenset(await tx.drawn_avatars.with_key(key_of(room_avatar(room.slug)))),
     )
 
 
@@ -39,6 +47,10 @@ def differences(identities: Identities, room: Room, stored: StoredState, current
         event = current.get((event_type, ""))
         if not is_stored(room, event):
             yield event
+    avatar = current.get((_AVATAR, ""))
+    mxc = avatar_in(content_of(avatar))
+    if (None if mxc in stored.drawn_avatars else mxc) != room.avatar_url:
+        yield avatar
     users = {UserId(key) for event_type, key in current.events if event_type == "m.room.member"}
     for user in sorted(users | stored.members.keys() | stored.restrictions.keys()):
         event = current.get(("m.room.member", user))

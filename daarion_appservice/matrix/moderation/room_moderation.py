@@ -1,4 +1,4 @@
-"""Moderation of rooms from the city: kicks, bans, pinned messages, and who may write.
+"""Moderation of rooms from the city: kicks, bans, pinned messages, the picture, and who may write.
 
 A change is a request to the homeserver at once, not an entry of the outbox: the moderator learns whether it took effect. The
 city then receives its event like that of any other moderator, and stores the change.
@@ -9,19 +9,23 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from ...city.agents import AgentDirectory
+from ...city.events import RoomChanged, RoomCheckRequested
 from ...city.identity import MAX_USER_ID_BYTES, Identities, is_citizen_id, is_user_id
 from ...city.message_lookup import find_message
 from ...city.moderation_rights import ModerationRights, Writers, may_remove, with_writers, writers_of
+from ...city.pictures import find_picture
+from ...city.ports import Publish, publish_all
 from ...city.restrictions import RestrictionKind
 from ...city.text_sanitizing import one_line
 from ...city.types import (
     AgentSlug,
     Author,
     EventId,
+    Media,
     Message,
     Room,
     RoomId,
@@ -41,6 +45,7 @@ _RIGHTS_BYTES: Final = 256
 """The estimated size of one person's rights in the cache."""
 _PINS: Final = "m.room.pinned_events"
 _LEVELS: Final = "m.room.power_levels"
+_AVATAR: Final = "m.room.avatar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ class RoomModeration:
     identities: Identities
     agents: AgentDirectory
     moderators: Moderators
+    publish: Publish
     locks: defaultdict[RoomId, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     """One lock by room: a change of its state is read, changed and written."""
 
@@ -136,6 +142,35 @@ class RoomModeration:
                 lambda user: self.homeserver.set_state(moderator.matrix_room, _LEVELS, content, as_user=user)
             )
 
+    async def set_avatar(self, author: Author, room_id: str, mxc: str | None, *, is_admin: bool) -> None:
+        """Set the picture of a room; an equal value changes nothing.
+
+        Args:
+            author: the moderator.
+            room_id: id or slug of the room.
+            mxc: the ``mxc://`` URI of a picture that the moderator uploaded; None removes the picture, and Matrix clients then
+                show the house that the service draws.
+            is_admin: whether the author is an admin of the city.
+
+        Raises:
+            InvalidInput: the moderator uploaded no such picture.
+        """
+        moderator = await self.check(author, room_id, lambda rights: rights.set_avatar, is_admin=is_admin)
+        room = moderator.room
+        if mxc == room.avatar_url:
+            return
+        content: dict[str, Any] = {}
+        if mxc is not None:
+            async with self.database.read_only() as tx:
+                content = _avatar_content(await find_picture(tx, author, mxc))
+        await moderator.act(
+            lambda user: self.homeserver.set_state(moderator.matrix_room, _AVATAR, content, as_user=user)
+        )
+        # At once, so that the response has the picture; its event then changes nothing.
+        async with self.database.transaction() as tx:
+            await tx.rooms.set_avatar(room.id, mxc)
+        publish_all(self.publish, [RoomChanged(replace(room, avatar_url=mxc)), RoomCheckRequested(room.id)])
+
     async def pin(self, author: Author, room_id: str, message_id: str, *, is_admin: bool) -> None:
         """Pin a message; a message that is pinned remains where it is.
 
@@ -208,3 +243,9 @@ class RoomModeration:
     def _check_levels(self, moderator: ActingModerator, users: Collection[UserId]) -> None:
         if not all(may_remove(moderator.level, moderator.powers.of(user)) for user in users):
             raise power_too_low(moderator.room)
+
+
+def _avatar_content(picture: Media) -> dict[str, Any]:
+    """Return the content of ``m.room.avatar`` with the known fields of ``ImageInfo``."""
+    info = {"mimetype": picture.mimetype, "size": picture.size, "w": picture.width, "h": picture.height}
+    return {"url": picture.mxc, "info": {name: value for name, value in info.items() if value is not None}}

@@ -17,9 +17,10 @@ from ...city.types import MatrixRoomId
 from ..avatars.drawing import MIMETYPE, SIZE
 from ..avatars.drawn_avatars import DrawnAvatars
 from ..client.homeserver import Homeserver
+from ..client.room_rules import avatar_in
 
 SERVICE_MEMBERS: Final = "io.element.functional_members"
-_AVATAR: Final = "m.room.avatar"
+AVATAR: Final = "m.room.avatar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,29 +31,39 @@ class RoomAppearance:
     identities: Identities
     drawn_avatars: DrawnAvatars
 
-    async def update(self, room: MatrixRoomId, avatar: DrawnAvatar, powers: RoomPowerLevels) -> None:
-        """Set the service members and the avatar, unless the room has an avatar that the service did not draw.
+    async def update_avatar(self, room: MatrixRoomId, avatar: DrawnAvatar, powers: RoomPowerLevels) -> str | None:
+        """Set the avatar, unless the room has one that the service did not draw.
+
+        Returns:
+            The ``mxc://`` URI of the avatar that the service did not draw, or None.
 
         Raises:
             HomeserverUnavailable, HomeserverRefused: a request to the homeserver failed.
         """
-        if self._may_send(_AVATAR, powers):
-            await self._update_avatar(room, avatar)
+        bot = self.identities.bot
+        content = await self.homeserver.state(room, AVATAR, as_user=bot) or {}
+        current = content.get("url")
+        if current and not (isinstance(current, str) and await self.drawn_avatars.is_drawn(current)):
+            return avatar_in(content)
+        if not self._may_send(AVATAR, powers):
+            return None
+        mxc = await self.drawn_avatars.address(avatar, current=current or None)
+        if mxc is not None and mxc != current:
+            info = {"mimetype": MIMETYPE, "w": SIZE, "h": SIZE}
+            await self.homeserver.set_state(room, AVATAR, {"url": mxc, "info": info}, as_user=bot)
+        return None
+
+    async def update_service_members(self, room: MatrixRoomId, powers: RoomPowerLevels) -> None:
+        """Set the service members.
+
+        Raises:
+            HomeserverUnavailable, HomeserverRefused: a request to the homeserver failed.
+        """
         if self._may_send(SERVICE_MEMBERS, powers):
             await self._update_service_members(room)
 
     def _may_send(self, event_type: str, powers: RoomPowerLevels) -> bool:
         return powers.of(self.identities.bot) >= powers.to_send(event_type, is_state=True)
-
-    async def _update_avatar(self, room: MatrixRoomId, avatar: DrawnAvatar) -> None:
-        bot = self.identities.bot
-        current = (await self.homeserver.state(room, _AVATAR, as_user=bot) or {}).get("url")
-        if current and not (isinstance(current, str) and await self.drawn_avatars.is_drawn(current)):
-            return
-        mxc = await self.drawn_avatars.address(avatar, current=current or None)
-        if mxc is not None and mxc != current:
-            info = {"mimetype": MIMETYPE, "w": SIZE, "h": SIZE}
-            await self.homeserver.set_state(room, _AVATAR, {"url": mxc, "info": info}, as_user=bot)
 
     async def _update_service_members(self, room: MatrixRoomId) -> None:
         bot, ours = self.identities.bot, [self.identities.bot, self.identities.observer]

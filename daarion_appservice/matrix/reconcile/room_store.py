@@ -71,6 +71,13 @@ class RoomStore:
         if pinned_events != "[]":
             self.publish(RoomChanged(await self.get(room)))
 
+    async def set_avatar(self, room: Room, mxc: str | None) -> None:
+        """Store the ``mxc://`` URI of the room's picture, and publish the change if it differs from the stored one."""
+        if mxc != room.avatar_url:
+            async with self.database.transaction() as tx:
+                await tx.rooms.set_avatar(room.id, mxc)
+            self.publish(RoomChanged(await self.get(room)))
+
     async def set_status(self, room: Room, status: MatrixStatus, error: str | None) -> Room:
         """Store ``matrix_status`` and ``matrix_error``, and publish a change; return the stored room."""
         if (room.matrix_status, room.matrix_error) == (status, error):

@@ -108,7 +108,8 @@ class MatrixRooms:
             self.metadata.update_directory,
             self.space.update_child,
             partial(self.read_only_rooms.update, rules=rules),
-            partial(self._update_appearance, powers=rules.powers),
+            partial(self._update_avatar, powers=rules.powers),
+            partial(self._update_service_members, powers=rules.powers),
         ]
         for step in steps:
             # A failed step does not stop the others: in an adopted room where the bot is no admin some steps succeed.
@@ -118,8 +119,12 @@ class MatrixRooms:
                 failure = failure or explain(refused, self.identities.bot, _GIVE_POWER)
         return failure
 
-    async def _update_appearance(self, room: Room, powers: RoomPowerLevels) -> None:
-        await self.appearance.update(matrix_room_of(room), room_avatar(room.slug), powers)
+    async def _update_avatar(self, room: Room, powers: RoomPowerLevels) -> None:
+        mxc = await self.appearance.update_avatar(matrix_room_of(room), room_avatar(room.slug), powers)
+        await self.store.set_avatar(room, mxc)
+
+    async def _update_service_members(self, room: Room, powers: RoomPowerLevels) -> None:
+        await self.appearance.update_service_members(matrix_room_of(room), powers)
 
     async def alias_exists(self, alias: str) -> bool:
         """Answer the homeserver's query for an unknown alias; create the Matrix room if the alias is a city room's."""

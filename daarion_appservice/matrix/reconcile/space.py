@@ -68,7 +68,8 @@ class CitySpace:
         rules = await read_rules(self.homeserver, self.id, as_user=self.identities.bot)
         powers = await self.admins.grant(self.id, rules.powers, with_observer=False)
         await self.admins.invite(self.id)
-        await self.appearance.update(self.id, EmblemAvatar(Emblem.CITY), powers)
+        await self.appearance.update_avatar(self.id, EmblemAvatar(Emblem.CITY), powers)
+        await self.appearance.update_service_members(self.id, powers)
         self.is_set_up = True
 
     async def _check_is_space(self, room: MatrixRoomId) -> None:

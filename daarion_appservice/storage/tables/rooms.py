@@ -48,6 +48,8 @@ rooms = Table(
     Column("power_levels", Text, nullable=False, server_default="{}"),
     # Event ids as JSON; NULL until the state of the Matrix room was read.
     Column("pinned_events", Text),
+    # The URI of the room's picture; NULL for the house that the service draws.
+    Column("avatar_url", Text, index=True),
     Column("history_visibility", String(16), nullable=False, server_default="world_readable"),
     Column("was_public", Boolean, nullable=False, server_default=text("true")),
     Column("was_private", Boolean, nullable=False, server_default=text("false")),

@@ -614,6 +614,7 @@ export interface components {
       slug: string;
       name: string;
       description: string;
+      avatar_url: string | null;
       members_online: number;
       last_event: string | null;
       last_seq: number;
@@ -640,6 +641,7 @@ export interface components {
       slug: string;
       name: string;
       description: string;
+      avatar_url: string | null;
       members_online: number;
       last_event: string | null;
       last_seq: number;
@@ -672,6 +674,7 @@ export interface components {
       name?: string | null;
       description?: string | null;
       archived?: boolean | null;
+      avatar?: string | null;
       writers?: components["schemas"]["Writers"] | null;
     };
     RoomRemoval: {
@@ -686,6 +689,7 @@ export interface components {
       pin: boolean;
       edit_room: boolean;
       set_writers: boolean;
+      set_avatar: boolean;
     };
     SearchResult: {
       message: components["schemas"]["Message"];

@@ -12,5 +12,5 @@ export const useOpenRoom = create<OpenRoom>(() => ({ room: null, showsSettings: 
 
 /** Whether the settings of a room have something for somebody with these rights. */
 export function mayModerate(rights: RoomRights | null): boolean {
-  return rights !== null && (rights.edit_room || rights.set_writers || rights.ban);
+  return rights !== null && (rights.edit_room || rights.set_avatar || rights.set_writers || rights.ban);
 }

@@ -53,6 +53,7 @@ export function room(lastSeq: number, messages: Message[] = [], changes: Partial
     members_online: 1,
     last_event: null,
     last_seq: lastSeq,
+    avatar_url: null,
     matrix_room_id: null,
     matrix_room_alias: "#city_general:city.localhost",
     matrix_status: "linked",

@@ -79,7 +79,7 @@ function Head({ slug, onClose }: { slug: string; onClose: (() => void) | null })
   const label = t("embed.openCity");
   return (
     <header className={styles.head}>
-      {room && <RoomIcon slug={room.slug} isLit={room.members_online > 0} size={28} />}
+      {room && <RoomIcon slug={room.slug} url={room.avatar_url} isLit={room.members_online > 0} size={28} />}
       <div className={styles.title}>
         <h1>
           <Name>{room?.name ?? t("embed.chat")}</Name>

@@ -143,7 +143,9 @@ function Option({ id, item, isChosen, onOpen }: OptionProps) {
 
 function Picture({ item }: { item: PaletteItem }) {
   if (item.subject) return <Face subject={item.subject} name={item.name} />;
-  if (item.group === "rooms") return <RoomIcon slug={item.path?.slice("/city/".length) ?? ""} isLit size={28} />;
+  if (item.group === "rooms") {
+    return <RoomIcon slug={item.path?.slice("/city/".length) ?? ""} url={item.picture} isLit size={28} />;
+  }
   return <Icon name={item.group === "messages" ? "rooms" : "home"} size={24} />;
 }
 

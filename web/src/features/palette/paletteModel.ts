@@ -10,6 +10,8 @@ export interface PaletteItem {
   detail: string;
   path?: string;
   subject?: SubjectId;
+  /** The picture of a room. */
+  picture?: string | null;
 }
 
 export interface PaletteSources {
@@ -32,6 +34,7 @@ export function paletteItems(query: string, sources: PaletteSources): PaletteIte
     name: room.name,
     detail: room.description,
     path: roomPath(room.slug),
+    picture: room.avatar_url,
   }));
   const pages = sources.pages.map(({ name, path }): PaletteItem => ({
     id: `page ${path}`,

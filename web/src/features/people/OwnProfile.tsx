@@ -1,17 +1,16 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useRef, useState } from "react";
+import { useState } from "react";
 import { city } from "../../api/city";
 import { Problem } from "../../api/problem";
 import { queries } from "../../api/queries";
 import type { CurrentCitizen, OwnProfileChange } from "../../api/types";
-import { upload } from "../../api/upload";
 import { Avatar } from "../../components/ui/Avatar";
 import { Button } from "../../components/ui/Button";
 import { Dialog, DialogActions } from "../../components/ui/Dialog";
 import { TextField } from "../../components/ui/Field";
 import { InlineProblem, ProblemNotice, Skeleton } from "../../components/ui/Notice";
+import { PictureField, uploadPicture, type Picture } from "../../components/ui/PictureField";
 import { useTranslation } from "../../lib/i18n";
-import { squarePicture } from "../../lib/squarePicture";
 import { useOwnProfile } from "../../stores/ownProfile";
 import { NO_PROFILE, useProfiles } from "../../stores/profiles";
 import { useSession } from "../../stores/session";
@@ -39,9 +38,6 @@ export default function OwnProfile() {
   );
 }
 
-/** A chosen picture with its address in this browser, or null for none; undefined leaves it as it is. */
-type Picture = { file: File; url: string } | null | undefined;
-
 function ProfileForm({ me, onDone }: { me: CurrentCitizen; onDone: () => void }) {
   const { t } = useTranslation();
   const [name, setName] = useState(me.display_name);
@@ -61,7 +57,11 @@ function ProfileForm({ me, onDone }: { me: CurrentCitizen; onDone: () => void })
         <p className={styles.hint}>{t("profile.linked", { id: me.matrix_user_id ?? "" })}</p>
       ) : (
         <>
-          <PictureField me={me} name={name} picture={picture} onChoose={setPicture} />
+          <PictureField current={me.avatar_url} picture={picture} onChoose={setPicture}>
+            {(avatarUrl) => (
+              <Avatar key={avatarUrl} subject={me.subject} profile={{ ...NO_PROFILE, name, avatarUrl }} size={72} />
+            )}
+          </PictureField>
           <TextField
             label={t("profile.name")}
             autoComplete="nickname"
@@ -90,62 +90,6 @@ function ProfileForm({ me, onDone }: { me: CurrentCitizen; onDone: () => void })
   );
 }
 
-interface PictureFieldProps {
-  me: CurrentCitizen;
-  name: string;
-  picture: Picture;
-  onChoose: (picture: Picture) => void;
-}
-
-function PictureField({ me, name, picture, onChoose }: PictureFieldProps) {
-  const { t } = useTranslation();
-  const input = useRef<HTMLInputElement>(null);
-  const [isUnreadable, setUnreadable] = useState(false);
-  const chosenUrl = picture?.url ?? null;
-  const avatarUrl = picture === undefined ? me.avatar_url : chosenUrl;
-  useEffect(
-    () => () => {
-      if (chosenUrl) URL.revokeObjectURL(chosenUrl);
-    },
-    [chosenUrl],
-  );
-  const choose = async (file: File | undefined) => {
-    if (!file) return;
-    try {
-      const square = await squarePicture(file);
-      onChoose({ file: square, url: URL.createObjectURL(square) });
-      setUnreadable(false);
-    } catch {
-      setUnreadable(true);
-    }
-  };
-  return (
-    <div className={styles.picture}>
-      <Avatar key={avatarUrl} subject={me.subject} profile={{ ...NO_PROFILE, name, avatarUrl }} size={72} />
-      <div>
-        <input
-          ref={input}
-          type="file"
-          hidden
-          accept="image/*"
-          data-testid="picture"
-          onChange={(event) => {
-            void choose(event.target.files?.[0]);
-            event.target.value = "";
-          }}
-        />
-        <Button onClick={() => input.current?.click()}>{t(avatarUrl ? "profile.otherPicture" : "profile.choosePicture")}</Button>
-        {avatarUrl && (
-          <Button variant="bare" onClick={() => onChoose(null)}>
-            {t("profile.removePicture")}
-          </Button>
-        )}
-        {isUnreadable && <p role="alert">{t("profile.notPicture")}</p>}
-      </div>
-    </div>
-  );
-}
-
 interface Input {
   name: string;
   status: string;
@@ -159,8 +103,8 @@ function useSave(me: CurrentCitizen, onDone: () => void) {
       const change: Partial<OwnProfileChange> = {};
       if (name !== me.display_name) change.display_name = name;
       if (status !== (me.status_text ?? "")) change.status_text = status || null;
-      if (picture) change.avatar = (await upload(picture.file, () => undefined, AbortSignal.timeout(60_000))).mxc;
-      else if (picture === null) change.avatar = null;
+      const avatar = await uploadPicture(picture);
+      if (avatar !== undefined) change.avatar = avatar;
       return Object.keys(change).length ? city.changeProfile(change) : null;
     },
     onSuccess: (changed) => {

@@ -96,9 +96,14 @@ function PlaceRooms({ place, agents }: { place: ListedPlace; agents: readonly Ag
   return (
     <p className={styles.rooms}>
       {t("places.rooms")}
-      {found.map(({ id, slug, name, members_online: count }, index) => (
+      {found.map(({ id, slug, name, avatar_url: url, members_online: count }, index) => (
         <span key={id}>
           {index > 0 && " · "}
+          {url && (
+            <>
+              <RoomIcon slug={slug} url={url} isLit={count > 0} size={18} />{" "}
+            </>
+          )}
           <Link to={roomPath(slug)}>
             <Name>{name}</Name>
           </Link>{" "}

@@ -81,7 +81,7 @@ export function CompletionList({ id, trigger, ref, onChoose, onClose, onActive }
 function Picture({ picture, name }: { picture: Candidate["picture"]; name: string }) {
   if (picture === null) return <span aria-hidden="true">·</span>;
   if ("emoji" in picture) return <span aria-hidden="true">{picture.emoji}</span>;
-  if ("room" in picture) return <RoomIcon slug={picture.room} isLit size={24} />;
+  if ("room" in picture) return <RoomIcon slug={picture.room} url={picture.url} isLit size={24} />;
   return <Face subject={picture.subject} name={name} />;
 }
 

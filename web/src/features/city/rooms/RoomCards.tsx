@@ -40,7 +40,7 @@ interface RoomCardProps {
 const RoomCard = memo(function RoomCard({ room, unread, now, t, language }: RoomCardProps) {
   return (
     <li className={`${card.card} ${styles.card}`}>
-      <RoomIcon slug={room.slug} isLit={room.members_online > 0} />
+      <RoomIcon slug={room.slug} url={room.avatar_url} isLit={room.members_online > 0} />
       <div>
         <Link className={card.link} to={`/city/${room.slug}`}>
           <Name>{room.name}</Name>

@@ -33,7 +33,7 @@ export function RoomHeader({ room, isDirect, showsMembers, onMembers }: Props) {
         <Icon name="back" />
       </ButtonLink>
       <span className={styles.house}>
-        <RoomIcon slug={room.slug} isLit={room.members_online > 0} size={32} />
+        <RoomIcon slug={room.slug} url={room.avatar_url} isLit={room.members_online > 0} size={32} />
       </span>
       <div className={styles.title}>
         <h1 id="room-title">

@@ -1,9 +1,24 @@
+import { useState } from "react";
 import { colorOf, hashOf } from "../../../components/ui/Avatar";
 
 const ROOFS = ["M3 19 22 5l19 14z", "M3 19 9 8h26l6 11z", "M5 19C5 4 39 4 39 19z", "M3 19V11h38v8z"];
 
-/** A room's front door: its roof and colour are its own, and there is light when somebody is in. */
-export function RoomIcon({ slug, isLit: isOccupied, size = 44 }: { slug: string; isLit: boolean; size?: number }) {
+interface Props {
+  slug: string;
+  isLit: boolean;
+  size?: number;
+  /** The picture of the room, if it has one. */
+  url?: string | null | undefined;
+}
+
+/** The picture of a room, or its front door: roof and colour are its own. There is light when somebody is in. */
+export function RoomIcon({ slug, isLit: isOccupied, size = 44, url }: Props) {
+  const [broken, setBroken] = useState<string>();
+  if (url && url !== broken) {
+    const boxShadow = isOccupied ? "0 0 0 2px var(--window-lit)" : "";
+    const style = { borderRadius: "22%", objectFit: "cover", boxShadow } as const;
+    return <img src={url} alt="" width={size} height={size} loading="lazy" style={style} onError={() => setBroken(url)} />;
+  }
   const color = colorOf(slug);
   const roof = ROOFS[hashOf(slug) % ROOFS.length];
   const window = isOccupied ? "var(--window-lit)" : "var(--window-dark)";

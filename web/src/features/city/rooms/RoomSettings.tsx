@@ -10,8 +10,10 @@ import { Dialog, DialogActions } from "../../../components/ui/Dialog";
 import { TextArea, TextField } from "../../../components/ui/Field";
 import { Name } from "../../../components/ui/Name";
 import { InlineProblem, Skeleton } from "../../../components/ui/Notice";
+import { PictureField, uploadPicture, type Picture } from "../../../components/ui/PictureField";
 import { useTranslation } from "../../../lib/i18n";
 import { useOpenRoom } from "../../../stores/openRoom";
+import { RoomIcon } from "./RoomIcon";
 import styles from "./RoomSettings.module.css";
 
 const MAX_NAME_CHARS = 255;
@@ -19,7 +21,7 @@ const MAX_DESCRIPTION_CHARS = 2_000;
 
 const close = () => useOpenRoom.setState({ showsSettings: false });
 
-/** What moderators may change of the room that is open: name and description, who writes, and who is banned. */
+/** What moderators may change of the room that is open: picture, name and description, who writes, and who is banned. */
 export default function RoomSettings() {
   const { t } = useTranslation();
   const room = useOpenRoom((state) => state.room);
@@ -38,7 +40,7 @@ function Loaded({ name, rights }: { name: string; rights: RoomRights }) {
   if (!data || isFetching) return <Skeleton heights={[3, 6, 3]} />;
   return (
     <div className={styles.parts}>
-      {(rights.edit_room || rights.set_writers) && <SettingsForm room={data} rights={rights} />}
+      {(rights.edit_room || rights.set_avatar || rights.set_writers) && <SettingsForm room={data} rights={rights} />}
       {rights.ban && <Bans name={name} />}
     </div>
   );
@@ -50,19 +52,24 @@ function SettingsForm({ room, rights }: { room: RoomDetails; rights: RoomRights 
   const [name, setName] = useState(room.name);
   const [description, setDescription] = useState(room.description);
   const [writers, setWriters] = useState(room.writers);
+  const [picture, setPicture] = useState<Picture>();
   const { mutate, isPending, error } = useMutation({
-    mutationFn: () =>
-      city.updateRoom(room.slug, {
+    mutationFn: async () => {
+      const avatar = await uploadPicture(picture);
+      return city.updateRoom(room.slug, {
         ...(name.trim() !== room.name && { name: name.trim() }),
         ...(description.trim() !== room.description && { description: description.trim() }),
         ...(writers !== room.writers && { writers }),
-      }),
+        ...(avatar !== undefined && { avatar: avatar ?? "" }),
+      });
+    },
     onSuccess: () => {
       void queryClient.invalidateQueries({ queryKey: ["rooms"] });
       close();
     },
   });
-  const isChanged = name.trim() !== room.name || description.trim() !== room.description || writers !== room.writers;
+  const isChanged =
+    name.trim() !== room.name || description.trim() !== room.description || writers !== room.writers || picture !== undefined;
   return (
     <form
       className={styles.parts}
@@ -71,6 +78,11 @@ function SettingsForm({ room, rights }: { room: RoomDetails; rights: RoomRights 
         mutate();
       }}
     >
+      {rights.set_avatar && (
+        <PictureField current={room.avatar_url} picture={picture} onChoose={setPicture}>
+          {(url) => <RoomIcon slug={room.slug} url={url} isLit={room.members_online > 0} size={72} />}
+        </PictureField>
+      )}
       {rights.edit_room && (
         <>
           <TextField

@@ -131,7 +131,7 @@ const RoomLink = memo(function RoomLink({ room, isShown, unread, told, now, t, l
   return (
     <li>
       <NavLink className={`${styles.room} ${isUnread && !isMuted ? styles.isUnread : ""}`} to={`/city/${room.slug}`}>
-        <RoomIcon slug={room.slug} isLit={room.members_online > 0} size={36} />
+        <RoomIcon slug={room.slug} url={room.avatar_url} isLit={room.members_online > 0} size={36} />
         <span className={styles.name}>
           <Name>{room.name}</Name>
         </span>

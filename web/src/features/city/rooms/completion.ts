@@ -38,7 +38,7 @@ export interface Candidate {
   insert: string;
   /** What is sent in place of `insert`, where that is something else. */
   target?: string;
-  picture: { subject: string } | { emoji: string } | { room: string } | null;
+  picture: { subject: string } | { emoji: string } | { room: string; url: string | null } | null;
 }
 
 /** As many as fit above a composer on a phone. */

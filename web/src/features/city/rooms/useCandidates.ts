@@ -51,13 +51,13 @@ function useRooms(): Candidate[] {
   const { data: rooms = [] } = useQuery(queries.rooms("recent"));
   return useMemo(
     () =>
-      rooms.map(({ id, slug, name, matrix_room_alias: alias }): Candidate => ({
+      rooms.map(({ id, slug, name, avatar_url: url, matrix_room_alias: alias }): Candidate => ({
         id,
         label: name,
         detail: slug,
         insert: `#${name}`,
         target: alias,
-        picture: { room: slug },
+        picture: { room: slug, url },
       })),
     [rooms],
   );
