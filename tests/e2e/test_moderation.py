@@ -3,92 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Any
 
 import nio
 import pytest
 import pytest_asyncio
 from PIL import Image
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
-from daarion_appservice.config import loading as config_file
-from tests.parts.browser import Browser, start_browser
+from tests.parts.browser import start_browser
 from tests.parts.city import RunningCity, citizen_token, eventually, shared_city
 from tests.parts.matrix_user import MatrixUser
+from tests.parts.moderated_room import Room, looked_after, open_page, pinned_in, state_of
 from tests.parts.waiting import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-BOT, SCRIBES_GHOST = "@city:city.localhost", "@agent_scribe:city.localhost"
-
-POSTING_INTERVAL_S: Final = 0.5
-"""Each message goes to Matrix: more of them would delay what the tests wait for, and exceed the limit of messages."""
-
-
-@dataclass
-class Room:
-    """A room of its own for each test, that Olena looks after on Matrix; ``oksana`` is a citizen of its own, too."""
-
-    city: RunningCity
-    olena: MatrixUser
-    slug: str
-    matrix_room: str
-
-    @property
-    def oksana(self) -> str:
-        return citizen_token(f"u_{self.slug}", "Оксана")
-
-    @property
-    def ghost(self) -> str:
-        return f"@citizen_u_{self.slug}:city.localhost"
-
-    async def posts(self, body: str, token: str | None = None) -> tuple[int, Any]:
-        return await self.city.call("POST", f"{self.path}/messages", {"body": body}, token=token or self.oksana)
-
-    async def joins(self, token: str | None = None) -> tuple[int, Any]:
-        return await self.city.call("POST", f"{self.path}/join", token=token or self.oksana)
-
-    @property
-    def path(self) -> str:
-        return f"/city/rooms/{self.slug}"
-
-    async def is_refused(self, code: str, token: str | None = None) -> Any:
-        """Wait until posting is; what comes before that is not what is looked at."""
-
-        async def refused() -> Any:
-            status, answer = await self.posts("may I?", token)
-            return answer if (status, answer.get("code")) == (403, code) else None
-
-        return await eventually(refused, interval_s=POSTING_INTERVAL_S)
-
-    async def is_received(self, body: str, token: str | None = None) -> None:
-        """Wait until posting is allowed, and the message stands on Matrix."""
-
-        async def taken() -> bool:
-            return (await self.posts(body, token))[0] == 201
-
-        await eventually(taken, interval_s=POSTING_INTERVAL_S)
-        await self.olena.wait_for(lambda: any(received_body == body for _, received_body in self.olena.messages))
-
-    async def members(self) -> set[str]:
-        """Who is there, by the homeserver."""
-        answer = await self.olena.client.joined_members(self.matrix_room)
-        assert isinstance(answer, nio.JoinedMembersResponse), answer
-        return {member.user_id for member in answer.members}
-
-    async def has(self, user: str, *, joined: bool = True) -> None:
-        async def is_so() -> bool:
-            return (user in await self.members()) is joined
-
-        await eventually(is_so)
-
-    async def sets(self, event_type: str, content: dict[str, Any]) -> None:
-        answer = await self.olena.client.room_put_state(self.matrix_room, event_type, content)
-        assert isinstance(answer, nio.RoomPutStateResponse), answer
+SCRIBES_GHOST = "@agent_scribe:city.localhost"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -111,22 +44,6 @@ async def room(city: RunningCity, olena: MatrixUser, request: pytest.FixtureRequ
     slug = request.node.name.removeprefix("test_")[:30].strip("_").replace("_", "-")
     await city.post("/city/rooms", {"name": slug, "slug": slug}, token=citizen_token("u_founder"))
     return await looked_after(city, olena, slug)
-
-
-async def looked_after(city: RunningCity, olena: MatrixUser, slug: str) -> Room:
-    """Olena gets all the power that the bot can give in a room."""
-
-    async def is_linked() -> Any:
-        return (await city.get(f"/city/rooms/{slug}"))["matrix_status"] == "linked"
-
-    await eventually(is_linked)
-    matrix_room = await olena.join(f"#city_{slug}:city.localhost")
-    as_token = config_file.load(city.config).appservice.as_token.get_secret_value()
-    path = f"/_matrix/client/v3/rooms/{quote(matrix_room)}/state/m.room.power_levels?user_id={quote(BOT)}"
-    levels = {"users": {olena.client.user_id: 100}}
-    status, answer = await city.call("PUT", path, levels, token=as_token, url=city.homeserver.url)
-    assert status == 200, answer
-    return Room(city, olena, slug, matrix_room)
 
 
 async def test_citizen_join_and_leave_are_seen_on_both_sides(room: Room) -> None:
@@ -316,14 +233,14 @@ async def test_moderator_works_in_the_pages(room: Room, petro: MatrixUser) -> No
     await room.sets("m.room.power_levels", levels)
     advert = await petro.send_text(room.matrix_room, "купуйте слонів")
     async with start_browser() as browser:
-        page = await _page(room, browser, "uk-UA")
+        page = await open_page(room, browser, "uk-UA")
         log = page.get_by_role("main").get_by_role("log")
         row = log.get_by_role("article").filter(has_text="слонів")
         pins = page.get_by_role("region", name="Закріплені повідомлення")
         await row.hover()
         await row.get_by_role("button", name="Закріпити").click()
         await expect(pins.get_by_text("купуйте слонів")).to_be_visible()
-        assert await _pinned(room) == [advert]
+        assert await pinned_in(room) == [advert]
         await room.sets("m.room.pinned_events", {"pinned": []})
         await expect(pins).to_be_hidden()
         await room.sets("m.room.pinned_events", {"pinned": [advert]})
@@ -342,9 +259,9 @@ async def test_moderator_works_in_the_pages(room: Room, petro: MatrixUser) -> No
         await asked.get_by_role("button", name="Заблокувати").click()
         await expect(asked).to_be_hidden()
         await expect(log.get_by_text("Оксана блокує в кімнаті: petro. Причина: спам")).to_be_visible()
-        assert (await _state(room, "m.room.member", petro.client.user_id))["membership"] == "ban"
+        assert (await state_of(room, "m.room.member", petro.client.user_id))["membership"] == "ban"
 
-        page = await _page(room, browser, "en-US")
+        page = await open_page(room, browser, "en-US")
         await page.get_by_role("button", name="Room settings").click()
         settings = page.get_by_role("dialog", name="Room settings")
         await settings.get_by_role("button", name="Lift the ban").click()
@@ -355,16 +272,16 @@ async def test_moderator_works_in_the_pages(room: Room, petro: MatrixUser) -> No
         await settings.get_by_role("button", name="Save").click()
         await expect(page.get_by_role("heading", name="Тиха кімната")).to_be_visible()
         await room.olena.wait_for(lambda: room.olena.client.rooms[room.matrix_room].name == "Тиха кімната")
-        assert (await _state(room, "m.room.power_levels"))["events_default"] == 50
+        assert (await state_of(room, "m.room.power_levels"))["events_default"] == 50
 
 
 async def test_room_picture_follows_both_sides(room: Room, tmp_path: Path) -> None:
     await room.joins()
     await room.sets("m.room.power_levels", {"users": {room.olena.client.user_id: 100, room.ghost: 50}})
-    drawn = (await _state(room, "m.room.avatar"))["url"]
+    drawn = (await state_of(room, "m.room.avatar"))["url"]
     Image.new("RGB", (300, 200), "#0a7d5a").save(tmp_path / "house.png")
     async with start_browser() as browser:
-        page = await _page(room, browser, "uk-UA")
+        page = await open_page(room, browser, "uk-UA")
         shown = page.get_by_role("main").locator("header img")
         listed = page.get_by_role("navigation", name="Список кімнат").locator(f"a[href='/city/{room.slug}'] img")
         await page.get_by_role("button", name="Налаштування кімнати").click()
@@ -375,7 +292,7 @@ async def test_room_picture_follows_both_sides(room: Room, tmp_path: Path) -> No
         await expect(shown).to_be_visible()
         await expect(listed).to_be_visible()
         await expect(shown).to_have_js_property("complete", True)
-        chosen = (await _state(room, "m.room.avatar"))["url"]
+        chosen = (await state_of(room, "m.room.avatar"))["url"]
         downloaded = await room.olena.client.download(chosen)
         assert isinstance(downloaded, nio.MemoryDownloadResponse)
         assert Image.open(BytesIO(downloaded.body)).size == (200, 200)
@@ -390,7 +307,7 @@ async def test_room_picture_follows_both_sides(room: Room, tmp_path: Path) -> No
         await room.sets("m.room.avatar", {"url": "https://example.org/tracker.png"})
         await expect(shown).to_have_count(0)
 
-        page = await _page(room, browser, "en-US")
+        page = await open_page(room, browser, "en-US")
         await room.sets("m.room.avatar", {"url": uploaded.content_uri})
         shown = page.get_by_role("main").locator("header img")
         await expect(shown).to_be_visible()
@@ -401,7 +318,7 @@ async def test_room_picture_follows_both_sides(room: Room, tmp_path: Path) -> No
         await expect(shown).to_have_count(0)
 
         async def is_drawn_again() -> bool:
-            return bool((await _state(room, "m.room.avatar")).get("url") == drawn)
+            return bool((await state_of(room, "m.room.avatar")).get("url") == drawn)
 
         await eventually(is_drawn_again)
 
@@ -411,25 +328,3 @@ async def petro(city: RunningCity) -> AsyncIterator[MatrixUser]:
     person = await MatrixUser.arrive(city.homeserver, "petro")
     yield person
     await person.leave()
-
-
-async def _page(room: Room, browser: Browser, locale: str) -> Page:
-    """Open the room as Oksana, in a language."""
-    origin = room.city.api_url
-    stored: Any = {
-        "cookies": [],
-        "origins": [{"origin": origin, "localStorage": [{"name": "city.session", "value": room.oksana}]}],
-    }
-    wide = {"width": 1280, "height": 800}
-    profile = await browser.other_profile(locale=locale, viewport=wide, storage_state=stored, base_url=origin)
-    return (await profile.open(f"{origin}/city/{room.slug}")).page
-
-
-async def _state(room: Room, event_type: str, key: str = "") -> dict[str, Any]:
-    answer = await room.olena.client.room_get_state_event(room.matrix_room, event_type, key)
-    assert isinstance(answer, nio.RoomGetStateEventResponse), answer
-    return dict(answer.content)
-
-
-async def _pinned(room: Room) -> list[str]:
-    return list((await _state(room, "m.room.pinned_events"))["pinned"])
