@@ -308,6 +308,8 @@ async def test_room_picture_follows_both_sides(room: Room, tmp_path: Path) -> No
         await expect(shown).to_have_count(0)
 
         page = await open_page(room, browser, "en-US")
+        await room.olena.send_text(room.matrix_room, "гарна світлина")
+        await expect(page.get_by_role("main").get_by_role("log").get_by_text("гарна світлина")).to_be_visible()
         await room.sets("m.room.avatar", {"url": uploaded.content_uri})
         shown = page.get_by_role("main").locator("header img")
         await expect(shown).to_be_visible()
