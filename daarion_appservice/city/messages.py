@@ -25,7 +25,7 @@ from .redelivery import redeliver
 from .room_entry import enter_room
 from .room_events import RoomEventKind
 from .room_sequence import TimelinePosition, add_resync_event, insert_position, record
-from .threads import thread_of_event, thread_to_post_in, update_threads
+from .threads import Thread, thread_of_event, thread_to_post_in, update_threads
 from .timestamps import plausible_ms
 from .types import (
     Author,
@@ -132,9 +132,7 @@ class Messages:
             if client_id is not None and (existing := await tx.messages.by_client_id(author, room.id, client_id)):
                 return Posted(existing, is_new=False)
             await self._check_may_send(tx, room, author, content)
-            readable = await self._permissions.readable_ranges(tx, room, author)
-            replied_to = await find_message(tx, room, draft.reply_to, readable) if draft.reply_to is not None else None
-            thread = await thread_to_post_in(tx, room, draft.thread_root, replied_to, readable)
+            replied_to, thread = await self._related(tx, room, author, draft)
             joined = await self._join_private_room(tx, room, author)
             now_ms = self._now_ms()
             message = _message(
@@ -167,6 +165,21 @@ class Messages:
             ],
         )
         return Posted(message, is_new=True)
+
+    async def _related(
+        self, tx: CityTransaction, room: Room, author: Author, draft: Draft
+    ) -> tuple[Message | None, Thread]:
+        """Return the message that a draft replies to, and its thread.
+
+        Raises:
+            NotFound: The message or the root of the thread does not exist, or the author may not read it.
+            InvalidInput: The thread is not possible.
+        """
+        if draft.reply_to is None and draft.thread_root is None:
+            return None, Thread()
+        readable = await self._permissions.readable_ranges(tx, room, author)
+        replied_to = await find_message(tx, room, draft.reply_to, readable) if draft.reply_to is not None else None
+        return replied_to, await thread_to_post_in(tx, room, draft.thread_root, replied_to, readable)
 
     async def _check_may_send(self, tx: CityTransaction, room: Room, author: Author, content: Content) -> None:
         if content.details.poll is not None:
@@ -324,7 +337,8 @@ class Messages:
             await tx.mentions.put(message, mentioned)
         citizen = self._permissions.citizen_of(message.author)
         if citizen is not None:
-            await tx.read_marks.advance([ReadMark(citizen, message.room_id, message.seq, message.thread_root)])
+            mark = ReadMark(citizen, message.room_id, message.seq, message.thread_root)
+            await tx.read_marks.advance([mark], are_rooms_locked=True)
         return mentioned
 
     async def _add_to_feed(self, tx: CityTransaction, room: Room, message: Message) -> None:

@@ -44,7 +44,11 @@ class ReaderMemberships:
 
     async def restriction(self, tx: CityTransaction, room: RoomId, who: Author | None) -> Restriction | None:
         """Return what restricts the reader in a room: a ban or kick of one of the users is one of the person."""
-        return strictest([await tx.restrictions.get(room, user) for user in await self.users(tx, who)])
+        return await self.restriction_of(tx, room, await self.users(tx, who))
+
+    async def restriction_of(self, tx: CityTransaction, room: RoomId, users: tuple[UserId, ...]) -> Restriction | None:
+        """Return what restricts a reader with these Matrix users in a room."""
+        return strictest([await tx.restrictions.get(room, user) for user in users])
 
     def subjects(self, users: tuple[UserId, ...]) -> frozenset[SubjectId]:
         """Return the subjects of these users in joins and leaves."""

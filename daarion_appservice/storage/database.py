@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from sqlalchemy import event, text
-from sqlalchemy.engine import URL, Connection
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -74,18 +73,15 @@ from .revisions import RevisionRepository
 from .room_events import RoomEventRepository
 from .rooms import RoomRepository
 from .search import SearchRepository
-from .sqlite_file import ServiceLock, make_private
+from .sqlite_engine import BEGIN, connect, sqlite_engine
+from .sqlite_file import ServiceLock
 from .threads import ThreadRepository
 from .watermarks import WatermarkRepository
 
-_BUSY_S = 30
-"""How long SQLite waits for the write lock of another process (a command line beside the service), in seconds."""
 _DEDICATED = 3
 """Connections that are never returned to the pool: two dedicated connections and the leader lock's."""
 _HIDDEN = True
 """Errors are logged and stored with failed rows, so they must not contain statement parameters: these hold messages."""
-_SWITCH_S = 5.0
-"""How long a new SQLite file is retried for write-ahead logging, in seconds."""
 
 
 class Transaction:
@@ -163,8 +159,9 @@ class Database:
         self._engine = _engine(self.url, pool_size)
         measure_statements(self._engine.sync_engine)
         # PostgreSQL shows each statement everything committed before it, in a transaction or not; BEGIN and COMMIT
-        # would cost two more round trips.
-        self._reading = self._engine if self.is_sqlite else self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        # would cost two more round trips. SQLite without a transaction does the same.
+        options: dict[str, str] = {BEGIN: ""} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._reading = self._engine.execution_options(**options)
         # SQLite allows one writer at a time; this lock is fair and cheap, SQLite's own waiting is neither.
         self._writing = asyncio.Lock() if self.is_sqlite else None
         self._lock: ServiceLock | None = None
@@ -192,7 +189,7 @@ class Database:
             else:
                 async with self._writing, self._engine.connect() as connection:
                     WAIT_SECONDS.observe(time.perf_counter() - began_s)
-                    await connection.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+                    await connection.execution_options(**{BEGIN: "BEGIN IMMEDIATE"})
                     async with connection.begin():
                         yield Transaction(connection)
 
@@ -276,56 +273,16 @@ class Database:
                 PostgresInboxWriter(postgres[0], self.availability),
                 ReadCache(PostgresVersionReader(postgres[1])),
             )
-        sqlite = [SqliteDedicatedConnection(self._connect_sqlite) for _ in range(2)]
+        sqlite = [SqliteDedicatedConnection(partial(connect, self._engine)) for _ in range(2)]
         self._dedicated += sqlite
         return (
             SqliteInboxWriter(sqlite[0], self._writing, self.availability),
             ReadCache(SqliteVersionReader(sqlite[1])),
         )
 
-    def _connect_sqlite(self) -> sqlite3.Connection:
-        arguments, options = self._engine.dialect.create_connect_args(self.url)
-        if self.file is not None:
-            make_private(self.file)
-        connection = sqlite3.connect(arguments[0], timeout=_BUSY_S, uri=options.get("uri", False))
-        _set_up_sqlite(connection)
-        return connection
-
-
-def _switch_to_wal(cursor: Any) -> None:
-    """Switch a SQLite file to write-ahead logging.
-
-    Two processes that switch a new file at the same time each wait for the other. The busy timeout is therefore 0 and
-    each process retries. A process that gave up would continue without WAL and block all others for the whole timeout.
-    """
-    cursor.execute("PRAGMA busy_timeout=0")
-    give_up = time.monotonic() + _SWITCH_S
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-            if cursor.fetchone()[0] != "delete":
-                break
-        except sqlite3.OperationalError:
-            if time.monotonic() > give_up:
-                raise
-        if time.monotonic() > give_up:
-            break  # a file system without shared memory: slower, equally safe
-        time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 -- only to keep two processes out of step
-    cursor.execute(f"PRAGMA busy_timeout={_BUSY_S * 1000}")
-
-
-def _set_up_sqlite(connection: Any) -> None:
-    # The driver must not send BEGIN by itself: it does so too late for BEGIN IMMEDIATE, see _begin.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    _switch_to_wal(cursor)
-    cursor.execute("PRAGMA synchronous=FULL")  # a commit that has returned is on the disk
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
-
 
 def _engine(url: URL, pool_size: int) -> AsyncEngine:
-    return _sqlite_engine(url) if url.get_backend_name() == "sqlite" else _postgres_engine(url, pool_size)
+    return sqlite_engine(url) if url.get_backend_name() == "sqlite" else _postgres_engine(url, pool_size)
 
 
 async def _check_postgres(connection: AsyncConnection) -> None:
@@ -369,29 +326,5 @@ def _postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
         # The driver knows at once when the server has closed the connection; a ping would take three round trips.
         if dbapi_connection.driver_connection.is_closed():
             raise DisconnectionError("the server has ended it")
-
-    return engine
-
-
-def _sqlite_engine(url: URL) -> AsyncEngine:
-    engine = create_async_engine(url, connect_args={"timeout": _BUSY_S}, hide_parameters=_HIDDEN)
-    file = sqlite_path(url)
-
-    @event.listens_for(engine.sync_engine, "do_connect")
-    def _try(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> None:
-        if file is not None:
-            make_private(file)
-        # aiosqlite's thread outlives a failed open and reports an error if the event loop is closed by then.
-        sqlite3.connect(arguments[0], uri=options.get("uri", False)).close()
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def _set_up(dbapi_connection: Any, _record: object) -> None:
-        _set_up_sqlite(dbapi_connection)
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # A deferred transaction that reads first and writes later fails at once if another connection wrote in between,
-        # even with a long timeout. Taking the write lock at the start waits instead.
-        connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
 
     return engine

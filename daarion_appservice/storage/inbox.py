@@ -12,13 +12,13 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final
 
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import Select, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .key_values import registry_changed
 from .repository import Repository
 from .row_mapper import RowMapper
-from .tables import inbox, transactions
+from .tables import early_edits, inbox, transactions
 from .upsert import insert
 
 INBOX_ORDER_LOCK: Final = 0xDAA211
@@ -31,7 +31,7 @@ a reordering gets an id between those of the rewritten rows. SQLite has one writ
 MAX_PARAMETERS: Final = 10_000
 """Maximum number of event ids in one statement: each database accepts at most 32,766 parameters."""
 
-_MOST_CHARS: Final = 1024 * 1024
+MAX_CHARS: Final = 1024 * 1024
 """Characters of event JSON that are read together: about sixteen events of the maximum size."""
 
 
@@ -83,9 +83,15 @@ class InboxRow:
     received_at_ms: int
     is_confirmed: bool
     before_message: str | None
+    is_edited_early: bool
+    """Whether edits of this event arrived before it."""
 
 
 _inbox_row: Final = RowMapper(InboxRow, is_confirmed=attrgetter("confirmed"))
+_ROW: Final = (
+    inbox,
+    exists().where(early_edits.c.original_event_id == inbox.c.event_id).label("is_edited_early"),
+)
 
 
 class InboxRepository(Repository):
@@ -163,23 +169,27 @@ class InboxRepository(Repository):
         """Return waiting events in the order of their processing.
 
         Processing events takes several times the memory of their texts, so a batch ends with the event that brings it
-        to ``_MOST_CHARS`` characters.
+        to ``MAX_CHARS`` characters.
 
         Args:
             after_id: only rows with higher ids.
             limit: the maximum number of rows.
         """
         waits = (inbox.c.state == InboxState.NEW) & (inbox.c.id > after_id)
-        sizes = select(inbox.c.id, func.length(inbox.c.event)).where(waits).order_by(inbox.c.id).limit(limit)
-        last_id, chars = after_id, 0
-        for row_id, size in await self._connection.execute(sizes):
-            last_id, chars = row_id, chars + size
-            if chars >= _MOST_CHARS:
-                break
-        return await self._read(select(inbox).where(waits, inbox.c.id <= last_id).order_by(inbox.c.id))
+        sizes = (
+            select(inbox.c.id, func.length(inbox.c.event).label("size"))
+            .where(waits)
+            .order_by(inbox.c.id)
+            .limit(limit)
+            .subquery()
+        )
+        before = func.sum(sizes.c.size).over(order_by=sizes.c.id) - sizes.c.size
+        placed = select(sizes.c.id, before.label("chars_before")).subquery()
+        fitting = select(*_ROW).join(placed, placed.c.id == inbox.c.id).where(placed.c.chars_before < MAX_CHARS)
+        return await self._read(fitting.order_by(inbox.c.id))
 
     async def dead_letters(self, *, limit: int = 1000) -> list[InboxRow]:
-        dead = select(inbox).where(inbox.c.state == InboxState.DEAD)
+        dead = select(*_ROW).where(inbox.c.state == InboxState.DEAD)
         return await self._read(dead.order_by(inbox.c.id).limit(limit))
 
     async def _read(self, statement: Select[Any]) -> list[InboxRow]:

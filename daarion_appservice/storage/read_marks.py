@@ -17,10 +17,15 @@ from .upsert import insert
 class ReadMarkRepository(Repository):
     """The tables ``read_marks`` and ``notification_modes``."""
 
-    async def advance(self, marks: Collection[ReadMark]) -> None:
-        """Move read marks forward. An older mark changes nothing, nor does one of a room that was removed."""
+    async def advance(self, marks: Collection[ReadMark], *, are_rooms_locked: bool = False) -> None:
+        """Move read marks forward. An older mark changes nothing, nor does one of a room that was removed.
+
+        Args:
+            marks: the marks.
+            are_rooms_locked: whether the transaction has locked the rooms of all marks, so that they exist.
+        """
         names = {mark.room for mark in marks}
-        known = set((await self._connection.execute(select(rooms.c.id).where(rooms.c.id.in_(names)))).scalars())
+        known = names if are_rooms_locked else await self._existing(names)
         newest: dict[tuple[str, str, str], int] = {}
         for mark in marks:
             if mark.room not in known:
@@ -38,6 +43,10 @@ class ReadMarkRepository(Repository):
                 where=read_marks.c.seq < statement.excluded.seq,
             )
         )
+
+    async def _existing(self, names: set[RoomId]) -> set[RoomId]:
+        found = await self._connection.execute(select(rooms.c.id).where(rooms.c.id.in_(names)))
+        return {RoomId(room) for room in found.scalars()}
 
     async def forget(self, room: RoomId, citizens: Collection[CitizenId]) -> None:
         """Delete the read marks of citizens who left a room."""

@@ -91,9 +91,17 @@ class EventHandlers:
         """Receive the keys that the encrypted events of a batch need, before its transaction."""
         await self._decryptor.prepare(events)
 
-    async def parse_ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
-        """Return calls for `city.background_parsing` that parse the texts of these events."""
-        return await self._messages.parse_ahead(tx, events)
+    async def parse_ahead(
+        self, tx: Transaction, events: Iterable[Event], edited_early: Collection[str]
+    ) -> list[Callable[[], object]]:
+        """Return calls for `city.background_parsing` that parse the texts of these events.
+
+        Args:
+            tx: the connection to read with.
+            events: the events.
+            edited_early: the ids of those whose edits arrived before them.
+        """
+        return await self._messages.parse_ahead(tx, events, edited_early)
 
     async def handle_restored_state(self, tx: Transaction, event: Event) -> list[CityEvent]:
         """Handle a state event that was handled before and is now the room's current state.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -80,11 +80,22 @@ class MessageEvents:
         self._polls = polls
         self._retention_ms = retention_days * _DAY_MS
 
-    async def parse_ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
-        """Return calls for `city.background_parsing` that parse the events, their early edits and the edited messages."""
+    async def parse_ahead(
+        self, tx: Transaction, events: Iterable[Event], edited_early: Collection[str] | None = None
+    ) -> list[Callable[[], object]]:
+        """Return calls for `city.background_parsing` that parse the events, their early edits and the edited messages.
+
+        Args:
+            tx: the connection to read with.
+            events: the events.
+            edited_early: the ids of events whose edits arrived before them; None if that is not known.
+        """
         messages = [event for event in events if is_message(event) and not self._is_echo(event)]
+        ids = [event_id_of(event) for event in messages]
+        if edited_early is not None:
+            ids = [event_id for event_id in ids if event_id in edited_early]
         calls: list[Callable[[], object]] = []
-        for event in (*messages, *await tx.revisions.early([event_id_of(event) for event in messages])):
+        for event in (*messages, *await tx.revisions.early(ids)):
             calls += [partial(self._read, type_of(event), content) for content in _contents_to_parse(event)]
             if original := replaced(content_of(event)):
                 # An edit triggers a reply only of agents that the text before it did not mention.

@@ -29,7 +29,7 @@ from ...city.ports import NowMs, Publish, publish_all
 from ...city.types import MatrixRoomId, MessageId, Room
 from ...realtime.worker import Worker
 from ...storage.database import Database, Transaction
-from ...storage.inbox import InboxRow
+from ...storage.inbox import MAX_CHARS, InboxRow
 from ..backfill.gap_backfill import GapBackfill
 from ..backfill.metrics import Missed
 from ..client.monitor import HomeserverMonitor
@@ -183,6 +183,9 @@ class InboundWorker:
             batch = await self._confirm(ready, retry_at_by_room)
             await self._drop(batch.dropped)
             await self._handle_all(batch, retry_at_by_room)
+            if _are_all(rows) and not batch.current_states:
+                # Events that are stored meanwhile wake the worker again, except those that a confirmation stores.
+                return min(retry_at_by_room.values(), default=None)
 
     async def _confirm(self, rows: list[InboxRow], retry_at_by_room: dict[str, int]) -> ConfirmationResult:
         """Return the events of the batch to handle now; one whose confirmation is due later does not block its room."""
@@ -207,7 +210,8 @@ class InboundWorker:
         events = [read_row(row) for row in batch.rows if row.id not in batch.current_states]
         await self._handlers.receive_keys(events)
         async with self._database.read_only() as tx:
-            texts = await self._handlers.parse_ahead(tx, events)
+            edited_early = {row.event_id for row in batch.rows if row.is_edited_early}
+            texts = await self._handlers.parse_ahead(tx, events, edited_early)
         async with parsed_ahead(texts):
             if not await self._handle_batch(batch):
                 await self._handle_each(batch, retry_at_by_room)
@@ -291,6 +295,11 @@ class InboundWorker:
 
 class _RowsChanged(Exception):
     """Another process handled a row that was read, or its position changed: it has to be read again."""
+
+
+def _are_all(rows: list[InboxRow]) -> bool:
+    """Return whether no more rows waited when these were read."""
+    return len(rows) < _BATCH and sum(len(row.event) for row in rows) < MAX_CHARS
 
 
 async def _mark_done(tx: Transaction, rows: list[InboxRow]) -> None:

@@ -97,7 +97,7 @@ class OutboxDelivery:
             return entry.retry_at_ms
         async with self._database.read_only() as tx:
             room = await tx.rooms.get(entry.room_id)
-            event = await self._renderer.render(tx, entry)
+            event = await self._renderer.render(tx, entry, room)
         reason = _forbidden_reason(event, room, can_encrypt=self._encryptor.is_active)
         if event is None or room is None or reason:
             return await self._drop(entry, event, reason or DeliveryError.REFUSED)

@@ -19,7 +19,7 @@ from ...city.messages import Messages
 from ...city.poll_responses import PollResponseKind
 from ...city.polls import END_TYPES, RESPONSE_TYPES, START_TYPE
 from ...city.power_levels import may_redact
-from ...city.types import Author, AuthorKind, CitizenId, EventId, Message, OutboxKind, Reaction, SubjectId, UserId
+from ...city.types import Author, AuthorKind, CitizenId, EventId, Message, OutboxKind, Reaction, Room, SubjectId, UserId
 from ...storage.database import Transaction
 from ...storage.outbox import OutboxRow
 from ..client.message_content import HTML_FORMAT, SHORTCODE_KEYS
@@ -71,8 +71,14 @@ class OutboxRenderer:
     members: MemberLog
     identities: Identities
 
-    async def render(self, tx: Transaction, entry: OutboxRow) -> OutgoingEvent | None:
-        """Return the event of an entry; None if nothing remains to send, or the event it refers to is not on Matrix."""
+    async def render(self, tx: Transaction, entry: OutboxRow, room: Room | None = None) -> OutgoingEvent | None:
+        """Return the event of an entry; None if nothing remains to send, or the event it refers to is not on Matrix.
+
+        Args:
+            tx: the transaction or connection to read with.
+            entry: the entry.
+            room: the entry's room; None to read it where the event depends on it.
+        """
         message = await _message_of(tx, entry)
         if message is None:
             return await self._membership_change(tx, entry, entry.user_id) if entry.user_id is not None else None
@@ -80,14 +86,16 @@ class OutboxRenderer:
             sender = message.author if entry.kind is OutboxKind.DELETE else None
             author = self.identities.author(message.author)
             return _redaction(sender, message.matrix_event_id, message.created_at_ms, edits_by=author)
-        return await self._content_event(tx, entry, message)
+        return await self._content_event(tx, entry, message, room)
 
-    async def _content_event(self, tx: Transaction, entry: OutboxRow, message: Message) -> OutgoingEvent | None:
+    async def _content_event(
+        self, tx: Transaction, entry: OutboxRow, message: Message, room: Room | None
+    ) -> OutgoingEvent | None:
         match entry.kind:
             case OutboxKind.MESSAGE:
-                return await self._message(tx, message)
+                return await self._message(tx, message, room)
             case OutboxKind.EDIT:
-                return await self._edit(tx, entry, message)
+                return await self._edit(tx, entry, message, room)
             case OutboxKind.REACT | OutboxKind.UNREACT:
                 return await self._reaction(tx, entry, message)
             case OutboxKind.VOTE | OutboxKind.END_POLL:
@@ -162,11 +170,11 @@ class OutboxRenderer:
         kind, name = identity
         return OutgoingEvent(Author(kind, name, (member and member.display_name) or name), 0, membership=entry.kind)
 
-    async def _message(self, tx: Transaction, message: Message) -> OutgoingEvent | None:
+    async def _message(self, tx: Transaction, message: Message, room: Room | None) -> OutgoingEvent | None:
         if message.matrix_event_id is not None or message.deleted:
             return None
         replied_to = await tx.messages.get(message.reply_to) if message.reply_to else None
-        is_private = await _is_private(tx, message)
+        is_private = await _is_private(tx, message, room)
         thread = await _thread_position(tx, message)
         content = message_content(message, replied_to, self.identities, thread=thread, is_private=is_private)
         event_type = START_TYPE if message.details.poll is not None else "m.room.message"
@@ -193,7 +201,9 @@ class OutboxRenderer:
         content = end_content(poll, message.poll_results, original, response)
         return OutgoingEvent(response.author if may_end else None, response.at_ms, END_TYPES[poll.is_stable], content)
 
-    async def _edit(self, tx: Transaction, entry: OutboxRow, message: Message) -> OutgoingEvent | None:
+    async def _edit(
+        self, tx: Transaction, entry: OutboxRow, message: Message, room: Room | None
+    ) -> OutgoingEvent | None:
         original = message.matrix_event_id
         if original is None or message.deleted:
             return None
@@ -217,7 +227,7 @@ class OutboxRenderer:
             self.identities,
             edit_id=entry.txn_id,
             mentioned_before=await tx.revisions.mentioned_before(revision) if revision else message.mentions,
-            is_private=await _is_private(tx, message),
+            is_private=await _is_private(tx, message, room),
         )
         return OutgoingEvent(message.author, message.edited_at_ms or message.created_at_ms, "m.room.message", content)
 
@@ -234,9 +244,9 @@ class OutboxRenderer:
         return OutgoingEvent(reaction.author, reaction.at_ms, "m.reaction", content)
 
 
-async def _is_private(tx: Transaction, message: Message) -> bool:
+async def _is_private(tx: Transaction, message: Message, room: Room | None) -> bool:
     """Return whether a message belongs to a direct chat of one person and one agent alone."""
-    room = await tx.rooms.get(message.room_id)
+    room = room or await tx.rooms.get(message.room_id)
     return room is not None and room.agent is not None and not room.is_group
 
 

@@ -70,12 +70,14 @@ class OutboundWorker:
         """
         now_ms = self._now_ms()
         self._retry_at_ms = {room: at_ms for room, at_ms in self._retry_at_ms.items() if at_ms > now_ms}
-        # Repeat the query: the first batch may contain one room only, and other rooms must not wait for it.
         while entries := await self._waiting_entries():
             entries.sort(key=lambda entry: (entry.room_id, entry.id))
             for room, of_room in groupby(entries, key=lambda entry: entry.room_id):
                 self._busy.add(room)
                 lanes.create_task(self._lane(room, list(of_room)))
+            if len(entries) < _BATCH_SIZE:
+                break
+            # A full batch may contain one room only, and other rooms must not wait for it.
         due_ms = min(self._retry_at_ms.values(), default=None)
         wait_ms = _MAX_WAIT_MS if due_ms is None else min(_MAX_WAIT_MS, due_ms - self._now_ms())
         return wait_ms / 1000
