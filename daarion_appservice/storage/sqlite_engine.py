@@ -20,7 +20,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection, AsyncAdapt_aiosqlite_cursor
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.util import await_only
+from sqlalchemy.util import EMPTY_DICT, await_only
 
 from .database_url import sqlite_path
 from .sqlite_file import make_private
@@ -42,18 +42,21 @@ class _Executed(NamedTuple):
     lastrowid: int | None
 
 
+_NOT_EXECUTED: Final = _Executed([], None, -1, None)
+
+
 class OneCallCursor(AsyncAdapt_aiosqlite_cursor):
     """A cursor that executes its statement and fetches the rows in one call of the connection's thread."""
 
-    __slots__ = ("description", "lastrowid", "rowcount")
+    __slots__ = ()
 
-    def __init__(self, adapt_connection: OneCallConnection) -> None:
+    def __init__(self, adapt_connection: Any) -> None:
         self._adapt_connection = adapt_connection
         self._connection = adapt_connection._connection  # noqa: SLF001 -- as SQLAlchemy's own cursors do
         self._rows = deque()
-        self.description = None
-        self.rowcount = -1
-        self.lastrowid = None
+        self._soft_closed_memoized = EMPTY_DICT
+        # What the driver's cursor had after the statement; that one is closed by then.
+        self._cursor: Any = _NOT_EXECUTED
 
     def execute(self, operation: Any, parameters: Any = None) -> Any:
         self._run(partial(_execute, operation, parameters or ()))
@@ -68,16 +71,16 @@ class OneCallCursor(AsyncAdapt_aiosqlite_cursor):
         """Do nothing: the driver's cursor is closed already."""
 
     def _run(self, work: Callable[[sqlite3.Connection], _Executed]) -> None:
-        done = self._adapt_connection.run(work)
-        self._rows = deque(done.rows)
-        self.description, self.rowcount, self.lastrowid = done.description, done.rowcount, done.lastrowid
+        connection: Any = self._adapt_connection
+        self._cursor = connection.run(work)
+        self._rows = deque(self._cursor.rows)
 
 
 class OneCallConnection(AsyncAdapt_aiosqlite_connection):
     """A connection whose cursors make one call of its thread for each statement."""
 
     __slots__ = ("_is_busy",)
-    _cursor_cls = OneCallCursor
+    _cursor_cls: Any = OneCallCursor
 
     def __init__(self, dbapi: Any, connection: Any) -> None:
         super().__init__(dbapi, connection)

@@ -53,6 +53,7 @@ from ..client.message_content import (
     with_location,
 )
 from .authors import read_author, refuse_erased
+from .locked_messages import echoed_message, locked_message
 from .polls import PollEvents
 
 _MAX_ID_CHARS: Final = 255
@@ -121,7 +122,7 @@ class MessageEvents:
             if is_sent_by_service and MESSAGE_ID in content:
                 return await self._mark_edit_sent(tx, room, event)
             return await self._edit(tx, room, event, original)
-        if is_sent_by_service and (message := await _echoed_message(tx, room, content)):
+        if is_sent_by_service and (message := await echoed_message(tx, room, content)):
             return await self._mark_sent(tx, message, event_id_of(event))
         if room.archived:
             # An archived room is read-only, from the city and from Matrix.
@@ -298,7 +299,7 @@ class MessageEvents:
         by = await self._author(tx, room, event, with_service_users=True)
         if not redacted or by is None:
             return []
-        if message := await _locked_message(tx, room, redacted):
+        if message := await locked_message(tx, room, redacted):
             return [*await self._message_edits.receive_deletion(tx, message, by)]
         city_events: CityEvent | None = None
         if reaction := await tx.reactions.by_event_id(redacted):
@@ -322,7 +323,7 @@ class MessageEvents:
         editor = await self._author(tx, room, event)
         if parsed is None or editor is None or (room.archived and history is None):
             return []
-        message = await _locked_message(tx, room, original)
+        message = await locked_message(tx, room, original)
         if message is None:
             # An edit refers to the original message, never to another edit (client-server API, "Event replacements").
             if not await tx.revisions.by_event_id(original):
@@ -393,19 +394,3 @@ def _content_for_room(parsed: Content | None, room: Room, content: Event) -> Con
     msgtype = msgtype_of_file(content) or parsed.msgtype
     media = replace(parsed.media, is_private=True) if parsed.media else None
     return replace(with_location(parsed, content), msgtype=msgtype, media=media, formatted_body=None)
-
-
-async def _echoed_message(tx: Transaction, room: Room, content: Event) -> Message | None:
-    """Return the city's message whose echo this event is, with the room locked until the transaction ends."""
-    message_id = optional_text(content, MESSAGE_ID)
-    if not message_id:
-        return None
-    await tx.rooms.lock_any(room.id)
-    return await tx.messages.get(MessageId(message_id))
-
-
-async def _locked_message(tx: Transaction, room: Room, event_id: EventId) -> Message | None:
-    """Return the room's message with this event id, with the room locked until the transaction ends."""
-    await tx.rooms.lock_any(room.id)
-    message = await tx.messages.by_event_id(event_id)
-    return message if message and message.room_id == room.id else None

@@ -26,6 +26,7 @@ from ..client.message_content import HTML_FORMAT, SHORTCODE_KEYS
 from ..encryption.support import UNREADABLE
 from .erased_authors import redact_sent
 from .kind_content import end_content, location_content, media_content, poll_content, vote_content
+from .thread_position import ThreadPosition, thread_position
 
 _MAX_EXCERPT_CHARS: Final = 250
 PER_MESSAGE_PROFILE: Final = "com.beeper.per_message_profile"
@@ -52,15 +53,6 @@ class OutgoingEvent:
     def user(self, identities: Identities) -> UserId:
         """Return the user that sends the event."""
         return identities.bot if self.sender is None else identities.author(self.sender)
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadPosition:
-    """The position of a new message in its thread on Matrix."""
-
-    root: EventId
-    last: EventId
-    """The newest event of the thread before the message; the root if there is none."""
 
 
 @dataclass
@@ -175,7 +167,7 @@ class OutboxRenderer:
             return None
         replied_to = await tx.messages.get(message.reply_to) if message.reply_to else None
         is_private = await _is_private(tx, message, room)
-        thread = await _thread_position(tx, message)
+        thread = await thread_position(tx, message)
         content = message_content(message, replied_to, self.identities, thread=thread, is_private=is_private)
         event_type = START_TYPE if message.details.poll is not None else "m.room.message"
         is_unreadable_notice = message.client_id == UNREADABLE and message.msgtype == "m.notice"
@@ -248,16 +240,6 @@ async def _is_private(tx: Transaction, message: Message, room: Room | None) -> b
     """Return whether a message belongs to a direct chat of one person and one agent alone."""
     room = room or await tx.rooms.get(message.room_id)
     return room is not None and room.agent is not None and not room.is_group
-
-
-async def _thread_position(tx: Transaction, message: Message) -> ThreadPosition | None:
-    """Return the position of a message in its thread; None in the main timeline, or if Matrix does not have the root."""
-    root = await tx.messages.get(message.thread_root) if message.thread_root is not None else None
-    root_event = (root.matrix_event_id if root is not None else None) or message.thread_root_event
-    if root_event is None:
-        return None
-    last = await tx.threads.last_event(root.id, message.seq) if root is not None else None
-    return ThreadPosition(root_event, last or root_event)
 
 
 async def _message_of(tx: Transaction, entry: OutboxRow) -> Message | None:

@@ -9,6 +9,7 @@ from daarion_appservice.city.types import (
     Author,
     Delivery,
     OutboxKind,
+    Room,
     UserId,
 )
 from daarion_appservice.matrix.outbound.rendering import OutgoingEvent
@@ -111,8 +112,8 @@ async def test_echo_while_dropping_deletion_redacts_once(
     render = outbound.messaging.renderer.render
     echoed: list[int] = []
 
-    async def render_and_echo(tx: Transaction, row: OutboxRow) -> OutgoingEvent | None:
-        event = await render(tx, row)
+    async def render_and_echo(tx: Transaction, row: OutboxRow, room: Room | None = None) -> OutgoingEvent | None:
+        event = await render(tx, row, room)
         if row.kind is OutboxKind.DELETE and not echoed:
             # Between reading the row and dropping it.
             echoed.append(row.id)
