@@ -41,7 +41,7 @@ def calls(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[object]:
 async def test_read_makes_one_call(database: Database, calls: list[object]) -> None:
     async with database.read_only() as tx:
         found = await tx.connection.execute(text("SELECT 1 AS one, 2 AS two"))
-        assert found.mappings().all() == [{"one": 1, "two": 2}]
+        assert [dict(row) for row in found.mappings()] == [{"one": 1, "two": 2}]
     assert len(calls) == 1
 
 
