@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef } from "react";
 import { useNavigate } from "react-router";
 import type { RoomUnread } from "../api/frames";
 import { showCallOnIcon } from "../lib/favicon";
-import { notify, mayNotify } from "../lib/notifications";
+import { mayNotify } from "../lib/notifications";
 import { messagePath } from "../lib/paths";
 import { setCalls } from "../lib/title";
 import { useSession } from "../stores/session";
@@ -55,7 +55,11 @@ function useNotifications(direct: ReadonlySet<string>): void {
       const last = room.last_message;
       // A snapshot after an outage tells nothing that is new by itself.
       if (!was || room.notifications === "none" || !last || !(isMentioned || isWritten)) continue;
-      notify(last.author.display_name, last.text, room.room_id, () => void navigate(messagePath(room.room_id, last.id)));
+      const path = messagePath(room.room_id, last.id);
+      const message = { title: last.author.display_name, body: last.text, tag: room.room_id, path };
+      void import("../lib/showNotification")
+        .then(({ showNotification }) => showNotification(message, () => void navigate(path)))
+        .catch(() => undefined);
     }
   }, [rooms, direct, navigate]);
 }

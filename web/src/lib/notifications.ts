@@ -1,4 +1,3 @@
-import { plainName } from "./names";
 import { getLocalItem, setLocalItem } from "./storage";
 
 const KEY = "city.notifications";
@@ -29,14 +28,4 @@ export async function allowNotifications(isWanted: boolean): Promise<boolean> {
   setLocalItem(KEY, isWanted ? "on" : null);
   if (isWanted && Notification.permission === "default") await Notification.requestPermission();
   return mayNotify();
-}
-
-/** Show a notification in place of an older one of the same `tag`; a click comes back to the page. */
-export function notify(title: string, body: string, tag: string, onClick: () => void): void {
-  const shown = new Notification(plainName(title), { body, tag, icon: "/link-preview.png" });
-  shown.onclick = () => {
-    focus();
-    onClick();
-    shown.close();
-  };
 }

@@ -1,0 +1,43 @@
+import { beforeEach, describe, expect, it, vi } from "vitest";
+import { showNotification } from "./showNotification";
+
+const MESSAGE = { title: "Тарас\u202e", body: "ходи сюди", tag: "city_general", path: "/city/general/m1" };
+
+const byWorker = vi.fn(() => Promise.resolve());
+/** A constructor. */
+const byPage = vi.fn(function (this: object) {
+  return this;
+});
+
+function setRegistration(registration: object | undefined): void {
+  Object.defineProperty(navigator, "serviceWorker", {
+    configurable: true,
+    value: { getRegistration: () => Promise.resolve(registration) },
+  });
+}
+
+beforeEach(() => {
+  byWorker.mockClear();
+  byPage.mockClear();
+  vi.stubGlobal("Notification", byPage);
+});
+
+describe("a notification", () => {
+  it("is shown by the service worker, which opens its message", async () => {
+    setRegistration({ active: {}, showNotification: byWorker });
+    await showNotification(MESSAGE, () => undefined);
+    const options = { body: "ходи сюди", tag: "city_general", icon: "/link-preview.png", data: "/city/general/m1" };
+    expect(byWorker).toHaveBeenCalledWith("Тарас", options);
+    expect(byPage).not.toHaveBeenCalled();
+  });
+
+  it.each([undefined, { active: null, showNotification: byWorker }])(
+    "is shown by the page without a worker",
+    async (registration) => {
+      setRegistration(registration);
+      await showNotification(MESSAGE, () => undefined);
+      expect(byPage).toHaveBeenCalledWith("Тарас", expect.objectContaining({ tag: "city_general" }));
+      expect(byWorker).not.toHaveBeenCalled();
+    },
+  );
+});

@@ -1,0 +1,37 @@
+import { plainName } from "./names";
+
+interface Message {
+  title: string;
+  body: string;
+  /** A notification replaces an older one of the same tag. */
+  tag: string;
+  /** The path of the message, which a click opens. */
+  path: string;
+}
+
+/**
+ * Show a notification by the service worker, which opens the message after a click. Without one the page shows it, and `onClick` is
+ * called. Chrome on Android refuses the notifications of pages. Loaded where it is used.
+ */
+export async function showNotification({ title, body, tag, path }: Message, onClick: () => void): Promise<void> {
+  const options = { body, tag, icon: "/link-preview.png", data: path };
+  const registration = await serviceWorker();
+  if (registration) await registration.showNotification(plainName(title), options);
+  else showByPage(plainName(title), options, onClick);
+}
+
+/** A registration with an active worker; undefined on plain HTTP, in a frame, and before the worker is installed. */
+async function serviceWorker(): Promise<ServiceWorkerRegistration | undefined> {
+  if (!("serviceWorker" in navigator)) return undefined;
+  const registration = await navigator.serviceWorker.getRegistration().catch(() => undefined);
+  return registration?.active ? registration : undefined;
+}
+
+function showByPage(title: string, options: NotificationOptions, onClick: () => void): void {
+  const shown = new Notification(title, options);
+  shown.onclick = () => {
+    focus();
+    onClick();
+    shown.close();
+  };
+}
