@@ -233,6 +233,7 @@ async def test_picture_viewer_zooms_and_opens_other_pictures(page: Page, alice: 
     viewer = page.get_by_role("dialog", name="Picture")
     await expect(viewer).to_contain_text("друга.png")
     await expect(viewer).to_contain_text("2 of 2")
+    await expect(viewer.get_by_role("button", name="Close")).to_be_focused()
     image = viewer.get_by_role("img")
     width = "node => node.getBoundingClientRect().width"
     whole = await image.evaluate(width)
@@ -249,6 +250,12 @@ async def test_picture_viewer_zooms_and_opens_other_pictures(page: Page, alice: 
     await page.keyboard.press("ArrowLeft")
     await expect(viewer).to_contain_text("перша.png")
     assert await image.evaluate(width) == whole
+    following = viewer.get_by_role("button", name="Next picture")
+    await following.press("Enter")
+    await expect(viewer).to_contain_text("друга.png")
+    await expect(following).to_be_focused()
+    await page.keyboard.press("ArrowLeft")
+    await expect(viewer).to_contain_text("перша.png")
     async with page.expect_download() as download:
         await viewer.get_by_role("link", name="Download перша.png").click()
     assert (await download.value).suggested_filename == "перша.png"

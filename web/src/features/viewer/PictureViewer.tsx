@@ -25,7 +25,7 @@ export default function PictureViewer() {
   }, []);
   return (
     <dialog ref={dialog} className={styles.viewer} aria-label={t("viewer.label")} onClose={close}>
-      {shown?.url && <Stage key={shown.url} media={shown} url={shown.url} />}
+      {shown?.url && <Stage media={shown} url={shown.url} />}
     </dialog>
   );
 }
@@ -34,18 +34,16 @@ function Stage({ media, url }: { media: Media; url: string }) {
   const { t } = useTranslation();
   const { pictures, index, show, close } = usePictureViewer();
   const { src, onError } = useMediaUrl(url, close);
-  const head = useRef<HTMLDivElement>(null);
+  const closing = useRef<HTMLButtonElement>(null);
   const hasSeveral = pictures.length > 1;
   const go = (step: 1 | -1) => {
     const next = index + step;
     if (next >= 0 && next < pictures.length) show(next);
   };
-  const { zoom, reset, canEnlarge, enlarge, shrink, picture, stage } = useZoom(go);
+  const { zoom, reset, canEnlarge, enlarge, shrink, picture, stage } = useZoom(url, go);
   const name = plainName(media.filename);
-  // The keys belong to the picture that is shown, wherever the focus is in the viewer.
-  useEffect(() => {
-    if (!head.current?.closest("dialog")?.contains(document.activeElement)) head.current?.querySelector("button")?.focus();
-  }, []);
+  // The dialog gave the focus to its first button, which cannot shrink a whole picture.
+  useEffect(() => closing.current?.focus(), []);
   const onKeyDown = (event: KeyboardEvent) => {
     const act = {
       ArrowRight: () => go(1),
@@ -67,7 +65,7 @@ function Stage({ media, url }: { media: Media; url: string }) {
     // Keys of the whole viewer; each of them has a button, too.
     // eslint-disable-next-line jsx-a11y/no-static-element-interactions
     <div className={styles.frame} onKeyDown={onKeyDown}>
-      <div className={styles.head} ref={head}>
+      <div className={styles.head}>
         <p>
           <Name>{name}</Name>
           {hasSeveral && <small role="status">{t("viewer.position", { number: index + 1, total: pictures.length })}</small>}
@@ -77,12 +75,13 @@ function Stage({ media, url }: { media: Media; url: string }) {
         <a className={buttonClass("bare", styles.download)} href={src} download={name} aria-label={t("room.download", { name })}>
           <Icon name="download" />
         </a>
-        <IconButton icon="close" label={t("common.close")} onClick={close} />
+        <IconButton ref={closing} icon="close" label={t("common.close")} onClick={close} />
       </div>
       {/* A click beside the picture closes the viewer for the mouse. */}
       {/* eslint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/no-static-element-interactions */}
       <div className={`${styles.stage} ${isLarger ? styles.larger : ""}`} onClick={onStageClick} {...stage}>
         <img
+          key={url}
           ref={picture}
           src={src}
           alt={t("room.image", { name })}

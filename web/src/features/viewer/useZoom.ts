@@ -9,10 +9,15 @@ const DOUBLE_CLICK_SCALE = 2.5;
 /**
  * Zoom and position of a picture, by wheel, by one or two fingers, by double click and by buttons.
  *
- * `onSwipe` is called with 1 for the next picture and -1 for the one before it.
+ * Another `url` begins whole. `onSwipe` is called with 1 for the next picture and -1 for the one before it.
  */
-export function useZoom(onSwipe: (step: 1 | -1) => void) {
-  const [zoom, setZoom] = useState<Zoom>(WHOLE);
+export function useZoom(url: string, onSwipe: (step: 1 | -1) => void) {
+  const [zoomed, setZoomed] = useState<{ url: string; zoom: Zoom }>({ url, zoom: WHOLE });
+  const zoom = zoomed.url === url ? zoomed.zoom : WHOLE;
+  const setZoom = useCallback(
+    (next: (now: Zoom) => Zoom) => setZoomed((now) => ({ url, zoom: next(now.url === url ? now.zoom : WHOLE) })),
+    [url],
+  );
   const picture = useRef<HTMLImageElement | null>(null);
   const pointers = useRef(new Map<number, Point>());
   const startX = useRef<number | null>(null);
@@ -23,7 +28,7 @@ export function useZoom(onSwipe: (step: 1 | -1) => void) {
     return { width, height };
   }, []);
   const scaleBy = (factor: number, at: Point = { x: 0, y: 0 }) => setZoom((now) => zoomedAt(now, factor, at, size()));
-  const reset = () => setZoom(WHOLE);
+  const reset = () => setZoom(() => WHOLE);
 
   // React listens passively to wheels, and then the page would zoom, too.
   const stage = useCallback(
@@ -37,7 +42,7 @@ export function useZoom(onSwipe: (step: 1 | -1) => void) {
       element.addEventListener("wheel", onWheel, { passive: false });
       return () => element.removeEventListener("wheel", onWheel);
     },
-    [size],
+    [size, setZoom],
   );
 
   const onPointerDown = (event: PointerEvent<HTMLElement>) => {
