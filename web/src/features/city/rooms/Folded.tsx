@@ -1,4 +1,4 @@
-import { useState, type ReactNode } from "react";
+import { useState, type FocusEvent, type ReactNode } from "react";
 import { useTranslation } from "../../../lib/i18n";
 import styles from "./Folded.module.css";
 
@@ -22,9 +22,15 @@ export function Folded({ id, children }: { id: string; children: ReactNode }) {
     else unfolded.add(id);
     setOpen(!isOpen);
   };
+  /** A link that gets the focus below the fold is shown. */
+  const onFocus = ({ target, currentTarget }: FocusEvent) => {
+    if (!isOpen && target.getBoundingClientRect().bottom > currentTarget.getBoundingClientRect().bottom) toggle();
+  };
   return (
     <>
-      <div className={isOpen ? undefined : styles.folded} data-folded={!isOpen}>
+      {/* It has links that get the focus. */}
+      {/* eslint-disable-next-line jsx-a11y/no-static-element-interactions */}
+      <div className={isOpen ? undefined : styles.folded} data-folded={!isOpen} onFocus={onFocus}>
         {children}
       </div>
       <button type="button" className={styles.toggle} aria-expanded={isOpen} onClick={toggle}>
