@@ -262,6 +262,7 @@ async def test_moderator_works_in_the_pages(room: Room, petro: MatrixUser) -> No
         assert (await state_of(room, "m.room.member", petro.client.user_id))["membership"] == "ban"
 
         page = await open_page(room, browser, "en-US")
+        await page.get_by_role("button", name="More about the room").click()
         await page.get_by_role("button", name="Room settings").click()
         settings = page.get_by_role("dialog", name="Room settings")
         await settings.get_by_role("button", name="Lift the ban").click()

@@ -81,6 +81,11 @@ async def own_profile(page: Page) -> None:
     await page.get_by_role("dialog", name="Your profile").wait_for()
 
 
+async def room_settings(page: Page) -> None:
+    await button("More about the room")(page)
+    await page.get_by_role("button", name="Room settings").click()
+
+
 async def palette(page: Page) -> None:
     await page.keyboard.press("Control+k")
     await page.get_by_role("combobox", name="Find anything").fill("ка")
@@ -105,7 +110,8 @@ OPENED: Final[dict[str, list[tuple[str, Opens]]]] = {
     "features/city/rooms/NotificationMenu.tsx": [(ROOM, button("Notifications of this room"))],
     "features/city/rooms/PollDialog.tsx": [(ROOM, button("Start a poll"))],
     "features/city/rooms/PollView.tsx": [(ROOM, button("End the poll"))],
-    "features/city/rooms/RoomSettings.tsx": [(ROOM, button("Room settings"))],
+    "features/city/rooms/RoomMenu.tsx": [(ROOM, button("More about the room"))],
+    "features/city/rooms/RoomSettings.tsx": [(ROOM, room_settings)],
     "features/layout/Preferences.tsx": [(ROOM, button("Appearance and language", of="banner"))],
     "features/palette/Palette.tsx": [(ROOM, palette)],
     "features/people/Moderation.tsx": [(ROOM, ban)],
