@@ -49,7 +49,7 @@ export function PollView({ message, poll, isMine }: Props) {
       ))}
       <p className={styles.state}>
         {poll.max_selections > 1 && isOpen && <span>{t("poll.upTo", { count: poll.max_selections })}</span>}
-        {poll.voters !== null && <span>{t("poll.voters", { count: poll.voters })}</span>}
+        {poll.voters !== null && <span>{poll.voters ? t("poll.voters", { count: poll.voters }) : t("poll.noVoters")}</span>}
         {!isOpen && <span>{t("poll.ended")}</span>}
         {isOpen && poll.kind === "undisclosed" && <span>{t("poll.undisclosed")}</span>}
         {isOpen && isMine && <Button onClick={() => setAsking(true)}>{t("poll.end")}</Button>}
