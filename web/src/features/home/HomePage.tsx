@@ -82,11 +82,13 @@ function Below({ home }: { home: CityHome }) {
           <ul className={styles.rooms}>
             <RoomCards rooms={home.popular_rooms} unread={unread} />
           </ul>
+          <Link className={styles.places} to="/places">
+            <Icon name="place" /> {t("places.title")}
+          </Link>
         </section>
         <section className={styles.section} aria-labelledby="feed-title">
           <div className={styles.head}>
             <h2 id="feed-title">{t("home.feed")}</h2>
-            <Link to="/places">{t("places.title")}</Link>
           </div>
           <Feed entries={home.feed} />
         </section>

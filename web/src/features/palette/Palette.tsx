@@ -3,7 +3,7 @@ import { useDeferredValue, useEffect, useId, useMemo, useRef, useState, type Key
 import { useNavigate } from "react-router";
 import { queries } from "../../api/queries";
 import { Avatar } from "../../components/ui/Avatar";
-import { Icon } from "../../components/ui/Icon";
+import { Icon, type IconName } from "../../components/ui/Icon";
 import { Name } from "../../components/ui/Name";
 import { useCitizenNames } from "../../hooks/useCitizenNames";
 import { useTranslation } from "../../lib/i18n";
@@ -141,12 +141,21 @@ function Option({ id, item, isChosen, onOpen }: OptionProps) {
   );
 }
 
+/** As in the navigation. */
+const PAGE_ICONS: Readonly<Record<string, IconName>> = {
+  "/city": "rooms",
+  "/agents": "agents",
+  "/secondme": "me",
+  "/places": "place",
+  "/search": "search",
+};
+
 function Picture({ item }: { item: PaletteItem }) {
   if (item.subject) return <Face subject={item.subject} name={item.name} />;
   if (item.group === "rooms") {
     return <RoomIcon slug={item.path?.slice("/city/".length) ?? ""} url={item.picture} isLit size={28} />;
   }
-  return <Icon name={item.group === "messages" ? "rooms" : "home"} size={24} />;
+  return <Icon name={item.group === "messages" ? "rooms" : (PAGE_ICONS[item.path ?? ""] ?? "home")} size={24} />;
 }
 
 function Face({ subject, name }: { subject: string; name: string }) {

@@ -14,6 +14,7 @@ import { formatElapsed } from "../../lib/formatTime";
 import { useTranslation } from "../../lib/i18n";
 import { agentPath, roomPath } from "../../lib/paths";
 import { kindOf, slugOf } from "../../lib/subjects";
+import { useOwnProfile } from "../../stores/ownProfile";
 import { usePresence, useStatus } from "../../stores/presence";
 import { useProfileCard } from "../../stores/profileCard";
 import { useSession } from "../../stores/session";
@@ -117,6 +118,16 @@ function Actions({ subject, matrixId, citizenId, mayMessage, isBlocked, onClose 
     <>
       <InlineProblem error={chat.error ?? block.error} />
       <div className={styles.actions}>
+        {isMe && (
+          <Button
+            onClick={() => {
+              onClose();
+              useOwnProfile.getState().show();
+            }}
+          >
+            {t("profile.title")}
+          </Button>
+        )}
         {me !== null && !isMe && other !== null && mayMessage && (
           <Button variant="main" disabled={chat.isPending} onClick={() => chat.mutate(other)}>
             {t("card.message")}

@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { useMemo, useState } from "react";
+import { Fragment, useMemo, useState } from "react";
 import { Link } from "react-router";
 import { queries } from "../../api/queries";
 import type { Agent, District } from "../../api/types";
@@ -44,7 +44,7 @@ export default function PlacesPage() {
   return (
     <>
       <h1>{t("places.title")}</h1>
-      <p>{t("places.lead")}</p>
+      <p className={styles.lead}>{t("places.lead")}</p>
       <ListToolbar>
         <SearchField label={t("places.search")} value={sought} onChange={setSought} />
       </ListToolbar>
@@ -97,18 +97,20 @@ function PlaceRooms({ place, agents }: { place: ListedPlace; agents: readonly Ag
     <p className={styles.rooms}>
       {t("places.rooms")}
       {found.map(({ id, slug, name, avatar_url: url, members_online: count }, index) => (
-        <span key={id}>
-          {index > 0 && " · "}
-          {url && (
-            <>
-              <RoomIcon slug={slug} url={url} isLit={count > 0} size={18} />{" "}
-            </>
-          )}
-          <Link to={roomPath(slug)}>
-            <Name>{name}</Name>
-          </Link>{" "}
-          ({t("places.here", { count })})
-        </span>
+        <Fragment key={id}>
+          {" "}
+          <span>
+            {url && (
+              <>
+                <RoomIcon slug={slug} url={url} isLit={count > 0} size={18} />{" "}
+              </>
+            )}
+            <Link to={roomPath(slug)}>
+              <Name>{name}</Name>
+            </Link>{" "}
+            ({t("places.here", { count })}){index < found.length - 1 && " ·"}
+          </span>
+        </Fragment>
       ))}
     </p>
   );

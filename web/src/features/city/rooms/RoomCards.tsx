@@ -48,7 +48,9 @@ const RoomCard = memo(function RoomCard({ room, unread, now, t, language }: Room
         {unread > 0 && (
           <span className={styles.unread}>{unread < MANY ? t("rooms.unread", { count: unread }) : t("rooms.unreadMany")}</span>
         )}
-        <p dir="auto">{room.description}</p>
+        <p className={styles.about} dir="auto">
+          {room.description}
+        </p>
       </div>
       <p className={styles.live}>
         <span>
