@@ -40,7 +40,7 @@ class AgentDirectory:
     def __init__(self) -> None:
         self._by_slug: dict[str, Agent] = {}
         self._by_id: dict[str, Agent] = {}
-        self._slugs: list[str] = []
+        self._slugs: list[AgentSlug] = []
         """In their order, which does not depend on the database's collation."""
         self._slugs_by_name: dict[str, list[str]] = {}
 
@@ -87,6 +87,10 @@ class AgentDirectory:
     def all(self) -> list[Agent]:
         """Return all agents in the order of their slugs."""
         return [self._by_slug[slug] for slug in self._slugs]
+
+    def slugs(self) -> list[AgentSlug]:
+        """Return the slugs of all agents in their order."""
+        return [*self._slugs]
 
     def get(self, slug: AgentSlug) -> Agent | None:
         return self._by_slug.get(slug)

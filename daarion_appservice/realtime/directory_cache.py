@@ -23,10 +23,13 @@ from ..city.tokens import TokenDirectory
 from ..city.types import AgentSlug
 from ..storage.agents import PAGE
 from ..storage.database import Database, Transaction
+from ..storage.parameter_lists import parts
 from .worker import Worker
 
 _POLL_S: Final = 2.0
 """Polling period in seconds: how soon an agent added, or a token revoked, on the command line takes effect."""
+_REMOVED_AT_ONCE: Final = 100
+"""Agents that are removed before other tasks run: of 100,000 agents, each removal moves the slugs behind it."""
 
 
 class DirectoryCache:
@@ -80,9 +83,8 @@ class DirectoryCache:
             return
         regrouped = PlaceDirectory()
         regrouped.describe(described)
-        agents = self._agents.all()
-        for start in range(0, len(agents), PAGE):
-            for agent in agents[start : start + PAGE]:
+        for slugs in parts(self._agents.slugs(), PAGE):
+            for agent in map(self._agents.get, slugs):
                 regrouped.change_agent(None, agent)
             await asyncio.sleep(0)
         self._places.adopt(regrouped)
@@ -95,9 +97,11 @@ class DirectoryCache:
         while page:
             stored.update(page)
             page = await tx.agents.slugs(page[-1])
-        for agent in [agent for agent in self._agents.all() if agent.slug not in stored]:
-            self._agents.remove(agent.slug)
-            self._places.change_agent(agent, None)
+        for slugs in parts(self._agents.slugs(), _REMOVED_AT_ONCE):
+            for slug in slugs:
+                if slug not in stored:
+                    self._places.change_agent(self._agents.remove(slug), None)
+            await asyncio.sleep(0)
         # An agent that was removed and added again has lost its tokens.
         valid = TokenDirectory()
         await self._change_tokens(tx, valid, since=-1)

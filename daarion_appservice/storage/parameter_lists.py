@@ -11,8 +11,8 @@ _MOST: Final = 10_000
 T = TypeVar("T")
 
 
-def parts(parameters: Collection[T]) -> Iterator[list[T]]:
-    """Yield the parameters in lists that fit into one statement."""
+def parts(parameters: Collection[T], size: int = _MOST) -> Iterator[list[T]]:
+    """Yield the parameters in lists of ``size``, by default as many as fit into one statement."""
     remaining = iter(parameters)
-    while part := list(islice(remaining, _MOST)):
+    while part := list(islice(remaining, size)):
         yield part

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +16,7 @@ from daarion_appservice.city.places import Place, PlaceDirectory, PlaceKind
 from daarion_appservice.city.tokens import NewToken, TokenDirectory, new_token
 from daarion_appservice.city.types import Agent, AgentSlug
 from daarion_appservice.clock import new_id
+from daarion_appservice.realtime import directory_cache
 from daarion_appservice.realtime.directory_cache import DirectoryCache
 from daarion_appservice.storage import agents as agent_storage
 from daarion_appservice.storage import migrate
@@ -164,3 +167,53 @@ async def test_changes_of_older_release_are_applied(database: Database) -> None:
     await directories.cache.load()
     assert directories.tokens.owner(made.text) is None
     assert [agent.display_name for agent in directories.agents.all()] == ["kept", "Олена"]
+
+
+async def test_removal_lets_other_tasks_run(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory_cache, "_REMOVED_AT_ONCE", 2)
+    directories = Directories(database)
+    async with database.transaction() as tx:
+        await tx.agents.put_all([_agent(slug) for slug in SLUGS], now_ms=1)
+    await directories.cache.load()
+    async with database.transaction() as tx:
+        await tx.agents.remove(SLUGS, now_ms=2)
+    counts: list[int] = []
+
+    async def watch() -> None:
+        while len(directories.agents):
+            counts.append(len(directories.agents))
+            await asyncio.sleep(0)
+
+    await asyncio.gather(directories.cache.load(), watch())
+    assert {6, 4, 2} <= set(counts)
+
+
+async def test_grouping_by_place_lets_other_tasks_run(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory_cache, "PAGE", 2)
+    directories = Directories(database)
+    async with database.transaction() as tx:
+        await tx.agents.put_all([_agent(slug) for slug in SLUGS], now_ms=1)
+    await directories.cache.load()
+    grouped: list[str] = []
+    change_agent, turns = PlaceDirectory.change_agent, [0]
+
+    def change(self: PlaceDirectory, before: Agent | None, after: Agent | None) -> None:
+        grouped.append(f"{turns[0]}")
+        change_agent(self, before, after)
+
+    monkeypatch.setattr(PlaceDirectory, "change_agent", change)
+    async with database.transaction() as tx:
+        await tx.places.put_all([Place(PlaceKind.NODE, "n1", "Node", district="podil")])
+
+    async def count_turns() -> None:
+        while not directories.published[1:]:
+            turns[0] += 1
+            await asyncio.sleep(0)
+
+    await asyncio.gather(directories.cache.load(), count_turns())
+    assert len(grouped) == len(SLUGS)
+    assert max(Counter(grouped).values()) == 2
+
+
+def _agent(slug: AgentSlug) -> Agent:
+    return Agent(id=new_id(), slug=slug, display_name="Name", node_id="n1")
