@@ -22,7 +22,7 @@ from ..matrix.inbound import metrics as inbound
 from ..matrix.outbound import metrics as outbound
 from ..matrix.presence import metrics as presence
 from ..push import metrics as push
-from ..realtime import isolation, listeners, redis_client, supervisor
+from ..realtime import isolation, listeners, message_steps, redis_client, supervisor
 from ..storage import metrics as storage
 from .city_metrics import MESSAGES
 from .event_loop_lag import LAG_SECONDS
@@ -39,6 +39,7 @@ _OF_PACKAGES: Final = (
     push.METRICS,
     storage.METRICS,
     redis_client.METRICS,
+    message_steps.METRICS,
     (listeners.ERRORS, supervisor.RESTARTS, isolation.UNITS_FAILED, MESSAGES, LAG_SECONDS),
 )
 """Metrics that are global to the process. The packages create them without a registry."""

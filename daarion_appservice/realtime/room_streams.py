@@ -23,6 +23,7 @@ from ..city.room_events import RoomEvent, RoomEventKind
 from ..city.types import RoomId, SubjectId
 from ..errors import CityError, DatabaseError, NotFound, Unavailable
 from ..storage.database import Database
+from .message_steps import Step, measured_step
 from .room_replay import Replay, ReplayBuffer
 from .room_stream import Frames, RoomStream
 from .room_subscription import Identify, Listener, RoomStreamReader, RoomSubscription, members_only
@@ -63,16 +64,17 @@ class RoomStreams:
 
     def on_message_posted(self, posted: MessagePosted) -> None:
         message = posted.message
-        self._add_event(
-            RoomEvent(
-                message.room_id,
-                message.seq,
-                RoomEventKind.MESSAGE,
-                message.created_at_ms,
-                message,
-                visibility=message.visibility,
-            )
+        event = RoomEvent(
+            message.room_id,
+            message.seq,
+            RoomEventKind.MESSAGE,
+            message.created_at_ms,
+            message,
+            visibility=message.visibility,
         )
+        if message.room_id in self._streams:
+            with measured_step(Step.WRITTEN):
+                self._add_event(event)
 
     def on_room_event(self, happened: RoomEventStored) -> None:
         self._add_event(happened.event)

@@ -42,6 +42,7 @@ from ...city.types import (
     Room,
 )
 from ...clock import now_ms
+from ...realtime.message_steps import REQUESTED_MESSAGES
 from ...storage.database import Transaction
 from ..client.message_content import (
     msgtype_of_file,
@@ -356,6 +357,7 @@ class MessageEvents:
         return []
 
     async def _mark_sent(self, tx: Transaction, message: Message, event_id: EventId) -> list[CityEvent]:
+        REQUESTED_MESSAGES.end(message.id)
         if message.matrix_event_id is not None:
             return []
         await tx.outbox.delete_message(message.id)

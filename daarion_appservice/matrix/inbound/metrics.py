@@ -12,6 +12,7 @@ from aiohttp import web
 from prometheus_client import Counter, Histogram
 
 from ...errors import InvalidInput
+from ...realtime.message_steps import Step, observe_step
 
 _OTHER: Final = "other"
 
@@ -99,6 +100,11 @@ class TransactionMeasurement:
 
     def __init__(self) -> None:
         self.result = TransactionResult.FAILED
+        self.began_s = time.perf_counter()
+
+    def record_stored(self) -> None:
+        """Record that the transaction is stored now."""
+        observe_step(Step.STORED, time.perf_counter() - self.began_s)
 
     def record_content(self, *, size_bytes: int, events: int, ephemeral: int) -> None:
         """Record the size of the body and the numbers of its events."""
@@ -110,7 +116,6 @@ class TransactionMeasurement:
 @contextmanager
 def measured_transaction() -> Iterator[TransactionMeasurement]:
     """Measure the transaction of the block, and count its result at the end."""
-    began_s = time.perf_counter()
     measurement = TransactionMeasurement()
     try:
         yield measurement
@@ -119,7 +124,7 @@ def measured_transaction() -> Iterator[TransactionMeasurement]:
         raise
     finally:
         TRANSACTIONS.labels(measurement.result).inc()
-        TRANSACTION_SECONDS.observe(time.perf_counter() - began_s)
+        TRANSACTION_SECONDS.observe(time.perf_counter() - measurement.began_s)
 
 
 class HandlerTimes:

@@ -21,6 +21,7 @@ from aiohttp import web
 from ...city.ports import NowMs
 from ...city.text_sanitizing import storable
 from ...compressed_body import read_unpacked
+from ...realtime.message_steps import STORED_EVENTS
 from ...storage.database import Database
 from ...storage.inbox import ReceivedEvent
 from ...storage.inbox_writer import ReceivedTransaction
@@ -97,19 +98,23 @@ class TransactionReceiver:
             raise matrix_error(400, "M_BAD_JSON", "`events` must be a list")
         ephemeral = _ephemeral(transaction)
         measurement.record_content(size_bytes=len(body), events=len(events), ephemeral=len(ephemeral))
-        is_new = await self._store(txn_id, body, [inbox_event(event) for event in events])
+        is_new = await self._store(txn_id, body, [inbox_event(event) for event in events], measurement)
         if ephemeral:
             await self._on_ephemeral(ephemeral)
         measurement.result = TransactionResult.STORED if is_new else TransactionResult.REPEATED
 
-    async def _store(self, txn_id: str, body: bytes, events: list[ReceivedEvent]) -> bool:
+    async def _store(
+        self, txn_id: str, body: bytes, events: list[ReceivedEvent], measurement: TransactionMeasurement
+    ) -> bool:
         """Store the events; return False if the transaction was stored before."""
         body_sha256 = hashlib.sha256(body).hexdigest()
         if not await self._database.inbox_writer.store(
             ReceivedTransaction(txn_id, body_sha256, events, self._now_ms())
         ):
             return False
+        measurement.record_stored()
         for event in events:
+            STORED_EVENTS.begin(event.event_id)
             if event.error:
                 log.warning("event_unreadable", event_id=event.event_id, error=event.error)
         self._on_stored()

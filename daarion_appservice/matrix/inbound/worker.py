@@ -27,6 +27,7 @@ from ...city.event_fields import Event, type_of
 from ...city.events import CityEvent
 from ...city.ports import NowMs, Publish, publish_all
 from ...city.types import MatrixRoomId, MessageId, Room
+from ...realtime.message_steps import STORED_EVENTS
 from ...realtime.worker import Worker
 from ...storage.database import Database, Transaction
 from ...storage.inbox import MAX_CHARS, InboxRow
@@ -311,4 +312,5 @@ async def _mark_done(tx: Transaction, rows: list[InboxRow]) -> None:
 def _record_delays(rows: list[InboxRow]) -> None:
     now_s = time.time()
     for row in rows:
+        STORED_EVENTS.end(row.event_id)
         DELAY_SECONDS.observe(max(0.0, now_s - row.received_at_ms / 1000))

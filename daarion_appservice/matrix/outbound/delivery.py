@@ -21,6 +21,7 @@ from ...city.ports import NowMs, Publish, publish_all
 from ...city.second_me import is_second_me
 from ...city.types import AgentSlug, Author, AuthorKind, EventId, MatrixStatus, OutboxKind, Room, UserId
 from ...errors import HomeserverError, HomeserverRefused, HomeserverUnavailable
+from ...realtime.message_steps import CLAIMED_MESSAGES, REQUESTED_MESSAGES, Step, observe_step
 from ...storage.database import Database
 from ...storage.outbox import DELETIONS, OutboxRow
 from ..client.homeserver import Homeserver
@@ -95,6 +96,7 @@ class OutboxDelivery:
         await self._monitor.wait_up()
         if entry.retry_at_ms > self._now_ms():
             return entry.retry_at_ms
+        _record_claimed(entry)
         async with self._database.read_only() as tx:
             room = await tx.rooms.get(entry.room_id)
             event = await self._renderer.render(tx, entry, room)
@@ -154,6 +156,8 @@ class OutboxDelivery:
         if event.membership is OutboxKind.JOIN:
             return None
         event_type, content = await self._encrypted(event, user, room, txn_id)
+        CLAIMED_MESSAGES.end(txn_id)
+        REQUESTED_MESSAGES.begin(txn_id)
         return await self._homeserver.send(
             room.matrix_room_id,
             event_type,
@@ -303,6 +307,13 @@ class OutboxDelivery:
         publish_all(self._publish, changes)
         self._repaired.discard(entry.id)
         COUNTERS[entry.kind, SendResult.DROPPED].inc()
+
+
+def _record_claimed(entry: OutboxRow) -> None:
+    if entry.kind is OutboxKind.MESSAGE and not entry.attempts:
+        CLAIMED_MESSAGES.begin(entry.txn_id)
+        if (created_ms := entry.created_ms) is not None:
+            observe_step(Step.CLAIMED, time.time() - created_ms / 1000)
 
 
 def _record_sent(entry: OutboxRow, began_s: float) -> None:
