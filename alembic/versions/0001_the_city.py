@@ -1,4 +1,4 @@
-"""The city: agents and rooms, messages, and what is on its way in and out."""
+"""Create the tables of agents, tokens, rooms, members and messages, and the inbox and the outbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who came and left, as part of a room's history; the city's feed."""
+"""Create `room_events` for joins and leaves, and `feed`; count the messages of each room."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # Never by making the table anew: whatever refers to its rows would go with the old one.
+    # Not in batch mode, which copies the table: rows of other tables that refer to the old one would be deleted with it.
     op.add_column("rooms", sa.Column("message_count", sa.BigInteger(), server_default="0", nullable=False))
     op.execute("UPDATE rooms SET message_count = (SELECT count(*) FROM messages WHERE messages.room_id = rooms.id)")
     op.create_table(

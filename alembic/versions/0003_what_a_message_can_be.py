@@ -1,4 +1,4 @@
-"""Edits, deletions, reactions, mentions and media; how a Matrix room is governed, and whoever was put out of it."""
+"""Store edits, deletions, reactions, mentions and media of messages; power levels, bans and kicks of Matrix rooms."""
 
 from __future__ import annotations
 
@@ -90,21 +90,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("mxc", "message_id", name=op.f("pk_media_shown")),
     )
     op.create_index(op.f("ix_media_shown_message_id"), "media_shown", ["message_id"])
-    _remember_avatars()
+    _store_known_avatars()
     op.add_column("room_events", sa.Column("message_id", sa.String(length=26), nullable=True))
     op.add_column("room_events", sa.Column("key", sa.String(length=255), nullable=True))
     op.add_column("room_events", sa.Column("added", sa.Boolean(), server_default=sa.text("true"), nullable=False))
     op.add_column("feed", sa.Column("message_id", sa.String(length=26), nullable=True))
     op.create_index(op.f("ix_feed_message_id"), "feed", ["message_id"])
     is_sqlite = op.get_context().dialect.name == "sqlite"
-    told_of = "json_extract(payload, '$.message_id')" if is_sqlite else "payload::json ->> 'message_id'"
-    op.execute(f"UPDATE feed SET message_id = {told_of} WHERE kind = 'room_message'")  # noqa: S608 -- no outside text
-    _make_outbox_of_many_kinds()
+    message_id = "json_extract(payload, '$.message_id')" if is_sqlite else "payload::json ->> 'message_id'"
+    op.execute(f"UPDATE feed SET message_id = {message_id} WHERE kind = 'room_message'")  # noqa: S608 -- no external input
+    _add_kinds_to_outbox()
 
 
-def _remember_avatars() -> None:
+def _store_known_avatars() -> None:
     seen = " UNION ".join(
-        f"SELECT {column} AS mxc FROM {table}"  # noqa: S608 -- no outside text
+        f"SELECT {column} AS mxc FROM {table}"  # noqa: S608 -- no external input
         for table, column in (
             ("members", "avatar_url"),
             ("messages", "author_avatar"),
@@ -112,14 +112,14 @@ def _remember_avatars() -> None:
         )
     )
     op.execute(
-        "INSERT INTO media (mxc, is_avatar) "  # noqa: S608 -- no outside text
+        "INSERT INTO media (mxc, is_avatar) "  # noqa: S608 -- no external input
         f"SELECT mxc, true FROM ({seen}) AS seen WHERE mxc LIKE 'mxc://_%/_%' AND length(mxc) <= 512"
     )
 
 
-def _make_outbox_of_many_kinds() -> None:
-    # Nothing refers to this table's rows, so where there is no other way (SQLite) it may be made anew. There no id is given
-    # twice from now on: whoever settles what it has sent must not find something newer under that id.
+def _add_kinds_to_outbox() -> None:
+    # No row refers to this table, so that batch mode may copy it (SQLite). AUTOINCREMENT never reuses an id there: the worker
+    # that marks a sent row as done must not find a newer row under its id.
     with op.batch_alter_table("outbox", table_kwargs={"sqlite_autoincrement": True}) as outbox:
         outbox.drop_constraint(op.f("uq_outbox_message_id"), type_="unique")
         outbox.add_column(sa.Column("kind", sa.String(length=16), server_default="message", nullable=False))
@@ -142,7 +142,7 @@ def downgrade() -> None:
         outbox.create_unique_constraint(op.f("uq_outbox_message_id"), ["message_id"])
     op.drop_index(op.f("ix_feed_message_id"), "feed")
     op.drop_column("feed", "message_id")
-    # What an older version has no name for.
+    # An older version does not know these kinds.
     op.execute("DELETE FROM room_events WHERE kind NOT IN ('city.room.join', 'city.room.leave')")
     op.execute("DELETE FROM feed WHERE kind IN ('agent_reply', 'system')")
     for column in ("added", "key", "message_id"):

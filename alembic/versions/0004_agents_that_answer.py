@@ -1,5 +1,4 @@
-"""Agents that answer: where they live and what they are there, those that were removed; what Second Me remembers, and whose
-account on Matrix is whose; what agents were asked."""
+"""Create the tables of nodes, microDAOs and districts, removed agents, interactions of Second Me, linked accounts and replies."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ def downgrade() -> None:
     _drop_memory_of_second_me()
     op.drop_table("accounts")
     op.drop_table("answers")
-    # An older version would show them to everybody.
+    # An older version would list direct chats for all readers.
     op.execute("DELETE FROM rooms WHERE agent IS NOT NULL")
     op.drop_column("rooms", "in_company")
     op.drop_column("rooms", "agent")

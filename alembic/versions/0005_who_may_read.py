@@ -1,7 +1,7 @@
-"""History visibility of rooms, messages, events and feed entries, and who was a member of a room from when to when.
+"""Store the history visibility of rooms, messages, events and feed entries, and the periods of memberships.
 
-What is in the database was readable by everybody, and stays so, except in rooms where nobody comes in uninvited: these are for
-their members until the homeserver was asked. Members of today count as members since the beginning of what is stored.
+Stored messages stay readable by all, except in rooms that require an invitation: only members read these until the service has
+read their history visibility from the homeserver. Present members count as members since the first stored event.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _hide_invite_only_rooms() -> None:
 
 
 def downgrade() -> None:
-    # An older version would show them to everybody.
+    # An older version would show private rooms to all readers.
     op.execute("DELETE FROM rooms WHERE was_private")
     op.drop_table("membership_periods")
     op.drop_index("ix_feed_public", "feed")

@@ -1,4 +1,4 @@
-"""What edited messages said before, so that an edit can be taken back; edits that come before what they edit."""
+"""Store the former contents of edited messages, for redactions of edits, and edits that arrive before their message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Up to where rooms' histories are known to be complete, and where events belong that were found late."""
+"""Store up to which event the history of each room is complete, and the positions of events that were found late."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("complete_points")
     op.drop_table("watermarks")
-    # An older version would end the connections of those who read it.
+    # An older version would close the WebSockets to which it sends such an event.
     op.execute("DELETE FROM room_events WHERE kind = 'city.room.resync'")
     op.drop_column("inbox", "before_message")
     op.drop_column("inbox", "confirmed")

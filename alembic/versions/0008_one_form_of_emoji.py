@@ -1,4 +1,4 @@
-"""Reactions in one form, however they were written; pictures as reactions have a name."""
+"""Store reaction keys in one form of Unicode, with the key on Matrix beside it; name the pictures used as reactions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _change(connection: sa.Connection, changed: dict[str, str]) -> None:
     for row in rows:
         form = changed.get(row.key, row.key)
         whose = (row.message_id, row.author_kind, row.author_id, form)
-        # Who gave it in both forms gave it once; the other waits for its redaction like one that was taken back.
+        # An author with both forms has one reaction; the second is marked as removed, and waits for its redaction.
         is_second = not row.removed and whose in given
         if not row.removed:
             given.add(whose)
@@ -71,7 +71,7 @@ def _change(connection: sa.Connection, changed: dict[str, str]) -> None:
 
 
 def _count(connection: sa.Connection, message: str) -> None:
-    """What ``storage.reactions.tallies`` counts."""
+    """Store the counts of a message's reactions, in the form of ``storage.reactions.tallies``."""
     rows = connection.execute(
         sa.select(_REACTIONS)
         .where(_REACTIONS.c.message_id == message, sa.not_(_REACTIONS.c.removed))

@@ -1,4 +1,4 @@
-"""Names of citizens who were never in a room."""
+"""Store the names of citizens who were never in a room."""
 
 from __future__ import annotations
 

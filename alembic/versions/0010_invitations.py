@@ -1,4 +1,4 @@
-"""Invitations that are to be declined."""
+"""Store the invitations that are to be declined."""
 
 from __future__ import annotations
 

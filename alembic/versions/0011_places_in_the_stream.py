@@ -1,4 +1,4 @@
-"""Add `inbox.swept`: whether the position of an event in the homeserver's stream is known; index what it is read by."""
+"""Add `inbox.swept`: whether the position of an event in the homeserver's stream is known; index events without one."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("inbox", sa.Column("swept", sa.Boolean(), server_default=sa.false(), nullable=False))
-    # What is there by now is older than all that the next look will see, or part of that.
+    # Stored events are older than the events that the next sweep returns, or among them.
     op.execute("UPDATE inbox SET swept = true")
     op.create_index(
         "ix_inbox_unswept",
         "inbox",
         ["matrix_room_id"],
-        # SQLite uses a partial index only for the very term of the query, which SQLAlchemy writes `swept = 0` there.
+        # SQLite uses a partial index only if the query has the same term; SQLAlchemy renders it as `swept = 0`.
         sqlite_where=sa.text("swept = 0"),
         postgresql_where=sa.text("NOT swept"),
     )

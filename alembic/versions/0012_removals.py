@@ -1,4 +1,4 @@
-"""Add `room_events.removal`: who put somebody out of a room, how and why."""
+"""Add `room_events.removal`: who kicked or banned a member, and the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Add `messages.delivery_error`; end the delivery of messages that wait and that nothing will send."""
+"""Add `messages.delivery_error`; mark pending messages without an outbox row as failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Store the nonces and OpenID tokens that signed somebody in, each of which is accepted once."""
+"""Store the nonces and OpenID tokens that were used to sign in: each is accepted once."""
 
 from __future__ import annotations
 
