@@ -53,10 +53,6 @@ class Key:
         return get_origin(self.field.annotation) is list
 
     @property
-    def is_secret(self) -> bool:
-        return self.field.annotation is SecretStr
-
-    @property
     def default(self) -> Any:
         """The default as plain strings, numbers, lists and mappings."""
         return plain(self.field.get_default(call_default_factory=True))

@@ -112,15 +112,6 @@ def request_content(row: KeyRequestRow, *, account: AccountRow, curve25519: str 
     }
 
 
-def cancellation_content(row: KeyRequestRow, *, account: AccountRow) -> dict[str, Any]:
-    """Return the content of the ``m.room_key_request`` that ends a request."""
-    return {
-        "action": "request_cancellation",
-        "request_id": row.request_id,
-        "requesting_device_id": account.device_id,
-    }
-
-
 def parse_request(event: Json) -> IncomingRequest | RequestCancellation:
     """Read an ``m.room_key_request`` of another device.
 

@@ -1,7 +1,7 @@
 """Lists of rooms as JSON, with the last message of each room and, for citizens, what they have not read.
 
     anonymous and services ─► one list for all ─┬─ after a commit: order and versions of the rooms (one query)
-    citizens and agents    ─► a list of each    ┘    └─► only rooms that have changed are read (`listed_rooms`)
+    citizens and agents    ─► a list of each    ┘    └─► only rooms that have changed are read (`room_view_cache`)
 
 What a citizen has not read is counted again after each commit. The online members are in memory and change without a
 commit, so their number is compared at each request.
@@ -25,7 +25,7 @@ from ..storage.database import Database, Transaction
 from . import schemas
 from .auth.principals import Citizen, Principal, author_of, is_admin
 from .encoded_response import Encoded
-from .listed_rooms import ListedRooms, ListReader
+from .room_view_cache import ListReader, RoomViewCache
 from .unread_views import optional_last_message_view, unread_view
 
 _ROOM_BYTES: Final = 4096
@@ -53,7 +53,7 @@ class RoomLists:
     identities: Identities
     readers: ReaderMemberships
     read_marks: ReadMarkWriter
-    listed: ListedRooms
+    view_cache: RoomViewCache
 
     async def page(self, principal: Principal, *, sort: str, limit: int, offset: int) -> Encoded:
         """Return a page of the rooms.
@@ -103,7 +103,7 @@ class RoomLists:
     async def _read_public(self, sort: str, limit: int, offset: int) -> _List:
         async with self.database.read_only() as tx:
             page = await tx.rooms.page_versions(sort=sort, limit=limit, offset=offset)
-            return _List(await self.listed.views(tx, page, ListReader()), page.is_all)
+            return _List(await self.view_cache.views(tx, page, ListReader()), page.is_all)
 
     async def _read_own(
         self, principal: Principal, sort: str, limit: int, offset: int, ids: Collection[str] = ()
@@ -114,7 +114,7 @@ class RoomLists:
             page = await tx.rooms.page_versions(
                 sort=sort, limit=limit, offset=offset, ids=ids, users=reader.users, is_admin=reader.is_admin
             )
-            views = await self.listed.views(tx, page, reader)
+            views = await self.view_cache.views(tx, page, reader)
             if author is not None:
                 await self._add_own(tx, principal, author, views)
         return _List(views, page.is_all)

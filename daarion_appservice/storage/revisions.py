@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Row
 
 from ..city.types import Content, EventId, HistoryVisibility, MessageId, Revision, RoomId, SubjectId
@@ -46,10 +46,6 @@ class RevisionRepository(Repository):
             .limit(_MOST)
         )
         await self._connection.execute(delete(revisions).where(revisions.c.id.in_(too_old)))
-
-    async def has_any(self, message: MessageId) -> bool:
-        found = await self._connection.scalar(select(func.count()).where(revisions.c.message_id == message))
-        return bool(found)
 
     async def newest(self, message: MessageId) -> Revision | None:
         """Return the newest edit, else the original text; None for a message that was never edited."""

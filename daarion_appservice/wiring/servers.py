@@ -20,13 +20,13 @@ from ..http.limits.file_descriptors import city_listener_limits, matrix_listener
 from ..http.limits.request_limits import RequestLimits
 from ..http.limits.tcp_connections import TcpConnections
 from ..http.link_previews import LinkPreviews
-from ..http.listed_rooms import ListedRooms
 from ..http.media_sending import MediaSender
 from ..http.media_transfers import MediaTransfers
 from ..http.pinned_messages import PinnedMessages
 from ..http.registry_writer import RegistryWriter
 from ..http.room_lists import RoomLists
 from ..http.room_responses import CachedRoomResponses
+from ..http.room_view_cache import RoomViewCache
 from ..http.routes.agent_messages import AgentMessageRoutes
 from ..http.routes.agent_tokens import AgentTokenRoutes
 from ..http.routes.agents import AgentRoutes
@@ -157,7 +157,7 @@ def _room_routes(city: City, parts: _HttpParts) -> list[object]:
         city.identities,
         parts.readers,
         city.read_mark_writer,
-        ListedRooms(city.identities),
+        RoomViewCache(city.identities),
     )
     moderators = Moderators(city.database, city.homeserver, city.identities, city.permissions)
     moderation = RoomModeration(

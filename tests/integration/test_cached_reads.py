@@ -19,10 +19,10 @@ from daarion_appservice.city.reader_memberships import ReaderMemberships
 from daarion_appservice.city.types import CitizenId, EventId, MessageId
 from daarion_appservice.errors import CityError
 from daarion_appservice.http.auth.principals import Admin, Anonymous, Citizen, Principal
-from daarion_appservice.http.listed_rooms import ListedRooms
 from daarion_appservice.http.message_pages import PagePosition
 from daarion_appservice.http.room_lists import RoomLists
 from daarion_appservice.http.room_responses import CachedRoomResponses
+from daarion_appservice.http.room_view_cache import RoomViewCache
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.read_cache import ReadCache
 from daarion_appservice.storage.read_versions import Versions
@@ -106,14 +106,14 @@ class Reads:
             city.identities,
             readers,
             city.read_mark_writer,
-            ListedRooms(city.identities),
+            RoomViewCache(city.identities),
         )
         return RoomReader(database, CachedRoomResponses(database, city.identities, readers), lists)
 
     async def check(self) -> None:
         """Assert that what each reader gets is what the database holds."""
         for name, principal in READERS.items():
-            self._uncached.lists.listed._kept.clear()
+            self._uncached.lists.view_cache._cached.clear()
             expected = await self._uncached.read(principal)
             for process, reader in self._cached.items():
                 assert await reader.read(principal) == expected, f"{name} reads from {process}"

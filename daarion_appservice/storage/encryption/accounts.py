@@ -78,10 +78,6 @@ class EncryptionAccountRepository(Repository):
         """
         return await self._update(ghost, is_reset_requested=True) > 0
 
-    async def clear_reset(self, ghost: UserId) -> None:
-        """Store that a ghost got its new device. `delete` has the same effect."""
-        await self._update(ghost, is_reset_requested=False)
-
     async def delete(self, ghost: UserId) -> None:
         """Delete the account of a ghost with its state; its sessions stay."""
         await self._connection.execute(delete(accounts).where(accounts.c.ghost == ghost))

@@ -32,12 +32,6 @@ class EncryptionDeviceRepository(Repository):
                 found[device.user][device.device_id] = device
         return found
 
-    async def by_curve25519(self, user: UserId, curve25519: str) -> DeviceRow | None:
-        """Return the device of a user with an identity key; of several the one with the first device id."""
-        statement = select(devices).where(devices.c.user_id == user, devices.c.curve25519 == curve25519)
-        row = (await self._connection.execute(statement.order_by(devices.c.device_id).limit(1))).first()
-        return _device(row) if row else None
-
     async def owners(self, users: Collection[UserId]) -> dict[str, UserId]:
         """Return the owner of each identity key among these users, without keys that more than one of them claims."""
         claims: dict[str, set[UserId]] = {}

@@ -138,15 +138,6 @@ class MegolmSessionRepository(Repository):
         ).first()
         return _outbound(row) if row else None
 
-    async def outbound_by_id(self, ghost: UserId, session_id: str) -> OutboundSessionRow | None:
-        """Return the session of a ghost with a session id; None for one that a newer session has replaced."""
-        row = (
-            await self._connection.execute(
-                select(outbound).where(outbound.c.session_id == session_id, outbound.c.ghost == ghost)
-            )
-        ).first()
-        return _outbound(row) if row else None
-
     async def save_outbound(self, row: OutboundSessionRow) -> None:
         """Store the session of a ghost in a room in place of the stored one."""
         await save_rows(self._connection, outbound, [_outbound.values(row)])
@@ -154,10 +145,6 @@ class MegolmSessionRepository(Repository):
     async def delete_outbound(self, ghost: UserId) -> None:
         """Delete the outbound sessions of a ghost, so that it starts new ones."""
         await self._connection.execute(delete(outbound).where(outbound.c.ghost == ghost))
-
-    async def delete_outbound_of_room(self, room: MatrixRoomId) -> None:
-        """Delete the outbound sessions of all ghosts in a room."""
-        await self._connection.execute(delete(outbound).where(outbound.c.matrix_room_id == room))
 
     async def shared(self, session_id: str) -> list[SharedRow]:
         """Return the devices that got an outbound session or a withheld code."""

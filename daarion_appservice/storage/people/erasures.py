@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import orjson
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.engine import Row
 
 from ...city.erased_people import ErasedId, digest_of
@@ -127,10 +127,6 @@ class ErasureRepository(Repository):
             .order_by(erasures.c.id)
         )
         return list(map(_stored, rows))
-
-    async def count_unfinished(self) -> int:
-        statement = select(func.count()).select_from(erasures).where(erasures.c.state != ErasureState.DONE)
-        return int((await self._connection.execute(statement)).scalar_one())
 
     async def update(self, erasure: str, **values: Any) -> None:
         """Change columns of an erasure."""

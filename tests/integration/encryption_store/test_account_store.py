@@ -30,10 +30,8 @@ async def test_state_of_account_can_be_withdrawn(tx: Transaction) -> None:
     await accounts.save(account_row())
     await accounts.set_since(SCRIBE, "s1_2")
     await accounts.set_uploaded(SCRIBE, is_uploaded=True)
-    await accounts.request_reset(SCRIBE)
     await accounts.set_since(SCRIBE, None)
     await accounts.set_uploaded(SCRIBE, is_uploaded=False)
-    await accounts.clear_reset(SCRIBE)
     assert await accounts.get(SCRIBE) == StoredAccount(account_row(), None, False, False)
 
 

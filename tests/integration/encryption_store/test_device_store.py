@@ -23,15 +23,6 @@ async def test_user_without_devices_is_empty(tx: Transaction) -> None:
     assert await tx.encryption_devices.of_users([]) == {}
 
 
-async def test_device_is_found_by_identity_key(tx: Transaction) -> None:
-    devices = tx.encryption_devices
-    await devices.replace(ALICE, [PHONE, LAPTOP])
-    await devices.replace(BOB, [])
-    assert await devices.by_curve25519(ALICE, OTHER_CURVE) == LAPTOP
-    assert await devices.by_curve25519(ALICE, "x" * 43) is None
-    assert await devices.by_curve25519(BOB, OTHER_CURVE) is None
-
-
 async def test_key_that_two_users_claim_has_no_owner(tx: Transaction) -> None:
     devices = tx.encryption_devices
     await devices.replace(ALICE, [PHONE, LAPTOP, device_row(device_id="SAME")])

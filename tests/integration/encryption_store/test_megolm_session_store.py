@@ -96,8 +96,6 @@ async def test_new_outbound_session_replaces_old_one(tx: Transaction) -> None:
     await sessions.save_outbound(outbound_row())
     await sessions.save_outbound(outbound_row(OTHER_SESSION, sent=0))
     assert await sessions.outbound(SCRIBE, ROOM) == outbound_row(OTHER_SESSION, sent=0)
-    assert await sessions.outbound_by_id(SCRIBE, OTHER_SESSION) == outbound_row(OTHER_SESSION, sent=0)
-    assert await sessions.outbound_by_id(SCRIBE, SESSION) is None
 
 
 async def test_outbound_session_is_one_ghosts(tx: Transaction) -> None:
@@ -106,7 +104,6 @@ async def test_outbound_session_is_one_ghosts(tx: Transaction) -> None:
     assert await sessions.outbound(SCRIBE, ROOM) == outbound_row(), "the index above 2^31 is stored"
     assert await sessions.outbound(GUIDE, ROOM) is None
     assert await sessions.outbound(SCRIBE, OTHER_ROOM) is None
-    assert await sessions.outbound_by_id(GUIDE, SESSION) is None
 
 
 async def test_outbound_sessions_of_ghost_are_deleted(tx: Transaction) -> None:
@@ -116,15 +113,6 @@ async def test_outbound_sessions_of_ghost_are_deleted(tx: Transaction) -> None:
     await sessions.delete_outbound(SCRIBE)
     assert [await sessions.outbound(SCRIBE, room) for room in (ROOM, OTHER_ROOM)] == [None, None]
     assert await sessions.outbound(GUIDE, ROOM) == outbound_row(ghost=GUIDE)
-
-
-async def test_outbound_sessions_of_room_are_deleted(tx: Transaction) -> None:
-    sessions = tx.megolm_sessions
-    for row in (outbound_row(), outbound_row(ghost=GUIDE), outbound_row(room=OTHER_ROOM)):
-        await sessions.save_outbound(row)
-    await sessions.delete_outbound_of_room(ROOM)
-    assert [await sessions.outbound(ghost, ROOM) for ghost in (SCRIBE, GUIDE)] == [None, None]
-    assert await sessions.outbound(SCRIBE, OTHER_ROOM) == outbound_row(room=OTHER_ROOM)
 
 
 async def test_key_replaces_withheld_code(tx: Transaction) -> None:

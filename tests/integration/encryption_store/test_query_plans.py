@@ -33,7 +33,6 @@ Query = Callable[[Transaction], Awaitable[object]]
 QUERIES: dict[str, Query] = {
     "account": lambda tx: tx.encryption_accounts.get(SCRIBE),
     "devices of users": lambda tx: tx.encryption_devices.of_users([ALICE, BOB]),
-    "device by key": lambda tx: tx.encryption_devices.by_curve25519(ALICE, CURVE),
     "owners": lambda tx: tx.encryption_devices.owners([ALICE, BOB]),
     "stale users": lambda tx: tx.encryption_devices.stale([ALICE, BOB]),
     "changes of users": lambda tx: tx.encryption_devices.changes([ALICE, BOB]),
@@ -48,8 +47,6 @@ QUERIES: dict[str, Query] = {
     "index": lambda tx: tx.megolm_sessions.index(ROOM, SESSION, ALICE, 1),
     "add index": lambda tx: tx.megolm_sessions.add_index(index_row()),
     "outbound session": lambda tx: tx.megolm_sessions.outbound(SCRIBE, ROOM),
-    "outbound session by id": lambda tx: tx.megolm_sessions.outbound_by_id(SCRIBE, SESSION),
-    "delete outbound sessions": lambda tx: tx.megolm_sessions.delete_outbound_of_room(ROOM),
     "shared keys": lambda tx: tx.megolm_sessions.shared(SESSION),
     "shared key": lambda tx: tx.megolm_sessions.shared_with(SESSION, ALICE, "PHONE"),
     "open requests": lambda tx: tx.key_requests.open(SCRIBE),

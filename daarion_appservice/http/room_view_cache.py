@@ -1,4 +1,4 @@
-"""Rooms with their newest public message as lists show them, each kept until the room changes."""
+"""A cache of the JSON of listed rooms, each with its newest public message, until the room changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .unread_views import optional_last_message_view
 from .views import room_view
 
 _MAX_ROOMS: Final = 2000
-"""How many rooms are kept, about 4 KiB each: four times as many as the longest page of a list has."""
+"""The size of the cache in rooms, about 4 KiB each: four times as many as the longest page of a list has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +28,18 @@ class ListReader:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _CachedView:
     version: Hashable
     """The versions of the room's row, of linked accounts and of signed links."""
     view: schemas.Room
 
 
-class ListedRooms:
-    """Returns rooms as all readers see them, and reads only those that have changed from the database."""
+class RoomViewCache:
+    """Returns the JSON of rooms that is equal for all readers, and reads only changed rooms from the database."""
 
     def __init__(self, identities: Identities) -> None:
         self._identities = identities
-        self._kept: OrderedDict[RoomId, _Kept] = OrderedDict()
+        self._cached: OrderedDict[RoomId, _CachedView] = OrderedDict()
         """The most recently used room is at the end."""
 
     async def views(self, tx: Transaction, listed: ListedVersions, reader: ListReader) -> dict[RoomId, schemas.Room]:
@@ -52,26 +52,26 @@ class ListedRooms:
             listed: the rooms with their versions, as just read for this reader.
             reader: who reads the list.
         """
-        of_views = self._identities.views_version
+        views_version = self._identities.views_version
         views = {}
         for room, version in listed.versions.items():
-            if (view := self._kept_view(room, (version, of_views))) is not None:
+            if (view := self._cached_view(room, (version, views_version))) is not None:
                 views[room] = view.copy()
         if changed := listed.versions.keys() - views.keys():
-            views |= await self._read(tx, changed, reader, of_views)
+            views |= await self._read(tx, changed, reader, views_version)
         return {room: views[room] for room in listed.versions if room in views}
 
-    def _kept_view(self, room: RoomId, version: Hashable) -> schemas.Room | None:
-        kept = self._kept.get(room)
-        if kept is None or kept.version != version:
+    def _cached_view(self, room: RoomId, version: Hashable) -> schemas.Room | None:
+        cached = self._cached.get(room)
+        if cached is None or cached.version != version:
             return None
-        self._kept.move_to_end(room)
-        return kept.view
+        self._cached.move_to_end(room)
+        return cached.view
 
     async def _read(
-        self, tx: Transaction, ids: Collection[RoomId], reader: ListReader, of_views: Hashable
+        self, tx: Transaction, ids: Collection[RoomId], reader: ListReader, views_version: Hashable
     ) -> dict[RoomId, schemas.Room]:
-        # Rooms and versions come from the same rows, and the newest messages from a later moment: what is kept may be
+        # Rooms and versions come from the same rows, and the newest messages from a later moment: a cached room may be
         # newer than its version, never older.
         rooms = await tx.rooms.listed(ids, users=reader.users, is_admin=reader.is_admin)
         last = await tx.last_messages.of([room.id for room, _ in rooms])
@@ -79,12 +79,12 @@ class ListedRooms:
         for room, version in rooms:
             view = room_view(room, 0, self._identities)
             view["last_message"] = optional_last_message_view(last.get(room.id), self._identities)
-            self._keep(room.id, _Kept((version, of_views), view))
+            self._store(room.id, _CachedView((version, views_version), view))
             views[room.id] = view.copy()
         return views
 
-    def _keep(self, room: RoomId, kept: _Kept) -> None:
-        self._kept[room] = kept
-        self._kept.move_to_end(room)
-        while len(self._kept) > _MAX_ROOMS:
-            self._kept.popitem(last=False)
+    def _store(self, room: RoomId, cached: _CachedView) -> None:
+        self._cached[room] = cached
+        self._cached.move_to_end(room)
+        while len(self._cached) > _MAX_ROOMS:
+            self._cached.popitem(last=False)
