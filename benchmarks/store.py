@@ -94,7 +94,7 @@ async def _beats(
     bulks = [
         [Heartbeat(subject) for subject in subjects[first : first + _BULK]] for first in range(0, len(subjects), _BULK)
     ]
-    for bulk in bulks:  # whoever comes is a change; who stays is what is measured
+    for bulk in bulks:  # the first heartbeat of a subject is a change; the repeated ones are measured
         await store.record_heartbeat(bulk)
     clock = CpuClock.of(server.child) if server else None
     began_s, began_cpu_s = time.monotonic(), time.process_time()

@@ -1,3 +1,3 @@
-"""The city's door to Matrix: an application service and the city's own API in one process."""
+"""A Matrix application service for Synapse and the HTTP API of the city, in one process."""
 
 __version__ = "0.1.0"

@@ -169,7 +169,7 @@ async def _add_second_me(city: City, tx: Transaction) -> None:
             log.warning(
                 "second_me_missing",
                 agent=agent.slug,
-                help=f"this agent has the id {agent.id}: give it another, and Second Me can be reached on Matrix",
+                help=f"this agent has the id {agent.id}: give it another id, so that Second Me is reachable on Matrix",
             )
             return
     await tx.agents.put(SECOND_ME, now_ms=now_ms())

@@ -43,7 +43,7 @@ def page() -> str:
 
 
 def _end(entry: dict[str, str]) -> str:
-    """Return the event that says that a state is over; empty for an event that is no state."""
+    """Return the event that says that a state is over; empty for an event that is not a state."""
     return code(entry["ends_with"]) if "ends_with" in entry else ""
 
 

@@ -20,7 +20,7 @@ NowS = Callable[[], float]
 
 
 class EditThrottle:
-    """Tells when the text that has arrived should be shown."""
+    """Decides when a streamed reply is edited to show the text received so far."""
 
     def __init__(self, now_s: NowS) -> None:
         self._now_s = now_s

@@ -133,7 +133,7 @@ def extract(path: Path, directory: Path) -> tuple[Manifest, dict[str, Path]]:
     except (tarfile.TarError, EOFError, KeyError, zlib.error) as error:
         # tarfile has a line for each kind of compression that the file is not in.
         reason = str(error).partition("\n")[0].rstrip(":")
-        raise _unusable(path, f"is no complete backup ({reason})") from error
+        raise _unusable(path, f"is not a complete backup ({reason})") from error
     except OSError as error:
         raise StartError(
             f"{path} cannot be read: {error.strerror or error}", "Check the name and the disk.", ExitCode.FAILED

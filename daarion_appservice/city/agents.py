@@ -41,7 +41,7 @@ class AgentDirectory:
         self._by_slug: dict[str, Agent] = {}
         self._by_id: dict[str, Agent] = {}
         self._slugs: list[AgentSlug] = []
-        """In their order, which does not depend on the database's collation."""
+        """Sorted here, independently of the database's collation."""
         self._slugs_by_name: dict[str, list[str]] = {}
 
     def replace(self, agents: Iterable[Agent]) -> None:

@@ -56,7 +56,7 @@ class CitizenChats:
         self._new_id = new_id
 
     async def open(self, citizen: Author, other: CitizenId) -> OpenedChat:
-        """Open the direct chat with another citizen, or return the existing one; who left it is back in it.
+        """Open the direct chat with another citizen, or return the existing one; a participant who left joins it again.
 
         Raises:
             NotFound: No citizen has this id.
@@ -72,7 +72,7 @@ class CitizenChats:
         return await self._open(citizen, Author(AuthorKind.CITIZEN, other, names.get(other, other)))
 
     async def open_with_agent(self, citizen: Author, slug: AgentSlug) -> OpenedChat:
-        """Open the direct chat with an agent, or return the existing one; who left it is back in it.
+        """Open the direct chat with an agent, or return the existing one; a participant who left joins it again.
 
         Raises:
             NotFound: No agent has this slug.

@@ -40,7 +40,7 @@ MESSAGES_AND_CHANGES: Final = MESSAGES | RESPONSES | {"m.reaction", "m.room.reda
 """Types of messages and of events that change them; they also count in a room that was replaced by an upgrade."""
 
 _OTHER_TYPES: Final = ("m.room.", "m.call.", "m.key.", "org.matrix.call.")
-"""Prefixes of event types that are no messages, whatever their content."""
+"""Prefixes of event types that are not messages, whatever their content."""
 _TEXTS: Final = ("m.text", "org.matrix.msc1767.text", "org.matrix.msc1767.message", "m.message")
 _MAX_ID_CHARS: Final = 255
 

@@ -18,7 +18,7 @@ def excerpt(body: str, formatted_body: str | None, max_chars: int) -> str:
 
     Args:
         body: The plain text or Markdown.
-        formatted_body: Sanitized HTML, which tells what is markup; without it every character of ``body`` is text.
+        formatted_body: Sanitized HTML, which distinguishes markup from text; without it every character of ``body`` is text.
         max_chars: The largest length.
     """
     text = body if formatted_body is None else _text_of(formatted_body) or body

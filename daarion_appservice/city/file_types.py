@@ -32,7 +32,7 @@ _PREFIXES: Final[tuple[tuple[bytes, tuple[str, ...]], ...]] = (
     (b"PK\x03\x04", ("application/zip",)),
 )
 _RIFF: Final = {b"WEBP": ("image/webp",), b"WAVE": ("audio/wav",)}
-# ISO base media: the brand tells which of the formats with this container the file has.
+# ISO base media: the brand names the format inside the container.
 _BRANDS: Final = {
     b"avif": ("image/avif",),
     b"avis": ("image/avif",),

@@ -178,7 +178,7 @@ class Identities:
 
     def _citizen_of(self, localpart: str) -> Inhabitant | ServiceUser:
         citizen = CitizenId(_unescape(localpart.removeprefix(CITIZEN_PREFIX).partition(_GENERATION)[0]))
-        # Each id has one canonical form, so that no two users are the same citizen. The ghost of an erased one is nobody.
+        # Each id has one canonical form, so that no two users are the same citizen. An erased citizen's ghost has no subject.
         is_canonical = localpart == self._citizen_localpart(citizen)
         return (AuthorKind.CITIZEN, citizen) if is_canonical and is_citizen_id(citizen) else ServiceUser.NOBODY
 

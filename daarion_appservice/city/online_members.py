@@ -35,7 +35,7 @@ class OnlineMembers:
         return True
 
     def remove_membership(self, room: RoomId, subject: SubjectId) -> bool:
-        """Remove a membership; return False if the subject was no member."""
+        """Remove a membership; return False if the subject was not a member."""
         if subject not in self._members_of[room]:
             return False
         self._members_of[room].discard(subject)

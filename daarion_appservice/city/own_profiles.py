@@ -74,7 +74,7 @@ class OwnProfiles:
             change: The changed fields.
 
         Raises:
-            InvalidInput: The name or the status text is invalid, or the avatar is no uploaded picture of the citizen.
+            InvalidInput: The name or the status text is invalid, or the avatar is not an uploaded picture of the citizen.
             Conflict: The citizen is linked with a Matrix account, which has the name and the picture.
         """
         change = _sanitized(change)

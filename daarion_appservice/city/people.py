@@ -27,7 +27,7 @@ class Person:
 
     citizen: CitizenId | None = None
     user: UserId | None = None
-    """The person's own Matrix user, which is no ghost."""
+    """The person's own Matrix user, which is not a ghost."""
     agent: AgentSlug | None = None
     ghosts: tuple[UserId, ...] = field(default=())
     """The Matrix users with which the service acts for the citizen or agent."""
@@ -103,5 +103,5 @@ def _named(identities: Identities, text: str) -> tuple[AuthorKind, str]:
             raise InvalidInput("no_person", f"{text} is a user of the service itself", status=422)
     if is_citizen_id(text):
         return AuthorKind.CITIZEN, text
-    detail = f"{text[:300]!r} is no id of a person: use a citizen's id, @user:server or {AGENT_SUBJECT}<slug>"
+    detail = f"{text[:300]!r} is not an id of a person: use a citizen's id, @user:server or {AGENT_SUBJECT}<slug>"
     raise InvalidInput("no_person", detail, status=422)

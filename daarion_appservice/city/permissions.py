@@ -64,7 +64,7 @@ class RoomPermissions:
             powers: The room's power levels.
 
         Returns:
-            The level; None for a direct chat, and for a person who is no member, was kicked or is banned.
+            The level; None for a direct chat, and for a person who is not a member, was kicked or is banned.
         """
         restriction = await self._readers.restriction(tx, room.id, author)
         is_removed = restriction is not None and restriction.kind is not RestrictionKind.INVITED

@@ -106,7 +106,7 @@ class PlaceDirectory:
         self._described, self._agents = other._described, other._agents
 
     def change_agent(self, before: Agent | None, after: Agent | None) -> None:
-        """Apply the change of an agent; None for one that did not exist before, or does not any more."""
+        """Apply the change of an agent; ``before`` is None for a new agent, ``after`` for a removed one."""
         if before is not None:
             for kind, place_id in self._places_of(before):
                 agents = self._agents[kind][place_id]

@@ -203,7 +203,7 @@ def _poll_of(message: Message) -> Poll:
     if message.deleted:
         raise Conflict("message_deleted", "this message is deleted: nobody can vote in it")
     if message.details.poll is None:
-        raise NotFound("no_such_poll", f"the message {message.id!r} is no poll")
+        raise NotFound("no_such_poll", f"the message {message.id!r} is not a poll")
     return message.details.poll
 
 

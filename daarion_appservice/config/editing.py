@@ -98,7 +98,8 @@ def _edited(document: Document, wanted: Mapping[KeyPath, Any]) -> Document | Non
             now = yaml_document.parse(document.path, _with_value(now, path, value))
             _put(expected, path, value)
         written = now.values == expected
-    except (ConfigErrors, TypeError, RecursionError):  # no longer YAML, not a section, an alias of itself
+    except (ConfigErrors, TypeError, RecursionError):
+        # The edit made the YAML invalid or replaced a section by a value, or an alias refers to itself.
         return None
     return now if written else None
 
@@ -208,6 +209,6 @@ def _inserted(text: str, after: int, lines: str) -> str:
 
 def _block(path: KeyPath, value: Any, indent: int) -> str:
     key = find_key(path)
-    assert key is not None, f"{'.'.join(path)} is no key"
+    assert key is not None, f"{'.'.join(path)} is not a key"
     # A blank line precedes top-level sections, as in the example.
     return ("\n" if len(path) == 1 else "") + block(key, indent, value)

@@ -234,7 +234,7 @@ def _redis_url(value: str) -> str:
         if name not in known:
             raise ValueError(f"has a parameter that is not supported; supported are {', '.join(sorted(known))}")
         if name in {"db", "health_check_interval", "protocol"} and not re.fullmatch(r"[0-9]{1,6}", text):
-            raise ValueError(f"has a {name} that is no number")
+            raise ValueError(f"has a {name} that is not a number")
     return value
 
 

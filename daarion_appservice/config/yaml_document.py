@@ -68,7 +68,7 @@ def parse(path: Path, text: str) -> Document:
         values = yaml.load(text)
     except YAMLError as error:
         raise ConfigErrors(path, [ConfigError(path, _line(error, text), "", _syntax(error))]) from None
-    except (ValueError, RecursionError):  # from dates like 2025-13-45, and from a thousand nested brackets
+    except (ValueError, RecursionError):  # a date like 2025-13-45; a thousand nested brackets
         raise ConfigErrors(path, [ConfigError(path, None, "", "a value is not valid YAML: put it in quotes")]) from None
     if values is None:
         return Document(path, text, {}, None, {}, [])

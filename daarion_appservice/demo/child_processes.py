@@ -123,7 +123,7 @@ class Child:
         self._process.wait()
 
     def last_lines(self, count: int = 15) -> list[str]:
-        """Return the last lines of its output since its start."""
+        """Return the last lines that the process has written to its log since its start."""
         if not self.log.exists():
             return []
         with self.log.open("rb") as log:

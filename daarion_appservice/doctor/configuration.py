@@ -80,7 +80,7 @@ def judge_sign_in(settings: Settings) -> Finding:
         )
     if own.name and settings.api.public_url:
         return warning(
-            "Whoever reaches the city signs in with a name alone.",
+            "Anyone who reaches the city can sign in with a name alone.",
             "Set sign_in.name to false, unless this is a demo; see docs/how-to/set-up-sign-in.md.",
         )
     if own.url and not accepts_tokens:

@@ -40,7 +40,7 @@ PROBE_EVENT: Final = "space.daarion.doctor"
 async def ping(installation: Installation) -> Finding:
     """Synapse reaches the service at the `url` of its copy of the registration, with the right `hs_token`.
 
-    Asks Synapse to ping the service; if the service does not run, the doctor answers the ping in its place. Tells apart a wrong
+    Asks Synapse to ping the service; if the service does not run, the doctor answers the ping in its place. Distinguishes a wrong
     token, a wrong address, a firewall that drops packets, https:// for a port without TLS, and another service at the address.
     """
     async with _answering_pings(installation) as stand_in_problem:

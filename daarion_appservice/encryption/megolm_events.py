@@ -126,7 +126,7 @@ def decrypt_megolm_event(
         ReplayedMessage: The index belongs to another event.
         Undecryptable: The ciphertext does not fit the session.
         WrongContext: The session is another user's, or the event was encrypted for another room.
-        InvalidContent: The plaintext is no room event.
+        InvalidContent: The plaintext is not a room event.
     """
     if (session.owner, session.room, session.session_id) != (reference.sender, reference.room, reference.session_id):
         raise WrongContext("the session is that of another user or room")

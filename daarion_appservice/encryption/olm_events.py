@@ -96,7 +96,7 @@ def decrypt_olm_event(
         UnknownSession: No session fits and the event starts none; `olm_sessions.is_recovery_due` decides what follows.
         Undecryptable: The event was decrypted before, is damaged, or uses a one-time key that is gone. The same follows.
         WrongContext: The event was encrypted by or for another device.
-        InvalidContent: The plaintext is no event.
+        InvalidContent: The plaintext is not an event.
     """
     decrypted = _with_known_session(reference.message, sessions, key)
     changed_account = None

@@ -53,7 +53,7 @@ class MediaSender:
 
         Raises:
             InvalidInput: the file is larger than ``media.max_download_bytes`` (status 413).
-            NotFound: the file is no image, and must be one.
+            NotFound: the file is not an image, and must be one.
         """
         limit = self.settings.max_download_bytes
         if incoming.size is not None and incoming.size > limit:

@@ -113,7 +113,7 @@ class CachedRoomResponses:
         return await self.database.read_cache.get(("members", room, *users), read, _size_of_members)
 
     async def restriction(self, room: Room, principal: Principal) -> Restriction | None:
-        """Return the restriction of the principal in the room; None for a principal who is no author."""
+        """Return the restriction of the principal in the room; None for a principal who is not an author."""
         author = author_of(principal)
         if author is None:
             return None

@@ -29,15 +29,15 @@ _CONNECTIONS_PER_HOST: Final = 8
 log = structlog.get_logger()
 
 
-class Answer(Enum):
-    """What a push service said."""
+class PushResult(Enum):
+    """The result of a push, as the push service answered."""
 
     ACCEPTED = auto()
     GONE = auto()
-    """It has no such subscription any more."""
+    """The push service no longer has the subscription."""
     REFUSED = auto()
     UNAVAILABLE = auto()
-    """It did not answer, or asks to send less."""
+    """The push service did not answer, or limits the rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +70,14 @@ class PushClient:
         self._session: aiohttp.ClientSession | None = None
         self._log_throttle = LogThrottle()
 
-    async def send(self, push: Push) -> Answer:
-        """Send a push, and return what the push service says."""
+    async def send(self, push: Push) -> PushResult:
+        """Send a push, and return its result."""
         subscription = push.subscription
         try:
             endpoint = read_endpoint(subscription.endpoint, self._private_hosts)
             keys = BrowserKeys.read(subscription.p256dh, subscription.auth)
         except ValueError:  # `push.private_hosts` was changed
-            return Answer.REFUSED
+            return PushResult.REFUSED
         headers = {
             "Authorization": self._key.authorization(endpoint, self._now_ms() // 1000),
             "Content-Encoding": "aes128gcm",
@@ -89,15 +89,15 @@ class PushClient:
         body = encrypt(push.payload, keys)
         try:
             async with self._open().post(endpoint, data=body, headers=headers, allow_redirects=False) as response:
-                return self._judge(endpoint, response.status)
+                return self._result(endpoint, response.status)
         except (aiohttp.ClientError, TimeoutError, OSError):
-            return Answer.UNAVAILABLE
+            return PushResult.UNAVAILABLE
 
-    def _judge(self, endpoint: URL, status: int) -> Answer:
-        answer = _answer_of(status)
-        if answer is Answer.REFUSED and self._log_throttle.allows():
+    def _result(self, endpoint: URL, status: int) -> PushResult:
+        result = _result_of(status)
+        if result is PushResult.REFUSED and self._log_throttle.allows():
             log.warning("push_refused", host=endpoint.host, status=status)
-        return answer
+        return result
 
     async def close(self) -> None:
         """Close the connections."""
@@ -122,9 +122,9 @@ class PushClient:
         return self._session
 
 
-def _answer_of(status: int) -> Answer:
+def _result_of(status: int) -> PushResult:
     if 200 <= status < 300:
-        return Answer.ACCEPTED
+        return PushResult.ACCEPTED
     if status in {404, 410}:
-        return Answer.GONE
-    return Answer.UNAVAILABLE if status == 429 or status >= 500 else Answer.REFUSED
+        return PushResult.GONE
+    return PushResult.UNAVAILABLE if status == 429 or status >= 500 else PushResult.REFUSED

@@ -38,7 +38,7 @@ _TOPIC_CHARS: Final = 32
 
 
 def may_notify(posted: MessagePosted) -> bool:
-    """Whether a message mentions somebody or may belong to a direct chat, without a query."""
+    """Whether a message mentions a user or may belong to a direct chat, without a query."""
     return bool(posted.mentioned) or is_chat_id(posted.message.room_id)
 
 

@@ -17,7 +17,7 @@ from ..city.events import MessagePosted
 from ..city.ports import NowMs
 from ..errors import DatabaseError
 from ..storage.database import Database
-from .client import Answer, Push
+from .client import Push, PushResult
 from .metrics import PUSHES, Outcome
 from .notices import PushNotices, may_notify
 
@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 class Client(Protocol):
     """Sends pushes to push services."""
 
-    async def send(self, push: Push) -> Answer: ...
+    async def send(self, push: Push) -> PushResult: ...
 
 
 class PushSender:
@@ -92,25 +92,25 @@ class PushSender:
     async def _send(self) -> None:
         while True:
             push = await self._pushes.get()
-            answer = await self._client.send(push)
-            if answer is Answer.UNAVAILABLE:
+            result = await self._client.send(push)
+            if result is PushResult.UNAVAILABLE:
                 await asyncio.sleep(self._retry_s)
-                answer = await self._client.send(push)
+                result = await self._client.send(push)
             try:
-                await self._record(push, answer)
+                await self._record(push, result)
             except DatabaseError as error:
                 log.debug("push_not_recorded", error=str(error))
 
-    async def _record(self, push: Push, answer: Answer) -> None:
+    async def _record(self, push: Push, result: PushResult) -> None:
         endpoint = push.subscription.endpoint
-        if answer is Answer.ACCEPTED:
+        if result is PushResult.ACCEPTED:
             PUSHES.labels(Outcome.SENT).inc()
             if push.subscription.failures:
                 async with self._database.transaction() as tx:
                     await tx.push_subscriptions.record_success(endpoint)
             return
         async with self._database.transaction() as tx:
-            is_removed = await tx.push_subscriptions.record_failure(endpoint, is_gone=answer is Answer.GONE)
+            is_removed = await tx.push_subscriptions.record_failure(endpoint, is_gone=result is PushResult.GONE)
         PUSHES.labels(Outcome.REMOVED if is_removed else Outcome.FAILED).inc()
 
 

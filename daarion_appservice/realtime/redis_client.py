@@ -95,7 +95,7 @@ async def find_absence(client: Client) -> Exception | None:
         if isinstance(error.__cause__, AuthenticationError | NoPermissionError):
             raise _refused(error.__cause__) from error
         if _NO_CLUSTER in str(error):
-            raise _wrong_kind("redis.cluster is true, but this Redis is no cluster", error) from error
+            raise _wrong_kind("redis.cluster is true, but this Redis is not a cluster", error) from error
         return error
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         return error

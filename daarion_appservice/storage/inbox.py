@@ -240,7 +240,7 @@ class InboxRepository(Repository):
             .where(inbox.c.state.in_([InboxState.NEW, InboxState.DEAD]))
             .group_by(inbox.c.state)
         )
-        return {state: count for state, count in rows}  # noqa: C416 -- a Row is no pair to mypy
+        return {state: count for state, count in rows}  # noqa: C416 -- a Row is not a pair to mypy
 
     async def oldest_waiting_ms(self) -> int | None:
         """Return when the oldest waiting event was received (ms since 1970); None if none waits."""

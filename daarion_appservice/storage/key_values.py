@@ -29,7 +29,7 @@ class RegistryChanges:
 
     version: int
     untracked: int
-    """Those of the changes whose agents and tokens do not carry their version: a process of a release before revision
+    """The number of changes whose agents and tokens do not carry their version: a process of a release before revision
     0037 made them, for example the last one to be restarted in a rolling upgrade."""
 
 

@@ -175,7 +175,7 @@ class OutboxRepository(Repository):
     async def counts(self) -> dict[str, int]:
         """Return the number of rows by state."""
         rows = await self._connection.execute(select(outbox.c.state, func.count()).group_by(outbox.c.state))
-        return {state: count for state, count in rows}  # noqa: C416 -- a Row is no pair to mypy
+        return {state: count for state, count in rows}  # noqa: C416 -- a Row is not a pair to mypy
 
     async def _retry(self, *which: ColumnElement[bool]) -> int:
         statement = update(outbox).where(*which, *_FAILED)

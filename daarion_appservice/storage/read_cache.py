@@ -35,7 +35,7 @@ class _Cached:
 
 @dataclass(slots=True)
 class _VersionQuery:
-    """A query that has not begun yet: valid for every caller that joins it before it does."""
+    """A query of versions that has not started yet; callers share it until it starts."""
 
     result: asyncio.Task[Versions]
     rooms: set[str] = field(default_factory=set)

@@ -108,7 +108,7 @@ class ReceiptRepository(Repository):
         return found
 
     async def edited_at(self, event: EventId) -> int | None:
-        """Return the time of an edit in milliseconds since 1970; None for an event that is no edit of a message."""
+        """Return the time of an edit in milliseconds since 1970; None for an event that is not an edit of a message."""
         found = await self._connection.execute(select(revisions.c.at_ms).where(revisions.c.event_id == event))
         at_ms: int | None = found.scalar()
         return at_ms

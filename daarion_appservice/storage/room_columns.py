@@ -18,7 +18,7 @@ room_of: Final = RowMapper(Room)
 _ROW_VERSION: Final[Sequence[ColumnElement[Any]]] = (literal_column("rooms.xmin::text || rooms.ctid::text"),)
 
 IS_CITY_ROOM: Final = rooms.c.agent.is_(None)
-"""The condition that a row is no direct chat."""
+"""The condition that a row is not a direct chat."""
 
 
 def visibility_values(visibility: HistoryVisibility, *, is_new: bool = False) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class RowMapper(Generic[T]):
     Args:
         record: the dataclass.
         columns: the columns of fields whose column has another name; names that no field has are ignored.
-        computed: for each field that is no column, or needs a conversion, a function of the row.
+        computed: for each field that is not a column, or needs a conversion, a function of the row.
     """
 
     def __init__(

@@ -150,7 +150,7 @@ class EncryptionParts:
         return await self._homeserver.upload(ghost, data, _BINARY)
 
     async def on_registered(self, user: UserId) -> None:
-        """Give an agent's ghost its keys when it is registered: before anybody sees it."""
+        """Give an agent's ghost its keys when it is registered: before other users can see it."""
         if self._is_agent(user):
             await self.devices.renew_registered(user)
 

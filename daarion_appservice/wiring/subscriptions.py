@@ -108,8 +108,8 @@ def _subscribe_profiles(city: City) -> None:
     city.bus.subscribe(ProfileChanged, city.citizen_ghosts.on_profile_changed)
 
 
-def _check_room(city: City, doubted: RoomCheckRequested) -> None:
-    city.reconciler.request_check(doubted.room_id)
+def _check_room(city: City, requested: RoomCheckRequested) -> None:
+    city.reconciler.request_check(requested.room_id)
     city.citizen_chat_rooms.wake()
 
 

@@ -88,7 +88,7 @@ def check_updates(
 
     Args:
         updates: the updates of a request.
-        is_owned: tells whether a valid user id is in an exclusive namespace of the application service.
+        is_owned: returns whether a valid user id is in an exclusive namespace of the application service.
     """
     accepted: dict[str, UserPresence] = {}
     refused = []

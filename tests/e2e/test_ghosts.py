@@ -74,7 +74,7 @@ async def _restart(city: RunningCity, proxy: HttpProxy) -> None:
 
 
 def _changes(proxy: HttpProxy) -> list[str]:
-    """Everything that was asked for and is no mere question."""
+    """Everything that was asked for and is not a mere question."""
     return [
         passed.path for passed in proxy.passed if passed.method != "GET" and not passed.path.endswith("/keys/query")
     ]

@@ -54,7 +54,7 @@ async def test_room_that_had_the_alias_is_taken_over(start_city: StartCity, arri
     room = await city.get("/city/rooms/general")
     assert room["matrix_room_id"] == made["general"]
     assert room["matrix_status"] == "linked"
-    # The bot is no admin there, so it cannot name the room; that is said, and people can talk all the same.
+    # The bot is not an admin there, so it cannot name the room; that is said, and people can talk all the same.
     assert "@city:city.localhost" in room["matrix_error"]
     assert "power level" in room["matrix_error"]
     bob = await arrive(city, "bob")

@@ -115,7 +115,7 @@ async def test_typing_of_matrix_users_reaches_city(
             await expect_typing(ALICE, BOB)
             await types(alice, room, is_typing=False)
             await expect_typing(BOB)
-            assert received_typing == [{ALICE}, {ALICE, BOB}, {BOB}], "that a ghost types is no news"
+            assert received_typing == [{ALICE}, {ALICE, BOB}, {BOB}], "typing of a ghost is not news"
 
             # No typing arrives during the outage; after it, that of all who type then.
             proxy.refuse(lambda _: True)

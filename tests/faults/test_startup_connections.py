@@ -236,7 +236,7 @@ async def test_synapse_lost_during_checks_is_waited_for(tmp_path: Path, sqlite_u
         pytest.param(
             {},
             {"redis.cluster": True},
-            "this Redis is no cluster",
+            "this Redis is not a cluster",
             "section redis in config.yaml",
             id="no cluster",
             marks=pytest.mark.soak,

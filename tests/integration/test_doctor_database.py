@@ -278,7 +278,7 @@ async def test_redis_that_is_away_is_named(sqlite_config: Path) -> None:
 
 async def test_cluster_mismatch_is_named(sqlite_config: Path, redis: RedisServer) -> None:
     config_edit.set_values(sqlite_config, {"redis.url": redis.url, "redis.cluster": True})
-    await expect_finding("redis", sqlite_config, "fail", "this Redis is no cluster")
+    await expect_finding("redis", sqlite_config, "fail", "this Redis is not a cluster")
 
 
 async def test_evicting_redis_is_named(sqlite_config: Path, redis: RedisServer) -> None:

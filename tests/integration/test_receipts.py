@@ -69,7 +69,7 @@ async def test_read_mark_of_citizen_is_a_receipt(harness: ReceiptHarness) -> Non
         assert answer.status == 204
     (frame,) = await harness.until_frames(1)
     assert (frame["user_id"], frame["reader"]["matrix_user_id"]) == ("u_1", OKSANA_GHOST)
-    await harness.until_listed(u_1=message)  # Taras is no member.
+    await harness.until_listed(u_1=message)  # Taras is not a member.
 
 
 async def test_event_after_its_receipt_is_found(harness: ReceiptHarness, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ async def test_server_without_cluster_is_named(tmp_path: Path) -> None:
     redis = RedisServer(tmp_path / "redis")
     redis.start()
     try:
-        with pytest.raises(StartError, match="this Redis is no cluster"):
+        with pytest.raises(StartError, match="this Redis is not a cluster"):
             await checked(redis.url, cluster=True)
         assert await checked(redis.url) == ""
     finally:

@@ -102,7 +102,7 @@ async def test_rights_follow_power_levels(sqlite_town: Moderated) -> None:
     moderator = RIGHTS
     assert await town.rights() == moderator
     assert await town.rights(TARAS) == []
-    assert await town.rights(ADMIN) == moderator, "an admin of the city, who is no member"
+    assert await town.rights(ADMIN) == moderator, "an admin of the city, who is not a member"
     assert (await town.city.get(ROOM))["rights"] is None, "a visitor"
     await town.set_levels({"users": {OKSANA_GHOST: 10}, "kick": 10, "redact": 10, "events": {LEVELS: 100, PINS: 0}})
     assert await town.rights() == ["delete_messages", "kick", "pin"]
@@ -256,7 +256,7 @@ async def test_pins_from_both_sides(town: Moderated) -> None:
     first, second = await town.sent_message("перше", "$1st"), await town.sent_message("друге", "$2nd")
     assert await town.ask("PUT", f"/pins/{first['id']}") == (204, "")
     assert await town.ask("PUT", f"/pins/{first['id']}") == (204, "")
-    assert town.made("set_state") == [(OKSANA_GHOST, {"pinned": ["$1st"]})], "the same again is no request"
+    assert town.made("set_state") == [(OKSANA_GHOST, {"pinned": ["$1st"]})], "the same again is not a request"
     await town.receive(PINS, {"pinned": ["$1st", "$elsewhere", "$2nd"]}, state_key="")
     assert [each["body"] for each in await town.city.get(f"{ROOM}/pins")] == ["друге", "перше"], "newest pin first"
     assert (await town.city.get(ROOM))["pins"] == 3

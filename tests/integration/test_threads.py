@@ -44,7 +44,7 @@ async def test_thread_from_matrix_has_root_and_summary(exchange: MessageExchange
 
     message = await exchange.message(root)
     assert (await exchange.message(plain)).thread_root == message.id
-    assert (await exchange.message(plain)).reply_to is None, "a fallback is no reply"
+    assert (await exchange.message(plain)).reply_to is None, "a fallback is not a reply"
     assert (await exchange.message(reply)).thread_root == message.id
     assert (await exchange.message(reply)).reply_to == (await exchange.message(plain)).id
     assert message.thread is not None

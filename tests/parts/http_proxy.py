@@ -38,7 +38,7 @@ class Passed:
 
     @property
     def is_history(self) -> bool:
-        """Whether it requests history in either direction, and is no long poll."""
+        """Whether it requests history in either direction, and is not a long poll."""
         is_look = self.path.endswith("/sync") and '"timeline":{"limit"' in self.query.get("filter", "")
         return self.method == "GET" and (self.path.endswith("/messages") or is_look)
 

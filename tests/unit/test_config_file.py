@@ -206,7 +206,7 @@ def test_invalid_value_causes_no_further_errors(config: Path) -> None:
                     "has special characters in the password: percent-encode them (@ is %40, # is %23, / is %2F)"
                 ),
                 "redis://h/zero": "may only have the number of a database behind the host, like redis://localhost:6379/0",
-                "redis://h?db=first": "has a db that is no number",
+                "redis://h?db=first": "has a db that is not a number",
                 "redis://h?ssl_ca_certs=/ca.pem": "has ssl_ca_certs, which is for TLS: it must begin with rediss://",
                 "unix:///run/redis.sock?foo=1": (
                     "has a parameter that is not supported; supported are client_name, db, health_check_interval, "

@@ -110,7 +110,7 @@ async def test_token_expired_within_leeway_accepted() -> None:
         pytest.param(signed(SECRET[::-1]), id="another secret"),
         pytest.param(signed(exp=int(time.time()) - LEEWAY_S - 1), id="expired"),
         pytest.param(signed(exp=...), id="without an end"),
-        pytest.param(signed(exp="tomorrow"), id="an end that is no time"),
+        pytest.param(signed(exp="tomorrow"), id="an end that is not a time"),
         pytest.param(signed(nbf=int(time.time()) + 600), id="not valid yet"),
         pytest.param(signed(sub=...), id="nobody's"),
         pytest.param(signed(algorithm="HS512"), id="a stronger hash than agreed"),

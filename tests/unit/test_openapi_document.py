@@ -46,7 +46,7 @@ async def app() -> AsyncIterator[web.Application]:
         {
             "appservice": {"as_token": "ours", "hs_token": "theirs"},
             "database": {"url": "sqlite:///:memory:"},
-            "web": {"enabled": False},  # pages are no part of the API
+            "web": {"enabled": False},  # pages are not part of the API
         }
     )
     city = build_city(settings)

@@ -26,7 +26,7 @@ from .principals import Admin, AgentPrincipal, Anonymous, Citizen, Principal, Se
 _BEARER: Final = "bearer"
 _NO_PRINCIPAL: Final = {"token_invalid", "citizen_id_too_long"}
 """The error codes of a token without a principal."""
-_ERASED: Final = ("account_erased", "this account was erased; sign in again to begin anew")
+_ERASED: Final = ("account_erased", "this account was erased; sign in again to start a new one")
 _UNKNOWN_AGENT_TOKEN: Final = ("token_invalid", "the agent token is unknown or was revoked")
 
 

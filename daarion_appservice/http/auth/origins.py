@@ -21,7 +21,7 @@ class Origins:
         self._upgrade_reported = False
 
     def check(self, request: web.Request) -> None:
-        """Check that a request comes from the city's own origin, a configured one, or a client that is no browser.
+        """Check that a request comes from the city's own origin, a configured one, or a client that is not a browser.
 
         Raises:
             Forbidden: the origin is another one.

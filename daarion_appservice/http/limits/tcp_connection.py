@@ -102,7 +102,7 @@ class TcpConnection(asyncio.Protocol):
     # --- callbacks of asyncio ---------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # the one of uvloop is no subclass
+        self.transport = cast("asyncio.Transport", transport)  # the one of uvloop is not a subclass
         if not self._owner.opened(self):
             self._is_over = True
             self.transport.write(TOO_MANY_CONNECTIONS)

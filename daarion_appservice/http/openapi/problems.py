@@ -7,6 +7,7 @@ from typing import Final
 
 from .problem import Problem
 from .service_problems import SERVICE_PROBLEMS
+from .validation_problems import VALIDATION_PROBLEMS
 
 PROBLEMS: Final = (
     Problem(400, "not_json", "the body is not JSON", "the body is not JSON: unexpected end of data: line 1 column 10"),
@@ -29,7 +30,7 @@ PROBLEMS: Final = (
         401,
         "account_erased",
         "the citizen was erased after the token was issued, or is being erased",
-        "this account was erased; sign in again to begin anew",
+        "this account was erased; sign in again to start a new one",
     ),
     Problem(403, "not_allowed", "the principal lacks the permission", "only citizens and agents may do this"),
     Problem(403, "sign_in_closed", "this way to sign in is off", "sign_in.name is off in this city"),
@@ -105,12 +106,6 @@ PROBLEMS: Final = (
     Problem(
         404, "no_such_room", "there is no such room, or the client may not know of it", "there is no room 'obolon'"
     ),
-    Problem(
-        422,
-        "no_person",
-        "the id is none of a person",
-        "'a:b:c' is no id of a person: use a citizen's id, @user:server or agent:<slug>",
-    ),
     Problem(404, "no_such_person", "the city has no data of this person", "the city has no data of u_9"),
     Problem(404, "no_such_agent", "there is no such agent", "there is no agent 'nobody'"),
     Problem(
@@ -122,7 +117,7 @@ PROBLEMS: Final = (
     Problem(404, "no_such_node", "there is no such node", "there is no node 'node-9'"),
     Problem(404, "no_such_microdao", "there is no such microDAO", "there is no microDAO 'nobody'"),
     Problem(404, "no_such_district", "there is no such district", "there is no district 'obolon'"),
-    Problem(404, "no_such_poll", "the message is no poll", "the message '01M80JJAXFTK9TPCTY26E2R4Y5' is no poll"),
+    Problem(404, "no_such_poll", "the message is not a poll", "the message '01M80JJAXFTK9TPCTY26E2R4Y5' is not a poll"),
     Problem(
         404,
         "no_such_message",
@@ -134,12 +129,6 @@ PROBLEMS: Final = (
         "no_such_media",
         "the city shows no such file, or it is not an upload of the client",
         "the city shows no such file",
-    ),
-    Problem(
-        422,
-        "url_not_public",
-        "the URL is not `http` or `https` with a public host name and the default port",
-        "url: must be an http or https URL of a public host name",
     ),
     Problem(
         404,
@@ -275,20 +264,6 @@ PROBLEMS: Final = (
         "files of this type are not accepted (`media.allowed_types`)",
         "files of the type application/zip are not accepted",
     ),
-    Problem(422, "invalid", "a field is invalid; `errors` lists each", "name: String should have at least 1 character"),
-    Problem(
-        422,
-        "text_invalid",
-        "a string contains U+0000 or an unpaired surrogate",
-        "a string must not contain U+0000 or an unpaired surrogate",
-    ),
-    Problem(
-        422,
-        "too_deep",
-        "the body is nested more than 64 levels deep",
-        "lists and objects may be nested at most 64 levels deep",
-    ),
-    Problem(422, "query_empty", "the query of a search has no word", "q: must contain a word"),
     Problem(
         403,
         "power_too_low",
@@ -301,7 +276,7 @@ PROBLEMS: Final = (
         "the homeserver refuses the change of the room",
         "the homeserver refuses this: You don't have permission to kick",
     ),
-    Problem(409, "not_a_member", "the person is no member of the room", "u_124 is no member of the room podil"),
+    Problem(409, "not_a_member", "the person is not a member of the room", "u_124 is not a member of the room podil"),
     Problem(
         409,
         "room_not_linked",
@@ -315,82 +290,6 @@ PROBLEMS: Final = (
         "the room has 100 pinned messages",
         "a room has at most 100 pinned messages: unpin one first",
     ),
-    Problem(422, "same_person", "a direct chat with oneself", "a direct chat needs another citizen"),
-    Problem(422, "name_required", "the name is empty", "the room's name is empty; send a name"),
-    Problem(
-        422,
-        "status_invalid",
-        "the status text is longer than 255 characters",
-        "a status text may have 255 characters at most",
-    ),
-    Problem(
-        422,
-        "avatar_unknown",
-        "the avatar is no file that the citizen uploaded",
-        "the avatar must be a file that you uploaded",
-    ),
-    Problem(
-        422,
-        "avatar_invalid",
-        "the avatar is no picture, or larger than 10 MiB",
-        "the avatar must be a PNG, JPEG, GIF, WebP or AVIF of 10 MiB at most",
-    ),
-    Problem(
-        422,
-        "name_invalid",
-        "the name has more than 60 characters, or invisible ones",
-        "a name may have 60 characters at most",
-    ),
-    Problem(
-        422,
-        "slug_required",
-        "no slug can be derived from the name",
-        "no slug can be derived from the name '🌳'; send one as `slug`",
-    ),
-    Problem(
-        422,
-        "slug_invalid",
-        "the slug has characters other than `a-z`, `0-9`, `_` and `-`, or is another path of the city",
-        "the slug 'Поділ' must be 1 to 64 of a-z, 0-9, _ and -, and start with a letter or digit",
-    ),
-    Problem(422, "message_empty", "the message has no text", "the message is empty; send a text"),
-    Problem(422, "media_empty", "the file is empty", "the file is empty"),
-    Problem(422, "no_such_option", "the poll has no option with this id", "the poll has no option '7'"),
-    Problem(
-        422,
-        "too_many_selections",
-        "the vote selects more options than the poll allows",
-        "select at most 1 options of this poll",
-    ),
-    Problem(422, "no_audio", "`voice` is given for a file that is no audio", "a voice message needs an audio file"),
-    Problem(
-        422,
-        "reaction_key_invalid",
-        "the reaction key is empty, too long or not printable",
-        "the key of a reaction must be an emoji or 1 to 64 printable characters",
-    ),
-    Problem(
-        422,
-        "no_thread_root",
-        "the message named as `thread_root` is itself a reply in a thread",
-        "this message is in a thread already: name the root of that thread",
-    ),
-    Problem(
-        422,
-        "other_thread",
-        "the message named as `reply_to` does not belong to the thread named as `thread_root`",
-        "the message that is replied to does not belong to this thread",
-    ),
-    Problem(
-        422,
-        "citizen_id_too_long",
-        "a Matrix user id (255 bytes, three for each byte outside of `a-z0-9._-`) cannot contain `sub` of the token",
-        "this citizen's id is too long for a Matrix user id",
-    ),
-    Problem(422, "prompt_empty", "the prompt is empty", "the prompt is empty; send a text"),
-    Problem(
-        422, "prompt_too_long", "the prompt has more than 8,000 characters", "a prompt may have 8000 characters at most"
-    ),
     Problem(
         429,
         "too_many_requests",
@@ -398,6 +297,7 @@ PROBLEMS: Final = (
         "too many messages: at most 10 per 10 seconds",
     ),
     Problem(431, "head_too_large", "the request head exceeds 64 KiB", "the request head exceeds 65536 bytes"),
+    *VALIDATION_PROBLEMS,
     *SERVICE_PROBLEMS,
 )
 

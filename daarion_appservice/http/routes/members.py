@@ -114,8 +114,8 @@ class MemberRoutes:
         errors=("no_such_room", "no_such_message", *_REMOVED),
     )
     async def send_read_receipt(self, call: Call[ReadReceipt, NoQuery]) -> None:
-        """Moves the read mark of a citizen forward, on all devices, in a room that one is no member of as well: a message of the
-        main timeline marks everything before it as read, a message of a thread the thread's mentions before it.
+        """Moves the read mark of a citizen forward, on all devices, also in a room without being a member: a message of the main
+        timeline marks everything before it as read, a message of a thread the thread's mentions before it.
 
         If the client is a member, the room's readers see the receipt (`GET …/receipts`, `city.room.read`), and it is sent to
         Matrix as the client's ghost if the message is on Matrix, for the message's thread or the main timeline. It never moves

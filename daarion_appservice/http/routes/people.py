@@ -77,7 +77,7 @@ class PeopleRoutes:
         errors=("no_person", "no_such_person"),
     )
     async def get_erasure(self, call: Call[NoBody, NoQuery]) -> schemas.Erasure:
-        """The city finds it by a digest of the id, also when it is done."""
+        """Finds the erasure by a digest of the person's id, also after the erasure is done."""
         found = await find_erasure(self.database, await self._person(call.path["person_id"]))
         if found is None:
             raise _unknown(call.path["person_id"])
@@ -91,7 +91,7 @@ class PeopleRoutes:
         response=list[schemas.Erasure],
     )
     async def list_erasures(self, call: Call[NoBody, NoQuery]) -> list[schemas.Erasure]:
-        """Returns the newest 100, newest first."""
+        """Returns the newest 100 erasures, newest first."""
         async with self.database.read_only() as tx:
             return [erasure_view(each) for each in await tx.erasures.all(limit=_LISTED)]
 

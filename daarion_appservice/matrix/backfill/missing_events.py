@@ -141,7 +141,7 @@ def _is_state_misordered(events: Sequence[Event], known: Mapping[str, StoredEven
 
 
 def _effect(event: Event) -> tuple[str, ...] | None:
-    """Return the key of an effect of which only the last event counts; None for an event that always counts."""
+    """Return a key that is equal for events of which only the last takes effect; None if every event takes effect."""
     if isinstance(event.get("state_key"), str):
         return ("state", type_of(event), text(event, "state_key"))
     if is_message_or_change(event) and (original := replaced(content_of(event))):

@@ -25,7 +25,7 @@ def inbox_event(event: Any) -> ReceivedEvent:
         event: any JSON value of a transaction.
 
     Returns:
-        The row; a dead letter if the value is no valid event, with a hash as its id if it has no valid event id.
+        The row; a dead letter if the value is not a valid event, with a hash as its id if it has no valid event id.
     """
     text, error = _serialize(event)
     if isinstance(event, dict):

@@ -160,7 +160,7 @@ class HomeserverTransport:
         except TimeoutError as error:
             raise self._timeout() from error
         except (ValueError, TypeError, AttributeError) as error:
-            # mautrix raises TypeError and AttributeError for the body of an error response that is no object.
+            # mautrix raises TypeError and AttributeError for the body of an error response that is not an object.
             raise HomeserverUnreachable(self._not_matrix("no JSON")) from error
 
     async def request_object(

@@ -61,7 +61,7 @@ class GhostDevices:
         self._ready.clear()
 
     async def ensure(self, ghost: UserId) -> None:
-        """Give a registered ghost its device and keys, before anybody can see it; send no request if it has them.
+        """Give a registered ghost its device and keys, before other users can see it; send no request if it has them.
 
         Raises:
             HomeserverUnavailable: the homeserver did not respond.

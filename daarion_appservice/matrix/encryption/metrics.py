@@ -39,7 +39,7 @@ class GivenUp(StrEnum):
     NO_KEY = "no_key"
     """No key came within a day."""
     WITHHELD = "withheld"
-    """No key came, and the sender's device said that it sends none."""
+    """No key came, and the sender's device sent a withheld code."""
     REPLAYED = "replayed"
     """The ciphertext belongs to another event."""
     WRONG_CONTEXT = "wrong_context"

@@ -36,7 +36,7 @@ from .support import EncryptionSupport
 from .to_device import ToDeviceReader
 
 _CLEAR_TYPES: Final = frozenset({"", "m.reaction"})
-"""Types of events that clients send in clear in encrypted rooms, so that the homeserver can aggregate them; "" is no event."""
+"""Types of events that clients send unencrypted in encrypted rooms, so that the homeserver can aggregate them; "": no event."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ class EncryptionService:
             self._swept_at_ms = self._now_ms()
 
     async def _prune(self) -> None:
-        """Delete requests for keys of events that were given up, the times of old answers, and what strangers sent.
+        """Delete requests for keys of events that were given up, the times of old answers, and data of users outside the chats.
 
         The keys of a room may come before the invitation to it, so they stay until the next time.
         """

@@ -37,7 +37,7 @@ from .rotation_limit import RotationLimit
 from .support import EncryptionSupport
 
 _FULL_PAGE: Final = 100
-"""The to-device events of one response: after so many, more may wait."""
+"""The number of to-device events in a full response: more may wait on the homeserver."""
 _MAX_PAGES: Final = 50
 _MAX_RECOVERIES: Final = 10
 """Devices that one pull starts new sessions with."""

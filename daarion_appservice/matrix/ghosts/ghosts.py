@@ -375,10 +375,10 @@ def _read_picture(avatar: str) -> tuple[str | None, bytes | None]:
     path = Path(avatar)
     try:
         if path.stat().st_size > _MAX_PICTURE_BYTES:
-            log.warning("avatar_too_large", file=avatar, help="10 MiB at most; the agent has the drawn avatar")
+            log.warning("avatar_too_large", file=avatar, help="10 MiB at most; the agent keeps the drawn avatar")
             return None, None
         picture = path.read_bytes()
     except OSError as error:
-        log.warning("avatar_unreadable", file=avatar, error=str(error), help="the agent has the drawn avatar")
+        log.warning("avatar_unreadable", file=avatar, error=str(error), help="the agent keeps the drawn avatar")
         return None, None
     return f"{_FROM_FILE}{hashlib.sha256(picture).hexdigest()}", picture

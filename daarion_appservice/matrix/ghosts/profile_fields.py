@@ -138,7 +138,12 @@ class StatusTextWriter:
             raise
         except HomeserverRefused as error:
             self._refused[user] = text
-            log.warning("status_text_refused", user=user, error=str(error), help="it is shown with presence only")
+            log.warning(
+                "status_text_refused",
+                user=user,
+                error=str(error),
+                help="clients show the status text with presence only",
+            )
         else:
             self._refused.pop(user, None)
             await self._ghosts.set_status_text(user, text)
@@ -186,7 +191,7 @@ class RoleFieldWriter:
                 raise
             if not self._is_refusal_logged:
                 self._is_refusal_logged = True
-                log.warning("role_field_refused", user=user, error=str(error), help="clients do without it")
+                log.warning("role_field_refused", user=user, error=str(error), help="clients do not show the role")
         else:
             await self._ghosts.set_role_field(user, role)
 

@@ -230,10 +230,10 @@ class DirectChatHandlers:
         assert chat.agent is not None
         if await tx.messages.by_client_id(Author(AuthorKind.AGENT, chat.agent, ""), chat.id, UNREADABLE):
             return []
-        return await self.doubt(tx, chat)
+        return await self.request_reconciliation(tx, chat)
 
-    async def doubt(self, tx: Transaction, chat: Room) -> list[CityEvent]:
-        """Have a chat reconciled, because its encryption is not known."""
+    async def request_reconciliation(self, tx: Transaction, chat: Room) -> list[CityEvent]:
+        """Mark a chat for the reconciler, because its encryption is not known."""
         await tx.direct_chats.mark_pending(chat.id)
         return [DirectChatChanged(chat.id)]
 

@@ -213,11 +213,11 @@ class EventHandlers:
         if chat.archived or self._decryptor.is_own(event):
             return []
         # A chat of an earlier version of the service: what the agents send waits until its state was read again.
-        doubted = [] if chat.encrypted else await self._direct_chats.doubt(tx, chat)
+        requested = [] if chat.encrypted else await self._direct_chats.request_reconciliation(tx, chat)
         decrypted = await self._decryptor.decrypt(tx, chat, event, before=before)
         if decrypted is None:
-            return [*doubted, KeysChanged()]
-        return [*doubted, *await self.handle_decrypted(tx, chat, decrypted, before=before)]
+            return [*requested, KeysChanged()]
+        return [*requested, *await self.handle_decrypted(tx, chat, decrypted, before=before)]
 
     async def _chat_redaction(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
         await self._decryptor.on_redaction(tx, room_of(event), redacted_by(event))

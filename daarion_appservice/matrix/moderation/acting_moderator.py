@@ -79,7 +79,7 @@ class ActingModerator:
 
 @dataclass(frozen=True, slots=True)
 class Moderators:
-    """Finds out what somebody may change in a room."""
+    """Determines what an author may change in a room."""
 
     database: Database
     homeserver: Homeserver
@@ -97,7 +97,7 @@ class Moderators:
         Raises:
             NotFound: there is no such room, or the author may not know of it.
             Conflict: the room is archived, or not linked with a Matrix room.
-            Forbidden: the author is no member, or the room is a direct chat.
+            Forbidden: the author is not a member, or the room is a direct chat.
             CityError: the homeserver refuses the request, or does not respond.
         """
         room = await self._room(author, room_id, is_admin=is_admin)

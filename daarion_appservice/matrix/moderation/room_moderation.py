@@ -96,14 +96,14 @@ class RoomModeration:
             is_admin: whether the author is an admin of the city.
 
         Raises:
-            NotFound: there is no such room, or nobody with this subject.
-            Conflict: the person is no member of the room.
+            NotFound: there is no such room, or no person with this subject.
+            Conflict: the person is not a member of the room.
             Forbidden: the moderator's power level does not exceed that of the person.
         """
         moderator = await self.check(author, room_id, lambda rights: rights.kick, is_admin=is_admin)
         users = await self._present(moderator, self._users(subject))
         if not users:
-            raise Conflict("not_a_member", f"{subject} is no member of the room {moderator.room.slug}")
+            raise Conflict("not_a_member", f"{subject} is not a member of the room {moderator.room.slug}")
         self._check_levels(moderator, users)
         room, reason = moderator.matrix_room, one_line(reason, MAX_REASON_CHARS)
         await moderator.act_on(
@@ -218,7 +218,7 @@ class RoomModeration:
     # --- users ----------------------------------------------------------------------------------------
 
     def _users(self, subject: str) -> tuple[UserId, ...]:
-        """Return the Matrix users of a person. Raises NotFound for a subject that nobody can have."""
+        """Return the Matrix users of a person. Raises NotFound for an invalid subject."""
         subjects = self.identities.accounts.subjects_of(self._subject(subject))
         return tuple(map(self.identities.user, subjects))
 
@@ -233,7 +233,7 @@ class RoomModeration:
         else:
             is_known = is_citizen_id(subject) and len(self.identities.user(named)) <= MAX_USER_ID_BYTES
         if not is_known:
-            raise NotFound("no_such_person", f"there is nobody with the id {subject!r}")
+            raise NotFound("no_such_person", f"there is no person with the id {subject!r}")
         return named
 
     async def _present(self, moderator: ActingModerator, users: tuple[UserId, ...]) -> list[UserId]:

@@ -1,4 +1,4 @@
-"""Times of Matrix events that are no messages of the city: of edits from the database, of others from the homeserver.
+"""Times of Matrix events that are not messages of the city: of edits from the database, of others from the homeserver.
 
 The database has no other times that compare with those of messages: it stores when a reaction or vote was received.
 """

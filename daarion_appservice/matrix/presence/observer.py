@@ -167,7 +167,11 @@ class Observer:
                 await self._pause(_UNAVAILABLE_PAUSE_S)
             except HomeserverRefused as error:
                 self._is_sync_refused = True
-                log.warning("observer_refused", error=str(error), help="people on Matrix are not seen; trying again")
+                log.warning(
+                    "observer_refused",
+                    error=str(error),
+                    help="the presence of Matrix users is not received; trying again",
+                )
                 await self._pause(_REFUSED_PAUSE_S)
             else:
                 await self._end_sync(is_complete=since is not None)

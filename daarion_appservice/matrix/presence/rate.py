@@ -23,7 +23,7 @@ _DECREASE: Final = 0.7
 _HALVE: Final = 0.5
 _TOLERANCE_S: Final = 0.05
 """The tolerated excess of the response time. A change takes Synapse 5 to 30 ms more than a refresh (it is written to
-the disk), which is no queueing delay."""
+the disk), which is not a queueing delay."""
 _SMOOTHING: Final = 0.2
 _WINDOW_S: Final = 30.0
 """The usual response time is the minimum of the current and the previous window of this length."""

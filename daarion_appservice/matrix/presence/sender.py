@@ -166,7 +166,7 @@ class PresenceSender:
 
     @property
     def queue_sizes(self) -> dict[str, int]:
-        """How many ghosts wait, by what they wait for, and how many are in flight."""
+        """The numbers of waiting ghosts, by the reason of the wait, and of requests in progress."""
         return self._queue.sizes | {"status_texts": len(self._outdated_texts)}
 
     @property

@@ -72,7 +72,7 @@ def is_shorter_than_default(timeout_ms: int) -> bool:
 def probe_user(domain: str) -> UserId:
     """Return the user that the probe registers.
 
-    It is no citizen's ghost: ids are escaped as "=hh" with hexadecimal digits, and "=pa" is none.
+    It is not a citizen's ghost: ids are escaped as "=hh" with hexadecimal digits, and "=pa" is none.
     """
     return UserId(f"@{CITIZEN_PREFIX}=patience:{domain}")
 

@@ -118,7 +118,7 @@ class AgentGhosts:
         unapplied = []
         for number, agent in enumerate(self._agents.all()):
             if number % _AT_ONCE == _AT_ONCE - 1:
-                await asyncio.sleep(0)  # other tasks
+                await asyncio.sleep(0)  # lets other tasks run
             rooms = self._rooms_to_join(agent, linked, removed)
             if not self._is_applied(agent, rooms):
                 unapplied.append((agent, rooms))

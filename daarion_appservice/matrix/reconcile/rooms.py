@@ -112,7 +112,7 @@ class MatrixRooms:
             partial(self._update_service_members, powers=rules.powers),
         ]
         for step in steps:
-            # A failed step does not stop the others: in an adopted room where the bot is no admin some steps succeed.
+            # A failed step does not stop the others: in an adopted room where the bot is not an admin some steps succeed.
             try:
                 await step(room)
             except HomeserverRefused as refused:

@@ -96,7 +96,7 @@ class RoomUpgrades:
         if not successor:
             return None, None
         if not successor.startswith("!") or len(successor) > _MAX_ID_CHARS:
-            raise RoomLinkBroken(_not_followed(repr(successor[:_MAX_ID_CHARS]), "which is no room"))
+            raise RoomLinkBroken(_not_followed(repr(successor[:_MAX_ID_CHARS]), "which is not a room"))
         return MatrixRoomId(successor), sender_of(tombstone).partition(":")[2] or None
 
     async def _move(self, room: Room, successor: MatrixRoomId, visibility: HistoryVisibility) -> Room:
@@ -121,7 +121,7 @@ class RoomUpgrades:
             raise RoomLinkBroken(_not_followed(successor, f"which is the city's room {other.slug}"))
 
     async def _join_successor(self, room: Room, successor: MatrixRoomId, via: str | None) -> HistoryVisibility:
-        """Join the bot to the new room; leave it if that is no valid successor. Return its history visibility."""
+        """Join the bot to the new room; leave it if that is not a valid successor. Return its history visibility."""
         bot = self._identities.bot
         was_joined = successor in await self._homeserver.joined_rooms(as_user=bot)
         try:

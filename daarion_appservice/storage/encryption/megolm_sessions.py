@@ -80,7 +80,7 @@ class MegolmSessionRepository(Repository):
         return _inbound(row) if row else None
 
     async def rooms_without_chat(self, limit: int) -> set[MatrixRoomId]:
-        """Return rooms of inbound sessions that are no rooms of the city: of later invitations, or invented."""
+        """Return rooms of inbound sessions that are not rooms of the city: of later invitations, or invented."""
         of_city = select(rooms.c.matrix_room_id).where(rooms.c.matrix_room_id.is_not(None))
         found = await self._connection.scalars(
             select(inbound.c.matrix_room_id).where(inbound.c.matrix_room_id.not_in(of_city)).distinct().limit(limit)

@@ -107,7 +107,7 @@ class RetentionRepository(Repository):
         return await self._delete(interactions, interactions.c.number.in_(old))
 
     async def delete_media(self, *, before_ms: int) -> int:
-        """Delete files that no message shows and that are no avatars, so that their uploaders cannot load them any more."""
+        """Delete files that no message shows and that are not avatars, so that their uploaders cannot load them any more."""
         shown = exists().where(media_shown.c.mxc == media.c.mxc)
         is_old = and_(media.c.created_at_ms < before_ms, media.c.uploader_id.is_not(None), ~media.c.is_avatar, ~shown)
         return await self._delete(media, media.c.mxc.in_(_oldest(media.c.mxc, is_old)))

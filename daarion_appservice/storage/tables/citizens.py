@@ -31,7 +31,7 @@ accounts = Table(
     Column("avatar_url", Text),
 )
 
-# SHA-256 digests of the nonces and OpenID tokens that signed somebody in; each is accepted once.
+# SHA-256 digests of the nonces and OpenID tokens that were used to sign in; each is accepted once.
 sign_in_uses = Table(
     "sign_in_uses",
     metadata,

@@ -195,7 +195,7 @@ media = Table(
     Column("created_at_ms", BigInteger, nullable=False, server_default="0"),
 )
 
-# Messages that show a file. A file that is in no message and is no avatar is served to its uploader only.
+# Messages that show a file. A file that is in no message and is not an avatar is served to its uploader only.
 media_shown = Table(
     "media_shown",
     metadata,

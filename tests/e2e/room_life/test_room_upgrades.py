@@ -92,7 +92,7 @@ async def test_false_upgrade_changes_no_room(harness: RoomLifeHarness) -> None:
     trap = await harness.create(name="Пастка")
     forbidden = await harness.create(preset="private_chat")
     traps = {
-        "$nonsense": "is no room",
+        "$nonsense": "is not a room",
         "!nowhere:city.localhost": "may not join",
         forbidden: "may not join",
         trap: "does not say that it replaces",

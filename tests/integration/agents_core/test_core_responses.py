@@ -61,7 +61,7 @@ GOOD_INVOKE: dict[str, tuple[Behaviour, str]] = {
         sends(delta("one"), b'data: {"delta": "\\udf27"}\n\n', DONE, headers=EVENTS),
         "one\ufffd",
     ),
-    "streamed, events that are no pieces": (
+    "streamed, events that are not pieces": (
         sends(delta("one"), event({"usage": 3}), event({"delta": None}), b"data: ping\n\n", DONE, headers=EVENTS),
         "one",
     ),
