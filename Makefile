@@ -22,7 +22,7 @@ TAG = $(shell git rev-parse --is-inside-work-tree >/dev/null 2>&1 && printf '+%s
 CHECK_PYTHON = $(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(None if sys.version_info >= (3, 11) else \
 		f"Python 3.11 or newer is needed, and $(PYTHON) is {v}: choose another, like make PYTHON=python3.12")'
 
-.PHONY: help run test coverage lock audit check check-unit lint typecheck unit lowest web web-test browser soak appearance bench bench-presence bench-rooms bench-pages bench-compare reference format wheel build-tag clean
+.PHONY: help run test coverage lock audit check check-unit lint typecheck unit lowest web web-test browser soak appearance bench bench-presence bench-rooms bench-pages bench-curves bench-compare reference format wheel build-tag clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ bench-rooms: $(STAMP)
 
 bench-pages: $(STAMP) $(PAGES) browser ## the pages in Chromium; ARGS=--quick prints the tables within minutes
 	$(BIN)/python -m benchmarks.pages $(ARGS)
+
+bench-curves: $(STAMP) ## what a unit costs with more subjects, rooms, messages and sockets; about 15 minutes
+	$(BIN)/python -m benchmarks.curves $(ARGS)
 
 REV ?= HEAD^
 bench-compare: $(STAMP) ## this tree and the revision REV in turns, as ratios; ARGS="rooms --only reads --rounds 5"

@@ -128,8 +128,11 @@ class City(Contender):
 
     def request_of(self, citizen: str) -> bytes:
         """Return the request that opens a WebSocket for a citizen, who may send heartbeats over it."""
-        token = jwt.encode({"sub": citizen, "exp": int(time.time()) + 3600}, JWT_SECRET, "HS256")
-        return wire.upgrade(f"{SOCKET_PATH}?batch=1", token)
+        return wire.upgrade(f"{SOCKET_PATH}?batch=1", self.token_of(citizen))
+
+    def token_of(self, citizen: str) -> str:
+        """Return a token of a citizen, valid for an hour."""
+        return jwt.encode({"sub": citizen, "exp": int(time.time()) + 3600}, JWT_SECRET, "HS256")
 
     @property
     def registration(self) -> Path:
@@ -193,8 +196,9 @@ class City(Contender):
             await database.close()
 
     async def be_ready(self) -> None:
-        self._line = await wire.HttpConnection.open(self.port)
-        self._said_by = self._line.transport
+        if self._said_by is None or self._said_by.is_closing():  # the service closes a connection that is idle
+            self._line = await wire.HttpConnection.open(self.port)
+            self._said_by = self._line.transport
 
     def change(self, first: int, count: int) -> None:
         beats = [self._change_of(number % self._agents) for number in range(first, first + count)]

@@ -53,6 +53,7 @@ class _Side:
     readers: ReaderProcess
     kib_a_socket: float = 0.0
     lone_ms: list[float] = field(default_factory=list)
+    lone_cpu_s: float = 0.0
     undelivered: int = 0
     churns: list[dict[str, float]] = field(default_factory=list)
     has_fallen_behind: bool = False
@@ -114,6 +115,7 @@ async def _open(contender: Contender, sockets: int, directory: Path) -> _Side:
     # The first change, which includes lazy initialisation, is not measured.
     await _measure_single_change(side, 0)
     side.lone_ms.clear()
+    side.lone_cpu_s = 0.0
     return side
 
 
@@ -126,10 +128,12 @@ async def _measure_single_changes(sides: list[_Side], count: int) -> None:
 
 async def _measure_single_change(side: _Side, number: int) -> None:
     await side.readers.expect()
+    clock = CpuClock.of(side.contender.child)
     began_ns = time.monotonic_ns()
     side.contender.change(number, 1)
     arrived_ns = await side.readers.arrivals_ns(_SINGLE_CHANGE_TIMEOUT_S)
     side.lone_ms += [(at_ns - began_ns) / 1e6 for at_ns in arrived_ns]
+    side.lone_cpu_s += clock.used_s
     side.undelivered += side.readers.size - len(arrived_ns)
 
 
@@ -176,6 +180,7 @@ def _figures(side: _Side) -> dict[str, Any]:
         "kib_a_socket": side.kib_a_socket,
         "lone_p50_ms": percentile(side.lone_ms, 50),
         "lone_p99_ms": percentile(side.lone_ms, 99),
+        "lone_us_a_frame": side.lone_cpu_s / len(side.lone_ms) * 1e6 if side.lone_ms else None,
         "undelivered": side.undelivered,
         "updates_per_s": updates / took_s,
         "updates_per_cpu_s": updates / cpu_s if cpu_s else None,

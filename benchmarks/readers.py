@@ -7,6 +7,7 @@ It connects to ``audience.ReaderProcess``, which sends commands as lines of JSON
 from __future__ import annotations
 
 import asyncio
+import resource
 import sys
 import time
 from typing import Any, Final
@@ -96,5 +97,12 @@ async def _run_command(group: SocketGroup, command: dict[str, Any]) -> Any:
     raise ValueError(f"no such command: {command}")
 
 
+def raise_file_limit() -> None:
+    """Raise the soft limit of open files to the hard limit: each socket is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 if __name__ == "__main__":
+    raise_file_limit()
     uvloop.run(serve_commands(int(sys.argv[1])))

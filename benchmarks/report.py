@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from . import pages_tables, rooms_tables
+from . import curve_tables, pages_tables, rooms_tables
 from .processes import ROOT
 from .tables import count, known, number, percent, table
 
@@ -108,26 +108,27 @@ def _store(rows: list[Row]) -> str:
 
 def _fanout(rows: list[Row]) -> str:
     columns = (
-        "sockets", "server", "lone change p50 ms", "p99 ms", "p99 : floor's", "updates/s in churn", "core",
-        "updates per CPU second",
-        "kept up", "KiB a socket",
+        "sockets", "server", "lone change p50 ms", "p99 ms", "p50 : floor's", "p99 : floor's", "CPU µs a frame",
+        "updates/s in churn", "core", "updates per CPU second", "kept up", "KiB a socket",
     )  # fmt: skip
     lines: list[tuple[str, ...]] = []
     for _, group in groupby(rows, key=lambda row: row["sockets"]):
         same = list(group)
-        floor_ms = next(row["lone_p99_ms"] for row in same if row["who"] == "floor")
-        lines += [_fanout_line(row, floor_ms) for row in same]
+        floor = next(row for row in same if row["who"] == "floor")
+        lines += [_fanout_line(row, floor) for row in same]
     return table(columns, lines)
 
 
-def _fanout_line(row: Row, floor_ms: float) -> tuple[str, ...]:
-    p99_ms = known(row["lone_p99_ms"])
+def _fanout_line(row: Row, floor: Row) -> tuple[str, ...]:
+    p50_ms, p99_ms = known(row["lone_p50_ms"]), known(row["lone_p99_ms"])
     return (
         count(row["sockets"]),
         _WHO[row["who"]],
-        number(row["lone_p50_ms"]),
+        number(p50_ms),
         number(p99_ms),
-        number(None if p99_ms is None else p99_ms / floor_ms),
+        number(None if p50_ms is None else p50_ms / floor["lone_p50_ms"]),
+        number(None if p99_ms is None else p99_ms / floor["lone_p99_ms"]),
+        number(row.get("lone_us_a_frame")),
         count(row["updates_per_s"]),
         percent(row["cpu_share"]),
         count(row["updates_per_cpu_s"]),
@@ -167,6 +168,7 @@ _RENDERERS: Final[dict[str, Callable[[list[Row]], str]]] = {
     "ghosts": _ghosts,
     **rooms_tables.RENDERERS,
     **pages_tables.RENDERERS,
+    **curve_tables.RENDERERS,
 }
 
 SECTIONS: Final = tuple(_RENDERERS)

@@ -125,7 +125,7 @@ class _Writer:
                 await self._say(next(self._numbers))
 
     async def _say(self, number: int) -> None:
-        room = RoomId(f"city_{_slug(number % self.plan.rooms)}")
+        room = RoomId(f"city_{slug(number % self.plan.rooms)}")
         async with self.database.transaction() as tx:
             seq = await tx.rooms.next_seq(room, now_ms=_FIRST_MS + number)
             message = _message(self.plan.rooms * self.plan.messages + number, self.plan)
@@ -165,7 +165,7 @@ async def start(plan: Plan, directory: Path, stack: AsyncExitStack) -> list[Read
         await city.prepare()
         database = Database(city.database_url)
         stack.push_async_callback(database.close)
-        await _insert_rows(database, plan)
+        await insert_rows(database, plan)
         writers.append(_Writer(database, plan))
         stack.callback(city.stop)
         await city.start()
@@ -184,7 +184,7 @@ async def start(plan: Plan, directory: Path, stack: AsyncExitStack) -> list[Read
 
 def paths(route: str, plan: Plan) -> list[str]:
     """Return the paths that the connections request in turn."""
-    rooms = [f"/city/rooms/{_slug(number)}" for number in range(plan.rooms)]
+    rooms = [f"/city/rooms/{slug(number)}" for number in range(plan.rooms)]
     match route:
         case "rooms":
             return ["/city/rooms"]
@@ -201,24 +201,27 @@ async def _reader(route: str, contender: Readable, messages_per_s: int, plan: Pl
     return _Reader(contender.key, route, contender.child, requests, lines, contender.writer, messages_per_s)
 
 
-async def _insert_rows(database: Database, plan: Plan) -> None:
+async def insert_rows(database: Database, plan: Plan) -> None:
     """Insert the rooms and their messages."""
     async with database.transaction() as tx:
         await tx.connection.execute(insert(tables.rooms), [_room(number, plan) for number in range(plan.rooms)])
-        messages = [_message(number, plan) for number in range(plan.rooms * plan.messages)]
-        for first in range(0, len(messages), _ROWS_AT_ONCE):
-            await tx.connection.execute(insert(tables.messages), messages[first : first + _ROWS_AT_ONCE])
+        total = plan.rooms * plan.messages
+        for first in range(0, total, _ROWS_AT_ONCE):
+            part = [_message(number, plan) for number in range(first, min(first + _ROWS_AT_ONCE, total))]
+            await tx.connection.execute(insert(tables.messages), part)
+        # The service would index these messages for the search meanwhile, 200 at a time.
+        await tx.key_values.put_search_position(None)
         await tx.connection.execute(text("ANALYZE"))
 
 
-def _slug(room: int) -> str:
+def slug(room: int) -> str:
     return f"r{room}"
 
 
 def _room(number: int, plan: Plan) -> dict[str, Any]:
     return {
-        "id": f"city_{_slug(number)}",
-        "slug": _slug(number),
+        "id": f"city_{slug(number)}",
+        "slug": slug(number),
         "name": f"Кімната {number}",
         "description": "Про все, що діється в місті",
         "created_at_ms": _FIRST_MS,
@@ -234,7 +237,7 @@ def _message(number: int, plan: Plan) -> dict[str, Any]:
     room, seq = divmod(number, plan.messages)
     return {
         "id": f"{number:026}",
-        "room_id": f"city_{_slug(room)}",
+        "room_id": f"city_{slug(room)}",
         "seq": seq + 1,
         "author_kind": "citizen",
         "author_id": f"u_{number % 97}",

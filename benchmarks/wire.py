@@ -157,6 +157,24 @@ class HttpConnection(asyncio.Protocol):
         return rest
 
 
+class Line:
+    """An HTTP connection that is opened at its first request, and again after the server has closed it for being idle."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._connection: HttpConnection | None = None
+
+    async def ask(self, raw_request: bytes) -> int:
+        """Send an encoded request; return the status of its response."""
+        if self._connection is None or self._connection.transport.is_closing():
+            self._connection = await HttpConnection.open(self._port)
+        return await self._connection.ask(raw_request)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.transport.abort()
+
+
 def request(method: str, path: str, body: bytes = b"", token: str = "") -> bytes:
     """Return an HTTP request for a keep-alive connection."""
     lines = [f"{method} {path} HTTP/1.1", f"Host: {HOST}"]

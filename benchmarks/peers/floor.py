@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import resource
 import sys
 import time
 from typing import Final, cast
@@ -112,4 +113,6 @@ async def serve(port: int, control_port: int) -> None:
 
 
 if __name__ == "__main__":
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     uvloop.run(serve(int(sys.argv[1]), int(sys.argv[2])))

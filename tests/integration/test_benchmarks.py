@@ -10,6 +10,9 @@ import aiohttp
 import pytest
 
 from benchmarks import (
+    curves_rooms,
+    curves_sockets,
+    curves_subjects,
     fanout,
     heartbeats,
     other_servers,
@@ -126,6 +129,23 @@ async def test_typing_benchmark_loads_all_messages(tmp_path: Path) -> None:
     rows = await pages_typing.measure(pages_typing.Plan(messages=500, changes=4, rounds=1), tmp_path)
     assert [row["messages"] for row in rows] == [500]
     assert report.render("page_typing", rows).count("\n") == len(rows) + 1
+
+
+async def test_curves_of_sockets_have_each_size(tmp_path: Path) -> None:
+    rows = await curves_sockets.measure(curves_sockets.Plan(sockets=(5, 10), changes=1, rounds=1), tmp_path)
+    assert {row["size"] for row in rows if row["who"] == "city"} == {5, 10}
+    assert report.render("curve_sockets", rows).count("\n") == len(rows) + 1
+
+
+@pytest.mark.soak
+async def test_curves_have_each_operation_and_size(tmp_path: Path) -> None:
+    subjects = await curves_subjects.measure(curves_subjects.Plan(subjects=(100, 200), requests=2, rounds=1), tmp_path)
+    assert [row["size"] for row in subjects] == [100, 200] * 4
+    assert report.render("curve_subjects", subjects).count("\n") == len(subjects) + 1
+    plan = curves_rooms.Plan(((3, 60), (6, 60)), reads=2, writes=1, rounds=1)
+    rooms = await curves_rooms.measure(plan, tmp_path)
+    assert {row["who"] for row in rooms} == {"city", "city_postgres"}
+    assert report.render("curve_rooms", rooms).count("\n") == len(rooms) + 1
 
 
 async def test_reads_benchmark_peer_responds_like_city(tmp_path: Path) -> None:
