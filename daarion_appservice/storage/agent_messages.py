@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, literal_column, not_, or_, select
 
 from ..city.history_visibility import PUBLIC, ReadableRanges
 from ..city.types import AgentSlug, Message, RoomId
-from .messages import read_message
+from .message_rows import read_message
 from .readable import message_is_readable, room_is_listed
 from .repository import Repository
 from .tables import messages, rooms

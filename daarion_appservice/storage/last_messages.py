@@ -10,7 +10,7 @@ from sqlalchemy import Select, not_, select, union_all
 
 from ..city.history_visibility import EVERYTHING, PUBLIC, ReadableRanges
 from ..city.types import Message, RoomId
-from .messages import read_message
+from .message_rows import read_message
 from .readable import message_is_readable
 from .repository import Repository
 from .tables import messages, rooms

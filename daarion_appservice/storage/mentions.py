@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..city.history_visibility import PUBLIC, ReadableRanges
 from ..city.types import Author, CitizenId, Message, MessageId, RoomId, SubjectId
 from ..city.unread import ROOM_MENTION, Mention
-from .messages import read_message
+from .message_rows import read_message
 from .repository import Repository
 from .tables import mentions, messages, read_marks, rooms
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from sqlalchemy import (
@@ -20,7 +20,6 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.engine import Row
 
 from ..city.history_visibility import PUBLIC, ReadableRanges
 from ..city.media import media_uris
@@ -37,11 +36,11 @@ from ..city.types import (
     MessageId,
     ReactionCount,
     RoomId,
-    ThreadSummary,
 )
-from .author_columns import author_of, author_values
-from .content_columns import content_values, details_of, media_of, mentions_of, results_of, results_values
+from .author_columns import author_values
+from .content_columns import content_values, results_values
 from .media import add_shown, remove_shown
+from .message_rows import read_message, read_often, tally
 from .readable import message_is_readable
 from .renumbering import move_number
 from .repository import Repository
@@ -127,7 +126,7 @@ class MessageRepository(Repository):
         if seq is not None:
             statement = statement.where(messages.c.seq < seq)
         rows = await self._connection.execute(statement.order_by(messages.c.seq.desc()).limit(limit))
-        return [read_message(row) for row in reversed(rows.all())]
+        return read_often(reversed(rows.all()))
 
     async def after(self, room: RoomId, seq: int, *, limit: int, readable: ReadableRanges) -> list[Message]:
         """Return up to ``limit`` messages after ``seq`` that ``readable`` may read, oldest first."""
@@ -137,7 +136,7 @@ class MessageRepository(Repository):
             .order_by(messages.c.seq)
             .limit(limit)
         )
-        return [read_message(row) for row in rows]
+        return read_often(rows)
 
     async def first_since(
         self, room: RoomId, at_ms: int, *, readable: ReadableRanges, thread: MessageId | None = None
@@ -315,7 +314,7 @@ class MessageRepository(Repository):
         await self._connection.execute(
             update(messages)
             .where(messages.c.id == message)
-            .values(reactions=orjson.dumps([_tally(each) for each in tallies]).decode())
+            .values(reactions=orjson.dumps([tally(each) for each in tallies]).decode())
         )
 
     async def set_poll_results(self, message: MessageId, results: PollResults | None) -> None:
@@ -343,56 +342,5 @@ class MessageRepository(Repository):
         )
 
 
-def read_message(row: Row[Any]) -> Message:
-    """Return the message of a row of the table ``messages``."""
-    return Message(
-        id=MessageId(row.id),
-        room_id=RoomId(row.room_id),
-        seq=row.seq,
-        author=author_of(row),
-        body=row.body,
-        formatted_body=row.formatted_body,
-        msgtype=row.msgtype,
-        media=media_of(row.media),
-        mentions=mentions_of(row.mentions),
-        reply_to=MessageId(row.reply_to) if row.reply_to else None,
-        thread_root=MessageId(row.thread_root) if row.thread_root else None,
-        thread_root_event=EventId(row.thread_root_event) if row.thread_root_event else None,
-        thread=_thread(row) if row.thread else None,
-        reactions=_tallies(row.reactions),
-        client_id=row.client_id,
-        created_at_ms=row.created_at_ms,
-        edited_at_ms=row.edited_at_ms,
-        deleted=row.deleted,
-        matrix_event_id=EventId(row.matrix_event_id) if row.matrix_event_id else None,
-        delivery=Delivery(row.delivery),
-        delivery_error=row.delivery_error,
-        visibility=HistoryVisibility(row.visibility),
-        edit_seq=row.edit_seq,
-        edit_visibility=HistoryVisibility(row.edit_visibility),
-        details=details_of(row.details),
-        poll_results=results_of(row.poll_results),
-    )
-
-
-def _thread(row: Row[Any]) -> ThreadSummary:
-    count, last_at_ms, by = orjson.loads(row.thread)
-    authors = tuple(Author(AuthorKind(kind), author_id, name, avatar) for kind, author_id, name, avatar in by)
-    return ThreadSummary(count, row.thread_last_seq, last_at_ms, authors)
-
-
 def _readable(readable: ReadableRanges | None) -> list[ColumnElement[bool]]:
     return [] if readable is None else [message_is_readable(readable)]
-
-
-def _tallies(text: str) -> tuple[ReactionCount, ...]:
-    return (
-        ()
-        if text == _NONE
-        else tuple(ReactionCount(key, count, tuple(by), *more) for key, count, by, *more in orjson.loads(text))
-    )
-
-
-def _tally(tally: ReactionCount) -> tuple[Any, ...]:
-    known = (tally.key, tally.count, tally.by)
-    return known if tally.shortcode is None else (*known, tally.shortcode)

@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import TSQUERY
 from ..city.history_visibility import PUBLIC, ReadableRanges
 from ..city.search import SearchTerm, indexed_words
 from ..city.types import Author, Message, MessageId, RoomId
-from .messages import read_message
+from .message_rows import read_message
 from .readable import message_is_readable
 from .repository import Repository
 from .tables import messages, rooms, search_entries
@@ -145,9 +145,8 @@ class SearchRepository(Repository):
             if (stems := indexed_words(message))
         ]
         if rows:
-            await self._connection.execute(
-                insert(self._connection, search_entries).values(rows).on_conflict_do_nothing()
-            )
+            # With the rows as parameters the statement is compiled once, however many there are.
+            await self._connection.execute(insert(self._connection, search_entries).on_conflict_do_nothing(), rows)
 
     async def change(self, message: Message) -> None:
         """Index a message again after an edit."""

@@ -11,7 +11,7 @@ from sqlalchemy import func, not_, select, update
 from ..city.history_visibility import ReadableRanges
 from ..city.types import EventId, Message, MessageId, RoomId, ThreadSummary
 from .author_columns import author_of
-from .messages import read_message
+from .message_rows import read_message
 from .readable import message_is_readable
 from .repository import Repository
 from .tables import messages

@@ -27,7 +27,7 @@ from ...city.types import (
 )
 from ..author_columns import author_of
 from ..inbox import InboxState
-from ..messages import read_message
+from ..message_rows import read_message
 from ..repository import Repository
 from ..room_columns import room_of
 from ..tables import (
