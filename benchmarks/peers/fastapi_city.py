@@ -133,6 +133,7 @@ def _room(row: Any, members_online: Counter[str]) -> dict[str, Any]:
         "slug": row["slug"],
         "name": row["name"],
         "description": row["description"],
+        "avatar_url": None,  # the measured rooms have no picture
         "members_online": members_online[row["id"]],
         "last_event": _moment(row["last_event_ms"]),
         "last_seq": row["last_seq"],

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from daarion_appservice.http.websocket import presence
+from daarion_appservice.city.types import SubjectId
+from daarion_appservice.http.websocket import frames, presence
 from daarion_appservice.storage import message_rows
 from daarion_appservice.storage.read_versions import Versions
 from tests.parts.city import citizen_token, eventually
@@ -125,6 +126,11 @@ async def test_unchanged_messages_are_converted_once(city: InProcessCity, monkey
 async def test_heartbeats_need_no_statement(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     beats = {"heartbeats": [{"agent_id": "scribe"}, {"agent_id": "daarwizz"}]}
     await city.call("POST", "/api/v1/agents/heartbeats", beats, token=SERVICE_TOKEN)
+
+    async def are_named() -> bool:
+        return all(city.city.faces.of(SubjectId(f"agent:{slug}")) is not None for slug in ("scribe", "daarwizz"))
+
+    await eventually(are_named)  # the names of agents are read once, before their first change is sent
     with counted(city, monkeypatch) as costs:
         assert (await city.call("POST", "/api/v1/agents/heartbeats", beats, token=SERVICE_TOKEN)).status == 200
     assert (costs.versions, costs.statements) == (0, [])
@@ -132,10 +138,10 @@ async def test_heartbeats_need_no_statement(city: InProcessCity, monkeypatch: py
 
 async def test_change_is_encoded_once_for_all_sockets(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[object] = []
-    monkeypatch.setattr(presence, "text_frame", _recorded(presence.text_frame, encoded))
+    monkeypatch.setattr(presence, "text_frame", _recorded(frames.text_frame, encoded))
     writes: list[bytes] = []
     for _ in range(1000):
-        city.city.stream.listen_to(presence._singly, object(), lambda frames, _count: writes.append(frames))
+        city.city.stream.listen_to(presence._singly, object(), lambda sent, _count: writes.append(sent))
     beats = {"heartbeats": [{"agent_id": "scribe", "status": "away"}]}
     assert (await city.call("POST", "/api/v1/agents/heartbeats", beats, token=SERVICE_TOKEN)).status == 200
 
