@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.http.websocket import frames, presence
@@ -18,18 +18,19 @@ from daarion_appservice.storage import message_rows
 from daarion_appservice.storage.read_versions import Versions
 from tests.parts.city import citizen_token, eventually
 from tests.parts.in_process_city import SERVICE_TOKEN, InProcessCity, in_process_city
+from tests.parts.statement_log import statement_log
 
 OKSANA = citizen_token("u_1")
-STATEMENTS_OF_A_MESSAGE = 13
+STATEMENTS_OF_A_MESSAGE = 9
 """Permissions and readable ranges, the message with its search entry, feed and outbox entries, and the read mark."""
 
 
+@dataclass
 class Costs:
-    """Counts while a request is handled. Tasks in the background write nothing without a change before."""
+    """The statements of requests, and how many queries of versions there were."""
 
-    def __init__(self) -> None:
-        self.statements: list[str] = []
-        self.versions = 0
+    statements: list[str] = field(default_factory=list)
+    versions: int = 0
 
 
 @pytest.fixture
@@ -54,16 +55,10 @@ def counted(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> Iterator[Co
         costs.versions += 1
         return await read(rooms)
 
-    def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if not statement.startswith("BEGIN"):
-            costs.statements.append(statement)
-
-    engine = city.city.database._engine.sync_engine
-    event.listen(engine, "before_cursor_execute", count)
-    with monkeypatch.context() as patched:
+    with monkeypatch.context() as patched, statement_log(city.city.database) as log:
         patched.setattr(versions, "read", count_versions)
+        costs.statements = log.statements
         yield costs
-    event.remove(engine, "before_cursor_execute", count)
 
 
 async def read_room(city: InProcessCity) -> None:
