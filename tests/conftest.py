@@ -226,8 +226,8 @@ async def synapse(tmp_path: Path) -> AsyncIterator[BootSynapse]:
 async def start_city(tmp_path: Path, database_url: str, synapse: BootSynapse) -> AsyncIterator[StartCity]:
     """Starts a whole city, Synapse included: ``city = await start_city()``; once on each database.
 
-    ``first`` is done when the homeserver is up and the service, which never ran, is not. Without it, a city on SQLite may
-    start from the template. ``boot`` is what boots the homeserver, if it is not
+    ``first`` is done when the homeserver is up and the service, which never ran, is not. Without it, a city may start
+    from the template. ``boot`` is what boots the homeserver, if it is not
     the fixture ``synapse``: ``start_city(boot=synapse_workers)``.
     """
     started: list[RunningCity] = []
@@ -242,7 +242,7 @@ async def start_city(tmp_path: Path, database_url: str, synapse: BootSynapse) ->
     ) -> RunningCity:
         template = None
         if boot is None and first is None:
-            template = await template_for(database_url, homeserver=homeserver, settings=settings, agents=agents)
+            template = await template_for(homeserver=homeserver, settings=settings, agents=agents)
         city = await RunningCity.make(
             tmp_path / "city",
             database_url,

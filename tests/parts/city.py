@@ -245,7 +245,7 @@ async def shared_city(
     homeserver runs at first. It starts from the template where it can, if ``first`` is not given.
     """
     url = database_url or f"sqlite:///{directory / 'city.db'}"
-    template = None if first else await template_for(url, homeserver=homeserver, settings=settings, agents=agents)
+    template = None if first else await template_for(homeserver=homeserver, settings=settings, agents=agents)
     city = await RunningCity.make(
         directory / "city",
         url,
@@ -276,13 +276,13 @@ def booting_in(directory: Path) -> Callable[..., Awaitable[LocalSynapse]]:
 
 
 async def template_for(
-    database_url: str, *, homeserver: dict[str, Any] | None, settings: dict[str, str | float] | None, agents: str
+    *, homeserver: dict[str, Any] | None, settings: dict[str, str | float] | None, agents: str
 ) -> CityTemplate | None:
     """Return the template of cities with the default agents, or None if this city needs a first start.
 
     Made once in a test run.
     """
-    if agents != AGENTS or not city_template.is_suitable(database_url, settings or (), homeserver or ()):
+    if agents != AGENTS or not city_template.is_suitable(settings or (), homeserver or ()):
         return None
     directory = await shared_files.made_once("city", _make_template)
     return CityTemplate(directory / "synapse", directory / "city.db", secrets_of(directory / "city" / "config.yaml"))
