@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from typing import Any
 
 import aiohttp
@@ -21,10 +20,11 @@ from tests.parts.in_process_city import SERVICE_TOKEN, InProcessCity, in_process
 from tests.parts.ports import HOST
 from tests.parts.schemathesis_client import (
     SchemathesisClient,
+    SchemathesisRun,
     is_for,
     needs_homeserver,
     routes,
-    schemathesis_in_child,
+    schemathesis_process,
 )
 
 EXAMPLE_ID = "01M80JJAXFTK9TPCTY26E2R4Y5"
@@ -46,6 +46,9 @@ NO_LIMITS = dict.fromkeys(
 )
 
 
+Schemathesis = Callable[..., Awaitable[SchemathesisRun]]
+
+
 @pytest.fixture
 async def city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
     async with (
@@ -59,6 +62,12 @@ async def city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
         ) as city,
     ):
         yield city
+
+
+@pytest.fixture(scope="module")
+def schemathesis() -> Iterator[Schemathesis]:
+    with schemathesis_process() as run:
+        yield run
 
 
 def url(city: InProcessCity, path: str = "") -> str:
@@ -116,20 +125,20 @@ async def test_page_fits_a_phone_and_loads_nothing_else(city: InProcessCity, bro
 # --- conformance --------------------------------------------------------------------------------------
 
 
-async def test_responses_conform_to_document(city: InProcessCity) -> None:
+async def test_responses_conform_to_document(city: InProcessCity, schemathesis: Schemathesis) -> None:
     document = await create_example_resources(city)
     clients = await clients_of(city)
     responses = set()
     for each in await poll_operations(city):  # before a client archives the room
-        responses |= await check_conformance(city, each, clients[0], examples=1)
+        responses |= await check_conformance(schemathesis, city, each, clients[0], examples=1)
     left = dict(routes(document))
     for each in clients:
         covered = {name for name, route in left.items() if is_for(each.kind, route)}
         left = {name: route for name, route in left.items() if name not in covered}
-        responses |= await check_conformance(city, document, each, examples=1, covered=covered)
+        responses |= await check_conformance(schemathesis, city, document, each, examples=1, covered=covered)
     assert left == {}, "a route has no client"
     responses |= await check_conformance(
-        city, await agent_operations(city), SchemathesisClient("admin", ADMIN_TOKEN), examples=1
+        schemathesis, city, await agent_operations(city), SchemathesisClient("admin", ADMIN_TOKEN), examples=1
     )
     expected = {
         (name, int(next(iter(route["responses"]))))
@@ -139,15 +148,13 @@ async def test_responses_conform_to_document(city: InProcessCity) -> None:
     assert expected - responses == set(), "no client received the usual response"
 
 
-async def test_schemathesis_finds_differences(city: InProcessCity) -> None:
+async def test_schemathesis_finds_differences(city: InProcessCity, schemathesis: Schemathesis) -> None:
     document = await city.get("/openapi.json")
     home = document["paths"]["/city/home"]["get"]
     home["responses"]["200"]["content"]["application/json"]["schema"] = {"$ref": "#/components/schemas/TypingResult"}
     del document["paths"]["/city/feed"]["get"]["responses"]["422"]
     document["paths"] = {path: document["paths"][path] for path in ("/city/home", "/city/feed")}
-    result = await asyncio.to_thread(
-        schemathesis_in_child, document, url(city), SchemathesisClient("anonymous"), examples=1
-    )
+    result = await schemathesis(document, url(city), SchemathesisClient("anonymous"), examples=1)
     assert result.faults.keys() == {
         "GET /city/home: Response violates schema",
         "GET /city/feed: Undocumented status code",
@@ -156,10 +163,10 @@ async def test_schemathesis_finds_differences(city: InProcessCity) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(1, 4))
-async def test_responses_conform_to_document_soak(city: InProcessCity, seed: int) -> None:
+async def test_responses_conform_to_document_soak(city: InProcessCity, schemathesis: Schemathesis, seed: int) -> None:
     document = await create_example_resources(city)
     for each in await clients_of(city):
-        await check_conformance(city, document, each, examples=50, seed=seed)
+        await check_conformance(schemathesis, city, document, each, examples=50, seed=seed)
 
 
 async def clients_of(city: InProcessCity) -> list[SchemathesisClient]:
@@ -210,6 +217,7 @@ async def poll_operations(city: InProcessCity) -> list[Any]:
 
 
 async def check_conformance(
+    schemathesis: Schemathesis,
     city: InProcessCity,
     document: Any,
     client: SchemathesisClient,
@@ -219,8 +227,6 @@ async def check_conformance(
     covered: Collection[str] | None = None,
 ) -> set[tuple[str, int]]:
     """Run schemathesis as a client, and return the statuses of the operations."""
-    result = await asyncio.to_thread(
-        schemathesis_in_child, document, url(city), client, examples=examples, seed=seed, covered=covered
-    )
+    result = await schemathesis(document, url(city), client, examples=examples, seed=seed, covered=covered)
     assert result.faults == {}, "\n\n".join(result.faults.values())
     return result.answered

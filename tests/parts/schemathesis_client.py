@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import multiprocessing
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,10 +45,15 @@ class SchemathesisClient:
     token: str | None = None
 
 
-def schemathesis_in_child(*arguments: Any, **options: Any) -> SchemathesisRun:
-    """Do `run_schemathesis` in a process of its own, which keeps 100 MB out of the worker."""
+@contextmanager
+def schemathesis_process() -> Iterator[Callable[..., Awaitable[SchemathesisRun]]]:
+    """Yield `run_schemathesis` of a child process, which keeps 100 MB out of the worker; its start takes 2 s of a processor."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as child:
-        return child.submit(run_schemathesis, *arguments, **options).result()
+
+        def run(*arguments: Any, **options: Any) -> Awaitable[SchemathesisRun]:
+            return asyncio.wrap_future(child.submit(run_schemathesis, *arguments, **options))
+
+        yield run
 
 
 def run_schemathesis(
