@@ -101,7 +101,7 @@ async def city(tmp_path_factory: pytest.TempPathFactory, core: ScriptedCore) -> 
         city.homeserver.kill()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
     async with start_browser() as browser:
         yield browser
