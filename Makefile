@@ -67,7 +67,7 @@ lowest: $(STAMP) $(PAGES) ## unit and integration tests with the lowest allowed 
 	$(BIN)/uv pip install --quiet --resolution lowest-direct --python $(LOWEST)/bin/python -e .
 	$(BIN)/uv pip freeze --python $(LOWEST)/bin/python --exclude-editable | grep -v '^\(pip\|setuptools\)==' > $(LOWEST)/constraints.txt
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python -e '.[dev]' -c $(LOWEST)/constraints.txt
-	$(LOWEST)/bin/python -m pytest -p no:cacheprovider -n $(JOBS) --dist worksteal tests/unit tests/integration $(ARGS)
+	$(LOWEST)/bin/python -m pytest -p no:cacheprovider -p no:anyio -n $(JOBS) --dist worksteal tests/unit tests/integration $(ARGS)
 
 web: $(PAGES) ## the city's pages, built from web/ into the package; needs Node 20.19 or newer, or gets one
 
