@@ -70,7 +70,7 @@ async def test_deliveries_of_one_listener_keep_their_order() -> None:
     assert set(map(tuple, city.frames.values())) == {tuple("abcde")}
 
 
-async def test_listener_that_ends_between_slices_gets_nothing() -> None:
+async def test_listener_ending_between_slices_gets_nothing() -> None:
     city = City()
     city.send("a")
     waiting = city.listening - city.frames.keys()
