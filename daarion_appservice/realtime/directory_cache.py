@@ -5,7 +5,7 @@
                                        ├─► an agent was removed since? slugs and tokens of all agents, in pages
                                        └─► an older release changed something since? all agents and tokens, in pages
 
-What a missed event would have told is read with the next change, as versions say what changed, not events. All agents
+A missed event loses no change: versions say what changed, so it is read after the next event. All agents
 are grouped again only when the description of a place changes. Reading and grouping pause after each page, so that the
 event loop is not held.
 """

@@ -46,7 +46,7 @@ class LastMessageRepository(Repository):
         return {message.room_id: message for message in found}
 
     async def of_any_visibility(self, ids: Collection[RoomId]) -> dict[RoomId, Message]:
-        """Return the newest message of each room, whoever may read it."""
+        """Return the newest message of each room, with any history visibility."""
         return await self.of(ids, dict.fromkeys(ids, EVERYTHING))
 
 

@@ -10,7 +10,7 @@ VALIDATION_PROBLEMS: Final = (
     Problem(
         422,
         "no_person",
-        "the id is none of a person",
+        "the id is not that of a person",
         "'a:b:c' is not an id of a person: use a citizen's id, @user:server or agent:<slug>",
     ),
     Problem(

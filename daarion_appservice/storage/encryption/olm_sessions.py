@@ -67,7 +67,7 @@ class OlmSessionRepository(Repository):
             )
 
     async def prune(self, before_ms: int) -> None:
-        """Delete sessions that were last used before a time, with keys that no known device of anybody has.
+        """Delete sessions that were last used before a time, with keys that no known device has.
 
         Anybody can start sessions with any number of invented identity keys.
 

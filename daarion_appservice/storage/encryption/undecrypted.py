@@ -34,7 +34,7 @@ class UndecryptedRow:
     attempts: int
     next_try_ms: int
     is_announced: bool
-    """Whether the room was told that the event could not be read."""
+    """Whether a notice in the room says that the event could not be read."""
     number: int = field(default=0, compare=False)
     """The order of arrival, which the database assigns."""
 
@@ -130,7 +130,7 @@ class UndecryptedRepository(Repository):
             event_id: The event.
             attempts: The attempts so far.
             next_try_ms: The time of the next attempt.
-            is_announced: Whether the room was told that the event could not be read.
+            is_announced: Whether a notice in the room says that the event could not be read.
         """
         await self._connection.execute(
             update(undecrypted)

@@ -16,7 +16,7 @@ from ..tables import encryption_withheld_keys as withheld
 from ..upsert import insert
 
 MAX_CODES: Final = 200
-"""Stored codes of one user: the events are neither encrypted nor requested, and anybody can send any number of them."""
+"""Stored codes of one user: the events are neither encrypted nor requested, and any user can send any number of them."""
 _KEY: Final = (withheld.c.user_id, withheld.c.matrix_room_id, withheld.c.session_id, withheld.c.curve25519)
 
 
