@@ -21,6 +21,8 @@ import structlog
 sys.path.append(str(Path(__file__).parents[1]))
 # Many processes are started here, and each would compile the whole service for itself: a third of what its start costs.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# A panic of vodozemac with a backtrace reads the symbols of its library: 50 MB, which the worker keeps.
+os.environ.pop("RUST_BACKTRACE", None)
 
 from daarion_appservice.demo.local_synapse import LocalSynapse
 from daarion_appservice.realtime import redis_client
