@@ -89,7 +89,7 @@ async def _with_sockets(sockets: int, plan: Plan, directory: Path, redis_url: st
                 await contender.prepare()
         await asyncio.gather(*(contender.start() for contender in contenders))
         for contender in contenders:
-            side = await _open(contender, sockets, directory)
+            side = await _open(contender, sockets, plan, directory)
             sides.append(side)
         await _measure_single_changes(
             [side for side in sides if side.contender.key != "city_batch"], plan.single_changes
@@ -105,14 +105,17 @@ async def _with_sockets(sockets: int, plan: Plan, directory: Path, redis_url: st
     return [{"sockets": sockets, "who": side.contender.key} | _figures(side) for side in sides]
 
 
-async def _open(contender: Contender, sockets: int, directory: Path) -> _Side:
+async def _open(contender: Contender, sockets: int, plan: Plan, directory: Path) -> _Side:
     await contender.be_ready()
     readers = await ReaderProcess.start(contender.key, directory)
     before = rss_mib(contender.child)
     await readers.connect(contender, [contender.request() for _ in range(sockets)])
     await asyncio.sleep(_PAUSE_S)
     side = _Side(contender, readers, kib_a_socket=(rss_mib(contender.child) - before) * 1024 / sockets)
-    # The first change, which includes lazy initialisation, is not measured.
+    # The first change of each subject, for which this service reads its name, is not measured.
+    first, subjects = await readers.count(), plan.single_changes + 1
+    contender.change(0, subjects)
+    await _has_all(readers, first, subjects * readers.size, _SINGLE_CHANGE_TIMEOUT_S)
     await _measure_single_change(side, 0)
     side.lone_ms.clear()
     side.lone_cpu_s = 0.0

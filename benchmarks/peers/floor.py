@@ -107,8 +107,8 @@ def _frame(changes: list[bytes]) -> bytes:
 
 async def serve(port: int, control_port: int) -> None:
     loop = asyncio.get_running_loop()
-    await loop.create_server(City, HOST, port, backlog=4096)
     await loop.create_server(Control, HOST, control_port)
+    await loop.create_server(City, HOST, port, backlog=4096)
     await asyncio.Event().wait()
 
 

@@ -7,9 +7,9 @@ import { createServer } from "node:net";
 const [port, controlPort, packages] = process.argv.slice(2);
 const { WebSocketServer } = createRequire(packages)("ws");
 const host = "127.0.0.1";
-const sockets = new WebSocketServer({ host, port: Number(port), backlog: 1024, perMessageDeflate: false });
+const clients = new Set();
 
-createServer((control) => {
+const changes = createServer((control) => {
   let waiting = "";
   control.setEncoding("utf8");
   control.on("error", () => {});
@@ -17,7 +17,16 @@ createServer((control) => {
     const lines = (waiting + text).split("\n");
     waiting = lines.pop();
     for (const line of lines) {
-      for (const client of sockets.clients) client.send(line);
+      for (const client of clients) client.send(line);
     }
   });
-}).listen(Number(controlPort), host);
+});
+
+// The port of the sockets listens last: once it accepts connections, the other one does, too.
+changes.listen(Number(controlPort), host, () => {
+  const sockets = new WebSocketServer({ host, port: Number(port), backlog: 1024, perMessageDeflate: false });
+  sockets.on("connection", (client) => {
+    clients.add(client);
+    client.on("close", () => clients.delete(client));
+  });
+});
