@@ -17,9 +17,9 @@ from .contenders import City
 from .curve_meter import Curve, is_quiet, measure_in_turns, pause
 
 _CITIZEN: Final = "u_1"
-_SEEN_ROOMS: Final = 50
-"""Rooms that are read in turn, so that all sizes have as many in their caches."""
-_PAGE: Final = "/city/rooms?limit=50"
+_SEEN_ROOMS: Final = 10
+"""Rooms that are read in turn, and in the list: all sizes have as many in their caches."""
+_PAGE: Final = "/city/rooms?limit=10"
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class _Reader:
 
     def curves(self, size: int, plan: Plan) -> list[Curve]:
         operations = (
-            ("list of 50 rooms", self._list, plan.reads),
-            ("list of 50 rooms after a message", self._list_after_message, plan.writes),
+            ("list of 10 rooms", self._list, plan.reads),
+            ("list of 10 rooms after a message", self._list_after_message, plan.writes),
             ("a citizen's list after a message", self._own_list_after_message, plan.writes),
             ("room with its last messages", self._room, plan.reads),
             ("room after a message in it", self._room_after_message, plan.writes),
