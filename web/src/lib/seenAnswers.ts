@@ -1,4 +1,5 @@
-import { openDB, type DBSchema, type IDBPDatabase } from "idb";
+import type { DBSchema } from "idb";
+import { databaseOpener } from "./database";
 
 interface SeenAnswer {
   /** The citizen by id, or a visitor. */
@@ -17,28 +18,12 @@ interface Schema extends DBSchema {
 export const MAX_ANSWERS = 60;
 const VISITOR = "";
 
-let opened: Promise<IDBPDatabase<Schema>> | null = null;
+const database = databaseOpener<Schema>("city-seen", (db) => {
+  db.createObjectStore("answers", { keyPath: ["reader", "name"] }).createIndex("seenAt", "seenAt");
+});
+
 /** Whose answers are stored; null: nobody's. */
 let reader: string | null = null;
-
-function database(): Promise<IDBPDatabase<Schema>> {
-  opened ??= openDB<Schema>("city-seen", 1, {
-    upgrade: (db) => {
-      db.createObjectStore("answers", { keyPath: ["reader", "name"] }).createIndex("seenAt", "seenAt");
-    },
-    blocking: (_was, _wanted, event) => {
-      (event.target as IDBDatabase).close();
-      opened = null;
-    },
-    terminated: () => {
-      opened = null;
-    },
-  }).catch((error: unknown) => {
-    opened = null;
-    throw error;
-  });
-  return opened;
-}
 
 /**
  * Store answers of the city for reading without a connection, for this citizen (null: a visitor) and for nobody else.

@@ -1,5 +1,6 @@
-import { openDB, type DBSchema, type IDBPDatabase } from "idb";
+import type { DBSchema } from "idb";
 import type { SubjectId } from "../api/types";
+import { databaseOpener } from "../lib/database";
 import type { Entry } from "./entry";
 
 /** A file that was chosen for a message that is not written yet. */
@@ -26,28 +27,10 @@ export interface OutboxStorage {
   remove: (ids: readonly string[]) => Promise<void>;
 }
 
-let opened: Promise<IDBPDatabase<Schema>> | null = null;
-
-function database(): Promise<IDBPDatabase<Schema>> {
-  opened ??= openDB<Schema>("city", 1, {
-    upgrade: (db) => {
-      db.createObjectStore("entries", { keyPath: "id" });
-      db.createObjectStore("files", { keyPath: "id" }).createIndex("draft", "draft");
-    },
-    // Another tab with newer pages needs the database; this one opens it again when it must.
-    blocking: (_was, _wanted, event) => {
-      (event.target as IDBDatabase).close();
-      opened = null;
-    },
-    terminated: () => {
-      opened = null;
-    },
-  }).catch((error: unknown) => {
-    opened = null;
-    throw error;
-  });
-  return opened;
-}
+const database = databaseOpener<Schema>("city", (db) => {
+  db.createObjectStore("entries", { keyPath: "id" });
+  db.createObjectStore("files", { keyPath: "id" }).createIndex("draft", "draft");
+});
 
 export const indexedDbStorage: OutboxStorage = {
   all: async () => (await database()).getAll("entries"),
