@@ -2,3 +2,6 @@ import { cleanup } from "@testing-library/react";
 import { afterEach } from "vitest";
 
 afterEach(cleanup);
+
+/** A request without a mock fails as without a network: the tests ask nobody. */
+globalThis.fetch = () => Promise.reject(new TypeError("no test mocks this request"));

@@ -150,6 +150,7 @@ describe("the list of threads", () => {
 
 describe("older pages of a room", () => {
   it("are loaded until a message of the main timeline is found", async () => {
+    vi.spyOn(city, "messagesAround").mockResolvedValue([root()]);
     await open([message(50)], []);
     main.store.setState(({ timeline }) => ({ timeline: { ...timeline, hasOlder: true } }));
     const pages = [
