@@ -79,6 +79,7 @@ async def _type(browser: Browser, at: str, field: str, cpu_factor: int) -> tuple
         await reader.settle()
         await reader.slow_down(None, cpu_factor)
         load = await other_load()
+        await reader.page.evaluate("strokes.length = 0")
         before = await reader.main_thread()
         for key in (*_WORDS, *["Backspace"] * len(_WORDS)):
             await sought.press(key, no_wait_after=True)

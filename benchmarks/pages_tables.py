@@ -54,13 +54,23 @@ def _keys(rows: list[Row]) -> str:
 
 
 def _presence(rows: list[Row]) -> str:
-    columns = ("page", "subjects", "changes/s", "main thread", "of it scripts", "of it style and layout", "other load")
+    columns = (
+        "page",
+        "subjects",
+        "changes",
+        "changes/s",
+        "main thread",
+        "of it scripts",
+        "of it style and layout",
+        "other load",
+    )
     return table(
         columns,
         (
             (
                 _PAGES[row["page"]],
                 count(row["subjects"]),
+                f"online, {row['status']}",
                 count(row["changes_per_s"]),
                 percent(row["share"]),
                 percent(row["script_share"]),
