@@ -31,6 +31,9 @@ export const usePresence = create<PresenceState>((set) => ({
   setConnection: (link) => set({ connection: link }),
 }));
 
+/** Everybody who is not offline, of the state of `usePresence`. */
+export const onlineSubjects = (state: PresenceState): PresenceState["online"] => state.online;
+
 /** To be called once: the store follows the presence connection. */
 export function initPresence(): void {
   const { snapshot, updates, setConnection: setLink } = usePresence.getState();
@@ -56,13 +59,19 @@ export function watchedSubjects(): SubjectId[] {
   return [...watchers.keys()];
 }
 
+/** The same object when there is nothing new, so that nobody renders for it. */
 export function withUpdates(here: PresenceState["online"], users: SubjectPresence[]): PresenceState["online"] {
-  const next = new Map(Object.entries(here));
-  for (const { user_id: id, status, status_msg: statusMsg } of users) {
-    if (status === "offline") next.delete(id);
-    else next.set(id, { status, statusMsg });
+  const changed = users.filter(({ user_id: id, status, status_msg: statusMsg }) => {
+    const known = here[id];
+    return known ? known.status !== status || known.statusMsg !== statusMsg : status !== "offline";
+  });
+  if (!changed.length) return here;
+  const next = { ...here };
+  for (const { user_id: id, status, status_msg: statusMsg } of changed) {
+    if (status === "offline") Reflect.deleteProperty(next, id);
+    else next[id] = { status, statusMsg };
   }
-  return Object.fromEntries(next);
+  return next;
 }
 
 export function statusOf(here: PresenceState["online"], subject: SubjectId): Status {
@@ -74,9 +83,9 @@ export function useStatus(subject: SubjectId): Status {
   return usePresence((state) => statusOf(state.online, subject));
 }
 
-export function countOnline(here: PresenceState["online"]): OnlineCounts {
+export function countOnline(here: Iterable<SubjectId>): OnlineCounts {
   const counts: OnlineCounts = { citizens: 0, agents: 0, people: 0, total: 0 };
-  for (const subject of Object.keys(here)) {
+  for (const subject of here) {
     counts[({ citizen: "citizens", agent: "agents", matrix: "people" } as const)[kindOf(subject)]] += 1;
     counts.total += 1;
   }

@@ -39,7 +39,11 @@ export const useProfiles = create<ProfilesState>((set) => ({
   addCitizen: (id, name) => set(({ profiles }) => (profiles[id]?.isLive ? {} : { profiles: merged(profiles, [[id, { name }]]) })),
   addMe: ({ subject, display_name: name, avatar_url: avatarUrl }) =>
     set(({ profiles }) => ({ profiles: merged(profiles, [[subject, { name, avatarUrl, isLive: true }]]) })),
-  addPresences: (users) => set(({ profiles }) => ({ profiles: merged(profiles, users.flatMap(presenceProfile)) })),
+  addPresences: (users) =>
+    set((state) => {
+      const profiles = merged(state.profiles, users.flatMap(presenceProfile));
+      return profiles === state.profiles ? state : { profiles };
+    }),
   addAgents: (agents) => set(({ profiles }) => ({ profiles: merged(profiles, agents.map(agentProfile)) })),
 }));
 

@@ -8,8 +8,8 @@ import { Notice, ProblemNotice, Skeleton } from "../../components/ui/Notice";
 import { Chips, SearchField, ListToolbar } from "../../components/ui/ListToolbar";
 import { usePaged } from "../../hooks/usePaged";
 import { usePageTitle } from "../../hooks/usePageTitle";
+import { useSubjectsHere } from "../../hooks/useSubjectsHere";
 import { agentSubject } from "../../lib/subjects";
-import { usePresence } from "../../stores/presence";
 import { AgentCard } from "./AgentCard";
 import styles from "./Agents.module.css";
 import { useRoleName } from "./roles";
@@ -38,13 +38,13 @@ export default function AgentsPage() {
 function Found({ agents }: { agents: Agent[] }) {
   const { t } = useTranslation();
   const roleName = useRoleName();
-  const here = usePresence((state) => state.online);
+  const here = useSubjectsHere();
   const [sought, setSought] = useState("");
   // A key stroke is shown before the cards that it finds.
   const filter = useDeferredValue(sought);
   const [chosen, setChosen] = useState(ALL);
   const roles = [...new Set(agents.flatMap(({ role }) => role ?? []))].sort();
-  const isHere = (agent: Agent) => agentSubject(agent.slug) in here;
+  const isHere = (agent: Agent) => here.has(agentSubject(agent.slug));
   const found = agents.filter(
     (agent) => (chosen === ALL || (chosen === HERE ? isHere(agent) : agent.role === chosen)) && isLike(agent, filter),
   );

@@ -7,6 +7,7 @@ import type { OnlineCounts, CityHome } from "../../api/types";
 import { Button, ButtonLink } from "../../components/ui/Button";
 import { Icon } from "../../components/ui/Icon";
 import { ProblemNotice, Skeleton } from "../../components/ui/Notice";
+import { useSubjectsHere } from "../../hooks/useSubjectsHere";
 import { useUnread } from "../../hooks/useUnread";
 import { usePageTitle } from "../../hooks/usePageTitle";
 import { countOnline, usePresence } from "../../stores/presence";
@@ -26,10 +27,9 @@ export default function HomePage() {
   const home = useQuery(queries.home);
   usePageTitle(null);
   useFeedFaces(home.data);
-  const counts = useOnlineCounts(home.data);
   return (
     <>
-      <Hero counts={counts} />
+      <Hero home={home.data} />
       <SecondMeCall isAvailable={home.data?.second_me.available ?? true} />
       <PresenceBar />
       {home.isPending && <Skeleton heights={[4, 14]} />}
@@ -39,8 +39,9 @@ export default function HomePage() {
   );
 }
 
-function Hero({ counts }: { counts: OnlineCounts | null }) {
+function Hero({ home }: { home: CityHome | undefined }) {
   const { t } = useTranslation();
+  const counts = useOnlineCounts(home);
   return (
     <section className={styles.hero}>
       <div className={styles.words}>
@@ -135,7 +136,7 @@ function SecondMeCall({ isAvailable }: { isAvailable: boolean }) {
 
 /** Live once the socket has told who is here; what the page was told first until then. */
 function useOnlineCounts(home: CityHome | undefined): OnlineCounts | null {
-  const here = usePresence((state) => state.online);
+  const here = useSubjectsHere();
   const isKnown = usePresence((state) => state.hasSnapshot);
   return isKnown ? countOnline(here) : (home?.online ?? null);
 }

@@ -6,10 +6,11 @@ import { Avatar } from "../../components/ui/Avatar";
 import { Icon, type IconName } from "../../components/ui/Icon";
 import { Name } from "../../components/ui/Name";
 import { useCitizenNames } from "../../hooks/useCitizenNames";
+import { useSubjectsHere } from "../../hooks/useSubjectsHere";
 import { useTranslation } from "../../lib/i18n";
 import { isComposing } from "../../lib/keys";
 import { kindOf } from "../../lib/subjects";
-import { usePresence, useStatus } from "../../stores/presence";
+import { useStatus } from "../../stores/presence";
 import { useProfileCard } from "../../stores/profileCard";
 import { useProfile } from "../../hooks/useProfile";
 import { useProfiles } from "../../stores/profiles";
@@ -169,9 +170,9 @@ function useSources() {
   const { t } = useTranslation();
   const { data: rooms = [] } = useQuery(queries.rooms("recent"));
   const { data: agents = [] } = useQuery(queries.agents);
-  const here = usePresence((state) => state.online);
+  const here = useSubjectsHere();
   const profiles = useProfiles((state) => state.profiles);
-  const online = useMemo(() => Object.keys(here), [here]);
+  const online = useMemo(() => [...here], [here]);
   useCitizenNames(online);
   return useMemo(() => {
     const people = Object.entries(profiles)

@@ -5,7 +5,7 @@ import agentStyles from "../agents/Agents.module.css";
 import { RoomIcon } from "../city/rooms/RoomIcon";
 import { Name } from "../../components/ui/Name";
 import { useDistrictName } from "../../hooks/useDistrictName";
-import { usePresence } from "../../stores/presence";
+import { useSubjectsHere } from "../../hooks/useSubjectsHere";
 import { agentSubject } from "../../lib/subjects";
 import styles from "./Place.module.css";
 
@@ -29,8 +29,8 @@ interface Props {
 export function Place({ id, kind, name, description, district, offices, agents }: Props) {
   const { t } = useTranslation();
   const districtName = useDistrictName(district);
-  const here = usePresence((state) => state.online);
-  const online = agents.filter(({ slug }) => agentSubject(slug) in here).length;
+  const here = useSubjectsHere();
+  const online = agents.filter(({ slug }) => here.has(agentSubject(slug))).length;
   return (
     <article className={styles.page}>
       <header className={styles.hero}>

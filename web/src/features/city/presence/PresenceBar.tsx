@@ -7,6 +7,7 @@ import { Name } from "../../../components/ui/Name";
 import { PresenceDot } from "../../../components/ui/PresenceDot";
 import { kindOf } from "../../../lib/subjects";
 import { useCitizenNames } from "../../../hooks/useCitizenNames";
+import { useSubjectsHere } from "../../../hooks/useSubjectsHere";
 import { useProfile } from "../../../hooks/useProfile";
 import { byKindAndName, useProfiles } from "../../../stores/profiles";
 import { usePresence, useStatus } from "../../../stores/presence";
@@ -18,12 +19,12 @@ const SHOWN = 24;
 /** Who is in the city now, with their avatars. A page that renders for each key stroke does not render it. */
 export const PresenceBar = memo(function PresenceBar() {
   const { t } = useTranslation();
-  const here = usePresence((state) => state.online);
+  const here = useSubjectsHere();
   const isKnown = usePresence((state) => state.hasSnapshot);
   const profiles = useProfiles((state) => state.profiles);
-  const subjects = useMemo(() => Object.keys(here).sort(byKindAndName(profiles)), [here, profiles]);
+  const subjects = useMemo(() => [...here].sort(byKindAndName(profiles)), [here, profiles]);
   useCitizenNames(subjects);
-  const isAnyoneActive = subjects.some((subject) => here[subject]?.status === "online");
+  const isAnyoneActive = usePresence(({ online }) => Object.values(online).some(({ status }) => status === "online"));
   if (!isKnown) return null;
   return (
     <section className={styles.bar} aria-label={t("presence.label")}>
@@ -45,7 +46,7 @@ export const PresenceBar = memo(function PresenceBar() {
   );
 });
 
-function Person({ subject }: { subject: SubjectId }) {
+const Person = memo(function Person({ subject }: { subject: SubjectId }) {
   const { t } = useTranslation();
   const profile = useProfile(subject, t("common.unknownCitizen"));
   const status = useStatus(subject);
@@ -70,4 +71,4 @@ function Person({ subject }: { subject: SubjectId }) {
       {portrait}
     </Link>
   );
-}
+});

@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useRef } from "react";
+import { memo, useEffect, useMemo, useRef } from "react";
 import { useTranslation } from "../../../lib/i18n";
 import type { SubjectId } from "../../../api/types";
 import { Avatar } from "../../../components/ui/Avatar";
@@ -8,14 +8,18 @@ import { useSite } from "../../../hooks/useSite";
 import { roomLink } from "../../../lib/matrixLinks";
 import { Name } from "../../../components/ui/Name";
 import { kindOf } from "../../../lib/subjects";
+import { useThrottledStore } from "../../../hooks/useThrottledStore";
 import { useProfile } from "../../../hooks/useProfile";
 import { byKindAndName, useProfiles } from "../../../stores/profiles";
-import { usePresence } from "../../../stores/presence";
+import { onlineSubjects, usePresence } from "../../../stores/presence";
 import { useProfileCard } from "../../../stores/profileCard";
 import { mayModerate, useOpenRoom } from "../../../stores/openRoom";
 import { useSession } from "../../../stores/session";
 import styles from "./CityRoomView.module.css";
 import { useRoomState } from "./useRoom";
+
+/** How often the order of the members may change; who is away is seen at once. */
+const ORDER_EVERY_MS = 1_000;
 
 interface Props {
   roomName: string;
@@ -60,7 +64,7 @@ function MemberPanel({ roomName, onClose }: Props) {
   const members = useRoomState((state) => state.members);
   const mayRead = useRoomState((state) => state.mayRead);
   const rights = useRoomState((state) => state.rights);
-  const here = usePresence((state) => state.online);
+  const here = useThrottledStore(usePresence, onlineSubjects, ORDER_EVERY_MS);
   const profiles = useProfiles((state) => state.profiles);
   const subjects = useMemo(() => {
     const byName = byKindAndName(profiles);
@@ -109,7 +113,7 @@ function MemberPanel({ roomName, onClose }: Props) {
   );
 }
 
-function Person({ subject }: { subject: SubjectId }) {
+const Person = memo(function Person({ subject }: { subject: SubjectId }) {
   const { t } = useTranslation();
   const me = useSession((state) => state.subject);
   const show = useProfileCard((state) => state.show);
@@ -130,4 +134,4 @@ function Person({ subject }: { subject: SubjectId }) {
       {words}
     </button>
   );
-}
+});

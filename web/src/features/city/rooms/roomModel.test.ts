@@ -142,6 +142,16 @@ describe("an open room", () => {
     expect(waiting()).toEqual([]);
   });
 
+  it("updates its members once for many who come together", () => {
+    const updates: number[] = [];
+    model.store.subscribe(({ members }, before) => members !== before.members && updates.push(members.size));
+    for (let number = 10; number < 110; number++)
+      sockets.last.receive({ event: "city.room.presence", user_id: `u_${number}`, status: "online", members_online: number });
+    const before = updates.length;
+    sockets.clock.pass(250);
+    expect([before, updates.length, state().room?.members_online]).toEqual([1, 2, 109]);
+  });
+
   it("follows joins, leaves and the number of members", () => {
     const event = { room_id: "city_general", created_at: "2026-11-22T12:00:00Z", member: OKSANA };
     sockets.last.receive({ ...event, event: "city.room.join", seq: 4, members_online: 2 });

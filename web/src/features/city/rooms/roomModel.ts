@@ -7,6 +7,7 @@ import { RoomStream, type RoomEvent } from "../../../lib/roomStream";
 import { subjectOf } from "../../../lib/subjects";
 import type { Entry } from "../../../outbox/entry";
 import { Conversation, type ConversationState, type RoomEnvironment } from "./conversation";
+import { MemberChanges } from "./memberChanges";
 import type { SeqRange } from "./rows";
 import { SeenRoom } from "./seenRoom";
 import { ThreadList } from "./threadList";
@@ -65,6 +66,7 @@ export class RoomModel extends Conversation {
   private readonly seen: SeenRoom;
   private readonly listeners = new Set<RoomListener>();
   private unsubscribe: () => void = () => undefined;
+  private readonly memberChanges: MemberChanges;
   private typingSentAt = -Infinity;
   private readId: string | null = null;
   /** The last message that was read while there was no connection to say so. */
@@ -73,6 +75,7 @@ export class RoomModel extends Conversation {
   constructor(name: string, environment: RoomEnvironment) {
     super(name, null, environment);
     this.threads = new ThreadList(this);
+    this.memberChanges = new MemberChanges(environment.clock, () => this.updateMembers());
     const shown = () => {
       const { room, timeline } = this.store.getState();
       return { room, timeline: this.live ?? timeline };
@@ -104,6 +107,7 @@ export class RoomModel extends Conversation {
   stop(): void {
     this.unsubscribe();
     this.stream.stop();
+    this.memberChanges.stop();
     this.seen.stop();
     // Who opens a room and leaves it at once has read what was shown.
     if (this.unsentId !== null) void city.markRead(this.name, this.unsentId).catch(() => undefined);
@@ -192,6 +196,7 @@ export class RoomModel extends Conversation {
     const isFirst = this.store.getState().room === null;
     this.storeAuthors(room.messages);
     this.setMembers(room.online_members);
+    this.memberChanges.online = room.members_online;
     const { rights, removal, may_read: mayRead } = room;
     this.set({ room, mayRead, removal, rights, timeline: newestTimeline(room), error: null });
     this.seen.onLoaded(room);
@@ -224,6 +229,7 @@ export class RoomModel extends Conversation {
         return;
       }
       case "city.room.updated": {
+        this.memberChanges.online = event.room.members_online;
         this.set({ room: event.room });
         void this.loadRights();
         return;
@@ -233,13 +239,15 @@ export class RoomModel extends Conversation {
         return;
       }
       case "city.room.presence": {
-        this.setMemberOnline(event.user_id, event.status !== "offline", event.members_online);
+        this.memberChanges.add(event.user_id, event.status !== "offline", event.members_online);
+        this.memberChanges.updateSoon();
         return;
       }
       case "city.room.join":
       case "city.room.leave":
         this.environment.addAuthors([event.member]);
-        this.setMemberOnline(subjectOf(event.member), event.event === "city.room.join", event.members_online);
+        this.memberChanges.add(subjectOf(event.member), event.event === "city.room.join", event.members_online);
+        this.updateMembers();
         if (subjectOf(event.member) === this.environment.subject()) this.set({ removal: removalOf(event) });
         break;
       default:
@@ -274,15 +282,16 @@ export class RoomModel extends Conversation {
     if (room && seq > room.last_seq) this.set({ room: { ...room, last_seq: seq } });
   }
 
-  private setMemberOnline(subject: SubjectId, isHere: boolean, membersOnline: number): void {
-    const members = new Set(this.store.getState().members);
-    if (isHere) members.add(subject);
-    else members.delete(subject);
-    const { room } = this.store.getState();
-    this.set({ members, room: room && { ...room, members_online: membersOnline } });
+  private updateMembers(): void {
+    const { members, room } = this.store.getState();
+    const { online } = this.memberChanges;
+    const changed = this.memberChanges.appliedTo(members);
+    if (changed !== members) this.set({ members: changed });
+    if (room && room.members_online !== online) this.set({ room: { ...room, members_online: online } });
   }
 
   private setMembers(members: readonly OnlineMember[]): void {
+    this.memberChanges.clear();
     this.environment.addAuthors(members);
     this.set({ members: new Set(members.map(subjectOf)) });
   }
