@@ -34,6 +34,9 @@ CARDS_PER_COMMIT: Final = 16
 FIRST_SCRIPTS: Final = 12
 """How many scripts a first visit loads: on a slow network each costs a response."""
 
+SAVE_DATA: Final = "Object.defineProperty(navigator, 'connection', {value: {saveData: true}})"
+"""With it the pages load no other pages ahead."""
+
 # Types and returns the most items that one commit mounted: an observer is called once for the changes of a task.
 TYPE: Final = """async ([list, item, words, seconds]) => {
   const field = list.querySelector("input[type=search]");
@@ -82,7 +85,9 @@ async def city(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) 
 async def page() -> AsyncIterator[Page]:
     async with start_browser() as browser:
         reader = await browser.other_profile(locale="en-US", color_scheme="dark")
-        yield (await reader.open("about:blank")).page
+        page = (await reader.open("about:blank")).page
+        await page.add_init_script(SAVE_DATA)
+        yield page
 
 
 def address(city: InProcessCity, path: str) -> str:
