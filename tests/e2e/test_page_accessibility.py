@@ -165,7 +165,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 async def test_each_route_and_dialog_is_checked() -> None:
-    routes = re.findall(r'<Route path="([^"]+)"', (WEB / "src/App.tsx").read_text())
+    routes = re.findall(r'(?:{ path: |<Route path=)"([^"]+)"', (WEB / "src/App.tsx").read_text())
     assert sorted(routes) == sorted(PAGES)
     components = {
         str(file.relative_to(WEB / "src"))

@@ -17,7 +17,7 @@ from playwright.async_api import Page, expect
 from tests.parts.browser import Browser, start_browser, until_true
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
-from tests.parts.page_geometry import EMOJI, LONG, LONG_MESSAGES, MEASURE, RTL, WORD
+from tests.parts.page_geometry import EMOJI, LINES_OVER_HOUSES, LONG, LONG_MESSAGES, MEASURE, RTL, SMALL, WORD
 from tests.parts.ports import HOST
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -167,12 +167,35 @@ async def test_home_shows_its_parts_above_the_fold(city: InProcessCity, browser:
     assert all(bottom <= 900 for bottom in bottoms.values()), bottoms
 
 
+async def test_controls_are_large_enough_for_a_finger(city: InProcessCity, browser: Browser) -> None:
+    page = await _visit(
+        city, browser, "uk", 390, citizen_token("u_word", NAMES["u_word"]), has_touch=True, is_mobile=True
+    )
+    faults = []
+    for path in ("/", "/city", "/city/general", "/agents", "/agents/daarwizz", "/search?q=a"):
+        await _load(page, city, path)
+        faults += [f"{path}: {fault}" for fault in await page.evaluate(SMALL, 44)]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("width", [390, 760, 820, 920, 1000])
+async def test_words_of_home_are_not_over_the_street(city: InProcessCity, browser: Browser, width: int) -> None:
+    page = await _visit(city, browser, "uk", width, citizen_token("u_word", NAMES["u_word"]))
+    await _load(page, city, "/")
+    hero = page.get_by_role("main").locator("section").first
+    await hero.get_by_text("Кожне вікно").wait_for()
+    lines = await hero.evaluate(LINES_OVER_HOUSES)
+    assert lines == []
+
+
 def _address(city: InProcessCity) -> str:
     return f"http://{HOST}:{city.city.settings.api.port}"
 
 
-async def _visit(city: InProcessCity, browser: Browser, language: str, width: int, token: str | None = None) -> Page:
-    """A page for one person, who is signed in if there is a ``token``."""
+async def _visit(
+    city: InProcessCity, browser: Browser, language: str, width: int, token: str | None = None, **options: bool
+) -> Page:
+    """A page for one person, who is signed in if there is a ``token``; ``options`` are Playwright's."""
     kept = [{"name": "city.session", "value": token}] if token else []
     storage = {"cookies": [], "origins": [{"origin": _address(city), "localStorage": kept}]}
     visitor = await browser.other_profile(
@@ -180,6 +203,7 @@ async def _visit(city: InProcessCity, browser: Browser, language: str, width: in
         viewport={"width": width, "height": HEIGHT},
         storage_state=storage,
         reduced_motion="reduce",
+        **options,
     )
     return (await visitor.open("about:blank")).page
 

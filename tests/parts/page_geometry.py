@@ -72,3 +72,30 @@ MEASURE: Final = r"""async () => {
   scrollTo(0, 0);
   return [...new Set(faults)].slice(0, 12);
 }"""
+
+# Buttons, choices and links of the navigation that are lower than so many pixels. A name above a message is part of its text.
+SMALL: Final = r"""(least) => [...document.querySelectorAll("button, select, nav a, form input[type=search]")]
+  .filter((node) => node.checkVisibility({visibilityProperty: true, opacityProperty: true}) && node.getClientRects().length)
+  .filter((node) => !node.closest("[role=log], [inert]") && node.getBoundingClientRect().height < least)
+  .map((node) => `"${(node.getAttribute("aria-label") ?? node.textContent).trim().slice(0, 40)}" is too low`)"""
+
+# The lines of text of the front page's first part that begin or end where a house stands, but for the fade of its edge.
+LINES_OVER_HOUSES: Final = r"""(hero) => {
+  const street = hero.querySelector("svg").parentElement.getBoundingClientRect();
+  const houses = [...hero.querySelectorAll("svg path, svg rect")]
+    .filter((shape) => /roof|window/i.test(shape.getAttribute("class") ?? ""))
+    .map((shape) => shape.getBoundingClientRect())
+    .filter(({left}) => left > street.left + 64);
+  const range = document.createRange();
+  const texts = document.createTreeWalker(hero, NodeFilter.SHOW_TEXT);
+  const found = new Set();
+  while (texts.nextNode()) {
+    range.selectNodeContents(texts.currentNode);
+    for (const line of range.getClientRects()) {
+      const isOver = ({left, right, top, bottom}) =>
+        line.left < right && left < line.right && line.top < bottom && top < line.bottom;
+      if (houses.some(isOver)) found.add(texts.currentNode.data);
+    }
+  }
+  return [...found];
+}"""
