@@ -50,6 +50,7 @@ async def test_batch_is_read_with_one_statement(harness: InboundHarness) -> None
 async def test_large_events_are_read_in_parts(harness: InboundHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inbox, "MAX_CHARS", 1_000)
     monkeypatch.setattr(worker, "MAX_CHARS", 1_000)
+    monkeypatch.setattr(worker, "_MAX_WAIT_MS", 3_600_000)
     await harness.store(*(message_event(f"${number}", "x" * 400) for number in range(4)))
     sizes = [len(row.event) for row in await harness.waiting()]
     assert len(sizes) == 2
