@@ -17,6 +17,7 @@ from .feed import FeedWriter
 from .message_formatting import MessageFormatter
 from .message_kinds import NO_DETAILS
 from .message_lookup import find_writable_message
+from .message_mentions import mentioned_in
 from .message_size import check_body_size, check_content
 from .permissions import RoomPermissions, permitted_mentions
 from .polls import with_results
@@ -331,7 +332,9 @@ async def _update_mentions(tx: CityTransaction, before: Message, message: Messag
     if mentioned_people(before, None) == mentioned_people(message, None):
         return
     replied_to = await tx.messages.get(message.reply_to) if message.reply_to is not None else None
-    await tx.mentions.put(message, mentioned_people(message, replied_to.author if replied_to is not None else None))
+    await tx.mentions.put(
+        message, await mentioned_in(tx, message, replied_to.author if replied_to is not None else None)
+    )
 
 
 def _message_of(event: RoomEventStored) -> Message:

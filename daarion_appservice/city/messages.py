@@ -17,6 +17,7 @@ from .member_log import MemberLog
 from .message_formatting import MessageFormatter
 from .message_kinds import Details, Location, Poll, count_votes, geo_uri, poll_text
 from .message_lookup import find_message, find_message_of_event, find_writable_message, lock_writable_room
+from .message_mentions import mentioned_in
 from .message_size import check_body_size, check_content
 from .permissions import RoomPermissions, permitted_mentions
 from .polls import START_TYPE
@@ -39,7 +40,7 @@ from .types import (
     Room,
     SubjectId,
 )
-from .unread import ReadMark, mentioned_people
+from .unread import ReadMark
 
 _MAX_REQUEST_AGE_MS: Final = 3_600_000
 """The largest age of a message from Matrix that makes agents reply."""
@@ -332,7 +333,7 @@ class Messages:
         self, tx: CityTransaction, message: Message, replied_to: Message | None
     ) -> frozenset[SubjectId]:
         """Store whom the message mentions, and that its author has read the room; return whom it mentions."""
-        mentioned = mentioned_people(message, replied_to.author if replied_to is not None else None)
+        mentioned = await mentioned_in(tx, message, replied_to.author if replied_to is not None else None)
         if mentioned:
             await tx.mentions.put(message, mentioned)
         citizen = self._permissions.citizen_of(message.author)

@@ -4,7 +4,8 @@ A read mark is the sequence number up to which a citizen has read a room's main 
 moves forward, and one's own messages move it.
 
     unread     messages of others in the main timeline after the read mark
-    mentions   messages after it, also of threads, that mention the citizen, mention ``@room`` or reply to the citizen
+    mentions   messages after it, also of threads, that mention the citizen, mention ``@room`` or reply to the citizen, and
+               all messages of a direct chat
 
 A room that the citizen neither joined nor opened has no unread messages, but may have mentions.
 """

@@ -53,10 +53,15 @@ async def test_chat_is_one_for_both(city: InProcessCity) -> None:
     assert (again["id"], again["citizen"]["display_name"]) == (chat["id"], "Оксана")
     message = await say(city, chat["id"], "привіт", OKSANA)
     (listed,) = await city.get("/city/direct", token=TARAS)
-    assert (listed["unread"], listed["last_message"]["text"]) == (1, "привіт")
+    assert (listed["unread"], listed["mentions"], listed["last_message"]["text"]) == (1, 1, "привіт")
+    path = f"/city/rooms/{chat['id']}/messages/{message['id']}"
+    assert (await city.call("PATCH", path, {"body": "привіт!"}, token=OKSANA)).status == 200
+    assert (await city.get("/city/direct", token=TARAS))[0]["mentions"] == 1, "an edit is no further message"
+    assert (await city.get("/city/direct", token=OKSANA))[0]["mentions"] == 0, "the own message"
     read = await city.call("PUT", f"/city/rooms/{chat['id']}/read", {"message_id": message["id"]}, token=TARAS)
     assert read.status == 204
-    assert (await city.get("/city/direct", token=TARAS))[0]["unread"] == 0
+    (listed,) = await city.get("/city/direct", token=TARAS)
+    assert (listed["unread"], listed["mentions"]) == (0, 0)
 
 
 async def test_two_requests_at_once_open_one_chat(city: InProcessCity) -> None:

@@ -60,7 +60,7 @@ class RoomUnread(TypedDict):
         int,
         Field(
             description="Unread messages, also in threads, that mention the citizen, mention `@room`, or reply to the "
-            "citizen; 100 means 100 or more.",
+            "citizen, and all unread messages of a direct chat; 100 means 100 or more.",
             ge=0,
             le=100,
             examples=[1],
