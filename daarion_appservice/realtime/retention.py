@@ -95,15 +95,27 @@ class Retention:
         if not days:
             return 0
         async with self.database.read_only() as tx:
-            rooms = await tx.retention.rooms()
-        return sum([await self._expire_room(room, self._before_ms(days)) for room in rooms])
+            rooms, unfinished = await tx.retention.rooms(), await tx.key_values.unfinished_retentions()
+        before_ms = self._before_ms(days)
+        return sum([await self._expire_room(room, before_ms, is_unfinished=room in unfinished) for room in rooms])
 
-    async def _expire_room(self, room: RoomId, before_ms: int) -> int:
-        """Delete the old messages and events of one room; return the number of messages."""
+    async def _expire_room(self, room: RoomId, before_ms: int, *, is_unfinished: bool) -> int:
+        """Delete the old messages and events of one room; return the number of messages.
+
+        Args:
+            room: the room.
+            before_ms: older messages and events are deleted, in milliseconds since 1970.
+            is_unfinished: whether an earlier run was interrupted, so that clients still have deleted messages.
+        """
         async with self.database.read_only() as tx:
             first = await tx.retention.first_seq_to_keep(room, before_ms=before_ms)
-        if first is None:
-            return 0
+        total = 0 if first is None else await self._delete_messages(room, first, before_ms)
+        if total or is_unfinished:
+            await self._finish(room)
+        return total
+
+    async def _delete_messages(self, room: RoomId, first: int, before_ms: int) -> int:
+        """Delete the messages before the number ``first``, and then the events; return the number of messages."""
 
         async def delete_messages(tx: Transaction) -> int:
             await tx.rooms.lock_any(room)
@@ -112,18 +124,22 @@ class Retention:
                 await tx.threads.summarize(root)
             if count:
                 await tx.rooms.mark_history_changed(room)
+                await tx.key_values.begin_retention(room)
             return count
 
         total = await self._repeat(delete_messages)
-        if not total:
-            return 0  # Only messages that have to stay, such as roots of threads.
-        await self._repeat(lambda tx: tx.retention.delete_room_events(room, first, before_ms=before_ms))
+        if total:  # Otherwise there are only messages that have to stay, such as roots of threads.
+            await self._repeat(lambda tx: tx.retention.delete_room_events(room, first, before_ms=before_ms))
+        return total
+
+    async def _finish(self, room: RoomId) -> None:
+        """Make clients load the room again."""
         async with self.database.transaction() as tx:
             await tx.rooms.lock_any(room)
             await tx.retention.forget_replies(room)
             event = await self._resync(tx, room)
+            await tx.key_values.end_retention(room)
         self.publish(event)
-        return total
 
     async def _resync(self, tx: Transaction, room: RoomId) -> RoomEventStored:
         """Store the event by which clients load a room again."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Integer, Text, cast, select
+from sqlalchemy import Integer, Text, cast, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import MessageId
+from ..city.types import MessageId, RoomId
 from .repository import Repository
 from .tables import key_values
 from .upsert import insert
@@ -19,6 +20,7 @@ _REMOVALS: Final = "registry_removal_version"
 _ACCOUNTS: Final = "accounts_version"
 _PRESENCE_TIMEOUT: Final = "presence_timeout_ms:"
 _WRITE_PROBE: Final = "write_probe"
+_RETENTION: Final = "unfinished_retention:"
 _SEARCH_POSITION: Final = "search_position"
 _KEY_LENGTH: Final = 64
 
@@ -87,6 +89,21 @@ class KeyValueRepository(Repository):
         """Store that messages from this id on are indexed; None for all messages."""
         await self._put(_SEARCH_POSITION, before or "")
 
+    async def unfinished_retentions(self) -> set[RoomId]:
+        """Return the rooms that lost old messages, and whose clients were not told yet to load the room again."""
+        found = await self._connection.scalars(
+            select(key_values.c.value).where(key_values.c.key.startswith(_RETENTION, autoescape=True))
+        )
+        return set(map(RoomId, found))
+
+    async def begin_retention(self, room: RoomId) -> None:
+        """Store that a room loses old messages."""
+        await self._put(_retention_key(room), room)
+
+    async def end_retention(self, room: RoomId) -> None:
+        """Store that the clients of a room were told to load it again."""
+        await self._connection.execute(delete(key_values).where(key_values.c.key == _retention_key(room)))
+
     async def put_removal_version(self, version: int) -> None:
         """Store the registry version of the last removal of an agent."""
         await self._put(_REMOVALS, str(version))
@@ -100,6 +117,11 @@ class KeyValueRepository(Repository):
         await self._connection.execute(
             statement.on_conflict_do_update(index_elements=[key_values.c.key], set_={"value": value})
         )
+
+
+def _retention_key(room: RoomId) -> str:
+    # A room id may be longer than a key.
+    return _RETENTION + hashlib.sha256(room.encode()).hexdigest()[:32]
 
 
 def _presence_timeout_key(software: str) -> str:
