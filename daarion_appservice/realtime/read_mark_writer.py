@@ -36,6 +36,10 @@ class ReadMarkWriter:
         self._database = database
         self._tick_s = tick_s
         self._pending: dict[_Key, ReadMark] = {}
+        self._written: set[tuple[CitizenId, RoomId]] = set()
+        """Of whom, and in which rooms, the newest batch has marks."""
+        self._left: set[tuple[CitizenId, RoomId]] = set()
+        """Those of them who left the room while the batch was written: the leave may have deleted the marks before."""
         self._writing = asyncio.Lock()
         self._worker = Worker("read_mark_writer", idle_s=None)
 
@@ -58,6 +62,9 @@ class ReadMarkWriter:
             citizen = CitizenId(change.subject)
             for key in [key for key in self._pending if key[:2] == (citizen, change.room_id)]:
                 del self._pending[key]
+            if (citizen, change.room_id) in self._written:
+                self._left.add((citizen, change.room_id))
+                self._worker.wake()
 
     async def flush(self, citizen: CitizenId) -> None:
         """Store the marks that wait, if one is of this citizen.
@@ -65,7 +72,7 @@ class ReadMarkWriter:
         Raises:
             DatabaseError: the database does not answer.
         """
-        if any(waiting == citizen for waiting, _, _ in self._pending):
+        if any(each[0] == citizen for each in (*self._pending, *self._left)):
             await self._write_batch()
 
     async def run(self) -> None:
@@ -73,17 +80,22 @@ class ReadMarkWriter:
         await self._worker.run(self._write)
 
     async def _write(self) -> None:
-        while self._pending:
+        while self._pending or self._left:
             await asyncio.sleep(self._tick_s)
             await self._write_batch()
 
     async def _write_batch(self) -> None:
         async with self._writing:
             batch = dict(list(self._pending.items())[:_MAX_OF_TICK])
-            if not batch:
+            left = set(self._left)
+            if not batch and not left:
                 return
+            self._written = {(citizen, room) for citizen, room, _ in batch}
             async with self._database.transaction() as tx:
+                for citizen, room in left:
+                    await tx.read_marks.forget(room, [citizen])
                 await tx.read_marks.advance(list(batch.values()))
+            self._left -= left
             for key, mark in batch.items():
                 if self._pending.get(key) is mark:
                     del self._pending[key]

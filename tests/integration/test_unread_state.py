@@ -8,10 +8,20 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.city.events import EventsMissed
+from daarion_appservice.city.events import EventsMissed, LocalUserRead, MembershipChanged
 from daarion_appservice.city.linked_accounts import LinkedAccount
 from daarion_appservice.city.receipts import ReadPosition, ReceiptKey
-from daarion_appservice.city.types import CitizenId, HistoryVisibility, Member, MessageId, RoomId, SubjectId, UserId
+from daarion_appservice.city.types import (
+    Author,
+    AuthorKind,
+    CitizenId,
+    HistoryVisibility,
+    Member,
+    MessageId,
+    RoomId,
+    SubjectId,
+    UserId,
+)
 from daarion_appservice.city.unread import ROOM_MENTION
 from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
@@ -174,6 +184,23 @@ async def test_leaving_ends_counting(city: InProcessCity) -> None:
     await ok(city, "POST", "/city/rooms/general/leave")
     await say(city, "later")
     assert await counts(city) == (0, 0)
+
+
+async def test_leaving_deletes_marks_of_running_batch(city: InProcessCity) -> None:
+    await ok(city, "POST", "/city/rooms/general/join")
+    message = await say(city, "read while leaving")
+    writer, citizen, general = city.city.read_mark_writer, CitizenId("u_1"), RoomId("city_general")
+    async with city.city.database.transaction() as tx:
+        await tx.read_marks.forget(general, [citizen])
+    writer.on_local_read(
+        LocalUserRead(general, Author(AuthorKind.CITIZEN, citizen, ""), MessageId(message["id"]), message["seq"])
+    )
+    await writer.flush(citizen)
+    # The leave was committed before the batch, and is published after it.
+    writer.on_membership_changed(MembershipChanged(general, SubjectId(citizen), joined=False))
+    await writer.flush(citizen)
+    async with city.city.database.read_only() as tx:
+        assert await tx.read_marks.of(citizen, {}, None) == {}
 
 
 async def test_private_rooms_count_for_members_only(city: InProcessCity) -> None:
