@@ -14,8 +14,9 @@ from .tables import membership_periods, rooms
 
 _MOST = 100
 """Most periods of one reader in one room that are considered, the newest first: each is a condition of a query."""
-_MOST_ROOMS = 200
-"""The same limit for the periods that a query of the feed considers."""
+_MOST_ROOMS = 400
+"""The same limit for the periods of all rooms, those that last first: each is a condition, also of a search."""
+_LASTING_FIRST = (membership_periods.c.end_seq.is_not(None), membership_periods.c.start_seq.desc())
 
 
 class MembershipPeriodRepository(Repository):
@@ -29,7 +30,7 @@ class MembershipPeriodRepository(Repository):
         rows = await self._connection.execute(
             select(membership_periods)
             .where(table.room_id == room, table.user_id.in_(users))
-            .order_by(table.start_seq.desc())
+            .order_by(*_LASTING_FIRST)
             .limit(_MOST)
         )
         return readable_ranges(MembershipPeriod(row.start_seq, row.joined_seq, row.end_seq) for row in rows)
@@ -43,7 +44,7 @@ class MembershipPeriodRepository(Repository):
             select(membership_periods)
             .join(rooms, rooms.c.id == table.room_id)
             .where(table.user_id.in_(users), rooms.c.was_private, rooms.c.agent.is_(None))
-            .order_by(table.start_seq.desc())
+            .order_by(*_LASTING_FIRST)
             .limit(_MOST_ROOMS)
         )
         found: dict[RoomId, list[MembershipPeriod]] = {}
