@@ -17,6 +17,7 @@ import structlog
 
 from . import __version__
 from .city.second_me import SECOND_ME
+from .city.slugs import RESERVED
 from .city.types import AgentSlug
 from .clock import now_ms
 from .config import Settings
@@ -137,6 +138,7 @@ async def load(city: City) -> None:
     await migrate.upgrade(city.database)
     settings = city.settings
     await city.rooms.open_missing([(room.slug, room.name, room.description) for room in settings.city.rooms])
+    await _log_reserved_rooms(city)
     await _seed_agents(city)
     await city.registry.load()
     await city.account_cache.load()
@@ -144,6 +146,14 @@ async def load(city: City) -> None:
     await city.memberships.load()
     if city.redis is not None:
         await check_redis(city.redis, city.settings.redis.url)
+
+
+async def _log_reserved_rooms(city: City) -> None:
+    """Log the rooms whose slug has become a path of the API with an upgrade."""
+    async with city.database.read_only() as tx:
+        reserved = [room for room in await tx.rooms.all() if room.slug in RESERVED]
+    for room in reserved:
+        log.warning("room_slug_reserved", room=room.slug, help=f"the page of this room is /city/{room.id}")
 
 
 async def _seed_agents(city: City) -> None:

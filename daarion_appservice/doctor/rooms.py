@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..city.slugs import RESERVED
 from ..city.types import MatrixRoomId, MatrixStatus, Room
 from ..errors import HomeserverRefused
 from ..matrix.client.room_rules import read_rules
@@ -42,6 +43,22 @@ async def room_links(installation: Installation) -> Finding:
             "The running service links them when the homeserver answers: see the checks of the homeserver.",
         )
     return passed(f"{len(linked)} rooms are linked.")
+
+
+@check(
+    needs=("database_schema",),
+    symptoms=("The page of a room does not open by its old link: the browser shows JSON.",),
+)
+async def room_pages(installation: Installation) -> Finding:
+    """No room has a slug that is a path of the API; a room from before an upgrade may have one."""
+    if not (rooms := await _open_rooms(installation)):
+        return skipped("There are no rooms yet.")
+    if reserved := [room for room in rooms if room.slug in RESERVED]:
+        return warning(
+            f"These slugs are paths of the API: {listed([room.slug for room in reserved])}.",
+            f"Link to the pages by the ids of the rooms, such as /city/{reserved[0].id}: browsers are redirected there.",
+        )
+    return passed(f"{len(rooms)} rooms have a page of their own.")
 
 
 @check(
@@ -158,4 +175,4 @@ async def _linked_rooms(installation: Installation) -> list[tuple[Room, MatrixRo
     ]
 
 
-CHECKS: Final = (room_links, bot_rooms, bot_power, room_directory, room_search)
+CHECKS: Final = (room_links, room_pages, bot_rooms, bot_power, room_directory, room_search)

@@ -24,6 +24,7 @@ from ..http.media_sending import MediaSender
 from ..http.media_transfers import MediaTransfers
 from ..http.pinned_messages import PinnedMessages
 from ..http.registry_writer import RegistryWriter
+from ..http.reserved_rooms import ReservedRooms
 from ..http.room_lists import RoomLists
 from ..http.room_responses import CachedRoomResponses
 from ..http.room_view_cache import RoomViewCache
@@ -133,6 +134,8 @@ def build_city_server(city: City) -> Listener:
         connections,
         StaticPages(settings.web, limits, previews, DIST, settings.city.name) if settings.web.enabled else None,
     )
+    if settings.web.enabled:
+        app.middlewares.insert(1, ReservedRooms(parts.pages).redirect)
     return Listener(
         "api", app, settings.api.host, settings.api.port, connections, logs_requests=settings.logging.access
     )

@@ -14,6 +14,7 @@ from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.config import editing as config_edit
 from daarion_appservice.doctor import deliveries
 from daarion_appservice.doctor.ghosts import judge_no_module
+from daarion_appservice.storage import tables
 from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.ghosts import Ghost
 from tests.parts.doctor import expect_finding, write_config
@@ -85,6 +86,15 @@ async def test_broken_link_is_named_with_its_reason(config: Path, store: Store) 
     await expect_finding("room_links", config, "warn", "general: the alias is another room's", "room list")
     await store(lambda tx: break_links(tx, 2))
     await expect_finding("room_links", config, "fail", "welcome: the alias is another room's")
+
+
+async def test_room_with_slug_of_api_is_named(config: Path, store: Store) -> None:
+    async def rename(tx: Transaction) -> None:
+        await tx.connection.execute(tables.rooms.update().where(tables.rooms.c.slug == "welcome").values(slug="push"))
+
+    await expect_finding("room_pages", config, "pass", "2 rooms")
+    await store(rename)
+    await expect_finding("room_pages", config, "warn", "push", "/city/city_welcome")
 
 
 async def test_rooms_that_wait_for_their_link_warn(config: Path, store: Store) -> None:

@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -14,6 +15,7 @@ from structlog.testing import capture_logs
 from yarl import URL
 
 from daarion_appservice.city.slugs import RESERVED
+from daarion_appservice.city.types import RoomId
 from daarion_appservice.wiring import servers
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
@@ -291,6 +293,23 @@ async def test_reserved_path_is_no_page(city: InProcessCity) -> None:
     for slug in RESERVED:
         answer, _ = await ask(city, f"/city/{slug}")
         assert answer.headers["Content-Type"].startswith(("application/json", "application/problem+json"))
+
+
+async def test_page_of_room_with_reserved_slug_moves(city: InProcessCity) -> None:
+    async with city.city.database.transaction() as tx:
+        room = await tx.rooms.find("general")
+        assert room is not None
+        await tx.rooms.add(replace(room, id=RoomId("city_push"), slug="push", matrix_room_id=None), created_by=None)
+    base, page = f"http://{HOST}:{city.city.settings.api.port}", {"Accept": "text/html,*/*;q=0.8"}
+    url = f"{base}/city/push"
+    async with city.session.get(url, headers=page, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (302, "/city/city_push")
+    async with city.session.get(f"{url}/01ABC", headers=page) as answer:
+        assert (answer.status, answer.url.path) == (200, "/city/city_push/01ABC")
+    assert (await city.get("/city/rooms/city_push"))["slug"] == "push"
+    for path, headers in (("/city/push", {"Accept": "*/*"}), ("/city/feed", page)):
+        async with city.session.get(base + path, headers=headers, allow_redirects=False) as answer:
+            assert "json" in answer.headers["Content-Type"], "no such room, or no browser"
 
 
 async def test_room_with_reserved_slug_is_refused(city: InProcessCity) -> None:
