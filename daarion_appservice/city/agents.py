@@ -108,6 +108,10 @@ class AgentDirectory:
         agent = self.get(AgentSlug(who.id)) if who.kind is AuthorKind.AGENT else None
         return agent is not None and room.slug in agent.rooms
 
+    def of_room(self, room: Room) -> list[AgentSlug]:
+        """Return the agents whose room in the registry this is, in the order of their slugs."""
+        return [AgentSlug(slug) for slug in self._slugs if room.slug in self._by_slug[slug].rooms]
+
     def find(self, id_or_slug: str) -> Agent:
         """Return the agent with this id or slug. Raises NotFound."""
         agent = self._by_slug.get(id_or_slug) or self._by_id.get(id_or_slug)

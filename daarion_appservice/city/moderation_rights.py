@@ -4,15 +4,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from .event_fields import inner
 from .read_only_levels import RoomPowerLevels
+from .types import UserId
 
 MODERATOR_LEVEL: Final = 50
 """The power level that Matrix clients call moderator."""
+_WRITER_LEVEL: Final = MODERATOR_LEVEL - 1
+"""The power level that writing needs in a room of moderators; the room's agents have it, without the rights of moderators."""
+MAX_WRITING_AGENTS: Final = 500
+"""The most agents that get the level: each is an entry of ``m.room.power_levels``, which has 64 KiB at most."""
 _MESSAGE: Final = "m.room.message"
 _LEVELS: Final = "m.room.power_levels"
 
@@ -65,7 +71,7 @@ def _needed_for_writers(powers: RoomPowerLevels) -> int:
 
 
 def _level_of_moderators(powers: RoomPowerLevels) -> int:
-    return max(MODERATOR_LEVEL, powers.default("users_default") + 1)
+    return max(_WRITER_LEVEL, powers.default("users_default") + 1)
 
 
 def writers_of(powers: RoomPowerLevels) -> Writers:
@@ -74,13 +80,36 @@ def writers_of(powers: RoomPowerLevels) -> Writers:
     return Writers.EVERYONE if is_open else Writers.MODERATORS
 
 
-def with_writers(powers: RoomPowerLevels, writers: Writers) -> dict[str, Any]:
-    """Return the content of ``m.room.power_levels`` under which ``writers`` may send messages."""
+def with_writers(powers: RoomPowerLevels, writers: Writers, agents: Sequence[UserId]) -> dict[str, Any]:
+    """Return the content of ``m.room.power_levels`` under which ``writers`` may send messages.
+
+    Args:
+        powers: the current levels.
+        writers: who may write.
+        agents: the ghosts of the room's agents, which may write always.
+    """
     level = powers.default("users_default") if writers is Writers.EVERYONE else _level_of_moderators(powers)
     content = dict(powers.content) | {"events_default": level}
     if _MESSAGE in (events := inner(powers.content, "events")):
         content["events"] = dict(events) | {_MESSAGE: level}
-    return content
+    return with_writing_agents(RoomPowerLevels(content, powers.creators), agents)
+
+
+def with_writing_agents(powers: RoomPowerLevels, agents: Sequence[UserId]) -> dict[str, Any]:
+    """Return the content of ``m.room.power_levels`` under which the room's agents may write.
+
+    Where moderators write alone by the level of the city, agents below it get exactly this level. Where a Matrix client
+    demands the level of moderators or more, and in read-only rooms, nothing changes. In a room of everyone, agents lose the
+    level of writers.
+    """
+    users, level = dict(inner(powers.content, "users")), powers.to_send(_MESSAGE)
+    if writers_of(powers) is Writers.EVERYONE:
+        for agent in agents:
+            if users.get(agent) == _WRITER_LEVEL:
+                del users[agent]
+    elif level < MODERATOR_LEVEL:
+        users |= {agent: level for agent in agents[:MAX_WRITING_AGENTS] if powers.of(agent) < level}
+    return dict(powers.content) | ({"users": users} if users or "users" in powers.content else {})
 
 
 def may_remove(level: float, other: float) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import and_, case, func, select
 
-from ..city.types import HistoryVisibility, MatrixRoomId, MatrixStatus, Room, RoomId
+from ..city.types import CitizenId, HistoryVisibility, MatrixRoomId, MatrixStatus, Room, RoomId
 from .room_columns import IS_CITY_ROOM, RoomColumns, room_of, visibility_values
 from .tables import former_matrix_rooms, rooms
 from .upsert import insert
@@ -107,6 +107,16 @@ class MatrixRoomRepository(RoomColumns):
             .limit(max_broken)
         )
         return RoomLinkCounts(total, linked, [(row.slug, row.matrix_error) for row in broken])
+
+    async def creator_without_level(self, room: RoomId) -> CitizenId | None:
+        """Return the citizen who created the room and has not got a power level for it yet."""
+        creator = select(rooms.c.created_by).where(rooms.c.id == room, rooms.c.creator_has_no_level)
+        found = await self._connection.scalar(creator)
+        return None if found is None else CitizenId(found)
+
+    async def note_level_of_creator(self, room: RoomId) -> None:
+        """Note that the creator has got the power level, which moderators may change from then on."""
+        await self._update(room, creator_has_no_level=False)
 
     async def applied_state(self, room: RoomId) -> AppliedRoomState:
         return (await self.with_applied_state(room))[1]

@@ -49,6 +49,7 @@ class RoomRepository(RoomColumns):
 
     async def add(self, room: Room, *, created_by: str | None) -> bool:
         """Insert a room; return False if its id or slug is taken."""
+        is_city_room = room.agent is None and not room.is_direct
         added = await self._connection.execute(
             insert(self._connection, rooms)
             .values(
@@ -61,6 +62,7 @@ class RoomRepository(RoomColumns):
                 agent=room.agent,
                 is_direct=room.is_direct,
                 created_by=created_by,
+                creator_has_no_level=is_city_room and created_by is not None and room.matrix_room_id is None,
                 created_at_ms=room.created_at_ms,
                 matrix_room_id=room.matrix_room_id,
                 matrix_status=room.matrix_status,
@@ -69,7 +71,7 @@ class RoomRepository(RoomColumns):
             )
             .on_conflict_do_nothing()
         )
-        if room.agent is None and not room.is_direct:
+        if is_city_room:
             await registry_changed(self._connection)
         return added.rowcount == 1
 

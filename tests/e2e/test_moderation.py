@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import nio
 import pytest
@@ -16,7 +17,15 @@ from playwright.async_api import expect
 from tests.parts.browser import start_browser
 from tests.parts.city import RunningCity, citizen_token, eventually, shared_city
 from tests.parts.matrix_user import MatrixUser
-from tests.parts.moderated_room import Room, looked_after, open_page, pinned_in, state_of
+from tests.parts.moderated_room import (
+    Room,
+    looked_after,
+    looked_after_by_nobody,
+    open_page,
+    pinned_in,
+    state_as_bot,
+    state_of,
+)
 from tests.parts.waiting import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -273,7 +282,34 @@ async def test_moderator_works_in_the_pages(room: Room, petro: MatrixUser) -> No
         await settings.get_by_role("button", name="Save").click()
         await expect(page.get_by_role("heading", name="Тиха кімната")).to_be_visible()
         await room.olena.wait_for(lambda: room.olena.client.rooms[room.matrix_room].name == "Тиха кімната")
-        assert (await state_of(room, "m.room.power_levels"))["events_default"] == 50
+        assert (await state_of(room, "m.room.power_levels"))["events_default"] == 49
+
+
+async def test_creator_moderates_own_room(city: RunningCity, olena: MatrixUser) -> None:
+    owner, taras = citizen_token("u_owner", "Власниця"), citizen_token("u_owner_2", "Тарас")
+    await city.post("/city/rooms", {"name": "Її кімната", "slug": "own"}, token=owner)
+    room = await looked_after_by_nobody(city, olena, "own")
+    assert (await state_of(room, "m.room.power_levels"))["users"]["@citizen_u_owner:city.localhost"] == 100
+    assert (await room.joins(owner))[0] == 200
+    assert all((await city.get(room.path, token=owner))["rights"].values())
+    kicked = {"subject": olena.client.user_id, "reason": "тиша"}
+    assert (await city.call("POST", f"{room.path}/kick", kicked, token=taras))[0] == 403
+    assert (await city.call("POST", f"{room.path}/kick", kicked, token=owner))[0] == 204
+    member = await state_as_bot(city, room.matrix_room, f"m.room.member/{quote(olena.client.user_id)}")
+    assert (member["membership"], member["reason"]) == ("leave", "тиша")
+
+    for token in (owner, taras):
+        await city.call("POST", "/api/v1/presence/heartbeat", {"status": "online"}, token=token)
+    chat = (await city.call("POST", "/city/direct", {"with": "citizen:u_owner_2"}, token=owner))[1]
+
+    async def matrix_room() -> Any:
+        listed = await city.get("/city/direct", token=owner)
+        return next((each["matrix_room_id"] for each in listed if each["matrix_status"] == "linked"), None)
+
+    levels = await state_as_bot(city, await eventually(matrix_room), "m.room.power_levels")
+    pair = {"@citizen_u_owner:city.localhost": 100, "@citizen_u_owner_2:city.localhost": 100}
+    assert pair.items() <= levels["users"].items()
+    assert not any((await city.get(f"/city/rooms/{chat['id']}", token=owner))["rights"].values())
 
 
 async def test_room_picture_follows_both_sides(room: Room, tmp_path: Path) -> None:

@@ -81,20 +81,36 @@ class Room:
         assert isinstance(answer, nio.RoomPutStateResponse), answer
 
 
-async def looked_after(city: RunningCity, olena: MatrixUser, slug: str) -> Room:
-    """Olena gets all the power that the bot can give in a room."""
+async def looked_after_by_nobody(city: RunningCity, olena: MatrixUser, slug: str) -> Room:
+    """Olena joins a room, with the power of any member."""
 
     async def is_linked() -> Any:
         return (await city.get(f"/city/rooms/{slug}"))["matrix_status"] == "linked"
 
     await eventually(is_linked)
-    matrix_room = await olena.join(f"#city_{slug}:city.localhost")
+    return Room(city, olena, slug, await olena.join(f"#city_{slug}:city.localhost"))
+
+
+async def looked_after(city: RunningCity, olena: MatrixUser, slug: str) -> Room:
+    """Olena gets all the power that the bot can give in a room."""
+    room = await looked_after_by_nobody(city, olena, slug)
+    await _call_as_bot(city, "PUT", room.matrix_room, "m.room.power_levels", {"users": {olena.client.user_id: 100}})
+    return room
+
+
+async def state_as_bot(city: RunningCity, matrix_room: str, event_type: str) -> dict[str, Any]:
+    """Return the content of a state event in a room without people of Matrix."""
+    return await _call_as_bot(city, "GET", matrix_room, event_type)
+
+
+async def _call_as_bot(
+    city: RunningCity, method: str, matrix_room: str, event_type: str, content: Any = None
+) -> dict[str, Any]:
     as_token = config_file.load(city.config).appservice.as_token.get_secret_value()
-    path = f"/_matrix/client/v3/rooms/{quote(matrix_room)}/state/m.room.power_levels?user_id={quote(BOT)}"
-    levels = {"users": {olena.client.user_id: 100}}
-    status, answer = await city.call("PUT", path, levels, token=as_token, url=city.homeserver.url)
+    path = f"/_matrix/client/v3/rooms/{quote(matrix_room)}/state/{event_type}?user_id={quote(BOT)}"
+    status, answer = await city.call(method, path, content, token=as_token, url=city.homeserver.url)
     assert status == 200, answer
-    return Room(city, olena, slug, matrix_room)
+    return dict(answer)
 
 
 async def open_page(room: Room, browser: Browser, locale: str) -> Page:

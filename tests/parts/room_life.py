@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from daarion_appservice.config import loading as config_file
-from tests.parts.city import RunningCity, citizen_token, eventually
+from tests.parts.city import ADMIN_TOKEN, RunningCity, citizen_token, eventually
 from tests.parts.matrix_user import MatrixUser
 from tests.parts.synapse import boot
 
@@ -61,7 +61,7 @@ class RoomLifeHarness:
 
     async def open(self, slug: str) -> str:
         """Create a city room that Alice joins; return its Matrix room id."""
-        await self.city.post("/city/rooms", {"name": slug.capitalize(), "slug": slug}, token=OKSANA)
+        await self.city.post("/city/rooms", {"name": slug.capitalize(), "slug": slug}, token=ADMIN_TOKEN)
         await self.wait_for_room(slug, matrix_status="linked")
         return await self.alice.join(f"#city_{slug}:city.localhost")
 

@@ -95,8 +95,8 @@ class RoomPatch(Body):
     )
     writers: Writers | None = Field(
         None,
-        description="Who may send messages: `everyone`, or `moderators` of the Matrix room (power level 50). Agents are no "
-        "moderators unless they have the level.",
+        description="Who may send messages: `everyone`, or `moderators` of the Matrix room (power level 50) and the agents "
+        "whose room it is in the registry.",
         examples=["everyone"],
     )
 

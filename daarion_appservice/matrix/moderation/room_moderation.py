@@ -137,7 +137,8 @@ class RoomModeration:
         """Set who may send messages in a room; an equal value changes nothing."""
         moderator = await self.check(author, room_id, lambda rights: rights.set_writers, is_admin=is_admin)
         if writers_of(moderator.powers) is not writers:
-            content = with_writers(moderator.powers, writers)
+            agents = [self.identities.agent(slug) for slug in self.agents.of_room(moderator.room)]
+            content = with_writers(moderator.powers, writers, agents)
             await moderator.act(
                 lambda user: self.homeserver.set_state(moderator.matrix_room, _LEVELS, content, as_user=user)
             )

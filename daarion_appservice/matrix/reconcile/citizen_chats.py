@@ -2,7 +2,8 @@
 
     a pending chat ─► the bot creates a private room ─► linked ─► the outbox joins both ghosts, whom the bot invites
 
-Nothing else is reconciled: the ghosts have no power in the room, so nobody changes its name or rules.
+Two citizens get the power level 100, as Matrix clients give it to both in a direct chat (``trusted_private_chat``). Nothing
+else is reconciled: the city lets nobody change the name or rules of a chat.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final
 import structlog
 
 from ...city.events import OutboxChanged, RoomChanged
+from ...city.granted_levels import with_granted_levels
 from ...city.identity import Identities
 from ...city.ports import Publish
 from ...city.types import HistoryVisibility, MatrixStatus, Room, UserId
@@ -74,6 +76,12 @@ class CitizenChatRooms:
             users = [await tx.accounts.of(citizen) for citizen in chat.citizens]
         return [user for user in users if user is not None]
 
+    async def _pair(self, room: Room) -> list[UserId]:
+        """Return the ghosts of a chat of two citizens; none of a chat with an agent."""
+        async with self._database.read_only() as tx:
+            chat = await tx.citizen_chats.of_room(room.id)
+        return [] if chat is None or chat.agent is not None else list(map(self._identities.citizen, chat.citizens))
+
     async def _link(self, room: Room) -> None:
         bot = self._identities.bot
         matrix_room = room.matrix_room_id
@@ -82,8 +90,11 @@ class CitizenChatRooms:
             async with self._database.transaction() as tx:
                 await tx.matrix_rooms.link(room.id, matrix_room, HistoryVisibility.SHARED)
         rules = await read_rules(self._homeserver, matrix_room, as_user=bot)
+        levels = with_granted_levels(rules.powers, bot=bot, admins=await self._pair(room), observer=None)
+        if levels != rules.powers.content:
+            await self._homeserver.set_state(matrix_room, "m.room.power_levels", levels, as_user=bot)
         async with self._database.transaction() as tx:
-            await tx.rooms.set_rules(room.id, power_levels=stored_json(rules.powers.content), join_rule=rules.join_rule)
+            await tx.rooms.set_rules(room.id, power_levels=stored_json(levels), join_rule=rules.join_rule)
             await tx.matrix_rooms.set_status(room.id, MatrixStatus.LINKED, None)
             linked = await tx.rooms.get(room.id)
         if linked is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -29,14 +30,22 @@ class RoomAdmins:
     identities: Identities
     admins: tuple[UserId, ...]
 
-    async def grant(self, room: MatrixRoomId, powers: RoomPowerLevels, *, with_observer: bool) -> RoomPowerLevels:
+    async def grant(
+        self, room: MatrixRoomId, powers: RoomPowerLevels, *, with_observer: bool, more: Sequence[UserId] = ()
+    ) -> RoomPowerLevels:
         """Grant the power levels that are missing; return the levels after that.
+
+        Args:
+            room: the Matrix room or the space.
+            powers: its power levels.
+            with_observer: whether the observer gets its level, too.
+            more: other users to make admins.
 
         Raises:
             HomeserverUnavailable, HomeserverRefused: a request to the homeserver failed.
         """
         bot, observer = self.identities.bot, self.identities.observer if with_observer else None
-        wanted = with_granted_levels(powers, bot=bot, admins=self.admins, observer=observer)
+        wanted = with_granted_levels(powers, bot=bot, admins=(*self.admins, *more), observer=observer)
         if wanted == powers.content:
             return powers
         await self.homeserver.set_state(room, "m.room.power_levels", wanted, as_user=bot)

@@ -24,7 +24,8 @@ from ...city.identity import Identities
 from ...city.member_log import MemberLog
 from ...city.ports import publish_all
 from ...city.read_only_levels import RoomPowerLevels
-from ...city.types import MatrixStatus, Room, UserId
+from ...city.reader_memberships import ReaderMemberships
+from ...city.types import Author, AuthorKind, MatrixStatus, Room, UserId
 from ...errors import HomeserverRefused, RoomLinkBroken
 from ..client.homeserver import Homeserver
 from ..client.refusals import advice
@@ -97,8 +98,7 @@ class MatrixRooms:
         """Apply all steps to a linked room; return the first failure as a sentence, or None."""
         failure = None
         try:
-            powers = await self.admins.grant(matrix_room_of(room), rules.powers, with_observer=True)
-            rules = replace(rules, powers=powers)
+            rules = replace(rules, powers=await self._grant_levels(room, rules.powers))
         except HomeserverRefused as refused:
             failure = explain(refused, self.identities.bot, _GIVE_POWER)
         steps: list[Callable[[Room], Awaitable[None]]] = [
@@ -118,6 +118,18 @@ class MatrixRooms:
             except HomeserverRefused as refused:
                 failure = failure or explain(refused, self.identities.bot, _GIVE_POWER)
         return failure
+
+    async def _grant_levels(self, room: Room, powers: RoomPowerLevels) -> RoomPowerLevels:
+        """Grant the levels of admins and observer, and once that of the creator: ghost and linked Matrix account."""
+        async with self.store.database.read_only() as tx:
+            creator = await tx.matrix_rooms.creator_without_level(room.id)
+            author = None if creator is None else Author(AuthorKind.CITIZEN, creator, creator)
+            users = await ReaderMemberships(self.identities).users(tx, author)
+        powers = await self.admins.grant(matrix_room_of(room), powers, with_observer=True, more=users)
+        if creator is not None:
+            async with self.store.database.transaction() as tx:
+                await tx.matrix_rooms.note_level_of_creator(room.id)
+        return powers
 
     async def _update_avatar(self, room: Room, powers: RoomPowerLevels) -> None:
         mxc = await self.appearance.update_avatar(matrix_room_of(room), room_avatar(room.slug), powers)

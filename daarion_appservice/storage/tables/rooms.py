@@ -33,6 +33,8 @@ rooms = Table(
     Column("is_default", Boolean, nullable=False, server_default=text("false")),
     Column("archived", Boolean, nullable=False, server_default=text("false")),
     Column("created_by", Text),
+    # Whether the creator still has to get the power level of an admin; false in rooms from before this column existed.
+    Column("creator_has_no_level", Boolean, nullable=False, server_default=false()),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("first_seq", BigInteger, nullable=False, server_default="1"),
     Column("last_seq", BigInteger, nullable=False, server_default="0"),
