@@ -31,7 +31,7 @@ def test_person_export_writes_private_file(terminal: Terminal, tmp_path: Path) -
 
 def test_person_export_refuses_unknown_person(terminal: Terminal) -> None:
     assert "no data of u_9" in terminal.run_refused("person", "export", "u_9")
-    assert "no id of a person" in terminal.run_refused("person", "export", "agent:???")
+    assert "not an id of a person" in terminal.run_refused("person", "export", "agent:???")
 
 
 def test_person_erase_stores_one_erasure(terminal: Terminal) -> None:
