@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from daarion_appservice.city.avatars import key_of, room_avatar
-from daarion_appservice.city.types import Author, AuthorKind, Media
+from daarion_appservice.city.events import CityEvent
+from daarion_appservice.city.read_only_levels import RoomPowerLevels
+from daarion_appservice.city.types import Author, AuthorKind, HistoryVisibility, Media
+from daarion_appservice.matrix.client.room_rules import RoomRules
+from daarion_appservice.matrix.reconcile.room_store import RoomStore
 from tests.integration.test_room_moderation import MODERATOR, Moderated, open_room
 from tests.parts.city import ADMIN_TOKEN
 from tests.parts.linked_person import ROOM
@@ -134,3 +139,24 @@ async def test_picture_needs_its_own_level(sqlite_town: Moderated) -> None:
     assert (await patch(town, {"avatar": MXC}, ADMIN_TOKEN))[1]["code"] == "not_allowed", "nobody's token"
     await upload(town, citizen="u_3")
     assert (await patch(town, {"avatar": MXC}, ADMIN))[0] == 200, "an admin of the city"
+
+
+async def test_reconciler_leaves_newer_state(town: Moderated) -> None:
+    """The reconciler reads the row of a room, then its state on Matrix; an event is handled in between."""
+    published: list[CityEvent] = []
+    store = RoomStore(town.city.city.database, published.append)
+    async with store.database.read_only() as tx:
+        read = await tx.rooms.find(GENERAL)
+    assert read is not None
+    await town.receive(AVATAR, {"url": MXC}, state_key="")
+    await town.receive("m.room.history_visibility", {"history_visibility": "joined"}, state_key="")
+    await store.set_avatar(read, OTHER)
+    powers = RoomPowerLevels(json.loads(read.power_levels or "{}"))
+    await store.set_rules(read, RoomRules(powers, "public", HistoryVisibility.SHARED, None, False, None, False))
+    newer = await store.get(read)
+    assert (newer.avatar_url, newer.history_visibility) == (MXC, HistoryVisibility.JOINED)
+    assert published == []
+
+    await store.set_avatar(newer, OTHER)
+    assert (await store.get(newer)).avatar_url == OTHER
+    assert len(published) == 1

@@ -34,10 +34,10 @@ export default function RoomSettings() {
 }
 
 function Loaded({ name, rights }: { name: string; rights: RoomRights }) {
-  // As it is now: not what was loaded when the dialog was open the last time.
-  const { data, error, isFetching } = useQuery({ ...queries.roomDetails(name), gcTime: 0 });
+  // Loaded once each time the dialog opens: another answer would replace what is being edited.
+  const { data, error } = useQuery({ ...queries.roomDetails(name), gcTime: 0, staleTime: Infinity });
   if (error) return <InlineProblem error={error} />;
-  if (!data || isFetching) return <Skeleton heights={[3, 6, 3]} />;
+  if (!data) return <Skeleton heights={[3, 6, 3]} />;
   return (
     <div className={styles.parts}>
       {(rights.edit_room || rights.set_avatar || rights.set_writers) && <SettingsForm room={data} rights={rights} />}
