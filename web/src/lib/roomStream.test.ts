@@ -27,7 +27,7 @@ beforeEach(() => {
   const handlers: RoomStreamHandlers = {
     onLoaded: ({ last_seq: seq }) => told.push(`loaded ${seq}`),
     onEvent: (event) => told.push("seq" in event ? `heard ${event.seq}` : event.event),
-    onMembers: (members) => told.push(`members ${members.length}`),
+    onRefreshed: ({ name, online_members: members }) => told.push(`refreshed ${name}, ${members.length} members`),
     onConnectionState: () => undefined,
     onError: (error) => told.push(`failed ${(error as Problem).code}`),
     onTokenRejected: (token) => told.push(`refused ${token}`),
@@ -74,14 +74,14 @@ describe("roomStream", () => {
     environment.last.drop();
     environment.clock.pass(500);
     expect(environment.last.path).toBe("/ws/city/rooms/general?since=7");
-    rooms.push(room(9));
+    rooms.push({ ...room(9), name: "Renamed" });
     environment.last.accept();
     environment.last.receive(said(7));
     environment.last.receive(said(8));
     environment.last.receive(said(8));
     environment.last.receive(said(9));
     await settled();
-    expect(told).toEqual(["loaded 6", "heard 7", "heard 8", "heard 9", "members 0"]);
+    expect(told).toEqual(["loaded 6", "heard 7", "heard 8", "heard 9", "refreshed Renamed, 0 members"]);
   });
 
   it("reconnects from the last seq after a gap", async () => {

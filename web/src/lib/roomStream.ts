@@ -1,4 +1,4 @@
-import type { Author, OnlineMember, Message, Receipt, Room, RoomDetails, Status, SubjectId } from "../api/types";
+import type { Author, Message, Receipt, Room, RoomDetails, Status, SubjectId } from "../api/types";
 import { Problem } from "../api/problem";
 import { waitMs } from "./backoff";
 import type { Cancel } from "./clock";
@@ -33,8 +33,8 @@ export interface RoomStreamHandlers {
   onLoaded: (room: RoomDetails) => void;
   /** In order, each durable one once. */
   onEvent: (event: RoomEvent) => void;
-  /** Who is here, after events about that may have been missed. */
-  onMembers: (members: OnlineMember[]) => void;
+  /** The room with its name, picture, pins and members as of now, after events without a number may have been missed. */
+  onRefreshed: (room: RoomDetails) => void;
   onConnectionState: (state: ConnectionState) => void;
   /** The room cannot be had, and trying again does not help. */
   onError: (error: unknown) => void;
@@ -132,15 +132,15 @@ export class RoomStream {
   }
 
   /**
-   * Ask for what no socket tells: whether the room may still be read, and who is here, as presence has no numbers by which one
-   * could see that some was missed. A socket without a token stays open, and silent, on a room for members.
+   * Ask for what no socket tells: whether the room may still be read, who is here, and what the room is called. Events of presence
+   * and changes of the room itself have no numbers by which one could see that some was missed. A socket without a token stays open, and silent, on a room for members.
    */
   private async refresh(): Promise<void> {
     try {
       const room = await this.load();
       if (this.isStopped || this.isLoading) return;
       if (!room.may_read) this.startFrom(room);
-      else if (this.connection === "live") this.handlers.onMembers(room.online_members);
+      else if (this.connection === "live") this.handlers.onRefreshed(room);
     } catch (error) {
       if (!this.isStopped && error instanceof Problem && !error.isTemporary) this.fail(error);
     }

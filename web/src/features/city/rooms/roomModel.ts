@@ -89,7 +89,7 @@ export class RoomModel extends Conversation {
       {
         onLoaded: (room) => this.onLoaded(room),
         onEvent: (event) => this.handleEvent(event),
-        onMembers: (members) => this.setMembers(members),
+        onRefreshed: (room) => this.onRefreshed(room),
         onConnectionState: (link) => this.setConnection(link),
         onError: (error) => this.set({ error }),
         onTokenRejected: (token) => environment.onTokenRejected(token),
@@ -205,6 +205,18 @@ export class RoomModel extends Conversation {
     for (const listener of this.listeners) listener.onLoaded();
   }
 
+  private onRefreshed(room: RoomDetails): void {
+    this.setMembers(room.online_members);
+    this.set({ rights: room.rights });
+    this.updateRoom(room);
+    for (const listener of this.listeners) listener.onEvent?.({ event: "city.room.updated", room });
+  }
+
+  private updateRoom(room: Room): void {
+    this.memberChanges.online = room.members_online;
+    this.set({ room });
+  }
+
   /** What was said since the reader last looked: up to now, or open while the page is hidden. */
   private unreadRange(): SeqRange | null {
     const { room } = this.store.getState();
@@ -229,8 +241,7 @@ export class RoomModel extends Conversation {
         return;
       }
       case "city.room.updated": {
-        this.memberChanges.online = event.room.members_online;
-        this.set({ room: event.room });
+        this.updateRoom(event.room);
         void this.loadRights();
         return;
       }
