@@ -31,6 +31,9 @@ DEEPER_PAGES = 4
 A_FEW = 200
 """So many rows may be sorted: a planner may like that better than fetching a quiet room's in their order."""
 
+SORTS_ITS_LIMIT = {"events that wait"}
+"""Reads that sort rows after their limit. A plan of SQLite does not tell how many; the test of the work counts its steps."""
+
 BUSY, QUIET = RoomId("city_r0"), RoomId("city_r1")
 BUSY_ON_MATRIX = MatrixRoomId("!r0")
 ROOMS = 20
@@ -160,20 +163,20 @@ async def _record_queries(database: Database, read: Read, messages: int) -> list
     return found
 
 
-async def mistakes(database: Database, query: RecordedQuery) -> list[str]:
-    """What of the plan grows with the history."""
+async def mistakes(database: Database, name: str, query: RecordedQuery) -> list[str]:
+    """What of the plan of a read grows with the history."""
     async with database.read_only() as tx:
         if database.is_sqlite:
             plan = await tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query.statement}", query.parameters)
-            return _mistakes_of_sqlite([row[-1] for row in plan])
+            return _mistakes_of_sqlite([row[-1] for row in plan], may_sort=name in SORTS_ITS_LIMIT)
         plan = await tx.connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {query.statement}", query.parameters)
         return _mistakes_of_postgres(_nodes(_json(plan.scalar_one())["Plan"]))
 
 
-def _mistakes_of_sqlite(steps: list[str]) -> list[str]:
+def _mistakes_of_sqlite(steps: list[str], *, may_sort: bool) -> list[str]:
     scans = [step for step in steps if (found := re.match(r"SCAN (\w+)", step)) and found[1] in GROWING]
     touches = any(re.search(rf"\b(?:SCAN|SEARCH) {table}\b", step) for step in steps for table in GROWING)
-    sorts = [step for step in steps if "TEMP B-TREE" in step and touches]
+    sorts = [step for step in steps if "TEMP B-TREE" in step and touches and not may_sort]
     return [step for step in scans if "USING" not in step] + sorts
 
 
@@ -241,7 +244,7 @@ async def test_no_read_walks_through_the_history(database_url: str) -> None:
             name: wrong
             for name, queries in (await record_queries(database, SOME_MESSAGES)).items()
             for query in queries
-            if (wrong := await mistakes(database, query))
+            if (wrong := await mistakes(database, name, query))
         }
     assert found == {}
 
