@@ -8,6 +8,7 @@ A process that is killed loses the marks of the last tick.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final
 
 import structlog
@@ -36,10 +37,10 @@ class ReadMarkWriter:
         self._database = database
         self._tick_s = tick_s
         self._pending: dict[_Key, ReadMark] = {}
-        self._written: set[tuple[CitizenId, RoomId]] = set()
-        """Of whom, and in which rooms, the newest batch has marks."""
-        self._left: set[tuple[CitizenId, RoomId]] = set()
-        """Those of them who left the room while the batch was written: the leave may have deleted the marks before."""
+        self._written: dict[tuple[CitizenId, RoomId], int] = {}
+        """The highest mark of each citizen and room in the newest batch."""
+        self._left: dict[tuple[CitizenId, RoomId], int] = {}
+        """Those of citizens who left the room since: the leave may have deleted marks before the batch stored them."""
         self._writing = asyncio.Lock()
         self._worker = Worker("read_mark_writer", idle_s=None)
 
@@ -62,8 +63,8 @@ class ReadMarkWriter:
             citizen = CitizenId(change.subject)
             for key in [key for key in self._pending if key[:2] == (citizen, change.room_id)]:
                 del self._pending[key]
-            if (citizen, change.room_id) in self._written:
-                self._left.add((citizen, change.room_id))
+            if (seq := self._written.get((citizen, change.room_id))) is not None:
+                self._left[citizen, change.room_id] = seq
                 self._worker.wake()
 
     async def flush(self, citizen: CitizenId) -> None:
@@ -87,15 +88,24 @@ class ReadMarkWriter:
     async def _write_batch(self) -> None:
         async with self._writing:
             batch = dict(list(self._pending.items())[:_MAX_OF_TICK])
-            left = set(self._left)
+            left = dict(self._left)
             if not batch and not left:
                 return
-            self._written = {(citizen, room) for citizen, room, _ in batch}
+            self._written = _highest(batch.values())
             async with self._database.transaction() as tx:
-                for citizen, room in left:
-                    await tx.read_marks.forget(room, [citizen])
+                for (citizen, room), seq in left.items():
+                    # What the citizen wrote after the leave has moved a mark beyond it.
+                    await tx.read_marks.forget(room, [citizen], up_to=seq)
                 await tx.read_marks.advance(list(batch.values()))
-            self._left -= left
+            self._left = {key: seq for key, seq in self._left.items() if left.get(key) != seq}
             for key, mark in batch.items():
                 if self._pending.get(key) is mark:
                     del self._pending[key]
+
+
+def _highest(marks: Iterable[ReadMark]) -> dict[tuple[CitizenId, RoomId], int]:
+    highest: dict[tuple[CitizenId, RoomId], int] = {}
+    for mark in marks:
+        key = (mark.citizen, mark.room)
+        highest[key] = max(mark.seq, highest.get(key, mark.seq))
+    return highest

@@ -48,11 +48,16 @@ class ReadMarkRepository(Repository):
         found = await self._connection.execute(select(rooms.c.id).where(rooms.c.id.in_(names)))
         return {RoomId(room) for room in found.scalars()}
 
-    async def forget(self, room: RoomId, citizens: Collection[CitizenId]) -> None:
-        """Delete the read marks of citizens who left a room."""
-        await self._connection.execute(
-            delete(read_marks).where(read_marks.c.room_id == room, read_marks.c.citizen_id.in_(citizens))
-        )
+    async def forget(self, room: RoomId, citizens: Collection[CitizenId], *, up_to: int | None = None) -> None:
+        """Delete the read marks of citizens who left a room.
+
+        Args:
+            room: the room.
+            citizens: the citizens.
+            up_to: leaves marks at higher sequence numbers; None deletes all.
+        """
+        of_citizens = delete(read_marks).where(read_marks.c.room_id == room, read_marks.c.citizen_id.in_(citizens))
+        await self._connection.execute(of_citizens if up_to is None else of_citizens.where(read_marks.c.seq <= up_to))
 
     async def joins(self, users: Collection[UserId], rooms: Collection[RoomId] | None = None) -> dict[RoomId, int]:
         """Return the rooms that one of these users is a member of, with the number of the newest join."""

@@ -285,5 +285,5 @@ async def test_million_messages_cost_as_a_thousand_do(
                 before, now = await _work(small, smaller), await _work(large, query)
                 if now.rows > before.rows or now.pages > before.pages + DEEPER_PAGES:
                     more[name, query.statement] = (before, now)
-                assert await mistakes(large, query) == [], name
+                assert await mistakes(large, name, query) == [], name
     assert more == {}

@@ -53,6 +53,7 @@ GENERAL = {
     "archived": False,
     "encrypted": False,
     "pins": 0,
+    "avatar_url": None,
     "history_visibility": "world_readable",
     "is_public": True,
     "created_at": TIMESTAMP,
