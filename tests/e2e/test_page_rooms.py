@@ -24,6 +24,8 @@ WIDE: Final = {"width": 1440, "height": 900}
 PHONE: Final = {"width": 390, "height": 844}
 OLD: Final = 160
 """Messages in the room with a long history."""
+TABS: Final = 40
+"""Presses of Tab within which a keyboard reaches the parts of a page."""
 
 
 async def say(city: InProcessCity, body: str, *, room: str = "general", token: str = DANA, **more: str) -> str:
@@ -214,6 +216,72 @@ async def test_keys_reply_edit_and_react_without_a_mouse(city: InProcessCity, br
     await page.keyboard.press("r")
     await expect(page.get_by_text("Reply to Дана Руда")).to_be_visible()
     await expect(field(page)).to_be_focused()
+
+
+async def test_walk_by_keys_alone_keeps_the_focus(city: InProcessCity, browser: Browser) -> None:
+    await say(city, "хто приніс ліхтар?", room="science")
+    page = await visit(city, browser, "/")
+    keys = page.keyboard
+    await page.get_by_role("button", name="Find anything in the city").wait_for()
+    await keys.press("Control+k")
+    await keys.type("нау")
+    await expect(page.get_by_role("option", name="Наука")).to_have_attribute("aria-selected", "true")
+    await keys.press("Enter")
+    asked = row(page, "хто приніс ліхтар?").first
+    await expect(asked).to_be_visible()
+    await tab_to(page, page.get_by_role("log"))
+    await keys.press("ArrowUp")
+    await expect(asked).to_be_focused()
+    await keys.press("r")
+    await expect(field(page)).to_be_focused()
+    await keys.type("я приніс")
+    await keys.press("Enter")
+    await expect(row(page, "я приніс")).to_contain_text("хто приніс ліхтар?")
+    await expect(field(page)).to_be_focused()
+    await keys.press("ArrowUp")
+    await expect(field(page)).to_have_value("я приніс")
+    await keys.type(" два")
+    await keys.press("Enter")
+    await expect(row(page, "я приніс два").get_by_text("edited")).to_be_visible()
+    await expect(field(page)).to_be_focused()
+    # All messages: the search keeps the focus in its field, and a result opens at its message.
+    await keys.press("Control+k")
+    await keys.type("search")
+    await expect(page.get_by_role("option", name="Search").first).to_have_attribute("aria-selected", "true")
+    await keys.press("Enter")
+    words = page.get_by_role("main").get_by_role("searchbox")
+    await tab_to(page, words)
+    await keys.type("ліхтар")
+    await keys.press("Enter")
+    result = page.get_by_role("main").get_by_role("link").filter(has_text="ліхтар").last
+    await expect(result).to_be_visible()
+    await expect(words).to_be_focused()
+    await tab_to(page, result)
+    await keys.press("Enter")
+    await expect(asked).to_be_in_viewport()
+
+
+async def tab_to(page: Page, wanted: Locator) -> None:
+    """Press Tab until an element has the focus: a keyboard reaches it."""
+    await wanted.wait_for()
+    for _ in range(TABS):
+        if await wanted.evaluate("element => element === document.activeElement"):
+            return
+        await page.keyboard.press("Tab")
+    raise AssertionError(f"{TABS} tabs do not reach {wanted}")
+
+
+async def test_thread_field_shows_its_whole_placeholder(city: InProcessCity, browser: Browser) -> None:
+    root = await say(city, "корінь без відповідей", room="science")
+    reply = await say(city, "перша", room="science", thread_root=root)
+    laptop = {"width": 1280, "height": 800}
+    page = await visit(city, browser, f"/city/science/{reply}", locale="uk-UA", viewport=laptop)
+    thread = page.get_by_role("complementary", name="Гілка", exact=True)
+    box = await thread.get_by_role("textbox", name="Відповісти в гілці").bounding_box()
+    assert box is not None
+    assert box["width"] > 170, box
+    await thread.get_by_role("button", name="Додати до повідомлення").click()
+    await expect(thread.get_by_role("button", name="Записати голосове повідомлення")).to_be_visible()
 
 
 async def test_phone_shows_actions_in_a_sheet(city: InProcessCity, browser: Browser) -> None:

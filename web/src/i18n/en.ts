@@ -413,6 +413,7 @@ export default {
     deleted: "Message deleted",
     sending: "Sending",
     waiting: "Waiting for the connection",
+    slowed: "Many messages at once: it is sent by itself in a moment",
     pending: "In the city; on its way to Matrix",
     sent: "Sent",
     failed: "Not sent",

@@ -34,15 +34,21 @@ export default function SearchPage() {
   return (
     <>
       <h1>{t("search.title")}</h1>
-      <Form key={String(search)} sought={sought} onSearch={(next) => setSearch(searchParamsOf(next))} />
+      <Form address={String(search)} onSearch={(next) => setSearch(searchParamsOf(next))} />
       {sought.q.trim() ? <Results sought={sought} /> : <Notice icon="search" title={t("search.hint")} />}
     </>
   );
 }
 
-function Form({ sought, onSearch }: { sought: Sought; onSearch: (sought: Sought) => void }) {
+/** Its fields follow the address and stay mounted, so that a search by the keyboard keeps the focus where it was. */
+function Form({ address, onSearch }: { address: string; onSearch: (sought: Sought) => void }) {
   const { t } = useTranslation();
-  const [form, setForm] = useState(sought);
+  const [form, setForm] = useState(() => soughtOf(new URLSearchParams(address)));
+  const [shownAddress, setShownAddress] = useState(address);
+  if (shownAddress !== address) {
+    setShownAddress(address);
+    setForm(soughtOf(new URLSearchParams(address)));
+  }
   const set = (change: Partial<Sought>) => setForm({ ...form, ...change });
   /** A choice counts at once where there are words already. */
   const choose = (change: Partial<Sought>) => {

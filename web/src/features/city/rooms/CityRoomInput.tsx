@@ -231,6 +231,7 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
         <div className={styles.line} hidden={isRecording}>
           <ComposerTools
             isAbout={about !== null}
+            isNarrow={isThread}
             isPreview={hasText ? isPreview : null}
             onFiles={files.add}
             onPoll={() => setPolling(true)}

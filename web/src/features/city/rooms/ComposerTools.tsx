@@ -17,6 +17,8 @@ interface Tool {
 interface Props {
   /** Whether a message is answered or edited: it cannot be a poll. */
   isAbout: boolean;
+  /** Whether the field has no room for the buttons beside it, as in the panel of a thread, however wide the screen is. */
+  isNarrow: boolean;
   /** Whether the text is shown as it will look; null where there is none to show. */
   isPreview: boolean | null;
   onFiles: (files: FileList) => void;
@@ -26,10 +28,10 @@ interface Props {
   onRecord?: (() => void) | undefined;
 }
 
-/** What a message can have beside its text: a row of buttons, or on narrow screens a menu. */
-export function ComposerTools({ isAbout, isPreview, onFiles, onPoll, onPreview, onRecord }: Props) {
+/** What a message can have beside its text: a row of buttons, or a menu where they would leave too little of the field. */
+export function ComposerTools({ isAbout, isNarrow, isPreview, onFiles, onPoll, onPreview, onRecord }: Props) {
   const { t } = useTranslation();
-  const isWide = useMediaQuery("(width >= 600px)");
+  const isWide = useMediaQuery("(width >= 600px)") && !isNarrow;
   const pickerId = useId();
   const tools: Tool[] = [{ icon: "clip", label: t("room.attach"), run: () => document.getElementById(pickerId)?.click() }];
   if (!isAbout) tools.push({ icon: "poll", label: t("poll.start"), run: onPoll });

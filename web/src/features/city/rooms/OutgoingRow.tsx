@@ -66,14 +66,14 @@ function usePutBack({ clientId, body, file, replyTo }: OutgoingMessage): () => v
 }
 
 interface StateProps {
-  outgoing: Pick<OutgoingMessage, "clientId" | "state" | "problem">;
+  outgoing: Pick<OutgoingMessage, "clientId" | "state" | "problem"> & { isSlowed?: boolean };
   /** Its words, to be copied where they cannot be sent. */
   text: string;
   onEdit?: (() => void) | undefined;
 }
 
 /** Where it is, why it did not arrive, and what one can do about it. */
-export function OutgoingStatus({ outgoing: { clientId, state, problem }, text, onEdit }: StateProps) {
+export function OutgoingStatus({ outgoing: { clientId, state, problem, isSlowed = false }, text, onEdit }: StateProps) {
   const { t } = useTranslation();
   const problemText = useProblemText();
   const isUnstored = useStore(outbox.store, ({ unstored }) => unstored.has(clientId));
@@ -81,7 +81,7 @@ export function OutgoingStatus({ outgoing: { clientId, state, problem }, text, o
   const isOver = isFailed && isPermanentError(problem?.code ?? "");
   const words = isFailed
     ? `${t("room.failed")}. ${problemText(problem)}`
-    : t(state === "waiting" ? "room.waiting" : "room.sending");
+    : t(state !== "waiting" ? "room.sending" : isSlowed ? "room.slowed" : "room.waiting");
   return (
     <span className={`${styles.delivery} ${isFailed ? styles.failed : ""}`} role={isFailed ? "alert" : undefined}>
       <Icon name={isFailed ? "alert" : "clock"} size={14} /> {words}

@@ -81,6 +81,14 @@ describe("outgoing messages", () => {
     expect(outgoingMessages(entries).map(({ state }) => state)).toEqual(["failed", "sending", "waiting", "waiting", "sending"]);
     expect([...delayed(entries)]).toEqual(["vain", "behind"]);
   });
+
+  it("say that they are slowed where the city asked for it, those behind too", () => {
+    const slowed = { ...entry("vain", 1), problem: { status: 429, code: "too_many_requests", detail: "…" } };
+    const cut = { ...slowed, problem: { status: 0, code: "network", detail: "…" } };
+    const isSlowed = (first: Entry) => outgoingMessages([first, entry("behind", 0)]).map((each) => each.isSlowed);
+    expect(isSlowed(slowed)).toEqual([true, true]);
+    expect(isSlowed(cut)).toEqual([false, false]);
+  });
 });
 
 describe("the response to a request", () => {
@@ -140,6 +148,7 @@ const outgoing: OutgoingMessage = {
   createdAt: "2026-11-22T12:01:00.000Z",
   state: "sending",
   problem: null,
+  isSlowed: false,
 };
 const kinds = (rows: Row[]) =>
   rows.map((row) => (row.kind === "message" ? `${row.message.seq}${row.isFirst ? "!" : ""}` : row.kind));

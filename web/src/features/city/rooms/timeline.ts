@@ -29,6 +29,8 @@ export interface OutgoingMessage {
   /** `waiting` is tried again by itself, `failed` when its author says so. */
   state: "sending" | "waiting" | "failed";
   problem: Problem | null;
+  /** It waits because its author wrote more than the city takes at a time, and not for the connection. */
+  isSlowed: boolean;
 }
 
 /** A change of a message, or a sign given to it, that the city does not have yet. */
@@ -51,12 +53,15 @@ function problemOf({ problem }: Entry): Problem | null {
 /** The messages among a room's entries, as they are shown. */
 export function outgoingMessages(entries: readonly Entry[]): OutgoingMessage[] {
   const delayedIds = delayed(entries);
+  const isSlowed = entries.some(({ state, problem }) => state === "waiting" && problem?.status === 429);
   return entries.flatMap((entry) => {
     if (entry.action.kind !== "message") return [];
     const { body, replyTo, threadRoot = null, media, file } = entry.action;
     const createdAt = new Date(entry.createdAt).toISOString();
     const state = stateOf(entry, delayedIds);
-    return [{ clientId: entry.id, body, replyTo, threadRoot, media, file, createdAt, state, problem: problemOf(entry) }];
+    return [
+      { clientId: entry.id, body, replyTo, threadRoot, media, file, createdAt, state, problem: problemOf(entry), isSlowed },
+    ];
   });
 }
 
