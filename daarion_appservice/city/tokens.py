@@ -61,9 +61,9 @@ class TokenDirectory:
         """Remove a token that was revoked."""
         self._tokens.pop(token_id, None)
 
-    def adopt(self, other: TokenDirectory) -> None:
-        """Replace all tokens by those of another directory."""
-        self._tokens = other._tokens
+    def retain(self, other: TokenDirectory) -> None:
+        """Remove the tokens that another directory does not have."""
+        self._tokens = {token_id: token for token_id, token in self._tokens.items() if token_id in other._tokens}
 
     @staticmethod
     def is_agent_token(text: str) -> bool:

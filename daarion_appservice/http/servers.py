@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 import aiohttp_cors
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from ..config import ApiSettings
 from ..errors import ExitCode, StartError
@@ -44,6 +45,7 @@ def city_application(
     settings: ApiSettings,
     connections: TcpConnections,
     pages: StaticPages | None = None,
+    redirects: Sequence[Middleware] = (),
 ) -> web.Application:
     hosts = Hosts([settings.public_url, *settings.allowed_hosts], "api.public_url or api.allowed_hosts")
     app = web.Application(
@@ -52,6 +54,7 @@ def city_application(
             hosts.middleware,
             enforce_limits(connections),
             authenticator.limits.middleware,
+            *redirects,
         ],
         client_max_size=MAX_JSON_BYTES,
     )

@@ -39,7 +39,7 @@ class ReadMarkWriter:
         self._pending: dict[_Key, ReadMark] = {}
         self._written: dict[tuple[CitizenId, RoomId], int] = {}
         """The highest mark of each citizen and room in the newest batch."""
-        self._left: dict[tuple[CitizenId, RoomId], int] = {}
+        self._left: dict[tuple[CitizenId, RoomId], ReadMark] = {}
         """Those of citizens who left the room since: the leave may have deleted marks before the batch stored them."""
         self._writing = asyncio.Lock()
         self._worker = Worker("read_mark_writer", idle_s=None)
@@ -64,7 +64,7 @@ class ReadMarkWriter:
             for key in [key for key in self._pending if key[:2] == (citizen, change.room_id)]:
                 del self._pending[key]
             if (seq := self._written.get((citizen, change.room_id))) is not None:
-                self._left[citizen, change.room_id] = seq
+                self._left[citizen, change.room_id] = ReadMark(citizen, change.room_id, seq, None)
                 self._worker.wake()
 
     async def flush(self, citizen: CitizenId) -> None:
@@ -93,11 +93,12 @@ class ReadMarkWriter:
                 return
             self._written = _highest(batch.values())
             async with self._database.transaction() as tx:
-                for (citizen, room), seq in left.items():
+                for mark in left.values():
                     # What the citizen wrote after the leave has moved a mark beyond it.
-                    await tx.read_marks.forget(room, [citizen], up_to=seq)
+                    await tx.read_marks.forget(mark.room, [mark.citizen], up_to=mark.seq)
                 await tx.read_marks.advance(list(batch.values()))
-            self._left = {key: seq for key, seq in self._left.items() if left.get(key) != seq}
+            # A further leave, of an equal mark, too, has another object.
+            self._left = {each: mark for each, mark in self._left.items() if left.get(each) is not mark}
             for key, mark in batch.items():
                 if self._pending.get(key) is mark:
                     del self._pending[key]

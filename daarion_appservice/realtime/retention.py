@@ -108,14 +108,17 @@ class Retention:
             is_unfinished: whether an earlier run was interrupted, so that clients still have deleted messages.
         """
         async with self.database.read_only() as tx:
-            first = await tx.retention.first_seq_to_keep(room, before_ms=before_ms)
-        total = 0 if first is None else await self._delete_messages(room, first, before_ms)
-        if total or is_unfinished:
+            first = await tx.retention.first_seq_to_keep(room, before_ms=before_ms, is_unfinished=is_unfinished)
+        if first is None:
+            return 0
+        total = await self._delete_messages(room, first)
+        if total or is_unfinished:  # Otherwise there are only messages that have to stay, such as roots of threads.
+            await self._repeat(lambda tx: tx.retention.delete_room_events(room, first, before_ms=before_ms))
             await self._finish(room)
         return total
 
-    async def _delete_messages(self, room: RoomId, first: int, before_ms: int) -> int:
-        """Delete the messages before the number ``first``, and then the events; return the number of messages."""
+    async def _delete_messages(self, room: RoomId, first: int) -> int:
+        """Delete the messages before the number ``first``; return their number."""
 
         async def delete_messages(tx: Transaction) -> int:
             await tx.rooms.lock_any(room)
@@ -127,10 +130,7 @@ class Retention:
                 await tx.key_values.begin_retention(room)
             return count
 
-        total = await self._repeat(delete_messages)
-        if total:  # Otherwise there are only messages that have to stay, such as roots of threads.
-            await self._repeat(lambda tx: tx.retention.delete_room_events(room, first, before_ms=before_ms))
-        return total
+        return await self._repeat(delete_messages)
 
     async def _finish(self, room: RoomId) -> None:
         """Make clients load the room again."""

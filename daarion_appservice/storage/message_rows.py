@@ -31,8 +31,8 @@ from .content_columns import details_of, media_of, mentions_of, results_of
 _NONE: Final = "[]"
 _REMEMBERED: Final = 5_000
 """The number of messages that are kept: with their rows at most 20 MB, usually 5."""
-_LONGEST_CHARS: Final = 1_000
-"""Longer messages are not kept."""
+_LONGEST_CHARS: Final = 1_500
+"""Messages whose row has more characters, with its JSON of reactions, threads and polls, are not kept."""
 
 _recent: OrderedDict[tuple[Any, ...], Message] = OrderedDict()
 """By row; the most recently used message is at the end."""
@@ -50,7 +50,7 @@ def _remembered(row: Row[Any]) -> Message:
         _recent.move_to_end(key)
         return found
     message = read_message(row)
-    if len(message.body) + len(message.formatted_body or "") <= _LONGEST_CHARS:
+    if sum(len(value) for value in key if isinstance(value, str)) <= _LONGEST_CHARS:
         _recent[key] = message
         if len(_recent) > _REMEMBERED:
             _recent.popitem(last=False)

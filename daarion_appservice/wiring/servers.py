@@ -133,9 +133,8 @@ def build_city_server(city: City) -> Listener:
         settings.api,
         connections,
         StaticPages(settings.web, limits, previews, DIST, settings.city.name) if settings.web.enabled else None,
+        [ReservedRooms(parts.pages, limits).redirect] if settings.web.enabled else [],
     )
-    if settings.web.enabled:
-        app.middlewares.insert(1, ReservedRooms(parts.pages).redirect)
     return Listener(
         "api", app, settings.api.host, settings.api.port, connections, logs_requests=settings.logging.access
     )

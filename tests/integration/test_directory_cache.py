@@ -169,6 +169,30 @@ async def test_changes_of_older_release_are_applied(database: Database) -> None:
     assert [agent.display_name for agent in directories.agents.all()] == ["kept", "Олена"]
 
 
+async def test_tokens_are_revoked_before_agents_change(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory_cache, "_REMOVED_AT_ONCE", 2)
+    directories, revoked, removed = Directories(database), new_token(new_id()), new_token(new_id())
+    agents = [_agent(slug) for slug in SLUGS]
+    async with database.transaction() as tx:
+        await tx.agents.put_all(agents, now_ms=1)
+        for agent, made in ((agents[0], revoked), (agents[-1], removed)):
+            await tx.agents.add_token(made.id, agent, made.secret_sha256, now_ms=1)
+    await directories.cache.load()
+    async with database.transaction() as tx:
+        await tx.agents.revoke_tokens(agents[0], None, now_ms=2)
+        await tx.agents.remove(SLUGS[1:], now_ms=2)
+    owners: list[str | None] = []
+
+    async def watch() -> None:
+        while len(directories.agents) > 1:
+            if len(directories.agents) < len(SLUGS):
+                owners.extend(directories.tokens.owner(made.text) for made in (revoked, removed))
+            await asyncio.sleep(0)
+
+    await asyncio.gather(directories.cache.load(), watch())
+    assert set(owners) == {None}
+
+
 async def test_removal_lets_other_tasks_run(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(directory_cache, "_REMOVED_AT_ONCE", 2)
     directories = Directories(database)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from daarion_appservice.city.types import MatrixRoomId, RoomId
 from daarion_appservice.clock import now_ms
@@ -140,6 +140,26 @@ async def test_interrupted_retention_is_seen_by_readers(city: InProcessCity, mon
         await city.city.retention.step()
         async with city.city.database.read_only() as tx:
             assert (await tx.connection.execute(resyncs)).scalar() == 1
+
+
+@pytest.mark.parametrize("is_empty", [False, True])
+async def test_interrupted_retention_deletes_events_later(
+    city: InProcessCity, monkeypatch: pytest.MonkeyPatch, is_empty: bool
+) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr(retention.RetentionRepository, "delete_room_events", fail)
+    with pytest.raises(DatabaseUnavailable):
+        await city.city.retention.step()
+    monkeypatch.undo()
+    async with city.city.database.transaction() as tx:
+        if is_empty:
+            await tx.connection.execute(delete(t.messages))
+    await city.city.retention.step()
+    joins = select(func.count()).select_from(t.room_events).where(t.room_events.c.kind == "join")
+    async with city.city.database.read_only() as tx:
+        assert (await tx.connection.execute(joins)).scalar() == 0
 
 
 async def test_other_old_things_go(city: InProcessCity) -> None:

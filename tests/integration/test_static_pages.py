@@ -306,6 +306,10 @@ async def test_page_of_room_with_reserved_slug_moves(city: InProcessCity) -> Non
         assert (answer.status, answer.headers["Location"]) == (302, "/city/city_push")
     async with city.session.get(f"{url}/01ABC", headers=page) as answer:
         assert (answer.status, answer.url.path) == (200, "/city/city_push/01ABC")
+    async with city.session.get(URL(f"{url}/%0D%0Aa%2Fb", encoded=True), headers=page, allow_redirects=False) as answer:
+        assert answer.headers["Location"] == "/city/city_push/%0D%0Aa%2Fb"
+    async with city.session.get(url, headers=page | {"Host": "evil.example"}, allow_redirects=False) as answer:
+        assert answer.status == 421, "the host is checked first"
     assert (await city.get("/city/rooms/city_push"))["slug"] == "push"
     for path, headers in (("/city/push", {"Accept": "*/*"}), ("/city/feed", page)):
         async with city.session.get(base + path, headers=headers, allow_redirects=False) as answer:

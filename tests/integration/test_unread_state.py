@@ -23,6 +23,7 @@ from daarion_appservice.city.types import (
     UserId,
 )
 from daarion_appservice.city.unread import ROOM_MENTION
+from daarion_appservice.storage.read_marks import ReadMarkRepository
 from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.presence_socket import Socket, connected, until
@@ -198,6 +199,31 @@ async def test_leaving_deletes_marks_of_running_batch(city: InProcessCity) -> No
     await writer.flush(citizen)
     # The leave was committed before the batch, and is published after it.
     writer.on_membership_changed(MembershipChanged(general, SubjectId(citizen), joined=False))
+    await writer.flush(citizen)
+    async with city.city.database.read_only() as tx:
+        assert await tx.read_marks.of(citizen, {}, None) == {}
+
+
+async def test_leaving_twice_deletes_marks_of_second_batch(
+    city: InProcessCity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = await say(city, "read before each leave")
+    writer, citizen, general = city.city.read_mark_writer, CitizenId("u_1"), RoomId("city_general")
+    read = LocalUserRead(general, Author(AuthorKind.CITIZEN, citizen, ""), MessageId(message["id"]), message["seq"])
+    left = MembershipChanged(general, SubjectId(citizen), joined=False)
+    writer.on_local_read(read)
+    await writer.flush(citizen)
+    writer.on_membership_changed(left)
+    writer.on_local_read(read)
+    advance = ReadMarkRepository.advance
+
+    async def leaves_meanwhile(repository: ReadMarkRepository, marks: Any, **options: Any) -> None:
+        await advance(repository, marks, **options)
+        writer.on_membership_changed(left)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ReadMarkRepository, "advance", leaves_meanwhile)
+        await writer.flush(citizen)
     await writer.flush(citizen)
     async with city.city.database.read_only() as tx:
         assert await tx.read_marks.of(citizen, {}, None) == {}

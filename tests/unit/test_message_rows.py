@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import orjson
 import pytest
 from sqlalchemy import create_engine, insert, select, update
 from sqlalchemy.engine import Connection
@@ -50,6 +51,9 @@ def test_changed_row_gives_new_message(connection: Connection, change: dict[str,
 
 def test_long_messages_are_not_kept(connection: Connection) -> None:
     add(connection, 1, "х" * 2000)
+    add(connection, 2)
+    many = orjson.dumps([[f"{number}", 1, ["citizen:u_2"]] for number in range(100)]).decode()
+    connection.execute(update(messages).where(messages.c.seq == 2).values(reactions=many))
     read_often(connection.execute(select(messages)))
     assert not message_rows._recent
 

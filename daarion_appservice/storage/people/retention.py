@@ -27,11 +27,16 @@ class RetentionRepository(Repository):
         """Return all rooms and direct chats."""
         return [RoomId(room) for room in await self._connection.scalars(select(rooms.c.id).order_by(rooms.c.id))]
 
-    async def first_seq_to_keep(self, room: RoomId, *, before_ms: int) -> int | None:
+    async def first_seq_to_keep(self, room: RoomId, *, before_ms: int, is_unfinished: bool) -> int | None:
         """Return the sequence number of the room's first message that is new enough, or the next one if there is none.
 
+        Args:
+            room: the room.
+            before_ms: older messages are not kept, in milliseconds since 1970.
+            is_unfinished: whether an interrupted run may have deleted all messages before that number, and not the events.
+
         Returns:
-            None if the room has no message before it.
+            None if the room has no message before it, unless ``is_unfinished``.
         """
         table = messages.c
         oldest = await self._connection.scalar(select(func.min(table.seq)).where(table.room_id == room))
@@ -43,7 +48,9 @@ class RetentionRepository(Repository):
         )
         last = await self._connection.scalar(select(rooms.c.last_seq).where(rooms.c.id == room))
         first = last + 1 if kept is None and last is not None else kept
-        return None if oldest is None or first is None or oldest >= first else first
+        if first is None or is_unfinished:
+            return first
+        return None if oldest is None or oldest >= first else first
 
     async def delete_messages(self, room: RoomId, first_kept: int) -> tuple[int, list[MessageId]]:
         """Delete the oldest messages of a room, with their edits, reactions, votes, receipts and feed entries.
