@@ -136,6 +136,7 @@ async def test_pages_look_as_before(city: InProcessCity, browser: Browser) -> No
         page = await _visit(city, browser, language, None)
         await page.goto("/secondme")
         await page.get_by_role("banner").get_by_role("button", name=SIGN_IN[language]).click()
+        await page.get_by_role("dialog").wait_for()
         faults += await _faults(page, f"sign-in-{language}", structure_of="dialog")
     assert not faults, "\n".join(faults)
 

@@ -208,8 +208,8 @@ async def test_own_profile_reaches_pages_and_matrix(
     await expect(people.get_by_text("Орися з Подолу")).to_be_visible()
     await expect(people.locator("img")).not_to_have_count(0)
     await alice.wait_for(lambda: alice.client.rooms[matrix_room].users[ghost].display_name == "Орися з Подолу")
-    avatar = alice.client.rooms[matrix_room].users[ghost].avatar_url
-    downloaded = await alice.client.download(avatar)
+    await alice.wait_for(lambda: alice.client.rooms[matrix_room].users[ghost].avatar_url is not None)
+    downloaded = await alice.client.download(alice.client.rooms[matrix_room].users[ghost].avatar_url)
     assert isinstance(downloaded, nio.MemoryDownloadResponse)
     assert Image.open(BytesIO(downloaded.body)).size == (384, 384)
 
