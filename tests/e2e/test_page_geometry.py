@@ -118,8 +118,13 @@ async def test_dialog_controls_are_hit_at_centre(city: InProcessCity, browser: B
         page = await _visit(city, browser, language, loaded_at)
         # On a phone, a room has the height of the header.
         await _load(page, city, "/")
-        for opens in ("header button[class*=main]", "header button[aria-expanded]", "header button[aria-keyshortcuts]"):
+        for opens, opened in {
+            "header button[class*=main]": "dialog",
+            "header button[aria-expanded]": "header button[aria-expanded=true]",
+            "header button[aria-keyshortcuts]": "dialog",
+        }.items():
             await page.locator(opens).first.click()
+            await page.locator(opened).wait_for()
             for width in widths:
                 faults += await _measure(page, width, f"what {opens} opens")
             await page.keyboard.press("Escape")
@@ -127,6 +132,7 @@ async def test_dialog_controls_are_hit_at_centre(city: InProcessCity, browser: B
         await page.evaluate("token => localStorage.setItem('city.session', token)", citizen_token("u_rtl", RTL))
         await _load(page, city, "/city")
         await page.locator("main button[class*=main]").click()
+        await page.get_by_role("dialog").wait_for()
         for width in widths:
             faults += await _measure(page, width, "opening a room")
     assert not faults, "\n".join(faults)

@@ -271,6 +271,19 @@ async def tab_to(page: Page, wanted: Locator) -> None:
     raise AssertionError(f"{TABS} tabs do not reach {wanted}")
 
 
+async def test_phone_shows_name_of_a_room_to_join(city: InProcessCity, browser: Browser) -> None:
+    page = await visit(
+        city, browser, "/city/general", token=citizen_token("u_nova", "Нова"), viewport=PHONE, reduced_motion="reduce"
+    )
+    title = page.get_by_role("heading", name="General", level=1)
+    await expect(title).to_be_visible()
+    assert await title.evaluate("title => title.scrollWidth <= title.clientWidth")
+    await page.get_by_role("main").get_by_role("button", name="More about the room").click()
+    await page.get_by_role("button", name="Join", exact=True).click()
+    await page.get_by_role("main").get_by_role("button", name="More about the room").click()
+    await expect(page.get_by_role("button", name="Leave the room", exact=True)).to_be_visible()
+
+
 async def test_thread_field_shows_its_whole_placeholder(city: InProcessCity, browser: Browser) -> None:
     root = await say(city, "корінь без відповідей", room="science")
     reply = await say(city, "перша", room="science", thread_root=root)

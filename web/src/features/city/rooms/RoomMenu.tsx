@@ -9,7 +9,7 @@ import { useSession } from "../../../stores/session";
 import styles from "./RoomMenu.module.css";
 import { useRoom, useRoomState } from "./useRoom";
 
-/** What one rarely does with a room: its settings for those who may change them, its Matrix side, and leaving it. */
+/** What one rarely does with a room: its settings for those who may change them, its Matrix side, and joining or leaving it. */
 export function RoomMenu({ alias }: { alias: string }) {
   const { t } = useTranslation();
   const room = useRoom();
@@ -42,15 +42,15 @@ export function RoomMenu({ alias }: { alias: string }) {
           >
             <Icon name="elsewhere" /> {t("common.openInElement")}
           </a>
-          {isMember && (
+          {me !== null && (
             <Button
               variant="bare"
               onClick={() => {
                 close();
-                void room.leave();
+                void (isMember ? room.leave() : room.join());
               }}
             >
-              <Icon name="out" /> {t("room.leave")}
+              <Icon name={isMember ? "out" : "plus"} /> {t(isMember ? "room.leave" : "room.join")}
             </Button>
           )}
         </div>
