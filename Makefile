@@ -62,6 +62,7 @@ audit: $(STAMP) $(PAGES_NEED) ## known vulnerabilities of the locked dependencie
 	$(BIN)/uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
 	npm --prefix web audit --omit=dev
 
+# The plugin of anyio, which other libraries bring, may be too old for the newest pytest; no test uses it.
 lowest: $(STAMP) $(PAGES) ## unit and integration tests with the lowest allowed versions of the libraries
 	$(PYTHON) -m venv $(LOWEST)
 	$(BIN)/uv pip install --quiet --resolution lowest-direct --python $(LOWEST)/bin/python -e .

@@ -90,7 +90,7 @@ class KeyValueRepository(Repository):
         await self._put(_SEARCH_POSITION, before or "")
 
     async def unfinished_retentions(self) -> set[RoomId]:
-        """Return the rooms that lost old messages, and whose clients were not told yet to load the room again."""
+        """Return the rooms of which old messages were deleted without a ``resync`` event for their clients yet."""
         found = await self._connection.scalars(
             select(key_values.c.value).where(key_values.c.key.startswith(_RETENTION, autoescape=True))
         )

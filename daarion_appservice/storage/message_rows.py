@@ -32,7 +32,7 @@ _NONE: Final = "[]"
 _REMEMBERED: Final = 5_000
 """The number of messages that are kept: with their rows at most 20 MB, usually 5."""
 _LONGEST_CHARS: Final = 1_500
-"""Messages whose row has more characters, with its JSON of reactions, threads and polls, are not kept."""
+"""The maximum size of a row in characters, including its JSON columns; messages of larger rows are converted each time."""
 
 _recent: OrderedDict[tuple[Any, ...], Message] = OrderedDict()
 """By row; the most recently used message is at the end."""

@@ -278,8 +278,7 @@ async def test_client_resumes_at_other_replica(shared_replicas: TwoReplicas) -> 
     await replicas.one.post("/api/v1/agents/scribe/heartbeat", {"status": "away"}, token=token)
     await replicas.expect_presence(replicas.other, "scribe", "away")
     async with replicas.other.session.ws_connect(f"{replicas.other.api_url}/ws/city/presence?since={seq}") as socket:
-        # First may come somebody of the tests before, whom Synapse has missed by now, and that Scribe is online: its first
-        # change waits until its name is read, so that the snapshot may be older.
+        # Before it may come ghosts of earlier tests, and Scribe's first change, which waits until its name is read.
         while (missed := await socket.receive_json(timeout=WAIT_S))["user_id"] != "agent:scribe" or (
             missed["status"] == "online"
         ):
