@@ -121,6 +121,17 @@ async def test_palette_opens_what_is_chosen_by_keys(
     await expect(box).to_have_count(0)
 
 
+async def test_typing_goes_on_at_once_after_completion(city: InProcessCity, browser: Browser) -> None:
+    page = await visit(city, browser, "/city/general")
+    # A slow machine paints long after the next key.
+    await page.evaluate("() => { window.requestAnimationFrame = (paint) => setTimeout(paint, 500); }")
+    await field(page).press_sequentially("@scri")
+    await expect(page.get_by_role("option", name="Писар")).to_be_visible()
+    await field(page).press("Enter")
+    await field(page).press_sequentially("слово", delay=150)
+    await expect(field(page)).to_have_value("@scribe слово")
+
+
 async def test_mention_is_completed_sent_and_highlighted(city: InProcessCity, browser: Browser) -> None:
     await say(city, "хто тут?")
     taras = await visit(city, browser, "/city/general")

@@ -1,4 +1,4 @@
-import { useEffect, useEffectEvent, useMemo, useId, useRef, useState, type ClipboardEvent, type KeyboardEvent } from "react";
+import { useEffect, useEffectEvent, useLayoutEffect, useMemo, useId, useRef, useState, type ClipboardEvent, type KeyboardEvent } from "react";
 import { useTranslation } from "../../../lib/i18n";
 import type { Message, Room, RoomRemoval } from "../../../api/types";
 import { lazyPart } from "../../../components/lazyPart";
@@ -110,6 +110,12 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
     write(value);
     room.setTyping(value.trim() !== "");
   };
+  // A later frame would move the caret under the hands of a fast typist.
+  const wantedCaret = useRef<number | null>(null);
+  useLayoutEffect(() => {
+    if (wantedCaret.current !== null) field.current?.setSelectionRange(wantedCaret.current, wantedCaret.current);
+    wantedCaret.current = null;
+  });
   const { trigger, look, close: closeCompletion, reset: resetCompletion } = useTrigger(field);
   const completion = useRef<CompletionKeys>(null);
   const completionId = useId();
@@ -123,7 +129,7 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
     if (target !== undefined && !isTaken) mention(insert, target);
     change(next);
     closeCompletion();
-    requestAnimationFrame(() => field.current?.setSelectionRange(caret, caret));
+    wantedCaret.current = caret;
   };
   const drop = (words: string) => {
     change(text ? `${text} ${words}` : words);
@@ -137,8 +143,7 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
     };
     change(text.slice(0, from) + emoji + text.slice(upTo));
     field.current?.focus();
-    const caret = from + emoji.length;
-    requestAnimationFrame(() => field.current?.setSelectionRange(caret, caret));
+    wantedCaret.current = from + emoji.length;
   };
   const addFile = useEffectEvent((file: File) => files.add([file]));
   useEffect(() => room.listenForFiles((file) => addFile(file)), [room]);
