@@ -56,15 +56,6 @@ def application(listener: Listener) -> web.Application:
     return runner.app
 
 
-def route_names(app: web.Application) -> set[str]:
-    """Return the method and path of each route of an application."""
-    return {
-        f"{route.method} {route.resource.canonical}"
-        for route in app.router.routes()
-        if route.method not in {"HEAD", "OPTIONS"} and route.resource is not None
-    }
-
-
 # --- routes -------------------------------------------------------------------------------------------
 
 

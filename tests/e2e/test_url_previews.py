@@ -1,4 +1,4 @@
-"""Previews of links by a real Synapse, which needs lxml and Beautiful Soup for them (``matrix-synapse[url-preview]``)."""
+"""Previews of links by a real Synapse with the libraries that its extra ``url-preview`` names."""
 
 from __future__ import annotations
 
@@ -22,9 +22,6 @@ from tests.parts.doctor import expect_finding, write_config
 from tests.parts.media_harness import picture
 from tests.parts.ports import HOST, free_port
 from tests.parts.synapse import BootSynapse
-
-pytest.importorskip("lxml")
-pytest.importorskip("bs4")
 
 PAGE = """<!doctype html><html><head><title>no</title>
 <meta property="og:title" content="Фунікулер&#10;Києва"><meta property="og:description" content="Поділ і гора">

@@ -36,7 +36,12 @@ async def installed_routes() -> set[str]:
             api.application(build_city_server(city)),
             api.application(build_matrix_server(city)),
         ]
-        return {name for app in listeners for name in api.route_names(app)}
+        return {
+            f"{route.method} {route.resource.canonical}"
+            for app in listeners
+            for route in app.router.routes()
+            if route.method not in {"HEAD", "OPTIONS"} and route.resource is not None
+        }
     finally:
         await city.close()
 

@@ -107,9 +107,6 @@ _ERROR: Final = Event(
     {"event": "error", "code": "message_empty", "detail": "the message is empty; send a text", "client_id": "tab1-42"},
 )
 
-EVENT_CODES: Final = {"no_such_event", "no_upgrade", "origin_not_allowed", "token_expired"}
-"""The error codes that only WebSockets return."""
-
 SOCKETS: Final = (
     Socket(
         "/ws/city/rooms/{room_id}",
