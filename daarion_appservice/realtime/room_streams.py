@@ -134,13 +134,13 @@ class RoomStreams:
     def _send_presence(self) -> None:
         self._presence_timer = None
         subjects, self._presence_changes = self._presence_changes, set()
-        frames: dict[RoomId, list[bytes]] = {}
+        changed: dict[RoomId, list[SubjectId]] = {}
         for subject in subjects:
             for room_id in self._online_members.rooms_of_person(subject):
                 if room_id in self._streams:
-                    frames.setdefault(room_id, []).append(self._frames.presence(room_id, subject))
-        for room_id, room_frames in frames.items():
-            self._streams[room_id].send(b"".join(room_frames))
+                    changed.setdefault(room_id, []).append(subject)
+        for room_id, members in changed.items():
+            self._streams[room_id].send_presence(members)
 
     def _send_typing(self, room_id: RoomId, typing: frozenset[SubjectId], /) -> None:
         if stream := self._streams.get(room_id):
@@ -153,13 +153,20 @@ class RoomStreams:
     # --- listeners --------------------------------------------------------------------------------------
 
     async def subscribe(
-        self, room_id: RoomId, since: int | None, listener: RoomStreamReader, identify: Identify
+        self,
+        room_id: RoomId,
+        since: int | None,
+        listener: RoomStreamReader,
+        identify: Identify,
+        *,
+        is_batched: bool = False,
     ) -> None:
         """Send ``listener`` the events after ``since``, or a resync if there are too many; then all later events.
 
         Args:
             since: sequence number of the last event that the client has; None for no replay.
             identify: returns subjects and readable ranges of the listener.
+            is_batched: send the presence changes of one tick in one frame.
 
         Raises:
             NotFound: the room does not exist any more.
@@ -169,7 +176,7 @@ class RoomStreams:
         """
         stream = await self._open(room_id)
         buffer = ReplayBuffer()
-        subscription = stream.replaying[buffer] = RoomSubscription(identify)
+        subscription = stream.replaying[buffer] = RoomSubscription(identify, is_batched=is_batched)
         try:
             await self._identify(stream, subscription)
             if since is not None:

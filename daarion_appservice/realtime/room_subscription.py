@@ -57,10 +57,12 @@ class RoomSubscription:
 
     Args:
         identify: returns the identity of the listener.
+        is_batched: whether the listener gets the presence changes of one tick in one frame.
     """
 
-    def __init__(self, identify: Identify) -> None:
+    def __init__(self, identify: Identify, *, is_batched: bool = False) -> None:
         self.identify = identify
+        self.is_batched = is_batched
         self.identification = asyncio.Lock()
         """Held while the listener is being identified."""
         self._readable: ReadableRanges | None = None

@@ -15,7 +15,7 @@ from daarion_appservice.city.events import EventsMissed, MessagePosted, RoomRemo
 from daarion_appservice.city.types import MatrixRoomId, Member, Message, RoomId, SubjectId, UserId
 from daarion_appservice.realtime import room_replay
 from tests.parts.city import citizen_token
-from tests.parts.in_process_city import InProcessCity, in_process_city
+from tests.parts.in_process_city import SERVICE_TOKEN, InProcessCity, in_process_city
 from tests.parts.ports import HOST
 from tests.parts.waiting import WAIT_S
 
@@ -231,6 +231,27 @@ async def test_backfilled_history_is_not_sent(city: InProcessCity) -> None:
         city.city.bus.publish(MessagePosted(Message("old", GENERAL, 0, old.author, "давно", 0)))  # type: ignore[arg-type]
         await say(city, "ще новина")
         assert await socket.bodies(1) == [(2, "ще новина")]
+
+
+async def test_batch_has_presence_of_several_members(city: InProcessCity) -> None:
+    agents = ("daarwizz", "scribe")
+    for agent in agents:
+        await member(city, UserId(f"@agent_{agent}:city.localhost"), joins=True)
+    async with looking_on(city, "?batch=1") as batched, looking_on(city) as single:
+        await looked_on(city, 2)
+        heartbeats = [{"agent_id": agent} for agent in agents]
+        await city.call("POST", "/api/v1/agents/heartbeats", {"heartbeats": heartbeats}, token=SERVICE_TOKEN)
+        frame = await batched.next()
+        shown = {(update["user_id"], update["status"]) for update in frame.pop("updates")}
+        assert shown == {("agent:daarwizz", "online"), ("agent:scribe", "online")}
+        assert frame == {"event": "city.room.presences", "room_id": GENERAL, "members_online": 2}
+        both = [await single.next() for _ in agents]
+        assert {(each["event"], each["user_id"]) for each in both} == {
+            ("city.room.presence", "agent:daarwizz"),
+            ("city.room.presence", "agent:scribe"),
+        }
+        await say(city, "новина")
+        assert await batched.bodies(1) == await single.bodies(1) != []
 
 
 async def test_presence_and_typing_are_sent(city: InProcessCity) -> None:

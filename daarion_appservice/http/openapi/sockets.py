@@ -112,7 +112,8 @@ SOCKETS: Final = (
         "/ws/city/rooms/{room_id}",
         "Receive and send events of a room",
         _ROOM_DESCRIPTION,
-        _COMMON_QUERY,
+        _COMMON_QUERY
+        | {"batch": "`1`: the presence changes of one tick (50 ms) are sent as one `city.room.presences`."},
         (
             Event(
                 "A message was posted, by the client itself as well.",
@@ -175,6 +176,22 @@ SOCKETS: Final = (
                     "status_msg": None,
                     "last_active_ago_ms": 61200,
                     "members_online": 42,
+                },
+            ),
+            Event(
+                "The presence of several members changed; with `?batch=1`. One member may still be sent as `city.room.presence`.",
+                {
+                    "event": "city.room.presences",
+                    "room_id": "city_podil",
+                    "members_online": 42,
+                    "updates": [
+                        {
+                            "user_id": "agent:daarwizz",
+                            "status": "away",
+                            "status_msg": None,
+                            "last_active_ago_ms": 61200,
+                        }
+                    ],
                 },
             ),
             Event(

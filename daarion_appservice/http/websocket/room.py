@@ -68,7 +68,8 @@ class RoomSocket(SocketRoute):
     async def open_session(self, request: web.Request, principal: Principal, since: int | None) -> WebSocketSession:
         room_name = request.match_info["room_id"]
         check_text(room_name)
-        session = _Session(room_name, self._parts, self._authenticator, principal, since)
+        is_batched = request.query.get("batch") == "1"
+        session = _Session(room_name, self._parts, self._authenticator, principal, since, is_batched=is_batched)
         if self.may_read(principal):
             # Before the upgrade, so that the response is a 404. Clients that may not read do not learn which rooms exist.
             await session.find_room()
@@ -84,8 +85,11 @@ class _Session(WebSocketSession):
         authenticator: CityAuthenticator,
         principal: Principal,
         since: int | None,
+        *,
+        is_batched: bool,
     ) -> None:
         super().__init__(authenticator, principal, since)
+        self._is_batched = is_batched
         self._room_name = room_name
         self._parts = parts
         self._room: RoomId | None = None
@@ -122,7 +126,8 @@ class _Session(WebSocketSession):
 
     async def start(self, writer: SocketWriter) -> None:
         self._writer = writer
-        await self._parts.streams.subscribe(await self.find_room(), self.since, writer, self._identify)
+        room = await self.find_room()
+        await self._parts.streams.subscribe(room, self.since, writer, self._identify, is_batched=self._is_batched)
 
     async def principal_changed(self) -> None:
         if self._room is not None and self._writer is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...city.history_visibility import is_readable_by_all
@@ -88,14 +88,17 @@ class RoomFrames:
         return _frame({"event": "city.room.member", "room_id": room, "member": author_view(member, self.identities)})
 
     def presence(self, room: RoomId, subject: SubjectId) -> bytes:
-        return _frame(
-            {
-                "event": "city.room.presence",
-                "room_id": room,
-                "members_online": self.online_members.members_online(room),
-            }
-            | encode_presence(subject, self.person_presence.state(subject), self.now_ms())
-        )
+        return _frame(self._presence_fields("city.room.presence", room) | self._presence_of(subject))
+
+    def presences(self, room: RoomId, subjects: Collection[SubjectId]) -> bytes:
+        updates = [self._presence_of(subject) for subject in subjects]
+        return _frame(self._presence_fields("city.room.presences", room) | {"updates": updates})
+
+    def _presence_fields(self, event: str, room: RoomId) -> JSON:
+        return {"event": event, "room_id": room, "members_online": self.online_members.members_online(room)}
+
+    def _presence_of(self, subject: SubjectId) -> JSON:
+        return encode_presence(subject, self.person_presence.state(subject), self.now_ms())
 
     def typing(self, room: RoomId, subjects: frozenset[SubjectId]) -> bytes:
         typing = sorted(set(self.identities.accounts.selves(subjects)))

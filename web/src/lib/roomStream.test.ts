@@ -54,7 +54,7 @@ async function enter(lastSeq: number): Promise<void> {
 describe("roomStream", () => {
   it("loads the room, and resumes from its last seq", async () => {
     await enter(6);
-    expect(environment.last.path).toBe("/ws/city/rooms/general?since=6");
+    expect(environment.last.path).toBe("/ws/city/rooms/general?batch=1&since=6");
     expect(environment.last.said).toEqual([{ event: "auth", token: "t1" }]);
     environment.last.receive(said(7));
     environment.last.receive({ event: "city.room.typing", typing: ["u_2"] });
@@ -65,7 +65,7 @@ describe("roomStream", () => {
     rooms.push({ ...room(6), is_public: false });
     stream.start();
     await settled();
-    expect(environment.last.path).toBe("/ws/city/rooms/general?since=6&token=t1");
+    expect(environment.last.path).toBe("/ws/city/rooms/general?batch=1&since=6&token=t1");
   });
 
   it("delivers each event once across a reconnect", async () => {
@@ -73,7 +73,7 @@ describe("roomStream", () => {
     environment.last.receive(said(7));
     environment.last.drop();
     environment.clock.pass(500);
-    expect(environment.last.path).toBe("/ws/city/rooms/general?since=7");
+    expect(environment.last.path).toBe("/ws/city/rooms/general?batch=1&since=7");
     rooms.push({ ...room(9), name: "Renamed" });
     environment.last.accept();
     environment.last.receive(said(7));
@@ -89,7 +89,7 @@ describe("roomStream", () => {
     environment.last.receive(said(8));
     expect(told).toEqual(["loaded 6"]);
     expect(environment.stillOpen).toEqual([environment.last]);
-    expect(environment.last.path).toBe("/ws/city/rooms/general?since=6");
+    expect(environment.last.path).toBe("/ws/city/rooms/general?batch=1&since=6");
   });
 
   it("loads the room again if the gap remains", async () => {
@@ -119,7 +119,7 @@ describe("roomStream", () => {
     stream.start();
     await settled();
     expect(told).toEqual(["loaded 3"]);
-    expect(environment.last.path).toBe("/ws/city/rooms/general?since=3");
+    expect(environment.last.path).toBe("/ws/city/rooms/general?batch=1&since=3");
     rooms.push(room(9));
     environment.last.accept();
     await settled();
@@ -173,7 +173,7 @@ describe("roomStream", () => {
     rooms.push(room(8));
     stream.reopen();
     await settled();
-    expect(environment.last.path).toBe("/ws/city/rooms/general?since=8");
+    expect(environment.last.path).toBe("/ws/city/rooms/general?batch=1&since=8");
   });
 
   it("opens no socket for a room of members", async () => {

@@ -4,6 +4,11 @@ import { waitMs } from "./backoff";
 import type { Cancel } from "./clock";
 import { ReconnectingSocket, type ConnectionState, type SocketEvent, type SocketEnvironment } from "./reconnectingSocket";
 
+interface MemberPresence {
+  user_id: SubjectId;
+  status: Status;
+}
+
 /** What a room's WebSocket says (docs/reference/api.md). Those with `seq` are part of the room's history. */
 export type RoomEvent =
   | {
@@ -24,7 +29,8 @@ export type RoomEvent =
     }
   | { event: "city.room.member"; member: Author }
   | { event: "city.room.updated"; room: Room }
-  | { event: "city.room.presence"; user_id: SubjectId; status: Status; members_online: number }
+  | ({ event: "city.room.presence"; members_online: number } & MemberPresence)
+  | { event: "city.room.presences"; updates: MemberPresence[]; members_online: number }
   | { event: "city.room.typing"; typing: SubjectId[] }
   | ({ event: "city.room.read" } & Receipt);
 
@@ -81,7 +87,7 @@ export class RoomStream {
     private readonly loadSeen: () => Promise<RoomDetails | undefined> = () => Promise.resolve(undefined),
   ) {
     this.socket = new ReconnectingSocket(environment, {
-      path: () => `/ws/city/rooms/${encodeURIComponent(name)}?since=${this.lastSeq}${this.tokenInPath()}`,
+      path: () => `/ws/city/rooms/${encodeURIComponent(name)}?batch=1&since=${this.lastSeq}${this.tokenInPath()}`,
       onOpen: () => this.authenticate(),
       onEvent: (event) => this.handleFrame(event),
       onStateChange: (state) => this.setConnection(state),

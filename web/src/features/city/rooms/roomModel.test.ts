@@ -152,6 +152,18 @@ describe("an open room", () => {
     expect([before, updates.length, state().room?.members_online]).toEqual([1, 2, 109]);
   });
 
+  it("takes the presence of several members from one frame", () => {
+    const updates = [
+      { user_id: "u_2", status: "offline" },
+      { user_id: "u_3", status: "away" },
+      { user_id: "u_4", status: "online" },
+    ];
+    sockets.last.receive({ event: "city.room.presences", updates, members_online: 2 });
+    sockets.clock.pass(250);
+    expect([...state().members]).toEqual(["u_3", "u_4"]);
+    expect(state().room?.members_online).toBe(2);
+  });
+
   it("follows joins, leaves and the number of members", () => {
     const event = { room_id: "city_general", created_at: "2026-11-22T12:00:00Z", member: OKSANA };
     sockets.last.receive({ ...event, event: "city.room.join", seq: 4, members_online: 2 });

@@ -249,8 +249,12 @@ export class RoomModel extends Conversation {
         this.environment.addAuthors([event.member], true);
         return;
       }
-      case "city.room.presence": {
-        this.memberChanges.add(event.user_id, event.status !== "offline", event.members_online);
+      case "city.room.presence":
+      case "city.room.presences": {
+        const updates = event.event === "city.room.presence" ? [event] : event.updates;
+        for (const { user_id: member, status } of updates) {
+          this.memberChanges.add(member, status !== "offline", event.members_online);
+        }
         this.memberChanges.updateSoon();
         return;
       }
