@@ -14,7 +14,7 @@ from ...city.receipts import NamedReceipt
 from ...city.room_events import Removal, RoomEvent, RoomEventKind
 from ...city.types import Author, Message, Room, RoomId, SubjectId
 from ...json_encoding import encode_json
-from ...realtime.presence_stream import encode_presence
+from ...realtime.presence_stream import SubjectPresence, encode_presence
 from ..unread_views import optional_last_message_view
 from ..views import JSON, author_view, message_view, receipt_view, room_view, timestamp
 from .frames import text_frame
@@ -97,7 +97,7 @@ class RoomFrames:
     def _presence_fields(self, event: str, room: RoomId) -> JSON:
         return {"event": event, "room_id": room, "members_online": self.online_members.members_online(room)}
 
-    def _presence_of(self, subject: SubjectId) -> JSON:
+    def _presence_of(self, subject: SubjectId) -> SubjectPresence:
         return encode_presence(subject, self.person_presence.state(subject), self.now_ms())
 
     def typing(self, room: RoomId, subjects: frozenset[SubjectId]) -> bytes:
