@@ -7,9 +7,12 @@ same renderer only (`tests.parts.page_appearance`), and the structure of a page 
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -62,6 +65,8 @@ HIDE_TIMES: Final = """() => {
   document.adoptedStyleSheets = [sheet];
 }"""
 """Times differ from run to run. The Content-Security-Policy allows no style element."""
+SETTLE_S: Final = 10
+"""How long a page may take until it looks as before, in seconds."""
 CLOCK: Final = re.compile(r"\b\d{1,2}:\d\d(\s?[AP]M)?\b")
 
 
@@ -172,10 +177,25 @@ async def _faults(page: Page, name: str, *, structure_of: str = "main") -> list[
         await page.set_viewport_size({"width": width, "height": height})
         for theme in ("light", "dark"):
             await page.emulate_media(color_scheme=theme)
-            shot = await stable_screenshot(page)
-            faults.append(picture_fault(f"{name}-{theme}-{width}", shot, renderer=renderer))
+            faults.append(await _lasting(partial(_picture_fault, page, f"{name}-{theme}-{width}", renderer)))
         if width == 1440:
-            tree = await page.locator(structure_of).first.aria_snapshot()
-            faults.append(structure_fault(name, CLOCK.sub("00:00", tree)))
+            faults.append(await _lasting(partial(_structure_fault, page, name, structure_of)))
     await page.set_viewport_size({"width": 1440, "height": SIZES[1440]})
     return [fault for fault in faults if fault is not None]
+
+
+async def _picture_fault(page: Page, name: str, renderer: str) -> str | None:
+    return picture_fault(name, await stable_screenshot(page), renderer=renderer)
+
+
+async def _structure_fault(page: Page, name: str, structure_of: str) -> str | None:
+    tree = await page.locator(structure_of).first.aria_snapshot()
+    return structure_fault(name, CLOCK.sub("00:00", tree))
+
+
+async def _lasting(find: Callable[[], Awaitable[str | None]]) -> str | None:
+    """Return the fault that remains once the page has what arrives after its first paint: who is here, pictures, last lines."""
+    deadline_s = time.monotonic() + SETTLE_S
+    while (fault := await find()) is not None and time.monotonic() < deadline_s:
+        await asyncio.sleep(0.2)
+    return fault

@@ -335,9 +335,19 @@ async def has_whole_caches(page: Page, count: int) -> bool:
     return documents == [True] * count
 
 
-async def has_no_worker(page: Page) -> bool:
-    registered: int = await page.evaluate("navigator.serviceWorker.getRegistrations().then(found => found.length)")
-    return registered == 0 and await has_whole_caches(page, 0)
+async def until_worker_left(page: Page) -> None:
+    left: list[str] = []
+
+    async def is_none_left() -> bool:
+        left[:] = await page.evaluate(
+            """async () => {
+                const workers = (await navigator.serviceWorker.getRegistrations()).map(({ active }) => `worker ${active?.state}`);
+                return [...workers, ...(await caches.keys())];
+            }"""
+        )
+        return not left
+
+    await eventually(is_none_left, explain=lambda: "\n".join(left))
 
 
 async def test_pages_that_are_switched_off_leave_no_worker(service: Service, browser: Browser) -> None:
@@ -349,7 +359,7 @@ async def test_pages_that_are_switched_off_leave_no_worker(service: Service, bro
         answer = await page.goto(service.address("/"))
         assert answer is not None
         assert answer.status == 404
-        await eventually(lambda: has_no_worker(page))
+        await until_worker_left(page)
 
 
 async def test_older_version_removes_service_worker(service: Service, browser: Browser) -> None:
@@ -364,5 +374,5 @@ async def test_older_version_removes_service_worker(service: Service, browser: B
         await page.add_init_script("navigator.serviceWorker.register = () => Promise.reject(new TypeError())")
         await page.goto(service.address("/city/general"))
         assert await build_of(page) == "next"
-        await eventually(lambda: has_no_worker(page))
+        await until_worker_left(page)
         await page.get_by_role("textbox", name="Message to").wait_for()

@@ -85,8 +85,14 @@ async function asset(event: FetchEvent): Promise<Response> {
   return answer;
 }
 
+/** Whether this worker has begun to unregister. */
+let isLeaving = false;
+
 async function store(request: Request, answer: Response): Promise<void> {
-  if (await caches.has(CACHE)) await (await caches.open(CACHE)).put(request, answer);
+  if (!(await caches.has(CACHE))) return;
+  await (await caches.open(CACHE)).put(request, answer);
+  // The cache may have been removed in between: then `open` has made it again.
+  if (isLeaving) await caches.delete(CACHE);
 }
 
 /** The document of the newest build that is stored whole. */
@@ -110,6 +116,7 @@ async function leaveIfGone(answer: Response): Promise<void> {
   const isScript = script.headers.get("Content-Type")?.includes("javascript");
   const isGone = script.ok ? !isScript : script.status === 404 || script.status === 410;
   if (!isGone) return;
+  isLeaving = true;
   await removeCaches(() => true);
   await worker.registration.unregister();
 }

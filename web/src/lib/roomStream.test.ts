@@ -84,6 +84,36 @@ describe("roomStream", () => {
     expect(told).toEqual(["loaded 6", "heard 7", "heard 8", "heard 9", "refreshed Renamed, 0 members"]);
   });
 
+  it("shows who came between the load and the connection", async () => {
+    rooms.push(room(6));
+    stream.start();
+    await settled();
+    rooms.push({ ...room(6), name: "Renamed" });
+    environment.last.accept();
+    await settled();
+    expect(told).toEqual(["loaded 6", "refreshed Renamed, 0 members"]);
+  });
+
+  it("repeats what came while the room was asked for: the answer may be older", async () => {
+    await enter(6);
+    environment.last.drop();
+    environment.clock.pass(500);
+    rooms.push(room(6));
+    environment.last.accept();
+    environment.last.receive({ event: "city.room.presences", updates: [], members_online: 2 });
+    environment.last.receive(said(7));
+    await settled();
+    environment.last.receive({ event: "city.room.typing", typing: [] });
+    expect(told).toEqual([
+      "loaded 6",
+      "city.room.presences",
+      "heard 7",
+      "refreshed General, 0 members",
+      "city.room.presences",
+      "city.room.typing",
+    ]);
+  });
+
   it("reconnects from the last seq after a gap", async () => {
     await enter(6);
     environment.last.receive(said(8));

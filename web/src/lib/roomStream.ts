@@ -68,13 +68,14 @@ export class RoomStream {
   private isStopped = false;
   private isReadable = true;
   private isPublic = true;
-  private wasLive = false;
   private failures = 0;
   /** How often the socket was refused since it last told something. */
   private rejections = 0;
   /** What is shown was stored in the browser, and is loaded anew with the first connection. */
   private isSeen = false;
   private buffered: RoomEvent[] = [];
+  /** Unnumbered events that came while the room was asked for again: they may be newer than the answer. */
+  private duringRefresh: RoomEvent[] | null = null;
   private cancelWait: Cancel = () => undefined;
 
   constructor(
@@ -125,8 +126,7 @@ export class RoomStream {
     const token = this.token();
     if (token) this.socket.send({ event: "auth", token });
     if (this.isSeen) void this.reload();
-    else if (this.wasLive) void this.refresh();
-    this.wasLive = true;
+    else void this.refresh();
   }
 
   private setConnection(state: ConnectionState): void {
@@ -138,17 +138,24 @@ export class RoomStream {
   }
 
   /**
-   * Ask for what no socket tells: whether the room may still be read, who is here, and what the room is called. Events of presence
-   * and changes of the room itself have no numbers by which one could see that some was missed. A socket without a token stays open, and silent, on a room for members.
+   * Ask, after each connection, for what no socket tells: whether the room may still be read, who is here, and what the room is
+   * called. Events of presence and changes of the room itself have no numbers by which one could see that some was missed before the
+   * connection. A socket without a token stays open, and silent, on a room for members.
    */
   private async refresh(): Promise<void> {
+    const events: RoomEvent[] = (this.duringRefresh = []);
     try {
       const room = await this.load();
       if (this.isStopped || this.isLoading) return;
       if (!room.may_read) this.startFrom(room);
-      else if (this.connection === "live") this.handlers.onRefreshed(room);
+      else if (this.connection === "live") {
+        this.handlers.onRefreshed(room);
+        for (const event of events) this.handlers.onEvent(event);
+      }
     } catch (error) {
       if (!this.isStopped && error instanceof Problem && !error.isTemporary) this.fail(error);
+    } finally {
+      if (this.duringRefresh === events) this.duringRefresh = null;
     }
   }
 
@@ -247,9 +254,14 @@ export class RoomStream {
 
   private handleEvent(event: RoomEvent): void {
     if (this.isLoading) this.buffered.push(event);
-    else if (!("seq" in event)) this.handlers.onEvent(event);
+    else if (!("seq" in event)) this.handleUnnumbered(event);
     else if (event.seq === this.lastSeq + 1) this.advance(event);
     else if (event.seq > this.lastSeq) this.handleGap();
+  }
+
+  private handleUnnumbered(event: RoomEvent): void {
+    this.duringRefresh?.push(event);
+    this.handlers.onEvent(event);
   }
 
   private advance(event: RoomEvent & { seq: number }): void {

@@ -110,8 +110,9 @@ function useOpenRoomRights() {
   const { id, slug, name } = room ?? { id: null, slug: "", name: "" };
   useEffect(() => {
     useOpenRoom.setState({ room: id !== null && rights ? { id, slug, name, rights } : null });
-    return () => useOpenRoom.setState({ room: null, showsSettings: false });
   }, [id, slug, name, rights]);
+  // Apart from the above: a change of the room by somebody else must not close its settings.
+  useEffect(() => () => useOpenRoom.setState({ room: null, showsSettings: false }), [id]);
 }
 
 /** The message of the page's address, in the main timeline; one of a thread opens its thread. */
