@@ -99,6 +99,18 @@ describe("an open room", () => {
     expect(state().removal).toEqual({ kind: "kicked", reason: null });
   });
 
+  it("asks for the rights of a new member", async () => {
+    const rights = { delete_messages: true } as never;
+    vi.mocked(city.room).mockResolvedValue(room(4, [], { rights }));
+    const join = { event: "city.room.join", created_at: "2026-11-22T12:00:00Z", members_online: 2 };
+    sockets.last.receive({ ...join, seq: 4, member: TARAS });
+    await settled();
+    expect(state().rights).not.toBe(rights);
+    sockets.last.receive({ ...join, seq: 5, member: OKSANA });
+    await settled();
+    expect(state().rights).toBe(rights);
+  });
+
   it("reloads when it becomes private, and after a join", async () => {
     vi.mocked(city.room).mockResolvedValue(room(3, [message(1)], { may_read: false }));
     sockets.last.receive({ event: "error", code: "members_only", detail: "…" });

@@ -263,7 +263,11 @@ export class RoomModel extends Conversation {
         this.environment.addAuthors([event.member]);
         this.memberChanges.add(subjectOf(event.member), event.event === "city.room.join", event.members_online);
         this.updateMembers();
-        if (subjectOf(event.member) === this.environment.subject()) this.set({ removal: removalOf(event) });
+        if (subjectOf(event.member) === this.environment.subject()) {
+          this.set({ removal: removalOf(event) });
+          // Only members have the rights of their power level.
+          void this.loadRights();
+        }
         break;
       default:
         if (event.message) this.handleMessage(event.message);
