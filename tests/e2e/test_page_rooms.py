@@ -321,6 +321,8 @@ async def test_phone_shows_actions_in_a_sheet(city: InProcessCity, browser: Brow
     await row(page, "тисніть довго").tap()
     await page.get_by_role("button", name="Дії з повідомленням").tap()
     sheet = page.get_by_role("dialog", name="Дії з повідомленням")
+    # Without motion, too, its animation has a first frame.
+    await expect(sheet).to_be_in_viewport(ratio=1)
     box = await sheet.bounding_box()
     assert box is not None
     assert box["y"] + box["height"] == pytest.approx(PHONE["height"], abs=1)

@@ -14,7 +14,7 @@ from tests.parts.browser import Browser
 from tests.parts.city import RunningCity, citizen_token, eventually
 from tests.parts.matrix_user import MatrixUser
 
-BOT = "@city:city.localhost"
+BOT, OBSERVER = "@city:city.localhost", "@city_observer:city.localhost"
 POSTING_INTERVAL_S: Final = 0.5
 """Each message goes to Matrix: more of them would delay what the tests wait for, and exceed the limit of messages."""
 
@@ -95,6 +95,12 @@ async def looked_after(city: RunningCity, olena: MatrixUser, slug: str) -> Room:
     """Olena gets all the power that the bot can give in a room."""
     room = await looked_after_by_nobody(city, olena, slug)
     await _call_as_bot(city, "PUT", room.matrix_room, "m.room.power_levels", {"users": {olena.client.user_id: 100}})
+
+    async def has_observer() -> bool:
+        return OBSERVER in (await state_as_bot(city, room.matrix_room, "m.room.power_levels"))["users"]
+
+    # Matrix replaces levels as a whole: a test that sets its own must come after the bot's grant.
+    await eventually(has_observer)
     return room
 
 

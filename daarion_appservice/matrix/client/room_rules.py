@@ -6,6 +6,7 @@ They are requested for a room whose state events from before the city knew it we
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from ...city.read_only_levels import RoomPowerLevels
 from ...city.types import EventId, HistoryVisibility, MatrixRoomId, UserId
 from .homeserver import Homeserver
 
+_LEVELS: Final = "m.room.power_levels"
 _MAX_JSON_CHARS: Final = 65_536
 """The maximum size of an event."""
 _MAX_RULE_CHARS: Final = 32
@@ -53,7 +55,7 @@ async def read_rules(homeserver: Homeserver, room: MatrixRoomId, *, as_user: Use
     """
     created, powers, join_rules, encryption, visibility = await asyncio.gather(
         homeserver.state_event(room, "m.room.create", as_user=as_user),
-        homeserver.state(room, "m.room.power_levels", as_user=as_user),
+        homeserver.state(room, _LEVELS, as_user=as_user),
         homeserver.state(room, "m.room.join_rules", as_user=as_user),
         homeserver.state(room, "m.room.encryption", as_user=as_user),
         homeserver.state_event(room, "m.room.history_visibility", as_user=as_user),
@@ -69,6 +71,38 @@ async def read_rules(homeserver: Homeserver, room: MatrixRoomId, *, as_user: Use
         MatrixRoomId(predecessor) if predecessor else None,
         text(content_of(created), "type") == "m.space",
     )
+
+
+async def change_levels(
+    homeserver: Homeserver,
+    room: MatrixRoomId,
+    powers: RoomPowerLevels,
+    change: Callable[[RoomPowerLevels], Event],
+    *,
+    as_user: UserId,
+) -> RoomPowerLevels:
+    """Change ``m.room.power_levels``, whose content is replaced as a whole; return the levels after that.
+
+    A change is computed again on the levels of this moment: somebody may have set others since ``powers`` were read, and they
+    must not be undone.
+
+    Args:
+        homeserver: the homeserver.
+        room: the Matrix room or the space.
+        powers: its power levels, as read before.
+        change: returns the content with the change; an equal content sends no event.
+        as_user: the user who changes them.
+
+    Raises:
+        HomeserverUnavailable, HomeserverRefused: a request to the homeserver failed.
+    """
+    if change(powers) == powers.content:
+        return powers
+    current = await homeserver.state(room, _LEVELS, as_user=as_user)
+    powers = RoomPowerLevels(current or {}, powers.creators)
+    if (wanted := change(powers)) != powers.content:
+        await homeserver.set_state(room, _LEVELS, wanted, as_user=as_user)
+    return RoomPowerLevels(wanted, powers.creators)
 
 
 def join_rule(content: Event) -> str:

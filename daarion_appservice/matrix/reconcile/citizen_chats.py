@@ -8,6 +8,7 @@ else is reconciled: the city lets nobody change the name or rules of a chat.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import structlog
@@ -22,7 +23,7 @@ from ...realtime.worker import Worker
 from ...storage.database import Database
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
-from ..client.room_rules import read_rules, stored_json
+from ..client.room_rules import change_levels, read_rules, stored_json
 from .room_creation import RoomCreator
 
 _POLL_S: Final = 5.0
@@ -90,11 +91,10 @@ class CitizenChatRooms:
             async with self._database.transaction() as tx:
                 await tx.matrix_rooms.link(room.id, matrix_room, HistoryVisibility.SHARED)
         rules = await read_rules(self._homeserver, matrix_room, as_user=bot)
-        levels = with_granted_levels(rules.powers, bot=bot, admins=await self._pair(room), observer=None)
-        if levels != rules.powers.content:
-            await self._homeserver.set_state(matrix_room, "m.room.power_levels", levels, as_user=bot)
+        change = partial(with_granted_levels, bot=bot, admins=await self._pair(room), observer=None)
+        powers = await change_levels(self._homeserver, matrix_room, rules.powers, change, as_user=bot)
         async with self._database.transaction() as tx:
-            await tx.rooms.set_rules(room.id, power_levels=stored_json(levels), join_rule=rules.join_rule)
+            await tx.rooms.set_rules(room.id, power_levels=stored_json(powers.content), join_rule=rules.join_rule)
             await tx.matrix_rooms.set_status(room.id, MatrixStatus.LINKED, None)
             linked = await tx.rooms.get(room.id)
         if linked is not None:

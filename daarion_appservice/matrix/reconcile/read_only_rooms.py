@@ -10,7 +10,7 @@ from ...city.identity import Identities
 from ...city.read_only_levels import read_only, restored
 from ...city.types import Room
 from ..client.homeserver import Homeserver
-from ..client.room_rules import RoomRules, stored_json
+from ..client.room_rules import RoomRules, change_levels, stored_json
 from .power_notices import missing_power
 from .room_store import RoomStore, matrix_room_of
 
@@ -29,21 +29,25 @@ class ReadOnlyRooms:
         Raises:
             HomeserverUnavailable, HomeserverRefused: a request to the homeserver failed.
         """
-        applied, content = await self.store.applied_state(room), rules.powers.content
-        if missing_power(rules.powers, self.identities.bot) or not (room.archived or applied.archived):
+        bot, applied = self.identities.bot, await self.store.applied_state(room)
+        if missing_power(rules.powers, bot) or not (room.archived or applied.archived):
             return
         if room.archived:
             if not applied.archived:
                 # Before the request: from then on the levels of the Matrix room are not those to restore.
                 await self.store.set_applied_state(room, replace(applied, archived=True))
-            wanted = read_only(rules.powers, self.identities.bot)
-        else:
-            wanted = restored(content, orjson.loads(room.power_levels))
-        if wanted != content:
-            await self.homeserver.set_state(
-                matrix_room_of(room), "m.room.power_levels", wanted, as_user=self.identities.bot
+            await change_levels(
+                self.homeserver, matrix_room_of(room), rules.powers, lambda powers: read_only(powers, bot), as_user=bot
             )
-        if not room.archived:
+        else:
+            before = orjson.loads(room.power_levels)
+            powers = await change_levels(
+                self.homeserver,
+                matrix_room_of(room),
+                rules.powers,
+                lambda powers: restored(powers.content, before),
+                as_user=bot,
+            )
             async with self.store.database.transaction() as tx:
-                await tx.rooms.set_rules(room.id, power_levels=stored_json(wanted))
+                await tx.rooms.set_rules(room.id, power_levels=stored_json(powers.content))
                 await tx.matrix_rooms.set_applied_state(room.id, replace(applied, archived=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -13,6 +14,7 @@ from ...city.read_only_levels import RoomPowerLevels
 from ...city.types import MatrixRoomId, UserId
 from ...errors import HomeserverRefused
 from ..client.homeserver import Homeserver
+from ..client.room_rules import change_levels
 
 log = structlog.get_logger()
 
@@ -45,11 +47,8 @@ class RoomAdmins:
             HomeserverUnavailable, HomeserverRefused: a request to the homeserver failed.
         """
         bot, observer = self.identities.bot, self.identities.observer if with_observer else None
-        wanted = with_granted_levels(powers, bot=bot, admins=(*self.admins, *more), observer=observer)
-        if wanted == powers.content:
-            return powers
-        await self.homeserver.set_state(room, "m.room.power_levels", wanted, as_user=bot)
-        return RoomPowerLevels(wanted, powers.creators)
+        change = partial(with_granted_levels, bot=bot, admins=(*self.admins, *more), observer=observer)
+        return await change_levels(self.homeserver, room, powers, change, as_user=bot)
 
     async def invite(self, space: MatrixRoomId) -> None:
         """Invite the admins who never were members of the space; who declined or left is not invited again.

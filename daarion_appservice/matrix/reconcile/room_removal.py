@@ -28,7 +28,7 @@ from ...storage.removed_rooms import RemovedRoom
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
 from ..client.refusals import is_transient
-from ..client.room_rules import read_rules
+from ..client.room_rules import change_levels, read_rules
 from .power_notices import missing_power
 from .space import CitySpace
 
@@ -122,8 +122,7 @@ class RoomRemoval:
         powers = (await read_rules(self.homeserver, room, as_user=bot)).powers
         if created is None or sender_of(created) != bot or missing_power(powers, bot):
             return
-        if (wanted := read_only(powers, bot)) != powers.content:
-            await self.homeserver.set_state(room, "m.room.power_levels", wanted, as_user=bot)
+        await change_levels(self.homeserver, room, powers, lambda levels: read_only(levels, bot), as_user=bot)
 
     async def _leave(self, room: MatrixRoomId, ghosts: Iterable[UserId]) -> None:
         limit = asyncio.Semaphore(_CONCURRENCY)
