@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import FrameLocator, Page, expect
 
-from tests.parts.browser import Browser, Tab, serve_page, start_browser, until_true
+from tests.parts.browser import Browser, Tab, click_to_close, serve_page, start_browser, until_true
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
@@ -126,8 +126,7 @@ async def test_reader_signs_in_by_window_and_writes(city: InProcessCity, browser
         await chat.get_by_role("button", name="Sign in", exact=True).click()
     window = await opening.value
     await window.get_by_label("What is your name?").fill("Іванна")
-    async with window.expect_event("close"):
-        await window.get_by_role("button", name="Come in").click()
+    await click_to_close(window, "Come in")
     await chat.get_by_role("textbox", name="Message to General").fill("з крамниці")
     await chat.get_by_role("button", name="Send", exact=True).click()
     await chat.get_by_role("article").get_by_text("з крамниці").wait_for()
@@ -141,8 +140,7 @@ async def test_reader_signs_in_by_window_and_writes(city: InProcessCity, browser
     async with page.expect_popup() as opening:
         await chat.get_by_role("button", name="Sign in", exact=True).click()
     window = await opening.value
-    async with window.expect_event("close"):
-        await window.get_by_role("button", name="Continue as Іванна").click()
+    await click_to_close(window, "Continue as Іванна")
     await chat.get_by_role("textbox", name="Message to General").wait_for()
 
 
@@ -156,8 +154,7 @@ async def test_window_gives_no_token_to_another_opener(city: InProcessCity, brow
     async with tab.page.expect_popup() as opening:
         await tab.page.evaluate("url => void window.open(url)", f"{_origin(city)}/embed/sign-in?state=1")
     window = await opening.value
-    async with window.expect_event("close"):
-        await window.get_by_role("button", name="Continue as Дана").click()
+    await click_to_close(window, "Continue as Дана")
     # Messages arrive in order: when this one is there, the other would be.
     await tab.page.evaluate("postMessage('last', '*')")
     await until_true(tab.page, "window.received !== undefined")

@@ -41,6 +41,17 @@ _AT_BOTTOM: Final = """() => {
 }"""
 
 
+async def click_to_close(window: playwright.Page, button: str) -> None:
+    """Click a button that closes its window, and wait until it is closed."""
+    async with window.expect_event("close"):
+        try:
+            await window.get_by_role("button", name=button).click()
+        except playwright.Error as error:
+            # The window may be gone before the driver has reported the click.
+            if "has been closed" not in error.message:
+                raise
+
+
 @dataclass
 class Tab:
     page: playwright.Page
