@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import ColumnElement, and_, literal_column, not_, or_, select
+from sqlalchemy import ColumnElement, literal_column, not_, select
 
-from ..city.history_visibility import PUBLIC, ReadableRanges
+from ..city.history_visibility import ReadableRanges
 from ..city.types import AgentSlug, Message, RoomId
 from .message_rows import read_message
-from .readable import message_is_readable, room_is_listed
+from .readable import message_is_readable_in, room_is_listed
 from .repository import Repository
 from .tables import messages, rooms
 
@@ -31,10 +31,7 @@ class AgentMessageRepository(Repository):
             limit: The maximum number of messages.
         """
         table = messages.c
-        readable = or_(
-            message_is_readable(PUBLIC),
-            *(and_(table.room_id == room, message_is_readable(ranges)) for room, ranges in ranges_by_room.items()),
-        )
+        readable = message_is_readable_in(ranges_by_room)
         statement = (
             select(messages)
             .join(rooms, rooms.c.id == table.room_id)

@@ -11,7 +11,7 @@ from sqlalchemy import Select, not_, select, union_all
 from ..city.history_visibility import EVERYTHING, PUBLIC, ReadableRanges
 from ..city.types import Message, RoomId
 from .message_rows import read_message
-from .readable import message_is_readable
+from .readable import cached_if_few, message_is_readable
 from .repository import Repository
 from .tables import messages, rooms
 
@@ -41,7 +41,8 @@ class LastMessageRepository(Repository):
         remaining = iter(ranges_by_room.items())
         while part := list(islice(remaining, _AT_ONCE)):
             newest_ids = union_all(*(select(_newest_id(ranges, room).subquery().c.id) for room, ranges in part))
-            statement = select(_shown).where(_shown.c.id.in_(newest_ids))
+            is_newest = cached_if_few(_shown.c.id.in_(newest_ids), len(part))
+            statement = select(_shown).where(is_newest)
             found += map(read_message, await self._connection.execute(statement))
         return {message.room_id: message for message in found}
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import ColumnElement, and_, delete, exists, or_, select
+from sqlalchemy import ColumnElement, delete, exists, or_, select
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.history_visibility import PUBLIC, ReadableRanges
+from ..city.history_visibility import ReadableRanges
 from ..city.media import is_mxc
 from ..city.types import Author, Media, MessageId, RoomId
-from .readable import message_is_readable, room_is_listed
+from .readable import message_is_readable_in, room_is_listed
 from .repository import Repository
 from .tables import media, media_shown, messages, reactions, rooms
 from .upsert import insert
@@ -66,13 +66,7 @@ class MediaRepository(Repository):
         Args:
             ranges_by_room: readable ranges of the reader in restricted rooms.
         """
-        may_read = or_(
-            message_is_readable(PUBLIC),
-            *(
-                and_(messages.c.room_id == room, message_is_readable(readable))
-                for room, readable in (ranges_by_room or {}).items()
-            ),
-        )
+        may_read = message_is_readable_in(ranges_by_room or {})
         in_reaction = exists().where(
             reactions.c.key == mxc,
             ~reactions.c.removed,

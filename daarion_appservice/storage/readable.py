@@ -1,17 +1,40 @@
-"""Readable ranges as conditions of queries: ``city.history_visibility`` in SQL."""
+"""Readable ranges as conditions of queries: ``city.history_visibility`` in SQL.
+
+SQLAlchemy caches up to 750 compiled statements for an engine, one for each number and kind of conditions. A statement with the
+ranges of 400 rooms took 25 MB there, so only those with few conditions are cached.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, literal_column, or_
+from sqlalchemy.sql.elements import Grouping
 
-from ..city.history_visibility import OPEN_RULES, ReadableRanges
+from ..city.history_visibility import OPEN_RULES, PUBLIC, ReadableRanges
 from ..city.types import HistoryVisibility, RoomId
 from .tables import feed, messages, rooms
 
 _WORLD = HistoryVisibility.WORLD_READABLE
+_MOST_CACHED: Final = 8
+"""Rooms, or ranges of one room, of a condition whose statements are cached; each takes about 15 kB of a compiled statement."""
+
+
+class _NotCached(Grouping[bool]):
+    """A condition in parentheses, whose statements SQLAlchemy compiles for each execution."""
+
+    inherit_cache = False
+
+
+def cached_if_few(condition: ColumnElement[bool], number: int) -> ColumnElement[bool]:
+    """Return a condition that keeps statements out of the cache of compiled statements if it has many parts.
+
+    Args:
+        condition: the condition.
+        number: how many rooms or ranges it has; the ranges of one reader, so that any number occurs.
+    """
+    return condition if number <= _MOST_CACHED else _NotCached(condition)
 
 
 def message_is_readable(readable: ReadableRanges) -> ColumnElement[bool]:
@@ -27,17 +50,23 @@ def message_is_readable(readable: ReadableRanges) -> ColumnElement[bool]:
     )
 
 
+def message_is_readable_in(ranges_by_room: Mapping[RoomId, ReadableRanges]) -> ColumnElement[bool]:
+    """Return the condition that a message of any room is readable; rooms without ranges are ``PUBLIC``."""
+    private = (
+        and_(messages.c.room_id == room, message_is_readable(readable)) for room, readable in ranges_by_room.items()
+    )
+    return cached_if_few(or_(message_is_readable(PUBLIC), *private), len(ranges_by_room))
+
+
 def entry_is_readable(ranges_by_room: Mapping[RoomId, ReadableRanges]) -> ColumnElement[bool]:
     """Return the condition that a feed entry is readable with these readable ranges by room."""
     # A literal instead of a parameter: only then is the index of public entries used.
     public: ColumnElement[bool] = feed.c.visibility == literal_column(f"'{_WORLD}'")
-    return or_(
-        public,
-        *(
-            and_(feed.c.room_id == room, _is_readable(readable, feed.c.visibility, feed.c.seq))
-            for room, readable in ranges_by_room.items()
-        ),
+    private = (
+        and_(feed.c.room_id == room, _is_readable(readable, feed.c.visibility, feed.c.seq))
+        for room, readable in ranges_by_room.items()
     )
+    return cached_if_few(or_(public, *private), len(ranges_by_room))
 
 
 def room_is_listed(columns: Any = rooms.c) -> ColumnElement[bool]:
@@ -49,13 +78,14 @@ def room_is_listed(columns: Any = rooms.c) -> ColumnElement[bool]:
 def _is_readable(
     readable: ReadableRanges, visibility: ColumnElement[Any], seq: ColumnElement[Any]
 ) -> ColumnElement[bool]:
+    ranges = {each: readable.ranges(each) for each in HistoryVisibility if each is not _WORLD}
     private = [
-        and_(visibility == each, or_(*(_within(seq, start, end) for start, end in ranges)))
-        for each in HistoryVisibility
-        if each is not _WORLD and (ranges := readable.ranges(each))
+        and_(visibility == each, or_(*(_within(seq, start, end) for start, end in its)))
+        for each, its in ranges.items()
+        if its
     ]
     public: ColumnElement[bool] = visibility == _WORLD
-    return or_(public, *private)
+    return cached_if_few(or_(public, *private), sum(map(len, ranges.values())))
 
 
 def _within(seq: ColumnElement[Any], start: int, end: int | None) -> ColumnElement[bool]:

@@ -29,11 +29,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import TSQUERY
 
-from ..city.history_visibility import PUBLIC, ReadableRanges
+from ..city.history_visibility import ReadableRanges
 from ..city.search import SearchTerm, indexed_words
 from ..city.types import Author, Message, MessageId, RoomId
 from .message_rows import read_message
-from .readable import message_is_readable
+from .readable import message_is_readable_in
 from .repository import Repository
 from .tables import messages, rooms, search_entries
 from .upsert import insert
@@ -220,12 +220,9 @@ def _of_entry(limits: SearchFilter) -> list[ColumnElement[bool]]:
 
 def _is_readable(room: RoomId | None, ranges_by_room: Mapping[RoomId, ReadableRanges]) -> ColumnElement[bool]:
     """Return the condition that the reader may read a message, of one room or of any."""
-    private = [
-        and_(messages.c.room_id == each, message_is_readable(readable))
-        for each, readable in ranges_by_room.items()
-        if room is None or each == room
-    ]
-    return or_(message_is_readable(PUBLIC), *private)
+    return message_is_readable_in(
+        {each: readable for each, readable in ranges_by_room.items() if room is None or each == room}
+    )
 
 
 def _fts5_query(terms: Sequence[SearchTerm]) -> str:
