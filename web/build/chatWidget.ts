@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { minify, transformWithOxc, type Plugin } from "vite";
 
-/** Other sites load it with each of their pages. */
+/** The size limit of `/widget.js`, which other sites load with each of their pages. */
 const BUDGET_BYTES = 2_048;
 
 /** Emit `script` as `/widget.js`, in which the text of `style` replaces `STYLE`. Throws when the result is over its budget. */
@@ -23,7 +23,7 @@ export function chatWidget(script: string, style: string): Plugin {
   };
 }
 
-/** Comments and space that a style sheet does not need; between the parts of a value it needs one space. */
+/** Remove comments and whitespace that CSS does not need; between the parts of a value one space stays. */
 function withoutSpace(css: string): string {
   return css
     .replaceAll(/\/\*[^]*?\*\//g, "")

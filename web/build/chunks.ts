@@ -1,18 +1,18 @@
 import type { Rolldown } from "vite";
 
-/** The document and the entry that it names: what they import is in chunks of its own. */
+/** The document and the entry module that it names: the modules that they import are in chunks of their own. */
 const ENTRY = /(\/index\.html|\/src\/main\.tsx)$/;
-/** Lazy parts around a conversation, with all that a message can show. */
+/** Dynamically imported modules of a conversation, with everything that a message can show. */
 const CONVERSATION_PARTS = /\/(CityRoomView|ThreadPanel|EmbedApp|MessagePreview|PictureViewer|VoiceRecorder|RoomSettings)\.tsx$/;
-/** Those with the text of messages only. */
+/** Dynamically imported modules that render only the text of messages. */
 const TEXT_PARTS = /\/(AgentPage|SecondMePage|Markdown|highlight)\.tsx$/;
 
 /**
- * The chunks of the entry, and those that several lazy parts of the pages share.
+ * The chunks of the entry, and the chunks that several dynamically imported modules share.
  *
- * Without them each set of parts has a chunk for what only they share: a first visit would load dozens of small ones, each of
- * which costs a response on a slow network and is hardly compressed. A chunk takes what its modules import, unless a chunk
- * above it has that: so those with what most parts need come first.
+ * Without these groups, each set of modules gets a chunk for the code that only they share: a first visit would load dozens of
+ * small chunks, each of which costs a response on a slow network and is hardly compressed. A chunk also takes the imports of its
+ * modules, unless a chunk above it has them: so the chunks that most modules need come first.
  */
 export const chunkGroups: Rolldown.CodeSplittingGroup[] = [
   { name: "libraries", tags: ["$initial"], test: /\/node_modules\//, priority: 5 },
@@ -24,7 +24,7 @@ export const chunkGroups: Rolldown.CodeSplittingGroup[] = [
 
 type SharedChunk = "lists" | "text" | "conversation";
 
-/** Puts the modules of a shared chunk there. */
+/** Return a function that names the chunk for the modules that belong to it. */
 function shared(chunk: SharedChunk): Rolldown.CodeSplittingNameFunction {
   return (id, graph) => {
     const parts = [...partsWith(id, graph)];
@@ -37,7 +37,7 @@ function sharedChunk(parts: string[]): SharedChunk {
   return parts.every((part) => CONVERSATION_PARTS.test(part) || TEXT_PARTS.test(part)) ? "text" : "lists";
 }
 
-/** The modules that are imported dynamically and import the module `id`, directly or not. */
+/** The dynamically imported modules that import the module `id`, directly or indirectly. */
 function partsWith(id: string, graph: Rolldown.ChunkingContext): Set<string> {
   const parts = new Set<string>();
   const seen = new Set<string>();

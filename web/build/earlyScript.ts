@@ -1,26 +1,26 @@
 import { readFileSync } from "node:fs";
 import { transformWithOxc, type Plugin, type Rolldown } from "vite";
 
-/** A lazy part of the pages that is on the page of some addresses from the start. */
+/** A dynamically imported module that the pages of some paths render at once. */
 export interface FirstPart {
-  /** A regular expression for the paths of these addresses. */
+  /** A regular expression for these paths. */
   path: string;
-  /** Its module, from `src/` on. */
+  /** The path of the module below `src/`. */
   module: string;
-  /** A media query that must match, too. */
+  /** A media query that must match as well. */
   media?: string;
 }
 
 interface Preloads {
   parts: { path: string; media?: string; files: string[] }[];
-  /** The files of the texts in each language. */
+  /** The files of the translations, by language. */
   texts: Record<string, string[]>;
 }
 
 /**
- * Put `file` into the head as a hashed classic script, which runs before the first paint, with the names of what it preloads.
+ * Emit `file` as a hashed classic script in the head of the document, with the names of the files that it preloads.
  *
- * Modules run after the page is parsed, and the Content-Security-Policy allows no inline script.
+ * A classic script runs before the first paint. Modules run after the document is parsed, and the CSP allows no inline script.
  */
 export function earlyScript(file: string, firstParts: readonly FirstPart[], languages: readonly string[]): Plugin {
   const name = "early.js";
@@ -48,7 +48,7 @@ export function earlyScript(file: string, firstParts: readonly FirstPart[], lang
   };
 }
 
-/** The chunk of a module that is imported dynamically, and all that it imports, without the entry and what that imports. */
+/** The chunk of a dynamically imported module and the chunks that it imports, without the entry and its imports. */
 function filesOf(module: string, bundle: Rolldown.OutputBundle): string[] {
   const chunks = Object.values(bundle).filter((output) => output.type === "chunk");
   const entry = chunks.find(({ isEntry }) => isEntry);

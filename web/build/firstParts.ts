@@ -1,6 +1,6 @@
 import type { FirstPart } from "./earlyScript.ts";
 
-/** Where `lazyPage` of App.tsx and Shell.tsx loads which part at once. */
+/** The modules that `lazyPage` in App.tsx and Shell.tsx loads at once, by path. */
 export const firstParts: FirstPart[] = [
   { path: "^/$", module: "features/home/HomePage.tsx" },
   { path: "^/city$", module: "features/city/rooms/CityRoomsPage.tsx" },

@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { transformWithOxc, type Plugin } from "vite";
 
-/** Not the fonts: a page needs few of them, and shows its text without. */
+/** The files that the service worker stores. Fonts are left out: a page needs few of them, and shows its text without them. */
 const STORED = /^assets\/.+\.(js|css|svg)$/;
 
-/** Emit `file` as `/service-worker.js`, which has the scope `/` there, with the names of the build's files in it. */
+/** Emit `file` as `/service-worker.js`, so that its scope is `/`, with the names of the build's files in it. */
 export function serviceWorker(file: string): Plugin {
   return {
     name: "service-worker",

@@ -1,4 +1,4 @@
-// Fails when the first page needs more JavaScript than it may: the entry and all that it imports statically, gzipped.
+// Fails if the first page needs more JavaScript than its budget: the entry, Home and one language with static imports, gzipped.
 import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
@@ -7,7 +7,7 @@ const BUDGET_BYTES = 150_000;
 const dist = new URL("../dist/", import.meta.url);
 const manifest = JSON.parse(readFileSync(new URL(".vite/manifest.json", dist), "utf8"));
 
-/** What a page loads before it shows something: the entry, the page itself, and one language. */
+/** The manifest keys of what a page loads before it shows something: the entry, the page itself, and one language. */
 const FIRST_PAGE = ["index.html", "src/features/home/HomePage.tsx", "src/i18n/uk.ts"];
 
 function filesOf(key, seen = new Set()) {

@@ -1,7 +1,7 @@
 // Writes src/lib/emojis.json, from the package emojibase-data (MIT): each emoji with its English shortcodes, its Ukrainian name, the
 // number of its group, its keywords in both languages, and its five skin tones where it has them.
 // npm pack emojibase-data && tar xzf emojibase-data-*.tgz && node scripts/emojis.mjs package
-// The package has 49 MB for 30 languages, of which the pages need 400 kB: so it is no dependency.
+// The package has 49 MB for 30 languages, of which the pages need 400 kB, so it is not a dependency.
 import { readFileSync, writeFileSync } from "node:fs";
 
 const folder = process.argv[2];
@@ -11,15 +11,15 @@ const cldr = read("en/shortcodes/cldr");
 const ukrainian = new Map(read("uk/compact").map((each) => [each.hexcode, each]));
 
 const list = (codes) => [codes ?? []].flat();
-/** Emojis of two people have a tone for each: those with one tone for both are enough. */
+/** Emojis of two people also have variants with two tones: the variants with one tone are enough. */
 const tones = (skins) =>
   skins
     .filter(({ tone }) => !Array.isArray(tone))
     .map(({ emoji }) => emoji)
     .join(" ");
 const emojis = read("en/data")
-  // Components, like skin tones and letters of flags, are no emojis by themselves.
-  // Emojis that are newer than two years are empty boxes on many systems.
+  // Components, such as skin tones and the letters of flags, are not emojis by themselves.
+  // Emojis newer than two years are empty boxes on many systems.
   .filter(({ group, version }) => group !== undefined && group !== 2 && version <= 15.1)
   .sort((a, b) => a.order - b.order)
   .map(({ hexcode, emoji, group, tags, skins }) => [

@@ -1,12 +1,12 @@
-// Fails where a grid column can become wider than its container. A column without a definition, and `1fr`, are as wide as the
-// longest word or unbroken line in them: `minmax(0, 1fr)` is not. Part of `npm run lint`.
+// Fails if a grid column can become wider than its container. Columns without a definition and columns of `1fr` are as wide as
+// the longest word or unbroken line in them; `minmax(0, 1fr)` is not. Part of `npm run lint`.
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import postcss from "postcss";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** Tracks that name a width, and `minmax()` whose minimum is no content's. */
+/** `minmax()` tracks whose minimum is a length and not the size of the content. */
 const BOUNDED = /minmax\((?:0|min\([^()]*\))\s*,[^()]*\)/g;
 
 const files = readdirSync(`${root}src`, { recursive: true }).filter((name) => name.endsWith(".css"));
@@ -18,7 +18,7 @@ const faults = files.flatMap((file) => {
     const where = `${file}:${rule.source.start.line} ${rule.selector}`;
     const columns = values.get("grid-template-columns");
     const isGrid = /^(inline-)?grid$/.test(values.get("display") ?? "");
-    // One centred child in a box of a given size has no column to speak of.
+    // A grid that centres one child in a box of a given size needs no column.
     if (isGrid && !columns && values.get("place-items") !== "center") {
       found.push(`${where}: a grid without grid-template-columns; write minmax(0, 1fr)`);
     }

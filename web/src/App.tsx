@@ -45,13 +45,13 @@ export function App() {
   );
 }
 
-/** Load the page of an address, and the list of rooms where it stands beside it: they are rendered first without a fallback. */
+/** Load the page of a path, and the list of rooms if it is shown beside the page, so that the first render needs no fallback. */
 export async function preloadPage(pathname: string): Promise<void> {
   const route = ROUTES.find(({ path }) => matchPath(path, pathname));
   await Promise.all([route?.Page.preload(), preloadPane(pathname)]);
 }
 
-/** The place of a page while it is loaded. That of a room has the room's height, for which a narrow window hides the header. */
+/** The fallback while a page is loaded. For a room it has the height of a room, for which a narrow window hides the header. */
 function PageLoading() {
   const isRoom = useMatch("/city/:slug/:messageId?") !== null;
   return (

@@ -18,24 +18,24 @@ import { initSession } from "./stores/session";
 import "./styles/base.css";
 
 const MAX_TRIES = 3;
-/** After which the header is shown without the page. */
+/** The longest wait for the page: after that the header is rendered without it. */
 const MAX_PRELOAD_MS = 1_000;
 
 const queryClient = new QueryClient({
   defaultOptions: {
     queries: {
       staleTime: 10_000,
-      // Also without a network each query begins: what was seen is read from the browser.
+      // Each query begins even without a network: stored responses are read from the browser.
       networkMode: "offlineFirst",
       retry: (failures, error) => failures < MAX_TRIES && error instanceof Problem && error.isTemporary,
     },
   },
 });
 
-// A part that another part needs cannot be loaded: after an upgrade the old ones are gone.
+// A chunk that another one needs cannot be loaded: after an upgrade the old chunks are gone.
 addEventListener("vite:preloadError", () => void reloadIfOutdated());
 
-/** A room in a frame of another site: a document of its own, which shows no other page. */
+/** Whether this is the document of a frame on another site: it shows one room, and no other page. */
 const isEmbedded = location.pathname.startsWith("/embed/");
 const EmbedApp = lazyPage(() => import("./features/embed/EmbedApp"));
 

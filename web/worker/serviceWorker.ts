@@ -1,17 +1,18 @@
 /*
- * The service worker of the pages: a page opens without a network, too, and an open tab finds the parts of its build after an upgrade.
+ * The service worker of the pages: pages open without a network, too, and an open tab finds the files of its build after an
+ * upgrade.
  *
- * Navigations to pages go to the network first; the stored document is served only when no answer comes. Files under /assets/ are
- * served from the cache first, as their names change with their content. Nothing else is stored or answered here: no API answers,
- * no tokens, no media.
+ * Navigations to pages go to the network first; the stored document is served only if no response comes. Files under /assets/ are
+ * served from the cache first, as their names change with their content. Nothing else is stored or answered here: no API
+ * responses, no tokens, no media.
  *
- * Each build has a cache of its own. A new worker fills its cache while the one before still serves, and waits until the tabs of that
- * one are closed; then it removes the other caches. So no open tab loses parts of its build.
+ * Each build has a cache of its own. A new worker fills its cache while the old worker still serves, and waits until the tabs of
+ * the old one are closed; then it removes the other caches, so that no open tab loses files of its build.
  *
- * A push of the city becomes a notification; a click on it opens the message.
+ * A push from the city becomes a notification; a click on it opens the message.
  */
 
-/** Put in by web/build/serviceWorker.ts: the hash of the build, and paths of its files. */
+/** web/build/serviceWorker.ts inserts the hash of the build, and the paths of its files. */
 declare const BUILD: string;
 declare const ENTRY: string;
 declare const FILES: readonly string[];
@@ -21,9 +22,9 @@ const worker = self as unknown as ServiceWorkerGlobalScope;
 const CACHES = "city-pages-";
 const CACHE = CACHES + BUILD;
 const DOCUMENT = "/";
-/** Milliseconds without a status line after which a navigation has failed, as with requests of the pages. */
+/** Milliseconds without a status line after which a navigation counts as failed, as for requests of the pages. */
 const ANSWER_WITHIN_MS = 20_000;
-/** Where the pages are (App.tsx); what stands in the lookahead belongs to the API. */
+/** The paths of the pages (App.tsx); the paths in the lookahead belong to the API. */
 const PAGE =
   /^\/(city(\/(?!(citizens|direct|feed|home|markdown|me|media|people|preview|push|rooms|search|sign-in|site)(\/|$))[^/]+(\/[^/]+)?)?|secondme|search|places|agents(\/[^/]+)?|(nodes|microdao)\/[^/]+)?$/;
 
@@ -40,7 +41,7 @@ worker.addEventListener("fetch", (event) => {
 worker.addEventListener("push", (event) => event.waitUntil(showPush(event.data)));
 worker.addEventListener("notificationclick", (event) => event.waitUntil(openMessage(event.notification)));
 
-/** Store the build. Throws when the city does not serve it, as one of several processes may during an upgrade; the browser tries again. */
+/** Store the build. Throws if the city does not serve it, as one of several processes may in an upgrade; the browser retries. */
 async function install(): Promise<void> {
   const found = await fetch(DOCUMENT, { cache: "no-cache" });
   const isThisBuild = found.ok && !found.redirected && (await found.clone().text()).includes(ENTRY);
@@ -48,7 +49,7 @@ async function install(): Promise<void> {
   const cache = await caches.open(CACHE);
   const { connection } = navigator as { connection?: { saveData?: boolean } };
   if (!connection?.saveData) await cache.addAll(FILES);
-  // Last: a cache with a document is complete.
+  // Stored last: a cache with a document is complete.
   await cache.put(DOCUMENT, found);
 }
 
@@ -71,7 +72,7 @@ async function page(event: FetchEvent): Promise<Response> {
   }
 }
 
-/** The browser may have asked already, while this worker started. */
+/** The network's response. The browser may have sent the request already, while this worker started. */
 async function fromNetwork(event: FetchEvent): Promise<Response> {
   const preloaded = (await event.preloadResponse) as Response | undefined;
   return preloaded ?? fetch(event.request);
@@ -85,17 +86,17 @@ async function asset(event: FetchEvent): Promise<Response> {
   return answer;
 }
 
-/** Whether this worker has begun to unregister. */
+/** Whether this worker is unregistering. */
 let isLeaving = false;
 
 async function store(request: Request, answer: Response): Promise<void> {
   if (!(await caches.has(CACHE))) return;
   await (await caches.open(CACHE)).put(request, answer);
-  // The cache may have been removed in between: then `open` has made it again.
+  // The cache may have been removed in between: then `open` has created it again.
   if (isLeaving) await caches.delete(CACHE);
 }
 
-/** The document of the newest build that is stored whole. */
+/** The document of the newest build that is completely stored. */
 async function storedDocument(): Promise<Response | undefined> {
   for (const name of (await ownCaches()).reverse()) {
     const found = await caches.match(DOCUMENT, { cacheName: name });
@@ -105,9 +106,9 @@ async function storedDocument(): Promise<Response | undefined> {
 }
 
 /**
- * Unregister when the city no longer has this script: the pages are switched off, or an older version serves them.
+ * Unregister if the city no longer has this script: the pages are switched off, or an older version serves them.
  *
- * Browsers do not end a worker whose script is 404. The script is looked for only when `answer` is not the stored document.
+ * Browsers do not remove a worker whose script is 404. The script is requested only if `answer` is not the stored document.
  */
 async function leaveIfGone(answer: Response): Promise<void> {
   const stored = documentHash(await storedDocument());
@@ -121,7 +122,7 @@ async function leaveIfGone(answer: Response): Promise<void> {
   await worker.registration.unregister();
 }
 
-/** The hash of the built document, with which an ETag begins; each page has tags of its own in it. */
+/** The hash of the built document, with which an ETag begins; the rest differs, as each page has its own tags in the document. */
 function documentHash(answer: Response | undefined): string | undefined {
   return /[0-9a-f]{32}/.exec(answer?.headers.get("ETag") ?? "")?.[0];
 }
@@ -148,10 +149,10 @@ interface Push {
 }
 
 const NEW_MESSAGE = { uk: "Нове повідомлення", en: "New message" };
-/** As in lib/names.ts. */
+/** The same as in lib/names.ts. */
 const DIRECTION_CONTROLS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
 
-/** One notification for each room, unless a window with the room has the focus. The page's own ones have the same tag. */
+/** Show one notification for each room, unless a focused window shows the room. Those of the page have the same tag. */
 async function showPush(data: PushMessageData | null): Promise<void> {
   const push = data?.json() as Push | undefined;
   if (!push) return;
@@ -172,7 +173,7 @@ function isWithin(path: string, room: string): boolean {
   return path === room || path.startsWith(`${room}/`);
 }
 
-/** In a window that is open, without loading it again (hooks/usePush.ts); else in a new one. */
+/** Open the message in an open window, without loading it again (hooks/usePush.ts); else in a new one. */
 async function openMessage(notification: Notification): Promise<void> {
   notification.close();
   const path = String(notification.data);
