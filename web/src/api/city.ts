@@ -38,7 +38,7 @@ import type {
   Node,
 } from "./types";
 
-/** What limits a search in messages, beside its words. */
+/** The filters of a message search, beside its words. */
 export interface SearchFilter {
   room?: string;
   author?: SubjectId;
@@ -47,7 +47,7 @@ export interface SearchFilter {
   before?: string;
 }
 
-/** Where a page of messages is in the history: before or after a `seq`, or around a message id. */
+/** The position of a page of messages in the history: before or after a `seq`, or around a message id. */
 export type PagePosition = { before: number } | { after: number } | { around: string };
 
 type Signal = AbortSignal | undefined;
@@ -56,16 +56,16 @@ const part = encodeURIComponent;
 const room = (name: string) => `/city/rooms/${part(name)}`;
 const message = (roomName: string, id: string) => `${room(roomName)}/messages/${part(id)}`;
 
-/** Milliseconds until an answer of the agents core must begin. */
+/** Milliseconds until the response of the agents core must begin. */
 const CORE_WITHIN_MS = 90_000;
 
-/** As many rooms as the city lists at once. */
+/** The largest number of rooms in one response of the city. */
 export const MAX_ROOMS = 500;
 
-/** The feed entries of Home before they are grouped. */
+/** The number of feed entries on Home before they are grouped. */
 export const HOME_ENTRIES = 20;
 
-/** Every route of the city that the pages use; see docs/reference/api.md. Each raises Problem. */
+/** Every route of the city's API that the pages use; see docs/reference/api.md. Each raises Problem. */
 export const city = {
   site: (signal: Signal) => fetchJson<SiteSettings>("/city/site", { signal }),
   me: (signal: Signal) => fetchJson<CurrentCitizen>("/city/me", { signal }),
@@ -84,10 +84,10 @@ export const city = {
 
   rooms: (sort: "popular" | "recent" | "name", signal: Signal) =>
     fetchJson<Room[]>("/city/rooms", { query: { sort, limit: MAX_ROOMS }, signal }),
-  /** Those of at most 100 ids or slugs. */
+  /** Rooms by id or slug, at most 100. */
   roomsOf: (ids: readonly string[], signal: Signal) =>
     fetchJson<Room[]>("/city/rooms", { query: { ids: ids.slice(0, 100).join(",") }, signal }),
-  /** `since`: at most 100 times `<room id>:<seq>`. */
+  /** `since`: at most 100 items of the form `<room id>:<seq>`. */
   unread: (since: readonly string[], signal: Signal) =>
     fetchJson<UnreadCount[]>("/city/me/unread", { query: { since: since.join(",") }, signal }),
   room: (name: string, signal: Signal) => fetchJson<RoomDetails>(room(name), { signal }),
@@ -96,17 +96,17 @@ export const city = {
   join: (name: string) => fetchJson<Membership>(`${room(name)}/join`, { method: "POST" }),
   leave: (name: string) => fetchJson<Membership>(`${room(name)}/leave`, { method: "POST" }),
 
-  /** Move the mark of what was read, on all devices. */
+  /** Store on the server up to which message the citizen has read the room, for all devices. */
   markRead: (name: string, messageId: string) =>
     fetchResponse(`${room(name)}/read`, { method: "PUT", body: { message_id: messageId } }),
   setNotifications: (name: string, mode: NotificationMode) =>
     fetchJson<{ mode: NotificationMode }>(`${room(name)}/notifications`, { method: "PUT", body: { mode } }),
 
-  /** Messages with these words, newest first; `cursor` is that of the page before. */
+  /** Messages with these words, newest first; `cursor` comes from the page before. */
   search: (q: string, filter: SearchFilter, cursor: string | null, signal: Signal) =>
     fetchJson<SearchResults>("/city/search", { query: { q, ...filter, cursor: cursor ?? undefined }, signal }),
   preview: (url: string, signal: Signal) => fetchJson<UrlPreview>("/city/preview", { query: { url }, signal }),
-  /** The messages around the first one at or after a time. */
+  /** The messages around the first message at or after a time. */
   messagesAt: (name: string, time: string, limit: number) =>
     fetchJson<Message[]>(`${room(name)}/messages`, { query: { around_time: time, limit } }),
 
@@ -122,25 +122,25 @@ export const city = {
     fetchResponse(`/city/me/blocks/${part(citizenId)}`, { method: isBlocked ? "PUT" : "DELETE" }),
   person: (subject: SubjectId, signal: Signal) => fetchJson<ProfileCard>(`/city/people/${part(subject)}`, { signal }),
 
-  /** Oldest first; those whose `seq` is lower than `before`. */
+  /** Messages whose `seq` is lower than `before`, oldest first. */
   messages: (name: string, before: number, limit: number, signal: Signal) =>
     fetchJson<Message[]>(`${room(name)}/messages`, { query: { before, limit }, signal }),
-  /** Those whose `seq` is higher than `after`. */
+  /** Messages whose `seq` is higher than `after`. */
   messagesAfter: (name: string, after: number, limit: number) =>
     fetchJson<Message[]>(`${room(name)}/messages`, { query: { after, limit } }),
-  /** Those before and after a message, with it in the middle. */
+  /** Messages before and after a message, with it in the middle. */
   messagesAround: (name: string, id: string, limit: number) =>
     fetchJson<Message[]>(`${room(name)}/messages`, { query: { around: id, limit } }),
-  /** Of the main timeline, or of a thread. */
+  /** The read receipts of the main timeline, or of a thread. */
   receipts: (name: string, threadRoot: string | null) =>
     fetchJson<Receipt[]>(`${room(name)}/receipts`, { query: threadRoot === null ? {} : { thread_root: threadRoot } }),
-  /** The roots of threads, the one with the newest reply first; those whose newest reply has a lower `seq` than `before`. */
+  /** The roots of threads, the one with the newest reply first; with `before`, those whose newest reply has a lower `seq`. */
   threads: (name: string, limit: number, before?: number) =>
     fetchJson<Message[]>(`${room(name)}/threads`, { query: { limit, ...(before === undefined ? {} : { before }) } }),
-  /** The replies of a thread, oldest first; the newest without a position. */
+  /** The replies of a thread, oldest first; without a position, the newest ones. */
   replies: (name: string, rootId: string, position: PagePosition | null, limit: number) =>
     fetchJson<Message[]>(`${room(name)}/threads/${part(rootId)}`, { query: { ...position, limit } }),
-  /** These four may be sent with the token of their author, whoever is signed in by then. */
+  /** `sendMessage`, `edit`, `remove` and `react` take the token of the author, whoever is signed in by then. */
   sendMessage: (name: string, said: NewMessage, token?: string) =>
     fetchJson<Message>(`${room(name)}/messages`, { method: "POST", body: said, token }),
   renderMarkdown: (body: string, signal: Signal) =>
@@ -169,12 +169,12 @@ export const city = {
   endPoll: (name: string, id: string) => fetchJson<Message>(`${message(name, id)}/end`, { method: "POST" }),
 
   agents: (signal: Signal) => fetchJson<Agent[]>("/api/v1/agents", { signal }),
-  /** Those of at most 500 ids or slugs. */
+  /** Agents by id or slug, at most 500. */
   agentsOf: (ids: readonly string[]) => fetchJson<Agent[]>("/api/v1/agents", { query: { ids: ids.join(",") } }),
-  /** The newest ones in public rooms, and in others that the reader may read. */
+  /** The agent's newest messages in public rooms, and in other rooms that the reader may read. */
   agentMessages: (id: string, signal: Signal) => fetchJson<AgentMessage[]>(`/api/v1/agents/${part(id)}/messages`, { signal }),
   agent: (id: string, signal: Signal) => fetchJson<Agent>(`/api/v1/agents/${part(id)}`, { signal }),
-  /** At most 500 subjects; answered in the order asked. */
+  /** The presence of at most 500 subjects, in the order of the request. */
   presence: (subjects: readonly SubjectId[], signal: Signal) =>
     fetchJson<PresenceList>("/api/v1/presence", { query: { ids: subjects.join(",") }, signal }),
   nodes: (signal: Signal) => fetchJson<Node[]>("/api/v1/nodes", { signal }),

@@ -1,14 +1,14 @@
 import type { LastMessage, NotificationMode } from "./types";
 
-/** Shapes that no request or response of the OpenAPI document has: frames of WebSockets. */
+/** Frames of WebSockets, which are not part of the OpenAPI document. */
 
-/** What a citizen has not read in a room. */
+/** The unread messages of a citizen in a room. */
 export interface RoomUnread {
   room_id: string;
   unread: number;
   mentions: number;
   read_seq: number | null;
   notifications: NotificationMode;
-  /** Absent where it has not changed. */
+  /** Absent if it has not changed. */
   last_message?: LastMessage | null;
 }

@@ -7,21 +7,21 @@ export interface Request {
   query?: Record<string, string | number | undefined>;
   accept?: string;
   signal?: AbortSignal | undefined;
-  /** The bearer token of this one request, whoever is signed in meanwhile; else the session's. */
+  /** The bearer token of this request, whoever is signed in meanwhile; by default the session's token. */
   token?: string | undefined;
-  /** Milliseconds until the status line must be there, where the usual time is too short. */
+  /** Milliseconds until the status line must arrive, if the default is too short. */
   responseTimeoutMs?: number;
 }
 
-/** Milliseconds until the status line must be there. */
+/** The default time until the status line must arrive. */
 export const RESPONSE_TIMEOUT_MS = 20_000;
-/** Milliseconds for the body after that. */
+/** The time for the body after the status line. */
 export const BODY_TIMEOUT_MS = 60_000;
 
-/** Who is asking, and what to do when the city no longer believes it. */
+/** The token and the user of requests, and the handler for a token that the city rejects. */
 export interface Credentials {
   token: () => string | null;
-  /** The id of the citizen who is asking; null for a visitor. */
+  /** The id of the citizen who is signed in; null for a visitor. */
   userId: () => string | null;
   onTokenRejected: (token: string) => void;
 }
@@ -38,9 +38,9 @@ export function withQuery(path: string, query: Request["query"] = {}): string {
 }
 
 /**
- * The response as soon as its head is there; how long its body may take is the caller's business.
+ * Return the response as soon as its headers arrive; the caller limits the time for its body.
  *
- * Raises Problem for a status that is not 2xx, when no response comes, and when it takes too long.
+ * Raises Problem for a status that is not 2xx, if no response arrives, and if it takes too long.
  */
 export async function fetchResponse(path: string, request: Request = {}): Promise<Response> {
   const { response, deadline } = await send(path, request);
@@ -48,7 +48,7 @@ export async function fetchResponse(path: string, request: Request = {}): Promis
   return response;
 }
 
-/** The response's JSON. What it looks like is the city's promise (`/openapi.json`), which its own tests hold it to. */
+/** The response's JSON. The tests of the service check that it matches the OpenAPI document (`/openapi.json`). */
 export async function fetchJson<Answer>(path: string, request: Request = {}): Promise<Answer> {
   const { response, deadline } = await send(path, request);
   try {
@@ -74,7 +74,7 @@ async function send(path: string, request: Request): Promise<{ response: Respons
   try {
     const response = await fetch(withQuery(path, request.query), init);
     deadline.extend(BODY_TIMEOUT_MS);
-    // A GET may be answered by a cache, with the date of when it was filled.
+    // A GET may be answered by a cache, with the `Date` of when it was filled.
     if (method !== "GET") noteServerDate(response.headers.get("Date"), Date.now());
     if (response.ok) return { response, deadline };
     const problem = problemOf(response.status, await response.text(), response.headers.get("Retry-After"));
@@ -86,7 +86,7 @@ async function send(path: string, request: Request): Promise<{ response: Respons
   }
 }
 
-/** Aborts a request when its caller does, or when the time is over. */
+/** Aborts a request when its caller aborts it or the time is over. */
 class Deadline {
   private readonly controller = new AbortController();
   private timer: ReturnType<typeof setTimeout>;
@@ -111,7 +111,7 @@ class Deadline {
     clearTimeout(this.timer);
   }
 
-  /** What an error of `fetch` means; the caller's own abort stays what it is. */
+  /** Return the Problem for an error of `fetch`; an abort by the caller is returned unchanged. */
   problem(error: unknown): unknown {
     if (error instanceof Problem) return error;
     if (this.isOver) return timedOut();
@@ -125,7 +125,7 @@ class Deadline {
   };
 }
 
-/** `sign_in` and `token_invalid` to somebody with a token mean that it no longer counts. */
+/** Report a token that is no longer valid: the status is 401 (`sign_in`, `token_invalid`) although the request had a token. */
 export function reportUnauthorized(problem: Problem, token: string | null): void {
   if (problem.status === 401 && token) credentials.onTokenRejected(token);
 }

@@ -6,18 +6,18 @@ import { HOME_ENTRIES, MAX_ROOMS } from "./city";
 import { queries } from "./queries";
 import type { FeedEntry, Room } from "./types";
 
-/** How often lists are read again although nothing was told of them; milliseconds. */
+/** The interval of refetching lists even if no event announced a change; milliseconds. */
 export const REFETCH_MS = 5 * 60_000;
-/** How often lists and presence are read while the presence connection is down; milliseconds. */
+/** The interval of refetching lists and presence while the presence connection is down; milliseconds. */
 export const POLL_MS = 30_000;
-/** What an event announces but does not contain (the feed, a new room's place) is read at most so often; milliseconds. */
+/** The shortest time between requests for what events announce but do not contain (the feed, a new room's position). */
 const THROTTLE_MS = 15_000;
 
-/** Keeps the query cache up to date by what the presence socket tells, so that the pages need not poll. */
+/** Updates the query cache from the events of the presence WebSocket, so that the pages need not poll. */
 export class LiveQueries {
   private readonly home: Throttle;
   private readonly lists: Throttle;
-  /** When something last happened in any room, of what was told so far. */
+  /** The newest `last_event` of any room in the events so far. */
   private lastEvent = "";
 
   constructor(
@@ -48,7 +48,7 @@ export class LiveQueries {
       if (isList && rooms.length < MAX_ROOMS && hasUnknown(rooms, updates)) this.lists.schedule();
       const changed = withUpdates(rooms, updates);
       if (changed === rooms) continue;
-      // The time of the last answer stays: when the page is looked at again, the list is read again.
+      // `updatedAt` stays that of the last response, so that the list is fetched again when the page is shown again.
       const updatedAt = state.dataUpdatedAt;
       this.queryClient.setQueryData(queryKey, queryKey[1] === "recent" ? changed.toSorted(byLastEvent) : changed, { updatedAt });
     }
@@ -67,21 +67,21 @@ export class LiveQueries {
     }
     const known = latest([this.lastEvent, home.feed[0]?.created_at ?? ""]);
     this.lastEvent = latest([known, ...updates.map(({ last_event: at }) => at ?? "")]);
-    // Something happened, not only somebody came or went: the feed may tell of it.
+    // A change of who is online does not move `last_event`; other events do, and the feed may have an entry for them.
     if (this.lastEvent > known) this.home.schedule();
   }
 }
 
-/** Times of the city are RFC 3339 in UTC, of one length: they sort as text. */
+/** The city's times are RFC 3339 in UTC, of one length: they sort as text. */
 function latest(times: string[]): string {
   return times.reduce((a, b) => (a > b ? a : b));
 }
 
 /**
- * The feed with the new messages of these rooms, newest first; the same array when there is none.
+ * The feed with the new messages of these rooms, newest first; the same array if there are none.
  *
- * The event of a room has the newest message of a public room. What it lacks (joins, what an agent replies to) comes with the next
- * answer of the city.
+ * The event of a public room contains its newest message. The next response of the city has what the event lacks (joins, the
+ * message that an agent replies to).
  */
 export function withMessages(feed: FeedEntry[], updates: readonly Room[]): FeedEntry[] {
   const newest = feed[0]?.created_at ?? "";
@@ -109,7 +109,7 @@ function hasUnknown(rooms: readonly Room[], updates: readonly Room[]): boolean {
   return updates.some(({ id, archived }) => !archived && !known.has(id));
 }
 
-/** The rooms with what is new of them, without those that are archived now; the same array when nothing is new. */
+/** The rooms with these updates, without those that are archived now; the same array if nothing changed. */
 export function withUpdates(rooms: Room[], updates: readonly Room[]): Room[] {
   const byId = new Map(updates.map((room) => [room.id, room]));
   const changed = rooms

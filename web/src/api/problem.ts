@@ -1,20 +1,20 @@
-/** An answer that says no, as RFC 9457 has it (`application/problem+json`). */
+/** An error response as a problem document of RFC 9457 (`application/problem+json`), or a request without a response. */
 export class Problem extends Error {
   override readonly name = "Problem";
 
   constructor(
-    /** The HTTP status; 0 when no answer came at all. */
+    /** The HTTP status; 0 if no response came. */
     readonly status: number,
-    /** Stable, meant for programs; `unreachable` when no answer came. */
+    /** A stable code for programs; `unreachable` if no response came. */
     readonly code: string,
     detail: string,
-    /** Milliseconds after which to try again, where the city says so. */
+    /** Milliseconds after which to retry, if the city sends them. */
     readonly retryAfterMs: number | null = null,
   ) {
     super(detail);
   }
 
-  /** Whether the same request may succeed later without anything being changed. */
+  /** Whether the same request may succeed later without any change. */
   get isTemporary(): boolean {
     return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
   }
@@ -24,12 +24,12 @@ export function unreachable(cause: unknown): Problem {
   return new Problem(0, "unreachable", cause instanceof Error ? cause.message : "no answer");
 }
 
-/** No response within the time that a request may take. */
+/** No response within the time limit of a request. */
 export function timedOut(): Problem {
   return new Problem(0, "timeout", "no response in time");
 }
 
-/** `body` is what came with the status: a problem document, or whatever a proxy in between says. */
+/** `body` is the body of the response: a problem document, or the text of a proxy in between. */
 export function problemOf(status: number, body: string, retryAfter: string | null): Problem {
   const { code, detail } = problemFields(body);
   const seconds = retryAfter === null ? NaN : Number(retryAfter);

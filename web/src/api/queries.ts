@@ -5,7 +5,7 @@ import { fetchBlob } from "./upload";
 import { seenQuery } from "./seenQueries";
 
 const LONG_STALE_MS = 10 * 60_000;
-/** Requested once, also if it fails: rows of a list come and go. */
+/** Options for queries that are requested once, even if they fail: the rows of a list mount and unmount. */
 const KEPT = { staleTime: Infinity, gcTime: 30 * 60_000, retry: false, retryOnMount: false, refetchOnReconnect: false } as const;
 const ABSENT: readonly number[] = [404, 422];
 
@@ -14,7 +14,7 @@ function nullWhereAbsent(error: unknown): null {
   throw error;
 }
 
-/** Home and lists of rooms are kept up to date by `LiveQueries`. */
+/** The queries of the pages. `LiveQueries` keeps Home and the lists of rooms up to date. */
 export const queries = {
   site: queryOptions({ queryKey: ["site"], queryFn: seenQuery((signal) => city.site(signal)), staleTime: Infinity }),
   me: (userId: string) =>
@@ -25,7 +25,7 @@ export const queries = {
       queryKey: ["rooms", sort],
       queryFn: seenQuery((signal) => city.rooms(sort, signal)),
     }),
-  /** Rooms of which names are shown. */
+  /** Rooms whose names are shown. */
   roomsOf: (ids: readonly string[]) =>
     queryOptions({
       queryKey: ["rooms", "of", ...ids],
@@ -40,7 +40,7 @@ export const queries = {
       enabled: since.length > 0,
       staleTime: LONG_STALE_MS,
     }),
-  /** One page of messages with these words in all rooms, or in one; nothing is asked for without words. */
+  /** One page of messages with these words in all rooms, or in one; without words no request is sent. */
   search: (q: string, room: string | null) =>
     queryOptions({
       queryKey: ["search", q, room],
@@ -48,7 +48,7 @@ export const queries = {
       enabled: q !== "",
       retry: false,
     }),
-  /** The preview of a page; null if it has none. It stays the same while the page of the browser is open. */
+  /** The preview of a linked page; null if it has none. It is not fetched again while the document is open. */
   preview: (url: string) =>
     queryOptions({
       queryKey: ["preview", url],
@@ -65,7 +65,7 @@ export const queries = {
     }),
   person: (subject: string) =>
     queryOptions({ queryKey: ["people", subject], queryFn: ({ signal }) => city.person(subject, signal), retry: false }),
-  /** Kept up to date by `usePins`. */
+  /** `usePins` keeps them up to date. */
   pins: (roomId: string) =>
     queryOptions({ queryKey: ["pins", roomId], queryFn: ({ signal }) => city.pins(roomId, signal), staleTime: LONG_STALE_MS }),
   roomDetails: (name: string) =>

@@ -4,9 +4,9 @@ import { Problem } from "./problem";
 import { seenAnswer, storeSeen } from "../lib/seenAnswers";
 
 /**
- * A query function whose answers are stored, and read from there by a page that is opened without a connection.
+ * A query function that stores its responses, for a page that is opened without a connection.
  *
- * An answer that the page has already is newer than the stored one, and stays when a request fails.
+ * When a request fails, data that the query has already stays: it is newer than the stored response.
  */
 export function seenQuery<Answer>(load: (signal: AbortSignal) => Promise<Answer>) {
   return async ({ client, queryKey, signal }: QueryFunctionContext): Promise<Answer> => {

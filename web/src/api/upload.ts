@@ -3,10 +3,10 @@ import { problemOf, timedOut, unreachable } from "./problem";
 import type { Media } from "./types";
 
 /**
- * Bring a file into the city. fetch() does not tell how much of a body has left.
+ * Upload a file to the city by XMLHttpRequest: fetch() does not report how much of a body was sent.
  *
- * `told` hears from 0 to 1. `token` is that of the author, whoever is signed in meanwhile. Raises Problem, also when nothing
- * moves for 20 seconds or the response takes more than 60, and AbortError when `signal` aborts.
+ * `onProgress` is called with 0 to 1. `token` is the author's, whoever is signed in meanwhile. Raises Problem, also if nothing is
+ * transferred for 20 seconds or the response takes more than 60, and AbortError when `signal` aborts.
  */
 export function upload(
   file: File,
@@ -54,7 +54,7 @@ export function upload(
   });
 }
 
-/** A file that an `<img>` was refused because it sends no token, as an address of this page's own. */
+/** An object URL for a file that an `<img>` could not load, because it sends no token. */
 export async function fetchBlobUrl(url: string): Promise<string> {
   return URL.createObjectURL(await fetchBlob(url));
 }

@@ -5,21 +5,22 @@ import { setSessionItem, getSessionItem } from "../lib/storage";
 
 type Load = () => Promise<{ default: ComponentType }>;
 
-/** A component with a function that loads what it shows, so that it renders at once; a failure is left to the rendering. */
+/** A component with a function that loads its module in advance, so that it renders at once; the rendering reports a failure. */
 export type LazyPage = ComponentType & { preload: () => Promise<void> };
 
 const preloads: LazyPage["preload"][] = [];
 
 /**
- * A page that is loaded when it is shown first.
+ * A page whose module is loaded when it is first shown.
  *
- * Where it cannot be loaded the notice about that stands in its place, and it is tried again by a click, when the network is
- * back, and when it is opened once more. Nothing but the city that serves other pages by now makes the document load anew.
+ * If the module cannot be loaded, a notice is shown instead, and it is loaded again by a click, when the network is back, and
+ * when the page is opened once more. The document reloads only if the city serves another build, or if a retry fails though it
+ * answers.
  */
 export function lazyPage(load: Load): LazyPage {
   let isRetry = false;
   let hasFailed = false;
-  /** React shows the fallback of a `lazy` component for 300 ms, also where its module is there already. */
+  /** The loaded component: React shows the fallback of a `lazy` component for 300 ms even if its module is loaded already. */
   let Ready: ComponentType | null = null;
   const tryLoad: Load = () =>
     loadPart(load, isRetry).catch((error: unknown) => {
@@ -30,7 +31,7 @@ export function lazyPage(load: Load): LazyPage {
     try {
       Ready = (await load()).default;
     } catch {
-      // It is loaded again when it is shown.
+      // The page loads it again when it is shown.
     }
   };
   preloads.push(preload);
@@ -46,7 +47,7 @@ export function lazyPage(load: Load): LazyPage {
       renew();
       setShown(() => Loaded);
     };
-    // Not when it fails: while it loads, this component is rendered from its beginning, and would load without end.
+    // Renewed on unmount, not on failure: while the module loads, React renders this component anew, and would load without end.
     useEffect(
       () => () => {
         if (hasFailed) renew();
@@ -66,7 +67,7 @@ async function loadPart(load: Load, isRetry: boolean): ReturnType<Load> {
   try {
     return await load();
   } catch (error) {
-    // A browser may say that it is online before requests succeed: a retry loads again once the city has answered.
+    // A browser may report that it is online before requests succeed: a retry loads again once the city has answered.
     if (!(await reloadIfOutdated()) || !isRetry) throw error;
     return load().catch((missing: unknown) => {
       reload();
@@ -75,7 +76,7 @@ async function loadPart(load: Load, isRetry: boolean): ReturnType<Load> {
   }
 }
 
-/** Load the other pages while nothing else happens, for when the network is away. */
+/** Load the modules of the other pages some seconds after the start, for when the network is down. */
 export function usePrefetchedPages(): void {
   useEffect(() => {
     const { connection } = navigator as { connection?: { saveData?: boolean } };
@@ -92,14 +93,14 @@ async function prefetchAll(): Promise<void> {
 }
 
 const RELOADED_AT_KEY = "city.reloaded";
-/** After which another missing part is another upgrade; milliseconds. */
+/** A module that is missing later than this after a reload is due to another upgrade; milliseconds. */
 const MIN_RELOAD_INTERVAL_MS = 60_000;
 const TIMEOUT_MS = 10_000;
 
 /**
- * Load the document anew when the city serves another build than this one. Returns whether the city serves this build.
+ * Reload the document if the city serves another build than this one. Returns whether the city serves this build.
  *
- * A part that is missing although the city serves this build is taken for gone, too: browsers remember modules that failed.
+ * A module that fails although the city serves this build counts as missing, too: browsers remember modules that failed.
  */
 export async function reloadIfOutdated(): Promise<boolean> {
   const served = await servedDocument();
@@ -110,7 +111,7 @@ export async function reloadIfOutdated(): Promise<boolean> {
   return isSame;
 }
 
-/** Load the document anew, at most once in `MIN_RELOAD_INTERVAL_MS`. */
+/** Reload the document, at most once in `MIN_RELOAD_INTERVAL_MS`. */
 function reload(): void {
   const reloadedAt = Number(getSessionItem(RELOADED_AT_KEY) ?? "0");
   if (Date.now() - reloadedAt < MIN_RELOAD_INTERVAL_MS) return;
@@ -118,7 +119,7 @@ function reload(): void {
   location.reload();
 }
 
-/** Null when the city, or the way to it, is away. */
+/** The document that the city serves; null if the city cannot be reached. */
 async function servedDocument(): Promise<string | null> {
   try {
     const response = await fetch("/", {

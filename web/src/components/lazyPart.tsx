@@ -5,9 +5,9 @@ import { InlineProblem, Skeleton } from "./ui/Notice";
 type Load<Props extends object> = () => Promise<{ default: ComponentType<Props> }>;
 
 /**
- * A part of a page that is loaded when it is shown first.
+ * A part of a page whose module is loaded when it is first shown.
  *
- * Where it cannot be loaded a notice stands in its place, and it is loaded again when it is shown once more.
+ * If the module cannot be loaded, a notice is shown instead, and it is loaded again when the part is shown once more.
  */
 export function lazyPart<Props extends object>(
   load: Load<Props>,

@@ -10,7 +10,7 @@ import { useSession } from "../stores/session";
 import { callingRooms, useUnreadRooms } from "../stores/unread";
 import { useDirectChats } from "./useDirectChat";
 
-/** Say that rooms call for the reader: in the tab's title, by its icon and, where the reader wants it, by notifications. */
+/** Show how many rooms call for the reader (`callingRooms`): in the tab's title and icon and, if wanted, by notifications. */
 export function useCalls(): void {
   const userId = useSession((state) => state.session?.userId ?? null);
   const rooms = useUnreadRooms((state) => state.rooms);
@@ -19,7 +19,7 @@ export function useCalls(): void {
   useNewDirectChats(rooms);
   const calls = callingRooms(rooms, direct);
   useEffect(() => {
-    // Somebody else, or nobody, is signed in now.
+    // Another citizen, or nobody, is signed in now.
     return () => useUnreadRooms.getState().forget();
   }, [userId]);
   useEffect(() => setCalls(calls), [calls]);
@@ -39,7 +39,7 @@ function useNewDirectChats(rooms: Readonly<Record<string, RoomUnread>>): void {
   }, [rooms, queryClient]);
 }
 
-/** One notification for each room with a new mention, or a new message in a direct chat, while the page is not looked at. */
+/** Show one notification for each room with a new mention, or a new message in a direct chat, while the page is hidden. */
 function useNotifications(direct: ReadonlySet<string>): void {
   const navigate = useNavigate();
   const rooms = useUnreadRooms((state) => state.rooms);
@@ -53,7 +53,7 @@ function useNotifications(direct: ReadonlySet<string>): void {
       const isMentioned = room.mentions > (was?.mentions ?? 0);
       const isWritten = direct.has(room.room_id) && room.unread > (was?.unread ?? 0);
       const last = room.last_message;
-      // A snapshot after an outage tells nothing that is new by itself.
+      // Without an earlier count there is no news: a snapshot after an outage does not say what is new.
       if (!was || room.notifications === "none" || !last || !(isMentioned || isWritten)) continue;
       const path = messagePath(room.room_id, last.id);
       const message = { title: last.author.display_name, body: last.text, tag: room.room_id, path };

@@ -7,10 +7,10 @@ import { useProfiles } from "../stores/profiles";
 const MAX_BATCH = 100;
 const BATCH_DELAY_MS = 300;
 
-/** Ids that were asked about already; a citizen without a name is asked about once. */
+/** Ids that were requested already; a citizen without a name is requested once. */
 const requested = new Set<SubjectId>();
 
-/** Loads the names of citizens whom presence events name by id only; asks for many at once. */
+/** Load the names of citizens of whom presence events have the id only, many in one request. */
 export function useCitizenNames(subjects: readonly SubjectId[]): void {
   useEffect(() => {
     const { profiles } = useProfiles.getState();
@@ -29,7 +29,7 @@ async function load(ids: SubjectId[]): Promise<void> {
     const { citizens } = await city.citizens(ids, undefined);
     for (const { id, display_name } of citizens) if (display_name) useProfiles.getState().addCitizen(id, display_name);
   } catch {
-    // The page does without names, and asks again when it shows these people next.
+    // The page shows no names, and requests them again when these people are shown next.
     for (const id of ids) requested.delete(id);
   }
 }

@@ -6,18 +6,18 @@ import type { DirectChat } from "../api/types";
 import { roomPath } from "../lib/paths";
 import { useSession } from "../stores/session";
 
-/** The reader's direct chats; none of a visitor. */
+/** The reader's direct chats; undefined for a visitor. */
 export function useDirectChats(): readonly DirectChat[] | undefined {
   const userId = useSession((state) => state.session?.userId ?? null);
   return useQuery({ ...queries.directChats(userId ?? ""), enabled: userId !== null }).data;
 }
 
-/** The direct chat whose room has this id; undefined of other rooms. */
+/** The direct chat whose room has this id; undefined for other rooms. */
 export function useDirectChat(roomId: string | undefined): DirectChat | undefined {
   return useDirectChats()?.find(({ id }) => id === roomId);
 }
 
-/** Opens the chat with `citizen:<id>` or `agent:<slug>`, which begins if there is none yet. */
+/** Open the direct chat with `citizen:<id>` or `agent:<slug>`, which is created if there is none yet. */
 export function useOpenDirectChat(onOpen?: () => void) {
   const queryClient = useQueryClient();
   const navigate = useNavigate();

@@ -77,7 +77,7 @@ const tell = async (...rooms: Room[]) => {
   await pass(100);
 };
 
-/** A page, and what it asked the city for since it was first shown. */
+/** Render a page; returns it with its requests to the city since it was first shown. */
 async function open(Page: () => React.ReactNode) {
   const asked: string[] = [];
   const answers: Record<string, unknown> = { "/city/home": HOME, "/city/rooms": ROOMS, "/city/me/unread": [] };

@@ -9,16 +9,16 @@ import { usePresence, watchedSubjects } from "../stores/presence";
 import { useProfiles } from "../stores/profiles";
 
 const LIVE_KEYS = [queries.home.queryKey, ["rooms"]];
-/** Answers that contain the presence of agents. */
+/** Queries whose responses contain the presence of agents. */
 const AGENT_KEYS = [queries.agents.queryKey, ["nodes"], ["microdaos"]];
-/** Subjects of which presence is read while the connection is down: those whom the pages show come first. */
+/** The most subjects whose presence is requested while the connection is down: those on the page come first. */
 const MAX_SUBJECTS = 500;
-/** Subjects in one request: its address must stay below 8 KiB. */
+/** The number of subjects in one request, whose URL must stay below 8 KiB. */
 const SUBJECTS_AT_ONCE = 100;
 
 /**
  * Keeps rooms and presence in the pages up to date: by the events of the presence connection and by rare requests; while that
- * connection is down, by a request of each every `LOST_MS`.
+ * connection is down, by a request of each every `POLL_MS`.
  */
 export function useLiveQueries(): void {
   const queryClient = useQueryClient();
@@ -35,20 +35,20 @@ export function useLiveQueries(): void {
   }, [live]);
 
   useEffect(() => {
-    // What is shown may be out of date after the connection was away, and what was read before it was there at first.
+    // After an outage all data may be out of date; after the first connection, the data that was loaded before it.
     if (isLive && wasLive.current) void queryClient.invalidateQueries();
     else if (isLive) void invalidate(queryClient, LIVE_KEYS);
     wasLive.current ||= isLive;
     const requests = new AbortController();
     const cancel = pageClock.every(isLive ? REFETCH_MS : POLL_MS, () => {
-      // React Query reads it when the page is looked at again.
+      // React Query loads it when the page is visible again.
       if (document.visibilityState === "hidden") return;
       void invalidate(queryClient, LIVE_KEYS);
       if (!isLive) void readPresence(queryClient, requests.signal);
     });
     return () => {
       cancel();
-      // An answer that arrives after the snapshot of the new connection would be older than it.
+      // A response that arrives after the snapshot of the new connection would be older than the snapshot.
       requests.abort();
     };
   }, [isLive, queryClient]);
@@ -60,7 +60,7 @@ function invalidate(queryClient: QueryClient, keys: readonly (readonly unknown[]
 
 async function readPresence(queryClient: QueryClient, signal: AbortSignal): Promise<void> {
   const { online: here, hasSnapshot: isKnown, updates } = usePresence.getState();
-  // Before the first snapshot, pages show the presence that is part of other answers.
+  // Before the first snapshot, pages show the presence in other responses.
   if (!isKnown) {
     await invalidate(queryClient, AGENT_KEYS);
     return;

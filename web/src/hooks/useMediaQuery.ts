@@ -1,6 +1,6 @@
 import { useCallback, useSyncExternalStore } from "react";
 
-/** Whether a media query matches, live: `useMedia("(width >= 900px)")`. */
+/** Whether a media query matches, live: `useMediaQuery("(width >= 900px)")`. */
 export function useMediaQuery(query: string): boolean {
   const subscribe = useCallback(
     (changed: () => void) => {

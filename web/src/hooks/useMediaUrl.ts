@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from "react";
 import { fetchBlobUrl } from "../api/upload";
 
-/** Where reading takes a token an `<img>` is refused: then it is fetched with one. */
+/** The URL of a file for an `<img>`. If the city refuses it without a token, the file is fetched with the token. */
 export function useMediaUrl(url: string, onBroken: () => void): { src: string; onError: () => void } {
   const [fetched, setFetched] = useState<{ of: string; src: string } | null>(null);
   const isTried = useRef<string | null>(null);

@@ -5,7 +5,7 @@ import { nameInSubject, slugOf } from "../lib/subjects";
 import { requestAgentProfile } from "../stores/agentProfiles";
 import { useProfiles } from "../stores/profiles";
 
-/** What subjects are called, in their order; agents whose names are not known are asked for. */
+/** The names of subjects, in their order; the names of unknown agents are requested. */
 export function useNames(subjects: readonly SubjectId[]): string[] {
   const { t } = useTranslation();
   const profiles = useProfiles((state) => state.profiles);

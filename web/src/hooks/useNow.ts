@@ -2,7 +2,7 @@ import { useSyncExternalStore } from "react";
 
 const MINUTE_MS = 60_000;
 
-/** The time, in milliseconds since the epoch, to the minute: "5 minutes ago" stays true. */
+/** The time to the minute, in milliseconds since the epoch, updated so that "5 minutes ago" stays true. */
 export function useNow(): number {
   return useSyncExternalStore(everyMinute, () => Math.floor(Date.now() / MINUTE_MS) * MINUTE_MS + MINUTE_MS);
 }

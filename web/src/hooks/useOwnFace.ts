@@ -4,7 +4,7 @@ import { queries } from "../api/queries";
 import { useProfiles } from "../stores/profiles";
 import { useSession } from "../stores/session";
 
-/** One's own name is known from the session; the chosen name, the picture and the linked account from the city. */
+/** Store the reader's own profile: the name of the session; the chosen name, the picture and the linked account from the city. */
 export function useOwnFace(): void {
   const { session, subject, setSubject } = useSession();
   const { data: me } = useQuery({ ...queries.me(session?.userId ?? ""), enabled: session !== null });

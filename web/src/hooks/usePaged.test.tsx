@@ -34,7 +34,7 @@ function ids(): string[] {
   return screen.queryAllByRole("listitem").map(({ textContent }) => textContent);
 }
 
-/** The most items that a commit added to those of the one before. */
+/** The most items that one commit added to those of the previous commit. */
 function mostAdded(): number {
   return Math.max(...commits.slice(1).map((now, at) => now.filter((id) => !commits[at]?.includes(id)).length));
 }
@@ -78,7 +78,7 @@ describe("a paged list", () => {
     await waitFor(() => expect(ids()).toHaveLength(PAGE));
     const wanted = ITEMS.slice(0, PAGE).map(({ id }) => id);
     await waitFor(() => expect(ids()).toEqual(wanted));
-    // The first commit is of the search field alone.
+    // The first commit renders the search field only.
     for (const shown of commits.slice(before + 1)) expect(shown).toEqual(wanted.slice(0, shown.length));
   });
 });

@@ -3,21 +3,21 @@ import { startTransition, useEffect, useState } from "react";
 interface Paged<Item> {
   /** The items to render now; the rest of the page follows in later commits. */
   shown: readonly Item[];
-  /** How many there are besides. */
+  /** The number of items after the current page. */
   hidden: number;
   showMore: () => void;
 }
 
 /**
- * The most items that one commit mounts after the first: a commit cannot be interrupted, and a key stroke that comes
- * meanwhile waits until it is painted.
+ * The most items that one commit mounts after the first: a commit cannot be interrupted, and a key stroke during it waits until
+ * it is painted.
  */
 export const MOUNTED_AT_ONCE = 16;
 
 /**
- * The first `size` of many items, and as many more each time that is asked for.
+ * The first `size` of many items, and as many more with each `showMore`.
  *
- * @param key - what the items were chosen by: with another one the first page is shown again.
+ * @param key - the filter of the items: another one shows the first page again.
  */
 export function usePaged<Item extends { id: string }>(items: readonly Item[], key: string, size: number): Paged<Item> {
   const [asked, setAsked] = useState({ key, pages: 1 });
@@ -30,14 +30,14 @@ export function usePaged<Item extends { id: string }>(items: readonly Item[], ke
   };
 }
 
-/** The items from the first one on, of which at most `MOUNTED_AT_ONCE` were not there in the last commit. */
+/** The items from the first one on, of which at most `MOUNTED_AT_ONCE` are new since the last commit. */
 function useGradual<Item extends { id: string }>(items: readonly Item[]): readonly Item[] {
-  // The first list is there at once: the browser may have to restore how far its page was scrolled.
+  // The first list is rendered at once: the browser may have to restore the scroll position of its page.
   const [mounted, setMounted] = useState<ReadonlySet<string>>(() => new Set(items.map(({ id }) => id)));
   const shown = startOf(items, mounted);
   useEffect(() => {
     if (shown.length === mounted.size && shown.every(({ id }) => mounted.has(id))) return;
-    // A transition is interrupted by a key stroke.
+    // A key stroke interrupts a transition.
     startTransition(() => setMounted(new Set(shown.map(({ id }) => id))));
   }, [shown, mounted]);
   return shown;

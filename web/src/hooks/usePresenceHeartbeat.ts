@@ -6,12 +6,12 @@ import { useSession } from "../stores/session";
 
 const INPUT_EVENTS = ["pointerdown", "pointermove", "keydown", "wheel", "touchstart", "focus"] as const;
 
-/** A moving pointer is a hundred signs a second; one of them is enough for so long. */
+/** A moving pointer fires a hundred events a second, of which one in this time is enough. */
 const INPUT_THROTTLE_MS = 1_000;
 
 /**
- * Says that the citizen is here for as long as the page is open: `away` after `awayAfterMs` without a sign of them and
- * while the page is hidden, offline when it is left.
+ * Send the citizen's presence while the page is open: `away` after `awayAfterMs` without input and while the page is hidden,
+ * offline when the page is closed.
  */
 export function usePresenceHeartbeat(heartbeatMs: number, awayAfterMs: number): void {
   const session = useSession((state) => state.session);
@@ -41,7 +41,7 @@ export function usePresenceHeartbeat(heartbeatMs: number, awayAfterMs: number): 
   useEffect(() => watchActivity(awayAfterMs, (status) => globalPresenceClient.setStatus(status)), [awayAfterMs]);
 }
 
-/** Tells each change of the status of whoever sits before the page. Answers how to stop. */
+/** Call `onChange` with each status of the person at the page. Returns a function that stops it. */
 export function watchActivity(awayAfterMs: number, onChange: (status: "online" | "away") => void, clock = pageClock): Cancel {
   const activity = new Activity(clock.now(), awayAfterMs);
   let cancelChange: Cancel = () => undefined;

@@ -2,7 +2,7 @@ import { useCallback } from "react";
 import { useTranslation } from "../lib/i18n";
 import { Problem } from "../api/problem";
 
-/** What to tell people about an error, in their language where the pages have words for its code. */
+/** The text about an error, in the reader's language if its code has a translation. */
 export function useProblemText(): (error: unknown) => string {
   const { t, has } = useTranslation();
   return useCallback(

@@ -4,7 +4,7 @@ import { nameInSubject, slugOf } from "../lib/subjects";
 import { requestAgentProfile } from "../stores/agentProfiles";
 import { NO_PROFILE, useProfiles, type Profile } from "../stores/profiles";
 
-/** How somebody looks, and what they are called; `unknown` until that is known. */
+/** The profile of a subject, with the name `unknown` until it is known. */
 export function useProfile(subject: SubjectId, unknown: string): Profile {
   const profile = useProfiles((state) => state.profiles[subject]);
   useEffect(() => {

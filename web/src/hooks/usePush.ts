@@ -4,17 +4,17 @@ import { useTranslation } from "../lib/i18n";
 import { mayNotify, wantsPush } from "../lib/notifications";
 import { useSession } from "../stores/session";
 
-/** Milliseconds after the start: what the page itself needs is loaded first. */
+/** Milliseconds after the start, so that the page loads its own parts first. */
 const RENEW_AFTER_MS = 5_000;
 
-/** Keep the push subscription of this browser known to the city, and open the messages of notifications that were clicked. */
+/** Renew this browser's push subscription in the city, and open the messages of notifications that were clicked. */
 export function usePush(): void {
   const userId = useSession((state) => state.session?.userId ?? null);
   const { language } = useTranslation();
   useEffect(() => {
     if (userId === null || !mayNotify() || !wantsPush()) return;
     const timer = setTimeout(() => {
-      // Without a network the next visit does it.
+      // Without a network, the next visit renews it.
       void import("../lib/push").then(({ subscribeToPush }) => subscribeToPush(language)).catch(() => undefined);
     }, RENEW_AFTER_MS);
     return () => clearTimeout(timer);
@@ -32,7 +32,7 @@ export function usePush(): void {
   }, [navigate]);
 }
 
-/** The path that the service worker asks to open. */
+/** The path that the service worker asks to open; null for other messages. */
 function pathOf(message: unknown): string | null {
   const { type, path } = (message ?? {}) as { type?: unknown; path?: unknown };
   return type === "open" && typeof path === "string" && path.startsWith("/city/") ? path : null;

@@ -1,12 +1,12 @@
 import { useEffect } from "react";
 
-/** A keyboard covers at least this much; less are the bars of the browser. */
+/** A virtual keyboard covers at least this much; the bars of the browser cover less. */
 const KEYBOARD_PX = 120;
 
 /**
- * While a virtual keyboard covers a part of the page, `--shown-height` is the height of the rest.
+ * Set `--shown-height` to the height that is left while a virtual keyboard covers a part of the page.
  *
- * `interactive-widget=resizes-content` does that by itself where browsers know it; Safari on iOS does not.
+ * `interactive-widget=resizes-content` does that in browsers that support it; Safari on iOS does not.
  */
 export function useShownHeight(): void {
   useEffect(() => {
@@ -17,7 +17,7 @@ export function useShownHeight(): void {
       const isCovered = viewport.scale === 1 && innerHeight - viewport.height > KEYBOARD_PX;
       if (!isCovered) return void style.removeProperty("--shown-height");
       style.setProperty("--shown-height", `${Math.round(viewport.height)}px`);
-      // The browser has moved the page to show the field, which is in sight now by itself.
+      // The browser has scrolled the page to show the field, which is in view by itself now.
       scrollTo(0, 0);
     };
     measure();

@@ -2,7 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { queries } from "../api/queries";
 import type { SiteSettings } from "../api/types";
 
-/** What holds until the city has told: the contract's own numbers, and no way to sign in. */
+/** The settings until the city has sent its own: the default intervals, and no way to sign in. */
 const DEFAULT_SETTINGS: SiteSettings = {
   city_name: "DAARION",
   sign_in: { url: null, name: false, matrix: false },

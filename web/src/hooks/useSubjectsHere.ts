@@ -5,7 +5,7 @@ import { useThrottledStore } from "./useThrottledStore";
 
 const EVERY_MS = 250;
 
-/** Who is not offline. It is another set only when somebody came or left, at most four times a second. */
+/** The subjects who are not offline. The set changes only when somebody comes or leaves, at most four times a second. */
 export function useSubjectsHere(): ReadonlySet<SubjectId> {
   const online = useThrottledStore(usePresence, onlineSubjects, EVERY_MS);
   const [here, setHere] = useState<ReadonlySet<SubjectId>>(() => new Set(Object.keys(online)));

@@ -4,9 +4,9 @@ import { pageClock } from "../lib/clock";
 import { Throttle } from "../lib/throttle";
 
 /**
- * A part of a store that changes often, rendered at most once in `everyMs` milliseconds: at once for a change that comes alone.
+ * A part of a store that changes often, rendered at most once in `everyMs` milliseconds, and at once for a single change.
  *
- * @param select - a function of a module: another one subscribes again.
+ * @param select - a function of a module: a new function subscribes again.
  */
 export function useThrottledStore<State, Part>(
   store: Pick<StoreApi<State>, "getState" | "subscribe">,
@@ -24,7 +24,7 @@ export function useThrottledStore<State, Part>(
       const unsubscribe = store.subscribe((state, before) => {
         if (select(state) !== select(before)) throttle.schedule();
       });
-      // It may have changed since the first render.
+      // The store may have changed since the first render.
       update();
       return () => {
         unsubscribe();

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from "react";
 
-/** `value`, changed at most once in `everyMs` milliseconds; the last one is always shown in the end. */
+/** `value`, updated at most once in `everyMs` milliseconds; the last value is always shown in the end. */
 export function useThrottledValue<Value>(value: Value, everyMs: number): Value {
   const [shown, setShown] = useState(value);
   const changedAt = useRef(-Infinity);

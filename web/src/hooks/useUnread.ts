@@ -7,15 +7,15 @@ import { useSession } from "../stores/session";
 import { useUnreadRooms } from "../stores/unread";
 import { useThrottledValue } from "./useThrottledValue";
 
-/** The city counts for as many rooms at once. */
+/** The most rooms in one request for unread counts. */
 const MAX_ROOMS = 100;
 
-/** Lists change with every message; they are counted at most so often, in milliseconds. */
+/** Lists change with every message: this is the shortest time between two counts, in milliseconds. */
 const COUNT_EVERY_MS = 15_000;
 
 type UnreadRoom = Pick<Room, "id" | "last_seq">;
 
-/** How many messages of others each room has that were not read: as the city counts them, else of those that were opened here. */
+/** The unread messages of others in each room: as the city counts them, else those in rooms that were opened in this browser. */
 export function useUnread(rooms: readonly UnreadRoom[]): ReadonlyMap<string, number> {
   const isKnown = useUnreadRooms((state) => state.isKnown);
   const known = useUnreadRooms((state) => state.rooms);
@@ -27,15 +27,15 @@ export function useUnread(rooms: readonly UnreadRoom[]): ReadonlyMap<string, num
 const NONE: readonly UnreadRoom[] = [];
 
 /**
- * How many messages of others each room has that were not read here; rooms that were never opened have none.
+ * The messages of others in each room that were not read in this browser; rooms that were never opened have none.
  *
- * A room's `last_seq` counts joins, reactions and one's own words too: only the city knows what of that is a message of others.
+ * A room's `last_seq` also counts joins, reactions and own messages: only the city knows which of them are messages of others.
  */
 function useCounted(rooms: readonly UnreadRoom[]): ReadonlyMap<string, number> {
   const me = useSession((state) => state.session?.userId ?? null);
   const seen = useThrottledValue(rooms, COUNT_EVERY_MS);
   const marks = useSyncExternalStore(subscribeToReadMarks, readMarksVersion);
-  // The browser's storage is slow to ask for hundreds of rooms.
+  // Memoized, as the browser's storage is slow for hundreds of rooms.
   // eslint-disable-next-line react-hooks/exhaustive-deps
   const moved = useMemo(() => unreadRooms(seen, me), [seen, me, marks]);
   const since = moved.map(({ id }) => `${id}:${readUpTo(me, id) ?? 0}`).sort();
@@ -43,12 +43,12 @@ function useCounted(rooms: readonly UnreadRoom[]): ReadonlyMap<string, number> {
   const { data } = useQuery({ ...queries.unread(me ?? "", since, lastSeqs), placeholderData: keepPreviousData });
 
   useEffect(() => {
-    // Where nothing of what happened was a message of others, there is nothing to ask for next time.
+    // If none of the new events is a message of others, mark them as read, so that the next request leaves them out.
     for (const { room_id: id, count } of data ?? []) {
       const room = count === 0 ? moved.find((each) => each.id === id) : undefined;
       if (room) markRead(me, room.id, room.last_seq);
     }
-    // Of what was asked, not of what the rooms are by now.
+    // Runs for the rooms of the request, not for their later states.
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [data]);
 

@@ -15,7 +15,7 @@ describe("a block of code", () => {
     return container.firstElementChild;
   };
 
-  it("has its tokens in colours, and its text unchanged", () => {
+  it("shows tokens in colours, and the text unchanged", () => {
     const code = codeOf("python", 'def f(x):\n    return "<b>"  # yes');
     expect(code?.textContent).toBe('def f(x):\n    return "<b>"  # yes');
     expect(code?.querySelectorAll("span[class]").length).toBeGreaterThan(3);

@@ -22,7 +22,7 @@ export function CodeBlock({ code, language }: Props) {
   );
 }
 
-/** Colours come when their part is loaded: before that, and for unknown languages, the plain text. */
+/** The code with coloured tokens once `highlight` is loaded; before that, and for unknown languages, the plain text. */
 function useHighlighted(code: string, language: string | null): ReactNode {
   const [highlighted, setHighlighted] = useState<{ of: string; tokens: ReactNode } | null>(null);
   useEffect(() => {
@@ -42,7 +42,7 @@ function useHighlighted(code: string, language: string | null): ReactNode {
   return highlighted?.of === code ? highlighted.tokens : code;
 }
 
-/** Browsers have no clipboard on pages without TLS: then there is no such button. */
+/** A button that copies the code. Browsers have no clipboard on pages without TLS: then there is no button. */
 function CopyCode({ code }: { code: string }) {
   const { t } = useTranslation();
   const [isCopied, setCopied] = useState(false);

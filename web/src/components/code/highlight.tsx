@@ -18,10 +18,10 @@ import styles from "./CodeBlock.module.css";
 const LANGUAGES = { bash, css, diff, go, java, javascript, json, python, rust, sql, typescript, xml, yaml };
 for (const [name, grammar] of Object.entries(LANGUAGES)) hljs.registerLanguage(name, grammar);
 
-/** Longer code takes too long on a slow phone. */
+/** Longer code is not highlighted, as that takes too long on a slow phone. */
 const MAX_CHARS = 20_000;
 
-/** The few looks that the many kinds of tokens have. */
+/** The class names for highlight.js's kinds of tokens, many of which look the same. */
 const LOOKS: Record<string, string | undefined> = {
   keyword: styles.keyword,
   literal: styles.number,
@@ -43,12 +43,12 @@ const LOOKS: Record<string, string | undefined> = {
   deletion: styles.keyword,
 };
 
-/** Code with its tokens in colours; null for a language that is not known here. */
+/** Code with its tokens in colours; null for an unknown language or long code. */
 export function highlight(code: string, language: string): ReactNode {
   const name = language.toLowerCase();
   if (code.length > MAX_CHARS || !hljs.getLanguage(name)) return null;
   const { value } = hljs.highlight(code, { language: name, ignoreIllegals: true });
-  // The tokens become elements of React: no HTML is put into the page.
+  // The tokens become React elements: no HTML is put into the page.
   return tokens(new DOMParser().parseFromString(`<pre>${value}</pre>`, "text/html").querySelector("pre"));
 }
 

@@ -4,7 +4,7 @@ import { useAgentPresence } from "../../hooks/useAgentPresence";
 import styles from "./AgentPresenceBadge.module.css";
 import { PresenceDot } from "./PresenceDot";
 
-/** Whether an agent is here, in words. `slug`: its slug, which is its id; `told`: what the page was told of it at first. */
+/** The presence of an agent, in words. `slug`: its slug, which is its id; `told`: its presence in the response for the page. */
 export function AgentPresenceBadge({ slug, told }: { slug: string; told?: Status }) {
   const { t } = useTranslation();
   const status = useAgentPresence(slug).status ?? told;

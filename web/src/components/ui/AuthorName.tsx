@@ -2,7 +2,7 @@ import type { Author } from "../../api/types";
 import { useLiveAuthor } from "../../hooks/useLiveAuthor";
 import { Name } from "./Name";
 
-/** What the author of something is called now. */
+/** The current name of an author. */
 export function AuthorName({ author }: { author: Author }) {
   return <Name>{useLiveAuthor(author).name}</Name>;
 }

@@ -10,11 +10,11 @@ interface Props {
   profile: Pick<Profile, "name" | "avatarUrl" | "color">;
   /** Pixels. */
   size?: number;
-  /** Shown as a dot where it is given. */
+  /** Shown as a dot if it is given. */
   status?: Status | undefined;
 }
 
-/** A picture, or initials on a colour of one's own. Agents have corners, people are round. The name stands beside it. */
+/** A picture, or initials on the subject's colour. Agents' avatars have corners, people's are round. The name is beside it. */
 export function Avatar({ subject, profile, size = 40, status }: Props) {
   const [broken, setBroken] = useState<string | null>(null);
   const shape = `${styles.image} ${kindOf(subject) === "agent" ? styles.agent : ""}`;
@@ -42,19 +42,19 @@ export function Avatar({ subject, profile, size = 40, status }: Props) {
   );
 }
 
-/** At most two letters: of the first two words, or of the only one. */
+/** At most two letters: the initials of the first two words, or of the only one. */
 export function initials(name: string): string {
   const words = name.match(/[\p{L}\p{N}]+/gu) ?? [];
   const letters = words.slice(0, 2).map((word) => /./su.exec(word)?.[0] ?? "");
   return letters.join("").toLocaleUpperCase() || "?";
 }
 
-/** Always the same for the same name. All are equally dark, dark enough for white letters. */
+/** The colour of a name, always the same. All colours are dark enough for white letters, and equally dark. */
 export function colorOf(name: string): string {
   return `oklch(48% 0.1 ${hashOf(name) % 360})`;
 }
 
-/** Whether dark letters are read better than white ones on `#rrggbb` (WCAG 2, relative luminance). */
+/** Whether dark letters have more contrast than white ones on `#rrggbb` (WCAG 2, relative luminance). */
 export function isLight(color: string): boolean {
   const [red = 0, green = 0, blue = 0] = [1, 3, 5].map((at) => {
     const part = parseInt(color.slice(at, at + 2), 16) / 255;
@@ -63,7 +63,7 @@ export function isLight(color: string): boolean {
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue > CONTRAST_THRESHOLD;
 }
 
-/** Where white and black letters have the same contrast: 1.05 / (x + 0.05) = (x + 0.05) / 0.05. */
+/** The luminance at which white and black letters have the same contrast: 1.05 / (x + 0.05) = (x + 0.05) / 0.05. */
 const CONTRAST_THRESHOLD = 0.179;
 
 export function hashOf(name: string): number {

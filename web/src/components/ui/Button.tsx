@@ -15,7 +15,7 @@ export function Button({ variant: look = "plain", type = "button", className = "
   return <button type={type} className={buttonClass(look, className)} {...rest} />;
 }
 
-/** A button that shows a picture only; `label` is what it is called. */
+/** A button with an icon only; `label` is its accessible name. */
 export function IconButton({
   icon,
   label,

@@ -7,7 +7,7 @@ interface ChoicesProps {
   onChoose: (value: string) => void;
 }
 
-/** One of a few, as radio buttons. */
+/** A choice between a few values, as radio buttons. */
 export function Choices({ legend, choices, chosen, onChoose }: ChoicesProps) {
   return (
     <fieldset className={styles.group}>

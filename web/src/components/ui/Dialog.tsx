@@ -5,25 +5,25 @@ import styles from "./Dialog.module.css";
 
 interface Props {
   title: string;
-  /** A sheet lies at the bottom of the window, where a thumb reaches it. */
+  /** A sheet is at the bottom of the window, where a thumb reaches it. */
   look?: "sheet";
   onClose: () => void;
   children: ReactNode;
 }
 
-/** A modal dialog. The browser keeps the focus in it and gives it back to where it was. */
+/** A modal dialog. The browser keeps the focus in it, and returns the focus when it closes. */
 export function Dialog({ title, look, onClose, children }: Props) {
   const { t } = useTranslation();
   const dialog = useRef<HTMLDialogElement>(null);
   const titleId = useId();
 
-  // A layout effect ends before the dialog leaves the document; a dialog that left it gives no focus back.
+  // A layout effect is cleaned up before the dialog leaves the document; a dialog that has left it does not return the focus.
   useLayoutEffect(() => {
     const shown = dialog.current;
     if (shown && !shown.open) shown.showModal();
     return () => shown?.close();
   }, []);
-  // After each render, as what the dialog is about may be loaded only after it opened.
+  // Runs after each render, as the content may be loaded only after the dialog opened.
   const hasFocused = useRef(false);
   useEffect(() => {
     const shown = dialog.current;
@@ -35,7 +35,7 @@ export function Dialog({ title, look, onClose, children }: Props) {
   });
 
   return (
-    // A click beside the dialog closes it for the mouse; Escape and the button are there for everybody.
+    // A click on the backdrop closes the dialog with a mouse; Escape and the button work for everybody.
     // eslint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/no-noninteractive-element-interactions
     <dialog
       ref={dialog}
@@ -58,7 +58,7 @@ export function Dialog({ title, look, onClose, children }: Props) {
   );
 }
 
-/** The first field, else the first button of what the dialog is about: not the one that closes it. */
+/** The first field of the content, else its first button; the button that closes the dialog is not part of the content. */
 function firstOf(dialog: HTMLElement): HTMLElement | null {
   const isAbout = (tags: string) => dialog.querySelector<HTMLElement>(`:scope > :not([data-head]) :is(${tags})`);
   return isAbout("input, textarea, select") ?? isAbout("button, a");

@@ -3,12 +3,12 @@ import { Problem } from "../../api/problem";
 import { ProblemNotice } from "./Notice";
 
 interface Props {
-  /** Called before the children are tried again. */
+  /** Called before the children are rendered again. */
   onRetry?: () => void;
   children: ReactNode;
 }
 
-/** Shows what went wrong in the place of children that cannot be shown; all around them goes on. */
+/** Shows the error in place of children that cannot be rendered; the page around them keeps working. */
 export class ErrorBoundary extends Component<Props, { error: unknown }> {
   override state: { error: unknown } = { error: null };
 

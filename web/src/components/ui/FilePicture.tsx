@@ -1,7 +1,7 @@
 import { useCallback } from "react";
 import { Icon } from "./Icon";
 
-/** A file that is in this browser only: a picture as it looks, any other as a sign. */
+/** A preview of a local file: an image as it looks, any other file as an icon. */
 export function FilePicture({ file }: { file: File }) {
   const show = useCallback(
     (image: HTMLImageElement) => {

@@ -1,4 +1,4 @@
-/** Line drawings on a 24 × 24 grid; they say nothing by themselves to a screen reader. */
+/** Line drawings on a 24 × 24 grid, without a text for screen readers. */
 const PATHS = {
   home: "M4 11.5 12 4l8 7.5M6 10v10h12V10M10 20v-5.5h4V20",
   rooms: "M4 5h16v11H9.5L5.5 19.5V16H4zM8 9h8M8 12h5",

@@ -2,7 +2,7 @@ import type { ReactNode } from "react";
 import { Icon } from "./Icon";
 import styles from "./ListToolbar.module.css";
 
-/** What narrows a list down. */
+/** The controls that filter a list. */
 export function ListToolbar({ children }: { children: ReactNode }) {
   return <search className={styles.toolbar}>{children}</search>;
 }
@@ -30,7 +30,7 @@ interface ChipsProps<Value extends string> {
   onChoose: (value: Value) => void;
 }
 
-/** One of a few. */
+/** A choice between a few values, as toggle buttons. */
 export function Chips<Value extends string>({ label, choices, chosen, onChoose }: ChipsProps<Value>) {
   return (
     <div className={styles.chips} role="group" aria-label={label}>

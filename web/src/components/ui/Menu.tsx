@@ -1,7 +1,7 @@
 import { useId, useLayoutEffect, useRef, useState, type ReactNode } from "react";
 import styles from "./Menu.module.css";
 
-/** What the button that opens a menu needs. */
+/** The attributes of the button that opens a menu. */
 export interface MenuButton {
   popoverTarget: string;
   "aria-expanded": boolean;
@@ -15,7 +15,7 @@ interface Props {
 
 const GAP_PX = 6;
 
-/** Something that opens beside a button, above all else: not cut off by what scrolls; Escape or a click elsewhere closes it. */
+/** A popover beside a button, in the top layer: no scroll container clips it; Escape or a click elsewhere closes it. */
 export function Menu({ button, children, label }: Props) {
   const id = useId();
   const [isOpen, setOpen] = useState(false);
@@ -26,7 +26,7 @@ export function Menu({ button, children, label }: Props) {
     const place = () => placeBesideButton(shown);
     place();
     addEventListener("resize", place);
-    // Parts that are loaded later change its size.
+    // Parts that are loaded later change the size of the menu.
     const sizes = new ResizeObserver(place);
     sizes.observe(shown);
     return () => {
@@ -52,7 +52,7 @@ export function Menu({ button, children, label }: Props) {
   );
 }
 
-/** Under the button and flush with its right side; above it where there is no room below. */
+/** Place the menu below its button and flush with its right side; above it if there is no space below. */
 function placeBesideButton(menu: HTMLElement): void {
   const button = document.querySelector(`[popovertarget="${CSS.escape(menu.id)}"]`);
   if (!button) return;

@@ -2,7 +2,7 @@ import { useTranslation } from "../../lib/i18n";
 import { Button } from "./Button";
 import styles from "./ListToolbar.module.css";
 
-/** What ends a list that shows a part of what there is. */
+/** The button that ends a list of which only a part is shown. */
 export function MoreButton({ hidden, onMore }: { hidden: number; onMore: () => void }) {
   const { t } = useTranslation();
   if (hidden <= 0) return null;

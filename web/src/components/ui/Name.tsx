@@ -1,6 +1,6 @@
 import { plainName } from "../../lib/names";
 
-/** What somebody or something is called: its direction of writing stays its own and leaves the words around it in order. */
+/** The name of a person or thing, isolated so that its text direction does not reorder the words around it. */
 export function Name({ children }: { children: string }) {
   return <bdi>{plainName(children)}</bdi>;
 }

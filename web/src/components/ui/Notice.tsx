@@ -7,7 +7,7 @@ import { Button, ButtonLink } from "./Button";
 import { Icon, type IconName } from "./Icon";
 import styles from "./Notice.module.css";
 
-/** What stands where there is nothing else to show. */
+/** A notice where there is nothing else to show. */
 export function Notice({ icon, title, children }: { icon: IconName; title?: string; children?: ReactNode }) {
   return (
     <div className={styles.notice}>
@@ -21,11 +21,11 @@ export function Notice({ icon, title, children }: { icon: IconName; title?: stri
 interface ProblemProps {
   error: unknown;
   onRetry?: () => void;
-  /** There is nothing else on the page: this is what it is about. */
+  /** Whether the page shows nothing but this notice. */
   isPage?: boolean;
 }
 
-/** A page or a part of it that could not be had. */
+/** The notice for a page, or a part of it, that could not be loaded. */
 export function ProblemNotice({ error, onRetry, isPage = false }: ProblemProps) {
   const { t } = useTranslation();
   const text = useProblemText();
@@ -41,7 +41,7 @@ export function ProblemNotice({ error, onRetry, isPage = false }: ProblemProps) 
   );
 }
 
-/** A page about something that is not there: trying again would not bring it. */
+/** The notice for a page whose subject does not exist: a retry would not help. */
 function MissingNotice({ words }: { words: string }) {
   const { t } = useTranslation();
   usePageTitle(words);
@@ -61,7 +61,7 @@ function MissingNotice({ words }: { words: string }) {
   );
 }
 
-/** One line about what went wrong with what was just tried. */
+/** One line with the error of the last action. */
 export function InlineProblem({ error }: { error: unknown }) {
   const text = useProblemText();
   return error ? (
@@ -71,7 +71,7 @@ export function InlineProblem({ error }: { error: unknown }) {
   ) : null;
 }
 
-/** Bones of what is being fetched: `heights` in rem. */
+/** Placeholders for content that is being loaded: `heights` in rem. */
 export function Skeleton({ heights }: { heights: number[] }) {
   const { t } = useTranslation();
   return (

@@ -7,15 +7,15 @@ import styles from "./PictureField.module.css";
 
 const UPLOAD_TIMEOUT_MS = 60_000;
 
-/** A chosen picture with its address in this browser, or null for none; undefined leaves it as it is. */
+/** A chosen picture and its object URL, or null for none; undefined leaves the picture as it is. */
 export type Picture = { file: File; url: string } | null | undefined;
 
 interface Props {
-  /** The address of the picture that is shown now. */
+  /** The URL of the picture that is shown now. */
   current: string | null;
   picture: Picture;
   onChoose: (picture: Picture) => void;
-  /** Renders the picture with an address, or what is shown instead of one. */
+  /** Renders the picture at a URL, or its substitute without one. */
   children: (url: string | null) => ReactNode;
 }
 

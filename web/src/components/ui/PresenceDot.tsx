@@ -2,7 +2,7 @@ import { useTranslation } from "../../lib/i18n";
 import type { Status } from "../../api/types";
 import styles from "./PresenceDot.module.css";
 
-/** Whether somebody is here. `isSilent` where words beside it say the same. */
+/** The presence of somebody as a dot. `isSilent` hides it from screen readers, for when words beside it say the same. */
 export function PresenceDot({ state, isSilent = false }: { state: Status; isSilent?: boolean }) {
   if (!isSilent) return <NamedDot state={state} />;
   return <span className={classOf(state)} aria-hidden="true" data-state={state} />;
