@@ -1,10 +1,10 @@
-/** Whether somebody sits before this page: away after a while without a sign of them, and while it is hidden. */
+/** Whether the person at this page is active: away after a time without input, and while the page is hidden. */
 export class Activity {
   private isHidden = false;
 
   constructor(
     private lastInputAt: number,
-    /** Milliseconds without a sign after which somebody is away. */
+    /** Milliseconds without input after which the person is away. */
     private awayAfterMs: number,
   ) {}
 
@@ -12,7 +12,7 @@ export class Activity {
     this.lastInputAt = now;
   }
 
-  /** To look at the page again is a sign, too. */
+  /** Showing the page again counts as input. */
   setHidden(isHidden: boolean, now: number): void {
     this.isHidden = isHidden;
     if (!isHidden) this.noteInput(now);
@@ -22,7 +22,7 @@ export class Activity {
     return this.isHidden || now - this.lastInputAt >= this.awayAfterMs ? "away" : "online";
   }
 
-  /** Milliseconds until the status changes by itself; null when only a sign can change it. */
+  /** Milliseconds until the status changes by itself; null if only input can change it. */
   changesInMs(now: number): number | null {
     return this.status(now) === "away" ? null : this.lastInputAt + this.awayAfterMs - now;
   }

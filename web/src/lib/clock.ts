@@ -1,10 +1,10 @@
-/** Time, as the state machines see it: tests bring their own. */
+/** The time for state machines; tests use a fake one. */
 export interface Clock {
   /** Milliseconds since the epoch. */
   now: () => number;
-  /** Call `then` once, `ms` milliseconds from now. Answers how to take that back. */
+  /** Call `then` once, `ms` milliseconds from now. Returns a function that cancels it. */
   after: (ms: number, then: () => void) => Cancel;
-  /** Call `then` every `ms` milliseconds, the first time after one such span. */
+  /** Call `then` every `ms` milliseconds, for the first time after `ms`. */
   every: (ms: number, then: () => void) => Cancel;
 }
 

@@ -1,7 +1,7 @@
 import { openDB, type DBSchema, type IDBPDatabase } from "idb";
 
 /**
- * The function that opens an IndexedDB database, once for all its callers; again after it was closed or could not be opened.
+ * Return a function that opens an IndexedDB database: once for all callers, and again after it was closed or could not be opened.
  *
  * @param create - makes the object stores of a new database.
  */
@@ -16,7 +16,7 @@ export function databaseOpener<Schema extends DBSchema>(
   return () => {
     opened ??= openDB<Schema>(name, 1, {
       upgrade: create,
-      // Another tab with newer pages needs the database; this one opens it again when it must.
+      // Another tab with newer pages needs the database; this tab opens it again on demand.
       blocking: (_was, _wanted, event) => {
         (event.target as IDBDatabase).close();
         forget();

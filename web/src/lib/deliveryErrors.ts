@@ -1,4 +1,4 @@
-/** Problem codes and causes of a failed delivery that say that the author may not write in that room. */
+/** The codes of problems and failed deliveries that mean that the author may not write in the room. */
 const WRITE_FORBIDDEN = new Set([
   "banned",
   "chat_over",
@@ -11,7 +11,7 @@ const WRITE_FORBIDDEN = new Set([
   "room_encrypted",
 ]);
 
-/** Those that say that the message, its file or the message that it changes cannot be sent as it is. */
+/** The codes that mean that the message, its file or the message that it changes cannot be sent as it is. */
 const MESSAGE_REJECTED = new Set([
   "deleted",
   "media_empty",
@@ -24,7 +24,7 @@ const MESSAGE_REJECTED = new Set([
   "too_large",
 ]);
 
-/** Whether the same message would be refused again, so that there is no use in sending it once more. */
+/** Whether the same message would be refused again, so a retry is useless. */
 export function isPermanentError(code: string): boolean {
   return WRITE_FORBIDDEN.has(code) || MESSAGE_REJECTED.has(code);
 }

@@ -1,11 +1,11 @@
-/** What is dropped on the page: browsers open a dropped file or link in the page's place, unless the page takes it. */
+/** Drag and drop on the page: browsers open a dropped file or link in place of the page, unless the page handles the drop. */
 
 function isForBrowser({ target, dataTransfer }: DragEvent): boolean {
   const isFile = dataTransfer?.types.includes("Files") ?? false;
   return !isFile && target instanceof Element && target.closest("input, textarea, [contenteditable]") !== null;
 }
 
-/** Keep the page where it is, wherever something is dropped on it. Text that is dropped into a field stays the browser's work. */
+/** Keep browsers from leaving the page on a drop. Text that is dropped into a field is left to the browser. */
 export function preventDropNavigation(): void {
   const keepPage = (event: DragEvent) => {
     if (!isForBrowser(event)) event.preventDefault();
@@ -14,7 +14,7 @@ export function preventDropNavigation(): void {
   addEventListener("drop", keepPage);
 }
 
-/** Take what is dropped anywhere on the page, or where `isFor` says so. Answers how to take that back. */
+/** Handle what is dropped on the page, or on elements for which `isFor` is true. Returns a function that stops it. */
 export function listenForDrops(
   files: (dropped: FileList) => void,
   text: (dropped: string) => void,
@@ -31,7 +31,7 @@ export function listenForDrops(
   return () => removeEventListener("drop", take);
 }
 
-/** Hears over what files are dragged, and null when they leave the page or are dropped. Returns how to stop. */
+/** Call `onOver` with the element under dragged files; null when they leave or are dropped. Returns a function that stops it. */
 export function listenForDrags(onOver: (target: Element | null) => void): () => void {
   const over = ({ dataTransfer, target }: DragEvent) => {
     if (dataTransfer?.types.includes("Files")) onOver(target instanceof Element ? target : null);

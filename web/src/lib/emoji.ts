@@ -1,4 +1,4 @@
-/** Emoji as the Unicode standard counts them (UTS #51): flags, keycaps and families are one each. */
+/** Emoji as the Unicode standard defines them (UTS #51): a flag, a keycap or a family is one emoji. */
 
 import type { ReactionCount } from "../api/types";
 import { plainName } from "./names";
@@ -22,7 +22,7 @@ export function isEmojiOnly(text: string): boolean {
   return EMOJI_ONLY.test(text);
 }
 
-/** A reaction in words: an emoji itself, a picture by the name that its sender gave it or else as `picture`; never its address. */
+/** A reaction in words: an emoji itself; a picture by the name that its sender gave it, else as `picture`, never by its URI. */
 export function reactionName({ emoji, shortcode }: Pick<ReactionCount, "emoji" | "shortcode">, picture: string): string {
   if (!emoji.startsWith("mxc://")) return plainName(emoji);
   return plainName(shortcode ?? "").trim() || picture;

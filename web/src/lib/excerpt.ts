@@ -1,6 +1,6 @@
 import type { Message } from "../api/types";
 
-/** The parts of a message that begin on a line of their own. */
+/** The elements of a message that begin on a line of their own. */
 const BLOCKS = "blockquote, br, caption, div, h1, h2, h3, h4, h5, h6, hr, li, p, pre, summary, td, th, tr";
 const SPOILER = "span[data-mx-spoiler]";
 

@@ -1,6 +1,6 @@
 const SIZE = 64;
 
-/** Show the icon of the page with a dot while something calls for the reader, and without one else. */
+/** Show the icon of the page with a dot while a room calls for the reader, and without it otherwise. */
 export async function showCallOnIcon(isCalled: boolean): Promise<void> {
   const link = document.querySelector<HTMLLinkElement>('link[rel="icon"]');
   if (!link) return;

@@ -1,6 +1,6 @@
 const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte"] as const;
 
-/** A size in bytes as people say it: "6 bytes", "1.2 MB". */
+/** A size in bytes, human-readable: "6 bytes", "1.2 MB". */
 export function formatBytes(size: number, language: string): string {
   const step = Math.min(UNITS.length - 1, Math.floor(Math.log10(Math.max(size, 1)) / 3));
   const format = new Intl.NumberFormat(language, {

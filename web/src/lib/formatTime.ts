@@ -1,4 +1,4 @@
-/** Times as people say them, in the language of the pages. */
+/** Human-readable times, in the language of the pages. */
 
 const SPANS = [
   ["day", 86_400_000],
@@ -6,7 +6,7 @@ const SPANS = [
   ["minute", 60_000],
 ] as const;
 
-/** "5 minutes ago"; beyond a week the date. `now` and the answer's moment in milliseconds since the epoch. */
+/** A time as "5 minutes ago", beyond a week as a date. `moment`: RFC 3339; `now`: milliseconds since the epoch. */
 export function relativeTime(moment: string, now: number, language: string): string {
   const passedMs = Math.max(0, now - Date.parse(moment));
   if (passedMs > 7 * 86_400_000) return new Intl.DateTimeFormat(language, { dateStyle: "medium" }).format(Date.parse(moment));
@@ -46,7 +46,7 @@ export function formatDay(day: string, now: number, language: string, words: { t
   }).format(new Date(year, month - 1, date));
 }
 
-/** As short as a list can have it: the time of today, the weekday within a week, else the date. `now` in ms since the epoch. */
+/** A short time for lists: the time of today, the weekday within a week, else the date. `now` in ms since the epoch. */
 export function shortTime(moment: string, now: number, language: string): string {
   const at = new Date(moment);
   if (localDate(moment) === localDate(new Date(now).toISOString())) return formatTime(moment, language);

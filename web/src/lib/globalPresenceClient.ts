@@ -6,13 +6,13 @@ import { socketEnvironment } from "./socketEnvironment";
 
 const subscribers = new Set<Partial<PresenceHandlers>>();
 
-/** Call these functions for each event of the presence connection. Returns the function that ends the subscription. */
+/** Call these functions for each event of the presence connection. Returns a function that stops it. */
 export function subscribeToPresence(subscriber: Partial<PresenceHandlers>): Cancel {
   subscribers.add(subscriber);
   return () => void subscribers.delete(subscriber);
 }
 
-/** Calls the subscribers. */
+/** Handlers that call all subscribers. */
 export const presenceEvents: PresenceHandlers = {
   onSnapshot: (users) => subscribers.forEach((each) => each.onSnapshot?.(users)),
   onUpdates: (users) => subscribers.forEach((each) => each.onUpdates?.(users)),
@@ -24,5 +24,5 @@ export const presenceEvents: PresenceHandlers = {
   onPageLeft: ({ token }, sessionId) => sendOffline(token, sessionId),
 };
 
-/** The page's one presence connection. Its session is the page's: a duplicated tab is another one. */
+/** The page's one presence connection. Its session id is that of the page: a duplicated tab has another one. */
 export const globalPresenceClient = new PresenceConnection(socketEnvironment, presenceEvents, newId());

@@ -28,7 +28,7 @@ type ListKey = Paths<typeof uk, readonly string[]>;
 
 type Values = Readonly<Record<string, string | number>>;
 
-/** The texts in one language. Another language has another translator, so that components render again. */
+/** The texts in one language. A change of the language makes another translator, so components render again. */
 export interface Translator {
   language: Language;
   /** The text of `key` with `values` instead of `{{name}}`; `values.count` selects the plural form. */
@@ -62,7 +62,7 @@ function interpolate(text: string, values: Values): string {
 const LANGUAGE_KEY = "city.language";
 const FALLBACK: Language = "en";
 
-/** Each language is a chunk of its own. */
+/** Each language is loaded as a chunk of its own. */
 const TRANSLATIONS: Record<Language, () => Promise<{ default: object }>> = {
   uk: () => import("../i18n/uk"),
   en: () => import("../i18n/en"),
@@ -94,7 +94,7 @@ export function preferredLanguage(chosen: string | null, browser: readonly strin
   return wanted.find((tag): tag is Language => tag in TRANSLATIONS) ?? FALLBACK;
 }
 
-/** Load the language that the address `asks` for, else the preferred one, before the first render. */
+/** Load the language that the URL `asks` for, else the preferred one, before the first render. */
 export async function initI18n(asks: string | null = null): Promise<void> {
   await loadLanguage(preferredLanguage(asks ?? getLocalItem(LANGUAGE_KEY), navigator.languages));
 }

@@ -1,9 +1,9 @@
 import type { KeyboardEvent } from "react";
 
-/** What WebKit reports for the key that ends a composition: `isComposing` is false by then (WebKit bug 165004). */
+/** The key code that WebKit reports for the key that ends a composition: `isComposing` is false by then (WebKit bug 165004). */
 const IME_KEY_CODE = 229;
 
-/** Whether a key belongs to an input method, which is choosing characters, and not to the page. */
+/** Whether a key event belongs to an input method that is composing text, and not to the page. */
 export function isComposing(event: KeyboardEvent): boolean {
   // eslint-disable-next-line @typescript-eslint/no-deprecated -- the only sign that WebKit gives
   return event.nativeEvent.isComposing || event.keyCode === IME_KEY_CODE;

@@ -5,7 +5,7 @@ import { splitLinks } from "./links";
 const LOCAL_HOST =
   /^[^.]*\.?$|^[\d.]+$|:|\.(local|localhost|internal|intranet|lan|home|corp|private|test|invalid|onion|home\.arpa)\.?$/;
 const MATRIX_TO = "matrix.to";
-/** What is hidden on purpose, or belongs to another message. */
+/** Elements whose links have no preview: hidden text, the quoted message, and code. */
 const NOT_SHOWN = "[data-mx-spoiler], mx-reply, pre, code";
 
 /** The first link of a message to a public page outside of this city; null if it has none. */

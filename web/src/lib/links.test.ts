@@ -6,7 +6,7 @@ const linksOf = (text: string) =>
     .filter(({ isLink }) => isLink)
     .map((part) => part.text);
 
-describe("addresses in a text", () => {
+describe("URLs in a text", () => {
   it.each([
     ["https://en.wikipedia.org/wiki/Foo_(bar)", "https://en.wikipedia.org/wiki/Foo_(bar)"],
     ["(see https://en.wikipedia.org/wiki/Foo_(bar))", "https://en.wikipedia.org/wiki/Foo_(bar)"],
@@ -30,7 +30,7 @@ describe("addresses in a text", () => {
     ).toBe(text);
   });
 
-  it.each(["https://", "http://...", "ftp://a.example", "http:/a", "(https://)", ""])("none in %s", (text) => {
+  it.each(["https://", "http://...", "ftp://a.example", "http:/a", "(https://)", ""])("no URL in %s", (text) => {
     expect(linksOf(text)).toEqual([]);
     expect(
       splitLinks(text)

@@ -1,14 +1,14 @@
-/** Bare web addresses in a text. */
+/** URLs in a plain text. */
 
 export interface TextPart {
   text: string;
-  /** Whether it is an address. */
+  /** Whether it is a URL. */
   isLink: boolean;
 }
 
-/** Characters that turn the direction of text are no part of an address: after U+202E `gnp.exe` would be read as `exe.png`. */
+/** Characters that change the text direction are not part of a URL: after U+202E `gnp.exe` would be read as `exe.png`. */
 const ADDRESS = /https?:\/\/[^\s<>"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+/giu;
-/** What ends the sentence around an address rather than the address. */
+/** Characters that end the sentence around a URL, not the URL. */
 const ENDS_A_SENTENCE = /[.,;:!?'"»”’…*_~|]$/u;
 const OPENED_BY: Record<string, string> = { ")": "(", "]": "[", "}": "{" };
 
@@ -27,7 +27,7 @@ export function splitLinks(text: string): TextPart[] {
   return parts;
 }
 
-/** A closing bracket belongs to an address that has opened it: `https://en.wikipedia.org/wiki/Foo_(bar)`. */
+/** Remove the end of the sentence. A bracket that the URL has opened belongs to it: `https://en.wikipedia.org/wiki/Foo_(bar)`. */
 function withoutSentenceEnd(address: string): string {
   let end = address;
   for (;;) {

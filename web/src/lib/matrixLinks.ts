@@ -1,4 +1,4 @@
-/** Links that open a room or a chat with somebody in a Matrix client. */
+/** Links that open a room, or a chat with a user, in a Matrix client. */
 
 const MATRIX_TO = "https://matrix.to";
 

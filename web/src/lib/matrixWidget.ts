@@ -1,12 +1,12 @@
 import type { OpenIdToken } from "../api/types";
 
-/** Which widget this page is, when a Matrix client shows it as one. */
+/** The parameters of this page when a Matrix client shows it as a widget. */
 export interface WidgetParameters {
   widgetId: string;
   clientOrigin: string;
 }
 
-/** A client adds `widgetId` and `parentUrl` to the address of the widget. */
+/** Read `widgetId` and `parentUrl`, which a client adds to the URL of the widget; null outside of a client. */
 export function widgetParameters(href: string): WidgetParameters | null {
   const { searchParams } = new URL(href);
   const [widgetId, parentUrl] = [searchParams.get("widgetId"), searchParams.get("parentUrl")];
@@ -14,7 +14,7 @@ export function widgetParameters(href: string): WidgetParameters | null {
   return { widgetId, clientOrigin: new URL(parentUrl).origin };
 }
 
-/** Ask the client, which asks its user, for a token that says who they are and opens nothing else. */
+/** Request an OpenID token from the client, which asks its user. The token proves who the user is, and gives no access. */
 export async function requestOpenIdToken({ widgetId, clientOrigin }: WidgetParameters): Promise<OpenIdToken> {
   const { WidgetApi } = await import("matrix-widget-api");
   const api = new WidgetApi(widgetId, clientOrigin);
@@ -24,7 +24,7 @@ export async function requestOpenIdToken({ widgetId, clientOrigin }: WidgetParam
   return { access_token, matrix_server_name };
 }
 
-/** What to say in a room to have `address` there as a widget. */
+/** The message that adds `address` to a room as a widget. */
 export function addWidgetCommand(address: string): string {
   return `/addwidget ${address}`;
 }

@@ -29,7 +29,7 @@ describe("mentions in a text", () => {
     expect(withIds(written, mentions)).toBe(text);
   });
 
-  it("are no mail addresses, and end before the sentence does", () => {
+  it("are not found in mail addresses, and end before the sentence does", () => {
     const ids = (text: string) => splitIds(text).flatMap((part) => (part.isId ? [part.text] : []));
     expect(ids("пошта olena@example.org:8080, @olena:example.org. #general:city.localhost:8448!")).toEqual([
       "@olena:example.org",

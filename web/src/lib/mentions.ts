@@ -1,11 +1,11 @@
 import type { SubjectId } from "../api/types";
 
 /*
- * Mentions as people read and write them. The city and Matrix know people by their Matrix user ids, rooms by their aliases: a text
- * that is sent contains those, a text that is shown or written contains names.
+ * Mentions as people read and write them. The city and Matrix identify people by Matrix user ids and rooms by aliases: a text
+ * that is sent contains those, a text that is shown or edited contains names.
  */
 
-/** What a text is sent with in place of what is written: `@Тарас` → `@citizen_u_2:city.example`. */
+/** The ids that replace names when a text is sent: `@Тарас` → `@citizen_u_2:city.example`. */
 export type Mentions = Readonly<Record<string, string>>;
 
 export type Profiles = Readonly<Record<SubjectId, { name: string; matrixId: string | null }>>;
@@ -13,7 +13,7 @@ export type Profiles = Readonly<Record<SubjectId, { name: string; matrixId: stri
 /** Matrix user ids and room aliases in a text. */
 const IDS = /(?<![\p{L}\p{N}_/])[@#][\w.=+-]+:[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?/gu;
 
-/** What `IDS` finds ends with the sentence around it. */
+/** Characters that `IDS` matches but that end the sentence around an id. */
 const SENTENCE_END = /[.:-]+$/;
 
 export interface IdPart {
@@ -38,7 +38,7 @@ export function splitIds(text: string): IdPart[] {
 
 const subjects = new WeakMap<Profiles, ReadonlyMap<string, SubjectId>>();
 
-/** The subject with a Matrix user id, of those whose profiles are loaded; null for others. */
+/** The subject with a Matrix user id, if its profile is loaded; else null. */
 export function subjectOfUser(profiles: Profiles, userId: string): SubjectId | null {
   let known = subjects.get(profiles);
   if (!known) {
@@ -50,14 +50,14 @@ export function subjectOfUser(profiles: Profiles, userId: string): SubjectId | n
   return known.get(userId) ?? null;
 }
 
-/** `text` with the names of people in place of their Matrix user ids, and what was replaced. */
+/** `text` with the names of people in place of their Matrix user ids, and the replacements. */
 export function withNames(text: string, profiles: Profiles): { text: string; mentions: Mentions } {
   const mentions: Record<string, string> = {};
   const parts = splitIds(text).map(({ text: part, isId }) => {
     const subject = isId ? subjectOfUser(profiles, part) : null;
     const name = subject === null ? undefined : profiles[subject]?.name;
     const written = `@${name}`;
-    // Two people of one name: the second keeps the id.
+    // If two people have the same name, the second keeps the id.
     if (name === undefined || (mentions[written] ?? part) !== part) return part;
     mentions[written] = part;
     return written;
@@ -65,7 +65,7 @@ export function withNames(text: string, profiles: Profiles): { text: string; men
   return { text: parts.join(""), mentions };
 }
 
-/** `text` with Matrix user ids and room aliases in place of what was written for them. */
+/** `text` with Matrix user ids and room aliases in place of the names in `mentions`. */
 export function withIds(text: string, mentions: Mentions): string {
   const written = Object.keys(mentions).sort((a, b) => b.length - a.length);
   if (!written.length) return text;

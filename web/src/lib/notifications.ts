@@ -3,17 +3,17 @@ import { getLocalItem, setLocalItem } from "./storage";
 const KEY = "city.notifications";
 export const PUSH_KEY = "city.push";
 
-/** Frames and old browsers have none. */
+/** Whether the browser has notifications: frames and old browsers have none. */
 export function hasNotifications(): boolean {
   return "Notification" in globalThis;
 }
 
-/** Whether the reader wants notifications, and the browser shows them. */
+/** Whether the reader wants notifications and the browser shows them. */
 export function mayNotify(): boolean {
   return hasNotifications() && getLocalItem(KEY) === "on" && Notification.permission === "granted";
 }
 
-/** Whether the browser can get pushes while no page is open; in a frame and on plain HTTP it cannot. */
+/** Whether the browser can receive pushes while no page is open: not in a frame, and not on plain HTTP. */
 export function hasPush(): boolean {
   return "PushManager" in globalThis && "serviceWorker" in navigator && window.top === window;
 }
@@ -23,7 +23,7 @@ export function wantsPush(): boolean {
   return hasPush() && getLocalItem(PUSH_KEY) === "on";
 }
 
-/** Ask the browser, which asks the reader. Returns whether notifications are shown from now on. */
+/** Ask the browser for permission, which asks the reader. Returns whether notifications are shown from now on. */
 export async function allowNotifications(isWanted: boolean): Promise<boolean> {
   setLocalItem(KEY, isWanted ? "on" : null);
   if (isWanted && Notification.permission === "default") await Notification.requestPermission();

@@ -5,7 +5,7 @@ export function roomPath(room: string): string {
   return `/city/${encodeURIComponent(room)}`;
 }
 
-/** The room with this message in sight. */
+/** The room, scrolled to this message. */
 export function messagePath(room: string, messageId: string): string {
   return `${roomPath(room)}/${encodeURIComponent(messageId)}`;
 }

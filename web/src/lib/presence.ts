@@ -3,7 +3,7 @@ import type { Room, Status, SubjectPresence } from "../api/types";
 import type { Cancel } from "./clock";
 import { ReconnectingSocket, type ConnectionState, type SocketEvent, type SocketEnvironment } from "./reconnectingSocket";
 
-/** Rooms as lists show them now; null: changes were missed, and lists must be read again. */
+/** The current state of rooms in lists; null if changes were missed, so lists must be loaded again. */
 export type RoomUpdates = readonly Room[] | null;
 
 export interface SignedInCitizen {
@@ -14,28 +14,28 @@ export interface SignedInCitizen {
 export interface PresenceHandlers {
   onSnapshot: (users: SubjectPresence[]) => void;
   onUpdates: (users: SubjectPresence[]) => void;
-  /** Rooms changed, as lists show them; null: changes were missed. */
+  /** Called with the changed rooms, as in lists; null if changes were missed. */
   onRooms: (updates: RoomUpdates) => void;
-  /** All that the citizen who is signed in has not read. */
+  /** Called with all unread counts of the signed-in citizen. */
   onUnreadSnapshot: (rooms: RoomUnread[]) => void;
-  /** Rooms in which that changed. */
+  /** Called with the unread counts that changed. */
   onUnread: (rooms: RoomUnread[]) => void;
   onConnectionState: (state: ConnectionState) => void;
-  /** The token no longer counts. */
+  /** Called with a token that the city rejects. */
   onTokenRejected: (token: string) => void;
-  /** The page is left: say so by another way too, for the socket may be down, or close before it has said it. */
+  /** Called when the page is left, to say so over HTTP, too: the WebSocket may be down, or close before it has sent the frame. */
   onPageLeft: (citizen: SignedInCitizen, sessionId: string) => void;
 }
 
-/** A machine that slept notices by heartbeats that are this many times too late. */
+/** A machine that slept is detected by a heartbeat that is late by this factor. */
 const SLEEP_FACTOR = 2.5;
 
 const TOKEN_ERRORS = new Set(["token_expired", "token_invalid"]);
 
 /**
- * The page's one presence socket: who is here, and that one is here oneself.
+ * The page's one presence connection: it receives the presence of all subjects, and sends that of the citizen.
  *
- * A session is one page: two tabs are two sessions, and the city shows the stronger state.
+ * Each page is a session: two tabs are two sessions, and the city shows the stronger state.
  */
 export class PresenceConnection {
   private readonly socket: ReconnectingSocket;
@@ -59,7 +59,7 @@ export class PresenceConnection {
     });
   }
 
-  /** Connect, and beat every `heartbeatMs`; again with another number to beat at that pace. */
+  /** Connect, and send a heartbeat every `heartbeatMs`; another call changes the interval. */
   start(heartbeatMs: number): void {
     this.cancelHeartbeats();
     this.lastHeartbeatAt = this.environment.clock.now();
@@ -67,7 +67,7 @@ export class PresenceConnection {
     this.socket.start();
   }
 
-  /** Say goodbye and close: the page is left. */
+  /** Send that the citizen is offline and close the connection, as the page is left. */
   stop(): void {
     this.cancelHeartbeats();
     this.sendOffline();
@@ -75,14 +75,14 @@ export class PresenceConnection {
     this.socket.stop();
   }
 
-  /** Who sits here from now on; null for nobody in particular. */
+  /** Set the citizen at the page; null for a visitor. */
   signIn(citizen: SignedInCitizen | null): void {
     const before = this.citizen;
     if (before?.userId === citizen?.userId && before?.token === citizen?.token) return;
     const isSomebodyElse = before !== null && before.userId !== citizen?.userId;
     if (isSomebodyElse) this.sendOffline();
     this.citizen = citizen;
-    // A connection cannot forget who spoke on it, so the next one gets its own.
+    // A connection cannot drop its authentication, so another citizen needs another connection.
     if (isSomebodyElse) this.socket.reopen();
     else this.authenticate();
   }
@@ -93,7 +93,7 @@ export class PresenceConnection {
     this.sendHeartbeat();
   }
 
-  /** The network is back, or the page is shown again after it was frozen. */
+  /** Connect again: the network is back, or the page is shown again after it was frozen. */
   reconnect(): void {
     this.socket.reopen();
   }

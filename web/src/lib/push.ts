@@ -4,14 +4,14 @@ import { setLocalItem } from "./storage";
 import { PUSH_KEY } from "./notifications";
 
 /*
- * Web Push: the subscription of this browser at its push service, and in the city. Loaded where it is used: notifications.ts has
- * what is asked before.
+ * Web Push: the subscription of this browser at its push service, and in the city. Loaded on demand: notifications.ts has the
+ * checks that come first.
  */
 
 /**
  * Subscribe this browser for the citizen who is signed in, or send its subscription again. Returns whether it is subscribed.
  *
- * A subscription for another key of the city is replaced. Raises Problem, and DOMException when the browser refuses.
+ * A subscription for another key of the city is replaced. Raises Problem, and DOMException if the browser refuses.
  */
 export async function subscribeToPush(language: Language): Promise<boolean> {
   const { public_key: key } = await city.pushKey();
@@ -33,17 +33,17 @@ export async function subscribeToPush(language: Language): Promise<boolean> {
   return true;
 }
 
-/** End the subscription of this browser. `token` is that of the citizen who signs out. */
+/** End the subscription of this browser. `token`: that of the citizen who signs out. */
 export async function unsubscribeFromPush(token?: string): Promise<void> {
   setLocalItem(PUSH_KEY, null);
   const registration = await navigator.serviceWorker.getRegistration();
   const subscription = await registration?.pushManager.getSubscription();
   if (!subscription) return;
-  // When the city cannot be reached, it learns from the push service that the subscription is gone.
+  // If the city cannot be reached, it learns from the push service that the subscription is gone.
   await Promise.allSettled([city.unsubscribeFromPush(subscription.endpoint, token), subscription.unsubscribe()]);
 }
 
-/** The page registers it some seconds after the start. */
+/** Register the service worker now: the page does so some seconds after its start. */
 async function readyWorker(): Promise<ServiceWorkerRegistration> {
   await navigator.serviceWorker.register("/service-worker.js");
   return navigator.serviceWorker.ready;

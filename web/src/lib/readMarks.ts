@@ -1,36 +1,36 @@
 import type { SubjectId } from "../api/types";
 import { setLocalItem, getLocalItem } from "./storage";
 
-/** How far each of this browser's readers has read each room; the city keeps nothing of it. */
+/** The `seq` up to which each reader of this browser has read each room; the city does not store it. */
 
 const KEY_PREFIX = "city.read.";
 
-/** Of `reader`: a citizen, or null for whoever reads without being signed in. */
+/** The storage key of a reader: a citizen, or null for a visitor. */
 function keyOf(reader: SubjectId | null, roomId: string): string {
   return `${KEY_PREFIX}${reader ?? ""}.${roomId}`;
 }
 
-/** The `seq` up to which a room was read; null for one that was never opened. */
+/** The `seq` up to which a room was read; null for a room that was never opened. */
 export function readUpTo(reader: SubjectId | null, roomId: string): number | null {
   const found = getLocalItem(keyOf(reader, roomId));
   return found === null ? null : Number(found);
 }
 
-/** It never goes back. */
+/** Mark a room as read up to `seq`. The mark never moves back. */
 export function markRead(reader: SubjectId | null, roomId: string, seq: number): void {
   if (seq <= (readUpTo(reader, roomId) ?? -Infinity)) return;
   setLocalItem(keyOf(reader, roomId), String(seq));
   changed();
 }
 
-/** How far each reader has read the threads of each room. */
+/** The marks of the threads of a room, by reader and room. */
 const THREADS_PREFIX = "city.threads.";
 
-/** Marks of this many threads are stored for each room. */
+/** The number of threads whose marks are stored for each room. */
 const MAX_THREADS = 200;
 
 interface ThreadMarks {
-  /** Replies up to this `seq` count as read: they were there when the reader came to the room first. */
+  /** Replies up to this `seq` count as read: they existed when the reader first opened the room. */
   since: number;
   /** The `seq` of the last reply that was read, by the message id of the root. */
   read: Readonly<Record<string, number>>;
@@ -48,7 +48,7 @@ function threadMarks(reader: SubjectId | null, roomId: string): ThreadMarks | nu
   }
 }
 
-/** Begin to store the marks of a room's threads; `seq`: the last of the room. Stored marks stay as they are. */
+/** Begin to store the marks of a room's threads; `seq`: the newest one of the room. Stored marks stay as they are. */
 export function startThreadMarks(reader: SubjectId | null, roomId: string, seq: number): void {
   if (!threadMarks(reader, roomId)) setLocalItem(threadsKey(reader, roomId), JSON.stringify({ since: seq, read: {} }));
 }
@@ -59,7 +59,7 @@ export function threadReadUpTo(reader: SubjectId | null, roomId: string, rootId:
   return marks ? Math.max(marks.since, marks.read[rootId] ?? -Infinity) : Infinity;
 }
 
-/** It never goes back. */
+/** Mark a thread as read up to `seq`. The mark never moves back. */
 export function markThreadRead(reader: SubjectId | null, roomId: string, rootId: string, seq: number): void {
   if (seq <= threadReadUpTo(reader, roomId, rootId)) return;
   const { since, read } = threadMarks(reader, roomId) ?? { since: seq, read: {} };
@@ -88,7 +88,7 @@ export function readMarksVersion(): number {
   return version;
 }
 
-/** Call `listener` whenever `readMarksVersion` grows; returns how to stop it. */
+/** Call `listener` whenever `readMarksVersion` grows. Returns a function that stops it. */
 export function subscribeToReadMarks(listener: () => void): () => void {
   if (listeners.size === 0) window.addEventListener("storage", onOtherTab);
   listeners.add(listener);

@@ -1,7 +1,7 @@
 import { waitMs } from "./backoff";
 import type { Cancel, Clock } from "./clock";
 
-/** What of a WebSocket is used. */
+/** The part of a WebSocket that is used. */
 export interface Socket {
   onopen: (() => void) | null;
   onmessage: ((message: { data: unknown }) => void) | null;
@@ -10,14 +10,14 @@ export interface Socket {
   close: () => void;
 }
 
-/** The environment outside: sockets, time and chance. */
+/** The environment of the connections: sockets, time and random numbers. */
 export interface SocketEnvironment {
   open: (path: string) => Socket;
   clock: Clock;
   random: () => number;
 }
 
-/** `waiting`: the last try failed, and the next one is due later. */
+/** `waiting`: the last try failed, and the next one is scheduled. */
 export type ConnectionState = "connecting" | "live" | "waiting" | "closed";
 
 export type SocketEvent = Record<string, unknown> & { event: string };
@@ -26,7 +26,7 @@ export type SocketEvent = Record<string, unknown> & { event: string };
 export const OPEN_TIMEOUT_MS = 20_000;
 
 export interface SocketHandlers {
-  /** Path and query to open now; asked anew for each try, so that it can say `since`. */
+  /** The path and query to open; called for each try, so that it can contain the current `since`. */
   path: () => string;
   onOpen: () => void;
   onEvent: (event: SocketEvent) => void;
@@ -34,7 +34,7 @@ export interface SocketHandlers {
 }
 
 /**
- * One WebSocket at a time that comes back by itself.
+ * One WebSocket at a time, which reconnects automatically.
  *
  *     closed --start--> connecting --open--> live
  *                        ^    |                |
@@ -66,14 +66,14 @@ export class ReconnectingSocket {
     this.setState("closed");
   }
 
-  /** Close what is open and connect at once: for whoever knows that the connection is no good, or that the network is back. */
+  /** Close the connection and connect at once: the caller knows that it is dead, or that the network is back. */
   reopen(): void {
     if (this.current === "closed") return;
     this.closeSocket();
     this.connect();
   }
 
-  /** False when there is nothing to send on: nothing is kept for later. */
+  /** Send an event. False if there is no connection: nothing is queued. */
   send(event: SocketEvent): boolean {
     if (this.current !== "live" || !this.socket) return false;
     this.socket.send(JSON.stringify(event));
@@ -97,7 +97,7 @@ export class ReconnectingSocket {
   private handleMessage(text: unknown): void {
     const event = parseEvent(text);
     if (!event) return;
-    // Not when it opens: a server that takes connections and drops them must not be asked again at once, for ever.
+    // Reset here and not on opening: a server that accepts connections and drops them must not be called at once, forever.
     this.failures = 0;
     this.handlers.onEvent(event);
   }
@@ -109,7 +109,7 @@ export class ReconnectingSocket {
     this.cancelTimer = this.environment.clock.after(waitMs(this.failures, this.environment.random), () => this.connect());
   }
 
-  /** No event of the old socket may be taken for one of the next. */
+  /** Remove the handlers first, so that no event of the old socket is taken for one of the next. */
   private closeSocket(): void {
     this.cancelTimer();
     const socket = this.socket;

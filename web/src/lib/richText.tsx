@@ -2,12 +2,12 @@ import { createElement, Fragment, type ReactNode } from "react";
 import { splitLinks } from "./links";
 import { splitIds } from "./mentions";
 
-/** How a Matrix user id or a room alias is shown; `label` is what its author called it. */
+/** Renders a Matrix user id or a room alias; `label` is the name that the author gave it. */
 export type RenderId = (id: string, label?: string) => ReactNode;
 
 const AS_TEXT: RenderId = (id, label) => label ?? id;
 
-/** How a block of code is shown; `language` is what its author called it, null where it has no name. */
+/** Renders a block of code; `language` is the author's name for its language, null if there is none. */
 export type RenderCode = (code: string, language: string | null) => ReactNode;
 
 interface Renderers {
@@ -16,8 +16,8 @@ interface Renderers {
 }
 
 /**
- * `formatted_body` as React elements. The city lets through only what the Matrix specification lets a client show; the pages
- * trust nobody with their document all the same, and give links and pictures what they need here.
+ * `formatted_body` as React elements. The city passes only what the Matrix specification allows a client to show; the pages
+ * filter it all the same, and set the attributes of links and pictures here.
  */
 
 const PLAIN = new Set(
@@ -26,13 +26,13 @@ const PLAIN = new Set(
   ),
 );
 
-/** Headings of a message are none of the page's. */
+/** Headings of a message become bold paragraphs: they are not headings of the page. */
 const HEADING = /^h[1-6]$/;
 
-/** Each of them begins on a line of its own, so each has a direction of writing of its own. */
+/** Blocks begin on a line of their own, so each has its own text direction. */
 const BLOCKS = new Set("blockquote p li td th caption summary".split(" "));
 
-/** In these an address is not for clicking. */
+/** Elements in which URLs are not linked. */
 const UNLINKED = "a, code, pre";
 
 const LANGUAGE = /\blanguage-[\w+#./-]{1,64}(?=\s|$)/;
@@ -101,7 +101,7 @@ function link(node: Element, render: Renderers): ReactNode {
 
 const MATRIX_TO = /^https:\/\/matrix\.to\/#\/([^/?#]+)$/;
 
-/** The Matrix user id or room alias that a link to matrix.to is about; null for others. */
+/** The Matrix user id or room alias of a link to matrix.to; null for other links. */
 function idInLink(href: string): string | null {
   try {
     const id = decodeURIComponent(MATRIX_TO.exec(href)?.[1] ?? "");
@@ -111,7 +111,7 @@ function idInLink(href: string): string | null {
   }
 }
 
-/** A custom emoji is as high as a line; what it is called is said where it cannot be drawn. */
+/** A custom emoji has the height of a line; a picture from elsewhere is replaced by its name. */
 function picture(node: Element): ReactNode {
   const src = node.getAttribute("src") ?? "";
   const name = [node.getAttribute("alt"), node.getAttribute("title")].find(Boolean) ?? "";
@@ -130,7 +130,7 @@ function codeBlock(node: Element, renderCode: RenderCode): ReactNode {
   return renderCode(textWithBreaks(node), named?.slice("language-".length) ?? null);
 }
 
-/** The text of code, in which some clients write line breaks as elements. */
+/** The text of code, in which some clients write line breaks as `<br>`. */
 function textWithBreaks(node: Element): string {
   const copy = node.cloneNode(true) as Element;
   for (const br of copy.querySelectorAll("br")) br.replaceWith("\n");
@@ -146,7 +146,7 @@ function spoiler(node: Element, render: Renderers): ReactNode {
   );
 }
 
-/** A text whose addresses are links, with `renderId` for the Matrix user ids and room aliases in it. */
+/** A text with links for its URLs, and with `renderId` for its Matrix user ids and room aliases. */
 export function linkedText(text: string, renderId: RenderId = AS_TEXT): ReactNode {
   return splitLinks(text).map(({ text: part, isLink }, index) =>
     isLink ? (

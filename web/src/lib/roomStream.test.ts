@@ -61,7 +61,7 @@ describe("roomStream", () => {
     expect(told).toEqual(["loaded 6", "heard 7", "city.room.typing"]);
   });
 
-  it("says in the handshake who enters a private room", async () => {
+  it("sends the token in the handshake of a private room", async () => {
     rooms.push({ ...room(6), is_public: false });
     stream.start();
     await settled();
@@ -84,7 +84,7 @@ describe("roomStream", () => {
     expect(told).toEqual(["loaded 6", "heard 7", "heard 8", "heard 9", "refreshed Renamed, 0 members"]);
   });
 
-  it("shows who came between the load and the connection", async () => {
+  it("shows changes between the load and the connection", async () => {
     rooms.push(room(6));
     stream.start();
     await settled();
@@ -94,7 +94,7 @@ describe("roomStream", () => {
     expect(told).toEqual(["loaded 6", "refreshed Renamed, 0 members"]);
   });
 
-  it("repeats what came while the room was asked for: the answer may be older", async () => {
+  it("repeats events that arrived during a refresh: the response may be older", async () => {
     await enter(6);
     environment.last.drop();
     environment.clock.pass(500);
@@ -143,7 +143,7 @@ describe("roomStream", () => {
     expect(told).toEqual(["loaded 6", "loaded 2044", "heard 2045"]);
   });
 
-  it("shows the seen room while the city is unreachable, and loads it with the connection", async () => {
+  it("shows the stored room while the city is unreachable, and loads it with the connection", async () => {
     seen = room(3);
     rooms.push(new Problem(0, "unreachable", "…"));
     stream.start();
@@ -156,7 +156,7 @@ describe("roomStream", () => {
     expect(told).toEqual(["loaded 3", "loaded 9"]);
   });
 
-  it("shows no seen room where the city refuses it", async () => {
+  it("shows no stored room if the city refuses it", async () => {
     seen = room(3);
     rooms.push(new Problem(404, "no_such_room", "…"));
     stream.start();

@@ -9,7 +9,7 @@ interface MemberPresence {
   status: Status;
 }
 
-/** What a room's WebSocket says (docs/reference/api.md). Those with `seq` are part of the room's history. */
+/** The events of a room's WebSocket (docs/reference/api.md). Those with `seq` are part of the room's history. */
 export type RoomEvent =
   | {
       event: "city.room.message" | "city.room.message.updated" | "city.room.message.deleted" | "city.room.reaction";
@@ -35,14 +35,14 @@ export type RoomEvent =
   | ({ event: "city.room.read" } & Receipt);
 
 export interface RoomStreamHandlers {
-  /** Begin anew from here: what was shown before may have holes. */
+  /** Called after a load: start again from this room, as events before it may be missing. */
   onLoaded: (room: RoomDetails) => void;
-  /** In order, each durable one once. */
+  /** Called in order, once for each event with a `seq`. */
   onEvent: (event: RoomEvent) => void;
-  /** The room with its name, picture, pins and members as of now, after events without a number may have been missed. */
+  /** Called with the room's current name, picture, pins and members, as events without a `seq` may have been missed. */
   onRefreshed: (room: RoomDetails) => void;
   onConnectionState: (state: ConnectionState) => void;
-  /** The room cannot be had, and trying again does not help. */
+  /** Called if the room cannot be loaded, and a retry would not help. */
   onError: (error: unknown) => void;
   onTokenRejected: (token: string) => void;
 }
@@ -51,13 +51,13 @@ const TOKEN_ERRORS = new Set(["token_expired", "token_invalid"]);
 const MEMBERS_ONLY = "members_only";
 
 /**
- * A room, from its last messages on, without holes and without doubles.
+ * A room and its events from the last messages on, without gaps and without duplicates.
  *
- * It is loaded first; the socket then goes on from its `last_seq`. A number that is missing means that something was lost: the
- * socket is opened anew and says `since`. If that does not bring it, or the city says `resync`, the room is loaded again.
+ * The room is loaded first; the WebSocket then continues from its `last_seq`. A missing `seq` means that an event was lost: the
+ * socket is opened again with `since`. If the gap remains, or the city sends `resync`, the room is loaded again.
  *
- * A room that is not, or no longer, for this reader (`may_read`) has no socket: it is loaded once more, shown as far as it may be
- * read, and asked for again when something changed (`reopen`).
+ * A room that the reader may not, or no longer, read (`may_read`) has no socket: it is loaded once more, shown as far as it may
+ * be read, and loaded again when something changed (`reopen`).
  */
 export class RoomStream {
   private readonly socket: ReconnectingSocket;
@@ -69,12 +69,12 @@ export class RoomStream {
   private isReadable = true;
   private isPublic = true;
   private failures = 0;
-  /** How often the socket was refused since it last told something. */
+  /** The number of refused handshakes since the last event. */
   private rejections = 0;
-  /** What is shown was stored in the browser, and is loaded anew with the first connection. */
+  /** Whether the shown room comes from the browser's storage: then it is loaded with the first connection. */
   private isSeen = false;
   private buffered: RoomEvent[] = [];
-  /** Unnumbered events that came while the room was asked for again: they may be newer than the answer. */
+  /** Events without a `seq` that arrive during a refresh: they may be newer than the response. */
   private duringRefresh: RoomEvent[] | null = null;
   private cancelWait: Cancel = () => undefined;
 
@@ -84,7 +84,7 @@ export class RoomStream {
     private readonly load: () => Promise<RoomDetails>,
     private readonly token: () => string | null,
     private readonly handlers: RoomStreamHandlers,
-    /** The room as the reader has seen it last, for a page without a connection. */
+    /** Loads the room as the reader has seen it last, for a page without a connection. */
     private readonly loadSeen: () => Promise<RoomDetails | undefined> = () => Promise.resolve(undefined),
   ) {
     this.socket = new ReconnectingSocket(environment, {
@@ -106,7 +106,7 @@ export class RoomStream {
     this.socket.stop();
   }
 
-  /** The network is back, or the reader is another one or may read more: a connection cannot forget who spoke on it. */
+  /** Connect again: the network is back, or the reader has changed or may read more. A connection stays authenticated. */
   reopen(): void {
     if (this.isReadable && this.socket.state !== "closed") this.socket.reopen();
     else if (!this.isStopped) void this.reload();
@@ -116,7 +116,7 @@ export class RoomStream {
     return this.socket.send(event);
   }
 
-  /** A private room answers the handshake of somebody unknown with 404, so that the token cannot wait for the first frame. */
+  /** A private room answers a handshake without a token with 404, so the token cannot wait for the first frame. */
   private tokenInPath(): string {
     const token = this.isPublic ? null : this.token();
     return token === null ? "" : `&token=${encodeURIComponent(token)}`;
@@ -133,14 +133,14 @@ export class RoomStream {
     const wasRefused = state === "waiting" && this.connection === "connecting";
     this.connection = state;
     this.handlers.onConnectionState(state);
-    // To a page, a handshake that is answered with 403 or 404 looks like a network that is away.
+    // To a page, a handshake with the status 403 or 404 looks like a network that is down.
     if (wasRefused) void this.refresh();
   }
 
   /**
-   * Ask, after each connection, for what no socket tells: whether the room may still be read, who is here, and what the room is
-   * called. Events of presence and changes of the room itself have no numbers by which one could see that some was missed before the
-   * connection. A socket without a token stays open, and silent, on a room for members.
+   * Load, after each connection, what the socket does not deliver: whether the reader may still read the room, its members
+   * online, and its name. Events of presence and changes of the room have no `seq` that would show that some were missed before
+   * the connection. A socket without a token stays open, and silent, on a room for members.
    */
   private async refresh(): Promise<void> {
     const events: RoomEvent[] = (this.duringRefresh = []);
@@ -172,12 +172,12 @@ export class RoomStream {
     } finally {
       this.isLoading = false;
     }
-    // Somebody signed in meanwhile.
+    // Another reader signed in meanwhile.
     if (!this.isReadable && !this.isStopped && token !== this.token()) return this.reload();
     this.handleBuffered();
   }
 
-  /** Show the stored room while the city cannot be reached; false where the load must be tried again. */
+  /** Show the stored room while the city is unreachable; false if the load must be retried. */
   private async showSeen(error: unknown): Promise<boolean> {
     if (this.lastSeq > 0 || !(error instanceof Problem && error.isTemporary)) return false;
     const token = this.token();
@@ -204,7 +204,7 @@ export class RoomStream {
     else this.startLater();
   }
 
-  /** The room says that it may be read, and its socket said otherwise: one of the two is late. */
+  /** Start the socket later: by its response the room may be read, but the socket was refused, so one of the two is late. */
   private startLater(): void {
     this.handlers.onConnectionState("waiting");
     this.cancelWait = this.environment.clock.after(waitMs(this.rejections, this.environment.random), () => this.socket.start());
@@ -245,7 +245,7 @@ export class RoomStream {
     if (token && TOKEN_ERRORS.has(String(event.code))) this.handlers.onTokenRejected(token);
   }
 
-  /** The room was made private, or the reader is no longer a member. */
+  /** Load the room again: it was made private, or the reader is no longer a member. */
   private handleMembersOnly(): void {
     this.rejections += 1;
     this.socket.stop();
@@ -269,7 +269,7 @@ export class RoomStream {
     this.handlers.onEvent(event);
   }
 
-  /** Something between is missing. */
+  /** Handle a missing `seq`: open the socket again, or load the room if the gap remains. */
   private handleGap(): void {
     const isStillMissing = this.gapAfter === this.lastSeq;
     this.gapAfter = this.lastSeq;

@@ -2,7 +2,7 @@ import type { DBSchema } from "idb";
 import { databaseOpener } from "./database";
 
 interface SeenAnswer {
-  /** The citizen by id, or a visitor. */
+  /** The id of the citizen; empty for a visitor. */
   reader: string;
   name: string;
   /** Milliseconds since the epoch. */
@@ -14,7 +14,7 @@ interface Schema extends DBSchema {
   answers: { key: [string, string]; value: SeenAnswer; indexes: { seenAt: number } };
 }
 
-/** The rooms and lists that the browser stores; the ones that were seen first are deleted. */
+/** The number of rooms and lists that the browser stores; those that were seen first are deleted. */
 export const MAX_ANSWERS = 60;
 const VISITOR = "";
 
@@ -22,13 +22,13 @@ const database = databaseOpener<Schema>("city-seen", (db) => {
   db.createObjectStore("answers", { keyPath: ["reader", "name"] }).createIndex("seenAt", "seenAt");
 });
 
-/** Whose answers are stored; null: nobody's. */
+/** The reader whose responses are stored; null for none. */
 let reader: string | null = null;
 
 /**
- * Store answers of the city for reading without a connection, for this citizen (null: a visitor) and for nobody else.
+ * Store responses of the city for reading without a connection, for this citizen (null: a visitor) only.
  *
- * The answers of all other readers are deleted: the next person at this browser reads nothing of what the one before has seen.
+ * The responses of other readers are deleted, so that the next person at this browser cannot read what the last one has seen.
  */
 export async function setSeenReader(userId: string | null): Promise<void> {
   reader = userId ?? VISITOR;
@@ -39,17 +39,17 @@ export async function setSeenReader(userId: string | null): Promise<void> {
     }
     await tx.done;
   } catch {
-    // A browser that allows no storage has stored nothing.
+    // A browser that allows no storage has nothing to delete.
   }
 }
 
-/** Store an answer that `userId` (null: a visitor) was given, unless somebody else is signed in by now. */
+/** Store a response to `userId` (null: a visitor), unless another reader is signed in by now. */
 export async function storeSeen(name: string, answer: unknown, userId: string | null): Promise<void> {
   const owner = userId ?? VISITOR;
   if (reader !== owner) return;
   try {
     const db = await database();
-    // Another reader may have come while the database was opened.
+    // Another reader may have signed in while the database was opened.
     if (reader !== owner) return;
     const tx = db.transaction("answers", "readwrite");
     await tx.store.put({ reader: owner, name, seenAt: Date.now(), answer });
@@ -61,11 +61,11 @@ export async function storeSeen(name: string, answer: unknown, userId: string | 
     }
     await tx.done;
   } catch {
-    // Without space or storage there is nothing to read without a connection.
+    // Without space or storage, nothing can be read without a connection.
   }
 }
 
-/** The answer that `userId` (null: a visitor) was given last; undefined for none. */
+/** The last response to `userId` (null: a visitor); undefined if none is stored. */
 export async function seenAnswer<Answer>(name: string, userId: string | null): Promise<Answer | undefined> {
   const owner = userId ?? VISITOR;
   if (reader !== owner) return undefined;
@@ -77,13 +77,13 @@ export async function seenAnswer<Answer>(name: string, userId: string | null): P
   }
 }
 
-/** Delete an answer that the reader may no longer read. */
+/** Delete a response that the reader may no longer read. */
 export async function removeSeen(name: string): Promise<void> {
   if (reader === null) return;
   const owner = reader;
   try {
     await (await database()).delete("answers", [owner, name]);
   } catch {
-    // What cannot be opened cannot be read either.
+    // A database that cannot be opened cannot be read either.
   }
 }

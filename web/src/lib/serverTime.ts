@@ -1,14 +1,14 @@
 import { setLocalItem, getLocalItem } from "./storage";
 
-/** The city's clock: tokens end by it, and a browser's own clock may be hours away. */
+/** The city's clock, by which tokens expire: a browser's own clock may be wrong by hours. */
 
 const KEY = "city.clock.offset";
-/** `Date` has whole seconds, and a response takes time: less than this is no difference. */
+/** `Date` has whole seconds, and a response takes time: a smaller difference counts as none. */
 const EXACT_TO_MS = 5_000;
 
 let offsetMs: number | null = read();
 
-/** Learn how far the browser's clock is from the `Date` header of a response that came at `now` (milliseconds). */
+/** Store the difference between the browser's clock and the `Date` header of a response that arrived at `now` (milliseconds). */
 export function noteServerDate(header: string | null, now: number): void {
   const at = header === null ? NaN : Date.parse(header);
   if (Number.isNaN(at)) return;
@@ -18,12 +18,12 @@ export function noteServerDate(header: string | null, now: number): void {
   setLocalItem(KEY, String(found));
 }
 
-/** Milliseconds since the epoch by the city's clock; null while no response has told it. */
+/** Milliseconds since the epoch by the city's clock; null until a response has shown it. */
 export function serverNow(now: number): number | null {
   return offsetMs === null ? null : now + offsetMs;
 }
 
-/** Forget what was learnt: for tests. */
+/** Drop the difference in memory: for tests. */
 export function forgetServerTime(): void {
   offsetMs = read();
 }

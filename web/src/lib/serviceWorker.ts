@@ -1,11 +1,11 @@
-/** Milliseconds after the start: what the page itself needs is loaded first. */
+/** Milliseconds after the start, so that the page loads its own parts first. */
 const REGISTER_AFTER_MS = 3_000;
 
 /**
- * Have the service worker open the pages without a network, too.
+ * Register the service worker, which opens the pages without a network, too.
  *
- * Silent where there can be none: on plain HTTP (localhost excepted), in private windows, in `npm run dev`. A widget inside a Matrix
- * client registers none: storage is partitioned or blocked in frames of other sites, and the client is what a reload loads.
+ * Does nothing where there is none: on plain HTTP (except localhost), in private windows, in `npm run dev`. A widget inside a
+ * Matrix client registers none: storage is partitioned or blocked in frames of other sites, and a reload loads the client.
  */
 export function registerServiceWorker(): void {
   if (import.meta.env.DEV || window.top !== window || !("serviceWorker" in navigator)) return;

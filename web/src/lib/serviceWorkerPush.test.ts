@@ -43,7 +43,7 @@ vi.stubGlobal("self", {
     },
   },
 });
-// It is a script for another global object, with types of its own.
+// The worker is a script for another global object, with types of its own.
 const script = "../../worker/serviceWorker.ts";
 await import(/* @vite-ignore */ script);
 
@@ -100,7 +100,7 @@ describe("a push", () => {
     expect(shown[0]?.title).toBe("Тарас");
   });
 
-  it("without a text is a new message, in the reader's language", async () => {
+  it("without a text is shown as a new message, in the reader's language", async () => {
     await push({ text: "" });
     await push({ text: "", language: "en" });
     expect(shown.map(({ body }) => body)).toEqual(["Нове повідомлення", "New message"]);
@@ -126,13 +126,13 @@ describe("a push", () => {
 });
 
 describe("a click on the notification", () => {
-  it("opens a window where none is open", async () => {
+  it("opens a window if none is open", async () => {
     await click();
     expect(opened).toEqual(["/city/general/m1"]);
     expect(close).toHaveBeenCalled();
   });
 
-  it("opens the message in the window that is seen", async () => {
+  it("opens the message in the visible window", async () => {
     const [hidden, seen] = [fakeWindow("/"), fakeWindow("/agents", { visibilityState: "visible" })];
     windows = [hidden, seen];
     await click();
@@ -141,7 +141,7 @@ describe("a click on the notification", () => {
     expect(seen.messages).toEqual([{ type: "open", path: "/city/general/m1" }]);
   });
 
-  it("leaves frames of other sites alone", async () => {
+  it("ignores frames of other sites", async () => {
     windows = [fakeWindow("/embed/general", { frameType: "nested" })];
     await click();
     expect(opened).toEqual(["/city/general/m1"]);

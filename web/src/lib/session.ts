@@ -1,4 +1,4 @@
-/** A citizen's sign-in, as their token says it. Nothing here is proven: only the city checks the signature. */
+/** A citizen's sign-in, with the claims of the token. The pages prove nothing: only the city checks the signature. */
 export interface Session {
   token: string;
   userId: string;
@@ -8,10 +8,10 @@ export interface Session {
 }
 
 /**
- * Null for what is no citizen's token, or one that has expired.
+ * Read a token. Null if it is not a citizen's token, or has expired.
  *
- * `now` is the city's time in milliseconds since the epoch; null where it is not known. The browser's own clock decides nothing: a
- * token that has expired is refused by the city itself.
+ * `now` is the city's time in milliseconds since the epoch; null if it is not known. The browser's own clock is not used: the
+ * city itself refuses a token that has expired.
  */
 export function readToken(token: string, now: number | null): Session | null {
   const claims = readClaims(token);
@@ -34,7 +34,7 @@ function readClaims(token: string): Record<string, unknown> | null {
   }
 }
 
-/** The token with which the city's sign-in sent somebody back (`#token=<jwt>`), and the address without it. */
+/** The token in the URL to which the sign-in page returned (`#token=<jwt>`), and the URL without it. */
 export function extractSignInToken(href: string): { token: string | null; href: string } {
   const url = new URL(href);
   const fragment = new URLSearchParams(url.hash.slice(1));
@@ -46,18 +46,18 @@ export function extractSignInToken(href: string): { token: string | null; href: 
   return { token, href: url.href };
 }
 
-/** How long somebody may take to sign in elsewhere. */
+/** The longest time between leaving for the sign-in page and the return. */
 const SIGN_IN_TIMEOUT_MS = 30 * 60_000;
 
 /**
- * Whether this page sent somebody to sign in, at `leftAt`, who may be coming back: a token in a link that others made would
- * sign people in as somebody they are not.
+ * Whether this page sent the reader to the sign-in page, at `leftAt`, and may expect a return: otherwise a token in a link that
+ * others made would sign people in as somebody they are not.
  */
 export function isSignInExpected(leftAt: string | null, now: number): boolean {
   return leftAt !== null && now - Number(leftAt) >= 0 && now - Number(leftAt) < SIGN_IN_TIMEOUT_MS;
 }
 
-/** Where to sign in, to come back to `here`. */
+/** The URL of the sign-in page that returns to `here`. */
 export function signInAddress(signInUrl: string, here: string): string {
   const url = new URL(signInUrl, here);
   url.searchParams.set("return_to", here);

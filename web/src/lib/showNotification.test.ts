@@ -4,7 +4,7 @@ import { showNotification } from "./showNotification";
 const MESSAGE = { title: "Тарас\u202e", body: "ходи сюди", tag: "city_general", path: "/city/general/m1" };
 
 const byWorker = vi.fn(() => Promise.resolve());
-/** A constructor. */
+/** A fake constructor of `Notification`. */
 const byPage = vi.fn(function (this: object) {
   return this;
 });

@@ -3,15 +3,15 @@ import { plainName } from "./names";
 interface Message {
   title: string;
   body: string;
-  /** A notification replaces an older one of the same tag. */
+  /** A notification replaces an older one with the same tag. */
   tag: string;
   /** The path of the message, which a click opens. */
   path: string;
 }
 
 /**
- * Show a notification by the service worker, which opens the message after a click. Without one the page shows it, and `onClick` is
- * called. Chrome on Android refuses the notifications of pages. Loaded where it is used.
+ * Show a notification by the service worker, which opens the message on a click. Without a worker the page shows it, and calls
+ * `onClick`. Chrome on Android refuses the notifications of pages. Loaded on demand.
  */
 export async function showNotification({ title, body, tag, path }: Message, onClick: () => void): Promise<void> {
   const options = { body, tag, icon: "/link-preview.png", data: path };

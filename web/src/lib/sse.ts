@@ -12,7 +12,8 @@ const SILENT_MS = 45_000;
 /**
  * The events of a `text/event-stream`, as the HTML standard parses them (§9.2.6).
  *
- * EventSource can neither POST nor send a header, which asking Second Me takes. Raises Problem when the stream falls silent.
+ * EventSource can neither POST nor send a header, which a request to Second Me needs. Raises Problem when the stream falls
+ * silent.
  */
 export async function* readEvents(stream: ReadableStream<Uint8Array>): AsyncGenerator<ServerSentEvent> {
   const parser = new EventParser();
@@ -25,7 +26,7 @@ export async function* readEvents(stream: ReadableStream<Uint8Array>): AsyncGene
       yield* parser.feed(decoder.decode(value, { stream: true }));
     }
   } finally {
-    // Whoever stops listening hangs up.
+    // A consumer that stops reading ends the request.
     await reader.cancel().catch(() => undefined);
   }
 }

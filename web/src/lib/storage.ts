@@ -1,7 +1,7 @@
-/** The values of a document without storage, as frames of other sites are in some browsers. */
+/** The values of a document without storage, such as a frame of another site in some browsers. */
 const inMemory = new Map<string, string>();
 
-/** What this browser keeps between visits. Storage can be forbidden: then values last as long as the document. */
+/** Read a value that this browser stores between visits. Storage may be forbidden: then values last as long as the document. */
 export function getLocalItem(key: string): string | null {
   const storage = localStorageOrNull();
   return storage ? storage.getItem(key) : (inMemory.get(key) ?? null);
@@ -16,7 +16,7 @@ export function setLocalItem(key: string, value: string | null): void {
     } else if (value === null) storage.removeItem(key);
     else storage.setItem(key, value);
   } catch {
-    // It is full: nothing to be done about it.
+    // The storage is full: the value is not stored.
   }
 }
 
@@ -28,7 +28,7 @@ function localStorageOrNull(): Storage | null {
   }
 }
 
-/** Whether this browser keeps anything. */
+/** Whether this browser stores values. */
 export function hasLocalStorage(): boolean {
   const storage = localStorageOrNull();
   if (!storage) return false;
@@ -39,7 +39,7 @@ export function hasLocalStorage(): boolean {
   return isStored;
 }
 
-/** The same for this one tab, until it is closed. */
+/** Read a value of this tab, which is stored until the tab is closed. */
 export function getSessionItem(key: string): string | null {
   try {
     return sessionStorage.getItem(key);
@@ -53,6 +53,6 @@ export function setSessionItem(key: string, value: string | null): void {
     if (value === null) sessionStorage.removeItem(key);
     else sessionStorage.setItem(key, value);
   } catch {
-    // Nothing to be done about it.
+    // The storage is full or forbidden: the value is not stored.
   }
 }

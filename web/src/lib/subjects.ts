@@ -1,6 +1,6 @@
 import type { AuthorKind, SubjectId } from "../api/types";
 
-/** The name under which presence knows somebody who writes in rooms. */
+/** The subject of presence for an author. */
 export function subjectOf(author: { kind: AuthorKind; id: string }): SubjectId {
   return author.kind === "agent" ? `agent:${author.id}` : author.id;
 }
@@ -14,7 +14,7 @@ export function kindOf(subject: SubjectId): AuthorKind {
   return subject.startsWith("@") ? "matrix" : "citizen";
 }
 
-/** What to call a subject of whom nothing but its name is known; null for citizens, whose ids say nothing to people. */
+/** The name in a subject, for a subject without a profile; null for citizens, whose ids mean nothing to people. */
 export function nameInSubject(subject: SubjectId): string | null {
   if (subject.startsWith("agent:")) return subject.slice("agent:".length);
   if (subject.startsWith("@")) return subject.slice(1).split(":")[0] ?? null;

@@ -2,10 +2,10 @@ import { setLocalItem, getLocalItem } from "./storage";
 
 export type Theme = "system" | "light" | "dark";
 
-/** `--paper` of styles/tokens.css; the colour that a phone gives what is around the page. */
+/** `--paper` of styles/tokens.css: the colour of a phone's bars around the page. */
 const PAPER = { light: "#f8f2e6", dark: "#131b26" } as const;
 
-/** Read by early.js, too, before the first paint. */
+/** early.js reads it before the first paint. */
 const KEY = "city.theme";
 
 export function chosenTheme(): Theme {

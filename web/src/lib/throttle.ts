@@ -1,6 +1,8 @@
 import type { Cancel, Clock } from "./clock";
 
-/** Runs `task` at once when it is asked for, and then at most once in `everyMs`: what is asked for meanwhile waits for the end. */
+/**
+ * Runs `task` at once when scheduled, then at most once in `everyMs`: a task scheduled meanwhile runs at the end of that time.
+ */
 export class Throttle {
   private lastRunAt = -Infinity;
   private cancelTimer: Cancel | null = null;

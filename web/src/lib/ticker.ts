@@ -1,10 +1,10 @@
 import { pageClock, type Cancel, type Clock } from "./clock";
 
 /**
- * The page's clock, whose `every` goes on in hidden tabs.
+ * The page's clock, whose `every` continues in hidden tabs.
  *
- * Browsers slow the timers of a page that was hidden for five minutes down to one a minute: with heartbeats that far apart
- * its citizen would be offline two minutes out of three. Timers of workers are left alone.
+ * Browsers slow the timers of a page that was hidden for five minutes down to one a minute: with heartbeats that far apart, the
+ * citizen would be offline two minutes out of three. Timers of workers are not slowed.
  */
 export const steadyClock: Clock = { ...pageClock, every };
 

@@ -1,4 +1,4 @@
-/** Ticks every so many milliseconds, as the page said in its one message. */
+/** Tick at the interval, in milliseconds, that the page sends as its only message. */
 addEventListener("message", ({ data }: MessageEvent<number>) => {
   setInterval(() => postMessage(null), data);
 });

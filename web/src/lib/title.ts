@@ -1,4 +1,4 @@
-/** The title of the browser's tab: the page, and how many rooms call for the reader. */
+/** The title of the browser's tab: the page, and the number of rooms that call for the reader (see `callingRooms`). */
 
 let title = document.title;
 let calls = 0;

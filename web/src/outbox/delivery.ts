@@ -4,9 +4,9 @@ import { upload } from "../api/upload";
 import type { Entry } from "./entry";
 
 /**
- * Send one entry with its author's token. A file goes first, and `uploaded` stores what the city made of it.
+ * Send one entry with its author's token. Its file is uploaded first, and `uploaded` stores the result.
  *
- * Answers the message as the city has it now. Raises Problem.
+ * Returns the message as the city has it now. Raises Problem.
  */
 export async function deliver(entry: Entry, token: string, uploaded: (media: Media) => Promise<void>): Promise<Message> {
   const { id, room, action } = entry;

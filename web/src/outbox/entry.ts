@@ -1,7 +1,7 @@
 import type { Problem } from "../api/problem";
 import type { Media, NewVoice, SubjectId } from "../api/types";
 
-/** What somebody does in a room and the city has still to be sent. */
+/** An action in a room that the city does not have yet. */
 export type Action =
   | {
       kind: "message";
@@ -12,14 +12,14 @@ export type Action =
       file: File | null;
       media: Media | null;
       msgtype?: "m.emote";
-      /** Makes a message with an audio file a voice message. */
+      /** Present for an audio file that is a voice message. */
       voice?: NewVoice;
     }
   | { kind: "edit"; messageId: string; body: string }
   | { kind: "reaction"; messageId: string; emoji: string; given: boolean }
   | { kind: "removal"; messageId: string };
 
-/** Where it belongs; `name` and `slug` are for telling people where something waits. */
+/** The room of an entry; `name` and `slug` show people where entries wait. */
 export interface EntryRoom {
   id: string;
   slug: string;
@@ -33,33 +33,33 @@ export interface StoredProblem {
   detail: string;
 }
 
-/** One action of one person in one room, until the city has it. */
+/** One action of one citizen in one room, until the city has it. */
 export interface Entry {
-  /** The `client_id` of a message, by which the city knows one that is sent again. */
+  /** The `client_id` of a message, by which the city recognises a repeated request. */
   id: string;
-  /** The citizen whose action it is; it is sent with no token but theirs. */
+  /** The citizen whose action it is; it is sent with the token of this citizen only. */
   owner: SubjectId;
   room: EntryRoom;
-  /** Place in the queue of the room; grows. */
+  /** The position in the queue of the room, which grows. */
   order: number;
   /** Milliseconds since the epoch. */
   createdAt: number;
   action: Action;
-  /** `waiting` is sent by itself, `failed` when its author says so. */
+  /** `waiting` is sent automatically, `failed` when its author asks for it. */
   state: "waiting" | "failed";
-  /** Sent in vain so often. */
+  /** The number of failed requests. */
   tries: number;
-  /** Not to be sent before; milliseconds since the epoch. */
+  /** The time before which it is not sent; milliseconds since the epoch. */
   notBefore: number;
   problem: StoredProblem | null;
 }
 
-/** Actions of one person in one room keep their order; others do not wait for them. */
+/** The key of a queue: actions of one citizen in one room keep their order; those of other queues do not wait for them. */
 export function queueKey({ owner, room }: Entry): string {
   return `${owner} ${room.id}`;
 }
 
-/** How many bytes a person's storage holds for an entry, about. */
+/** The approximate size of an entry in the browser's storage, in bytes. */
 export function bytesOf({ action }: Entry): number {
   if (action.kind === "message") return action.body.length * 2 + (action.file?.size ?? 0);
   return action.kind === "edit" ? action.body.length * 2 : 0;

@@ -67,7 +67,7 @@ describe("a browser without locks", () => {
     const request = vi.fn(() => Promise.reject(new DOMException("third-party storage is blocked", "SecurityError")));
     vi.stubGlobal("navigator", { locks: { request } });
     const election = electLeader({ onElected: () => leading.push("a"), onLost: () => undefined }, clock, "a");
-    // The rejections of endless requests would be handled one after the other before this timer.
+    // The rejections of endless requests would be handled before this timer.
     await new Promise((resolve) => setTimeout(resolve, 0));
     expect(request).toHaveBeenCalledOnce();
     expect(leading).toEqual(["a"]);

@@ -1,24 +1,24 @@
 import type { Cancel, Clock } from "../lib/clock";
 import { setLocalItem, getLocalItem } from "../lib/storage";
 
-/** Of all tabs one sends what waits. */
+/** The election of the one tab that sends the entries of all tabs. */
 export interface LeaderElection {
-  /** Take it from a tab that gives no sign of life. */
+  /** Take the lead from a tab that does not respond. */
   steal: () => void;
   stop: () => void;
 }
 
 export interface Candidate {
   onElected: () => void;
-  /** Another tab took it over. */
+  /** Called when another tab has taken the lead. */
   onLost: () => void;
 }
 
 const LOCK = "city.outbox";
 
-/** Compete for the leadership by the Web Locks API, or without it (plain HTTP) by a lease in `localStorage`. */
+/** Compete for the lead by the Web Locks API, or without it (plain HTTP) by a lease in `localStorage`. */
 export function electLeader(candidate: Candidate, clock: Clock, tabId: string): LeaderElection {
-  // The types say that it is always there; outside of secure contexts it is not.
+  // Its type says that it always exists; outside of secure contexts it does not.
   const locks = (navigator as { locks?: LockManager }).locks;
   return locks ? new LockElection(locks, candidate, clock, tabId) : new Lease(candidate, clock, tabId);
 }
@@ -26,7 +26,7 @@ export function electLeader(candidate: Candidate, clock: Clock, tabId: string): 
 class LockElection implements LeaderElection {
   private release: () => void = () => undefined;
   private isStopped = false;
-  /** The lease instead of the lock, where the browser refuses locks. */
+  /** The lease in place of the lock, if the browser refuses locks. */
   private lease: Lease | null = null;
 
   constructor(
@@ -60,8 +60,8 @@ class LockElection implements LeaderElection {
   }
 
   /**
-   * Another tab stole the lock (AbortError), or the browser refuses locks: it does so in frames of other sites, as of a widget in a
-   * Matrix client, if third-party storage is blocked (SecurityError). Then every further request is rejected at once.
+   * Another tab stole the lock (AbortError), or the browser refuses locks (SecurityError): in frames of other sites, such as a
+   * widget in a Matrix client, if third-party storage is blocked. Then every further request is rejected at once.
    */
   private onRejected(error: unknown): void {
     if (this.isStopped) return;
@@ -72,14 +72,14 @@ class LockElection implements LeaderElection {
   }
 }
 
-/** For how long a lease counts that nobody renews; milliseconds. */
+/** How long a lease is valid without a renewal; milliseconds. */
 export const LEASE_MS = 6_000;
 const RENEW_MS = 2_000;
 
 /**
  * A lease in `localStorage`: `<tab> <until>`.
  *
- * It is no lock: two tabs may lead for a moment. What they send twice the city takes once, by its `client_id`.
+ * It is not a lock: two tabs may lead for a moment. The city accepts an entry that both send once, by its `client_id`.
  */
 export class Lease implements LeaderElection {
   private isLeader = false;

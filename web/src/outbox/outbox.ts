@@ -22,7 +22,7 @@ export interface OutboxSender {
   token: string;
 }
 
-/** What tabs tell each other. */
+/** The messages between the tabs of a browser. */
 export type OutboxMessage =
   | { news: "changed" | "wake" | "awake" }
   | { news: "added"; entry: Entry }
@@ -39,7 +39,7 @@ export interface OutboxEnvironment {
   channel: OutboxChannel;
   electLeader: (candidate: Candidate) => LeaderElection;
   deliver: (entry: Entry, token: string, uploaded: (media: Media) => Promise<void>) => Promise<Message>;
-  /** Who is signed in in this tab. */
+  /** The citizen who is signed in in this tab. */
   sender: () => OutboxSender | null;
   clock: Clock;
   random: () => number;
@@ -47,37 +47,37 @@ export interface OutboxEnvironment {
 }
 
 export interface OutboxState {
-  /** Of all people who use this browser, by their order. */
+  /** The entries of all citizens who use this browser, in their order. */
   entries: readonly Entry[];
-  /** Ids of entries that the browser could not store: they are gone with the page. */
+  /** The ids of entries that the browser could not store: they are lost when the page is closed. */
   unstored: ReadonlySet<string>;
 }
 
-/** What a room wants to know of its entries, from whichever tab sends them. */
+/** A listener to the entries of the outbox, whichever tab sends them. */
 export interface OutboxListener {
-  /** Another tab of this browser has put it there. */
+  /** Called when another tab of this browser has added an entry. */
   onAddedInOtherTab?: (entry: Entry) => void;
   onSending?: (entry: Entry) => void;
   onSent?: (entry: Entry, message: Message) => void;
 }
 
-/** A storage that does not answer within this is none; milliseconds. */
+/** A storage that does not respond within this time counts as missing; milliseconds. */
 const STORAGE_TIMEOUT_MS = 3_000;
-/** A leading tab that gives no sign within this is frozen or dead; milliseconds. */
+/** A leading tab that does not respond within this time is frozen or dead; milliseconds. */
 const LEADER_TIMEOUT_MS = 5_000;
 
 /**
- * What people did and the city has not yet, stored by person and room.
+ * The actions of citizens that the city does not have yet, stored by citizen and room.
  *
- * The storage is what counts: each tab shows what is in it, and one tab sends. An entry leaves it when the city has answered or
- * told of it, or when its author discards it. It is sent with a token of its author only, in the order of its room, again and
- * again until the city takes or refuses it. What cannot be stored is kept and sent by its own tab.
+ * The storage is authoritative: each tab shows its content, and one tab sends it. An entry is removed when the city has responded
+ * or delivered its event, or when its author discards it. It is sent with its author's token only, in the order of its room,
+ * again and again until the city accepts or refuses it. An entry that cannot be stored stays in memory, and its own tab sends it.
  */
 export class Outbox {
   readonly store: StoreApi<OutboxState> = createStore(() => ({ entries: [], unstored: new Set<string>() }));
   private readonly listeners = new Set<OutboxListener>();
   private stored: readonly Entry[] = [];
-  /** Being stored just now, or not to be stored at all (then in `unstored`). */
+  /** Entries that are being stored, or cannot be stored (then they are in `unstored`). */
   private readonly inMemory = new Map<string, Entry>();
   private readonly removed = new Set<string>();
   private readonly busyQueues = new Set<string>();
@@ -117,7 +117,7 @@ export class Outbox {
     return () => this.listeners.delete(listener);
   }
 
-  /** False when nobody is signed in, or too much waits already: then nothing was added. */
+  /** Add an entry. False, without adding it, if nobody is signed in or the outbox is full. */
   add(room: EntryRoom, action: Action): boolean {
     const person = this.environment.sender();
     if (!person) return false;
@@ -153,12 +153,12 @@ export class Outbox {
     void this.remove([id]);
   }
 
-  /** The city told of it by another way: its answer may have been lost. */
+  /** Remove an entry whose event the city has delivered: the response may have been lost. */
   confirm(id: string): void {
     if (this.store.getState().entries.some((entry) => entry.id === id)) this.discard(id);
   }
 
-  /** Try at once: the connection is back, somebody signed in, or wants it. */
+  /** Retry at once: the connection is back, somebody signed in, or the reader asks for it. */
   wake(): void {
     void this.wakeAll();
     if (!this.isLeader) this.wakeLeader();
@@ -172,7 +172,7 @@ export class Outbox {
     this.sendNext();
   }
 
-  /** The leading tab sends; if it does not answer, this tab takes over. */
+  /** Ask the leading tab to send; if it does not respond, this tab takes over. */
   private wakeLeader(): void {
     if (!this.stored.length) return;
     this.cancelTakeover();
@@ -227,10 +227,10 @@ export class Outbox {
     const read = ++this.loads;
     try {
       const found = await withTimeout(this.environment.clock, STORAGE_TIMEOUT_MS, this.environment.storage.all());
-      // Each read was begun after the writes that asked for it; only one that was overtaken by a later one is out of date.
+      // Each read begins after the writes that caused it: only a read that a later one has overtaken is out of date.
       if (read > this.shownLoad) [this.shownLoad, this.stored] = [read, found];
     } catch {
-      // Without storage there is what this tab has in memory.
+      // Without storage, there are only the entries in this tab's memory.
     }
     this.publish();
     this.sendNext();
@@ -269,7 +269,7 @@ export class Outbox {
     this.sendNext();
   }
 
-  /** Send what is due, and come back when the next one is. */
+  /** Send the entries that are due, and call this again when the next one is. */
   private sendNext(): void {
     this.cancelTimer();
     const person = this.environment.sender();
@@ -308,7 +308,7 @@ export class Outbox {
     }
   }
 
-  /** Everybody, this tab included. */
+  /** Send a message to all tabs, including this one. */
   private tell(news: OutboxMessage): void {
     this.handleMessage(news);
     this.environment.channel.post(news);

@@ -3,23 +3,23 @@ import { Problem } from "../api/problem";
 import type { SubjectId } from "../api/types";
 import { bytesOf, queueKey, storedProblem, type Entry } from "./entry";
 
-/** The rules of the outbox, without any I/O: what may be added, what is sent next, and what an answer means. */
+/** The rules of the outbox, without any I/O: which entries may be added, which are sent next, and the effect of a response. */
 
 export const RETRY: Backoff = { baseMs: 1_000, capMs: 30_000 };
-/** The longest that a server may have an entry wait (`Retry-After`), in milliseconds. */
+/** The longest delay that a server may ask for (`Retry-After`), in milliseconds. */
 const LONGEST_WAIT_MS = 10 * 60_000;
 
 export const MAX_ENTRIES = 500;
 export const MAX_BYTES = 200 * 1024 * 1024;
 
-/** By their order; one that is there twice counts once, as it stands later in `entries`. */
+/** The entries in their order; of two with the same id, the later one in `entries` counts. */
 export function sortedEntries(entries: Iterable<Entry>): Entry[] {
   const byId = new Map<string, Entry>();
   for (const entry of entries) byId.set(entry.id, entry);
   return [...byId.values()].sort((a, b) => a.order - b.order);
 }
 
-/** Whether one more fits beside what `owner` has waiting. */
+/** Whether one more entry fits beside those of its owner. */
 export function hasCapacityFor(entries: readonly Entry[], added: Entry): boolean {
   const own = entries.filter(({ owner }) => owner === added.owner);
   const bytes = own.reduce((sum, entry) => sum + bytesOf(entry), 0);
@@ -27,8 +27,8 @@ export function hasCapacityFor(entries: readonly Entry[], added: Entry): boolean
 }
 
 /**
- * Those that a new entry makes superfluous: an earlier edit of the same message, the same sign given or taken back, and
- * whatever was to be changed of a message that is removed. One that is being sent (`sending`) has left already.
+ * The entries that a new entry makes superfluous: an earlier edit of the same message, an earlier change of the same reaction,
+ * and every change of a message that is deleted. Entries that are being sent (`sending`) are not among them.
  */
 export function superseded(entries: readonly Entry[], added: Entry, sending: ReadonlySet<string>): Entry[] {
   const { action } = added;
@@ -42,7 +42,7 @@ export function superseded(entries: readonly Entry[], added: Entry, sending: Rea
   });
 }
 
-/** The next of each room for `owner`: rooms of which something is on its way (`busy`: lanes) have none. */
+/** The next entry of `owner` in each room; rooms with an entry on its way (`busy`: their queue keys) have none. */
 export function nextEntries(entries: readonly Entry[], owner: SubjectId, busy: ReadonlySet<string>): Entry[] {
   const lanes = new Map<string, Entry>();
   for (const entry of entries) {
@@ -52,7 +52,7 @@ export function nextEntries(entries: readonly Entry[], owner: SubjectId, busy: R
   return [...lanes.values()];
 }
 
-/** Ids of entries that wait for another try: they were sent in vain, or are behind such a one in their room. */
+/** The ids of entries that wait for a retry: they have failed, or are behind such an entry in their room. */
 export function delayed(entries: readonly Entry[]): ReadonlySet<string> {
   const lanes = new Set<string>();
   const waiting = entries.filter(({ state }) => state === "waiting");
@@ -64,12 +64,12 @@ export function delayed(entries: readonly Entry[]): ReadonlySet<string> {
   );
 }
 
-/** The entry after the city did not take it: to be tried again, or failed. */
+/** The entry after the city did not accept it: to be retried, or failed. */
 export function afterProblem(entry: Entry, error: unknown, now: number, random: () => number): Entry {
   const problem = error instanceof Problem ? error : new Problem(0, "other", String(error));
   const tries = entry.tries + 1;
   const stored = storedProblem(problem);
-  // The file is no longer there, but the browser has it still: it is brought in anew.
+  // The city no longer has the file, but the browser does: it is uploaded again.
   if (problem.code === "no_such_media" && entry.action.kind === "message" && entry.action.file && entry.action.media) {
     return { ...entry, tries, problem: stored, notBefore: now, action: { ...entry.action, media: null } };
   }
@@ -78,17 +78,17 @@ export function afterProblem(entry: Entry, error: unknown, now: number, random: 
   return { ...entry, tries, problem: stored, notBefore: now + (asked ?? waitMs(tries, random, RETRY)) };
 }
 
-/** Whether it is done although the city said no: what is gone need not be removed. */
+/** Whether the entry is complete although the city refused it: a message that is gone need not be deleted. */
 export function isSettledBy(entry: Entry, error: unknown): boolean {
   return entry.action.kind === "removal" && error instanceof Problem && error.code === "no_such_message";
 }
 
-/** The entry as its author wants it sent once more. */
+/** The entry when its author retries it. */
 export function retried(entry: Entry): Entry {
   return { ...entry, state: "waiting", tries: 0, notBefore: 0, problem: null };
 }
 
-/** Waiting entries whose time was set by nothing but an absent connection are due at once when it is back. */
+/** Remove the delay of a waiting entry if only a lost connection caused it: it is due at once when the connection is back. */
 export function withoutDelay(entry: Entry): Entry {
   const isAsked = entry.problem?.status === 429 || entry.problem?.status === 503;
   return isAsked || entry.notBefore === 0 ? entry : { ...entry, notBefore: 0 };

@@ -3,10 +3,10 @@ import type { SubjectId } from "../api/types";
 import { databaseOpener } from "../lib/database";
 import type { Entry } from "./entry";
 
-/** A file that was chosen for a message that is not written yet. */
+/** A file that was chosen for a message that is not sent yet. */
 export interface StoredAttachment {
   id: string;
-  /** Whose draft it is part of: citizen and room. */
+  /** The key of the draft that the file belongs to. */
   draft: string;
   owner: SubjectId;
   file: File;
@@ -18,11 +18,11 @@ interface Schema extends DBSchema {
   files: { key: string; value: StoredAttachment; indexes: { draft: string } };
 }
 
-/** Where entries stay over reloads. Each method rejects when the browser allows no storage, or has no space. */
+/** The storage of entries across reloads. Each method rejects if the browser allows no storage, or has no space. */
 export interface OutboxStorage {
   all: () => Promise<Entry[]>;
   put: (entry: Entry) => Promise<void>;
-  /** Change an entry unless it is gone: who discards it wins over who tries to send it. */
+  /** Change an entry unless it was removed: discarding an entry wins over sending it. */
   change: (id: string, change: (entry: Entry) => Entry) => Promise<void>;
   remove: (ids: readonly string[]) => Promise<void>;
 }
@@ -49,7 +49,7 @@ export const indexedDbStorage: OutboxStorage = {
   },
 };
 
-/** Files of drafts. Without storage they are there until the page is left. */
+/** The files of drafts. Without storage they last until the page is left. */
 export const attachmentStorage = {
   of: async (draft: string): Promise<StoredAttachment[]> => {
     const found = await (await database()).getAllFromIndex("files", "draft", draft).catch(() => []);

@@ -1,11 +1,11 @@
 import { city } from "../api/city";
 import { useProfiles } from "./profiles";
 
-/** What is wanted within this is asked for at once. */
+/** Names that components ask for within this time are requested together. */
 const BATCH_DELAY_MS = 30;
-/** As many as the city answers in one request. */
+/** The most agents in one request. */
 const MAX_BATCH = 500;
-/** An agent whose name was not answered is asked for again after this. */
+/** A failed request is repeated after this time. */
 const RETRY_DELAY_MS = 30_000;
 
 const requested = new Set<string>();
@@ -27,11 +27,11 @@ function requestBatch(): void {
     (agents) => {
       useProfiles.getState().addAgents(agents);
       const found = new Set(agents.map(({ slug }) => slug));
-      // Presence may tell of an agent before the registry that answered here has it: whoever shows it next asks again.
+      // Presence may know an agent before the registry that responded here does: the next component that shows it asks again.
       for (const slug of slugs) if (!found.has(slug)) requested.delete(slug);
     },
     () => {
-      // They are shown by their slugs now, and nothing else would ask again for as long as they are.
+      // The agents are shown by their slugs now, and no component would ask again while it is mounted.
       for (const slug of slugs) requested.delete(slug);
       setTimeout(() => {
         for (const slug of slugs) requestAgentProfile(slug);

@@ -5,7 +5,7 @@ const KEY = "city.linkPreviews";
 const OFF = "off";
 
 interface LinkPreviews {
-  /** Whether the reader wants previews of links, where the city has them. */
+  /** Whether the reader wants previews of links, if the city has them. */
   isOn: boolean;
   choose: (isOn: boolean) => void;
 }

@@ -34,7 +34,7 @@ function openChannel(): OutboxChannel {
   };
 }
 
-/** To be called once, after the session has begun. */
+/** Start the outbox. To be called once, after `initSession`. */
 export function initOutbox(): void {
   outbox.start();
   addEventListener("online", () => outbox.wake());
@@ -47,7 +47,7 @@ export function initOutbox(): void {
   });
 }
 
-/** What a person has waiting, in all rooms. */
+/** The entries of a citizen in all rooms. */
 export function useEntriesOf(owner: SubjectId | null): readonly Entry[] {
   const entries = useStore(outbox.store, (state) => state.entries);
   return useMemo(() => entries.filter((entry) => entry.owner === owner), [entries, owner]);

@@ -6,7 +6,7 @@ interface OwnProfileState {
   hide: () => void;
 }
 
-/** The dialog of one's own profile, which opens over any page. */
+/** The dialog of the reader's own profile, which opens over any page. */
 export const useOwnProfile = create<OwnProfileState>((set) => ({
   isOpen: false,
   show: () => set({ isOpen: true }),

@@ -14,13 +14,13 @@ export const usePalette = create<PaletteState>((set) => ({
   hide: () => set({ isOpen: false }),
 }));
 
-/** Ctrl+K, or ⌘K, opens the palette, and closes it. By the key's place on the keyboard: with a Ukrainian layout it says `л`. */
+/** Ctrl+K, or ⌘K, opens and closes the palette. `code` is the place of the key: with a Ukrainian layout the key itself is `л`. */
 export function usePaletteKey(): void {
   useEffect(() => {
     const listener = (event: KeyboardEvent) => {
       if (event.code !== "KeyK" || event.altKey || event.shiftKey || !(event.ctrlKey || event.metaKey)) return;
       const { isOpen, show, hide } = usePalette.getState();
-      // Another dialog comes first.
+      // The palette does not open over another dialog.
       if (!isOpen && document.querySelector("dialog:modal")) return;
       event.preventDefault();
       if (isOpen) hide();

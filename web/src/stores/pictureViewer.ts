@@ -11,7 +11,7 @@ interface PictureViewerState {
   close: () => void;
 }
 
-/** The pictures that are shown large. The rows of the messages may leave the list meanwhile. */
+/** The pictures in the viewer. They are stored here, as the list may unmount the rows of their messages meanwhile. */
 export const usePictureViewer = create<PictureViewerState>((set) => ({
   pictures: [],
   index: 0,

@@ -12,9 +12,9 @@ export interface PresenceEntry {
 }
 
 interface PresenceState {
-  /** Everybody who is not offline. */
+  /** All subjects who are not offline. */
   online: Readonly<Record<SubjectId, PresenceEntry>>;
-  /** Whether `here` was told at all; before that nobody is known to be anything. */
+  /** Whether presence has arrived; before that no status is known. */
   hasSnapshot: boolean;
   connection: ConnectionState;
   snapshot: (users: SubjectPresence[]) => void;
@@ -31,10 +31,10 @@ export const usePresence = create<PresenceState>((set) => ({
   setConnection: (link) => set({ connection: link }),
 }));
 
-/** Everybody who is not offline, of the state of `usePresence`. */
+/** Selects all subjects who are not offline from the state of `usePresence`. */
 export const onlineSubjects = (state: PresenceState): PresenceState["online"] => state.online;
 
-/** To be called once: the store follows the presence connection. */
+/** Let the store follow the presence connection. To be called once. */
 export function initPresence(): void {
   const { snapshot, updates, setConnection: setLink } = usePresence.getState();
   const { addPresences } = useProfiles.getState();
@@ -42,10 +42,10 @@ export function initPresence(): void {
   subscribeToPresence({ onSnapshot: addPresences, onUpdates: addPresences });
 }
 
-/** How many components show a subject, by subject. */
+/** The number of components that show a subject, by subject. */
 const watchers = new Map<SubjectId, number>();
 
-/** A component shows the presence of `subject`. Returns the function to call when it no longer does. */
+/** Register a component that shows the presence of `subject`. Returns a function that removes it. */
 export function watchSubject(subject: SubjectId): Cancel {
   watchers.set(subject, (watchers.get(subject) ?? 0) + 1);
   return () => {
@@ -59,7 +59,7 @@ export function watchedSubjects(): SubjectId[] {
   return [...watchers.keys()];
 }
 
-/** The same object when there is nothing new, so that nobody renders for it. */
+/** Apply updates. Returns the same object if nothing changed, so that no component renders. */
 export function withUpdates(here: PresenceState["online"], users: SubjectPresence[]): PresenceState["online"] {
   const changed = users.filter(({ user_id: id, status, status_msg: statusMsg }) => {
     const known = here[id];
@@ -78,7 +78,7 @@ export function statusOf(here: PresenceState["online"], subject: SubjectId): Sta
   return here[subject]?.status ?? "offline";
 }
 
-/** `useStatus("agent:daarwizz")`: renders anew only when that one changes. */
+/** `useStatus("agent:daarwizz")` renders again only when the status of this subject changes. */
 export function useStatus(subject: SubjectId): Status {
   return usePresence((state) => statusOf(state.online, subject));
 }

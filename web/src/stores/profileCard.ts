@@ -2,7 +2,7 @@ import { create } from "zustand";
 import type { SubjectId } from "../api/types";
 
 interface ProfileCardState {
-  /** Of whom a card is shown; null for nobody. */
+  /** The subject whose card is shown; null for none. */
   subject: SubjectId | null;
   show: (subject: SubjectId) => void;
   hide: () => void;

@@ -5,28 +5,28 @@ import { kindOf, subjectOf } from "../lib/subjects";
 export interface Profile {
   name: string;
   avatarUrl: string | null;
-  /** `#rrggbb` of an agent that has one. */
+  /** The colour of an agent as `#rrggbb`; null for none. */
   color: string | null;
-  /** The Matrix user id; null where it is not known. */
+  /** The Matrix user id; null if it is not known. */
   matrixId: string | null;
-  /** Whether it came as a change, or with presence: what was written before may carry an older name. */
+  /** Whether it came as a change, or with presence: messages from before may have an older name. */
   isLive?: boolean;
 }
 
 interface ProfilesState {
   profiles: Readonly<Record<SubjectId, Profile>>;
-  /** Authors as they came with what they wrote; `areLive`: as they are now. */
+  /** Add the authors of messages; `areLive`: as they are now. */
   addAuthors: (authors: readonly Author[], areLive?: boolean) => void;
   addAgents: (agents: readonly Agent[]) => void;
   addCitizen: (id: SubjectId, name: string) => void;
   addMe: (me: CurrentCitizen) => void;
-  /** Names and pictures as frames of presence carry them. */
+  /** Add the names and pictures in frames of presence. */
   addPresences: (users: readonly SubjectPresence[]) => void;
 }
 
 export const NO_PROFILE = { avatarUrl: null, color: null, matrixId: null } as const;
 
-/** Names and pictures of everybody who was seen so far: not all frames carry them. */
+/** The names and pictures of all subjects seen so far: not all frames contain them. */
 export const useProfiles = create<ProfilesState>((set) => ({
   profiles: {},
   addAuthors: (authors, areLive = false) =>
@@ -49,7 +49,7 @@ export const useProfiles = create<ProfilesState>((set) => ({
 
 type Entry = readonly [SubjectId, Partial<Profile> & { name: string }];
 
-/** Presence carries no Matrix user id: it is taken from what somebody wrote, also where name and picture are known better. */
+/** Presence contains no Matrix user id: it is taken from messages, even if a live name and picture are known. */
 function authorProfile(author: Author, isLive: boolean, known: Profile | undefined): Entry {
   const { display_name: name, avatar_url: avatarUrl, matrix_user_id: matrixId } = author;
   const face = known?.isLive && !isLive ? { name: known.name } : { name, avatarUrl, ...(isLive && { isLive }) };
@@ -65,7 +65,7 @@ function agentProfile(agent: Agent): Entry {
   return [`agent:${agent.slug}`, { name, avatarUrl, color, matrixId }];
 }
 
-/** The same object when there is nothing new, so that nobody renders for it. */
+/** Returns the same object if nothing changed, so that no component renders. */
 function merged(profiles: ProfilesState["profiles"], entries: Entry[]): ProfilesState["profiles"] {
   const changed = entries.filter(([id, profile]) => {
     const known = profiles[id];
@@ -77,7 +77,7 @@ function merged(profiles: ProfilesState["profiles"], entries: Entry[]): Profiles
   return next;
 }
 
-/** Citizens come first, then people on Matrix, then agents; each by name. */
+/** A comparison of subjects: citizens come first, then people on Matrix, then agents; each by name. */
 export function byKindAndName(profiles: ProfilesState["profiles"]) {
   const rank = { citizen: 0, matrix: 1, agent: 2 } as const;
   return (a: SubjectId, b: SubjectId) =>

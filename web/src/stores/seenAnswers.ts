@@ -1,7 +1,7 @@
 import { setSeenReader } from "../lib/seenAnswers";
 import { useSession } from "./session";
 
-/** To be called once, after the session has begun: what was seen belongs to whoever is signed in. */
+/** Store responses for the citizen who is signed in. To be called once, after `initSession`. */
 export function initSeenAnswers(): void {
   void setSeenReader(useSession.getState().session?.userId ?? null);
   useSession.subscribe(({ session }, before) => {

@@ -13,11 +13,11 @@ const SUBJECT_KEY = "city.session.subject";
 
 interface SessionState {
   session: Session | null;
-  /** The subject that the city names for the citizen: a linked Matrix account, else the citizen. */
+  /** The subject of the citizen in the city's responses: a linked Matrix account, else the citizen. */
   subject: string | null;
-  /** The citizen who was signed in last, by id: what they left waiting is said to them. */
+  /** The id of the citizen who was signed in last, and who may have entries in the outbox. */
   lastUserId: string | null;
-  /** The city no longer believed the token: whoever was signed in is asked to do so again. */
+  /** Whether the city rejected the token: then the citizen is asked to sign in again. */
   isExpired: boolean;
   /** Whether the dialog to sign in is open. */
   isSignInOpen: boolean;
@@ -27,7 +27,7 @@ interface SessionState {
   signOut: () => void;
   syncWithStorage: () => void;
   expire: (token: string) => void;
-  /** `then` is what was to be done and needs somebody who is signed in. */
+  /** `then` is an action that needs a signed-in citizen; it runs after the sign-in. */
   setSignInOpen: (isAsking: boolean, then?: () => void) => void;
 }
 
@@ -40,7 +40,7 @@ export const useSession = create<SessionState>((set, get) => ({
   isExpired: false,
   isSignInOpen: false,
   afterSignIn: null,
-  /** False for what is no valid token. */
+  /** False for an invalid token. */
   signIn: (token) => {
     const session = readToken(token, serverNow(Date.now()));
     if (!session) return false;
@@ -63,14 +63,14 @@ export const useSession = create<SessionState>((set, get) => ({
     setLocalItem(KEY, null);
     set({ session: null, subject: null, isExpired: false });
   },
-  /** Another tab signed in or out; this one may have slept meanwhile. */
+  /** Follow a sign-in or sign-out in another tab; this tab may have slept meanwhile. */
   syncWithStorage: () => {
     const token = getLocalItem(KEY);
     const { session, signIn } = get();
     if (token === (session?.token ?? null)) return;
     if (token === null || !signIn(token)) set({ session: null, subject: null, isExpired: false });
   },
-  /** Only if it is still the token in use: an answer to an old request says nothing about a new one. */
+  /** End the session if this token is still in use: a response to an old request says nothing about a new token. */
   expire: (token) => {
     if (get().session?.token !== token) return;
     setLocalItem(KEY, null);
@@ -83,18 +83,18 @@ function endPush(token: string): void {
   void import("../lib/push").then(({ unsubscribeFromPush }) => unsubscribeFromPush(token)).catch(() => undefined);
 }
 
-/** The subject of a citizen as the city said it last: a page without a connection has no other answer. */
+/** The last known subject of a citizen: a page without a connection has no other source. */
 function subjectOfCitizen(userId: string): string {
   const stored = getLocalItem(SUBJECT_KEY) ?? "";
   return stored.startsWith(`${userId} `) ? stored.slice(userId.length + 1) : userId;
 }
 
-/** To be called when somebody goes to sign in elsewhere. */
+/** To be called when the reader leaves for the sign-in page. */
 export function startExternalSignIn(): void {
   setSessionItem(SIGN_IN_STARTED_KEY, String(Date.now()));
 }
 
-/** To be called once, before anything is shown. */
+/** Restore the session. To be called once, before the first render. */
 export function initSession(): void {
   const { token, href } = extractSignInToken(location.href);
   if (token !== null) {
@@ -110,12 +110,12 @@ export function initSession(): void {
     onTokenRejected: end,
   });
   subscribeToPresence({ onTokenRejected: end });
-  // A browser without storage has nothing to follow: `kept` would sign everybody out.
+  // A browser without storage has nothing to follow: `syncWithStorage` would sign everybody out.
   if (!hasLocalStorage()) return;
   addEventListener("storage", ({ key }) => {
     if (key === KEY || key === null) follow();
   });
-  // A page that was frozen, or kept for "back", heard nothing.
+  // A page that was frozen, or in the back/forward cache, has missed the events.
   addEventListener("pageshow", follow);
   document.addEventListener("visibilitychange", follow);
 }

@@ -64,7 +64,7 @@ describe("the profile store", () => {
     expect(useProfiles.getState().profiles.u_1?.name).toBe("Oksana P.");
   });
 
-  it("keeps what is known of somebody whose presence has no name", () => {
+  it("keeps the profile of a subject whose presence has no name", () => {
     useProfiles.setState({ profiles: {} });
     useProfiles.getState().addAuthors([OKSANA]);
     useProfiles.getState().addPresences([{ ...is("u_1", "online"), display_name: null, avatar_url: null }]);
@@ -135,7 +135,7 @@ describe("the session store", () => {
     expect(useSession.getState().subject).toBe("u_2");
   });
 
-  it("ignores what is not a token", () => {
+  it("ignores an invalid token", () => {
     expect(useSession.getState().signIn("nonsense")).toBe(false);
     expect(useSession.getState().session).toBeNull();
   });

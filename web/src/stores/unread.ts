@@ -3,16 +3,16 @@ import type { RoomUnread } from "../api/frames";
 import { subscribeToPresence } from "../lib/globalPresenceClient";
 
 interface UnreadState {
-  /** By room id; a room that is not in it has nothing unread. */
+  /** The unread counts by room id; a room without an entry has nothing unread. */
   rooms: Readonly<Record<string, RoomUnread>>;
-  /** Whether the city has told it: of somebody who is signed in, on a connection that is up. */
+  /** Whether the city has sent the counts: to a signed-in citizen, on a live connection. */
   isKnown: boolean;
   snapshot: (rooms: readonly RoomUnread[]) => void;
   update: (rooms: readonly RoomUnread[]) => void;
   forget: () => void;
 }
 
-/** What the reader has not read in each room, as the city counts it for all of the reader's devices. */
+/** The unread counts of each room, as the city counts them for all of the reader's devices. */
 export const useUnreadRooms = create<UnreadState>((set) => ({
   rooms: {},
   isKnown: false,
@@ -25,7 +25,7 @@ function byId(known: UnreadState["rooms"], changed: readonly RoomUnread[]): Unre
   return { ...known, ...Object.fromEntries(changed.map((room) => [room.room_id, { ...known[room.room_id], ...room }])) };
 }
 
-/** How many rooms call for the reader: those with a mention, and direct chats with unread messages. */
+/** The number of rooms that call for the reader: those with a mention, and direct chats with unread messages. */
 export function callingRooms(rooms: UnreadState["rooms"], direct: ReadonlySet<string>): number {
   return Object.values(rooms).filter(
     ({ room_id: id, mentions, unread, notifications: mode }) =>
@@ -33,7 +33,7 @@ export function callingRooms(rooms: UnreadState["rooms"], direct: ReadonlySet<st
   ).length;
 }
 
-/** To be called once: the store follows the presence connection. */
+/** Let the store follow the presence connection. To be called once. */
 export function initUnread(): void {
   const { snapshot, update } = useUnreadRooms.getState();
   subscribeToPresence({ onUnreadSnapshot: snapshot, onUnread: update });

@@ -1,6 +1,6 @@
 import type { Clock } from "../lib/clock";
 
-/** Time that passes only when a test says so. */
+/** A clock that moves only when a test calls `pass` or `sleep`. */
 export class FakeClock implements Clock {
   private time = Date.parse("2026-11-22T12:00:00Z");
   private timers: { at: number; then: () => void; every: number | null }[] = [];
@@ -9,7 +9,7 @@ export class FakeClock implements Clock {
   after = (ms: number, then: () => void) => this.add(ms, then, null);
   every = (ms: number, then: () => void) => this.add(ms, then, ms);
 
-  /** Let `ms` milliseconds pass, with all that is due meanwhile, in its order. */
+  /** Let `ms` milliseconds pass, and run the timers that are due, in order. */
   pass(ms: number): void {
     const end = this.time + ms;
     for (let next = this.due(end); next; next = this.due(end)) {
@@ -21,7 +21,7 @@ export class FakeClock implements Clock {
     this.time = end;
   }
 
-  /** Nothing was called while the machine slept. */
+  /** Let time pass without running a timer, as while a machine sleeps. */
   sleep(ms: number): void {
     this.time += ms;
     for (const timer of this.timers) timer.at = Math.max(timer.at, this.time);

@@ -23,14 +23,14 @@ export class FakeSocket implements Socket {
     this.onmessage?.({ data: JSON.stringify(event) });
   }
 
-  /** The other side, or the network, ends it. */
+  /** The server, or the network, closes the connection. */
   drop(): void {
     this.isClosed = true;
     this.onclose?.();
   }
 }
 
-/** A environment whose sockets are in the test's hands; chance always says the longest wait. */
+/** An environment whose sockets the test controls; `random` always gives the longest delay. */
 export class FakeEnvironment implements SocketEnvironment {
   readonly clock = new FakeClock();
   readonly sockets: FakeSocket[] = [];

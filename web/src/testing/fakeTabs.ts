@@ -7,12 +7,12 @@ import type { OutboxStorage } from "../outbox/storage";
 import { FakeClock } from "./fakeClock";
 import { message } from "./samples";
 
-/** One browser: what its tabs share, in memory. */
+/** One browser: the state that its tabs share, in memory. */
 export class FakeBrowser {
   readonly clock = new FakeClock();
   readonly tabs: FakeTab[] = [];
   readonly stored = new Map<string, Entry>();
-  /** Who leads, then who waits for it. */
+  /** The leader, then the candidates in their order. */
   readonly queue: Candidate[] = [];
   person: OutboxSender | null = { userId: "u_1", token: "t1" };
   isFull = false;
@@ -48,7 +48,7 @@ export class FakeBrowser {
     for (const tab of this.tabs) tab.outbox.wake();
   }
 
-  /** The tab is gone, with all that it had in memory. */
+  /** Close a tab, with everything in its memory. */
   close(tab: FakeTab): void {
     this.tabs.splice(this.tabs.indexOf(tab), 1);
     tab.isClosed = true;
@@ -65,12 +65,12 @@ export class FakeBrowser {
 export class FakeTab {
   isClosed = false;
   isFrozen = false;
-  /** What was sent from here, as `<token> <kind> <what>`. */
+  /** The requests of this tab, as `<token> <kind> <what>`. */
   readonly sent: string[] = [];
-  /** What the city says to the next ones; nothing means that it takes them. */
+  /** The results of the next requests: a Problem is thrown, a promise is awaited; without one, the city accepts the request. */
   readonly answers: unknown[] = [];
   readonly delivered: Message[] = [];
-  /** Ids of what other tabs put into the outbox. */
+  /** The ids of entries that other tabs added. */
   readonly addedElsewhere: string[] = [];
   readonly outbox: Outbox;
   private heard: (news: OutboxMessage) => void = () => undefined;

@@ -6,7 +6,7 @@ import { FakeEnvironment } from "./fakeSockets";
 import { FakeBrowser } from "./fakeTabs";
 import { OKSANA } from "./samples";
 
-/** What a room's model needs from outside: Oksana's outbox in the only tab, and the fake sockets. */
+/** The environment of a room's model: Oksana's outbox in the only tab, and the fake sockets. */
 export function roomEnvironment(sockets: FakeEnvironment, changes: Partial<RoomEnvironment> = {}): RoomEnvironment {
   const outbox = new Outbox({
     storage: new FakeBrowser().storage,
@@ -37,7 +37,7 @@ export function roomEnvironment(sockets: FakeEnvironment, changes: Partial<RoomE
   };
 }
 
-/** The same for a visitor, who is not signed in. */
+/** The environment of a visitor, who is not signed in. */
 export function visitorEnvironment(): RoomEnvironment {
   return roomEnvironment(new FakeEnvironment(), { token: () => null, me: () => null, subject: () => null });
 }

@@ -41,7 +41,7 @@ export function message(seq: number, changes: Partial<Message> = {}): Message {
   };
 }
 
-/** What a reaction with an emoji has, beside one with a picture. */
+/** The picture fields of a reaction with an emoji. */
 export const WITHOUT_PICTURE = { url: null, shortcode: null };
 
 export function room(lastSeq: number, messages: Message[] = [], changes: Partial<RoomDetails> = {}): RoomDetails {
@@ -76,7 +76,7 @@ export function room(lastSeq: number, messages: Message[] = [], changes: Partial
   };
 }
 
-/** A token as the city makes them, but for its signature. */
+/** A token like those of the city, except for its signature. */
 export function token(claims: Record<string, unknown>): string {
   const part = (content: object) =>
     btoa(String.fromCharCode(...new TextEncoder().encode(JSON.stringify(content))))
