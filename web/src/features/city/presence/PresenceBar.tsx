@@ -16,7 +16,7 @@ import styles from "./PresenceBar.module.css";
 
 const SHOWN = 24;
 
-/** Who is in the city now, with their avatars. A page that renders for each key stroke does not render it. */
+/** The subjects who are online, with their avatars. Memoized for pages that render on each key stroke. */
 export const PresenceBar = memo(function PresenceBar() {
   const { t } = useTranslation();
   const here = useSubjectsHere();
@@ -32,7 +32,7 @@ export const PresenceBar = memo(function PresenceBar() {
         <PresenceDot state={isAnyoneActive ? "online" : subjects.length ? "away" : "offline"} isSilent />
         {subjects.length ? `${t("presence.now")}: ${subjects.length}` : t("presence.nobody")}
       </span>
-      {/* It scrolls, so the keyboard must reach it, too. */}
+      {/* The list scrolls, so it must be reachable by keyboard. */}
       {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex */}
       <ul className={styles.faces} tabIndex={0} aria-label={t("presence.label")}>
         {subjects.slice(0, SHOWN).map((subject) => (

@@ -88,7 +88,7 @@ describe("the list of agents", () => {
     show(<AgentsPage />, client);
   }
 
-  it("renders no card for a key stroke that finds the same", () => {
+  it("renders no card for a key stroke with the same results", () => {
     agents();
     const field = screen.getByRole("searchbox");
     act(() => {

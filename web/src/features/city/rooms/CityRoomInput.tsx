@@ -39,10 +39,10 @@ import { useTrigger } from "./useTrigger";
 const MessagePreview = lazyPart(() => import("./MessagePreview"), null);
 const VoiceRecorder = lazyPart(() => import("../../voice/VoiceRecorder"));
 
-/** How often a preview changes while its text is written, in milliseconds. */
+/** The interval of updating a preview while its text is written. */
 const PREVIEW_EVERY_MS = 600;
 
-/** Saying something in a room, or an invitation to sign in first. */
+/** The composer of a room, or a button to sign in first. */
 export function CityRoomInput({ room }: { room: Room }) {
   const { t } = useTranslation();
   const { session, setSignInOpen: ask } = useSession();
@@ -61,7 +61,7 @@ export function CityRoomInput({ room }: { room: Room }) {
   );
 }
 
-/** What a person reads who was kicked or banned, in place of the composer. */
+/** The notice in place of the composer for a reader who was kicked or banned. */
 function Removed({ removal }: { removal: RoomRemoval }) {
   const { t } = useTranslation();
   const room = useRoom();
@@ -104,7 +104,7 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
   const isReady = hasText ? editing !== null || !isUnfinishedCommand(text) : files.chosen.length > 0 && !editing;
   useMentionParam(draft, field, !isThread);
   useEffect(() => {
-    // On a touch screen a keyboard would cover what is to be read.
+    // On a touch screen, the keyboard would cover the messages.
     if (isThread && !matchMedia("(pointer: coarse)").matches) field.current?.focus();
   }, [isThread]);
 
@@ -120,7 +120,7 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
     write(value);
     room.setTyping(value.trim() !== "");
   };
-  // A later frame would move the caret under the hands of a fast typist.
+  // The caret moves in a layout effect: in a later frame it would move while a fast typist types on.
   const wantedCaret = useRef<number | null>(null);
   useLayoutEffect(() => {
     if (wantedCaret.current !== null) field.current?.setSelectionRange(wantedCaret.current, wantedCaret.current);
@@ -133,7 +133,7 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
   const complete = (candidate: Candidate) => {
     if (!trigger) return;
     const { insert, target } = candidate;
-    // Somebody else of the same name is mentioned already: this one by id.
+    // Another person of the same name is mentioned already: insert this one's Matrix user id.
     const isTaken = target !== undefined && (mentions[insert] ?? target) !== target;
     const { text: next, caret } = completed(text, trigger, isTaken ? { ...candidate, insert: target } : candidate);
     if (target !== undefined && !isTaken) mention(insert, target);
@@ -157,7 +157,7 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
   };
   const addFile = useEffectEvent((file: File) => files.add([file]));
   useEffect(() => room.listenForFiles((file) => addFile(file)), [room]);
-  /** What the outbox does not take stays in the field. */
+  /** Send the message or edit. The field keeps a text that the outbox does not accept. */
   const submit = () => {
     const body = withIds(text.trim(), mentions);
     if (!isReady || files.isUploading) return;
@@ -172,7 +172,7 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
     resetCompletion();
     field.current?.focus();
   };
-  /** The words go with the first file. */
+  /** The text is sent with the first file. */
   const say = (body: string): boolean => {
     const [first, ...others] = files.chosen;
     if (!room.send(body, replyTo?.id ?? null, first ?? null)) return false;
@@ -182,7 +182,7 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
     if (isComposing(event)) return;
     if (trigger && completion.current?.press(event)) {
       event.preventDefault();
-      // Escape closes the list alone.
+      // Escape closes only the completion list.
       event.stopPropagation();
       return;
     }
@@ -191,7 +191,7 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
       event.preventDefault();
       submit();
     } else if (event.key === "Escape") {
-      // In a thread the next Escape closes it.
+      // In a thread, the next Escape closes the panel.
       if (about) event.stopPropagation();
       clear();
     } else if (event.key === "ArrowUp" && text === "" && lastOwn) {
@@ -207,7 +207,7 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
 
   return (
     <>
-      {/* It has a form of its own, and forms do not nest. */}
+      {/* The dialog has a form of its own, and forms cannot be nested. */}
       {isPolling && <PollDialog onClose={() => setPolling(false)} />}
       <DropTarget isThread={isThread} onFiles={files.add} onText={drop} />
       <form
@@ -297,12 +297,12 @@ function Preview({ text }: { text: string }) {
   return <MessagePreview body={useThrottledValue(text, PREVIEW_EVERY_MS)} />;
 }
 
-/** A spreadsheet puts a picture of its cells beside their text: then the text is meant. */
+/** Spreadsheets copy a picture of the cells beside their text: then the text is pasted. */
 function hasFilesOnly({ files, types }: DataTransfer): boolean {
   return files.length > 0 && !(types.includes("text/plain") && types.includes("text/html"));
 }
 
-/** The last message of one's own that can be changed: ↑ in an empty field takes it. */
+/** The reader's last message that can be edited: ↑ in an empty field takes it. */
 function useLastOwn(): Message | undefined {
   const me = useSession((state) => state.subject);
   const conversation = useConversation();

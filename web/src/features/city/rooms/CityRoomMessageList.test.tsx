@@ -68,7 +68,7 @@ describe("the message list", () => {
 });
 
 describe("the line above the oldest message", () => {
-  // The list itself draws no rows here, as jsdom knows no heights.
+  // The list renders no rows here, as the DOM of the tests has no layout.
   it.each([
     { may_read: true, has_older: false, text: "room.beginning" },
     { may_read: false, has_older: false, text: "\u00a0" },

@@ -38,22 +38,22 @@ const FLASH_MS = 2_000;
 
 interface Props {
   roomName: string;
-  /** What the list is called; the conversation in the room by default. */
+  /** The accessible name of the list; by default that of the conversation in the room. */
   label?: string;
-  /** Whether something lies over the list, so that nobody reads it. */
+  /** Whether something covers the list, so that nobody reads it. */
   isCovered?: boolean;
-  /** The id of a message to show first, as the address of the page names it. */
+  /** The id of a message to show first, from the URL of the page. */
   target?: string | undefined;
-  /** When `target` was asked for by a click, also once more. */
+  /** The time of the click that asked for `target`, so that a second click shows it again. */
   shownAt?: number | undefined;
 }
 
-/** The conversation: it grows at both ends, follows when one is at the bottom, and counts what is new when not. */
+/** The messages of a conversation. The list grows at both ends; at the bottom it follows new messages, elsewhere it counts. */
 export function CityRoomMessageList({ roomName, label, isCovered = false, target, shownAt }: Props) {
   const { t } = useTranslation();
   const model = useConversation();
   const { threadRoot } = model;
-  // Each for itself: who types or comes and goes changes nothing here.
+  // One selector for each value: changes of typing and members do not render the list.
   const timeline = useShownTimeline();
   const unread = useConversationState((state) => state.unread);
   const mayRead = useRoomState((state) => state.mayRead);
@@ -101,7 +101,7 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
     model.showNewest();
     toBottom();
   };
-  // The newest rows have no heights yet, by which the list could be scrolled: virtua finds its way by index.
+  // The newest rows are not measured yet, so there is no pixel position to scroll to: virtua finds its way by index.
   useLayoutEffect(() => {
     if (timeline.hasNewer || !returnsRef.current) return;
     returnsRef.current = false;
@@ -133,7 +133,7 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
     if (index < 0) return;
     beforeJump();
     handle.current?.scrollToIndex(index, { align: "center" });
-    // When it is asked for, and when rows come before and after it at once, of which virtua keeps the place of neither.
+    // Runs on a request, and when rows are added before and after the message at once: virtua does not keep the position then.
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [flashed, rows]);
 
@@ -149,7 +149,7 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
     if (!next) return;
     setActive(next.id);
     handle.current?.scrollToIndex(next.index, { align: "nearest" });
-    // The list draws the row within the next frames.
+    // The list renders the row within the next frames.
     focusSoon(() => scroller.current?.querySelector<HTMLElement>(`[data-message="${CSS.escape(next.id)}"]`));
   };
   const longPress = useLongPress((target) => {
@@ -162,13 +162,13 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
     const id = target instanceof Element ? target.closest<HTMLElement>("[data-message]")?.dataset.message : undefined;
     if (id && !isBusy()) setActive(id);
   };
-  /** What was opened beside a message stays, wherever the mouse goes on its way there. */
+  /** Whether a menu or dialog of a message is open: the message stays active, wherever the mouse goes on its way there. */
   const isBusy = () => scroller.current?.querySelector(":popover-open, dialog[open]") !== null;
 
   const isEmpty = !timeline.messages.length && !outbox.length;
   return (
     <div className={styles.frame}>
-      {/* The list takes the keyboard as a whole: arrows go from message to message. */}
+      {/* The list is one tab stop, in which arrow keys move from message to message. */}
       {}
       {/* eslint-disable jsx-a11y/no-noninteractive-element-interactions, jsx-a11y/no-noninteractive-tabindex */}
       <div
@@ -234,7 +234,7 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
   );
 }
 
-/** The keys of what can be done with the message that has the focus, by their place on the keyboard: layouts differ. */
+/** Click the button of the focused message whose key was pressed. `code` is the place of the key: layouts differ. */
 function pressButton(event: KeyboardEvent, row: Element): void {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const button = row.querySelector<HTMLElement>(`[data-code="${CSS.escape(event.code)}"]`);
@@ -253,7 +253,7 @@ function focusSoon(find: () => HTMLElement | null | undefined, tries = FOCUS_TRI
   });
 }
 
-/** The messages of the conversation that are shown. */
+/** The visible messages of the conversation. */
 function useShownTimeline(): Timeline {
   const { threadRoot } = useConversation();
   const timeline = useConversationState((state) => state.timeline);
@@ -291,7 +291,7 @@ function Line({ row, roomName, isLoadingOlder, hasOlder, ...rest }: LineProps) {
   }
 }
 
-/** The key of the last row if it is a message of somebody else that came since the list was shown first. */
+/** The key of the last row, if it is a message of another author that came after the list was first shown. */
 function useNewestOfOthers(rows: readonly Row[]): string | null {
   const me = useSession((state) => state.subject);
   const last = rows.at(-1);
@@ -301,7 +301,7 @@ function useNewestOfOthers(rows: readonly Row[]): string | null {
   return isNews ? last.key : null;
 }
 
-/** The list itself is read aloud by nobody's leave, as it changes while one scrolls; what is new is told here, politely. */
+/** A polite live region for new messages. The list has `aria-live="off"`, as it changes while the reader scrolls. */
 function NewAloud() {
   const me = useSession((state) => state.subject);
   const { messages } = useShownTimeline();
@@ -315,7 +315,7 @@ function NewAloud() {
   );
 }
 
-/** Begin at the message that is linked to, where one stopped reading, else at the end. */
+/** Start at the linked message, else at the first unread one, else at the end. */
 function useStartAt(handle: { current: VirtualizerHandle | null }, rows: Row[], target: string | undefined): void {
   const isStarted = useRef(false);
   useLayoutEffect(() => {
@@ -329,7 +329,7 @@ function useStartAt(handle: { current: VirtualizerHandle | null }, rows: Row[], 
   }, [handle, rows, target]);
 }
 
-/** Whoever is at the bottom of a page that is shown has read the room. */
+/** Mark the room as read while the page is visible and the list is at the bottom. */
 function useReading(isAtBottom: boolean): void {
   const model = useConversation();
   const lastSeq = useRoomState((state) => state.room?.last_seq ?? 0);
@@ -347,7 +347,7 @@ function useReading(isAtBottom: boolean): void {
   }, [model, lastSeq, last, isAtBottom, link, me]);
 }
 
-/** A list that cannot be scrolled asks for older messages by itself: those that are loaded may be hidden replies of threads. */
+/** Load older messages while the list is too short to be scrolled: the loaded ones may be hidden replies of threads. */
 function useFilled(scroller: RefObject<HTMLDivElement | null>, timeline: Timeline): void {
   const model = useConversation();
   useEffect(() => {

@@ -28,7 +28,7 @@ import { RoomContext, useRoom, useRoomModel, useRoomOutbox, useRoomState } from 
 
 const ThreadPanel = lazyPage(() => import("./ThreadPanel"));
 
-/** A room: what is said there, who is there, and saying something oneself. */
+/** A room: its messages, its members and the composer. */
 export default function CityRoomView() {
   const { slug = "" } = useParams();
   return <OpenRoom key={slug} slug={slug} />;
@@ -47,12 +47,12 @@ function RoomLayout() {
   const model = useRoom();
   const details = useRoomState((state) => state.room);
   const chat = useDirectChat(details?.id);
-  // The room of a direct chat has no name of its own: for each of the two it is called like the other.
+  // The room of a direct chat has no name of its own: each of the two sees the name of the other.
   const room = details && chat ? { ...details, name: chat.citizen.display_name } : details;
   const error = useRoomState((state) => state.error);
   const problem = useRoomState((state) => state.problem);
   const isWide = useMediaQuery("(width >= 900px)");
-  // Beside the conversation members are shown at first; over it, when they are asked for.
+  // In a wide window, the members are beside the conversation from the start; in a narrow one, they cover it on request.
   const [shown, setShown] = useState({ beside: true, over: false });
   const showsMembers = isWide ? shown.beside : shown.over;
   const thread = useThreadPanel();
@@ -103,7 +103,7 @@ function RoomLayout() {
   );
 }
 
-/** Cards of people, which open over any page, offer what one may do in the room that is open. */
+/** Provide the reader's rights in the open room to the profile cards, which open over any page. */
 function useOpenRoomRights() {
   const room = useRoomState((state) => state.room);
   const rights = useRoomState((state) => state.rights);
@@ -111,11 +111,11 @@ function useOpenRoomRights() {
   useEffect(() => {
     useOpenRoom.setState({ room: id !== null && rights ? { id, slug, name, rights } : null });
   }, [id, slug, name, rights]);
-  // Apart from the above: a change of the room by somebody else must not close its settings.
+  // A separate effect: when somebody else changes the room, its settings must stay open.
   useEffect(() => () => useOpenRoom.setState({ room: null, showsSettings: false }), [id]);
 }
 
-/** The message of the page's address, in the main timeline; one of a thread opens its thread. */
+/** The message of the page's URL, in the main timeline; the thread of a reply is opened. */
 function useTarget(): string | undefined {
   const { messageId } = useParams();
   const { open } = useThreadPanel();
@@ -143,7 +143,7 @@ function RoomSkeleton() {
   );
 }
 
-/** The room is being loaded. While the city is away, what one has waiting for the room is there already. */
+/** The placeholder while the room is loaded. While the city is unreachable, it shows the reader's outbox for the room. */
 function RoomLoading() {
   const entries = useRoomOutbox();
   const isAway = useRoomState(({ connection: link }) => link === "waiting");

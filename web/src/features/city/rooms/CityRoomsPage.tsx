@@ -20,17 +20,17 @@ import { filterRooms } from "./roomFilter";
 
 const SORTS = ["popular", "recent", "name"] as const;
 
-/** Cards at a time: a search through hundreds of rooms answers each key stroke at once. */
+/** The number of cards on a page, so that a search through hundreds of rooms reacts to each key stroke at once. */
 const PAGE = 48;
 
-/** The rooms of the city, and opening another. */
+/** The rooms of the city, and a button that creates another. */
 export default function CityRoomsPage() {
   const { t } = useTranslation();
   const { session, setSignInOpen: ask } = useSession();
   const [isCreating, setCreating] = useState(false);
   const [sort, setSort] = useState<(typeof SORTS)[number]>("popular");
   const [sought, setSought] = useState("");
-  // A key stroke is shown before the cards that it finds.
+  // The search field shows a key stroke before the matching cards are rendered.
   const filter = useDeferredValue(sought);
   const rooms = useQuery(queries.rooms(sort));
   usePageTitle(t("rooms.title"));
@@ -63,7 +63,7 @@ export default function CityRoomsPage() {
   );
 }
 
-/** The cards of the rooms that are sought. A key stroke renders the search field without them. */
+/** The cards of the rooms that match the search. Memoized: a key stroke renders the search field without them. */
 const Rooms = memo(function Rooms({ rooms, sought }: { rooms: Room[]; sought: string }) {
   const { t } = useTranslation();
   const found = useMemo(() => filterRooms(rooms, sought), [rooms, sought]);

@@ -16,7 +16,7 @@ const candidate = (insert: string, target?: string): Candidate => ({
   ...(target !== undefined && { target }),
 });
 
-/** Shows the list for what is written; `press` says whether the list took the key. */
+/** Render the list for a text; `press` returns whether the list handled the key. */
 function write(written: string, ...shown: Candidate[]) {
   candidates.splice(0, candidates.length, ...shown);
   const keys = createRef<CompletionKeys>();
@@ -39,13 +39,13 @@ const ROOM = candidate("@room");
 const ME = candidate("/me");
 
 describe("Enter in a list of candidates", () => {
-  it("sends what is written in full already", () => {
+  it("sends a text that is complete already", () => {
     const { press, onChoose } = write("@room", candidate("@roomer", "@roomer:city"), ROOM);
     expect(press("Enter")).toBe(false);
     expect(onChoose).not.toHaveBeenCalled();
   });
 
-  it("takes what is written in part, and a name that stands for an id", () => {
+  it("completes a partial text, and a name that stands for an id", () => {
     const part = write("@roo", ROOM);
     expect(part.press("Enter")).toBe(true);
     expect(part.onChoose).toHaveBeenCalledWith(ROOM);
@@ -55,7 +55,7 @@ describe("Enter in a list of candidates", () => {
     expect(name.onChoose).toHaveBeenCalledWith(taras);
   });
 
-  it("takes a command that has begun, and sends a slash alone", () => {
+  it("completes a partial command, and sends a slash alone", () => {
     for (const text of ["/m", "/me"]) {
       const { press, onChoose } = write(text, ME);
       expect(press("Enter")).toBe(true);
@@ -65,7 +65,7 @@ describe("Enter in a list of candidates", () => {
     expect(write("/", ME).press("Enter")).toBe(false);
   });
 
-  it("takes what was chosen by an arrow", () => {
+  it("takes the candidate selected by an arrow key", () => {
     const other = candidate("@roomer");
     const { press, onChoose } = write("@room", ROOM, other);
     press("ArrowDown");

@@ -9,7 +9,7 @@ import { RoomIcon } from "./RoomIcon";
 import { useCandidates } from "./useCandidates";
 
 export interface CompletionKeys {
-  /** Whether the key was for the list. */
+  /** Whether the list handled the key. */
   press: (event: KeyboardEvent) => boolean;
 }
 
@@ -19,11 +19,11 @@ interface Props {
   ref: Ref<CompletionKeys>;
   onChoose: (candidate: Candidate) => void;
   onClose: () => void;
-  /** The id of the element of the chosen candidate; null while there is none. */
+  /** Called with the id of the active candidate's element; null if there is none. */
   onActive: (id: string | null) => void;
 }
 
-/** What can be put in place of what is being written; the field keeps the focus, and gives its keys to `ref`. */
+/** The candidates for the text before the caret; the field keeps the focus, and passes its keys to `ref`. */
 export function CompletionList({ id, trigger, ref, onChoose, onClose, onActive }: Props) {
   const { t } = useTranslation();
   const candidates = useCandidates(trigger);
@@ -53,7 +53,7 @@ export function CompletionList({ id, trigger, ref, onChoose, onClose, onActive }
     <>
       <div id={id} role="listbox" aria-label={t("completion.label")} className={styles.completion}>
         {candidates.map((candidate, index) => (
-          // The keyboard works in the field, which names the chosen one.
+          // The field handles the keyboard, and names the active option by `aria-activedescendant`.
           // eslint-disable-next-line jsx-a11y/click-events-have-key-events
           <div
             key={candidate.id}

@@ -8,7 +8,7 @@ import { useTranslation } from "../../../lib/i18n";
 import styles from "./CityRoomInput.module.css";
 import type { Attachment } from "./useAttachments";
 
-/** The message that is answered or edited. */
+/** The line about the message that is replied to or edited. */
 export function About({ replyTo, onClose }: { replyTo: Message | null; onClose: () => void }) {
   const { t } = useTranslation();
   return (
@@ -22,7 +22,7 @@ export function About({ replyTo, onClose }: { replyTo: Message | null; onClose: 
   );
 }
 
-/** The files of the next message, with how much of each has left, until they are sent or removed. */
+/** The files of the next message with the progress of their uploads, until they are sent or removed. */
 export function Files({ chosen, onRemove }: { chosen: readonly Attachment[]; onRemove: (id: string) => void }) {
   const { t, language } = useTranslation();
   if (!chosen.length) return null;

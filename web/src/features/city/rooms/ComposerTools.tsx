@@ -15,20 +15,20 @@ interface Tool {
 }
 
 interface Props {
-  /** Whether a message is answered or edited: it cannot be a poll. */
+  /** Whether a message is replied to or edited: then it cannot be a poll. */
   isAbout: boolean;
-  /** Whether the field has no room for the buttons beside it, as in the panel of a thread, however wide the screen is. */
+  /** Whether the field is too narrow for the buttons, as in the thread panel, however wide the screen is. */
   isNarrow: boolean;
-  /** Whether the text is shown as it will look; null where there is none to show. */
+  /** Whether the preview is shown; null if there is nothing to preview. */
   isPreview: boolean | null;
   onFiles: (files: FileList) => void;
   onPoll: () => void;
   onPreview: () => void;
-  /** Absent where this browser records no sound. */
+  /** Absent if this browser cannot record sound. */
   onRecord?: (() => void) | undefined;
 }
 
-/** What a message can have beside its text: a row of buttons, or a menu where they would leave too little of the field. */
+/** The buttons beside the text field; a menu where a row of buttons would leave too little of the field. */
 export function ComposerTools({ isAbout, isNarrow, isPreview, onFiles, onPoll, onPreview, onRecord }: Props) {
   const { t } = useTranslation();
   const isWide = useMediaQuery("(width >= 600px)") && !isNarrow;
@@ -84,7 +84,7 @@ function ToolMenu({ tools }: { tools: readonly Tool[] }) {
   );
 }
 
-/** Puts emojis into the text. Keyboards of touch screens have their own. */
+/** A button that inserts emojis into the text. Keyboards of touch screens have their own. */
 export function EmojiButton({ onChoose }: { onChoose: (emoji: string) => void }) {
   const { t } = useTranslation();
   const isTouch = useMediaQuery("(pointer: coarse)");

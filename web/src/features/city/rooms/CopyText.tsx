@@ -1,7 +1,7 @@
 import { useState } from "react";
 import { useTranslation } from "../../../lib/i18n";
 
-/** Copies the text of a message that cannot be sent. Browsers have no clipboard on pages without TLS: then it shows nothing. */
+/** Copies the text of a message that cannot be sent. Browsers have no clipboard on pages without TLS: then there is no button. */
 export function CopyText({ text }: { text: string }) {
   const { t } = useTranslation();
   const [isCopied, setCopied] = useState(false);

@@ -63,7 +63,7 @@ export function CreateRoomDialog({ onClose }: { onClose: () => void }) {
   );
 }
 
-/** Whoever opens a room is in it. It is open also where coming in fails: then its page offers that again. */
+/** Create a room and join it. If joining fails, the room exists all the same, and its page offers to join again. */
 async function openAndEnter(name: string, description: string): Promise<Room> {
   const room = await city.createRoom(name, description);
   await city.join(room.slug).catch(() => undefined);

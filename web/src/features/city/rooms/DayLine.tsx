@@ -9,12 +9,12 @@ import { messagePath } from "../../../lib/paths";
 import styles from "./CityRoomMessageList.module.css";
 import { useConversation, useRoom } from "./useRoom";
 
-/** Between the messages of two days. In a room it opens a calendar, and the day that is chosen there. */
+/** The line between the messages of two days. In a room it opens a calendar, and jumps to the chosen day. */
 export function DayLine({ day }: { day: string }) {
   const { t, language } = useTranslation();
   const now = useNow();
   const isThread = useConversation().threadRoot !== null;
-  // The pages of an embedded chat have no messages by address.
+  // Messages have no URLs in an embedded chat.
   const isPage = useMatch("/city/:slug/:messageId?") !== null;
   const words = formatDay(day, now, language, { today: t("room.today"), yesterday: t("room.yesterday") });
   return <div className={styles.line}>{isPage && !isThread ? <Calendar day={day} words={words} /> : words}</div>;
@@ -44,7 +44,7 @@ function Calendar({ day, words }: { day: string; words: string }) {
   );
 }
 
-/** Go to the first message of a local day, else the first one after it, else the newest. */
+/** Go to the first message of a local day, else to the first one after it, else to the newest one. */
 function useJump() {
   const { name } = useRoom();
   const navigate = useNavigate();
@@ -59,5 +59,5 @@ function useJump() {
   });
 }
 
-/** Messages around the one that is looked for. */
+/** The number of messages to load around the start of the day. */
 const JUMP_PAGE = 4;

@@ -28,10 +28,10 @@ function show(sought: string): string[] {
   return screen.queryAllByRole("link").map((link) => link.getAttribute("href") ?? "");
 }
 
-it("shows the chats with the sought name only", () => {
+it("shows only the chats with the name", () => {
   expect(show(" tar ")).toEqual(["/city/direct_Taras"]);
 });
 
-it("shows all chats without a sought name", () => {
+it("shows all chats without a search", () => {
   expect(show("")).toEqual(["/city/direct_Olena", "/city/direct_Taras"]);
 });

@@ -15,7 +15,7 @@ import { LastLine } from "./LastLine";
 import styles from "./RoomsPane.module.css";
 import { UnreadBadge } from "./UnreadBadge";
 
-/** The reader's chats with one person each, by `sought` in their names; nothing where there are none. */
+/** The reader's direct chats whose names contain `sought`; nothing if there are none. */
 export function DirectChats({ sought }: { sought: string }) {
   const { t } = useTranslation();
   const chats = useDirectChats();

@@ -6,13 +6,13 @@ import { useTranslation } from "../../../lib/i18n";
 import styles from "./DropTarget.module.css";
 
 interface Props {
-  /** Whether the drops in an open thread are meant, or all others. */
+  /** Whether to take the drops in an open thread, or all others. */
   isThread: boolean;
   onFiles: (files: FileList) => void;
   onText: (text: string) => void;
 }
 
-/** Takes what is dropped anywhere over the conversation, and says so while files are dragged over it. */
+/** Takes files and text that are dropped over the conversation, and shows an overlay while files are dragged over it. */
 export function DropTarget({ isThread, onFiles, onText }: Props) {
   const { t } = useTranslation();
   const [over, setOver] = useState<Element | null>(null);

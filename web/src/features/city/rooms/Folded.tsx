@@ -2,11 +2,11 @@ import { useState, type FocusEvent, type ReactNode } from "react";
 import { useTranslation } from "../../../lib/i18n";
 import styles from "./Folded.module.css";
 
-/** Text beyond these bounds is folded. */
+/** Longer text is folded. */
 const MAX_CHARS = 1_800;
 const MAX_LINES = 24;
 
-/** Messages that the reader unfolded; the list removes rows that are out of sight. */
+/** The ids of messages that the reader unfolded; the list unmounts rows that are out of view. */
 const unfolded = new Set<string>();
 
 export function isLong(body: string): boolean {
@@ -22,13 +22,13 @@ export function Folded({ id, children }: { id: string; children: ReactNode }) {
     else unfolded.add(id);
     setOpen(!isOpen);
   };
-  /** A link that gets the focus below the fold is shown. */
+  /** Unfold the text when a link below the fold gets the focus. */
   const onFocus = ({ target, currentTarget }: FocusEvent) => {
     if (!isOpen && target.getBoundingClientRect().bottom > currentTarget.getBoundingClientRect().bottom) toggle();
   };
   return (
     <>
-      {/* It has links that get the focus. */}
+      {/* The element contains links that can get the focus. */}
       {/* eslint-disable-next-line jsx-a11y/no-static-element-interactions */}
       <div className={isOpen ? undefined : styles.folded} data-folded={!isOpen} onFocus={onFocus}>
         {children}

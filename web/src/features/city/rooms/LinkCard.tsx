@@ -5,11 +5,11 @@ import styles from "./LinkCard.module.css";
 
 interface Props {
   url: string;
-  /** The height and margin of the card, also before the preview is loaded. */
+  /** The height and margin of the card, reserved before the preview is loaded. */
   place: CSSProperties;
 }
 
-/** The preview of a linked page, loaded when its place comes into view. Nothing remains if the page has none. */
+/** The preview of a linked page, loaded when the card comes into view. Nothing is rendered if the page has none. */
 export default function LinkCard({ url, place }: Props) {
   const ref = useRef<HTMLDivElement>(null);
   const [isSeen, setSeen] = useState(false);
@@ -40,14 +40,14 @@ export default function LinkCard({ url, place }: Props) {
   );
 }
 
-/** The city gives the picture to those who are signed in, and an `<img>` sends no token. */
+/** The picture of a preview. The city requires a token for it, and an `<img>` sends none. */
 function Picture({ path }: { path: string }) {
   const { data: blob, isError } = useQuery(queries.previewImage(path));
   const [source, setSource] = useState<string | null>(null);
   useEffect(() => {
     if (!blob) return undefined;
     const made = URL.createObjectURL(blob);
-    // An object URL is a resource of the browser, which ends with this effect.
+    // The browser keeps an object URL until it is revoked, so its life is that of this effect.
     // eslint-disable-next-line react-hooks/set-state-in-effect
     setSource(made);
     return () => URL.revokeObjectURL(made);

@@ -6,12 +6,12 @@ import { useLinkPreviews } from "../../../stores/linkPreviews";
 import { useSession } from "../../../stores/session";
 import { useRoomState } from "./useRoom";
 
-/** The card has this place from the first render on, so that nothing moves when the preview arrives. */
+/** The size of the card from the first render on, so that nothing moves when the preview arrives. */
 const PLACE: CSSProperties = { blockSize: "6rem", marginBlockStart: "var(--s-2)" };
 
 const LinkCard = lazyPart(() => import("./LinkCard"), <div style={PLACE} />);
 
-/** The preview of a message's link: not in encrypted rooms, and only where the city and the reader want previews. */
+/** The preview of a message's link. Encrypted rooms have none; the city and the reader must have turned previews on. */
 export function LinkPreview({ url }: { url: string }) {
   const isOffered = useQuery(queries.site).data?.url_previews ?? false;
   const isOn = useLinkPreviews((state) => state.isOn);

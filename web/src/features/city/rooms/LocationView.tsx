@@ -5,7 +5,7 @@ import styles from "./LocationView.module.css";
 
 const ZOOM = 16;
 
-/** A place, as a link to a map elsewhere: nothing of the map is loaded here. */
+/** A location as a link to a map elsewhere: nothing of the map is loaded here. */
 export function LocationView({ location }: { location: Location }) {
   const { t } = useTranslation();
   const at = `${location.latitude.toFixed(5)}, ${location.longitude.toFixed(5)}`;

@@ -12,8 +12,8 @@ import { useConversation } from "./useRoom";
 import { VoiceMessage } from "./VoiceMessage";
 
 /**
- * Types that browsers show; of others, and of what turns out to be damaged, there is the file to save. Events need not name a type,
- * and then the browser finds out.
+ * The media types that browsers show. Other files, and files that turn out to be damaged, can be downloaded. Events need not name
+ * a type: then the browser finds out.
  */
 const SHOWN_TYPES: Record<string, RegExp> = {
   "m.image": /^(image\/(png|apng|jpeg|jpg|gif|webp|avif)|application\/octet-stream)$/i,
@@ -21,7 +21,7 @@ const SHOWN_TYPES: Record<string, RegExp> = {
   "m.video": /^(video\/|application\/octet-stream$)/i,
 };
 
-/** The file that a message is about. */
+/** The file of a message. */
 export function MediaView({ media, msgtype }: { media: Media; msgtype: string }) {
   const { t } = useTranslation();
   const { url } = media;
@@ -49,7 +49,7 @@ interface ShownProps {
   onBroken: () => void;
 }
 
-/** A picture of unknown size gets this height, in pixels, before and after it is there. */
+/** The height of a picture of unknown size, in pixels, before and after it is loaded. */
 const UNKNOWN_HEIGHT_PX = 192;
 const MAX_WIDTH_PX = 352;
 const MAX_HEIGHT_PX = 320;
@@ -74,7 +74,7 @@ function Picture({ media, url, onBroken }: ShownProps) {
   );
 }
 
-/** The pictures of messages that can be shown large. */
+/** The pictures of messages that the picture viewer can show. */
 export function picturesOf(messages: readonly Message[]): Media[] {
   return messages.flatMap(({ media, msgtype, deleted }) => {
     const isPicture = media?.url && msgtype === "m.image" && !media.sticker && SHOWN_TYPES["m.image"]?.test(media.mimetype);
@@ -82,14 +82,14 @@ export function picturesOf(messages: readonly Message[]): Media[] {
   });
 }
 
-/** The place of a picture, which it has before it is there, so that nothing moves when it comes. */
+/** The size of a picture, reserved before it is loaded, so that nothing moves. */
 function placeOf({ width, height }: Media): CSSProperties {
   if (!width || !height) return { height: UNKNOWN_HEIGHT_PX };
   const scale = Math.min(1, MAX_WIDTH_PX / width, MAX_HEIGHT_PX / height);
   return { width: width * scale, aspectRatio: `${width} / ${height}` };
 }
 
-/** A sticker has its own size, as far as there is place, and nothing to open. */
+/** A sticker has its own size up to a maximum, and does not open the viewer. */
 function Sticker({ media, url, onBroken }: ShownProps) {
   const shown = useMediaUrl(url, onBroken);
   const { width, height } = media;
@@ -111,7 +111,7 @@ function Player({ media, url, onBroken, isVideo }: ShownProps & { isVideo: boole
     controls: true,
     "aria-label": plainName(media.filename),
   };
-  // What was said in a recording cannot be known here, so there are no captions to give.
+  // The words of a recording are unknown here, so there are no captions.
   // eslint-disable-next-line jsx-a11y/media-has-caption
   return isVideo ? <video {...props} preload="metadata" style={placeOf(media)} /> : <audio {...props} preload="metadata" />;
 }

@@ -18,7 +18,7 @@ import { useSession } from "../../../stores/session";
 import styles from "./CityRoomView.module.css";
 import { useRoomState } from "./useRoom";
 
-/** How often the order of the members may change; who is away is seen at once. */
+/** The interval of sorting the members; the status of a member changes at once. */
 const ORDER_EVERY_MS = 1_000;
 
 interface Props {
@@ -26,7 +26,7 @@ interface Props {
   onClose: () => void;
 }
 
-/** The members beside the conversation, or in a drawer over it, which Escape and a click beside it close. */
+/** The members beside the conversation, or in a drawer over it, which Escape or a click on its backdrop closes. */
 export function MemberList({ isOver, ...props }: Props & { isOver: boolean }) {
   return isOver ? <MemberDrawer {...props} /> : <MemberPanel {...props} />;
 }
@@ -40,7 +40,7 @@ function MemberDrawer(props: Props) {
     return () => shown?.close();
   }, []);
   return (
-    // A click on the backdrop closes it for the mouse; Escape and the button are there for everybody.
+    // A click on the backdrop closes the drawer with a mouse; Escape and the button work for everybody.
     // eslint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/no-noninteractive-element-interactions
     <dialog
       ref={drawer}
@@ -56,7 +56,7 @@ function MemberDrawer(props: Props) {
   );
 }
 
-/** Members who are here: those who are active first, then those who are away. */
+/** The members who are online, the active ones first, then those who are away. */
 function MemberPanel({ roomName, onClose }: Props) {
   const { t } = useTranslation();
   const { matrix } = useSite();

@@ -2,7 +2,7 @@ import { useTranslation } from "../../../lib/i18n";
 import styles from "./CityRoomMessageList.module.css";
 import type { MembershipEvent } from "./timeline";
 
-/** Somebody came, left, or was kicked or banned. */
+/** The line about a member who joined, left, or was kicked or banned. */
 export function MembershipNotice({ note: { change: what, name, by, reason } }: { note: MembershipEvent }) {
   const { t } = useTranslation();
   const isRemoval = what === "kicked" || what === "banned";

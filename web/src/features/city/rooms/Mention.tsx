@@ -12,7 +12,7 @@ import { useProfiles } from "../../../stores/profiles";
 import { useSession } from "../../../stores/session";
 import styles from "./Mention.module.css";
 
-/** A Matrix user id or a room alias in a message: an agent's page, a person's card, a room of the city, or a link to Matrix. */
+/** A Matrix user id or room alias in a message, as a link to an agent's page, a person's card, a room of the city, or Matrix. */
 export function Mention({ id, label }: { id: string; label?: string | undefined }) {
   return id.startsWith("#") ? <RoomMention alias={id} /> : <UserMention userId={id} label={label} />;
 }

@@ -12,7 +12,7 @@ import { ReactionPicker } from "./ReactionPicker";
 import { useMessageActions } from "./useMessageActions";
 import { useConversation } from "./useRoom";
 
-/** Where a finger has no room for a row of buttons. */
+/** The media query for phones, which have no space for a row of buttons that a finger can press. */
 const IS_PHONE = "(width < 760px) and (pointer: coarse)";
 
 interface Props {
@@ -20,7 +20,7 @@ interface Props {
   isMine: boolean;
 }
 
-/** What one can do with a message: beside it, or on a phone in a sheet at the bottom. */
+/** The actions of a message: a toolbar beside it, or on a phone a sheet at the bottom. */
 export function MessageActions(props: Props) {
   const { t } = useTranslation();
   const isPhone = useMediaQuery(IS_PHONE);

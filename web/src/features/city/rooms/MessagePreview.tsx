@@ -5,7 +5,7 @@ import { useTranslation } from "../../../lib/i18n";
 import { RichText } from "./RichText";
 import styles from "./CityRoomInput.module.css";
 
-/** A text as its message will look: the city renders it like a message. */
+/** The preview of a message: the city renders its text as it renders a message. */
 export default function MessagePreview({ body }: { body: string }) {
   const { t } = useTranslation();
   const { data, error } = useQuery({

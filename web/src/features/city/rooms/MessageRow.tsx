@@ -31,13 +31,13 @@ import { useConversation, useConversationState } from "./useRoom";
 interface Props {
   message: Message;
   isFirst: boolean;
-  /** It has come just now. */
+  /** Whether the message has just arrived. */
   isNew?: boolean;
-  /** It is looked at: what one can do with it is shown. */
+  /** Whether the message has the focus or the mouse pointer: then its actions are shown. */
   isActive: boolean;
   isFlashed: boolean;
   onJump: (messageId: string) => void;
-  /** Those whose last read message it is. */
+  /** The receipts of readers whose last read message it is. */
   readers?: readonly Receipt[] | undefined;
 }
 
@@ -55,7 +55,7 @@ export const MessageRow = memo(function MessageRow({
   const userId = useSession((state) => state.session?.userId);
   const mentionsMe = !isMine && message.mentions.some((subject) => subject === me || subject === userId);
   const isInRoom = useConversation().threadRoot === null;
-  // Both stand in the same corner. That a message was read says that it was sent.
+  // The delivery state and the readers use the same corner. Readers imply that the message was sent.
   const shownReaders = isMine && message.delivery === "pending" ? undefined : readers;
   const nameId = useId();
   const bodyId = useId();
@@ -96,7 +96,7 @@ function AuthorAvatar({ author }: { author: Author }) {
   const profile = useLiveAuthor(author);
   const show = useProfileCard((state) => state.show);
   return (
-    // The name beside it opens the same card, by keyboard, too.
+    // The name beside it opens the same card, also by keyboard.
     <button type="button" className={styles.face} tabIndex={-1} aria-hidden="true" onClick={() => show(subject)}>
       <Avatar subject={subject} profile={profile} size={40} />
     </button>
@@ -118,7 +118,7 @@ function MessageHeader({ message }: { message: Message }) {
   );
 }
 
-/** Aside there is room for five characters: no "PM". */
+/** The time of a message. Beside the row there is space for five characters, so "PM" does not fit. */
 function Time({ message, isAside = false }: { message: Message; isAside?: boolean }) {
   const { language } = useTranslation();
   return (
@@ -165,7 +165,7 @@ function Content({ message, isMine, onJump }: ContentProps) {
   );
 }
 
-/** A file's name is what it is saved as, and nothing that was said of it; a poll and a sticker say it themselves. */
+/** Whether the body is shown as text: not the name of a file, nor the text of a poll, sticker or location. */
 function hasText({ body, media, poll, location }: Message): boolean {
   const isSticker = media?.sticker ?? false;
   const isShown = poll !== null || isSticker || (location !== null && body === location.description);
@@ -191,7 +191,7 @@ function MessageText({ message }: { message: Message }) {
   return isLong(body) ? <Folded id={id}>{text}</Folded> : text;
 }
 
-/** What a message answers, in one line. */
+/** The message that this one replies to, in one line. */
 function Quote({ messageId, onJump }: { messageId: string; onJump: Props["onJump"] }) {
   const { t } = useTranslation();
   const quoted = useConversationState((state) => messageOf(state, messageId));
@@ -211,7 +211,7 @@ function Quote({ messageId, onJump }: { messageId: string; onJump: Props["onJump
   );
 }
 
-/** Where one's own message is on its way to Matrix. */
+/** The delivery state of the reader's own message. */
 function Delivery({ message }: { message: Message }) {
   const { t } = useTranslation();
   if (message.delivery === "sent") return <DeliveryIcon icon="check" words={t("room.sent")} />;
@@ -219,7 +219,7 @@ function Delivery({ message }: { message: Message }) {
   return <FailedDelivery message={message} />;
 }
 
-/** The city shows a message that Matrix refused: to discard it is to delete it. */
+/** A message that the homeserver refused. The city still shows it, so discarding it deletes it. */
 function FailedDelivery({ message }: { message: Message }) {
   const { t } = useTranslation();
   const room = useConversation();

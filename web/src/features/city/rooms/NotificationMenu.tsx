@@ -10,7 +10,7 @@ import { useUnreadRooms } from "../../../stores/unread";
 
 const MODES: readonly NotificationMode[] = ["all", "mentions", "none"];
 
-/** For what of a room the reader is called; shown where the city counts what is unread. */
+/** The menu of the room's notification mode; shown if the city counts what is unread. */
 export function NotificationMenu({ room }: { room: Room & { notifications?: NotificationMode } }) {
   const { t } = useTranslation();
   const isKnown = useUnreadRooms((state) => state.isKnown);

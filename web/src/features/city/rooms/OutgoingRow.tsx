@@ -18,7 +18,7 @@ import styles from "./MessageRow.module.css";
 import type { OutgoingMessage } from "./timeline";
 import { useConversation } from "./useRoom";
 
-/** What one said oneself, before the city has it. */
+/** A message of the reader that the city does not have yet. */
 export function OutgoingRow({ outgoing, isFirst }: { outgoing: OutgoingMessage; isFirst: boolean }) {
   const { t } = useTranslation();
   const session = useSession((state) => state.session);
@@ -51,7 +51,7 @@ export function OutgoingRow({ outgoing, isFirst }: { outgoing: OutgoingMessage; 
   );
 }
 
-/** Back into the field: words, file, and what they answer. */
+/** Put the text, the file and the reply back into the composer. */
 function usePutBack({ clientId, body, file, replyTo }: OutgoingMessage): () => void {
   const key = useDraftKey();
   const room = useConversation();
@@ -67,12 +67,12 @@ function usePutBack({ clientId, body, file, replyTo }: OutgoingMessage): () => v
 
 interface StateProps {
   outgoing: Pick<OutgoingMessage, "clientId" | "state" | "problem"> & { isSlowed?: boolean };
-  /** Its words, to be copied where they cannot be sent. */
+  /** The text of the message, to be copied if it cannot be sent. */
   text: string;
   onEdit?: (() => void) | undefined;
 }
 
-/** Where it is, why it did not arrive, and what one can do about it. */
+/** The state of an outbox entry, the reason of a failure, and the buttons to retry, edit or discard it. */
 export function OutgoingStatus({ outgoing: { clientId, state, problem, isSlowed = false }, text, onEdit }: StateProps) {
   const { t } = useTranslation();
   const problemText = useProblemText();

@@ -10,7 +10,7 @@ import styles from "./PendingChanges.module.css";
 import { outgoingChanges, outgoingMessages, type OutgoingMessage, type OutgoingChange } from "./timeline";
 import { useConversation, useConversationState, useRoomOutbox } from "./useRoom";
 
-/** Edits, deletions and reactions that did not arrive at once: the messages that they change may be far away. */
+/** Edits, deletions and reactions that were not sent at once: the messages that they change may be out of view. */
 export function PendingChanges() {
   const entries = useRoomOutbox();
   const late = useMemo(() => outgoingChanges(entries).filter(({ state }) => state !== "sending"), [entries]);
@@ -29,7 +29,7 @@ export function PendingChanges() {
   );
 }
 
-/** The thread of a reply may be closed, and its root far away. */
+/** Whether a reply is delayed: its thread may be closed, and the root out of view. */
 function isLateReply({ threadRoot, state }: OutgoingMessage): boolean {
   return threadRoot !== null && state !== "sending";
 }
@@ -62,7 +62,7 @@ function Change({ change }: { change: OutgoingChange }) {
         text: message ? excerptOf(message) : "",
       }),
   }[action.kind]();
-  /** Where the message is not loaded, its new text is at least not lost. */
+  /** Edit the message again. If it is not loaded, the composer gets the new text, so that it is not lost. */
   const takeUp = (body: string) => {
     if (message && !message.deleted) draftActions(key).edit(message, body);
     else draftActions(key).putBack(body);

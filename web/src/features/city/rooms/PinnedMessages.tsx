@@ -11,7 +11,7 @@ import styles from "./PinnedMessages.module.css";
 import { usePin, usePins } from "./usePins";
 import { useRoom, useRoomState } from "./useRoom";
 
-/** The pinned messages on top of the conversation: the newest pin in one line, and all of them in a list. */
+/** The pinned messages above the conversation: the newest pin in one line, and all of them in a list. */
 export function PinnedMessages() {
   const { t } = useTranslation();
   const pins = usePins();
@@ -44,7 +44,7 @@ export function PinnedMessages() {
   );
 }
 
-/** A pinned message in one line; it leads to where it was said. */
+/** A pinned message in one line, with a link to its place in the timeline. */
 function Pinned({ message }: { message: Message }) {
   const { t } = useTranslation();
   const { name } = useRoom();
@@ -54,7 +54,7 @@ function Pinned({ message }: { message: Message }) {
       type="button"
       className={styles.message}
       title={t("pins.jump")}
-      // Also when the address names this message already: it is shown again.
+      // `shownAt` shows the message again if the URL names it already.
       onClick={() => void navigate(messagePath(name, message.id), { replace: true, state: { shownAt: Date.now() } })}
     >
       <strong>

@@ -29,7 +29,7 @@ export function PollDialog({ onClose }: { onClose: () => void }) {
       max_selections: isSeveral ? written.length : 1,
     });
     setSending(false);
-    // Why it was not started is said above the input, where this dialog hides nothing.
+    // The error of a failed start is shown above the composer, where this dialog hides nothing.
     if (isStarted) onClose();
   };
   return (

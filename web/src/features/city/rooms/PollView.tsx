@@ -14,7 +14,7 @@ interface Props {
   isMine: boolean;
 }
 
-/** A poll: its options, to vote for while it is open, and its results as far as the city shows them. */
+/** A poll: its options, which take votes while it is open, and the results that the city shows. */
 export function PollView({ message, poll, isMine }: Props) {
   const { t } = useTranslation();
   const room = useConversation();
@@ -87,7 +87,7 @@ function Option({ option: { text, votes }, voters, isBest, isSelected, isSingle,
         name={`poll-${name}`}
         checked={isSelected}
         onChange={onChoose}
-        /* A vote is withdrawn by choosing it again. */
+        /* A click on the selected option withdraws the vote. */
         onClick={() => isSingle && isSelected && onChoose()}
       />
       <bdi className={styles.text}>{text}</bdi>
@@ -99,12 +99,12 @@ function Option({ option: { text, votes }, voters, isBest, isSelected, isSingle,
   );
 }
 
-/** The selection after an option was chosen, or chosen again; of too many the one that was chosen first goes. */
+/** Toggle an option of a selection. Above `most` options, the one that was chosen first is removed. */
 export function toggleSelection(selected: readonly string[], id: string, most: number): string[] {
   return selected.includes(id) ? selected.filter((each) => each !== id) : [...selected, id].slice(-most);
 }
 
-/** What the reader voted for: the city tells it to nobody else, and not in the message, which is the same for all. */
+/** The reader's own vote. The city sends it to nobody else, and not in the message, which is the same for all readers. */
 function useOwnVote({ id, room_id: roomId }: Message, { ended_at: endedAt }: Poll) {
   const me = useSession((state) => state.session?.userId ?? null);
   const [vote, setVote] = useState<{ of: string | null; selections: readonly string[] }>({ of: null, selections: [] });
@@ -114,13 +114,13 @@ function useOwnVote({ id, room_id: roomId }: Message, { ended_at: endedAt }: Pol
     const aborted = (loading.current = new AbortController());
     city.ownVote(roomId, id, aborted.signal).then(
       ({ selections }) => setVote({ of: me, selections }),
-      // Without it the results are shown all the same.
+      // Without the own vote, the results are shown all the same.
       () => undefined,
     );
     return () => aborted.abort();
   }, [me, roomId, id, endedAt]);
   const set = (selections: readonly string[]) => {
-    // A response that was on its way is of the time before this choice.
+    // A response that is still on its way is older than this choice.
     loading.current?.abort();
     setVote({ of: me, selections });
   };

@@ -9,10 +9,10 @@ import styles from "./MessageRow.module.css";
 import { useConversation } from "./useRoom";
 
 const COMMON = "👍 ❤️ 😂 🎉 🌻 🔥 👏 🙏 😍 🤔 😮 😢 ✅ 👀 🚀 🏡 💙".split(" ");
-/** These keep their places; what was chosen last follows. */
+/** The number of emojis that keep their places; recently used ones follow. */
 const FIXED = 6;
 
-/** Emojis to react with, the first with the focus, and all others by a button; `onDone` is called after one was chosen. */
+/** Emojis to react with, the first of which has the focus, and a button for all others; `onDone` is called after the choice. */
 export function ReactionPicker({ message, onDone }: { message: Message; onDone: () => void }) {
   const { t } = useTranslation();
   const conversation = useConversation();
@@ -32,7 +32,7 @@ export function ReactionPicker({ message, onDone }: { message: Message; onDone: 
           key={emoji}
           type="button"
           className={styles.emoji}
-          // It opens by a button or a key, and the focus follows.
+          // A button or a key opens the picker, and the focus follows.
           // eslint-disable-next-line jsx-a11y/no-autofocus
           autoFocus={index === 0}
           aria-label={t("room.reactWith", { emoji })}

@@ -7,7 +7,7 @@ import { useNames } from "../../../hooks/useNames";
 import styles from "./MessageRow.module.css";
 import { useConversation } from "./useRoom";
 
-/** The reactions to a message. A click adds one's own, or removes it. */
+/** The reactions to a message. A click adds the reader's own reaction, or removes it. */
 export function Reactions({ message }: { message: Message }) {
   const { t } = useTranslation();
   const room = useConversation();
@@ -38,7 +38,7 @@ export function Reactions({ message }: { message: Message }) {
   );
 }
 
-/** An emoji, or the picture that a Matrix client sent as one; its name where the picture cannot be shown. */
+/** An emoji, or the picture that a Matrix client sent as one; its name if the picture cannot be shown. */
 function ReactionSymbol({ reaction }: { reaction: ReactionCount }) {
   const { t } = useTranslation();
   const [brokenUrl, setBrokenUrl] = useState<string | null>(null);

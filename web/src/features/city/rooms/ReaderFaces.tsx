@@ -5,12 +5,12 @@ import { useProfile } from "../../../hooks/useProfile";
 import { isolated } from "../../../lib/names";
 import styles from "./ReaderFaces.module.css";
 
-/** As many avatars as there is room for beside a message; one place less where a number stands for the others. */
+/** The number of avatars that fit beside a message; one less if a number stands for the others. */
 const PLACES = 3;
-/** Names in the label; more are a number. */
+/** The number of names in the label; further readers are counted. */
 const MAX_NAMED = 20;
 
-/** The avatars of those whose last read message this is. They lie over the row, so that rows keep their heights. */
+/** The avatars of the readers whose last read message this is. They lie over the row, so that rows keep their heights. */
 export function ReaderFaces({ readers }: { readers: readonly Receipt[] }) {
   const { t, language } = useTranslation();
   const faces = readers.length > PLACES ? readers.slice(0, PLACES - 1) : readers;

@@ -12,11 +12,11 @@ interface Props {
   body: string;
   html: string | null;
   className?: string;
-  /** What stands before the first word. */
+  /** Rendered before the first word. */
   children?: ReactNode;
 }
 
-/** The text of a message: with its formatting, where it has one. */
+/** The text of a message, with its formatting if it has any. */
 export function RichText({ body, html, className = "", children }: Props) {
   return (
     <div className={`${html ? styles.rich : styles.text} ${className}`} dir="auto">

@@ -10,16 +10,16 @@ import { RoomIcon } from "./RoomIcon";
 import card from "../../../components/ui/Card.module.css";
 import styles from "./RoomCards.module.css";
 
-/** The city counts up to here. */
+/** The city counts unread messages up to this number. */
 const MANY = 100;
 
 interface RoomCardsProps {
   rooms: readonly Room[];
-  /** Messages that were not read, by room id. */
+  /** The number of unread messages, by room id. */
   unread: ReadonlyMap<string, number>;
 }
 
-/** A list item for each room. It subscribes to the time and the language once, not once a card. */
+/** A list item for each room. The list subscribes to the time and the language once, not once for each card. */
 export function RoomCards({ rooms, unread }: RoomCardsProps) {
   const { t, language } = useTranslation();
   const now = useNow();

@@ -16,7 +16,7 @@ import { useRoom, useRoomState } from "./useRoom";
 
 interface Props {
   room: Room;
-  /** A direct chat: it has no address on Matrix, and nobody leaves it. */
+  /** Whether the room is a direct chat: it has no alias on Matrix, and nobody leaves it. */
   isDirect: boolean;
   showsMembers: boolean;
   onMembers: () => void;
@@ -59,7 +59,7 @@ export function RoomHeader({ room, isDirect, showsMembers, onMembers }: Props) {
 
 const RoomSettings = lazyPage(() => import("./RoomSettings"));
 
-/** The dialog that the menu opens: it stays when the menu closes. */
+/** The settings dialog that the menu opens: outside of the menu, so that it stays when the menu closes. */
 function OpenedSettings() {
   const rights = useRoomState((state) => state.rights);
   const isOpen = useOpenRoom((state) => state.showsSettings);
@@ -73,7 +73,7 @@ function OpenedSettings() {
   );
 }
 
-/** Nobody needs to join before writing: who writes, comes in. */
+/** A button to join the room. It is optional: sending a message joins the room, too. */
 function JoinButton() {
   const { t } = useTranslation();
   const room = useRoom();

@@ -11,7 +11,7 @@ interface Props {
   url?: string | null | undefined;
 }
 
-/** The picture of a room, or its front door: roof and colour are its own. There is light when somebody is in. */
+/** The picture of a room, or a house with a roof and colour of its own. It is lit if a member is online. */
 export function RoomIcon({ slug, isLit: isOccupied, size = 44, url }: Props) {
   const [broken, setBroken] = useState<string>();
   if (url && url !== broken) {

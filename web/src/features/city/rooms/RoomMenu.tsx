@@ -9,7 +9,7 @@ import { useSession } from "../../../stores/session";
 import styles from "./RoomMenu.module.css";
 import { useRoom, useRoomState } from "./useRoom";
 
-/** What one rarely does with a room: its settings for those who may change them, its Matrix side, and joining or leaving it. */
+/** The rare actions of a room: its settings for moderators, the room on Matrix, and joining or leaving it. */
 export function RoomMenu({ alias }: { alias: string }) {
   const { t } = useTranslation();
   const room = useRoom();

@@ -21,7 +21,7 @@ const MAX_DESCRIPTION_CHARS = 2_000;
 
 const close = () => useOpenRoom.setState({ showsSettings: false });
 
-/** What moderators may change of the room that is open: picture, name and description, who writes, and who is banned. */
+/** The settings of the open room for moderators: picture, name and description, who may write, and bans. */
 export default function RoomSettings() {
   const { t } = useTranslation();
   const room = useOpenRoom((state) => state.room);
@@ -34,7 +34,7 @@ export default function RoomSettings() {
 }
 
 function Loaded({ name, rights }: { name: string; rights: RoomRights }) {
-  // Loaded once each time the dialog opens: another answer would replace what is being edited.
+  // Loaded once each time the dialog opens: another response would replace what is being edited.
   const { data, error } = useQuery({ ...queries.roomDetails(name), gcTime: 0, staleTime: Infinity });
   if (error) return <InlineProblem error={error} />;
   if (!data) return <Skeleton heights={[3, 6, 3]} />;
@@ -150,7 +150,7 @@ function BannedPerson({ name, ban }: { name: string; ban: Ban }) {
         {ban.reason && <small dir="auto">{ban.reason}</small>}
         <InlineProblem error={error} />
       </span>
-      {/* The city lifts it within a moment: the list would still have it. */}
+      {/* The city lifts the ban within a moment: a list that is loaded at once would still have it. */}
       <Button disabled={isPending || isSuccess} onClick={() => mutate()}>
         {isSuccess ? t("moderation.unbanned") : t("moderation.unban")}
       </Button>

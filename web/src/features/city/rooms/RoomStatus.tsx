@@ -2,7 +2,7 @@ import { useTranslation } from "../../../lib/i18n";
 import styles from "./CityRoomView.module.css";
 import { useRoomState } from "./useRoom";
 
-/** What is not as it should be with the room itself. */
+/** The line about a restriction or error of the room itself. */
 export function RoomStatus() {
   const { t } = useTranslation();
   const room = useRoomState((state) => state.room);

@@ -25,21 +25,21 @@ import styles from "./RoomsPane.module.css";
 import { UnreadBadge } from "./UnreadBadge";
 import { useRoomKeys } from "./useRoomKeys";
 
-/** Rooms at a time: a filter of hundreds of rooms answers each key stroke at once. */
+/** The number of rooms on a page, so that a filter of hundreds of rooms reacts to each key stroke at once. */
 const PAGE = 48;
 
-/** The list of rooms beside each page of the rooms: it stays while one goes from room to room. */
+/** The list of rooms beside each page of a room: it stays mounted when the reader opens another room. */
 export default function RoomsPane() {
   const { t } = useTranslation();
   const { session, setSignInOpen: ask } = useSession();
   const [sought, setSought] = useState("");
   const [isCreating, setCreating] = useState(false);
-  // A key stroke is shown before the rooms that it finds.
+  // The search field shows a key stroke before the matching rooms are rendered.
   const filter = useDeferredValue(sought);
   const rooms = useQuery(queries.rooms("recent"));
   const pane = useRef<HTMLElement>(null);
   return (
-    // Arrow keys go through the links; each can be reached by Tab, too.
+    // Arrow keys move from link to link; each link can be reached by Tab, too.
     // eslint-disable-next-line jsx-a11y/no-noninteractive-element-interactions
     <nav ref={pane} className={styles.pane} aria-label={t("pane.label")} onKeyDown={(event) => moveFocus(event, pane.current)}>
       <div className={styles.head}>
@@ -64,7 +64,7 @@ export default function RoomsPane() {
   );
 }
 
-/** ↑ and ↓ go from link to link, from the filter to the first. */
+/** Move the focus by ↑ and ↓ from link to link, and from the filter to the first link. */
 function moveFocus(event: KeyboardEvent, pane: HTMLElement | null): void {
   const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
   if (!step || event.altKey || !pane || !(event.target instanceof HTMLElement)) return;
@@ -84,7 +84,7 @@ const RoomLinks = memo(function RoomLinks({ rooms, sought }: { rooms: Room[]; so
   const shown = useMatch("/city/:slug/*")?.params.slug;
   const isShown = ({ id, slug }: Room) => slug === shown || id === shown;
   const isUnread = ({ id }: Room) => (unread.get(id) ?? 0) > 0 || (known[id]?.mentions ?? 0) > 0;
-  // The first page reaches to the last room with unread messages, and to the one that is read.
+  // The first page includes the last room with unread messages, and the room that is open.
   const size = Math.max(PAGE, found.findLastIndex((room) => isShown(room) || isUnread(room)) + 1);
   const { shown: page, hidden, showMore } = usePaged(found, sought, size);
   const now = useNow();
@@ -115,7 +115,7 @@ interface RoomLinkProps {
   room: Room;
   isShown: boolean;
   unread: number;
-  /** What the city told of it since the list was loaded. */
+  /** What the city has sent about its unread messages since the list was loaded. */
   told: RoomUnread | undefined;
   /** Milliseconds since the epoch. */
   now: number;

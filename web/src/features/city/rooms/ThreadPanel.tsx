@@ -14,7 +14,7 @@ import styles from "./ThreadPanel.module.css";
 import { ThreadContext, useRoom, useRoomState } from "./useRoom";
 import { useThreadPanel } from "./useThreadPanel";
 
-/** Beside a room, or over it: a thread, or the list of the room's threads. */
+/** The panel beside a room, or over it: a thread, or the list of the room's threads. */
 export default function ThreadPanel() {
   const { t } = useTranslation();
   const { rootId, close } = useThreadPanel();
@@ -28,7 +28,7 @@ export default function ThreadPanel() {
     close();
   };
   return (
-    // Escape closes it from wherever the focus is in it; the button does the same.
+    // Escape closes the panel from any element in it; the button does the same.
     // eslint-disable-next-line jsx-a11y/no-noninteractive-element-interactions
     <aside
       ref={panel}
@@ -64,7 +64,7 @@ function Thread({ rootId }: { rootId: string }) {
     model.start();
     return () => model.stop();
   }, [model]);
-  // The address of a reply opens the thread that it belongs to.
+  // The URL of a reply opens the thread of the reply.
   const realRoot = isLoaded ? root?.thread_root : null;
   useEffect(() => {
     if (realRoot) open(realRoot);
@@ -122,15 +122,15 @@ function Head({ title, children }: { title: string; children?: ReactNode }) {
   );
 }
 
-/** The focus goes into the panel, and back to where it was when the panel closes. */
+/** Move the focus into the panel, and back to its opener when the panel closes. */
 function useFocusIn(panel: { current: HTMLElement | null }): void {
   useEffect(() => {
     const opener = document.activeElement;
     if (!panel.current?.contains(opener)) panel.current?.focus({ preventScroll: true });
     return () => {
-      // Who has gone on to something else stays there.
+      // Another element that has the focus by now keeps it.
       if (document.activeElement && document.activeElement !== document.body) return;
-      // The row of the opener may have left the list meanwhile.
+      // The list may have unmounted the opener's row by now.
       const isThere = opener instanceof HTMLElement && opener !== document.body && opener.isConnected;
       (isThere ? opener : document.querySelector<HTMLElement>("[role=log]"))?.focus({ preventScroll: true });
     };

@@ -15,7 +15,7 @@ import { useThreadPanel } from "./useThreadPanel";
 
 const FACES = 3;
 
-/** The line below the root of a thread: how many replies, of whom and when. A click opens the thread. */
+/** The line below the root of a thread: the number of its replies, their authors and the time. A click opens the thread. */
 export function ThreadSummaryButton({ rootId, thread }: { rootId: string; thread: ThreadSummary }) {
   const { t } = useTranslation();
   const { rootId: openId, open } = useThreadPanel();
@@ -28,7 +28,7 @@ export function ThreadSummaryButton({ rootId, thread }: { rootId: string; thread
   );
 }
 
-/** The authors of the newest replies, their number and the time of the last. */
+/** The authors of the newest replies, the number of replies and the time of the last one. */
 export function ThreadReplyCount({ thread }: { thread: ThreadSummary }) {
   const { t, language } = useTranslation();
   const now = useNow();
@@ -62,7 +62,7 @@ export function UnreadDot({ words }: { words: string }) {
   return <span className={styles.dot} role="img" aria-label={words} title={words} />;
 }
 
-/** Whether a thread has replies of others since it was opened in this browser. */
+/** Whether a thread has replies of others since it was last open in this browser. */
 function useThreadUnread(rootId: string, thread: ThreadSummary): boolean {
   const isUnread = useIsUnread();
   return isUnread(rootId, thread);
@@ -77,7 +77,7 @@ export function useIsUnread(): (rootId: string, thread: ThreadSummary) => boolea
     () =>
       (rootId, { authors: [newest], last_seq: last }) =>
         !(newest && subjectOf(newest) === subject) && last > threadReadUpTo(me, roomId, rootId),
-    // The marks are in the browser's storage.
+    // The marks are in the browser's storage; `marks` is their version.
     // eslint-disable-next-line react-hooks/exhaustive-deps
     [me, subject, roomId, marks],
   );

@@ -7,7 +7,7 @@ import { UnreadDot, useIsUnread } from "./ThreadSummaryButton";
 import { useRoom } from "./useRoom";
 import { useThreadPanel } from "./useThreadPanel";
 
-/** Opens the list of the room's threads; a room without threads has no such button. */
+/** Opens the list of the room's threads; there is no button in a room without threads. */
 export function ThreadsButton() {
   const { t } = useTranslation();
   const { threads } = useRoom();

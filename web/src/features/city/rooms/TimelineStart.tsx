@@ -9,11 +9,11 @@ interface ListTopProps {
   isLoadingOlder: boolean;
 }
 
-/** The line above the oldest message loaded: older messages are being fetched, or the room begins here. */
+/** The line above the oldest loaded message: older messages are being loaded, or the room begins here. */
 export function TimelineStart({ roomName, hasOlder, isLoadingOlder }: ListTopProps) {
   const { t } = useTranslation();
   const mayRead = useRoomState((state) => state.mayRead);
-  // To a reader from outside the answer says `has_older: false` also when members read older messages: claim no beginning.
+  // A reader who is not a member gets `has_older: false` even if members can read older messages: show no beginning.
   const isBeginning = !hasOlder && mayRead;
   const { threadRoot } = useConversation();
   const isDirect = useDirectChat(useRoomState((state) => state.room?.id)) !== undefined;

@@ -1,7 +1,7 @@
 import { useTranslation } from "../../../lib/i18n";
 import styles from "./RoomsPane.module.css";
 
-/** A badge counts up to here. */
+/** The highest number on a badge. */
 const MANY = 99;
 
 interface Props {
@@ -10,7 +10,7 @@ interface Props {
   isMuted?: boolean;
 }
 
-/** How much is unread in a room, with an @ where the reader is meant. */
+/** The number of unread messages of a room, with an @ if the reader is mentioned. */
 export function UnreadBadge({ unread, mentions, isMuted = false }: Props) {
   const { t } = useTranslation();
   const count = Math.max(unread, mentions);

@@ -13,7 +13,7 @@ interface Props {
 const BARS = 40;
 const LOUDEST = 1024;
 
-/** A voice message: its loudness as bars, which show how far it is played, and its length. */
+/** A voice message: its length, and its loudness as bars, which show how much has been played. */
 export function VoiceMessage({ media, src, onError }: Props) {
   const { t } = useTranslation();
   const audio = useRef<HTMLAudioElement>(null);
@@ -30,7 +30,7 @@ export function VoiceMessage({ media, src, onError }: Props) {
   };
   return (
     <div className={styles.voice} role="group" aria-label={t("room.voice")}>
-      {/* What was said in a recording cannot be known here, so there are no captions to give. */}
+      {/* The words of a recording are unknown here, so there are no captions. */}
       {/* eslint-disable-next-line jsx-a11y/media-has-caption */}
       <audio
         ref={audio}
@@ -42,7 +42,7 @@ export function VoiceMessage({ media, src, onError }: Props) {
         onEnded={() => setAt(0)}
         onTimeUpdate={({ currentTarget }) => setAt(currentTarget.currentTime)}
         onDurationChange={({ currentTarget: { duration } }) => {
-          // Recordings of browsers say how long they are only at their end.
+          // Recordings made by browsers have a finite duration only at their end.
           if (Number.isFinite(duration)) setLength(duration);
         }}
       />
@@ -81,7 +81,7 @@ function Bars({ waveform, played }: { waveform: readonly number[]; played: numbe
   );
 }
 
-/** `count` heights of 0 to 1 for a waveform of any length: of several values the loudest. Without one all are low. */
+/** Scale a waveform to `count` heights of 0 to 1, each that of the loudest of its values. Without a waveform all are low. */
 export function barHeights(waveform: readonly number[], count: number): number[] {
   return Array.from({ length: count }, (_, bar) => {
     const from = Math.floor((bar * waveform.length) / count);

@@ -8,8 +8,8 @@ const at = (text: string, caret = text.length) => {
 
 const candidate = (label: string, detail = ""): Candidate => ({ id: label, label, detail, insert: `@${label}`, picture: null });
 
-describe("what is completed", () => {
-  it("are people, rooms, emojis and commands, where the caret is", () => {
+describe("a trigger of completion", () => {
+  it("is found for people, rooms, emojis and commands at the caret", () => {
     expect(at("Привіт @Тар")).toBe("@Тар");
     expect(at("(#нау")).toBe("#нау");
     expect(at("дякую :sun")).toBe(":sun");
@@ -18,7 +18,7 @@ describe("what is completed", () => {
     expect(at("@Тарас Шев")).toBe("@Тарас Шев");
   });
 
-  it("are no addresses, smileys, times or commands in a sentence", () => {
+  it("is not found in addresses, smileys, times or commands in a sentence", () => {
     expect(at("olena@example")).toBeNull();
     expect(at("гарно :)")).toBeNull();
     expect(at("о 12:30")).toBeNull();
@@ -30,12 +30,12 @@ describe("what is completed", () => {
 describe("candidates", () => {
   const people = [candidate("Головко Ніна"), candidate("Тарас Головко"), candidate("Варта", "агент голова"), candidate("Іван")];
 
-  it("are found by each word of a name, the first word first", () => {
+  it("match each word of a name, the first word first", () => {
     expect(matching(people, "ГОЛ").map(({ label }) => label)).toEqual(["Головко Ніна", "Тарас Головко", "Варта"]);
     expect(matching(people, "", 2)).toHaveLength(2);
   });
 
-  it("are put in place of what was written, with one space after", () => {
+  it("replace the trigger, with one space after them", () => {
     const text = "Гей @Тар як?";
     const trigger = triggerAt(text, 8);
     expect(trigger && completed(text, trigger, candidate("Тарас"))).toEqual({ text: "Гей @Тарас як?", caret: 11 });

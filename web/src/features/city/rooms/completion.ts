@@ -1,9 +1,9 @@
-/** What is being written that can be completed: `@`, `#`, `:` or a command at the beginning of a message. */
+/** The text before the caret that can be completed: a mention, a room, an emoji, or a command at the beginning of a message. */
 export interface Trigger {
   sign: "@" | "#" | ":" | "/";
-  /** What stands after the sign. */
+  /** The text after the sign. */
   query: string;
-  /** Where the sign stands, and where the query ends. */
+  /** The index of the sign, and of the end of the query. */
   start: number;
   end: number;
 }
@@ -11,17 +11,17 @@ export interface Trigger {
 const TOKEN = /(?:^|[\s(«"])([@#:])([^\s@#:]*)$/u;
 const COMMAND = /^\/(\p{L}*)$/u;
 const EMOJI_NAME = /^[\p{L}\p{N}_+-]{2,}$/u;
-/** People write names of two words: after `@Тарас Ше` it is still the same. */
+/** Names may have two words: `@Тарас Ше` is still one mention. */
 const NAME = /(?:^|[\s(«"])@(\p{L}[^\s@#:]* [^\s@#:]*)$/u;
 
-/** What the caret stands at the end of; null where there is nothing to complete. */
+/** The trigger that ends at the caret; null if there is nothing to complete. */
 export function triggerAt(text: string, caret: number): Trigger | null {
   const before = text.slice(0, caret);
   const command = COMMAND.exec(before);
   if (command?.[1] !== undefined && caret === text.length) return { sign: "/", query: command[1], start: 0, end: caret };
   const [, sign, query] = TOKEN.exec(before) ?? [];
   if (sign !== undefined && query !== undefined) {
-    // `:)` and the time after "о 12:" are no names of emojis.
+    // `:)` and the time after "о 12:" are not names of emojis.
     if (sign === ":" && !EMOJI_NAME.test(query)) return null;
     return { sign: sign as Trigger["sign"], query, start: caret - query.length - 1, end: caret };
   }
@@ -31,20 +31,20 @@ export function triggerAt(text: string, caret: number): Trigger | null {
 
 export interface Candidate {
   id: string;
-  /** What stands in the list. */
+  /** Shown in the list. */
   label: string;
   detail: string;
-  /** What is put into the text. */
+  /** Inserted into the text. */
   insert: string;
-  /** What is sent in place of `insert`, where that is something else. */
+  /** Sent in place of `insert`, if it differs. */
   target?: string;
   picture: { subject: string } | { emoji: string } | { room: string; url: string | null } | null;
 }
 
-/** As many as fit above a composer on a phone. */
+/** The number of candidates that fit above a composer on a phone. */
 const LIMIT = 6;
 
-/** Those with the query at the beginning of a word of their label or detail, those with it at the beginning of the label first. */
+/** The candidates with the query at the beginning of a word of the label or detail; matches at the start of the label first. */
 export function matching(candidates: Iterable<Candidate>, query: string, limit = LIMIT): Candidate[] {
   const sought = query.toLocaleLowerCase();
   const first: Candidate[] = [];
@@ -62,14 +62,14 @@ function hasWord(text: string, beginning: string): boolean {
   return text.startsWith(beginning) || text.includes(` ${beginning}`) || text.includes(`_${beginning}`);
 }
 
-/** Whether Enter sends the message while no candidate was chosen: a slash alone, and what a candidate would not change. */
+/** Whether Enter sends the message if no candidate was chosen: for a slash alone, or if a candidate would change nothing. */
 export function isComplete({ sign, query }: Trigger, candidates: readonly Candidate[]): boolean {
-  // A command needs words after it: Enter completes it.
+  // Enter completes a command, which needs words after it.
   if (sign === "/") return query === "";
   return candidates.some(({ insert, target }) => insert === sign + query && target === undefined);
 }
 
-/** The text with a candidate in place of what was written, and where the caret stands then. */
+/** The text with a candidate in place of the trigger, and the caret after it. */
 export function completed(text: string, { start, end }: Trigger, { insert }: Candidate): { text: string; caret: number } {
   const after = text.slice(end);
   const space = after.startsWith(" ") ? "" : " ";

@@ -27,7 +27,7 @@ describe("a long message", () => {
   });
 });
 
-describe("a command without its words", () => {
+describe("an incomplete command", () => {
   it("is /m, /me and /me with spaces", () => {
     for (const text of ["/m", "/me", "/me  "]) expect(isUnfinishedCommand(text)).toBe(true);
     for (const text of ["/", "/me waves", "/mean", "/shrug", "m", " /me"]) expect(isUnfinishedCommand(text)).toBe(false);

@@ -11,7 +11,7 @@ import { timelineAround, PAGE_SIZE, withResponse, withNewer, withOlder, type Tim
 
 export interface ConversationState {
   timeline: Timeline;
-  /** The root of a thread, which is shown before its replies; null for the main timeline of a room. */
+  /** The root of a thread, shown before its replies; null for the main timeline of a room. */
   root: Message | null;
   /** Messages that were posted while the reader was away. */
   unread: SeqRange | null;
@@ -25,10 +25,10 @@ export interface RoomEnvironment extends SocketEnvironment {
   onTokenRejected: (token: string) => void;
   /** The citizen who is signed in, by id. */
   me: () => SubjectId | null;
-  /** The subject that the city names for whoever is signed in: a linked Matrix account, else the citizen. */
+  /** The subject of the signed-in citizen in the city's responses: a linked Matrix account, else the citizen. */
   subject: () => SubjectId | null;
   addAuthors: (authors: readonly Author[], areLive?: boolean) => void;
-  /** Whether the page is shown. */
+  /** Whether the page is visible. */
   isShown: () => boolean;
   outbox: Outbox;
 }
@@ -36,13 +36,13 @@ export interface RoomEnvironment extends SocketEnvironment {
 /** The file of a message. */
 export interface OutgoingFile {
   file: File;
-  /** What the city made of it, once it is there. */
+  /** The uploaded file; null until it is uploaded. */
   media: Media | null;
-  /** Makes it a voice message. */
+  /** Present for a voice message. */
   voice?: NewVoice;
 }
 
-/** A page of history without a message that is shown is followed at once by a page of this size. */
+/** If a page of history has no visible message, the next page has this size. */
 const LARGE_PAGE = 200;
 
 /** The messages of a room's main timeline or of a thread, their pages, and the reader's actions in it. */
@@ -73,12 +73,12 @@ export abstract class Conversation {
     return message.thread_root === this.threadRoot;
   }
 
-  /** The message as it is loaded; null if it is not. */
+  /** The loaded message with this id; null if it is not loaded. */
   loadedMessage(id: string): Message | null {
     return messageOf(this.store.getState(), id);
   }
 
-  /** False when the outbox did not accept it; `problem` says why. */
+  /** Add a message to the outbox. False if the outbox did not accept it; `problem` says why. */
   send(written: string, replyTo: string | null, file: OutgoingFile | null = null): boolean {
     this.showNewest();
     this.setState({ unread: null });
@@ -104,7 +104,7 @@ export abstract class Conversation {
     return this.enqueue({ kind: "removal", messageId: message.id });
   }
 
-  /** Add a reaction, or remove one's own. `message` is as it is shown. */
+  /** Add a reaction, or remove the reader's own. `message` is the message as rendered. */
   react(message: Message, emoji: string): boolean {
     const me = this.environment.subject();
     const isGiven = me !== null && message.reactions.some((reaction) => reaction.emoji === emoji && reaction.by.includes(me));
@@ -116,7 +116,7 @@ export abstract class Conversation {
     return this.attempt(city.retry(this.name, message.id).then((answer) => this.applyResponse(before, answer)));
   }
 
-  /** Vote in a poll, in place of an earlier vote; no selections withdraw it. False where the city does not take it. */
+  /** Vote in a poll, which replaces an earlier vote; no selections withdraw it. False if the city does not accept it. */
   vote(message: Message, selections: readonly string[]): Promise<boolean> {
     const before = this.loadedMessage(message.id);
     return this.attempt(city.vote(this.name, message.id, selections).then((answer) => this.applyResponse(before, answer)));
@@ -127,7 +127,7 @@ export abstract class Conversation {
     return this.attempt(city.endPoll(this.name, message.id).then((answer) => this.applyResponse(before, answer)));
   }
 
-  /** False when it could not be started; `problem` says why. */
+  /** Start a poll. False if it could not be started; `problem` says why. */
   startPoll(poll: NewPoll): Promise<boolean> {
     const thread = this.threadRoot === null ? {} : { thread_root: this.threadRoot };
     return this.attempt(
@@ -149,20 +149,20 @@ export abstract class Conversation {
     }
   }
 
-  /** False when the page has only messages that are not shown: no scroll event would ask for the page before it. */
+  /** Load an older page. False if none of its messages is visible: then no scroll event would load the page before it. */
   private async addOlder(limit: number): Promise<boolean> {
     const first = this.store.getState().timeline.messages[0];
     if (!first) return true;
     const older = await this.fetchPage({ before: first.seq }, limit);
     this.storeAuthors(older);
     const now = this.store.getState().timeline;
-    // Meanwhile another part of the history may be shown.
+    // The reader may have moved to another part of the history meanwhile.
     if (now.messages[0]?.id !== first.id) return true;
     this.setState({ timeline: withOlder(now, older) });
     return !older.length || older.some((message) => this.shows(message));
   }
 
-  /** Continue a part of the history that ends before the newest messages. */
+  /** Load the next page of a part of the history that ends before the newest messages. */
   async loadNewer(): Promise<void> {
     if (!this.live || this.isLoadingNewer) return;
     this.isLoadingNewer = true;
@@ -232,7 +232,7 @@ export abstract class Conversation {
     this.environment.addAuthors(messages.flatMap(({ author, thread }) => [author, ...(thread?.authors ?? [])]));
   }
 
-  /** Follow the entries of the outbox; returns how to stop. */
+  /** Follow the entries of the outbox. Returns a function that stops it. */
   protected followOutbox(): () => void {
     return this.environment.outbox.subscribe({
       onSending: (entry) => this.onSending(entry),
@@ -252,7 +252,7 @@ export abstract class Conversation {
     this.beforeSending.set(entry.id, entry.action.kind === "message" ? null : this.loadedMessage(entry.action.messageId));
   }
 
-  /** The response is shown at once; the same arrives from the socket a little later. */
+  /** Show the response at once; the WebSocket delivers the same message a little later. */
   protected onSent(entry: Entry, message: Message): void {
     if (entry.room.id !== this.room()?.id) return;
     this.applyResponse(this.beforeSending.get(entry.id) ?? null, message);

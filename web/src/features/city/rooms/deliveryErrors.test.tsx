@@ -39,7 +39,7 @@ function showFailed(cause: Message["delivery_error"]): void {
 
 describe("a message refused by the city", () => {
   it.each(["banned", "kicked", "invite_only", "chat_over", "members_only", "room_encrypted", "no_such_room"])(
-    "can be copied and discarded where its author may not write: %s",
+    "can be copied and discarded if its author may not write: %s",
     (code) => {
       showRefused(code);
       expect(buttons()).toEqual(["Copy", "Discard"]);
@@ -47,7 +47,7 @@ describe("a message refused by the city", () => {
   );
 
   it.each(["message_too_long", "media_too_large", "media_type_not_allowed", "message_deleted"])(
-    "can be changed where the message is the cause: %s",
+    "can be changed if the message is the cause: %s",
     (code) => {
       showRefused(code);
       expect(buttons()).toEqual(["Copy", "Edit", "Discard"]);
@@ -70,7 +70,7 @@ describe("a message refused by Matrix", () => {
   );
 
   it.each(["muted", "not_allowed", "refused", "account_taken", null] as const)(
-    "can be tried again where that may pass: %s",
+    "can be retried if the cause may pass: %s",
     (cause) => {
       showFailed(cause);
       expect(buttons()).toEqual(["Try again"]);

@@ -9,20 +9,20 @@ import { useProfiles } from "../../../stores/profiles";
 import { useSession } from "../../../stores/session";
 import { useConversation } from "./useRoom";
 
-/** What somebody has begun in a room and not sent. */
+/** The unsent text, reply or edit of a conversation. */
 export interface Draft {
   text: string;
   replyTo: Message | null;
-  /** The message that is being changed, and its new text; `text` waits meanwhile. */
+  /** The message that is being edited, and its new text; `text` is kept meanwhile. */
   editing: { message: Message; text: string } | null;
-  /** What is sent in place of names in the text. */
+  /** The ids that replace names in the text when it is sent. */
   mentions: Mentions;
 }
 
 const NOTHING: Draft = { text: "", replyTo: null, editing: null, mentions: {} };
 const KEY = "city.draft.";
 
-/** Whose draft it is, in which room and, where it has a root, in which thread; "" for whoever is not signed in. */
+/** The key of a draft: its author, its room and the root of its thread, if any; "" stands for a visitor. */
 export function draftKey(person: SubjectId | null, slug: string, threadRoot: string | null = null): string {
   return `${person ?? ""}.${slug}${threadRoot === null ? "" : `.${threadRoot}`}`;
 }
@@ -32,7 +32,7 @@ interface DraftsState {
   change: (key: string, changes: Partial<Draft>) => void;
 }
 
-/** Drafts by person and room: for when one comes back, after signing in again or the next day. */
+/** Drafts by person and room, stored until the person comes back: after signing in again, or the next day. */
 export const useDrafts = create<DraftsState>((set) => ({
   drafts: {},
   change: (key, changes) =>
@@ -60,7 +60,7 @@ export function draftOf(key: string): Draft {
   return useDrafts.getState().drafts[key] ?? storedDraft(key);
 }
 
-/** The key of the reader's draft in the conversation that is looked at. */
+/** The key of the reader's draft in the open conversation. */
 export function useDraftKey(): string {
   const { name, threadRoot } = useConversation();
   const me = useSession((state) => state.session?.userId ?? null);
@@ -70,14 +70,14 @@ export function useDraftKey(): string {
 export function useDraft(key: string): Draft {
   const draft = useDrafts((state) => state.drafts[key]);
   const shown = useMemo(() => draft ?? storedDraft(key), [draft, key]);
-  // What is shown is what `clearSent` compares, whatever other tabs store meanwhile.
+  // `clearSentDraft` compares the draft that is shown, whatever other tabs store meanwhile.
   useEffect(() => {
     useDrafts.setState(({ drafts }) => (drafts[key] ? {} : { drafts: { ...drafts, [key]: shown } }));
   }, [key, shown]);
   return shown;
 }
 
-/** Remove from this tab's drafts what another tab has sent; a draft with another text stays. */
+/** Clear this tab's draft of an entry that another tab has sent; a draft with another text stays. */
 export function clearSentDraft(entry: Entry): void {
   const { action } = entry;
   const { drafts, change } = useDrafts.getState();
@@ -107,7 +107,7 @@ function isDraftOf(key: string, { owner, room, action }: Entry): boolean {
 
 outbox.subscribe({ onAddedInOtherTab: clearSentDraft });
 
-/** What the input is for: something new, an answer, or a change of what was said. */
+/** The actions of the composer: a new message, a reply or an edit. */
 export function draftActions(key: string) {
   const { change } = useDrafts.getState();
   return {
@@ -116,18 +116,18 @@ export function draftActions(key: string) {
       change(key, editing ? { editing: { ...editing, text } } : { text });
     },
     reply: (message: Message) => change(key, { replyTo: message, editing: null }),
-    /** People's names stand in the field in place of their Matrix user ids. */
+    /** The field shows people's names in place of their Matrix user ids. */
     edit: (message: Message, body = message.body) => {
       const { text, mentions } = withNames(body, useProfiles.getState().profiles);
       change(key, { editing: { message, text }, replyTo: null, mentions: { ...draftOf(key).mentions, ...mentions } });
     },
-    /** `written` stands for `target` from now on. */
+    /** Send `target` in place of `written` from now on. */
     mention: (written: string, target: string) => change(key, { mentions: { ...draftOf(key).mentions, [written]: target } }),
-    /** Neither answer nor change any more. */
+    /** Cancel the reply or edit. */
     clear: () => change(key, { replyTo: null, editing: null }),
-    /** All of it was sent. */
+    /** Empty the draft after all of it was sent. */
     sent: () => change(key, draftOf(key).editing ? { editing: null } : NOTHING),
-    /** Text that comes back, beside what is written meanwhile. */
+    /** Put a text back, after the text that was written meanwhile. */
     putBack: (body: string) => {
       const { text: now, mentions: known } = draftOf(key);
       const { text, mentions } = withNames(body, useProfiles.getState().profiles);

@@ -95,7 +95,7 @@ describe("the link to preview", () => {
     expect(linkToPreview(message(1, { body }))).toBe(link);
   });
 
-  it("is one that the reader sees", () => {
+  it("is a visible one", () => {
     const hidden = `<span data-mx-spoiler><a href="https://a.org/">a</a></span><pre><code>https://b.org</code></pre>`;
     const html = `${hidden}<a href="${URL_OF_PAGE}?a=1&amp;b=2">c</a>`;
     expect(linkToPreview(message(1, { formatted_body: html }))).toBe(`${URL_OF_PAGE}?a=1&b=2`);
@@ -104,7 +104,7 @@ describe("the link to preview", () => {
 });
 
 describe("the card of a link", () => {
-  it("is loaded when it comes into view, in the place that it keeps", async () => {
+  it("is loaded when it comes into view, in its reserved space", async () => {
     const preview = vi.spyOn(city, "preview").mockResolvedValue(PREVIEW);
     const blob = vi.spyOn(uploads, "fetchBlob").mockResolvedValue(new Blob(["x"]));
     const { container } = show();
@@ -125,7 +125,7 @@ describe("the card of a link", () => {
     expect(blob).toHaveBeenCalledWith(PREVIEW.image_url);
   });
 
-  it("leaves no place where a page has none, and asks once", async () => {
+  it("takes no space if the page has none, and requests it once", async () => {
     const preview = vi.spyOn(city, "preview").mockRejectedValue(new Problem(404, "no_preview", "none"));
     const queryClient = new QueryClient();
     for (const time of [1, 2]) {
@@ -152,7 +152,7 @@ describe("the card of a link", () => {
   });
 });
 
-describe("the setting", () => {
+describe("the setting of link previews", () => {
   function open(site: SiteSettings): void {
     const queryClient = new QueryClient();
     queryClient.setQueryData(queries.site.queryKey, site);
@@ -171,7 +171,7 @@ describe("the setting", () => {
     expect(localStorage.getItem("city.linkPreviews")).toBe("off");
   });
 
-  it("is not there in a city without previews", () => {
+  it("is absent in a city without previews", () => {
     open({ url_previews: false } as SiteSettings);
     expect(screen.getByRole("radio", { name: "English" })).toBeTruthy();
     expect(screen.queryByRole("radio", { name: "Hide" })).toBeNull();

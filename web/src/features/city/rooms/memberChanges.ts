@@ -2,23 +2,23 @@ import type { SubjectId } from "../../../api/types";
 import type { Clock } from "../../../lib/clock";
 import { Throttle } from "../../../lib/throttle";
 
-/** Between two updates of the members, in milliseconds. */
+/** Milliseconds between two updates of the members. */
 const UPDATE_EVERY_MS = 250;
 
-/** Collects who comes online and goes offline in a room: with hundreds of members each event alone would render the page. */
+/** Collects the members of a room who come online or go offline: with hundreds of members, each event would render the page. */
 export class MemberChanges {
   private readonly cameOrLeft = new Map<SubjectId, boolean>();
   private readonly throttle: Throttle;
 
   constructor(
     clock: Clock,
-    /** Called at once for a change that comes alone, and at most four times a second. */
+    /** Called at once for a single change, and at most four times a second. */
     private readonly onUpdate: () => void,
   ) {
     this.throttle = new Throttle(clock, UPDATE_EVERY_MS, () => this.onUpdate());
   }
 
-  /** How many members are online, by the newest event or response. */
+  /** The number of members who are online, from the newest event or response. */
   online = 0;
 
   add(subject: SubjectId, isHere: boolean, online: number): void {
@@ -26,12 +26,12 @@ export class MemberChanges {
     this.online = online;
   }
 
-  /** Update at once, or with the other changes of these milliseconds. */
+  /** Update at once, or with the other changes of the interval. */
   updateSoon(): void {
     this.throttle.schedule();
   }
 
-  /** The members after the changes, which are applied with that; the same set where nothing changed. */
+  /** Apply and clear the collected changes to the members; the same set if nothing changed. */
   appliedTo(members: ReadonlySet<SubjectId>): ReadonlySet<SubjectId> {
     const changed = [...this.cameOrLeft].filter(([subject, isHere]) => members.has(subject) !== isHere);
     this.cameOrLeft.clear();
@@ -44,7 +44,7 @@ export class MemberChanges {
     return next;
   }
 
-  /** The members were loaded, as they are now. */
+  /** Discard the changes, as the members were just loaded. */
   clear(): void {
     this.cameOrLeft.clear();
   }

@@ -99,7 +99,7 @@ describe("a poll", () => {
     expect(screen.getByRole("group").matches(":disabled")).toBe(true);
   });
 
-  it("shows no results where the response has none", () => {
+  it("shows no results if the response has none", () => {
     const options = POLL.options.map((option) => ({ ...option, votes: null }));
     expect(show({ poll: { ...POLL, kind: "undisclosed", options } }).textContent).toContain("Results after the end");
     expect(screen.queryByText(/3 votes/)).toBeNull();

@@ -4,11 +4,11 @@ import { subjectOf } from "../../../lib/subjects";
 /**
  * The readers of each message that is the last one they have read, by message id; the latest reader first.
  *
- * A reader who has written a later message has read up to that message, beside which the author stands already.
+ * A reader who has written a later message is left out: the avatar of its author is beside that message.
  *
  * @param receipts - the receipts of the timeline
  * @param messages - the loaded messages of the timeline, oldest first; receipts at other messages are left out
- * @param me - the subject of the person at the page, whose receipt is left out
+ * @param me - the subject of the reader at the page, whose receipt is left out
  */
 export function readersByMessage(
   receipts: Iterable<Receipt>,

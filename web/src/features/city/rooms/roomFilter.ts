@@ -1,13 +1,13 @@
 import type { Room } from "../../../api/types";
 
-/** The rooms with `sought` in their name, description or address, in their order. */
+/** The rooms whose name, description or slug contains `sought`, in the given order. */
 export function filterRooms(rooms: readonly Room[], sought: string): readonly Room[] {
   const words = sought.trim().toLocaleLowerCase();
   if (words === "") return rooms;
   return rooms.filter(({ name, description, slug }) => `${name} ${description} ${slug}`.toLocaleLowerCase().includes(words));
 }
 
-/** The room that comes `step` places after `slug` in a list; at its ends the one at the other end. */
+/** The room `step` places after `slug` in a list, which wraps around at its ends. */
 export function neighbour<Place extends { slug: string }>(
   rooms: readonly Place[],
   slug: string,

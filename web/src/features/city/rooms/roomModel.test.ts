@@ -99,7 +99,7 @@ describe("an open room", () => {
     expect(state().removal).toEqual({ kind: "kicked", reason: null });
   });
 
-  it("asks for the rights of a new member", async () => {
+  it("requests the rights of a new member", async () => {
     const rights = { delete_messages: true } as never;
     vi.mocked(city.room).mockResolvedValue(room(4, [], { rights }));
     const join = { event: "city.room.join", created_at: "2026-11-22T12:00:00Z", members_online: 2 };
@@ -154,7 +154,7 @@ describe("an open room", () => {
     expect(waiting()).toEqual([]);
   });
 
-  it("updates its members once for many who come together", () => {
+  it("updates its members once for many simultaneous changes", () => {
     const updates: number[] = [];
     model.store.subscribe(({ members }, before) => members !== before.members && updates.push(members.size));
     for (let number = 10; number < 110; number++)

@@ -15,11 +15,11 @@ import { newestTimeline, EMPTY_TIMELINE, withEvent } from "./timeline";
 
 export interface RoomState extends ConversationState {
   room: Room | null;
-  /** Whether one may read what is said there now. */
+  /** Whether the reader may read the room's messages now. */
   mayRead: boolean;
-  /** The kick or ban of this person. */
+  /** The kick or ban of the reader. */
   removal: RoomRemoval | null;
-  /** What one may do as a moderator; null for a visitor. */
+  /** The reader's rights as a moderator; null for a visitor. */
   rights: RoomRights | null;
   /** Members who are not offline. */
   members: ReadonlySet<SubjectId>;
@@ -45,20 +45,20 @@ const INITIAL_STATE: RoomState = {
   problem: null,
 };
 
-/** Typing is said again this often; the city forgets it after ten seconds. */
+/** The interval of repeating a typing notification, which the city drops after ten seconds. */
 const TYPING_INTERVAL_MS = 4_000;
 
-/** A part of the page that follows the messages of a room. */
+/** A part of the page that listens to the events of a room. */
 export interface RoomListener {
-  /** A message that is new or has changed. */
+  /** Called for a message that is new or has changed. */
   onMessage: (message: Message) => void;
-  /** The room was loaded: events before that may be missing. */
+  /** Called when the room was loaded: events before that may be missing. */
   onLoaded: () => void;
-  /** Any event of the room. */
+  /** Called for any event of the room. */
   onEvent?: (event: RoomEvent) => void;
 }
 
-/** A room that somebody looks at: what is shown of it, and what they do there. */
+/** An open room: its state, and the reader's actions in it. */
 export class RoomModel extends Conversation {
   readonly store: StoreApi<RoomState> = createStore(() => INITIAL_STATE);
   readonly threads: ThreadList;
@@ -69,7 +69,7 @@ export class RoomModel extends Conversation {
   private readonly memberChanges: MemberChanges;
   private typingSentAt = -Infinity;
   private readId: string | null = null;
-  /** The last message that was read while there was no connection to say so. */
+  /** The id of the last read message whose receipt could not be sent for lack of a connection. */
   private unsentId: string | null = null;
 
   constructor(name: string, environment: RoomEnvironment) {
@@ -109,23 +109,23 @@ export class RoomModel extends Conversation {
     this.stream.stop();
     this.memberChanges.stop();
     this.seen.stop();
-    // Who opens a room and leaves it at once has read what was shown.
+    // A reader who opens a room and leaves it at once has read what was shown.
     if (this.unsentId !== null) void city.markRead(this.name, this.unsentId).catch(() => undefined);
     this.unsentId = null;
   }
 
-  /** Call `listener` with every message; returns how to stop. */
+  /** Call `listener` with the events of the room. Returns a function that stops it. */
   subscribe(listener: RoomListener): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   }
 
-  /** The network is back. */
+  /** Connect again, as the network is back. */
   reconnect(): void {
     this.stream.reopen();
   }
 
-  /** Somebody signed in or out. */
+  /** Connect again, as somebody signed in or out. */
   changeReader(): void {
     this.stream.reopen();
     const { room } = this.store.getState();
@@ -133,7 +133,7 @@ export class RoomModel extends Conversation {
     this.set({ unread: this.unreadRange() });
   }
 
-  /** The page was hidden, or is shown again: what was said meanwhile is what the reader missed. */
+  /** Called when the page was hidden or is visible again: messages that arrived meanwhile are unread. */
   onVisibilityChange(): void {
     const { room, unread, mayRead } = this.store.getState();
     if (!mayRead) this.stream.reopen();
@@ -155,7 +155,7 @@ export class RoomModel extends Conversation {
     await this.attempt(city.leave(this.name));
   }
 
-  /** Say that one is typing, or no longer; it may be called with every key. */
+  /** Send that the reader is typing, or has stopped; it may be called on every key stroke. */
   override setTyping(isTyping: boolean): void {
     const now = this.environment.clock.now();
     const isSaid = now - this.typingSentAt < TYPING_INTERVAL_MS;
@@ -217,14 +217,14 @@ export class RoomModel extends Conversation {
     this.set({ room });
   }
 
-  /** What was said since the reader last looked: up to now, or open while the page is hidden. */
+  /** The range of messages after the last read one: up to the newest message, without an end while the page is hidden. */
   private unreadRange(): SeqRange | null {
     const { room } = this.store.getState();
     const after = room && readUpTo(this.environment.me(), room.id);
     return after === null ? null : { after, upTo: this.environment.isShown() ? (room?.last_seq ?? after) : Infinity };
   }
 
-  /** Who joins a room, or writes in it, may read more of it. */
+  /** Open the stream again after the reader has joined the room or written in it: a member may read more. */
   private reopenAsMember(): void {
     if (!this.store.getState().mayRead) this.stream.reopen();
   }
@@ -278,7 +278,7 @@ export class RoomModel extends Conversation {
     this.seen.onChanged();
   }
 
-  /** The power levels may have changed: the event is the same for all readers, and names nobody's rights. */
+  /** Load the reader's rights, as power levels may have changed: the event is the same for all readers and contains no rights. */
   private async loadRights(): Promise<void> {
     if (this.environment.me() === null) return;
     const loaded = await city.room(this.name, undefined).catch(() => null);
@@ -295,7 +295,7 @@ export class RoomModel extends Conversation {
     if (link === "live") this.environment.outbox.wake();
   }
 
-  /** How far the room has come, for the mark of what was read. */
+  /** Raise the room's `last_seq`, up to which the room is marked as read. */
   private advanceSeq(seq: number): void {
     const { room } = this.store.getState();
     if (room && seq > room.last_seq) this.set({ room: { ...room, last_seq: seq } });

@@ -3,7 +3,7 @@ import { localDate } from "../../../lib/formatTime";
 import { subjectOf } from "../../../lib/subjects";
 import type { MembershipEvent, OutgoingMessage, Timeline } from "./timeline";
 
-/** One line of the conversation as it is shown; `key` is its own for as long as it is there. */
+/** One row of the rendered conversation; its `key` stays the same as long as the row exists. */
 export type Row =
   | { kind: "top"; key: string }
   | { kind: "day"; key: string; day: string }
@@ -12,23 +12,23 @@ export type Row =
   | { kind: "message"; key: string; message: Message; isFirst: boolean }
   | { kind: "outgoing"; key: string; outgoing: OutgoingMessage; isFirst: boolean };
 
-/** What one says within this after the last word needs no name above it. */
+/** A message within this time after the last one of its author has no name above it. */
 const GROUPING_MS = 5 * 60_000;
 
-/** Numbers of a room's history: after `after`, up to `upTo`. */
+/** A range of `seq`: after `after`, up to and including `upTo`. */
 export interface SeqRange {
   after: number;
   upTo: number;
 }
 
 interface Reader {
-  /** One's own subject; null for those who only read. */
+  /** The subject of the reader; null for a visitor. */
   me: string | null;
-  /** What was said while one was away; null for somebody who was never here, or has written since. */
+  /** The range of messages that the reader missed; null on a first visit, or if the reader has written since. */
   unread: SeqRange | null;
 }
 
-/** The lines of a conversation, oldest first. `isFirst`: with the author's avatar and name. */
+/** The rows of a conversation, oldest first. `isFirst`: with the author's avatar and name. */
 export function rowsOf(
   { messages, membershipEvents: notes }: Timeline,
   outbox: readonly OutgoingMessage[],
@@ -64,7 +64,7 @@ export function rowsOf(
       rows.push({ kind: "unread", key: "unread" });
     }
     const isFirst = isFirstOf(subjectOf(item.author), item.created_at);
-    // A message keeps its row when the city has taken it: nothing jumps.
+    // A message keeps the key of its outbox entry when the city has accepted it, so that nothing moves.
     rows.push({ kind: "message", key: item.client_id ?? item.id, message: item, isFirst });
   }
   for (const outgoing of outbox) {
@@ -81,7 +81,7 @@ function firstUnread(messages: readonly Message[], { me, unread }: Reader): stri
   return messages.find(isMissed)?.id ?? null;
 }
 
-/** Both by `seq`. */
+/** Merge messages and membership events by `seq`. */
 function* mergeBySeq(messages: readonly Message[], notes: readonly MembershipEvent[]): Generator<Message | MembershipEvent> {
   let next = 0;
   for (const message of messages) {

@@ -6,7 +6,7 @@ import { removeSeen, seenAnswer, storeSeen } from "../../../lib/seenAnswers";
 import { Throttle } from "../../../lib/throttle";
 import type { Timeline } from "./timeline";
 
-/** The messages of a room that the browser stores, the newest ones. */
+/** The number of newest messages that the browser stores for a room. */
 export const SEEN_MESSAGES = 100;
 const STORE_EVERY_MS = 3_000;
 
@@ -47,7 +47,7 @@ export class SeenRoom {
     return details;
   }
 
-  /** The room is shown from here on. What one reader loaded is not stored for another. */
+  /** Store what is shown of the room from now on. A room that one reader loaded is not stored for another. */
   onLoaded(details: RoomDetails): void {
     const reader = this.readers.get(details);
     this.loaded = reader && details.may_read ? { details, userId: reader.userId } : null;
@@ -55,12 +55,12 @@ export class SeenRoom {
     else void this.forget();
   }
 
-  /** Something of the room changed. */
+  /** Store the room again, as it has changed. */
   onChanged(): void {
     if (this.loaded) this.throttle.schedule();
   }
 
-  /** The room is closed. */
+  /** Store the room for the last time, as it is closed. */
   stop(): void {
     this.throttle.stop();
     this.store();

@@ -13,16 +13,16 @@ export interface ThreadListState {
 
 const THREADS_PAGE = 20;
 
-/** The threads of a room. It is loaded with `start` and then follows the messages of the room. */
+/** The threads of a room. `start` loads the list, which then follows the messages of the room. */
 export class ThreadList {
   readonly store: StoreApi<ThreadListState> = createStore(() => ({ roots: [], hasMore: false, isLoading: false, error: null }));
   private loads = 0;
-  /** Messages that arrive while the list is loaded. */
+  /** Messages that arrive while the list is being loaded. */
   private arrived: Message[] = [];
 
   constructor(private readonly main: RoomModel) {}
 
-  /** Returns how to stop. */
+  /** Load the list and follow the room. Returns a function that stops it. */
   start(): () => void {
     const leave = this.main.subscribe({ onMessage: (message) => this.handleMessage(message), onLoaded: () => void this.load() });
     if (this.main.store.getState().room) void this.load();
@@ -64,7 +64,7 @@ export class ThreadList {
   }
 }
 
-/** A root without replies is in no list. */
+/** Insert the root at its place; a root without replies is removed. */
 function withRoot(roots: readonly Message[], root: Message): readonly Message[] {
   const others = roots.filter(({ id }) => id !== root.id);
   const { thread } = root;

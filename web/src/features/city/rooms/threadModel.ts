@@ -13,11 +13,11 @@ export interface ThreadState extends ConversationState {
   error: unknown;
 }
 
-/** The thread of a message, beside the room: its replies by pages, and live from the WebSocket of the room. */
+/** The thread of a message, beside the room: its replies in pages, and live from the WebSocket of the room. */
 export class ThreadModel extends Conversation {
   readonly store: StoreApi<ThreadState>;
   private stopFollowing: () => void = () => undefined;
-  /** Messages that arrive while the thread is loaded; null at other times. */
+  /** Messages that arrive while the thread is being loaded; null at other times. */
   private arrived: Message[] | null = null;
   private loads = 0;
   private readId: string | null = null;
@@ -134,7 +134,7 @@ export class ThreadModel extends Conversation {
   }
 }
 
-/** A page is limited in bytes, so that its length does not say whether there are older replies. */
+/** The timeline after a load. Pages are limited in bytes, so only the thread's count says whether there are older replies. */
 function begin({ thread }: Message, replies: readonly Message[]): Timeline {
   const count = replies.filter(({ deleted }) => !deleted).length;
   return { ...EMPTY_TIMELINE, messages: replies, hasOlder: replies.length > 0 && count < (thread?.count ?? 0) };

@@ -82,7 +82,7 @@ describe("outgoing messages", () => {
     expect([...delayed(entries)]).toEqual(["vain", "behind"]);
   });
 
-  it("say that they are slowed where the city asked for it, those behind too", () => {
+  it("are slowed after a 429, with those behind them", () => {
     const slowed = { ...entry("vain", 1), problem: { status: 429, code: "too_many_requests", detail: "…" } };
     const cut = { ...slowed, problem: { status: 0, code: "network", detail: "…" } };
     const isSlowed = (first: Entry) => outgoingMessages([first, entry("behind", 0)]).map((each) => each.isSlowed);

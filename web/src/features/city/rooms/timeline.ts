@@ -4,18 +4,18 @@ import type { RoomEvent } from "../../../lib/roomStream";
 import type { Action, Entry } from "../../../outbox/entry";
 import { delayed } from "../../../outbox/queue";
 
-/** Somebody who came, left or was put out while the room was looked at. */
+/** A member who joined, left, or was kicked or banned while the room was open. */
 export interface MembershipEvent {
   seq: number;
   name: string;
   change: "joined" | "left" | "kicked" | "banned";
-  /** Who kicked or banned them; null for the city itself. */
+  /** Who kicked or banned the member; null for the city itself. */
   by?: string | null;
   reason?: string | null;
   at: string;
 }
 
-/** What one said oneself, until the city has it. */
+/** A message of the reader that the city does not have yet. */
 export interface OutgoingMessage {
   clientId: string;
   body: string;
@@ -23,17 +23,17 @@ export interface OutgoingMessage {
   /** The message id of the root of its thread; null in the main timeline. */
   threadRoot: string | null;
   media: Media | null;
-  /** A file that the city does not have yet. */
+  /** A file that is not uploaded yet. */
   file: File | null;
   createdAt: string;
-  /** `waiting` is tried again by itself, `failed` when its author says so. */
+  /** `waiting` is retried automatically, `failed` by its author. */
   state: "sending" | "waiting" | "failed";
   problem: Problem | null;
-  /** It waits because its author wrote more than the city takes at a time, and not for the connection. */
+  /** Whether it waits for the rate limit, as its author wrote more than the city takes at a time, and not for the connection. */
   isSlowed: boolean;
 }
 
-/** A change of a message, or a sign given to it, that the city does not have yet. */
+/** An edit, deletion or reaction that the city does not have yet. */
 export interface OutgoingChange {
   clientId: string;
   action: Exclude<Action, { kind: "message" }>;
@@ -50,7 +50,7 @@ function problemOf({ problem }: Entry): Problem | null {
   return problem && new Problem(problem.status, problem.code, problem.detail);
 }
 
-/** The messages among a room's entries, as they are shown. */
+/** The messages among the outbox entries of a room, as they are shown. */
 export function outgoingMessages(entries: readonly Entry[]): OutgoingMessage[] {
   const delayedIds = delayed(entries);
   const isSlowed = entries.some(({ state, problem }) => state === "waiting" && problem?.status === 429);
@@ -65,7 +65,7 @@ export function outgoingMessages(entries: readonly Entry[]): OutgoingMessage[] {
   });
 }
 
-/** What is no message among a room's entries. */
+/** The edits, deletions and reactions among the outbox entries of a room. */
 export function outgoingChanges(entries: readonly Entry[]): OutgoingChange[] {
   const delayedIds = delayed(entries);
   return entries.flatMap((entry) => {
@@ -74,19 +74,19 @@ export function outgoingChanges(entries: readonly Entry[]): OutgoingChange[] {
   });
 }
 
-/** What is shown of a room's history: one piece of it without holes, up to its end unless `hasNewer`. */
+/** The loaded part of a room's history: without gaps, and up to the newest message unless `hasNewer`. */
 export interface Timeline {
   /** By `seq`, oldest first. */
   messages: readonly Message[];
   membershipEvents: readonly MembershipEvent[];
   hasOlder: boolean;
-  /** It ends before the newest messages: what is said now does not follow on it. */
+  /** Whether it ends before the newest messages: then new messages do not follow on it. */
   hasNewer: boolean;
-  /** At which end it grew last: a list that grows at its beginning must keep what is seen where it is. */
+  /** The end at which it grew last: when a list grows at its beginning, the visible rows must stay where they are. */
   grewAt: "older" | "newer";
 }
 
-/** As many as `GET /city/rooms/{id}` has. */
+/** The number of messages in a response of `GET /city/rooms/{id}`. */
 export const PAGE_SIZE = 50;
 
 export const EMPTY_TIMELINE: Timeline = { messages: [], membershipEvents: [], hasOlder: false, hasNewer: false, grewAt: "newer" };
@@ -95,7 +95,7 @@ export function newestTimeline(room: RoomDetails): Timeline {
   return { messages: room.messages, membershipEvents: [], hasOlder: room.has_older, hasNewer: false, grewAt: "newer" };
 }
 
-/** A page may hold fewer than were asked for, because it is bounded in bytes: only an empty one says that there are no more. */
+/** Prepend an older page. Pages are limited in bytes, so only an empty page means that there are no more. */
 export function withOlder(timeline: Timeline, older: readonly Message[]): Timeline {
   const first = timeline.messages[0]?.seq ?? Infinity;
   const before = older.filter(({ seq }) => seq < first);
@@ -103,15 +103,15 @@ export function withOlder(timeline: Timeline, older: readonly Message[]): Timeli
 }
 
 /**
- * A page of messages from the middle of the history, or one that reaches the newest ones (`live`), joined with them.
+ * Join a page from the middle of the history with the newest messages (`live`) if it reaches them.
  *
- * Whether there is more at an end is not said by a page, but by an empty one after it.
+ * A page does not say whether there are more messages at an end: an empty page after it does.
  */
 export function timelineAround(page: readonly Message[], live: Timeline): Timeline {
   return joined({ messages: page, membershipEvents: [], hasOlder: true, hasNewer: true, grewAt: "older" }, live);
 }
 
-/** `newer` is the page after `timeline`; an empty one, and one that reaches `live`, ends at the newest messages. */
+/** `newer` is the page after `timeline`; an empty page, and one that reaches `live`, ends at the newest messages. */
 export function withNewer(timeline: Timeline, newer: readonly Message[], live: Timeline): Timeline {
   const last = timeline.messages.at(-1)?.seq ?? -Infinity;
   const messages = [...timeline.messages, ...newer.filter(({ seq }) => seq > last)];
@@ -125,7 +125,7 @@ function joined(timeline: Timeline, live: Timeline, isAdjacent = false): Timelin
   return { ...timeline, messages: [...before, ...live.messages], membershipEvents: live.membershipEvents, hasNewer: false };
 }
 
-/** A message as it stands now. One that is older or newer than what is shown is left out where there would be a hole. */
+/** Insert or update a message. A message outside of the loaded range is left out if that would leave a gap. */
 export function withMessage(timeline: Timeline, message: Message): Timeline {
   const { messages } = timeline;
   const known = messages.findLastIndex(({ id }) => id === message.id);
@@ -138,17 +138,17 @@ export function withMessage(timeline: Timeline, message: Message): Timeline {
 }
 
 /**
- * The answer to a request that began when `before` was shown; null for a message that was not there.
+ * Apply the response to a request that was sent while `before` was shown; null for a message that was not loaded.
  *
- * The room's events are the authority and come in order: what they, or a page of history, have said about the message since then
- * is as new as the answer, or will be. Only where they said nothing does the answer count.
+ * The events of the room are authoritative and arrive in order: if an event or a page of the history has changed the message
+ * since then, its version is as new as the response, or will be. The response is applied only if none has.
  */
 export function withResponse(timeline: Timeline, before: Message | null, answer: Message): Timeline {
   const shown = timeline.messages.find(({ id }) => id === answer.id) ?? null;
   return shown === before ? withMessage(timeline, answer) : timeline;
 }
 
-/** The timeline with the changes that its reader (`me`) made and the city has still to confirm. */
+/** The timeline with the changes that the reader (`me`) made and the city has not confirmed yet. */
 export function withChanges(timeline: Timeline, changes: readonly OutgoingChange[], me: SubjectId | null): Timeline {
   const open = changes.filter(({ state }) => state !== "failed");
   if (!open.length || me === null) return timeline;
@@ -217,7 +217,7 @@ function withMembershipEvent(timeline: Timeline, note: MembershipEvent): Timelin
 /**
  * The part of a timeline that a conversation shows: the main timeline without the replies of threads, or a thread.
  *
- * The root comes first, wherever its `seq` is: from Matrix it may arrive after replies.
+ * The root comes first, whatever its `seq` is: from Matrix it may arrive after replies.
  */
 export function visibleTimeline(timeline: Timeline, threadRoot: string | null, root: Message | null): Timeline {
   const messages = timeline.messages.filter((message) => message.thread_root === threadRoot);

@@ -7,20 +7,20 @@ import { attachmentStorage } from "../../../outbox/storage";
 import { useSession } from "../../../stores/session";
 import { useConversation } from "./useRoom";
 
-/** A file that is to be sent. */
+/** A file of the next message. */
 export interface Attachment {
   id: string;
   file: File;
-  /** How much of it has left, from 0 to 1; null for one that could not be brought in: it goes with its message. */
+  /** The progress of the upload, from 0 to 1; null if the upload failed: the file is uploaded with its message. */
   progress: number | null;
-  /** What the city made of it, once it is there. */
+  /** The uploaded file; null until it is uploaded. */
   media: Media | null;
 }
 
 /**
- * Files for the next message: they go to the city as soon as they are chosen.
+ * The files of the next message, which are uploaded as soon as they are chosen.
  *
- * They are part of the draft (`draft`: its key), stored over reloads, and there again when their author is back in the room.
+ * They are part of the draft (`draft`: its key): stored across reloads, and restored when their author is back in the room.
  */
 export function useAttachments(draft: string) {
   const room = useConversation();
@@ -70,7 +70,7 @@ export function useAttachments(draft: string) {
     show(added);
   };
 
-  // Those of another draft are not this one's: the component is mounted anew for each (`key`).
+  // The component is mounted anew for each draft (`key`), so that files of another draft are not shown.
   useEffect(() => {
     const running = uploads.current;
     let isGone = false;

@@ -7,7 +7,7 @@ import { useAutoScroll } from "./useAutoScroll";
 const WINDOW_PX = 400;
 const row = (seq: number): Row => ({ kind: "message", key: `m${seq}`, message: message(seq), isFirst: true });
 
-/** A list that is shown at its end, as a browser measures it: `scrollTop` never exceeds what the content leaves to scroll. */
+/** A list at its end, with the measures of a browser: `scrollTop` never exceeds the scrollable height. */
 function following() {
   let [top, height, viewport] = [600, 1_000, WINDOW_PX];
   const list = document.createElement("div");
@@ -36,7 +36,7 @@ beforeEach(() => void vi.useFakeTimers({ toFake: ["performance"] }));
 afterEach(() => void vi.useRealTimers());
 
 describe("useAutoScroll", () => {
-  it("tells a resize from a person's scrolling", () => {
+  it("distinguishes a resize from a person's scrolling", () => {
     const { list, result, scroll } = following();
     scroll({ top: 660, height: 1_000, viewport: 340 });
     scroll({ top: 0, height: 1_000, viewport: 340 });

@@ -1,16 +1,16 @@
 import { useEffect, useLayoutEffect, useRef, useState, type RefObject } from "react";
 import type { Row } from "./rows";
 
-/** Whoever is this near to the bottom is at it. */
+/** At this distance from the bottom or less, the list counts as at the bottom. */
 const NEAR_PX = 60;
 /** The virtual list may set `scrollTop` to 0 in the frames after its window changed its height (seen in Chromium). */
 const SETTLED_MS = 200;
 
 /**
- * Scrolling of a conversation: at the bottom it follows what is new, elsewhere it stays and counts.
+ * Scrolling of a conversation: at the bottom it follows new rows, elsewhere it stays and counts them.
  *
- * What one says oneself (`outgoing`: how much of that is on its way) takes one to the bottom. The end of a part of the history
- * (`hasNewer`) is no bottom.
+ * An own message (`outgoing`: the number of those on their way) scrolls to the bottom. The end of a part of the history
+ * (`hasNewer`) is not the bottom.
  */
 export function useAutoScroll(
   listRef: RefObject<HTMLDivElement | null>,
@@ -23,7 +23,7 @@ export function useAutoScroll(
   const isAtBottom = isNearBottom && !hasNewer;
   const [seenKey, setSeenKey] = useState<string | null>(null);
   const [said, setSaid] = useState(outgoing);
-  // Whoever comes to something unread, or to one message (`startsElsewhere`), begins there.
+  // A reader with unread messages, or with one message to see (`startsElsewhere`), starts there.
   const followsRef = useRef(!startsElsewhere && !rows.some(({ kind }) => kind === "unread"));
   const lastRef = useRef<Place>(TOP);
   const resizedAtRef = useRef(-Infinity);
@@ -33,7 +33,7 @@ export function useAutoScroll(
     setSaid(outgoing);
     if (outgoing > said) setAtBottom(true);
   }
-  // The last line that was seen at the bottom: those after it are new.
+  // The last row that was seen at the bottom: rows after it are new.
   if (isAtBottom && seenKey !== lastKey) setSeenKey(lastKey);
 
   const look = () => {
@@ -43,8 +43,8 @@ export function useAutoScroll(
     const { top, height, viewport } = lastRef.current;
     lastRef.current = placeOf(list);
     if (list.clientHeight !== viewport) resizedAtRef.current = performance.now();
-    // Rows above that shrink, as a video does that turns out to be damaged, lower `scrollTop`, too; so does a composer that gets or
-    // loses lines or files. Only where both heights are as before it was a person who scrolled up.
+    // `scrollTop` also falls when rows above shrink, as a damaged video does, or when the composer gets or loses lines or files.
+    // A person has scrolled up only if both heights are as before.
     const wentUp = list.scrollTop < top && list.scrollHeight === height && performance.now() - resizedAtRef.current > SETTLED_MS;
     if (!isNear && !wentUp && followsRef.current) {
       lastRef.current = scrollDown(list);
@@ -53,16 +53,16 @@ export function useAutoScroll(
     followsRef.current = isNear;
     setAtBottom(isNear);
   };
-  /** The next scroll event is that of a jump to a row, and ends following even if `scrollTop` grows. */
+  /** The next scroll event comes from a jump to a row, and ends following even if `scrollTop` grows. */
   const beforeJump = () => {
     if (listRef.current) lastRef.current = { ...placeOf(listRef.current), top: Infinity };
     resizedAtRef.current = -Infinity;
-    // Rows that get their heights meanwhile do not lead back.
+    // Rows that get their heights meanwhile must not scroll back to the bottom.
     followsRef.current = false;
   };
   const toBottom = () => {
     followsRef.current = true;
-    // Another part of the history may be shorter, which moves the list up without anybody's doing.
+    // Another part of the history may be shorter, which lowers `scrollTop` without a scroll of the reader.
     lastRef.current = TOP;
     setAtBottom(true);
     if (listRef.current) scrollDown(listRef.current);
@@ -79,7 +79,7 @@ export function useAutoScroll(
     if (listRef.current) scrollDown(listRef.current);
   }, [listRef, outgoing]);
 
-  // Lines get their heights when they are drawn, pictures when they are there: the bottom moves, and one stays at it.
+  // Rows get their heights when they are rendered, pictures when they are loaded: the list stays at the bottom, which moves.
   useEffect(() => {
     const list = listRef.current;
     if (!list) return undefined;
@@ -113,7 +113,7 @@ function scrollDown(list: HTMLElement): Place {
   return placeOf(list);
 }
 
-/** How many messages came after the last line that was seen. */
+/** The number of messages after the last row that was seen. */
 export function countNew(rows: readonly Row[], seenKey: string | null): number {
   const seen = rows.findLastIndex(({ key }) => key === seenKey);
   return seen < 0 ? 0 : rows.slice(seen + 1).filter(({ kind }) => kind === "message").length;

@@ -9,7 +9,7 @@ import type { EmojiRow } from "../../emoji/emojiData";
 import { matching, type Candidate, type Trigger } from "./completion";
 import { useConversationState, useRoomState } from "./useRoom";
 
-/** What fits to what is being written, best first. */
+/** The candidates for a trigger, best first. */
 export function useCandidates(trigger: Trigger): Candidate[] {
   const all = { "@": useNamed, "#": useRooms, ":": useEmojis, "/": useCommands }[trigger.sign]();
   return useMemo(() => matching(all, trigger.query), [all, trigger.query]);
@@ -24,7 +24,7 @@ function useNamed(): Candidate[] {
   const profiles = useProfiles((state) => state.profiles);
   const { data: agents = [] } = useQuery(queries.agents);
   return useMemo(() => {
-    // Those who wrote last come first.
+    // The authors of the newest messages come first.
     const subjects = new Set([...messages.map(({ author }) => subjectOf(author)).reverse(), ...members]);
     const people = [...subjects].flatMap((subject): Candidate[] => {
       const profile = profiles[subject];
@@ -65,7 +65,7 @@ function useRooms(): Candidate[] {
 
 const NO_EMOJIS: Candidate[] = [];
 
-/** All emojis, by their English shortcodes and their Ukrainian names; loaded when the first one is written. */
+/** All emojis, by their English shortcodes and Ukrainian names; loaded on first use. */
 function useEmojis(): Candidate[] {
   const { language } = useTranslation();
   const [emojis, setEmojis] = useState<readonly EmojiRow[]>([]);

@@ -1,10 +1,10 @@
 import { useRef, type TouchEvent } from "react";
 
 const LONG_PRESS_MS = 450;
-/** A finger that moves further scrolls. */
+/** A finger that moves further than this scrolls. */
 const STILL_PX = 10;
 
-/** Handlers that call `onLongPress` with what a finger rests on; not on a control of its own. */
+/** Touch handlers that call `onLongPress` with the element under a resting finger, unless it is in a control. */
 export function useLongPress(onLongPress: (target: Element) => void) {
   const press = useRef<{ timer: ReturnType<typeof setTimeout>; x: number; y: number } | null>(null);
   const cancel = () => {

@@ -4,7 +4,7 @@ import { withNames } from "../../../lib/mentions";
 import { useProfiles } from "../../../stores/profiles";
 import { draftActions, draftOf } from "./drafts";
 
-/** Who comes from an agent's page begins with its name, once: the address forgets it. */
+/** Write the mention in `?mention=`, which links on agents' pages have, into the draft once, and remove it from the URL. */
 export function useMentionParam(draft: string, field: RefObject<HTMLTextAreaElement | null>, isRoom: boolean): void {
   const [search, setSearch] = useSearchParams();
   const mention = isRoom ? search.get("mention") : null;

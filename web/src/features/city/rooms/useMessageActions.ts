@@ -9,18 +9,18 @@ import { usePin } from "./usePins";
 import { useConversation, useRoom, useRoomState } from "./useRoom";
 import { useThreadPanel } from "./useThreadPanel";
 
-/** How long a button says that it has copied; milliseconds. */
+/** How long a button shows that it has copied. */
 const COPIED_MS = 2_000;
 
 export interface MessageAction {
   icon: IconName;
   label: string;
-  /** `KeyboardEvent.code` of the key that does the same while the message has the focus. */
+  /** `KeyboardEvent.code` of the key that runs the action while the message has the focus. */
   code?: string;
   run: () => void;
-  /** What it opens needs the message to stay shown as the one that is looked at. */
+  /** Whether it opens a dialog of the message, which needs the list of actions to stay open. */
   isDestructive?: boolean;
-  /** The list of actions stays open: the button says what it has done. */
+  /** Whether the list of actions stays open, as the button shows the result. */
   staysOpen?: boolean;
 }
 
@@ -51,7 +51,7 @@ export function useMessageActions(message: Message, isMine: boolean, onRemove: (
   ];
 }
 
-/** For moderators; a message that is not on Matrix yet cannot be pinned. */
+/** The pin action of moderators; a message that is not on Matrix yet cannot be pinned. */
 function usePinAction(message: Message): MessageAction[] {
   const { t } = useTranslation();
   const conversation = useConversation();
@@ -62,7 +62,7 @@ function usePinAction(message: Message): MessageAction[] {
   return [{ icon: "tack", label: t(isPinned ? "pins.unpin" : "pins.pin"), code: "KeyP", run }];
 }
 
-/** Browsers have no clipboard on pages without TLS: then there is no such action. */
+/** The action that copies a link. Browsers have no clipboard on pages without TLS: then there is no action. */
 function useCopyLink(messageId: string): MessageAction[] {
   const { t } = useTranslation();
   const { name } = useRoom();

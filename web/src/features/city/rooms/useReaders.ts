@@ -12,7 +12,7 @@ type Receipts = ReadonlyMap<SubjectId, Receipt>;
 
 const NONE: Receipts = new Map();
 
-/** Who has read the conversation up to which message, without the person at the page. */
+/** The readers of the conversation by the last message that each has read, without the reader at the page. */
 export function useReaders(messages: readonly Message[]): ReadonlyMap<string, Receipt[]> {
   const room = useRoom();
   const { threadRoot } = useConversation();
@@ -23,9 +23,9 @@ export function useReaders(messages: readonly Message[]): ReadonlyMap<string, Re
 }
 
 /**
- * Load the receipts of a timeline, again whenever the room is loaded, and follow their changes. Returns how to stop.
+ * Load the receipts of a timeline whenever the room is loaded, and follow their changes. Returns a function that stops it.
  *
- * Events that arrive while receipts are loaded may be newer than the response, which is then older or equal.
+ * Events that arrive during a load may be newer than the response, so they are applied after it.
  */
 export function followReceipts(room: RoomModel, threadRoot: string | null, show: (receipts: Receipts) => void): () => void {
   let receipts: Receipts = NONE;
@@ -45,7 +45,7 @@ export function followReceipts(room: RoomModel, threadRoot: string | null, show:
       room.environment.addAuthors(loaded.map(({ reader }) => reader));
       receipts = new Map(loaded.map((receipt) => [receipt.user_id, receipt]));
     } catch {
-      // The room's page says that the city is away; the room is loaded again when it is back.
+      // The room's page shows that the city is unreachable; the room is loaded again when it is reachable.
       if (number !== loads) return;
     }
     arrived = null;

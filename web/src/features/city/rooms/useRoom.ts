@@ -9,7 +9,7 @@ import type { Conversation, ConversationState } from "./conversation";
 import { RoomModel, type RoomState } from "./roomModel";
 import type { ThreadModel } from "./threadModel";
 
-/** The room that is looked at; it is opened with the component and closed with it. */
+/** The model of the open room, which starts and stops with the component. */
 export function useRoomModel(slug: string): RoomModel {
   const token = useSession((state) => state.session?.token);
   const [model] = useState(() => openRoom(slug));
@@ -45,7 +45,7 @@ function openRoom(slug: string): RoomModel {
   });
 }
 
-/** The thread around a component; without one it belongs to the main timeline of the room. */
+/** The thread of a component; null for components of the room's main timeline. */
 export const ThreadContext = createContext<ThreadModel | null>(null);
 
 export const RoomContext = createContext<RoomModel | null>(null);
@@ -71,7 +71,7 @@ export function useConversationState<Part>(select: (state: ConversationState) =>
   return useStore(useConversation().store, select);
 }
 
-/** What the reader has waiting for this room, by its order; also while the room itself cannot be loaded. */
+/** The reader's outbox entries for this room, in their order; also while the room itself cannot be loaded. */
 export function useRoomOutbox(): readonly Entry[] {
   const { name } = useRoom();
   const roomId = useRoomState(({ room }) => room?.id);

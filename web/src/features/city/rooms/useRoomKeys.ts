@@ -3,7 +3,7 @@ import { useMatch, useNavigate } from "react-router";
 import type { Room } from "../../../api/types";
 import { neighbour } from "./roomFilter";
 
-/** Alt+↑ and Alt+↓ go to the room before and after; with Shift, to the next one with unread messages. */
+/** Alt+↑ and Alt+↓ open the previous and the next room; with Shift, those with unread messages only. */
 export function useRoomKeys(rooms: readonly Room[], unread: ReadonlyMap<string, number>): void {
   const navigate = useNavigate();
   const slug = useMatch("/city/:slug/*")?.params.slug ?? "";

@@ -4,7 +4,7 @@ import { useLocation, useNavigate, useSearchParams } from "react-router";
 const THREAD = "thread";
 const LIST = "threads";
 
-/** The panel of threads beside a room. The address says what it shows: `?thread=<id of the root>`, `?threads` for the list. */
+/** The thread panel beside a room. The URL has its state: `?thread=<id of the root>`, or `?threads` for the list. */
 export function useThreadPanel() {
   const [search, setSearch] = useSearchParams();
   const navigate = useNavigate();
@@ -22,7 +22,7 @@ export function useThreadPanel() {
           edit(next);
           return next;
         },
-        // The way back in the browser's history closes the panel, whatever was shown in it meanwhile.
+        // Going back in the browser's history closes the panel, whatever it has shown meanwhile.
         { replace: isOpen, state: { isOpenedHere: isOpenedHere || !isOpen }, preventScrollReset: true },
       ),
     [setSearch, isOpen, isOpenedHere],

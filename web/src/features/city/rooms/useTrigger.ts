@@ -1,7 +1,7 @@
 import { useRef, useState, type RefObject } from "react";
 import { triggerAt, type Trigger } from "./completion";
 
-/** What is being written at the caret that can be completed. What was closed stays closed until another sign is written. */
+/** The trigger at the caret. A closed completion stays closed until another sign is written. */
 export function useTrigger(field: RefObject<HTMLTextAreaElement | null>) {
   const [trigger, setTrigger] = useState<Trigger | null>(null);
   const closedAt = useRef<number | null>(null);
