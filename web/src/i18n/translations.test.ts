@@ -9,7 +9,7 @@ import { roomLink, userLink } from "../lib/matrixLinks";
 import { widgetParameters } from "../lib/matrixWidget";
 import { relativeTime, formatDay } from "../lib/formatTime";
 
-/** `home.people` of `home.people_few`. */
+/** The keys of texts without their plural forms: `home.people` for `home.people_few`. */
 function keys(words: object, above = ""): string[] {
   return Object.entries(words).flatMap(([key, value]: [string, unknown]) => {
     const name = `${above}${key.replace(/_(one|few|many|other)$/, "")}`;
@@ -116,7 +116,7 @@ describe("small functions", () => {
     ["🌻", "?"],
   ])("the initials of %s", (name, letters) => expect(initials(name)).toBe(letters));
 
-  it("letters on a profile are dark where its colour is light", () => {
+  it("letters on a light colour of a profile are dark", () => {
     expect(["#ffffff", "#fde047", "#7c3aed", "#0f766e", "#000000"].map(isLight)).toEqual([true, true, false, false, false]);
   });
 

@@ -41,7 +41,7 @@ async function ask(words: string) {
 }
 
 describe("AgentAsk", () => {
-  it("asks a visitor to sign in, and keeps the words", async () => {
+  it("asks a visitor to sign in, and keeps the text", async () => {
     const opened = vi.spyOn(city, "openDirectChat");
     open();
     await ask("How are you?");

@@ -21,7 +21,7 @@ const MAX_CHARS = 8_000;
 /** A question to the agent. It is sent to the direct chat with the agent, and the answers are shown below. */
 export function AgentAsk({ agent }: { agent: Agent }) {
   const userId = useSession((state) => state.session?.userId ?? null);
-  // The text stays when somebody signs in to send it; the chat is the reader's own.
+  // The text stays when its author signs in to send it; the chat depends on who is signed in.
   const [text, setText] = useState("");
   return <Ask key={`${agent.slug} ${userId}`} agent={agent} text={text} setText={setText} />;
 }
@@ -88,7 +88,7 @@ function Chat({ id, questions }: { id: string; questions: readonly string[] }) {
   );
 }
 
-/** What was said in the chat since the page was opened. */
+/** The messages of the chat since the page was opened. */
 function Exchange({ id, questions }: { id: string; questions: readonly string[] }) {
   const { t } = useTranslation();
   const model = useRoom();

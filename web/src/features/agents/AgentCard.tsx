@@ -17,7 +17,7 @@ export const AgentCard = memo(function AgentCard({ agent }: { agent: Agent }) {
   const { status } = useAgentPresence(agent.slug);
   const isKnown = usePresence((state) => state.hasSnapshot);
   const statusMsg = usePresence((state) => state.online[agentSubject(agent.slug)]?.statusMsg);
-  // Offline agents keep the text that the list told.
+  // Offline agents keep the status text of the loaded list.
   const says = isKnown && statusMsg !== undefined ? statusMsg : agent.status_msg;
   const profile = { name: agent.display_name, avatarUrl: agent.avatar_url, color: agent.color };
   return (
@@ -34,7 +34,7 @@ export const AgentCard = memo(function AgentCard({ agent }: { agent: Agent }) {
   );
 });
 
-/** An agent in an office of a node or a microDAO. */
+/** An agent that holds an office of a node or a microDAO. */
 export function OfficerCard({ agent, office, text }: { agent: AgentPresence; office: string; text: string }) {
   const subject = agentSubject(agent.agent_id);
   const profile = useProfile(subject, agent.display_name);

@@ -13,7 +13,7 @@ import { useProfiles } from "../../stores/profiles";
 import { useSession } from "../../stores/session";
 import styles from "./Agents.module.css";
 
-/** What the agent last wrote in the city's rooms, with links to the messages. */
+/** The agent's last messages in the city's rooms, with links to them. */
 export function AgentMessages({ agent }: { agent: Agent }) {
   const { t, language } = useTranslation();
   const now = useNow();

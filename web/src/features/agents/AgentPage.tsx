@@ -36,7 +36,7 @@ export default function AgentPage() {
 
 interface PortraitProps {
   agent: Agent;
-  /** When the city told of it, in milliseconds since the epoch. */
+  /** When the city's response arrived, in milliseconds since the epoch. */
   toldAt: number;
   askAgain: () => unknown;
 }
@@ -66,13 +66,13 @@ function Portrait({ agent, toldAt, askAgain }: PortraitProps) {
   );
 }
 
-/** Of one who is not here: since when. */
+/** For an agent that is offline: how long it has been. */
 function LastSeen({ agent, toldAt, askAgain }: PortraitProps) {
   const { t, language } = useTranslation();
   const now = useNow();
   const { status } = useAgentPresence(agent.slug);
   const { presence, last_active_ago_ms: agoMs } = agent;
-  // Presence is live and says no times: what the city told before the agent came or left is asked for again.
+  // Live presence has no times: a response from before the agent came online or went offline is fetched again.
   const isOutdated = status !== null && (status === "offline") !== (presence === "offline");
   useEffect(() => {
     if (isOutdated) askAgain();
@@ -83,7 +83,7 @@ function LastSeen({ agent, toldAt, askAgain }: PortraitProps) {
   return <p>{t("agents.seenAgo", { when: formatElapsed(agoMs + Math.max(0, now - toldAt), language) })}</p>;
 }
 
-/** One writes to an agent in a chat of one's own, or calls it by its name in a room where it lives. */
+/** Buttons that open a direct chat with the agent, or a room of the agent with a mention of it. */
 function Actions({ agent }: { agent: Agent }) {
   const { t } = useTranslation();
   const { matrix } = useSite();

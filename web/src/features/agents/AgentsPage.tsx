@@ -14,12 +14,12 @@ import { AgentCard } from "./AgentCard";
 import styles from "./Agents.module.css";
 import { useRoleName } from "./roles";
 
-/** Cards at a time: a search through hundreds of agents answers each key stroke at once. */
+/** The number of cards on a page, so that a search through hundreds of agents reacts to each key stroke at once. */
 const PAGE = 48;
 const ALL = "all";
 const HERE = "here";
 
-/** Everybody who is always here. */
+/** The list of all agents. */
 export default function AgentsPage() {
   const { t } = useTranslation();
   const agents = useQuery(queries.agents);
@@ -40,7 +40,7 @@ function Found({ agents }: { agents: Agent[] }) {
   const roleName = useRoleName();
   const here = useSubjectsHere();
   const [sought, setSought] = useState("");
-  // A key stroke is shown before the cards that it finds.
+  // The search field shows a key stroke before the matching cards are rendered.
   const filter = useDeferredValue(sought);
   const [chosen, setChosen] = useState(ALL);
   const roles = [...new Set(agents.flatMap(({ role }) => role ?? []))].sort();

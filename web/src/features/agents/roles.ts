@@ -1,6 +1,6 @@
 import { useTranslation } from "../../lib/i18n";
 
-/** A role in the language of the pages; one that they have no word for stays as it is. */
+/** Translate a role; a role without a translation is returned unchanged. */
 export function useRoleName(): (role: string) => string {
   const { t, has } = useTranslation();
   return (role) => {

@@ -25,18 +25,18 @@ import { SignInWindow } from "./SignInWindow";
 
 const ProfileCard = lazyPage(() => import("../people/ProfileCard"));
 
-/** The count on the button of `widget.js`. */
+/** The highest count on the button of `widget.js`. */
 const MAX_COUNT = 99;
 
-/** As the document was opened: later addresses of it, as of a thread, say nothing about the page around it. */
+/** The parameters of the first URL: later URLs of the document, as of a thread, do not contain them. */
 const parameters = embedParameters(location.href);
 const host = parameters.hostOrigin !== null && parent !== window ? new Host(parameters.hostOrigin) : null;
 if (parameters.accent !== null) applyAccent(parameters.accent);
 
 /**
- * What a frame on another site shows: one room, and a window to sign in.
+ * The document of a frame on another site: one room, and a window to sign in.
  *
- * The document may be embedded where the other pages may not, so it shows none of them: links to them open a new tab.
+ * Other sites may embed this document but not the other pages, so links to those open a new tab.
  */
 export default function EmbedApp() {
   useLinksInNewTab();
@@ -68,14 +68,14 @@ function Chat() {
   );
 }
 
-/** Whether the page around the frame shows it; nobody reads a conversation that is closed. */
+/** Whether the page around the frame shows the chat: a closed conversation is not marked as read. */
 function useIsShown(): boolean {
   const [isShown, setShown] = useState(host === null);
   useEffect(() => host?.onShown(setShown), []);
   return isShown;
 }
 
-/** Escape closes the chat, unless it was for something in it. */
+/** Escape closes the chat, unless something in the chat handles it. */
 function useEscape(isShown: boolean): void {
   useEffect(() => {
     if (!isShown || !host) return undefined;
@@ -90,7 +90,7 @@ function useEscape(isShown: boolean): void {
 
 const NO_ROOMS: readonly Room[] = [];
 
-/** Tell the page around the frame what its button shows. */
+/** Send the state of the chat to the page around the frame, for its button. */
 function useReport(slug: string): void {
   const { t, language } = useTranslation();
   const { data: rooms } = useQuery(queries.roomsOf([slug]));
@@ -108,7 +108,7 @@ function useReport(slug: string): void {
   }, [t, language, rooms, name, unread, isLit]);
 }
 
-/** The value of a custom property as a colour that another document understands. */
+/** The computed value of a custom property, as a colour that another document understands. */
 function computedColor(property: string): string {
   const probe = document.createElement("span");
   probe.style.color = `var(${property})`;
@@ -118,11 +118,11 @@ function computedColor(property: string): string {
   return color;
 }
 
-/** Sign in in a window of the city; a dialog with a link where the browser opens none by itself. */
+/** Opens the sign-in window of the city; a dialog with a link if the browser blocks the window. */
 function SignIn() {
   const { t } = useTranslation();
   const [isBlocked, setBlocked] = useState(false);
-  // Within the click that asks for it: browsers block other windows. What was to be done after the sign-in stays to be done.
+  // Opened within the click: browsers block other windows. `afterSignIn` stays set, and runs after the sign-in.
   useEffect(
     () =>
       useSession.subscribe(({ isSignInOpen: isAsked }) => {
@@ -144,7 +144,7 @@ function SignIn() {
   return (
     <Dialog title={t("session.title")} onClose={() => setBlocked(false)}>
       <p>{t("embed.elsewhere")}</p>
-      {/* The window needs its opener, to which it hands the sign-in over. */}
+      {/* The window hands the token over to its opener. */}
       <a className={buttonClass("main")} href={signInPath} target="_blank" rel="opener" onClick={() => setBlocked(false)}>
         {t("session.signIn")}
       </a>
@@ -152,7 +152,7 @@ function SignIn() {
   );
 }
 
-/** A page of the city that a component went to. */
+/** Shown when a component has navigated to another page of the city. */
 function Outside() {
   const { t } = useTranslation();
   const navigate = useNavigate();

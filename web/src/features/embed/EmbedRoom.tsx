@@ -20,7 +20,7 @@ import styles from "./Embed.module.css";
 
 const ThreadPanel = lazyPage(() => import("../city/rooms/ThreadPanel"));
 
-/** The conversation of a room and nothing around it; `onClose` where the page around it can close it. */
+/** The conversation of a room and nothing around it; `onClose` if the page around the frame can close it. */
 export function EmbedRoom({ slug, onClose }: { slug: string; onClose: (() => void) | null }) {
   const model = useRoomModel(slug);
   return (

@@ -7,11 +7,11 @@ import { SignInWays } from "../session/SignInDialog";
 import styles from "./Embed.module.css";
 import { handOver } from "./signInWindow";
 
-/** The window that signs a reader of an embedded chat in. */
+/** The window in which a reader of an embedded chat signs in. */
 export function SignInWindow() {
   const { t } = useTranslation();
   const session = useSession((state) => state.session);
-  // Who was signed in before is asked: another site opened this window.
+  // A reader who was signed in before has to confirm: another site opened this window.
   const [wasSignedIn] = useState(session !== null);
   const [isDone, setDone] = useState(false);
   const [hasChat, setHasChat] = useState(true);

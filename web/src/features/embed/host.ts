@@ -1,9 +1,9 @@
-/** Messages between an embedded chat and `widget.js` on the page around it. */
+/** The state that an embedded chat sends to `widget.js` on the page around it. */
 export interface HostState {
   title: string;
-  /** What the button is called while the chat is closed, and while it is open. */
+  /** The label of the button while the chat is closed, and while it is open. */
   labels: readonly [string, string];
-  /** Empty for nothing unread. */
+  /** Empty if nothing is unread. */
   unread: string;
   /** Whether somebody in the room is online. */
   isLit: boolean;
@@ -11,7 +11,7 @@ export interface HostState {
   onAccent: string;
 }
 
-/** The page around the chat. Its origin comes from the address: a page that claims another one gets no messages. */
+/** The page around the chat. Its origin is in the URL: a page that claims another origin gets no messages. */
 export class Host {
   constructor(private readonly origin: string) {}
 
@@ -23,7 +23,7 @@ export class Host {
     parent.postMessage({ city: "close" }, this.origin);
   }
 
-  /** Call `listener` when the chat is opened and closed. Returns how to stop. */
+  /** Call `listener` when the chat is opened and closed. Returns a function that stops it. */
   onShown(listener: (isShown: boolean) => void): () => void {
     const receive = ({ data, origin, source }: MessageEvent<{ city?: unknown; isShown?: unknown } | null>) => {
       if (origin !== this.origin || source !== parent || data?.city !== "shown") return;

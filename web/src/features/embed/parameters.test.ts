@@ -14,7 +14,7 @@ describe("embedParameters", () => {
     });
   });
 
-  it("ignores values that are none", () => {
+  it("ignores invalid values", () => {
     expect(parse("host=shop&theme=red&accent=red;}")).toEqual({
       hostOrigin: null,
       theme: "system",

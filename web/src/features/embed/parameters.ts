@@ -1,12 +1,12 @@
 import type { Theme } from "../../lib/theme";
 
-/** What the address of an embedded chat says about the page around it; `widget.js` writes it. */
+/** The parameters in the URL of an embedded chat, which `widget.js` on the page around it writes. */
 export interface EmbedParameters {
-  /** The origin of the page around the frame; null where no `widget.js` opened it. */
+  /** The origin of the page around the frame; null if no `widget.js` opened it. */
   hostOrigin: string | null;
   theme: Theme;
   language: string | null;
-  /** Six hexadecimal digits behind a `#`. */
+  /** A `#` and six hexadecimal digits. */
   accent: string | null;
 }
 
@@ -21,10 +21,10 @@ export function embedParameters(href: string): EmbedParameters {
   };
 }
 
-/** What the definition of contrast adds to each relative luminance (WCAG 2.2). */
+/** The constant that the contrast ratio adds to each relative luminance (WCAG 2.2). */
 const FLARE = 0.05;
 
-/** The colour of text on `accent`, of the two that the pages have: the one with the higher contrast. */
+/** The colour of text on `accent`: black or white, whichever has the higher contrast. */
 export function textOn(accent: string): string {
   const [red = 0, green = 0, blue = 0] = [1, 3, 5].map((at) => {
     const part = parseInt(accent.slice(at, at + 2), 16) / 255;
@@ -34,7 +34,7 @@ export function textOn(accent: string): string {
   return (1 + FLARE) / (luminance + FLARE) >= (luminance + FLARE) / FLARE ? "#ffffff" : "#000000";
 }
 
-/** Colour the pages by the accent; text in that colour stays readable, as it is mixed with the colour of text. */
+/** Set the accent colour of the pages. Text in that colour stays readable, as it is mixed with the colour of text. */
 export function applyAccent(accent: string): void {
   const { style } = document.documentElement;
   style.setProperty("--clay", accent);

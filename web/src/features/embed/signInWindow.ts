@@ -16,17 +16,17 @@ interface Handover {
   token: string;
 }
 
-/** The request of this document, which a window must know to answer it. */
+/** The id of this document's request, which the window must send back with the token. */
 const state = newId();
 
 export const signInPath = `${PATH}?${STATE}=${state}`;
 
-/** Open the window. Returns whether the browser allowed it. */
+/** Open the sign-in window. Returns whether the browser allowed it. */
 export function openSignInWindow(): boolean {
   return open(signInPath, "city-sign-in", FEATURES) !== null;
 }
 
-/** Call `onToken` with the token that the window hands over. Returns how to stop. */
+/** Call `onToken` with the token that the window hands over. Returns a function that stops it. */
 export function listenForToken(onToken: (token: string) => void): () => void {
   const receive = ({ data, origin }: MessageEvent<Partial<Handover> | null>) => {
     if (origin !== location.origin || data?.city !== "session" || data.state !== state) return;

@@ -13,7 +13,7 @@ interface Props {
   onChoose: (emoji: string) => void;
 }
 
-/** All emojis by group, with a search in both languages and the reader's skin tone. It is loaded when it opens first. */
+/** All emojis by group, with a search in both languages and the reader's skin tone. It is loaded when it is first opened. */
 export default function EmojiPicker({ onChoose }: Props) {
   const { t, language } = useTranslation();
   const [tone] = useState(() => getLocalItem(TONE_KEY) as Tone | null);
@@ -29,10 +29,10 @@ export default function EmojiPicker({ onChoose }: Props) {
     >
       <div className={styles.head}>
         <Picker.Search
-          // It opens by a button or a key, and the focus follows.
+          // A button or a key opens the picker, and the focus follows.
           // eslint-disable-next-line jsx-a11y/no-autofocus
           autoFocus
-          // Enter takes an emoji: it does not submit the form around the picker.
+          // Enter selects an emoji: it must not submit the form around the picker.
           form="none"
           className={styles.search}
           aria-label={t("emoji.search")}

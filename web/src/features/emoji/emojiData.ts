@@ -7,7 +7,7 @@ type EmojiData = Awaited<ReturnType<Resolve>>;
 
 const TONES = ["light", "medium-light", "medium", "medium-dark", "dark"] as const;
 
-/** The groups of emojibase; the second holds components, which are no emojis by themselves. */
+/** The groups of emojibase; the second has components, which are not emojis by themselves. */
 const GROUPS: Record<Language, Partial<Record<number, string>>> = {
   en: {
     0: "Smileys",
@@ -52,7 +52,7 @@ const TONE_NAMES: Record<Language, EmojiData["skinTones"]> = {
 /** A row of `emojis.json`: emoji, shortcodes, Ukrainian name, group, keywords in both languages, skin tones. */
 export type EmojiRow = readonly [string, string, string, number, string, string?];
 
-/** The emojis with names in one language, found by names, shortcodes and keywords of both. */
+/** Load the emojis with names in one language; names, shortcodes and keywords of both languages find them. */
 export async function loadEmojis(language: Language): Promise<EmojiData> {
   const { default: rows } = await import("../../lib/emojis.json");
   return emojiData(rows as unknown as readonly EmojiRow[], language);
@@ -65,7 +65,7 @@ export function emojiData(rows: readonly EmojiRow[], language: Language): EmojiD
     emojis: rows.map(([emoji, codes, ukrainian, category, keywords, tones]) => {
       const english = codes.split(" ")[0]?.replaceAll("_", " ") ?? "";
       const name = language === "uk" && ukrainian ? ukrainian : english;
-      // The picker tells emojis in a row apart by their names.
+      // The picker distinguishes the emojis of a row by their names.
       const label = names.has(name) ? `${name} ${emoji}` : name;
       names.add(label);
       return {

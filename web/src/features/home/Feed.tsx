@@ -14,7 +14,7 @@ import { useProfiles } from "../../stores/profiles";
 import { feedGroups, type FeedGroup } from "./feedGroups";
 import styles from "./HomePage.module.css";
 
-/** What happened last, newest first. */
+/** The newest events of the city, newest first. */
 export function Feed({ entries }: { entries: FeedEntry[] }) {
   const { t } = useTranslation();
   const groups = useMemo(() => feedGroups(entries), [entries]);
@@ -33,7 +33,7 @@ function Entry({ group: { entry, more, joined } }: { group: FeedGroup }) {
   const now = useNow();
   const profiles = useProfiles((state) => state.profiles);
   const { actor: onlyActor, payload, room } = entry;
-  // Several joins are told as one, with their number.
+  // Several joins are one entry with their number.
   const count = Math.max(1, joined);
   const actor = count > 1 ? null : onlyActor;
   const place = { room: room?.name ?? payload.name ?? "", was: payload.was ?? "", count };

@@ -19,10 +19,10 @@ import { Feed } from "./Feed";
 import styles from "./HomePage.module.css";
 import { CityIllustration } from "./CityIllustration";
 
-/** As many as the city takes. */
+/** The longest prompt that the city accepts. */
 const MAX_PROMPT_CHARS = 8_000;
 
-/** What a person sees first: the city is alive. */
+/** The home page, with live data of the city. */
 export default function HomePage() {
   const home = useQuery(queries.home);
   usePageTitle(null);
@@ -98,7 +98,7 @@ function Below({ home }: { home: CityHome }) {
   );
 }
 
-/** A question to Second Me: asked here, answered on its page. */
+/** A field for a question to Second Me, which is answered on the page of Second Me. */
 function SecondMeCall({ isAvailable }: { isAvailable: boolean }) {
   const { t } = useTranslation();
   const navigate = useNavigate();
@@ -134,7 +134,7 @@ function SecondMeCall({ isAvailable }: { isAvailable: boolean }) {
   );
 }
 
-/** Live once the socket has told who is here; what the page was told first until then. */
+/** Live counts once the presence snapshot has arrived; until then the counts of the response for Home. */
 function useOnlineCounts(home: CityHome | undefined): OnlineCounts | null {
   const here = useSubjectsHere();
   const isKnown = usePresence((state) => state.hasSnapshot);

@@ -26,12 +26,12 @@ describe("feedGroups", () => {
     expect(short(entries)).toEqual(["room_message a 1 0", "room_message b 0 0", "room_message a 0 0"]);
   });
 
-  it("adds up those who come to one room", () => {
+  it("adds up the joins of one room", () => {
     const entries = [entry("member_joined", "a"), entry("room_message", "a"), entry("member_joined", "a", { count: "3" })];
     expect(short(entries)).toEqual(["member_joined a 1 4", "room_message a 0 0"]);
   });
 
-  it("keeps messages rather than arrivals where there are too many", () => {
+  it("drops joins before messages above the limit", () => {
     const entries = [entry("member_joined", "a"), entry("room_message", "b"), entry("agent_reply", "c")];
     expect(short(entries, 2)).toEqual(["room_message b 0 0", "agent_reply c 0 0"]);
   });

@@ -1,21 +1,21 @@
 import type { FeedEntry } from "../../api/types";
 
 export interface FeedGroup {
-  /** The newest of them. */
+  /** The newest entry of the group. */
   entry: FeedEntry;
-  /** How many older ones of the same room it stands for. */
+  /** The number of older entries that the group stands for. */
   more: number;
-  /** People who came, of `member_joined`. */
+  /** The number of people who joined, in entries of the kind `member_joined`. */
   joined: number;
 }
 
-/** As many as stand above the fold. */
+/** The number of groups that fit above the fold. */
 const LIMIT = 6;
 
 /**
- * The feed in fewer lines: messages of one room that follow each other are one, and all who come to one room are one.
+ * Group the feed: consecutive messages of one room are one group, and so are all joins of one room.
  *
- * `entries`: the newest first. Where there are more than `limit` groups, those who came leave first: messages are what one reads.
+ * `entries`: newest first. Above `limit` groups, those of joins are dropped first: messages are what people read.
  */
 export function feedGroups(entries: readonly FeedEntry[], limit = LIMIT): FeedGroup[] {
   const groups: FeedGroup[] = [];

@@ -1,11 +1,11 @@
-/** Geometry of the illustration on the home page: buildings whose lit windows count the inhabitants online. Units of its 1200 × 300 view box. */
+/** Geometry of the illustration on Home: the lit windows count the inhabitants online. Units of its 1200 × 300 view box. */
 
 export interface Building {
   x: number;
   width: number;
   height: number;
   roof: "gable" | "flat" | "dome" | "slope";
-  /** Which of the six colours of facades. */
+  /** The number of the building's colour, out of six. */
   color: number;
   columns: number;
   rows: number;
@@ -33,7 +33,7 @@ export interface BuildingWindow {
   y: number;
   width: number;
   height: number;
-  /** In which order the windows are lit, from 0: scattered over the illustration, and always the same. */
+  /** The position in the order of lighting, from 0: scattered over the illustration, and always the same. */
   rank: number;
 }
 
@@ -42,10 +42,10 @@ const PANE_HEIGHT = 19;
 const FIRST_ROW = 18;
 const ROW_STEP = 34;
 
-/** All windows. */
+/** The windows of all buildings. */
 export function windows(buildings: readonly Building[] = BUILDINGS): BuildingWindow[] {
   const places = buildings.flatMap((building) => windowsOf(building));
-  // 7 shares no divisor with the number of windows, so each gets a rank of its own.
+  // The step shares no divisor with the number of windows, so that each window gets a rank of its own.
   const step = [7, 11, 13].find((prime) => places.length % prime !== 0) ?? 1;
   return places.map((place, index) => ({ ...place, rank: (index * step) % places.length }));
 }

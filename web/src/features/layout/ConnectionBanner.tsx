@@ -3,10 +3,10 @@ import { useTranslation } from "../../lib/i18n";
 import { usePresence } from "../../stores/presence";
 import styles from "./Shell.module.css";
 
-/** A connection that is back within this says nothing. */
+/** A connection that is back within this time shows no banner. */
 const PATIENCE_MS = 1_500;
 
-/** Says when the city is out of reach. */
+/** The banner for a city that is unreachable. */
 export function ConnectionBanner() {
   const { t } = useTranslation();
   const isOnline = useSyncExternalStore(listenToNetwork, () => navigator.onLine);

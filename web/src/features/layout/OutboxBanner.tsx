@@ -7,7 +7,7 @@ import { useEntriesOf } from "../../stores/outbox";
 import { useSession } from "../../stores/session";
 import styles from "./Shell.module.css";
 
-/** Says what waits to be sent in rooms that are not looked at, and what waits for whoever was signed in last. */
+/** The banner for outbox entries in rooms that are not open, and for those of a citizen who has signed out. */
 export function OutboxBanner() {
   const { session, lastUserId } = useSession();
   const entries = useEntriesOf(session?.userId ?? lastUserId);

@@ -11,7 +11,7 @@ const THEMES: Theme[] = ["system", "light", "dark"];
 
 const SWITCH = ["on", "off"] as const;
 
-/** Appearance, language and link previews. */
+/** The menu of settings: appearance, language and link previews. */
 export function Preferences() {
   const { t, language } = useTranslation();
   const [theme, setTheme] = useState(chosenTheme);

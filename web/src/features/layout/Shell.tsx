@@ -35,15 +35,15 @@ const RoomsPane = lazyPage(() => import("../city/rooms/RoomsPane"));
 const OwnProfile = lazyPage(() => import("../people/OwnProfile"));
 const SignInDialog = lazyPage(() => import("../session/SignInDialog").then(({ SignInDialog: Dialog }) => ({ default: Dialog })));
 
-/** From this width on the list of rooms stands beside each page of the rooms. */
+/** From this width on, the list of rooms is beside each page of the rooms. */
 const HAS_PANE = "(width >= 1100px)";
 
-/** Load the list of rooms if it stands beside the page of this address. */
+/** Load the list of rooms if it is beside the page of this path. */
 export async function preloadPane(pathname: string): Promise<void> {
   if (matchMedia(HAS_PANE).matches && matchPath("/city/*", pathname)) await RoomsPane.preload();
 }
 
-/** What is around every page. */
+/** The header, navigation, banners and dialogs around every page. */
 export function Shell({ children }: { children: ReactNode }) {
   const { t } = useTranslation();
   const site = useSite();
@@ -84,7 +84,7 @@ export function Shell({ children }: { children: ReactNode }) {
         <Preferences />
         <Account />
       </header>
-      {/* One row of the grid, however much there is to say. */}
+      {/* One row of the grid for any number of banners. */}
       <div className={styles.banners}>
         <ConnectionBanner />
         <OutboxBanner />
@@ -107,7 +107,7 @@ export function Shell({ children }: { children: ReactNode }) {
   );
 }
 
-/** Opens the palette, and says by which keys it opens, too. */
+/** The button that opens the palette, and shows its keyboard shortcut. */
 function PaletteButton() {
   const { t } = useTranslation();
   const show = usePalette((state) => state.show);
@@ -116,7 +116,7 @@ function PaletteButton() {
     <button type="button" className={styles.find} aria-label={label} title={label} aria-keyshortcuts="Control+K" onClick={show}>
       <Icon name="search" />
       <span>{t("palette.open")}</span>
-      {/* Drawn by the style sheet: it is no part of what the button is called. */}
+      {/* The style sheet renders the keys, so that they are not part of the button's name. */}
       <kbd data-keys={/Mac|iPhone|iPad/.test(navigator.userAgent) ? "⌘K" : "Ctrl K"} aria-hidden="true" />
     </button>
   );
@@ -130,7 +130,7 @@ function PaneLoading() {
   );
 }
 
-/** Whoever follows a link is at the beginning of the page that it leads to, by keyboard and by ear, too. */
+/** Move the focus and the scroll position to the beginning of a page after a navigation, also for keyboard and screen reader. */
 function useFocusOnArrival(pathname: string) {
   const main = useRef<HTMLElement>(null);
   const shown = useRef(pathname);

@@ -21,7 +21,7 @@ import { useFoundMessages } from "./useFoundMessages";
 
 const GROUPS = ["rooms", "people", "agents", "pages", "messages"] as const;
 
-/** Rooms, people, agents, pages and messages by what one writes. A combobox: arrows choose, Enter opens, Escape closes. */
+/** Finds rooms, people, agents, pages and messages by a text. A combobox: arrows select, Enter opens, Escape closes. */
 export default function Palette({ onClose }: { onClose: () => void }) {
   const { t } = useTranslation();
   const dialog = useRef<HTMLDialogElement>(null);
@@ -60,7 +60,7 @@ export default function Palette({ onClose }: { onClose: () => void }) {
   };
 
   return (
-    // A click beside it closes it for the mouse; Escape is there for everybody.
+    // A click on the backdrop closes the dialog with a mouse; Escape works for everybody.
     // eslint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/no-noninteractive-element-interactions
     <dialog
       ref={dialog}
@@ -126,7 +126,7 @@ interface OptionProps {
 
 function Option({ id, item, isChosen, onOpen }: OptionProps) {
   return (
-    // The keyboard works in the field, which names the chosen option.
+    // The field handles the keyboard, and names the active option by `aria-activedescendant`.
     // eslint-disable-next-line jsx-a11y/click-events-have-key-events
     <div id={id} role="option" tabIndex={-1} aria-selected={isChosen} className={styles.option} onClick={() => onOpen(item)}>
       <Picture item={item} />
@@ -142,7 +142,7 @@ function Option({ id, item, isChosen, onOpen }: OptionProps) {
   );
 }
 
-/** As in the navigation. */
+/** The same icons as in the navigation. */
 const PAGE_ICONS: Readonly<Record<string, IconName>> = {
   "/city": "rooms",
   "/agents": "agents",
@@ -165,7 +165,7 @@ function Face({ subject, name }: { subject: string; name: string }) {
   return <Avatar subject={subject} profile={profile} size={28} status={status} />;
 }
 
-/** What the palette looks through: what the pages know already, and lists that are loaded when it opens. */
+/** The data that the palette searches: data that the pages have already, and lists that are loaded when it opens. */
 function useSources() {
   const { t } = useTranslation();
   const { data: rooms = [] } = useQuery(queries.rooms("recent"));

@@ -1,7 +1,7 @@
 import { usePalette } from "../../stores/palette";
 import Palette from "./Palette";
 
-/** The palette as the shell shows it. */
+/** The palette as the shell renders it. */
 export default function PaletteOutlet() {
   return <Palette onClose={usePalette((state) => state.hide)} />;
 }

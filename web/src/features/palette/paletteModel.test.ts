@@ -19,7 +19,7 @@ const SOURCES: PaletteSources = {
 const found = (query: string) => paletteItems(query, SOURCES).map(({ id }) => id);
 
 describe("the palette", () => {
-  it("shows rooms and pages before anything is written", () => {
+  it("shows rooms and pages for an empty query", () => {
     expect(found(" ")).toEqual(["room r1", "room r2", "page /"]);
   });
 
@@ -28,7 +28,7 @@ describe("the palette", () => {
     expect(found("ВАРТА")).toEqual(["agent varta"]);
   });
 
-  it("reads over the sign that a mention begins with", () => {
+  it("ignores the sign of a mention", () => {
     expect(found("@тарас")).toEqual(["person u_2"]);
     expect(found("#наука")).toEqual(["room r2"]);
   });

@@ -2,7 +2,7 @@ import type { Agent, Room, SubjectId } from "../../api/types";
 import { agentPath, roomPath } from "../../lib/paths";
 import { agentSubject } from "../../lib/subjects";
 
-/** What the palette finds. `path` is where it leads; a person without a page has a `subject` only. */
+/** A result of the palette. `path` is its page; a person without a page has a `subject` only. */
 export interface PaletteItem {
   id: string;
   group: "pages" | "rooms" | "people" | "agents" | "messages";
@@ -16,16 +16,16 @@ export interface PaletteItem {
 
 export interface PaletteSources {
   pages: readonly { name: string; path: string }[];
-  /** The one with the newest event first. */
+  /** The room with the newest event first. */
   rooms: readonly Room[];
   agents: readonly Agent[];
   people: readonly { subject: SubjectId; name: string }[];
 }
 
-/** As many of each group as one can look through. */
+/** The most results of each group, so that one can look through them. */
 const LIMITS = { pages: 6, rooms: 7, people: 5, agents: 5 } as const;
 
-/** What is found by name, in groups; for an empty query the pages and the rooms with the newest events. */
+/** The results by name, in groups; for an empty query, the pages and the rooms with the newest events. */
 export function paletteItems(query: string, sources: PaletteSources): PaletteItem[] {
   const words = normalized(query);
   const rooms = sources.rooms.map((room): PaletteItem => ({

@@ -8,9 +8,9 @@ import { useTranslation } from "../../lib/i18n";
 import { searchPath } from "../search/searchAddress";
 import type { PaletteItem } from "./paletteModel";
 
-/** The city is asked when nothing was written for this long; milliseconds. */
+/** The search request is sent after this pause in the input; milliseconds. */
 const PAUSE_MS = 250;
-/** The city looks for no shorter text. */
+/** The city does not search for shorter texts. */
 const MIN_CHARS = 2;
 
 const NOTHING: PaletteItem[] = [];
@@ -24,7 +24,7 @@ export function useFoundMessages(sought: string): { items: PaletteItem[]; isSear
     return () => clearTimeout(timer);
   }, [text]);
   const chats = useDirectChats();
-  // The room of a direct chat has no name of its own.
+  // The room of a direct chat has no name of its own: the partner's is shown.
   const partners = useMemo(() => new Map(chats?.map(({ id, citizen }) => [id, citizen.display_name])), [chats]);
   const isLong = text.length >= MIN_CHARS;
   const { data, isFetching } = useQuery(queries.search(asked.length >= MIN_CHARS ? asked : "", null));

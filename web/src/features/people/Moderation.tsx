@@ -21,7 +21,7 @@ interface Props {
   onClose: () => void;
 }
 
-/** What a moderator may do with a person in the room that is open: remove or ban them. */
+/** The actions of a moderator on a person in the open room: kick or ban. */
 export function Moderation({ subject, name, roomIds, onClose }: Props) {
   const { t } = useTranslation();
   const room = useOpenRoom((state) => state.room);
@@ -56,7 +56,7 @@ interface ReasonProps {
   onDone: () => void;
 }
 
-/** Asks for the reason, and before it is done. */
+/** Asks for a reason and a confirmation before the kick or ban. */
 function ReasonDialog({ kind, subject, name, room, onClose, onDone }: ReasonProps) {
   const { t } = useTranslation();
   const queryClient = useQueryClient();

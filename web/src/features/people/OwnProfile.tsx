@@ -19,7 +19,7 @@ import styles from "./OwnProfile.module.css";
 const MAX_NAME_CHARS = 60;
 const MAX_STATUS_CHARS = 255;
 
-/** One's own name, picture and status text. */
+/** The dialog for the reader's own name, picture and status text. */
 export default function OwnProfile() {
   const { t } = useTranslation();
   const hide = useOwnProfile((state) => state.hide);

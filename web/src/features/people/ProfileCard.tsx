@@ -21,7 +21,7 @@ import { useSession } from "../../stores/session";
 import { Moderation } from "./Moderation";
 import styles from "./ProfileCard.module.css";
 
-/** The card of a person or agent: who they are, where one meets them, and what one can do. */
+/** The profile card of a person or agent: the profile, the rooms and the possible actions. */
 export default function ProfileCard() {
   const { t } = useTranslation();
   const { subject, hide } = useProfileCard();
@@ -92,7 +92,7 @@ function Card({ subject, onClose }: { subject: SubjectId; onClose: () => void })
 interface ActionsProps {
   subject: SubjectId;
   matrixId: string | null;
-  /** With which chats are opened and people blocked; null of agents, and of Matrix users without a citizen. */
+  /** The id for opening chats and for blocking; null for agents, and for Matrix users who are not citizens. */
   citizenId: string | null;
   mayMessage: boolean;
   isBlocked: boolean;

@@ -25,7 +25,7 @@ interface Props {
   agents: Agent[];
 }
 
-/** A node or a microDAO: what it is, who looks after it, and who lives there. */
+/** A node or a microDAO: its description, the agents in its offices, and the agents that live there. */
 export function Place({ id, kind, name, description, district, offices, agents }: Props) {
   const { t } = useTranslation();
   const districtName = useDistrictName(district);

@@ -17,7 +17,7 @@ import card from "../../components/ui/Card.module.css";
 import { placesByDistrict, type ListedPlace } from "./placeIndex";
 import styles from "./Place.module.css";
 
-/** The nodes and microDAOs of the city by district, with who is there now. */
+/** The nodes and microDAOs of the city by district, with the inhabitants who are online there. */
 export default function PlacesPage() {
   const { t, language } = useTranslation();
   const nodes = useQuery(queries.nodes);
@@ -86,7 +86,7 @@ function DistrictSection({ district, places, agents }: SectionProps) {
   );
 }
 
-/** The rooms in which agents of the place live, with who is there now. `LiveQueries` keeps the numbers up to date. */
+/** The rooms in which agents of the place live, with the members online. `LiveQueries` keeps the numbers up to date. */
 function PlaceRooms({ place, agents }: { place: ListedPlace; agents: readonly Agent[] | undefined }) {
   const { t } = useTranslation();
   const { data: rooms = [] } = useQuery(queries.rooms("name"));
@@ -142,7 +142,7 @@ function PlaceCard({ place, agents }: { place: ListedPlace; agents: readonly Age
   );
 }
 
-/** Live once the agents and who is online are known; the number of the list until then. */
+/** The number of agents online: live once the agents and the presence are known; that of the list until then. */
 function useOnlineAgents(place: ListedPlace, agents: readonly Agent[] | undefined): number {
   return usePresence(({ online, hasSnapshot }) => {
     if (!hasSnapshot || !agents) return place.agents_online;

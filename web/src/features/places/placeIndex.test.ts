@@ -36,7 +36,7 @@ const find = (sought: string) =>
   ]);
 
 describe("placesByDistrict", () => {
-  it("sorts places by name, and has those without a known district at the end", () => {
+  it("sorts places by name, with those without a known district at the end", () => {
     expect(find("")).toEqual([
       ["podil", ["n2", "n1"]],
       [null, ["n3", "n4"]],

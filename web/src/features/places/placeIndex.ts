@@ -14,12 +14,12 @@ export interface ListedPlace {
 }
 
 export interface DistrictPlaces {
-  /** Null for places without one. */
+  /** Null for places without a district. */
   district: District | null;
   places: ListedPlace[];
 }
 
-/** The places whose name, description or district has `sought` in it, by district; those without one come last. */
+/** The places with `sought` in their name, description or district, by district; places without a district come last. */
 export function placesByDistrict(
   places: readonly ListedPlace[],
   districts: readonly District[],

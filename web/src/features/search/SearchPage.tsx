@@ -25,7 +25,7 @@ import styles from "./SearchPage.module.css";
 
 const MAX_CHARS = 200;
 
-/** Messages by words, room, author and day. The address says what was looked for, so that a search can be linked to. */
+/** Searches messages by words, room, author and day. The URL contains the search, so that it can be linked to. */
 export default function SearchPage() {
   const { t } = useTranslation();
   const [search, setSearch] = useSearchParams();
@@ -40,7 +40,7 @@ export default function SearchPage() {
   );
 }
 
-/** Its fields follow the address and stay mounted, so that a search by the keyboard keeps the focus where it was. */
+/** The search form. Its fields follow the URL and stay mounted, so that a search by keyboard keeps the focus. */
 function Form({ address, onSearch }: { address: string; onSearch: (sought: Sought) => void }) {
   const { t } = useTranslation();
   const [form, setForm] = useState(() => soughtOf(new URLSearchParams(address)));
@@ -50,7 +50,7 @@ function Form({ address, onSearch }: { address: string; onSearch: (sought: Sough
     setForm(soughtOf(new URLSearchParams(address)));
   }
   const set = (change: Partial<Sought>) => setForm({ ...form, ...change });
-  /** A choice counts at once where there are words already. */
+  /** A choice starts the search at once if there are words already. */
   const choose = (change: Partial<Sought>) => {
     set(change);
     if (form.q.trim()) onSearch({ ...form, ...change });
@@ -134,7 +134,7 @@ function Select({ label, value, onChange, children }: SelectProps) {
   );
 }
 
-/** Those whom the pages know by name: oneself first, then by name. */
+/** The authors whose names the pages know: the reader first, then the others by name. */
 function useAuthors(chosen: string): [string, string][] {
   const { t, language } = useTranslation();
   const me = useSession((state) => state.subject);

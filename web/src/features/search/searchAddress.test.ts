@@ -4,26 +4,26 @@ import { filterOf, highlighted, searchParamsOf, soughtOf } from "./searchAddress
 const parse = (query: string) => soughtOf(new URLSearchParams(query));
 
 describe("the address of a search", () => {
-  it("has what was asked for, and nothing empty", () => {
+  it("has the search, and no empty parameters", () => {
     const sought = { q: " фунікулер ", room: "podil", author: "", after: "2026-11-01", before: "" };
     const params = searchParamsOf(sought);
     expect(Object.fromEntries(params)).toEqual({ q: "фунікулер", room: "podil", after: "2026-11-01" });
     expect(soughtOf(params)).toEqual({ ...sought, q: "фунікулер" });
   });
 
-  it("asks for whole local days", () => {
+  it("filters by whole local days", () => {
     const { after, before } = filterOf(parse("q=a&after=2026-11-01&before=2026-11-30"));
     expect(after).toBe(new Date(2026, 10, 1).toISOString());
     expect(before).toBe(new Date(2026, 11, 1).toISOString());
   });
 
-  it("asks for no day that is none", () => {
+  it("ignores an invalid day", () => {
     expect(filterOf(parse("q=a&after=yesterday&before=2026-99-99"))).toEqual({});
   });
 });
 
 describe("highlighted", () => {
-  it("splits the text at what was found", () => {
+  it("splits the text at the matches", () => {
     expect(highlighted("👋 фунікулер їде", [[3, 12]])).toEqual([
       { text: "👋 ", isFound: false },
       { text: "фунікулер", isFound: true },
@@ -31,7 +31,7 @@ describe("highlighted", () => {
     ]);
   });
 
-  it("leaves out ranges that are not in the text", () => {
+  it("ignores ranges outside of the text", () => {
     expect(highlighted("їде", [[0, 9]])).toEqual([{ text: "їде", isFound: false }]);
   });
 });

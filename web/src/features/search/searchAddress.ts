@@ -1,6 +1,6 @@
 import type { SearchFilter } from "../../api/city";
 
-/** What is looked for, as the address of the page has it: `/search?q=…&room=…&author=…&after=…&before=…`; days are local. */
+/** A search as in the URL of the page: `/search?q=…&room=…&author=…&after=…&before=…`; days are local. */
 export interface Sought {
   q: string;
   room: string;
@@ -24,7 +24,7 @@ export function searchPath(q: string): string {
   return `/search?${searchParamsOf({ q, room: "", author: "", after: "", before: "" })}`;
 }
 
-/** The filter for the city: it takes days as those of UTC, the reader means those of this time zone. */
+/** The filter for the city: its days are in UTC, those of the reader in the local time zone. */
 export function filterOf({ room, author, after, before }: Sought): SearchFilter {
   return {
     ...(room && { room }),
@@ -34,18 +34,18 @@ export function filterOf({ room, author, after, before }: Sought): SearchFilter 
   };
 }
 
-/** Midnight of a local day, or of the one that is `later` days after it, as RFC 3339. */
+/** Midnight of a local day, or of the day that is `later` days after it, as RFC 3339. */
 export function startOfDay(day: string, later: number): string {
   const [year = 0, month = 1, date = 1] = day.split("-").map(Number);
   return new Date(year, month - 1, date + later).toISOString();
 }
 
-/** Only such days have a time: an address may contain anything. */
+/** Whether a text is a valid day: a URL may contain anything. */
 function isDay(text: string): boolean {
   return /^\d{4}-\d\d-\d\d$/.test(text) && !Number.isNaN(Date.parse(text));
 }
 
-/** `text` in parts; `ranges` are `[start, end)` of those that were found, as offsets in UTF-16. */
+/** Split `text` at the matches; `ranges` are `[start, end)` of the matches, as offsets in UTF-16. */
 export function highlighted(text: string, ranges: readonly (readonly number[])[]): { text: string; isFound: boolean }[] {
   const parts: { text: string; isFound: boolean }[] = [];
   let at = 0;

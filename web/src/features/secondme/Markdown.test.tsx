@@ -9,7 +9,7 @@ beforeAll(async () => {
 });
 
 describe("an answer of Second Me", () => {
-  it("has its code in colours, with its text unchanged", async () => {
+  it("shows code in colours, with the text unchanged", async () => {
     const { container } = render(<Markdown text={'So:\n\n```python\ndef f():\n    return "<b>"\n```\n'} />);
     const keyword = await screen.findByText("def");
     expect(keyword.className).not.toBe("");

@@ -2,7 +2,7 @@ import MarkdownToJsx from "markdown-to-jsx";
 import { createElement, isValidElement, type ReactNode } from "react";
 import { CodeBlock } from "../../components/code/CodeBlock";
 
-/** Raw HTML in an answer stays text, pictures are not fetched from anywhere, and links open beside the city. */
+/** In an answer, raw HTML stays text, pictures are not loaded, and links open a new tab. */
 const OPTIONS = {
   disableParsingRawHTML: true,
   forceBlock: true,

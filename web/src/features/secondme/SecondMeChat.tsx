@@ -16,24 +16,24 @@ import { subscribeToClearedDraft, getPromptDraft, setPromptDraft } from "./promp
 import { useEndInSight } from "./useEndInSight";
 import { usePrompt, type PendingPrompt } from "./usePrompt";
 
-/** Where the part that shows Markdown cannot be loaded, the answer is shown as it was written. */
+/** If the part that renders Markdown cannot be loaded, the answer is shown as plain text. */
 const Markdown = lazy(() => import("./Markdown").catch(() => ({ default: Plain })));
 
 function Plain({ text }: { text: string }) {
   return <p className={styles.plain}>{text}</p>;
 }
 
-/** "In 0 s" would be no time at all. */
+/** The shortest duration that is shown, in place of "in 0 s". */
 const SHORTEST_S = 0.1;
 const MAX_PROMPT_CHARS = 8_000;
 
 interface Props {
   userId: string;
-  /** A question to begin with. */
+  /** A question to ask when the page opens. */
   firstPrompt?: string | undefined;
 }
 
-/** The conversation with Second Me: what it remembers, the oldest first, and the field for the next question below. */
+/** The conversation with Second Me: its history, oldest first, and the field for the next question below. */
 export function SecondMeChat({ userId, firstPrompt }: Props) {
   const history = useQuery(queries.secondMeHistory(userId));
   const { asked, ask, stop, discard: forget } = usePrompt(userId);
@@ -88,7 +88,7 @@ function useFirstPrompt(prompt: string | undefined, ask: (prompt: string) => voi
   const isAsked = useRef(false);
   const begin = useEffectEvent(ask);
   useEffect(() => {
-    // Where the component is mounted twice, the first request was aborted with the first.
+    // If the component is mounted twice, unmounting the first one aborts its request: so the request begins in a timer.
     const timer = setTimeout(() => {
       if (prompt && !isAsked.current) begin(prompt);
       isAsked.current = true;
@@ -144,9 +144,9 @@ function Ribbon({ past, shown, onShow }: RibbonProps) {
   const now = useNow();
   const list = useRef<HTMLUListElement>(null);
   const newest = past.at(-1)?.id;
-  // The newest is the first: where the list was scrolled, browsers keep the others in sight instead.
+  // The newest is the first: if the list was scrolled, browsers keep the other ones in view instead.
   useLayoutEffect(() => {
-    // No expression: scrollTo returns a promise in newer browsers, which React would call as the clean-up.
+    // Not an expression: scrollTo returns a promise in newer browsers, which React would call as the clean-up.
     list.current?.scrollTo({ left: 0 });
   }, [newest]);
   return (
@@ -190,7 +190,7 @@ function Answered({ interaction, isBusy, onAgain, onEdit }: AnsweredProps) {
   );
 }
 
-/** Browsers have no clipboard on pages without TLS: then there is no such button. */
+/** A button that copies the answer. Browsers have no clipboard on pages without TLS: then there is no button. */
 function CopyAnswer({ text }: { text: string }) {
   const { t } = useTranslation();
   const [isCopied, setCopied] = useState(false);
@@ -271,7 +271,7 @@ function Ideas({ onAsk }: { onAsk: (prompt: string) => void }) {
 
 interface PromptProps {
   userId: string;
-  /** An earlier question that is to be asked in other words. */
+  /** An earlier question to edit and ask again. */
   edited: string | null;
   isAnswering: boolean;
   onAsk: (prompt: string) => void;
@@ -297,7 +297,7 @@ function PromptField({ userId, edited, isAnswering, onAsk, onStop, onEdited }: P
     const frame = requestAnimationFrame(() => take(edited));
     return () => cancelAnimationFrame(frame);
   }, [edited]);
-  // Another tab's question was answered. A draft with another text stays.
+  // Another tab's question was answered: clear the draft. A draft with another text stays.
   useEffect(
     () => subscribeToClearedDraft(userId, (asked) => setShown((shown) => (shown.trim() === asked.trim() ? "" : shown))),
     [userId],

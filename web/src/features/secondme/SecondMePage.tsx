@@ -8,7 +8,7 @@ import { useSession } from "../../stores/session";
 import styles from "./SecondMe.module.css";
 import { SecondMeChat } from "./SecondMeChat";
 
-/** A personal agent with a short memory. */
+/** The page of the reader's personal agent, which has a short memory. */
 export default function SecondMePage() {
   const { t } = useTranslation();
   const { session, setSignInOpen: ask } = useSession();
@@ -28,7 +28,7 @@ export default function SecondMePage() {
   );
 }
 
-/** The question that another page asked by leading here; a reload does not ask it again. */
+/** The question in the navigation state, from another page; a reload does not ask it again. */
 function useFirstPrompt(): string | undefined {
   const { state } = useLocation() as { state: { prompt?: string } | null };
   const navigate = useNavigate();

@@ -30,7 +30,7 @@ function open(userId = "u_1") {
   return field;
 }
 
-/** What this tab hears when another tab changes the draft of `userId`. */
+/** The storage event in this tab when another tab changes the draft of `userId`. */
 function change(oldValue: string | null, newValue: string | null, userId = "u_1"): void {
   const key = `city.secondme.draft.${userId}`;
   act(() => {

@@ -16,7 +16,7 @@ export function setPromptDraft(citizen: SubjectId, prompt: string): void {
   setLocalItem(keyOf(citizen), prompt || null);
 }
 
-/** Call `cleared` with the text of a draft that another tab removed from the storage. Returns the function that ends it. */
+/** Call `cleared` with the text of a draft that another tab removed from the storage. Returns a function that stops it. */
 export function subscribeToClearedDraft(citizen: SubjectId, cleared: (prompt: string) => void): Cancel {
   const listener = ({ key, oldValue, newValue }: StorageEvent) => {
     if (key === keyOf(citizen) && newValue === null && oldValue !== null) cleared(oldValue);

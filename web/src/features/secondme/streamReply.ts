@@ -4,9 +4,9 @@ import type { Interaction } from "../../api/types";
 import { readEvents } from "../../lib/sse";
 
 /**
- * Ask one's Second Me. `told` hears the answer as far as it has come, each time there is more of it.
+ * Ask the reader's Second Me. `onText` is called with the answer so far, each time it has grown.
  *
- * Answers the whole interaction. Raises Problem, and AbortError when `signal` hangs up.
+ * Returns the whole interaction. Raises Problem, and AbortError when `signal` aborts.
  */
 export async function streamReply(prompt: string, onText: (answer: string) => void, signal: AbortSignal): Promise<Interaction> {
   const response = await city.askSecondMe(prompt, signal);

@@ -1,6 +1,6 @@
 import { useEffect, useRef } from "react";
 
-/** The end of the conversation is in sight when it opens, and while it grows, unless the reader scrolled away from it. */
+/** Keep the end of the conversation in view when it opens and while it grows, unless the reader scrolled away from it. */
 export function useEndInSight(newest: string | undefined) {
   const end = useRef<HTMLDivElement>(null);
   useEffect(() => {

@@ -5,7 +5,7 @@ import type { Interaction } from "../../api/types";
 import { setPromptDraft, getPromptDraft } from "./promptDraft";
 import { streamReply } from "./streamReply";
 
-/** What is being asked just now, or was asked in vain. */
+/** A question that is being answered, was stopped, or has failed. */
 export interface PendingPrompt {
   prompt: string;
   answer: string;
@@ -13,10 +13,10 @@ export interface PendingPrompt {
   problem: unknown;
 }
 
-/** The city keeps as many. */
+/** The number of interactions that the city stores. */
 const HISTORY_LENGTH = 5;
 
-/** Asking one question at a time; what was answered in full goes into the history. */
+/** Asks one question at a time; complete answers go into the history. */
 export function usePrompt(userId: string) {
   const queryClient = useQueryClient();
   const [pending, setAsked] = useState<PendingPrompt | null>(null);
@@ -36,7 +36,7 @@ export function usePrompt(userId: string) {
         [...known, interaction].slice(-HISTORY_LENGTH),
       );
       setAsked(null);
-      // Unless something else was begun meanwhile.
+      // Unless another draft was begun meanwhile.
       if (getPromptDraft(userId) === prompt) setPromptDraft(userId, "");
     } catch (problem) {
       const state = call.signal.aborted ? "stopped" : "failed";

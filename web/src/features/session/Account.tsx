@@ -14,7 +14,7 @@ import type { Session } from "../../lib/session";
 import { NotificationSwitch } from "./NotificationSwitch";
 import styles from "./Account.module.css";
 
-/** Who is signed in, or the way to do so. */
+/** The menu of the signed-in citizen, or the button to sign in. */
 export function Account() {
   const { t } = useTranslation();
   const { session, setSignInOpen: ask } = useSession();
@@ -26,7 +26,7 @@ export function Account() {
   );
 }
 
-/** Whom the city knows them to be on Matrix. */
+/** The Matrix user id of the citizen. */
 function OnMatrix({ userId }: { userId: string }) {
   const { t } = useTranslation();
   const { data: me } = useQuery(queries.me(userId));

@@ -10,7 +10,7 @@ import { NotificationSwitch } from "./NotificationSwitch";
 const KEY = "AQID";
 const KEYS = { p256dh: "P", auth: "A" };
 
-/** The push service's side of this browser. */
+/** A push manager with its push service, in memory. */
 class FakePushManager {
   subscription: { endpoint: string; key: string } | null = null;
   isDenied = false;
@@ -73,7 +73,7 @@ beforeEach(() => {
 
 const press = (name: string) => fireEvent.click(screen.getByRole("button", { name }));
 
-/** Turn notifications on, then those for a closed page. */
+/** Turn on notifications, then those for a closed page. */
 async function turnOn(): Promise<void> {
   render(<NotificationSwitch />);
   press(en.notifications.allow);
@@ -124,14 +124,14 @@ describe("the switch of notifications", () => {
     expect(subscribed).toHaveBeenCalledWith(expect.objectContaining({ endpoint: "https://push.example.org/old" }));
   });
 
-  it("says that it did not work: no push service", async () => {
+  it("shows a failure without a push service", async () => {
     manager.isDenied = true;
     await turnOn();
     await screen.findByText(en.notifications.pushFailed);
     expect(getLocalItem("city.push")).toBeNull();
   });
 
-  it("says that it did not work: a city without Web Push", async () => {
+  it("shows a failure in a city without Web Push", async () => {
     vi.spyOn(city, "pushKey").mockResolvedValue({ enabled: false, public_key: null });
     await turnOn();
     await screen.findByText(en.notifications.pushFailed);
@@ -148,7 +148,7 @@ describe("the switch of notifications", () => {
 });
 
 describe("signing out", () => {
-  it("ends pushes with the token of who signs out", async () => {
+  it("ends pushes with the token of the citizen", async () => {
     manager.subscription = { endpoint: "https://push.example.org/old", key: KEY };
     setLocalItem("city.push", "on");
     useSession.setState({ session: { userId: "u_1", displayName: "Оксана", token: "t1", expiresAt: null } as never });

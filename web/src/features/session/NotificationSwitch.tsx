@@ -5,7 +5,7 @@ import { useTranslation } from "../../lib/i18n";
 import { allowNotifications, hasNotifications, hasPush, mayNotify, wantsPush } from "../../lib/notifications";
 import styles from "./Account.module.css";
 
-/** Notifications of mentions and direct chats while the page is not looked at: only where the reader asked for them. */
+/** The switch for notifications of mentions and direct chats while the page is hidden: only if the reader allows them. */
 export function NotificationSwitch() {
   const { t } = useTranslation();
   const [isOn, setOn] = useState(mayNotify);
@@ -25,7 +25,7 @@ export function NotificationSwitch() {
   );
 }
 
-/** The same while no page of the city is open. */
+/** The switch for notifications while no page of the city is open. */
 function PushSwitch() {
   const { t, language } = useTranslation();
   const [isOn, setOn] = useState(wantsPush);

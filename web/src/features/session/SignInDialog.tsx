@@ -16,7 +16,7 @@ import styles from "./SignInDialog.module.css";
 
 const MAX_NAME_CHARS = 60;
 
-/** The ways in that this city has. What was written meanwhile stays where it is. */
+/** The dialog with the city's ways to sign in. Unsent text stays where it is. */
 export function SignInDialog() {
   const { t } = useTranslation();
   const { isExpired: hasEnded, setSignInOpen: ask } = useSession();
@@ -28,7 +28,7 @@ export function SignInDialog() {
   );
 }
 
-/** The ways in, once the city has told them. */
+/** The ways to sign in, once the settings of the city are loaded. */
 export function SignInWays() {
   const site = useQuery(queries.site);
   if (site.isPending) return <Skeleton heights={[3, 3]} />;

@@ -4,7 +4,7 @@ import { usePictureViewer } from "../../stores/pictureViewer";
 
 const PictureViewer = lazyPart(() => import("./PictureViewer"), null);
 
-/** The place of the viewer beside the conversation whose pictures it shows; it closes with that. */
+/** The viewer beside the conversation whose pictures it shows; it closes with the conversation. */
 export function PictureOutlet() {
   const isOpen = usePictureViewer(({ pictures }) => pictures.length > 0);
   useEffect(() => () => usePictureViewer.getState().close(), []);

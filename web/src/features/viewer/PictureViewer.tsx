@@ -11,13 +11,13 @@ import styles from "./PictureViewer.module.css";
 import { useZoom } from "./useZoom";
 import { WHOLE } from "./zoom";
 
-/** A picture as large as the window, with zoom and download; arrows lead to the other pictures of the conversation. */
+/** A picture in the size of the window, with zoom and download; arrow keys lead to the other pictures of the conversation. */
 export default function PictureViewer() {
   const { pictures, index, close } = usePictureViewer();
   const dialog = useRef<HTMLDialogElement>(null);
   const shown = pictures[index];
   const { t } = useTranslation();
-  // A layout effect ends before the dialog leaves the document; a dialog that left it gives no focus back.
+  // A layout effect is cleaned up before the dialog leaves the document; a dialog that has left it does not return the focus.
   useLayoutEffect(() => {
     const opened = dialog.current;
     opened?.showModal();
@@ -42,7 +42,7 @@ function Stage({ media, url }: { media: Media; url: string }) {
   };
   const { zoom, reset, canEnlarge, enlarge, shrink, picture, stage } = useZoom(url, go);
   const name = plainName(media.filename);
-  // The dialog gave the focus to its first button, which cannot shrink a whole picture.
+  // The dialog gave the focus to its first button, which does nothing while the whole picture is shown.
   useEffect(() => closing.current?.focus(), []);
   const onKeyDown = (event: KeyboardEvent) => {
     const act = {
@@ -62,7 +62,7 @@ function Stage({ media, url }: { media: Media; url: string }) {
   };
   const isLarger = zoom.scale > 1;
   return (
-    // Keys of the whole viewer; each of them has a button, too.
+    // The keys of the whole viewer; each of them has a button, too.
     // eslint-disable-next-line jsx-a11y/no-static-element-interactions
     <div className={styles.frame} onKeyDown={onKeyDown}>
       <div className={styles.head}>
@@ -77,7 +77,7 @@ function Stage({ media, url }: { media: Media; url: string }) {
         </a>
         <IconButton ref={closing} icon="close" label={t("common.close")} onClick={close} />
       </div>
-      {/* A click beside the picture closes the viewer for the mouse. */}
+      {/* A click beside the picture closes the viewer with a mouse. */}
       {/* eslint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/no-static-element-interactions */}
       <div className={`${styles.stage} ${isLarger ? styles.larger : ""}`} onClick={onStageClick} {...stage}>
         <img

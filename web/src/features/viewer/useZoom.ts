@@ -2,14 +2,14 @@ import { useCallback, useRef, useState, type PointerEvent } from "react";
 import { MAX_SCALE, movedBy, STEP, WHOLE, zoomedAt, type Point, type Zoom } from "./zoom";
 
 const WHEEL_SPEED = 0.002;
-/** A finger that moves so far sideways asks for the next picture; pixels. */
+/** A finger that moves this far sideways requests the next picture; pixels. */
 const SWIPE_PX = 60;
 const DOUBLE_CLICK_SCALE = 2.5;
 
 /**
  * Zoom and position of a picture, by wheel, by one or two fingers, by double click and by buttons.
  *
- * Another `url` begins whole. `onSwipe` is called with 1 for the next picture and -1 for the one before it.
+ * A new `url` starts at scale 1. `onSwipe` is called with 1 for the next picture and -1 for the one before it.
  */
 export function useZoom(url: string, onSwipe: (step: 1 | -1) => void) {
   const [zoomed, setZoomed] = useState<{ url: string; zoom: Zoom }>({ url, zoom: WHOLE });
@@ -30,7 +30,7 @@ export function useZoom(url: string, onSwipe: (step: 1 | -1) => void) {
   const scaleBy = (factor: number, at: Point = { x: 0, y: 0 }) => setZoom((now) => zoomedAt(now, factor, at, size()));
   const reset = () => setZoom(() => WHOLE);
 
-  // React listens passively to wheels, and then the page would zoom, too.
+  // React's wheel listeners are passive, so the page would zoom, too.
   const stage = useCallback(
     (element: HTMLElement | null) => {
       if (!element) return undefined;

@@ -4,7 +4,7 @@ import { MAX_SCALE, movedBy, WHOLE, zoomedAt } from "./zoom";
 const SIZE = { width: 400, height: 300 };
 
 describe("the zoom of a picture", () => {
-  it("keeps what is under the pointer where it is", () => {
+  it("keeps the point under the pointer in place", () => {
     expect(zoomedAt(WHOLE, 2, { x: 100, y: -50 }, SIZE)).toEqual({ scale: 2, x: -100, y: 50 });
     const back = zoomedAt(zoomedAt(WHOLE, 2, { x: 100, y: -50 }, SIZE), 0.5, { x: 100, y: -50 }, SIZE);
     expect(back).toEqual(WHOLE);

@@ -1,4 +1,4 @@
-/** How a picture lies in the viewer: its scale, and how far its middle is from the viewer's, in pixels. */
+/** The scale of a picture in the viewer, and the offset of its middle from the viewer's middle, in pixels. */
 export interface Zoom {
   scale: number;
   x: number;
@@ -19,7 +19,7 @@ export const WHOLE: Zoom = { scale: 1, x: 0, y: 0 };
 export const MAX_SCALE = 8;
 export const STEP = 1.4;
 
-/** Scale by `factor`; what is at `point`, measured from the viewer's middle, stays there. */
+/** Scale by `factor`; the part of the picture at `point`, measured from the viewer's middle, stays there. */
 export function zoomedAt(zoom: Zoom, factor: number, point: Point, size: Size): Zoom {
   const scale = Math.min(MAX_SCALE, Math.max(1, zoom.scale * factor));
   const ratio = scale / zoom.scale;
@@ -30,13 +30,13 @@ export function movedBy(zoom: Zoom, by: Point, size: Size): Zoom {
   return within({ ...zoom, x: zoom.x + by.x, y: zoom.y + by.y }, size);
 }
 
-/** A picture of `size` pixels, unscaled, is never moved out of sight. */
+/** Limit the offset, so that a picture of `size` pixels, unscaled, is never moved out of view. */
 function within({ scale, x, y }: Zoom, { width, height }: Size): Zoom {
   const far = { x: (width * (scale - 1)) / 2, y: (height * (scale - 1)) / 2 };
   return { scale, x: clamp(x, far.x), y: clamp(y, far.y) };
 }
 
 function clamp(value: number, far: number): number {
-  // No negative zero.
+  // `+ 0` turns a negative zero into zero.
   return Math.max(-far, Math.min(far, value)) + 0;
 }

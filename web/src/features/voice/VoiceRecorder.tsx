@@ -6,21 +6,21 @@ import { formatDuration, VoiceMessage } from "../city/rooms/VoiceMessage";
 import { RunningRecording, type VoiceRecording } from "./recording";
 import styles from "./VoiceRecorder.module.css";
 
-/** After which a recording stops by itself, in milliseconds. */
+/** A recording stops automatically after this time, in milliseconds. */
 const MAX_MS = 10 * 60_000;
 const SHOWN_BARS = 48;
 const LOUDEST = 1024;
 
 interface Props {
-  /** The recording is to be sent. False where it is not taken: then it stays. */
+  /** Called to send the recording. False if it is not accepted: then it stays. */
   onSend: (recording: VoiceRecording) => boolean;
-  /** It was sent or cancelled. */
+  /** Called when the recording was sent or cancelled. */
   onDone: () => void;
 }
 
 type State = "asking" | "recording" | "stopping" | "denied";
 
-/** Records a voice message: it can be stopped, played and cancelled before it is sent. */
+/** Records a voice message, which can be stopped, played and cancelled before it is sent. */
 export default function VoiceRecorder({ onSend, onDone }: Props) {
   const { t } = useTranslation();
   const [state, setState] = useState<State>("asking");
@@ -69,7 +69,7 @@ export default function VoiceRecorder({ onSend, onDone }: Props) {
   };
 
   return (
-    // Each button is there for the keyboard: Escape is a shorter way.
+    // All actions have buttons for the keyboard: Escape is a shortcut.
     // eslint-disable-next-line jsx-a11y/no-noninteractive-element-interactions
     <div
       className={styles.recorder}
@@ -94,7 +94,7 @@ export default function VoiceRecorder({ onSend, onDone }: Props) {
               {formatDuration(elapsed / 1_000)}
             </time>
             <LiveBars loudness={loudness} />
-            {/* Whoever started by the keyboard goes on by it. */}
+            {/* A reader who started the recording by keyboard can continue by keyboard. */}
             {/* eslint-disable-next-line jsx-a11y/no-autofocus */}
             <IconButton autoFocus icon="stop" label={t("voice.stop")} onClick={() => void stop()} />
           </>

@@ -1,4 +1,4 @@
-/** Whether this browser records sound on this page: without TLS it does not. */
+/** Whether this browser can record sound on this page: not without TLS. */
 export function canRecord(): boolean {
   return "MediaRecorder" in window && (navigator.mediaDevices as MediaDevices | undefined) !== undefined;
 }

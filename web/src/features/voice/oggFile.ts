@@ -1,6 +1,6 @@
 /**
  * The recording as a file. Browsers that record Opus in WebM do not write its length, and clients on iOS do not play it: the same
- * Opus packets go into Ogg, as Matrix clients send voice messages. Where that fails the recording stays as it is.
+ * Opus packets go into Ogg, as Matrix clients send voice messages. If that fails, the recording stays as it is.
  */
 export async function withoutContainerOfBrowser(recorded: Blob, name: string): Promise<File> {
   if (recorded.type === "audio/webm") {

@@ -7,13 +7,13 @@ import { message } from "../../testing/samples";
 import { loudnessOf, waveformOf } from "./recording";
 
 describe("the waveform of a recording", () => {
-  it("is silent to loud from 0 to 1024", () => {
+  it("has values from 0 (silent) to 1024 (loud)", () => {
     expect(loudnessOf(new Float32Array(8))).toBe(0);
     expect(loudnessOf(new Float32Array(8).fill(-0.125))).toBe(512);
     expect(loudnessOf(new Float32Array(8).fill(1))).toBe(1024);
   });
 
-  it("has the loudest of neighbours, and no more values than Element draws", () => {
+  it("has the loudest of neighbouring values, and no more values than Element draws", () => {
     expect(waveformOf([1, 2, 3])).toEqual([1, 2, 3]);
     const long = Array.from({ length: 640 }, (_, index) => index);
     expect(waveformOf(long)).toHaveLength(64);

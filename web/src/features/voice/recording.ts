@@ -7,17 +7,17 @@ export interface VoiceRecording {
   voice: NewVoice;
 }
 
-/** Formats of MediaRecorder, the one that most Matrix clients play first. */
+/** The formats of MediaRecorder; the one that most Matrix clients play comes first. */
 const FORMATS = ["audio/ogg;codecs=opus", "audio/webm;codecs=opus", "audio/mp4"];
 const SAMPLE_MS = 100;
-/** The loudness of silence up to that of a loud voice, as root mean square. */
+/** The root mean square of a loud voice; that of silence is 0. */
 const LOUD = 0.25;
 const MAX_LOUDNESS = 1024;
-/** As many values as Element draws. */
+/** The number of values that Element draws. */
 const WAVEFORM_VALUES = 64;
 const BITS_PER_SECOND = 32_000;
 
-/** A recording of the microphone that runs. Exactly one of `stop` and `cancel` ends it. */
+/** A running recording of the microphone. Exactly one of `stop` and `cancel` ends it. */
 export class RunningRecording {
   private readonly chunks: Blob[] = [];
   private readonly loudness: number[] = [];
@@ -76,13 +76,13 @@ export class RunningRecording {
   }
 }
 
-/** The loudness of samples of -1 to 1: 0 to 1024. */
+/** The loudness of samples from -1 to 1, as 0 to 1024. */
 export function loudnessOf(samples: Float32Array): number {
   const sum = samples.reduce((total, sample) => total + sample * sample, 0);
   return Math.round(Math.min(1, Math.sqrt(sum / Math.max(1, samples.length)) / LOUD) * MAX_LOUDNESS);
 }
 
-/** At most `WAVEFORM_VALUES` of the values of a recording: of several the loudest. */
+/** At most `WAVEFORM_VALUES` values of a recording, each the loudest of its part. */
 export function waveformOf(loudness: readonly number[]): number[] {
   const count = Math.min(WAVEFORM_VALUES, loudness.length);
   return Array.from({ length: count }, (_, index) => {
