@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -29,6 +29,7 @@ ENCRYPTION: Final[dict[str, Any]] = {
 
 _PASSWORD = "secret"
 _SYNC_TIMEOUT_MS = 5000
+_SEND_ATTEMPTS: Final = 3
 
 
 class EncryptedArrive(Protocol):
@@ -138,10 +139,15 @@ class EncryptedUser(MatrixUser):
 
     async def send(self, room_id: str, event_type: str, content: Mapping[str, Any], *, txn_id: str = "") -> str:
         """Send an event, encrypted where the room is; returns its id. Unverified devices get the key."""
-        await self._send_key_requests()
-        answer = await self.client.room_send(
-            room_id, event_type, dict(content), tx_id=txn_id or None, ignore_unverified_devices=True
-        )
+        answer = None
+        for _ in range(_SEND_ATTEMPTS):
+            await self._send_key_requests()
+            # When a sync reports a changed device while nio shares a session, nio drops the session, and fails to find it.
+            with suppress(KeyError):
+                answer = await self.client.room_send(
+                    room_id, event_type, dict(content), tx_id=txn_id or None, ignore_unverified_devices=True
+                )
+                break
         assert isinstance(answer, nio.RoomSendResponse), answer
         return str(answer.event_id)
 
