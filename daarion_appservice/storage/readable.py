@@ -32,7 +32,7 @@ def cached_if_few(condition: ColumnElement[bool], number: int) -> ColumnElement[
 
     Args:
         condition: the condition.
-        number: how many rooms or ranges it has; the ranges of one reader, so that any number occurs.
+        number: the number of its rooms or ranges, which differs between readers.
     """
     return condition if number <= _MOST_CACHED else _NotCached(condition)
 
@@ -80,9 +80,9 @@ def _is_readable(
 ) -> ColumnElement[bool]:
     ranges = {each: readable.ranges(each) for each in HistoryVisibility if each is not _WORLD}
     private = [
-        and_(visibility == each, or_(*(_within(seq, start, end) for start, end in its)))
-        for each, its in ranges.items()
-        if its
+        and_(visibility == each, or_(*(_within(seq, start, end) for start, end in periods)))
+        for each, periods in ranges.items()
+        if periods
     ]
     public: ColumnElement[bool] = visibility == _WORLD
     return cached_if_few(or_(public, *private), sum(map(len, ranges.values())))

@@ -194,7 +194,7 @@ async def _structure_fault(page: Page, name: str, structure_of: str) -> str | No
 
 
 async def _lasting(find: Callable[[], Awaitable[str | None]]) -> str | None:
-    """Return the fault that remains once the page has what arrives after its first paint: who is here, pictures, last lines."""
+    """Return the fault that remains after `SETTLE_S`: presence, pictures and last messages arrive after the first paint."""
     deadline_s = time.monotonic() + SETTLE_S
     while (fault := await find()) is not None and time.monotonic() < deadline_s:
         await asyncio.sleep(0.2)

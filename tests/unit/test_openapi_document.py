@@ -126,7 +126,7 @@ def faults_of(route: Route) -> Iterator[str]:
 
 # --- errors -------------------------------------------------------------------------------------------
 
-# Problems have a status, which an error event of a WebSocket has not.
+# Error codes that only WebSockets send: a problem needs an HTTP status, which an error event does not have.
 SOCKET_CODES = {"no_such_event", "no_upgrade", "origin_not_allowed", "token_expired"}
 RAISED = re.compile(
     r'(?:InvalidInput|Unauthenticated|TokenEnded|Forbidden|NotFound|Conflict|Unavailable)\(\s*"([a-z]\w*)"'
