@@ -17,6 +17,9 @@ from ..city.types import HistoryVisibility, RoomId
 from .tables import feed, messages, rooms
 
 _WORLD = HistoryVisibility.WORLD_READABLE
+# Constants, as in partial indexes: neither database uses such an index for a parameter.
+_WORLD_LITERAL: Final[ColumnElement[str]] = literal_column(f"'{_WORLD}'")
+_OPEN_RULES: Final[list[ColumnElement[str]]] = [literal_column(f"'{rule}'") for rule in OPEN_RULES]
 _MOST_CACHED: Final = 8
 """Rooms, or ranges of one room, of a condition whose statements are cached; each takes about 15 kB of a compiled statement."""
 
@@ -61,7 +64,7 @@ def message_is_readable_in(ranges_by_room: Mapping[RoomId, ReadableRanges]) -> C
 def entry_is_readable(ranges_by_room: Mapping[RoomId, ReadableRanges]) -> ColumnElement[bool]:
     """Return the condition that a feed entry is readable with these readable ranges by room."""
     # A literal instead of a parameter: only then is the index of public entries used.
-    public: ColumnElement[bool] = feed.c.visibility == literal_column(f"'{_WORLD}'")
+    public: ColumnElement[bool] = feed.c.visibility == _WORLD_LITERAL
     private = (
         and_(feed.c.room_id == room, _is_readable(readable, feed.c.visibility, feed.c.seq))
         for room, readable in ranges_by_room.items()
@@ -71,8 +74,7 @@ def entry_is_readable(ranges_by_room: Mapping[RoomId, ReadableRanges]) -> Column
 
 def room_is_listed(columns: Any = rooms.c) -> ColumnElement[bool]:
     """Return the condition that a room is listed for all readers; ``columns`` are those of ``rooms`` or of an alias."""
-    is_open: ColumnElement[bool] = columns.join_rule.in_(OPEN_RULES)
-    return or_(is_open, columns.history_visibility == _WORLD)
+    return or_(columns.join_rule.in_(_OPEN_RULES), columns.history_visibility == _WORLD_LITERAL)
 
 
 def _is_readable(

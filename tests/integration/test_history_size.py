@@ -15,10 +15,10 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, insert, text
 
 from daarion_appservice.city.types import Author, AuthorKind, EventId, MatrixRoomId, MessageId, RoomId
-from daarion_appservice.storage import migrate
+from daarion_appservice.storage import migrate, tables
 from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.read_versions import POSTGRES, SQLITE
 from tests.parts.postgres import Postgres
@@ -37,6 +37,7 @@ SORTS_ITS_LIMIT = {"events that wait"}
 BUSY, QUIET = RoomId("city_r0"), RoomId("city_r1")
 BUSY_ON_MATRIX = MatrixRoomId("!r0")
 ROOMS = 20
+FEW_ROOMS, MANY_ROOMS = 500, 3_000
 FEW_MESSAGES, SOME_MESSAGES, MANY_MESSAGES = 1_000, 10_000, 1_000_000
 OKSANA = Author(AuthorKind.CITIZEN, "u_1", "Оксана", None)
 
@@ -265,6 +266,31 @@ async def test_partial_indexes_are_used(database_url: str) -> None:
                 plan = await tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query.statement}", query.parameters)
                 steps = [row[-1] for row in plan]
                 assert any(f"INDEX {index} " in step for step in steps), (name, steps, query.statement)
+
+
+async def test_list_of_rooms_costs_the_same_with_more_rooms(database_url: str) -> None:
+    lists = {name: read for name, read in READS.items() if name.startswith(("versions", "rooms"))}
+    lists["unlisted rooms"] = lambda tx, _: tx.rooms.unlisted()
+    async with city_of(FEW_MESSAGES, database_url) as database:
+        await _add_rooms(database, range(ROOMS, FEW_ROOMS))
+        before = await _work_of(database, lists)
+        await _add_rooms(database, range(FEW_ROOMS, MANY_ROOMS))
+        now = await _work_of(database, lists)
+    assert {name: rows for name, rows in now.items() if rows > before[name]} == {}
+
+
+async def _add_rooms(database: Database, numbers: range) -> None:
+    new = [
+        {"id": f"city_n{i}", "slug": f"n{i}", "name": f"Room {i}", "created_at_ms": i, "popularity": i} for i in numbers
+    ]
+    async with database.transaction() as tx:
+        await tx.connection.execute(insert(tables.rooms), new)
+        await tx.connection.execute(text("ANALYZE"))
+
+
+async def _work_of(database: Database, reads: dict[str, Read]) -> dict[str, int]:
+    queries = {name: await _record_queries(database, read, FEW_MESSAGES) for name, read in reads.items()}
+    return {name: sum([(await _work(database, query)).rows for query in asked]) for name, asked in queries.items()}
 
 
 @pytest.mark.soak

@@ -19,16 +19,21 @@ from tests.parts.migrations import EMPTY
 SCRIBE = Agent("scribe", AgentSlug("scribe"), "Писар", rooms=("general",))
 
 
+# On SQLite, SQLAlchemy does not describe the indexes of the orders of rooms; test_history_size tests that they are used.
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index ix_rooms_by_")
+@pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based index .ix_rooms_by_")
 @EMPTY
 async def test_migrated_schema_equals_table_definitions(database: Database) -> None:
     await migrate.upgrade(database)
 
     def differences(connection: Connection) -> list[object]:
-        # SQLite tells defaults as they were written, which cannot be compared.
+        is_sqlite = connection.dialect.name == "sqlite"
         options: dict[str, object] = {
-            "compare_server_default": connection.dialect.name != "sqlite",
+            # SQLite tells defaults as they were written, which cannot be compared.
+            "compare_server_default": not is_sqlite,
             # The virtual table with its own tables, and the index of an expression: SQLAlchemy describes neither.
             "include_name": lambda name, *_: not str(name).startswith(("search_index", "ix_search_entries")),
+            "include_object": lambda _, name, *__: not (is_sqlite and str(name).startswith("ix_rooms_by_")),
         }
         context = MigrationContext.configure(connection, opts=options)
         return list(compare_metadata(context, tables.metadata))

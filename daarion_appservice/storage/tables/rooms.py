@@ -8,6 +8,7 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKey,
+    Index,
     String,
     Table,
     Text,
@@ -17,6 +18,22 @@ from sqlalchemy import (
 )
 
 from .metadata import metadata
+
+
+def _order(name: str, first: str) -> Index:
+    """Return the index of one order of the list of rooms."""
+    return Index(
+        name,
+        text(first),
+        "slug",
+        sqlite_where=text("archived = 0 AND agent IS NULL AND is_direct = 0"),
+        postgresql_where=text("NOT archived AND agent IS NULL AND NOT is_direct"),
+    )
+
+
+_UNLISTED = text(
+    "agent IS NULL AND NOT (join_rule IN ('public', 'knock', 'knock_restricted') OR history_visibility = 'world_readable')"
+)
 
 rooms = Table(
     "rooms",
@@ -63,6 +80,11 @@ rooms = Table(
     Column("in_directory", Boolean),
     Column("in_space", String(255)),
     Column("applied_archived", Boolean, nullable=False, server_default=text("false")),
+    # The orders of the list of rooms (storage.rooms.ORDERS): a page is read after each message of any room.
+    _order("ix_rooms_by_popularity", "popularity DESC"),
+    _order("ix_rooms_by_last_event", "coalesce(last_event_ms, created_at_ms) DESC"),
+    _order("ix_rooms_by_name", "lower(name)"),
+    Index("ix_rooms_unlisted", "is_direct", sqlite_where=_UNLISTED, postgresql_where=_UNLISTED),
 )
 
 # Matrix rooms that an upgrade replaced: their later messages and redactions still apply to the city room.
