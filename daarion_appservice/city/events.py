@@ -206,7 +206,7 @@ class ProfileChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class EventsMissed:
+class BusEventsLost:
     """Events of other processes may be lost: every cache in memory must be loaded again."""
 
 
@@ -237,5 +237,5 @@ CityEvent = (
     | AccountsChanged
     | SelfChanged
     | ProfileChanged
-    | EventsMissed
+    | BusEventsLost
 )

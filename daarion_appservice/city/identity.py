@@ -70,7 +70,7 @@ class ServiceUser(Enum):
 
     BOT = "bot"
     OBSERVER = "observer"
-    NOBODY = "nobody"
+    INVALID_NAME = "invalid_name"
     """A user in the namespace whose name no agent or citizen can have; a homeserver admin may have created it."""
 
 
@@ -160,7 +160,7 @@ class Identities:
         if domain == self.domain:
             if localpart.startswith(AGENT_PREFIX):
                 slug = localpart.removeprefix(AGENT_PREFIX)
-                return (AuthorKind.AGENT, slug) if _SLUG.fullmatch(slug) else ServiceUser.NOBODY
+                return (AuthorKind.AGENT, slug) if _SLUG.fullmatch(slug) else ServiceUser.INVALID_NAME
             if localpart.startswith(CITIZEN_PREFIX):
                 return self._citizen_of(localpart)
             if localpart == self.bot_localpart:
@@ -180,7 +180,7 @@ class Identities:
         citizen = CitizenId(_unescape(localpart.removeprefix(CITIZEN_PREFIX).partition(_GENERATION)[0]))
         # Each id has one canonical form, so that no two users are the same citizen. An erased citizen's ghost has no subject.
         is_canonical = localpart == self._citizen_localpart(citizen)
-        return (AuthorKind.CITIZEN, citizen) if is_canonical and is_citizen_id(citizen) else ServiceUser.NOBODY
+        return (AuthorKind.CITIZEN, citizen) if is_canonical and is_citizen_id(citizen) else ServiceUser.INVALID_NAME
 
     def subject(self, user: UserId) -> SubjectId | None:
         """Return the subject whose presence this user has; None for service users and for ghosts without a subject."""
@@ -196,7 +196,7 @@ class Identities:
     def is_ours(self, user: UserId) -> bool:
         """Whether the application service creates this user: bot, observer, or the ghost of an agent or citizen."""
         who = self.describe(user)
-        return who is not ServiceUser.NOBODY and not self.is_person(user)
+        return who is not ServiceUser.INVALID_NAME and not self.is_person(user)
 
     def is_person(self, user: UserId) -> bool:
         """Whether this is a Matrix user outside the namespace."""

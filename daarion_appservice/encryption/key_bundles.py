@@ -39,7 +39,7 @@ class ImportedBundle:
     """The sessions of a bundle, to be merged with stored ones (`inbound_sessions.merge`)."""
 
     sessions: tuple[InboundSessionRow, ...]
-    unknown_owners: frozenset[str]
+    unknown_identity_keys: frozenset[str]
     """Identity keys that no known device has. Import again after the devices of the room's members are known."""
     refused: int
     """Entries that are malformed, of another room, or beyond `MAX_SESSIONS`."""

@@ -26,7 +26,7 @@ class KeyShare:
     shared: tuple[SharedRow, ...]
     messages: Messages
     """Contents of type ``m.room.encrypted``, or ``m.room_key.withheld``."""
-    without_session: tuple[DeviceRow, ...]
+    devices_without_session: tuple[DeviceRow, ...]
     """Devices without an Olm session: claim their keys, or send ``m.no_olm`` if they have none.
 
     A device that already got ``m.no_olm`` for this session is not among them: its client starts an Olm session.

@@ -102,7 +102,7 @@ class RoomStreams:
                 stream.disconnect(subscription, _no_such_room(removed.room_id))
             self._close_if_unused(stream)
 
-    def on_events_missed(self) -> None:
+    def on_bus_events_lost(self) -> None:
         """Read the database for every room, because events from other processes may have been lost."""
         for stream in self._streams.values():
             stream.start_reading()

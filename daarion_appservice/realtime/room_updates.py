@@ -97,7 +97,7 @@ class RoomUpdates:
         if (transition.before.status is Status.OFFLINE) != (transition.after.status is Status.OFFLINE):
             self._add(set(self._online_members.rooms_of_person(transition.subject)))
 
-    def on_events_missed(self) -> None:
+    def on_bus_events_lost(self) -> None:
         """Send a resync: rooms may have changed in other processes, so clients must read their lists again."""
         if self._listeners:
             self._send(self._listeners, self._frames.rooms_resync())

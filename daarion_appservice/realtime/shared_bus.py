@@ -1,7 +1,7 @@
 """Publishes events of one process to the others by a stream in Redis.
 
 Every event is stored before it is published, so none is lost with Redis: a process that was disconnected gets
-``EventsMissed`` and reloads its in-memory state from the database. Presence has a stream of its own.
+``BusEventsLost`` and reloads its in-memory state from the database. Presence has a stream of its own.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pydantic import TypeAdapter
 
 from ..city.events import (
     AccountsChanged,
+    BusEventsLost,
     CityEvent,
-    EventsMissed,
     InboxChanged,
     LocalUserRead,
     LocalUserTyping,
@@ -55,10 +55,12 @@ SharedEvent = (
     | OutboxChanged
     | RepliesPending
     | AccountsChanged
-    | EventsMissed
+    | BusEventsLost
 )
 _SHARED: Final[tuple[type[Any], ...]] = get_args(SharedEvent)
-_ADAPTERS: Final = {kind.__name__: TypeAdapter[Any](kind) for kind in _SHARED}
+_NAMES: Final = {kind: kind.__name__ for kind in _SHARED} | {BusEventsLost: "EventsMissed"}
+"""The names of the events in Redis. They stay when a class is renamed: a rolling update has two versions at once."""
+_ADAPTERS: Final = {name: TypeAdapter[Any](kind) for kind, name in _NAMES.items()}
 
 _STREAM: Final = "city:{events}:stream"
 _NUMBER: Final = "city:{events}:number"
@@ -66,7 +68,7 @@ _BLOCK_MS: Final = 1000
 _BATCH: Final = 50
 _RETRY_S: Final = 0.25
 _MAX_QUEUED: Final = 10_000
-"""Maximum number of unsent events; beyond it, the other processes get ``EventsMissed`` instead."""
+"""Maximum number of unsent events; beyond it, the other processes get ``BusEventsLost`` instead."""
 _MAX_QUEUED_BYTES: Final = 16 * 1024 * 1024
 """The same limit in bytes."""
 
@@ -96,12 +98,13 @@ class SharedBus:
                 self._is_connected = True
                 # Earlier events are read from the database, later ones arrive here. The others have missed the events
                 # that this process could not send.
-                self._bus.publish_remote(EventsMissed())
-                self._enqueue(EventsMissed())
+                self._bus.publish_remote(BusEventsLost())
+                self._enqueue(BusEventsLost())
                 await run_until_first_exit(self._publish_queued(), self._receive(number))
             except _EntriesMissing:
                 log.warning(
-                    "events_missed", help="this process reads events too slowly; it reloads its state from the database"
+                    "bus_events_lost",
+                    help="this process reads events too slowly; it reloads its state from the database",
                 )
             except REDIS_ERRORS as error:
                 raise_if_cancelled()
@@ -115,7 +118,7 @@ class SharedBus:
             return
         if len(self._queue) >= _MAX_QUEUED or self._queue_bytes >= _MAX_QUEUED_BYTES:
             self._clear()
-            event = EventsMissed()
+            event = BusEventsLost()
         encoded = _encode(event)
         self._queue.append(encoded)
         self._queue_bytes += len(encoded)
@@ -155,11 +158,11 @@ class _EntriesMissing(Exception):
 
 
 def _encode(event: CityEvent) -> str:
-    kind = type(event).__name__
-    return f"{kind} {_ADAPTERS[kind].dump_json(event).decode()}"
+    name = _NAMES[type(event)]
+    return f"{name} {_ADAPTERS[name].dump_json(event).decode()}"
 
 
 def _decode(text: str) -> CityEvent:
-    kind, _, content = text.partition(" ")
-    event: CityEvent = _ADAPTERS[kind].validate_json(content)
+    name, _, content = text.partition(" ")
+    event: CityEvent = _ADAPTERS[name].validate_json(content)
     return event

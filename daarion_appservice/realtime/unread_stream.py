@@ -219,7 +219,7 @@ class UnreadStream:
         self._touch(self._readers[change.citizen])
         self._new |= self._listeners[change.citizen]
 
-    def on_events_missed(self) -> None:
+    def on_bus_events_lost(self) -> None:
         """Count everything again: events of other processes are lost."""
         for subject, reader in self._readers.items():
             reader.is_all_stale = True

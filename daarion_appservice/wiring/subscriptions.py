@@ -7,8 +7,8 @@ from functools import partial
 from ..city.events import (
     AccountsChanged,
     BotChatChanged,
+    BusEventsLost,
     DirectChatChanged,
-    EventsMissed,
     InboxChanged,
     InvitationRejected,
     KeysChanged,
@@ -47,24 +47,24 @@ def subscribe(city: City) -> None:
     tick, or for an event that the publisher sends after the change of membership (``city/member_log``).
     """
     city.bus.subscribe(AccountsChanged, lambda _: city.account_cache.wake())
-    city.bus.subscribe(EventsMissed, lambda _: city.account_cache.wake())
+    city.bus.subscribe(BusEventsLost, lambda _: city.account_cache.wake())
     city.bus.subscribe(AccountsChanged, lambda _: city.erasures.wake())
     city.bus.subscribe(OutboxChanged, lambda _: city.outbound.wake())
     city.bus.subscribe(InboxChanged, lambda _: _inbox_filled(city))
-    city.bus.subscribe(EventsMissed, lambda _: _inbox_filled(city))
-    city.bus.subscribe(EventsMissed, lambda _: city.outbound.wake())
+    city.bus.subscribe(BusEventsLost, lambda _: _inbox_filled(city))
+    city.bus.subscribe(BusEventsLost, lambda _: city.outbound.wake())
     city.bus.subscribe(BotChatChanged, lambda _: city.bot_chats.wake())
     city.bus.subscribe(DirectChatChanged, city.direct_chats.wake)
     city.bus.subscribe(InvitationRejected, lambda _: city.invitation_decliner.wake())
     city.bus.subscribe(RepliesPending, lambda _: city.reply_worker.wake())
     city.bus.subscribe(RoomEventStored, city.request_watcher.on_room_event)
-    city.bus.subscribe(EventsMissed, lambda _: city.room_streams.on_events_missed())
+    city.bus.subscribe(BusEventsLost, lambda _: city.room_streams.on_bus_events_lost())
     city.bus.subscribe(RegistryChanged, lambda _: city.reconciler.wake())
     city.bus.subscribe(RegistryChanged, lambda _: city.inbound.wake())
     # A CLI command may have put failed messages back into the outbox, which changes their rooms' history.
     city.bus.subscribe(RegistryChanged, lambda _: city.outbound.wake())
-    city.bus.subscribe(RegistryChanged, lambda _: city.room_streams.on_events_missed())
-    city.bus.subscribe(EventsMissed, lambda _: city.room_updates.on_events_missed())
+    city.bus.subscribe(RegistryChanged, lambda _: city.room_streams.on_bus_events_lost())
+    city.bus.subscribe(BusEventsLost, lambda _: city.room_updates.on_bus_events_lost())
     city.bus.subscribe(KeysChanged, lambda _: city.undecrypted.wake())
     city.bus.subscribe(VerificationRequested, city.verification_declines.add)
     city.bus.subscribe(RoomCheckRequested, partial(_check_room, city))
@@ -72,7 +72,7 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(PresenceChanged, partial(_show_presence, city))
     city.bus.subscribe(PresenceChanged, city.feed_writer.on_presence_changed)
     city.bus.subscribe(PresenceRenumbered, city.stream.renumber)
-    city.bus.subscribe(EventsMissed, lambda _: city.memberships.on_events_missed())
+    city.bus.subscribe(BusEventsLost, lambda _: city.memberships.on_bus_events_lost())
     city.bus.subscribe(MembershipChanged, city.memberships.on_membership_changed)
     city.bus.subscribe(MembershipChanged, partial(_change_membership, city))
     city.bus.subscribe(MembershipChanged, city.typing.on_membership_changed)
@@ -125,7 +125,7 @@ def _subscribe_unread(city: City) -> None:
     city.bus.subscribe(RoomChanged, city.unread_stream.on_room_changed)
     city.bus.subscribe(RoomRemoved, city.unread_stream.on_room_removed)
     city.bus.subscribe(SelfChanged, city.unread_stream.on_self_changed)
-    city.bus.subscribe(EventsMissed, lambda _: city.unread_stream.on_events_missed())
+    city.bus.subscribe(BusEventsLost, lambda _: city.unread_stream.on_bus_events_lost())
     if city.settings.push.enabled:
         # Each message is stored by one process, which sends its pushes.
         city.bus.subscribe_local(MessagePosted, city.push_sender.on_message_posted)
@@ -189,7 +189,7 @@ def _remove_room(city: City, removed: RoomRemoved) -> None:
         # In this process only: the others get the removal itself.
         city.bus.publish_remote(MembershipChanged(removed.room_id, subject, joined=False))
     # Clients drop the room from their lists when they read these again.
-    city.room_updates.on_events_missed()
+    city.room_updates.on_bus_events_lost()
 
 
 def _change_membership(city: City, change: MembershipChanged) -> None:

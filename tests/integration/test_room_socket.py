@@ -11,7 +11,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from daarion_appservice.city.events import EventsMissed, MessagePosted, RoomRemoved, TypingChanged
+from daarion_appservice.city.events import BusEventsLost, MessagePosted, RoomRemoved, TypingChanged
 from daarion_appservice.city.types import MatrixRoomId, Member, Message, RoomId, SubjectId, UserId
 from daarion_appservice.realtime import room_replay
 from tests.parts.city import citizen_token
@@ -213,7 +213,7 @@ async def test_missed_notifications_are_read(city: InProcessCity) -> None:
         for late in (published[0], published[3], published[1]):
             bus.publish_remote(late)
         await say(city, "5")
-        bus.publish_remote(EventsMissed())
+        bus.publish_remote(BusEventsLost())
         assert await socket.bodies(1) == [(5, "5")]
         city.city.messages._publish = publish
         await say(city, "6")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.city.events import EventsMissed, RoomChanged
+from daarion_appservice.city.events import BusEventsLost, RoomChanged
 from daarion_appservice.city.types import HistoryVisibility, RoomId
 from daarion_appservice.errors import DatabaseUnavailable
 from tests.parts.city import ADMIN_TOKEN, citizen_token
@@ -95,7 +95,7 @@ async def test_private_room_is_sent_to_members_only(city: InProcessCity) -> None
 
 async def test_missed_events_of_other_processes_are_a_resync(city: InProcessCity) -> None:
     async with connected(city) as socket:
-        city.city.bus.publish(EventsMissed())
+        city.city.bus.publish(BusEventsLost())
         await until(lambda: {"event": "city.rooms.resync"} in socket.events)
 
 

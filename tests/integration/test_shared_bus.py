@@ -1,4 +1,4 @@
-"""The shared bus: events of one process reach the others, or these publish EventsMissed."""
+"""The shared bus: events of one process reach the others, or these publish BusEventsLost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.city.events import CityEvent, EventsMissed, MembershipChanged
+from daarion_appservice.city.events import BusEventsLost, CityEvent, MembershipChanged
 from daarion_appservice.city.types import RoomId, SubjectId
 from daarion_appservice.realtime import shared_bus as shared_bus_module
 from daarion_appservice.realtime.bus import Bus
@@ -33,7 +33,7 @@ class SharedBusHarness:
     @classmethod
     def start(cls, redis: RedisServer, name: str) -> SharedBusHarness:
         bus, received = Bus(), list[CityEvent]()
-        for kind in (EventsMissed, MembershipChanged):
+        for kind in (BusEventsLost, MembershipChanged):
             bus.subscribe(kind, received.append)
         client = connect(redis.url, cluster=False)
         return cls(bus, received, client, asyncio.create_task(SharedBus(client, bus, name).run()))
@@ -54,7 +54,7 @@ class SharedBusHarness:
 async def processes(redis: RedisServer) -> AsyncIterator[list[SharedBusHarness]]:
     processes = [SharedBusHarness.start(redis, name) for name in ("one", "other")]
     for each in processes:
-        await each.expect(EventsMissed())
+        await each.expect(BusEventsLost())
     one, other = processes
     await receive_from_each_other(one, other, membership_changed("first"))
     await receive_from_each_other(other, one, membership_changed("second"))
@@ -82,21 +82,21 @@ async def test_event_reaches_both_processes_once(processes: list[SharedBusHarnes
     assert one.events == other.events == [membership_changed(str(number)) for number in range(100)]
 
 
-async def test_redis_outage_publishes_events_missed(processes: list[SharedBusHarness], redis: RedisServer) -> None:
+async def test_redis_outage_publishes_bus_events_lost(processes: list[SharedBusHarness], redis: RedisServer) -> None:
     one, other = processes
     redis.kill()
     one.bus.publish(membership_changed("unheard"))
     redis.start()
     for each in processes:
-        await each.expect(EventsMissed())
+        await each.expect(BusEventsLost())
 
-    async def hears_what_is_told_now() -> bool:
+    async def receives_later_event() -> bool:
         one.bus.publish(membership_changed("later"))
         return membership_changed("later") in other.events
 
-    await eventually(hears_what_is_told_now)
+    await eventually(receives_later_event)
     assert membership_changed("unheard") not in other.events
-    assert other.events.index(EventsMissed()) < other.events.index(membership_changed("later"))
+    assert other.events.index(BusEventsLost()) < other.events.index(membership_changed("later"))
 
 
 async def test_flushed_redis_stream_resumes(processes: list[SharedBusHarness], redis: RedisServer) -> None:
@@ -107,11 +107,11 @@ async def test_flushed_redis_stream_resumes(processes: list[SharedBusHarness], r
     await client.aclose()
     one.bus.publish(membership_changed("unheard"))
     for each in processes:
-        await each.expect(EventsMissed())
+        await each.expect(BusEventsLost())
     await receive_from_each_other(other, one, membership_changed("heard"))
 
 
-async def test_queue_overflow_publishes_events_missed(
+async def test_queue_overflow_publishes_bus_events_lost(
     processes: list[SharedBusHarness], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shared_bus_module, "_MAX_QUEUED", 10)
@@ -119,4 +119,4 @@ async def test_queue_overflow_publishes_events_missed(
     for number in range(12):
         one.bus.publish(membership_changed(str(number)))
     await other.expect(membership_changed("11"))
-    assert other.events == [EventsMissed(), membership_changed("11")]
+    assert other.events == [BusEventsLost(), membership_changed("11")]

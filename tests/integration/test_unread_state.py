@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.city.events import EventsMissed, LocalUserRead, MembershipChanged
+from daarion_appservice.city.events import BusEventsLost, LocalUserRead, MembershipChanged
 from daarion_appservice.city.linked_accounts import LinkedAccount
 from daarion_appservice.city.receipts import ReadPosition, ReceiptKey
 from daarion_appservice.city.types import (
@@ -365,11 +365,11 @@ async def test_socket_does_not_name_unreadable_rooms(city: InProcessCity) -> Non
         assert "builders" not in str([each for each in socket.events if each["event"].startswith("city.unread")])
 
 
-async def test_events_missed_send_a_new_snapshot(city: InProcessCity) -> None:
+async def test_lost_bus_events_send_a_new_snapshot(city: InProcessCity) -> None:
     await ok(city, "POST", "/city/rooms/general/join")
     async with connected(city, "?unread=1", OKSANA) as socket:
         await shows(socket, unread=0)
-        city.city.bus.publish_remote(EventsMissed())
+        city.city.bus.publish_remote(BusEventsLost())
         await until(lambda: [each["event"] for each in socket.events].count("city.unread.snapshot") == 2)
 
 

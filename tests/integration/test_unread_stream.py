@@ -187,7 +187,7 @@ async def test_mention_during_a_count_counts_once(
         return await read(*parts) if is_before else found
 
     monkeypatch.setattr(MentionRepository, "unread", mentioned_meanwhile)
-    city.city.unread_stream.on_events_missed()
+    city.city.unread_stream.on_bus_events_lost()
     await eventually(lambda: has_mentions(listener, 2))
     await agree(city, [listener])
     await city.city.messages.post(TARAS, "general", mention)

@@ -221,9 +221,9 @@ class Peer:
                 key=KEY,
             )
             self.keep_share(share, "m.room.encrypted", is_lost=is_key_lost)
-            if not share.without_session:
+            if not share.devices_without_session:
                 return
-            recipients = share.without_session
+            recipients = share.devices_without_session
             claimed = self.claim(recipients)
             self.withhold(claimed.without, withheld.WithheldCode.NO_OLM)
 

@@ -71,7 +71,7 @@ def test_any_citizen_id_has_a_ghost(citizen: str, user: str) -> None:
     ],
 )
 def test_impossible_ghost_id_is_not_ours(user: str) -> None:
-    assert IDENTITIES.describe(UserId(user)) is ServiceUser.NOBODY
+    assert IDENTITIES.describe(UserId(user)) is ServiceUser.INVALID_NAME
     assert not IDENTITIES.is_ours(UserId(user))
     assert not IDENTITIES.is_person(UserId(user))
     assert IDENTITIES.subject(UserId(user)) is None

@@ -159,7 +159,7 @@ class InternalPresenceRoutes:
     def _ghost_subject(self, user: UserId) -> SubjectId:
         """Return the subject that a ghost represents. Raises InvalidInput, Forbidden or NotFound."""
         described = self.identities.describe(user)
-        if described is ServiceUser.NOBODY:
+        if described is ServiceUser.INVALID_NAME:
             raise InvalidInput("M_INVALID_PARAM", f"{user} is not a valid ghost of the city")
         if isinstance(described, ServiceUser) or described[0] is AuthorKind.MATRIX:
             raise Forbidden(

@@ -279,7 +279,7 @@ class GapBackfill:
         publish_all(self._publish, city_events)
         for each in results:
             if each.missing:
-                notify_all("EventsMissed", self._on_missing, each.room)
+                notify_all("MissingEventsStored", self._on_missing, each.room)
 
     async def await_delivery(self, ranges: list[HistoryRange]) -> None:
         """Wait until the homeserver has delivered the events of ``ranges``, or delivers no more of them.

@@ -127,7 +127,7 @@ class DirectChatHandlers:
         match self._identities.describe(user):
             case (AuthorKind.AGENT, slug):
                 return None if self._agents.get(AgentSlug(slug)) else NO_SUCH_AGENT
-            case ServiceUser.NOBODY if self._is_agent(UserId(user.lower())):
+            case ServiceUser.INVALID_NAME if self._is_agent(UserId(user.lower())):
                 return NO_SUCH_AGENT
             case _ if agents_only:
                 return None

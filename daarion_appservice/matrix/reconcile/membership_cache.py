@@ -46,10 +46,10 @@ class MembershipCache:
             self._publish_local(MembershipChanged(room, subject, joined=(room, subject) in stored))
 
     async def run(self) -> None:
-        """Reload after each `EventsMissed`, until cancelled."""
+        """Reload after each `BusEventsLost`, until cancelled."""
         await self._worker.run(self.load, waits_first=True)
 
-    def on_events_missed(self) -> None:
+    def on_bus_events_lost(self) -> None:
         """Make ``run`` reload all memberships, because events from other processes may have been lost."""
         self._worker.wake()
 
