@@ -22,6 +22,8 @@ def _sections() -> Iterator[str]:
     root: Any = get_command(app)
     yield _parameters(root)
     for name, command in root.commands.items():
+        if command.hidden:
+            continue
         yield f"\n## {name}\n\n{command.help}\n"
         if name in GROUPS:
             for inner, each in commands_of(name).items():

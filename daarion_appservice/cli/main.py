@@ -40,11 +40,22 @@ GROUPS: Final = {
     "room": "Manage the rooms.",
     "person": "Export and erase the data of persons.",
     "message": "List and retry messages that are not on Matrix.",
-    "events": "List and retry Matrix events that could not be processed.",
-    "outbox": "List and retry messages that the homeserver rejected.",
+    "dead-letter": "List and retry Matrix events that could not be processed.",
+    "events": "Another name of dead-letter.",
+    "outbox": "List and retry messages that the homeserver rejected, like message.",
     "encryption": "Manage the keys of encrypted chats.",
 }
-_MODULES: Final = {"agent": "agents", "message": "messages", "person": "people", "room": "rooms", "token": "tokens"}
+ALIASES: Final = frozenset({"events", "outbox"})
+"""Groups whose commands other groups have as well; help and documentation leave them out."""
+_MODULES: Final = {
+    "agent": "agents",
+    "dead-letter": "dead_letters",
+    "events": "dead_letters",
+    "message": "messages",
+    "person": "people",
+    "room": "rooms",
+    "token": "tokens",
+}
 """Modules of groups whose name differs from the group's."""
 
 
@@ -76,7 +87,7 @@ app.command("doctor")(doctor)
 app.command("backup")(backup)
 app.command("restore")(restore)
 for _name, _what in GROUPS.items():
-    app.add_typer(typer.Typer(cls=_group(_name), help=_what, no_args_is_help=True), name=_name)
+    app.add_typer(typer.Typer(cls=_group(_name), help=_what, no_args_is_help=True), name=_name, hidden=_name in ALIASES)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The commands ``outbox …``: messages that the homeserver rejected."""
+"""The commands ``outbox …``, aliases of ``message list --failed`` and ``message retry``, which share its functions."""
 
 from __future__ import annotations
 
@@ -65,15 +65,16 @@ def retry(
 ) -> None:
     """Make the running service send failed deliveries again. Correct the cause first."""
 
-    async def again(database: Database) -> int:
+    async def retry_all(database: Database) -> int:
         async with database.transaction() as tx:
             count = await redeliver_all(tx, [MessageId(each) for each in message] if message else None, now_ms())
             await registry_changed(tx.connection)
             return count
 
-    count = with_migrated_database(config, again)
+    count = with_migrated_database(config, retry_all)
     if message and not count:
         raise NotFound(
-            "no_such_message", "there is no failed delivery of such a message; see `daarion-appservice outbox list`"
+            "no_such_message",
+            "there is no failed delivery of such a message; see `daarion-appservice message list --failed`",
         )
     report(as_json, {"retried": count}, f"{count} change(s) will be sent again.")

@@ -169,12 +169,12 @@ async def queues(installation: Installation) -> Finding:
     if dead:
         return warning(
             f"{dead} event(s) from Matrix could not be processed.",
-            "`daarion-appservice events list` shows why; `daarion-appservice events retry` after the cause is gone.",
+            "`daarion-appservice dead-letter list` shows why; `daarion-appservice dead-letter retry` after the cause is gone.",
         )
     if rejected:
         return warning(
             f"The homeserver rejected {rejected} message(s).",
-            "`daarion-appservice outbox list` shows why; `daarion-appservice outbox retry` after the cause is gone.",
+            "`daarion-appservice message list --failed` shows why; `daarion-appservice message retry` after the cause is gone.",
         )
     if oldest_ms is not None and now_ms() - oldest_ms > _LATE_MS:
         return warning(

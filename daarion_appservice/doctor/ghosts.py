@@ -49,7 +49,7 @@ async def ghost_devices(installation: Installation) -> Finding:
     if missing:
         return warning(
             f"Devices are gone, by an admin of Synapse or a deactivation: {listed([*missing])}.",
-            "The service creates them again with the next message; `daarion-appservice outbox retry` sends what failed. If a "
+            "The service creates them again with the next message; `daarion-appservice message retry` sends what failed. If a "
             "ghost was deactivated, restart the service, so that it joins its rooms again.",
         )
     return passed(f"{len(ghosts)} ghosts have theirs.")

@@ -58,9 +58,7 @@ SharedEvent = (
     | BusEventsLost
 )
 _SHARED: Final[tuple[type[Any], ...]] = get_args(SharedEvent)
-_NAMES: Final = {kind: kind.__name__ for kind in _SHARED} | {BusEventsLost: "EventsMissed"}
-"""The names of the events in Redis. They stay when a class is renamed: a rolling update has two versions at once."""
-_ADAPTERS: Final = {name: TypeAdapter[Any](kind) for kind, name in _NAMES.items()}
+_ADAPTERS: Final = {kind.__name__: TypeAdapter[Any](kind) for kind in _SHARED}
 
 _STREAM: Final = "city:{events}:stream"
 _NUMBER: Final = "city:{events}:number"
@@ -158,11 +156,11 @@ class _EntriesMissing(Exception):
 
 
 def _encode(event: CityEvent) -> str:
-    name = _NAMES[type(event)]
-    return f"{name} {_ADAPTERS[name].dump_json(event).decode()}"
+    kind = type(event).__name__
+    return f"{kind} {_ADAPTERS[kind].dump_json(event).decode()}"
 
 
 def _decode(text: str) -> CityEvent:
-    name, _, content = text.partition(" ")
-    event: CityEvent = _ADAPTERS[name].validate_json(content)
+    kind, _, content = text.partition(" ")
+    event: CityEvent = _ADAPTERS[kind].validate_json(content)
     return event

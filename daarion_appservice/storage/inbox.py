@@ -1,7 +1,7 @@
 """Matrix events from the homeserver, stored before their transaction is acknowledged and processed later.
 
 new ──► done      processed; the JSON text is dropped and the id stays, so that a repeated event has no effect
- │ └──► dead      failed too often: waits for `events retry`
+ │ └──► dead      failed too often: waits for `dead-letter retry`
  └──── (failed)   stays new and is due again at retry_at_ms
 """
 

@@ -84,7 +84,7 @@ async def test_deleted_device_of_ghost_is_named(city: RunningCity) -> None:
     await eventually(has_device)
     await expect_finding("ghost_devices", city.config, "pass")
     await admin(city, "DELETE", f"/_synapse/admin/v2/users/{ghost}/devices/CITY", None)
-    await expect_finding("ghost_devices", city.config, "warn", ghost, "outbox retry")
+    await expect_finding("ghost_devices", city.config, "warn", ghost, "message retry")
 
 
 @pytest.mark.asyncio(loop_scope="module")

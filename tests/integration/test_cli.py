@@ -247,11 +247,12 @@ def test_room_add_list_archive(terminal: Terminal) -> None:
     ]
 
 
-# --- events -------------------------------------------------------------------------------------------
+# --- dead letters -------------------------------------------------------------------------------------------
 
 
-def test_events_list_and_retry(terminal: Terminal) -> None:
-    assert terminal.run("events", "list") == "There are no dead letters.\n"
+def test_dead_letter_list_and_retry(terminal: Terminal) -> None:
+    for group in ("dead-letter", "events"):
+        assert terminal.run(group, "list") == "There are no dead letters.\n"
     events = [inbox_event({"event_id": f"${number}", "room_id": "!r"}) for number in range(3)]
 
     async def die(tx: Transaction) -> None:
@@ -260,19 +261,19 @@ def test_events_list_and_retry(terminal: Terminal) -> None:
             await tx.inbox.record_failure(row.id, "RuntimeError: too much", retry_at_ms=None)
 
     terminal.with_database(die)
-    listed = terminal.run("events", "list").splitlines()
+    listed = terminal.run("dead-letter", "list").splitlines()
     assert listed[:2] == ["event\troom\treceived\terror", "$0\t!r\t2025-11-26T20:00:00.000Z\tRuntimeError: too much"]
     assert len(listed) == 4
 
     def waiting() -> list[InboxRow]:
         return terminal.with_database(lambda tx: tx.inbox.waiting(after_id=0, limit=9))
 
-    assert "no dead letter" in terminal.run_refused("events", "retry", "$other")
-    assert terminal.run("events", "retry", "$1") == "1 event(s) will be processed again.\n"
+    assert "no dead letter" in terminal.run_refused("dead-letter", "retry", "$other")
+    assert terminal.run("dead-letter", "retry", "$1") == "1 event(s) will be processed again.\n"
     assert [(row.event_id, row.attempts) for row in waiting()] == [("$1", 0)]
-    assert terminal.run("events", "retry") == "2 event(s) will be processed again.\n"
+    assert terminal.run("dead-letter", "retry") == "2 event(s) will be processed again.\n"
     assert len(waiting()) == 3
-    assert terminal.run("events", "retry") == "0 event(s) will be processed again.\n"
+    assert terminal.run("dead-letter", "retry") == "0 event(s) will be processed again.\n"
 
 
 # --- database -----------------------------------------------------------------------------------------
@@ -304,7 +305,7 @@ def test_unusable_database_has_own_exit_code(terminal: Terminal) -> None:
 def test_command_on_missing_sqlite_file_refused(terminal: Terminal) -> None:
     file = terminal.directory / "other.db"
     config_edit.set_values(Path("config.yaml"), {"database.url": f"sqlite:///{file}"})
-    for command in (["agent", "add", "x"], ["room", "add", "x"], ["events", "retry"], ["outbox", "list"]):
+    for command in (["agent", "add", "x"], ["room", "add", "x"], ["dead-letter", "retry"], ["outbox", "list"]):
         output = terminal.run_refused(*command, code=ExitCode.DATABASE)
         assert f"There is no database {file}." in output
         assert "--env-file" in output
@@ -382,7 +383,7 @@ def test_outbox_list_and_retry(terminal: Terminal) -> None:
 
 
 def test_missing_config_has_own_exit_code(terminal: Terminal) -> None:
-    for command in (["agent", "list"], ["room", "list"], ["events", "list"], ["db", "upgrade"], ["run"]):
+    for command in (["agent", "list"], ["room", "list"], ["dead-letter", "list"], ["db", "upgrade"], ["run"]):
         assert "nowhere.yaml" in terminal.run_refused(*command, "-c", "nowhere.yaml", code=ExitCode.CONFIG)
 
 

@@ -78,7 +78,7 @@ def test_other_actions_print_json(terminal: Terminal) -> None:
     assert json.loads(terminal.type("registration", "check", "--json").out)["warnings"] == []
     assert json.loads(terminal.type("config", "check", "--json").out)["config"] == "config.yaml"
     assert run_json(terminal, "config", "generate", "-c", "other.yaml")["config"] == "other.yaml"
-    assert run_json(terminal, "events", "retry") == run_json(terminal, "outbox", "retry") == {"retried": 0}
+    assert run_json(terminal, "dead-letter", "retry") == run_json(terminal, "outbox", "retry") == {"retried": 0}
     assert run_json(terminal, "encryption", "discard-keys") == {"agents": 0}
 
 
@@ -94,7 +94,7 @@ def test_errors_with_json_stay_on_stderr(terminal: Terminal) -> None:
         ["token", "list"],
         ["room", "remove", "x", "--yes"],
         ["message", "list"],
-        ["events", "list"],
+        ["dead-letter", "list"],
         ["outbox", "retry"],
         ["encryption", "status"],
         ["encryption", "discard-keys"],

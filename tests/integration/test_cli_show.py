@@ -147,7 +147,7 @@ def test_events_list_and_db_current_as_json(terminal: Terminal) -> None:
     head = migrate.head()
     terminal.run("db", "upgrade")
     assert read_json(terminal, "db", "current") == {"revision": head, "expected": head}
-    assert read_json(terminal, "events", "list") == []
+    assert read_json(terminal, "dead-letter", "list") == []
 
     async def die(tx: Transaction) -> None:
         await tx.inbox.add([inbox_event({"event_id": "$1", "room_id": "!r"})], now_ms=1_764_187_200_000)
@@ -155,7 +155,7 @@ def test_events_list_and_db_current_as_json(terminal: Terminal) -> None:
             await tx.inbox.record_failure(row.id, "KeyError: x", retry_at_ms=None)
 
     terminal.with_database(die)
-    assert read_json(terminal, "events", "list") == [
+    assert read_json(terminal, "dead-letter", "list") == [
         {"event_id": "$1", "room_id": "!r", "received_at": "2025-11-26T20:00:00.000Z", "error": "KeyError: x"}
     ]
 

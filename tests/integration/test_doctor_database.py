@@ -238,7 +238,7 @@ async def test_rejected_message_is_named(config: Path, database_url: str) -> Non
     async with database.transaction() as tx:
         await tx.connection.execute(move)
     await database.close()
-    await expect_finding("queues", config, "warn", "rejected 1 message(s)", "outbox list")
+    await expect_finding("queues", config, "warn", "rejected 1 message(s)", "message list --failed")
 
 
 async def test_stuck_erasure_is_named(config: Path, database_url: str) -> None:

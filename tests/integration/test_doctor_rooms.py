@@ -146,7 +146,7 @@ async def test_missing_device_of_ghost_is_named(config: Path, homeserver: Script
     await store(lambda tx: tx.ghosts.put(Ghost(SCRIBE, has_device=True)))
     homeserver.next("devices", Reply(200, {"devices": [{"device_id": "CITY"}]}))
     await expect_finding("ghost_devices", config, "pass")
-    await expect_finding("ghost_devices", config, "warn", SCRIBE, "outbox retry")
+    await expect_finding("ghost_devices", config, "warn", SCRIBE, "message retry")
 
 
 async def test_presence_that_is_switched_off_is_named(config: Path, homeserver: ScriptedHomeserver) -> None:

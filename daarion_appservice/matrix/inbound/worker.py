@@ -278,7 +278,7 @@ class InboundWorker:
                 event_id=row.event_id,
                 room=row.matrix_room_id,
                 error=reason,
-                help="stored as a dead letter: see `daarion-appservice events list`",
+                help="stored as a dead letter: see `daarion-appservice dead-letter list`",
                 exc_info=error,
             )
         else:

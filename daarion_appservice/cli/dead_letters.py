@@ -1,4 +1,4 @@
-"""The commands ``events …``: Matrix events that could not be processed."""
+"""The commands ``dead-letter …``: Matrix events that could not be processed."""
 
 from __future__ import annotations
 
@@ -48,11 +48,13 @@ def retry(
 ) -> None:
     """Make the running service process dead letters again."""
 
-    async def again(database: Database) -> int:
+    async def retry_all(database: Database) -> int:
         async with database.transaction() as tx:
             return await tx.inbox.retry(event or None)
 
-    count = with_migrated_database(config, again)
+    count = with_migrated_database(config, retry_all)
     if event and not count:
-        raise NotFound("no_such_event", "there is no dead letter with such an id; see `daarion-appservice events list`")
+        raise NotFound(
+            "no_such_event", "there is no dead letter with such an id; see `daarion-appservice dead-letter list`"
+        )
     report(as_json, {"retried": count}, f"{count} event(s) will be processed again.")
