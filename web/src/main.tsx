@@ -13,7 +13,7 @@ import { chooseTheme, chosenTheme } from "./lib/theme";
 import { initOutbox } from "./stores/outbox";
 import { initPresence } from "./stores/presence";
 import { initUnread } from "./stores/unread";
-import { initSeenAnswers } from "./stores/seenAnswers";
+import { initResponseCache } from "./stores/responseCache";
 import { initSession } from "./stores/session";
 import "./styles/base.css";
 
@@ -41,7 +41,7 @@ const EmbedApp = lazyPage(() => import("./features/embed/EmbedApp"));
 
 if (!isEmbedded) chooseTheme(chosenTheme());
 initSession();
-if (!isEmbedded) initSeenAnswers();
+if (!isEmbedded) initResponseCache();
 initPresence();
 initOutbox();
 initUnread();

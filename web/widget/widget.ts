@@ -8,8 +8,8 @@
 /** Put in by web/build/chatWidget.ts. */
 declare const STYLE: string;
 
-/** What the frame says; an import would make this file a module, which has no `document.currentScript`. */
-type Said = import("../src/features/embed/host.ts").HostState & { city: string };
+/** The messages of the frame; an import would make this file a module, which has no `document.currentScript`. */
+type FrameState = import("../src/features/embed/host.ts").HostState & { city: string };
 
 (() => {
   const script = document.currentScript as HTMLScriptElement;
@@ -35,7 +35,7 @@ type Said = import("../src/features/embed/host.ts").HostState & { city: string }
     frame.contentWindow?.postMessage({ city: "shown", isShown: opens }, origin);
     (opens ? frame : button).focus();
   };
-  const listen = ({ data, origin: from, source }: MessageEvent<Said>) => {
+  const listen = ({ data, origin: from, source }: MessageEvent<FrameState>) => {
     if (from !== origin || source !== frame.contentWindow) return;
     if (data.city === "close") show(false);
     if (data.city !== "state") return;

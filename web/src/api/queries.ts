@@ -2,7 +2,7 @@ import { queryOptions } from "@tanstack/react-query";
 import { city } from "./city";
 import { Problem } from "./problem";
 import { fetchBlob } from "./upload";
-import { seenQuery } from "./seenQueries";
+import { cachedQuery } from "./cachedQueries";
 
 const LONG_STALE_MS = 10 * 60_000;
 /** Options for queries that are requested once, even if they fail: the rows of a list mount and unmount. */
@@ -16,14 +16,14 @@ function nullWhereAbsent(error: unknown): null {
 
 /** The queries of the pages. `LiveQueries` keeps Home and the lists of rooms up to date. */
 export const queries = {
-  site: queryOptions({ queryKey: ["site"], queryFn: seenQuery((signal) => city.site(signal)), staleTime: Infinity }),
+  site: queryOptions({ queryKey: ["site"], queryFn: cachedQuery((signal) => city.site(signal)), staleTime: Infinity }),
   me: (userId: string) =>
-    queryOptions({ queryKey: ["me", userId], queryFn: seenQuery((signal) => city.me(signal)), staleTime: LONG_STALE_MS }),
-  home: queryOptions({ queryKey: ["home"], queryFn: seenQuery((signal) => city.home(signal)) }),
+    queryOptions({ queryKey: ["me", userId], queryFn: cachedQuery((signal) => city.me(signal)), staleTime: LONG_STALE_MS }),
+  home: queryOptions({ queryKey: ["home"], queryFn: cachedQuery((signal) => city.home(signal)) }),
   rooms: (sort: "popular" | "recent" | "name") =>
     queryOptions({
       queryKey: ["rooms", sort],
-      queryFn: seenQuery((signal) => city.rooms(sort, signal)),
+      queryFn: cachedQuery((signal) => city.rooms(sort, signal)),
     }),
   /** Rooms whose names are shown. */
   roomsOf: (ids: readonly string[]) =>
@@ -59,7 +59,7 @@ export const queries = {
   directChats: (userId: string) =>
     queryOptions({
       queryKey: ["direct", userId],
-      queryFn: seenQuery((signal) => city.directChats(signal)),
+      queryFn: cachedQuery((signal) => city.directChats(signal)),
       retry: false,
       staleTime: LONG_STALE_MS,
     }),

@@ -1,12 +1,12 @@
 const SIZE = 64;
 
-/** Show the icon of the page with a dot while a room calls for the reader, and without it otherwise. */
-export async function showCallOnIcon(isCalled: boolean): Promise<void> {
+/** Show the icon of the page with or without a dot. */
+export async function showDotOnIcon(hasDot: boolean): Promise<void> {
   const link = document.querySelector<HTMLLinkElement>('link[rel="icon"]');
   if (!link) return;
   link.dataset.plain ??= link.href;
   const plain = link.dataset.plain;
-  link.href = isCalled ? ((await withDot(plain)) ?? plain) : plain;
+  link.href = hasDot ? ((await withDot(plain)) ?? plain) : plain;
 }
 
 async function withDot(href: string): Promise<string | null> {

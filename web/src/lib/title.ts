@@ -1,10 +1,10 @@
-/** The title of the browser's tab: the page, and the number of rooms that call for the reader (see `callingRooms`). */
+/** The title of the browser's tab: the page, and the number of rooms that notify the reader (`notifyingRooms`). */
 
 let title = document.title;
-let calls = 0;
+let count = 0;
 
 function show(): void {
-  document.title = calls > 0 ? `(${calls}) ${title}` : title;
+  document.title = count > 0 ? `(${count}) ${title}` : title;
 }
 
 export function setTitle(next: string): void {
@@ -12,7 +12,7 @@ export function setTitle(next: string): void {
   show();
 }
 
-export function setCalls(next: number): void {
-  calls = next;
+export function setTitleCount(next: number): void {
+  count = next;
   show();
 }

@@ -25,8 +25,8 @@ function byId(known: UnreadState["rooms"], changed: readonly RoomUnread[]): Unre
   return { ...known, ...Object.fromEntries(changed.map((room) => [room.room_id, { ...known[room.room_id], ...room }])) };
 }
 
-/** The number of rooms that call for the reader: those with a mention, and direct chats with unread messages. */
-export function callingRooms(rooms: UnreadState["rooms"], direct: ReadonlySet<string>): number {
+/** The number of rooms that notify the reader: those with unread mentions, and direct chats with unread messages. */
+export function notifyingRooms(rooms: UnreadState["rooms"], direct: ReadonlySet<string>): number {
   return Object.values(rooms).filter(
     ({ room_id: id, mentions, unread, notifications: mode }) =>
       mode !== "none" && (mentions > 0 || (unread > 0 && direct.has(id))),

@@ -109,13 +109,13 @@ function Exchange({ id, questions }: { id: string; questions: readonly string[] 
     }
   }, [model, isLoaded, questions]);
 
-  const said = messages.filter(({ seq, deleted }) => seq > (openedAt ?? Infinity) && !deleted);
+  const recent = messages.filter(({ seq, deleted }) => seq > (openedAt ?? Infinity) && !deleted);
   return (
     <>
       {!isLoaded && !error && <Skeleton heights={[3]} />}
-      <ol className={styles.said} role="log" aria-live="polite">
-        {said.map((message) => (
-          <Said key={message.id} message={message} />
+      <ol className={styles.messages} role="log" aria-live="polite">
+        {recent.map((message) => (
+          <RecentMessage key={message.id} message={message} />
         ))}
         {waiting.map(({ id: entryId, action }) =>
           action.kind === "message" ? (
@@ -134,7 +134,7 @@ function Exchange({ id, questions }: { id: string; questions: readonly string[] 
   );
 }
 
-function Said({ message: { author, body, formatted_body: html } }: { message: Message }) {
+function RecentMessage({ message: { author, body, formatted_body: html } }: { message: Message }) {
   return (
     <li className={author.kind === "agent" ? styles.answer : styles.question}>
       <strong>

@@ -18,7 +18,7 @@ export const AgentCard = memo(function AgentCard({ agent }: { agent: Agent }) {
   const isKnown = usePresence((state) => state.hasSnapshot);
   const statusMsg = usePresence((state) => state.online[agentSubject(agent.slug)]?.statusMsg);
   // Offline agents keep the status text of the loaded list.
-  const says = isKnown && statusMsg !== undefined ? statusMsg : agent.status_msg;
+  const statusText = isKnown && statusMsg !== undefined ? statusMsg : agent.status_msg;
   const profile = { name: agent.display_name, avatarUrl: agent.avatar_url, color: agent.color };
   return (
     <li className={`${card.card} ${styles.card}`}>
@@ -28,7 +28,7 @@ export const AgentCard = memo(function AgentCard({ agent }: { agent: Agent }) {
           <Name>{agent.display_name}</Name>
         </Link>
         <p dir="auto">{agent.title ?? (agent.role && roleName(agent.role))}</p>
-        {says && says !== agent.title && <p dir="auto">{says}</p>}
+        {statusText && statusText !== agent.title && <p dir="auto">{statusText}</p>}
       </div>
     </li>
   );

@@ -31,17 +31,17 @@ export default function AgentPage() {
   usePageTitle(agent.data?.display_name ?? null);
   if (agent.isPending) return <Skeleton heights={[14, 10]} />;
   if (!agent.data) return <ProblemNotice isPage error={agent.error} onRetry={() => void agent.refetch()} />;
-  return <Portrait agent={agent.data} toldAt={agent.dataUpdatedAt} askAgain={agent.refetch} />;
+  return <Portrait agent={agent.data} receivedAt={agent.dataUpdatedAt} refetch={agent.refetch} />;
 }
 
 interface PortraitProps {
   agent: Agent;
   /** When the city's response arrived, in milliseconds since the epoch. */
-  toldAt: number;
-  askAgain: () => unknown;
+  receivedAt: number;
+  refetch: () => unknown;
 }
 
-function Portrait({ agent, toldAt, askAgain }: PortraitProps) {
+function Portrait({ agent, receivedAt, refetch }: PortraitProps) {
   const profile = { name: agent.display_name, avatarUrl: agent.avatar_url, color: agent.color };
   return (
     <article className={styles.page}>
@@ -56,7 +56,7 @@ function Portrait({ agent, toldAt, askAgain }: PortraitProps) {
             {agent.title}
           </p>
         )}
-        <LastSeen agent={agent} toldAt={toldAt} askAgain={askAgain} />
+        <LastSeen agent={agent} receivedAt={receivedAt} refetch={refetch} />
       </header>
       <AgentAsk agent={agent} />
       <Actions agent={agent} />
@@ -66,8 +66,8 @@ function Portrait({ agent, toldAt, askAgain }: PortraitProps) {
   );
 }
 
-/** For an agent that is offline: how long it has been. */
-function LastSeen({ agent, toldAt, askAgain }: PortraitProps) {
+/** The time since an offline agent was last active. */
+function LastSeen({ agent, receivedAt, refetch }: PortraitProps) {
   const { t, language } = useTranslation();
   const now = useNow();
   const { status } = useAgentPresence(agent.slug);
@@ -75,12 +75,12 @@ function LastSeen({ agent, toldAt, askAgain }: PortraitProps) {
   // Live presence has no times: a response from before the agent came online or went offline is fetched again.
   const isOutdated = status !== null && (status === "offline") !== (presence === "offline");
   useEffect(() => {
-    if (isOutdated) askAgain();
-  }, [isOutdated, askAgain]);
+    if (isOutdated) refetch();
+  }, [isOutdated, refetch]);
 
   if ((status ?? presence) !== "offline" || isOutdated) return null;
   if (agoMs === null) return <p>{t("agents.never")}</p>;
-  return <p>{t("agents.seenAgo", { when: formatElapsed(agoMs + Math.max(0, now - toldAt), language) })}</p>;
+  return <p>{t("agents.seenAgo", { when: formatElapsed(agoMs + Math.max(0, now - receivedAt), language) })}</p>;
 }
 
 /** Buttons that open a direct chat with the agent, or a room of the agent with a mention of it. */

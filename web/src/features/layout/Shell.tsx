@@ -4,7 +4,7 @@ import { matchPath, NavLink, useLocation, useMatch } from "react-router";
 import { lazyPage } from "../../components/lazyPage";
 import { Icon, type IconName } from "../../components/ui/Icon";
 import { Skeleton } from "../../components/ui/Notice";
-import { useCalls } from "../../hooks/useCalls";
+import { useUnreadNotifications } from "../../hooks/useUnreadNotifications";
 import { usePush } from "../../hooks/usePush";
 import { useLiveQueries } from "../../hooks/useLiveQueries";
 import { useMediaQuery } from "../../hooks/useMediaQuery";
@@ -59,7 +59,7 @@ export function Shell({ children }: { children: ReactNode }) {
   usePresenceHeartbeat(site.heartbeat_ms, site.away_after_ms);
   useLiveQueries();
   useOwnFace();
-  useCalls();
+  useUnreadNotifications();
   usePush();
 
   return (

@@ -9,7 +9,7 @@ import type { Entry } from "../../../outbox/entry";
 import { Conversation, type ConversationState, type RoomEnvironment } from "./conversation";
 import { MemberChanges } from "./memberChanges";
 import type { SeqRange } from "./rows";
-import { SeenRoom } from "./seenRoom";
+import { CachedRoom } from "./cachedRoom";
 import { ThreadList } from "./threadList";
 import { newestTimeline, EMPTY_TIMELINE, withEvent } from "./timeline";
 
@@ -63,7 +63,7 @@ export class RoomModel extends Conversation {
   readonly store: StoreApi<RoomState> = createStore(() => INITIAL_STATE);
   readonly threads: ThreadList;
   private readonly stream: RoomStream;
-  private readonly seen: SeenRoom;
+  private readonly cache: CachedRoom;
   private readonly listeners = new Set<RoomListener>();
   private unsubscribe: () => void = () => undefined;
   private readonly memberChanges: MemberChanges;
@@ -80,11 +80,11 @@ export class RoomModel extends Conversation {
       const { room, timeline } = this.store.getState();
       return { room, timeline: this.live ?? timeline };
     };
-    this.seen = new SeenRoom(name, environment.clock, () => environment.me(), shown);
+    this.cache = new CachedRoom(name, environment.clock, () => environment.me(), shown);
     this.stream = new RoomStream(
       environment,
       name,
-      () => this.seen.load(),
+      () => this.cache.load(),
       () => environment.token(),
       {
         onLoaded: (room) => this.onLoaded(room),
@@ -94,7 +94,7 @@ export class RoomModel extends Conversation {
         onError: (error) => this.set({ error }),
         onTokenRejected: (token) => environment.onTokenRejected(token),
       },
-      () => this.seen.stored(),
+      () => this.cache.stored(),
     );
   }
 
@@ -108,7 +108,7 @@ export class RoomModel extends Conversation {
     this.unsubscribe();
     this.stream.stop();
     this.memberChanges.stop();
-    this.seen.stop();
+    this.cache.stop();
     // A reader who opens a room and leaves it at once has read what was shown.
     if (this.unsentId !== null) void city.markRead(this.name, this.unsentId).catch(() => undefined);
     this.unsentId = null;
@@ -199,7 +199,7 @@ export class RoomModel extends Conversation {
     this.memberChanges.online = room.members_online;
     const { rights, removal, may_read: mayRead } = room;
     this.set({ room, mayRead, removal, rights, timeline: newestTimeline(room), error: null });
-    this.seen.onLoaded(room);
+    this.cache.onLoaded(room);
     if (isFirst) this.set({ unread: this.unreadRange() });
     startThreadMarks(this.environment.me(), room.id, room.last_seq);
     for (const listener of this.listeners) listener.onLoaded();
@@ -275,7 +275,7 @@ export class RoomModel extends Conversation {
     }
     this.advanceSeq(event.seq);
     this.updateTimeline((timeline) => withEvent(timeline, event));
-    this.seen.onChanged();
+    this.cache.onChanged();
   }
 
   /** Load the reader's rights, as power levels may have changed: the event is the same for all readers and contains no rights. */

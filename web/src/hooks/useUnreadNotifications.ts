@@ -2,29 +2,29 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo, useRef } from "react";
 import { useNavigate } from "react-router";
 import type { RoomUnread } from "../api/frames";
-import { showCallOnIcon } from "../lib/favicon";
+import { showDotOnIcon } from "../lib/favicon";
 import { mayNotify } from "../lib/notifications";
 import { messagePath } from "../lib/paths";
-import { setCalls } from "../lib/title";
+import { setTitleCount } from "../lib/title";
 import { useSession } from "../stores/session";
-import { callingRooms, useUnreadRooms } from "../stores/unread";
+import { notifyingRooms, useUnreadRooms } from "../stores/unread";
 import { useDirectChats } from "./useDirectChat";
 
-/** Show how many rooms call for the reader (`callingRooms`): in the tab's title and icon and, if wanted, by notifications. */
-export function useCalls(): void {
+/** Show the number of notifying rooms in the tab's title and by a dot on its icon and, if allowed, show notifications. */
+export function useUnreadNotifications(): void {
   const userId = useSession((state) => state.session?.userId ?? null);
   const rooms = useUnreadRooms((state) => state.rooms);
   const chats = useDirectChats();
   const direct = useMemo(() => new Set(chats?.map(({ id }) => id)), [chats]);
   useNewDirectChats(rooms);
-  const calls = callingRooms(rooms, direct);
+  const count = notifyingRooms(rooms, direct);
   useEffect(() => {
     // Another citizen, or nobody, is signed in now.
     return () => useUnreadRooms.getState().forget();
   }, [userId]);
-  useEffect(() => setCalls(calls), [calls]);
-  const isCalled = calls > 0;
-  useEffect(() => void showCallOnIcon(isCalled), [isCalled]);
+  useEffect(() => setTitleCount(count), [count]);
+  const hasDot = count > 0;
+  useEffect(() => void showDotOnIcon(hasDot), [hasDot]);
   useNotifications(direct);
 }
 

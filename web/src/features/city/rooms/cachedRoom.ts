@@ -2,16 +2,16 @@ import { city } from "../../../api/city";
 import { Problem } from "../../../api/problem";
 import type { Room, RoomDetails, SubjectId } from "../../../api/types";
 import type { Clock } from "../../../lib/clock";
-import { removeSeen, seenAnswer, storeSeen } from "../../../lib/seenAnswers";
+import { removeResponse, cachedResponse, cacheResponse } from "../../../lib/responseCache";
 import { Throttle } from "../../../lib/throttle";
 import type { Timeline } from "./timeline";
 
 /** The number of newest messages that the browser stores for a room. */
-export const SEEN_MESSAGES = 100;
+export const MAX_MESSAGES = 100;
 const STORE_EVERY_MS = 3_000;
 
 /** Stores a room with its newest messages as its reader sees them, so that it can be read without a connection. */
-export class SeenRoom {
+export class CachedRoom {
   private readonly readers = new WeakMap<RoomDetails, { userId: SubjectId | null }>();
   private readonly throttle: Throttle;
   private loaded: { details: RoomDetails; userId: SubjectId | null } | null = null;
@@ -42,7 +42,7 @@ export class SeenRoom {
   /** The room as the reader has seen it last; undefined if it is not stored. */
   async stored(): Promise<RoomDetails | undefined> {
     const userId = this.me();
-    const details = await seenAnswer<RoomDetails>(this.key, userId);
+    const details = await cachedResponse<RoomDetails>(this.key, userId);
     if (details) this.readers.set(details, { userId });
     return details;
   }
@@ -73,15 +73,15 @@ export class SeenRoom {
   private store(): void {
     const { room, timeline } = this.shown();
     if (!this.loaded || !room || this.loaded.userId !== this.me()) return;
-    const messages = timeline.messages.slice(-SEEN_MESSAGES);
+    const messages = timeline.messages.slice(-MAX_MESSAGES);
     const hasOlder = timeline.hasOlder || messages.length < timeline.messages.length;
-    const seen: RoomDetails = { ...this.loaded.details, ...room, messages, has_older: hasOlder, online_members: [] };
-    void storeSeen(this.key, seen, this.loaded.userId);
+    const details: RoomDetails = { ...this.loaded.details, ...room, messages, has_older: hasOlder, online_members: [] };
+    void cacheResponse(this.key, details, this.loaded.userId);
   }
 
   private forget(): Promise<void> {
     this.loaded = null;
     this.throttle.stop();
-    return removeSeen(this.key);
+    return removeResponse(this.key);
   }
 }

@@ -1,21 +1,21 @@
 import type { DBSchema } from "idb";
 import { databaseOpener } from "./database";
 
-interface SeenAnswer {
+interface CachedResponse {
   /** The id of the citizen; empty for a visitor. */
   reader: string;
   name: string;
-  /** Milliseconds since the epoch. */
+  /** When the response was received; milliseconds since the epoch. */
   seenAt: number;
   answer: unknown;
 }
 
 interface Schema extends DBSchema {
-  answers: { key: [string, string]; value: SeenAnswer; indexes: { seenAt: number } };
+  answers: { key: [string, string]; value: CachedResponse; indexes: { seenAt: number } };
 }
 
-/** The number of rooms and lists that the browser stores; those that were seen first are deleted. */
-export const MAX_ANSWERS = 60;
+/** The number of rooms and lists that the browser stores; those that were received first are deleted. */
+export const MAX_RESPONSES = 60;
 const VISITOR = "";
 
 const database = databaseOpener<Schema>("city-seen", (db) => {
@@ -30,7 +30,7 @@ let reader: string | null = null;
  *
  * The responses of other readers are deleted, so that the next person at this browser cannot read what the last one has seen.
  */
-export async function setSeenReader(userId: string | null): Promise<void> {
+export async function setCacheReader(userId: string | null): Promise<void> {
   reader = userId ?? VISITOR;
   try {
     const tx = (await database()).transaction("answers", "readwrite");
@@ -44,7 +44,7 @@ export async function setSeenReader(userId: string | null): Promise<void> {
 }
 
 /** Store a response to `userId` (null: a visitor), unless another reader is signed in by now. */
-export async function storeSeen(name: string, answer: unknown, userId: string | null): Promise<void> {
+export async function cacheResponse(name: string, answer: unknown, userId: string | null): Promise<void> {
   const owner = userId ?? VISITOR;
   if (reader !== owner) return;
   try {
@@ -53,7 +53,7 @@ export async function storeSeen(name: string, answer: unknown, userId: string | 
     if (reader !== owner) return;
     const tx = db.transaction("answers", "readwrite");
     await tx.store.put({ reader: owner, name, seenAt: Date.now(), answer });
-    const surplus = (await tx.store.count()) - MAX_ANSWERS;
+    const surplus = (await tx.store.count()) - MAX_RESPONSES;
     let oldest = surplus > 0 ? await tx.store.index("seenAt").openCursor() : null;
     for (let deleted = 0; oldest && deleted < surplus; deleted += 1) {
       await oldest.delete();
@@ -66,7 +66,7 @@ export async function storeSeen(name: string, answer: unknown, userId: string | 
 }
 
 /** The last response to `userId` (null: a visitor); undefined if none is stored. */
-export async function seenAnswer<Answer>(name: string, userId: string | null): Promise<Answer | undefined> {
+export async function cachedResponse<Answer>(name: string, userId: string | null): Promise<Answer | undefined> {
   const owner = userId ?? VISITOR;
   if (reader !== owner) return undefined;
   try {
@@ -78,7 +78,7 @@ export async function seenAnswer<Answer>(name: string, userId: string | null): P
 }
 
 /** Delete a response that the reader may no longer read. */
-export async function removeSeen(name: string): Promise<void> {
+export async function removeResponse(name: string): Promise<void> {
   if (reader === null) return;
   const owner = reader;
   try {
