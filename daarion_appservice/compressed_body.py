@@ -54,9 +54,8 @@ async def _read(request: web.Request, within_s: float) -> bytes:
             return await request.read()
     except TimeoutError:
         raise InvalidInput("body_too_slow", "the body did not come in time", status=408) from None
-    # aiohttp's `read` has what arrived of the body in its frame, and the future that it waits for refers to the error that is
-    # raised there. Without its traceback the error does not refer to that frame: otherwise the body would stay in memory
-    # until a full garbage collection.
+    # The traceback holds the frame of aiohttp's `read`, with the received part of the body, and that frame's future holds the
+    # error: a reference cycle. Without the traceback the body is freed now, not by a full garbage collection.
     except web.RequestPayloadError as error:
         cause = error.with_traceback(None)
         raise InvalidInput("bad_request", "the body is not sent as its Transfer-Encoding says") from cause

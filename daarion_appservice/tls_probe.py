@@ -16,7 +16,7 @@ _STATUS_LINE: Final = b"HTTP/"
 
 
 async def speaks_tls(host: str, port: int) -> bool:
-    """Return whether a TLS handshake at ``host``:``port`` is answered as one within 2 seconds, with whatever certificate."""
+    """Return whether a TLS handshake at ``host``:``port`` is answered as one within 2 seconds, with any certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -24,7 +24,7 @@ async def speaks_tls(host: str, port: int) -> bool:
         async with asyncio.timeout(_TIMEOUT_S):
             _, writer = await asyncio.open_connection(host, port, ssl=context)
     except ssl.SSLError as error:
-        # An alert is TLS: the server wants another version of it, or a certificate of its client.
+        # A TLS alert: the server speaks TLS, but wants another version of it or a client certificate.
         return "ALERT" in (error.reason or "")
     except (OSError, TimeoutError):
         return False
@@ -33,7 +33,7 @@ async def speaks_tls(host: str, port: int) -> bool:
 
 
 async def speaks_http(host: str, port: int) -> bool:
-    """Return whether an HTTP request without TLS to ``host``:``port`` is answered within 2 seconds, with whatever status."""
+    """Return whether an HTTP request without TLS to ``host``:``port`` is answered within 2 seconds, with any status."""
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             reader, writer = await asyncio.open_connection(host, port)

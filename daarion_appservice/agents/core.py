@@ -1,9 +1,9 @@
 """Client of the agents core, the model server that generates agents' replies.
 
-The core has the city's own ``invoke`` endpoint (contract §6) or OpenAI's chat completions. One call yields the reply as
-a stream of text chunks, whether the core streams or not. If the core is slow, breaks off, or sends invalid or endless
-data, the caller gets a CoreError with a readable message, and no call hangs. A request is never retried: the core may
-have acted on it already.
+The core has the city's own ``invoke`` endpoint (docs/how-to/connect-an-agents-core.md) or OpenAI's chat completions. One
+call yields the reply as a stream of text chunks, whether the core streams or not. If the core is slow, breaks off, or sends
+invalid or endless data, the caller gets a CoreError with a readable message, and no call hangs. A request is never
+retried: the core may have acted on it already.
 
     request ─► circuit open? ─► a slot of the service and of the agent ─► POST ─► ResponseParser ─► the caller
                                                                                         └─► outcome: metrics, breaker

@@ -223,7 +223,7 @@ class _Turn:
     async def end(self) -> None:
         if self._has_ended:
             return
-        # If the database is away, the turn expires.
+        # If the database is unavailable, the turn expires.
         with suppress(DatabaseError):
             async with self._database.transaction() as tx:
                 await tx.interactions.end_turn(self.subject, self.id)

@@ -131,7 +131,7 @@ def extract(path: Path, directory: Path) -> tuple[Manifest, dict[str, Path]]:
     except ValidationError:
         raise _unusable(path, "has a manifest that this version does not know") from None
     except (tarfile.TarError, EOFError, KeyError, zlib.error) as error:
-        # tarfile has a line for each kind of compression that the file is not in.
+        # tarfile's message has one line for each compression format that it tried; the first one is enough.
         reason = str(error).partition("\n")[0].rstrip(":")
         raise _unusable(path, f"is not a complete backup ({reason})") from error
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Copies of SQLite files by SQLite's online backup, and their way back."""
+"""Copies SQLite databases by SQLite's online backup API, and restores the copies."""
 
 from __future__ import annotations
 

@@ -64,6 +64,6 @@ def parse_command(body: str) -> tuple[BotCommand, Language]:
     first = _FIRST_WORD.match(start.lower())
     if first and first[1] in _ADMIN_WORDS:
         return _ADMIN_WORDS[first[1]], language
-    # In company a message starts with the bot's name, which is not a command.
+    # In rooms with other members a message starts with the bot's name, which is not a command.
     words = re.findall(r"\w+", start.lower())
     return next((_WORDS[word] for word in words if word in _WORDS), BotCommand.HELP), language

@@ -150,7 +150,7 @@ class _TagBalancer:
             self.end_tag("a")
         permitted = _permitted_attributes(tag, attributes) if tag in _ATTRIBUTES else ""
         if tag == "img" and not permitted.startswith(" src="):
-            # A picture from elsewhere is shown by its name: of custom emoji the shortcode (MSC2545).
+            # An image that is not on the homeserver is replaced by its text: a custom emoji by its shortcode (MSC2545).
             self.parts.append(_picture_name(permitted))
             return
         self.parts.append(f"<{tag}{permitted}>")

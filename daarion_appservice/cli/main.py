@@ -106,7 +106,7 @@ def main() -> None:
     except CityError as error:
         fail(error.detail, "", ExitCode.FAILED)
     except UnicodeEncodeError:
-        # Only the names of files may be other bytes; texts go to the database and to Matrix.
+        # File names may hold any bytes; all other arguments are texts for the database and Matrix.
         wrong = next((argument for argument in sys.argv if not _is_text(argument)), None)
         if wrong is None:
             raise

@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 
 class CityUnavailable(DaarionError):
-    """The city is away or overloaded; the same request may succeed later."""
+    """The city is unavailable or overloaded; the same request may succeed later."""
 
 
 class CityRefused(DaarionError):

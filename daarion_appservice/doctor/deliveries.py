@@ -128,7 +128,7 @@ async def probe_event(installation: Installation) -> Finding:
     )
     try:
         async with asyncio.timeout(_ECHO_TIMEOUT_S):
-            # A sweep may fetch the event, too: it came by a transaction if there was one.
+            # A sweep may fetch the event, too, so a transaction must have arrived since as well.
             while (  # noqa: ASYNC110 -- another process stores it
                 not await _is_stored(installation, event) or await _last_transaction_ms(installation) == before_ms
             ):

@@ -58,7 +58,7 @@ async def homeserver(installation: Installation) -> Finding:
         response = await client.versions()
     except (HomeserverUnreachable, HomeserverRefused) as error:
         if isinstance(error, HomeserverRefused) and error.status == 401:
-            return passed(f"{client.address} answers.")  # a homeserver that refuses the token even here
+            return passed(f"{client.address} answers.")  # Some homeservers require a valid token for this request, too.
         if isinstance(error, HomeserverRefused) and is_busy(error):
             return warning(f"{client.address} is starting or overloaded: {error}.", "Try again in a minute.")
         raise await not_a_homeserver(client, error) from error

@@ -1,7 +1,7 @@
 """Outbound Megolm sessions: when a ghost starts a new one, which devices get it, and the encryption of an event.
 
 One session per ghost and room. A session is replaced after a number of messages, after a time, when a device that has
-it must not read on, and when the service was started since: after a restored backup the stored ratchet could use the
+it may no longer read, and after a restart of the service: after a restored backup the stored ratchet could use the
 key of a message twice.
 """
 

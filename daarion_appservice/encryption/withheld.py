@@ -75,7 +75,7 @@ def parse_withheld(event: Json) -> WithheldRow:
         InvalidContent: The event is malformed.
     """
     content = object_field(event, "content")
-    # Older clients send the name from before the specification.
+    # Older clients send the unstable name.
     event_type = text_field(event, "type")
     if event_type not in {WITHHELD, "org.matrix.room_key.withheld"} or content.get("algorithm") != MEGOLM:
         raise InvalidContent("not a withheld key of a Megolm session")

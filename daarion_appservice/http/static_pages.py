@@ -50,7 +50,7 @@ PAGES: Final = (
     "/nodes/{node_id}",
     "/microdao/{slug}",
 )
-"""The paths of the pages (contract §7)."""
+"""The paths of the pages."""
 
 EMBEDDED_PAGE: Final = "/embed/{slug:[^/]+}"
 """The chat of a room, in a frame of another site."""
@@ -67,7 +67,7 @@ _REVALIDATE: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-cache"}
 """Clients cache the response and revalidate it by its ETag, so an upgrade takes effect at once."""
 _NO_STORE: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-store"}
 _WIDGET_HEADERS: Final[dict[str, str]] = {
-    # Sites load it with each of their pages, so they ask for a newer one once an hour at most, and do not wait for it.
+    # Other sites load the script with each page: their browsers revalidate it once an hour at most, and in the background.
     hdrs.CACHE_CONTROL: "public, max-age=3600, stale-while-revalidate=86400",
     _RESOURCE_POLICY: "cross-origin",
     # For `crossorigin` and `integrity` of the script element. The script is the same for everyone.

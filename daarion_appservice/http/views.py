@@ -1,4 +1,4 @@
-"""The JSON representations of agents, rooms, messages and media (contract §3, §4)."""
+"""The JSON representations of agents, rooms, messages and media."""
 
 from __future__ import annotations
 

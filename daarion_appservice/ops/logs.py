@@ -23,7 +23,7 @@ _REMEMBERED: Final = 256
 class RepeatFilter:
     """A structlog processor that drops a warning or an error that is equal to a recent one.
 
-    While the database or the homeserver is away, many tasks retry each second. The line after the pause counts the
+    While the database or the homeserver is unavailable, many tasks retry each second. The line after the pause counts the
     dropped ones (``repeated``). Lines with a traceback are never dropped.
     """
 

@@ -36,7 +36,7 @@ class CitizenNames:
     async def record(self, citizen: CitizenId, display_name: str) -> None:
         """Store the name in a citizen's token, if it differs from the stored one.
 
-        If the database is away, the next heartbeat stores the name.
+        If the database is unavailable, the next heartbeat stores the name.
         """
         stored = display_name, self._identities.erased.generation(citizen)
         if display_name == citizen or self._stored.get(citizen) == stored:

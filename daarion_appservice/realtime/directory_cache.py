@@ -29,7 +29,7 @@ from .worker import Worker
 _POLL_S: Final = 2.0
 """Polling period in seconds: how soon an agent added, or a token revoked, on the command line takes effect."""
 _REMOVED_AT_ONCE: Final = 100
-"""Agents that are removed before other tasks run: of 100,000 agents, each removal moves the slugs behind it."""
+"""Agents that are removed before other tasks run: each removal from the sorted list of slugs takes time linear in its length."""
 
 
 class DirectoryCache:

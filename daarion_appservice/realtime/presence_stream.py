@@ -373,7 +373,7 @@ class PresenceStream:
         if self._is_waiting_for_faces:
             if self._tick is not None:
                 self._tick.cancel()
-            # What is unknown even now, no further read finds: the database is unavailable, or too many names were read.
+            # A face that is still unknown is sent without a name: the database is unavailable, or too many names were read.
             self._flush(is_due=any(self._faces.of(each) is None for each in subjects))
         self.on_faces_changed(subjects)
 

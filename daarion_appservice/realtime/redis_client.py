@@ -35,7 +35,7 @@ TIMEOUT_S: Final = 2.0
 """How long one command may take before Redis counts as away; longer than any blocking command here."""
 
 REDIS_ERRORS: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
-"""Exceptions of a command when Redis is away or refuses it."""
+"""Exceptions of a command when Redis is unavailable or refuses it."""
 
 
 COMMAND_SECONDS: Final = Histogram(

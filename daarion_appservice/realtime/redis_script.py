@@ -37,7 +37,7 @@ class RedisScript:
             pipelined: adds commands that are sent in the same request.
 
         Raises:
-            REDIS_ERRORS: Redis is away or refuses the script.
+            REDIS_ERRORS: Redis is unavailable or refuses the script.
         """
         try:
             return await self._run(client, "EVALSHA", self._sha, keys, arguments, pipelined)

@@ -79,7 +79,7 @@ class UnreadStream:
         self._frames = frames
         self._tick_s = tick_s
         self._readers: dict[SubjectId, UnreadReader] = {}
-        """The connected citizens by their citizen's subject."""
+        """The unread counts of the connected citizens, by subject."""
         self._by_subject: dict[SubjectId, UnreadReader] = {}
         self._by_room: defaultdict[RoomId, set[UnreadReader]] = defaultdict(set)
         self._listeners: defaultdict[SubjectId, set[Listener]] = defaultdict(set)

@@ -1,6 +1,6 @@
 """Tracks whether the database accepts writes: checked at each transaction, logged once per outage and once at its end.
 
-While the database is away, every task retries its own transaction. One log line for each attempt would bury the reason,
+While the database is unavailable, every task retries its own transaction. One log line for each attempt would bury the reason,
 so the first failure is logged with its advice, then one line a minute, then the return with the length of the outage.
 """
 

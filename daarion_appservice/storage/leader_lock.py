@@ -108,7 +108,7 @@ class LeaderLock:
             await asyncio.sleep(_CHECK_EVERY_S)
         if self._database.is_sqlite:
             await asyncio.Event().wait()
-        log.warning("leadership_lost", help="the database was away, so another process may lead now")
+        log.warning("leadership_lost", help="the database was unavailable, so another process may lead now")
         await self.release()
 
     async def release(self) -> None:

@@ -55,7 +55,7 @@ class OneCallCursor(AsyncAdapt_aiosqlite_cursor):
         self._connection = adapt_connection._connection  # noqa: SLF001 -- as SQLAlchemy's own cursors do
         self._rows = deque()
         self._soft_closed_memoized = EMPTY_DICT
-        # What the driver's cursor had after the statement; that one is closed by then.
+        # The rows and attributes of the driver's cursor, which is closed right after the statement.
         self._cursor: Any = _NOT_EXECUTED
 
     def execute(self, operation: Any, parameters: Any = None) -> Any:

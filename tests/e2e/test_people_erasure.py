@@ -1,4 +1,4 @@
-"""A linked person is erased on the real homeserver, though it is away at first and the service is killed meanwhile."""
+"""A linked person is erased on the real homeserver, though it is unavailable at first and the service is killed meanwhile."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_linked_person_is_erased_on_both_sides(start_city: StartCity, arri
 
     await eventually(replied)
 
-    # The homeserver is away. The city erases its own data all the same.
+    # The homeserver is unavailable. The city erases its own data all the same.
     city.homeserver.kill()
     status, started = await city.call("DELETE", f"/api/v1/people/{CITIZEN}", token=ADMIN_TOKEN)
     assert (status, started["state"], started["subjects"]) == (202, "city", [ALICE, CITIZEN])

@@ -23,7 +23,7 @@ async def city(database_url: str) -> AsyncIterator[InProcessCity]:
 
 
 async def erase(city: InProcessCity, citizen: str) -> None:
-    """Erase the city's data of a citizen; the homeserver is away."""
+    """Erase the city's data of a citizen; the homeserver is unavailable."""
     answer = await city.call("DELETE", f"/api/v1/people/{citizen}", token=ADMIN_TOKEN)
     assert answer.status == 202, answer
     city.city.erasures._settling_ms = 0

@@ -53,7 +53,7 @@ async def request(city: InProcessCity, person: str = CITIZEN) -> Json:
 
 
 async def erase_in_city(city: InProcessCity, person: str = CITIZEN) -> Json:
-    """Request an erasure and let the leader erase the city's data; the homeserver is away."""
+    """Request an erasure and let the leader erase the city's data; the homeserver is unavailable."""
     erasure = await request(city, person)
     city.city.erasures._settling_ms = 0
     await city.city.erasures.step()

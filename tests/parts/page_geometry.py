@@ -79,7 +79,7 @@ SMALL: Final = r"""(least) => [...document.querySelectorAll("button, select, nav
   .filter((node) => !node.closest("[role=log], [inert]") && node.getBoundingClientRect().height < least)
   .map((node) => `"${(node.getAttribute("aria-label") ?? node.textContent).trim().slice(0, 40)}" is too low`)"""
 
-# The lines of text of the front page's first part that begin or end where a house stands, but for the fade of its edge.
+# The texts of the front page's first section with a line that overlaps a house of the illustration. Its first 64 px fade out.
 LINES_OVER_HOUSES: Final = r"""(hero) => {
   const street = hero.querySelector("svg").parentElement.getBoundingClientRect();
   const houses = [...hero.querySelectorAll("svg path, svg rect")]

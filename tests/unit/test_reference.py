@@ -66,6 +66,7 @@ def test_each_outage_in_the_log_has_its_end() -> None:
     # Each of these reports one event, file or request, and no state.
     single = {
         "avatar_lost",
+        "bus_events_lost",
         "media_unavailable",
         "openid_unavailable",
         "encryption_identity_lost",

@@ -150,7 +150,7 @@ class TokenPrincipals:
     def _is_erased(self, citizen: Citizen) -> bool:
         """Return whether the citizen was erased after the token was issued, or is being erased.
 
-        A token that does not tell when it was issued is accepted again after the erasure.
+        A token without `iat` is accepted again after the erasure.
         """
         erased = self._erased.get(citizen.id)
         if erased is None:

@@ -1,4 +1,4 @@
-"""Principals, the senders of requests, and the access rules of routes (contract §2)."""
+"""Principals, the senders of requests, and the access rules of routes."""
 
 from __future__ import annotations
 

@@ -45,10 +45,10 @@ class HealthRoutes:
         other_statuses={503: "The process is not ready."},
     )
     async def get_readiness(self, call: Call[NoBody, Verbosity]) -> ResponseSpec:
-        """503 means that the city cannot do its job: the database takes no writes, its disk is full, the homeserver is away,
-        refuses the `as_token` or does not reach the service, rooms and ghosts are being set up, no room is linked, a background
-        task is down, or this is a standby that shares no presence. A part with `warning` does not make the process less ready;
-        `deliveries`, `encryption` and `redis` never do.
+        """503 means that the city cannot do its job: the database takes no writes, its disk is full, the homeserver is
+        unavailable, refuses the `as_token` or does not reach the service, rooms and ghosts are being set up, no room is linked, a
+        background task is down, or this is a standby that shares no presence. A part with `warning` does not make the process
+        less ready; `deliveries`, `encryption` and `redis` never do.
         """
         parts = await self.probe.parts()
         is_ready = not any(part.is_failed for part in parts.values())

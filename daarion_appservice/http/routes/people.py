@@ -50,7 +50,7 @@ class PeopleRoutes:
     )
     async def erase(self, call: Call[NoBody, ErasureQuery]) -> ResponseSpec:
         """Erases everything that the city and the homeserver store about a citizen, a Matrix user or an agent, of a linked person
-        about both subjects. It cannot be undone. The leader carries it out, also if the homeserver is away at the moment; a
+        about both subjects. It cannot be undone. The leader carries it out, also while the homeserver is unavailable; a
         repeated request returns the same erasure until it is done. From the response on, the person's tokens are refused, in
         other processes within two seconds. How messages are shown afterwards, and what remains: docs/how-to/people-data.md.
         """

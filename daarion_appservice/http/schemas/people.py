@@ -50,7 +50,8 @@ class Erasure(TypedDict):
     error: Annotated[
         str | None,
         Field(
-            description="Why it does not go on at the moment; it is tried again.", examples=["the homeserver is away"]
+            description="Why the erasure cannot go on at the moment; it is tried again.",
+            examples=["the homeserver is unavailable"],
         ),
     ]
     counts: Annotated[

@@ -116,7 +116,7 @@ class DrawnAvatars:
                 else:
                     lost.add(mxc)
         except (HomeserverUnavailable, HomeserverRefused) as error:
-            # Only the media repository may be away, which may be a process of its own.
+            # Only the media repository may be unavailable: it can be a process of its own.
             log.debug("avatars_unchecked", error=str(error))
         return lost
 

@@ -25,7 +25,7 @@ from .stream_order import Place, PositionNeighbours
 
 _LIKELY_CAUSE: Final = {
     Missed.START: "they were written while this service did not run, or did not lead, and Synapse did not deliver them",
-    Missed.ABSENCE: "Synapse was away, and had not delivered them by then",
+    Missed.ABSENCE: "Synapse was unavailable, and had not delivered them by then",
     Missed.WORKER: "Synapse answers but delivers nothing: did its appservice worker (notify_appservices_from_worker) end, "
     "or does something between it and appservice.address hold transactions back?",
     Missed.FEDERATION: "other homeservers could not reach Synapse for a while, and it found them later",
@@ -92,8 +92,8 @@ class LateEventWriter:
         room = await tx.rooms.by_matrix_id(history.room) or await tx.rooms.by_former_id(history.room)
         places = await tx.messages.places(room.id, history.ids) if room is not None else {}
         if history.is_first:
-            # With a history visibility for members the reader does not get events from before its join. Events that
-            # arrived before one of the range are not behind it.
+            # The reader may not get events from before its join (history visibility). So events that are not in the range
+            # but arrived before one that is in it count as swept.
             last_row = max((each.row_id for each in known.values()), default=0)
             await tx.inbox_order.mark_swept_before(history.room, last_row)
         neighbours = await self._neighbours(tx, room.id, history, places) if room is not None else PositionNeighbours()

@@ -22,7 +22,7 @@ Place = tuple[int, MessageId]
 """Sequence number and id of a message."""
 
 _Key = tuple[float, int, int]
-"""Sort key of messages after all moves."""
+"""The sort key of a message in the order that all moves result in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,8 @@ class GhostDevices:
             await tx.olm_sessions.delete_all(ghost)
             await tx.megolm_sessions.delete_outbound(ghost)
             await tx.to_device_outbox.delete_all(ghost)
-            # Their keys were in requests that were just deleted. Under the same transaction id no event is doubled.
+            # Their keys were in the to-device requests that are deleted above. The events are encrypted again, and sent with the
+            # same transaction id, so none is doubled.
             await tx.encrypted_entries.delete_all(ghost)
             await tx.encryption_accounts.delete(ghost)
             await tx.encryption_accounts.save(account)

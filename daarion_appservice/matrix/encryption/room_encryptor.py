@@ -102,7 +102,7 @@ class RoomEncryptor:
                 raise HomeserverRefused(400, "M_UNKNOWN", "the homeserver takes no device keys of agents")
             entry = await self._stored(event)
             if entry is None:
-                # A new device of the ghost drops what was stored.
+                # `pull` may have made a new device of the ghost, which deletes its stored ciphertexts.
                 content = content or await self._files.encrypted(event.ghost, event.content)
                 entry = await self._encrypt(account, event, content)
             await self._sender.flush(account)

@@ -79,7 +79,7 @@ class EncryptionService:
         self._is_checked = False
 
     def _on_return(self) -> None:
-        # Members and devices may have changed unnoticed while the homeserver was away, and so may its version.
+        # Members and devices may have changed unnoticed while the homeserver was unavailable, and so may its version.
         self._rooms.forget_all()
         self._support.reconsider()
         self._is_checked = False
@@ -164,5 +164,5 @@ class EncryptionService:
             for ghost in ghosts:
                 tasks.create_task(isolated(ghost))
         if outages:
-            # Not as a group, so that the worker knows the error and waits.
+            # Not an ExceptionGroup: the worker waits after HomeserverUnavailable and DatabaseError.
             raise outages[0]

@@ -5,7 +5,7 @@
 
 The pause is for requests that were accepted before all processes knew of the erasure, and for messages that were being sent.
 Until the second pass ends, tokens of the person are refused and events of the person are ignored; afterwards the person may come
-back as a new one. The homeserver may be away for any time: the second part waits for it, the first does not.
+back as a new one. The homeserver may be unavailable for any time: the second part waits for it, the first does not.
 """
 
 from __future__ import annotations

@@ -100,5 +100,5 @@ def _json(text: str) -> str:
 
 
 def _names(person: Person) -> Iterable[str]:
-    # In author columns and JSON authors, an agent is named by its slug, which may be an ordinary word: its subject only.
+    # JSON authors name an agent by its slug, but that may be an ordinary word: of an agent only the subject is searched.
     return dict.fromkeys((*person.subjects, *person.users))

@@ -149,7 +149,7 @@ encryption_key_answers = Table(
     Column("at_ms", BigInteger, nullable=False),
 )
 
-# Codes that ghosts got in place of keys. The room and the session are empty if a code concerns every session.
+# The codes of `m.room_key.withheld` that ghosts received. The room and the session are empty if a code concerns every session.
 encryption_withheld_keys = Table(
     "encryption_withheld_keys",
     metadata,

@@ -1,4 +1,4 @@
-"""Tables of the last known state of the homeserver, and single values of the service."""
+"""Tables of the last known state of the homeserver, and the key-value pairs of the service."""
 
 from __future__ import annotations
 

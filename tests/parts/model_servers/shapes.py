@@ -20,7 +20,7 @@ class Shape:
     reply_text: str | None
     content_type: str = EVENTS
     error: str = ""
-    """Of what is no answer: what is said of it."""
+    """A part of the expected error message, for a response without a reply."""
 
     @property
     def id(self) -> str:
@@ -28,7 +28,7 @@ class Shape:
 
 
 def data(*contents: Any, end: str = "\n\n", space: str = " ") -> bytes:
-    """Events of JSON."""
+    """Return server-sent events with ``contents`` as JSON."""
     return "".join(f"data:{space}{json.dumps(content, ensure_ascii=False)}{end}" for content in contents).encode()
 
 

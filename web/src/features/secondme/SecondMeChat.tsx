@@ -144,7 +144,7 @@ function Ribbon({ past, shown, onShow }: RibbonProps) {
   const now = useNow();
   const list = useRef<HTMLUListElement>(null);
   const newest = past.at(-1)?.id;
-  // The newest is the first: if the list was scrolled, browsers keep the other ones in view instead.
+  // The newest one is added at the start: scroll anchoring of browsers would keep it out of view in a scrolled list.
   useLayoutEffect(() => {
     // Not an expression: scrollTo returns a promise in newer browsers, which React would call as the clean-up.
     list.current?.scrollTo({ left: 0 });

@@ -133,7 +133,7 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
     if (index < 0) return;
     beforeJump();
     handle.current?.scrollToIndex(index, { align: "center" });
-    // Runs on a request, and when rows are added before and after the message at once: virtua does not keep the position then.
+    // Runs after a jump to a message, and when rows are added before and after the message at once: virtua does not keep the position then.
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [flashed, rows]);
 
