@@ -6,8 +6,9 @@ import { message, room, settled } from "../testing/samples";
 import { RoomStream, type RoomStreamHandlers } from "./roomStream";
 
 let environment: FakeEnvironment;
-let rooms: (RoomDetails | Problem)[];
+let rooms: (RoomDetails | Problem | Promise<RoomDetails>)[];
 let told: string[];
+let later: string[];
 let stream: RoomStream;
 let loads: number;
 let seen: RoomDetails | undefined;
@@ -16,6 +17,7 @@ beforeEach(() => {
   environment = new FakeEnvironment();
   rooms = [];
   told = [];
+  later = [];
   loads = 0;
   seen = undefined;
   const load = () => {
@@ -27,7 +29,10 @@ beforeEach(() => {
   const handlers: RoomStreamHandlers = {
     onLoaded: ({ last_seq: seq }) => told.push(`loaded ${seq}`),
     onEvent: (event) => told.push("seq" in event ? `heard ${event.seq}` : event.event),
-    onRefreshed: ({ name, online_members: members }) => told.push(`refreshed ${name}, ${members.length} members`),
+    onRefreshed: ({ name, online_members: members }, since) => {
+      told.push(`refreshed ${name}, ${members.length} members`);
+      later = since.map((event) => ("seq" in event ? `${event.seq}` : event.event));
+    },
     onConnectionState: () => undefined,
     onError: (error) => told.push(`failed ${(error as Problem).code}`),
     onTokenRejected: (token) => told.push(`refused ${token}`),
@@ -48,6 +53,11 @@ async function enter(lastSeq: number): Promise<void> {
   rooms.push(room(lastSeq));
   stream.start();
   await settled();
+  environment.last.accept();
+}
+
+function reconnect(): void {
+  stream.reopen();
   environment.last.accept();
 }
 
@@ -94,7 +104,7 @@ describe("roomStream", () => {
     expect(told).toEqual(["loaded 6", "refreshed Renamed, 0 members"]);
   });
 
-  it("repeats events that arrived during a refresh: the response may be older", async () => {
+  it("names the events during a refresh: the response may be older", async () => {
     await enter(6);
     environment.last.drop();
     environment.clock.pass(500);
@@ -104,14 +114,33 @@ describe("roomStream", () => {
     environment.last.receive(said(7));
     await settled();
     environment.last.receive({ event: "city.room.typing", typing: [] });
-    expect(told).toEqual([
-      "loaded 6",
-      "city.room.presences",
-      "heard 7",
-      "refreshed General, 0 members",
-      "city.room.presences",
-      "city.room.typing",
-    ]);
+    expect(told).toEqual(["loaded 6", "city.room.presences", "heard 7", "refreshed General, 0 members", "city.room.typing"]);
+    expect(later).toEqual(["city.room.presences", "7"]);
+  });
+
+  it("ignores a response that a later connection has overtaken", async () => {
+    await enter(6);
+    let answer: (room: RoomDetails) => void = () => undefined;
+    rooms.push(new Promise<RoomDetails>((resolve) => (answer = resolve)));
+    reconnect();
+    rooms.push({ ...room(6), name: "Renamed" });
+    reconnect();
+    await settled();
+    answer(room(6));
+    await settled();
+    expect(told).toEqual(["loaded 6", "refreshed Renamed, 0 members"]);
+  });
+
+  it("ignores the refusal of a request before a later connection", async () => {
+    await enter(6);
+    let refuse: (problem: Problem) => void = () => undefined;
+    rooms.push(new Promise<RoomDetails>((_, reject) => (refuse = reject)));
+    reconnect();
+    rooms.push(room(6));
+    reconnect();
+    refuse(new Problem(404, "no_such_room", "…"));
+    await settled();
+    expect(told).toEqual(["loaded 6", "refreshed General, 0 members"]);
   });
 
   it("reconnects from the last seq after a gap", async () => {

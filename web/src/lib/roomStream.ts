@@ -39,8 +39,13 @@ export interface RoomStreamHandlers {
   onLoaded: (room: RoomDetails) => void;
   /** Called in order, once for each event with a `seq`. */
   onEvent: (event: RoomEvent) => void;
-  /** Called with the room's current name, picture, pins and members, as events without a `seq` may have been missed. */
-  onRefreshed: (room: RoomDetails) => void;
+  /**
+   * Called with the room's current name, picture, pins and members, as events without a `seq` may have been missed.
+   *
+   * `since` are the events that arrived during the request, in order: the response may be older than they are. `onEvent` was called
+   * for each of them.
+   */
+  onRefreshed: (room: RoomDetails, since: readonly RoomEvent[]) => void;
   onConnectionState: (state: ConnectionState) => void;
   /** Called if the room cannot be loaded, and a retry would not help. */
   onError: (error: unknown) => void;
@@ -74,7 +79,7 @@ export class RoomStream {
   /** Whether the shown room comes from the browser's storage: then it is loaded with the first connection. */
   private isSeen = false;
   private buffered: RoomEvent[] = [];
-  /** Events without a `seq` that arrive during a refresh: they may be newer than the response. */
+  /** The events that arrive during the newest refresh: they may be newer than the response. */
   private duringRefresh: RoomEvent[] | null = null;
   private cancelWait: Cancel = () => undefined;
 
@@ -146,17 +151,19 @@ export class RoomStream {
     const events: RoomEvent[] = (this.duringRefresh = []);
     try {
       const room = await this.load();
-      if (this.isStopped || this.isLoading) return;
+      if (!this.isCurrent(events)) return;
       if (!room.may_read) this.startFrom(room);
-      else if (this.connection === "live") {
-        this.handlers.onRefreshed(room);
-        for (const event of events) this.handlers.onEvent(event);
-      }
+      else if (this.connection === "live") this.handlers.onRefreshed(room, events);
     } catch (error) {
-      if (!this.isStopped && error instanceof Problem && !error.isTemporary) this.fail(error);
+      if (this.isCurrent(events) && error instanceof Problem && !error.isTemporary) this.fail(error);
     } finally {
       if (this.duringRefresh === events) this.duringRefresh = null;
     }
+  }
+
+  /** Whether the response of a refresh counts: a later request may have been another reader's, or overtaken it. */
+  private isCurrent(refresh: RoomEvent[]): boolean {
+    return !this.isStopped && !this.isLoading && this.duringRefresh === refresh;
   }
 
   private async reload(): Promise<void> {
@@ -254,18 +261,18 @@ export class RoomStream {
 
   private handleEvent(event: RoomEvent): void {
     if (this.isLoading) this.buffered.push(event);
-    else if (!("seq" in event)) this.handleUnnumbered(event);
+    else if (!("seq" in event)) this.deliver(event);
     else if (event.seq === this.lastSeq + 1) this.advance(event);
     else if (event.seq > this.lastSeq) this.handleGap();
   }
 
-  private handleUnnumbered(event: RoomEvent): void {
-    this.duringRefresh?.push(event);
-    this.handlers.onEvent(event);
-  }
-
   private advance(event: RoomEvent & { seq: number }): void {
     this.lastSeq = event.seq;
+    this.deliver(event);
+  }
+
+  private deliver(event: RoomEvent): void {
+    this.duringRefresh?.push(event);
     this.handlers.onEvent(event);
   }
 

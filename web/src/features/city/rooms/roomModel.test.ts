@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { FakeEnvironment } from "../../../testing/fakeSockets";
-import type { Message } from "../../../api/types";
+import type { Message, RoomDetails } from "../../../api/types";
 import { roomEnvironment } from "../../../testing/roomEnvironment";
 import { message, OKSANA, room, WITHOUT_PICTURE, settled, TARAS } from "../../../testing/samples";
 import { Problem } from "../../../api/problem";
@@ -16,6 +16,7 @@ let model: RoomModel;
 let met: string[];
 let outbox: Outbox;
 let isShown: boolean;
+let me: string | null;
 const state = () => model.store.getState();
 const waiting = () => outgoingMessages(outbox.store.getState().entries);
 const lines = () =>
@@ -27,10 +28,12 @@ const seqs = () => state().timeline.messages.map(({ seq }) => seq);
 beforeEach(async () => {
   localStorage.clear();
   isShown = true;
+  me = OKSANA.id;
   sockets = new FakeEnvironment();
   met = [];
   const environment = roomEnvironment(sockets, {
     isShown: () => isShown,
+    me: () => me,
     addAuthors: (authors) => void met.push(...authors.map(({ display_name: name }) => name)),
   });
   outbox = environment.outbox;
@@ -109,6 +112,53 @@ describe("an open room", () => {
     sockets.last.receive({ ...join, seq: 5, member: OKSANA });
     await settled();
     expect(state().rights).toBe(rights);
+  });
+
+  it("keeps the rights of the newest request", async () => {
+    const older = { kick: true } as never;
+    const newer = { kick: false } as never;
+    let answer: (details: RoomDetails) => void = () => undefined;
+    await settled();
+    vi.mocked(city.room).mockReturnValueOnce(new Promise((resolve) => (answer = resolve)));
+    vi.mocked(city.room).mockResolvedValueOnce(room(3, [], { rights: newer }));
+    sockets.last.receive({ event: "city.room.updated", room: room(3) });
+    sockets.last.receive({ event: "city.room.updated", room: room(3) });
+    await settled();
+    answer(room(3, [], { rights: older }));
+    await settled();
+    expect(state().rights).toBe(newer);
+  });
+
+  it("ignores the rights of somebody who signed out", async () => {
+    let answer: (details: RoomDetails) => void = () => undefined;
+    await settled();
+    vi.mocked(city.room).mockReturnValueOnce(new Promise((resolve) => (answer = resolve)));
+    sockets.last.receive({ event: "city.room.updated", room: room(3) });
+    me = null;
+    answer(room(3, [], { rights: { kick: true } as never }));
+    await settled();
+    expect(state().rights).toBeNull();
+  });
+
+  it("keeps joins that are newer than the response", async () => {
+    const older = room(3, [], { online_members: [{ ...TARAS, presence: "online", last_active_ago_ms: 0, status_msg: null }] });
+    let answer: (details: RoomDetails) => void = () => undefined;
+    vi.mocked(city.room).mockReturnValueOnce(new Promise((resolve) => (answer = resolve)));
+    model.reconnect();
+    sockets.last.accept();
+    const join = { event: "city.room.join", created_at: "2026-11-22T12:00:00Z" };
+    sockets.last.receive({ ...join, seq: 4, member: OKSANA, members_online: 2 });
+    answer(older);
+    await settled();
+    expect([...state().members]).toEqual(["u_2", "u_1"]);
+    expect(state().room).toMatchObject({ last_seq: 4, members_online: 2 });
+    expect(lines()).toEqual(["top", "day", 2, "note"]);
+  });
+
+  it("counts only received events as read", async () => {
+    await settled();
+    sockets.last.receive({ event: "city.room.updated", room: room(9, [], { name: "Renamed" }) });
+    expect(state().room).toMatchObject({ name: "Renamed", last_seq: 3 });
   });
 
   it("reloads when it becomes private, and after a join", async () => {

@@ -48,6 +48,8 @@ const INITIAL_STATE: RoomState = {
 /** The interval of repeating a typing notification, which the city drops after ten seconds. */
 const TYPING_INTERVAL_MS = 4_000;
 
+type MembershipChange = Extract<RoomEvent, { event: "city.room.join" | "city.room.leave" }>;
+
 /** A part of the page that listens to the events of a room. */
 export interface RoomListener {
   /** Called for a message that is new or has changed. */
@@ -69,6 +71,8 @@ export class RoomModel extends Conversation {
   private readonly memberChanges: MemberChanges;
   private typingSentAt = -Infinity;
   private readId: string | null = null;
+  /** The number of requests for the reader's rights: only the newest one counts. */
+  private rightsRequests = 0;
   /** The id of the last read message whose receipt could not be sent for lack of a connection. */
   private unsentId: string | null = null;
 
@@ -89,7 +93,7 @@ export class RoomModel extends Conversation {
       {
         onLoaded: (room) => this.onLoaded(room),
         onEvent: (event) => this.handleEvent(event),
-        onRefreshed: (room) => this.onRefreshed(room),
+        onRefreshed: (room, since) => this.onRefreshed(room, since),
         onConnectionState: (link) => this.setConnection(link),
         onError: (error) => this.set({ error }),
         onTokenRejected: (token) => environment.onTokenRejected(token),
@@ -205,16 +209,22 @@ export class RoomModel extends Conversation {
     for (const listener of this.listeners) listener.onLoaded();
   }
 
-  private onRefreshed(room: RoomDetails): void {
+  private onRefreshed(room: RoomDetails, since: readonly RoomEvent[]): void {
     this.setMembers(room.online_members);
     this.set({ rights: room.rights });
     this.updateRoom(room);
     for (const listener of this.listeners) listener.onEvent?.({ event: "city.room.updated", room });
+    for (const event of since) {
+      if (!("seq" in event)) this.handleEvent(event);
+      else if (isMembership(event)) this.handleMembership(event);
+    }
   }
 
+  /** Show the room's new name and state. Its `last_seq` remains that of the newest event that the page has received. */
   private updateRoom(room: Room): void {
+    const { last_seq: lastSeq } = this.store.getState().room ?? room;
     this.memberChanges.online = room.members_online;
-    this.set({ room });
+    this.set({ room: { ...room, last_seq: lastSeq } });
   }
 
   /** The range of messages after the last read one: up to the newest message, without an end while the page is hidden. */
@@ -260,14 +270,7 @@ export class RoomModel extends Conversation {
       }
       case "city.room.join":
       case "city.room.leave":
-        this.environment.addAuthors([event.member]);
-        this.memberChanges.add(subjectOf(event.member), event.event === "city.room.join", event.members_online);
-        this.updateMembers();
-        if (subjectOf(event.member) === this.environment.subject()) {
-          this.set({ removal: removalOf(event) });
-          // Only members have the rights of their power level.
-          void this.loadRights();
-        }
+        this.handleMembership(event);
         break;
       default:
         if (event.message) this.handleMessage(event.message);
@@ -278,11 +281,24 @@ export class RoomModel extends Conversation {
     this.cache.onChanged();
   }
 
+  private handleMembership(event: MembershipChange): void {
+    this.environment.addAuthors([event.member]);
+    this.memberChanges.add(subjectOf(event.member), event.event === "city.room.join", event.members_online);
+    this.updateMembers();
+    if (subjectOf(event.member) !== this.environment.subject()) return;
+    this.set({ removal: removalOf(event) });
+    // Only members have the rights of their power level.
+    void this.loadRights();
+  }
+
   /** Load the reader's rights, as power levels may have changed: the event is the same for all readers and contains no rights. */
   private async loadRights(): Promise<void> {
-    if (this.environment.me() === null) return;
+    const me = this.environment.me();
+    if (me === null) return;
+    const request = (this.rightsRequests += 1);
     const loaded = await city.room(this.name, undefined).catch(() => null);
-    if (loaded) this.set({ rights: loaded.rights });
+    const isCurrent = request === this.rightsRequests && me === this.environment.me();
+    if (loaded && isCurrent) this.set({ rights: loaded.rights });
   }
 
   private handleMessage(message: Message): void {
@@ -325,7 +341,11 @@ export class RoomModel extends Conversation {
   }
 }
 
-function removalOf(event: RoomEvent): RoomRemoval | null {
+function isMembership(event: RoomEvent): event is MembershipChange {
+  return event.event === "city.room.join" || event.event === "city.room.leave";
+}
+
+function removalOf(event: MembershipChange): RoomRemoval | null {
   const cause = event.event === "city.room.leave" ? event.cause : undefined;
   if (event.event !== "city.room.leave" || cause === undefined || cause === "left") return null;
   return { kind: cause, reason: event.reason ?? null };
