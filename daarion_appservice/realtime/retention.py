@@ -7,7 +7,7 @@ room ─► messages, events ─► replies, threads ─► one RESYNC event, by
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -96,8 +96,15 @@ class Retention:
             return 0
         async with self.database.read_only() as tx:
             rooms, unfinished = await tx.retention.rooms(), await tx.key_values.unfinished_retentions()
+        await self._forget_removed(unfinished.difference(rooms))
         before_ms = self._before_ms(days)
         return sum([await self._expire_room(room, before_ms, is_unfinished=room in unfinished) for room in rooms])
+
+    async def _forget_removed(self, rooms: Collection[RoomId]) -> None:
+        """Delete what is stored about the interrupted retention of rooms that were removed since."""
+        for room in rooms:
+            async with self.database.transaction() as tx:
+                await tx.key_values.end_retention(room)
 
     async def _expire_room(self, room: RoomId, before_ms: int, *, is_unfinished: bool) -> int:
         """Delete the old messages and events of one room; return the number of messages.
@@ -133,9 +140,10 @@ class Retention:
         return await self._repeat(delete_messages)
 
     async def _finish(self, room: RoomId) -> None:
-        """Make clients load the room again."""
+        """Make clients load the room again, unless it was removed meanwhile."""
         async with self.database.transaction() as tx:
-            await tx.rooms.lock_any(room)
+            if await tx.rooms.lock_any(room) is None:
+                return
             await tx.retention.forget_replies(room)
             event = await self._resync(tx, room)
             await tx.key_values.end_retention(room)

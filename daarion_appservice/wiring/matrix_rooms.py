@@ -34,6 +34,7 @@ from ..matrix.reconcile.read_only_rooms import ReadOnlyRooms
 from ..matrix.reconcile.room_admins import RoomAdmins
 from ..matrix.reconcile.room_appearance import RoomAppearance
 from ..matrix.reconcile.room_creation import RoomCreator
+from ..matrix.reconcile.room_creators import RoomCreators
 from ..matrix.reconcile.room_links import RoomLinks
 from ..matrix.reconcile.room_metadata import RoomMetadata
 from ..matrix.reconcile.room_store import RoomStore
@@ -183,6 +184,7 @@ class MatrixRoomsAndEvents(CityServices):
             ReadOnlyRooms(self.homeserver, self.identities, store),
             PowerNotices(self.homeserver, self.identities.bot),
             admins,
+            RoomCreators(self.database, self.identities),
             appearance,
         )
         self.adoption = Adoption(self.homeserver, self.database, self.identities, self.rooms, self.matrix_rooms)

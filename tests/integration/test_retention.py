@@ -162,6 +162,23 @@ async def test_interrupted_retention_deletes_events_later(
         assert (await tx.connection.execute(joins)).scalar() == 0
 
 
+async def test_room_removed_during_retention_leaves_nothing(
+    city: InProcessCity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed = retention.RetentionRepository.delete_room_events
+
+    async def remove_room(repository: retention.RetentionRepository, *_: Any, **__: Any) -> int:
+        await repository._connection.execute(delete(t.rooms).where(t.rooms.c.id == GENERAL))
+        return 0
+
+    monkeypatch.setattr(retention.RetentionRepository, "delete_room_events", remove_room)
+    await city.city.retention.step()
+    monkeypatch.setattr(retention.RetentionRepository, "delete_room_events", removed)
+    await city.city.retention.step()
+    async with city.city.database.read_only() as tx:
+        assert await tx.key_values.unfinished_retentions() == set()
+
+
 async def test_other_old_things_go(city: InProcessCity) -> None:
     await city.city.retention.step()
     assert await ids(city, t.feed, t.feed.c.id) >= {"f3"}

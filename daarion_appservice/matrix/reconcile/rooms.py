@@ -24,8 +24,7 @@ from ...city.identity import Identities
 from ...city.member_log import MemberLog
 from ...city.ports import publish_all
 from ...city.read_only_levels import RoomPowerLevels
-from ...city.reader_memberships import ReaderMemberships
-from ...city.types import Author, AuthorKind, MatrixStatus, Room, UserId
+from ...city.types import MatrixStatus, Room, UserId
 from ...errors import HomeserverRefused, RoomLinkBroken
 from ..client.homeserver import Homeserver
 from ..client.refusals import advice
@@ -35,6 +34,7 @@ from .power_notices import PowerNotices, missing_power, power_advice
 from .read_only_rooms import ReadOnlyRooms
 from .room_admins import RoomAdmins
 from .room_appearance import RoomAppearance
+from .room_creators import RoomCreators
 from .room_links import RoomLinks
 from .room_metadata import RoomMetadata
 from .room_store import RoomStore, matrix_room_of
@@ -62,6 +62,7 @@ class MatrixRooms:
     read_only_rooms: ReadOnlyRooms
     power_notices: PowerNotices
     admins: RoomAdmins
+    creators: RoomCreators
     appearance: RoomAppearance
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     """One lock by slug: an alias query and a pass of the reconciler may check the same room."""
@@ -120,15 +121,10 @@ class MatrixRooms:
         return failure
 
     async def _grant_levels(self, room: Room, powers: RoomPowerLevels) -> RoomPowerLevels:
-        """Grant the levels of admins and observer, and once that of the creator: ghost and linked Matrix account."""
-        async with self.store.database.read_only() as tx:
-            creator = await tx.matrix_rooms.creator_without_level(room.id)
-            author = None if creator is None else Author(AuthorKind.CITIZEN, creator, creator)
-            users = await ReaderMemberships(self.identities).users(tx, author)
-        powers = await self.admins.grant(matrix_room_of(room), powers, with_observer=True, more=users)
-        if creator is not None:
-            async with self.store.database.transaction() as tx:
-                await tx.matrix_rooms.note_level_of_creator(room.id)
+        """Grant the levels of admins and observer, and once that of the creator."""
+        creator = await self.creators.without_level(room.id)
+        powers = await self.admins.grant(matrix_room_of(room), powers, with_observer=True, more=creator)
+        await self.creators.note_level(room.id)
         return powers
 
     async def _update_avatar(self, room: Room, powers: RoomPowerLevels) -> None:
