@@ -176,6 +176,10 @@ class Identities:
                 return AgentSlug(slug)
         return None
 
+    def is_agent(self, user: UserId) -> bool:
+        """Whether this is the ghost of an agent, also of one that was removed."""
+        return self.agent_slug(user) is not None
+
     def _citizen_of(self, localpart: str) -> Inhabitant | ServiceUser:
         citizen = CitizenId(_unescape(localpart.removeprefix(CITIZEN_PREFIX).partition(_GENERATION)[0]))
         # Each id has one canonical form, so that no two users are the same citizen. An erased citizen's ghost has no subject.

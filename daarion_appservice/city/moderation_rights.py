@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate
 from typing import Any, Final
 
-from .event_fields import inner
+import orjson
+
+from .event_fields import Event, inner
 from .read_only_levels import RoomPowerLevels
 from .types import UserId
 
@@ -18,7 +21,12 @@ MODERATOR_LEVEL: Final = 50
 _WRITER_LEVEL: Final = MODERATOR_LEVEL - 1
 """The power level that writing needs in a room of moderators; the room's agents have it, without the rights of moderators."""
 MAX_WRITING_AGENTS: Final = 500
-"""The most agents that get the level: each is an entry of ``m.room.power_levels``, which has 64 KiB at most."""
+"""The maximum number of agents with the level: every event of a room is checked against ``m.room.power_levels``."""
+MAX_CONTENT_BYTES: Final = 48 * 1024
+"""The size of the content of ``m.room.power_levels`` up to which agents get levels. An event has 64 KiB at most: the rest is
+for the levels that moderators give, and for the event's other fields. A larger event could not be changed any more.
+"""
+_ENTRY_BYTES: Final = len('"":49,')
 _MESSAGE: Final = "m.room.message"
 _LEVELS: Final = "m.room.power_levels"
 
@@ -80,36 +88,64 @@ def writers_of(powers: RoomPowerLevels) -> Writers:
     return Writers.EVERYONE if is_open else Writers.MODERATORS
 
 
-def with_writers(powers: RoomPowerLevels, writers: Writers, agents: Sequence[UserId]) -> dict[str, Any]:
+def with_writers(
+    powers: RoomPowerLevels, writers: Writers, agents: Sequence[UserId], *, is_agent: Callable[[UserId], bool]
+) -> dict[str, Any]:
     """Return the content of ``m.room.power_levels`` under which ``writers`` may send messages.
 
     Args:
         powers: the current levels.
         writers: who may write.
         agents: the ghosts of the room's agents, which may write always.
+        is_agent: returns whether a user is the ghost of any agent.
     """
     level = powers.default("users_default") if writers is Writers.EVERYONE else _level_of_moderators(powers)
     content = dict(powers.content) | {"events_default": level}
     if _MESSAGE in (events := inner(powers.content, "events")):
         content["events"] = dict(events) | {_MESSAGE: level}
-    return with_writing_agents(RoomPowerLevels(content, powers.creators), agents)
+    return with_writing_agents(RoomPowerLevels(content, powers.creators), agents, is_agent=is_agent)
 
 
-def with_writing_agents(powers: RoomPowerLevels, agents: Sequence[UserId]) -> dict[str, Any]:
+def with_writing_agents(
+    powers: RoomPowerLevels, agents: Sequence[UserId], *, is_agent: Callable[[UserId], bool]
+) -> dict[str, Any]:
     """Return the content of ``m.room.power_levels`` under which the room's agents may write.
 
-    Where moderators write alone by the level of the city, agents below it get exactly this level. Where a Matrix client
-    demands the level of moderators or more, and in read-only rooms, nothing changes. In a room of everyone, agents lose the
-    level of writers.
+    Where moderators write alone by the level of the city, agents without a level get exactly this one, up to the limits
+    `MAX_WRITING_AGENTS` and `MAX_CONTENT_BYTES`. A level that a moderator gave to an agent remains. Where a Matrix client
+    demands the level of moderators or more, and in read-only rooms, nothing changes. Agents that are not in the room any
+    more, and all agents where everyone writes, lose the level of writers.
     """
-    users, level = dict(inner(powers.content, "users")), powers.to_send(_MESSAGE)
-    if writers_of(powers) is Writers.EVERYONE:
-        for agent in agents:
-            if users.get(agent) == _WRITER_LEVEL:
-                del users[agent]
-    elif level < MODERATOR_LEVEL:
-        users |= {agent: level for agent in agents[:MAX_WRITING_AGENTS] if powers.of(agent) < level}
-    return dict(powers.content) | ({"users": users} if users or "users" in powers.content else {})
+    is_open, level = writers_of(powers) is Writers.EVERYONE, powers.to_send(_MESSAGE)
+    if not is_open and level >= MODERATOR_LEVEL:
+        return dict(powers.content)
+    writing = frozenset() if is_open else frozenset(agents)
+    users = {
+        user: own
+        for user, own in inner(powers.content, "users").items()
+        if own != _WRITER_LEVEL or user in writing or not is_agent(UserId(user))
+    }
+    content = dict(powers.content) | ({"users": users} if "users" in powers.content else {})
+    if not is_open and (added := _fitting(content, [agent for agent in agents if agent not in users])):
+        content["users"] = users | dict.fromkeys(added, level)
+    return content
+
+
+def _fitting(content: Event, agents: Sequence[UserId]) -> list[UserId]:
+    """Return the first of the agents, as many as get levels of their own within the limits."""
+    taken = sum(level == _WRITER_LEVEL for level in inner(content, "users").values())
+    left = MAX_CONTENT_BYTES - _size(content)
+    sizes = accumulate(len(agent) + _ENTRY_BYTES for agent in agents)
+    number = sum(size <= left for size in sizes)
+    return list(agents[: max(0, min(number, MAX_WRITING_AGENTS - taken))])
+
+
+def _size(content: Event) -> int:
+    """Return the bytes of a content as JSON; the limit for one that is nested too deeply for JSON."""
+    try:
+        return len(orjson.dumps(content))
+    except orjson.JSONEncodeError:
+        return MAX_CONTENT_BYTES
 
 
 def may_remove(level: float, other: float) -> bool:

@@ -36,6 +36,7 @@ from ..matrix.reconcile.invitation_decline import InvitationDecliner
 from ..matrix.reconcile.reconciler import Reconciler
 from ..matrix.reconcile.room_backfill import Backfill
 from ..matrix.reconcile.room_removal import RoomRemoval
+from ..matrix.reconcile.writing_agents import WritingAgents
 from .matrix_rooms import MatrixRoomsAndEvents
 
 
@@ -172,6 +173,7 @@ class MatrixParts(MatrixRoomsAndEvents):
             room_removal=RoomRemoval(
                 self.homeserver, self.monitor, self.database, self.identities, self.space, self.bus.publish
             ),
+            writing_agents=WritingAgents(self.homeserver, self.identities, self.agents),
             ghosts=self.ghosts,
             roles=roles,
             drawn_avatars=self.drawn_avatars,

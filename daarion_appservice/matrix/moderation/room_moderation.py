@@ -138,7 +138,7 @@ class RoomModeration:
         moderator = await self.check(author, room_id, lambda rights: rights.set_writers, is_admin=is_admin)
         if writers_of(moderator.powers) is not writers:
             agents = [self.identities.agent(slug) for slug in self.agents.of_room(moderator.room)]
-            content = with_writers(moderator.powers, writers, agents)
+            content = with_writers(moderator.powers, writers, agents, is_agent=self.identities.is_agent)
             await moderator.act(
                 lambda user: self.homeserver.set_state(moderator.matrix_room, _LEVELS, content, as_user=user)
             )

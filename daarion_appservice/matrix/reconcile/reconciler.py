@@ -30,6 +30,7 @@ from .room_links import RoomLinks
 from .room_removal import RoomRemoval
 from .rooms import MatrixRooms
 from .space import CitySpace
+from .writing_agents import WritingAgents
 
 _LINK_CHECK_S: Final = 300.0
 """Seconds between two passes without a change: they find wrong rooms, and ghosts that the homeserver does not know."""
@@ -59,6 +60,7 @@ class Reconciler:
         observer: Observer,
         *,
         room_removal: RoomRemoval,
+        writing_agents: WritingAgents,
         ghosts: Ghosts,
         roles: RoleFieldWriter,
         drawn_avatars: DrawnAvatars,
@@ -74,6 +76,7 @@ class Reconciler:
         self._outbound = outbound
         self._observer = observer
         self._room_removal = room_removal
+        self._writing_agents = writing_agents
         self._ghosts = ghosts
         self._roles = roles
         self._drawn_avatars = drawn_avatars
@@ -120,6 +123,7 @@ class Reconciler:
         # Before the rooms: a new room may have the alias of a removed one.
         are_removed_rooms_left = await self._room_removal.run()
         linked = await self._reconcile_rooms()
+        await self._writing_agents.update(linked.values())
         self._outbound.resume()
         await self._observer.observe({room.matrix_room_id: room.id for room in linked.values() if room.matrix_room_id})
         await self._roles.write_service_user(self._identities.observer, _OBSERVER_TITLE)
