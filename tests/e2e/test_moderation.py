@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.async_api import expect
 
 from tests.parts.browser import start_browser
-from tests.parts.city import RunningCity, citizen_token, eventually, shared_city
+from tests.parts.city import ADMIN_TOKEN, RunningCity, citizen_token, eventually, shared_city
 from tests.parts.matrix_user import MatrixUser
 from tests.parts.moderated_room import (
     Room,
@@ -310,6 +310,23 @@ async def test_creator_moderates_own_room(city: RunningCity, olena: MatrixUser) 
     pair = {"@citizen_u_owner:city.localhost": 100, "@citizen_u_owner_2:city.localhost": 100}
     assert pair.items() <= levels["users"].items()
     assert not any((await city.get(f"/city/rooms/{chat['id']}", token=owner))["rights"].values())
+
+
+async def test_agent_added_to_room_of_moderators_writes(city: RunningCity, room: Room) -> None:
+    await room.sets("m.room.power_levels", await state_of(room, "m.room.power_levels") | {"events_default": 49})
+
+    async def is_closed() -> bool:
+        return str((await city.get(room.path))["writers"]) == "moderators"
+
+    await eventually(is_closed)
+    poet = {"display_name": "Поет", "rooms": [room.slug]}
+    assert (await city.call("PUT", "/api/v1/agents/poet", poet, token=ADMIN_TOKEN))[0] in {200, 201}
+
+    async def has_level() -> bool:
+        users: dict[str, int] = (await state_of(room, "m.room.power_levels"))["users"]
+        return users.get("@agent_poet:city.localhost") == 49
+
+    await eventually(has_level)
 
 
 async def test_room_picture_follows_both_sides(room: Room, tmp_path: Path) -> None:
