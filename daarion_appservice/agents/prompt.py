@@ -1,13 +1,14 @@
 """Builds the text of a request: message, quotation, and descriptions of files.
 
-Models read text. A reply therefore quotes the message that it refers to, and a file is described in brackets: a name
-alone, like ``Voice message.ogg``, would be taken for the message itself.
+Models read text. A reply therefore quotes the message that it refers to, and a file or a place is described in brackets:
+a name alone, like ``Voice message.ogg`` or ``Home``, would be taken for the message itself.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from ..city.message_kinds import geo_uri
 from ..city.types import Media, Message
 from .request import AgentRequest, Attachment, Quotation
 
@@ -18,12 +19,12 @@ _UNITS: Final = ("kB", "MB", "GB")
 
 
 def message_prompt(message: Message) -> str:
-    """Return the text of a message for a model: its body and a description of its file."""
+    """Return the text of a message for a model: its body and a description of its file or place."""
     attachment = attachment_of(message)
-    if attachment is None:
-        return message.body
-    caption = _caption(message)
-    return "\n\n".join(part for part in (caption, f"[{_description(attachment)}]") if part)
+    parts = [message.body] if attachment is None else [_caption(message), f"[{_description(attachment)}]"]
+    if (location := message.details.location) is not None and "geo:" not in message.body:
+        parts.append(f"[location {geo_uri(location)}]")
+    return "\n\n".join(filter(None, parts))
 
 
 def quotation(message: Message) -> Quotation:

@@ -9,6 +9,7 @@ import pytest
 from daarion_appservice.agents.dialects import Dialect, Invoke, OpenAi
 from daarion_appservice.agents.prompt import message_prompt
 from daarion_appservice.agents.request import AgentRequest, Attachment, RequestKind
+from daarion_appservice.city.message_kinds import Details, Location
 from daarion_appservice.city.types import Author, AuthorKind, Media, Message, MessageId, RoomId, SubjectId
 
 KEY = "FbqRmbxgRkRiN5mvNEGwi_ZzoD9b2Z0uQyJRdm1KjZs"
@@ -67,3 +68,18 @@ def test_size_and_duration_are_rounded(size: int, duration_ms: int, facts: str) 
     author = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
     message = Message(MessageId("m"), RoomId("r"), 1, author, "a.ogg", 1, msgtype="m.audio", media=media)
     assert message_prompt(message) == f"[audio a.ogg, audio/ogg, {facts}]"
+
+
+@pytest.mark.parametrize(
+    ("body", "prompt"),
+    [
+        ("Мій дім", "Мій дім\n\n[location geo:50.450000,30.520000;u=35]"),
+        ("", "[location geo:50.450000,30.520000;u=35]"),
+        ("Location was shared at geo:50.45,30.52;u=35", "Location was shared at geo:50.45,30.52;u=35"),
+    ],
+)
+def test_place_is_described_by_its_coordinates(body: str, prompt: str) -> None:
+    author = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
+    details = Details(location=Location(50.45, 30.52, 35))
+    message = Message(MessageId("m"), RoomId("r"), 1, author, body, 1, msgtype="m.location", details=details)
+    assert message_prompt(message) == prompt
