@@ -70,6 +70,8 @@ class RoomEventStored:
     """An event other than a new message was added to a room's history."""
 
     event: RoomEvent
+    mentioned: frozenset[SubjectId] = frozenset()
+    """For an edit, the people whom the message mentions now and did not mention before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,7 +268,11 @@ class MessageEdits:
         if not is_shown:
             return None
         edited_at_ms = message.edited_at_ms if edit.is_growth else revision.at_ms
-        return await self._apply_revision(tx, message, revision, event, edited_at_ms=edited_at_ms)
+        applied = await self._apply_revision(tx, message, revision, event, edited_at_ms=edited_at_ms)
+        if applied is None:
+            return None
+        mentioned = mentioned_people(_message_of(applied), None) - mentioned_people(message, None)
+        return replace(applied, mentioned=mentioned)
 
     async def _apply_revision(
         self,

@@ -1,7 +1,7 @@
 """Sends pushes for the messages that this process stored: each message is stored by one process, so each push is sent once.
 
-    MessagePosted ─► 2 s ─► unread? (notices) ─► queue ─► senders ─► push service
-                                                              └─► failures and subscriptions that are gone
+    message, or edit with a new mention ─► 2 s ─► unread? (notices) ─► queue ─► senders ─► push service
+                                                                                      └─► failures and subscriptions that are gone
 
 Pushes are sent at most once or, after a failure, twice. They are lost when the process ends, and dropped when a queue is full.
 """
@@ -13,7 +13,8 @@ from typing import Final, Protocol, TypeVar
 
 import structlog
 
-from ..city.events import MessagePosted
+from ..city.citizen_pairs import is_chat_id
+from ..city.events import MessagePosted, RoomEventStored
 from ..city.ports import NowMs
 from ..errors import DatabaseError
 from ..storage.database import Database
@@ -64,7 +65,17 @@ class PushSender:
 
     def on_message_posted(self, posted: MessagePosted) -> None:
         """Send pushes for a message that this process stored."""
-        if not may_notify(posted) or self._now_ms() - posted.message.created_at_ms > _MAX_AGE_MS:
+        self._add(posted, posted.message.created_at_ms)
+
+    def on_room_event(self, stored: RoomEventStored) -> None:
+        """Send pushes to the people whom a message mentions since an edit that this process stored."""
+        event = stored.event
+        # In a direct chat, the message was pushed to the other citizen when it was posted.
+        if event.message is not None and not is_chat_id(event.room_id):
+            self._add(MessagePosted(event.message, stored.mentioned), event.at_ms)
+
+    def _add(self, posted: MessagePosted, at_ms: int) -> None:
+        if not may_notify(posted) or self._now_ms() - at_ms > _MAX_AGE_MS:
             return
         due_s = asyncio.get_running_loop().time() + self._delay_s
         _put(self._messages, (due_s, posted))

@@ -159,6 +159,9 @@ class UnreadStream:
 
     def on_room_event(self, stored: RoomEventStored) -> None:
         event = stored.event
+        if event.message is not None and event.kind is RoomEventKind.UPDATED and self._readers:
+            # An edit may mention citizens who have never opened the room.
+            self._compare_mentions(event.message)
         readers = self._readers_of(event.room_id)
         if not readers:
             return
@@ -173,8 +176,6 @@ class UnreadStream:
                 for reader in readers:
                     reader.remove_message(event.message, event.seq)
                     self._touch(reader)
-            else:
-                self._compare_mentions(event.message)
 
     def on_local_read(self, event: LocalUserRead) -> None:
         self._read(event.author.subject, event.room_id, event.seq, event.thread_root)

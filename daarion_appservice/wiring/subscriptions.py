@@ -129,6 +129,7 @@ def _subscribe_unread(city: City) -> None:
     if city.settings.push.enabled:
         # Each message is stored by one process, which sends its pushes.
         city.bus.subscribe_local(MessagePosted, city.push_sender.on_message_posted)
+        city.bus.subscribe_local(RoomEventStored, city.push_sender.on_room_event)
 
 
 def _show_presence(city: City, change: PresenceChanged) -> None:

@@ -319,6 +319,15 @@ async def test_socket_tells_counts_and_last_message(city: InProcessCity) -> None
         await shows(other, notifications="mentions")
 
 
+async def test_socket_tells_mention_by_edit_in_unopened_room(city: InProcessCity) -> None:
+    message = await say(city, "hello")
+    async with connected(city, "?unread=1", OKSANA) as socket:
+        await until(lambda: "city.unread.snapshot" in [event["event"] for event in socket.events])
+        path = f"/city/rooms/general/messages/{message['id']}"
+        await ok(city, "PATCH", path, {"body": f"hello {GHOST_OF_OKSANA}"}, TARAS)
+        await shows(socket, joined=False, unread=0, mentions=1)
+
+
 async def test_socket_agrees_with_lists_after_each_change(city: InProcessCity) -> None:
     await ok(city, "POST", "/city/rooms/general/join")
     async with connected(city, "?unread=1", OKSANA) as socket:

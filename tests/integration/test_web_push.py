@@ -174,6 +174,28 @@ async def test_deleted_message_is_not_pushed(harness: Harness) -> None:
     assert await harness.texts(browser, "нове") == ["нове"]
 
 
+async def test_mention_by_edit_is_pushed_once(harness: Harness) -> None:
+    browser = await harness.subscribe("one", OKSANA)
+    said = await harness.say("кому це?")
+    path = f"/city/rooms/general/messages/{said['id']}"
+    for text in ("вам", "саме вам"):
+        assert (await harness.city.call("PATCH", path, {"body": to("u_1", text)}, token=TARAS)).status == 200
+        await harness.say(to("u_1", f"після: {text}"))
+        await harness.texts(browser, f"після: {text}")
+    assert await harness.texts(browser, "після: саме вам") == ["вам", "після: вам", "після: саме вам"]
+
+
+async def test_edit_in_direct_chat_is_not_pushed_again(harness: Harness) -> None:
+    room = await harness.chat(TARAS, "citizen:u_1")
+    browser = await harness.subscribe("one", OKSANA)
+    said = await harness.say("привіт", room=room)
+    assert await harness.texts(browser, "привіт") == ["привіт"]
+    path = f"/city/rooms/{room}/messages/{said['id']}"
+    assert (await harness.city.call("PATCH", path, {"body": to("u_1", "виправлене")}, token=TARAS)).status == 200
+    await harness.say("далі", room=room)
+    assert await harness.texts(browser, "далі") == ["привіт", "далі"]
+
+
 async def test_muted_room_is_not_pushed(harness: Harness) -> None:
     browser = await harness.subscribe("one", OKSANA)
     await mute(harness, "none")
