@@ -18,14 +18,20 @@ _LINKS: Final = re.compile(
     # A character that changes the direction of text would display another URL than the link opens.
     rf"[^\s<>{BIDI_CONTROLS}]++"
 )
+_BEFORE: Final = r"""\s("'«„“”‘’\[{=:,;|>"""
+"""Characters before a path or file name, for a character class of a regular expression."""
+# After one of them, or after the mark of emphasis that follows it.
+_START: Final = "|".join([f"(?<![^{_BEFORE}])", *(f"(?<={mark})(?<![^{_BEFORE}]{mark})" for mark in ("_", "__"))])
 _IDENTIFIERS: Final = re.compile(
-    r"""(?<![A-Za-z0-9+.-])(?:[A-Za-z][A-Za-z0-9+.-]{0,31}://|(?i:mailto|matrix|magnet):)[^\s<>\\]++
-    | (?<!\w)www\.[^\s<>\\]++
-    | (?<![\w/@\#!$+])[@\#!$+][^\s<>\\:*`]{1,255}+:[A-Za-z0-9.-]++(?::[0-9]{1,5}+)?+
-    | (?<![\w.+~-])[\w.+~-]{1,64}+@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++(?::(?=[\w/~.-])[^\s<>\\`]++)?+
-    | (?<![^\s("'«\[])(?:\$\w++|\$\{\w++\}|%\w++%|(?=__[A-Za-z0-9]{1,64}+(?:_[A-Za-z0-9]{1,64}+){0,8}+__/)|(?![*]|__?[^_]|~~))
-      (?:[\w.~*+-]*+(?::[0-9]{1,5}+)?+:?+/)++[\w.~*+-]*+
-    | (?<![^\s("'«\[])(?P<file>\w[\w.-]*+)
+    rf"""(?<![A-Za-z0-9+.-])(?:[A-Za-z][A-Za-z0-9+.-]{{0,31}}://|(?i:mailto|matrix|magnet):)[^\s<>\\]++
+    | (?<![^\W_])www\.[^\s<>\\]++
+    | (?<![^\W_])(?<![/@\#!$+])[@\#!$+][^\s<>\\:*`]{{1,255}}+:[A-Za-z0-9.-]++(?::[0-9]{{1,5}}+)?+
+    | (?<![\w.+~-])[\w.+~-]{{1,64}}+@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++(?::(?=[\w/~.-])[^\s<>\\`]++)?+
+    | (?:{_START})(?:[A-Za-z]:\\(?=\w)|\\\\(?=\w))[^\s<>"|?*`]*+
+    | (?:{_START})
+      (?:\$\w++|\$\{{\w++\}}|%\w++%|(?=__[A-Za-z0-9]{{1,64}}+(?:_[A-Za-z0-9]{{1,64}}+){{0,8}}+__/)|(?![*]|__?[^_]|~~))
+      @?+(?:[\w.~*+-]*+(?::[0-9]{{1,5}}+)?+:?+/)++[\w.~*+-]*+
+    | (?:{_START})(?P<file>\w[\w.-]*+)(?!:?/)
     """,
     re.VERBOSE,
 )
@@ -33,7 +39,9 @@ _EXTENSION: Final = re.compile("[a-z][a-z0-9]{0,7}")
 _MARKS: Final = frozenset("*_~")
 _PUNCTUATION: Final = frozenset("?!.,:;'\"»”’…")
 _BRACKETS: Final = {")": "(", "]": "[", "}": "{"}
-_ESCAPED: Final = re.compile(r"[*_~`\[\]|!&#]")
+_ESCAPED: Final = re.compile(r"[\\*_~`\[\]|!&#]")
+_ATTRIBUTE: Final = re.compile(r"\w\.__\w+__")
+"""A name like ``self.__class__``."""
 
 
 def links(text: str) -> Iterator[tuple[int, int]]:
@@ -47,8 +55,17 @@ def links(text: str) -> Iterator[tuple[int, int]]:
             yield found.start(), end
 
 
+def without_links(text: str) -> Iterator[str]:
+    """Yield the parts of ``text`` outside URLs."""
+    done = 0
+    for start, end in links(text):
+        yield text[done:start]
+        done = end
+    yield text[done:]
+
+
 def identifiers(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the ranges of URLs, Matrix identifiers, e-mail addresses, paths and file names in ``text``."""
+    """Yield the ranges of URLs, Matrix identifiers, e-mail addresses, paths and names of files in ``text``."""
     for found in _IDENTIFIERS.finditer(text):
         start, end = found.start(), _end(text, *found.span())
         # `_me@example.org_` is emphasised: the mark at its start is not part of it.
@@ -80,7 +97,8 @@ def without_markup(body: str, closed: Iterable[tuple[int, int]]) -> str:
 
 def _is_file(name: str) -> bool:
     stem, dot, extension = name.rpartition(".")
-    return bool(dot) and "_" in stem and _EXTENSION.fullmatch(extension) is not None
+    is_file = bool(dot) and "_" in stem and _EXTENSION.fullmatch(extension) is not None
+    return is_file or _ATTRIBUTE.search(name) is not None
 
 
 def _end(text: str, start: int, end: int) -> int:

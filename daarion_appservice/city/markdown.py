@@ -13,14 +13,16 @@ from typing import Any, Final
 
 import pyromark
 
-from .links import identifiers, without_markup
+from .links import identifiers, without_links, without_markup
 
 MAX_EVENTS: Final = 20_000
 """Parser events (starts, ends, pieces of text) of Markdown at most: 8 kB of heavily formatted text have 2,000."""
 MAX_MENTIONS: Final = 50
+_SYMBOL: Final = "[\u200d\u2190-\u2bff\ufe0f\U0001f000-\U0001faff]"
+"""Emoji and other symbols: the specification has historical user ids accepted, like ``@🛒:example.org``."""
 MENTION: Final = re.compile(
     r"(?<![\w@/+=])@"
-    r"([\w.=/+-]{1,255}+:[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+(?::[0-9]{1,5}+)?+|[A-Za-z0-9][A-Za-z0-9_-]{0,63}+)"
+    rf"((?:[\w.=/+-]|{_SYMBOL}){{1,255}}+:[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+(?::[0-9]{{1,5}}+)?+|[A-Za-z0-9][A-Za-z0-9_-]{{0,63}}+)"
     r"(?![\w@])"
 )
 """A name after an ``@``, as group 1."""
@@ -33,17 +35,23 @@ MARKDOWN: Final = pyromark.Markdown(
 def mention_names(body: str) -> list[str]:
     """Return the names that follow an ``@`` in ``body``: ``daarwizz``, ``alice:example.org``.
 
-    The names are in lower case, without ``@``, in their order, each once, and MAX_MENTIONS at most. Names in code,
-    quotations, links and URLs do not count. ``room`` is a name too.
+    The names are without ``@``, in their order, each once, and MAX_MENTIONS at most; all but Matrix user ids are in lower
+    case. Names in code, quotations, links and URLs do not count. ``room`` is a name too.
     """
     if "@" not in body:
         return []
     names: dict[str, None] = {}
     for text in prose(body):
-        names.update(dict.fromkeys(mention[1].lower() for mention in MENTION.finditer(text)))
+        for part in without_links(text):
+            names.update(dict.fromkeys(mention_name(mention) for mention in MENTION.finditer(part)))
         if len(names) >= MAX_MENTIONS:
             break
     return list(names)[:MAX_MENTIONS]
+
+
+def mention_name(mention: re.Match[str]) -> str:
+    """Return the name of a `MENTION`, in lower case unless it is a Matrix user id, in which case matters."""
+    return mention[1] if ":" in mention[1] else mention[1].lower()
 
 
 def prose(body: str) -> Iterator[str]:

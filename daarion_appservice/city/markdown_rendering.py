@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from .html_sanitizing import LINK_URL, sanitize_html
 from .links import links
-from .markdown import MARKDOWN, MAX_EVENTS, MENTION, protect_identifiers
+from .markdown import MARKDOWN, MAX_EVENTS, MENTION, mention_name, protect_identifiers
 from .types import UserId
 
 MAX_CONTENT_BYTES: Final = 48_000
@@ -150,7 +150,7 @@ class _HtmlBuilder:
             return
         done = 0
         for mention in MENTION.finditer(text):
-            pill = self._mentions.get(mention[1].lower())
+            pill = self._mentions.get(mention_name(mention))
             if pill:
                 self._parts.append(_with_line_breaks(text[done : mention.start()]))
                 address = quote(pill.user_id, safe="@:=+")

@@ -54,6 +54,8 @@ class MessageFormatter:
         """Return the subject that a name after an @ mentions, and its pill."""
         user = UserId(f"@{name}")
         if is_user_id(user):
+            # The ids of ghosts have no capitals, but people may type some.
+            user = ghost if self._identities.is_ours(ghost := UserId(user.lower())) else user
             subject = self._identities.subject(user)
             return (subject, Pill(user, user)) if subject else None
         agent = self._agents.get(AgentSlug(name))

@@ -62,6 +62,22 @@ async def test_mentions_are_converted_both_ways(exchange: MessageExchange) -> No
     assert f"https://matrix.to/#/{ALICE}" in rendered.content["formatted_body"]
 
 
+@pytest.mark.parametrize("user", ["@Alice:example.org", "@🛒:example.org", "@імя:example.org"])
+async def test_historical_users_are_mentioned(exchange: MessageExchange, user: str) -> None:
+    message = await exchange.messaging.post(OKSANA, "general", f"{user}, привіт")
+    (row,) = await exchange.outbox()
+    async with exchange.database.read_only() as tx:
+        rendered = await exchange.messaging.renderer.render(tx, row)
+    assert rendered is not None
+    assert message.mentions == (user,)
+    assert rendered.content["m.mentions"] == {"user_ids": [user]}
+
+
+async def test_capitals_in_the_id_of_a_ghost_are_ignored(exchange: MessageExchange) -> None:
+    message = await exchange.messaging.post(OKSANA, "general", "@Citizen_U_1:city.localhost сама")
+    assert message.mentions == ("u_1",)
+
+
 @pytest.mark.parametrize("msgtype", ["m.emote", "m.notice"])
 async def test_msgtype_is_kept_both_ways(exchange: MessageExchange, msgtype: str) -> None:
     event_id = await exchange.receive_text("махає", msgtype=msgtype)

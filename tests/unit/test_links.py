@@ -64,6 +64,12 @@ def test_bare_address_is_a_link(address: str, text: str) -> None:
         "$HOME/_a_/b ${HOME}/*a*/b* %APPDATA%/_a_",
         "__pycache__/x.pyc src/__tests__/a.ts __a_b__/c",
         "C:/_a_/b",
+        r"C:\Users\__me__\_x_.txt D:\_a_\b",
+        r"\\host\share\__x__",
+        "path=/a/__b__/c --path=/a/__b__/c {/a/_b_/c} „/a/_b_/c“",
+        "файл:__init__.py,__main__.py",
+        "self.__class__.__name__ obj.__dict__",
+        "@types/__x__ npm:@scope/_pkg_",
     ],
 )
 def test_identifier_is_no_markup(text: str) -> None:
@@ -77,6 +83,13 @@ def test_identifier_is_no_markup(text: str) -> None:
         ("_https://example.org/a_", f"<em>{link('https://example.org/a')}</em>"),
         ("~~https://example.org/a~~", f"<del>{link('https://example.org/a')}</del>"),
         ("_me@example.org_", "<em>me@example.org</em>"),
+        ("_https://example.org/_a_/b_", f"<em>{link('https://example.org/_a_/b')}</em>"),
+        ("__https://example.org/__a__/b__", f"<strong>{link('https://example.org/__a__/b')}</strong>"),
+        ("_/usr/lib/_a_/b_", "<em>/usr/lib/_a_/b</em>"),
+        ("_a/__init__.py_", "<em>a/__init__.py</em>"),
+        ("_@a_b_:example.org_", "<em>@a_b_:example.org</em>"),
+        ("a:_b_ c=_d_ {_e_}", "a:<em>b</em> c=<em>d</em> {<em>e</em>}"),
+        (r"a:\*b\* *c*", "a:*b* <em>c</em>"),
         ("*a*/*b*", "<em>a</em>/<em>b</em>"),
         ("__a__ b/c", "<strong>a</strong> b/c"),
         ("me@example.org: *a*", "me@example.org: <em>a</em>"),
@@ -107,6 +120,11 @@ def test_address_ends_at_bidi_control(sign: str) -> None:
         render_markdown(f"*x* https://example.org/{sign}gnp.exe")
         == f"<em>x</em> {link('https://example.org/')}{sign}gnp.exe"
     )
+
+
+@pytest.mark.parametrize("address", ["https://x.org/#@a", "https://x.org/?b&@a", "https://x.org/(@a)", "mailto:b(@a@c"])
+def test_mention_in_an_address_is_none(address: str) -> None:
+    assert mention_names(f"{address} @b") == ["b"]
 
 
 def test_mention_with_combining_marks_is_found() -> None:
@@ -141,6 +159,12 @@ def test_mention_with_combining_marks_is_found() -> None:
         "__a",
         "__a__/",
         "a@b.c:",
+        "_a/",
+        "=a/",
+        "=@",
+        "a.__a",
+        "a:\\a",
+        "\\\\a",
     ],
 )
 def test_hostile_text_is_read_in_linear_time(unit: str) -> None:

@@ -126,7 +126,8 @@ def test_display_name_in_pill_is_escaped() -> None:
     [
         ("@daarwizz, @DAARWIZZ та @guardian-1.", ["daarwizz", "guardian-1"]),
         ("(@a) «@b» –@c… *@d* **@e_f**", ["a", "b", "c", "d", "e_f"]),
-        ("@alice:example.org. @Bob:hs:8448: hi", ["alice:example.org", "bob:hs:8448"]),
+        ("@alice:example.org. @Bob:hs:8448: hi", ["alice:example.org", "Bob:hs:8448"]),
+        ("@🛒:example.org @❤️x:hs, @імя:hs, @a🎉 @b—c:hs", ["🛒:example.org", "❤️x:hs", "імя:hs", "a", "b"]),
         ("@daarwizz:привіт", ["daarwizz"]),
         ("@room @u_123", ["room", "u_123"]),
         ("@b @a @b", ["b", "a"]),
@@ -167,7 +168,7 @@ def test_rendered_html_is_harmless_and_stable(body: str) -> None:
 def test_mention_names_are_unique(body: str) -> None:
     names = mention_names(body)
     assert len(set(names)) == len(names)
-    assert all(name == name.lower() and f"@{name}" in body.lower() for name in names)
+    assert all(f"@{name}" in (body if ":" in name else body.lower()) for name in names)
 
 
 HOSTILE = [

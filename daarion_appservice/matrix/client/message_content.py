@@ -197,7 +197,7 @@ def _mentions_room(content: Event, body: str) -> bool:
 
 def _named_users(body: str, html: str, identities: Identities) -> list[str]:
     """Return the service's users that the text names: clients from before spec 1.7 send no ``m.mentions``."""
-    names = [f"@{name}" for name in names_in(body)]
+    names = [f"@{name.lower()}" for name in names_in(body)]
     links = [unquote(link) for link in _LINK.findall(html)]
     return [user for user in (*links, *names) if is_user_id(user) and identities.is_ours(UserId(user))]
 
