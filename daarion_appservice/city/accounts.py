@@ -161,7 +161,7 @@ class Accounts:
 
 
 async def count_again(tx: CityTransaction, citizen: CitizenId, user: UserId) -> None:
-    """Count the reactions and votes again of messages to which both subjects of a new or former self have reacted."""
+    """Count the reactions and votes again of messages to which both subjects of a person reacted, who was linked or unlinked."""
     for message in await tx.reactions.messages_of_both(citizen, user):
         await tx.messages.set_reactions(message, await tx.reactions.counts(message))
     for poll in await tx.poll_responses.messages_of_both(citizen, user):

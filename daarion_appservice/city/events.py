@@ -192,8 +192,8 @@ class AccountsChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class SelfChanged:
-    """A citizen has another self in this process: see ``linked_accounts``."""
+class CanonicalSubjectChanged:
+    """A citizen has another canonical subject in this process: see ``linked_accounts``."""
 
     citizen: SubjectId
 
@@ -237,7 +237,7 @@ CityEvent = (
     | VerificationRequested
     | InvitationRejected
     | AccountsChanged
-    | SelfChanged
+    | CanonicalSubjectChanged
     | ProfileChanged
     | BusEventsLost
 )

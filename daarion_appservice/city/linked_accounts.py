@@ -1,4 +1,4 @@
-"""The self of each subject, and the profiles with which persons are shown.
+"""The canonical subject of each subject, and the profiles with which persons are shown.
 
 A citizen who is linked with a Matrix account is that Matrix user in the city.
 
@@ -61,7 +61,7 @@ class LinkedAccounts:
         """Replace all links.
 
         Returns:
-            The citizens whose self has changed.
+            The citizens whose canonical subject has changed.
         """
         before = self._by_citizen
         self._by_citizen = {citizen_subject(account.citizen): account for account in accounts}
@@ -109,23 +109,23 @@ class LinkedAccounts:
         """Return the link of a Matrix user."""
         return self._by_user.get(person_subject(user))
 
-    def self_of(self, subject: SubjectId) -> SubjectId:
-        """Return the Matrix user of a linked citizen; any other subject is its own self."""
+    def canonical_subject(self, subject: SubjectId) -> SubjectId:
+        """Return the Matrix user of a linked citizen, and any other subject unchanged."""
         account = self._by_citizen.get(subject)
         return subject if account is None else person_subject(account.user)
 
     def subjects_of(self, subject: SubjectId) -> tuple[SubjectId, ...]:
-        """Return all subjects with the same self, the self first."""
+        """Return all subjects of the same person, the canonical one first."""
         account = self._by_citizen.get(subject) or self._by_user.get(subject)
         return (subject,) if account is None else (person_subject(account.user), citizen_subject(account.citizen))
 
-    def is_same(self, subject: SubjectId, other: SubjectId) -> bool:
-        """Whether two subjects have the same self."""
-        return self.self_of(subject) == self.self_of(other)
+    def is_same_person(self, subject: SubjectId, other: SubjectId) -> bool:
+        """Whether two subjects have the same canonical subject."""
+        return self.canonical_subject(subject) == self.canonical_subject(other)
 
-    def selves(self, subjects: Iterable[SubjectId]) -> tuple[SubjectId, ...]:
-        """Return the selves of ``subjects``, each once, in the order of their first subject."""
-        return tuple(dict.fromkeys(map(self.self_of, subjects)))
+    def canonical_subjects(self, subjects: Iterable[SubjectId]) -> tuple[SubjectId, ...]:
+        """Return the canonical subjects of ``subjects``, each once, in the order of their first subject."""
+        return tuple(dict.fromkeys(map(self.canonical_subject, subjects)))
 
     def shown(self, author: Author) -> Author:
         """Return an author as clients see it: a linked citizen as the Matrix user, with the profile on Matrix, another one

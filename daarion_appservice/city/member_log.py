@@ -226,7 +226,7 @@ class MemberLog:
         accounts, found = self._identities.accounts, set()
         for event in joins:
             assert event.who is not None
-            person = accounts.self_of(event.who.subject)
+            person = accounts.canonical_subject(event.who.subject)
             others = [self._identities.user(each) for each in accounts.subjects_of(person) if each != event.who.subject]
             if others and await tx.members.some(room, others):
                 found.add(event.seq)

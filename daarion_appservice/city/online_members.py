@@ -17,8 +17,8 @@ class OnlineMembers:
     def __init__(self) -> None:
         self._rooms_of: defaultdict[SubjectId, set[RoomId]] = defaultdict(set)
         self._members_of: defaultdict[RoomId, set[SubjectId]] = defaultdict(set)
-        self._self_of: dict[SubjectId, SubjectId] = {}
-        """The self of each linked citizen."""
+        self._canonical_subjects: dict[SubjectId, SubjectId] = {}
+        """The canonical subject of each linked citizen."""
         self._rooms_of_person: defaultdict[SubjectId, set[RoomId]] = defaultdict(set)
         self._persons_in: defaultdict[RoomId, Counter[SubjectId]] = defaultdict(Counter)
         """The persons who are members of each room, with their numbers of memberships."""
@@ -31,7 +31,7 @@ class OnlineMembers:
             return False
         self._members_of[room].add(subject)
         self._rooms_of[subject].add(room)
-        self._add_person(room, self._self_of.get(subject, subject))
+        self._add_person(room, self._canonical_subjects.get(subject, subject))
         return True
 
     def remove_membership(self, room: RoomId, subject: SubjectId) -> bool:
@@ -40,17 +40,17 @@ class OnlineMembers:
             return False
         self._members_of[room].discard(subject)
         self._rooms_of[subject].discard(room)
-        self._remove_person(room, self._self_of.get(subject, subject))
+        self._remove_person(room, self._canonical_subjects.get(subject, subject))
         return True
 
-    def set_self(self, citizen: SubjectId, person: SubjectId) -> Set[RoomId]:
-        """Set the self of a citizen, and return the rooms that the citizen is a member of."""
+    def set_canonical_subject(self, citizen: SubjectId, person: SubjectId) -> Set[RoomId]:
+        """Set the canonical subject of a citizen, and return the rooms that the citizen is a member of."""
         rooms = self._rooms_of.get(citizen, set())
         for room in rooms:
-            self._remove_person(room, self._self_of.get(citizen, citizen))
-        self._self_of.pop(citizen, None)
+            self._remove_person(room, self._canonical_subjects.get(citizen, citizen))
+        self._canonical_subjects.pop(citizen, None)
         if person != citizen:
-            self._self_of[citizen] = person
+            self._canonical_subjects[citizen] = person
         for room in rooms:
             self._add_person(room, person)
         return rooms
@@ -100,7 +100,7 @@ class OnlineMembers:
 
     def has_person(self, room: RoomId, subject: SubjectId) -> bool:
         """Whether the person of ``subject`` is a member, by any subject."""
-        return self._self_of.get(subject, subject) in self._persons_in.get(room, ())
+        return self._canonical_subjects.get(subject, subject) in self._persons_in.get(room, ())
 
     def rooms_of_person(self, person: SubjectId) -> Set[RoomId]:
         """Return the rooms that a person is a member of, by any subject."""

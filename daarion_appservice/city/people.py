@@ -34,7 +34,7 @@ class Person:
 
     @property
     def subjects(self) -> tuple[SubjectId, ...]:
-        """All subjects, the self first."""
+        """All subjects, the canonical one first."""
         return (
             *((person_subject(self.user),) if self.user is not None else ()),
             *((citizen_subject(self.citizen),) if self.citizen is not None else ()),

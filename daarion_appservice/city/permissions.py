@@ -89,7 +89,7 @@ class RoomPermissions:
 
     def is_same_person(self, author: Author, other: Author) -> bool:
         """Whether two authors are the same person."""
-        return self._identities.accounts.is_same(author.subject, other.subject)
+        return self._identities.accounts.is_same_person(author.subject, other.subject)
 
     async def check_may_join(self, tx: CityTransaction, room: Room, author: Author) -> None:
         """Raise Forbidden if the author is banned, or needs an invitation to join."""

@@ -20,10 +20,10 @@ _OFFLINE = PresenceState()
 
 
 class PersonPresence:
-    """Merges transitions and states of subjects to those of their selves.
+    """Merges transitions and states of subjects to those of their canonical subjects.
 
     Args:
-        accounts: the links; ``set_self`` must be called when one changes.
+        accounts: the links; ``set_canonical_subject`` must be called when one changes.
         state_of_subject: returns the state of one subject in the presence store.
     """
 
@@ -32,8 +32,8 @@ class PersonPresence:
         self._state_of_subject = state_of_subject
         self._states: dict[SubjectId, PresenceState] = {}
         """The subjects that are not offline, as of the last transition."""
-        self._self_of: dict[SubjectId, SubjectId] = {}
-        """The self of each linked citizen, as of the last ``set_self``."""
+        self._canonical_subjects: dict[SubjectId, SubjectId] = {}
+        """The canonical subject of each linked citizen, as of the last ``set_canonical_subject``."""
         self._citizen_of: dict[SubjectId, SubjectId] = {}
 
     def state(self, subject: SubjectId, known: PresenceState | None = None) -> PresenceState:
@@ -46,7 +46,7 @@ class PersonPresence:
     def apply(self, transition: Transition) -> Transition | None:
         """Return the transition of the person; None if the merged state stays the same."""
         subject = transition.subject
-        person = self._self_of.get(subject, subject)
+        person = self._canonical_subjects.get(subject, subject)
         is_linked = person != subject or person in self._citizen_of
         before = self._merged(person) if is_linked else transition.before
         self._put(subject, transition.after)
@@ -55,15 +55,15 @@ class PersonPresence:
         after = self._merged(person)
         return Transition(person, before, after) if before != after else None
 
-    def set_self(self, citizen: SubjectId, person: SubjectId) -> list[Transition]:
-        """Set the self of a citizen. Returns the transitions of the former and of the new self."""
-        persons = dict.fromkeys((self._self_of.get(citizen, citizen), person))
+    def set_canonical_subject(self, citizen: SubjectId, person: SubjectId) -> list[Transition]:
+        """Set the canonical subject of a citizen. Returns the transitions of the former and of the new one."""
+        persons = dict.fromkeys((self._canonical_subjects.get(citizen, citizen), person))
         before = {each: self._merged(each) for each in persons}
-        former = self._self_of.pop(citizen, None)
+        former = self._canonical_subjects.pop(citizen, None)
         if former is not None and self._citizen_of.get(former) == citizen:
             del self._citizen_of[former]
         if person != citizen:
-            self._self_of[citizen], self._citizen_of[person] = person, citizen
+            self._canonical_subjects[citizen], self._citizen_of[person] = person, citizen
         return [
             Transition(each, before[each], after) for each in persons if (after := self._merged(each)) != before[each]
         ]
@@ -72,8 +72,8 @@ class PersonPresence:
         return merged(self._states.get(each, _OFFLINE) for each in self._shown_subjects(person))
 
     def _shown_subjects(self, person: SubjectId) -> tuple[SubjectId, ...]:
-        """Return the subjects whose self is ``person``; none for a linked citizen."""
-        if person in self._self_of:
+        """Return the subjects whose canonical subject is ``person``; none for a linked citizen."""
+        if person in self._canonical_subjects:
             return ()
         citizen = self._citizen_of.get(person)
         return (person,) if citizen is None else (person, citizen)

@@ -101,7 +101,7 @@ def author_view(author: Author, identities: Identities) -> schemas.Author:
 def receipt_view(named: NamedReceipt, identities: Identities) -> schemas.Receipt:
     receipt = named.receipt
     return {
-        "user_id": identities.accounts.self_of(receipt.key.reader),
+        "user_id": identities.accounts.canonical_subject(receipt.key.reader),
         "reader": author_view(identities.accounts.with_profile(named.reader), identities),
         "message_id": receipt.position.message_id,
         "thread_root": receipt.key.thread_root,
@@ -125,7 +125,7 @@ def message_view(message: Message, identities: Identities) -> schemas.Message:
         "unsupported": message.details.original_type is not None,
         "original_type": message.details.original_type,
         "mentions_room": message.details.mentions_room,
-        "mentions": identities.accounts.selves(message.mentions),
+        "mentions": identities.accounts.canonical_subjects(message.mentions),
         "reply_to": message.reply_to,
         "thread_root": message.thread_root,
         "thread": thread_view(message.thread, identities) if message.thread is not None else None,
@@ -153,12 +153,12 @@ def _distinct_authors(authors: Iterable[Author], identities: Identities) -> list
     """Return the views of ``authors``, each person once, in their order."""
     distinct: dict[SubjectId, Author] = {}
     for author in authors:
-        distinct.setdefault(identities.accounts.self_of(author.subject), author)
+        distinct.setdefault(identities.accounts.canonical_subject(author.subject), author)
     return [author_view(author, identities) for author in distinct.values()]
 
 
 def reaction_view(reaction: ReactionCount, urls: MediaUrls, identities: Identities) -> schemas.ReactionCount:
-    by = identities.accounts.selves(reaction.by)
+    by = identities.accounts.canonical_subjects(reaction.by)
     return {
         "emoji": reaction.key,
         "count": reaction.count - (len(reaction.by) - len(by)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from ..city.events import ProfileChanged, SelfChanged
+from ..city.events import CanonicalSubjectChanged, ProfileChanged
 from ..city.identity import Identities
 from ..city.ports import Publish
 from ..city.types import citizen_subject
@@ -57,7 +57,7 @@ class AccountCache:
             ]
             self._version = version
         for citizen in changed:
-            self._publish_local(SelfChanged(citizen))
+            self._publish_local(CanonicalSubjectChanged(citizen))
         for citizen in profile_changes:
             self._publish_local(ProfileChanged(citizen))
 

@@ -183,10 +183,10 @@ class PresenceStream:
         """The number of the newest change that was sent."""
         self._replayable_after = seq
         """A client that has this number or a later one can get the changes that it missed."""
-        self._selves_changed_at = -1
-        """The number at the last change of selves, names or avatars: of the clients that have it, some lack that change."""
+        self._unnumbered_changed_at = -1
+        """The number at the last change of canonical subjects, names or avatars; some clients that have it lack the change."""
         self._unnumbered = 0
-        """How many changes of selves, names or avatars there were."""
+        """How many changes of canonical subjects, names or avatars there were."""
         self._history: deque[Change] = deque()
         self._history_bytes = 0
         self._history_size = history
@@ -207,7 +207,7 @@ class PresenceStream:
         self._pending[subject] = change
         self._flush_if_idle()
 
-    def on_self_changed(self, transitions: Sequence[Transition]) -> None:
+    def on_canonical_subject_changed(self, transitions: Sequence[Transition]) -> None:
         """Send the transitions of persons whose links changed, and begin a new history.
 
         They have no number of their own: a client that reconnects without a newer number gets a snapshot.
@@ -220,14 +220,14 @@ class PresenceStream:
         self._begin_unnumbered(seq)
 
     def _begin_unnumbered(self, seq: int) -> None:
-        self._selves_changed_at = seq
+        self._unnumbered_changed_at = seq
         self._unnumbered += 1
         self._snapshot = None
 
     def on_faces_changed(self, subjects: Iterable[SubjectId]) -> None:
         """Send the presence of those who have another name or avatar than clients know.
 
-        Like changes of selves, these have no number of their own.
+        Like changes of canonical subjects, these have no number of their own.
         """
         changed = [each for each in subjects if each in self._online and self._faces.of(each) != self._online[each]]
         waiting = [each for each in changed if self._faces.of(each) is not None and each not in self._pending]
@@ -286,7 +286,7 @@ class PresenceStream:
             since: The client has all changes up to this number; None for a client without any.
             unnumbered: Of a client with a snapshot of this stream, how many changes without a number it has.
         """
-        has_unnumbered = since is not None and (unnumbered == self._unnumbered or since > self._selves_changed_at)
+        has_unnumbered = since is not None and (unnumbered == self._unnumbered or since > self._unnumbered_changed_at)
         missed = self.since(since) if since is not None and has_unnumbered else None
         if missed is not None:
             return InitialData(None, missed, self._unnumbered)

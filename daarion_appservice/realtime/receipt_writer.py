@@ -70,7 +70,7 @@ class ReceiptWriter:
 
     def add(self, key: ReceiptKey, position: ReadPosition) -> None:
         """Store a receipt with the next tick, unless an equal or newer one of the same person waits."""
-        key = key._replace(reader=self._identities.accounts.self_of(key.reader))
+        key = key._replace(reader=self._identities.accounts.canonical_subject(key.reader))
         waiting = self._pending.get(key)
         if waiting is None and len(self._pending) >= _MAX_PENDING:
             log.debug("receipt_dropped", room=key.room, reader=key.reader)

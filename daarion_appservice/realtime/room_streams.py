@@ -107,7 +107,7 @@ class RoomStreams:
         for stream in self._streams.values():
             stream.start_reading()
 
-    def on_self_changed(self, citizen: SubjectId, rooms: Collection[RoomId]) -> None:
+    def on_canonical_subject_changed(self, citizen: SubjectId, rooms: Collection[RoomId]) -> None:
         """Identify the listeners of a citizen who was linked or unlinked again: the account's memberships count as theirs.
 
         Clients of ``rooms``, of which the citizen is a member, read the rooms again.

@@ -84,7 +84,7 @@ class RoomUpdates:
         """Record a change of membership. Must be called after the online counts are updated."""
         self._add({change.room_id})
 
-    def on_self_changed(self, rooms: Collection[RoomId]) -> None:
+    def on_canonical_subject_changed(self, rooms: Collection[RoomId]) -> None:
         """Record rooms with a member who was linked or unlinked. Must be called after the online counts are updated."""
         self._add(set(rooms))
 

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 import structlog
 
 from ..city.events import (
+    CanonicalSubjectChanged,
     LocalUserRead,
     MembershipChanged,
     MessagePosted,
@@ -25,7 +26,6 @@ from ..city.events import (
     RoomChanged,
     RoomEventStored,
     RoomRemoved,
-    SelfChanged,
 )
 from ..city.history_visibility import is_readable_by_all
 from ..city.identity import Identities
@@ -210,7 +210,7 @@ class UnreadStream:
     def on_room_removed(self, change: RoomRemoved) -> None:
         self._make_stale(change.room_id, self._readers_of(change.room_id))
 
-    def on_self_changed(self, change: SelfChanged) -> None:
+    def on_canonical_subject_changed(self, change: CanonicalSubjectChanged) -> None:
         """Count all rooms of a citizen who was linked or unlinked."""
         before = self._readers.get(change.citizen)
         if before is None:

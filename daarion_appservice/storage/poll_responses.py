@@ -12,9 +12,9 @@ from ..city.message_kinds import Poll, PollResults, count_votes
 from ..city.poll_responses import PollResponse, PollResponseKind
 from ..city.types import Author, CitizenId, EventId, MessageId, UserId
 from .author_columns import author_of, author_values
+from .canonical_subjects import both_acted_on, canonical_subject, with_account
 from .repository import Repository
 from .row_mapper import RowMapper
-from .selves import both_acted_on, self_of, with_account
 from .tables import poll_responses
 
 _MOST: Final = 20
@@ -70,7 +70,9 @@ class PollResponseRepository(Repository):
             select(func.min(table.at_ms)).where(table.message_id == message, table.kind == PollResponseKind.END)
         )
         newest_first = (table.at_ms.desc(), table.id.desc())
-        place = func.row_number().over(partition_by=self_of(poll_responses), order_by=newest_first).label("place")
+        place = (
+            func.row_number().over(partition_by=canonical_subject(poll_responses), order_by=newest_first).label("place")
+        )
         votes = (
             select(table.selections, place)
             .select_from(with_account(poll_responses))

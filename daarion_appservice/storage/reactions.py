@@ -8,9 +8,9 @@ from sqlalchemy import delete, func, insert, select, update
 
 from ..city.types import Author, CitizenId, EventId, MessageId, Reaction, ReactionCount, ReactionId, SubjectId, UserId
 from .author_columns import author_of, author_values
+from .canonical_subjects import both_acted_on, canonical_subject, with_account
 from .repository import Repository
 from .row_mapper import RowMapper
-from .selves import both_acted_on, self_of, with_account
 from .tables import reactions
 
 _NAMED: Final = 20
@@ -69,7 +69,7 @@ class ReactionRepository(Repository):
         """Return the counts of all keys of a message, ordered by their first reactions."""
         # A person who reacted with both subjects counts once.
         nth = func.row_number().over(
-            partition_by=(reactions.c.key, self_of(reactions)), order_by=(reactions.c.at_ms, reactions.c.id)
+            partition_by=(reactions.c.key, canonical_subject(reactions)), order_by=(reactions.c.at_ms, reactions.c.id)
         )
         all_given = (
             select(reactions, nth.label("nth"))

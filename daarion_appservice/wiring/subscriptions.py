@@ -8,6 +8,7 @@ from ..city.events import (
     AccountsChanged,
     BotChatChanged,
     BusEventsLost,
+    CanonicalSubjectChanged,
     DirectChatChanged,
     InboxChanged,
     InvitationRejected,
@@ -29,7 +30,6 @@ from ..city.events import (
     RoomCheckRequested,
     RoomEventStored,
     RoomRemoved,
-    SelfChanged,
     TypingChanged,
     VerificationRequested,
 )
@@ -100,7 +100,7 @@ def subscribe(city: City) -> None:
 
 
 def _subscribe_profiles(city: City) -> None:
-    city.bus.subscribe(SelfChanged, partial(_change_self, city))
+    city.bus.subscribe(CanonicalSubjectChanged, partial(_change_canonical_subject, city))
     city.bus.subscribe(ProfileChanged, partial(_change_profile, city))
     city.bus.subscribe(MemberChanged, lambda change: _read_face(city, change.member.subject))
     city.bus.subscribe(MembershipChanged, partial(_name_member, city))
@@ -124,7 +124,7 @@ def _subscribe_unread(city: City) -> None:
     city.bus.subscribe(NotificationModeChanged, city.unread_stream.on_mode_changed)
     city.bus.subscribe(RoomChanged, city.unread_stream.on_room_changed)
     city.bus.subscribe(RoomRemoved, city.unread_stream.on_room_removed)
-    city.bus.subscribe(SelfChanged, city.unread_stream.on_self_changed)
+    city.bus.subscribe(CanonicalSubjectChanged, city.unread_stream.on_canonical_subject_changed)
     city.bus.subscribe(BusEventsLost, lambda _: city.unread_stream.on_bus_events_lost())
     if city.settings.push.enabled:
         # Each message is stored by one process, which sends its pushes.
@@ -149,16 +149,16 @@ def _count_presence(city: City, change: PresenceChanged) -> None:
     city.room_updates.on_presence_changed(change)
 
 
-def _change_self(city: City, change: SelfChanged) -> None:
-    person = city.identities.accounts.self_of(change.citizen)
-    rooms = city.online_members.set_self(change.citizen, person)
-    transitions = city.person_presence.set_self(change.citizen, person)
+def _change_canonical_subject(city: City, change: CanonicalSubjectChanged) -> None:
+    person = city.identities.accounts.canonical_subject(change.citizen)
+    rooms = city.online_members.set_canonical_subject(change.citizen, person)
+    transitions = city.person_presence.set_canonical_subject(change.citizen, person)
     for transition in transitions:
         _count_presence(city, PresenceChanged(transition, city.stream.seq))
-    city.stream.on_self_changed(transitions)
-    city.room_updates.on_self_changed(rooms)
+    city.stream.on_canonical_subject_changed(transitions)
+    city.room_updates.on_canonical_subject_changed(rooms)
     # Authors and members of the rooms have other names now: clients read them again.
-    city.room_streams.on_self_changed(change.citizen, rooms)
+    city.room_streams.on_canonical_subject_changed(change.citizen, rooms)
 
 
 def _change_profile(city: City, change: ProfileChanged) -> None:
@@ -169,7 +169,7 @@ def _change_profile(city: City, change: ProfileChanged) -> None:
         for room in city.online_members.rooms_of(change.citizen):
             city.room_streams.on_member_changed(MemberChanged(room, member))
 
-    person = city.identities.accounts.self_of(change.citizen)
+    person = city.identities.accounts.canonical_subject(change.citizen)
     city.stream.on_faces_changed([person])
     _read_face(city, change.citizen)
 
@@ -181,7 +181,9 @@ def _name_member(city: City, change: MembershipChanged) -> None:
 
 
 def _read_face(city: City, subject: SubjectId) -> None:
-    city.faces.reload([subject], partial(city.stream.on_faces_changed, [city.identities.accounts.self_of(subject)]))
+    city.faces.reload(
+        [subject], partial(city.stream.on_faces_changed, [city.identities.accounts.canonical_subject(subject)])
+    )
 
 
 def _remove_room(city: City, removed: RoomRemoved) -> None:

@@ -1,4 +1,4 @@
-"""Unit tests of the self of subjects: authors, presence and memberships of a person with two subjects."""
+"""Unit tests of canonical subjects: authors, presence and memberships of a person with two subjects."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ PERSON = Author(AuthorKind.MATRIX, "@alice:x", "Alice", "mxc://x/face")
 def test_linked_citizen_is_shown_as_matrix_user() -> None:
     accounts = LinkedAccounts([LINK])
     assert accounts.shown(CITIZEN) == PERSON
-    assert [accounts.self_of(each) for each in (OKSANA, ALICE, TARAS)] == [ALICE, ALICE, TARAS]
+    assert [accounts.canonical_subject(each) for each in (OKSANA, ALICE, TARAS)] == [ALICE, ALICE, TARAS]
     assert accounts.subjects_of(OKSANA) == accounts.subjects_of(ALICE) == (ALICE, OKSANA)
-    assert accounts.selves([TARAS, OKSANA, ALICE]) == (TARAS, ALICE)
+    assert accounts.canonical_subjects([TARAS, OKSANA, ALICE]) == (TARAS, ALICE)
 
 
 def test_unknown_profile_keeps_name_of_author() -> None:
@@ -70,7 +70,7 @@ def test_merged_state_is_the_strongest() -> None:
 
 def linked_presence() -> PersonPresence:
     persons = PersonPresence(LinkedAccounts([LINK]), lambda _: OFFLINE)
-    persons.set_self(OKSANA, ALICE)
+    persons.set_canonical_subject(OKSANA, ALICE)
     return persons
 
 
@@ -87,8 +87,8 @@ def test_link_moves_presence_to_person_and_back() -> None:
     persons = PersonPresence(LinkedAccounts(), lambda _: OFFLINE)
     persons.apply(Transition(OKSANA, OFFLINE, ONLINE))
     linked = [Transition(OKSANA, ONLINE, OFFLINE), Transition(ALICE, OFFLINE, ONLINE)]
-    assert persons.set_self(OKSANA, ALICE) == linked
-    assert persons.set_self(OKSANA, OKSANA) == [
+    assert persons.set_canonical_subject(OKSANA, ALICE) == linked
+    assert persons.set_canonical_subject(OKSANA, OKSANA) == [
         Transition(each.subject, each.after, each.before) for each in linked[::-1]
     ]
 
@@ -98,7 +98,7 @@ def test_moved_account_is_applied_in_any_order() -> None:
         persons = linked_presence()
         persons.apply(Transition(TARAS, OFFLINE, ONLINE))
         for citizen, person in order:
-            persons.set_self(citizen, person)
+            persons.set_canonical_subject(citizen, person)
         assert persons.apply(Transition(TARAS, ONLINE, OFFLINE)) == Transition(ALICE, ONLINE, OFFLINE)
         assert persons.apply(Transition(OKSANA, OFFLINE, ONLINE)) == Transition(OKSANA, OFFLINE, ONLINE)
 
@@ -108,7 +108,7 @@ def test_moved_account_is_applied_in_any_order() -> None:
 
 def test_two_memberships_of_person_count_once() -> None:
     members = OnlineMembers()
-    members.set_self(OKSANA, ALICE)
+    members.set_canonical_subject(OKSANA, ALICE)
     for subject in (OKSANA, ALICE):
         members.add_membership(ROOM, subject)
     members.set_online(ALICE)
@@ -127,7 +127,7 @@ def test_link_and_unlink_change_member_rows() -> None:
         members.add_membership(ROOM, subject)
     members.set_online(ALICE)
     members.set_online(OKSANA)
-    members.set_self(OKSANA, ALICE)
+    members.set_canonical_subject(OKSANA, ALICE)
     assert (set(members.online_members(ROOM)), members.members_online(ROOM)) == ({ALICE}, 1)
-    members.set_self(OKSANA, OKSANA)
+    members.set_canonical_subject(OKSANA, OKSANA)
     assert (set(members.online_members(ROOM)), members.members_online(ROOM)) == ({ALICE, OKSANA}, 2)

@@ -65,7 +65,7 @@ async def test_link_is_in_next_snapshot_and_replay() -> None:
     seq, person = stream.seq, SubjectId("@alice:city.localhost")
     now[person], online = now[SubjectId("u_1")], PresenceState(Status.ONLINE)
     offline = PresenceState()
-    stream.on_self_changed(
+    stream.on_canonical_subject_changed(
         [Transition(SubjectId("u_1"), online, offline), Transition(person, offline, online)],
     )
     assert stream.seq == seq

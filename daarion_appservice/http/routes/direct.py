@@ -174,7 +174,7 @@ class DirectChatRoutes:
                     **unread_view(counted.rooms.get(room.id, RoomUnread(room.id))),
                     "id": room.id,
                     "citizen": author_view(others[other], self.identities),
-                    "subject": self.identities.accounts.self_of(other),
+                    "subject": self.identities.accounts.canonical_subject(other),
                     "last_message": optional_last_message_view(last.get(room.id), self.identities),
                     "last_event": optional_timestamp(room.last_event_ms),
                     "last_seq": room.last_seq,

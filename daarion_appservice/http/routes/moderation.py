@@ -201,7 +201,7 @@ class ModerationRoutes:
         for user, restriction in (await tx.restrictions.of_room(room)).items():
             subject = self.identities.subject(user)
             if restriction.kind is RestrictionKind.BANNED and subject is not None:
-                people.setdefault(self.identities.accounts.self_of(subject), restriction)
+                people.setdefault(self.identities.accounts.canonical_subject(subject), restriction)
         authors = {subject: author_key(subject) for subject in people}
         citizens = [CitizenId(name) for kind, name in authors.values() if kind is AuthorKind.CITIZEN]
         names = await tx.citizens.names(citizens)

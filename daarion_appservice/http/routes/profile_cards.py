@@ -58,7 +58,7 @@ class ProfileCardRoutes:
         client by a room whose new messages the client may read.
         """
         named = SubjectId(call.path["subject"])
-        person = self.identities.accounts.self_of(named)
+        person = self.identities.accounts.canonical_subject(named)
         async with self.database.read_only() as tx:
             rooms = await self._rooms(tx, call.principal, person)
             author = await self._author(tx, person, rooms)

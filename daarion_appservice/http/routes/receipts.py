@@ -79,5 +79,5 @@ class ReceiptRoutes:
         """Return the first receipt of each person."""
         first: dict[SubjectId, Receipt] = {}
         for receipt in receipts:
-            first.setdefault(self.identities.accounts.self_of(receipt.key.reader), receipt)
+            first.setdefault(self.identities.accounts.canonical_subject(receipt.key.reader), receipt)
         return list(first.values())

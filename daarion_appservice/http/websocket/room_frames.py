@@ -55,7 +55,7 @@ class RoomFrames:
 
     def _remaining_person(self, room: RoomId, left: Author) -> bytes:
         """Return the presence of a linked person who is a member by the other subject, after one subject left."""
-        person = self.identities.accounts.self_of(left.subject)
+        person = self.identities.accounts.canonical_subject(left.subject)
         is_member = self.online_members.has_person(room, person)
         is_linked = len(self.identities.accounts.subjects_of(person)) > 1
         return self.presence(room, person) if is_linked and is_member else b""
@@ -101,7 +101,7 @@ class RoomFrames:
         return encode_presence(subject, self.person_presence.state(subject), self.now_ms())
 
     def typing(self, room: RoomId, subjects: frozenset[SubjectId]) -> bytes:
-        typing = sorted(set(self.identities.accounts.selves(subjects)))
+        typing = sorted(set(self.identities.accounts.canonical_subjects(subjects)))
         return _frame({"event": "city.room.typing", "room_id": room, "typing": typing})
 
     def receipt(self, named: NamedReceipt) -> bytes:

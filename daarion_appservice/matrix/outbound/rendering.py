@@ -371,7 +371,7 @@ def _content(message: Message, mentioned: list[SubjectId], identities: Identitie
 
 def _mentions(subjects: list[SubjectId], identities: Identities) -> dict[str, Any]:
     """Return ``m.mentions``: a linked citizen is mentioned as the Matrix user, whom clients can notify."""
-    users = map(identities.user, identities.accounts.selves(subjects))
+    users = map(identities.user, identities.accounts.canonical_subjects(subjects))
     return {"user_ids": list(users)} if subjects else {}
 
 

@@ -1,4 +1,4 @@
-"""The self of an author in SQL: both subjects of a person who is linked with a Matrix account count as one."""
+"""The canonical subject of an author in SQL: both subjects of a linked person count as one (`city.linked_accounts`)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def with_account(table: Table) -> FromClause:
     )
 
 
-def self_of(table: Table) -> ColumnElement[str]:
-    """Return the self of the author of each row of ``with_account(table)``."""
+def canonical_subject(table: Table) -> ColumnElement[str]:
+    """Return the canonical subject of the author of each row of ``with_account(table)``."""
     agent = literal(AGENT_SUBJECT).concat(table.c.author_id)
     return case(
         (table.c.author_kind == AuthorKind.AGENT, agent),
