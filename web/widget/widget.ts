@@ -1,11 +1,11 @@
 /*
  * The chat of a room on a page of another site (docs/how-to/embed-chat.md): a button that opens a frame of the city.
  *
- * The frame says by `postMessage` how many people are online and what is unread; the button appears with its first message. The
+ * The frame reports by `postMessage` how many people are online and what is unread; the button appears with its first message. The
  * browser loads no frame on a site that `web.embed_ancestors` does not name, and then there is no button either.
  */
 
-/** Put in by web/build/chatWidget.ts. */
+/** The stylesheet; web/build/chatWidget.ts inserts it. */
 declare const STYLE: string;
 
 /** The messages of the frame; an import would make this file a module, which has no `document.currentScript`. */

@@ -184,7 +184,7 @@ class RoomRoutes:
             return
         if body.archived is not None:
             raise Forbidden("not_allowed", "only admins may archive and restore rooms")
-        # An empty change is one that its author must have a right for, too.
+        # A change of nothing requires the right to edit the room, too.
         has_own_right = body.writers is not None or body.avatar is not None
         if not has_own_right or body.name is not None or body.description is not None:
             await self.moderation.check(_citizen(principal), room_id, lambda rights: rights.edit_room)

@@ -78,7 +78,7 @@ async def _wait_for_homeserver(homeserver: Homeserver, monitor: HomeserverMonito
                 await asyncio.sleep(_MAX_RETRY_S)
                 continue
             if isinstance(error, HomeserverRefused) and error.status == 401:
-                return  # This is a homeserver that refuses the token even here; `identify` raises the error for it.
+                return  # Some homeservers require a valid token here, too; `identify` raises the error.
             raise await not_a_homeserver(homeserver, error) from error
         except (HomeserverUnavailable, TimeoutError) as error:
             monitor.reason = str(error) or f"{homeserver.address} did not answer within {_LOG_AFTER_S:.0f} seconds"

@@ -33,7 +33,7 @@ def data(*contents: Any, end: str = "\n\n", space: str = " ") -> bytes:
 
 
 def chunk(delta: Any = ..., finish: Any = None, **more: Any) -> dict[str, Any]:
-    """One event of a stream; no ``delta`` unless given."""
+    """Return a chunk of a streamed response; without ``delta`` unless it is given."""
     choice = {"index": 0, "finish_reason": finish} | ({} if delta is ... else {"delta": delta}) | more
     return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
 
@@ -43,12 +43,12 @@ def text(content: Any, finish: Any = None) -> dict[str, Any]:
 
 
 def usage(**more: Any) -> dict[str, Any]:
-    """Counts of tokens, with no choices."""
+    """Return a chunk with token counts and without choices."""
     return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "choices": [], "usage": {"total_tokens": 9}} | more
 
 
 def whole(message: Any, finish: Any = "stop", **more: Any) -> bytes:
-    """An answer in one."""
+    """Return a complete response that is not streamed."""
     choice = {"index": 0, "message": message, "finish_reason": finish}
     return json.dumps({"id": "chatcmpl-1", "object": "chat.completion", "choices": [choice]} | more).encode()
 

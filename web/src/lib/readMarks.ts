@@ -1,7 +1,11 @@
 import type { SubjectId } from "../api/types";
 import { setLocalItem, getLocalItem } from "./storage";
 
-/** The `seq` up to which each reader of this browser has read each room; the city does not store it. */
+/**
+ * The `seq` up to which each reader has read each room and thread in this browser.
+ *
+ * They count for visitors, for threads, and while no connection brings the read marks that the city stores for citizens.
+ */
 
 const KEY_PREFIX = "city.read.";
 
