@@ -94,8 +94,8 @@ class UrlPreviewRoutes:
         errors=_ERRORS,
     )
     async def get_preview(self, call: Call[NoBody, PreviewQuery]) -> schemas.UrlPreview:
-        """Returns the Open Graph data of a page. The homeserver requests the page, within 10 seconds; found previews are cached for
-        an hour, absent ones for ten minutes. IP addresses, names of local networks, credentials and other ports are refused.
+        """Returns the Open Graph data of a page. The homeserver fetches the page, within 10 seconds; found previews are cached
+        for an hour, absent ones for ten minutes. IP addresses, names of local networks, credentials and other ports are refused.
 
         The setting `media.url_previews` is off by default: then every response is 404.
         """
