@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from daarion_appservice.city.avatars import Emblem, EmblemAvatar, room_avatar
 from daarion_appservice.city.identity import Identities
+from daarion_appservice.city.read_only_levels import RoomPowerLevels
+from daarion_appservice.city.types import MatrixRoomId
 from daarion_appservice.matrix.avatars.drawn_avatars import DrawnAvatars
 from daarion_appservice.matrix.client.homeserver import Homeserver
+from daarion_appservice.matrix.reconcile.room_appearance import RoomAppearance
 from daarion_appservice.storage.database import Database
 from tests.parts.scripted_homeserver import HANG_UP, NOT_REGISTERED, Reply, ScriptedHomeserver, refused
 
@@ -168,3 +172,22 @@ async def test_checks_are_spread_over_passes(harness: AvatarHarness) -> None:
         await avatars.find_lost()
         counts.append(len(harness.homeserver.all("download")))
     assert counts == [50, 100, 120, 120]
+
+
+@pytest.mark.parametrize(
+    ("current", "is_replaced"),
+    [("mxc://example.org/own", False), ("https://example.org/a.png", True), (7, True), ("", True)],
+)
+async def test_invalid_picture_of_room_gives_way_to_house(
+    harness: AvatarHarness, current: Any, is_replaced: bool
+) -> None:
+    harness.homeserver.next("state", Reply(200, {"url": current}))
+    client = Homeserver(harness.homeserver.url, "token")
+    appearance = RoomAppearance(client, IDENTITIES, harness.process())
+    powers = RoomPowerLevels({"users": {IDENTITIES.bot: 100}})
+    shown = await appearance.update_avatar(MatrixRoomId("!general"), GENERAL, powers)
+    await client.close()
+    assert shown == (None if is_replaced else current)
+    assert [each.content["url"] for each in harness.homeserver.all("set_state")] == (
+        ["mxc://city.localhost/upload1"] if is_replaced else []
+    )

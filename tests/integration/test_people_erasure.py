@@ -20,7 +20,7 @@ from daarion_appservice.matrix.erasure.homeserver_data import HomeserverDataEras
 from daarion_appservice.matrix.outbound.rendering import OutboxRenderer
 from daarion_appservice.realtime.presence_faces import NO_FACE
 from daarion_appservice.storage.people import holdings
-from daarion_appservice.storage.people.erasures import ErasureState, PendingRedaction
+from daarion_appservice.storage.people.erasures import ErasureState, PendingRedaction, StoredErasure
 from daarion_appservice.storage.tables import erasures, metadata
 from tests.parts import messaging
 from tests.parts.city import ADMIN_TOKEN, citizen_token
@@ -72,6 +72,17 @@ async def traces(city: InProcessCity, *words: str) -> list[str]:
                     if any(word.lower() in str(value).lower() for word in words)
                 ]
     return [each for each in found if not each.startswith((f"{erasures.name}.", "erasure_redactions."))]
+
+
+async def erased_on_matrix(city: InProcessCity) -> StoredErasure:
+    """Erase the city's data; return the erasure that is left to do on the homeserver."""
+    async with city.city.database.transaction() as tx:
+        await messaging.link(tx, RoomId("city_general"), MatrixRoomId("!general"))
+    erasure_id = (await erase_in_city(city))["id"]
+    async with city.city.database.read_only() as tx:
+        erasure = await tx.erasures.get(erasure_id)
+    assert erasure is not None
+    return erasure
 
 
 LEFT_FOR_MATRIX = {holding.table.name for holding in holdings.HOLDINGS if holding.erasure is holdings.Erasure.LAST}
@@ -267,15 +278,50 @@ async def test_only_admins_erase(city: InProcessCity, path: str) -> None:
     assert (await city.call(method, path_of("u_nobody") + path, token=ADMIN_TOKEN)).status == 404
 
 
+@pytest.mark.parametrize(
+    ("sender", "url", "is_new", "is_removed"),
+    [
+        (USER, "mxc://elsewhere/any", False, True),
+        (GHOST, "mxc://elsewhere/any", False, True),
+        ("@city:city.localhost", FILE, False, True),
+        ("@olena:city.localhost", "mxc://elsewhere/any", False, False),
+        (USER, "mxc://elsewhere/any", True, False),
+        (USER, "", False, False),
+    ],
+)
+async def test_erased_picture_of_room_is_removed(
+    city: InProcessCity, sender: str, url: str, is_new: bool, is_removed: bool
+) -> None:
+    erasure = await erased_on_matrix(city)
+    assert erasure.person is not None
+    async with city.city.database.read_only() as tx:
+        erased = await tx.erasures.erased(USER)
+    assert erased is not None
+    assert erased.erased_at_ms is not None
+    homeserver = AsyncMock(spec=Homeserver)
+    homeserver.joined_rooms.return_value = homeserver.invitations.return_value = set()
+    homeserver.events_by.return_value = ([], None)
+    picture = {"sender": sender, "content": {"url": url}, "origin_server_ts": erased.erased_at_ms + is_new}
+    homeserver.state_event.side_effect = lambda room, event_type, *_, **__: (
+        picture if event_type == "m.room.avatar" else None
+    )
+    await HomeserverDataErasure(homeserver, city.city.database, city.city.identities).run(erasure, erasure.person)
+    emptied = [call.args for call in homeserver.set_state.call_args_list]
+    assert (("!general", "m.room.avatar", {}) in emptied) is is_removed
+
+
+async def test_picture_is_removed_from_room_without_member(city: InProcessCity) -> None:
+    async with city.city.database.transaction() as tx:
+        await messaging.link(tx, RoomId("city_builders"), MatrixRoomId("!builders"))
+        await tx.rooms.set_avatar(RoomId("city_builders"), FILE)
+    assert "!builders" in (await erased_on_matrix(city)).plan.rooms
+
+
 async def test_new_events_of_returned_matrix_user_stay(city: InProcessCity) -> None:
     """The user joined and wrote again while the homeserver's data of the first life was being erased."""
-    async with city.city.database.transaction() as tx:
-        await messaging.link(tx, RoomId("city_general"), MatrixRoomId("!general"))
-    erasure_id = (await erase_in_city(city))["id"]
+    erasure = await erased_on_matrix(city)
     async with city.city.database.read_only() as tx:
-        erasure = await tx.erasures.get(erasure_id)
         erased = await tx.erasures.erased(USER)
-    assert erasure is not None
     assert erasure.person is not None
     assert erased is not None
     assert erased.erased_at_ms is not None

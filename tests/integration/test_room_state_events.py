@@ -239,3 +239,13 @@ async def test_matrix_name_and_topic_are_bounded(harness: RoomStateHarness) -> N
     assert (applied.name, applied.topic) == (room.name, room.description), "nothing is to be told to Matrix"
     await harness.receive("m.room.name", {"name": "\u202e"})
     assert (await harness.room()).name == room.name
+
+
+@pytest.mark.parametrize("content", [{}, {"url": 7}, {"url": "https://example.org/a.png"}])
+async def test_missing_picture_is_replaced_by_house(harness: RoomStateHarness, content: Any) -> None:
+    # Also where the city has shown the house before, so that nothing of its own changes.
+    for _ in range(2):
+        events = await harness.receive("m.room.avatar", content)
+        assert [type(event) for event in events] == [RoomCheckRequested]
+    await harness.receive("m.room.avatar", {"url": "mxc://example.org/a"})
+    assert RoomCheckRequested in map(type, await harness.receive("m.room.avatar", content))

@@ -108,7 +108,9 @@ class OneRoom(Homeserver):
         self.requests += 1
         return self.content
 
-    async def set_state(self, room: Any, event_type: str, content: Any, state_key: str = "", *, as_user: UserId) -> None:
+    async def set_state(
+        self, room: Any, event_type: str, content: Any, state_key: str = "", *, as_user: UserId
+    ) -> None:
         if self.error is not None:
             raise self.error
         self.content = content

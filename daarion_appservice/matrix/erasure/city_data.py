@@ -103,9 +103,10 @@ class CityDataErasure:
         async with self._database.transaction() as tx:
             stored = await tx.erasures.get(erasure)
             assert stored is not None
-            rooms = {*stored.plan.rooms, *await tx.erasing.matrix_rooms(person)}
+            rooms, files = {*stored.plan.rooms, *await tx.erasing.matrix_rooms(person)}, await tx.erasing.files(person)
+            rooms |= set(await tx.erasing.matrix_rooms_with_picture(files))
             chats = set(stored.plan.chats)
-            remains = [Remains("file", mxc, "the homeserver holds it") for mxc in await tx.erasing.files(person)]
+            remains = [Remains("file", mxc, "the homeserver holds it") for mxc in files]
             chats |= {(room, self._identities.bot) for room in await tx.erasing.bot_chats(person)}
             for chat in await tx.erasing.own_chats(person):
                 if chat.matrix_room_id is not None:

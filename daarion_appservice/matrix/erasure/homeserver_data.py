@@ -1,5 +1,6 @@
 """The second part of an erasure: the homeserver's data.
 
+    pictures of rooms    ─► replaced by the houses that the city draws
     events of the person ─► redacted, by their ghost or by the bot
     the ghost   ─► leaves, loses name and avatar, is deactivated with ``erase``
     Matrix user ─► removed from the city's rooms; agents leave the direct chats
@@ -15,7 +16,7 @@ from collections.abc import Iterable
 from math import inf
 from typing import Any, Final
 
-from ...city.event_fields import content_of, event_id_of, time_ms, type_of
+from ...city.event_fields import content_of, event_id_of, sender_of, text, time_ms, type_of
 from ...city.identity import Identities
 from ...city.people import Person
 from ...city.types import EventId, MatrixRoomId, UserId, person_subject
@@ -29,6 +30,7 @@ _PAGE: Final = 100
 _REASON: Final = "account erased"
 _ELSEWHERE: Final = frozenset({400, 404})
 """Statuses of redactions of events that are unknown, or in another room."""
+_AVATAR: Final = "m.room.avatar"
 _KEPT_TYPES: Final = frozenset({"m.room.redaction", "m.room.create"})
 """Events without personal data. A redaction of a redaction has no effect."""
 
@@ -51,6 +53,8 @@ class HomeserverDataErasure:
 
     async def run(self, erasure: StoredErasure, person: Person) -> None:
         """Erase everything on Matrix. Can be repeated."""
+        # Before the redactions: a redacted event has no picture, and the city would not receive its removal.
+        await self._remove_pictures(erasure, person)
         joined = {ghost: await self._joined_rooms(ghost) for ghost in person.ghosts}
         await self.redact_stored(erasure.id, {ghost for ghost, rooms in joined.items() if rooms})
         for ghost, rooms in joined.items():
@@ -158,6 +162,24 @@ class HomeserverDataErasure:
         async with self._database.read_only() as tx:
             found = await tx.rooms.by_matrix_id(room)
         return self._identities.bot if found is None else self._identities.service_user(found)
+
+    # --- pictures of rooms ----------------------------------------------------------------------------
+
+    async def _remove_pictures(self, erasure: StoredErasure, person: Person) -> None:
+        """Remove the pictures of rooms that the person set or uploaded; the reconciler sets the houses that the city draws."""
+        users, files = set(person.users), {each.name for each in erasure.remains if each.kind == "file"}
+        until_ms = inf if person.user is None else await self._closed_at_ms(person.user)
+        for room in erasure.plan.rooms:
+            moderator = await self._moderator(room)
+            try:
+                event = await self._homeserver.state_event(room, _AVATAR, as_user=moderator) or {}
+                url = text(content_of(event), "url")
+                is_theirs = url in files or (sender_of(event) in users and time_ms(event) <= until_ms)
+                if url and is_theirs:
+                    await self._homeserver.set_state(room, _AVATAR, {}, as_user=moderator)
+            except HomeserverRefused as error:
+                # An event that cannot be replaced is redacted, or noted, like the others.
+                _raise_transient(error)
 
     # --- users ----------------------------------------------------------------------------------------
 

@@ -86,13 +86,16 @@ class RoomStateEvents:
 
     async def avatar(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """Handle ``m.room.avatar``; where there is no picture, the reconciler sets the one that the service draws."""
+        if not self._is_in_force(event):
+            return []
         mxc = avatar_in(content_of(event))
+        checks: list[CityEvent] = [RoomCheckRequested(room.id)] if mxc is None else []
         if mxc is not None and await tx.drawn_avatars.among([mxc]):
             mxc = None
-        if not self._is_in_force(event) or mxc == room.avatar_url:
-            return []
+        if mxc == room.avatar_url:
+            return checks
         await tx.rooms.set_avatar(room.id, mxc)
-        return [*([RoomCheckRequested(room.id)] if mxc is None else []), *await self._changed(tx, room)]
+        return [*checks, *await self._changed(tx, room)]
 
     async def join_rules(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         rule = join_rule(content_of(event))

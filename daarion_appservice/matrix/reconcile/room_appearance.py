@@ -32,7 +32,7 @@ class RoomAppearance:
     drawn_avatars: DrawnAvatars
 
     async def update_avatar(self, room: MatrixRoomId, avatar: DrawnAvatar, powers: RoomPowerLevels) -> str | None:
-        """Set the avatar, unless the room has one that the service did not draw.
+        """Set the avatar, unless the room has one that the service did not draw; an invalid one is replaced.
 
         Returns:
             The ``mxc://`` URI of the avatar that the service did not draw, or None.
@@ -42,12 +42,12 @@ class RoomAppearance:
         """
         bot = self.identities.bot
         content = await self.homeserver.state(room, AVATAR, as_user=bot) or {}
-        current = content.get("url")
-        if current and not (isinstance(current, str) and await self.drawn_avatars.is_drawn(current)):
-            return avatar_in(content)
+        current = avatar_in(content)
+        if current is not None and not await self.drawn_avatars.is_drawn(current):
+            return current
         if not self._may_send(AVATAR, powers):
             return None
-        mxc = await self.drawn_avatars.address(avatar, current=current or None)
+        mxc = await self.drawn_avatars.address(avatar, current=current)
         if mxc is not None and mxc != current:
             info = {"mimetype": MIMETYPE, "w": SIZE, "h": SIZE}
             await self.homeserver.set_state(room, AVATAR, {"url": mxc, "info": info}, as_user=bot)

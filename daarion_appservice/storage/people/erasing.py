@@ -88,6 +88,12 @@ class ErasingRepository(Repository):
         )
         return sorted(MatrixRoomId(room) for room in await self._connection.scalars(found))
 
+    async def matrix_rooms_with_picture(self, addresses: Collection[str]) -> list[MatrixRoomId]:
+        """Return the Matrix rooms of the city whose picture is one of these files."""
+        has_picture = and_(rooms.c.avatar_url.in_(addresses), rooms.c.matrix_room_id.is_not(None))
+        found = await self._connection.scalars(select(rooms.c.matrix_room_id).where(has_picture))
+        return sorted(map(MatrixRoomId, found))
+
     async def own_chats(self, person: Person) -> list[Room]:
         """Return the direct chats between the person and one agent."""
         own = (rooms.c.agent.is_not(None), ~rooms.c.is_group, rooms.c.name.in_(person.users))
