@@ -20,7 +20,7 @@ import { agentSubject, subjectOf } from "../../lib/subjects";
 import { useProfiles } from "../../stores/profiles";
 import { useSession } from "../../stores/session";
 import card from "../../components/ui/Card.module.css";
-import { filterOf, highlighted, searchParamsOf, soughtOf, type Sought } from "./searchAddress";
+import { filterOf, highlighted, searchParamsOf, searchOf, type MessageSearch } from "./searchAddress";
 import styles from "./SearchPage.module.css";
 
 const MAX_CHARS = 200;
@@ -28,30 +28,30 @@ const MAX_CHARS = 200;
 /** Searches messages by words, room, author and day. The URL contains the search, so that it can be linked to. */
 export default function SearchPage() {
   const { t } = useTranslation();
-  const [search, setSearch] = useSearchParams();
-  const sought = soughtOf(search);
-  usePageTitle(sought.q ? `${sought.q} · ${t("search.title")}` : t("search.title"));
+  const [parameters, setParameters] = useSearchParams();
+  const search = searchOf(parameters);
+  usePageTitle(search.q ? `${search.q} · ${t("search.title")}` : t("search.title"));
   return (
     <>
       <h1>{t("search.title")}</h1>
-      <Form address={String(search)} onSearch={(next) => setSearch(searchParamsOf(next))} />
-      {sought.q.trim() ? <Results sought={sought} /> : <Notice icon="search" title={t("search.hint")} />}
+      <Form address={String(parameters)} onSearch={(next) => setParameters(searchParamsOf(next))} />
+      {search.q.trim() ? <Results search={search} /> : <Notice icon="search" title={t("search.hint")} />}
     </>
   );
 }
 
 /** The search form. Its fields follow the URL and stay mounted, so that a search by keyboard keeps the focus. */
-function Form({ address, onSearch }: { address: string; onSearch: (sought: Sought) => void }) {
+function Form({ address, onSearch }: { address: string; onSearch: (search: MessageSearch) => void }) {
   const { t } = useTranslation();
-  const [form, setForm] = useState(() => soughtOf(new URLSearchParams(address)));
+  const [form, setForm] = useState(() => searchOf(new URLSearchParams(address)));
   const [shownAddress, setShownAddress] = useState(address);
   if (shownAddress !== address) {
     setShownAddress(address);
-    setForm(soughtOf(new URLSearchParams(address)));
+    setForm(searchOf(new URLSearchParams(address)));
   }
-  const set = (change: Partial<Sought>) => setForm({ ...form, ...change });
+  const set = (change: Partial<MessageSearch>) => setForm({ ...form, ...change });
   /** A choice starts the search at once if there are words already. */
-  const choose = (change: Partial<Sought>) => {
+  const choose = (change: Partial<MessageSearch>) => {
     set(change);
     if (form.q.trim()) onSearch({ ...form, ...change });
   };
@@ -149,14 +149,14 @@ function useAuthors(chosen: string): [string, string][] {
   }, [agents, profiles, chosen, me, language, t]);
 }
 
-function Results({ sought }: { sought: Sought }) {
+function Results({ search }: { search: MessageSearch }) {
   const { t, language } = useTranslation();
   const now = useNow();
   const isSignedIn = useSession((state) => state.session !== null);
-  const filter = filterOf(sought);
+  const filter = filterOf(search);
   const found = useInfiniteQuery({
-    queryKey: ["search", "page", sought.q, filter, isSignedIn],
-    queryFn: ({ pageParam, signal }) => city.search(sought.q, filter, pageParam, signal),
+    queryKey: ["search", "page", search.q, filter, isSignedIn],
+    queryFn: ({ pageParam, signal }) => city.search(search.q, filter, pageParam, signal),
     initialPageParam: null as string | null,
     getNextPageParam: ({ next_cursor: next }) => next,
     retry: false,

@@ -1,14 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { filterOf, highlighted, searchParamsOf, soughtOf } from "./searchAddress";
+import { filterOf, highlighted, searchParamsOf, searchOf } from "./searchAddress";
 
-const parse = (query: string) => soughtOf(new URLSearchParams(query));
+const parse = (query: string) => searchOf(new URLSearchParams(query));
 
 describe("the address of a search", () => {
   it("has the search, and no empty parameters", () => {
-    const sought = { q: " фунікулер ", room: "podil", author: "", after: "2026-11-01", before: "" };
-    const params = searchParamsOf(sought);
+    const search = { q: " фунікулер ", room: "podil", author: "", after: "2026-11-01", before: "" };
+    const params = searchParamsOf(search);
     expect(Object.fromEntries(params)).toEqual({ q: "фунікулер", room: "podil", after: "2026-11-01" });
-    expect(soughtOf(params)).toEqual({ ...sought, q: "фунікулер" });
+    expect(searchOf(params)).toEqual({ ...search, q: "фунікулер" });
   });
 
   it("filters by whole local days", () => {

@@ -1,7 +1,7 @@
 import type { SearchFilter } from "../../api/city";
 
 /** A search as in the URL of the page: `/search?q=…&room=…&author=…&after=…&before=…`; days are local. */
-export interface Sought {
+export interface MessageSearch {
   q: string;
   room: string;
   author: string;
@@ -9,15 +9,21 @@ export interface Sought {
   before: string;
 }
 
-const KEYS = ["q", "room", "author", "after", "before"] as const satisfies (keyof Sought)[];
+const KEYS = ["q", "room", "author", "after", "before"] as const satisfies (keyof MessageSearch)[];
 
-export function soughtOf(search: URLSearchParams): Sought {
-  const [q, room, author, after, before] = KEYS.map((key) => search.get(key) ?? "") as [string, string, string, string, string];
+export function searchOf(parameters: URLSearchParams): MessageSearch {
+  const [q, room, author, after, before] = KEYS.map((key) => parameters.get(key) ?? "") as [
+    string,
+    string,
+    string,
+    string,
+    string,
+  ];
   return { q, room, author, after, before };
 }
 
-export function searchParamsOf(sought: Sought): URLSearchParams {
-  return new URLSearchParams(KEYS.flatMap((key) => (sought[key].trim() ? [[key, sought[key].trim()]] : [])));
+export function searchParamsOf(search: MessageSearch): URLSearchParams {
+  return new URLSearchParams(KEYS.flatMap((key) => (search[key].trim() ? [[key, search[key].trim()]] : [])));
 }
 
 export function searchPath(q: string): string {
@@ -25,7 +31,7 @@ export function searchPath(q: string): string {
 }
 
 /** The filter for the city: its days are in UTC, those of the reader in the local time zone. */
-export function filterOf({ room, author, after, before }: Sought): SearchFilter {
+export function filterOf({ room, author, after, before }: MessageSearch): SearchFilter {
   return {
     ...(room && { room }),
     ...(author && { author }),
