@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from .event_fields import inner
-from .read_only_levels import RoomPowerLevels
+from .power_levels import RoomPowerLevels
 from .types import UserId
 
 ADMIN_LEVEL: Final = 100

@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from .event_fields import Event, inner
-from .read_only_levels import RoomPowerLevels
+from .power_levels import RoomPowerLevels
 from .types import UserId
 
 MODERATOR_LEVEL: Final = 50

@@ -13,8 +13,7 @@ from .history_visibility import ReadableRanges
 from .identity import Identities
 from .moderation_rights import NO_RIGHTS, ModerationRights, rights_of
 from .ports import CityTransaction
-from .power_levels import may_notify_room, may_redact, may_send
-from .read_only_levels import RoomPowerLevels
+from .power_levels import RoomPowerLevels, may_notify_room, may_redact, may_send
 from .reader_memberships import ReaderMemberships
 from .restrictions import Restriction, RestrictionKind
 from .types import Author, AuthorKind, CitizenId, Content, Room, UserId

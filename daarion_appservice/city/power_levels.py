@@ -1,14 +1,15 @@
-"""Power levels: whether ``m.room.power_levels`` allows a user to send an event (client-server API,
-"m.room.power_levels").
-"""
+"""Power levels of a room, and what they allow a user to send (client-server API, "m.room.power_levels")."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
-from .event_fields import inner
+from .event_fields import Event, inner
 from .types import UserId
 
 _DEFAULT: Final = 0
@@ -72,3 +73,34 @@ def level_of(value: Any, default: int) -> int:
             except (ValueError, OverflowError):
                 return default
     return default
+
+
+_DEFAULTS: Final = {"users_default": 0, "events_default": 0, "state_default": 50, "redact": 50, "kick": 50, "ban": 50}
+
+
+@dataclass(frozen=True, slots=True)
+class RoomPowerLevels:
+    """A room's power levels.
+
+    ``content`` is empty for a room without the event; ``creators`` have infinite power (room version 12).
+    """
+
+    content: Event
+    creators: Collection[UserId] = ()
+
+    def of(self, user: UserId) -> float:
+        """Return a user's power level."""
+        if user in self.creators:
+            return math.inf
+        return level_of(inner(self.content, "users").get(user), self.default("users_default"))
+
+    def highest(self) -> int:
+        """Return the highest level of users who are not creators."""
+        return max((level_of(level, 0) for level in inner(self.content, "users").values()), default=0)
+
+    def to_send(self, event_type: str, *, is_state: bool = False) -> int:
+        default = self.default("state_default" if is_state else "events_default")
+        return level_of(inner(self.content, "events").get(event_type), default)
+
+    def default(self, key: str) -> int:
+        return level_of(self.content.get(key), _DEFAULTS[key])

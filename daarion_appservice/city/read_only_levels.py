@@ -3,47 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any, Final
 
 from .event_fields import Event, inner
-from .power_levels import level_of
+from .granted_levels import ADMIN_LEVEL
+from .power_levels import RoomPowerLevels, level_of
 from .types import UserId
 
-_DEFAULTS: Final = {"users_default": 0, "events_default": 0, "state_default": 50, "redact": 50, "kick": 50, "ban": 50}
-_ADMIN: Final = 100
 _HIGHEST: Final = 2**53 - 1
 """The largest integer that an event may hold."""
 _REDACTION: Final = "m.room.redaction"
-
-
-@dataclass(frozen=True, slots=True)
-class RoomPowerLevels:
-    """A room's power levels.
-
-    ``content`` is empty for a room without the event; ``creators`` have infinite power (room version 12).
-    """
-
-    content: Event
-    creators: Collection[UserId] = ()
-
-    def of(self, user: UserId) -> float:
-        """Return a user's power level."""
-        if user in self.creators:
-            return math.inf
-        return level_of(inner(self.content, "users").get(user), self.default("users_default"))
-
-    def highest(self) -> int:
-        """Return the highest level of users who are not creators."""
-        return max((level_of(level, 0) for level in inner(self.content, "users").values()), default=0)
-
-    def to_send(self, event_type: str, *, is_state: bool = False) -> int:
-        default = self.default("state_default" if is_state else "events_default")
-        return level_of(inner(self.content, "events").get(event_type), default)
-
-    def default(self, key: str) -> int:
-        return level_of(self.content.get(key), _DEFAULTS[key])
 
 
 def read_only(powers: RoomPowerLevels, owner: UserId) -> dict[str, Any]:
@@ -54,7 +23,7 @@ def read_only(powers: RoomPowerLevels, owner: UserId) -> dict[str, Any]:
     The level for redactions remains, so that messages of an archived room can be deleted.
     """
     own = powers.of(owner)
-    level = min(max(_ADMIN, powers.highest() + 1), _HIGHEST) if math.isinf(own) else int(own)
+    level = min(max(ADMIN_LEVEL, powers.highest() + 1), _HIGHEST) if math.isinf(own) else int(own)
     events = {each: max(level_of(needed, 0), level) for each, needed in inner(powers.content, "events").items()}
     return dict(powers.content) | {
         "events_default": max(powers.default("events_default"), level),

@@ -10,7 +10,7 @@ import pytest
 
 from daarion_appservice.city.avatars import key_of, room_avatar
 from daarion_appservice.city.events import CityEvent
-from daarion_appservice.city.read_only_levels import RoomPowerLevels
+from daarion_appservice.city.power_levels import RoomPowerLevels
 from daarion_appservice.city.types import Author, AuthorKind, HistoryVisibility, Media
 from daarion_appservice.matrix.client.room_rules import RoomRules
 from daarion_appservice.matrix.reconcile.room_store import RoomStore

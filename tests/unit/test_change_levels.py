@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, cast
 
 from daarion_appservice.city.granted_levels import with_granted_levels
-from daarion_appservice.city.read_only_levels import RoomPowerLevels
+from daarion_appservice.city.power_levels import RoomPowerLevels
 from daarion_appservice.city.types import MatrixRoomId, UserId
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.client.room_rules import change_levels

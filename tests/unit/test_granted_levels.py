@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daarion_appservice.city.granted_levels import with_granted_levels
-from daarion_appservice.city.read_only_levels import RoomPowerLevels
+from daarion_appservice.city.power_levels import RoomPowerLevels
 from daarion_appservice.city.types import UserId
 
 BOT, OBSERVER = UserId("@city:city.localhost"), UserId("@city_observer:city.localhost")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.city.read_only_levels import RoomPowerLevels
+from daarion_appservice.city.power_levels import RoomPowerLevels
 from daarion_appservice.city.types import UserId
 from daarion_appservice.matrix.reconcile.power_notices import MissingPower, missing_power, power_advice
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daarion_appservice.city.read_only_levels import RoomPowerLevels, read_only, restored
+from daarion_appservice.city.power_levels import RoomPowerLevels
+from daarion_appservice.city.read_only_levels import read_only, restored
 from daarion_appservice.city.types import UserId
 
 BOT, ALICE = UserId("@city:city.localhost"), UserId("@alice:city.localhost")

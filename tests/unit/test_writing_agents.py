@@ -19,7 +19,7 @@ from daarion_appservice.city.moderation_rights import (
     with_writers,
     writers_of,
 )
-from daarion_appservice.city.read_only_levels import RoomPowerLevels
+from daarion_appservice.city.power_levels import RoomPowerLevels
 from daarion_appservice.city.types import Agent, AgentSlug, MatrixStatus, Room, RoomId, UserId
 from daarion_appservice.errors import HomeserverRefused
 from daarion_appservice.matrix.client.homeserver import Homeserver

@@ -14,7 +14,7 @@ from ...city.moderation_rights import ALL_RIGHTS, Writers, writers_of
 from ...city.online_members import OnlineMembers
 from ...city.person_presence import PersonPresence
 from ...city.ports import NowMs
-from ...city.read_only_levels import RoomPowerLevels
+from ...city.power_levels import RoomPowerLevels
 from ...city.restrictions import Restriction, RestrictionKind
 from ...city.rooms import Rooms, RoomUpdate
 from ...city.types import Author, AuthorKind, Member, Room, SubjectId, UserId, author_key

@@ -16,7 +16,7 @@ from ...city.event_fields import Event, content_of, inner, sender_of, text, time
 from ...city.history_visibility import history_visibility
 from ...city.identity import is_user_id
 from ...city.media import is_mxc
-from ...city.read_only_levels import RoomPowerLevels
+from ...city.power_levels import RoomPowerLevels
 from ...city.types import EventId, HistoryVisibility, MatrixRoomId, UserId
 from .homeserver import Homeserver
 

@@ -19,7 +19,7 @@ from ...city.identity import Identities
 from ...city.message_lookup import may_know_room
 from ...city.moderation_rights import ALL_RIGHTS, ModerationRights, rights_of
 from ...city.permissions import RoomPermissions
-from ...city.read_only_levels import RoomPowerLevels
+from ...city.power_levels import RoomPowerLevels
 from ...city.types import Author, MatrixRoomId, MatrixStatus, Room, UserId
 from ...errors import (
     CityError,

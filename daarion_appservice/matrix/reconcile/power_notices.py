@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from ...city.read_only_levels import RoomPowerLevels
+from ...city.power_levels import RoomPowerLevels
 from ...city.types import Room, UserId
 from ...errors import HomeserverRefused
 from ..client.homeserver import Homeserver

@@ -10,7 +10,7 @@ import structlog
 
 from ...city.granted_levels import with_granted_levels
 from ...city.identity import Identities
-from ...city.read_only_levels import RoomPowerLevels
+from ...city.power_levels import RoomPowerLevels
 from ...city.types import MatrixRoomId, UserId
 from ...errors import HomeserverRefused
 from ..client.homeserver import Homeserver

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ...city.avatars import DrawnAvatar
 from ...city.identity import Identities
-from ...city.read_only_levels import RoomPowerLevels
+from ...city.power_levels import RoomPowerLevels
 from ...city.types import MatrixRoomId
 from ..avatars.drawing import MIMETYPE, SIZE
 from ..avatars.drawn_avatars import DrawnAvatars

@@ -23,7 +23,7 @@ from ...city.events import MembershipChanged
 from ...city.identity import Identities
 from ...city.member_log import MemberLog
 from ...city.ports import publish_all
-from ...city.read_only_levels import RoomPowerLevels
+from ...city.power_levels import RoomPowerLevels
 from ...city.types import MatrixStatus, Room, UserId
 from ...errors import HomeserverRefused, RoomLinkBroken
 from ..client.homeserver import Homeserver

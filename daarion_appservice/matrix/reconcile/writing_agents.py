@@ -15,7 +15,7 @@ from ...city.agents import AgentDirectory
 from ...city.event_fields import Event
 from ...city.identity import Identities
 from ...city.moderation_rights import MODERATOR_LEVEL, Writers, with_writing_agents, writers_of
-from ...city.read_only_levels import RoomPowerLevels
+from ...city.power_levels import RoomPowerLevels
 from ...city.types import Room, UserId
 from ...errors import HomeserverRefused
 from ..client.homeserver import Homeserver
