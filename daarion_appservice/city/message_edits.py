@@ -286,13 +286,7 @@ class MessageEdits:
         """Set the message to the content of ``revision``, and return ``event`` with the changed message."""
         before, content = message, revision.content
         message = replace(
-            message,
-            body=content.body,
-            formatted_body=content.formatted_body,
-            msgtype=content.msgtype,
-            media=content.media,
-            mentions=content.mentions,
-            details=content.details,
+            message.with_content(content),
             edited_at_ms=edited_at_ms,
             edit_seq=revision.seq,
             edit_visibility=revision.visibility,

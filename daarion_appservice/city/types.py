@@ -6,7 +6,7 @@ swapped.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NewType
 
@@ -320,6 +320,18 @@ class Message:
     def content(self) -> Content:
         """The content that the message shows now."""
         return Content(self.body, self.formatted_body, self.msgtype, self.media, self.mentions, self.details)
+
+    def with_content(self, content: Content) -> Message:
+        """Return the message with another content."""
+        return replace(
+            self,
+            body=content.body,
+            formatted_body=content.formatted_body,
+            msgtype=content.msgtype,
+            media=content.media,
+            mentions=content.mentions,
+            details=content.details,
+        )
 
 
 class OutboxKind(StrEnum):

@@ -111,10 +111,7 @@ def show(slug: Slug, as_json: AsJson = False, config: ConfigPath = DEFAULT_CONFI
 
     agent, tokens = with_migrated_database(config, read_one)
     fields = _fields(agent, _identities(config)) | {"valid_tokens": tokens}
-    if as_json:
-        print_json(fields)
-    else:
-        show_fields(fields)
+    show_fields(fields, as_json=as_json)
 
 
 @app.command("list")

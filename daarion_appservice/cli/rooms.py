@@ -58,10 +58,7 @@ def show(slug: Slug, as_json: AsJson = False, config: ConfigPath = DEFAULT_CONFI
         return await _room(database, slug)
 
     fields = _fields(with_migrated_database(config, read), _identities(config))
-    if as_json:
-        print_json(fields)
-    else:
-        show_fields(fields)
+    show_fields(fields, as_json=as_json)
 
 
 @app.command("list")

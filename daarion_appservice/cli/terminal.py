@@ -75,8 +75,11 @@ def confirm(question: str, *, yes: bool) -> None:
         typer.confirm(question, abort=True, err=True)
 
 
-def show_fields(fields: Mapping[str, Any]) -> None:
-    """Print one thing as a table of its fields; lists are joined by commas."""
+def show_fields(fields: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print one thing as a JSON object, or as a table of its fields, in which lists are joined by commas."""
+    if as_json:
+        print_json(fields)
+        return
     show_table(("field", "value"), [(name, _cell(value)) for name, value in fields.items()])
 
 

@@ -17,7 +17,7 @@ from ...city.text_sanitizing import one_line
 from ...city.types import Message
 from .. import schemas
 from ..auth.actors import ActorDirectory
-from ..auth.principals import Access, Citizen, Principal
+from ..auth.principals import Access, is_admin
 from ..message_pages import PagePosition
 from ..room_responses import CachedRoomResponses, RoomPageResponse
 from ..routing import Body, Call, NoBody, NoQuery, Query, ResponseSpec, endpoint
@@ -294,7 +294,7 @@ class MessageRoutes:
         author = await self.authors.with_avatar(call.principal)
         return self._message(
             await self.message_edits.delete(
-                author, call.path["room_id"], call.path["message_id"], may_moderate=_may_moderate(call.principal)
+                author, call.path["room_id"], call.path["message_id"], may_moderate=is_admin(call.principal)
             )
         )
 
@@ -313,7 +313,7 @@ class MessageRoutes:
         author, path = await self.authors.with_avatar(call.principal), call.path
         return self._message(
             await self.messages.retry_delivery(
-                author, path["room_id"], path["message_id"], may_moderate=_may_moderate(call.principal)
+                author, path["room_id"], path["message_id"], may_moderate=is_admin(call.principal)
             )
         )
 
@@ -345,10 +345,6 @@ class MessageRoutes:
 
     def _message(self, message: Message) -> schemas.Message:
         return message_view(message, self.identities)
-
-
-def _may_moderate(principal: Principal) -> bool:
-    return isinstance(principal, Citizen) and principal.is_admin
 
 
 def page_links(address: str, page: RoomPageResponse, limit: int) -> dict[str, str]:

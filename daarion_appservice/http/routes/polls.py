@@ -11,7 +11,7 @@ from ...city.identity import Identities
 from ...city.polls import Polls
 from .. import schemas
 from ..auth.actors import ActorDirectory
-from ..auth.principals import Access, Citizen
+from ..auth.principals import Access, is_admin
 from ..routing import Body, Call, NoBody, NoQuery, endpoint
 from ..views import message_view
 
@@ -87,6 +87,7 @@ class PollRoutes:
         citizens with the admin claim. A poll that has ended is returned unchanged.
         """
         author, path = await self.authors.with_avatar(call.principal), call.path
-        may_moderate = isinstance(call.principal, Citizen) and call.principal.is_admin
-        message = await self.polls.end(author, path["room_id"], path["message_id"], may_moderate=may_moderate)
+        message = await self.polls.end(
+            author, path["room_id"], path["message_id"], may_moderate=is_admin(call.principal)
+        )
         return message_view(message, self.identities)

@@ -201,17 +201,7 @@ class OutboxRenderer:
             return None
         # Send the content of this revision, not of the newest: it remains if the newest edit is redacted on Matrix.
         if revision := await tx.revisions.get(entry.txn_id):
-            revised = revision.content
-            message = replace(
-                message,
-                body=revised.body,
-                formatted_body=revised.formatted_body,
-                msgtype=revised.msgtype,
-                media=revised.media,
-                mentions=revised.mentions,
-                details=revised.details,
-                edited_at_ms=revision.at_ms,
-            )
+            message = replace(message.with_content(revision.content), edited_at_ms=revision.at_ms)
         content = edit_content(
             message,
             await tx.messages.get(message.reply_to) if message.reply_to else None,
