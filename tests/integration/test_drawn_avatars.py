@@ -11,7 +11,7 @@ import pytest
 
 from daarion_appservice.city.avatars import Emblem, EmblemAvatar, room_avatar
 from daarion_appservice.city.identity import Identities
-from daarion_appservice.city.read_only_levels import RoomPowerLevels
+from daarion_appservice.city.power_levels import RoomPowerLevels
 from daarion_appservice.city.types import MatrixRoomId
 from daarion_appservice.matrix.avatars.drawn_avatars import DrawnAvatars
 from daarion_appservice.matrix.client.homeserver import Homeserver
