@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ class AgentDirectory:
             insort(self._slugs, agent.slug)
         self._by_slug[agent.slug] = agent
         self._by_id[agent.id] = agent
-        insort(self._slugs_by_name.setdefault(agent.display_name.casefold(), []), agent.slug)
+        insort(self._slugs_by_name.setdefault(_comparable(agent.display_name), []), agent.slug)
         return before
 
     def remove(self, slug: str, *, keeps_place: bool = False) -> Agent | None:
@@ -73,7 +74,7 @@ class AgentDirectory:
             return None
         if self._by_id.get(agent.id) is agent:
             del self._by_id[agent.id]
-        name = agent.display_name.casefold()
+        name = _comparable(agent.display_name)
         self._slugs_by_name[name].remove(slug)
         if not self._slugs_by_name[name]:
             del self._slugs_by_name[name]
@@ -96,7 +97,7 @@ class AgentDirectory:
         return self._by_slug.get(slug)
 
     def by_name(self, display_name: str) -> Agent | None:
-        slugs = self._slugs_by_name.get(display_name.casefold())
+        slugs = self._slugs_by_name.get(_comparable(display_name))
         return self._by_slug[slugs[-1]] if slugs else None
 
     def by_subject(self, subject: SubjectId) -> Agent | None:
@@ -118,3 +119,8 @@ class AgentDirectory:
         if agent is None:
             raise NotFound("no_such_agent", f"there is no agent {id_or_slug!r}")
         return agent
+
+
+def _comparable(name: str) -> str:
+    """Return a name in a form independent of case and of composition: macOS writes ``й`` as two characters."""
+    return unicodedata.normalize("NFC", name).casefold()

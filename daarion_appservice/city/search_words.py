@@ -15,7 +15,7 @@ from typing import Final
 MAX_WORD_CHARS: Final = 64
 """Longer words are cut."""
 _MIN_STEM_CHARS: Final = 3
-_WORD: Final = re.compile(r"\w[\w\u0301]*(?:['\u2019\u02bc]\w[\w\u0301]*)*")
+_WORD: Final = re.compile(r"\w[\w\u0300-\u036f]*(?:['\u2019\u02bc]\w[\w\u0300-\u036f]*)*")
 _APOSTROPHES: Final = dict.fromkeys(map(ord, "'\u2019\u02bc\u0301"))
 _REFLEXIVE: Final = ("ся", "сь")
 # fmt: off

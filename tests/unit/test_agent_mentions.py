@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from daarion_appservice.city.agent_mentions import AgentMentions
@@ -15,6 +17,7 @@ AGENTS = [
     ("second_me", "Second Me"),
     ("dr-who", "Dr. Who?"),
     ("me", "Second"),
+    ("guard", "Вартовий"),
 ]
 USER = "@agent_scribe:city.localhost"
 
@@ -74,6 +77,8 @@ def test_agent_is_addressed(addressing: AgentMentions, body: str) -> None:
         ("Dr. Who?", "dr-who"),
         ("@Dr. Who? де ви", "dr-who"),
         ("@dr-who де ви", "dr-who"),
+        (unicodedata.normalize("NFD", "@Вартовий де ви"), "guard"),
+        (unicodedata.normalize("NFD", "Вартовий, де ви"), "guard"),
     ],
 )
 def test_agent_is_addressed_by_each_of_its_names(addressing: AgentMentions, body: str, slug: str) -> None:

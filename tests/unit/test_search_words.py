@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from daarion_appservice.city.search import SearchTerm, found_excerpt, indexed_words, search_terms
@@ -39,6 +41,9 @@ def finds(query: str, body: str) -> bool:
         ("Київ Поділ", "поділ, це київ"),
         ("фуні", "біля фунікулера"),
         ("127", "порт 127"),
+        ("район", unicodedata.normalize("NFD", "у нашому Районі")),
+        (unicodedata.normalize("NFD", "їжак"), "Їжаки"),
+        ("naïve", unicodedata.normalize("NFD", "a naïve idea")),
     ],
 )
 def test_inflected_words_are_found(query: str, text: str) -> None:
