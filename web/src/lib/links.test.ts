@@ -19,6 +19,14 @@ describe("URLs in a text", () => {
     ["HTTPS://A.example/?q=a,b;c:d", "HTTPS://A.example/?q=a,b;c:d"],
     ["https://example.org/__init__.py, https", "https://example.org/__init__.py"],
     ["<https://a.example>", "https://a.example"],
+    ["https://a.example/~user~ or", "https://a.example/~user~"],
+    ["https://a.example/_a_.", "https://a.example/_a_"],
+    ["*https://a.example/*x*", "https://a.example/*x"],
+    ["_https://a.example/_a_/b_", "https://a.example/_a_/b"],
+    ["https://a.example/a_", "https://a.example/a"],
+    ["**https://a.example**", "https://a.example"],
+    ["write to mailto:a.b@example.org.", "mailto:a.b@example.org"],
+    ["(matrix:r/room_x:example.org)", "matrix:r/room_x:example.org"],
     ["https://a.example/\u202egnp.exe", "https://a.example/"],
     ["https://a.example/x\u2066y", "https://a.example/x"],
   ])("%s", (text, address) => {
@@ -30,7 +38,27 @@ describe("URLs in a text", () => {
     ).toBe(text);
   });
 
-  it.each(["https://", "http://...", "ftp://a.example", "http:/a", "(https://)", ""])("no URL in %s", (text) => {
+  it.each([")", ".", "_", "(]"])("are found in a long run of %s in linear time", (unit) => {
+    const text = "https://a.example/" + unit.repeat(24_000);
+    const start = performance.now();
+    expect(linksOf(text)).toHaveLength(1);
+    // Linear: under 0.1 s. Quadratic: 15 s.
+    expect(performance.now() - start).toBeLessThan(3_000);
+  });
+
+  it.each([
+    "https://",
+    "http://...",
+    "ftp://a.example",
+    "mailto:a",
+    "mailto:@b",
+    "xmailto:a@b",
+    "matrix:",
+    "matrix: r/",
+    "http:/a",
+    "(https://)",
+    "",
+  ])("no URL in %s", (text) => {
     expect(linksOf(text)).toEqual([]);
     expect(
       splitLinks(text)

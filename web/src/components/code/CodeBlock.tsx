@@ -28,13 +28,13 @@ function useHighlighted(code: string, language: string | null): ReactNode {
   useEffect(() => {
     if (language === null) return undefined;
     let isShown = true;
-    import("./highlight").then(
-      ({ highlight }) => {
+    import("./highlight")
+      .then(({ highlight }) => {
         const tokens = highlight(code, language);
         if (isShown && tokens !== null) setHighlighted({ of: code, tokens });
-      },
-      () => undefined,
-    );
+      })
+      // Code that the library fails on stays plain.
+      .catch(() => undefined);
     return () => {
       isShown = false;
     };

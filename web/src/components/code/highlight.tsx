@@ -18,8 +18,8 @@ import styles from "./CodeBlock.module.css";
 const LANGUAGES = { bash, css, diff, go, java, javascript, json, python, rust, sql, typescript, xml, yaml };
 for (const [name, grammar] of Object.entries(LANGUAGES)) hljs.registerLanguage(name, grammar);
 
-/** Longer code is not highlighted, as that takes too long on a slow phone. */
-const MAX_CHARS = 20_000;
+/** Longer code is not highlighted: the time grows with the square of the length of some texts, like a long word of Java. */
+const MAX_CHARS = 5_000;
 
 /** The class names for highlight.js's kinds of tokens, many of which look the same. */
 const LOOKS: Record<string, string | undefined> = {
