@@ -179,6 +179,8 @@ async def _restore_sqlite(
     target = database.file
     if target is None:
         raise StartError("database.url names no file.", "Name one: sqlite:///daarion.db", ExitCode.CONFIG)
+    # Of a symbolic link, the file that it names is replaced.
+    target = target.resolve()
     if not target.parent.is_dir():
         raise StartError(f"There is no directory {target.parent}.", "Make it first.", ExitCode.DATABASE)
     fresh = target.with_name(f".{target.name}.restored")

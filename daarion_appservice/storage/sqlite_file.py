@@ -58,7 +58,9 @@ class ServiceLock:
     """
 
     def __init__(self, file: Path) -> None:
-        self._file = file.with_name(f"{file.name}.lock")
+        # Beside the database itself, as services may open it by different symbolic links.
+        database = file.resolve()
+        self._file = database.with_name(f"{database.name}.lock")
         self._descriptor: int | None = None
 
     def acquire(self) -> None:

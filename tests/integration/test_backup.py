@@ -208,6 +208,23 @@ def test_prepared_link_gets_no_secrets(city: Terminal, tmp_path: Path) -> None:
     assert not theirs.exists()
 
 
+@ON_SQLITE
+def test_restore_keeps_link_to_database(city: Terminal, tmp_path: Path) -> None:
+    copy, volume = backed_up(city, "--no-secrets"), tmp_path / "volume"
+    volume.mkdir()
+    link, file = tmp_path / "linked.db", volume / "real.db"
+    file.touch()
+    link.symlink_to(file)
+    ended = city.type("restore", str(copy), "-c", other_config(f"sqlite:///{link}"))
+    assert ended.code == 0, ended
+    assert link.is_symlink()
+    assert {path.name for path in volume.glob("*.lock")} == {"real.db.lock"}, (
+        "the lock of every service with this database"
+    )
+    assert sqlite_copy.has_tables(file)
+    assert [agent.slug for agent in at(city, f"sqlite:///{link}").agents()] == ["scribe"]
+
+
 def test_log_of_former_database_stays_with_it(tmp_path: Path) -> None:
     """A service that was killed left a write-ahead log, which must not be applied to the restored database."""
     former, fresh, aside = (tmp_path / name for name in ("city.db", "fresh.db", "aside.db"))

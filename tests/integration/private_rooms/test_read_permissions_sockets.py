@@ -12,6 +12,8 @@ import pytest
 
 from daarion_appservice.city.linked_accounts import LinkedAccount
 from daarion_appservice.city.types import CitizenId, UserId
+from daarion_appservice.realtime import room_streams
+from tests.parts.in_process_city import SERVICE_TOKEN
 from tests.parts.ports import HOST
 from tests.parts.private_room import (
     ALICE,
@@ -19,9 +21,12 @@ from tests.parts.private_room import (
     OKSANA,
     OKSANA_GHOST,
     TARAS,
+    TARAS_GHOST,
     PrivateRoom,
 )
 from tests.parts.waiting import WAIT_S
+
+AGENTS = ("daarwizz", "scribe")
 
 
 @asynccontextmanager
@@ -90,6 +95,29 @@ async def test_leave_closes_socket_of_member(harness: PrivateRoom) -> None:
         assert code == aiohttp.WSCloseCode.POLICY_VIOLATION
         assert [frame["event"] for frame in received if "seq" in frame] == ["city.room.leave"]
         assert received[-1]["code"] == "members_only"
+
+
+async def test_presence_before_leave_is_not_sent_after_it(
+    harness: PrivateRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oksana leaves within the tick in which presence is collected."""
+    monkeypatch.setattr(room_streams, "_PRESENCE_INTERVAL_S", 0.5)
+    await harness.set_visibility("shared", "public")
+    for user in (OKSANA_GHOST, TARAS_GHOST, *(f"@agent_{agent}:city.localhost" for agent in AGENTS)):
+        await harness.member(user, "join")
+    async with socket(harness, OKSANA, "&batch=1") as left, socket(harness, TARAS, "&batch=1") as inside:
+        await is_looked_on(harness, 2)
+        heartbeats = {"heartbeats": [{"agent_id": agent} for agent in AGENTS]}
+        await harness.city.call("POST", "/api/v1/agents/heartbeats", heartbeats, token=SERVICE_TOKEN)
+        assert len(harness.city.city.room_streams._presence_changes) == len(AGENTS), "the tick has not ended"
+        await harness.member(OKSANA_GHOST, "leave")
+        received, code = await frames(left)
+        assert code == aiohttp.WSCloseCode.POLICY_VIOLATION
+        assert not [frame for frame in received if frame["event"].startswith("city.room.presence")]
+        events = []
+        while "city.room.presences" not in events:
+            events.append((await inside.receive_json(timeout=WAIT_S))["event"])
+        assert "city.room.presence" not in events
 
 
 async def link(harness: PrivateRoom, *, linked: bool = True) -> None:
