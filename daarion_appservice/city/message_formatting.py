@@ -54,8 +54,9 @@ class MessageFormatter:
         """Return the subject that a name after an @ mentions, and its pill."""
         user = UserId(f"@{name}")
         if is_user_id(user):
-            # The ids of ghosts have no capitals, but people may type some.
-            user = ghost if self._identities.is_ours(ghost := UserId(user.lower())) else user
+            # Ids of this homeserver have no capitals, but phones type some; historical ids of others may have them.
+            lower = UserId(user.lower())
+            user = lower if lower.endswith(f":{self._identities.domain.lower()}") else user
             subject = self._identities.subject(user)
             return (subject, Pill(user, user)) if subject else None
         agent = self._agents.get(AgentSlug(name))

@@ -73,9 +73,11 @@ async def test_historical_users_are_mentioned(exchange: MessageExchange, user: s
     assert rendered.content["m.mentions"] == {"user_ids": [user]}
 
 
-async def test_capitals_in_the_id_of_a_ghost_are_ignored(exchange: MessageExchange) -> None:
+async def test_capitals_in_ids_of_own_homeserver_are_ignored(exchange: MessageExchange) -> None:
     message = await exchange.messaging.post(OKSANA, "general", "@Citizen_U_1:city.localhost сама")
     assert message.mentions == ("u_1",)
+    typed = await exchange.messaging.post(OKSANA, "general", "@Alice:City.Localhost, привіт")
+    assert typed.mentions == (ALICE,)
 
 
 @pytest.mark.parametrize("msgtype", ["m.emote", "m.notice"])
