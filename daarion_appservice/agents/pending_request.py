@@ -45,7 +45,7 @@ class PendingRequest:
     def _language_sample(self) -> str:
         if not is_forget(self.message):
             return self.message.body
-        # "!forget" is the same in all languages; the author's previous message tells the language.
+        # "!forget" is the same in all languages; so the author's previous message is in the sample, too.
         own = [each.body for each in self.conversation.before if each.author.subject == self.message.author.subject]
         return " ".join([*own[-1:], self.message.body])
 

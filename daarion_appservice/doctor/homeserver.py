@@ -259,10 +259,10 @@ async def homeserver_clock(installation: Installation) -> Finding:
 
 def judge_clock(whose: str, ahead_ms: int) -> Finding:
     """Judge by how many milliseconds another clock is ahead of this machine's."""
-    said = f"The clock of {whose} is {abs(ahead_ms) / 1000:.1f} s {'ahead of' if ahead_ms > 0 else 'behind'} this machine's."
+    text = f"The clock of {whose} is {abs(ahead_ms) / 1000:.1f} s {'ahead of' if ahead_ms > 0 else 'behind'} this machine's."
     if abs(ahead_ms) < _CLOCK_WARN_MS:
         return passed(f"They differ by {abs(ahead_ms) / 1000:.1f} s.")
-    return warning(said, "Synchronize both by NTP: `timedatectl status` shows whether a machine does.")
+    return warning(text, "Synchronize both by NTP: `timedatectl status` shows whether a machine does.")
 
 
 CHECKS: Final = (

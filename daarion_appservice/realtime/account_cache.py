@@ -46,7 +46,7 @@ class AccountCache:
                     return
                 accounts = await tx.accounts.all()
                 erased = await tx.erasures.erased_ids()
-                # The profiles of erased citizens are deleted, so that no changed row tells it.
+                # The profiles of erased citizens are deleted rows, which no query for changed rows finds.
                 are_all = self._version < 0 or not self._identities.erased.is_equal(erased)
                 profiles = await tx.citizens.profiles(after=-1 if are_all else self._version)
             self._identities.erased.replace(erased)

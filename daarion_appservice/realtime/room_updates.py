@@ -127,7 +127,7 @@ class RoomUpdates:
         self._changed.clear()
 
     async def _send_rooms(self, ids: Sequence[RoomId]) -> None:
-        # The rooms are read from the database: only that tells direct chats and unlisted rooms from others.
+        # Only the database knows which of the rooms are direct chats or unlisted.
         async with self._database.read_only() as tx:
             rooms = [room for room in await tx.rooms.by_ids(ids) if not room.is_direct]
             last = await tx.last_messages.of([room.id for room in rooms if is_readable_by_all(room)])

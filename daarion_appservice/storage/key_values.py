@@ -101,7 +101,7 @@ class KeyValueRepository(Repository):
         await self._put(_retention_key(room), room)
 
     async def end_retention(self, room: RoomId) -> None:
-        """Store that the clients of a room were told to load it again."""
+        """Store that the clients of a room got `city.room.resync`."""
         await self._connection.execute(delete(key_values).where(key_values.c.key == _retention_key(room)))
 
     async def put_removal_version(self, version: int) -> None:

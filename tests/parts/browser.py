@@ -115,7 +115,7 @@ async def start_browser(*, is_complete: bool = False) -> AsyncIterator[Browser]:
             pytest.skip("no Chromium, and ALLOW_NO_BROWSER=1")
         pytest.fail(NONE_FOUND, pytrace=False)
     with TemporaryDirectory(prefix="chromium-") as home:
-        # Beside the profile, which playwright removes, it has a folder for what it tells of its own crashes.
+        # Chromium writes crash reports outside of the profile, which playwright removes.
         environment: dict[str, str | float | bool] = {**os.environ, "XDG_CONFIG_HOME": home, "XDG_CACHE_HOME": home}
         async with (
             playwright.async_playwright() as driver,

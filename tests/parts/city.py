@@ -239,7 +239,7 @@ async def shared_city(
     first: Callable[[RunningCity], Awaitable[None]] | None = None,
     is_started: bool = True,
 ) -> AsyncIterator[RunningCity]:
-    """A city for all tests of a module, on SQLite if not told otherwise.
+    """A city for all tests of a module, on SQLite by default.
 
     Each test has rooms, agents or people of its own there, and leaves the city running. With ``is_started`` false only the
     homeserver runs at first. It starts from the template where it can, if ``first`` is not given.

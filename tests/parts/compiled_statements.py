@@ -25,7 +25,7 @@ class SharedStatements:
         return len(self._statements)
 
     def __setitem__(self, key: tuple[Any, ...], compiled: Any) -> None:
-        # Alembic makes its tables anew each time, so their statements are never found again: they took 60 KB of each test.
+        # Alembic makes new Table objects each time, so its statements are never hits: they took 60 KB in each test.
         if "alembic" in compiled.string:
             return
         self._statements[type(key[0]), *key[1:]] = compiled

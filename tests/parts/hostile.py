@@ -41,8 +41,8 @@ _COUNTS_OF_FAULTS: Final = {
 
 _DRAWN_AT_ONCE: Final = 1_000
 _EXAMPLE_SIZE: Final = 5
-"""Values in one example of hypothesis. What needs more than 8 KiB of its choices is drawn in vain: lists of 50 events took
-a hundred times as long."""
+"""Values in one example. Hypothesis discards an example that needs more than 8 KiB of choices: lists of 50 events took a
+hundred times as long."""
 
 T = TypeVar("T")
 

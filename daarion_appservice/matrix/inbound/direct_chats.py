@@ -189,7 +189,7 @@ class DirectChatHandlers:
             return await self._agent_invited(tx, chat, event)
         if membership == "join":
             if agent != chat.agent:
-                # What was said before is not repeated by an agent that may not read it.
+                # In closed chats the conversation for the agents core begins after the newest join.
                 await self._record_membership_period(tx, chat, user, membership)
             return []
         await self._record_membership_period(tx, chat, user, membership)

@@ -141,8 +141,8 @@ export const city = {
   replies: (name: string, rootId: string, position: PagePosition | null, limit: number) =>
     fetchJson<Message[]>(`${room(name)}/threads/${part(rootId)}`, { query: { ...position, limit } }),
   /** `sendMessage`, `edit`, `remove` and `react` take the token of the author, whoever is signed in by then. */
-  sendMessage: (name: string, said: NewMessage, token?: string) =>
-    fetchJson<Message>(`${room(name)}/messages`, { method: "POST", body: said, token }),
+  sendMessage: (name: string, message: NewMessage, token?: string) =>
+    fetchJson<Message>(`${room(name)}/messages`, { method: "POST", body: message, token }),
   renderMarkdown: (body: string, signal: Signal) =>
     fetchJson<RenderedMarkdown>("/city/markdown", { method: "POST", body: { body }, signal }),
   edit: (name: string, id: string, body: string, token?: string) =>

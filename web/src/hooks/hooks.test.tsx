@@ -99,7 +99,7 @@ describe("usePresenceHeartbeat", () => {
 describe("AgentPresenceBadge", () => {
   it("shows the given status until the snapshot", () => {
     usePresence.setState({ online: {}, hasSnapshot: false });
-    render(<AgentPresenceBadge slug="varta" told="away" />);
+    render(<AgentPresenceBadge slug="varta" listed="away" />);
     expect(screen.getByText("відійшов")).toBeTruthy();
     act(() => presenceEvents.onSnapshot([{ user_id: "agent:varta", status: "online", status_msg: null, last_active_ago_ms: 0 }]));
     expect(screen.getByText("на зв’язку")).toBeTruthy();

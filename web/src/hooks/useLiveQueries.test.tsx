@@ -48,7 +48,7 @@ const PRESENCE = "/api/v1/presence";
 /** By HTTP, every subject is away. */
 const presences = (ids: string) => ids.split(",").map((id) => ({ user_id: id, status: "away", status_msg: null }));
 
-const Badge = () => <AgentPresenceBadge slug="daarwizz" told="online" />;
+const Badge = () => <AgentPresenceBadge slug="daarwizz" listed="online" />;
 
 beforeAll(async () => {
   await initI18n();

@@ -19,9 +19,9 @@ type UnreadRoom = Pick<Room, "id" | "last_seq">;
 export function useUnread(rooms: readonly UnreadRoom[]): ReadonlyMap<string, number> {
   const isKnown = useUnreadRooms((state) => state.isKnown);
   const known = useUnreadRooms((state) => state.rooms);
-  const told = useMemo(() => new Map(Object.values(known).map(({ room_id: id, unread }) => [id, unread])), [known]);
+  const live = useMemo(() => new Map(Object.values(known).map(({ room_id: id, unread }) => [id, unread])), [known]);
   const counted = useCounted(isKnown ? NONE : rooms);
-  return isKnown ? told : counted;
+  return isKnown ? live : counted;
 }
 
 const NONE: readonly UnreadRoom[] = [];

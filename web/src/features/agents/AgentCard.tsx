@@ -46,7 +46,7 @@ export function OfficerCard({ agent, office, text }: { agent: AgentPresence; off
         <Link className={card.link} to={`/agents/${encodeURIComponent(agent.agent_id)}`}>
           <Name>{agent.display_name}</Name>
         </Link>{" "}
-        <AgentPresenceBadge slug={agent.agent_id} told={agent.presence} />
+        <AgentPresenceBadge slug={agent.agent_id} listed={agent.presence} />
         <p>{text}</p>
       </div>
     </div>

@@ -47,7 +47,7 @@ function Portrait({ agent, receivedAt, refetch }: PortraitProps) {
     <article className={styles.page}>
       <header className={styles.hero}>
         <Avatar subject={agentSubject(agent.slug)} profile={profile} size={104} />
-        <AgentPresenceBadge slug={agent.slug} told={agent.presence} />
+        <AgentPresenceBadge slug={agent.slug} listed={agent.presence} />
         <h1>
           <Name>{agent.display_name}</Name>
         </h1>

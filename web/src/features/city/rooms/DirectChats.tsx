@@ -40,9 +40,9 @@ function Chat({ chat }: { chat: DirectChat }) {
   const now = useNow();
   const profile = useLiveAuthor(chat.citizen);
   const status = useStatus(subject);
-  const told = useUnreadRooms((state) => state.rooms[chat.id]);
-  const unread = told?.unread ?? chat.unread;
-  const last = told?.last_message ?? chat.last_message;
+  const live = useUnreadRooms((state) => state.rooms[chat.id]);
+  const unread = live?.unread ?? chat.unread;
+  const last = live?.last_message ?? chat.last_message;
   return (
     <li>
       <NavLink className={`${styles.room} ${unread > 0 ? styles.isUnread : ""}`} to={roomPath(chat.id)}>

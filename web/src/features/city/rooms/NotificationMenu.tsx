@@ -14,12 +14,12 @@ const MODES: readonly NotificationMode[] = ["all", "mentions", "none"];
 export function NotificationMenu({ room }: { room: Room & { notifications?: NotificationMode } }) {
   const { t } = useTranslation();
   const isKnown = useUnreadRooms((state) => state.isKnown);
-  const told = useUnreadRooms((state) => state.rooms[room.id]);
+  const live = useUnreadRooms((state) => state.rooms[room.id]);
   const update = useUnreadRooms((state) => state.update);
-  const mode = told?.notifications ?? room.notifications ?? "all";
+  const mode = live?.notifications ?? room.notifications ?? "all";
   const { mutate, error } = useMutation({
     mutationFn: (next: NotificationMode) => city.setNotifications(room.id, next),
-    onSuccess: (_, next) => update([{ unread: 0, mentions: 0, read_seq: null, ...told, room_id: room.id, notifications: next }]),
+    onSuccess: (_, next) => update([{ unread: 0, mentions: 0, read_seq: null, ...live, room_id: room.id, notifications: next }]),
   });
   if (!isKnown) return null;
   const label = t("notifications.label");

@@ -99,7 +99,7 @@ const RoomLinks = memo(function RoomLinks({ rooms, sought }: { rooms: Room[]; so
             room={room}
             isShown={isShown(room)}
             unread={unread.get(room.id) ?? 0}
-            told={known[room.id]}
+            live={known[room.id]}
             now={now}
             t={t}
             language={language}
@@ -116,18 +116,18 @@ interface RoomLinkProps {
   isShown: boolean;
   unread: number;
   /** What the city has sent about its unread messages since the list was loaded. */
-  told: RoomUnread | undefined;
+  live: RoomUnread | undefined;
   /** Milliseconds since the epoch. */
   now: number;
   t: Translator["t"];
   language: string;
 }
 
-const RoomLink = memo(function RoomLink({ room, isShown, unread, told, now, t, language }: RoomLinkProps) {
-  const mentions = told?.mentions ?? 0;
-  const isMuted = (told?.notifications ?? room.notifications) === "none";
+const RoomLink = memo(function RoomLink({ room, isShown, unread, live, now, t, language }: RoomLinkProps) {
+  const mentions = live?.mentions ?? 0;
+  const isMuted = (live?.notifications ?? room.notifications) === "none";
   const isUnread = (unread > 0 || mentions > 0) && !isShown;
-  const last = newest(told?.last_message, room.last_message);
+  const last = newest(live?.last_message, room.last_message);
   return (
     <li>
       <NavLink className={`${styles.room} ${isUnread && !isMuted ? styles.isUnread : ""}`} to={`/city/${room.slug}`}>
@@ -147,7 +147,7 @@ const RoomLink = memo(function RoomLink({ room, isShown, unread, told, now, t, l
   );
 });
 
-function newest(told: LastMessage | null | undefined, listed: LastMessage | null | undefined): LastMessage | null {
-  if (!told || !listed) return told ?? listed ?? null;
-  return told.seq >= listed.seq ? told : listed;
+function newest(live: LastMessage | null | undefined, listed: LastMessage | null | undefined): LastMessage | null {
+  if (!live || !listed) return live ?? listed ?? null;
+  return live.seq >= listed.seq ? live : listed;
 }
