@@ -42,6 +42,8 @@ export function Dialog({ title, look, onClose, children }: Props) {
       className={`${styles.dialog} ${look ? styles[look] : ""}`}
       aria-labelledby={titleId}
       onCancel={(event) => {
+        // React passes the event of a dialog inside this one on to this one.
+        if (event.target !== dialog.current) return;
         event.preventDefault();
         onClose();
       }}
@@ -58,10 +60,10 @@ export function Dialog({ title, look, onClose, children }: Props) {
   );
 }
 
-/** The first field of the content, else its first button; the button that closes the dialog is not part of the content. */
+/** The first visible field of the content, else its first button; the button that closes the dialog is not part of the content. */
 function firstOf(dialog: HTMLElement): HTMLElement | null {
   const isAbout = (tags: string) => dialog.querySelector<HTMLElement>(`:scope > :not([data-head]) :is(${tags})`);
-  return isAbout("input, textarea, select") ?? isAbout("button, a");
+  return isAbout("input:not([hidden]), textarea, select") ?? isAbout("button, a");
 }
 
 interface ConfirmProps {
