@@ -4,6 +4,7 @@ import { Route, Routes, useLocation, useNavigate, useParams } from "react-router
 import { queries } from "../../api/queries";
 import type { Room } from "../../api/types";
 import { Button, buttonClass } from "../../components/ui/Button";
+import { DialogLoading } from "../../components/ui/DialogLoading";
 import { Dialog } from "../../components/ui/Dialog";
 import { lazyPage } from "../../components/lazyPage";
 import { Notice } from "../../components/ui/Notice";
@@ -63,7 +64,7 @@ function Chat() {
     <div className={styles.chat}>
       {isShown && <EmbedRoom key={slug} slug={slug} onClose={host && (() => host.close())} />}
       <SignIn />
-      <Suspense>{cardOf !== null && <ProfileCard />}</Suspense>
+      <Suspense fallback={<DialogLoading />}>{cardOf !== null && <ProfileCard />}</Suspense>
     </div>
   );
 }

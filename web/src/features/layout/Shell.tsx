@@ -2,6 +2,7 @@ import { Suspense, useEffect, useRef, type ReactNode } from "react";
 import { useTranslation } from "../../lib/i18n";
 import { matchPath, NavLink, useLocation, useMatch } from "react-router";
 import { lazyPage } from "../../components/lazyPage";
+import { DialogLoading } from "../../components/ui/DialogLoading";
 import { Icon, type IconName } from "../../components/ui/Icon";
 import { Skeleton } from "../../components/ui/Notice";
 import { useUnreadNotifications } from "../../hooks/useUnreadNotifications";
@@ -97,7 +98,7 @@ export function Shell({ children }: { children: ReactNode }) {
       <main id="main" ref={main} className={styles.main} tabIndex={-1}>
         {children}
       </main>
-      <Suspense>
+      <Suspense fallback={<DialogLoading />}>
         {isAsking && <SignInDialog />}
         {isPaletteOpen && <Palette />}
         {cardOf !== null && <ProfileCard />}

@@ -3,6 +3,7 @@ import { useTranslation } from "../../../lib/i18n";
 import type { Room } from "../../../api/types";
 import { lazyPage } from "../../../components/lazyPage";
 import { Button, ButtonLink, IconButton } from "../../../components/ui/Button";
+import { DialogLoading } from "../../../components/ui/DialogLoading";
 import { Icon } from "../../../components/ui/Icon";
 import { Name } from "../../../components/ui/Name";
 import { mayModerate, useOpenRoom } from "../../../stores/openRoom";
@@ -66,7 +67,7 @@ function OpenedSettings() {
   return (
     mayModerate(rights) &&
     isOpen && (
-      <Suspense>
+      <Suspense fallback={<DialogLoading />}>
         <RoomSettings />
       </Suspense>
     )
