@@ -18,6 +18,7 @@ import { Icon } from "../../../components/ui/Icon";
 import { Notice } from "../../../components/ui/Notice";
 import { excerptOf } from "../../../lib/excerpt";
 import { subjectOf } from "../../../lib/subjects";
+import { whenRendered } from "../../../lib/whenRendered";
 import { useSession } from "../../../stores/session";
 import styles from "./CityRoomMessageList.module.css";
 import { DayLine } from "./DayLine";
@@ -137,6 +138,7 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [flashed, rows]);
 
+  const stopFocusing = useRef<() => void>(() => undefined);
   const move = (event: KeyboardEvent) => {
     const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
     const isRow = event.target instanceof Element && event.target.hasAttribute("data-message");
@@ -149,14 +151,20 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
     if (!next) return;
     setActive(next.id);
     handle.current?.scrollToIndex(next.index, { align: "nearest" });
-    // The list renders the row within the next frames.
-    focusSoon(() => scroller.current?.querySelector<HTMLElement>(`[data-message="${CSS.escape(next.id)}"]`));
+    stopFocusing.current();
+    stopFocusing.current = whenRendered(
+      () => scroller.current?.querySelector<HTMLElement>(`[data-message="${CSS.escape(next.id)}"]`),
+      (shown) => shown.focus({ preventScroll: true }),
+    );
   };
   const longPress = useLongPress((target) => {
     const id = target.closest<HTMLElement>("[data-message]")?.dataset.message;
     if (!id) return;
     setActive(id);
-    requestAnimationFrame(() => target.closest("[data-message]")?.querySelector<HTMLElement>("[data-sheet]")?.click());
+    whenRendered(
+      () => target.closest("[data-message]")?.querySelector<HTMLElement>("[data-sheet]"),
+      (button) => button.click(),
+    );
   });
   const point = ({ target }: MouseEvent | FocusEvent) => {
     const id = target instanceof Element ? target.closest<HTMLElement>("[data-message]")?.dataset.message : undefined;
@@ -241,16 +249,6 @@ function pressButton(event: KeyboardEvent, row: Element): void {
   if (!button) return;
   event.preventDefault();
   button.click();
-}
-
-const FOCUS_TRIES = 10;
-
-function focusSoon(find: () => HTMLElement | null | undefined, tries = FOCUS_TRIES): void {
-  requestAnimationFrame(() => {
-    const found = find();
-    if (found) found.focus({ preventScroll: true });
-    else if (tries > 0) focusSoon(find, tries - 1);
-  });
 }
 
 /** The visible messages of the conversation. */
