@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import citizen_token
@@ -196,6 +197,25 @@ async def test_link_to_a_message_lands_on_it(city: InProcessCity, browser: Brows
     assert abs(box["y"] + box["height"] / 2 - log["y"] - log["height"] / 2) < log["height"] / 4, (box, log)
 
 
+async def test_name_shows_a_placeholder_while_its_card_loads(city: InProcessCity, browser: Browser) -> None:
+    await say(city, "хто я?")
+    arrives = asyncio.Event()
+
+    async def wait(route: Route) -> None:
+        await arrives.wait()
+        await route.continue_()
+
+    page = await visit(city, browser, "about:blank")
+    await page.route("**/assets/ProfileCard-*.js", wait)
+    await page.goto("/city/general")
+    await page.get_by_role("log").get_by_role("button", name="Дана Руда").last.click()
+    loading = page.get_by_role("status").filter(has_text="Loading…")
+    await expect(loading).to_be_in_viewport()
+    arrives.set()
+    await expect(page.get_by_role("dialog").get_by_text("Дана Руда")).to_be_visible()
+    await expect(loading).to_have_count(0)
+
+
 async def test_link_to_a_reply_opens_its_thread(city: InProcessCity, browser: Browser) -> None:
     root = await say(city, "корінь", room="science")
     reply = await say(city, "у гілці", room="science", thread_root=root)
@@ -295,6 +315,21 @@ async def test_phone_shows_name_of_a_room_to_join(city: InProcessCity, browser: 
     await expect(page.get_by_role("button", name="Leave the room", exact=True)).to_be_visible()
 
 
+async def test_long_placeholder_ends_in_an_ellipsis(city: InProcessCity, browser: Browser) -> None:
+    name = "Кімната з назвою, довшою за екран телефона"
+    room = {"name": name, "slug": "long-name"}
+    assert (await city.call("POST", "/city/rooms", room, token=DANA)).status == 201
+    page = await visit(city, browser, "/city/long-name", viewport=PHONE)
+    shown = page.get_by_role("main").locator("form").get_by_text(name)
+    await expect(shown).to_be_visible()
+    is_cut = "text => [text.scrollWidth > text.clientWidth, getComputedStyle(text).textOverflow]"
+    assert await shown.locator("xpath=..").evaluate(is_cut) == [True, "ellipsis"]
+    empty = await field(page).bounding_box()
+    await field(page).fill("одне слово")
+    await expect(shown).to_be_hidden()
+    assert await field(page).bounding_box() == empty
+
+
 async def test_thread_field_shows_its_whole_placeholder(city: InProcessCity, browser: Browser) -> None:
     root = await say(city, "корінь без відповідей", room="science")
     reply = await say(city, "перша", room="science", thread_root=root)
@@ -330,6 +365,25 @@ async def test_phone_shows_actions_in_a_sheet(city: InProcessCity, browser: Brow
     await expect(page.get_by_text("Відповідь для Дана Руда")).to_be_visible()
     await page.get_by_role("link", name="Кімнати міста").tap()
     await expect(page.get_by_role("banner")).to_be_visible()
+
+
+async def test_long_press_opens_sheet_that_stays(city: InProcessCity, browser: Browser) -> None:
+    await say(city, "тримайте палець", room="science")
+    page = await visit(city, browser, "/city/science", viewport=PHONE, has_touch=True, locale="uk-UA")
+    # A page that renders slowly: the button of the row appears frames later.
+    await page.evaluate("setInterval(() => { const end = Date.now() + 80; while (Date.now() < end); }, 90)")
+    text = page.get_by_role("log").get_by_text("тримайте палець")
+    box = await text.bounding_box()
+    assert box is not None
+    session = await page.context.new_cdp_session(page)
+    finger = [{"x": box["x"] + 10, "y": box["y"] + 10}]
+    await session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": finger})
+    sheet = page.get_by_role("dialog", name="Дії з повідомленням")
+    await expect(sheet).to_be_visible()
+    await session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    # Playwright delivers events in order: after this one, a click at the finger's place would have closed the sheet.
+    await page.mouse.move(1, 1)
+    await expect(sheet).to_be_visible()
 
 
 async def test_card_opens_direct_chat_listed_for_both(city: InProcessCity, browser: Browser) -> None:

@@ -106,6 +106,19 @@ async def test_paste_from_a_spreadsheet_gives_its_text(page: Page, contents: dic
     assert await page.evaluate(PASTE, [field, contents]) is is_text
 
 
+async def test_long_paste_is_laid_out_in_the_system_font(page: Page) -> None:
+    # In the font of the pages, Chromium takes seconds to lay out a long Cyrillic text.
+    field = page.get_by_role("textbox", name="Message to General")
+    font = "field => getComputedStyle(field).fontFamily"
+    assert "Onest" in await field.evaluate(font)
+    assert await page.evaluate(PASTE, [await field.element_handle(), {"text/plain": "слово " * 10_000}])
+    assert "Onest" not in await field.evaluate(font)
+    await field.fill("слово " * 1_000)
+    assert "Onest" not in await field.evaluate(font)
+    await field.fill("")
+    assert "Onest" in await field.evaluate(font)
+
+
 async def test_room_card_counts_messages_of_others(city: InProcessCity, page: Page) -> None:
     await shown(city, page, "прочитане")
     await page.get_by_role("link", name="Rooms", exact=True).click()

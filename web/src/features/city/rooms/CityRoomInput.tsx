@@ -39,6 +39,12 @@ import { useTrigger } from "./useTrigger";
 const MessagePreview = lazyPart(() => import("./MessagePreview"), null);
 const VoiceRecorder = lazyPart(() => import("../../voice/VoiceRecorder"));
 
+/**
+ * Longer texts are shown in the font of the system. The font of the pages has Cyrillic letters and spaces in different files, and
+ * Chromium then takes seconds to lay out 20,000 characters, after each key.
+ */
+const MAX_SHAPED_CHARS = 4_000;
+
 /** The interval of updating a preview while its text is written. */
 const PREVIEW_EVERY_MS = 600;
 
@@ -200,6 +206,9 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
     }
   };
   const onPaste = (event: ClipboardEvent) => {
+    // Before the browser lays the text out: the next render is too late.
+    const isLong = text.length + event.clipboardData.getData("text/plain").length > MAX_SHAPED_CHARS;
+    if (isLong && styles.plain) field.current?.classList.add(styles.plain);
     if (!hasFilesOnly(event.clipboardData)) return;
     event.preventDefault();
     files.add(event.clipboardData.files);
@@ -253,30 +262,36 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
             onPreview={() => setPreview(!isPreview)}
             onRecord={!editing && canRecord() ? () => setRecording(true) : undefined}
           />
-          <textarea
-            ref={field}
-            dir="auto"
-            className={styles.text}
-            rows={1}
-            value={text}
-            aria-label={isThread ? t("thread.inputLabel") : t("room.inputLabel", { room: roomName })}
-            placeholder={placeholder}
-            title={t("room.inputHint")}
-            aria-autocomplete="list"
-            aria-controls={activeId === null ? undefined : completionId}
-            aria-activedescendant={activeId ?? undefined}
-            onChange={({ target }) => {
-              change(target.value);
-              look();
-            }}
-            onSelect={look}
-            onKeyDown={onKeyDown}
-            onPaste={onPaste}
-            onBlur={() => {
-              room.setTyping(false);
-              closeCompletion();
-            }}
-          />
+          <div className={styles.field}>
+            <textarea
+              ref={field}
+              dir="auto"
+              className={`${styles.text} ${text.length > MAX_SHAPED_CHARS ? styles.plain : ""}`}
+              rows={1}
+              value={text}
+              aria-label={isThread ? t("thread.inputLabel") : t("room.inputLabel", { room: roomName })}
+              placeholder={placeholder}
+              title={t("room.inputHint")}
+              aria-autocomplete="list"
+              aria-controls={activeId === null ? undefined : completionId}
+              aria-activedescendant={activeId ?? undefined}
+              onChange={({ target }) => {
+                change(target.value);
+                look();
+              }}
+              onSelect={look}
+              onKeyDown={onKeyDown}
+              onPaste={onPaste}
+              onBlur={() => {
+                room.setTyping(false);
+                closeCompletion();
+              }}
+            />
+            {/* Browsers cut the placeholder of a textarea off without an ellipsis. */}
+            <span className={styles.placeholder} aria-hidden="true">
+              <bdi>{placeholder}</bdi>
+            </span>
+          </div>
           <EmojiButton onChoose={insert} />
           <Button
             variant="main"
