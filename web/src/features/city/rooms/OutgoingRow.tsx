@@ -1,9 +1,11 @@
 import { useTranslation } from "../../../lib/i18n";
 import { useStore } from "zustand";
+import type { Media } from "../../../api/types";
 import { Avatar } from "../../../components/ui/Avatar";
 import { FilePicture } from "../../../components/ui/FilePicture";
 import { Icon } from "../../../components/ui/Icon";
 import { Name } from "../../../components/ui/Name";
+import { useObjectUrl } from "../../../hooks/useObjectUrl";
 import { useProblemText } from "../../../hooks/useProblemText";
 import { useProfile } from "../../../hooks/useProfile";
 import { isWriteForbidden, isPermanentError } from "../../../lib/deliveryErrors";
@@ -36,7 +38,7 @@ export function OutgoingRow({ outgoing, isFirst }: { outgoing: OutgoingMessage; 
             <Name>{profile.name}</Name>
           </p>
         )}
-        {media && <MediaView media={media} msgtype={media.mimetype.startsWith("image/") ? "m.image" : "m.file"} />}
+        {media && <UploadedMedia media={media} file={file} />}
         {!media && file && (
           <p className={styles.waitingFile}>
             <FilePicture file={file} /> <Name>{file.name}</Name>
@@ -49,6 +51,14 @@ export function OutgoingRow({ outgoing, isFirst }: { outgoing: OutgoingMessage; 
       </div>
     </article>
   );
+}
+
+/** An uploaded file, from this device: the city refuses it to an `<img>` without a token until a message shows it. */
+function UploadedMedia({ media, file }: { media: Media; file: File | null }) {
+  const localUrl = useObjectUrl(file);
+  if (file && !localUrl) return null;
+  const shown = localUrl ? { ...media, url: localUrl, thumbnail_url: null } : media;
+  return <MediaView media={shown} msgtype={media.mimetype.startsWith("image/") ? "m.image" : "m.file"} />;
 }
 
 /** Put the text, the file and the reply back into the composer. */
