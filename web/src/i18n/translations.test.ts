@@ -7,7 +7,7 @@ import uk from "./uk";
 import { createTranslator, preferredLanguage } from "../lib/i18n";
 import { roomLink, userLink } from "../lib/matrixLinks";
 import { widgetParameters } from "../lib/matrixWidget";
-import { relativeTime, formatDay } from "../lib/formatTime";
+import { relativeTime, formatDay, formatTime } from "../lib/formatTime";
 
 /** The keys of texts without their plural forms: `home.people` for `home.people_few`. */
 function keys(words: object, above = ""): string[] {
@@ -80,6 +80,12 @@ describe("times", () => {
     expect(relativeTime("2026-11-22T11:42:00Z", now, "uk")).toBe("18 хвилин тому");
     expect(relativeTime("2026-11-22T12:00:05Z", now, "en")).toBe("now");
     expect(relativeTime("2026-11-21T11:00:00Z", now, "en")).toBe("yesterday");
+  });
+  it("have hours without a leading zero before AM and PM only", () => {
+    const morning = new Date(2026, 10, 22, 9, 5).toISOString();
+    expect(formatTime(morning, "en")).toMatch(/^9:05\sAM$/);
+    expect(formatTime(morning, "uk")).toBe("09:05");
+    expect(formatTime(morning, "en-u-hc-h23")).toBe("09:05");
   });
   it("name today and yesterday", () => {
     const words = { today: "T", yesterday: "Y" };

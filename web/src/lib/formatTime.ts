@@ -20,7 +20,7 @@ export function formatElapsed(ms: number, language: string): string {
 }
 
 export function formatTime(moment: string, language: string): string {
-  return new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" }).format(Date.parse(moment));
+  return new Intl.DateTimeFormat(language, { timeStyle: "short" }).format(Date.parse(moment));
 }
 
 export function formatDateTime(moment: string, language: string): string {
