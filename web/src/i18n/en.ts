@@ -379,6 +379,8 @@ export default {
     log: "Conversation in {{room}}",
     members: "Who is here",
     membersOf: "Who is in {{room}} now",
+    membersShown_one: "Only {{count}} of them is listed.",
+    membersShown_other: "Only {{count}} of them are listed.",
     membersEmpty: "Nobody else is here now. Leave a word, it will be read.",
     join: "Join",
     more: "More about the room",

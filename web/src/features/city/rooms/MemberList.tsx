@@ -2,10 +2,7 @@ import { memo, useEffect, useMemo, useRef } from "react";
 import { useTranslation } from "../../../lib/i18n";
 import type { SubjectId } from "../../../api/types";
 import { Avatar } from "../../../components/ui/Avatar";
-import { Button, buttonClass, IconButton } from "../../../components/ui/Button";
-import { Icon } from "../../../components/ui/Icon";
-import { useSite } from "../../../hooks/useSite";
-import { roomLink } from "../../../lib/matrixLinks";
+import { IconButton } from "../../../components/ui/Button";
 import { Name } from "../../../components/ui/Name";
 import { kindOf } from "../../../lib/subjects";
 import { useThrottledStore } from "../../../hooks/useThrottledStore";
@@ -13,7 +10,6 @@ import { useProfile } from "../../../hooks/useProfile";
 import { byKindAndName, useProfiles } from "../../../stores/profiles";
 import { onlineSubjects, usePresence } from "../../../stores/presence";
 import { useProfileCard } from "../../../stores/profileCard";
-import { mayModerate, useOpenRoom } from "../../../stores/openRoom";
 import { useSession } from "../../../stores/session";
 import styles from "./CityRoomView.module.css";
 import { useRoomState } from "./useRoom";
@@ -59,11 +55,9 @@ function MemberDrawer(props: Props) {
 /** The members who are online, the active ones first, then those who are away. */
 function MemberPanel({ roomName, onClose }: Props) {
   const { t } = useTranslation();
-  const { matrix } = useSite();
-  const room = useRoomState((state) => state.room);
+  const online = useRoomState((state) => state.room?.members_online ?? 0);
   const members = useRoomState((state) => state.members);
   const mayRead = useRoomState((state) => state.mayRead);
-  const rights = useRoomState((state) => state.rights);
   const here = useThrottledStore(usePresence, onlineSubjects, ORDER_EVERY_MS);
   const profiles = useProfiles((state) => state.profiles);
   const subjects = useMemo(() => {
@@ -75,7 +69,7 @@ function MemberPanel({ roomName, onClose }: Props) {
     <aside className={styles.members} aria-label={t("room.membersOf", { room: roomName })}>
       <div className={styles.membersHead}>
         <h2>
-          {t("room.members")} · {subjects.length}
+          {t("room.members")} · {Math.max(online, subjects.length)}
         </h2>
         <IconButton icon="close" label={t("common.close")} onClick={onClose} />
       </div>
@@ -87,28 +81,7 @@ function MemberPanel({ roomName, onClose }: Props) {
           </li>
         ))}
       </ul>
-      {mayModerate(rights) && (
-        <Button
-          variant="bare"
-          className={styles.onlyNarrow ?? ""}
-          onClick={() => {
-            onClose();
-            useOpenRoom.setState({ showsSettings: true });
-          }}
-        >
-          <Icon name="gear" size={16} /> {t("moderation.settings")}
-        </Button>
-      )}
-      {room && (
-        <a
-          className={buttonClass("bare", styles.onlyNarrow)}
-          href={roomLink(matrix.client_url, room.matrix_room_alias)}
-          target="_blank"
-          rel="noopener noreferrer"
-        >
-          {t("common.openInElement")} <Icon name="elsewhere" size={16} />
-        </a>
-      )}
+      {subjects.length < online && <p className={styles.others}>{t("room.membersShown", { count: subjects.length })}</p>}
     </aside>
   );
 }
