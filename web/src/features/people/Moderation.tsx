@@ -1,5 +1,5 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
-import { useState } from "react";
+import { useId, useState } from "react";
 import { city } from "../../api/city";
 import { queries } from "../../api/queries";
 import type { SubjectId } from "../../api/types";
@@ -26,24 +26,20 @@ export function Moderation({ subject, name, roomIds, onClose }: Props) {
   const { t } = useTranslation();
   const room = useOpenRoom((state) => state.room);
   const [asks, setAsks] = useState<"kick" | "ban" | null>(null);
+  const titleId = useId();
   if (!room || !(room.rights.kick || room.rights.ban)) return null;
   const isHere = roomIds.includes(room.id);
   return (
-    <div className={styles.actions} role="group" aria-label={t("moderation.inRoom", { room: room.name })}>
-      {room.rights.kick && isHere && (
-        <Button variant="bare" onClick={() => setAsks("kick")}>
-          {t("moderation.kick")}
-        </Button>
-      )}
-      {room.rights.ban && (
-        <Button variant="bare" onClick={() => setAsks("ban")}>
-          {t("moderation.ban")}
-        </Button>
-      )}
+    <section className={styles.moderation} aria-labelledby={titleId}>
+      <h3 id={titleId}>{t("moderation.inRoom", { room: room.name })}</h3>
+      <div className={styles.actions}>
+        {room.rights.kick && isHere && <Button onClick={() => setAsks("kick")}>{t("moderation.kick")}</Button>}
+        {room.rights.ban && <Button onClick={() => setAsks("ban")}>{t("moderation.ban")}</Button>}
+      </div>
       {asks && (
         <ReasonDialog kind={asks} subject={subject} name={name} room={room} onClose={() => setAsks(null)} onDone={onClose} />
       )}
-    </div>
+    </section>
   );
 }
 

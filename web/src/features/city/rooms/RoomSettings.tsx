@@ -102,6 +102,7 @@ function SettingsForm({ room, rights }: { room: RoomDetails; rights: RoomRights 
       )}
       {rights.set_writers && (
         <Choices
+          isInForm
           legend={t("moderation.writers")}
           choices={(["everyone", "moderators"] as const).map((value) => ({ value, words: t(`moderation.${value}`) }))}
           chosen={writers}
