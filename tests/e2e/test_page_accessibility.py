@@ -86,6 +86,11 @@ async def room_settings(page: Page) -> None:
     await page.get_by_role("button", name="Room settings").click()
 
 
+async def emojis(page: Page) -> None:
+    await button("Emoji")(page)
+    await page.get_by_role("gridcell").first.wait_for()
+
+
 async def palette(page: Page) -> None:
     await page.keyboard.press("Control+k")
     await page.get_by_role("combobox", name="Find anything").fill("ка")
@@ -103,7 +108,7 @@ async def tools(page: Page) -> None:
 
 ROOM: Final = "/city/general"
 OPENED: Final[dict[str, list[tuple[str, Opens]]]] = {
-    "features/city/rooms/ComposerTools.tsx": [(ROOM, button("Emoji")), (ROOM, tools)],
+    "features/city/rooms/ComposerTools.tsx": [(ROOM, emojis), (ROOM, tools)],
     "features/city/rooms/CreateRoomDialog.tsx": [("/city", button("Open a room"))],
     "features/city/rooms/MemberList.tsx": [(ROOM, members)],
     "features/city/rooms/MessageActions.tsx": [(ROOM, message_menu), (ROOM, deletion)],

@@ -82,13 +82,20 @@ const PARTS: NonNullable<ComponentProps<typeof Picker.List>["components"]> = {
       {category.label}
     </div>
   ),
+  // The library counts rows and columns from 0, ARIA from 1. The library searches for rows by this number, but not for the first.
   Row: ({ children, ...rest }) => (
-    <div className={styles.row} {...rest}>
+    <div className={styles.row} {...rest} aria-rowindex={rest["aria-rowindex"] === 0 ? undefined : rest["aria-rowindex"]}>
       {children}
     </div>
   ),
   Emoji: ({ emoji, ...rest }) => (
-    <button type="button" className={styles.emoji} title={emoji.label} {...rest}>
+    <button
+      type="button"
+      className={styles.emoji}
+      title={emoji.label}
+      {...rest}
+      {...{ "aria-colindex": (rest["aria-colindex"] ?? 0) + 1 }}
+    >
       {emoji.emoji}
     </button>
   ),
