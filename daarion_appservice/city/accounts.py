@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import Conflict
-from .events import AccountsChanged
+from .chat_departures import ChatDepartures
+from .events import AccountsChanged, OutboxChanged
 from .linked_accounts import LinkedAccount
 from .polls import with_results
 from .ports import CityStore, CityTransaction, NowMs, Publish
@@ -58,6 +59,7 @@ class Accounts:
         store: CityStore,
         check: AccountCheck,
         nonces: SignInNonces,
+        departures: ChatDepartures,
         now_ms: NowMs,
         publish: Publish,
         reload: Callable[[], Awaitable[None]],
@@ -68,6 +70,7 @@ class Accounts:
             store: The database.
             check: Verifies the OpenID tokens.
             nonces: Verifies the nonces.
+            departures: Have the citizen's ghost leave the account's chats when a link ends.
             now_ms: The clock, in milliseconds since 1970.
             publish: Publishes that links have changed.
             reload: Loads the links into the memory of this process.
@@ -77,6 +80,7 @@ class Accounts:
         self._reload = reload
         self._check = check
         self._nonces = nonces
+        self._departures = departures
         self._now_ms = now_ms
 
     async def link(self, citizen: CitizenId, token: str, server: str, nonce: str | None) -> UserId:
@@ -108,7 +112,8 @@ class Accounts:
                 )
             for user in {earlier or account.user, account.user}:
                 await count_again(tx, citizen, user)
-        await self._changed()
+            leaves = earlier not in {None, account.user} and await self._departures.store(tx, citizen)
+        await self._changed(leaves=leaves)
         return account.user
 
     async def sign_in(self, token: str, server: str, nonce: str | None, new_citizen: CitizenId) -> MatrixSignIn:
@@ -137,7 +142,8 @@ class Accounts:
             await tx.accounts.unlink(citizen)
             if user is not None:
                 await count_again(tx, citizen, user)
-        await self._changed()
+            leaves = user is not None and await self._departures.store(tx, citizen)
+        await self._changed(leaves=leaves)
 
     async def of(self, citizen: CitizenId) -> UserId | None:
         async with self._store.read_only() as tx:
@@ -154,10 +160,12 @@ class Accounts:
         # A stored profile stays while the homeserver does not return the current one.
         return LinkedAccount(citizen, user, profile.display_name if profile.is_known else None, profile.avatar_url)
 
-    async def _changed(self) -> None:
+    async def _changed(self, *, leaves: bool = False) -> None:
         # This process shows the change in its response already; the others load the links after the event.
         await self._reload()
         self._publish(AccountsChanged())
+        if leaves:
+            self._publish(OutboxChanged())
 
 
 async def count_again(tx: CityTransaction, citizen: CitizenId, user: UserId) -> None:

@@ -158,6 +158,13 @@ class DirectChatChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ChatReadersChanged:
+    """Other people may read a direct chat in the pages than before: its members, its kind or its encryption changed."""
+
+    room_id: RoomId
+
+
+@dataclass(frozen=True, slots=True)
 class KeysChanged:
     """An encrypted event was stored without its key, or a key came: events of encrypted chats may be decrypted now."""
 
@@ -232,6 +239,7 @@ CityEvent = (
     | OutboxChanged
     | RepliesPending
     | DirectChatChanged
+    | ChatReadersChanged
     | BotChatChanged
     | KeysChanged
     | VerificationRequested

@@ -145,21 +145,24 @@ def readable_ranges(periods: Iterable[MembershipPeriod]) -> ReadableRanges:
 
 
 def is_readable_by_all(room: Room) -> bool:
-    """Whether new messages of the room are world-readable."""
-    return room.history_visibility is HistoryVisibility.WORLD_READABLE
+    """Whether new messages of the room are world-readable, which a chat with an agent never is in the pages."""
+    return room.agent is None and room.history_visibility is HistoryVisibility.WORLD_READABLE
 
 
 def is_listed(room: Room) -> bool:
     """Whether the room, its name and description are public: users can join, knock, or read it without membership."""
-    return room.join_rule in OPEN_RULES or is_readable_by_all(room)
+    return room.agent is None and (room.join_rule in OPEN_RULES or is_readable_by_all(room))
 
 
-def is_known_to(room: Room, readable: ReadableRanges) -> bool:
+def is_known_to(room: Room, readable: ReadableRanges, *, is_admin: bool = False) -> bool:
     """Whether a reader may know that the room exists.
 
-    A room that once was public remains known, but not its present name.
+    A room that once was public remains known, but not its present name. An admin of the city knows of all rooms, and of
+    no chats with agents.
     """
-    return is_listed(room) or room.was_public or not readable.is_empty
+    if room.agent is not None:
+        return not readable.is_empty
+    return is_admin or is_listed(room) or room.was_public or not readable.is_empty
 
 
 def may_see_room(room: Room, readable: ReadableRanges) -> bool:

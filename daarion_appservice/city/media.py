@@ -74,8 +74,8 @@ def split_mxc(mxc: str) -> tuple[str, str] | None:
 
 
 def media_uris(media: Media | None, formatted_body: str | None) -> list[str]:
-    """Return the ``mxc://`` URIs of all files that a message with this content shows, each once; no private ones."""
-    own = [media.mxc, media.thumbnail_mxc] if media and not media.is_private else []
+    """Return the ``mxc://`` URIs of all files that a message with this content shows, each once; no encrypted ones."""
+    own = [media.mxc, media.thumbnail_mxc] if media and media.encrypted_file is None else []
     return list(dict.fromkeys(mxc for mxc in [*own, *_inline_images(formatted_body)] if mxc and is_mxc(mxc)))
 
 

@@ -44,6 +44,8 @@ class Membership:
         """
         async with self._store.transaction() as tx:
             room = await lock_writable_room(tx, room_id, author, self._permissions)
+            if room.agent is not None:  # A chat is entered by an invitation on Matrix, and by the first message.
+                return room
             await self._permissions.check_may_join(tx, room, author)
             await self._permissions.end_kick(tx, room, author)
             member = self._member_log.member(room.id, author)

@@ -6,7 +6,7 @@ from ..errors import Conflict, NotFound
 from .history_visibility import PUBLIC, ReadableRanges, is_known_to
 from .permissions import RoomPermissions
 from .ports import CityTransaction
-from .types import Author, AuthorKind, EventId, Message, MessageId, Room, RoomId
+from .types import Author, EventId, Message, MessageId, Room, RoomId
 
 
 async def find_writable_message(
@@ -32,7 +32,7 @@ async def lock_writable_room(tx: CityTransaction, room_id: str, author: Author, 
         NotFound: The room does not exist, or the author may not know of it.
         Conflict: The room is archived or encrypted.
     """
-    room = await tx.rooms.lock(room_id) or await _lock_direct_chat(tx, room_id, author)
+    room = await tx.rooms.lock(room_id) or await _lock_direct_chat(tx, room_id)
     if room is None or not await may_know_room(tx, room, author, permissions):
         raise NotFound("no_such_room", f"there is no room {room_id!r}")
     if room.archived:
@@ -46,24 +46,15 @@ async def lock_writable_room(tx: CityTransaction, room_id: str, author: Author, 
     return room
 
 
-async def _lock_direct_chat(tx: CityTransaction, room_id: str, author: Author) -> Room | None:
-    """Return the direct chat if the author is one of its agents."""
-    if author.kind is not AuthorKind.AGENT:
-        return None
+async def _lock_direct_chat(tx: CityTransaction, room_id: str) -> Room | None:
+    """Return a direct chat that was opened on Matrix."""
     room = await tx.rooms.lock_any(RoomId(room_id))
-    if room is None or room.agent is None:
-        return None
-    is_own = room.agent == author.id or author.id in await tx.direct_chats.agents(room.id)
-    return room if is_own else None
+    return None if room is None or room.agent is None else room
 
 
 async def may_know_room(tx: CityTransaction, room: Room, author: Author, permissions: RoomPermissions) -> bool:
     """Whether the author may know that the room exists; an agent knows of its direct chats."""
-    return (
-        room.agent is not None
-        or is_known_to(room, PUBLIC)
-        or is_known_to(room, await permissions.readable_ranges(tx, room, author))
-    )
+    return is_known_to(room, PUBLIC) or is_known_to(room, await permissions.readable_ranges(tx, room, author))
 
 
 async def find_message(
@@ -92,7 +83,7 @@ async def find_message_of_event(tx: CityTransaction, event: EventId) -> Message 
 
 def check_readable(message: Message, room: Room, readable: ReadableRanges) -> None:
     """Raise NotFound for a message that may not be read, so that its existence is not disclosed."""
-    if room.agent is None and not readable.may_read_message(message):
+    if not readable.may_read_message(message):
         raise _no_such_message(room, message.id)
 
 

@@ -27,7 +27,7 @@ class NotificationModes:
         """
         name = CitizenId(citizen.id)
         async with self._store.transaction() as tx:
-            room = await tx.rooms.find(room_id)
+            room = await tx.rooms.find_shown(room_id)
             if room is None or not await may_know_room(tx, room, citizen, self._permissions):
                 raise NotFound("no_such_room", f"there is no room {room_id!r}")
             await tx.read_marks.set_mode(name, room.id, mode)

@@ -9,11 +9,11 @@ import orjson
 from ..errors import Forbidden
 from .agents import AgentDirectory
 from .citizen_pairs import CitizenChat
-from .history_visibility import ReadableRanges
+from .history_visibility import EVERYTHING, PUBLIC, ReadableRanges
 from .identity import Identities
 from .moderation_rights import NO_RIGHTS, ModerationRights, rights_of
 from .ports import CityTransaction
-from .power_levels import RoomPowerLevels, may_notify_room, may_redact, may_send
+from .power_levels import RoomPowerLevels, may_invite, may_notify_room, may_redact, may_send
 from .reader_memberships import ReaderMemberships
 from .restrictions import Restriction, RestrictionKind
 from .types import Author, AuthorKind, CitizenId, Content, Room, UserId
@@ -108,8 +108,22 @@ class RoomPermissions:
                 await tx.restrictions.delete(room.id, user)
 
     async def readable_ranges(self, tx: CityTransaction, room: Room, author: Author) -> ReadableRanges:
-        """Return the ranges of the room's history that the author may read. Raises nothing."""
+        """Return the ranges of the room's history that the author may read: an agent all of its own chats. Raises nothing."""
+        if room.agent is not None and author.kind is AuthorKind.AGENT:
+            is_own = room.agent == author.id or author.id in await tx.direct_chats.agents(room.id)
+            return EVERYTHING if is_own else PUBLIC
         return await self._readers.readable_ranges(tx, room, author)
+
+    async def may_write_in_chat(self, tx: CityTransaction, room: Room, citizen: Author) -> bool:
+        """Return whether a citizen's ghost can enter a chat that was opened on Matrix, and is not muted there."""
+        can_enter = await self._can_enter_chat(tx, room, citizen)
+        return can_enter and may_send(room.power_levels, self._user(citizen), "m.room.message")
+
+    async def _can_enter_chat(self, tx: CityTransaction, room: Room, citizen: Author) -> bool:
+        """Return whether a citizen's ghost is in a chat that was opened on Matrix, or the agent may invite it there."""
+        if may_invite(room.power_levels, self._identities.service_user(room)):
+            return True
+        return await tx.membership_periods.is_joined(room.id, self._user(citizen))
 
     async def _check_may_send(self, tx: CityTransaction, room: Room, author: Author, event_type: str) -> None:
         if room.is_direct and (chat := await tx.citizen_chats.of_room(room.id)) is not None:
@@ -126,6 +140,12 @@ class RoomPermissions:
         self, tx: CityTransaction, room: Room, author: Author, restriction: Restriction | None
     ) -> None:
         """Raise Forbidden for an author who is neither a member of a room that is not public nor invited to it."""
+        if room.agent is not None:
+            if author.kind is AuthorKind.CITIZEN and not await self._can_enter_chat(tx, room, author):
+                raise Forbidden(
+                    "invite_only", "the power levels of this chat do not let the agent invite you: write on Matrix"
+                )
+            return
         if room.join_rule == "public" or self._agents.is_assigned_to(author, room):
             return
         is_invited = restriction is not None and restriction.kind is RestrictionKind.INVITED

@@ -14,7 +14,7 @@ from ..errors import Conflict, Forbidden, InvalidInput, NotFound
 from .events import OutboxChanged, RoomEventStored
 from .history_visibility import as_seen
 from .message_kinds import Poll, valid_selections
-from .message_lookup import find_message, find_writable_message
+from .message_lookup import find_message, find_writable_message, may_know_room
 from .permissions import RoomPermissions
 from .poll_responses import PollResponse, PollResponseKind
 from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, publish_all
@@ -85,8 +85,8 @@ class Polls:
             NotFound: The room, the message or the poll does not exist, or the author may not read it.
         """
         async with self._store.read_only() as tx:
-            room = await tx.rooms.find(room_id)
-            if room is None:
+            room = await tx.rooms.find_shown(room_id)
+            if room is None or not await may_know_room(tx, room, author, self._permissions):
                 raise NotFound("no_such_room", f"there is no room {room_id!r}")
             message = await find_message(
                 tx, room, message_id, await self._permissions.readable_ranges(tx, room, author)

@@ -17,6 +17,8 @@ _DEFAULT: Final = 0
 
 _DEFAULT_REDACT: Final = 50
 """The default of ``redact``."""
+_DEFAULT_INVITE: Final = 0
+"""The default of ``invite``."""
 _DEFAULT_NOTIFY: Final = 50
 """The default of ``room`` in ``notifications``."""
 
@@ -40,6 +42,12 @@ def may_redact(power_levels: str, user: UserId) -> bool:
     """Whether ``user`` may redact events of others; see `may_send`."""
     content = _content(power_levels)
     return _level(content, user) >= level_of(content.get("redact"), _DEFAULT_REDACT)
+
+
+def may_invite(power_levels: str, user: UserId) -> bool:
+    """Whether ``user`` may invite others; see `may_send`."""
+    content = _content(power_levels)
+    return _level(content, user) >= level_of(content.get("invite"), _DEFAULT_INVITE)
 
 
 def may_notify_room(power_levels: str, user: UserId) -> bool:

@@ -140,7 +140,10 @@ class Room:
     agent: AgentSlug | None = None
     """The agent as whose ghost the service reads a direct chat, one of its agents; None for the city's public rooms."""
     is_group: bool = False
-    """A direct chat with more than one person or agent: its agents reply only to mentions and replies."""
+    """A direct chat with more than one person or agent: its agents reply only to mentions and replies.
+
+    The ghost of a person who writes in the chat from the pages does not count as another person.
+    """
     is_direct: bool = False
     """A private room of a citizen with another citizen or an agent, which no list of rooms has: see ``citizen_chats``."""
     last_seq: int = 0
@@ -167,6 +170,11 @@ class Room:
 
     It cannot be turned off. The city can neither read nor write in such a room of its own; agents can in direct chats.
     """
+
+    @property
+    def shown_name(self) -> str:
+        """The name for clients; empty for a chat that was opened on Matrix, whose stored name is its inviter's user id."""
+        return self.name if self.agent is None else ""
 
     @property
     def is_of_two(self) -> bool:
@@ -197,7 +205,7 @@ class Media:
     duration_ms: int | None = None
     thumbnail_mxc: str | None = None
     is_private: bool = False
-    """Whether the file belongs to a direct chat: the city fetches it for the agent of that chat only."""
+    """Whether the file belongs to a direct chat: the city fetches it for the chat's agent, and for those who read the chat."""
     is_voice: bool = False
     """Whether an audio file is a voice message (MSC3245)."""
     waveform: tuple[int, ...] = ()

@@ -41,7 +41,7 @@ class TypingAndReceipts:
         self._publish(LocalUserRead(room.id, author, message.id, message.seq, message.thread_root))
 
     async def _find(self, tx: CityTransaction, room_id: str, author: Author) -> Room:
-        room = await tx.rooms.find(room_id)
+        room = await tx.rooms.find_shown(room_id)
         if room is None or not await may_know_room(tx, room, author, self._permissions):
             raise NotFound("no_such_room", f"there is no room {room_id!r}")
         await self._permissions.check_not_removed(tx, room, author)

@@ -138,7 +138,7 @@ class CachedRoomResponses:
         if page is not None and not room.was_private and is_listed(room):
             return page
         readable = await self._readable_ranges(room, principal)
-        if not is_known_to(room, readable) and not is_admin(principal):
+        if not is_known_to(room, readable, is_admin=is_admin(principal)):
             raise _no_such_room(id_or_slug)
         if page is not None and readable == PUBLIC:
             return page
@@ -199,7 +199,7 @@ class CachedRoomResponses:
 
 
 async def _find_room(tx: Transaction, id_or_slug: str) -> Room:
-    room = await tx.rooms.find(id_or_slug)
+    room = await tx.rooms.find_shown(id_or_slug)
     if room is None:
         raise _no_such_room(id_or_slug)
     return room

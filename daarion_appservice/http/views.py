@@ -47,7 +47,7 @@ def room_view(room: Room, members_online: int, identities: Identities) -> schema
     return {
         "id": room.id,
         "slug": room.slug,
-        "name": room.name,
+        "name": room.shown_name,
         "description": room.description,
         "avatar_url": MediaUrls(identities.media_links, is_private=not is_listed(room)).url(room.avatar_url),
         "members_online": members_online,

@@ -21,6 +21,7 @@ from ..city.events import MessagePosted
 from ..city.excerpts import excerpt
 from ..city.history_visibility import PUBLIC
 from ..city.identity import Identities
+from ..city.message_mentions import chat_readers
 from ..city.push_subscriptions import PushSubscription
 from ..city.reader_memberships import ReaderMemberships
 from ..city.types import Author, AuthorKind, CitizenId, Message, Room, SubjectId, author_key
@@ -57,8 +58,8 @@ class PushNotices:
             DatabaseError: The database does not answer.
         """
         async with self.database.read_only() as tx:
-            chat = await tx.citizen_chats.of_room(posted.message.room_id)
-            partners = frozenset(chat.citizens if chat is not None else ())
+            room_id = posted.message.room_id
+            partners = frozenset(await chat_readers(tx, room_id) if is_chat_id(room_id) else ())
             citizens = partners | self._citizens(posted.mentioned)
             if ROOM_MENTION in posted.mentioned:
                 citizens |= await tx.push_subscriptions.citizens()
@@ -66,7 +67,7 @@ class PushNotices:
             by_citizen = _by_citizen(await tx.push_subscriptions.of(citizens - own))
             if not by_citizen:
                 return []
-            message, room = await tx.messages.get(posted.message.id), await tx.rooms.get(posted.message.room_id)
+            message, room = await tx.messages.get(posted.message.id), await tx.rooms.get(room_id)
             if message is None or message.deleted or room is None:
                 return []
             wanted = [

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
 import structlog
 
 from ..city.events import (
+    ChatReadersChanged,
     MemberChanged,
     MessagePosted,
     PresenceChanged,
@@ -113,14 +114,22 @@ class RoomStreams:
         Clients of ``rooms``, of which the citizen is a member, read the rooms again.
         """
         for each in self._streams.values():
-            for subscription in each.subscriptions_of(citizen):
-                subscription.reset_reading()
-                task = asyncio.create_task(self._identify_or_disconnect(each, subscription))
-                self._identifications.add(task)
-                task.add_done_callback(self._identifications.discard)
+            self._start_identification(each, each.subscriptions_of(citizen))
         for room_id in rooms:
             if stream := self._streams.get(room_id):
                 stream.send(self._frames.resync(room_id, stream.seq))
+
+    def on_chat_readers_changed(self, change: ChatReadersChanged) -> None:
+        """Identify the listeners of a direct chat again, and disconnect those who may not read it any more."""
+        if stream := self._streams.get(change.room_id):
+            self._start_identification(stream, [*stream.replaying.values(), *stream.listeners.values()])
+
+    def _start_identification(self, stream: RoomStream, subscriptions: Iterable[RoomSubscription]) -> None:
+        for subscription in subscriptions:
+            subscription.reset_reading()
+            task = asyncio.create_task(self._identify_or_disconnect(stream, subscription))
+            self._identifications.add(task)
+            task.add_done_callback(self._identifications.discard)
 
     def on_presence_changed(self, change: PresenceChanged) -> None:
         """Collect a change until the timer ends: the newest state of a subject is sent, and all subjects in one write."""
@@ -240,7 +249,7 @@ class RoomStreams:
         async with subscription.identification:
             subscription.begin_identification()
             async with self._database.read_only() as tx:
-                room = await tx.rooms.find(stream.id)
+                room = await tx.rooms.find_shown(stream.id)
                 if room is None:
                     raise _no_such_room(stream.id)
                 identity = await subscription.identify(tx, room)
@@ -250,7 +259,7 @@ class RoomStreams:
 
     async def _open(self, room_id: RoomId) -> RoomStream:
         async with self._database.read_only() as tx:
-            room = await tx.rooms.find(room_id)
+            room = await tx.rooms.find_shown(room_id)
         if room is None:
             raise _no_such_room(room_id)
         stream = self._streams.get(room_id)

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from ..city.events import (
     AccountsChanged,
     BusEventsLost,
+    ChatReadersChanged,
     CityEvent,
     InboxChanged,
     LocalUserRead,
@@ -56,6 +57,7 @@ SharedEvent = (
     | RepliesPending
     | AccountsChanged
     | BusEventsLost
+    | ChatReadersChanged
 )
 _SHARED: Final[tuple[type[Any], ...]] = get_args(SharedEvent)
 _ADAPTERS: Final = {kind.__name__: TypeAdapter[Any](kind) for kind in _SHARED}

@@ -53,10 +53,10 @@ async def count_unread(
     ranges_by_room = await readers.ranges_by_room(tx, citizen)
     authors = readers.authors(citizen)
     # The rooms are read before the mentions: a message that arrives in between is in neither count, and is added later.
-    rooms = {room.id: room for room in await tx.rooms.by_ids({*marks, *modes}) if _is_open(room, ranges_by_room)}
+    rooms = {room.id: room for room in await tx.rooms.shown_by_ids({*marks, *modes}) if _is_open(room, ranges_by_room)}
     mentions = await tx.mentions.unread(name, authors, ranges_by_room, joins, among)
     newest = {mention.room: mention.seq for mention in sorted(mentions, key=_seq)}
-    others = await tx.rooms.by_ids(newest.keys() - marks.keys() - modes.keys())
+    others = await tx.rooms.shown_by_ids(newest.keys() - marks.keys() - modes.keys())
     rooms |= {room.id: replace(room, last_seq=newest[room.id]) for room in others if _is_open(room, ranges_by_room)}
     counts = await _counts(tx, rooms, marks, ranges_by_room, authors)
     found = {

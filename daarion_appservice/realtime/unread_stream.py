@@ -18,6 +18,7 @@ import structlog
 
 from ..city.events import (
     CanonicalSubjectChanged,
+    ChatReadersChanged,
     LocalUserRead,
     MembershipChanged,
     MessagePosted,
@@ -192,6 +193,12 @@ class UnreadStream:
         if not change.joined:
             reader.leave(change.room_id)
         self._make_stale(change.room_id, [reader])
+
+    def on_chat_readers_changed(self, change: ChatReadersChanged) -> None:
+        """Count a direct chat again for all readers: nobody reads it until then."""
+        for reader in self._readers.values():
+            reader.leave(change.room_id)
+            self._touch(reader)
 
     def on_mode_changed(self, change: NotificationModeChanged) -> None:
         if reader := self._by_subject.get(SubjectId(change.citizen)):

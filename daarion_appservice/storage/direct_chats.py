@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, exists, func, literal, or_, select, update
 
-from ..city.types import AgentSlug, MatrixRoomId, MatrixStatus, Room, RoomId, UserId
+from ..city.types import AgentSlug, CitizenId, MatrixRoomId, MatrixStatus, Room, RoomId, UserId
+from .readable import account_is_joined, chat_is_listed, room_is_shown
 from .room_columns import IS_CITY_ROOM, RoomColumns, room_of
-from .tables import direct_chat_agents, direct_chat_names, rooms
+from .tables import accounts, direct_chat_agents, direct_chat_names, membership_periods, rooms
 from .upsert import insert
 
 
@@ -82,6 +83,38 @@ class DirectChatRepository(RoomColumns):
             .values(matrix_room_id=None, archived=True)
         )
 
+    # --- in the pages ---------------------------------------------------------------------------------
+
+    async def of_account(self, user: UserId) -> list[Room]:
+        """Return the chats that the pages list for a linked account, the one with the newest event first."""
+        found = await self._connection.execute(
+            select(rooms)
+            .where(chat_is_listed(), account_is_joined(literal(user)))
+            .order_by(func.coalesce(rooms.c.last_event_ms, rooms.c.created_at_ms).desc(), rooms.c.id.desc())
+        )
+        return [room_of(row) for row in found]
+
+    async def linked_citizens(self, chat: RoomId) -> list[CitizenId]:
+        """Return the citizens who read a chat in the pages."""
+        found = await self._connection.execute(
+            select(accounts.c.citizen_id)
+            .join(membership_periods, membership_periods.c.user_id == accounts.c.matrix_user_id)
+            .join(rooms, rooms.c.id == membership_periods.c.room_id)
+            .where(rooms.c.id == chat, ~IS_CITY_ROOM, room_is_shown(), *_is_joined())
+            .distinct()
+        )
+        return [CitizenId(citizen) for citizen in found.scalars()]
+
+    async def joined_by(self, ghost: UserId) -> list[RoomId]:
+        """Return the chats that the ghost of a citizen is joined to."""
+        found = await self._connection.execute(
+            select(rooms.c.id)
+            .join(membership_periods, membership_periods.c.room_id == rooms.c.id)
+            .where(~IS_CITY_ROOM, membership_periods.c.user_id == ghost, *_is_joined())
+            .order_by(rooms.c.id)
+        )
+        return [RoomId(chat) for chat in found.scalars()]
+
     # --- agents ---------------------------------------------------------------------------------------
 
     async def agents(self, chat: RoomId) -> list[AgentSlug]:
@@ -140,6 +173,11 @@ class DirectChatRepository(RoomColumns):
                 ),
                 [{"room_id": chat, "user_id": user, "display_name": name} for user, name in names.items()],
             )
+
+
+def _is_joined() -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions that a membership period lasts, and is not that of an invitation."""
+    return membership_periods.c.joined_seq.is_not(None), membership_periods.c.end_seq.is_(None)
 
 
 def _has_invited_agent() -> ColumnElement[bool]:

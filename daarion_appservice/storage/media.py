@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..city.history_visibility import ReadableRanges
 from ..city.media import is_mxc
 from ..city.types import Author, Media, MessageId, RoomId
-from .readable import message_is_readable_in, room_is_listed
+from .readable import is_in_shown_room, message_is_readable_in, room_is_listed
 from .repository import Repository
 from .tables import media, media_shown, messages, reactions, rooms
 from .upsert import insert
@@ -72,10 +72,16 @@ class MediaRepository(Repository):
             ~reactions.c.removed,
             messages.c.id == reactions.c.message_id,
             messages.c.room_id == rooms.c.id,
-            rooms.c.agent.is_(None),
+            is_in_shown_room(ranges_by_room or {}),
             may_read,
         )
-        in_message = exists().where(media_shown.c.mxc == mxc, messages.c.id == media_shown.c.message_id, may_read)
+        in_message = exists().where(
+            media_shown.c.mxc == mxc,
+            messages.c.id == media_shown.c.message_id,
+            messages.c.room_id == rooms.c.id,
+            is_in_shown_room(ranges_by_room or {}),
+            may_read,
+        )
         as_avatar = exists().where(media.c.mxc == mxc, media.c.is_avatar)
         may_see_room = or_(room_is_listed(), rooms.c.id.in_(ranges_by_room or ()))
         of_room = exists().where(rooms.c.avatar_url == mxc, rooms.c.agent.is_(None), may_see_room)

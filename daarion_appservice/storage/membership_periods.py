@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, exists, func, insert, select, update
 
 from ..city.history_visibility import MembershipPeriod, ReadableRanges, readable_ranges
 from ..city.types import RoomId, UserId
 from .parameter_lists import parts
+from .readable import period_counts
 from .repository import Repository
 from .tables import membership_periods, rooms
 
@@ -29,7 +30,8 @@ class MembershipPeriodRepository(Repository):
         table = membership_periods.c
         rows = await self._connection.execute(
             select(membership_periods)
-            .where(table.room_id == room, table.user_id.in_(users))
+            .join(rooms, rooms.c.id == table.room_id)
+            .where(table.room_id == room, table.user_id.in_(users), period_counts())
             .order_by(*_LASTING_FIRST)
             .limit(_MOST)
         )
@@ -43,7 +45,7 @@ class MembershipPeriodRepository(Repository):
         rows = await self._connection.execute(
             select(membership_periods)
             .join(rooms, rooms.c.id == table.room_id)
-            .where(table.user_id.in_(users), rooms.c.was_private, rooms.c.agent.is_(None))
+            .where(table.user_id.in_(users), rooms.c.was_private, period_counts())
             .order_by(*_LASTING_FIRST)
             .limit(_MOST_ROOMS)
         )
@@ -53,6 +55,20 @@ class MembershipPeriodRepository(Repository):
                 MembershipPeriod(row.start_seq, row.joined_seq, row.end_seq)
             )
         return {room: readable_ranges(periods) for room, periods in found.items()}
+
+    async def is_joined(self, room: RoomId, user: UserId) -> bool:
+        """Return whether a user is joined to a room now."""
+        table = membership_periods.c
+        is_now = (table.joined_seq.is_not(None), table.end_seq.is_(None))
+        of_user = exists().where(table.room_id == room, table.user_id == user, *is_now)
+        return bool(await self._connection.scalar(select(of_user)))
+
+    async def joined_users(self, room: RoomId) -> set[UserId]:
+        """Return the users who are joined to a room now."""
+        table = membership_periods.c
+        lasting = (table.room_id == room, table.joined_seq.is_not(None), table.end_seq.is_(None))
+        rows = await self._connection.execute(select(table.user_id).where(*lasting))
+        return {UserId(user) for user in rows.scalars()}
 
     async def newest_join(self, room: RoomId) -> int:
         """Return the sequence number of the newest join or invitation that has not ended; 0 if there is none."""

@@ -1,5 +1,9 @@
 """Readable ranges as conditions of queries: ``city.history_visibility`` in SQL.
 
+Of direct chats that Matrix users opened with agents, the pages show those of one person and one agent, and only to the
+citizen who is linked with that person, as long as the link lasts and the person is joined (``period_counts``). The text of
+encrypted chats is not shown: who controls the homeserver can link a citizen with any account, and must not read it.
+
 SQLAlchemy caches up to 750 compiled statements for an engine, one for each number and kind of conditions. A statement with the
 ranges of 400 rooms took 25 MB there, so only those with few conditions are cached.
 """
@@ -9,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, literal_column, or_
+from sqlalchemy import ColumnElement, and_, exists, literal_column, or_
 from sqlalchemy.sql.elements import Grouping
 
+from ..city.citizen_pairs import is_chat_id
 from ..city.history_visibility import OPEN_RULES, PUBLIC, ReadableRanges
 from ..city.types import HistoryVisibility, RoomId
-from .tables import feed, messages, rooms
+from .tables import accounts, feed, membership_periods, messages, rooms
 
 _WORLD = HistoryVisibility.WORLD_READABLE
 # Constants, as in partial indexes: neither database uses such an index for a parameter.
@@ -75,6 +80,48 @@ def entry_is_readable(ranges_by_room: Mapping[RoomId, ReadableRanges]) -> Column
 def room_is_listed(columns: Any = rooms.c) -> ColumnElement[bool]:
     """Return the condition that a room is listed for all readers; ``columns`` are those of ``rooms`` or of an alias."""
     return or_(columns.join_rule.in_(_OPEN_RULES), columns.history_visibility == _WORLD_LITERAL)
+
+
+def chat_is_listed() -> ColumnElement[bool]:
+    """Return the condition that a row of ``rooms`` is an open chat of one person and one agent, opened on Matrix."""
+    return and_(rooms.c.agent.is_not(None), ~rooms.c.is_group, ~rooms.c.archived)
+
+
+def room_is_shown() -> ColumnElement[bool]:
+    """Return the condition that a row of ``rooms`` has readers in the pages: it is a city room, or a listed chat in clear."""
+    return or_(rooms.c.agent.is_(None), and_(chat_is_listed(), ~rooms.c.encrypted))
+
+
+def account_is_joined(user: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition that a linked Matrix account is joined to the room of a row of ``rooms`` now.
+
+    Args:
+        user: the column or value with the Matrix user id.
+    """
+    now = membership_periods.alias("now")
+    return exists().where(
+        now.c.room_id == rooms.c.id,
+        now.c.user_id == user,
+        now.c.joined_seq.is_not(None),
+        now.c.end_seq.is_(None),
+        accounts.c.matrix_user_id == now.c.user_id,
+    )
+
+
+def period_counts() -> ColumnElement[bool]:
+    """Return the condition that a membership period, joined with its room, lets its user read in the pages.
+
+    In a chat with an agent only the periods of a linked account that is joined now do: neither those of ghosts, nor
+    those of somebody who left.
+    """
+    is_own_chat = and_(room_is_shown(), account_is_joined(membership_periods.c.user_id))
+    return or_(rooms.c.agent.is_(None), is_own_chat)
+
+
+def is_in_shown_room(ranges_by_room: Mapping[RoomId, ReadableRanges]) -> ColumnElement[bool]:
+    """Return the condition that a row of ``rooms`` is a city room, or a chat with an agent that the reader reads."""
+    chats = [room for room in ranges_by_room if is_chat_id(room)]
+    return cached_if_few(or_(rooms.c.agent.is_(None), rooms.c.id.in_(chats)), len(chats))
 
 
 def _is_readable(

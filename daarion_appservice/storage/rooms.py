@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, sel
 
 from ..city.types import HistoryVisibility, MatrixRoomId, Room, RoomId, UserId
 from .key_values import registry_changed
-from .readable import room_is_listed
+from .readable import room_is_listed, room_is_shown
 from .renumbering import raise_numbers
 from .room_columns import IS_CITY_ROOM, RoomColumns, room_of, version_columns, visibility_values
 from .tables import feed, former_matrix_rooms, membership_periods, messages, room_events, rooms
@@ -133,6 +133,10 @@ class RoomRepository(RoomColumns):
         """Return the rooms with these ids, without direct chats with agents."""
         return await self._some(and_(rooms.c.id.in_(ids), IS_CITY_ROOM)) if ids else []
 
+    async def shown_by_ids(self, ids: Collection[RoomId]) -> list[Room]:
+        """Return the rooms with these ids that have readers in the pages: city rooms, and chats with agents in clear."""
+        return await self._some(and_(rooms.c.id.in_(ids), room_is_shown())) if ids else []
+
     async def unlisted(self) -> dict[RoomId, str]:
         """Return the city rooms that are not listed for all readers, with their slugs."""
         rows = await self._connection.execute(select(rooms.c.id, rooms.c.slug).where(IS_CITY_ROOM, ~room_is_listed()))
@@ -150,6 +154,15 @@ class RoomRepository(RoomColumns):
     async def find(self, id_or_slug: str) -> Room | None:
         """Return a city room."""
         row = (await self._connection.execute(_with_name(id_or_slug))).first()
+        return room_of(row) if row else None
+
+    async def find_shown(self, id_or_slug: str) -> Room | None:
+        """Return a room that has readers in the pages: a city room, or a chat with an agent in clear, by its id.
+
+        The caller checks by `history_visibility.is_known_to` that the reader is one of them.
+        """
+        named = select(rooms).where((rooms.c.id == id_or_slug) | (rooms.c.slug == id_or_slug), room_is_shown())
+        row = (await self._connection.execute(named.limit(1))).first()
         return room_of(row) if row else None
 
     async def lock(self, id_or_slug: str) -> Room | None:

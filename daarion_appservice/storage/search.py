@@ -33,7 +33,7 @@ from ..city.history_visibility import ReadableRanges
 from ..city.search import SearchTerm, indexed_words
 from ..city.types import Author, Message, MessageId, RoomId
 from .message_rows import read_message
-from .readable import message_is_readable_in
+from .readable import is_in_shown_room, message_is_readable_in
 from .repository import Repository
 from .tables import messages, rooms, search_entries
 from .upsert import insert
@@ -97,7 +97,9 @@ class SearchRepository(Repository):
             limit: the maximum number of messages.
         """
         entries = search_entries.c
-        is_wanted = and_(*_of_message(limits), _is_readable(limits.room, ranges_by_room))
+        is_wanted = and_(
+            *_of_message(limits), is_in_shown_room(ranges_by_room), _is_readable(limits.room, ranges_by_room)
+        )
         newest_first = (
             select(entries.number, messages)
             .join(messages, messages.c.id == entries.message_id)
@@ -195,7 +197,7 @@ def _start_of_newest(limits: SearchFilter) -> ColumnElement[int]:
 def _of_message(limits: SearchFilter) -> list[ColumnElement[bool]]:
     """Return the conditions of a filter on the message and its room."""
     table = messages.c
-    conditions: list[ColumnElement[bool]] = [rooms.c.agent.is_(None), not_(table.deleted)]
+    conditions: list[ColumnElement[bool]] = [not_(table.deleted)]
     if limits.room is not None:
         conditions.append(table.room_id == limits.room)
     if limits.authors:

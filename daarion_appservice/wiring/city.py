@@ -13,6 +13,7 @@ from ..agents.second_me import SecondMe
 from ..agents.second_me_availability import SecondMeAvailability
 from ..agents.second_me_replies import SecondMeReplies
 from ..city.accounts import Accounts
+from ..city.chat_departures import ChatDepartures
 from ..city.sign_in_nonces import SignInNonces
 from ..city.types import UserId
 from ..clock import new_id, now_ms, steady_ms
@@ -42,7 +43,10 @@ class City(MatrixParts):
         as_token = settings.appservice.as_token.get_secret_value()
         self.nonces = SignInNonces(as_token, now_ms, is_required=settings.sign_in.require_nonce)
         check = OpenId(self.homeserver, self.identities)
-        self.accounts = Accounts(self.database, check, self.nonces, now_ms, self.bus.publish, self.account_cache.load)
+        departures = ChatDepartures(self.identities, new_id)
+        self.accounts = Accounts(
+            self.database, check, self.nonces, departures, now_ms, self.bus.publish, self.account_cache.load
+        )
         self.second_me = SecondMe(self.core, self.database, now_ms, new_id, agent_id=settings.city.second_me)
         self.second_me_availability = SecondMeAvailability(
             self.second_me, self.presence, heartbeat_s=settings.presence.heartbeat_s

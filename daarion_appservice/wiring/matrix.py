@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from ..city.types import person_subject
-from ..clock import now_ms, steady_ms
+from ..clock import new_id, now_ms, steady_ms
 from ..config import Settings
 from ..matrix.erasure.city_data import CityDataErasure
 from ..matrix.erasure.homeserver_data import HomeserverDataErasure
@@ -213,7 +213,9 @@ class MatrixParts(MatrixRoomsAndEvents):
             self.identities,
             self.inbound,
             self.encryption.chats,
+            self.bus.publish,
             steady_ms,
+            new_id,
         )
         self.undecrypted = UndecryptedWorker(
             self.database,

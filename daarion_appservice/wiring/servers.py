@@ -197,6 +197,7 @@ def _room_routes(city: City, parts: _HttpParts) -> list[object]:
             city.identities,
             parts.readers,
             city.read_mark_writer,
+            city.permissions,
         ),
     ]
 

@@ -9,6 +9,7 @@ from ..city.events import (
     BotChatChanged,
     BusEventsLost,
     CanonicalSubjectChanged,
+    ChatReadersChanged,
     DirectChatChanged,
     InboxChanged,
     InvitationRejected,
@@ -114,6 +115,7 @@ def _check_room(city: City, requested: RoomCheckRequested) -> None:
 
 
 def _subscribe_unread(city: City) -> None:
+    city.bus.subscribe(ChatReadersChanged, city.room_streams.on_chat_readers_changed)
     city.bus.subscribe_local(LocalUserRead, city.read_mark_writer.on_local_read)
     city.bus.subscribe(MembershipChanged, city.read_mark_writer.on_membership_changed)
     city.bus.subscribe(MessagePosted, city.unread_stream.on_message_posted)
@@ -121,6 +123,7 @@ def _subscribe_unread(city: City) -> None:
     city.bus.subscribe(LocalUserRead, city.unread_stream.on_local_read)
     city.bus.subscribe(ReceiptsChanged, city.unread_stream.on_receipts_changed)
     city.bus.subscribe(MembershipChanged, city.unread_stream.on_membership_changed)
+    city.bus.subscribe(ChatReadersChanged, city.unread_stream.on_chat_readers_changed)
     city.bus.subscribe(NotificationModeChanged, city.unread_stream.on_mode_changed)
     city.bus.subscribe(RoomChanged, city.unread_stream.on_room_changed)
     city.bus.subscribe(RoomRemoved, city.unread_stream.on_room_removed)

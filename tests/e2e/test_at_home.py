@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import nio
 import pytest
 import pytest_asyncio
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from tests.parts.agents_core import grows, says
 from tests.parts.at_home import (
@@ -27,6 +28,7 @@ from tests.parts.at_home import (
 )
 from tests.parts.city import eventually
 from tests.parts.js_client import JsCounts
+from tests.parts.matrix_user import MatrixUser
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -40,6 +42,11 @@ pytestmark = [
 ]
 
 UNSTABLE: Final = "org.matrix.msc3381.poll."
+ENCRYPTION: Final[dict[str, Any]] = {
+    "type": "m.room.encryption",
+    "state_key": "",
+    "content": {"algorithm": "m.megolm.v1.aes-sha2"},
+}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -354,3 +361,85 @@ async def test_long_reply_is_one_message_with_few_edits(home: AtHome) -> None:
     await home.reload_greta()
     shown = await home.greta.wait_for({"event_id": begun["event_id"]}, room_id=home.room)
     assert shown["content"]["body"].endswith("аж до кінця.")
+
+
+def said(sender: str, body: str) -> Any:
+    return lambda event: (event["sender"], event["content"].get("body")) == (sender, body)
+
+
+async def test_chat_opened_on_matrix_goes_on_in_the_pages(home: AtHome) -> None:
+    """Also after the end of the link: it is gone then, and the ghost leaves."""
+    await home.set_online("scribe")
+    home.core.next(says("Вітаю!"), says("Запишу"), says("Уже"))
+    zoriana = await MatrixUser.arrive(home.city.homeserver, "zoriana")
+    try:
+        secret = await chat_with(zoriana, DAARWIZZ, [ENCRYPTION])
+        await zoriana.wait_for_event(lambda event: (event["room_id"], event["sender"]) == (secret, DAARWIZZ))
+        room = await chat_with(zoriana, SCRIBE)
+        await zoriana.send_text(room, "Привіт, писарю")
+        await zoriana.wait_for_event(said(SCRIBE, "Вітаю!"))
+        token = await home.sign_in(zoriana)
+        ghost = f"@citizen_{(await home.city.get('/city/me', token=token))['user_id']}:city.localhost"
+        async with signed_in_page(home, token, "uk-UA") as ours, signed_in_page(home, token, "en-US") as english:
+            chats = ours.get_by_role("list", name="Особисті розмови")
+            await expect(chats.get_by_role("link")).to_have_count(2)
+            await chats.get_by_role("link").filter(has_text="Зашифровано").click()
+            await expect(ours.locator("main").get_by_text("Ця розмова зашифрована")).to_be_visible()
+            await expect(ours.locator("main").get_by_role("link", name="Відкрити в клієнті Matrix")).to_be_visible()
+            await chats.get_by_role("link", name="Писар").click()
+            log = ours.get_by_role("log")
+            for text in ("Привіт, писарю", "Вітаю!"):
+                await expect(log.get_by_text(text, exact=True).first).to_be_visible()
+            field = ours.locator("main").get_by_role("textbox", name="Повідомлення: Писар")
+            await field.fill("Запиши мене")
+            await field.press("Enter")
+            sent = await zoriana.wait_for_event(said(ghost, "Запиши мене"))
+            assert sent["room_id"] == room
+            await zoriana.wait_for_event(said(SCRIBE, "Запишу"))
+            await expect(log.get_by_text("Запишу", exact=True)).to_be_visible()
+            await english.get_by_role("list", name="Direct chats").get_by_role("link", name="Писар").click()
+            await expect(english.get_by_role("log").get_by_text("Запишу", exact=True)).to_be_visible()
+            await expect(english.locator("main").get_by_text("Your chat on Matrix")).to_be_visible()
+            await zoriana.send_text(room, "Готово?")
+            await zoriana.wait_for_event(said(SCRIBE, "Уже"))
+            for page in (ours, english):
+                await expect(page.get_by_role("log").get_by_text("Уже", exact=True)).to_be_visible()
+            status, _ = await home.city.call("DELETE", "/city/me/matrix", token=token)
+            assert status == 204
+            await zoriana.wait_for_event(
+                lambda event: event.get("state_key") == ghost and event["content"].get("membership") == "leave"
+            )
+            for page in (ours, english):
+                await page.reload()
+                await expect(page.get_by_role("alert")).to_be_visible()
+                await expect(page.get_by_text("Запишу", exact=True)).to_have_count(0)
+            await expect(chats).to_have_count(0)
+    finally:
+        await zoriana.leave()
+
+
+async def chat_with(person: MatrixUser, agent: str, state: Sequence[dict[str, Any]] = ()) -> str:
+    """Open a direct chat as Element does; return the Matrix room."""
+    opened = await person.client.room_create(
+        is_direct=True, invite=[agent], preset=nio.RoomPreset.trusted_private_chat, initial_state=state
+    )
+    assert isinstance(opened, nio.RoomCreateResponse), opened
+    return str(opened.room_id)
+
+
+@asynccontextmanager
+async def signed_in_page(home: AtHome, token: str, locale: str) -> AsyncIterator[Page]:
+    browser = home.page.context.browser
+    assert browser is not None
+    stored: Any = [{"name": "city.session", "value": token}]
+    context = await browser.new_context(
+        locale=locale,
+        viewport={"width": 1440, "height": 900},
+        storage_state={"cookies": [], "origins": [{"origin": home.city.api_url, "localStorage": stored}]},
+    )
+    try:
+        page = await context.new_page()
+        await page.goto(f"{home.city.api_url}/city")
+        yield page
+    finally:
+        await context.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from alembic import command
 from sqlalchemy import Connection, insert, select, text
 
@@ -318,3 +320,35 @@ def _downgrade(connection: Connection, to: str) -> None:
     config = migrate._config()
     config.attributes["connection"] = connection
     command.downgrade(config, to)
+
+
+@EMPTY
+async def test_migration_0042_shows_files_of_chats(database: Database) -> None:
+    await migrate.upgrade(database, "0041")
+    file = {"mxc": "mxc://x/file", "thumbnail_mxc": "mxc://x/thumbnail", "encrypted_file": None}
+    secret = {"mxc": "mxc://x/secret", "thumbnail_mxc": None, "encrypted_file": "{}"}
+    values = {
+        "author_kind": "matrix",
+        "author_id": "@a:x",
+        "author_name": "A",
+        "body": "",
+        "msgtype": "m.image",
+        "delivery": "sent",
+    }
+    async with database.transaction() as tx:
+        execute = tx.connection.execute
+        for seq, (room, agent, media) in enumerate(
+            (("chat", "scribe", file), ("old", "scribe", secret), ("r", None, file))
+        ):
+            row = {"id": room, "slug": room, "name": room, "description": "", "created_at_ms": 1}
+            state = {"agent": agent, "archived": room == "old", "matrix_status": "linked"}
+            await execute(insert(tables.rooms).values(row | state))
+            message = {"id": f"m{seq}", "room_id": room, "seq": 1, "created_at_ms": 1, "msgtype": "m.image"}
+            message["media"] = json.dumps(media)
+            await execute(insert(tables.messages).values(values | message))
+    await migrate.upgrade(database)
+    async with database.read_only() as tx:
+        shown = await tx.connection.execute(select(tables.media_shown).order_by(tables.media_shown.c.mxc))
+        states = await tx.connection.execute(select(tables.rooms.c.id, tables.rooms.c.matrix_status).order_by("id"))
+    assert [tuple(row) for row in shown] == [("mxc://x/file", "m0"), ("mxc://x/thumbnail", "m0")]
+    assert [tuple(row) for row in states] == [("chat", "pending"), ("old", "linked"), ("r", "linked")]

@@ -23,6 +23,7 @@ from daarion_appservice.agents.request_watcher import RequestWatcher
 from daarion_appservice.agents.second_me import SecondMe
 from daarion_appservice.agents.second_me_replies import SecondMeReplies
 from daarion_appservice.city.accounts import AccountProfile, Accounts
+from daarion_appservice.city.chat_departures import ChatDepartures
 from daarion_appservice.city.events import CityEvent
 from daarion_appservice.city.presence import Heartbeat, Status
 from daarion_appservice.city.rooms import Rooms
@@ -50,7 +51,7 @@ from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.direct_chats import ChatAgentState
 from tests.parts.agents_core import ScriptedCore
 from tests.parts.city import eventually
-from tests.parts.messaging import MessagingHarness, messaging_harness
+from tests.parts.messaging import IDENTITIES, MessagingHarness, messaging_harness
 
 LATER: Final = 1 << 60
 """A time (ms) after all postponed replies are due."""
@@ -103,7 +104,15 @@ class AgentReplyHarness:
     @property
     def accounts(self) -> Accounts:
         nonces = SignInNonces("secret", now_ms, is_required=False)
-        return Accounts(self.database, FakeOpenIdTokens(), nonces, now_ms, self.published.append, _no_cache)
+        return Accounts(
+            self.database,
+            FakeOpenIdTokens(),
+            nonces,
+            ChatDepartures(IDENTITIES, new_id),
+            now_ms,
+            self.published.append,
+            _no_cache,
+        )
 
     @asynccontextmanager
     async def second_me(self) -> AsyncIterator[SecondMe]:

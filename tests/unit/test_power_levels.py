@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.city.power_levels import may_send
+from daarion_appservice.city.power_levels import may_invite, may_send
 from daarion_appservice.city.types import UserId
 
 GHOST = UserId("@citizen_u_1:city.localhost")
@@ -31,6 +31,14 @@ def test_levels_permit_messages_and_reactions(content: dict[str, Any], may_speak
     levels = json.dumps(content)
     assert may_send(levels, GHOST, "m.room.message") is may_speak
     assert may_send(levels, GHOST, "m.reaction") is may_react
+
+
+@pytest.mark.parametrize(
+    ("content", "may"),
+    [({}, True), ({"invite": 50}, False), ({"invite": 50, "users": {GHOST: 50}}, True), ({"users_default": -1}, False)],
+)
+def test_levels_permit_invitations(content: dict[str, Any], may: bool) -> None:
+    assert may_invite(json.dumps(content), GHOST) is may
 
 
 @pytest.mark.parametrize("level", [50, "50", " 50 ", "+50", 50.0, 50.9])

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.matrix.client.room_rules import is_encryption, join_rule, stored_json
+from daarion_appservice.city.power_levels import RoomPowerLevels, may_invite, may_send
+from daarion_appservice.city.types import UserId
+from daarion_appservice.matrix.client.room_rules import is_encryption, join_rule, stored_json, stored_levels
 from tests.parts.hostile import nested
 
 
@@ -41,3 +43,10 @@ def test_stored_json_is_sorted() -> None:
 )
 def test_unstorable_content_is_an_empty_object(content: dict[str, Any]) -> None:
     assert stored_json(content) == "{}"
+
+
+def test_stored_levels_have_creators_at_the_highest_level() -> None:
+    levels = stored_levels(RoomPowerLevels({"invite": 50, "events_default": 100}, {UserId("@creator:x")}))
+    assert may_invite(levels, UserId("@creator:x"))
+    assert may_send(levels, UserId("@creator:x"), "m.room.message")
+    assert not may_invite(levels, UserId("@other:x"))

@@ -9,11 +9,12 @@ from pydantic import Field
 
 from ...city.agents import AgentDirectory
 from ...city.citizen_chats import CitizenChats
-from ...city.citizen_pairs import CitizenChat, agent_slug_of
+from ...city.citizen_pairs import agent_slug_of
 from ...city.erased_people import DELETED_ACCOUNT, DELETED_CITIZEN
 from ...city.identity import Identities, is_citizen_id
+from ...city.permissions import RoomPermissions
 from ...city.reader_memberships import ReaderMemberships
-from ...city.types import AgentSlug, Author, AuthorKind, CitizenId, Room, RoomId, SubjectId
+from ...city.types import AgentSlug, Author, AuthorKind, CitizenId, Room, RoomId, SubjectId, agent_subject
 from ...city.unread import RoomUnread
 from ...errors import InvalidInput, NotFound
 from ...realtime.read_mark_writer import ReadMarkWriter
@@ -50,6 +51,19 @@ class NewDirectChat(Body):
 
 
 @dataclass(frozen=True, slots=True)
+class _Chat:
+    """A direct chat with the other one, and why the reader cannot write in it."""
+
+    room: Room
+    other: SubjectId
+    read_only: schemas.ReadOnlyReason | None = None
+
+
+def _last_event_ms(chat: _Chat) -> int:
+    return chat.room.last_event_ms or chat.room.created_at_ms
+
+
+@dataclass(frozen=True, slots=True)
 class DirectChatRoutes:
     database: Database
     chats: CitizenChats
@@ -58,6 +72,7 @@ class DirectChatRoutes:
     identities: Identities
     readers: ReaderMemberships
     read_marks: ReadMarkWriter
+    permissions: RoomPermissions
 
     @endpoint(
         "GET",
@@ -68,8 +83,11 @@ class DirectChatRoutes:
     )
     async def list_direct_chats(self, call: Call[NoBody, NoQuery]) -> list[schemas.DirectChat]:
         """Returns the client's direct chats with other citizens and with agents, the one with the newest event first. The chat
-        with a citizen who was erased stays, read-only and with a deleted account; a citizen who comes back has a new chat. Chats
-        that the client's linked Matrix account opened on Matrix are not among them.
+        with a citizen who was erased stays, read-only and with a deleted account; a citizen who comes back has a new chat.
+
+        Chats with one agent that the client's linked Matrix account has from a Matrix client are among them, as long as the link
+        lasts and the account is joined. Of an encrypted one nothing is shown (`read_only`). A message to such a chat goes to the
+        same Matrix room: the agent invites the client's ghost there.
         """
         return await self._views(self.actors.of(call.principal))
 
@@ -90,16 +108,26 @@ class DirectChatRoutes:
         WebSocket of rooms.
 
         An agent replies to each message. The citizen's linked Matrix account is invited to the Matrix room of a new chat with an
-        agent: the chat goes on there with the same history.
+        agent: the chat goes on there with the same history. Where the account has a chat with the agent from a Matrix client, in
+        which the client may write, and the client has none with the agent in the city, that one is returned.
         """
         citizen = self.actors.of(call.principal)
         kind, name = call.body.other()
         if kind is AuthorKind.AGENT:
+            if (known := await self._matrix_chat_with(citizen, AgentSlug(name))) is not None:
+                return ResponseSpec(known, status=200)
             opened = await self.chats.open_with_agent(citizen, AgentSlug(name))
         else:
             opened = await self.chats.open(citizen, CitizenId(name))
         (view,) = await self._views(citizen, opened.room.id)
         return ResponseSpec(view, status=201 if opened.is_new else 200)
+
+    async def _matrix_chat_with(self, citizen: Author, slug: AgentSlug) -> schemas.DirectChat | None:
+        """Return the newest chat with an agent that was opened on Matrix, unless there is one that was opened in the city."""
+        of_agent = [each for each in await self._views(citizen) if each["subject"] == agent_subject(slug)]
+        if not all(each["opened_on_matrix"] for each in of_agent):
+            return None
+        return next((each for each in of_agent if each["read_only"] is None), None)
 
     @endpoint(
         "GET",
@@ -153,22 +181,34 @@ class DirectChatRoutes:
         name = CitizenId(citizen.id)
         await self.read_marks.flush(name)
         async with self.database.read_only() as tx:
-            chats = [(chat, room) for chat, room in await tx.citizen_chats.of(name) if only in {None, room.id}]
-            return await self._read(tx, citizen, chats)
+            chats = [_Chat(room, chat.other(name)) for chat, room in await tx.citizen_chats.of(name)]
+            if (account := await tx.accounts.of(name)) is not None:
+                chats += [
+                    await self._chat_on_matrix(tx, room, citizen) for room in await tx.direct_chats.of_account(account)
+                ]
+            chats.sort(key=_last_event_ms, reverse=True)
+            return await self._read(tx, citizen, [chat for chat in chats if only in {None, chat.room.id}])
 
-    async def _read(
-        self, tx: Transaction, citizen: Author, chats: list[tuple[CitizenChat, Room]]
-    ) -> list[schemas.DirectChat]:
+    async def _chat_on_matrix(self, tx: Transaction, room: Room, citizen: Author) -> _Chat:
+        assert room.agent is not None
+        reason = None
+        if room.encrypted:
+            reason = schemas.ReadOnlyReason.ENCRYPTED
+        elif not await self.permissions.may_write_in_chat(tx, room, citizen):
+            reason = schemas.ReadOnlyReason.NOT_INVITED
+        return _Chat(room, agent_subject(room.agent), reason)
+
+    async def _read(self, tx: Transaction, citizen: Author, chats: list[_Chat]) -> list[schemas.DirectChat]:
         name = CitizenId(citizen.id)
-        ids = [room.id for _, room in chats]
+        ids = [chat.room.id for chat in chats if chat.read_only is not schemas.ReadOnlyReason.ENCRYPTED]
         ranges_by_room = await self.readers.ranges_by_room(tx, citizen)
         last = await tx.last_messages.of(ids, ranges_by_room)
         counted = await count_unread(tx, self.readers, citizen, among=ids)
-        others = await self._others(tx, [chat.other(name) for chat, _ in chats])
+        others = await self._others(tx, [chat.other for chat in chats])
         blocked = await tx.citizen_chats.blocked_by(name)
         views: list[schemas.DirectChat] = []
-        for chat, room in chats:
-            other = chat.other(name)
+        for chat in chats:
+            room, other = chat.room, chat.other
             views.append(
                 {
                     **unread_view(counted.rooms.get(room.id, RoomUnread(room.id))),
@@ -182,6 +222,8 @@ class DirectChatRoutes:
                     "encrypted": room.encrypted,
                     "matrix_room_id": room.matrix_room_id,
                     "matrix_status": room.matrix_status,
+                    "opened_on_matrix": room.agent is not None,
+                    "read_only": chat.read_only,
                     "created_at": timestamp(room.created_at_ms),
                 }
             )

@@ -62,9 +62,10 @@ class ReceiptRoutes:
         """
         query, name = call.query, call.path["room_id"]
         async with self.database.read_only() as tx:
-            room = await tx.rooms.find(name)
+            room = await tx.rooms.find_shown(name)
             readable = await self.readers.readable_ranges(tx, room, author_of(call.principal)) if room else None
-            if room is None or readable is None or not (is_known_to(room, readable) or is_admin(call.principal)):
+            is_reader_admin = is_admin(call.principal)
+            if room is None or readable is None or not is_known_to(room, readable, is_admin=is_reader_admin):
                 raise NotFound("no_such_room", f"there is no room {name!r}")
             if not may_subscribe(room, readable):
                 return []

@@ -15,9 +15,10 @@ from ...city.online_members import OnlineMembers
 from ...city.person_presence import PersonPresence
 from ...city.ports import NowMs
 from ...city.power_levels import RoomPowerLevels
+from ...city.presence import Status
 from ...city.restrictions import Restriction, RestrictionKind
 from ...city.rooms import Rooms, RoomUpdate
-from ...city.types import Author, AuthorKind, Member, Room, SubjectId, UserId, author_key
+from ...city.types import Author, AuthorKind, Member, Room, SubjectId, UserId, agent_subject, author_key
 from ...errors import Forbidden, InvalidInput
 from ...matrix.moderation.room_moderation import RoomModeration
 from .. import schemas
@@ -235,7 +236,7 @@ class RoomRoutes:
         page = await self.pages.room(call.path["room_id"], call.principal, limit=_LAST_MESSAGES)
         room, readable = page.room, page.readable
         may_read = may_subscribe(room, readable)
-        online = sorted(self.online_members.online_members(room.id))[:_MAX_ONLINE_MEMBERS] if may_read else []
+        online = self._online(room, call.principal)[:_MAX_ONLINE_MEMBERS] if may_read else []
         users = [self.identities.user(each) for subject in online for each in self._subjects(subject)]
         members = await self.pages.members(room.id, users)
         now_ms = self.now_ms()
@@ -254,12 +255,20 @@ class RoomRoutes:
             details.update(unread)  # type: ignore[typeddict-item]
         return details
 
+    def _online(self, room: Room, principal: Principal) -> list[SubjectId]:
+        """Return the members who are online; of a chat that was opened on Matrix, the agent and the reader."""
+        author = author_of(principal)
+        if room.agent is None or author is None:
+            return sorted(self.online_members.online_members(room.id))
+        pair = (agent_subject(room.agent), self.identities.accounts.canonical_subject(author.subject))
+        return [each for each in pair if self.person_presence.state(each).status is not Status.OFFLINE]
+
     async def _rights(self, principal: Principal, room: Room) -> schemas.RoomRights | None:
         author = author_of(principal)
         if author is None:
             return None
         rights = (
-            ALL_RIGHTS if is_admin(principal) and not room.is_direct else await self.moderation.rights(room, author)
+            ALL_RIGHTS if is_admin(principal) and not room.is_of_two else await self.moderation.rights(room, author)
         )
         return cast("schemas.RoomRights", asdict(rights))
 

@@ -102,7 +102,7 @@ class SearchRoutes:
                 terms, await self._limits(tx, query, ranges_by_room), ranges_by_room, limit=query.limit + 1
             )
             shown = found[: query.limit]
-            rooms = {each.id: each for each in await tx.rooms.by_ids({each.message.room_id for each in shown})}
+            rooms = {each.id: each for each in await tx.rooms.shown_by_ids({each.message.room_id for each in shown})}
             position = await tx.key_values.search_position()
         return {
             "results": [
@@ -122,7 +122,7 @@ class SearchRoutes:
     async def _limits(
         self, tx: Transaction, query: SearchQuery, ranges_by_room: Mapping[RoomId, ReadableRanges]
     ) -> SearchFilter:
-        room = await tx.rooms.find(query.room) if query.room is not None else None
+        room = await tx.rooms.find_shown(query.room) if query.room is not None else None
         if query.room is not None and (room is None or not is_known_to(room, ranges_by_room.get(room.id, PUBLIC))):
             raise NotFound("no_such_room", f"there is no room {query.room!r}")
         return SearchFilter(
@@ -145,7 +145,7 @@ class SearchRoutes:
             "room": {
                 "id": room.id,
                 "slug": room.slug,
-                "name": room.name if may_see_room(room, readable) else room.slug,
+                "name": room.shown_name if may_see_room(room, readable) else room.slug,
             },
             "excerpt": excerpt.text,
             "highlights": list(excerpt.highlights),

@@ -54,7 +54,7 @@ class UnreadRoutes:
             ranges_by_room = await self.readers.ranges_by_room(tx, author)
             rooms = {
                 room.id
-                for room in await tx.rooms.by_ids(marks)
+                for room in await tx.rooms.shown_by_ids(marks)
                 if may_see_room(room, ranges_by_room.get(room.id, PUBLIC))
             }
             known = {room: seq for room, seq in marks.items() if room in rooms}

@@ -6,7 +6,7 @@ Fields may be added, but not renamed or removed. Each field has a description wi
 
 from .agents import Agent, AgentPresence, AgentToken, HeartbeatError, HeartbeatResult, HeartbeatResults, NewAgentToken
 from .authors import Author, CitizenName, CitizenNames, CurrentCitizen
-from .direct import BlockedCitizens, DirectChat
+from .direct import BlockedCitizens, DirectChat, ReadOnlyReason
 from .encryption import AgentEncryption, EncryptionStatus
 from .errors import FieldError, Problem
 from .feed import CityHome, FeedEntry, FeedRoom, SecondMeStatus
@@ -109,6 +109,7 @@ __all__ = [
     "ProfileRoom",
     "PushKey",
     "ReactionCount",
+    "ReadOnlyReason",
     "Readiness",
     "ReadinessPart",
     "Receipt",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
@@ -11,6 +12,13 @@ from ...city.types import MatrixStatus
 from .authors import Author
 from .rooms import LastMessage, RoomUnread
 from .types import Timestamp
+
+
+class ReadOnlyReason(StrEnum):
+    """Why a chat that was opened on Matrix takes no messages in the city."""
+
+    ENCRYPTED = "encrypted"
+    NOT_INVITED = "not_invited"
 
 
 class DirectChat(RoomUnread):
@@ -34,6 +42,22 @@ class DirectChat(RoomUnread):
         str | None, Field(description="The Matrix room id; `null` until the Matrix room exists.", examples=[None])
     ]
     matrix_status: Annotated[MatrixStatus, Field(description="As of `Room`.", examples=["pending"])]
+    opened_on_matrix: Annotated[
+        bool,
+        Field(
+            description="Whether the client's linked Matrix account has this chat with an agent from a Matrix client.",
+            examples=[False],
+        ),
+    ]
+    read_only: Annotated[
+        ReadOnlyReason | None,
+        Field(
+            description="`encrypted`: the chat is encrypted, and the city shows nothing of it. `not_invited`: the power levels "
+            "of the Matrix room do not let the agent invite the client's ghost, or mute it: messages are read, but not "
+            "written. `null` if the client may write.",
+            examples=[None],
+        ),
+    ]
     created_at: Annotated[Timestamp, Field(description="The time of creation.")]
 
 

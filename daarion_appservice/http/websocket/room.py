@@ -99,7 +99,7 @@ class _Session(WebSocketSession):
     async def find_room(self) -> RoomId:
         if self._room is None:
             async with self._parts.database.read_only() as tx:
-                room = await tx.rooms.find(self._room_name)
+                room = await tx.rooms.find_shown(self._room_name)
                 identity = await self._identify(tx, room) if room else None
             if room is None or identity is None or not self._is_known(room, identity.readable):
                 raise NotFound("no_such_room", f"there is no room {self._room_name!r}")
@@ -108,7 +108,7 @@ class _Session(WebSocketSession):
         return self._room
 
     def _is_known(self, room: Room, readable: ReadableRanges) -> bool:
-        return is_known_to(room, readable) or is_admin(self.principal)
+        return is_known_to(room, readable, is_admin=is_admin(self.principal))
 
     async def check_may_subscribe(self) -> None:
         """Check that the client may read the room; an anonymous client may still authenticate.

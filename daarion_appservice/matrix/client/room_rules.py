@@ -20,7 +20,11 @@ from ...city.power_levels import RoomPowerLevels
 from ...city.types import EventId, HistoryVisibility, MatrixRoomId, UserId
 from .homeserver import Homeserver
 
+SERVICE_MEMBERS: Final = "io.element.functional_members"
+"""The state event (MSC4171) with members whom clients do not count when they name a room."""
 _LEVELS: Final = "m.room.power_levels"
+_INFINITE: Final = 2**53 - 1
+"""The power level in the place of an infinite one."""
 _MAX_JSON_CHARS: Final = 65_536
 """The maximum size of an event."""
 _MAX_RULE_CHARS: Final = 32
@@ -149,6 +153,12 @@ def avatar_in(content: Event) -> str | None:
 
 def _is_event_id(text: str) -> bool:
     return text.startswith("$") and text.isprintable() and len(text.encode()) <= _MAX_EVENT_ID_BYTES
+
+
+def stored_levels(powers: RoomPowerLevels) -> str:
+    """Return the power levels as JSON, with the creators among the users: for rooms whose creators the city does not store."""
+    users = inner(powers.content, "users") | dict.fromkeys(powers.creators, _INFINITE)
+    return stored_json(powers.content | {"users": users})
 
 
 def _creators(room: MatrixRoomId, created: Event) -> frozenset[UserId]:

@@ -13,11 +13,11 @@ import structlog
 
 from ...city.agents import AgentDirectory
 from ...city.event_fields import Event, content_of, event_id_of, inner, room_of, sender_of, text, type_of
-from ...city.events import CityEvent, DirectChatChanged, InvitationRejected, VerificationRequested
+from ...city.events import ChatReadersChanged, CityEvent, DirectChatChanged, InvitationRejected, VerificationRequested
 from ...city.identity import Identities, ServiceUser, is_user_id
 from ...city.ports import NewId, NowMs
 from ...city.text_sanitizing import one_line
-from ...city.types import AgentSlug, Author, AuthorKind, HistoryVisibility, Room, RoomId, UserId
+from ...city.types import AgentSlug, Author, AuthorKind, CitizenId, HistoryVisibility, Room, RoomId, UserId
 from ...storage.database import Transaction
 from ...storage.direct_chats import ChatAgentState
 from ...storage.invitations import Invitation
@@ -173,6 +173,11 @@ class DirectChatHandlers:
                 if membership == previous_membership:
                     return []
                 return await self._agent_member(tx, chat, event, AgentSlug(slug))
+            case (AuthorKind.CITIZEN, citizen) if await self._is_of_member(tx, chat, CitizenId(citizen)):
+                # The person writes from the pages, and is no further member.
+                if membership not in {previous_membership, "invite"}:
+                    await self._record_membership_period(tx, chat, user, membership)
+                return []
         if membership == "join" and is_user_id(user):
             await tx.direct_chats.set_display_names(chat.id, display_names({user: content_of(event)}))
         if membership in {previous_membership, "invite"}:
@@ -180,7 +185,12 @@ class DirectChatHandlers:
         await self._record_membership_period(tx, chat, user, membership)
         # A user who joins can read later messages at once, so the chat counts as shared before it is reconciled.
         await tx.direct_chats.mark_pending(chat.id, is_group=True if membership == "join" else None)
-        return [DirectChatChanged(chat.id)]
+        return [DirectChatChanged(chat.id), ChatReadersChanged(chat.id)]
+
+    async def _is_of_member(self, tx: Transaction, chat: Room, citizen: CitizenId) -> bool:
+        """Return whether a citizen is linked with a Matrix user who is joined to the chat."""
+        account = await tx.accounts.of(citizen)
+        return account is not None and await tx.membership_periods.is_joined(chat.id, account)
 
     async def _agent_member(self, tx: Transaction, chat: Room, event: Event, agent: AgentSlug) -> list[CityEvent]:
         """Handle a change of an agent's membership; the chat goes on for the others, and ends with its last agent."""
@@ -197,7 +207,7 @@ class DirectChatHandlers:
         if not others:
             if agent == chat.agent:
                 await tx.direct_chats.close(chat.id)
-            return []
+            return [ChatReadersChanged(chat.id)]
         await tx.direct_chats.remove_agent(chat.id, agent)
         if agent == chat.agent:
             await tx.direct_chats.set_reader(chat.id, others[0])
@@ -214,10 +224,13 @@ class DirectChatHandlers:
         else:
             await tx.direct_chats.mark_pending(chat.id)
         await tx.direct_chats.set_agent(chat.id, agent, ChatAgentState.INVITED)
-        return [DirectChatChanged(chat.id)]
+        return [DirectChatChanged(chat.id), ChatReadersChanged(chat.id)]
 
     async def _record_membership_period(self, tx: Transaction, chat: Room, user: UserId, membership: str) -> None:
-        """Record the membership period, which decides which messages the agents may repeat to the member."""
+        """Record the membership period.
+
+        It decides which messages the agents may repeat to the member, and what a linked person reads in the pages.
+        """
         if not is_user_id(user):
             return
         if membership == "join":
@@ -233,7 +246,7 @@ class DirectChatHandlers:
         return await self.request_reconciliation(tx, chat)
 
     async def request_reconciliation(self, tx: Transaction, chat: Room) -> list[CityEvent]:
-        """Mark a chat for the reconciler, because its encryption is not known."""
+        """Mark a chat for the reconciler, because its encryption is not known, or its power levels have changed."""
         await tx.direct_chats.mark_pending(chat.id)
         return [DirectChatChanged(chat.id)]
 

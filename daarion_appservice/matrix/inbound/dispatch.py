@@ -18,7 +18,7 @@ from ...city.event_fields import (
     text,
     type_of,
 )
-from ...city.events import BotChatChanged, CityEvent, KeysChanged
+from ...city.events import BotChatChanged, ChatReadersChanged, CityEvent, KeysChanged
 from ...city.types import MessageId, Room, UserId
 from ...storage.database import Transaction
 from ..client.message_content import replaced
@@ -66,6 +66,7 @@ class EventHandlers:
         self._chat_handlers: dict[str, Handler] = {
             "m.room.member": self._chat_member,
             "m.room.history_visibility": self._chat_visibility,
+            "m.room.power_levels": self._chat_power_levels,
             "m.room.encryption": self._chat_encryption,
             ENCRYPTED: self._encrypted,
             "m.room.redaction": self._chat_redaction,
@@ -228,7 +229,12 @@ class EventHandlers:
         if not is_encryption(content_of(event)):
             return []
         await tx.rooms.set_encrypted(chat.id)
-        return [] if self._decryptor.is_active else await self._direct_chats.encryption(tx, chat, event)
+        notice = [] if self._decryptor.is_active else await self._direct_chats.encryption(tx, chat, event)
+        return [*notice, ChatReadersChanged(chat.id)]
+
+    async def _chat_power_levels(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
+        # Whom the room's creators are is in no event of the levels: the reconciler reads both.
+        return await self._direct_chats.request_reconciliation(tx, chat) if event.get("state_key") == "" else []
 
     async def _chat_visibility(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
         self._decryptor.on_rules(room_of(event))

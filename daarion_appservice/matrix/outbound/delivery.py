@@ -28,6 +28,7 @@ from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
 from ..client.refusals import UNKNOWN_DEVICE, delivery_error
 from ..encryption.room_encryptor import ClearEvent, RoomEncryptor, is_to_be_encrypted
+from ..ghosts.chat_joins import ChatJoins
 from ..ghosts.ghosts import Ghosts
 from ..ghosts.profiles import Profile, citizen_profile
 from .failures import FailureExamination
@@ -79,6 +80,7 @@ class OutboxDelivery:
         self._now_ms = now_ms
         self._on_new_ghost = on_new_ghost
         self._on_activity = on_activity
+        self._chat_joins = ChatJoins(database, homeserver, identities)
         self._failures = FailureExamination(homeserver, ghosts, identities)
         self._repaired: set[int] = set()
         """The ids of entries whose sender was registered or joined again because of a refusal."""
@@ -186,7 +188,7 @@ class OutboxDelivery:
         self, event: OutgoingEvent, redacts: EventId, room: Room, txn_id: str, *, is_repaired: bool
     ) -> EventId:
         assert room.matrix_room_id is not None
-        user = event.user(self._identities)
+        user = event.user(self._identities) if event.sender is not None else self._identities.service_user(room)
         # A ghost that left, or was kicked or banned, does not join for a redaction: the service user redacts instead.
         is_member = room.agent is not None or self._ghosts.is_in(user, room)
         service_user = self._identities.service_user(room)
@@ -211,10 +213,12 @@ class OutboxDelivery:
         was_known = self._ghosts.is_known(user)
         await self._ghosts.ensure(user, self._profile(sender))
         await self._ghosts.ensure_device(user)
-        if room.agent is None:  # An agent joins a direct chat on invitation only.
+        if room.agent is None:
             await self._ghosts.ensure_joined(
                 user, room, invite=room.is_direct or self._agents.is_assigned_to(sender, room), force=must_join
             )
+        elif sender.kind is AuthorKind.CITIZEN:  # An agent joins a direct chat on invitation only.
+            await self._chat_joins.ensure_joined(user, room, force=must_join)
         if not was_known:
             self._on_new_ghost(user)
 

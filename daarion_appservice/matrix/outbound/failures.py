@@ -9,7 +9,7 @@ import structlog
 
 from ...city.event_fields import text
 from ...city.identity import Identities
-from ...city.types import OutboxKind, Room
+from ...city.types import AuthorKind, OutboxKind, Room
 from ...errors import HomeserverRateLimited, HomeserverRefused, HomeserverUnavailable
 from ..client.homeserver import Homeserver
 from ..client.refusals import UNKNOWN_DEVICE, is_unregistered
@@ -71,7 +71,7 @@ class FailureExamination:
         if is_unregistered(error):
             await self.ghosts.forget(user)
         elif room.agent is not None:
-            return False  # An agent joins a direct chat on invitation only.
+            return event.sender.kind is AuthorKind.CITIZEN  # An agent joins a direct chat on invitation only.
         elif event.redacts is not None:
             return True
         elif event.membership is OutboxKind.JOIN or await self.ghosts.is_removed(user, room):

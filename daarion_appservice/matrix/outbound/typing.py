@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ...city.citizen_pairs import is_chat_id
 from ...city.events import LocalUserTyping, MessagePosted
 from ...city.types import AuthorKind, RoomId, UserId, is_agent
 from .best_effort import BestEffortSender, Timeline
@@ -43,16 +44,22 @@ class TypingSender(BestEffortSender[bool]):
     def _may_type(self, room: RoomId, user: UserId) -> bool:
         """Return whether a ghost may be in a room.
 
-        Every agent passes: the memberships of direct chats are not recorded, and agents type in their own rooms only.
+        Every agent passes, and every citizen in a direct chat: the memberships of chats are not in memory, agents type in
+        their own rooms only, and `_send` checks those of citizens.
         """
         subject = self._identities.subject(user)
-        return subject is not None and (is_agent(subject) or self._online_members.is_member(room, subject))
+        if subject is None:
+            return False
+        return is_agent(subject) or is_chat_id(room) or self._online_members.is_member(room, subject)
 
     async def _send(self, key: Timeline, value: bool) -> None:
         async with self._database.read_only() as tx:
             room = await tx.rooms.get(key.room)
-        if room is None or room.matrix_room_id is None:
-            return
+            if room is None or room.matrix_room_id is None:
+                return
+            is_citizen = self._identities.agent_slug(key.ghost) is None
+            if is_citizen and room.agent is not None and not await tx.membership_periods.is_joined(room.id, key.ghost):
+                return  # The citizen's ghost joins the chat with the first message.
         await self._homeserver.set_typing(room.matrix_room_id, key.ghost, typing=value, timeout_ms=_TIMEOUT_MS)
         (self._typing.add if value else self._typing.discard)(key)
         if value:

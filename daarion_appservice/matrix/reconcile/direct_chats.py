@@ -15,6 +15,7 @@ encrypted by the outbound worker. Where encryption is off, or the homeserver tak
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -23,31 +24,33 @@ import structlog
 
 from ...city.agents import AgentDirectory
 from ...city.event_fields import ENCRYPTED, Event, content_of, is_message_or_change, text, type_of
-from ...city.events import DirectChatChanged
+from ...city.events import ChatReadersChanged, DirectChatChanged, OutboxChanged
 from ...city.identity import Identities
 from ...city.messages import Draft, Messages
-from ...city.ports import NowMs
+from ...city.ports import NewId, NowMs, Publish, publish_all
 from ...city.types import (
     AgentSlug,
     Author,
     AuthorKind,
+    CitizenId,
     HistoryVisibility,
     MatrixRoomId,
     MatrixStatus,
+    OutboxKind,
     Room,
     RoomId,
     UserId,
 )
 from ...errors import CityError, DatabaseError, HomeserverRefused, HomeserverUnavailable
 from ...realtime.worker import Worker
-from ...storage.database import Database
+from ...storage.database import Database, Transaction
 from ...storage.direct_chats import ChatAgentState
 from ...storage.inbox import ReceivedEvent
 from ..client.homeserver import Homeserver
 from ..client.inbox_events import inbox_event
 from ..client.monitor import HomeserverMonitor
 from ..client.refusals import is_unregistered
-from ..client.room_rules import is_encryption, join_rule, visibility_in
+from ..client.room_rules import read_rules, stored_levels
 from ..encryption.chats import EncryptedChats
 from ..encryption.support import UNREADABLE
 from ..ghosts.ghosts import Ghosts
@@ -93,7 +96,9 @@ class DirectChats:
         identities: Identities,
         inbound: InboundWorker,
         encrypted_chats: EncryptedChats,
+        publish: Publish,
         now_ms: NowMs,
+        new_id: NewId,
     ) -> None:
         self._database = database
         self._homeserver = homeserver
@@ -104,7 +109,9 @@ class DirectChats:
         self._identities = identities
         self._inbound = inbound
         self._encrypted_chats = encrypted_chats
+        self._publish = publish
         self._now_ms = now_ms
+        self._new_id = new_id
         self._worker = Worker("direct_chats", idle_s=_POLL_S, monitor=monitor)
         self._running: dict[RoomId, str] = {}
         """The chats that are being reconciled, with the user id of the inviter."""
@@ -228,37 +235,68 @@ class DirectChats:
         members = await self._homeserver.joined_members(matrix_room, as_user=ghost)
         people = {user: profile for user, profile in members.items() if not self._identities.is_ours(user)}
         if not people:
-            for slug in joined:
-                await self._homeserver.leave(matrix_room, as_user=self._identities.agent(slug))
+            for each in members:
+                if isinstance(self._identities.describe(each), tuple):  # a ghost of an agent or a citizen
+                    await self._homeserver.leave(matrix_room, as_user=each)
             await self._close(chat)
             return
-        state = partial(self._homeserver.state, matrix_room, as_user=ghost)
-        encryption, rule = await state("m.room.encryption"), await state("m.room.join_rules")
-        visibility = visibility_in(await state("m.room.history_visibility") or {})
-        is_encrypted = is_encryption(encryption or {})
-        if is_encrypted:
+        rules = await read_rules(self._homeserver, matrix_room, as_user=ghost)
+        if rules.is_encrypted:
             await self._encrypted_chats.receive_keys(chat)
-        others_may_read = join_rule(rule or {}) == "public" or visibility is HistoryVisibility.WORLD_READABLE
+        others_may_read = rules.join_rule == "public" or rules.visibility is HistoryVisibility.WORLD_READABLE
         events = await self._messages_since_invitation(matrix_room, ghost)
         async with self._database.transaction() as tx:
             await tx.inbox_order.reorder(matrix_room, events, now_ms=self._now_ms())
-            await tx.rooms.set_rules(chat.id, history_visibility=visibility)
+            await tx.rooms.set_rules(
+                chat.id, power_levels=stored_levels(rules.powers), history_visibility=rules.visibility
+            )
             await tx.direct_chats.set_reader(chat.id, reader)
             for slug in joined:
                 await tx.direct_chats.set_agent(chat.id, slug, ChatAgentState.JOINED)
             for slug in gone:
                 await tx.direct_chats.remove_agent(chat.id, slug)
             await tx.direct_chats.set_display_names(chat.id, display_names(people))
-            if is_encrypted:
+            if rules.is_encrypted:
                 await tx.rooms.set_encrypted(chat.id)
                 # Synapse announces no devices that people made while no agent was in a room with them.
                 await tx.encryption_devices.mark_stale(people.keys())
-            await tx.direct_chats.mark_linked(chat.id, is_group=len(members) > 2 or others_may_read)
+            guests = await self._guests(tx, chat, members)
+            is_of_two = len(members.keys() - guests) <= 2 and not others_may_read
+            await tx.direct_chats.mark_linked(chat.id, is_group=not is_of_two)
+            if is_of_two:
+                await self._record_memberships(tx, chat, {*people, *guests})
+        publish_all(self._publish, [ChatReadersChanged(chat.id), OutboxChanged()])
         agent = self._agents.get(reader)
-        if agent is not None and is_encrypted and not self._encrypted_chats.is_active:
+        if agent is not None and rules.is_encrypted and not self._encrypted_chats.is_active:
             author = Author(AuthorKind.AGENT, agent.slug, agent.display_name)
             draft = Draft(_UNREADABLE, msgtype="m.notice", client_id=UNREADABLE)
             await self._messages.post(author, chat.id, draft)
+
+    async def _guests(self, tx: Transaction, chat: Room, members: Collection[UserId]) -> set[UserId]:
+        """Return the ghosts of citizens who are linked with other members; those of others leave."""
+        guests = set()
+        for ghost in members:
+            match self._identities.describe(ghost):
+                case (AuthorKind.CITIZEN, citizen):
+                    if await tx.accounts.of(CitizenId(citizen)) in members:
+                        guests.add(ghost)
+                    else:
+                        await tx.outbox.add_move(OutboxKind.LEAVE, ghost, chat.id, txn_id=self._new_id())
+        return guests
+
+    async def _record_memberships(self, tx: Transaction, chat: Room, joined: Collection[UserId]) -> None:
+        """Record membership periods: of those who are joined, and the ends of those who are not.
+
+        Those who were there before the agent are in no event. Where only members may read, they read in the pages from now on.
+        """
+        current = await tx.rooms.lock_any(chat.id) or chat
+        await tx.membership_periods.record_joins(chat.id, dict.fromkeys(joined, current.last_seq + 1))
+        gone = [
+            user
+            for user in await tx.membership_periods.joined_users(chat.id)
+            if user not in joined and self._identities.agent_slug(user) is None
+        ]
+        await tx.membership_periods.end_periods(chat.id, gone, current.last_seq)
 
     async def _decline(self, matrix_room: MatrixRoomId, ghost: UserId) -> None:
         """Leave the chat, or decline its invitation, as the ghost of a removed agent."""
@@ -296,6 +334,7 @@ class DirectChats:
     async def _close(self, chat: Room) -> None:
         async with self._database.transaction() as tx:
             await tx.direct_chats.close(chat.id)
+        self._publish(ChatReadersChanged(chat.id))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,8 @@ from ...city.types import MatrixRoomId
 from ..avatars.drawing import MIMETYPE, SIZE
 from ..avatars.drawn_avatars import DrawnAvatars
 from ..client.homeserver import Homeserver
-from ..client.room_rules import avatar_in
+from ..client.room_rules import SERVICE_MEMBERS, avatar_in
 
-SERVICE_MEMBERS: Final = "io.element.functional_members"
 AVATAR: Final = "m.room.avatar"
 
 

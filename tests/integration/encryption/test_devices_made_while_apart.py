@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from daarion_appservice.city.types import AgentSlug
+from daarion_appservice.clock import new_id
 from daarion_appservice.matrix.reconcile.direct_chats import DirectChats
 from tests.parts.encryption_harness import EncryptionHarness
 from tests.parts.encryption_peer import ROOM, Peer
@@ -25,7 +26,9 @@ async def test_a_device_made_while_apart_gets_the_key(on_each: EncryptionHarness
         IDENTITIES,
         nothing,
         on_each.parts.chats,
+        lambda _: None,
         on_each.clock,
+        new_id,
     )
     laptop = Peer(on_each.homeserver.keys, on_each.alice.user, "LAPTOP", cross_signed=False)
     members: dict[str, dict[str, str]] = {user: {} for user in on_each.homeserver.memberships[ROOM]}

@@ -150,6 +150,8 @@ export interface components {
       encrypted: boolean;
       matrix_room_id: string | null;
       matrix_status: components["schemas"]["MatrixStatus"];
+      opened_on_matrix: boolean;
+      read_only: components["schemas"]["ReadOnlyReason"] | null;
       created_at: string;
     };
     District: {
@@ -581,6 +583,8 @@ export interface components {
       url: string | null;
       shortcode: string | null;
     };
+    /** @enum {string} */
+    ReadOnlyReason: "encrypted" | "not_invited";
     ReadReceipt: {
       message_id: string;
     };
@@ -876,6 +880,7 @@ export type PutAgent = components["schemas"]["PutAgent"];
 export type PutDistrict = components["schemas"]["PutDistrict"];
 export type PutPlace = components["schemas"]["PutPlace"];
 export type ReactionCount = components["schemas"]["ReactionCount"];
+export type ReadOnlyReason = components["schemas"]["ReadOnlyReason"];
 export type ReadReceipt = components["schemas"]["ReadReceipt"];
 export type Receipt = components["schemas"]["Receipt"];
 export type RegistryImport = components["schemas"]["RegistryImport"];

@@ -28,15 +28,22 @@ export function useUnreadNotifications(): void {
   useNotifications(direct);
 }
 
-/** Load the list of direct chats again when an unread count names a room for the first time: somebody may have opened a chat. */
+/**
+ * Load the list of direct chats again when the unread counts name a room for the first time, or no longer as one of the
+ * reader: somebody may have opened a chat, or the reader's Matrix account may have left one.
+ */
 function useNewDirectChats(rooms: Readonly<Record<string, RoomUnread>>): void {
   const queryClient = useQueryClient();
-  const known = useRef(new Set<string>());
+  const joined = Object.values(rooms)
+    .filter(({ read_seq: read }) => read !== null)
+    .map(({ room_id: id }) => id)
+    .sort()
+    .join(" ");
+  const before = useRef(joined);
   useEffect(() => {
-    const before = known.current.size;
-    for (const id of Object.keys(rooms)) known.current.add(id);
-    if (known.current.size > before) void queryClient.invalidateQueries({ queryKey: ["direct"] });
-  }, [rooms, queryClient]);
+    if (joined !== before.current) void queryClient.invalidateQueries({ queryKey: ["direct"] });
+    before.current = joined;
+  }, [joined, queryClient]);
 }
 
 /** Show one notification for each room with a new mention, or a new message in a direct chat, while the page is hidden. */

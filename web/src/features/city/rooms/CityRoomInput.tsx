@@ -30,6 +30,7 @@ import { About, Files } from "./ComposerParts";
 import { ComposerTools, EmojiButton } from "./ComposerTools";
 import { draftActions, useDraft, useDraftKey } from "./drafts";
 import { DropTarget } from "./DropTarget";
+import { OnMatrixLink } from "./OnMatrixLink";
 import { PollDialog } from "./PollDialog";
 import { useAttachments } from "./useAttachments";
 import { useConversation, useConversationState, useRoom, useRoomState } from "./useRoom";
@@ -54,8 +55,16 @@ export function CityRoomInput({ room }: { room: Room }) {
   const { session, setSignInOpen: ask } = useSession();
   const draft = useDraftKey();
   const removal = useRoomState((state) => state.removal);
+  const chat = useDirectChat(room.id);
   if (room.archived || room.encrypted) return null;
   if (session && removal) return <Removed removal={removal} />;
+  if (chat?.read_only === "not_invited")
+    return (
+      <div className={styles.invite} role="status">
+        <p>{t("room.chatReadOnly")}</p>
+        {chat.matrix_room_id !== null && <OnMatrixLink roomId={chat.matrix_room_id} />}
+      </div>
+    );
   if (session) return <Input key={draft} roomName={room.name} draft={draft} />;
   return (
     <div className={styles.invite}>

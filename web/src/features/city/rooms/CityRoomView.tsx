@@ -2,6 +2,7 @@ import { Suspense, useEffect, useMemo, useRef, useState } from "react";
 import { useTranslation } from "../../../lib/i18n";
 import { useLocation, useParams } from "react-router";
 import { lazyPage } from "../../../components/lazyPage";
+import { lazyPart } from "../../../components/lazyPart";
 import { ButtonLink } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
 import { InlineProblem, ProblemNotice, Skeleton } from "../../../components/ui/Notice";
@@ -27,10 +28,13 @@ import { useThreadPanel } from "./useThreadPanel";
 import { RoomContext, useRoom, useRoomModel, useRoomOutbox, useRoomState } from "./useRoom";
 
 const ThreadPanel = lazyPage(() => import("./ThreadPanel"));
+const EncryptedChat = lazyPart(() => import("./EncryptedChat"));
 
 /** A room: its messages, its members and the composer. */
 export default function CityRoomView() {
   const { slug = "" } = useParams();
+  const chat = useDirectChat(slug);
+  if (chat?.read_only === "encrypted") return <EncryptedChat chat={chat} />;
   return <OpenRoom key={slug} slug={slug} />;
 }
 
@@ -77,7 +81,7 @@ function RoomLayout() {
   return (
     <div className={`${styles.view} ${layout}`} data-full-height="room">
       <section className={styles.conversation} data-drop="room" aria-labelledby="room-title" inert={isCovered}>
-        <RoomHeader room={room} isDirect={chat !== undefined} showsMembers={hasMembers} onMembers={toggleMembers} />
+        <RoomHeader room={room} chat={chat} showsMembers={hasMembers} onMembers={toggleMembers} />
         <div>
           <RoomStatus />
           <PinnedMessages />

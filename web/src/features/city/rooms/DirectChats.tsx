@@ -35,8 +35,9 @@ export function DirectChats({ sought }: { sought: string }) {
 }
 
 function Chat({ chat }: { chat: DirectChat }) {
-  const { language } = useTranslation();
+  const { t, language } = useTranslation();
   const { subject } = chat;
+  const isEncrypted = chat.read_only === "encrypted";
   const now = useNow();
   const profile = useLiveAuthor(chat.citizen);
   const status = useStatus(subject);
@@ -49,12 +50,13 @@ function Chat({ chat }: { chat: DirectChat }) {
         <Avatar subject={subject} profile={profile} size={36} status={status} />
         <span className={styles.name}>
           <Name>{profile.name}</Name>
+          {chat.opened_on_matrix && <small className={styles.origin}>{t("pane.onMatrix")}</small>}
         </span>
         <small className={styles.time}>
           {last && <time dateTime={last.created_at}>{shortTime(last.created_at, now, language)}</time>}
         </small>
         <small className={styles.last} dir="auto">
-          {last && <LastLine last={last} />}
+          {isEncrypted ? t("pane.encrypted") : last && <LastLine last={last} />}
         </small>
         {unread > 0 && <UnreadBadge unread={unread} mentions={0} />}
       </NavLink>

@@ -1,6 +1,6 @@
 import { Suspense } from "react";
 import { useTranslation } from "../../../lib/i18n";
-import type { Room } from "../../../api/types";
+import type { DirectChat, Room } from "../../../api/types";
 import { lazyPage } from "../../../components/lazyPage";
 import { Button, ButtonLink, IconButton } from "../../../components/ui/Button";
 import { DialogLoading } from "../../../components/ui/DialogLoading";
@@ -17,13 +17,14 @@ import { useRoom, useRoomState } from "./useRoom";
 
 interface Props {
   room: Room;
-  /** Whether the room is a direct chat: it has no alias on Matrix, and nobody leaves it. */
-  isDirect: boolean;
+  /** The direct chat that the room is: it has no alias on Matrix, and nobody leaves it. */
+  chat: DirectChat | undefined;
   showsMembers: boolean;
   onMembers: () => void;
 }
 
-export function RoomHeader({ room, isDirect, showsMembers, onMembers }: Props) {
+export function RoomHeader({ room, chat, showsMembers, onMembers }: Props) {
+  const isDirect = chat !== undefined;
   const mayRead = useRoomState((state) => state.mayRead);
   const { t } = useTranslation();
   return (
@@ -39,7 +40,7 @@ export function RoomHeader({ room, isDirect, showsMembers, onMembers }: Props) {
           <Name>{room.name}</Name>
         </h1>
         <p>
-          {mayRead && t("rooms.online", { count: room.members_online })}
+          {mayRead && (chat?.opened_on_matrix ? t("room.chatOnMatrix") : t("rooms.online", { count: room.members_online }))}
           {room.description && (
             <>
               {mayRead && " · "}

@@ -1,0 +1,399 @@
+"""Chats with an agent that a linked person has from a Matrix client: who lists, reads and writes them in the city."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from aiohttp import WSServerHandshakeError
+
+from tests.parts.city import ADMIN_TOKEN
+from tests.parts.matrix_chat import ADMIN, ALICE, BOB, OKSANA, OKSANA_GHOST, SCRIBE, TARAS, MatrixChat, matrix_chat
+from tests.parts.presence_socket import connected, until
+from tests.parts.scripted_homeserver import NOT_IN_ROOM
+
+LEVELS = {"users": {ALICE: 100}, "invite": 50}
+ENCRYPTION = {"algorithm": "m.megolm.v1.aes-sha2"}
+WORD = quote("привіт")
+CAT = {"msgtype": "m.image", "body": "cat.png", "url": "mxc://city.localhost/cat", "info": {"mimetype": "image/png"}}
+CAT_PATH = "/city/media/city.localhost/cat"
+
+
+@pytest.fixture
+async def chat(database_url: str) -> AsyncIterator[MatrixChat]:
+    async with matrix_chat(database_url) as chat:
+        yield chat
+
+
+async def outbox(chat: MatrixChat) -> list[tuple[str, str | None]]:
+    async with chat.city.city.database.read_only() as tx:
+        return [(row.kind, row.user_id) for row in await tx.outbox.waiting(limit=99)]
+
+
+async def deliver(chat: MatrixChat) -> None:
+    """Send what waits in the outbox."""
+    city = chat.city.city
+    city.monitor.mark_up()
+    async with city.database.read_only() as tx:
+        rows = await tx.outbox.waiting(limit=99)
+    for row in rows:
+        while await city.outbound._delivery.deliver(row) is not None:
+            pass
+
+
+async def is_hidden(chat: MatrixChat, token: str | None) -> bool:
+    """Whether no route tells a reader of the chat."""
+    room = await chat.id()
+    paths = ("", "/messages", "/messages?after=0", "/receipts", "/threads")
+    refused = [(await chat.get(path, token)).status == 404 for path in paths]
+    lists = [
+        str(await chat.city.get(path, token=token)) for path in ("/city/rooms?limit=500", f"/city/rooms?ids={room}")
+    ]
+    lists.append(str((await chat.city.get(f"/city/search?q={WORD}", token=token))["results"]))
+    lists.append(str(await chat.city.get(f"/city/me/unread?since={room}:0", token=token)))
+    lists.append(str(await chat.city.get("/city/feed?limit=100", token=token)))
+    if token is not None and token != ADMIN_TOKEN:
+        lists.append(str(await chat.listed(token)))
+        writes = [
+            ("POST", "/messages", {"body": "x"}),
+            ("POST", "/join", ...),
+            ("POST", "/leave", ...),
+            ("PUT", "/typing", {"typing": True}),
+            ("PUT", "/notifications", {"mode": "none"}),
+        ]
+        answers = [
+            await chat.city.call(how, f"/city/rooms/{room}{path}", body, token=token) for how, path, body in writes
+        ]
+        refused += [answer.status == 404 for answer in answers]
+    return all(refused) and room not in str(lists)
+
+
+async def test_linked_account_reads_its_chat(chat: MatrixChat) -> None:
+    await chat.link()
+    (listed,) = await chat.listed()
+    assert (listed["citizen"]["display_name"], listed["subject"], listed["opened_on_matrix"]) == (
+        "Писар",
+        "agent:scribe",
+        True,
+    )
+    assert (listed["last_message"]["text"], listed["read_only"], listed["encrypted"]) == ("Привіт", None, False)
+    assert await chat.read() == ["Привіт"]
+    details = (await chat.get("")).content
+    assert (details["may_read"], details["matrix_room_id"], details["is_public"]) == (
+        True,
+        "!chat:city.localhost",
+        False,
+    )
+    assert not any(value for value in details["rights"].values())
+    found = (await chat.city.get(f"/city/search?q={WORD}", token=OKSANA))["results"]
+    assert [each["room"]["id"] for each in found] == [await chat.id()]
+    assert str(await chat.id()) not in str(await chat.city.get("/city/rooms?limit=500", token=OKSANA))
+
+
+@pytest.mark.parametrize("token", [None, TARAS, ADMIN, ADMIN_TOKEN], ids=["anonymous", "citizen", "admin", "token"])
+async def test_chat_is_hidden_from_others(chat: MatrixChat, token: str | None) -> None:
+    assert await is_hidden(chat, OKSANA), "nobody is linked"
+    await chat.link()
+    assert await is_hidden(chat, token)
+
+
+async def test_world_readable_past_is_hidden_from_others(chat: MatrixChat) -> None:
+    await chat.receive("m.room.history_visibility", {"history_visibility": "world_readable"}, state_key="")
+    await chat.say("привіт усім")
+    await chat.receive("m.room.message", CAT)
+    await chat.receive("m.room.history_visibility", {"history_visibility": "shared"}, state_key="")
+    await chat.link()
+    assert await chat.read() == ["Привіт", "привіт усім", "cat.png"]
+    for token in (None, ADMIN):
+        assert await is_hidden(chat, token)
+        assert (await chat.city.call("GET", CAT_PATH, token=token)).status == 404
+
+
+async def test_agent_does_not_read_its_chat_by_the_api(chat: MatrixChat) -> None:
+    await chat.link()
+    token = await chat.city.agent_token("scribe")
+    assert (await chat.get(token=token)).status == 404
+    assert (await chat.city.get(f"/city/search?q={WORD}", token=token))["results"] == []
+
+
+async def test_other_agent_cannot_write_in_the_chat(chat: MatrixChat) -> None:
+    assert (await chat.post("x", await chat.city.agent_token("daarwizz"))).status == 404
+    assert (await chat.post("x", await chat.city.agent_token("scribe"))).status == 201
+
+
+async def test_unlinked_citizen_loses_the_chat(chat: MatrixChat) -> None:
+    await chat.link()
+    await chat.post("з міста")
+    await chat.unlink()
+    assert await is_hidden(chat, OKSANA)
+
+
+async def test_relinked_account_belongs_to_other_citizen(chat: MatrixChat) -> None:
+    await chat.link()
+    await chat.post("з міста")
+    await chat.unlink()
+    await chat.link("u_2")
+    assert await is_hidden(chat, OKSANA)
+    assert await chat.read(TARAS) == ["Привіт", "з міста"]
+    assert [each["id"] for each in await chat.listed(TARAS)] == [await chat.id()]
+
+
+async def test_other_account_in_its_place_loses_the_chat(chat: MatrixChat) -> None:
+    await chat.link()
+    await chat.link(user=BOB)
+    assert await is_hidden(chat, OKSANA)
+
+
+@pytest.mark.parametrize(("membership", "sender"), [("leave", ALICE), ("leave", BOB), ("ban", BOB)])
+async def test_account_that_left_loses_the_chat(chat: MatrixChat, membership: str, sender: str) -> None:
+    await chat.link()
+    await chat.member(ALICE, membership, sender)
+    assert await is_hidden(chat, OKSANA)
+
+
+async def test_account_that_is_back_reads_again(chat: MatrixChat) -> None:
+    await chat.link()
+    await chat.member(ALICE, "leave")
+    await chat.member(ALICE, "join")
+    await chat.reconcile()
+    assert await chat.read() == ["Привіт"]
+
+
+async def test_invited_account_does_not_read(chat: MatrixChat) -> None:
+    await chat.link(user=BOB)
+    await chat.receive("m.room.member", {"membership": "invite"}, state_key=BOB)
+    assert await is_hidden(chat, OKSANA)
+
+
+async def test_group_with_second_person_is_hidden(chat: MatrixChat) -> None:
+    """Also if both are linked: in a group others write, who do not expect readers in the city."""
+    await chat.link()
+    await chat.link("u_2", BOB)
+    await chat.member(BOB, "join")
+    assert await is_hidden(chat, OKSANA)
+    assert await is_hidden(chat, TARAS)
+    await chat.reconcile()
+    assert await is_hidden(chat, OKSANA)
+    await chat.member(BOB, "leave")
+    await chat.reconcile()
+    assert await chat.read() == ["Привіт"]
+    assert await is_hidden(chat, TARAS)
+
+
+@pytest.mark.parametrize(
+    ("event_type", "content"),
+    [
+        ("m.room.join_rules", {"join_rule": "public"}),
+        ("m.room.history_visibility", {"history_visibility": "world_readable"}),
+    ],
+)
+async def test_public_room_with_agent_is_hidden(chat: MatrixChat, event_type: str, content: dict[str, Any]) -> None:
+    await chat.link()
+    chat.homeserver.state[event_type] = content
+    async with chat.city.city.database.transaction() as tx:
+        await tx.direct_chats.mark_pending(await chat.id())
+    await chat.reconcile()
+    assert await is_hidden(chat, OKSANA)
+
+
+async def test_chat_without_its_agent_is_hidden(chat: MatrixChat) -> None:
+    await chat.link()
+    await chat.member(SCRIBE, "leave", ALICE)
+    assert await is_hidden(chat, OKSANA)
+
+
+async def test_erased_person_leaves_no_chat(chat: MatrixChat) -> None:
+    await chat.link()
+    room = await chat.id()
+    answer = await chat.city.call("DELETE", "/api/v1/people/u_1", token=ADMIN_TOKEN)
+    assert answer.status == 202, answer
+    assert (await chat.city.call("GET", f"/city/rooms/{room}/messages", token=OKSANA)).status in {401, 403, 404}
+    chat.city.city.erasures._settling_ms = 0
+    await chat.city.city.erasures.step()
+    async with chat.city.city.database.read_only() as tx:
+        assert await tx.rooms.get(room) is None
+
+
+async def test_encrypted_chat_is_listed_without_content(chat: MatrixChat) -> None:
+    await chat.link()
+    await chat.receive("m.room.encryption", ENCRYPTION, state_key="")
+    (listed,) = await chat.listed()
+    assert (listed["encrypted"], listed["read_only"], listed["last_message"]) == (True, "encrypted", None)
+    assert (listed["unread"], listed["mentions"]) == (0, 0)
+    assert await chat.read() is None
+    assert (await chat.post("x")).status == 404
+    assert (await chat.city.get(f"/city/search?q={WORD}", token=OKSANA))["results"] == []
+
+
+async def test_message_goes_to_the_same_matrix_room(chat: MatrixChat) -> None:
+    await chat.link()
+    assert (await chat.post("з міста")).status == 201
+    chat.homeserver.next("join", NOT_IN_ROOM)
+    await deliver(chat)
+    (invite,) = chat.homeserver.all("invite")
+    assert (invite.user, invite.content["user_id"]) == (SCRIBE, OKSANA_GHOST)
+    (sent,) = chat.homeserver.all("send")
+    assert (sent.user, sent.path["room"], sent.content["body"]) == (OKSANA_GHOST, "!chat:city.localhost", "з міста")
+    assert sent.content["com.beeper.per_message_profile"]["id"] == ALICE
+    await chat.post("ще")
+    await deliver(chat)
+    assert len(chat.homeserver.all("invite")) == 1, "the ghost is a member"
+
+
+async def test_own_ghost_makes_no_group(chat: MatrixChat) -> None:
+    await chat.link()
+    await chat.member(OKSANA_GHOST, "join", SCRIBE)
+    assert await chat.read() == ["Привіт"]
+    async with chat.city.city.database.transaction() as tx:
+        await tx.direct_chats.mark_pending(await chat.id())
+    await chat.reconcile()
+    assert await chat.read() == ["Привіт"]
+
+
+async def test_ghost_leaves_with_the_link(chat: MatrixChat) -> None:
+    await chat.link()
+    await chat.post("з міста")
+    await deliver(chat)
+    await chat.unlink()
+    assert await outbox(chat) == [("leave", OKSANA_GHOST)]
+    await deliver(chat)
+    assert [(each.user, each.path["room"]) for each in chat.homeserver.all("leave")] == [
+        (OKSANA_GHOST, "!chat:city.localhost")
+    ]
+
+
+async def test_ghost_of_unlinked_citizen_is_put_out(chat: MatrixChat) -> None:
+    await chat.member(OKSANA_GHOST, "join", SCRIBE)
+    await chat.reconcile()
+    assert await outbox(chat) == [("leave", OKSANA_GHOST)]
+
+
+async def test_levels_without_invitations_make_read_only(chat: MatrixChat) -> None:
+    await chat.link()
+    await chat.set_state("m.room.power_levels", LEVELS)
+    (listed,) = await chat.listed()
+    assert listed["read_only"] == "not_invited"
+    assert await chat.read() == ["Привіт"]
+    refused = await chat.post("x")
+    assert (refused.status, refused.content["code"]) == (403, "invite_only")
+    await chat.set_state("m.room.power_levels", LEVELS | {"users": {SCRIBE: 50}})
+    assert (await chat.listed())[0]["read_only"] is None
+
+
+async def test_joined_ghost_writes_without_invitation(chat: MatrixChat) -> None:
+    await chat.link()
+    await chat.member(OKSANA_GHOST, "join", SCRIBE)
+    await chat.set_state("m.room.power_levels", LEVELS)
+    assert (await chat.listed())[0]["read_only"] is None
+    await chat.set_state("m.room.power_levels", LEVELS | {"events_default": 50})
+    assert (await chat.listed())[0]["read_only"] == "not_invited"
+
+
+async def test_answers_count_as_unread_until_read(chat: MatrixChat) -> None:
+    await chat.link()
+    posted = await chat.post("Нагадай", await chat.city.agent_token("scribe"))
+    (listed,) = await chat.listed()
+    assert (listed["unread"], listed["mentions"], listed["joined"]) == (1, 1, True)
+    read = f"/city/rooms/{await chat.id()}/read"
+    answer = await chat.city.call("PUT", read, {"message_id": posted.content["id"]}, token=OKSANA)
+    assert answer.status == 204
+    (listed,) = await chat.listed()
+    assert (listed["unread"], listed["mentions"]) == (0, 0)
+
+
+async def test_own_message_on_matrix_reads_the_chat(chat: MatrixChat) -> None:
+    await chat.link()
+    await chat.post("Нагадай", await chat.city.agent_token("scribe"))
+    await chat.say("Дякую")
+    assert (await chat.listed())[0]["unread"] == 0
+
+
+async def test_opening_returns_the_chat_on_matrix(chat: MatrixChat) -> None:
+    await chat.link()
+    opened = await chat.city.call("POST", "/city/direct", {"with": "agent:scribe"}, token=OKSANA)
+    assert (opened.status, opened.content["id"]) == (200, await chat.id())
+
+
+async def test_opening_makes_chat_where_that_is_read_only(chat: MatrixChat) -> None:
+    await chat.link()
+    await chat.receive("m.room.encryption", ENCRYPTION, state_key="")
+    opened = await chat.city.call("POST", "/city/direct", {"with": "agent:scribe"}, token=OKSANA)
+    assert (opened.status, opened.content["opened_on_matrix"]) == (201, False)
+    assert {each["opened_on_matrix"] for each in await chat.listed()} == {True, False}
+
+
+async def test_reactions_edits_and_deletions_reach_matrix(chat: MatrixChat) -> None:
+    await chat.link()
+    mine = (await chat.post("мої слова")).content["id"]
+    await deliver(chat)
+    path = f"/city/rooms/{await chat.id()}/messages/"
+    hers = (await chat.get()).content[0]["id"]
+    for method, rest, content in (
+        ("PATCH", mine, {"body": "мої нові слова"}),
+        ("PUT", f"{hers}/reactions/{quote('👍')}", ...),
+        ("DELETE", mine, ...),
+    ):
+        answer = await chat.city.call(method, path + rest, content, token=OKSANA)
+        assert answer.status in {200, 204}, answer
+        await deliver(chat)
+    assert {each.user for each in chat.homeserver.all("send")} == {OKSANA_GHOST}
+    assert [each.user for each in chat.homeserver.all("redact")] == [OKSANA_GHOST]
+    edit = await chat.city.call("PATCH", path + hers, {"body": "x"}, token=OKSANA)
+    assert (edit.status, edit.content["code"]) == (409, "sent_on_matrix")
+
+
+async def test_file_of_the_chat_is_for_its_reader(chat: MatrixChat) -> None:
+    await chat.receive("m.room.message", CAT)
+    await chat.link()
+    for token in (None, TARAS, ADMIN):
+        assert (await chat.city.call("GET", CAT_PATH, token=token)).status == 404, token
+    assert (await chat.city.call("GET", CAT_PATH, token=OKSANA)).status != 404
+    await chat.unlink()
+    assert (await chat.city.call("GET", CAT_PATH, token=OKSANA)).status == 404
+
+
+@pytest.mark.parametrize("by_unlinking", [False, True])
+async def test_socket_ends_when_the_account_is_gone(chat: MatrixChat, *, by_unlinking: bool) -> None:
+    await chat.link()
+    url = f"/ws/city/rooms/{await chat.id()}"
+    session, settings = chat.city.session, chat.city.city.settings
+    address = f"http://127.0.0.1:{settings.api.port}{url}?token={OKSANA}"
+    async with session.ws_connect(address) as socket:
+        await chat.say("Чуєш?")
+        received: list[Any] = []
+        while "Чуєш?" not in str(received):
+            received.append(await socket.receive_json(timeout=10))
+        await (chat.unlink() if by_unlinking else chat.member(ALICE, "leave"))
+        ended = [await socket.receive(timeout=10)]
+        while not socket.closed:
+            ended.append(await socket.receive(timeout=10))
+        await chat.say("таємно")
+        assert "таємно" not in str(ended)
+        assert "no_such_room" in str(ended) or "members_only" in str(ended)
+    with pytest.raises(WSServerHandshakeError) as refused:
+        await session.ws_connect(address)
+    assert refused.value.status == 404
+
+
+async def test_unread_stream_tells_of_the_chat(chat: MatrixChat) -> None:
+    await chat.link()
+    room = await chat.id()
+    agent = await chat.city.agent_token("scribe")
+    async with connected(chat.city, "?unread=1&rooms=1", OKSANA) as socket:
+        await until(lambda: any(event["event"] == "city.unread.snapshot" for event in socket.events))
+        await chat.post("Нагадую", agent)
+
+        def told() -> list[Any]:
+            found = [each for event in socket.events if event["event"] == "city.unread" for each in event["rooms"]]
+            return [each for each in found if each["room_id"] == room]
+
+        await until(lambda: any(each["unread"] == 1 for each in told()))
+        assert told()[-1]["last_message"]["text"] == "Нагадую"
+        await chat.member(ALICE, "leave")
+        await until(lambda: told()[-1]["unread"] == 0)
+        await chat.post("після виходу", agent)
+        await chat.member(BOB, "join")
+        assert "після виходу" not in str(socket.events)
+        assert room not in str([event for event in socket.events if event["event"] == "city.rooms.updated"])
