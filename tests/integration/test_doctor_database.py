@@ -224,7 +224,7 @@ async def test_second_process_without_redis_is_named(postgres_config: Path, post
 
 async def test_dead_letter_is_named(config: Path, database_url: str) -> None:
     await receive(database_url, ReceivedEvent("$a", "!r", "{}", "broken"), now_ms())
-    await expect_finding("queues", config, "warn", "1 event(s) from Matrix could not be processed", "events list")
+    await expect_finding("queues", config, "warn", "1 event(s) from Matrix could not be processed", "dead-letter list")
 
 
 async def test_late_event_is_named(config: Path, database_url: str) -> None:
