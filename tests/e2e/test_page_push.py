@@ -58,7 +58,7 @@ def address(city: InProcessCity, path: str) -> str:
 
 async def switch_on(page: Page) -> None:
     """Switch notifications on; the browser is then offered pushes."""
-    await page.get_by_role("button", name="Оксана").click()
+    await page.get_by_role("button", name="Account: Оксана").click()
     await page.get_by_role("button", name="Notify me of mentions").click()
     await expect(page.get_by_role("button", name="Also while the city is closed")).to_be_visible()
 
