@@ -33,6 +33,12 @@ def test_every_command_has_json() -> None:
     assert without == WITHOUT_JSON
 
 
+def test_help_leaves_out_aliases() -> None:
+    root = get_command(app)
+    assert isinstance(root, TyperGroup)
+    assert {name for name, each in root.commands.items() if each.hidden} == {"events", "outbox"}
+
+
 def run_json(terminal: Terminal, *arguments: str) -> Any:
     return json.loads(terminal.run(*arguments, "--json"))
 
