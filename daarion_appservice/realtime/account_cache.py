@@ -6,6 +6,7 @@ They are reloaded after changes by any process.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from ..city.events import CanonicalSubjectChanged, ProfileChanged
@@ -25,12 +26,20 @@ class AccountCache:
     Args:
         identities: holds both in memory.
         publish_local: publishes an event in this process only: each process loads the links itself.
+        on_erased: called when other ids are erased than before, so that nothing in memory has their names.
     """
 
-    def __init__(self, database: Database, identities: Identities, publish_local: Publish) -> None:
+    def __init__(
+        self,
+        database: Database,
+        identities: Identities,
+        publish_local: Publish,
+        on_erased: Callable[[], None] = lambda: None,
+    ) -> None:
         self._database = database
         self._identities = identities
         self._publish_local = publish_local
+        self._on_erased = on_erased
         self._version = -1
         self._loading = asyncio.Lock()
         self._worker = Worker("accounts", idle_s=_POLL_S)
@@ -47,7 +56,8 @@ class AccountCache:
                 accounts = await tx.accounts.all()
                 erased = await tx.erasures.erased_ids()
                 # The profiles of erased citizens are deleted rows, which no query for changed rows finds.
-                are_all = self._version < 0 or not self._identities.erased.is_equal(erased)
+                is_first, are_erased_equal = self._version < 0, self._identities.erased.is_equal(erased)
+                are_all = is_first or not are_erased_equal
                 profiles = await tx.citizens.profiles(after=-1 if are_all else self._version)
             self._identities.erased.replace(erased)
             before = [self._identities.accounts.of_citizen(account.citizen) for account in accounts]
@@ -57,6 +67,8 @@ class AccountCache:
                 citizen_subject(new.citizen) for old, new in zip(before, accounts, strict=True) if old and old != new
             ]
             self._version = version
+        if not (is_first or are_erased_equal):
+            self._on_erased()
         for citizen in changed:
             self._publish_local(CanonicalSubjectChanged(citizen))
         for citizen in profile_changes:

@@ -98,7 +98,13 @@ class CityServices:
         self.leader_lock = LeaderLock(self.database, shares_presence=bool(settings.redis.url))
         self.agents, self.places, self.tokens = AgentDirectory(), PlaceDirectory(), TokenDirectory()
         self.registry = DirectoryCache(self.database, self.bus.publish, self.agents, self.places, self.tokens)
-        self.account_cache = AccountCache(self.database, self.identities, self.bus.publish_remote)
+        self.account_cache = AccountCache(
+            self.database, self.identities, self.bus.publish_remote, on_erased=self._forget_erased
+        )
+
+    def _forget_erased(self) -> None:
+        # The history of the presence stream has names: clients that continue in it get a snapshot instead.
+        self.stream.on_canonical_subject_changed([])
 
     def _build_presence(self) -> None:
         self.presence = self._presence_store()

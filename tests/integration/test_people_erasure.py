@@ -19,11 +19,12 @@ from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.erasure.homeserver_data import HomeserverDataErasure
 from daarion_appservice.matrix.outbound.rendering import OutboxRenderer
 from daarion_appservice.realtime.presence_faces import NO_FACE
+from daarion_appservice.storage.key_values import accounts_changed
 from daarion_appservice.storage.people import holdings
 from daarion_appservice.storage.people.erasures import ErasureState, PendingRedaction, StoredErasure
 from daarion_appservice.storage.tables import erasures, metadata
 from tests.parts import messaging
-from tests.parts.city import ADMIN_TOKEN, citizen_token
+from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.person_rows import CITIZEN, FILE, GHOST, NAME, SPARROW, TEXT, USER, add_person
 
@@ -182,6 +183,26 @@ async def test_erased_citizen_has_no_name_in_presence(city: InProcessCity) -> No
     assert faces.of(subject) is None, "a citizen who comes back may have another name"
     await faces._load([subject], lambda: None)
     assert faces.of(subject) == NO_FACE
+
+
+async def test_presence_history_forgets_erased_name(city: InProcessCity) -> None:
+    async with city.city.database.transaction() as tx:
+        await accounts_changed(tx.connection)
+    # The link of another person begins a new history, too.
+    await city.city.account_cache.load()
+    stream = city.city.stream
+    before = stream.seq
+    for status in ("online", "offline"):
+        await city.call("POST", "/api/v1/presence/heartbeat", {"status": status}, token=SPARROW_TOKEN)
+
+    async def has_left() -> bool:
+        missed = str(stream.since(before))
+        return "Sparrow" in missed and "offline" in missed
+
+    await eventually(has_left)
+    await request(city, SPARROW)
+    await city.city.account_cache.load()
+    assert stream.since(before) is None, "the client gets a snapshot"
 
 
 async def test_interrupted_erasure_goes_on(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
