@@ -3,8 +3,8 @@
 A citizen who is linked with a Matrix account is that Matrix user in the city.
 
 Messages, reactions, votes, members and presence are stored with the subject that made them: the citizen, who acts on
-Matrix by a ghost, or the Matrix user. Both subjects of a linked person have one self, the Matrix user, and everything
-that clients receive names the self. So a link merges what both wrote before, and the end of the link separates it again.
+Matrix by a ghost, or the Matrix user. Both subjects of a linked person have one canonical subject, the Matrix user,
+which is the one that clients receive. So a link merges what both wrote before, and the end of the link separates it again.
 
     stored     u_1 (ghost @citizen_u_1)   @alice:example.org
                              └──────┬──────────┘
