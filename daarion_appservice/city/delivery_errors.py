@@ -15,6 +15,7 @@ class DeliveryError(StrEnum):
 
     ACCOUNT_TAKEN = "account_taken"
     BANNED = "banned"
+    BLOCKED = "blocked"
     CHAT_OVER = "chat_over"
     DELETED = "deleted"
     INVITE_ONLY = "invite_only"

@@ -11,9 +11,10 @@ import pytest
 
 from daarion_appservice.agents.pending_request import read_pending_request
 from daarion_appservice.agents.request import RequestKind
+from daarion_appservice.city.delivery_errors import DeliveryError
 from daarion_appservice.city.linked_accounts import LinkedAccount
 from daarion_appservice.city.people import Person
-from daarion_appservice.city.types import CitizenId, UserId
+from daarion_appservice.city.types import CitizenId, MessageId, UserId
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
@@ -149,6 +150,18 @@ async def test_blocked_citizens_cannot_write(city: InProcessCity) -> None:
     # Rooms are not affected.
     await city.call("PUT", block, token=TARAS)
     await say(city, "general", "усім", OKSANA)
+
+
+async def test_message_refused_after_a_block_tells_its_cause(city: InProcessCity) -> None:
+    chat = (await open_chat(city))["id"]
+    sent = await say(city, chat, "привіт", OKSANA)
+    await city.call("PUT", "/city/me/blocks/u_1", token=TARAS)
+    async with city.city.database.transaction() as tx:
+        message = await tx.messages.get(MessageId(sent["id"]))
+        assert message is not None
+        stored = await city.city.messages.mark_failed(tx, message, DeliveryError.NOT_ALLOWED)
+    assert stored.event.message is not None
+    assert stored.event.message.delivery_error == "blocked"
 
 
 @pytest.mark.parametrize(

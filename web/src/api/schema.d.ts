@@ -122,6 +122,7 @@ export interface components {
     DeliveryError:
       | "account_taken"
       | "banned"
+      | "blocked"
       | "chat_over"
       | "deleted"
       | "invite_only"

@@ -60,6 +60,7 @@ export default {
     token_invalid: "Your sign-in is no longer valid. Sign in again.",
     kicked: "You were removed from this room.",
     banned: "You are banned from this room.",
+    blocked: "One of you blocks direct messages of the other.",
     muted: "You may not write here.",
     members_only: "Messages here are for members of the room only.",
     invite_only: "This room is by invitation only.",
@@ -428,6 +429,7 @@ export default {
     failedBecause: {
       account_taken: "Not on Matrix: someone else has your user id there",
       banned: "Not on Matrix: you are banned from this room",
+      blocked: "Not on Matrix: one of you blocks the other",
       chat_over: "Not on Matrix: the chat has ended",
       deleted: "Deleted before it was sent to Matrix",
       invite_only: "Not on Matrix: only members of this room may write here now",

@@ -69,7 +69,7 @@ describe("a message refused by Matrix", () => {
     },
   );
 
-  it.each(["muted", "not_allowed", "refused", "account_taken", null] as const)(
+  it.each(["muted", "blocked", "not_allowed", "refused", "account_taken", null] as const)(
     "can be retried if the cause may pass: %s",
     (cause) => {
       showFailed(cause);
