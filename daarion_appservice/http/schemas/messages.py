@@ -204,10 +204,10 @@ class Message(TypedDict):
         DeliveryError | None,
         Field(
             description="Why `delivery` is `failed`: the author may not write in the room (`invite_only`, `kicked`, `banned`, "
-            "`muted`, `blocked` in a direct chat, or `not_allowed` where the homeserver does not say which), the message was `deleted` before it was sent, "
-            "it is `too_large`, the direct chat has ended (`chat_over`) or has other members now (`not_private`), the user id of "
-            "the author's ghost belongs to another account (`account_taken`), or the homeserver refused it for another reason "
-            "(`refused`).",
+            "`muted`, `blocked` in a direct chat, or `not_allowed` where the homeserver does not say which), the message was "
+            "`deleted` before it was sent, it is `too_large`, the direct chat has ended (`chat_over`) or has other members now "
+            "(`not_private`), the user id of the author's ghost belongs to another account (`account_taken`), or the homeserver "
+            "refused it for another reason (`refused`).",
             examples=[None],
         ),
     ]
