@@ -386,6 +386,18 @@ async def test_long_press_opens_sheet_that_stays(city: InProcessCity, browser: B
     await expect(sheet).to_be_visible()
 
 
+async def test_double_click_opens_one_room(city: InProcessCity, browser: Browser) -> None:
+    page = await visit(city, browser, "/city")
+    sent: list[str] = []
+    page.on("request", lambda each: sent.append(each.method) if each.url.endswith("/city/rooms") else None)
+    await page.get_by_role("main").get_by_role("button", name="Open a room").click()
+    dialog = page.get_by_role("dialog", name="A new room")
+    await dialog.get_by_role("textbox").first.fill("Двічі")
+    await dialog.locator("button[type=submit]").dblclick()
+    await expect(page.get_by_role("heading", name="Двічі", level=1)).to_be_visible()
+    assert sent.count("POST") == 1
+
+
 async def test_card_opens_direct_chat_listed_for_both(city: InProcessCity, browser: Browser) -> None:
     await say(city, "напишіть мені")
     other = await visit(city, browser, "/city/science", token=DANA)

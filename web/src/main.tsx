@@ -1,4 +1,4 @@
-import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { notifyManager, QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode, Suspense } from "react";
 import { createRoot } from "react-dom/client";
 import { BrowserRouter } from "react-router";
@@ -20,6 +20,9 @@ import "./styles/base.css";
 const MAX_TRIES = 3;
 /** The longest wait for the page: after that the header is rendered without it. */
 const MAX_PRELOAD_MS = 1_000;
+
+// By default the next timer renders that a mutation has started: the second click of a double click would start another one.
+notifyManager.setScheduler(queueMicrotask);
 
 const queryClient = new QueryClient({
   defaultOptions: {
