@@ -15,7 +15,8 @@ export class Throttle {
 
   schedule(): void {
     if (this.cancelTimer) return;
-    const waitMs = this.lastRunAt + this.everyMs - this.clock.now();
+    // The clock may be set back meanwhile.
+    const waitMs = Math.min(this.everyMs, this.lastRunAt + this.everyMs - this.clock.now());
     if (waitMs <= 0) this.run();
     else this.cancelTimer = this.clock.after(waitMs, () => this.run());
   }

@@ -1,9 +1,10 @@
 import { create } from "zustand";
 import type { OnlineCounts, Status, SubjectId, SubjectPresence } from "../api/types";
-import type { Cancel } from "../lib/clock";
+import { pageClock, type Cancel, type Clock } from "../lib/clock";
 import { subscribeToPresence } from "../lib/globalPresenceClient";
 import type { ConnectionState } from "../lib/reconnectingSocket";
 import { kindOf } from "../lib/subjects";
+import { Throttle } from "../lib/throttle";
 import { useProfiles } from "./profiles";
 
 export interface PresenceEntry {
@@ -34,11 +35,29 @@ export const usePresence = create<PresenceState>((set) => ({
 /** Selects all subjects who are not offline from the state of `usePresence`. */
 export const onlineSubjects = (state: PresenceState): PresenceState["online"] => state.online;
 
+/** The interval of updates of the store: while hundreds of subjects change, a page renders five times a second, not twenty. */
+const UPDATE_EVERY_MS = 200;
+
 /** Let the store follow the presence connection. To be called once. */
-export function initPresence(): void {
-  const { snapshot, updates, setConnection: setLink } = usePresence.getState();
+export function initPresence(clock: Clock = pageClock): void {
+  const { snapshot, updates, setConnection } = usePresence.getState();
   const { addPresences } = useProfiles.getState();
-  subscribeToPresence({ onSnapshot: snapshot, onUpdates: updates, onConnectionState: setLink });
+  const waiting = new Map<SubjectId, SubjectPresence>();
+  const throttle = new Throttle(clock, UPDATE_EVERY_MS, () => {
+    updates([...waiting.values()]);
+    waiting.clear();
+  });
+  subscribeToPresence({
+    onSnapshot: (users) => {
+      waiting.clear();
+      snapshot(users);
+    },
+    onUpdates: (users) => {
+      for (const user of users) waiting.set(user.user_id, user);
+      throttle.schedule();
+    },
+    onConnectionState: setConnection,
+  });
   subscribeToPresence({ onSnapshot: addPresences, onUpdates: addPresences });
 }
 
