@@ -126,7 +126,8 @@ def with_writing_agents(
         if own != _WRITER_LEVEL or user in writing or not is_agent(UserId(user))
     }
     content = dict(powers.content) | ({"users": users} if "users" in powers.content else {})
-    if not is_open and (added := _fitting(content, [agent for agent in agents if agent not in users])):
+    without_level = [agent for agent in agents if agent not in users and agent not in powers.creators]
+    if not is_open and (added := _fitting(content, without_level)):
         content["users"] = users | dict.fromkeys(added, level)
     return content
 

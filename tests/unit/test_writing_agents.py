@@ -23,6 +23,7 @@ from daarion_appservice.city.power_levels import RoomPowerLevels
 from daarion_appservice.city.types import Agent, AgentSlug, MatrixStatus, Room, RoomId, UserId
 from daarion_appservice.errors import HomeserverRefused
 from daarion_appservice.matrix.client.homeserver import Homeserver
+from daarion_appservice.matrix.client.room_rules import stored_levels
 from daarion_appservice.matrix.reconcile.writing_agents import WritingAgents
 
 BOT, OLENA = UserId("@city:city.localhost"), UserId("@olena:city.localhost")
@@ -97,6 +98,12 @@ def test_level_given_by_a_moderator_remains() -> None:
     assert (levels.of(SCRIBE), levels.of(OLENA)) == (0, 49)
 
 
+def test_creator_gets_no_level() -> None:
+    powers = RoomPowerLevels(CONTENT, [SCRIBE])
+    content = with_writers(powers, Writers.MODERATORS, [SCRIBE, GUARD], is_agent=is_agent)
+    assert content["users"] == CONTENT["users"] | {GUARD: 49}
+
+
 class OneRoom(Homeserver):
     """A homeserver with the power levels of one room."""
 
@@ -162,3 +169,12 @@ async def test_agents_without_level_are_logged(monkeypatch: pytest.MonkeyPatch) 
         for _ in range(2):
             await update(homeserver, room_with(homeserver.content), "scribe", "guard", "poet")
     assert [(each["event"], each["agents"]) for each in logs] == [("agents_not_writing", 2)]
+
+
+async def test_creator_among_stored_levels_gets_none() -> None:
+    """The stored levels contain the creators, the event does not: Synapse would refuse it (room version 12)."""
+    levels = with_level(CONTENT, Writers.MODERATORS)
+    homeserver = OneRoom(dict(levels.content))
+    stored = stored_levels(RoomPowerLevels(levels.content, [SCRIBE]))
+    await update(homeserver, room_with({}, power_levels=stored), "scribe", "guard")
+    assert homeserver.content["users"] == CONTENT["users"] | {GUARD: 49}

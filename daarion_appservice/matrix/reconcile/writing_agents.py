@@ -49,6 +49,8 @@ class WritingAgents:
 
     async def _update(self, room: Room, powers: RoomPowerLevels) -> None:
         agents = [self.identities.agent(slug) for slug in self.agents.of_room(room)]
+        # Among them are creators of the room, for which no level may be set; the stored levels contain them.
+        agents = [agent for agent in agents if powers.of(agent) < MODERATOR_LEVEL]
 
         def change(levels: RoomPowerLevels) -> Event:
             return with_writing_agents(levels, agents, is_agent=self.identities.is_agent)
