@@ -37,6 +37,7 @@ from .types import (
     OutboxKind,
     Revision,
     Room,
+    SubjectId,
 )
 from .unread import mentioned_people
 
@@ -271,8 +272,7 @@ class MessageEdits:
         applied = await self._apply_revision(tx, message, revision, event, edited_at_ms=edited_at_ms)
         if applied is None:
             return None
-        mentioned = mentioned_people(_message_of(applied), None) - mentioned_people(message, None)
-        return replace(applied, mentioned=mentioned)
+        return replace(applied, mentioned=await _newly_mentioned(tx, message, _message_of(applied)))
 
     async def _apply_revision(
         self,
@@ -323,6 +323,13 @@ class MessageEdits:
         deletion = await record(tx, RoomEventKind.DELETED, message, by, at_ms)
         changes = await update_summary(tx, message.thread_root, by, at_ms) if message.thread_root is not None else []
         return [deletion, *changes]
+
+
+async def _newly_mentioned(tx: CityTransaction, before: Message, message: Message) -> frozenset[SubjectId]:
+    """Return the people whom an edited message mentions and did not mention before, also not as a reply."""
+    mentioned = mentioned_people(message, None) - mentioned_people(before, None)
+    replied_to = await tx.messages.get(message.reply_to) if mentioned and message.reply_to is not None else None
+    return mentioned if replied_to is None else mentioned - {replied_to.author.subject}
 
 
 async def _update_mentions(tx: CityTransaction, before: Message, message: Message) -> None:

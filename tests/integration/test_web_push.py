@@ -185,6 +185,17 @@ async def test_mention_by_edit_is_pushed_once(harness: Harness) -> None:
     assert await harness.texts(browser, "після: саме вам") == ["вам", "після: вам", "після: саме вам"]
 
 
+async def test_edit_of_reply_is_not_pushed_again(harness: Harness) -> None:
+    browser = await harness.subscribe("one", OKSANA)
+    asked = await harness.say("питання", OKSANA)
+    said = await harness.say("відповідь", reply_to=asked["id"])
+    assert await harness.texts(browser, "відповідь") == ["відповідь"]
+    path = f"/city/rooms/general/messages/{said['id']}"
+    assert (await harness.city.call("PATCH", path, {"body": to("u_1", "докладніше")}, token=TARAS)).status == 200
+    await harness.say(to("u_1", "далі"))
+    assert await harness.texts(browser, "далі") == ["відповідь", "далі"]
+
+
 async def test_edit_in_direct_chat_is_not_pushed_again(harness: Harness) -> None:
     room = await harness.chat(TARAS, "citizen:u_1")
     browser = await harness.subscribe("one", OKSANA)
