@@ -338,6 +338,14 @@ async def test_picture_is_removed_from_room_without_member(city: InProcessCity) 
     assert "!builders" in (await erased_on_matrix(city)).plan.rooms
 
 
+async def test_pictures_are_found_among_33000_files(city: InProcessCity) -> None:
+    async with city.city.database.transaction() as tx:
+        await messaging.link(tx, RoomId("city_builders"), MatrixRoomId("!builders"))
+        await tx.rooms.set_avatar(RoomId("city_builders"), FILE)
+        files = [*(f"mxc://city.localhost/{number}" for number in range(33_000)), FILE]
+        assert await tx.erasing.matrix_rooms_with_picture(files) == ["!builders"]
+
+
 async def test_new_events_of_returned_matrix_user_stay(city: InProcessCity) -> None:
     """The user joined and wrote again while the homeserver's data of the first life was being erased."""
     erasure = await erased_on_matrix(city)

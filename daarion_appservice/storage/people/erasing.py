@@ -28,6 +28,7 @@ from ...city.types import (
 from ..author_columns import author_of
 from ..inbox import InboxState
 from ..message_rows import read_message
+from ..parameter_lists import parts
 from ..repository import Repository
 from ..room_columns import room_of
 from ..tables import (
@@ -90,9 +91,11 @@ class ErasingRepository(Repository):
 
     async def matrix_rooms_with_picture(self, addresses: Collection[str]) -> list[MatrixRoomId]:
         """Return the Matrix rooms of the city whose picture is one of these files."""
-        has_picture = and_(rooms.c.avatar_url.in_(addresses), rooms.c.matrix_room_id.is_not(None))
-        found = await self._connection.scalars(select(rooms.c.matrix_room_id).where(has_picture))
-        return sorted(map(MatrixRoomId, found))
+        found = set[MatrixRoomId]()
+        for some in parts(addresses):
+            has_picture = and_(rooms.c.avatar_url.in_(some), rooms.c.matrix_room_id.is_not(None))
+            found |= set(await self._connection.scalars(select(rooms.c.matrix_room_id).where(has_picture)))
+        return sorted(found)
 
     async def own_chats(self, person: Person) -> list[Room]:
         """Return the direct chats between the person and one agent."""
