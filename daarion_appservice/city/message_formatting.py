@@ -54,9 +54,10 @@ class MessageFormatter:
         """Return the subject that a name after an @ mentions, and its pill."""
         user = UserId(f"@{name}")
         if is_user_id(user):
+            localpart, _, domain = name.partition(":")
             # Ids of this homeserver have no capitals, but phones type some; historical ids of others may have them.
-            lower = UserId(user.lower())
-            user = lower if lower.endswith(f":{self._identities.domain.lower()}") else user
+            if domain.lower() == self._identities.domain.lower():
+                user = UserId(f"@{localpart.lower()}:{self._identities.domain}")
             subject = self._identities.subject(user)
             return (subject, Pill(user, user)) if subject else None
         agent = self._agents.get(AgentSlug(name))
