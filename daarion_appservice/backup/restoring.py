@@ -30,12 +30,14 @@ from ..storage import migrate
 from ..storage.database import Database
 from ..storage.database_url import cannot_use
 from ..storage.leader_lock import is_led
-from ..storage.sqlite_file import ServiceLock
+from ..storage.sqlite_file import ServiceLock, linked_file
 from . import archive, postgres_programs, sqlite_copy
 from .archive import Kind, Manifest
 
 _SKIPPED_NUMBERS: Final = 1_000_000
 """How far the sequence numbers of a room are raised: more than a room counts between a backup and its restore."""
+_MAX_LINKS: Final = 40
+"""The maximum number of symbolic links that lead to the database, as in Linux."""
 _REVISIONS: Final = "alembic_version"
 
 
@@ -180,9 +182,10 @@ async def _restore_sqlite(
     if target is None:
         raise StartError("database.url names no file.", "Name one: sqlite:///daarion.db", ExitCode.CONFIG)
     # Of a symbolic link, the file that it names is replaced.
-    target = target.resolve()
+    link, target = target, linked_file(target)
     if not target.parent.is_dir():
         raise StartError(f"There is no directory {target.parent}.", "Make it first.", ExitCode.DATABASE)
+    _check_links(link)
     fresh = target.with_name(f".{target.name}.restored")
     lock = ServiceLock(target)
     lock.acquire()
@@ -204,6 +207,28 @@ async def _restore_sqlite(
     finally:
         fresh.unlink(missing_ok=True)
         lock.release()
+
+
+def _check_links(file: Path) -> None:
+    """Refuse a symbolic link by which another user would have this user, often root, write into somebody else's directory.
+
+    Raises:
+        StartError: the owner of a link is neither this user nor root, and does not own the directory to which it leads; or
+            the links form a loop.
+    """
+    for _ in range(_MAX_LINKS):
+        if not file.is_symlink():
+            return
+        led = file.parent / file.readlink()
+        owner = file.lstat().st_uid
+        if owner not in {0, os.geteuid(), led.parent.stat().st_uid}:
+            raise StartError(
+                f"{file} is a symbolic link of another user to {led}.",
+                "Check where it leads, and name that file in database.url.",
+                ExitCode.DATABASE,
+            )
+        file = led
+    raise StartError(f"{file} is a symbolic link that leads to itself.", "Remove it.", ExitCode.DATABASE)
 
 
 async def _restore_postgres(database: Database, settings: Settings, copy: Path, *, force: bool) -> StoredKeys:

@@ -50,6 +50,11 @@ def check_exists(file: Path | None, config: Path) -> None:
         )
 
 
+def linked_file(file: Path) -> Path:
+    """Return the file to which symbolic links lead, also if it does not exist, or if the links form a loop."""
+    return Path(os.path.realpath(file))  # Path.resolve() raises an error for a loop
+
+
 class ServiceLock:
     """An advisory lock (flock) beside the file, held by the one service that uses it; it ends with the process.
 
@@ -59,7 +64,7 @@ class ServiceLock:
 
     def __init__(self, file: Path) -> None:
         # Beside the database itself, as services may open it by different symbolic links.
-        database = file.resolve()
+        database = linked_file(file)
         self._file = database.with_name(f"{database.name}.lock")
         self._descriptor: int | None = None
 

@@ -225,6 +225,33 @@ def test_restore_keeps_link_to_database(city: Terminal, tmp_path: Path) -> None:
     assert [agent.slug for agent in at(city, f"sqlite:///{link}").agents()] == ["scribe"]
 
 
+@ON_SQLITE
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_restore_follows_no_link_of_other_user(city: Terminal, tmp_path: Path) -> None:
+    """Root must not write where the service's user could not."""
+    copy, theirs = backed_up(city, "--no-secrets"), tmp_path / "theirs"
+    theirs.mkdir()
+    link = theirs / "city.db"
+    link.symlink_to(tmp_path / "cron.d")
+    os.chown(theirs, 12345, 12345)
+    os.lchown(link, 12345, 12345)
+    config = other_config(f"sqlite:///{link}")
+    ended = city.type("restore", str(copy), "--force", "-c", config)
+    assert (ended.code, "symbolic link of another user" in ended.err) == (ExitCode.DATABASE, True), ended
+    assert not list(tmp_path.glob("*cron.d*"))
+    os.chown(tmp_path, 12345, 12345)
+    assert city.type("restore", str(copy), "--force", "-c", config).code == 0
+
+
+@ON_SQLITE
+def test_restore_refuses_links_that_form_a_loop(city: Terminal, tmp_path: Path) -> None:
+    copy, link, other = backed_up(city, "--no-secrets"), tmp_path / "one.db", tmp_path / "other.db"
+    link.symlink_to(other)
+    other.symlink_to(link)
+    ended = city.type("restore", str(copy), "-c", other_config(f"sqlite:///{link}"))
+    assert (ended.code, "leads to itself" in ended.err) == (ExitCode.DATABASE, True), ended
+
+
 def test_log_of_former_database_stays_with_it(tmp_path: Path) -> None:
     """A service that was killed left a write-ahead log, which must not be applied to the restored database."""
     former, fresh, aside = (tmp_path / name for name in ("city.db", "fresh.db", "aside.db"))
