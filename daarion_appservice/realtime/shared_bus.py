@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any, Final, get_args
 
 import structlog
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from ..city.events import (
     AccountsChanged,
@@ -71,6 +71,7 @@ _MAX_QUEUED: Final = 10_000
 """Maximum number of unsent events; beyond it, the other processes get ``BusEventsLost`` instead."""
 _MAX_QUEUED_BYTES: Final = 16 * 1024 * 1024
 """The same limit in bytes."""
+_MAX_LOGGED_CHARS: Final = 100
 
 log = structlog.get_logger()
 
@@ -163,6 +164,14 @@ def _encode(event: CityEvent) -> str:
 
 
 def _decode(text: str) -> CityEvent:
+    """Return an event of another process; `BusEventsLost` for one that only another version of the service knows.
+
+    A rolling update has two versions at once. What the event says is in the database.
+    """
     kind, _, content = text.partition(" ")
-    event: CityEvent = _ADAPTERS[kind].validate_json(content)
+    try:
+        event: CityEvent = _ADAPTERS[kind].validate_json(content)
+    except (KeyError, ValidationError) as error:
+        log.debug("bus_event_unknown", kind=kind[:_MAX_LOGGED_CHARS], error=type(error).__name__)
+        return BusEventsLost()
     return event

@@ -120,3 +120,19 @@ async def test_queue_overflow_publishes_bus_events_lost(
         one.bus.publish(membership_changed(str(number)))
     await other.expect(membership_changed("11"))
     assert other.events == [BusEventsLost(), membership_changed("11")]
+
+
+async def test_event_of_another_version_publishes_bus_events_lost(
+    processes: list[SharedBusHarness], redis: RedisServer
+) -> None:
+    """A rolling update has two versions of the service at once."""
+    one, other = processes
+    client = connect(redis.url, cluster=False)
+    for unknown in ("OfLaterVersion {}", 'MembershipChanged {"other": 1}'):
+        newer = SharedBus(client, Bus(), "newer")
+        await newer._script.run(client, (shared_bus_module._STREAM, shared_bus_module._NUMBER), ["newer", unknown])
+        for each in processes:
+            await each.expect(BusEventsLost())
+            each.events.clear()
+    await client.aclose()
+    await receive_from_each_other(one, other, membership_changed("known"))
