@@ -178,6 +178,19 @@ def test_refreshes_are_sent_in_bursts() -> None:
     assert max(last) <= 1.2 * 1_000 * 500 / PERIOD_MS
 
 
+@pytest.mark.parametrize("count", [11, 41, 85, 121])
+def test_bursts_refresh_ghosts_once_per_period(count: int) -> None:
+    refreshes = RefreshSchedule(period_ms=PERIOD_MS)
+    for number in range(count):
+        refreshes.mark_sent(UserId(f"@agent_{number}:city.localhost"), NOW_MS)
+    sent = 0
+    for now_ms in range(NOW_MS, NOW_MS + 20 * PERIOD_MS, 5):
+        while (due := refreshes.take(now_ms)) is not None:
+            refreshes.mark_sent(due, now_ms)
+            sent += now_ms >= NOW_MS + 10 * PERIOD_MS
+    assert 10 * count <= sent <= 1.1 * 10 * count
+
+
 def test_late_refresh_may_have_timed_out() -> None:
     refreshes = RefreshSchedule(period_ms=PERIOD_MS)
     assert not refreshes.may_have_timed_out(NOW_MS)

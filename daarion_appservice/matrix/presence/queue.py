@@ -27,8 +27,9 @@ _MIN_SHARE: Final = 0.5
 _TIMEOUT_PERIODS: Final = 4 / 3
 """The number of periods after which a ghost may have timed out (after 30 s, or 1/0.7 of a measured period)."""
 _BURST_MS: Final = 500
-"""The interval of refreshes: those that are due within it are sent together. Synapse then answers each `/sync` that waits for
-presence once for a burst instead of once for a ghost. A burst of 1,000 ghosts has 23 requests, behind which others wait."""
+"""The minimum interval of refreshes: those that are due within it are sent together. Synapse then answers each `/sync` that
+waits for presence once for a burst instead of once for a ghost. A burst of 1,000 ghosts has 23 requests, behind which others
+wait."""
 _NEVER_MS: Final = 0
 
 
@@ -251,7 +252,7 @@ class RefreshSchedule:
             return None
         if self._left_in_burst == 0 and now_ms >= self._burst_began_ms + self._interval_ms:
             self._burst_began_ms = now_ms
-            self._left_in_burst = math.ceil(len(self._sent_ms) * self._interval_ms / self.period_ms)
+            self._left_in_burst = self._burst_size
         self._left_in_burst = max(0, self._left_in_burst - 1)
         return self._sent_ms.popitem(last=False)[0]
 
@@ -265,8 +266,13 @@ class RefreshSchedule:
         return min(sent_ms + self.period_ms, max(paced_ms, sent_ms + int(self.period_ms * _MIN_SHARE)))
 
     @property
+    def _burst_size(self) -> int:
+        return max(1, math.ceil(len(self._sent_ms) * _BURST_MS / self.period_ms))
+
+    @property
     def _interval_ms(self) -> int:
-        return max(_BURST_MS, self.period_ms // max(1, len(self._sent_ms)))
+        """The interval in which bursts of this size refresh each ghost once per period, and not more often."""
+        return self._burst_size * self.period_ms // max(1, len(self._sent_ms))
 
     def is_overdue(self, now_ms: int) -> bool:
         """Return whether the period of any ghost is over."""
