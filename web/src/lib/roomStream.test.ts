@@ -131,6 +131,19 @@ describe("roomStream", () => {
     expect(told).toEqual(["loaded 6", "refreshed Renamed, 0 members"]);
   });
 
+  it("ignores a response that a load has overtaken", async () => {
+    await enter(6);
+    let answer: (room: RoomDetails) => void = () => undefined;
+    rooms.push(new Promise<RoomDetails>((resolve) => (answer = resolve)));
+    reconnect();
+    rooms.push({ ...room(9), name: "Renamed" });
+    environment.last.receive({ event: "city.room.resync" });
+    await settled();
+    answer(room(6));
+    await settled();
+    expect(told).toEqual(["loaded 6", "loaded 9"]);
+  });
+
   it("ignores the refusal of a request before a later connection", async () => {
     await enter(6);
     let refuse: (problem: Problem) => void = () => undefined;

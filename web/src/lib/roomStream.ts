@@ -169,6 +169,8 @@ export class RoomStream {
   private async reload(): Promise<void> {
     if (this.isLoading) return;
     this.isLoading = true;
+    // The response of a refresh may be older than that of this request, or another reader's.
+    this.duringRefresh = null;
     this.cancelWait();
     const token = this.token();
     try {

@@ -214,13 +214,17 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
       edit(lastOwn);
     }
   };
-  const onPaste = (event: ClipboardEvent) => {
+  const onPaste = (event: ClipboardEvent<HTMLTextAreaElement>) => {
+    if (hasFilesOnly(event.clipboardData)) {
+      event.preventDefault();
+      files.add(event.clipboardData.files);
+      return;
+    }
+    const { selectionStart, selectionEnd } = event.currentTarget;
+    const pasted = event.clipboardData.getData("text/plain").length;
+    const isLong = text.length - (selectionEnd - selectionStart) + pasted > MAX_SHAPED_CHARS;
     // Before the browser lays the text out: the next render is too late.
-    const isLong = text.length + event.clipboardData.getData("text/plain").length > MAX_SHAPED_CHARS;
     if (isLong && styles.plain) field.current?.classList.add(styles.plain);
-    if (!hasFilesOnly(event.clipboardData)) return;
-    event.preventDefault();
-    files.add(event.clipboardData.files);
   };
 
   return (
