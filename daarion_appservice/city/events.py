@@ -162,6 +162,8 @@ class ChatReadersChanged:
     """Other people may read a direct chat in the pages than before: its members, its kind or its encryption changed."""
 
     room_id: RoomId
+    readers: frozenset[SubjectId] = frozenset()
+    """The citizens who read it now; empty if nobody reads it who did not before."""
 
 
 @dataclass(frozen=True, slots=True)

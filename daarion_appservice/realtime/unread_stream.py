@@ -195,8 +195,9 @@ class UnreadStream:
         self._make_stale(change.room_id, [reader])
 
     def on_chat_readers_changed(self, change: ChatReadersChanged) -> None:
-        """Count a direct chat again for all readers: nobody reads it until then."""
-        for reader in self._readers.values():
+        """Count a direct chat again for those who read it before or read it now: nobody does until then."""
+        readers = {self._by_subject[each] for each in change.readers if each in self._by_subject}
+        for reader in readers | self._readers_of(change.room_id):
             reader.leave(change.room_id)
             self._touch(reader)
 
