@@ -19,6 +19,7 @@ SECOND_ME_MESSAGE, SECOND_ME_NOTICE = (
     OutgoingEvent(Author(AuthorKind.AGENT, SECOND_ME.slug, "Second Me"), 0, "m.room.message", {"msgtype": kind})
     for kind in ("m.text", "m.notice")
 )
+CITIZEN_MESSAGE = replace(MESSAGE, sender=Author(AuthorKind.CITIZEN, "u_1", "Оксана"))
 REACTION = OutgoingEvent(None, 0, "m.reaction")
 REDACTION = OutgoingEvent(None, 0, redacts=EventId("$event"))
 JOIN, LEAVE = (OutgoingEvent(None, 0, membership=kind) for kind in (OutboxKind.JOIN, OutboxKind.LEAVE))
@@ -43,6 +44,9 @@ def room(agent: AgentSlug | None, *, is_group: bool = False, archived: bool = Fa
         (SECOND_ME_NOTICE, room(SECOND_ME.slug, is_group=True), None),
         (REACTION, room(SECOND_ME.slug, is_group=True), None),
         (MESSAGE, room(SECOND_ME.slug, is_group=True, archived=True), DeliveryError.CHAT_OVER),
+        (LEAVE, room(SCRIBE, archived=True), None),
+        (CITIZEN_MESSAGE, room(SCRIBE), None),
+        (CITIZEN_MESSAGE, replace(room(SCRIBE), encrypted=True), DeliveryError.REFUSED),
     ],
 )
 def test_forbidden_reason_depends_on_chat(

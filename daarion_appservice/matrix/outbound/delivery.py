@@ -105,7 +105,10 @@ class OutboxDelivery:
         reason = _forbidden_reason(event, room, can_encrypt=self._encryptor.is_active)
         if event is None or room is None or reason:
             return await self._drop(entry, event, reason or DeliveryError.REFUSED)
-        if room.matrix_room_id is None or room.matrix_status is not MatrixStatus.LINKED:
+        is_departure = room.agent is not None and event.membership is OutboxKind.LEAVE
+        if is_departure and room.matrix_room_id is None:
+            return await self._drop(entry, event, DeliveryError.CHAT_OVER)
+        if room.matrix_room_id is None or (room.matrix_status is not MatrixStatus.LINKED and not is_departure):
             return self._now_ms() + _UNLINKED_RETRY_MS
         return await self._send(entry, event, room)
 
@@ -333,14 +336,17 @@ def _forbidden_reason(
     """Return why an event must not be sent.
 
     Its direct chat is archived, others could read a reply of Second Me, or it would be in clear where others encrypt.
+    Citizens' ghosts do not write in encrypted chats. A ghost leaves each chat, also an archived one.
     """
-    if event is None or room is None or room.agent is None:
+    if event is None or room is None or room.agent is None or event.membership is OutboxKind.LEAVE:
         return None
     is_notice = event.content.get("msgtype") == "m.notice"
     agent = AgentSlug(event.sender.id) if event.sender and event.sender.kind is AuthorKind.AGENT else None
     is_private = is_second_me(agent) and event.event_type == "m.room.message" and not is_notice
     if room.archived:
         return DeliveryError.CHAT_OVER
+    is_of_citizen = event.sender is not None and event.sender.kind is AuthorKind.CITIZEN
+    can_encrypt = can_encrypt and not is_of_citizen
     if is_to_be_encrypted(room, event.event_type) and not can_encrypt and not event.is_unreadable_notice:
         return DeliveryError.REFUSED
     return DeliveryError.NOT_PRIVATE if is_private and room.is_group else None

@@ -58,8 +58,8 @@ class TypingSender(BestEffortSender[bool]):
             if room is None or room.matrix_room_id is None:
                 return
             is_citizen = self._identities.agent_slug(key.ghost) is None
-            if is_citizen and room.agent is not None and not await tx.membership_periods.is_joined(room.id, key.ghost):
-                return  # The citizen's ghost joins the chat with the first message.
+            if is_citizen and is_chat_id(room.id) and not await tx.membership_periods.is_joined(room.id, key.ghost):
+                return  # The citizen's ghost joins a chat that was opened on Matrix with the first message.
         await self._homeserver.set_typing(room.matrix_room_id, key.ghost, typing=value, timeout_ms=_TIMEOUT_MS)
         (self._typing.add if value else self._typing.discard)(key)
         if value:
