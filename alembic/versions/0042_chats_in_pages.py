@@ -1,4 +1,4 @@
-"""Read the direct chats again that Matrix users opened: their members, and their files for those who read them in the pages."""
+"""List the files of direct chats that Matrix users opened, for those who read the chats in the pages."""
 
 from __future__ import annotations
 
@@ -17,9 +17,6 @@ _PORTION = 1000
 
 def upgrade() -> None:
     connection = op.get_bind()
-    connection.execute(
-        sa.text("UPDATE rooms SET matrix_status = 'pending' WHERE agent IS NOT NULL AND archived = :no"), {"no": False}
-    )
     last = ""
     while rows := connection.execute(_FILES, {"last": last, "limit": _PORTION}).all():
         last = rows[-1].id

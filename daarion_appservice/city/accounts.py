@@ -112,6 +112,7 @@ class Accounts:
                 )
             for user in {earlier or account.user, account.user}:
                 await count_again(tx, citizen, user)
+            await tx.direct_chats.read_again(account.user)
             leaves = earlier not in {None, account.user} and await self._departures.store(tx, citizen)
         await self._changed(leaves=leaves)
         return account.user
@@ -128,6 +129,7 @@ class Accounts:
             await self._nonces.use(tx, nonce, token)
             await tx.accounts.lock()
             citizen = await tx.accounts.get_or_link(account, now_ms=self._now_ms())
+            await tx.direct_chats.read_again(account.user)
         await self._changed()
         return MatrixSignIn(citizen, account.display_name or account.user[1:].partition(":")[0])
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from .identity import Identities
 from .ports import CityTransaction, NewId
-from .types import CitizenId, OutboxKind
+from .types import AuthorKind, CitizenId, OutboxKind, RoomId
 
 
 @dataclass(frozen=True, slots=True)
 class ChatDepartures:
-    """Has ghosts leave the chats that they entered for a linked account, when the link ends."""
+    """Has ghosts leave the chats that they entered for a linked account, when the link or the chat ends."""
 
     identities: Identities
     new_id: NewId
@@ -31,3 +31,15 @@ class ChatDepartures:
         for chat in chats:
             await tx.outbox.add_move(OutboxKind.LEAVE, ghost, chat, txn_id=self.new_id())
         return bool(chats)
+
+    async def store_for_chat(self, tx: CityTransaction, chat: RoomId) -> None:
+        """Store the leaves of all citizens' ghosts of a chat that its last agent leaves.
+
+        Args:
+            tx: The transaction that ends the chat.
+            chat: The chat.
+        """
+        for user in sorted(await tx.membership_periods.joined_users(chat)):
+            match self.identities.describe(user):
+                case (AuthorKind.CITIZEN, _):
+                    await tx.outbox.add_move(OutboxKind.LEAVE, user, chat, txn_id=self.new_id())

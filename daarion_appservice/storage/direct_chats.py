@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from enum import StrEnum
+from typing import Final
 
 from sqlalchemy import ColumnElement, delete, exists, func, literal, or_, select, update
 
@@ -12,6 +13,9 @@ from .readable import account_is_joined, chat_is_listed, room_is_shown
 from .room_columns import IS_CITY_ROOM, RoomColumns, room_of
 from .tables import accounts, direct_chat_agents, direct_chat_names, membership_periods, rooms
 from .upsert import insert
+
+_NEVER_READ: Final = "{}"
+"""The power levels of a chat until its state is read for the first time."""
 
 
 class ChatAgentState(StrEnum):
@@ -42,12 +46,16 @@ class DirectChatRepository(RoomColumns):
         return [room_of(row) for row in found]
 
     async def count_pending(self, inviter: UserId) -> int:
-        """Return how many direct chats with an invitation by this user are still pending."""
+        """Return how many direct chats with an invitation by this user are still pending; not those to check again."""
         found = await self._connection.execute(
             select(func.count())
             .select_from(rooms)
             .where(
-                ~IS_CITY_ROOM, ~rooms.c.archived, rooms.c.matrix_status == MatrixStatus.PENDING, rooms.c.name == inviter
+                ~IS_CITY_ROOM,
+                ~rooms.c.archived,
+                rooms.c.matrix_status == MatrixStatus.PENDING,
+                rooms.c.name == inviter,
+                _has_invited_agent(),
             )
         )
         return int(found.scalar_one())
@@ -60,6 +68,41 @@ class DirectChatRepository(RoomColumns):
         """
         company = {} if is_group is None else {"is_group": is_group}
         await self._update(chat, matrix_status=MatrixStatus.PENDING, archived=False, **company)
+
+    async def read_again(
+        self, account: UserId | None = None, *, after: RoomId | None = None, limit: int | None = None
+    ) -> RoomId | None:
+        """Mark chats of linked accounts as pending whose power levels and members were never read.
+
+        An earlier version of the service linked them. Nobody reads those of other people in the pages.
+
+        Args:
+            account: only the chats of this account; None for all linked accounts.
+            after: only chats with a higher id.
+            limit: the maximum number of chats, those with the lowest ids.
+
+        Returns:
+            The highest id of a marked chat; None if there is none.
+        """
+        user = accounts.c.matrix_user_id
+        names = direct_chat_names.c
+        is_there = or_(rooms.c.name == user, exists().where(names.room_id == rooms.c.id, names.user_id == user))
+        found = await self._connection.execute(
+            select(rooms.c.id)
+            .where(
+                chat_is_listed(),
+                rooms.c.matrix_status == MatrixStatus.LINKED,
+                rooms.c.power_levels == _NEVER_READ,
+                exists().where(is_there, *(() if account is None else (user == account,))).select_from(accounts),
+                *(() if after is None else (rooms.c.id > after,)),
+            )
+            .order_by(rooms.c.id)
+            .limit(limit)
+        )
+        chats = [RoomId(chat) for chat in found.scalars()]
+        for chat in chats:
+            await self._update(chat, matrix_status=MatrixStatus.PENDING)
+        return chats[-1] if chats else None
 
     async def mark_group(self, chat: RoomId) -> None:
         """Note that the chat has more than one agent, before the second one joins."""

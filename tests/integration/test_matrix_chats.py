@@ -10,13 +10,26 @@ import pytest
 from aiohttp import WSServerHandshakeError
 
 from tests.parts.city import ADMIN_TOKEN
-from tests.parts.matrix_chat import ADMIN, ALICE, BOB, OKSANA, OKSANA_GHOST, SCRIBE, TARAS, MatrixChat, matrix_chat
+from tests.parts.matrix_chat import (
+    ADMIN,
+    ALICE,
+    BOB,
+    OKSANA,
+    OKSANA_GHOST,
+    SCRIBE,
+    TARAS,
+    WORD,
+    MatrixChat,
+    deliver,
+    is_hidden,
+    matrix_chat,
+    outbox,
+)
 from tests.parts.presence_socket import connected, until
 from tests.parts.scripted_homeserver import NOT_IN_ROOM
 
 LEVELS = {"users": {ALICE: 100}, "invite": 50}
 ENCRYPTION = {"algorithm": "m.megolm.v1.aes-sha2"}
-WORD = quote("привіт")
 CAT = {"msgtype": "m.image", "body": "cat.png", "url": "mxc://city.localhost/cat", "info": {"mimetype": "image/png"}}
 CAT_PATH = "/city/media/city.localhost/cat"
 
@@ -25,49 +38,6 @@ CAT_PATH = "/city/media/city.localhost/cat"
 async def chat(database_url: str) -> AsyncIterator[MatrixChat]:
     async with matrix_chat(database_url) as chat:
         yield chat
-
-
-async def outbox(chat: MatrixChat) -> list[tuple[str, str | None]]:
-    async with chat.city.city.database.read_only() as tx:
-        return [(row.kind, row.user_id) for row in await tx.outbox.waiting(limit=99)]
-
-
-async def deliver(chat: MatrixChat) -> None:
-    """Send what waits in the outbox."""
-    city = chat.city.city
-    city.monitor.mark_up()
-    async with city.database.read_only() as tx:
-        rows = await tx.outbox.waiting(limit=99)
-    for row in rows:
-        while await city.outbound._delivery.deliver(row) is not None:
-            pass
-
-
-async def is_hidden(chat: MatrixChat, token: str | None) -> bool:
-    """Whether no route tells a reader of the chat."""
-    room = await chat.id()
-    paths = ("", "/messages", "/messages?after=0", "/receipts", "/threads")
-    refused = [(await chat.get(path, token)).status == 404 for path in paths]
-    lists = [
-        str(await chat.city.get(path, token=token)) for path in ("/city/rooms?limit=500", f"/city/rooms?ids={room}")
-    ]
-    lists.append(str((await chat.city.get(f"/city/search?q={WORD}", token=token))["results"]))
-    lists.append(str(await chat.city.get(f"/city/me/unread?since={room}:0", token=token)))
-    lists.append(str(await chat.city.get("/city/feed?limit=100", token=token)))
-    if token is not None and token != ADMIN_TOKEN:
-        lists.append(str(await chat.listed(token)))
-        writes = [
-            ("POST", "/messages", {"body": "x"}),
-            ("POST", "/join", ...),
-            ("POST", "/leave", ...),
-            ("PUT", "/typing", {"typing": True}),
-            ("PUT", "/notifications", {"mode": "none"}),
-        ]
-        answers = [
-            await chat.city.call(how, f"/city/rooms/{room}{path}", body, token=token) for how, path, body in writes
-        ]
-        refused += [answer.status == 404 for answer in answers]
-    return all(refused) and room not in str(lists)
 
 
 async def test_linked_account_reads_its_chat(chat: MatrixChat) -> None:

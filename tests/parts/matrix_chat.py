@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import quote
 
 from daarion_appservice.city.linked_accounts import LinkedAccount
 from daarion_appservice.city.types import CitizenId, RoomId, UserId
 from daarion_appservice.clock import now_ms
-from tests.parts.city import citizen_token
+from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.in_process_city import AGENTS, HttpResponse, InProcessCity, in_process_city
 from tests.parts.scripted_homeserver import ReceivedRequest, Reply, ScriptedHomeserver
 
@@ -18,6 +19,7 @@ MATRIX_ROOM: Final = "!chat:city.localhost"
 ALICE, BOB, SCRIBE = "@alice:city.localhost", "@bob:city.localhost", "@agent_scribe:city.localhost"
 OKSANA, TARAS = citizen_token("u_1", "Оксана"), citizen_token("u_2", "Тарас")
 OKSANA_GHOST: Final = "@citizen_u_1:city.localhost"
+WORD: Final = quote("привіт")
 ADMIN: Final = citizen_token("u_9", "Ада", role="admin")
 
 
@@ -129,3 +131,46 @@ async def matrix_chat(database_url: str) -> AsyncIterator[MatrixChat]:
             await chat.reconcile()
             await chat.say("Привіт")
             yield chat
+
+
+async def outbox(chat: MatrixChat) -> list[tuple[str, str | None]]:
+    async with chat.city.city.database.read_only() as tx:
+        return [(row.kind, row.user_id) for row in await tx.outbox.waiting(limit=99)]
+
+
+async def deliver(chat: MatrixChat) -> None:
+    """Send what waits in the outbox."""
+    city = chat.city.city
+    city.monitor.mark_up()
+    async with city.database.read_only() as tx:
+        rows = await tx.outbox.waiting(limit=99)
+    for row in rows:
+        while await city.outbound._delivery.deliver(row) is not None:
+            pass
+
+
+async def is_hidden(chat: MatrixChat, token: str | None) -> bool:
+    """Whether no route tells a reader of the chat."""
+    room = await chat.id()
+    paths = ("", "/messages", "/messages?after=0", "/receipts", "/threads")
+    refused = [(await chat.get(path, token)).status == 404 for path in paths]
+    lists = [
+        str(await chat.city.get(path, token=token)) for path in ("/city/rooms?limit=500", f"/city/rooms?ids={room}")
+    ]
+    lists.append(str((await chat.city.get(f"/city/search?q={WORD}", token=token))["results"]))
+    lists.append(str(await chat.city.get(f"/city/me/unread?since={room}:0", token=token)))
+    lists.append(str(await chat.city.get("/city/feed?limit=100", token=token)))
+    if token is not None and token != ADMIN_TOKEN:
+        lists.append(str(await chat.listed(token)))
+        writes = [
+            ("POST", "/messages", {"body": "x"}),
+            ("POST", "/join", ...),
+            ("POST", "/leave", ...),
+            ("PUT", "/typing", {"typing": True}),
+            ("PUT", "/notifications", {"mode": "none"}),
+        ]
+        answers = [
+            await chat.city.call(how, f"/city/rooms/{room}{path}", body, token=token) for how, path, body in writes
+        ]
+        refused += [answer.status == 404 for answer in answers]
+    return all(refused) and room not in str(lists)

@@ -12,8 +12,16 @@ from typing import Final
 import structlog
 
 from ...city.agents import AgentDirectory
+from ...city.chat_departures import ChatDepartures
 from ...city.event_fields import Event, content_of, event_id_of, inner, room_of, sender_of, text, type_of
-from ...city.events import ChatReadersChanged, CityEvent, DirectChatChanged, InvitationRejected, VerificationRequested
+from ...city.events import (
+    ChatReadersChanged,
+    CityEvent,
+    DirectChatChanged,
+    InvitationRejected,
+    OutboxChanged,
+    VerificationRequested,
+)
 from ...city.identity import Identities, ServiceUser, is_user_id
 from ...city.ports import NewId, NowMs
 from ...city.text_sanitizing import one_line
@@ -58,6 +66,7 @@ class DirectChatHandlers:
 
     def __init__(self, identities: Identities, agents: AgentDirectory, now_ms: NowMs, new_id: NewId) -> None:
         self._identities = identities
+        self._departures = ChatDepartures(identities, new_id)
         self._agents = agents
         self._now_ms = now_ms
         self._new_id = new_id
@@ -183,6 +192,8 @@ class DirectChatHandlers:
         if membership in {previous_membership, "invite"}:
             return []
         await self._record_membership_period(tx, chat, user, membership)
+        if chat.archived:
+            return []  # Only an invitation of an agent opens it again.
         # A user who joins can read later messages at once, so the chat counts as shared before it is reconciled.
         await tx.direct_chats.mark_pending(chat.id, is_group=True if membership == "join" else None)
         return [DirectChatChanged(chat.id), ChatReadersChanged(chat.id)]
@@ -206,8 +217,9 @@ class DirectChatHandlers:
         others = [each for each in await tx.direct_chats.agents(chat.id) if each != agent]
         if not others:
             if agent == chat.agent:
+                await self._departures.store_for_chat(tx, chat.id)
                 await tx.direct_chats.close(chat.id)
-            return [ChatReadersChanged(chat.id)]
+            return [ChatReadersChanged(chat.id), OutboxChanged()]
         await tx.direct_chats.remove_agent(chat.id, agent)
         if agent == chat.agent:
             await tx.direct_chats.set_reader(chat.id, others[0])
@@ -246,7 +258,9 @@ class DirectChatHandlers:
         return await self.request_reconciliation(tx, chat)
 
     async def request_reconciliation(self, tx: Transaction, chat: Room) -> list[CityEvent]:
-        """Mark a chat for the reconciler, because its encryption is not known, or its power levels have changed."""
+        """Mark an open chat for the reconciler: its encryption is not known, or its power levels have changed."""
+        if chat.archived:
+            return []
         await tx.direct_chats.mark_pending(chat.id)
         return [DirectChatChanged(chat.id)]
 

@@ -23,6 +23,7 @@ from typing import Any, Final
 import structlog
 
 from ...city.agents import AgentDirectory
+from ...city.chat_departures import ChatDepartures
 from ...city.event_fields import ENCRYPTED, Event, content_of, is_message_or_change, text, type_of
 from ...city.events import ChatReadersChanged, DirectChatChanged, OutboxChanged
 from ...city.identity import Identities
@@ -40,6 +41,7 @@ from ...city.types import (
     Room,
     RoomId,
     UserId,
+    citizen_subject,
 )
 from ...errors import CityError, DatabaseError, HomeserverRefused, HomeserverUnavailable
 from ...realtime.worker import Worker
@@ -70,6 +72,10 @@ _RETRY_MS: Final = 2_000
 _MAX_RETRY_MS: Final = 3_600_000
 _MAX_ATTEMPTS: Final = 30
 """With the delays above most of a day."""
+_FIRST: Final = RoomId("")
+"""A value below all ids of chats."""
+_READ_AGAIN: Final = 2 * _CONCURRENCY
+"""Maximum number of chats of an earlier version of the service that are read again in one go."""
 _RETENTION_MS: Final = 2 * _MAX_RETRY_MS
 _NOT_ACCESSIBLE: Final = frozenset({403, 404})
 _UNREADABLE: Final = (
@@ -112,6 +118,9 @@ class DirectChats:
         self._publish = publish
         self._now_ms = now_ms
         self._new_id = new_id
+        self._departures = ChatDepartures(identities, new_id)
+        self._read_again: RoomId | None = _FIRST
+        """The last chat that was marked to be read again, in the order of ids; None after all of them."""
         self._worker = Worker("direct_chats", idle_s=_POLL_S, monitor=monitor)
         self._running: dict[RoomId, str] = {}
         """The chats that are being reconciled, with the user id of the inviter."""
@@ -126,6 +135,7 @@ class DirectChats:
     async def run(self) -> None:
         """Reconcile pending chats until cancelled. Can be called again."""
         self._running.clear()
+        self._read_again = _FIRST
         async with asyncio.TaskGroup() as tasks:
             await self._worker.run(partial(self._start_due, tasks))
 
@@ -141,6 +151,14 @@ class DirectChats:
             if len(self._running) < _CONCURRENCY and len(running_of_inviter) < _CONCURRENCY_PER_USER:
                 self._running[chat.id] = chat.name
                 tasks.create_task(self._reconcile_isolated(chat))
+        if not self._running and self._read_again is not None:
+            await self._mark_to_read_again(self._read_again)
+
+    async def _mark_to_read_again(self, after: RoomId) -> None:
+        """Mark the next chats that an earlier version linked, while no others wait: a few, which delay new invitations."""
+        async with self._database.transaction() as tx:
+            self._read_again = await tx.direct_chats.read_again(after=after, limit=_READ_AGAIN)
+        self._worker.wake()
 
     async def _reconcile_isolated(self, chat: Room) -> None:
         assert chat.matrix_room_id is not None
@@ -265,7 +283,8 @@ class DirectChats:
             await tx.direct_chats.mark_linked(chat.id, is_group=not is_of_two)
             if is_of_two:
                 await self._record_memberships(tx, chat, {*people, *guests})
-        publish_all(self._publish, [ChatReadersChanged(chat.id), OutboxChanged()])
+            readers = frozenset(citizen_subject(each) for each in await tx.direct_chats.linked_citizens(chat.id))
+        publish_all(self._publish, [ChatReadersChanged(chat.id, readers), OutboxChanged()])
         agent = self._agents.get(reader)
         if agent is not None and rules.is_encrypted and not self._encrypted_chats.is_active:
             author = Author(AuthorKind.AGENT, agent.slug, agent.display_name)
@@ -327,14 +346,18 @@ class DirectChats:
                 await tx.direct_chats.remove_invited_agents(chat.id)
                 is_linked = current is not None and current.matrix_status is MatrixStatus.LINKED
                 if not is_linked or not await tx.direct_chats.agents(chat.id):
+                    await self._departures.store_for_chat(tx, chat.id)
                     await tx.direct_chats.close(chat.id)
         except DatabaseError as database_error:
             await self._schedule_retry(chat, database_error)
+            return
+        publish_all(self._publish, [ChatReadersChanged(chat.id), OutboxChanged()])
 
     async def _close(self, chat: Room) -> None:
         async with self._database.transaction() as tx:
+            await self._departures.store_for_chat(tx, chat.id)
             await tx.direct_chats.close(chat.id)
-        self._publish(ChatReadersChanged(chat.id))
+        publish_all(self._publish, [ChatReadersChanged(chat.id), OutboxChanged()])
 
 
 @dataclass(frozen=True, slots=True)
