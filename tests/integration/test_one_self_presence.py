@@ -178,7 +178,8 @@ async def test_other_process_learns_of_link(town: Town, database_url: str) -> No
 
 
 async def test_me_names_the_self(town: Town) -> None:
-    assert (await town.city.get("/city/me", token=OKSANA))["subject"] == "u_1"
+    me = await town.city.get("/city/me", token=OKSANA)
+    assert (me["subject"], me["ghost_user_id"]) == ("u_1", "@citizen_u_1:city.localhost")
     await town.link()
     assert (await town.city.get("/city/me", token=OKSANA))["subject"] == ALICE
     assert (await town.city.get("/city/me", token=citizen_token("u_9", "Ще")))["subject"] == "u_9"

@@ -171,6 +171,7 @@ class MeRoutes:
             "avatar_url": MediaUrls(self.identities.media_links).url(shown.avatar_url),
             "status_text": own.status_text,
             "matrix_user_id": user,
+            "ghost_user_id": self.identities.citizen(citizen.id),
             "subject": user or citizen.id,
         }
 

@@ -50,6 +50,13 @@ class CurrentCitizen(TypedDict):
     matrix_user_id: Annotated[
         str | None, Field(description="The linked Matrix account.", examples=["@oksana:daarion.space"])
     ]
+    ghost_user_id: Annotated[
+        str,
+        Field(
+            description="The Matrix user id of the citizen's ghost, by which others mention a citizen without a linked account.",
+            examples=["@citizen_u_123:daarion.space"],
+        ),
+    ]
     subject: Annotated[
         str,
         Field(

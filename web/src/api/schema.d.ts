@@ -105,6 +105,7 @@ export interface components {
       avatar_url: string | null;
       status_text: string | null;
       matrix_user_id: string | null;
+      ghost_user_id: string;
       subject: string;
     };
     DeadLetter: {

@@ -37,8 +37,10 @@ export const useProfiles = create<ProfilesState>((set) => ({
       ),
     })),
   addCitizen: (id, name) => set(({ profiles }) => (profiles[id]?.isLive ? {} : { profiles: merged(profiles, [[id, { name }]]) })),
-  addMe: ({ subject, display_name: name, avatar_url: avatarUrl }) =>
-    set(({ profiles }) => ({ profiles: merged(profiles, [[subject, { name, avatarUrl, isLive: true }]]) })),
+  addMe: ({ subject, display_name: name, avatar_url: avatarUrl, matrix_user_id: account, ghost_user_id: ghost }) =>
+    set(({ profiles }) => ({
+      profiles: merged(profiles, [[subject, { name, avatarUrl, matrixId: account ?? ghost, isLive: true }]]),
+    })),
   addPresences: (users) =>
     set((state) => {
       const profiles = merged(state.profiles, users.flatMap(presenceProfile));
