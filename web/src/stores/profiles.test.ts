@@ -16,7 +16,9 @@ const ME: CurrentCitizen = {
 describe("the reader's own profile", () => {
   it("names the reader in a mention before the reader has written anything", () => {
     useProfiles.getState().addMe(ME);
-    expect(withNames("@citizen_u_1:city.example, добрий день", useProfiles.getState().profiles).text).toBe("@Оксана, добрий день");
+    expect(withNames("@citizen_u_1:city.example, добрий день", useProfiles.getState().profiles).text).toBe(
+      "@Оксана, добрий день",
+    );
   });
 
   it("has the id of a linked account", () => {
