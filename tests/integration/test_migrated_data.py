@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 
 from alembic import command
 from sqlalchemy import Connection, insert, select, text
@@ -350,3 +351,31 @@ async def test_migration_0042_shows_files_of_chats(database: Database) -> None:
     async with database.read_only() as tx:
         shown = await tx.connection.execute(select(tables.media_shown).order_by(tables.media_shown.c.mxc))
     assert [tuple(row) for row in shown] == [("mxc://x/file", "m0"), ("mxc://x/thumbnail", "m0")]
+
+
+@EMPTY
+async def test_migration_0043_indexes_decomposed_letters_again(database: Database) -> None:
+    await migrate.upgrade(database, "0042")
+    texts = {"m1": unicodedata.normalize("NFD", "район"), "m2": "район", "m3": "x"}
+    html = {"m3": unicodedata.normalize("NFD", "<b>її</b>")}
+    values = {"author_kind": "citizen", "author_id": "u", "author_name": "U", "msgtype": "m.text", "delivery": "sent"}
+    async with database.transaction() as tx:
+        execute = tx.connection.execute
+        room = {"id": "r", "slug": "r", "name": "r", "description": "", "created_at_ms": 1}
+        await execute(insert(tables.rooms).values(room))
+        for number, (name, body) in enumerate(texts.items()):
+            message = {"id": name, "room_id": "r", "seq": number, "created_at_ms": 1, "body": body}
+            await execute(insert(tables.messages).values(values | message | {"formatted_body": html.get(name)}))
+            entry = {"number": number, "message_id": name, "stems": "before"}
+            await execute(insert(tables.search_entries).values(entry))
+        await tx.key_values.put_search_position(None)
+    await migrate.upgrade(database)
+    async with database.read_only() as tx:
+        assert list(await tx.connection.scalars(select(tables.search_entries.c.message_id))) == ["m2"]
+        assert not (await tx.key_values.search_position()).is_complete
+    async with database.transaction() as tx:
+        await tx.key_values.put_search_position(None)
+        await tx.connection.run_sync(lambda connection: _downgrade(connection, "0042"))
+    await migrate.upgrade(database)
+    async with database.read_only() as tx:
+        assert (await tx.key_values.search_position()).is_complete, "nothing is to be indexed again"
