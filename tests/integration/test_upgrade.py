@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, MetaData, insert, select
 
 from daarion_appservice.storage import migrate
