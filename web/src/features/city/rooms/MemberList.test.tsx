@@ -11,9 +11,10 @@ import { RoomContext } from "./useRoom";
 
 afterEach(cleanup);
 
-async function showMembers(online: number): Promise<void> {
+async function showMembers(online: number, mayRead = true): Promise<void> {
   const member = { ...TARAS, presence: "online", last_active_ago_ms: 0, status_msg: null } as const;
-  vi.spyOn(city, "room").mockResolvedValue({ ...room(1, [], { online_members: [member] }), members_online: online });
+  const changes = { online_members: mayRead ? [member] : [], members_online: online, may_read: mayRead };
+  vi.spyOn(city, "room").mockResolvedValue(room(1, [], changes));
   const model = new RoomModel("general", roomEnvironment(new FakeEnvironment()));
   model.start();
   await settled();
@@ -32,6 +33,12 @@ describe("the members who are online", () => {
     await showMembers(500);
     expect(screen.getByRole("heading").textContent).toContain("500");
     expect(screen.getByText(/room.membersShown/)).toBeTruthy();
+  });
+
+  it("have no note for somebody who may not see them", async () => {
+    await showMembers(500, false);
+    expect(screen.getByText("problem.members_only")).toBeTruthy();
+    expect(screen.queryByText(/room.membersShown/)).toBeNull();
   });
 
   it("have no note when all are listed", async () => {

@@ -81,7 +81,9 @@ function MemberPanel({ roomName, onClose }: Props) {
           </li>
         ))}
       </ul>
-      {subjects.length < online && <p className={styles.others}>{t("room.membersShown", { count: subjects.length })}</p>}
+      {mayRead && subjects.length < online && (
+        <p className={styles.others}>{t("room.membersShown", { count: subjects.length })}</p>
+      )}
     </aside>
   );
 }
