@@ -127,14 +127,14 @@ def with_writing_agents(
     }
     content = dict(powers.content) | ({"users": users} if "users" in powers.content else {})
     without_level = [agent for agent in agents if agent not in users and agent not in powers.creators]
-    if not is_open and (added := _fitting(content, without_level)):
+    if not is_open and (added := _fitting(content, without_level, level)):
         content["users"] = users | dict.fromkeys(added, level)
     return content
 
 
-def _fitting(content: Event, agents: Sequence[UserId]) -> list[UserId]:
-    """Return the first of the agents, as many as get levels of their own within the limits."""
-    taken = sum(level == _WRITER_LEVEL for level in inner(content, "users").values())
+def _fitting(content: Event, agents: Sequence[UserId], level: int) -> list[UserId]:
+    """Return the first of the agents, as many as get a level of their own within the limits."""
+    taken = sum(own == level for own in inner(content, "users").values())
     left = MAX_CONTENT_BYTES - _size(content)
     sizes = accumulate(len(agent) + _ENTRY_BYTES for agent in agents)
     number = sum(size <= left for size in sizes)

@@ -17,6 +17,7 @@ from daarion_appservice.city.moderation_rights import (
     Writers,
     rights_of,
     with_writers,
+    with_writing_agents,
     writers_of,
 )
 from daarion_appservice.city.power_levels import RoomPowerLevels
@@ -66,6 +67,14 @@ def test_levels_of_very_many_agents_are_limited() -> None:
     assert len(levels.content["users"]) == MAX_WRITING_AGENTS + 2
     # Agents that have the level count, too.
     assert with_level(dict(levels.content), Writers.MODERATORS, *agents).content == levels.content
+
+
+def test_agents_with_level_of_a_matrix_client_are_limited() -> None:
+    agents = [UserId(f"@agent_{number}:city.localhost") for number in range(MAX_WRITING_AGENTS + 9)]
+    content = CONTENT | {"events_default": 10}
+    for _ in range(2):
+        content = with_writing_agents(RoomPowerLevels(content), agents, is_agent=is_agent)
+        assert len(content["users"]) == MAX_WRITING_AGENTS + 2
 
 
 def test_levels_of_long_names_leave_room_in_the_event() -> None:
