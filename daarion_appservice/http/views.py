@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import orjson
 
+from ..city.citizen_pairs import is_chat_id
 from ..city.delivery_errors import DeliveryError
 from ..city.history_visibility import PUBLIC, is_listed, is_readable_by_all
 from ..city.identity import Identities
@@ -110,7 +111,8 @@ def receipt_view(named: NamedReceipt, identities: Identities) -> schemas.Receipt
 
 
 def message_view(message: Message, identities: Identities) -> schemas.Message:
-    urls = MediaUrls(identities.media_links, is_private=not PUBLIC.may_read_message(message))
+    is_private = is_chat_id(message.room_id) or not PUBLIC.may_read_message(message)
+    urls = MediaUrls(identities.media_links, is_private=is_private)
     return {
         "id": message.id,
         "room_id": message.room_id,

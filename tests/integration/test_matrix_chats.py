@@ -69,13 +69,36 @@ async def test_chat_is_hidden_from_others(chat: MatrixChat, token: str | None) -
     assert await is_hidden(chat, token)
 
 
+async def test_no_route_of_rooms_serves_others(chat: MatrixChat) -> None:
+    await chat.link()
+    message = (await chat.post("таємниця")).content["id"]
+    names = {"{room_id}": await chat.id(), "{message_id}": message, "{emoji}": quote("👍"), "{user_id}": quote(ALICE)}
+    paths = {
+        path: ways for path, ways in (await chat.city.get("/openapi.json"))["paths"].items() if "{room_id}" in path
+    }
+    assert len(paths) > 10
+    for path, ways in paths.items():
+        address = path
+        for name, value in names.items():
+            address = address.replace(name, value)
+        for way in ways.keys() & {"get", "put", "post", "patch", "delete"}:
+            for token in (None, TARAS, ADMIN, ADMIN_TOKEN, await chat.city.agent_token("daarwizz")):
+                body = ... if way == "get" else {"body": "x", "message_id": message, "mode": "none", "subject": "u_1"}
+                answer = await chat.city.call(way.upper(), address, body, token=token)
+                assert 400 <= answer.status < 500, (way, address, token)
+                assert "таємниця" not in str(answer.content)
+
+
 async def test_world_readable_past_is_hidden_from_others(chat: MatrixChat) -> None:
     await chat.receive("m.room.history_visibility", {"history_visibility": "world_readable"}, state_key="")
     await chat.say("привіт усім")
     await chat.receive("m.room.message", CAT)
     await chat.receive("m.room.history_visibility", {"history_visibility": "shared"}, state_key="")
     await chat.link()
+    await chat.reconcile()
     assert await chat.read() == ["Привіт", "привіт усім", "cat.png"]
+    media = (await chat.get()).content[-1]["media"]
+    assert (await chat.city.call("GET", media["url"], token=None)).status != 404, "its reader has a signed link"
     for token in (None, ADMIN):
         assert await is_hidden(chat, token)
         assert (await chat.city.call("GET", CAT_PATH, token=token)).status == 404
@@ -161,11 +184,13 @@ async def test_group_with_second_person_is_hidden(chat: MatrixChat) -> None:
 )
 async def test_public_room_with_agent_is_hidden(chat: MatrixChat, event_type: str, content: dict[str, Any]) -> None:
     await chat.link()
+    await chat.receive(event_type, content, state_key="")
+    assert await is_hidden(chat, OKSANA)
     chat.homeserver.state[event_type] = content
-    async with chat.city.city.database.transaction() as tx:
-        await tx.direct_chats.mark_pending(await chat.id())
     await chat.reconcile()
     assert await is_hidden(chat, OKSANA)
+    await chat.set_state(event_type, {"join_rule": "invite", "history_visibility": "shared"})
+    assert await chat.read() == ["Привіт"]
 
 
 async def test_chat_without_its_agent_is_hidden(chat: MatrixChat) -> None:

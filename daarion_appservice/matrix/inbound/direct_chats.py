@@ -257,6 +257,19 @@ class DirectChatHandlers:
             return []
         return await self.request_reconciliation(tx, chat)
 
+    async def openness(self, tx: Transaction, chat: Room, *, is_open: bool) -> list[CityEvent]:
+        """Have a chat reconciled whose join rule or history visibility changed.
+
+        Args:
+            tx: the transaction that marks the event as done.
+            chat: the chat.
+            is_open: everyone may join or read the room now, so that the chat counts as shared before it is reconciled.
+        """
+        if chat.archived:
+            return []
+        await tx.direct_chats.mark_pending(chat.id, is_group=True if is_open else None)
+        return [DirectChatChanged(chat.id), ChatReadersChanged(chat.id)]
+
     async def request_reconciliation(self, tx: Transaction, chat: Room) -> list[CityEvent]:
         """Mark an open chat for the reconciler: its encryption is not known, or its power levels have changed."""
         if chat.archived:

@@ -19,10 +19,10 @@ from ...city.event_fields import (
     type_of,
 )
 from ...city.events import BotChatChanged, ChatReadersChanged, CityEvent, KeysChanged
-from ...city.types import MessageId, Room, UserId
+from ...city.types import HistoryVisibility, MessageId, Room, UserId
 from ...storage.database import Transaction
 from ..client.message_content import replaced
-from ..client.room_rules import is_encryption
+from ..client.room_rules import is_encryption, join_rule, visibility_in
 from ..encryption.room_decryptor import RoomDecryptor
 from .bot_chats import BotChatHandlers
 from .direct_chats import DirectChatHandlers
@@ -66,6 +66,7 @@ class EventHandlers:
         self._chat_handlers: dict[str, Handler] = {
             "m.room.member": self._chat_member,
             "m.room.history_visibility": self._chat_visibility,
+            "m.room.join_rules": self._chat_join_rule,
             "m.room.power_levels": self._chat_power_levels,
             "m.room.encryption": self._chat_encryption,
             ENCRYPTED: self._encrypted,
@@ -238,7 +239,17 @@ class EventHandlers:
 
     async def _chat_visibility(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
         self._decryptor.on_rules(room_of(event))
-        return await self._room_state.history_visibility(tx, chat, event)
+        now = visibility_in(content_of(event))
+        is_open = now is HistoryVisibility.WORLD_READABLE
+        was_open = chat.history_visibility is HistoryVisibility.WORLD_READABLE
+        is_changed = event.get("state_key") == "" and is_open != was_open
+        changed = await self._direct_chats.openness(tx, chat, is_open=is_open) if is_changed else []
+        return [*changed, *await self._room_state.history_visibility(tx, chat, event)]
+
+    async def _chat_join_rule(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
+        if event.get("state_key") != "":
+            return []
+        return await self._direct_chats.openness(tx, chat, is_open=join_rule(content_of(event)) == "public")
 
     async def _chat_member(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         await self._decryptor.on_member(tx, room_of(event), UserId(text(event, "state_key")))
