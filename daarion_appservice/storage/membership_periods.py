@@ -9,9 +9,9 @@ from sqlalchemy import delete, exists, func, insert, select, update
 from ..city.history_visibility import MembershipPeriod, ReadableRanges, readable_ranges
 from ..city.types import RoomId, UserId
 from .parameter_lists import parts
-from .readable import period_counts
+from .readable import chat_is_listed, period_counts
 from .repository import Repository
-from .tables import membership_periods, rooms
+from .tables import ghosts, membership_periods, rooms
 
 _MOST = 100
 """Most periods of one reader in one room that are considered, the newest first: each is a condition of a query."""
@@ -71,11 +71,15 @@ class MembershipPeriodRepository(Repository):
         return {UserId(user) for user in rows.scalars()}
 
     async def newest_join(self, room: RoomId) -> int:
-        """Return the sequence number of the newest join or invitation that has not ended; 0 if there is none."""
+        """Return the sequence number of the newest join or invitation that has not ended; 0 if there is none.
+
+        In a chat of one person with one agent, the ghost that sends the person's messages from the pages does not count.
+        """
         table = membership_periods.c
+        is_own_ghost = exists().where(rooms.c.id == table.room_id, chat_is_listed(), ghosts.c.user_id == table.user_id)
         newest = await self._connection.scalar(
             select(func.max(func.coalesce(table.joined_seq, table.start_seq))).where(
-                table.room_id == room, table.end_seq.is_(None)
+                table.room_id == room, table.end_seq.is_(None), ~is_own_ghost
             )
         )
         return int(newest or 0)

@@ -1,4 +1,4 @@
-"""Ends of chats with an agent that a linked person has from a Matrix client, and chats that an earlier version linked."""
+"""Chats with an agent from a Matrix client: their ends, those that an earlier version linked, and joins of the own ghost."""
 
 from __future__ import annotations
 
@@ -154,3 +154,21 @@ async def test_chat_to_check_again_is_no_pending_invitation(chat: MatrixChat) ->
     await chat.receive("m.room.member", {"membership": "invite"}, state_key=SCRIBE, room_id=other)
     async with chat.city.city.database.read_only() as tx:
         assert await tx.direct_chats.count_pending(UserId(ALICE)) == 1
+
+
+async def test_own_ghost_hides_no_history_from_the_agent(chat: MatrixChat) -> None:
+    """In a chat whose later members do not read its past, the agent remembers only what came after the newest join."""
+    await chat.link()
+
+    async def newest_join() -> int:
+        async with chat.city.city.database.read_only() as tx:
+            return await tx.membership_periods.newest_join(await chat.id())
+
+    before = await newest_join()
+    await chat.post("з міста")
+    await deliver(chat)
+    async with chat.city.city.database.read_only() as tx:
+        assert await tx.membership_periods.is_joined(await chat.id(), UserId(OKSANA_GHOST))
+    assert await newest_join() == before
+    await chat.member(BOB, "join")
+    assert await newest_join() > before
