@@ -23,6 +23,7 @@ def make_private(file: Path) -> None:
     The group keeps its permissions: a backup job may depend on them. Failures are ignored, as SQLite then reports a
     better error.
     """
+    file = linked_file(file)
     # An existing file must not be opened here: closing it would drop all locks that SQLite has on it in this process
     # (POSIX), and the next process that closes its own connection would remove the write-ahead log while this one
     # writes to it.

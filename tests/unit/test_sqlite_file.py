@@ -1,0 +1,32 @@
+"""The file of a SQLite database."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from daarion_appservice.storage.sqlite_file import make_private
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_new_database_is_private_behind_a_link_too(tmp_path: Path, is_link: bool) -> None:
+    database = real = tmp_path / "real.db"
+    if is_link:
+        database = tmp_path / "linked.db"
+        database.symlink_to(real)
+    make_private(database)
+    assert stat.S_IMODE(real.stat().st_mode) == 0o600
+
+
+def test_log_behind_a_link_loses_permissions_of_others(tmp_path: Path) -> None:
+    (tmp_path / "volume").mkdir()
+    database, real = tmp_path / "city.db", tmp_path / "volume" / "real.db"
+    database.symlink_to(real)
+    files = [real, real.with_name("real.db-wal"), real.with_name("real.db-shm")]
+    for file in files:
+        file.touch()
+        file.chmod(0o664)
+    make_private(database)
+    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o660] * 3
