@@ -9,6 +9,7 @@ Pushes are sent at most once or, after a failure, twice. They are lost when the 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from typing import Final, Protocol, TypeVar
 
 import structlog
@@ -16,6 +17,7 @@ import structlog
 from ..city.citizen_pairs import is_chat_id
 from ..city.events import MessagePosted, RoomEventStored
 from ..city.ports import NowMs
+from ..city.types import MessageId
 from ..errors import DatabaseError
 from ..storage.database import Database
 from .client import Push, PushResult
@@ -29,6 +31,8 @@ _MAX_AGE_MS: Final = 600_000
 """Older messages come from the history of a Matrix room, and notify nobody."""
 _MAX_WAITING: Final = 1_000
 _SENDERS: Final = 16
+_MAX_REMEMBERED: Final = 10_000
+"""The number of pushes that are not repeated when the mentions of their message change by edits."""
 
 log = structlog.get_logger()
 
@@ -62,6 +66,8 @@ class PushSender:
         self._retry_s = retry_s
         self._messages: asyncio.Queue[tuple[float, MessagePosted]] = asyncio.Queue(_MAX_WAITING)
         self._pushes: asyncio.Queue[Push] = asyncio.Queue(_MAX_WAITING)
+        self._sent: OrderedDict[tuple[MessageId, str], None] = OrderedDict()
+        """The last messages and the endpoints to which they were pushed, the oldest push first."""
 
     def on_message_posted(self, posted: MessagePosted) -> None:
         """Send pushes for a message that this process stored."""
@@ -98,7 +104,18 @@ class PushSender:
                 log.debug("push_dropped", error=str(error))
                 continue
             for push in pushes:
-                _put(self._pushes, push)
+                if self._is_first(posted.message.id, push):
+                    _put(self._pushes, push)
+
+    def _is_first(self, message: MessageId, push: Push) -> bool:
+        """Note a push; return False if an earlier version of the message was pushed to the same browser."""
+        key = (message, push.subscription.endpoint)
+        if key in self._sent:
+            return False
+        self._sent[key] = None
+        if len(self._sent) > _MAX_REMEMBERED:
+            self._sent.popitem(last=False)
+        return True
 
     async def _send(self) -> None:
         while True:

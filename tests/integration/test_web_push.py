@@ -185,6 +185,19 @@ async def test_mention_by_edit_is_pushed_once(harness: Harness) -> None:
     assert await harness.texts(browser, "після: саме вам") == ["вам", "після: вам", "після: саме вам"]
 
 
+async def test_repeated_mention_by_edits_is_pushed_once(harness: Harness) -> None:
+    browser = await harness.subscribe("one", OKSANA)
+    said = await harness.say("кому це?")
+    path = f"/city/rooms/general/messages/{said['id']}"
+    for text in ("вам", "ще раз вам"):
+        for body in (to("u_1", text), "нікому"):
+            assert (await harness.city.call("PATCH", path, {"body": body}, token=TARAS)).status == 200
+            await harness.say(to("u_1", f"після: {body.rpartition(' ')[2]} {text}"))
+            await harness.texts(browser, f"після: {body.rpartition(' ')[2]} {text}")
+    texts = await harness.texts(browser, "після: нікому ще раз вам")
+    assert len([text for text in texts if not text.startswith("після")]) == 1
+
+
 async def test_edit_of_reply_is_not_pushed_again(harness: Harness) -> None:
     browser = await harness.subscribe("one", OKSANA)
     asked = await harness.say("питання", OKSANA)
