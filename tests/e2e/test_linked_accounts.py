@@ -98,5 +98,6 @@ async def test_openid_sign_in_is_one_person(start_city: StartCity, arrive: Arriv
         "avatar_url": None,
         "status_text": None,
         "matrix_user_id": None,
+        "ghost_user_id": "@citizen_u_7:city.localhost",
         "subject": "u_7",
     }
