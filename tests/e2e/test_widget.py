@@ -167,10 +167,12 @@ async def test_dialogs_fit_into_narrow_frame(city: InProcessCity, browser: Brows
     faults = []
 
     await frame.get_by_role("button", name="Sign in", exact=True).first.click()
+    await frame.get_by_role("dialog").wait_for()
     faults += await _measure(page, "signing in")
     await _sign_in(page, city, TARAS)
     await _load(page, city, "/city")
     await frame.get_by_role("button", name="Open a room").click()
+    await frame.get_by_role("dialog").wait_for()
     faults += await _measure(page, "the dialog of a new room")
 
     await _load(page, city, "/city/general")

@@ -20,6 +20,7 @@ ME = {
     "avatar_url": None,
     "status_text": None,
     "matrix_user_id": None,
+    "ghost_user_id": "@citizen_u_1:city.localhost",
     "subject": "u_1",
 }
 
