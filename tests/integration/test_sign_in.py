@@ -169,6 +169,7 @@ async def test_same_account_is_same_citizen(homeserver: ScriptedHomeserver, data
             "avatar_url": None,
             "status_text": None,
             "matrix_user_id": "@alice:city.localhost",
+            "ghost_user_id": f"@citizen_{first['user_id']}:city.localhost",
             "subject": "@alice:city.localhost",
         }
 
