@@ -164,33 +164,6 @@ def test_simultaneous_ghosts_spread_over_the_period(count: int) -> None:
     assert abs(sum(last) - count) <= max(1, 0.2 * count)
 
 
-def test_refreshes_are_sent_in_bursts() -> None:
-    refreshes = RefreshSchedule(period_ms=PERIOD_MS)
-    for number in range(1_000):
-        refreshes.mark_sent(UserId(f"@agent_{number}:city.localhost"), NOW_MS)
-    bursts = Counter[int]()
-    for now_ms in range(NOW_MS, NOW_MS + 10 * PERIOD_MS, 5):
-        while (due := refreshes.take(now_ms)) is not None:
-            refreshes.mark_sent(due, now_ms)
-            bursts[now_ms] += 1
-    last = [count for at_ms, count in bursts.items() if at_ms >= NOW_MS + 9 * PERIOD_MS]
-    assert len(last) <= PERIOD_MS // 500 + 1
-    assert max(last) <= 1.2 * 1_000 * 500 / PERIOD_MS
-
-
-@pytest.mark.parametrize("count", [11, 41, 85, 121])
-def test_bursts_refresh_ghosts_once_per_period(count: int) -> None:
-    refreshes = RefreshSchedule(period_ms=PERIOD_MS)
-    for number in range(count):
-        refreshes.mark_sent(UserId(f"@agent_{number}:city.localhost"), NOW_MS)
-    sent = 0
-    for now_ms in range(NOW_MS, NOW_MS + 20 * PERIOD_MS, 5):
-        while (due := refreshes.take(now_ms)) is not None:
-            refreshes.mark_sent(due, now_ms)
-            sent += now_ms >= NOW_MS + 10 * PERIOD_MS
-    assert 10 * count <= sent <= 1.1 * 10 * count
-
-
 def test_late_refresh_may_have_timed_out() -> None:
     refreshes = RefreshSchedule(period_ms=PERIOD_MS)
     assert not refreshes.may_have_timed_out(NOW_MS)

@@ -10,7 +10,6 @@ process is the leader, it only records the desired presence.
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
@@ -26,10 +25,6 @@ _MIN_SHARE: Final = 0.5
 """The share of the period before which no ghost is refreshed, however few ghosts there are."""
 _TIMEOUT_PERIODS: Final = 4 / 3
 """The number of periods after which a ghost may have timed out (after 30 s, or 1/0.7 of a measured period)."""
-_BURST_MS: Final = 500
-"""The minimum interval of refreshes: those that are due within it are sent together. Synapse then answers each `/sync` that
-waits for presence once for a burst instead of once for a ghost. A burst of 1,000 ghosts has 23 requests, behind which others
-wait."""
 _NEVER_MS: Final = 0
 
 
@@ -209,18 +204,17 @@ class PresenceQueue:
 
 
 class RefreshSchedule:
-    """The ghosts to refresh, each once per period, in bursts of equal size at equal intervals.
+    """The ghosts to refresh, each once per period and evenly spaced.
 
-    They are in the order of their last updates. The first is due when its period is over, or earlier, with the burst to
-    which it belongs. Ghosts that came online together therefore spread over the period within a few rounds, and the
-    next due time takes constant time to compute.
+    They are in the order of their last updates. The first is due when its period is over, or earlier to keep a pace of
+    one refresh every ``period / n``. Ghosts that came online together therefore spread over the period within a few
+    rounds, and the next due time takes constant time to compute.
     """
 
     def __init__(self, *, period_ms: int) -> None:
         self.period_ms = period_ms
         self._sent_ms: OrderedDict[UserId, int] = OrderedDict()
-        self._burst_began_ms = _NEVER_MS
-        self._left_in_burst = 0
+        self._last_taken_ms = _NEVER_MS
 
     def __len__(self) -> int:
         return len(self._sent_ms)
@@ -228,7 +222,7 @@ class RefreshSchedule:
     def mark_sent(self, user: UserId, now_ms: int) -> None:
         """Record that the homeserver accepted the presence of ``user``; the next refresh is due within a period."""
         if not self._sent_ms:
-            self._burst_began_ms, self._left_in_burst = now_ms, 0
+            self._last_taken_ms = now_ms
         self._sent_ms[user] = now_ms
         self._sent_ms.move_to_end(user)
 
@@ -250,10 +244,7 @@ class RefreshSchedule:
         due_ms = self.due_ms
         if due_ms is None or due_ms > now_ms:
             return None
-        if self._left_in_burst == 0 and now_ms >= self._burst_began_ms + self._interval_ms:
-            self._burst_began_ms = now_ms
-            self._left_in_burst = self._burst_size
-        self._left_in_burst = max(0, self._left_in_burst - 1)
+        self._last_taken_ms = now_ms
         return self._sent_ms.popitem(last=False)[0]
 
     @property
@@ -262,17 +253,8 @@ class RefreshSchedule:
         if not self._sent_ms:
             return None
         sent_ms = next(iter(self._sent_ms.values()))
-        paced_ms = self._burst_began_ms + (0 if self._left_in_burst else self._interval_ms)
+        paced_ms = self._last_taken_ms + self.period_ms // len(self._sent_ms)
         return min(sent_ms + self.period_ms, max(paced_ms, sent_ms + int(self.period_ms * _MIN_SHARE)))
-
-    @property
-    def _burst_size(self) -> int:
-        return max(1, math.ceil(len(self._sent_ms) * _BURST_MS / self.period_ms))
-
-    @property
-    def _interval_ms(self) -> int:
-        """The interval in which bursts of this size refresh each ghost once per period, and not more often."""
-        return self._burst_size * self.period_ms // max(1, len(self._sent_ms))
 
     def is_overdue(self, now_ms: int) -> bool:
         """Return whether the period of any ghost is over."""

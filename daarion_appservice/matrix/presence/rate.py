@@ -29,9 +29,8 @@ _WINDOW_S: Final = 30.0
 """The usual response time is the minimum of the current and the previous window of this length."""
 _REDUCTION_PAUSE_S: Final = 1.0
 """The minimum time between two reductions, so that the first can take effect."""
-_BURST_S: Final = 0.2
-"""The time over which unused capacity accumulates, so that simultaneous changes, and the refreshes of a burst, do not wait for
-each other."""
+_BURST_S: Final = 0.1
+"""The time over which unused capacity accumulates, so that a few simultaneous changes do not wait for each other."""
 _MAX_RETRY_S: Final = 60.0
 
 _NEVER: Final = float("-inf")
