@@ -30,14 +30,25 @@ class Encoded:
         self._gzip: bytes | None = None
 
     @classmethod
+    def with_member(cls, content: dict[str, Any], name: str, value: Encoded) -> Encoded:
+        """Encode an object with one more member, whose value is encoded already and has an ETag.
+
+        The ETag is made of the value's, so that a long text is not hashed again for each response.
+
+        Args:
+            content: the other members; at least one.
+            name: the name of the member.
+            value: its value.
+        """
+        others = orjson.dumps(content)
+        whole = cls(b"%b,%b:%b}" % (others[:-1], orjson.dumps(name), value.body))
+        whole._etag = _etag(others + value.etag.encode())
+        return whole
+
+    @classmethod
     def of(cls, content: Any) -> Encoded:
         """Encode ``content``, unless it is encoded already."""
         return content if isinstance(content, Encoded) else cls(orjson.dumps(content))
-
-    @property
-    def fragment(self) -> orjson.Fragment:
-        """The text as a part of a larger JSON value."""
-        return orjson.Fragment(self.body)
 
     @property
     def size(self) -> int:
@@ -47,7 +58,7 @@ class Encoded:
     @property
     def etag(self) -> str:
         if not self._etag:
-            self._etag = hashlib.blake2b(self.body, digest_size=16).hexdigest()
+            self._etag = _etag(self.body)
         return self._etag
 
     async def compressed(self) -> bytes:
@@ -58,6 +69,10 @@ class Encoded:
             else:
                 self._gzip = gzip(self.body, _GZIP_LEVEL)
         return self._gzip
+
+
+def _etag(text: bytes) -> str:
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
 async def shared_response(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import orjson
 from pydantic import Field
@@ -227,7 +227,7 @@ class RoomRoutes:
         response=schemas.RoomDetails,
         errors=("no_such_room",),
     )
-    async def get_room(self, call: Call[NoBody, NoQuery]) -> schemas.RoomDetails:
+    async def get_room(self, call: Call[NoBody, NoQuery]) -> Encoded:
         """The response contains only messages that the client may read. A room that the client may not know of is 404.
 
         A room that was public once is shown to other clients with its public messages, under its slug, without its current name,
@@ -241,19 +241,18 @@ class RoomRoutes:
         members = await self.pages.members(room.id, users)
         now_ms = self.now_ms()
         may_see = may_see_room(room, readable) or is_admin(call.principal)
-        details: schemas.RoomDetails = {
+        details: dict[str, Any] = {
             **(self._view(room) if may_see else outside_view(room, self.identities)),
             "may_read": may_read,
             "rights": await self._rights(call.principal, room),
             "writers": writers_of(RoomPowerLevels(orjson.loads(room.power_levels))),
             "removal": _removal(await self.pages.restriction(room, call.principal)),
-            "messages": cast("list[schemas.Message]", page.messages.fragment),  # encoded already
             "has_older": page.older_before is not None,
             "online_members": [self._member(subject, members, now_ms) for subject in online],
         }
         if (unread := await self.lists.state(call.principal, room.id)) is not None:
-            details.update(unread)  # type: ignore[typeddict-item]
-        return details
+            details.update(unread)
+        return Encoded.with_member(details, "messages", page.messages)
 
     def _online(self, room: Room, principal: Principal) -> list[SubjectId]:
         """Return the members who are online; of a chat that was opened on Matrix, the agent and the reader."""
