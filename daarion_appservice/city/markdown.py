@@ -19,7 +19,7 @@ MAX_EVENTS: Final = 20_000
 """Parser events (starts, ends, pieces of text) of Markdown at most: 8 kB of heavily formatted text have 2,000."""
 MAX_MENTIONS: Final = 50
 _SYMBOL: Final = "[\u200d\u2190-\u2bff\ufe0f\U0001f000-\U0001faff]"
-"""Emoji and other symbols: the specification has historical user ids accepted, like ``@🛒:example.org``."""
+"""Emoji and other symbols: the specification requires servers to accept historical user ids, like ``@🛒:example.org``."""
 MENTION: Final = re.compile(
     r"(?<![\w@/+=])@"
     rf"((?:[\w.=/+-]|{_SYMBOL}){{1,255}}+:[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+(?::[0-9]{{1,5}}+)?+|[A-Za-z0-9][A-Za-z0-9_-]{{0,63}}+)"

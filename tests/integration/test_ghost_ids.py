@@ -33,10 +33,7 @@ async def city(database_url: str) -> AsyncIterator[InProcessCity]:
 
 async def handle(city: InProcessCity, event_id: str, sender: str, content: dict[str, Any], **more: Any) -> None:
     event = {"event_id": event_id, "room_id": HALL, "type": "m.room.message", "sender": sender, "content": content}
-    async with city.city.database.transaction() as tx:
-        happened = await city.city.handlers.handle(tx, event | more)
-    for each in happened:
-        city.city.bus.publish(each)
+    await city.handle(event | more)
 
 
 @pytest.mark.parametrize("user", IDS, ids=ascii)

@@ -39,10 +39,7 @@ async def city(database_url: str) -> AsyncIterator[InProcessCity]:
 async def receive(city: InProcessCity, event_type: str, sender: str, content: Any, **more: Any) -> None:
     event_id = f"${event_type}-{sender}"
     event = {"event_id": event_id, "room_id": MATRIX_ROOM, "type": event_type, "sender": sender, "content": content}
-    async with city.city.database.transaction() as tx:
-        city_events = await city.city.handlers.handle(tx, event | more)
-    for each in city_events:
-        city.city.bus.publish(each)
+    await city.handle(event | more)
 
 
 async def test_messages_of_historical_users_are_stored(city: InProcessCity) -> None:

@@ -27,6 +27,7 @@ from tests.parts.matrix_chat import (
 )
 from tests.parts.presence_socket import connected, until
 from tests.parts.scripted_homeserver import NOT_IN_ROOM
+from tests.parts.waiting import WAIT_S
 
 LEVELS = {"users": {ALICE: 100}, "invite": 50}
 ENCRYPTION = {"algorithm": "m.megolm.v1.aes-sha2"}
@@ -359,11 +360,11 @@ async def test_socket_ends_when_the_account_is_gone(chat: MatrixChat, *, by_unli
         await chat.say("Чуєш?")
         received: list[Any] = []
         while "Чуєш?" not in str(received):
-            received.append(await socket.receive_json(timeout=10))
+            received.append(await socket.receive_json(timeout=WAIT_S))
         await (chat.unlink() if by_unlinking else chat.member(ALICE, "leave"))
-        ended = [await socket.receive(timeout=10)]
+        ended = [await socket.receive(timeout=WAIT_S)]
         while not socket.closed:
-            ended.append(await socket.receive(timeout=10))
+            ended.append(await socket.receive(timeout=WAIT_S))
         await chat.say("таємно")
         assert "таємно" not in str(ended)
         assert "no_such_room" in str(ended) or "members_only" in str(ended)

@@ -151,10 +151,7 @@ async def test_kick_and_ban_have_a_cause(
         }
         if event["sender"] == ALICE:
             event["sender"] = user
-        async with city.city.database.transaction() as tx:
-            happened = await city.city.handlers.handle(tx, event)
-        for each in happened:
-            city.city.bus.publish(each)
+        await city.handle(event)
 
     async with looking_on(city) as socket:
         await looked_on(city)

@@ -102,6 +102,13 @@ class InProcessCity:
         assert answer.status == 200, answer
         return answer.content
 
+    async def handle(self, event: dict[str, Any]) -> None:
+        """Handle an event of a Matrix room, and publish the changes after the commit."""
+        async with self.city.database.transaction() as tx:
+            events = await self.city.handlers.handle(tx, event)
+        for each in events:
+            self.city.bus.publish(each)
+
     async def agent_token(self, slug: str) -> str:
         made = new_token(new_id())
         async with self.city.database.transaction() as tx:

@@ -57,10 +57,7 @@ class MatrixChat:
             "content": content,
             "origin_server_ts": now_ms(),
         } | more
-        async with self.city.city.database.transaction() as tx:
-            events = await self.city.city.handlers.handle(tx, event)
-        for each in events:
-            self.city.city.bus.publish(each)
+        await self.city.handle(event)
         return f"${self.count}"
 
     async def say(self, body: str, sender: str = ALICE, **content: Any) -> str:

@@ -40,11 +40,7 @@ class PrivateRoom:
             "content": content,
             "origin_server_ts": 1_700_000_000_000 + self.count,
         } | more
-        city = self.city.city
-        async with city.database.transaction() as tx:
-            events = await city.handlers.handle(tx, event)
-        for each in events:
-            city.bus.publish(each)
+        await self.city.handle(event)
         return f"${self.count}"
 
     async def receive_text(self, body: str, **more: Any) -> str:

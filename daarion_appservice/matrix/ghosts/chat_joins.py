@@ -50,13 +50,14 @@ class ChatJoins:
             agent = self.identities.service_user(chat)
             await self.homeserver.invite(chat.matrix_room_id, ghost, as_user=agent)
             await self.homeserver.join(chat.matrix_room_id, as_user=ghost)
+        # Before the join is recorded: if the homeserver becomes unavailable here, the next attempt does both again.
+        await self._name_as_service_member(ghost, chat)
         async with self.database.transaction() as tx:
             current = await tx.rooms.lock_any(chat.id) or chat
             await tx.membership_periods.record_joins(chat.id, {ghost: current.last_seq})
-        await self._name_as_service_member(ghost, chat)
 
     async def _name_as_service_member(self, ghost: UserId, chat: Room) -> None:
-        """Keep the chat one of two in Element, which would name it by the ghost, too, where the agent may do that."""
+        """Add the ghost to the service members, whom Element leaves out of a chat's name, if the agent may set that state."""
         assert chat.matrix_room_id is not None
         agent, powers = self.identities.service_user(chat), RoomPowerLevels(orjson.loads(chat.power_levels))
         if powers.of(agent) < powers.to_send(SERVICE_MEMBERS, is_state=True):

@@ -234,7 +234,7 @@ class EventHandlers:
         return [*notice, ChatReadersChanged(chat.id)]
 
     async def _chat_power_levels(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
-        # Whom the room's creators are is in no event of the levels: the reconciler reads both.
+        # `m.room.power_levels` does not contain the room's creators: the reconciler reads both.
         return await self._direct_chats.request_reconciliation(tx, chat) if event.get("state_key") == "" else []
 
     async def _chat_visibility(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:

@@ -75,7 +75,7 @@ _MAX_ATTEMPTS: Final = 30
 _FIRST: Final = RoomId("")
 """A value below all ids of chats."""
 _READ_AGAIN: Final = 2 * _CONCURRENCY
-"""Maximum number of chats of an earlier version of the service that are read again in one go."""
+"""Maximum number of chats of an earlier version of the service that are read again at once."""
 _RETENTION_MS: Final = 2 * _MAX_RETRY_MS
 _NOT_ACCESSIBLE: Final = frozenset({403, 404})
 _UNREADABLE: Final = (

@@ -40,7 +40,7 @@ class WritingAgents:
             HomeserverUnavailable: the homeserver does not answer.
         """
         for room in rooms:
-            # The bot has not the power for it in a room with an error.
+            # In a room with an error, the bot's power level may be too low.
             if room.archived or room.matrix_error is not None:
                 continue
             powers = RoomPowerLevels(orjson.loads(room.power_levels))

@@ -34,7 +34,7 @@ export function splitLinks(text: string): TextPart[] {
 /**
  * Remove the end of the sentence. A bracket that the URL has opened belongs to it: `https://en.wikipedia.org/wiki/Foo_(bar)`.
  *
- * Takes time linear in the length of the URL, which is anybody's text: 48,000 brackets froze a page for a minute.
+ * Takes time linear in the length of the URL, which may be hostile: 48,000 brackets froze a page for a minute.
  */
 function withoutSentenceEnd(address: string, before: string | undefined): string {
   const counts = new Map<string, number>();
