@@ -75,14 +75,14 @@ async def measure(plan: Plan, directory: Path) -> list[dict[str, Any]]:
 
 async def _type(browser: Browser, at: str, field: str, cpu_factor: int) -> tuple[list[float], dict[str, float]]:
     async with Reader.arriving(browser, at, is_citizen=True, script=_OBSERVE) as reader:
-        sought = await _opened(reader.page, at, field)
+        search_field = await _opened(reader.page, at, field)
         await reader.settle()
         await reader.slow_down(None, cpu_factor)
         load = await other_load()
         await reader.page.evaluate("strokes.length = 0")
         before = await reader.main_thread()
         for key in (*_WORDS, *["Backspace"] * len(_WORDS)):
-            await sought.press(key, no_wait_after=True)
+            await search_field.press(key, no_wait_after=True)
             await asyncio.sleep(_KEY_INTERVAL_S)
         work = await reader.main_thread() - before
         return await reader.page.evaluate("strokes"), work.figures(per=STROKES) | {"other_load": load}

@@ -156,7 +156,7 @@ class LinkedAccounts:
         )
 
     def authors_of(self, author: Author) -> tuple[Author, ...]:
-        """Return the authors with the same self, ``author`` first: its messages, reactions and votes are theirs, too."""
+        """Return the authors with the same canonical subject, ``author`` first: its messages and votes are theirs, too."""
         match author.kind:
             case AuthorKind.CITIZEN if account := self._by_citizen.get(author.subject):
                 return author, Author(AuthorKind.MATRIX, account.user, author.display_name)

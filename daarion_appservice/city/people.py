@@ -1,4 +1,4 @@
-"""A person of the city for export and erasure: all subjects that are one self, and their Matrix users."""
+"""A person for export and erasure: all subjects that are linked with each other, and their Matrix users."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Person:
 
     @property
     def id(self) -> SubjectId:
-        """The self: the Matrix user of a linked citizen, else the only subject."""
+        """The canonical subject: the Matrix user of a linked citizen, else the only subject."""
         return self.subjects[0]
 
     @property

@@ -78,7 +78,7 @@ class RoomPermissions:
         return may_notify_room(room.power_levels, self._user(author))
 
     def authors_of(self, author: Author) -> tuple[Author, ...]:
-        """Return the authors with the same self, ``author`` first: see ``linked_accounts``."""
+        """Return the authors with the same canonical subject, ``author`` first: see ``linked_accounts``."""
         return self._identities.accounts.authors_of(author)
 
     def citizen_of(self, author: Author) -> CitizenId | None:

@@ -7,9 +7,9 @@ from functools import partial
 from ..city.types import person_subject
 from ..clock import new_id, now_ms, steady_ms
 from ..config import Settings
-from ..matrix.erasure.city_data import CityDataErasure
-from ..matrix.erasure.homeserver_data import HomeserverDataErasure
-from ..matrix.erasure.worker import ErasureWorker
+from ..erasure.city_data import CityDataErasure
+from ..erasure.homeserver_data import HomeserverDataErasure
+from ..erasure.worker import ErasureWorker
 from ..matrix.ghosts.profile_fields import RoleFieldWriter, StatusTextWriter
 from ..matrix.inbound.undecrypted import UndecryptedWorker
 from ..matrix.outbound.delivery import OutboxDelivery

@@ -14,9 +14,9 @@ from sqlalchemy import select
 from daarion_appservice.app import _seed_agents
 from daarion_appservice.city.types import EventId, MatrixRoomId, MessageId, RoomId, SubjectId, UserId
 from daarion_appservice.clock import now_ms
+from daarion_appservice.erasure.homeserver_data import HomeserverDataErasure
 from daarion_appservice.errors import DatabaseError
 from daarion_appservice.matrix.client.homeserver import Homeserver
-from daarion_appservice.matrix.erasure.homeserver_data import HomeserverDataErasure
 from daarion_appservice.matrix.outbound.rendering import OutboxRenderer
 from daarion_appservice.realtime.presence_faces import NO_FACE
 from daarion_appservice.storage.key_values import accounts_changed

@@ -10,8 +10,8 @@ const ITEMS = Array.from({ length: 300 }, (_, number) => ({ id: `item ${number}`
 let commits: string[][] = [];
 
 function List() {
-  const [sought, setSought] = useState("");
-  const filter = useDeferredValue(sought);
+  const [searchText, setSearchText] = useState("");
+  const filter = useDeferredValue(searchText);
   const found = ITEMS.filter(({ id }) => id.includes(filter));
   const { shown, hidden, showMore } = usePaged(found, filter, PAGE);
   useLayoutEffect(() => {
@@ -19,7 +19,7 @@ function List() {
   });
   return (
     <>
-      <input value={sought} onChange={({ target }) => setSought(target.value)} />
+      <input value={searchText} onChange={({ target }) => setSearchText(target.value)} />
       <ul>
         {shown.map(({ id }) => (
           <li key={id}>{id}</li>

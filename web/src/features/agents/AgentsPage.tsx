@@ -39,9 +39,9 @@ function Found({ agents }: { agents: Agent[] }) {
   const { t } = useTranslation();
   const roleName = useRoleName();
   const here = useSubjectsHere();
-  const [sought, setSought] = useState("");
+  const [searchText, setSearchText] = useState("");
   // The search field shows a key stroke before the matching cards are rendered.
-  const filter = useDeferredValue(sought);
+  const filter = useDeferredValue(searchText);
   const [chosen, setChosen] = useState(ALL);
   const roles = [...new Set(agents.flatMap(({ role }) => role ?? []))].sort();
   const isHere = (agent: Agent) => here.has(agentSubject(agent.slug));
@@ -53,7 +53,7 @@ function Found({ agents }: { agents: Agent[] }) {
   return (
     <>
       <ListToolbar>
-        <SearchField label={t("agents.search")} value={sought} onChange={setSought} />
+        <SearchField label={t("agents.search")} value={searchText} onChange={setSearchText} />
         <Chips
           label={t("agents.role")}
           choices={[
@@ -79,6 +79,6 @@ function Found({ agents }: { agents: Agent[] }) {
   );
 }
 
-function isLike({ slug, display_name: name, title, status_msg: status }: Agent, sought: string): boolean {
-  return [slug, name, title, status].join(" ").toLocaleLowerCase().includes(sought.trim().toLocaleLowerCase());
+function isLike({ slug, display_name: name, title, status_msg: status }: Agent, searchText: string): boolean {
+  return [slug, name, title, status].join(" ").toLocaleLowerCase().includes(searchText.trim().toLocaleLowerCase());
 }

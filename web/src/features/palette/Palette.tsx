@@ -28,10 +28,10 @@ export default function Palette({ onClose }: { onClose: () => void }) {
   const [query, setQuery] = useState("");
   const [chosen, setChosen] = useState(0);
   const listId = useId();
-  const sought = useDeferredValue(query);
+  const searchText = useDeferredValue(query);
   const sources = useSources();
-  const named = useMemo(() => paletteItems(sought, sources), [sought, sources]);
-  const { items: messages, isSearching } = useFoundMessages(sought);
+  const named = useMemo(() => paletteItems(searchText, sources), [searchText, sources]);
+  const { items: messages, isSearching } = useFoundMessages(searchText);
   const items = useMemo(() => [...named, ...messages], [named, messages]);
   const open = useOpen(onClose);
   const at = Math.min(chosen, items.length - 1);

@@ -15,9 +15,9 @@ const MIN_CHARS = 2;
 
 const NOTHING: PaletteItem[] = [];
 
-/** Messages with `sought` in their text, newest first. */
-export function useFoundMessages(sought: string): { items: PaletteItem[]; isSearching: boolean } {
-  const text = sought.trim();
+/** Messages with `searchText` in their text, newest first. */
+export function useFoundMessages(searchText: string): { items: PaletteItem[]; isSearching: boolean } {
+  const text = searchText.trim();
   const [asked, setAsked] = useState("");
   useEffect(() => {
     const timer = setTimeout(() => setAsked(text), PAUSE_MS);

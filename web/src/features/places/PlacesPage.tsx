@@ -24,7 +24,7 @@ export default function PlacesPage() {
   const microDaos = useQuery(queries.microDaos);
   const districts = useQuery(queries.districts);
   const { data: agents } = useQuery(queries.agents);
-  const [sought, setSought] = useState("");
+  const [searchText, setSearchText] = useState("");
   usePageTitle(t("places.title"));
   const lists = [nodes, microDaos, districts];
   const groups = useMemo(() => {
@@ -37,8 +37,8 @@ export default function PlacesPage() {
         path: microDaoPath(slug),
       })),
     ];
-    return placesByDistrict(places, districts.data ?? [], sought, language);
-  }, [nodes.data, microDaos.data, districts.data, sought, language]);
+    return placesByDistrict(places, districts.data ?? [], searchText, language);
+  }, [nodes.data, microDaos.data, districts.data, searchText, language]);
 
   const failed = lists.find(({ isError, data }) => isError && !data);
   return (
@@ -46,14 +46,14 @@ export default function PlacesPage() {
       <h1>{t("places.title")}</h1>
       <p className={styles.lead}>{t("places.lead")}</p>
       <ListToolbar>
-        <SearchField label={t("places.search")} value={sought} onChange={setSought} />
+        <SearchField label={t("places.search")} value={searchText} onChange={setSearchText} />
       </ListToolbar>
       {failed ? (
         <ProblemNotice error={failed.error} onRetry={() => lists.forEach((list) => void list.refetch())} />
       ) : lists.some(({ isPending }) => isPending) ? (
         <Skeleton heights={[4.5, 4.5, 4.5]} />
       ) : groups.length === 0 ? (
-        <Notice icon="place" title={t(sought ? "places.noneFound" : "places.none")} />
+        <Notice icon="place" title={t(searchText ? "places.noneFound" : "places.none")} />
       ) : (
         <div className={styles.page}>
           {groups.map(({ district, places }) => (

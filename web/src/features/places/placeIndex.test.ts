@@ -29,8 +29,8 @@ const PLACES = [
 ];
 const DISTRICTS = [district("podil", "Поділ"), district("empty", "Безлюдний")];
 
-const find = (sought: string) =>
-  placesByDistrict(PLACES, DISTRICTS, sought, "uk").map((group) => [
+const find = (searchText: string) =>
+  placesByDistrict(PLACES, DISTRICTS, searchText, "uk").map((group) => [
     group.district?.id ?? null,
     group.places.map(({ id }) => id),
   ]);

@@ -19,14 +19,14 @@ export interface DistrictPlaces {
   places: ListedPlace[];
 }
 
-/** The places with `sought` in their name, description or district, by district; places without a district come last. */
+/** The places with `searchText` in their name, description or district, by district; places without a district come last. */
 export function placesByDistrict(
   places: readonly ListedPlace[],
   districts: readonly District[],
-  sought: string,
+  searchText: string,
   language: string,
 ): DistrictPlaces[] {
-  const words = sought.trim().toLocaleLowerCase();
+  const words = searchText.trim().toLocaleLowerCase();
   const byName = (a: { name: string }, b: { name: string }) => a.name.localeCompare(b.name, language);
   const known = new Set(districts.map(({ id }) => id));
   return [...districts.toSorted(byName), null]

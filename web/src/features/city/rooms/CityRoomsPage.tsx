@@ -29,9 +29,9 @@ export default function CityRoomsPage() {
   const { session, setSignInOpen: ask } = useSession();
   const [isCreating, setCreating] = useState(false);
   const [sort, setSort] = useState<(typeof SORTS)[number]>("popular");
-  const [sought, setSought] = useState("");
+  const [searchText, setSearchText] = useState("");
   // The search field shows a key stroke before the matching cards are rendered.
-  const filter = useDeferredValue(sought);
+  const filter = useDeferredValue(searchText);
   const rooms = useQuery(queries.rooms(sort));
   usePageTitle(t("rooms.title"));
   return (
@@ -47,7 +47,7 @@ export default function CityRoomsPage() {
       </div>
       <PresenceBar />
       <ListToolbar>
-        <SearchField label={t("rooms.search")} value={sought} onChange={setSought} />
+        <SearchField label={t("rooms.search")} value={searchText} onChange={setSearchText} />
         <Chips
           label={t("rooms.sort")}
           choices={SORTS.map((value) => ({ value, words: t(`rooms.${value}`) }))}
@@ -57,17 +57,17 @@ export default function CityRoomsPage() {
       </ListToolbar>
       {rooms.isPending && <Skeleton heights={[4.5, 4.5, 4.5]} />}
       {rooms.isError && !rooms.data && <ProblemNotice error={rooms.error} onRetry={() => void rooms.refetch()} />}
-      {rooms.data && <Rooms rooms={rooms.data} sought={filter} />}
+      {rooms.data && <Rooms rooms={rooms.data} searchText={filter} />}
       {isCreating && session && <CreateRoomDialog onClose={() => setCreating(false)} />}
     </>
   );
 }
 
 /** The cards of the rooms that match the search. Memoized: a key stroke renders the search field without them. */
-const Rooms = memo(function Rooms({ rooms, sought }: { rooms: Room[]; sought: string }) {
+const Rooms = memo(function Rooms({ rooms, searchText }: { rooms: Room[]; searchText: string }) {
   const { t } = useTranslation();
-  const found = useMemo(() => filterRooms(rooms, sought), [rooms, sought]);
-  const { shown, hidden, showMore } = usePaged(found, sought, PAGE);
+  const found = useMemo(() => filterRooms(rooms, searchText), [rooms, searchText]);
+  const { shown, hidden, showMore } = usePaged(found, searchText, PAGE);
   const unread = useUnread(rooms);
   if (!found.length) return <Notice icon="rooms" title={t(rooms.length ? "rooms.none" : "rooms.empty")} />;
   return (

@@ -24,10 +24,10 @@ beforeAll(async () => {
   await setLanguage("en");
 });
 
-function show(sought: string): string[] {
+function show(searchText: string): string[] {
   render(
     <MemoryRouter>
-      <DirectChats sought={sought} />
+      <DirectChats searchText={searchText} />
     </MemoryRouter>,
   );
   return screen.queryAllByRole("link").map((link) => link.getAttribute("href") ?? "");

@@ -15,12 +15,12 @@ import { LastLine } from "./LastLine";
 import styles from "./RoomsPane.module.css";
 import { UnreadBadge } from "./UnreadBadge";
 
-/** The reader's direct chats whose names contain `sought`; nothing if there are none. */
-export function DirectChats({ sought }: { sought: string }) {
+/** The reader's direct chats whose names contain `searchText`; nothing if there are none. */
+export function DirectChats({ searchText }: { searchText: string }) {
   const { t } = useTranslation();
   const chats = useDirectChats();
   const profiles = useProfiles((state) => state.profiles);
-  const words = sought.trim().toLocaleLowerCase();
+  const words = searchText.trim().toLocaleLowerCase();
   const nameOf = ({ subject, citizen }: DirectChat) =>
     profiles[subject]?.isLive ? profiles[subject].name : citizen.display_name;
   const found = chats?.filter((chat) => nameOf(chat).toLocaleLowerCase().includes(words));

@@ -32,10 +32,10 @@ const PAGE = 48;
 export default function RoomsPane() {
   const { t } = useTranslation();
   const { session, setSignInOpen: ask } = useSession();
-  const [sought, setSought] = useState("");
+  const [searchText, setSearchText] = useState("");
   const [isCreating, setCreating] = useState(false);
   // The search field shows a key stroke before the matching rooms are rendered.
-  const filter = useDeferredValue(sought);
+  const filter = useDeferredValue(searchText);
   const rooms = useQuery(queries.rooms("recent"));
   const pane = useRef<HTMLElement>(null);
   return (
@@ -43,7 +43,7 @@ export default function RoomsPane() {
     // eslint-disable-next-line jsx-a11y/no-noninteractive-element-interactions
     <nav ref={pane} className={styles.pane} aria-label={t("pane.label")} onKeyDown={(event) => moveFocus(event, pane.current)}>
       <div className={styles.head}>
-        <SearchField label={t("pane.filter")} value={sought} onChange={setSought} />
+        <SearchField label={t("pane.filter")} value={searchText} onChange={setSearchText} />
         <IconButton
           icon="plus"
           label={t("pane.create")}
@@ -51,10 +51,10 @@ export default function RoomsPane() {
         />
       </div>
       <div className={styles.scroll}>
-        <DirectChats sought={filter} />
+        <DirectChats searchText={filter} />
         {rooms.isPending && <Skeleton heights={[3, 3, 3, 3]} />}
         {rooms.isError && !rooms.data && <ProblemNotice error={rooms.error} onRetry={() => void rooms.refetch()} />}
-        {rooms.data && <RoomLinks rooms={rooms.data} sought={filter} />}
+        {rooms.data && <RoomLinks rooms={rooms.data} searchText={filter} />}
       </div>
       <NavLink className={styles.all ?? ""} to="/city" end>
         {t("home.allRooms")}
@@ -76,9 +76,9 @@ function moveFocus(event: KeyboardEvent, pane: HTMLElement | null): void {
   next.focus();
 }
 
-const RoomLinks = memo(function RoomLinks({ rooms, sought }: { rooms: Room[]; sought: string }) {
+const RoomLinks = memo(function RoomLinks({ rooms, searchText }: { rooms: Room[]; searchText: string }) {
   const { t, language } = useTranslation();
-  const found = useMemo(() => filterRooms(rooms, sought), [rooms, sought]);
+  const found = useMemo(() => filterRooms(rooms, searchText), [rooms, searchText]);
   const unread = useUnread(rooms);
   const known = useUnreadRooms((state) => state.rooms);
   const shown = useMatch("/city/:slug/*")?.params.slug;
@@ -86,7 +86,7 @@ const RoomLinks = memo(function RoomLinks({ rooms, sought }: { rooms: Room[]; so
   const isUnread = ({ id }: Room) => (unread.get(id) ?? 0) > 0 || (known[id]?.mentions ?? 0) > 0;
   // The first page includes the last room with unread messages, and the room that is open.
   const size = Math.max(PAGE, found.findLastIndex((room) => isShown(room) || isUnread(room)) + 1);
-  const { shown: page, hidden, showMore } = usePaged(found, sought, size);
+  const { shown: page, hidden, showMore } = usePaged(found, searchText, size);
   const now = useNow();
   useRoomKeys(rooms, unread);
   if (!found.length) return <p className={styles.none}>{t(rooms.length ? "rooms.none" : "rooms.empty")}</p>;

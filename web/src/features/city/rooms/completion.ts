@@ -46,13 +46,13 @@ const LIMIT = 6;
 
 /** The candidates with the query at the beginning of a word of the label or detail; matches at the start of the label first. */
 export function matching(candidates: Iterable<Candidate>, query: string, limit = LIMIT): Candidate[] {
-  const sought = query.toLocaleLowerCase();
+  const searchText = query.toLocaleLowerCase();
   const first: Candidate[] = [];
   const others: Candidate[] = [];
   for (const candidate of candidates) {
     const label = candidate.label.toLocaleLowerCase();
-    if (label.startsWith(sought)) first.push(candidate);
-    else if (hasWord(label, sought) || hasWord(candidate.detail.toLocaleLowerCase(), sought)) others.push(candidate);
+    if (label.startsWith(searchText)) first.push(candidate);
+    else if (hasWord(label, searchText) || hasWord(candidate.detail.toLocaleLowerCase(), searchText)) others.push(candidate);
     if (first.length >= limit) break;
   }
   return [...first, ...others].slice(0, limit);

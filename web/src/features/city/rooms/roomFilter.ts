@@ -1,8 +1,8 @@
 import type { Room } from "../../../api/types";
 
-/** The rooms whose name, description or slug contains `sought`, in the given order. */
-export function filterRooms(rooms: readonly Room[], sought: string): readonly Room[] {
-  const words = sought.trim().toLocaleLowerCase();
+/** The rooms whose name, description or slug contains `searchText`, in the given order. */
+export function filterRooms(rooms: readonly Room[], searchText: string): readonly Room[] {
+  const words = searchText.trim().toLocaleLowerCase();
   if (words === "") return rooms;
   return rooms.filter(({ name, description, slug }) => `${name} ${description} ${slug}`.toLocaleLowerCase().includes(words));
 }

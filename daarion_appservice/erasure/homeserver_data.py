@@ -16,15 +16,15 @@ from collections.abc import Iterable
 from math import inf
 from typing import Any, Final
 
-from ...city.event_fields import content_of, event_id_of, sender_of, text, time_ms, type_of
-from ...city.identity import Identities
-from ...city.people import Person
-from ...city.types import EventId, MatrixRoomId, UserId, person_subject
-from ...errors import HomeserverRefused
-from ...storage.database import Database
-from ...storage.people.erasures import PendingRedaction, Plan, Remains, StoredErasure
-from ..client.homeserver import Homeserver
-from ..client.refusals import is_transient, is_unregistered
+from ..city.event_fields import content_of, event_id_of, sender_of, text, time_ms, type_of
+from ..city.identity import Identities
+from ..city.people import Person
+from ..city.types import EventId, MatrixRoomId, UserId, person_subject
+from ..errors import HomeserverRefused
+from ..matrix.client.homeserver import Homeserver
+from ..matrix.client.refusals import is_transient, is_unregistered
+from ..storage.database import Database
+from ..storage.people.erasures import PendingRedaction, Plan, Remains, StoredErasure
 
 _PAGE: Final = 100
 _REASON: Final = "account erased"

@@ -16,19 +16,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
-from ...city.erased_people import deleted_author
-from ...city.events import CityEvent, MembershipChanged, OutboxChanged, RegistryChanged, RoomEventStored
-from ...city.identity import Identities
-from ...city.message_edits import MessageEdits
-from ...city.people import Person
-from ...city.polls import with_results
-from ...city.ports import NowMs, Publish, publish_all
-from ...city.room_events import RoomEvent, RoomEventKind
-from ...city.room_sequence import record
-from ...city.types import AgentSlug, Author, AuthorKind, EventId, Room, RoomId, UserId, author_key
-from ...storage.database import Database, Transaction
-from ...storage.people.erasing import holdings_to_delete
-from ...storage.people.erasures import PendingRedaction, Plan, Remains, StoredErasure
+from ..city.erased_people import deleted_author
+from ..city.events import CityEvent, MembershipChanged, OutboxChanged, RegistryChanged, RoomEventStored
+from ..city.identity import Identities
+from ..city.message_edits import MessageEdits
+from ..city.people import Person
+from ..city.polls import with_results
+from ..city.ports import NowMs, Publish, publish_all
+from ..city.room_events import RoomEvent, RoomEventKind
+from ..city.room_sequence import record
+from ..city.types import AgentSlug, Author, AuthorKind, EventId, Room, RoomId, UserId, author_key
+from ..storage.database import Database, Transaction
+from ..storage.people.erasing import holdings_to_delete
+from ..storage.people.erasures import PendingRedaction, Plan, Remains, StoredErasure
 
 _PORTION: Final = 50
 """Messages or reactions of one transaction."""

@@ -15,19 +15,19 @@ from typing import Final
 
 import structlog
 
-from ...city.events import AccountsChanged, CityEvent
-from ...city.people import Person
-from ...city.ports import NowMs, PresenceStore
-from ...city.presence import PresenceState, RemotePresence
-from ...city.types import person_subject
-from ...errors import HomeserverRefused, HomeserverUnavailable
-from ...realtime.isolation import isolated
-from ...realtime.worker import Worker
-from ...storage.database import Database
-from ...storage.people.erasures import ErasureState, StoredErasure
-from ..client.monitor import HomeserverMonitor
-from ..ghosts.ghosts import Ghosts
-from ..presence.user_presence import MATRIX_SESSION
+from ..city.events import AccountsChanged, CityEvent
+from ..city.people import Person
+from ..city.ports import NowMs, PresenceStore
+from ..city.presence import PresenceState, RemotePresence
+from ..city.types import person_subject
+from ..errors import HomeserverRefused, HomeserverUnavailable
+from ..matrix.client.monitor import HomeserverMonitor
+from ..matrix.ghosts.ghosts import Ghosts
+from ..matrix.presence.user_presence import MATRIX_SESSION
+from ..realtime.isolation import isolated
+from ..realtime.worker import Worker
+from ..storage.database import Database
+from ..storage.people.erasures import ErasureState, StoredErasure
 from .city_data import CityDataErasure
 from .homeserver_data import HomeserverDataErasure
 
