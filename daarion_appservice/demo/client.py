@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 
@@ -49,6 +50,13 @@ class CityClient:
     async def agents(self, **wanted: str) -> list[Json]:
         """Return the agents; ``wanted`` filters them, like ``node_id="node-1"``."""
         return await self._list("/api/v1/agents", **wanted)
+
+    async def person(self, subject: str) -> Json | None:
+        """Return the profile card of a person or agent; None if the agent may not know the subject."""
+        try:
+            return await self._object(f"/city/people/{quote(subject, safe='')}")
+        except CityRefused:
+            return None
 
     async def rooms(self) -> list[Json]:
         return await self._list("/city/rooms")

@@ -48,6 +48,9 @@ def _question(body: dict[str, Any]) -> Request:
     room = context.get("room") or DEFAULT_ROOM
     if not isinstance(room, str):
         raise TypeError("room")
+    author = context.get("user_id") or ""
+    if not isinstance(author, str):
+        raise TypeError("user_id")
     history = context.get("history") or []
     before = [each["content"] for each in history if each["role"] == "user"]
-    return Request(text, room, tuple(before))
+    return Request(text, room, author, tuple(before))

@@ -29,6 +29,8 @@ class Request:
     text: str
     room: str
     """Slug of the room that the request refers to if it names none."""
+    author: str = ""
+    """The subject that asks."""
     earlier: tuple[str, ...] = ()
     """Earlier requests of the same author, oldest first."""
 
@@ -71,17 +73,21 @@ async def second_me(city: CityClient, request: Request) -> str:
     return " ".join([*facts, *([earlier.in_language_of(request.text)] if request.earlier else [])])
 
 
-async def _who_is_online(city: CityClient, _: Request) -> Bilingual:
+async def _who_is_online(city: CityClient, request: Request) -> Bilingual:
     agents = [agent["display_name"] for agent in await city.agents() if agent["presence"] != "offline"]
-    people = await _people_online(city)
+    people = await _people_online(city, request.author)
     return Bilingual(
         uk=f"Агенти на місці: {_names(agents)}. Люди: {_names(people)}.",
         en=f"Agents here: {_names(agents)}. People: {_names(people)}.",
     )
 
 
-async def _people_online(city: CityClient) -> list[str]:
+async def _people_online(city: CityClient, author: str) -> list[str]:
     found = {}
+    # Whoever asks is online, but becomes a member of the room only when Matrix confirms the join of the ghost.
+    asking = await city.person(author) if author else None
+    if asking is not None and asking["kind"] != "agent":
+        found[asking["id"]] = asking["display_name"]
     for room in await city.rooms():
         for member in (await city.room(room["slug"]))["online_members"]:
             if member["kind"] != "agent":

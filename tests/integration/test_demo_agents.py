@@ -25,6 +25,7 @@ class SmallCity:
     """As much of the city's API as the runtime needs, on a port that may be closed and opened again."""
 
     port: int = field(default_factory=free_port)
+    role: str = "guardian"
     beats: list[str] = field(default_factory=list)
     greetings: Counter[str] = field(default_factory=Counter)
     _runner: web.AppRunner | None = None
@@ -34,6 +35,9 @@ class SmallCity:
         app.router.add_get("/api/v1/agents/{slug}", self._show)
         app.router.add_post("/api/v1/agents/{slug}/heartbeat", self._beat)
         app.router.add_post("/city/rooms/general/messages", self._post)
+        app.router.add_get("/api/v1/agents", self._agents)
+        app.router.add_get("/city/rooms", self._rooms)
+        app.router.add_get("/city/people/{subject}", self._person)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
         await web.TCPSite(self._runner, HOST, self.port).start()
@@ -43,7 +47,19 @@ class SmallCity:
             await self._runner.cleanup()
 
     async def _show(self, request: web.Request) -> web.Response:
-        return web.json_response({"display_name": "Varta", "title": "Guardian", "role": "guardian"})
+        return web.json_response({"display_name": "Varta", "title": "Guardian", "role": self.role})
+
+    async def _agents(self, request: web.Request) -> web.Response:
+        return web.json_response([{"display_name": "Varta", "presence": "online"}])
+
+    async def _rooms(self, request: web.Request) -> web.Response:
+        return web.json_response([])
+
+    async def _person(self, request: web.Request) -> web.Response:
+        subject = request.match_info["subject"]
+        if subject != "@марія:city.localhost":
+            return web.json_response({"error": {"code": "no_such_person"}}, status=404)
+        return web.json_response({"id": subject, "kind": "matrix", "display_name": "Марія"})
 
     async def _beat(self, request: web.Request) -> web.Response:
         self.beats.append((await request.json())["status"])
@@ -106,7 +122,17 @@ async def test_agent_stops_during_city_outage(city: SmallCity, varta: CityClient
     assert "offline" not in city.beats
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"input": 1}', b'{"input": "x", "context": {"room": 1}}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"input": 1}',
+        b'{"input": "x", "context": {"room": 1}}',
+        b'{"input": "x", "context": {"user_id": 1}}',
+    ],
+)
 async def test_an_invocation_that_makes_no_sense_is_refused(
     varta: CityClient, aiohttp_client: Any, body: bytes
 ) -> None:
@@ -127,3 +153,15 @@ async def test_invocation_without_user_or_city_is_refused(
     away = await core.post("/agents/varta/invoke", json={"input": "hi"})
 
     assert (nobody.status, away.status) == (404, 502)
+
+
+@pytest.mark.parametrize(("asks", "people"), [("@марія:city.localhost", "Марія"), ("u_unknown", "—")])
+async def test_person_who_asks_is_among_the_people(
+    city: SmallCity, varta: CityClient, aiohttp_client: Any, asks: str, people: str
+) -> None:
+    city.role = "orchestrator"
+    core = await aiohttp_client(invoke_app({"varta": varta}))
+
+    reply = await core.post("/agents/varta/invoke", json={"input": "who is here?", "context": {"user_id": asks}})
+
+    assert (await reply.json())["output"] == f"Agents here: Varta. People: {people}."
