@@ -91,12 +91,18 @@ def _write(document: Document, wanted: Mapping[KeyPath, Any]) -> None:
 
 def _edited(document: Document, wanted: Mapping[KeyPath, Any]) -> Document | None:
     """Return the document with these values and no other change, or None if that is not possible."""
-    now = document
     try:
         expected = _unshared(document.values)
         for path, value in wanted.items():
-            now = yaml_document.parse(document.path, _with_value(now, path, value))
             _put(expected, path, value)
+        entries = {path: entry for path in wanted if (entry := _entry_at(document, path))}
+        text = document.text
+        # From the end of the file to its beginning, as an edit moves only what follows it.
+        for path in sorted(entries, key=lambda path: entries[path].position, reverse=True):
+            text = _with_scalar(text, entries[path], scalar(wanted[path]))
+        now = yaml_document.parse(document.path, text) if entries else document
+        for path in (each for each in wanted if each not in entries):
+            now = yaml_document.parse(document.path, _with_value(now, path, wanted[path]))
         written = now.values == expected
     except (ConfigErrors, TypeError, RecursionError):
         # The edit made the YAML invalid or replaced a section by a value, or an alias refers to itself.
@@ -132,13 +138,29 @@ class _Entry:
     column: int
     value: Node
 
+    @property
+    def position(self) -> tuple[int, int]:
+        return self.line, self.column
+
 
 _ABOVE_ALL = -1
 """The line and column above the outermost keys."""
 
 
+def _entry_at(document: Document, path: KeyPath) -> _Entry | None:
+    """Return the entry of a key; None if the key or a section above it is missing."""
+    section: Node | None = document.root
+    entry: _Entry | None = None
+    for name in path:
+        entry = _entry(section, name)
+        section = entry.value if entry else None
+    return entry
+
+
 def _with_value(document: Document, path: KeyPath, value: Any) -> str:
     """Return the text with one key set; the sections above it exist."""
+    if entry := _entry_at(document, path):
+        return _with_scalar(document.text, entry, scalar(value))
     section: Node | None = document.root
     line, column = _ABOVE_ALL, -INDENT
     for name in path[:-1]:
@@ -146,9 +168,6 @@ def _with_value(document: Document, path: KeyPath, value: Any) -> str:
         if entry is None:
             return document.text
         section, line, column = entry.value, entry.line, entry.column
-    entry = _entry(section, path[-1])
-    if entry is not None:
-        return _with_scalar(document.text, entry, scalar(value))
     if not isinstance(section, MappingNode):
         return _inserted(document.text, line, _block(path, value, column + INDENT))
     if section.flow_style:

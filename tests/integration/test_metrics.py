@@ -228,10 +228,15 @@ async def test_failed_requests_are_measured(homeserver: ScriptedHomeserver, monk
         await client.joined_rooms(as_user=BOT)
     with pytest.raises(HomeserverUnavailable):
         await absent.joined_rooms(as_user=BOT)
-    for result in ("rate_limited", "timeout", "unavailable"):
+    homeserver.next("joined_rooms", HANG)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(client.joined_rooms(as_user=BOT), 0.05)
+    await client.close()
+    with pytest.raises(RuntimeError):  # of the HTTP client, after the service has closed it
+        await client.joined_rooms(as_user=BOT)
+    for result in ("rate_limited", "timeout", "unavailable", "cancelled", "error"):
         assert moves.of("daarion_homeserver_requests_total", endpoint="/joined_rooms", result=result) == 1, result
     assert moves.of("daarion_homeserver_requests_in_flight") == 0
-    await client.close()
     await absent.close()
 
 

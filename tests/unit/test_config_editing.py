@@ -6,11 +6,12 @@ import shutil
 import stat
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from ruamel.yaml import YAML
 
-from daarion_appservice.config import Settings
+from daarion_appservice.config import Settings, yaml_document
 from daarion_appservice.config import editing as config_edit
 from daarion_appservice.config import loading as config_file
 from daarion_appservice.config.keys import all_keys, environment_keys, plain
@@ -191,3 +192,25 @@ def test_set_value_keeps_comment(config: Path) -> None:
     config.write_text("appservice:\n  as_token: ''  # ours\n")
     config_edit.set_values(config, {"appservice.as_token": "new"})
     assert config.read_text() == "appservice:\n  as_token: new  # ours\n"
+
+
+def test_set_several_values_keeps_the_others_and_parses_once(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text(
+        "api:\n  port: # empty\n  jwt: {secret: 'a', issuer: b}\nappservice:\n  as_token: |\n    long\n  hs_token: x  # ours\n"
+    )
+    parse = mock.Mock(wraps=yaml_document.parse)
+    monkeypatch.setattr(yaml_document, "parse", parse)
+    # Not in the order of the file.
+    values: dict[str, str | float] = {
+        "appservice.hs_token": "longer than before",
+        "api.port": 7002,
+        "api.jwt.issuer": "",
+        "appservice.as_token": "short",
+        "api.jwt.secret": "a longer secret",
+    }
+    config_edit.set_values(config, values)
+    assert config.read_text() == (
+        'api:\n  port: 7002 # empty\n  jwt: {secret: a longer secret, issuer: ""}\n'
+        "appservice:\n  as_token: short\n  hs_token: longer than before  # ours\n"
+    )
+    assert parse.call_count == 2, "before and after"

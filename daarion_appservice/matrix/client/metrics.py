@@ -27,6 +27,7 @@ class RequestResult(StrEnum):
     TIMEOUT = "timeout"
     UNAVAILABLE = "unavailable"
     CANCELLED = "cancelled"
+    ERROR = "error"
 
 
 class PingResult(StrEnum):
@@ -40,7 +41,8 @@ class PingResult(StrEnum):
 REQUESTS: Final = Counter(
     "daarion_homeserver_requests",
     "Requests to the homeserver, by `method`, `endpoint` (the path of the client-server API with placeholders) and `result`: "
-    "`ok`, `refused` (an error response), `rate_limited` (429), `timeout`, `unavailable` (no response), `cancelled`.",
+    "`ok`, `refused` (an error response), `rate_limited` (429), `timeout`, `unavailable` (no response), `cancelled`, "
+    "`error` (an unexpected exception of this service).",
     ("method", "endpoint", "result"),
     registry=None,
 )
@@ -73,12 +75,11 @@ def measured(method: Method, path: PathBuilder) -> Iterator[None]:
     """Measure the request of the block and count its result, which an exception of the block determines."""
     endpoint = endpoint_of(str(path))
     began_s = time.perf_counter()
-    result = RequestResult.CANCELLED
+    result = RequestResult.OK
     IN_FLIGHT.inc()
     try:
         yield
-        result = RequestResult.OK
-    except (HomeserverRefused, HomeserverUnavailable) as error:
+    except BaseException as error:
         result = _result_of(error)
         raise
     finally:
@@ -87,7 +88,7 @@ def measured(method: Method, path: PathBuilder) -> Iterator[None]:
         _histogram(method.value, endpoint).observe(time.perf_counter() - began_s)
 
 
-def _result_of(error: HomeserverRefused | HomeserverUnavailable) -> RequestResult:
+def _result_of(error: BaseException) -> RequestResult:
     match error:
         case HomeserverRateLimited():
             return RequestResult.RATE_LIMITED
@@ -95,7 +96,11 @@ def _result_of(error: HomeserverRefused | HomeserverUnavailable) -> RequestResul
             return RequestResult.REFUSED
         case HomeserverTimeout():
             return RequestResult.TIMEOUT
-    return RequestResult.UNAVAILABLE
+        case HomeserverUnavailable():
+            return RequestResult.UNAVAILABLE
+        case Exception():
+            return RequestResult.ERROR
+    return RequestResult.CANCELLED
 
 
 # `labels` takes longer than the increment. The keys are bounded by the endpoints.
