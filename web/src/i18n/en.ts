@@ -186,6 +186,7 @@ export default {
     room_message: "writes in {{room}}",
     agent_reply: "answers in {{room}}",
     room_created: "opens the room {{room}}",
+    room_opened: "A new room opens: {{room}}",
     members_joined_one: "{{count}} person comes to {{room}}",
     members_joined_other: "{{count}} people come to {{room}}",
     member_joined: "comes to {{room}}",

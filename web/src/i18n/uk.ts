@@ -199,6 +199,7 @@ export default {
     room_message: "пише в кімнаті {{room}}",
     agent_reply: "відповідає в кімнаті {{room}}",
     room_created: "відкриває кімнату {{room}}",
+    room_opened: "Відчиняється нова кімната: {{room}}",
     members_joined_one: "До кімнати {{room}} приходить {{count}} людина",
     members_joined_few: "До кімнати {{room}} приходять {{count}} людини",
     members_joined_many: "До кімнати {{room}} приходять {{count}} людей",

@@ -37,8 +37,7 @@ function Entry({ group: { entry, more, joined } }: { group: FeedGroup }) {
   const count = Math.max(1, joined);
   const actor = count > 1 ? null : onlyActor;
   const place = { room: room?.name ?? payload.name ?? "", was: payload.was ?? "", count };
-  const what =
-    entry.kind === "system" ? systemWords(payload.what) : count > 1 ? "feed.members_joined" : (`feed.${entry.kind}` as const);
+  const what = textKey(entry, count);
   return (
     <li className={styles.entry}>
       <Portrait actor={actor} isMany={count > 1} />
@@ -72,7 +71,12 @@ function Portrait({ actor, isMany }: { actor: FeedEntry["actor"]; isMany: boolea
   return actor ? <Avatar subject={subject} profile={profile} size={36} /> : <Icon name={isMany ? "people" : "home"} size={36} />;
 }
 
-function systemWords(what: string | undefined) {
-  if (what === "room_archived") return "feed.room_archived";
-  return what === "room_reopened" ? "feed.room_reopened" : "feed.room_renamed";
+function textKey({ kind, actor, payload: { what } }: FeedEntry, count: number) {
+  if (kind === "system") {
+    if (what === "room_archived") return "feed.room_archived";
+    return what === "room_reopened" ? "feed.room_reopened" : "feed.room_renamed";
+  }
+  // A room made by the administrator has no actor: the text needs a subject of its own.
+  if (kind === "room_created" && !actor) return "feed.room_opened";
+  return count > 1 ? "feed.members_joined" : (`feed.${kind}` as const);
 }
