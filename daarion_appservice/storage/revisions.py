@@ -9,6 +9,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Row
 
 from ..city.types import Content, EventId, HistoryVisibility, MessageId, Revision, RoomId, SubjectId
+from ..city.unread import ROOM_MENTION
 from .content_columns import content_values, details_of, media_of, mentions_of
 from .repository import Repository
 from .tables import early_edits, revisions
@@ -60,12 +61,19 @@ class RevisionRepository(Repository):
         return _revision(row) if row else None
 
     async def mentioned_before(self, revision: Revision) -> set[SubjectId]:
-        """Return all subjects that earlier revisions of the same message mention."""
+        """Return all subjects that earlier revisions of the same message mention, with ``ROOM_MENTION``."""
         is_earlier = revisions.c.seq.is_(None) | (revisions.c.seq < revision.seq)
-        rows = await self._connection.scalars(
-            select(revisions.c.mentions).where(revisions.c.message_id == revision.message_id, is_earlier)
+        rows = await self._connection.execute(
+            select(revisions.c.mentions, revisions.c.details).where(
+                revisions.c.message_id == revision.message_id, is_earlier
+            )
         )
-        return {subject for row in rows for subject in mentions_of(row)}
+        mentioned: set[SubjectId] = set()
+        for row in rows:
+            mentioned.update(mentions_of(row.mentions))
+            if details_of(row.details).mentions_room:
+                mentioned.add(ROOM_MENTION)
+        return mentioned
 
     async def get(self, revision: str) -> Revision | None:
         row = (await self._connection.execute(select(revisions).where(revisions.c.id == revision))).first()

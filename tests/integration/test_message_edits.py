@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sqlalchemy import select
 
-from daarion_appservice.city.event_fields import MESSAGE_ID
+from daarion_appservice.city.event_fields import MESSAGE_ID, POLLS
 from daarion_appservice.city.events import OutboxChanged
 from daarion_appservice.city.feed_entries import FeedKind
 from daarion_appservice.city.room_events import RoomEventKind
@@ -286,3 +288,26 @@ async def test_many_edits_keep_first_and_last_text(exchange: MessageExchange) ->
         kept = (await tx.connection.execute(select(tables.revisions.c.body))).scalars().all()
     assert len(kept) == 50
     assert "original" in kept
+
+
+@pytest.mark.parametrize("edited", ["m.room.message", "m.sticker", "m.poll.start", "org.matrix.msc3381.poll.start"])
+@pytest.mark.parametrize("edit", ["m.room.message", "m.sticker", "m.poll.start"])
+async def test_edit_of_another_event_type_is_ignored(exchange: MessageExchange, edited: str, edit: str) -> None:
+    """Client-server API, "Validity of replacement events": Matrix clients show none."""
+
+    def content(text: str) -> dict[str, Any]:
+        poll = {"question": {"m.text": text}, "answers": [{"m.id": each, "m.text": each} for each in ("so", "no")]}
+        return {
+            "msgtype": "m.text",
+            "body": text,
+            "url": "mxc://city.localhost/cat",
+            "m.poll": poll,
+            "org.matrix.msc3381.poll.start": poll,
+        }
+
+    original = await exchange.receive(edited, content("before"))
+    relation = {"m.relates_to": {"rel_type": "m.replace", "event_id": original}}
+    await exchange.receive(edit, content("* after") | {"m.new_content": content("after")} | relation)
+    body = (await exchange.message(original)).body
+    are_alike = edited == edit or (edited in POLLS and edit in POLLS)
+    assert body.startswith("after" if are_alike else "before")

@@ -87,6 +87,22 @@ async def test_room_mention_of_citizen_depends_on_power(exchange: MessageExchang
     assert edited.details.mentions_room
 
 
+async def test_edit_mentions_room_once(exchange: MessageExchange) -> None:
+    await give_power(exchange, **{OKSANA_GHOST: 50})
+    message = await exchange.messaging.post(OKSANA, "general", "Увага")
+    await exchange.mark_sent(message)
+    mentioned = []
+    for body in ("Увага, @room", "Увага всім, @room", "Увага", "@room"):
+        await exchange.messaging.message_edits.edit(OKSANA, "general", message.id, body)
+        row = (await exchange.outbox())[-1]
+        async with exchange.database.read_only() as tx:
+            event = await exchange.messaging.renderer.render(tx, row)
+        assert event is not None
+        mentioned.append((event.content["m.mentions"], event.content["m.new_content"]["m.mentions"]))
+    everyone: dict[str, Any] = {"room": True}
+    assert mentioned == [(everyone, everyone), ({}, everyone), ({}, {}), ({}, everyone)]
+
+
 async def test_room_mention_from_matrix_depends_on_power(exchange: MessageExchange) -> None:
     content = {"msgtype": "m.text", "body": "@room", "m.mentions": {"room": True}}
     plain = await exchange.message(await exchange.receive("m.room.message", content, sender=BOB))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...city.event_fields import MESSAGE_ID, Event, optional_text
+from ...city.event_fields import MESSAGE_ID, POLLS, Event, optional_text
 from ...city.types import EventId, Message, MessageId, Room
 from ...storage.database import Transaction
 
@@ -21,3 +21,9 @@ async def locked_message(tx: Transaction, room: Room, event_id: EventId) -> Mess
     await tx.rooms.lock_any(room.id)
     message = await tx.messages.by_event_id(event_id)
     return message if message and message.room_id == room.id else None
+
+
+def may_have_type(message: Message, event_type: str) -> bool:
+    """Return whether the message may be of this event type: only polls and stickers have types of their own."""
+    is_sticker = message.media is not None and message.media.is_sticker
+    return (message.details.poll is not None, is_sticker) == (event_type in POLLS, event_type == "m.sticker")

@@ -54,7 +54,7 @@ from ..client.message_content import (
     with_location,
 )
 from .authors import read_author, refuse_erased
-from .locked_messages import echoed_message, locked_message
+from .locked_messages import echoed_message, locked_message, may_have_type
 from .polls import PollEvents
 
 _MAX_ID_CHARS: Final = 255
@@ -330,6 +330,8 @@ class MessageEvents:
             if not await tx.revisions.by_event_id(original):
                 await self._store_early(tx, room, event, original)
             return []
+        if not may_have_type(message, type_of(event)):
+            return []  # Edits of another event type are not valid, and no Matrix client shows them.
         city_events = await self._message_edits.receive_edit(
             tx, message, parsed, editor, event_id=event_id_of(event), at_ms=time_ms(event), history=history
         )

@@ -20,6 +20,7 @@ from ...city.poll_responses import PollResponseKind
 from ...city.polls import END_TYPES, RESPONSE_TYPES, START_TYPE
 from ...city.power_levels import may_redact
 from ...city.types import Author, AuthorKind, CitizenId, EventId, Message, OutboxKind, Reaction, Room, SubjectId, UserId
+from ...city.unread import ROOM_MENTION
 from ...storage.database import Transaction
 from ...storage.outbox import OutboxRow
 from ..client.message_content import HTML_FORMAT, SHORTCODE_KEYS
@@ -208,7 +209,9 @@ class OutboxRenderer:
             original,
             self.identities,
             edit_id=entry.txn_id,
-            mentioned_before=await tx.revisions.mentioned_before(revision) if revision else message.mentions,
+            mentioned_before=await tx.revisions.mentioned_before(revision)
+            if revision
+            else {*message.mentions, ROOM_MENTION},
             is_private=await _is_private(tx, message, room),
         )
         return OutgoingEvent(message.author, message.edited_at_ms or message.created_at_ms, "m.room.message", content)
@@ -306,8 +309,8 @@ def edit_content(
         reply_target: the message that it replies to.
         original: the event of the message.
         edit_id: the id of the revision, by which the city recognizes its own event.
-        mentioned_before: the subjects mentioned before this edit. The event mentions only others, so that no user is
-            notified twice, and its ``m.new_content`` mentions all (MSC3952, "Editing").
+        mentioned_before: the subjects mentioned before this edit, with ``ROOM_MENTION``. The event mentions only others, so
+            that no user is notified twice, and its ``m.new_content`` mentions all (MSC3952, "Editing").
         is_private: as for ``message_content``.
     """
     # The fallback is an excerpt: an event cannot contain the longest message twice.
@@ -317,7 +320,11 @@ def edit_content(
     return {
         "msgtype": "m.text",
         "body": f"* {excerpt}",
-        "m.mentions": _mentions([subject for subject in mentioned if subject not in notified], identities),
+        "m.mentions": _mentions(
+            [subject for subject in mentioned if subject not in notified],
+            identities,
+            with_room=message.details.mentions_room and ROOM_MENTION not in notified,
+        ),
         "m.new_content": _content(message, mentioned, identities),
         "m.relates_to": {"rel_type": "m.replace", "event_id": original},
         MESSAGE_ID: message.id,
@@ -348,7 +355,7 @@ def _content(message: Message, mentioned: list[SubjectId], identities: Identitie
     content: dict[str, Any] = {
         "msgtype": message.msgtype,
         "body": message.body,
-        "m.mentions": _mentions(mentioned, identities) | ({"room": True} if message.details.mentions_room else {}),
+        "m.mentions": _mentions(mentioned, identities, with_room=message.details.mentions_room),
     }
     if message.formatted_body is not None:
         content |= {"format": HTML_FORMAT, "formatted_body": message.formatted_body}
@@ -359,10 +366,10 @@ def _content(message: Message, mentioned: list[SubjectId], identities: Identitie
     return content | _profile_fields(message.author, identities)
 
 
-def _mentions(subjects: list[SubjectId], identities: Identities) -> dict[str, Any]:
+def _mentions(subjects: list[SubjectId], identities: Identities, *, with_room: bool) -> dict[str, Any]:
     """Return ``m.mentions``: a linked citizen is mentioned as the Matrix user, whom clients can notify."""
     users = map(identities.user, identities.accounts.canonical_subjects(subjects))
-    return {"user_ids": list(users)} if subjects else {}
+    return ({"user_ids": list(users)} if subjects else {}) | ({"room": True} if with_room else {})
 
 
 def _profile_fields(author: Author, identities: Identities) -> dict[str, Any]:
