@@ -47,6 +47,13 @@ class MatrixRoomRepository(RoomColumns):
         found = await self._connection.execute(select(former_matrix_rooms))
         return [(MatrixRoomId(row.matrix_room_id), RoomId(row.room_id)) for row in found]
 
+    async def former_of(self, room: RoomId) -> list[MatrixRoomId]:
+        """Return the Matrix rooms of one city room that an upgrade replaced."""
+        found = await self._connection.scalars(
+            select(former_matrix_rooms.c.matrix_room_id).where(former_matrix_rooms.c.room_id == room)
+        )
+        return [MatrixRoomId(each) for each in found]
+
     async def link(
         self,
         room: RoomId,

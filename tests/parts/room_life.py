@@ -116,9 +116,13 @@ class RoomLifeHarness:
 
         await eventually(is_so)
 
-    async def matrix_bodies(self, room: str) -> list[str]:
+    async def events(self, room: str, event_type: str) -> list[dict[str, Any]]:
+        """Return the last events of this type on the homeserver, oldest first."""
         page = await self.call("GET", f"/rooms/{quote(room)}/messages?dir=b&limit=100", bot=True)
-        return [each["content"]["body"] for each in reversed(page["chunk"]) if each["type"] == "m.room.message"]
+        return [each for each in reversed(page["chunk"]) if each["type"] == event_type]
+
+    async def matrix_bodies(self, room: str) -> list[str]:
+        return [each["content"]["body"] for each in await self.events(room, "m.room.message")]
 
     async def patch(self, slug: str, change: dict[str, Any]) -> dict[str, Any]:
         status, room = await self.city.call("PATCH", f"/city/rooms/{slug}", change, token=MAYOR)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ from ..ghosts.chat_joins import ChatJoins
 from ..ghosts.ghosts import Ghosts
 from ..ghosts.profiles import Profile, citizen_profile
 from .failures import FailureExamination
+from .former_rooms import FormerRooms
 from .metrics import COUNTERS, DELAY_SECONDS, SECONDS, SendResult
 from .rendering import OutboxRenderer, OutgoingEvent
 
@@ -80,6 +82,7 @@ class OutboxDelivery:
         self._now_ms = now_ms
         self._on_new_ghost = on_new_ghost
         self._on_activity = on_activity
+        self._former_rooms = FormerRooms(database, homeserver, identities)
         self._chat_joins = ChatJoins(database, homeserver, identities)
         self._failures = FailureExamination(homeserver, ghosts, identities)
         self._repaired: set[int] = set()
@@ -122,6 +125,9 @@ class OutboxDelivery:
             return await self._retry_unless_isolated(entry, room, error)
         except HomeserverRefused as error:
             return await self._handle_refusal(entry, event, room, error)
+        if event_id is None and event.membership is None:
+            await self._record_dropped(entry)
+            return None
         if event_id is not None:
             self._monitor.expect_echo()
         self._on_activity(event.user(self._identities))
@@ -145,10 +151,15 @@ class OutboxDelivery:
             is_repaired: whether an earlier attempt was refused and the sender was registered or joined again.
 
         Returns:
-            The event id; None for a join or leave, which has none.
+            The event id; None for a join or leave, which has none, and for a change of a message in a former Matrix room.
         """
         assert room.matrix_room_id is not None
         user = event.user(self._identities)
+        if (former := await self._former_rooms.find(room, event)) is not None:
+            if event.redacts is None:
+                return None
+            users = [self._identities.bot, *([user] if event.sender is not None else [])]
+            return await self._former_rooms.redact(former, event.redacts, txn_id, users=users, edits_by=event.edits_by)
         if event.membership is OutboxKind.LEAVE:
             await self._homeserver.leave(room.matrix_room_id, as_user=user)
             return None
@@ -160,6 +171,7 @@ class OutboxDelivery:
             await self._ensure_member(user, event.sender, room, must_join=must_join)
         if event.membership is OutboxKind.JOIN:
             return None
+        event = replace(event, content=await self._former_rooms.without_lost_thread(room, event.content))
         event_type, content = await self._encrypted(event, user, room, txn_id)
         CLAIMED_MESSAGES.end(txn_id)
         REQUESTED_MESSAGES.begin(txn_id)

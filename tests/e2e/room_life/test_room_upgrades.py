@@ -7,7 +7,8 @@ from urllib.parse import quote
 import pytest
 
 from tests.parts.city import eventually
-from tests.parts.room_life import ALICE, BOT, RoomLifeHarness
+from tests.parts.room_life import ALICE, BOT, MAYOR, OKSANA, RoomLifeHarness
+from tests.parts.two_way_messages import waiting
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -121,3 +122,49 @@ async def test_false_upgrade_changes_no_room(harness: RoomLifeHarness) -> None:
         return await harness.matrix_bodies(room) == ["waits", "waits, too"]
 
     await eventually(went_out)
+
+
+async def test_changes_of_earlier_messages_go_to_the_old_room(harness: RoomLifeHarness) -> None:
+    old = await harness.open("changed")
+    for body in ("secret", "draft"):
+        await harness.post("changed", body)
+    await harness.alice.send_text(old, "rude")
+    await harness.expect_messages("changed", "secret", "draft", "rude")
+    messages = "/city/rooms/changed/messages"
+    ids = {each["body"]: each["id"] for each in await harness.city.get(messages)}
+    emoji = quote("👍")
+    status, _ = await harness.city.call("PUT", f"{messages}/{ids['draft']}/reactions/{emoji}", token=OKSANA)
+    assert status == 200
+
+    async def wait_until_sent() -> None:
+        async def is_sent() -> bool:
+            return await waiting(harness.city) == ({}, [])
+
+        await eventually(is_sent, explain=lambda: "\n".join(harness.city.service.last_lines(30)))
+
+    await wait_until_sent()
+    events = {each["body"]: each["matrix_event_id"] for each in await harness.city.get(messages)}
+    (reaction,) = await harness.events(old, "m.reaction")
+    new = await harness.upgrade(old, "12", bot=True)
+    await harness.wait_for_room("changed", matrix_room_id=new, matrix_status="linked")
+
+    for method, path, token in (
+        ("DELETE", ids["secret"], OKSANA),
+        ("DELETE", f"{ids['draft']}/reactions/{emoji}", OKSANA),
+        ("DELETE", ids["rude"], MAYOR),
+    ):
+        status, answer = await harness.city.call(method, f"{messages}/{path}", token=token)
+        assert status in {200, 204}, answer
+    status, answer = await harness.city.call("PATCH", f"{messages}/{ids['draft']}", {"body": "final"}, token=OKSANA)
+    assert status == 200, answer
+    await wait_until_sent()
+    for event_id in (events["secret"], events["rude"], reaction["event_id"]):
+        event = await harness.call("GET", f"/rooms/{quote(old)}/event/{quote(event_id)}")
+        assert event["content"] == {}, event
+    # Members without power cannot write in a room that was upgraded, and an edit elsewhere is none.
+    assert await harness.matrix_bodies(new) == []
+    # Clients would show a message of a thread beside a root that they do not find.
+    await harness.city.post(messages, {"body": "in the thread", "thread_root": ids["draft"]}, token=OKSANA)
+    await wait_until_sent()
+    (message,) = await harness.events(new, "m.room.message")
+    assert (message["content"]["body"], "m.relates_to" in message["content"]) == ("in the thread", False)
