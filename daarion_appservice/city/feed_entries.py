@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from .types import Author, HistoryVisibility, MessageId, RoomId
 
@@ -18,6 +19,10 @@ class FeedKind(StrEnum):
     AGENT_ONLINE = "agent_online"
     AGENT_REPLY = "agent_reply"
     SYSTEM = "system"
+
+
+UNNUMBERED: Final = (FeedKind.ROOM_CREATED, FeedKind.SYSTEM)
+"""The kinds of entries that are no event of the room's history; their ``seq`` is that of the event before them."""
 
 
 @dataclass(frozen=True, slots=True)

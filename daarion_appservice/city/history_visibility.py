@@ -64,6 +64,11 @@ class ReadableRanges:
         return any(end is None for _, end in self.joined)
 
     @property
+    def is_current(self) -> bool:
+        """Whether the reader is a member of the room or invited to it now."""
+        return any(end is None for _, end in self.invited)
+
+    @property
     def is_empty(self) -> bool:
         """Whether the reader never was a member of the room or invited to it."""
         return not self.invited
@@ -166,8 +171,30 @@ def is_known_to(room: Room, readable: ReadableRanges, *, is_admin: bool = False)
 
 
 def may_see_room(room: Room, readable: ReadableRanges) -> bool:
-    """Whether a reader may know the room's present name and description."""
-    return is_listed(room) or not readable.is_empty
+    """Whether a reader may know the room's present name, description and picture.
+
+    Former members may not, unless the room is listed: these may be newer than their leave.
+    """
+    return is_listed(room) or readable.is_current
+
+
+def may_see_activity(room: Room, readable: ReadableRanges) -> bool:
+    """Whether a reader may know when something last happened in the room, how much, and how many members are online."""
+    return is_listed(room) or readable.is_member
+
+
+def room_as_seen(room: Room, readable: ReadableRanges, *, is_admin: bool = False) -> Room:
+    """Return a room as this reader sees it.
+
+    Without its activity for a reader who is no member; and under its slug, without name, description and picture, for a
+    reader who may see only its past. An admin of the city sees all of it.
+    """
+    if is_admin or may_see_activity(room, readable):
+        return room
+    seen = replace(room, last_event_ms=None, last_seq=0, matrix_error=None, pinned_events=None)
+    if may_see_room(room, readable):
+        return seen
+    return replace(seen, name=room.slug, description="", avatar_url=None)
 
 
 def may_subscribe(room: Room, readable: ReadableRanges) -> bool:

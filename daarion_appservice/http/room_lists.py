@@ -9,11 +9,12 @@ commit, so their number is compared at each request.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from ..city.history_visibility import ReadableRanges
 from ..city.identity import Identities
 from ..city.online_members import OnlineMembers
 from ..city.reader_memberships import ReaderMemberships
@@ -25,7 +26,7 @@ from ..storage.database import Database, Transaction
 from . import schemas
 from .auth.principals import Citizen, Principal, author_of, is_admin
 from .encoded_response import Encoded
-from .room_view_cache import ListReader, RoomViewCache
+from .room_view_cache import ListReader, RoomViewCache, SeenRooms
 from .unread_views import optional_last_message_view, unread_view
 
 _ROOM_BYTES: Final = 4096
@@ -36,7 +37,7 @@ _UNREAD_BYTES: Final = 512
 
 @dataclass(slots=True)
 class _List:
-    rooms: dict[RoomId, schemas.Room]
+    seen: SeenRooms
     is_all: bool
     """Whether every room of the city is listed for all readers."""
     online: list[int] = field(default_factory=list)
@@ -110,20 +111,25 @@ class RoomLists:
     ) -> _List:
         author = author_of(principal)
         async with self.database.read_only() as tx:
-            reader = ListReader(await self.readers.users(tx, author), is_admin(principal))
+            ranges = await self.readers.ranges_by_room(tx, author)
+            reader = ListReader(await self.readers.users(tx, author), is_admin(principal), ranges)
             page = await tx.rooms.page_versions(
                 sort=sort, limit=limit, offset=offset, ids=ids, users=reader.users, is_admin=reader.is_admin
             )
-            views = await self.view_cache.views(tx, page, reader)
+            seen = await self.view_cache.views(tx, page, reader)
             if author is not None:
-                await self._add_own(tx, principal, author, views)
-        return _List(views, page.is_all)
+                await self._add_own(tx, principal, author, seen.views, ranges)
+        return _List(seen, page.is_all)
 
     async def _add_own(
-        self, tx: Transaction, principal: Principal, author: Author, views: dict[RoomId, schemas.Room]
+        self,
+        tx: Transaction,
+        principal: Principal,
+        author: Author,
+        views: dict[RoomId, schemas.Room],
+        ranges: Mapping[RoomId, ReadableRanges],
     ) -> None:
         """Add the newest messages that only this reader may read and, for a citizen, what it has not read."""
-        ranges = await self.readers.ranges_by_room(tx, author)
         private = [room for room in views if room in ranges]
         last = await tx.last_messages.of(private, ranges)
         for room in private:
@@ -135,11 +141,12 @@ class RoomLists:
 
     def _encode(self, found: _List) -> Encoded:
         """Return the encoded list, encoded again if the number of online members of a room has changed."""
-        online = [self.online_members.members_online(room) for room in found.rooms]
+        views, inactive = found.seen.views, found.seen.inactive
+        online = [0 if room in inactive else self.online_members.members_online(room) for room in views]
         if found.encoded is None or found.online != online:
-            for view, number in zip(found.rooms.values(), online, strict=True):
+            for view, number in zip(views.values(), online, strict=True):
                 view["members_online"] = number
-            found.online, found.encoded = online, Encoded.of(list(found.rooms.values()))
+            found.online, found.encoded = online, Encoded.of(list(views.values()))
         return found.encoded
 
 
@@ -149,4 +156,4 @@ def _name(principal: Principal) -> tuple[str, bool]:
 
 
 def _size_of_list(found: _List) -> int:
-    return _ROOM_BYTES * (len(found.rooms) + 1)
+    return _ROOM_BYTES * (len(found.seen.views) + 1)

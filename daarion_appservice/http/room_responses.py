@@ -122,6 +122,15 @@ class CachedRoomResponses:
             ("restriction", room.id, author.subject), read, lambda _: _RANGES_BYTES
         )
 
+    async def readable_ranges(self, room: Room, principal: Principal) -> ReadableRanges:
+        """Return what the principal may read in a room."""
+        author = author_of(principal)
+        if author is None:
+            return PUBLIC
+        read = partial(self._read_reading, room, principal)
+        key = ("readable", room.id, author.subject)
+        return await self.database.read_cache.get(key, read, lambda _: _RANGES_BYTES)
+
     async def unlisted(self) -> frozenset[RoomId]:
         """Return the rooms that are not listed for all readers."""
         return await self.database.read_cache.get("unlisted rooms", self._read_unlisted, lambda found: 80 * len(found))
@@ -137,7 +146,7 @@ class CachedRoomResponses:
             room = not_readable.room
         if page is not None and not room.was_private and is_listed(room):
             return page
-        readable = await self._readable_ranges(room, principal)
+        readable = await self.readable_ranges(room, principal)
         if not is_known_to(room, readable, is_admin=is_admin(principal)):
             raise _no_such_room(id_or_slug)
         if page is not None and readable == PUBLIC:
@@ -172,14 +181,6 @@ class CachedRoomResponses:
 
     def _message(self, room: Room, readable: ReadableRanges, message: Message) -> schemas.Message:
         return message_view(as_seen(message, room, readable), self.identities)
-
-    async def _readable_ranges(self, room: Room, principal: Principal) -> ReadableRanges:
-        author = author_of(principal)
-        if author is None:
-            return PUBLIC
-        read = partial(self._read_reading, room, principal)
-        key = ("readable", room.id, author.subject)
-        return await self.database.read_cache.get(key, read, lambda _: _RANGES_BYTES)
 
     async def _read_reading(self, room: Room, principal: Principal) -> ReadableRanges:
         async with self.database.read_only() as tx:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -11,7 +10,14 @@ import orjson
 
 from ..city.citizen_pairs import is_chat_id
 from ..city.delivery_errors import DeliveryError
-from ..city.history_visibility import PUBLIC, is_listed, is_readable_by_all
+from ..city.history_visibility import (
+    PUBLIC,
+    ReadableRanges,
+    is_listed,
+    is_readable_by_all,
+    may_see_activity,
+    room_as_seen,
+)
 from ..city.identity import Identities
 from ..city.message_kinds import Location, Poll, PollKind, PollResults
 from ..city.presence import PresenceState
@@ -73,19 +79,12 @@ def pinned_events(room: Room) -> list[EventId]:
     return [EventId(each) for each in orjson.loads(room.pinned_events or "[]")]
 
 
-def outside_view(room: Room, identities: Identities) -> schemas.Room:
-    """Return a room for a reader who may read only its public past: without its current name, description and activity."""
-    past = replace(
-        room,
-        name=room.slug,
-        description="",
-        last_event_ms=None,
-        last_seq=0,
-        matrix_error=None,
-        pinned_events=None,
-        avatar_url=None,
-    )
-    return room_view(past, 0, identities)
+def seen_room_view(
+    room: Room, members_online: int, identities: Identities, readable: ReadableRanges, *, is_admin: bool = False
+) -> schemas.Room:
+    """Return a room as a reader with these ranges sees it: see ``history_visibility.room_as_seen``."""
+    seen = room_as_seen(room, readable, is_admin=is_admin)
+    return room_view(seen, members_online if is_admin or may_see_activity(room, readable) else 0, identities)
 
 
 def author_view(author: Author, identities: Identities) -> schemas.Author:

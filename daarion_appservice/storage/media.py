@@ -83,7 +83,8 @@ class MediaRepository(Repository):
             may_read,
         )
         as_avatar = exists().where(media.c.mxc == mxc, media.c.is_avatar)
-        may_see_room = or_(room_is_listed(), rooms.c.id.in_(ranges_by_room or ()))
+        current = [room for room, readable in (ranges_by_room or {}).items() if readable.is_current]
+        may_see_room = or_(room_is_listed(), rooms.c.id.in_(current))
         of_room = exists().where(rooms.c.avatar_url == mxc, rooms.c.agent.is_(None), may_see_room)
         return await self._is_any(in_message, in_reaction, as_avatar, of_room)
 

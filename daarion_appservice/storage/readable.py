@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, exists, literal_column, or_
+from sqlalchemy import ColumnElement, and_, case, exists, literal_column, or_
 from sqlalchemy.sql.elements import Grouping
 
 from ..city.citizen_pairs import is_chat_id
+from ..city.feed_entries import UNNUMBERED
 from ..city.history_visibility import OPEN_RULES, PUBLIC, ReadableRanges
 from ..city.types import HistoryVisibility, RoomId
 from .tables import accounts, feed, membership_periods, messages, rooms
@@ -67,11 +68,16 @@ def message_is_readable_in(ranges_by_room: Mapping[RoomId, ReadableRanges]) -> C
 
 
 def entry_is_readable(ranges_by_room: Mapping[RoomId, ReadableRanges]) -> ColumnElement[bool]:
-    """Return the condition that a feed entry is readable with these readable ranges by room."""
+    """Return the condition that a feed entry is readable with these readable ranges by room.
+
+    An entry without a number of its own, such as a new name of the room, has the number of the event before it: whoever
+    left with that event may not read it.
+    """
+    last = case((feed.c.kind.in_(UNNUMBERED), feed.c.seq + 1), else_=feed.c.seq)
     # A literal instead of a parameter: only then is the index of public entries used.
     public: ColumnElement[bool] = feed.c.visibility == _WORLD_LITERAL
     private = (
-        and_(feed.c.room_id == room, _is_readable(readable, feed.c.visibility, feed.c.seq))
+        and_(feed.c.room_id == room, _is_readable(readable, feed.c.visibility, feed.c.seq, last))
         for room, readable in ranges_by_room.items()
     )
     return cached_if_few(or_(public, *private), len(ranges_by_room))
@@ -125,11 +131,16 @@ def is_in_shown_room(ranges_by_room: Mapping[RoomId, ReadableRanges]) -> ColumnE
 
 
 def _is_readable(
-    readable: ReadableRanges, visibility: ColumnElement[Any], seq: ColumnElement[Any]
+    readable: ReadableRanges,
+    visibility: ColumnElement[Any],
+    seq: ColumnElement[Any],
+    last: ColumnElement[Any] | None = None,
 ) -> ColumnElement[bool]:
+    """Return the condition that a range contains ``seq``, and ``last`` if there is one, which is the same or the next number."""
+    last = seq if last is None else last
     ranges = {each: readable.ranges(each) for each in HistoryVisibility if each is not _WORLD}
     private = [
-        and_(visibility == each, or_(*(_within(seq, start, end) for start, end in periods)))
+        and_(visibility == each, or_(*(_within(seq, last, start, end) for start, end in periods)))
         for each, periods in ranges.items()
         if periods
     ]
@@ -137,6 +148,6 @@ def _is_readable(
     return cached_if_few(or_(public, *private), sum(map(len, ranges.values())))
 
 
-def _within(seq: ColumnElement[Any], start: int, end: int | None) -> ColumnElement[bool]:
+def _within(seq: ColumnElement[Any], last: ColumnElement[Any], start: int, end: int | None) -> ColumnElement[bool]:
     from_start: ColumnElement[bool] = seq >= start
-    return from_start if end is None else and_(from_start, seq <= end)
+    return from_start if end is None else and_(from_start, last <= end)

@@ -179,7 +179,12 @@ def _room_routes(city: City, parts: _HttpParts) -> list[object]:
         ),
         ModerationRoutes(city.database, moderation, pinned, parts.authors, city.agents, city.identities),
         MemberRoutes(
-            city.membership, city.typing_and_receipts, city.notification_modes, parts.authors, city.online_members
+            city.membership,
+            city.typing_and_receipts,
+            city.notification_modes,
+            parts.authors,
+            city.online_members,
+            parts.pages,
         ),
         MessageRoutes(parts.pages, city.messages, city.message_edits, city.reactions, parts.authors, city.identities),
         MarkdownRoutes(city.formatter),

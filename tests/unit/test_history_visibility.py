@@ -120,7 +120,8 @@ def test_join_and_leave_move_a_reading() -> None:
         (JOINED, "invite", True, STRANGER, True, False, False),
         (JOINED, "invite", False, INVITEE, True, True, False),
         (JOINED, "invite", False, MEMBER, True, True, True),
-        (JOINED, "invite", False, FORMER, True, True, False),
+        (JOINED, "invite", False, FORMER, True, False, False),
+        (SHARED, "knock", False, FORMER, True, True, False),
         (JOINED, "unheard of", False, STRANGER, False, False, False),
     ],
 )

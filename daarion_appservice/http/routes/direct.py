@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,7 @@ from ...city.agents import AgentDirectory
 from ...city.citizen_chats import CitizenChats
 from ...city.citizen_pairs import agent_slug_of
 from ...city.erased_people import DELETED_ACCOUNT, DELETED_CITIZEN
+from ...city.history_visibility import PUBLIC, ReadableRanges, room_as_seen
 from ...city.identity import Identities, is_citizen_id
 from ...city.permissions import RoomPermissions
 from ...city.reader_memberships import ReaderMemberships
@@ -181,13 +183,18 @@ class DirectChatRoutes:
         name = CitizenId(citizen.id)
         await self.read_marks.flush(name)
         async with self.database.read_only() as tx:
-            chats = [_Chat(room, chat.other(name)) for chat, room in await tx.citizen_chats.of(name)]
+            ranges_by_room = await self.readers.ranges_by_room(tx, citizen)
+            chats = [
+                _Chat(room_as_seen(room, ranges_by_room.get(room.id, PUBLIC)), chat.other(name))
+                for chat, room in await tx.citizen_chats.of(name)
+            ]
             if (account := await tx.accounts.of(name)) is not None:
                 chats += [
                     await self._chat_on_matrix(tx, room, citizen) for room in await tx.direct_chats.of_account(account)
                 ]
             chats.sort(key=_last_event_ms, reverse=True)
-            return await self._read(tx, citizen, [chat for chat in chats if only in {None, chat.room.id}])
+            shown = [chat for chat in chats if only in {None, chat.room.id}]
+            return await self._read(tx, citizen, shown, ranges_by_room)
 
     async def _chat_on_matrix(self, tx: Transaction, room: Room, citizen: Author) -> _Chat:
         assert room.agent is not None
@@ -198,10 +205,11 @@ class DirectChatRoutes:
             reason = schemas.ReadOnlyReason.NOT_INVITED
         return _Chat(room, agent_subject(room.agent), reason)
 
-    async def _read(self, tx: Transaction, citizen: Author, chats: list[_Chat]) -> list[schemas.DirectChat]:
+    async def _read(
+        self, tx: Transaction, citizen: Author, chats: list[_Chat], ranges_by_room: Mapping[RoomId, ReadableRanges]
+    ) -> list[schemas.DirectChat]:
         name = CitizenId(citizen.id)
         ids = [chat.room.id for chat in chats if chat.read_only is not schemas.ReadOnlyReason.ENCRYPTED]
-        ranges_by_room = await self.readers.ranges_by_room(tx, citizen)
         last = await tx.last_messages.of(ids, ranges_by_room)
         counted = await count_unread(tx, self.readers, citizen, among=ids)
         others = await self._others(tx, [chat.other for chat in chats])

@@ -20,7 +20,7 @@ from ...storage.database import Database, Transaction
 from .. import schemas
 from ..auth.principals import Access, author_of
 from ..routing import Call, NoBody, Query, endpoint
-from ..views import author_view, room_view, timestamp
+from ..views import author_view, seen_room_view, timestamp
 
 _HOME_ENTRIES: Final = 3
 _LATEST: Final = 30
@@ -89,7 +89,13 @@ class FeedRoutes:
             "online": self.online_counts.summary()["online"],
             "feed": [self._entry(entry, entry_rooms) for entry in entries],
             "popular_rooms": [
-                room_view(room, self.online_members.members_online(room.id), self.identities) for room in rooms
+                seen_room_view(
+                    room,
+                    self.online_members.members_online(room.id),
+                    self.identities,
+                    ranges_by_room.get(room.id, PUBLIC),
+                )
+                for room in rooms
             ],
             "second_me": {"available": self.second_me_is_available()},
         }

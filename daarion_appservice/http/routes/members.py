@@ -7,6 +7,7 @@ from typing import Final
 
 from pydantic import Field
 
+from ...city.history_visibility import may_see_activity
 from ...city.membership import Membership
 from ...city.notification_modes import NotificationModes
 from ...city.online_members import OnlineMembers
@@ -16,7 +17,8 @@ from ...city.unread import NotificationMode
 from ...realtime.room_typing import NOTICE_LIFETIME_S
 from .. import schemas
 from ..auth.actors import ActorDirectory
-from ..auth.principals import Access
+from ..auth.principals import Access, Principal
+from ..room_responses import CachedRoomResponses
 from ..routing import Body, Call, NoBody, NoContent, NoQuery, endpoint
 
 _ROOM: Final = "/city/rooms/{room_id}"
@@ -52,6 +54,7 @@ class MemberRoutes:
     notification_modes: NotificationModes
     authors: ActorDirectory
     online_members: OnlineMembers
+    pages: CachedRoomResponses
 
     @endpoint(
         "POST",
@@ -69,7 +72,7 @@ class MemberRoutes:
         `city.room.leave`.
         """
         room = await self.membership.join(await self.authors.with_avatar(call.principal), call.path["room_id"])
-        return self._view(room, joined=True)
+        return await self._view(room, call.principal, joined=True)
 
     @endpoint(
         "POST",
@@ -84,7 +87,7 @@ class MemberRoutes:
         it.
         """
         room = await self.membership.leave(await self.authors.with_avatar(call.principal), call.path["room_id"])
-        return self._view(room, joined=False)
+        return await self._view(room, call.principal, joined=False)
 
     @endpoint(
         "PUT",
@@ -140,5 +143,7 @@ class MemberRoutes:
         room = await self.notification_modes.set_mode(citizen, call.path["room_id"], mode)
         return {"room_id": room.id, "mode": mode}
 
-    def _view(self, room: Room, *, joined: bool) -> schemas.Membership:
-        return {"room_id": room.id, "joined": joined, "members_online": self.online_members.members_online(room.id)}
+    async def _view(self, room: Room, reader: Principal, *, joined: bool) -> schemas.Membership:
+        is_shown = may_see_activity(room, await self.pages.readable_ranges(room, reader))
+        online = self.online_members.members_online(room.id) if is_shown else 0
+        return {"room_id": room.id, "joined": joined, "members_online": online}

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, cast
 import orjson
 from pydantic import Field
 
-from ...city.history_visibility import may_see_room, may_subscribe
+from ...city.history_visibility import may_subscribe
 from ...city.identity import Identities
 from ...city.moderation_rights import ALL_RIGHTS, Writers, writers_of
 from ...city.online_members import OnlineMembers
@@ -27,9 +27,9 @@ from ..encoded_response import Encoded
 from ..id_lists import MAX_CHARS
 from ..media_urls import MediaUrls
 from ..room_lists import RoomLists
-from ..room_responses import CachedRoomResponses
+from ..room_responses import CachedRoomResponses, RoomPageResponse
 from ..routing import Body, Call, NoBody, NoContent, NoQuery, Query, endpoint
-from ..views import outside_view, presence_fields, room_view
+from ..views import presence_fields, room_view, seen_room_view
 from .moderation import CHANGE_ERRORS
 
 _LAST_MESSAGES: Final = 50
@@ -123,7 +123,7 @@ class RoomRoutes:
     )
     async def list_rooms(self, call: Call[NoBody, RoomList]) -> Encoded:
         """Returns rooms that are not archived. Rooms that can neither be read nor joined from outside are listed only for clients
-        who are, were or may become members, and for admins.
+        who are, were or may become members, and for admins; former members see them as `GET /city/rooms/{room_id}` shows them.
 
         Each room has the newest message that the client may read, and for citizens what they have not read.
         """
@@ -230,8 +230,9 @@ class RoomRoutes:
     async def get_room(self, call: Call[NoBody, NoQuery]) -> Encoded:
         """The response contains only messages that the client may read. A room that the client may not know of is 404.
 
-        A room that was public once is shown to other clients with its public messages, under its slug, without its current name,
-        description and members.
+        A private room that the client has left, or that was public once, is shown with the messages that the client may read,
+        under its slug, without its current name, description, picture, activity and members. Invited clients see the name, the
+        description and the picture.
         """
         page = await self.pages.room(call.path["room_id"], call.principal, limit=_LAST_MESSAGES)
         room, readable = page.room, page.readable
@@ -240,9 +241,8 @@ class RoomRoutes:
         users = [self.identities.user(each) for subject in online for each in self._subjects(subject)]
         members = await self.pages.members(room.id, users)
         now_ms = self.now_ms()
-        may_see = may_see_room(room, readable) or is_admin(call.principal)
         details: dict[str, Any] = {
-            **(self._view(room) if may_see else outside_view(room, self.identities)),
+            **self._seen_view(page, call.principal),
             "may_read": may_read,
             "rights": await self._rights(call.principal, room),
             "writers": writers_of(RoomPowerLevels(orjson.loads(room.power_levels))),
@@ -273,6 +273,10 @@ class RoomRoutes:
 
     def _view(self, room: Room) -> schemas.Room:
         return room_view(room, self.online_members.members_online(room.id), self.identities)
+
+    def _seen_view(self, page: RoomPageResponse, reader: Principal) -> schemas.Room:
+        online = self.online_members.members_online(page.room.id)
+        return seen_room_view(page.room, online, self.identities, page.readable, is_admin=is_admin(reader))
 
     def _subjects(self, person: SubjectId) -> tuple[SubjectId, ...]:
         return self.identities.accounts.subjects_of(person)
