@@ -17,8 +17,9 @@ from .events import AccountsChanged, OutboxChanged
 from .linked_accounts import LinkedAccount
 from .polls import with_results
 from .ports import CityStore, CityTransaction, NowMs, Publish
+from .room_sequence import record_resync
 from .sign_in_nonces import SignInNonces
-from .types import CitizenId, SubjectId, UserId, citizen_subject, person_subject
+from .types import Author, AuthorKind, CitizenId, SubjectId, UserId, citizen_subject, person_subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,8 @@ class Accounts:
             for user in {earlier or account.user, account.user}:
                 await count_again(tx, citizen, user)
             await tx.direct_chats.read_again(account.user)
+            if earlier != account.user:
+                await self._record_resyncs(tx, citizen)
             leaves = earlier not in {None, account.user} and await self._departures.store(tx, citizen)
         await self._changed(leaves=leaves)
         return account.user
@@ -144,6 +147,7 @@ class Accounts:
             await tx.accounts.unlink(citizen)
             if user is not None:
                 await count_again(tx, citizen, user)
+                await self._record_resyncs(tx, citizen)
             leaves = user is not None and await self._departures.store(tx, citizen)
         await self._changed(leaves=leaves)
 
@@ -161,6 +165,16 @@ class Accounts:
         profile = await self._check.profile_of(user)
         # A stored profile stays while the homeserver does not return the current one.
         return LinkedAccount(citizen, user, profile.display_name if profile.is_known else None, profile.avatar_url)
+
+    async def _record_resyncs(self, tx: CityTransaction, citizen: CitizenId) -> None:
+        """Make the clients of the citizen's rooms load them again, also those that come back later: the authors have changed.
+
+        Connected clients are told as soon as their process has loaded the links: see ``RoomStreams``.
+        """
+        identities = self._departures.identities
+        service = Author(AuthorKind.MATRIX, identities.bot, identities.bot)
+        for room in await tx.members.rooms_of(identities.citizen(citizen)):
+            await record_resync(tx, room, service, self._now_ms())
 
     async def _changed(self, *, leaves: bool = False) -> None:
         # This process shows the change in its response already; the others load the links after the event.

@@ -19,7 +19,7 @@ from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from . import html_sanitizing, markdown
+from . import excerpts, html_sanitizing, markdown
 
 _T = TypeVar("_T")
 
@@ -36,6 +36,11 @@ _results: ContextVar[dict[tuple[Callable[[str], Any], str], Any] | None] = Conte
 def html_of(html: str) -> str | None:
     """Return `html_sanitizing.sanitize_html`, from the cache of a `parsed_ahead` block if there is one."""
     return _result(html_sanitizing.sanitize_html, html)
+
+
+def text_in(html: str) -> str:
+    """Return `excerpts.text_of_html`, from the cache of a `parsed_ahead` block if there is one."""
+    return _result(excerpts.text_of_html, html)
 
 
 def names_in(body: str) -> list[str]:

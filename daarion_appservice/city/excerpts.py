@@ -25,15 +25,30 @@ def excerpt(body: str, formatted_body: str | None, max_chars: int) -> str:
     return text if len(text) <= max_chars else text[: max_chars - 1] + "…"
 
 
+def text_of_html(html: str) -> str:
+    """Return the text of sanitized HTML in lines, spoilers included: the body of a message that has none.
+
+    Blocks and line breaks end a line; a line has no runs of spaces, and none is empty.
+    """
+    lines = (" ".join(line.split()) for line in _parsed(_Lines(), html).split("\n"))
+    return "\n".join(line for line in lines if line)
+
+
 def _text_of(html: str) -> str:
-    parser = _Text()
+    return " ".join(_parsed(_Text(), html).split())
+
+
+def _parsed(parser: _Text, html: str) -> str:
     parser.feed(html)
     parser.close()
-    return " ".join("".join(parser.parts).split())
+    return "".join(parser.parts)
 
 
 class _Text(HTMLParser):
-    """Collects the text of HTML."""
+    """Collects the text of HTML without spoilers; white space has no meaning."""
+
+    separator = " "
+    hides_spoilers = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,20 +59,31 @@ class _Text(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if self._spoiler_depth:
             self._spoiler_depth += tag == "span"
-        elif tag == "span" and any(name == "data-mx-spoiler" for name, _ in attrs):
+        elif self.hides_spoilers and tag == "span" and any(name == "data-mx-spoiler" for name, _ in attrs):
             self._spoiler_depth = 1
             self.parts.append("…")
         elif tag == "img":
             self.parts.append(dict(attrs).get("alt") or "")
         elif tag in _BREAKS:
-            self.parts.append(" ")
+            self.parts.append(self.separator)
 
     def handle_endtag(self, tag: str) -> None:
         if self._spoiler_depth:
             self._spoiler_depth -= tag == "span"
         elif tag in _BLOCKS:
-            self.parts.append(" ")
+            self.parts.append(self.separator)
 
     def handle_data(self, data: str) -> None:
         if not self._spoiler_depth:
             self.parts.append(data)
+
+
+class _Lines(_Text):
+    """Collects the text of HTML, in which a line feed ends a line."""
+
+    separator = "\n"
+    hides_spoilers = False
+
+    def handle_data(self, data: str) -> None:
+        # A line feed in HTML is a space.
+        super().handle_data(data.replace("\n", " "))

@@ -131,6 +131,24 @@ async def add_resync_event(
     return RoomEventStored(event)
 
 
+async def record_resync(tx: CityTransaction, room: RoomId, who: Author, at_ms: int) -> RoomEventStored:
+    """Store a RESYNC event with the next number: something changed in messages of the room that takes no number itself.
+
+    Args:
+        tx: The transaction of the change.
+        room: The room.
+        who: Who is stored as the author of the event.
+        at_ms: The time in milliseconds since 1970.
+
+    Returns:
+        The event, which is published after the commit, or when clients would read the change.
+    """
+    (seq,), visibility = await tx.rooms.next_seqs(room, 1)
+    event = RoomEvent(room, seq, RoomEventKind.RESYNC, at_ms, who=who, key=f"{seq + 1}+0", visibility=visibility)
+    await tx.room_events.add([event])
+    return RoomEventStored(event)
+
+
 def renumbering_of(event: RoomEvent) -> tuple[int, int]:
     """Return from which number on a RESYNC event increased the numbers, and by how much."""
     first, _, by = (event.key or "").rpartition("+")

@@ -107,7 +107,7 @@ class CityDataErasure:
             rooms |= set(await tx.erasing.matrix_rooms_with_picture(files))
             chats = set(stored.plan.chats)
             remains = [Remains("file", mxc, "the homeserver holds it") for mxc in files]
-            chats |= {(room, self._identities.bot) for room in await tx.erasing.bot_chats(person)}
+            chats |= {(room, self._identities.bot) for room in await tx.erasing.take_bot_chats(person)}
             for chat in await tx.erasing.own_chats(person):
                 if chat.matrix_room_id is not None:
                     slugs = {*await tx.erasing.chat_agents(chat.id), *([chat.agent] if chat.agent else [])}

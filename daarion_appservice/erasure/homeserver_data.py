@@ -225,10 +225,17 @@ class HomeserverDataErasure:
 
     async def _leave_chats(self, plan: Plan) -> None:
         for room, user in plan.chats:
+            if await self._is_new_chat(room):
+                continue
             try:
                 await self._homeserver.leave(room, as_user=user)
             except HomeserverRefused as error:
                 _raise_transient(error)  # Otherwise the user is not in the chat.
+
+    async def _is_new_chat(self, room: MatrixRoomId) -> bool:
+        """Whether the bot was invited to the room again: the chats of the first life are not stored any more."""
+        async with self._database.read_only() as tx:
+            return await tx.bot_chats.get(room) is not None
 
     async def _note(self, erasure: StoredErasure, remains: list[Remains]) -> None:
         async with self._database.transaction() as tx:

@@ -14,10 +14,9 @@ from typing import Final, Protocol
 
 import structlog
 
-from ..city.events import RoomEventStored
 from ..city.identity import Identities
 from ..city.ports import NowMs, Publish
-from ..city.room_events import RoomEvent, RoomEventKind
+from ..city.room_sequence import record_resync
 from ..city.types import Author, AuthorKind, RoomId
 from ..config import RetentionSettings
 from ..storage.database import Database, Transaction
@@ -145,19 +144,10 @@ class Retention:
             if await tx.rooms.lock_any(room) is None:
                 return
             await tx.retention.forget_replies(room)
-            event = await self._resync(tx, room)
+            who = Author(AuthorKind.MATRIX, self.identities.bot, self.identities.bot)
+            event = await record_resync(tx, room, who, self.now_ms())
             await tx.key_values.end_retention(room)
         self.publish(event)
-
-    async def _resync(self, tx: Transaction, room: RoomId) -> RoomEventStored:
-        """Store the event by which clients load a room again."""
-        (seq,), visibility = await tx.rooms.next_seqs(room, 1)
-        who = Author(AuthorKind.MATRIX, self.identities.bot, self.identities.bot)
-        event = RoomEvent(
-            room, seq, RoomEventKind.RESYNC, self.now_ms(), who=who, key=f"{seq + 1}+0", visibility=visibility
-        )
-        await tx.room_events.add([event])
-        return RoomEventStored(event)
 
     def _before_ms(self, days: int) -> int:
         return self.now_ms() - days * _DAY_MS

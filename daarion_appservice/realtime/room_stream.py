@@ -67,6 +67,8 @@ class RoomStream:
         self._read_task: asyncio.Task[None] | None = None
         self._must_read = False
         """Whether the read task has to query the database again."""
+        self._must_resync = False
+        """Whether the read task has to send a resync."""
         self._is_closed = False
 
     @property
@@ -133,6 +135,11 @@ class RoomStream:
         if self._read_task is None:
             self._read_task = asyncio.create_task(self._read())
 
+    def start_resync(self) -> None:
+        """Make all listeners load the room again as it is now, in a task."""
+        self._must_resync = True
+        self.start_reading()
+
     async def read_to_the_end(self) -> None:
         """Send all events in the database that were not sent yet, and wait until they are sent."""
         self.start_reading()
@@ -163,19 +170,20 @@ class RoomStream:
             self._read_task = None
 
     async def _read_all(self) -> None:
-        is_renumbered = False
+        must_resync = False
         while True:
             async with self._database.read_only() as tx:
                 events = await tx.room_events.after(self.id, self.seq, limit=_BATCH)
-            is_renumbered |= any(event.kind is RoomEventKind.RESYNC for event in events)
+            must_resync |= self._must_resync or any(event.kind is RoomEventKind.RESYNC for event in events)
+            self._must_resync = False
             for event in events:
-                if is_renumbered:
+                if must_resync:
                     self._skip_event(event)
                 else:
                     self._send_event(event)
             if len(events) < _BATCH or self._is_closed:
                 break
-        if is_renumbered:
+        if must_resync:
             self.send(self._frames.resync(self.id, self.seq))
 
     def _skip_event(self, event: RoomEvent) -> None:

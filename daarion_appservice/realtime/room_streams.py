@@ -117,7 +117,7 @@ class RoomStreams:
             self._start_identification(each, each.subscriptions_of(citizen))
         for room_id in rooms:
             if stream := self._streams.get(room_id):
-                stream.send(self._frames.resync(room_id, stream.seq))
+                stream.start_resync()
 
     def on_chat_readers_changed(self, change: ChatReadersChanged) -> None:
         """Identify the listeners of a direct chat again, and disconnect those who may not read it any more."""

@@ -67,6 +67,11 @@ class MemberRepository(Repository):
         ).first()
         return _member(row) if row else None
 
+    async def rooms_of(self, user: UserId) -> list[RoomId]:
+        """Return the rooms of which a user is a member, sorted."""
+        found = select(members.c.room_id).where(members.c.user_id == user).order_by(members.c.room_id)
+        return [RoomId(room) for room in await self._connection.scalars(found)]
+
     async def put(self, new: list[Member]) -> None:
         if not new:
             return

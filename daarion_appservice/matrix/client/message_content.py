@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from html import escape
 from typing import Any, Final
 from urllib.parse import unquote
 
-from ...city.background_parsing import html_of, names_in
+from ...city.background_parsing import html_of, names_in, text_in
 from ...city.event_fields import ENCRYPTED_FILE, POLLS, Event, fallback_text, inner, optional_text, text
 from ...city.file_types import normalize_type
 from ...city.identity import Identities, is_user_id
@@ -45,7 +46,8 @@ def read_message_content(event_type: str, content: Event, identities: Identities
     if event_type in POLLS:
         return _read_poll(content, identities)
     msgtype = optional_text(content, "msgtype")
-    if event_type != "m.room.message" or msgtype is None or optional_text(content, "body") is None:
+    has_text = optional_text(content, "body") is not None or _read_html(content) is not None
+    if event_type != "m.room.message" or msgtype is None or not has_text:
         return _read_unknown(msgtype or event_type, content, identities)
     return _read_message(content, identities)
 
@@ -68,9 +70,7 @@ def _read_message(content: Event, identities: Identities) -> Content | None:
         media = _with_voice(media, content)
     location = _read_location(content) if msgtype == "m.location" else None
     is_supported = msgtype in _TEXTS or media is not None or location is not None
-    shown, html = strip_reply_fallback(body) if "m.relates_to" in content else body, _read_html(content)
-    if msgtype in _MEDIA and optional_text(content, "filename") in {None, body}:
-        shown, html = strip_bidi_controls(shown), None  # The body is the file name, and no caption (MSC2530).
+    shown, html = _read_text(content) if msgtype not in _MEDIA else _read_caption(content, media)
     return Content(
         shown,
         html,
@@ -84,6 +84,28 @@ def _read_message(content: Event, identities: Identities) -> Content | None:
             mentions_room=_mentions_room(content, shown),
         ),
     )
+
+
+def _read_text(content: Event) -> tuple[str, str | None]:
+    """Return the text of a message and its HTML; a message without plain text has that of its HTML."""
+    body, html = text(content, "body"), _read_html(content)
+    shown = strip_reply_fallback(body) if "m.relates_to" in content else body
+    return text_in(html) if html and not shown.strip() else shown, html
+
+
+def _read_caption(content: Event, media: Media | None) -> tuple[str, str | None]:
+    """Return the text of a file and its HTML: the caption, or the file name without one (MSC2530).
+
+    A file that cannot be downloaded is named in the text, above its caption.
+    """
+    body, name = text(content, "body"), optional_text(content, "filename")
+    shown, html = _read_text(content)
+    if name is None or name == body:
+        return (strip_bidi_controls(shown), None) if body.strip() else (shown, html)
+    name = sanitize_filename(name, normalize_type(optional_text(inner(content, "info"), "mimetype") or ""))
+    if media is not None:
+        return shown, html
+    return "\n".join(filter(None, (name, shown))), html and f"<p>{escape(name)}</p>{html}"
 
 
 def _read_location(content: Event) -> Location | None:

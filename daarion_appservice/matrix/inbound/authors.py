@@ -37,6 +37,11 @@ async def read_author(
     return Author(kind, author_id, (member and member.display_name) or author_id, member.avatar_url if member else None)
 
 
+def is_of_erased(identities: Identities, event: Event) -> bool:
+    """Return whether an event is by a person who was erased after it."""
+    return identities.erased.covers(sender_of(event), time_ms(event))
+
+
 async def refuse_erased(tx: Transaction, identities: Identities, room: Room, event: Event) -> bool:
     """Return whether an event is by a person who was erased after it, and store it for redaction then.
 

@@ -24,6 +24,7 @@ from ...storage.database import Transaction
 from ..client.message_content import replaced
 from ..client.room_rules import is_encryption, join_rule, visibility_in
 from ..encryption.room_decryptor import RoomDecryptor
+from .authors import is_of_erased
 from .bot_chats import BotChatHandlers
 from .direct_chats import DirectChatHandlers
 from .members import MemberEvents
@@ -172,6 +173,9 @@ class EventHandlers:
         return [*bot_events, *verification, *(await chat_handler(tx, chat, event) if chat_handler else [])]
 
     async def _handle_unknown_room(self, tx: Transaction, event: Event) -> list[CityEvent]:
+        is_join_or_leave = type_of(event) == "m.room.member" and content_of(event).get("membership") != "invite"
+        if not is_join_or_leave and is_of_erased(self._bot_chats.identities, event):
+            return []
         bot_events = await self._bot_chats.handle(tx, event)
         if type_of(event) != "m.room.member":
             return bot_events

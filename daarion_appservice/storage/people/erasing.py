@@ -136,10 +136,14 @@ class ErasingRepository(Repository):
         """Delete the rows of files, so that the city serves them no longer."""
         await self._connection.execute(delete(media).where(media.c.mxc.in_(addresses)))
 
-    async def bot_chats(self, person: Person) -> list[MatrixRoomId]:
-        """Return the chats of the person with the bot."""
-        found = select(bot_chats.c.matrix_room_id).where(by_user(bot_chats.c.inviter)(person))
-        return [MatrixRoomId(room) for room in await self._connection.scalars(found)]
+    async def take_bot_chats(self, person: Person) -> list[MatrixRoomId]:
+        """Delete the chats of the person with the bot and return their Matrix rooms.
+
+        They are not kept until the bot has left: the person may come back before and invite the bot again.
+        """
+        own = by_user(bot_chats.c.inviter)(person)
+        found = await self._connection.execute(delete(bot_chats).where(own).returning(bot_chats.c.matrix_room_id))
+        return [MatrixRoomId(room) for room in found.scalars()]
 
     async def unlink(self, person: Person) -> None:
         """Delete the link of the person's subjects."""

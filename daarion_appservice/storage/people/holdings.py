@@ -41,6 +41,7 @@ class Erasure(Enum):
     UNLINK = "the link ends as soon as the city has no other data"
     LEAVE = "the person leaves, and the rows are deleted"
     FORGET_EVENT = "the event is deleted; its id stays, so that a repetition has no effect"
+    PLANNED = "the rows are deleted together with storing what is left to do on Matrix"
     LAST = "the rows are deleted after the last request to the homeserver"
     REGISTRY = "the agent is removed from the registry"
 
@@ -166,7 +167,7 @@ HOLDINGS: Final = (
         "agent_request",
     ),
     Holding(t.bot_requests, by_user(t.bot_requests.c.sender), Erasure.DELETE, "bot_request"),
-    Holding(t.bot_chats, by_user(t.bot_chats.c.inviter), Erasure.LAST, "bot_chat"),
+    Holding(t.bot_chats, by_user(t.bot_chats.c.inviter), Erasure.PLANNED, "bot_chat"),
     Holding(t.invitations, by_user(t.invitations.c.user_id, t.invitations.c.inviter), Erasure.DELETE, "invitation"),
     Holding(
         t.inbox,
