@@ -59,8 +59,11 @@ async def in_thread(call: Callable[[], _T]) -> _T:
 
 
 @asynccontextmanager
-async def parsed_ahead(calls: Iterable[Callable[[], object]]) -> AsyncIterator[None]:
+async def parsed_ahead(calls: Iterable[Callable[[], object]], *, is_short: bool = False) -> AsyncIterator[None]:
     """Run ``calls`` in the parser thread, one after another, and cache what they parse until the block ends.
+
+    With ``is_short`` they run on the event loop: all texts together have at most `MAX_INLINE_CHARS` characters, and the way
+    to the thread and back would take longer.
 
     Exceptions of ``calls`` are suppressed: the same call raises again where its result is needed, and fails that
     message alone.
@@ -69,7 +72,10 @@ async def parsed_ahead(calls: Iterable[Callable[[], object]]) -> AsyncIterator[N
     try:
         for call in calls:
             with suppress(Exception):
-                await in_thread(call)
+                if is_short:
+                    call()
+                else:
+                    await in_thread(call)
         yield
     finally:
         _results.reset(token)

@@ -1,4 +1,4 @@
-"""Protocols of the stores of citizens: what they have read, whom messages mention, direct chats, names; and of the search."""
+"""Protocols of the stores of citizens: read marks, mentions, direct chats, restrictions, names; and of the search."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Protocol
 
 from .citizen_pairs import CitizenChat
 from .linked_accounts import OwnProfile
+from .restrictions import Restriction
 from .types import CitizenId, Message, RoomId, SubjectId, UserId
 from .unread import NotificationMode, ReadMark
 
@@ -24,6 +25,16 @@ class MentionStore(Protocol):
 
     async def put(self, message: Message, subjects: Collection[SubjectId]) -> None: ...
     async def forget(self, room: RoomId, subjects: Collection[SubjectId]) -> None: ...
+
+
+class RestrictionStore(Protocol):
+    """Restrictions of ghosts, and of the linked Matrix accounts of citizens."""
+
+    async def get(self, room: RoomId, user: UserId) -> Restriction | None: ...
+    async def of_person(
+        self, room: RoomId, ghost: UserId, citizen: CitizenId
+    ) -> tuple[UserId | None, dict[UserId, Restriction]]: ...
+    async def delete(self, room: RoomId, user: UserId) -> None: ...
 
 
 class CitizenChatStore(Protocol):

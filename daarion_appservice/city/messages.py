@@ -7,6 +7,7 @@ from typing import Final
 
 from ..errors import Forbidden, InvalidInput, NotFound
 from .agent_replies import AgentReplies
+from .arrivals import Received
 from .background_parsing import parsed_ahead, prose_ahead
 from .delivery_errors import DeliveryError, most_specific_error
 from .events import CityEvent, MessagePosted, OutboxChanged, RepliesPending, RoomEventStored
@@ -266,7 +267,8 @@ class Messages:
         is_history: bool = False,
         visibility: HistoryVisibility | None = None,
         before: MessageId | None = None,
-    ) -> list[CityEvent]:
+        is_new: bool = False,
+    ) -> Received:
         """Store a message that was written on Matrix, inside the caller's transaction.
 
         Args:
@@ -281,12 +283,10 @@ class Messages:
             is_history: Insert the message before everything that the room holds.
             visibility: The room's history visibility when it was written, if that differs from the present one.
             before: Insert the message before this one.
-
-        Returns:
-            The events to publish after the commit; none if the message exists.
+            is_new: Whether the caller knows that the message does not exist.
         """
-        if await tx.messages.by_event_id(event_id):
-            return []
+        if not is_new and await tx.messages.by_event_id(event_id):
+            return Received()
         # The sender's server sets the time. A clock that is ahead must not put the message on top of every list.
         created_at_ms = plausible_ms(created_at_ms, self._now_ms())
         replied_to = await find_message_of_event(tx, reply_to) if reply_to else None
@@ -316,18 +316,21 @@ class Messages:
         )
         if message.visibility not in (room.history_visibility, HistoryVisibility.WORLD_READABLE):
             await tx.rooms.mark_private(room.id)
-        await tx.messages.add(message)
+        awaited = await tx.messages.add(message)
         await tx.search.add([message])
-        thread_events = await update_threads(tx, message, self._now_ms(), is_history=is_history)
+        thread_events = await update_threads(
+            tx, message, self._now_ms(), has_replies=awaited.replies, is_history=is_history
+        )
         if is_history:
-            return [MessagePosted(message)]
+            return Received((MessagePosted(message),), awaited.edits)
         moved = [await add_resync_event(tx, message, position.moved, self._now_ms())] if position.moved else []
         mentioned = await self._record_unread(tx, message, replied_to)
         await self._add_to_feed(tx, room, message)
         # After an outage, agents do not reply to messages that old: their authors no longer wait for a reply.
         is_recent = self._now_ms() - created_at_ms < _MAX_REQUEST_AGE_MS
         is_pending = is_recent and await self._agent_replies.add(tx, room, message)
-        return [*moved, MessagePosted(message, mentioned), *thread_events, *([RepliesPending()] if is_pending else [])]
+        pending = [RepliesPending()] if is_pending else []
+        return Received((*moved, MessagePosted(message, mentioned), *thread_events, *pending), awaited.edits)
 
     async def _record_unread(
         self, tx: CityTransaction, message: Message, replied_to: Message | None

@@ -128,8 +128,7 @@ class RoomPermissions:
     async def _check_may_send(self, tx: CityTransaction, room: Room, author: Author, event_type: str) -> None:
         if room.is_direct and (chat := await tx.citizen_chats.of_room(room.id)) is not None:
             await check_not_blocked(tx, chat)
-        users = await self._readers.users(tx, author)
-        restriction = await self._readers.restriction_of(tx, room.id, users)
+        users, restriction = await self._readers.users_and_restriction(tx, room.id, author)
         _check_not_removed(room, restriction)
         await self._check_can_enter(tx, room, author, restriction)
         # The ghost sends the event, and a linked Matrix user whom the levels mute does not write by it.

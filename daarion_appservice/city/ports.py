@@ -6,7 +6,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from .citizen_stores import CitizenChatStore, CitizenStore, MentionStore, ReadMarkStore, SearchStore
+from .arrivals import Awaited
+from .citizen_stores import (
+    CitizenChatStore,
+    CitizenStore,
+    MentionStore,
+    ReadMarkStore,
+    RestrictionStore,
+    SearchStore,
+)
 from .events import CityEvent
 from .feed_entries import FeedEntry
 from .history_visibility import ReadableRanges
@@ -16,7 +24,6 @@ from .pending_replies import PendingReply
 from .places import Place, PlaceKind
 from .poll_responses import PollResponse
 from .presence import Heartbeat, PresenceState, RemotePresence
-from .restrictions import Restriction
 from .room_events import RoomEvent
 from .types import (
     Agent,
@@ -90,7 +97,7 @@ class MatrixRoomStore(Protocol):
 class MessageStore(Protocol):
     """Messages and the states of their deliveries."""
 
-    async def add(self, message: Message) -> None: ...
+    async def add(self, message: Message) -> Awaited: ...
     async def get(self, message: MessageId) -> Message | None: ...
     async def by_client_id(self, author: Author, room: RoomId, client_id: str) -> Message | None: ...
     async def by_event_id(self, event: EventId) -> Message | None: ...
@@ -192,13 +199,6 @@ class MembershipPeriodStore(Protocol):
     async def joined_users(self, room: RoomId) -> set[UserId]: ...
     async def readable_ranges(self, room: RoomId, users: Collection[UserId]) -> ReadableRanges: ...
     async def ranges_by_room(self, users: Collection[UserId]) -> dict[RoomId, ReadableRanges]: ...
-
-
-class RestrictionStore(Protocol):
-    """Restrictions of ghosts."""
-
-    async def get(self, room: RoomId, user: UserId) -> Restriction | None: ...
-    async def delete(self, room: RoomId, user: UserId) -> None: ...
 
 
 class ReplyStore(Protocol):

@@ -21,12 +21,8 @@ class ReaderMemberships:
 
     async def users(self, tx: CityTransaction, who: Author | None) -> tuple[UserId, ...]:
         """Return the Matrix users of a reader: the ghost first, then the linked account."""
-        if who is None:
+        if who is None or (ghost := self._ghost(who)) is None:
             return ()
-        try:
-            ghost = self._identities.author(who)
-        except InvalidInput:
-            return ()  # no ghost can have this id, so the id has no membership
         account = await tx.accounts.of(CitizenId(who.id)) if who.kind is AuthorKind.CITIZEN else None
         return (ghost,) if account is None else (ghost, account)
 
@@ -44,11 +40,25 @@ class ReaderMemberships:
 
     async def restriction(self, tx: CityTransaction, room: RoomId, who: Author | None) -> Restriction | None:
         """Return what restricts the reader in a room: a ban or kick of one of the users is one of the person."""
-        return await self.restriction_of(tx, room, await self.users(tx, who))
+        return (await self.users_and_restriction(tx, room, who))[1]
 
-    async def restriction_of(self, tx: CityTransaction, room: RoomId, users: tuple[UserId, ...]) -> Restriction | None:
-        """Return what restricts a reader with these Matrix users in a room."""
-        return strictest([await tx.restrictions.get(room, user) for user in users])
+    async def users_and_restriction(
+        self, tx: CityTransaction, room: RoomId, who: Author | None
+    ) -> tuple[tuple[UserId, ...], Restriction | None]:
+        """Return ``users`` and ``restriction``, which one statement reads."""
+        if who is None or (ghost := self._ghost(who)) is None:
+            return (), None
+        if who.kind is not AuthorKind.CITIZEN:
+            return (ghost,), await tx.restrictions.get(room, ghost)
+        account, restrictions = await tx.restrictions.of_person(room, ghost, CitizenId(who.id))
+        users = (ghost,) if account is None else (ghost, account)
+        return users, strictest([restrictions.get(user) for user in users])
+
+    def _ghost(self, who: Author) -> UserId | None:
+        try:
+            return self._identities.author(who)
+        except InvalidInput:
+            return None  # no ghost can have this id, so the id has no membership
 
     def subjects(self, users: tuple[UserId, ...]) -> frozenset[SubjectId]:
         """Return the subjects of these users in joins and leaves."""

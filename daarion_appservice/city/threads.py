@@ -78,7 +78,7 @@ def _thread_of(message: Message | None) -> Thread:
 
 
 async def update_threads(
-    tx: CityTransaction, message: Message, at_ms: int, *, is_history: bool = False
+    tx: CityTransaction, message: Message, at_ms: int, *, has_replies: bool = False, is_history: bool = False
 ) -> list[RoomEventStored]:
     """Update the summaries of the threads that a new message belongs to or is the root of.
 
@@ -88,6 +88,7 @@ async def update_threads(
         tx: The transaction.
         message: A message that was just stored.
         at_ms: The present time in milliseconds since 1970.
+        has_replies: Whether replies in the thread of the message were stored before it.
         is_history: Whether the message is part of a room's earlier history, of which clients receive no events.
 
     Returns:
@@ -95,7 +96,7 @@ async def update_threads(
     """
     roots = [message.thread_root] if message.thread_root is not None else []
     is_root = message.matrix_event_id is not None and message.thread_root_event is None
-    if is_root and await tx.threads.attach(message):
+    if is_root and has_replies and await tx.threads.attach(message):
         roots.append(message.id)
     if is_history:
         for root in roots:

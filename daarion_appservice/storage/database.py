@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL
@@ -25,6 +25,7 @@ from .citizen_chats import CitizenChatRepository
 from .citizens import CitizenRepository
 from .database_url import cannot_use, described, driver_url, postgres_options, sqlite_path
 from .dedicated_connection import PostgresDedicatedConnection, SqliteDedicatedConnection
+from .deferred_writes import defer_writes
 from .direct_chats import DirectChatRepository
 from .drawn_avatars import DrawnAvatarRepository
 from .driver_errors import translate_driver_errors
@@ -68,6 +69,7 @@ from .read_versions import PostgresVersionReader, SqliteVersionReader
 from .receipts import ReceiptRepository
 from .removed_agents import RemovedAgentRepository
 from .removed_rooms import RemovedRoomRepository
+from .repository import Repository
 from .restrictions import RestrictionRepository
 from .revisions import RevisionRepository
 from .room_events import RoomEventRepository
@@ -84,63 +86,83 @@ _HIDDEN = True
 """Errors are logged and stored with failed rows, so they must not contain statement parameters: these hold messages."""
 
 
+R = TypeVar("R", bound=Repository)
+
+
+class _Part(Generic[R]):
+    """A repository of a transaction, made at its first use: there are fifty kinds, and most transactions use five."""
+
+    def __init__(self, kind: type[R]) -> None:
+        self._kind = kind
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, transaction: Transaction, _owner: type) -> R:
+        made = self._kind(transaction.connection)
+        # From now on the attribute of the instance is found first.
+        transaction.__dict__[self._name] = made
+        return made
+
+
 class Transaction:
     """One database transaction with a repository for each kind of stored object."""
 
-    def __init__(self, connection: AsyncConnection) -> None:  # noqa: PLR0915 -- a line for each repository
+    def __init__(self, connection: AsyncConnection) -> None:
         self.connection = connection
-        self.accounts = AccountRepository(connection)
-        self.agents = AgentRepository(connection)
-        self.agent_messages = AgentMessageRepository(connection)
-        self.agent_replies = ReplyRepository(connection)
-        self.citizens = CitizenRepository(connection)
-        self.citizen_chats = CitizenChatRepository(connection)
-        self.invitations = InvitationRepository(connection)
-        self.removed_agents = RemovedAgentRepository(connection)
-        self.removed_rooms = RemovedRoomRepository(connection)
-        self.places = PlaceRepository(connection)
-        self.rooms = RoomRepository(connection)
-        self.bot_chats = BotChatRepository(connection)
-        self.direct_chats = DirectChatRepository(connection)
-        self.matrix_rooms = MatrixRoomRepository(connection)
-        self.room_events = RoomEventRepository(connection)
-        self.feed = FeedRepository(connection)
-        self.members = MemberRepository(connection)
-        self.membership_periods = MembershipPeriodRepository(connection)
-        self.media = MediaRepository(connection)
-        self.messages = MessageRepository(connection)
-        self.last_messages = LastMessageRepository(connection)
-        self.mentions = MentionRepository(connection)
-        self.push_subscriptions = PushSubscriptionRepository(connection)
-        self.reactions = ReactionRepository(connection)
-        self.search = SearchRepository(connection)
-        self.read_marks = ReadMarkRepository(connection)
-        self.receipts = ReceiptRepository(connection)
-        self.threads = ThreadRepository(connection)
-        self.poll_responses = PollResponseRepository(connection)
-        self.revisions = RevisionRepository(connection)
-        self.restrictions = RestrictionRepository(connection)
-        self.inbox = InboxRepository(connection)
-        self.inbox_order = InboxOrderRepository(connection)
-        self.outbox = OutboxRepository(connection)
-        self.drawn_avatars = DrawnAvatarRepository(connection)
-        self.ghosts = GhostRepository(connection)
-        self.key_values = KeyValueRepository(connection)
-        self.watermarks = WatermarkRepository(connection)
-        self.interactions = InteractionRepository(connection)
-        self.encryption_accounts = EncryptionAccountRepository(connection)
-        self.encryption_devices = EncryptionDeviceRepository(connection)
-        self.olm_sessions = OlmSessionRepository(connection)
-        self.megolm_sessions = MegolmSessionRepository(connection)
-        self.key_requests = KeyRequestRepository(connection)
-        self.withheld_keys = WithheldKeyRepository(connection)
-        self.to_device_outbox = ToDeviceOutboxRepository(connection)
-        self.undecrypted = UndecryptedRepository(connection)
-        self.encrypted_entries = EncryptedEntryRepository(connection)
-        self.erasures = ErasureRepository(connection)
-        self.erasing = ErasingRepository(connection)
-        self.retention = RetentionRepository(connection)
-        self.encryption_overview = EncryptionOverviewRepository(connection)
+
+    accounts = _Part(AccountRepository)
+    agents = _Part(AgentRepository)
+    agent_messages = _Part(AgentMessageRepository)
+    agent_replies = _Part(ReplyRepository)
+    citizens = _Part(CitizenRepository)
+    citizen_chats = _Part(CitizenChatRepository)
+    invitations = _Part(InvitationRepository)
+    removed_agents = _Part(RemovedAgentRepository)
+    removed_rooms = _Part(RemovedRoomRepository)
+    places = _Part(PlaceRepository)
+    rooms = _Part(RoomRepository)
+    bot_chats = _Part(BotChatRepository)
+    direct_chats = _Part(DirectChatRepository)
+    matrix_rooms = _Part(MatrixRoomRepository)
+    room_events = _Part(RoomEventRepository)
+    feed = _Part(FeedRepository)
+    members = _Part(MemberRepository)
+    membership_periods = _Part(MembershipPeriodRepository)
+    media = _Part(MediaRepository)
+    messages = _Part(MessageRepository)
+    last_messages = _Part(LastMessageRepository)
+    mentions = _Part(MentionRepository)
+    push_subscriptions = _Part(PushSubscriptionRepository)
+    reactions = _Part(ReactionRepository)
+    search = _Part(SearchRepository)
+    read_marks = _Part(ReadMarkRepository)
+    receipts = _Part(ReceiptRepository)
+    threads = _Part(ThreadRepository)
+    poll_responses = _Part(PollResponseRepository)
+    revisions = _Part(RevisionRepository)
+    restrictions = _Part(RestrictionRepository)
+    inbox = _Part(InboxRepository)
+    inbox_order = _Part(InboxOrderRepository)
+    outbox = _Part(OutboxRepository)
+    drawn_avatars = _Part(DrawnAvatarRepository)
+    ghosts = _Part(GhostRepository)
+    key_values = _Part(KeyValueRepository)
+    watermarks = _Part(WatermarkRepository)
+    interactions = _Part(InteractionRepository)
+    encryption_accounts = _Part(EncryptionAccountRepository)
+    encryption_devices = _Part(EncryptionDeviceRepository)
+    olm_sessions = _Part(OlmSessionRepository)
+    megolm_sessions = _Part(MegolmSessionRepository)
+    key_requests = _Part(KeyRequestRepository)
+    withheld_keys = _Part(WithheldKeyRepository)
+    to_device_outbox = _Part(ToDeviceOutboxRepository)
+    undecrypted = _Part(UndecryptedRepository)
+    encrypted_entries = _Part(EncryptedEntryRepository)
+    erasures = _Part(ErasureRepository)
+    erasing = _Part(ErasingRepository)
+    retention = _Part(RetentionRepository)
+    encryption_overview = _Part(EncryptionOverviewRepository)
 
 
 class Database:
@@ -327,4 +349,5 @@ def _postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
         if dbapi_connection.driver_connection.is_closed():
             raise DisconnectionError("the server has ended it")
 
+    defer_writes(engine.sync_engine)
     return engine

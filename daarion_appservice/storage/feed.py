@@ -20,6 +20,7 @@ from .tables import feed
 _NOBODY: Final = dict.fromkeys(("author_kind", "author_id", "author_name", "author_avatar"))
 
 
+_ADD: Final = insert(feed).inline()
 _entry: Final = RowMapper(
     FeedEntry,
     actor=lambda row: author_of(row) if row.author_kind else None,
@@ -31,8 +32,10 @@ class FeedRepository(Repository):
     """The table ``feed``."""
 
     async def add(self, entries: list[FeedEntry]) -> None:
-        if entries:
-            await self._connection.execute(insert(feed), [_values(entry) for entry in entries])
+        if len(entries) == 1:
+            await self._write(_ADD, _values(entries[0]))
+        elif entries:
+            await self._connection.execute(_ADD, [_values(entry) for entry in entries])
 
     async def before(
         self, entry_id: str | None, *, limit: int, ranges_by_room: Mapping[RoomId, ReadableRanges] | None = None

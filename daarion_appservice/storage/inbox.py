@@ -12,7 +12,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final
 
-from sqlalchemy import Select, delete, exists, func, select, update
+from sqlalchemy import BigInteger, Integer, Select, bindparam, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .key_values import registry_changed
@@ -91,6 +91,29 @@ _inbox_row: Final = RowMapper(InboxRow, is_confirmed=attrgetter("confirmed"))
 _ROW: Final = (
     inbox,
     exists().where(early_edits.c.original_event_id == inbox.c.event_id).label("is_edited_early"),
+)
+
+
+def _waiting() -> Select[Any]:
+    sizes = (
+        select(inbox.c.id, func.length(inbox.c.event).label("size"))
+        .where(inbox.c.state == InboxState.NEW, inbox.c.id > bindparam("after_id"))
+        .order_by(inbox.c.id)
+        .limit(bindparam("most", type_=Integer))
+        .subquery()
+    )
+    before = func.sum(sizes.c.size).over(order_by=sizes.c.id) - sizes.c.size
+    placed = select(sizes.c.id, before.label("chars_before")).subquery()
+    fitting = select(*_ROW).join(placed, placed.c.id == inbox.c.id)
+    return fitting.where(placed.c.chars_before < bindparam("most_chars", type_=BigInteger)).order_by(inbox.c.id)
+
+
+# Built once: for each message that would take as long as executing them.
+_WAITING: Final = _waiting()
+_MARK_PROCESSED: Final = (
+    update(inbox)
+    .where(inbox.c.id.in_(bindparam("ids", expanding=True)), inbox.c.state == InboxState.NEW)
+    .values(state=InboxState.DONE, event="", error=None)
 )
 
 
@@ -175,25 +198,14 @@ class InboxRepository(Repository):
             after_id: only rows with higher ids.
             limit: the maximum number of rows.
         """
-        waits = (inbox.c.state == InboxState.NEW) & (inbox.c.id > after_id)
-        sizes = (
-            select(inbox.c.id, func.length(inbox.c.event).label("size"))
-            .where(waits)
-            .order_by(inbox.c.id)
-            .limit(limit)
-            .subquery()
-        )
-        before = func.sum(sizes.c.size).over(order_by=sizes.c.id) - sizes.c.size
-        placed = select(sizes.c.id, before.label("chars_before")).subquery()
-        fitting = select(*_ROW).join(placed, placed.c.id == inbox.c.id).where(placed.c.chars_before < MAX_CHARS)
-        return await self._read(fitting.order_by(inbox.c.id))
+        return await self._read(_WAITING, {"after_id": after_id, "most": limit, "most_chars": MAX_CHARS})
 
     async def dead_letters(self, *, limit: int = 1000) -> list[InboxRow]:
         dead = select(*_ROW).where(inbox.c.state == InboxState.DEAD)
         return await self._read(dead.order_by(inbox.c.id).limit(limit))
 
-    async def _read(self, statement: Select[Any]) -> list[InboxRow]:
-        return [_inbox_row(row) for row in await self._connection.execute(statement)]
+    async def _read(self, statement: Select[Any], values: dict[str, Any] | None = None) -> list[InboxRow]:
+        return [_inbox_row(row) for row in await self._connection.execute(statement, values)]
 
     async def mark_processed(self, ids: list[int]) -> bool:
         """Note events as processed. Wait for other transactions that process or move one of them.
@@ -201,11 +213,7 @@ class InboxRepository(Repository):
         Returns:
             False if some of them no longer wait; the caller must then roll back.
         """
-        done = await self._connection.execute(
-            update(inbox)
-            .where(inbox.c.id.in_(ids), inbox.c.state == InboxState.NEW)
-            .values(state=InboxState.DONE, event="", error=None)
-        )
+        done = await self._connection.execute(_MARK_PROCESSED, {"ids": ids})
         return done.rowcount == len(ids)
 
     async def record_failure(self, row_id: int, error: str, *, retry_at_ms: int | None) -> None:

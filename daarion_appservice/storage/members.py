@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 
 from ..city.types import HistoryVisibility, MatrixRoomId, Member, RoomId, UserId
 from .media import note_avatars
@@ -16,6 +16,7 @@ from .tables import members, rooms
 from .upsert import insert
 
 _member: Final = RowMapper(Member)
+_GET: Final = select(members).where(members.c.room_id == bindparam("room"), members.c.user_id == bindparam("user"))
 
 
 class MemberRepository(Repository):
@@ -62,9 +63,7 @@ class MemberRepository(Repository):
         return profiles
 
     async def get(self, room: RoomId, user: UserId) -> Member | None:
-        row = (
-            await self._connection.execute(select(members).where(members.c.room_id == room, members.c.user_id == user))
-        ).first()
+        row = (await self._connection.execute(_GET, {"room": room, "user": user})).first()
         return _member(row) if row else None
 
     async def rooms_of(self, user: UserId) -> list[RoomId]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from sqlalchemy import (
     ColumnElement,
     and_,
+    bindparam,
     delete,
+    exists,
     func,
     insert,
     literal,
@@ -21,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 
+from ..city.arrivals import Awaited
 from ..city.history_visibility import PUBLIC, ReadableRanges
 from ..city.media import media_uris
 from ..city.message_kinds import PollResults
@@ -44,7 +47,7 @@ from .message_rows import read_message, read_often, tally
 from .readable import cached_if_few, message_is_readable
 from .renumbering import move_number
 from .repository import Repository
-from .tables import inbox, mentions, messages, search_entries
+from .tables import early_edits, inbox, mentions, messages, search_entries
 
 _NONE: Final = "[]"
 # A constant, as in the partial index ix_messages_from_matrix: PostgreSQL's generic plans would not use the index for a
@@ -54,32 +57,46 @@ _MAX_PARAMETERS: Final = 10_000
 """Maximum number of event ids in one statement: each database accepts at most 32,766 parameters."""
 
 
+# Built once: for each message that would take as long as executing them.
+_GET: Final = select(messages).where(messages.c.id == bindparam("message"))
+_OF_EVENT: Final = select(messages).where(messages.c.matrix_event_id == bindparam("event"))
+_MARK_SENT: Final = (
+    update(messages)
+    .where(messages.c.id == bindparam("message"))
+    .values(matrix_event_id=bindparam("event"), delivery=Delivery.SENT, delivery_error=None)
+)
+_ADD: Final = insert(messages).inline()
+_REPLY: Final = messages.alias("reply")
+_ADD_RECEIVED: Final = insert(messages).returning(
+    # The room's row is locked by now: what others stored about the message is committed, and this statement sees it.
+    exists()
+    .where(
+        _REPLY.c.thread_root_event == bindparam("its_event"),
+        _REPLY.c.room_id == bindparam("its_room"),
+        _REPLY.c.thread_root.is_(None),
+    )
+    .label("replies"),
+    exists().where(early_edits.c.original_event_id == bindparam("its_event")).label("edits"),
+)
+
+
 class MessageRepository(Repository):
     """The table ``messages``."""
 
-    async def add(self, message: Message) -> None:
-        await self._connection.execute(
-            insert(messages).values(
-                id=message.id,
-                room_id=message.room_id,
-                seq=message.seq,
-                **author_values(message.author),
-                **content_values(message.content),
-                reply_to=message.reply_to,
-                thread_root=message.thread_root,
-                thread_root_event=message.thread_root_event,
-                client_id=message.client_id,
-                created_at_ms=message.created_at_ms,
-                matrix_event_id=message.matrix_event_id,
-                delivery=message.delivery,
-                visibility=message.visibility,
-                poll_results=results_values(message.poll_results),
-            )
-        )
+    async def add(self, message: Message) -> Awaited:
+        """Store a message; return what arrived before it that is about it, which only a message from Matrix has."""
+        awaited = Awaited()
+        if message.matrix_event_id is None:
+            await self._write(_ADD, _values(message))
+        else:
+            its = {"its_event": message.matrix_event_id, "its_room": message.room_id}
+            row = (await self._connection.execute(_ADD_RECEIVED, _values(message) | its)).one()
+            awaited = Awaited(bool(row.replies), bool(row.edits))
         await add_shown(self._connection, message.id, media_uris(message.media, message.formatted_body))
+        return awaited
 
     async def get(self, message: MessageId) -> Message | None:
-        row = (await self._connection.execute(select(messages).where(messages.c.id == message))).first()
+        row = (await self._connection.execute(_GET, {"message": message})).first()
         return read_message(row) if row else None
 
     async def by_client_id(self, author: Author, room: RoomId, client_id: str) -> Message | None:
@@ -96,7 +113,7 @@ class MessageRepository(Repository):
         return read_message(row) if row else None
 
     async def by_event_id(self, event: EventId) -> Message | None:
-        row = (await self._connection.execute(select(messages).where(messages.c.matrix_event_id == event))).first()
+        row = (await self._connection.execute(_OF_EVENT, {"event": event})).first()
         return read_message(row) if row else None
 
     async def by_ids(self, ids: list[MessageId]) -> dict[MessageId, Message]:
@@ -326,11 +343,7 @@ class MessageRepository(Repository):
         )
 
     async def mark_sent(self, message: MessageId, event: EventId) -> None:
-        await self._connection.execute(
-            update(messages)
-            .where(messages.c.id == message)
-            .values(matrix_event_id=event, delivery=Delivery.SENT, delivery_error=None)
-        )
+        await self._write(_MARK_SENT, {"message": message, "event": event})
 
     async def mark_failed(self, message: MessageId, error: str) -> None:
         """Set the delivery to failed; ``error`` is a `DeliveryError`."""
@@ -343,6 +356,25 @@ class MessageRepository(Repository):
         await self._connection.execute(
             update(messages).where(messages.c.id == message).values(delivery=delivery, delivery_error=error)
         )
+
+
+def _values(message: Message) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "room_id": message.room_id,
+        "seq": message.seq,
+        **author_values(message.author),
+        **content_values(message.content),
+        "reply_to": message.reply_to,
+        "thread_root": message.thread_root,
+        "thread_root_event": message.thread_root_event,
+        "client_id": message.client_id,
+        "created_at_ms": message.created_at_ms,
+        "matrix_event_id": message.matrix_event_id,
+        "delivery": message.delivery,
+        "visibility": message.visibility,
+        "poll_results": results_values(message.poll_results),
+    }
 
 
 def _readable(readable: ReadableRanges | None) -> list[ColumnElement[bool]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Integer, bindparam, delete, func, insert, select, update
 
 from ..city.types import MessageId, OutboxKind, ReactionId, RoomId, UserId
 from ..clock import creation_ms
@@ -66,6 +66,15 @@ class UndeliveredRow:
 
 
 _outbox_row: Final = RowMapper(OutboxRow)
+# Built once: for each message that would take as long as executing them.
+_ADD: Final = insert(outbox).inline()
+_DELETE: Final = delete(outbox).where(outbox.c.id == bindparam("row_id"))
+_WAITING: Final = (
+    select(outbox)
+    .where(outbox.c.state == OutboxState.NEW)
+    .order_by(outbox.c.id)
+    .limit(bindparam("most", type_=Integer))
+)
 
 
 class OutboxRepository(Repository):
@@ -74,9 +83,8 @@ class OutboxRepository(Repository):
     async def add(
         self, kind: OutboxKind, message: MessageId, room: RoomId, *, txn_id: str, reaction: ReactionId | None = None
     ) -> None:
-        await self._connection.execute(
-            insert(outbox).values(kind=kind, message_id=message, reaction_id=reaction, room_id=room, txn_id=txn_id)
-        )
+        values = {"kind": kind, "message_id": message, "reaction_id": reaction, "room_id": room, "txn_id": txn_id}
+        await self._write(_ADD, values)
 
     async def add_move(self, kind: OutboxKind, user: UserId, room: RoomId, *, txn_id: str) -> None:
         """Store that a ghost is to JOIN or LEAVE, in place of any JOIN or LEAVE of that ghost that still waits."""
@@ -100,14 +108,12 @@ class OutboxRepository(Repository):
 
     async def waiting(self, *, limit: int, not_rooms: frozenset[RoomId] = frozenset()) -> list[OutboxRow]:
         """Return waiting rows in the order in which they were written, without those of ``not_rooms``."""
-        statement = select(outbox).where(outbox.c.state == OutboxState.NEW).order_by(outbox.c.id).limit(limit)
-        if not_rooms:
-            statement = statement.where(outbox.c.room_id.not_in(not_rooms))
-        return [_outbox_row(row) for row in await self._connection.execute(statement)]
+        statement = _WAITING.where(outbox.c.room_id.not_in(not_rooms)) if not_rooms else _WAITING
+        return [_outbox_row(row) for row in await self._connection.execute(statement, {"most": limit})]
 
     async def delete(self, row_id: int) -> None:
         """Delete a row that was sent or will never be sent."""
-        await self._connection.execute(delete(outbox).where(outbox.c.id == row_id))
+        await self._write(_DELETE, {"row_id": row_id})
 
     async def delete_message(self, message: MessageId) -> None:
         """Delete the row of a message that is on Matrix already."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import and_, delete, func, select
 
@@ -11,7 +11,7 @@ from ..city.types import CitizenId, MessageId, RoomId, SubjectId, UserId
 from ..city.unread import NotificationMode, ReadMark, RoomMarks
 from .repository import Repository
 from .tables import membership_periods, messages, notification_modes, read_marks, read_receipts, rooms
-from .upsert import insert
+from .upsert import Insert, for_both, insert
 
 
 class ReadMarkRepository(Repository):
@@ -32,17 +32,11 @@ class ReadMarkRepository(Repository):
                 continue
             key = (mark.citizen, mark.room, mark.thread_root or "")
             newest[key] = max(mark.seq, newest.get(key, mark.seq))
-        if not newest:
-            return
         rows = [dict(zip(_KEY, key, strict=True)) | {"seq": newest[key]} for key in sorted(newest)]
-        statement = insert(self._connection, read_marks).values(rows)
-        await self._connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=list(_KEY),
-                set_={"seq": statement.excluded.seq},
-                where=read_marks.c.seq < statement.excluded.seq,
-            )
-        )
+        if len(rows) == 1:
+            await self._write(_ADVANCE[self._connection.dialect.name], rows[0])
+        elif rows:
+            await self._connection.execute(_forward(insert(self._connection, read_marks).values(rows)))
 
     async def _existing(self, names: set[RoomId]) -> set[RoomId]:
         found = await self._connection.execute(select(rooms.c.id).where(rooms.c.id.in_(names)))
@@ -128,6 +122,16 @@ class ReadMarkRepository(Repository):
 
 
 _KEY = ("citizen_id", "room_id", "thread_root")
+
+
+def _forward(statement: Insert) -> Insert:
+    newer = statement.excluded.seq
+    return statement.on_conflict_do_update(
+        index_elements=list(_KEY), set_={"seq": newer}, where=read_marks.c.seq < newer
+    ).inline()
+
+
+_ADVANCE: Final = for_both(lambda insert: _forward(insert(read_marks)))
 
 
 def _among(column: Any, rooms: Collection[RoomId] | None) -> list[Any]:

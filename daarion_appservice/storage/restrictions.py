@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select
+from typing import Final
+
+from sqlalchemy import String, bindparam, delete, select
 
 from ..city.restrictions import Restriction, RestrictionKind
-from ..city.types import RoomId, UserId
+from ..city.types import CitizenId, RoomId, UserId
 from .repository import Repository
-from .tables import restrictions
+from .tables import accounts, restrictions
 from .upsert import insert
+
+_GHOST: Final = select(bindparam("ghost", type_=String).label("user_id")).subquery()
+_OF_PERSON: Final = (
+    select(accounts.c.matrix_user_id, restrictions.c.user_id, restrictions.c.kind, restrictions.c.reason)
+    .select_from(_GHOST)
+    .join(accounts, accounts.c.citizen_id == bindparam("citizen"), isouter=True)
+    .join(
+        restrictions,
+        (restrictions.c.room_id == bindparam("room"))
+        & ((restrictions.c.user_id == _GHOST.c.user_id) | (restrictions.c.user_id == accounts.c.matrix_user_id)),
+        isouter=True,
+    )
+)
 
 
 class RestrictionRepository(Repository):
@@ -24,6 +39,16 @@ class RestrictionRepository(Repository):
             )
         ).first()
         return Restriction(RestrictionKind(row.kind), row.reason) if row else None
+
+    async def of_person(
+        self, room: RoomId, ghost: UserId, citizen: CitizenId
+    ) -> tuple[UserId | None, dict[UserId, Restriction]]:
+        """Return the linked account of a citizen, and the restrictions of the ghost and of the account in a room."""
+        values = {"room": room, "ghost": ghost, "citizen": citizen}
+        rows = (await self._connection.execute(_OF_PERSON, values)).all()
+        account = rows[0].matrix_user_id
+        found = {UserId(row.user_id): Restriction(RestrictionKind(row.kind), row.reason) for row in rows if row.user_id}
+        return UserId(account) if account else None, found
 
     async def of_room(self, room: RoomId) -> dict[UserId, Restriction]:
         """Return all restrictions in a room."""

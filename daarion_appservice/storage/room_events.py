@@ -5,7 +5,7 @@ from __future__ import annotations
 from heapq import merge
 from itertools import islice
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from sqlalchemy import insert, select
@@ -19,14 +19,18 @@ from .messages import MessageRepository
 from .repository import Repository
 from .tables import room_events, rooms
 
+_ADD: Final = insert(room_events).inline()
+
 
 class RoomEventRepository(Repository):
     """The table ``room_events``."""
 
     async def add(self, events: list[RoomEvent]) -> None:
         """Store events; messages have a table of their own."""
-        if events:
-            await self._connection.execute(insert(room_events), [_values(event) for event in events])
+        if len(events) == 1:
+            await self._write(_ADD, _values(events[0]))
+        elif events:
+            await self._connection.execute(_ADD, [_values(event) for event in events])
 
     async def after(self, room: RoomId, seq: int, *, limit: int) -> list[RoomEvent]:
         """Return up to ``limit`` events and messages after ``seq``, oldest first, messages in their current state."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 
-from ..city.types import HistoryVisibility, MatrixRoomId, Room, RoomId, UserId
+from ..city.arrivals import Arrival
+from ..city.types import EventId, HistoryVisibility, MatrixRoomId, Member, Message, MessageId, Room, RoomId, UserId
+from . import room_statements as statements
 from .key_values import registry_changed
+from .message_rows import read_message
 from .readable import room_is_listed, room_is_shown
 from .renumbering import raise_numbers
 from .room_columns import IS_CITY_ROOM, RoomColumns, room_of, version_columns, visibility_values
@@ -148,12 +152,20 @@ class RoomRepository(RoomColumns):
 
     async def get(self, room: RoomId) -> Room | None:
         """Return a city room or a direct chat."""
-        row = (await self._connection.execute(select(rooms).where(rooms.c.id == room))).first()
+        row = (await self._connection.execute(statements.GET, {"room": room})).first()
         return room_of(row) if row else None
+
+    async def with_message(self, room: RoomId, message: MessageId) -> tuple[Room | None, Message | None]:
+        """Return a city room or a direct chat, and a message, by their ids."""
+        row = (await self._connection.execute(statements.WITH_MESSAGE, {"room": room, "message": message})).first()
+        if row is None:
+            return None, None
+        found: Any = SimpleNamespace(**dict(zip(messages.c.keys(), row[statements.ROOM_COLUMNS :], strict=True)))
+        return room_of(row), None if found.id is None else read_message(found)
 
     async def find(self, id_or_slug: str) -> Room | None:
         """Return a city room."""
-        row = (await self._connection.execute(_with_name(id_or_slug))).first()
+        row = (await self._connection.execute(statements.with_name(id_or_slug))).first()
         return room_of(row) if row else None
 
     async def find_shown(self, id_or_slug: str) -> Room | None:
@@ -167,18 +179,29 @@ class RoomRepository(RoomColumns):
 
     async def lock(self, id_or_slug: str) -> Room | None:
         """Return a city room and lock it against writes by others until this transaction ends."""
-        row = (await self._connection.execute(_with_name(id_or_slug).with_for_update(key_share=True))).first()
+        row = (await self._connection.execute(statements.LOCK, {"name": id_or_slug})).first()
         return room_of(row) if row else None
 
     async def lock_any(self, room: RoomId) -> Room | None:
         """Do the same with a city room or a direct chat."""
-        held = select(rooms).where(rooms.c.id == room).with_for_update(key_share=True)
-        row = (await self._connection.execute(held)).first()
+        row = (await self._connection.execute(statements.LOCK_ANY, {"room": room})).first()
         return room_of(row) if row else None
 
     async def by_matrix_id(self, matrix_room: MatrixRoomId) -> Room | None:
-        row = (await self._connection.execute(select(rooms).where(rooms.c.matrix_room_id == matrix_room))).first()
+        row = (await self._connection.execute(statements.OF_MATRIX_ROOM, {"matrix_room": matrix_room})).first()
         return room_of(row) if row else None
+
+    async def of_message(
+        self, matrix_room: MatrixRoomId, sender: UserId, event: EventId
+    ) -> tuple[Room | None, Arrival | None]:
+        """Return the room with this Matrix room, and what the city has of an event of a message in it."""
+        values = {"matrix_room": matrix_room, "sender": sender, "event": event}
+        row = (await self._connection.execute(statements.OF_MESSAGE, values)).first()
+        if row is None:
+            return None, None
+        user, name, avatar, is_stored = row[statements.ROOM_COLUMNS :]
+        room = room_of(row)
+        return room, Arrival(Member(room.id, UserId(user), name, avatar) if user else None, bool(is_stored))
 
     async def by_former_id(self, matrix_room: MatrixRoomId) -> Room | None:
         """Return the room that had this Matrix room before an upgrade."""
@@ -193,32 +216,15 @@ class RoomRepository(RoomColumns):
 
     async def next_seq(self, room: RoomId, *, now_ms: int) -> int:
         """Take the room's next sequence number for a message; other transactions wait until this one ends."""
-        seq = await self._connection.execute(
-            update(rooms)
-            .where(rooms.c.id == room)
-            .values(
-                last_seq=rooms.c.last_seq + 1,
-                message_count=rooms.c.message_count + 1,
-                popularity=rooms.c.popularity + _weight(now_ms),
-                # Messages that arrive late, or from a server whose clock is slow, may have an earlier time.
-                last_event_ms=case((rooms.c.last_event_ms > now_ms, rooms.c.last_event_ms), else_=now_ms),
-            )
-            .returning(rooms.c.last_seq)
-        )
-        return int(seq.scalar_one())
+        values = {"room": room, "now_ms": now_ms, "weight": _weight(now_ms)}
+        return int((await self._connection.execute(statements.NEXT_SEQ, values)).scalar_one())
 
     async def next_seqs(self, room: RoomId, count: int) -> tuple[range, HistoryVisibility]:
         """Take several sequence numbers for events other than messages; return them with the history visibility.
 
         Other transactions wait for theirs until this one ends.
         """
-        seq = await self._connection.execute(
-            update(rooms)
-            .where(rooms.c.id == room)
-            .values(last_seq=rooms.c.last_seq + count)
-            .returning(rooms.c.last_seq, rooms.c.history_visibility)
-        )
-        last, visibility = seq.one()
+        last, visibility = (await self._connection.execute(statements.NEXT_SEQS, {"room": room, "count": count})).one()
         return range(last - count + 1, last + 1), HistoryVisibility(visibility)
 
     async def renumber(self, room: RoomId, first: int, *, by: int) -> None:
@@ -319,10 +325,6 @@ def _weight(at_ms: int) -> float:
     numbers would exceed the range of the column, and grow no more.
     """
     return float(2.0 ** min(max(0.0, (at_ms - _EPOCH_MS) / _HALF_LIFE_MS), 1000.0))
-
-
-def _with_name(id_or_slug: str) -> Select[Any]:
-    return select(rooms).where((rooms.c.id == id_or_slug) | (rooms.c.slug == id_or_slug), IS_CITY_ROOM).limit(1)
 
 
 def _listed(

@@ -36,7 +36,7 @@ from .message_rows import read_message
 from .readable import is_in_shown_room, message_is_readable_in
 from .repository import Repository
 from .tables import messages, rooms, search_entries
-from .upsert import insert
+from .upsert import for_both
 
 _SHIFT: Final = 20
 _BASE32: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -44,6 +44,7 @@ _CHARS: Final = 4
 """The characters of a ULID's end that distinguish messages of one millisecond: 20 bits."""
 
 
+_ADD: Final = for_both(lambda insert: insert(search_entries).on_conflict_do_nothing().inline())
 _NEWEST: Final = 5_000
 """The entries that PostgreSQL compares with the words one after another: that takes 5 ms."""
 
@@ -146,9 +147,12 @@ class SearchRepository(Repository):
             for message in found
             if (stems := indexed_words(message))
         ]
-        if rows:
+        statement = _ADD[self._connection.dialect.name]
+        if len(rows) == 1:
+            await self._write(statement, rows[0])
+        elif rows:
             # With the rows as parameters the statement is compiled once, however many there are.
-            await self._connection.execute(insert(self._connection, search_entries).on_conflict_do_nothing(), rows)
+            await self._connection.execute(statement, rows)
 
     async def change(self, message: Message) -> None:
         """Index a message again after an edit."""

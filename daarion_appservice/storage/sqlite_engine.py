@@ -2,8 +2,8 @@
 
 aiosqlite runs every call in the connection's thread. SQLAlchemy's adapter makes four calls for a statement: open a
 cursor, execute, fetch, close. Each call is a switch between two threads that share the interpreter's lock, which costs
-more than most statements. The adapter of this module makes one call for a statement, and none for a rollback without a
-transaction.
+more than most statements. The adapter of this module makes one call for a statement, and none for BEGIN, for a deferred
+write (`deferred_writes`) and for a rollback without a transaction: the first two are part of the next call.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import EMPTY_DICT, await_only
 
 from .database_url import sqlite_path
+from .deferred_writes import is_deferred
 from .sqlite_file import make_private
 
 BUSY_S: Final = 30
@@ -64,6 +65,11 @@ class OneCallCursor(AsyncAdapt_aiosqlite_cursor):
     def executemany(self, operation: Any, seq_of_parameters: Sequence[Any]) -> Any:
         self._run(partial(_execute_many, operation, seq_of_parameters))
 
+    def defer(self, operation: str, parameters: Any) -> None:
+        """Execute a statement whose result is not read in the next call of the connection's thread."""
+        connection: Any = self._adapt_connection
+        connection.keep(operation, parameters)
+
     def close(self) -> None:
         self._rows.clear()
 
@@ -79,13 +85,19 @@ class OneCallCursor(AsyncAdapt_aiosqlite_cursor):
 class OneCallConnection(AsyncAdapt_aiosqlite_connection):
     """A connection whose cursors make one call of its thread for each statement."""
 
-    __slots__ = ("_is_busy",)
+    __slots__ = ("_is_busy", "_kept")
     _cursor_cls: Any = OneCallCursor
 
     def __init__(self, dbapi: Any, connection: Any) -> None:
         super().__init__(dbapi, connection)
         self._is_busy = False
         """Whether a call has begun and its result was not received; after a cancellation it may still run."""
+        self._kept: list[tuple[str, Any]] = []
+        """BEGIN and the deferred writes that the next call executes first, with their parameters."""
+
+    def keep(self, statement: str, parameters: Any = ()) -> None:
+        """Execute a statement in the next call, before what that is for."""
+        self._kept.append((statement, parameters))
 
     def run(self, work: Callable[[sqlite3.Connection], _Executed]) -> _Executed:
         """Run ``work`` in the connection's thread and return its result.
@@ -94,8 +106,9 @@ class OneCallConnection(AsyncAdapt_aiosqlite_connection):
             sqlite3.Error: SQLite refuses the statement, or the connection is closed.
         """
         self._is_busy = True
+        kept, self._kept = self._kept, []
         try:
-            done = await_only(self._in_thread(work))
+            done = await_only(self._in_thread(partial(_execute_after, kept, work) if kept else work))
         except Exception as error:  # noqa: BLE001 -- the base class raises it again
             self._is_busy = False
             self._handle_exception(error)
@@ -107,10 +120,21 @@ class OneCallConnection(AsyncAdapt_aiosqlite_connection):
         done: _Executed = await driver._execute(partial(_work_on, driver, work))  # noqa: SLF001 -- its only way into the thread
         return done
 
+    def commit(self) -> None:
+        if self._is_in_transaction or not all(statement.startswith("BEGIN") for statement, _ in self._kept):
+            self.run(_commit)
+        else:
+            self._kept = []  # Nothing was executed in this transaction.
+
     def rollback(self) -> None:
-        driver = self._connection._connection  # noqa: SLF001 -- None once it is closed
-        if self._is_busy or (driver is not None and driver.in_transaction):
+        self._kept = []
+        if self._is_busy or self._is_in_transaction:
             super().rollback()
+
+    @property
+    def _is_in_transaction(self) -> bool:
+        driver = self._connection._connection  # noqa: SLF001 -- None once it is closed
+        return driver is not None and bool(driver.in_transaction)
 
 
 def sqlite_engine(url: URL) -> AsyncEngine:
@@ -136,9 +160,22 @@ def sqlite_engine(url: URL) -> AsyncEngine:
         # A deferred transaction that reads first and writes later fails at once if another connection wrote in between,
         # even with a long timeout. Taking the write lock at the start waits instead.
         if statement := connection.get_execution_options().get(BEGIN, "BEGIN"):
-            connection.exec_driver_sql(statement)
+            _adapted(connection).keep(statement)
+
+    @event.listens_for(engine.sync_engine, "do_execute")
+    def _defer(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+        if is_deferred(context):
+            cursor.defer(statement, parameters)
+            return True
+        return False
 
     return engine
+
+
+def _adapted(connection: Connection) -> OneCallConnection:
+    adapted = connection.connection.dbapi_connection
+    assert isinstance(adapted, OneCallConnection)
+    return adapted
 
 
 def connect(engine: AsyncEngine) -> sqlite3.Connection:
@@ -187,6 +224,19 @@ def _switch_to_wal(cursor: Any) -> None:
 
 def _work_on(driver: Any, work: Callable[[sqlite3.Connection], _Executed]) -> _Executed:
     return work(driver._conn)  # noqa: SLF001 -- raises ValueError once it is closed, which SQLAlchemy expects
+
+
+def _execute_after(
+    kept: list[tuple[str, Any]], work: Callable[[sqlite3.Connection], _Executed], connection: sqlite3.Connection
+) -> _Executed:
+    for statement, parameters in kept:
+        connection.execute(statement, parameters).close()
+    return work(connection)
+
+
+def _commit(connection: sqlite3.Connection) -> _Executed:
+    connection.commit()
+    return _NOT_EXECUTED
 
 
 def _execute(operation: Any, parameters: Any, connection: sqlite3.Connection) -> _Executed:

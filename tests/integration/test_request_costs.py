@@ -21,8 +21,8 @@ from tests.parts.in_process_city import SERVICE_TOKEN, InProcessCity, in_process
 from tests.parts.statement_log import statement_log
 
 OKSANA = citizen_token("u_1")
-STATEMENTS_OF_A_MESSAGE = 9
-"""Permissions and readable ranges, the message with its search entry, feed and outbox entries, and the read mark."""
+STATEMENTS_OF_A_MESSAGE = 8
+"""Permissions, the number, the message with its search entry, feed and outbox entries, and the read mark."""
 
 
 @dataclass

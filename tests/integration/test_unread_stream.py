@@ -276,7 +276,7 @@ class Changes:
         async with self.parts.database.transaction() as tx:
             room = await tx.rooms.lock("general")
             assert room is not None
-            events = await self.parts.messages.receive(
+            received = await self.parts.messages.receive(
                 tx,
                 room,
                 ALICE,
@@ -285,7 +285,7 @@ class Changes:
                 created_at_ms=1,
                 before=self.chance.choice(self.posted).id,
             )
-        for each in events:
+        for each in received.events:
             self.parts.bus.publish(each)
 
     async def edit(self) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 from sqlalchemy import event
 
 from daarion_appservice.storage.database import Database
+from daarion_appservice.storage.deferred_writes import is_merged
 
 
 @dataclass
 class StatementLog:
-    """The statements of the pooled connections since `clear`, without BEGIN, and the number of their commits."""
+    """The statements of the pooled connections since `clear`, without BEGIN and joined ones, and the number of commits."""
 
     statements: list[str] = field(default_factory=list)
     commits: int = 0
@@ -37,8 +38,8 @@ def statement_log(database: Database) -> Iterator[StatementLog]:
     log = StatementLog()
     engine = database._engine.sync_engine
 
-    def executed(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if not statement.startswith("BEGIN"):
+    def executed(_connection: Any, _cursor: Any, statement: str, _parameters: Any, context: Any, _many: bool) -> None:
+        if not statement.startswith("BEGIN") and not is_merged(context):
             log.statements.append(" ".join(statement.split()))
 
     def committed(_connection: Any) -> None:

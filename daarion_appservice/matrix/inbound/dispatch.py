@@ -11,10 +11,12 @@ from ...city.event_fields import (
     RESPONSES,
     Event,
     content_of,
+    event_id_of,
     has_sender_and_id,
     is_message,
     is_message_or_change,
     room_of,
+    sender_of,
     text,
     type_of,
 )
@@ -30,6 +32,7 @@ from .direct_chats import DirectChatHandlers
 from .members import MemberEvents
 from .messages import MessageEvents, redacted_by
 from .room_state import RoomStateEvents
+from .texts_ahead import TextsAhead
 
 Handler = Callable[[Transaction, Room, Event], Awaitable[list[CityEvent]]]
 
@@ -94,17 +97,10 @@ class EventHandlers:
         """Receive the keys that the encrypted events of a batch need, before its transaction."""
         await self._decryptor.prepare(events)
 
-    async def parse_ahead(
-        self, tx: Transaction, events: Iterable[Event], edited_early: Collection[str]
-    ) -> list[Callable[[], object]]:
-        """Return calls for `city.background_parsing` that parse the texts of these events.
-
-        Args:
-            tx: the connection to read with.
-            events: the events.
-            edited_early: the ids of those whose edits arrived before them.
-        """
-        return await self._messages.parse_ahead(tx, events, edited_early)
+    @property
+    def texts(self) -> TextsAhead:
+        """The texts of events that are parsed before the transaction."""
+        return self._messages.texts
 
     async def handle_restored_state(self, tx: Transaction, event: Event) -> list[CityEvent]:
         """Handle a state event that was handled before and is now the room's current state.
@@ -132,11 +128,13 @@ class EventHandlers:
         handler, matrix_room = self._handlers.get(type_of(event)), room_of(event)
         if handler is None and is_message(event):
             handler = self._messages.message
-        if handler == self._messages.message:
-            handler = partial(self._messages.message, before=before)
         if handler is None or not has_sender_and_id(event):
             return []
-        room = await tx.rooms.by_matrix_id(matrix_room)
+        if handler == self._messages.message:
+            room, arrival = await tx.rooms.of_message(matrix_room, UserId(sender_of(event)), event_id_of(event))
+            handler = partial(self._messages.message, before=before, arrival=arrival)
+        else:
+            room = await tx.rooms.by_matrix_id(matrix_room)
         if room is None and (former := await tx.rooms.by_former_id(matrix_room)):
             # Of a room that was upgraded only messages, reactions and redactions still count: its state is obsolete.
             is_wanted = is_message_or_change(event) and not await self._messages.refuse_erased(tx, former, event)

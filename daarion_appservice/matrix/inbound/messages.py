@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from typing import Final
 
-from ...city.background_parsing import prose_of
+from ...city.arrivals import Arrival
 from ...city.event_fields import (
     EDIT_ID,
     MESSAGE_ID,
@@ -17,7 +16,6 @@ from ...city.event_fields import (
     content_of,
     event_id_of,
     inner,
-    is_message,
     optional_text,
     sender_of,
     text,
@@ -56,6 +54,7 @@ from ..client.message_content import (
 from .authors import read_author, refuse_erased
 from .locked_messages import echoed_message, locked_message, may_have_type
 from .polls import PollEvents
+from .texts_ahead import TextsAhead, bundled_edit
 
 _MAX_ID_CHARS: Final = 255
 _DAY_MS: Final = 24 * 3_600_000
@@ -76,47 +75,23 @@ class MessageEvents:
     ) -> None:
         """``retention_days`` is the age up to which messages are stored; 0 for any age."""
         self._identities = identities
+        self.texts = TextsAhead(identities)
         self._messages = messages
         self._message_edits = message_edits
         self._reactions = reactions
         self._polls = polls
         self._retention_ms = retention_days * _DAY_MS
 
-    async def parse_ahead(
-        self, tx: Transaction, events: Iterable[Event], edited_early: Collection[str] | None = None
-    ) -> list[Callable[[], object]]:
-        """Return calls for `city.background_parsing` that parse the events, their early edits and the edited messages.
-
-        Args:
-            tx: the connection to read with.
-            events: the events.
-            edited_early: the ids of events whose edits arrived before them; None if that is not known.
-        """
-        messages = [event for event in events if is_message(event) and not self._is_echo(event)]
-        ids = [event_id_of(event) for event in messages]
-        if edited_early is not None:
-            ids = [event_id for event_id in ids if event_id in edited_early]
-        calls: list[Callable[[], object]] = []
-        for event in (*messages, *await tx.revisions.early(ids)):
-            calls += [partial(self._read, type_of(event), content) for content in _contents_to_parse(event)]
-            if original := replaced(content_of(event)):
-                # An edit triggers a reply only of agents that the text before it did not mention.
-                edited = await tx.messages.by_event_id(original)
-                calls += [partial(prose_of, edited.body)] if edited and "@" in edited.body else []
-        return calls
-
-    def _read(self, event_type: str, content: Event) -> None:
-        parsed = read_message_content(event_type, content, self._identities)
-        if parsed is not None and "@" in parsed.body:
-            prose_of(parsed.body)
-
-    def _is_echo(self, event: Event) -> bool:
-        return MESSAGE_ID in content_of(event) and self._identities.is_ours(sender_of(event))
-
     async def message(
-        self, tx: Transaction, room: Room, event: Event, *, before: MessageId | None = None
+        self,
+        tx: Transaction,
+        room: Room,
+        event: Event,
+        *,
+        before: MessageId | None = None,
+        arrival: Arrival | None = None,
     ) -> list[CityEvent]:
-        """Handle a message or an edit (``is_message``); ``before`` is the message to insert it before."""
+        """Handle a message or an edit (``is_message``): see ``handle``."""
         content, is_sent_by_service = content_of(event), self._identities.is_ours(sender_of(event))
         original = replaced(content)
         if original is not None:
@@ -128,7 +103,7 @@ class MessageEvents:
         if room.archived:
             # An archived room is read-only, from the city and from Matrix.
             return []
-        return await self.handle(tx, room, event, before=before)
+        return await self.handle(tx, room, event, before=before, arrival=arrival)
 
     async def handle(
         self,
@@ -139,6 +114,7 @@ class MessageEvents:
         is_history: bool = False,
         visibility: HistoryVisibility | None = None,
         before: MessageId | None = None,
+        arrival: Arrival | None = None,
     ) -> list[CityEvent]:
         """Store a message of a Matrix user; ignore it if it has no displayable content or is already stored.
 
@@ -149,6 +125,7 @@ class MessageEvents:
             is_history: the event is part of a backfill of the room's history.
             visibility: the room's history visibility at the event, if it differs from the current one.
             before: the message to insert this one before; None for the end of the room.
+            arrival: what the city has of the event; None to read it.
 
         Returns:
             The city events to publish after the commit.
@@ -156,13 +133,15 @@ class MessageEvents:
         content = content_of(event)
         if self._retention_ms and time_ms(event) < now_ms() - self._retention_ms:
             return []  # It would be deleted within the hour.
-        author = await self._author(tx, room, event)
+        if arrival is not None and arrival.is_stored:
+            return []
+        author = await self._author(tx, room, event, arrival=arrival)
         # An edit repeats the whole message: as a new message it would appear twice.
         is_new = author is not None and not replaced(content)
         parsed = self._content(room, event, content) if is_new else None
         if author is None or parsed is None:
             return []
-        city_events = await self._messages.receive(
+        received = await self._messages.receive(
             tx,
             room,
             author,
@@ -174,19 +153,23 @@ class MessageEvents:
             is_history=is_history,
             visibility=visibility,
             before=before,
+            is_new=arrival is not None,
         )
-        return [*city_events, *await self._apply_pending_edits(tx, room, event, visibility)] if city_events else []
+        if not received.events:
+            return []
+        early = await tx.revisions.take_early(event_id_of(event)) if received.has_edits else []
+        return [*received.events, *await self._apply_pending_edits(tx, room, event, early, visibility)]
 
     async def _apply_pending_edits(
-        self, tx: Transaction, room: Room, event: Event, visibility: HistoryVisibility | None
+        self, tx: Transaction, room: Room, event: Event, early: Iterable[Event], visibility: HistoryVisibility | None
     ) -> list[CityEvent]:
-        """Apply the edits that arrived before their message or are bundled with it."""
+        """Apply the edits that arrived before their message (``early``) or are bundled with it."""
         event_id = event_id_of(event)
         # An event of history bundles its last edit, whose history visibility is unknown: the narrower one applies.
         history = visibility and max(visibility, room.history_visibility, key=list(HistoryVisibility).index)
-        bundled = _bundled_edit(event) if history else {}
+        bundled = bundled_edit(event) if history else {}
         city_events: list[CityEvent] = []
-        for edit in (*await tx.revisions.take_early(event_id), bundled):
+        for edit in (*early, bundled):
             if event_id_of(edit):
                 city_events += await self._edit(tx, room, edit, event_id, history=history)
         return city_events
@@ -366,28 +349,23 @@ class MessageEvents:
         return [await self._messages.mark_sent(tx, message, event_id)]
 
     async def _author(
-        self, tx: Transaction, room: Room, event: Event, *, with_service_users: bool = False
+        self,
+        tx: Transaction,
+        room: Room,
+        event: Event,
+        *,
+        with_service_users: bool = False,
+        arrival: Arrival | None = None,
     ) -> Author | None:
-        return await read_author(tx, self._identities, room, event, with_service_users=with_service_users)
+        return await read_author(
+            tx, self._identities, room, event, with_service_users=with_service_users, arrival=arrival
+        )
 
 
 def redacted_by(event: Event) -> EventId:
     """Return the id of the event that an ``m.room.redaction`` redacts; empty if it names none."""
     # Since room version 11 `redacts` is in the content.
     return EventId(text(content_of(event), "redacts") or text(event, "redacts"))
-
-
-def _bundled_edit(event: Event) -> Event:
-    """Return the last edit, which Synapse bundles with a message of a room's history; an empty object without one."""
-    return inner(inner(inner(event, "unsigned"), "m.relations"), "m.replace")
-
-
-def _contents_to_parse(event: Event) -> Iterator[Event]:
-    """Yield the contents that handling a message or an edit reads."""
-    content = content_of(event)
-    yield inner(content, "m.new_content") if replaced(content) else content
-    if bundled := _bundled_edit(event):
-        yield inner(content_of(bundled), "m.new_content")
 
 
 def _content_for_room(parsed: Content | None, room: Room, content: Event) -> Content | None:

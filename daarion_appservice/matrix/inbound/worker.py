@@ -22,7 +22,7 @@ from typing import Final
 import orjson
 import structlog
 
-from ...city.background_parsing import parsed_ahead
+from ...city.background_parsing import MAX_INLINE_CHARS, parsed_ahead
 from ...city.event_fields import Event, type_of
 from ...city.events import CityEvent
 from ...city.ports import NowMs, Publish, publish_all
@@ -205,15 +205,19 @@ class InboundWorker:
             self._confirmation.log_dropped(row)
 
     async def _handle_all(self, batch: ConfirmationResult, retry_at_by_room: dict[str, int]) -> None:
-        """Parse the texts of a batch in a thread before its transaction, so that no other one waits for the parsing."""
+        """Parse the texts of a batch before its transaction, so that no other one waits for the parsing."""
         if not batch.rows:
             return
         events = [read_row(row) for row in batch.rows if row.id not in batch.current_states]
         await self._handlers.receive_keys(events)
-        async with self._database.read_only() as tx:
-            edited_early = {row.event_id for row in batch.rows if row.is_edited_early}
-            texts = await self._handlers.parse_ahead(tx, events, edited_early)
-        async with parsed_ahead(texts):
+        edited_early = {row.event_id for row in batch.rows if row.is_edited_early}
+        is_short = not edited_early and sum(len(row.event) for row in batch.rows) <= MAX_INLINE_CHARS
+        texts = self._handlers.texts.of_new(events) if is_short else None
+        if texts is None:
+            is_short = False
+            async with self._database.read_only() as tx:
+                texts = await self._handlers.texts.of_all(tx, events, edited_early)
+        async with parsed_ahead(texts, is_short=is_short):
             if not await self._handle_batch(batch):
                 await self._handle_each(batch, retry_at_by_room)
 

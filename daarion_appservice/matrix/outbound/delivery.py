@@ -20,10 +20,10 @@ from ...city.event_fields import ENCRYPTED
 from ...city.identity import Identities
 from ...city.ports import NowMs, Publish, publish_all
 from ...city.second_me import is_second_me
-from ...city.types import AgentSlug, Author, AuthorKind, EventId, MatrixStatus, OutboxKind, Room, UserId
+from ...city.types import AgentSlug, Author, AuthorKind, EventId, MatrixStatus, Message, OutboxKind, Room, UserId
 from ...errors import HomeserverError, HomeserverRefused, HomeserverUnavailable
 from ...realtime.message_steps import CLAIMED_MESSAGES, REQUESTED_MESSAGES, Step, observe_step
-from ...storage.database import Database
+from ...storage.database import Database, Transaction
 from ...storage.outbox import DELETIONS, OutboxRow
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
@@ -103,8 +103,8 @@ class OutboxDelivery:
             return entry.retry_at_ms
         _record_claimed(entry)
         async with self._database.read_only() as tx:
-            room = await tx.rooms.get(entry.room_id)
-            event = await self._renderer.render(tx, entry, room)
+            room, message = await _read(tx, entry)
+            event = await self._renderer.render(tx, entry, room, message)
         reason = _forbidden_reason(event, room, can_encrypt=self._encryptor.is_active)
         if event is None or room is None or reason:
             return await self._drop(entry, event, reason or DeliveryError.REFUSED)
@@ -326,6 +326,12 @@ class OutboxDelivery:
         publish_all(self._publish, changes)
         self._repaired.discard(entry.id)
         COUNTERS[entry.kind, SendResult.DROPPED].inc()
+
+
+async def _read(tx: Transaction, entry: OutboxRow) -> tuple[Room | None, Message | None]:
+    if entry.message_id is None:
+        return await tx.rooms.get(entry.room_id), None
+    return await tx.rooms.with_message(entry.room_id, entry.message_id)
 
 
 def _record_claimed(entry: OutboxRow) -> None:

@@ -64,15 +64,18 @@ class OutboxRenderer:
     members: MemberLog
     identities: Identities
 
-    async def render(self, tx: Transaction, entry: OutboxRow, room: Room | None = None) -> OutgoingEvent | None:
+    async def render(
+        self, tx: Transaction, entry: OutboxRow, room: Room | None = None, message: Message | None = None
+    ) -> OutgoingEvent | None:
         """Return the event of an entry; None if nothing remains to send, or the event it refers to is not on Matrix.
 
         Args:
             tx: the transaction or connection to read with.
             entry: the entry.
             room: the entry's room; None to read it where the event depends on it.
+            message: the entry's message; None to read it.
         """
-        message = await _message_of(tx, entry)
+        message = message or await _message_of(tx, entry)
         if message is None:
             return await self._membership_change(tx, entry, entry.user_id) if entry.user_id is not None else None
         if entry.kind in {OutboxKind.DELETE, OutboxKind.REMOVE}:

@@ -110,7 +110,7 @@ class Backfill:
                 matrix_room, cursor, limit=_PAGE, as_user=self._identities.bot
             )
             async with self._database.read_only() as tx:
-                texts = await self._events.parse_ahead(tx, events)
+                texts = await self._events.texts.of_all(tx, events)
             async with parsed_ahead(texts), self._database.transaction() as tx:
                 for event in events:
                     visibility_cursor.move_before(event)
@@ -163,7 +163,7 @@ class Backfill:
         self, room: Room, matrix_room: MatrixRoomId, relations: list[tuple[Event, HistoryVisibility]]
     ) -> int:
         async with self._database.read_only() as tx:
-            texts = await self._events.parse_ahead(tx, [event for event, _ in relations])
+            texts = await self._events.texts.of_all(tx, [event for event, _ in relations])
         count = 0
         missing: list[ReceivedEvent] = []
         async with parsed_ahead(texts), self._database.transaction() as tx:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from daarion_appservice.city.rooms import room_id_of
@@ -9,7 +11,6 @@ from daarion_appservice.city.types import (
     Author,
     Delivery,
     OutboxKind,
-    Room,
     UserId,
 )
 from daarion_appservice.matrix.outbound.rendering import OutgoingEvent
@@ -112,8 +113,8 @@ async def test_echo_while_dropping_deletion_redacts_once(
     render = outbound.messaging.renderer.render
     echoed: list[int] = []
 
-    async def render_and_echo(tx: Transaction, row: OutboxRow, room: Room | None = None) -> OutgoingEvent | None:
-        event = await render(tx, row, room)
+    async def render_and_echo(tx: Transaction, row: OutboxRow, *known: Any) -> OutgoingEvent | None:
+        event = await render(tx, row, *known)
         if row.kind is OutboxKind.DELETE and not echoed:
             # Between reading the row and dropping it.
             echoed.append(row.id)

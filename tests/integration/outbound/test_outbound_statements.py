@@ -9,15 +9,20 @@ import pytest
 from daarion_appservice.city.types import Delivery
 from tests.parts.city import eventually
 from tests.parts.outbound import OKSANA, OutboundHarness, outbound_harness
+from tests.parts.round_trips import counted_round_trips
 from tests.parts.scripted_homeserver import ScriptedHomeserver
 from tests.parts.statement_log import statement_log
 
-_STATEMENTS_OF_POST = 9
-"""The room, the account, restrictions, the number, the message, its words, the read mark, feed, outbox."""
-_STATEMENTS_UNTIL_REQUEST = 3
-"""The waiting rows, the room, the message."""
+_STATEMENTS_OF_POST = 8
+"""The room, the account with restrictions, the number, the message, its words, the read mark, feed, outbox."""
+_ROUND_TRIPS_OF_POST = {"sqlite": 4, "postgresql": 6}
+"""The room, the account, the number, and the writes, with them the commit; on PostgreSQL BEGIN and COMMIT too."""
+_STATEMENTS_UNTIL_REQUEST = 2
+"""The waiting rows, the room with the message."""
 _STATEMENTS_OF_RESULT = 6
 """The room's lock, the message, its mark, the number, the event, the outbox."""
+_ROUND_TRIPS_OF_RESULT = {"sqlite": 4, "postgresql": 7}
+"""The lock, the message, the number, with it the mark, and the other writes, with them the commit."""
 
 
 @pytest.fixture
@@ -30,22 +35,29 @@ async def outbound(
 
 
 async def test_post_takes_few_statements_and_one_commit(outbound: OutboundHarness) -> None:
-    with statement_log(outbound.database) as log:
+    with statement_log(outbound.database) as log, counted_round_trips() as trips:
         await outbound.messaging.post(OKSANA, "general", "hello")
     assert len(log.statements) <= _STATEMENTS_OF_POST, log.statements
     assert log.commits == 1
+    assert trips.count <= _ROUND_TRIPS_OF_POST[_kind(outbound)]
 
 
 async def test_delivery_takes_few_statements_and_one_commit(outbound: OutboundHarness) -> None:
     await outbound.post("the first has its author registered and joined", author=OKSANA)
     await outbound.deliveries_when_done()
     await outbound.messaging.post(OKSANA, "general", "hello")
-    with statement_log(outbound.database) as log:
+    with statement_log(outbound.database) as log, counted_round_trips() as trips:
         outbound.worker.wake()
         await eventually(log.has_commit)
         statements = list(log.statements)
+        count = trips.count
     # When the time of a pause is over, the worker may read the outbox again.
     readings = [statement for statement in statements if statement.startswith("SELECT outbox.")]
     expected = _STATEMENTS_UNTIL_REQUEST + _STATEMENTS_OF_RESULT
     assert len(statements) - len(readings) + 1 <= expected, statements
+    assert count <= _ROUND_TRIPS_OF_RESULT[_kind(outbound)]
     assert [delivery for _, delivery in await outbound.deliveries_when_done()] == [Delivery.SENT] * 2
+
+
+def _kind(outbound: OutboundHarness) -> str:
+    return outbound.database.url.get_backend_name()
