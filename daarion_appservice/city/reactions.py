@@ -23,6 +23,8 @@ MAX_KEY_CHARS: Final = 64
 """The longest key of a reaction made in the city. A family emoji with skin colours has eleven characters."""
 MAX_MATRIX_KEY_CHARS: Final = 255
 """The longest key of a reaction made on Matrix: as many characters as the database stores."""
+_MAX_FORMS: Final = 8
+"""The number of reactions of one person with the same key at most: ``👍`` with and without U+FE0F are two on Matrix."""
 _MAX_KEYS: Final = 100
 """The number of different keys per message at most; no client shows more."""
 
@@ -102,10 +104,9 @@ class Reactions:
         return as_seen(message, room, readable)
 
     async def _own_reactions(self, tx: CityTransaction, message: Message, author: Author, key: str) -> list[Reaction]:
-        """Return the author's reactions with this key: of a linked person one made in the city and one on Matrix."""
+        """Return the author's reactions with this key: of a linked person those made in the city and on Matrix."""
         authors = self._permissions.authors_of(author)
-        found = [await tx.reactions.find(message.id, each, key) for each in authors]
-        return [reaction for reaction in found if reaction is not None]
+        return [reaction for each in authors for reaction in await tx.reactions.given(message.id, each, key)]
 
     async def receive(
         self,
@@ -139,7 +140,8 @@ class Reactions:
         if not key:
             return None
         is_known = key in {count.key for count in message.reactions}
-        if await tx.reactions.find(message.id, author, key) or (len(message.reactions) >= _MAX_KEYS and not is_known):
+        given = await tx.reactions.given(message.id, author, key)
+        if len(given) >= _MAX_FORMS or (len(message.reactions) >= _MAX_KEYS and not is_known):
             return None
         reaction = Reaction(
             ReactionId(self._new_id()),
@@ -152,6 +154,8 @@ class Reactions:
             matrix_key=written if written != key else None,
         )
         await tx.reactions.add(reaction)
+        if given:
+            return None  # It is counted as soon as the other one is redacted.
         if given_at_ms is not None:
             await tx.messages.set_reactions(message.id, await tx.reactions.counts(message.id))
             return None
@@ -164,7 +168,7 @@ class Reactions:
         if message is None or message.room_id != room.id:
             return None
         await tx.reactions.delete(reaction.id)
-        if reaction.removed:
+        if reaction.removed or await tx.reactions.given(message.id, reaction.author, reaction.key):
             return None
         _, event = await self._update_counts(tx, message, reaction, added=False)
         return event

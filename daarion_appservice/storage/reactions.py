@@ -40,15 +40,20 @@ class ReactionRepository(Repository):
     async def get(self, reaction: ReactionId) -> Reaction | None:
         return await self._one(reactions.c.id == reaction)
 
-    async def find(self, message: MessageId, author: Author, key: str) -> Reaction | None:
-        """Return the author's reaction with this key, if it was not removed."""
-        return await self._one(
-            reactions.c.message_id == message,
-            reactions.c.author_kind == author.kind,
-            reactions.c.author_id == author.id,
-            reactions.c.key == key,
-            ~reactions.c.removed,
+    async def given(self, message: MessageId, author: Author, key: str) -> list[Reaction]:
+        """Return the author's reactions with this key that were not removed: on Matrix, each form of an emoji is one."""
+        rows = await self._connection.execute(
+            select(reactions)
+            .where(
+                reactions.c.message_id == message,
+                reactions.c.author_kind == author.kind,
+                reactions.c.author_id == author.id,
+                reactions.c.key == key,
+                ~reactions.c.removed,
+            )
+            .order_by(reactions.c.at_ms, reactions.c.id)
         )
+        return [_reaction(row) for row in rows]
 
     async def first(self, message: MessageId, key: str) -> Reaction | None:
         """Return the first reaction with this key that was not removed."""

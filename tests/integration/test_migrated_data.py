@@ -379,3 +379,21 @@ async def test_migration_0043_indexes_decomposed_letters_again(database: Databas
     await migrate.upgrade(database)
     async with database.read_only() as tx:
         assert (await tx.key_values.search_position()).is_complete, "nothing is to be indexed again"
+
+
+@EMPTY
+async def test_downgrade_of_0044_keeps_one_reaction_of_a_person(database: Database) -> None:
+    await migrate.upgrade(database)
+    author = {"author_kind": "matrix", "author_id": "@bob:x", "author_name": "Bob"}
+    message = {"id": "m", "room_id": "r", "seq": 1, "created_at_ms": 1, "body": "x", "msgtype": "m.text"}
+    async with database.transaction() as tx:
+        execute = tx.connection.execute
+        await execute(insert(tables.rooms).values(id="r", slug="r", name="r", description="", created_at_ms=1))
+        await execute(insert(tables.messages).values(message | author | {"delivery": "sent"}))
+        for name, is_removed in (("a", True), ("b", False), ("c", False)):
+            reaction = {"id": name, "message_id": "m", "key": "x", "at_ms": 1, "removed": is_removed}
+            await execute(insert(tables.reactions).values(reaction | author))
+        await tx.connection.run_sync(lambda connection: _downgrade(connection, "0043"))
+    await migrate.upgrade(database)
+    async with database.read_only() as tx:
+        assert list(await tx.connection.scalars(select(tables.reactions.c.id).order_by("id"))) == ["a", "b"]

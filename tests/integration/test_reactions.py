@@ -69,6 +69,26 @@ async def test_removed_reaction_is_redacted_on_matrix(exchange: MessageExchange)
     assert [tally.count for tally in again.reactions] == [1], "and can be given again"
 
 
+async def test_forms_of_one_emoji_count_until_all_are_removed(exchange: MessageExchange) -> None:
+    event_id = await exchange.receive_text("Хто за?")
+
+    async def counts() -> list[tuple[str, int]]:
+        return [(each.key, each.count) for each in (await exchange.message(event_id)).reactions]
+
+    forms = [await exchange.receive_reaction(event_id, key, sender=BOB) for key in ("👍", "👍\ufe0f", "👍\ufe0e")]
+    assert await counts() == [("👍", 1)]
+    for number, form in enumerate(forms):
+        await exchange.receive_redaction(form, sender=BOB)
+        assert await counts() == ([] if number == 2 else [("👍", 1)])
+    again = [await exchange.receive_reaction(event_id, "👍" + number * "\ufe0f", sender=BOB) for number in range(30)]
+    assert await counts() == [("👍", 1)]
+    async with exchange.database.read_only() as tx:
+        stored = [await tx.reactions.by_event_id(EventId(each)) for each in again]
+    assert 1 < len([each for each in stored if each]) < 10, "not without a limit"
+    changes = [event.added for event in await exchange.history() if event.kind is RoomEventKind.REACTION]
+    assert changes == [True, False, True]
+
+
 async def test_matrix_redaction_removes_reaction(exchange: MessageExchange) -> None:
     event_id = await exchange.receive_text("Хто за?")
     reaction = await exchange.receive_reaction(event_id, "👍", sender=BOB)

@@ -146,7 +146,6 @@ Index(
     reactions.c.author_kind,
     reactions.c.author_id,
     reactions.c.key,
-    unique=True,
     sqlite_where=text("NOT removed"),
     postgresql_where=text("NOT removed"),
 )
