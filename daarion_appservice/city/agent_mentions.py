@@ -12,7 +12,7 @@ from typing import Final
 
 from .agents import AgentDirectory
 from .background_parsing import prose_of
-from .markdown import MAX_MENTIONS
+from .markdown import MAX_MENTIONS, without_spaced_ids
 from .types import AgentSlug, UserId
 
 _MAX_NAME_CHARS: Final = 80
@@ -31,6 +31,7 @@ class AgentMentions:
     def __init__(self, agents: AgentDirectory, user_of: Callable[[AgentSlug], UserId]) -> None:
         self._agents = agents
         self._user_of = user_of
+        self._domain = user_of(AgentSlug("any")).partition(":")[2]
 
     def mentioned_agents(self, body: str) -> list[AgentSlug]:
         """Return the agents that a text mentions, each once, in the order of the text."""
@@ -53,7 +54,7 @@ class AgentMentions:
         if "@" not in body:
             return
         found = 0
-        for text in prose_of(body):
+        for text in (without_spaced_ids(each, self._domain) for each in prose_of(body)):
             for at in _AT.finditer(text):
                 if (slug := self._agent_after_at(text, at.end())) is not None and not _is_in_url(text, at.start()):
                     yield slug

@@ -49,6 +49,21 @@ def mention_names(body: str) -> list[str]:
     return list(names)[:MAX_MENTIONS]
 
 
+def without_spaced_ids(text: str, domain: str) -> str:
+    """Return the text without the ``@`` of historical user ids that contain spaces, such as ``@John Smith:example.org``.
+
+    The first word of such an id is no name. The text has the same length.
+
+    Args:
+        text: the text.
+        domain: the server name of the ids: that of the city's homeserver.
+    """
+    if domain.lower() not in text.lower():
+        return text
+    spaced_id = rf"(?<![\w@/+=])@(?=[^@:\s]{{1,255}}[^\S\n][^@:\n]{{0,255}}:{re.escape(domain)}(?![\w-]))"
+    return re.sub(spaced_id, " ", text, flags=re.IGNORECASE)
+
+
 def mention_name(mention: re.Match[str]) -> str:
     """Return the name of a `MENTION`, in lower case unless it is a Matrix user id, in which case matters."""
     return mention[1] if ":" in mention[1] else mention[1].lower()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, exists, or_, select, update
+from sqlalchemy import and_, delete, exists, or_, select, update
 
 from ..city.citizen_pairs import CitizenChat
 from ..city.types import CitizenId, MatrixStatus, Room, RoomId, SubjectId, UserId
 from .repository import Repository
-from .room_columns import room_of
+from .room_columns import NEWEST_FIRST, room_of
 from .tables import citizen_blocks, citizen_chats, citizens, members, rooms
 from .upsert import insert
 
@@ -37,14 +37,26 @@ class CitizenChatRepository(Repository):
         row = found.first()
         return CitizenChat(RoomId(row.room_id), SubjectId(row.first), SubjectId(row.second)) if row else None
 
-    async def of(self, citizen: CitizenId) -> list[tuple[CitizenChat, Room]]:
-        """Return the chats of a citizen with their rooms, the one with the newest event first."""
+    async def of(
+        self, citizen: CitizenId, *, limit: int, other: SubjectId | None = None
+    ) -> list[tuple[CitizenChat, Room]]:
+        """Return chats of a citizen with their rooms, the one with the newest event first.
+
+        Args:
+            citizen: the citizen.
+            limit: the maximum number of chats.
+            other: only the chat with this citizen or agent; None for all.
+        """
         table = citizen_chats.c
+        pair = or_(table.first == citizen, table.second == citizen)
+        if other is not None:
+            pair = and_(pair, or_(table.first == other, table.second == other))
         found = await self._connection.execute(
             select(rooms, table.first, table.second)
             .join(citizen_chats, table.room_id == rooms.c.id)
-            .where(or_(table.first == citizen, table.second == citizen))
-            .order_by(rooms.c.last_event_ms.desc(), rooms.c.id.desc())
+            .where(pair)
+            .order_by(*NEWEST_FIRST)
+            .limit(limit)
         )
         return [
             (CitizenChat(RoomId(row.id), SubjectId(row.first), SubjectId(row.second)), room_of(row)) for row in found

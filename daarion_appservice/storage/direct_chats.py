@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, delete, exists, func, literal, or_, select
 
 from ..city.types import AgentSlug, CitizenId, MatrixRoomId, MatrixStatus, Room, RoomId, UserId
 from .readable import account_is_joined, chat_is_listed, room_is_shown
-from .room_columns import IS_CITY_ROOM, RoomColumns, room_of
+from .room_columns import IS_CITY_ROOM, NEWEST_FIRST, RoomColumns, room_of
 from .tables import accounts, direct_chat_agents, direct_chat_names, membership_periods, rooms
 from .upsert import insert
 
@@ -128,12 +128,20 @@ class DirectChatRepository(RoomColumns):
 
     # --- in the pages ---------------------------------------------------------------------------------
 
-    async def of_account(self, user: UserId) -> list[Room]:
-        """Return the chats that the pages list for a linked account, the one with the newest event first."""
+    async def of_account(self, user: UserId, *, limit: int, agent: AgentSlug | None = None) -> list[Room]:
+        """Return chats that the pages list for a linked account, the one with the newest event first.
+
+        Args:
+            user: the account.
+            limit: the maximum number of chats.
+            agent: only the chats that are read as this agent's ghost; None for all.
+        """
+        of_agent = () if agent is None else (rooms.c.agent == agent,)
         found = await self._connection.execute(
             select(rooms)
-            .where(chat_is_listed(), account_is_joined(literal(user)))
-            .order_by(func.coalesce(rooms.c.last_event_ms, rooms.c.created_at_ms).desc(), rooms.c.id.desc())
+            .where(chat_is_listed(), account_is_joined(literal(user)), *of_agent)
+            .order_by(*NEWEST_FIRST)
+            .limit(limit)
         )
         return [room_of(row) for row in found]
 

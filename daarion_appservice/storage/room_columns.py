@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, literal_column, update
+from sqlalchemy import ColumnElement, func, literal_column, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import HistoryVisibility, Room, RoomId
@@ -18,6 +18,8 @@ room_of: Final = RowMapper(Room)
 _ROW_VERSION: Final[Sequence[ColumnElement[Any]]] = (literal_column("rooms.xmin::text || rooms.ctid::text"),)
 
 IS_CITY_ROOM: Final = rooms.c.agent.is_(None)
+NEWEST_FIRST: Final = (func.coalesce(rooms.c.last_event_ms, rooms.c.created_at_ms).desc(), rooms.c.id.desc())
+"""The order of direct chats: the one with the newest event first."""
 """The condition that a row is not a direct chat."""
 
 

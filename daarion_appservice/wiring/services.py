@@ -123,7 +123,9 @@ class CityServices:
 
     def _build_messages(self) -> None:
         database, publish = self.database, self.bus.publish
-        self.formatter = formatter = MessageFormatter(self.agents, self.identities)
+        self.formatter = formatter = MessageFormatter(
+            self.agents, self.identities, lambda user: bool(self.online_members.rooms_of(user))
+        )
         self.permissions = permissions = RoomPermissions(self.identities, self.agents)
         self.rooms = Rooms(database, publish, now_ms, new_id)
         self.room_members = MemberLog(self.identities, now_ms, new_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,11 +11,21 @@ from ...city.agents import AgentDirectory
 from ...city.citizen_chats import CitizenChats
 from ...city.citizen_pairs import agent_slug_of
 from ...city.erased_people import DELETED_ACCOUNT, DELETED_CITIZEN
-from ...city.history_visibility import PUBLIC, ReadableRanges, room_as_seen
+from ...city.history_visibility import PUBLIC, room_as_seen
 from ...city.identity import Identities, is_citizen_id
 from ...city.permissions import RoomPermissions
 from ...city.reader_memberships import ReaderMemberships
-from ...city.types import AgentSlug, Author, AuthorKind, CitizenId, Room, RoomId, SubjectId, agent_subject
+from ...city.types import (
+    AgentSlug,
+    Author,
+    AuthorKind,
+    CitizenId,
+    Room,
+    RoomId,
+    SubjectId,
+    agent_subject,
+    citizen_subject,
+)
 from ...city.unread import RoomUnread
 from ...errors import InvalidInput, NotFound
 from ...realtime.read_mark_writer import ReadMarkWriter
@@ -25,11 +34,14 @@ from ...storage.database import Database, Transaction
 from .. import schemas
 from ..auth.actors import ActorDirectory
 from ..auth.principals import Access, Principal
-from ..routing import Body, Call, NoBody, NoContent, NoQuery, ResponseSpec, endpoint
+from ..routing import Body, Call, NoBody, NoContent, NoQuery, Query, ResponseSpec, endpoint
 from ..unread_views import optional_last_message_view, unread_view
 from ..views import author_view, optional_timestamp, timestamp
 
 _BLOCK: Final = "/city/me/blocks/{citizen_id}"
+_MAX_OFFSET: Final = 1_000_000
+_MAX_WITH_AGENT: Final = 100
+"""Chats of one account with one agent that are looked at for one in which the citizen may write."""
 _KINDS: Final = (AuthorKind.CITIZEN, AuthorKind.AGENT)
 
 
@@ -52,17 +64,23 @@ class NewDirectChat(Body):
         return AuthorKind(kind), name
 
 
+class DirectChatList(Query):
+    limit: int = Field(100, ge=1, le=500, description="The maximum number of chats.", examples=[100])
+    offset: int = Field(0, ge=0, le=_MAX_OFFSET, description="The number of chats to skip.", examples=[0])
+
+
 @dataclass(frozen=True, slots=True)
 class _Chat:
-    """A direct chat with the other one, and why the reader cannot write in it."""
+    """A direct chat with the other one."""
 
     room: Room
     other: SubjectId
-    read_only: schemas.ReadOnlyReason | None = None
 
 
-def _last_event_ms(chat: _Chat) -> int:
-    return chat.room.last_event_ms or chat.room.created_at_ms
+def _age(chat: _Chat) -> tuple[int, RoomId]:
+    """Return a value that is higher for a chat with a newer event, as in ``storage.room_columns.NEWEST_FIRST``."""
+    last_event_ms = chat.room.last_event_ms
+    return chat.room.created_at_ms if last_event_ms is None else last_event_ms, chat.room.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +98,25 @@ class DirectChatRoutes:
         "GET",
         "/city/direct",
         access=Access.CITIZENS_ONLY,
+        query=DirectChatList,
         summary="List direct chats",
         response=list[schemas.DirectChat],
     )
-    async def list_direct_chats(self, call: Call[NoBody, NoQuery]) -> list[schemas.DirectChat]:
+    async def list_direct_chats(self, call: Call[NoBody, DirectChatList]) -> list[schemas.DirectChat]:
         """Returns the client's direct chats with other citizens and with agents, the one with the newest event first. The chat
         with a citizen who was erased stays, read-only and with a deleted account; a citizen who comes back has a new chat.
+
+        The next page has a higher `offset`; an empty list is the end.
 
         Chats with one agent that the client's linked Matrix account has from a Matrix client are among them, as long as the link
         lasts and the account is joined. Of an encrypted one nothing is shown (`read_only`). A message to such a chat goes to the
         same Matrix room: the agent invites the client's ghost there.
         """
-        return await self._views(self.actors.of(call.principal))
+        citizen, limit, offset = self.actors.of(call.principal), call.query.limit, call.query.offset
+        await self.read_marks.flush(CitizenId(citizen.id))
+        async with self.database.read_only() as tx:
+            newest = await self._newest(tx, citizen, offset + limit)
+            return await self._read(tx, citizen, newest[offset:])
 
     @endpoint(
         "POST",
@@ -115,21 +140,32 @@ class DirectChatRoutes:
         """
         citizen = self.actors.of(call.principal)
         kind, name = call.body.other()
+        await self.read_marks.flush(CitizenId(citizen.id))
         if kind is AuthorKind.AGENT:
             if (known := await self._matrix_chat_with(citizen, AgentSlug(name))) is not None:
                 return ResponseSpec(known, status=200)
             opened = await self.chats.open_with_agent(citizen, AgentSlug(name))
         else:
             opened = await self.chats.open(citizen, CitizenId(name))
-        (view,) = await self._views(citizen, opened.room.id)
+        async with self.database.read_only() as tx:
+            room = await tx.rooms.get(opened.room.id) or opened.room
+            other = agent_subject(AgentSlug(name)) if kind is AuthorKind.AGENT else citizen_subject(CitizenId(name))
+            (view,) = await self._read(tx, citizen, [_Chat(room, other)])
         return ResponseSpec(view, status=201 if opened.is_new else 200)
 
     async def _matrix_chat_with(self, citizen: Author, slug: AgentSlug) -> schemas.DirectChat | None:
         """Return the newest chat with an agent that was opened on Matrix, unless there is one that was opened in the city."""
-        of_agent = [each for each in await self._views(citizen) if each["subject"] == agent_subject(slug)]
-        if not all(each["opened_on_matrix"] for each in of_agent):
-            return None
-        return next((each for each in of_agent if each["read_only"] is None), None)
+        name, other = CitizenId(citizen.id), agent_subject(slug)
+        async with self.database.read_only() as tx:
+            account = await tx.accounts.of(name)
+            if account is None or await tx.citizen_chats.of(name, limit=1, other=other):
+                return None
+            on_matrix = await tx.direct_chats.of_account(account, limit=_MAX_WITH_AGENT, agent=slug)
+            for room in on_matrix:
+                if await self._reason_of_read_only(tx, room, citizen) is None:
+                    (view,) = await self._read(tx, citizen, [_Chat(room, other)])
+                    return view
+        return None
 
     @endpoint(
         "GET",
@@ -179,37 +215,29 @@ class DirectChatRoutes:
     def _id(self, principal: Principal) -> CitizenId:
         return CitizenId(self.actors.of(principal).id)
 
-    async def _views(self, citizen: Author, only: RoomId | None = None) -> list[schemas.DirectChat]:
+    async def _newest(self, tx: Transaction, citizen: Author, count: int) -> list[_Chat]:
+        """Return up to ``count`` chats of a citizen, the one with the newest event first."""
         name = CitizenId(citizen.id)
-        await self.read_marks.flush(name)
-        async with self.database.read_only() as tx:
-            ranges_by_room = await self.readers.ranges_by_room(tx, citizen)
-            chats = [
-                _Chat(room_as_seen(room, ranges_by_room.get(room.id, PUBLIC)), chat.other(name))
-                for chat, room in await tx.citizen_chats.of(name)
-            ]
-            if (account := await tx.accounts.of(name)) is not None:
-                chats += [
-                    await self._chat_on_matrix(tx, room, citizen) for room in await tx.direct_chats.of_account(account)
-                ]
-            chats.sort(key=_last_event_ms, reverse=True)
-            shown = [chat for chat in chats if only in {None, chat.room.id}]
-            return await self._read(tx, citizen, shown, ranges_by_room)
+        chats = [_Chat(room, chat.other(name)) for chat, room in await tx.citizen_chats.of(name, limit=count)]
+        if (account := await tx.accounts.of(name)) is not None:
+            for room in await tx.direct_chats.of_account(account, limit=count):
+                assert room.agent is not None
+                chats.append(_Chat(room, agent_subject(room.agent)))
+        return sorted(chats, key=_age, reverse=True)[:count]
 
-    async def _chat_on_matrix(self, tx: Transaction, room: Room, citizen: Author) -> _Chat:
-        assert room.agent is not None
-        reason = None
+    async def _reason_of_read_only(self, tx: Transaction, room: Room, citizen: Author) -> schemas.ReadOnlyReason | None:
+        """Return why a citizen cannot write in a chat that was opened on Matrix; None otherwise."""
+        if room.agent is None:
+            return None
         if room.encrypted:
-            reason = schemas.ReadOnlyReason.ENCRYPTED
-        elif not await self.permissions.may_write_in_chat(tx, room, citizen):
-            reason = schemas.ReadOnlyReason.NOT_INVITED
-        return _Chat(room, agent_subject(room.agent), reason)
+            return schemas.ReadOnlyReason.ENCRYPTED
+        may_write = await self.permissions.may_write_in_chat(tx, room, citizen)
+        return None if may_write else schemas.ReadOnlyReason.NOT_INVITED
 
-    async def _read(
-        self, tx: Transaction, citizen: Author, chats: list[_Chat], ranges_by_room: Mapping[RoomId, ReadableRanges]
-    ) -> list[schemas.DirectChat]:
+    async def _read(self, tx: Transaction, citizen: Author, chats: list[_Chat]) -> list[schemas.DirectChat]:
         name = CitizenId(citizen.id)
-        ids = [chat.room.id for chat in chats if chat.read_only is not schemas.ReadOnlyReason.ENCRYPTED]
+        ranges_by_room = await self.readers.ranges_by_room(tx, citizen)
+        ids = [chat.room.id for chat in chats if chat.room.agent is None or not chat.room.encrypted]
         last = await tx.last_messages.of(ids, ranges_by_room)
         counted = await count_unread(tx, self.readers, citizen, among=ids)
         others = await self._others(tx, [chat.other for chat in chats])
@@ -217,6 +245,8 @@ class DirectChatRoutes:
         views: list[schemas.DirectChat] = []
         for chat in chats:
             room, other = chat.room, chat.other
+            if room.agent is None:
+                room = room_as_seen(room, ranges_by_room.get(room.id, PUBLIC))
             views.append(
                 {
                     **unread_view(counted.rooms.get(room.id, RoomUnread(room.id))),
@@ -231,7 +261,7 @@ class DirectChatRoutes:
                     "matrix_room_id": room.matrix_room_id,
                     "matrix_status": room.matrix_status,
                     "opened_on_matrix": room.agent is not None,
-                    "read_only": chat.read_only,
+                    "read_only": await self._reason_of_read_only(tx, room, citizen),
                     "created_at": timestamp(room.created_at_ms),
                 }
             )

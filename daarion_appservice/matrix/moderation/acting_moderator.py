@@ -54,7 +54,7 @@ class ActingModerator:
     users: tuple[UserId, ...]
     """The users to act as: the ghost if it has the level itself, and then the bot."""
 
-    async def act(self, request: Callable[[UserId], Awaitable[None]]) -> None:
+    async def act(self, request: Callable[[UserId], Awaitable[object]]) -> None:
         """Make a request as the first of the users whom the homeserver does not refuse it.
 
         Raises:

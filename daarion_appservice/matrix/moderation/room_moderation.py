@@ -19,6 +19,7 @@ from ...city.message_lookup import find_message
 from ...city.moderation_rights import ModerationRights, Writers, may_remove, with_writers, writers_of
 from ...city.pictures import find_picture
 from ...city.ports import Publish, publish_all
+from ...city.power_levels import RoomPowerLevels
 from ...city.restrictions import RestrictionKind
 from ...city.text_sanitizing import one_line
 from ...city.types import (
@@ -37,14 +38,13 @@ from ...city.types import (
 from ...errors import Conflict, NotFound
 from ...storage.database import Database
 from ..client.homeserver import Homeserver
-from ..client.room_rules import MAX_PINS, pinned_ids
+from ..client.room_rules import MAX_PINS, change_levels, pinned_ids
 from .acting_moderator import ActingModerator, Moderators, power_too_low, translate_homeserver_errors
 
 MAX_REASON_CHARS: Final = 500
 _RIGHTS_BYTES: Final = 256
 """The estimated size of one person's rights in the cache."""
 _PINS: Final = "m.room.pinned_events"
-_LEVELS: Final = "m.room.power_levels"
 _AVATAR: Final = "m.room.avatar"
 
 
@@ -136,11 +136,18 @@ class RoomModeration:
     async def set_writers(self, author: Author, room_id: str, writers: Writers, *, is_admin: bool) -> None:
         """Set who may send messages in a room; an equal value changes nothing."""
         moderator = await self.check(author, room_id, lambda rights: rights.set_writers, is_admin=is_admin)
-        if writers_of(moderator.powers) is not writers:
-            agents = [self.identities.agent(slug) for slug in self.agents.of_room(moderator.room)]
-            content = with_writers(moderator.powers, writers, agents, is_agent=self.identities.is_agent)
+        agents = [self.identities.agent(slug) for slug in self.agents.of_room(moderator.room)]
+
+        def change(powers: RoomPowerLevels) -> dict[str, Any]:
+            if writers_of(powers) is writers:
+                return dict(powers.content)
+            return with_writers(powers, writers, agents, is_agent=self.identities.is_agent)
+
+        async with self.locks[moderator.room.id]:
             await moderator.act(
-                lambda user: self.homeserver.set_state(moderator.matrix_room, _LEVELS, content, as_user=user)
+                lambda user: change_levels(
+                    self.homeserver, moderator.matrix_room, moderator.powers, change, as_user=user
+                )
             )
 
     async def set_avatar(self, author: Author, room_id: str, mxc: str | None, *, is_admin: bool) -> None:

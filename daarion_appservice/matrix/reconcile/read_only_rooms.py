@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 
 import orjson
 
+from ...city.event_fields import Event
 from ...city.identity import Identities
+from ...city.power_levels import RoomPowerLevels
 from ...city.read_only_levels import read_only, restored
 from ...city.types import Room
 from ..client.homeserver import Homeserver
@@ -33,12 +35,7 @@ class ReadOnlyRooms:
         if missing_power(rules.powers, bot) or not (room.archived or applied.archived):
             return
         if room.archived:
-            if not applied.archived:
-                # Before the request: from then on the levels of the Matrix room are not those to restore.
-                await self.store.set_applied_state(room, replace(applied, archived=True))
-            await change_levels(
-                self.homeserver, matrix_room_of(room), rules.powers, lambda powers: read_only(powers, bot), as_user=bot
-            )
+            await self._make_read_only(room, rules, is_first=not applied.archived)
         else:
             before = orjson.loads(room.power_levels)
             powers = await change_levels(
@@ -51,3 +48,26 @@ class ReadOnlyRooms:
             async with self.store.database.transaction() as tx:
                 await tx.rooms.set_rules(room.id, power_levels=stored_json(powers.content))
                 await tx.matrix_rooms.set_applied_state(room.id, replace(applied, archived=False))
+
+    async def _make_read_only(self, room: Room, rules: RoomRules, *, is_first: bool) -> None:
+        """Make a room read-only, and store the levels to restore the first time: those of the Matrix room at that moment."""
+        bot, seen = self.identities.bot, rules.powers
+
+        def change(powers: RoomPowerLevels) -> Event:
+            nonlocal seen
+            seen = powers
+            return read_only(powers, bot)
+
+        if is_first:
+            # Before the request: from then on the levels of the Matrix room are not those to restore.
+            await self._store_levels_before(room, rules.powers)
+        await change_levels(self.homeserver, matrix_room_of(room), rules.powers, change, as_user=bot)
+        if is_first and seen.content != rules.powers.content:
+            # Somebody has set others since they were read.
+            await self._store_levels_before(room, seen)
+
+    async def _store_levels_before(self, room: Room, powers: RoomPowerLevels) -> None:
+        async with self.store.database.transaction() as tx:
+            applied = await tx.matrix_rooms.applied_state(room.id)
+            await tx.rooms.set_rules(room.id, power_levels=stored_json(powers.content))
+            await tx.matrix_rooms.set_applied_state(room.id, replace(applied, archived=True))

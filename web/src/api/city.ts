@@ -38,6 +38,8 @@ import type {
   Node,
 } from "./types";
 
+const CHATS_PER_PAGE = 500;
+
 /** The filters of a message search, beside its words. */
 export interface SearchFilter {
   room?: string;
@@ -115,7 +117,16 @@ export const city = {
   unsubscribeFromPush: (endpoint: string, token?: string) =>
     fetchResponse("/city/me/push", { method: "DELETE", body: { endpoint }, token }),
 
-  directChats: (signal: Signal) => fetchJson<DirectChat[]>("/city/direct", { signal }),
+  /** All direct chats, page by page. */
+  directChats: async (signal: Signal) => {
+    const chats: DirectChat[] = [];
+    for (;;) {
+      const query = { limit: CHATS_PER_PAGE, offset: chats.length };
+      const page = await fetchJson<DirectChat[]>("/city/direct", { query, signal });
+      chats.push(...page);
+      if (page.length < CHATS_PER_PAGE) return chats;
+    }
+  },
   /** `other`: `citizen:<id>` or `agent:<slug>`. */
   openDirectChat: (other: string) => fetchJson<DirectChat>("/city/direct", { method: "POST", body: { with: other } }),
   block: (citizenId: string, isBlocked: boolean) =>
