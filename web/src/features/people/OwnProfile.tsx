@@ -2,6 +2,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { city } from "../../api/city";
 import { Problem } from "../../api/problem";
+import { applyChange } from "../../api/applyChange";
 import { queries } from "../../api/queries";
 import type { CurrentCitizen, OwnProfileChange } from "../../api/types";
 import { Avatar } from "../../components/ui/Avatar";
@@ -107,9 +108,9 @@ function useSave(me: CurrentCitizen, onDone: () => void) {
       if (avatar !== undefined) change.avatar = avatar;
       return Object.keys(change).length ? city.changeProfile(change) : null;
     },
-    onSuccess: (changed) => {
+    onSuccess: async (changed) => {
       if (changed) {
-        queryClient.setQueryData(queries.me(me.user_id).queryKey, changed);
+        await applyChange(queryClient, queries.me(me.user_id).queryKey, () => changed);
         useProfiles.getState().addMe(changed);
       }
       onDone();

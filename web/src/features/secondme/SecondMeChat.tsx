@@ -2,6 +2,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { lazy, Suspense, useEffect, useEffectEvent, useLayoutEffect, useRef, useState, type KeyboardEvent } from "react";
 import { useTranslation } from "../../lib/i18n";
 import { city } from "../../api/city";
+import { applyChange } from "../../api/applyChange";
 import { queries } from "../../api/queries";
 import type { Interaction } from "../../api/types";
 import { Button, IconButton } from "../../components/ui/Button";
@@ -103,8 +104,8 @@ function Head({ userId, isEmpty, onClear }: { userId: string; isEmpty: boolean; 
   const [isAsking, setAsking] = useState(false);
   const { mutate, error } = useMutation({
     mutationFn: city.forgetSecondMe,
-    onSuccess: () => {
-      queryClient.setQueryData(queries.secondMeHistory(userId).queryKey, []);
+    onSuccess: async () => {
+      await applyChange(queryClient, queries.secondMeHistory(userId).queryKey, () => []);
       onClear();
     },
   });

@@ -1,5 +1,6 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
+import { applyChange } from "../../api/applyChange";
 import { queries } from "../../api/queries";
 import type { Interaction } from "../../api/types";
 import { setPromptDraft, getPromptDraft } from "./promptDraft";
@@ -32,7 +33,7 @@ export function usePrompt(userId: string) {
     try {
       const onText = (answer: string) => setAsked((now) => now && { ...now, answer });
       const interaction = await streamReply(prompt, onText, call.signal);
-      queryClient.setQueryData(queries.secondMeHistory(userId).queryKey, (known: Interaction[] = []) =>
+      await applyChange(queryClient, queries.secondMeHistory(userId).queryKey, (known: Interaction[] = []) =>
         [...known, interaction].slice(-HISTORY_LENGTH),
       );
       setAsked(null);

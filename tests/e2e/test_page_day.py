@@ -1,0 +1,279 @@
+"""A day in the pages in each language: a citizen in Chromium, a stranger in matrix-nio, a scripted agents core."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+from PIL import Image
+from playwright.async_api import Locator, Page, expect
+
+from tests.parts.agents_core import ScriptedCore, says
+from tests.parts.browser import Browser, Tab, start_browser
+from tests.parts.city import LONG_PRESENCE, RunningCity, citizen_token, eventually, shared_city
+from tests.parts.matrix_user import MatrixUser
+from tests.parts.page_texts import PageTexts
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ALICE: Final = "@alice:city.localhost"
+LOCALES: Final = {"uk": "uk-UA", "en": "en-GB"}
+NAMES: Final = {"uk": ("Оксана", "Аліса"), "en": ("Roxanne", "Alice Liddell")}
+"""The citizen's name, and the one that Alice takes."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def core() -> AsyncIterator[ScriptedCore]:
+    async with ScriptedCore().serving() as core:
+        yield core
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def city(tmp_path_factory: pytest.TempPathFactory, core: ScriptedCore) -> AsyncIterator[RunningCity]:
+    settings = LONG_PRESENCE | {"agents_core.url": core.url}
+    async with shared_city(tmp_path_factory.mktemp("page_day"), settings=settings) as city:
+        yield city
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def alice(city: RunningCity) -> AsyncIterator[MatrixUser]:
+    person = await MatrixUser.arrive(city.homeserver, "alice")
+    yield person
+    await person.leave()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with start_browser() as browser:
+        yield browser
+
+
+@dataclass(frozen=True)
+class Day:
+    """What the steps of a day share. Texts of messages carry the language, since both days have the same rooms."""
+
+    city: RunningCity
+    core: ScriptedCore
+    alice: MatrixUser
+    room: str
+    """The id of the Matrix room of General."""
+    language: str
+    tab: Tab
+    token: str
+    ghost: str
+
+    @property
+    def page(self) -> Page:
+        return self.tab.page
+
+    @property
+    def t(self) -> PageTexts:
+        return PageTexts(self.language)
+
+    @property
+    def rooms(self) -> Locator:
+        return self.page.get_by_role("navigation", name=self.t("pane.label"))
+
+    @property
+    def field(self) -> Locator:
+        return self.page.get_by_role("textbox", name=self.t("room.inputLabel", room="General"))
+
+    def row(self, body: str) -> Locator:
+        return self.page.get_by_role("log").get_by_role("article").filter(has_text=body)
+
+    async def alice_says(self, words: str, **more: Any) -> str:
+        """Have Alice send a message, whose text is returned."""
+        body = f"{words} [{self.language}]"
+        await self.alice.send_text(self.room, body, more=more)
+        return body
+
+    async def alice_gets(self, body: str) -> dict[str, Any]:
+        """Return the content of the citizen's message with this body, as Matrix delivers it."""
+        event = await self.alice.wait_for_event(
+            lambda each: each["sender"] == self.ghost and each["content"].get("body") == body
+        )
+        return dict(event["content"])
+
+    async def is_online(self, slug: str) -> None:
+        token = await self.city.agent_token(slug)
+        await self.city.post(f"/api/v1/agents/{slug}/heartbeat", {}, token=token)
+
+
+@pytest.mark.parametrize("language", ["uk", "en"])
+async def test_day_in_the_pages(
+    city: RunningCity, core: ScriptedCore, alice: MatrixUser, browser: Browser, language: str
+) -> None:
+    room = await alice.join("#city_general:city.localhost")
+    citizen, name = f"u_day_{language}", NAMES[language][0]
+    token = citizen_token(citizen, name)
+    stored: Any = [{"name": "city.session", "value": token}]
+    profile = await browser.other_profile(
+        locale=LOCALES[language],
+        viewport={"width": 1440, "height": 900},
+        storage_state={"cookies": [], "origins": [{"origin": city.api_url, "localStorage": stored}]},
+        base_url=city.api_url,
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    tab = await profile.open(city.api_url)
+    day = Day(city, core, alice, room, language, tab, token, f"@citizen_{citizen}:city.localhost")
+    for step in (
+        _home_shows_what_is_said,
+        _three_panes_show_a_room,
+        _renamed_person_is_mentioned_by_card,
+        _mention_counts_until_read,
+        _old_message_is_found,
+        _message_has_code_picture_and_reaction,
+        _agent_answers_in_direct_chat,
+        _second_me_is_a_conversation,
+        _places_lead_to_an_agent,
+        _chat_is_embedded,
+    ):
+        await step(day)
+    assert tab.errors == []
+
+
+async def _home_shows_what_is_said(day: Day) -> None:
+    page, t = day.page, day.t
+    await expect(page.get_by_role("textbox", name=t("secondMe.inputLabel"))).to_be_in_viewport()
+    for heading in ("home.rooms", "home.feed"):
+        await expect(page.get_by_role("heading", name=t(heading))).to_be_in_viewport()
+    said = await day.alice_says("What a street")
+    await expect(page.get_by_text(said).first).to_be_in_viewport()
+
+
+async def _three_panes_show_a_room(day: Day) -> None:
+    page, t = day.page, day.t
+    await page.get_by_role("main").get_by_role("link", name="General").first.click()
+    await expect(day.row("What a street").last).to_be_visible()
+    await expect(day.rooms.get_by_role("link", name="General")).to_have_attribute("aria-current", "page")
+    await expect(page.get_by_role("complementary", name=t("room.membersOf", room="General"))).to_be_visible()
+    await page.get_by_role("button", name=t("room.join"), exact=True).click()
+    await day.alice.wait_for(lambda: day.ghost in day.alice.client.rooms[day.room].users)
+
+
+async def _renamed_person_is_mentioned_by_card(day: Day) -> None:
+    page, t, name = day.page, day.t, NAMES[day.language][1]
+    await day.alice.client.set_displayname(name)
+    await day.row("What a street").last.get_by_role("button", name=name).click()
+    card = page.get_by_role("dialog", name=t("card.title"))
+    await expect(card.get_by_text(ALICE)).to_be_visible()
+    await card.get_by_role("button", name=t("card.mention")).click()
+    await expect(day.field).to_have_value(f"@{name} ")
+    await day.field.press_sequentially("welcome")
+    await day.field.press("Enter")
+    content = await day.alice_gets(f"{ALICE} welcome")
+    assert content["m.mentions"] == {"user_ids": [ALICE]}
+    await expect(day.row("welcome").last.get_by_role("button", name=f"@{name}")).to_be_visible()
+
+
+async def _mention_counts_until_read(day: Day) -> None:
+    page, t = day.page, day.t
+    await day.rooms.get_by_role("link", name="Builders").click()
+    await page.get_by_role("heading", name="Builders").wait_for()
+    general = day.rooms.get_by_role("link", name="General")
+    await day.alice_says("Is anybody here?")
+    mention = await day.alice_says("You!", **{"m.mentions": {"user_ids": [day.ghost]}})
+    await expect(general).to_contain_text(t("pane.mentions_one", count=1))
+    await expect(page).to_have_title(re.compile(r"^\(1\)"))
+    await expect(general.get_by_text(mention)).to_be_visible()
+    await general.click()
+    await expect(day.row(mention)).to_have_class(re.compile("mentionsMe"))
+    await expect(page.get_by_role("log").get_by_text(t("room.unread"))).to_be_visible()
+    await expect(general).not_to_contain_text(t("pane.mentions_one", count=1))
+
+    async def is_read() -> bool:
+        (room,) = [each for each in await day.city.get("/city/rooms", token=day.token) if each["slug"] == "general"]
+        return (room["unread"], room["mentions"]) == (0, 0)
+
+    await eventually(is_read)
+
+
+async def _old_message_is_found(day: Day) -> None:
+    page, t = day.page, day.t
+    await page.keyboard.press("Control+k")
+    box = page.get_by_role("combobox", name=t("palette.title"))
+    await box.fill("street")
+    await page.get_by_role("option").filter(has_text=f"What a street [{day.language}]").click()
+    await expect(page).to_have_url(re.compile("/city/general/.+"))
+    await expect(day.row(f"What a street [{day.language}]")).to_be_in_viewport()
+
+
+async def _message_has_code_picture_and_reaction(day: Day) -> None:
+    page, t, log = day.page, day.t, day.page.get_by_role("log")
+    code = f"```python\nlanguage = '{day.language}'\n```"
+    await day.field.fill(code)
+    await day.field.press("Enter")
+    assert (await day.alice_gets(code))["format"] == "org.matrix.custom.html"
+    await log.get_by_role("button", name=t("code.copy")).last.click()
+    await expect(log.get_by_role("button", name=t("session.copied"))).to_be_visible()
+    assert await day.tab.run("navigator.clipboard.readText()") == f"language = '{day.language}'"
+
+    picture, name = BytesIO(), f"house-{day.language}.png"
+    Image.new("RGB", (64, 48), (180, 80, 40)).save(picture, "PNG")
+    files: Any = {"name": name, "mimeType": "image/png", "buffer": picture.getvalue()}
+    await page.locator("input[type=file]").first.set_input_files(files)
+    await page.get_by_role("main").get_by_role("button", name=t("room.send"), exact=True).click()
+    event = await day.alice.wait_for_event(lambda each: each["content"].get("body") == name)
+    assert (event["content"]["msgtype"], event["sender"]) == ("m.image", day.ghost)
+    related = {"rel_type": "m.annotation", "event_id": event["event_id"], "key": "🏡"}
+    await day.alice.client.room_send(day.room, "m.reaction", {"m.relates_to": related})
+    await expect(log.get_by_role("button", name=t("room.reactionLabel_one", emoji="🏡", count=1)).last).to_be_visible()
+    await log.get_by_role("button", name=t("room.imageOpen", name=name)).click()
+    viewer = page.get_by_role("dialog", name=t("viewer.label"))
+    await expect(viewer.get_by_role("img")).to_be_visible()
+    await viewer.press("Escape")
+    await expect(viewer).to_have_count(0)
+
+
+async def _agent_answers_in_direct_chat(day: Day) -> None:
+    page, t, answer = day.page, day.t, f"Good morning [{day.language}]"
+    await day.is_online("scribe")
+    await page.goto("/agents/scribe")
+    await page.get_by_role("button", name=t("agents.chat")).click()
+    field = page.get_by_role("textbox", name=t("room.inputLabel", room="Писар"))
+    day.core.next(says(answer))
+    await field.fill("Hello")
+    await field.press("Enter")
+    await expect(day.row(answer)).to_be_visible()
+    await expect(page.get_by_role("list", name=t("pane.direct")).get_by_text("Писар").first).to_be_visible()
+
+
+async def _second_me_is_a_conversation(day: Day) -> None:
+    page, t = day.page, day.t
+    await page.goto("/")
+    day.core.next(says("Plant gardens on the roofs."), says("Open the river bank."))
+    ask = page.get_by_role("textbox", name=t("secondMe.inputLabel"))
+    await ask.fill("An idea, please")
+    await ask.press("Enter")
+    await expect(page.get_by_text("Plant gardens on the roofs.").first).to_be_visible()
+    await page.get_by_role("button", name=t("secondMe.again")).last.click()
+    await expect(page.get_by_text("Open the river bank.").first).to_be_visible()
+    await page.get_by_role("button", name=t("secondMe.clear")).click()
+    await page.get_by_role("dialog").get_by_role("button", name=t("secondMe.clearDo"), exact=True).click()
+    await expect(page.get_by_text(t("secondMe.empty"))).to_be_visible()
+
+
+async def _places_lead_to_an_agent(day: Day) -> None:
+    page, t, answer = day.page, day.t, f"We build a bridge [{day.language}]"
+    await day.is_online("daarwizz")
+    await page.goto("/")
+    await page.get_by_role("main").get_by_role("link", name=t("places.title")).click()
+    await page.get_by_role("main").get_by_role("link", name="daarion").click()
+    await page.get_by_role("main").get_by_role("link", name="DAARWIZZ").first.click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("DAARWIZZ")
+    day.core.next(says(answer))
+    ask = page.get_by_role("textbox", name=t("agents.askLabel", name="DAARWIZZ"))
+    await ask.fill("What is new?")
+    await ask.press("Enter")
+    await expect(page.get_by_text(answer).first).to_be_visible()
+
+
+async def _chat_is_embedded(day: Day) -> None:
+    await day.page.goto("/embed/general")
+    said = await day.alice_says("Seen in the frame")
+    await expect(day.row(said)).to_be_visible()
