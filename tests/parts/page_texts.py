@@ -24,9 +24,10 @@ class PageTexts:
         for part in key.split("."):
             text = text[part]
         assert isinstance(text, str), key
+        filled: str = text
         for name, value in values.items():
-            text = text.replace("{{" + name + "}}", str(value))
-        return text
+            filled = filled.replace("{{" + name + "}}", str(value))
+        return filled
 
 
 @cache
