@@ -98,7 +98,7 @@ bench-rooms: $(STAMP)
 bench-pages: $(STAMP) $(PAGES) browser ## the pages in Chromium; ARGS=--quick prints the tables within minutes
 	$(BIN)/python -m benchmarks.pages $(ARGS)
 
-bench-curves: $(STAMP) ## what a unit costs with more subjects, rooms, messages and sockets; about 15 minutes
+bench-curves: $(STAMP) ## what a unit costs with more subjects, rooms, messages and sockets, and a start; about 30 minutes
 	$(BIN)/python -m benchmarks.curves $(ARGS)
 
 REV ?= HEAD^

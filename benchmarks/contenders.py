@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -154,6 +155,10 @@ class City(Contender):
         config_edit.set_values(self._config, self._settings())
         registration_file.generate(config_file.load(self._config), self._config)
         await self._register_agents()
+
+    def configure(self, values: Mapping[str, str | float]) -> None:
+        """Change the configuration that ``prepare`` has written; the keys are like `api.port`."""
+        config_edit.set_values(self._config, dict(values))
 
     async def start(self) -> None:
         if not self._directory.exists():

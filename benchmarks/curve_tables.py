@@ -34,9 +34,29 @@ def _curve(rows: list[Row], *, unit: str, has_databases: bool) -> str:
     return table(columns, lines)
 
 
+def _restarts(rows: list[Row]) -> str:
+    columns = ("server", "agents", "rooms", "ready after s", "CPU s", "requests until then", "requests/s after it")
+    return table(
+        columns,
+        (
+            (
+                _WHO[row["who"]],
+                count(row["agents"]),
+                count(row["rooms"]),
+                number(row["ready_s"]),
+                number(row["cpu_s"]),
+                count(row["requests"]),
+                count(row["requests_per_s_later"]),
+            )
+            for row in rows
+        ),
+    )
+
+
 RENDERERS: Final[dict[str, Callable[[list[Row]], str]]] = {
     "curve_subjects": partial(_curve, unit="subjects", has_databases=False),
     "curve_rooms": partial(_curve, unit="rooms", has_databases=True),
     "curve_messages": partial(_curve, unit="messages", has_databases=True),
     "curve_sockets": partial(_curve, unit="sockets", has_databases=False),
+    "restarts": _restarts,
 }

@@ -21,6 +21,7 @@ from benchmarks import (
     pages_presence,
     pages_typing,
     report,
+    restarts,
     rooms_delivery,
     rooms_encryption,
     rooms_reads,
@@ -173,3 +174,11 @@ def test_the_page_has_a_place_for_every_table() -> None:
         assert report.replaced(once, section, "a table") == once
     with pytest.raises(ValueError, match="no place"):
         report.replaced(page, "something else", "a table")
+
+
+@pytest.mark.soak
+async def test_restarts_benchmark_waits_until_ready(tmp_path: Path) -> None:
+    rows = await restarts.measure(restarts.Plan(sizes=((1, 1), (3, 2)), starts=1, on_postgres=False), tmp_path)
+    assert [(row["agents"], row["rooms"]) for row in rows] == [(1, 1), (3, 2)]
+    assert all(row["ready_s"] > 0 and row["requests"] > 0 for row in rows)
+    assert report.render("restarts", rows).count("\n") == len(rows) + 1

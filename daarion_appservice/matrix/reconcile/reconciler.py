@@ -2,11 +2,16 @@
 
 A pass runs after a change of rooms or of the registry, and again 30 seconds after a failure. The reconciler remembers
 the state that it has applied, so a pass over unchanged rooms and agents costs no request.
+
+The first pass of a leader checks each room by about twenty requests. Rooms that an earlier process has linked, and that the
+bot is still in, count as linked meanwhile: what is new is set up first, and they are checked after it, so that a thousand
+rooms do not delay the observer, the agents and `is_done`. A change during the check is applied first, too.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Final
 
 import structlog
@@ -29,6 +34,7 @@ from .ghost_removal import GhostRemoval
 from .room_links import RoomLinks
 from .room_removal import RoomRemoval
 from .rooms import MatrixRooms
+from .set_up_progress import UNINTERRUPTED_S
 from .space import CitySpace
 from .writing_agents import WritingAgents
 
@@ -85,7 +91,7 @@ class Reconciler:
         self._check_requested: set[RoomId] = set()
         self._links_checked_at_s = 0.0
         self.is_done = False
-        """Whether a pass has been completed since the start; rooms and log events show its failures."""
+        """Whether rooms and ghosts are set up; rooms and log events show failures. Linked rooms may still be unchecked."""
         monitor.on_return(self.wake)
 
     def wake(self) -> None:
@@ -122,7 +128,23 @@ class Reconciler:
         is_space_complete = await self._ensure_space()
         # Before the rooms: a new room may have the alias of a removed one.
         are_removed_rooms_left = await self._room_removal.run()
-        linked = await self._reconcile_rooms()
+        unchecked = await self._unchecked_rooms()
+        linked = await self._reconcile_rooms(unchecked)
+        is_complete = await self._ensure_ghosts(linked)
+        if unchecked:
+            uninterrupted_until_s = asyncio.get_running_loop().time() + UNINTERRUPTED_S
+            linked = await self._reconcile_rooms(unchecked, uninterrupted_until_s)
+            is_complete = await self._ensure_ghosts(linked)
+        are_avatars_complete = await self._check_avatars()
+        async with self._database.read_only() as tx:
+            open_rooms = [room for room in await tx.rooms.all() if not room.archived]
+        # A retry cannot repair an encrypted room.
+        are_rooms_complete = all(room.slug in linked or room.encrypted for room in open_rooms)
+        are_complete = is_complete and are_rooms_complete and are_avatars_complete
+        return is_space_complete and are_complete and are_removed_rooms_left
+
+    async def _ensure_ghosts(self, linked: dict[str, Room]) -> bool:
+        """Set up agents and observer in the linked rooms, by slug; return whether nothing is left that a retry can repair."""
         await self._writing_agents.update(linked.values())
         self._outbound.resume()
         await self._observer.observe({room.matrix_room_id: room.id for room in linked.values() if room.matrix_room_id})
@@ -133,13 +155,7 @@ class Reconciler:
             self._agent_ghosts.forget(slug)
         if not agents.was_interrupted:
             self.is_done = True
-        are_avatars_complete = await self._check_avatars()
-        async with self._database.read_only() as tx:
-            open_rooms = [room for room in await tx.rooms.all() if not room.archived]
-        # A retry cannot repair an encrypted room.
-        are_rooms_complete = all(room.slug in linked or room.encrypted for room in open_rooms)
-        are_ghosts_complete = agents.is_complete and is_removal_complete and are_avatars_complete
-        return is_space_complete and are_rooms_complete and are_ghosts_complete and are_removed_rooms_left
+        return agents.is_complete and is_removal_complete
 
     async def _check_avatars(self) -> bool:
         """Find avatars that the homeserver has lost; return False if the next pass has to set avatars again."""
@@ -169,8 +185,22 @@ class Reconciler:
             return False
         return True
 
-    async def _reconcile_rooms(self) -> dict[str, Room]:
-        """Reconcile all rooms; return those that are linked with a Matrix room, by slug."""
+    async def _unchecked_rooms(self) -> set[RoomId]:
+        """Return the linked rooms that this leader has not checked yet, and that the bot is in."""
+        async with self._database.read_only() as tx:
+            rooms = await tx.rooms.all()
+        unchecked = [room for room in rooms if _is_linked_without_error(room) and room.id not in self._applied]
+        joined = await self._links.joined_rooms() if unchecked else set()
+        return {room.id for room in unchecked if room.matrix_room_id in joined}
+
+    async def _reconcile_rooms(self, unchecked: Collection[RoomId], until_s: float | None = None) -> dict[str, Room]:
+        """Reconcile all rooms; return those that are linked with a Matrix room, by slug.
+
+        Args:
+            unchecked: linked rooms that can wait for another pass.
+            until_s: the time on the event loop's clock, in seconds, from which on they wait if there is a change; None if
+                they wait anyway.
+        """
         async with self._database.read_only() as tx:
             rooms = await tx.rooms.all()
         await self._check_links(rooms)
@@ -179,11 +209,17 @@ class Reconciler:
             if room.archived and room.matrix_room_id is None:
                 continue
             reconciled = room
-            with isolated("reconciler", room.slug):
-                reconciled = await self._reconcile_room(room)
+            if room.id not in unchecked or not self._should_wait(until_s):
+                with isolated("reconciler", room.slug):
+                    reconciled = await self._reconcile_room(room)
             if reconciled.matrix_status is MatrixStatus.LINKED:
                 linked[reconciled.slug] = reconciled
         return linked
+
+    def _should_wait(self, until_s: float | None) -> bool:
+        if until_s is None:
+            return True
+        return self._worker.is_woken and asyncio.get_running_loop().time() >= until_s
 
     async def _check_links(self, rooms: list[Room]) -> None:
         """Every ``_LINK_CHECK_S`` seconds, find rooms whose Matrix room or alias has changed without an event."""

@@ -75,9 +75,13 @@ class RoomLinks:
             return error.status == 409  # A concurrent request has set it.
         return True
 
+    async def joined_rooms(self) -> set[MatrixRoomId]:
+        """Return the Matrix rooms that the bot is in."""
+        return await self.homeserver.joined_rooms(as_user=self.identities.bot)
+
     async def misplaced(self, rooms: list[Room]) -> list[Room]:
         """Return the rooms that the bot has left or whose alias leads elsewhere, which no event may have reported."""
-        joined = await self.homeserver.joined_rooms(as_user=self.identities.bot)
+        joined = await self.joined_rooms()
         return [
             room
             for room in rooms

@@ -11,7 +11,7 @@ import structlog
 from ...city.types import Agent, Room
 
 _LOG_EVERY_S: Final = 10.0
-_UNINTERRUPTED_S: Final = 5.0
+UNINTERRUPTED_S: Final = 5.0
 """How long a set-up goes on although another pass was requested, so that frequent requests do not stop it."""
 
 log = structlog.get_logger()
@@ -73,6 +73,6 @@ class SetUpProgress:
             log.info("ghost_setup_progress", set_up=self._set_up, failed=self._failed, left=left)
 
     def _should_stop(self) -> bool:
-        if self._now_s() - self._began_s >= _UNINTERRUPTED_S and self._is_interrupted():
+        if self._now_s() - self._began_s >= UNINTERRUPTED_S and self._is_interrupted():
             self.was_interrupted = True
         return self.was_interrupted
