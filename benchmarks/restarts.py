@@ -27,7 +27,7 @@ from . import rooms_reads
 from .contenders import City, slug
 from .processes import CpuClock, listening, program
 
-_SET_UP_S: Final = 900.0
+_SET_UP_S: Final = 3600.0
 _READY_S: Final = 300.0
 _STORM_S: Final = 10.0
 """For how long requests to the homeserver are counted after the process is ready, in seconds."""

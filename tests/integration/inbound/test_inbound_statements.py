@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daarion_appservice.city.events import MessagePosted
+from daarion_appservice.clock import steady_ms
 from daarion_appservice.matrix.inbound import worker
 from daarion_appservice.storage import inbox
 from tests.parts.city import eventually
@@ -26,6 +27,7 @@ async def until_posted(harness: InboundHarness, count: int) -> None:
 
 
 async def test_message_takes_few_statements_and_one_commit(harness: InboundHarness) -> None:
+    harness.inbound._pruned_at_ms = steady_ms()
     with statement_log(harness.database) as log, counted_round_trips() as trips:
         async with harness.running():
             await harness.store(message_event("$first"))
