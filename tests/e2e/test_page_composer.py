@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ import nio
 import pytest
 import pytest_asyncio
 from PIL import Image
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from tests.parts.browser import start_browser, until_true
 from tests.parts.city import RunningCity, citizen_token, shared_city
@@ -262,6 +263,31 @@ async def test_picture_viewer_zooms_and_opens_other_pictures(page: Page, alice: 
     await page.keyboard.press("Escape")
     await expect(viewer).to_have_count(0)
     await expect(opener).to_be_focused()
+
+
+async def test_picture_in_viewer_stays_when_its_message_is_sent(page: Page, city: RunningCity, tmp_path: Path) -> None:
+    Image.effect_noise((640, 480), 80).convert("RGB").save(tmp_path / "нова.png")
+    is_free = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await is_free.wait()
+        await route.continue_()
+
+    await page.route("**/city/rooms/*/messages", hold)
+    await page.locator("input[type=file]").first.set_input_files(tmp_path / "нова.png")
+    await page.get_by_role("button", name="Send").click()
+    await log_of(page).get_by_role("button", name="Show нова.png larger").press("Enter")
+    viewer = page.get_by_role("dialog", name="Picture")
+    await expect(viewer.get_by_role("img")).to_have_js_property("naturalWidth", 640)
+    is_free.set()
+    await expect(log_of(page).get_by_text("Sending", exact=True)).to_have_count(0)
+    await page.unroute("**/city/rooms/*/messages")
+    async with page.expect_download() as download:
+        await viewer.get_by_role("link", name="Download нова.png").click()
+    assert (await download.value).suggested_filename == "нова.png"
+    assert await (await download.value).failure() is None
+    await page.keyboard.press("Escape")
+    await expect(viewer).to_have_count(0)
 
 
 async def test_draft_is_not_shown_to_the_next_person(page: Page, city: RunningCity) -> None:

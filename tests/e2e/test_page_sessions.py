@@ -83,6 +83,20 @@ async def test_draft_belongs_to_its_author(city: InProcessCity, browser: Browser
         await expect(field).to_have_value("Ann's secret")
 
 
+async def test_draft_is_the_same_in_both_tabs(city: InProcessCity, browser: Browser) -> None:
+    async with Reader.start(browser, city) as reader:
+        first = (await reader.room()).get_by_role("textbox", name="Message to")
+        await first.fill("begun here")
+        page = await reader.room()
+        second = page.get_by_role("textbox", name="Message to")
+        await expect(second).to_have_value("begun here")
+        await second.fill("begun here, ended there")
+        await expect(first).to_have_value("begun here, ended there")
+        await second.press("Enter")
+        await expect(first).to_have_value("")
+        await holds(city, ("u_ann", "begun here, ended there"))
+
+
 async def test_sign_out_in_another_tab_is_followed(city: InProcessCity, browser: Browser) -> None:
     async with Reader.start(browser, city) as reader:
         first, second = await reader.room(), await reader.room("/city/science")
@@ -127,3 +141,15 @@ async def test_opening_room_continues_after_sign_in(city: InProcessCity, browser
         await page.get_by_label("What is your name?").fill("Olena")
         await page.get_by_role("button", name="Come in").click()
         await expect(page.get_by_role("dialog", name="A new room").get_by_label("Name")).to_be_focused()
+
+
+async def test_dialog_that_is_being_loaded_closes_with_escape(city: InProcessCity, browser: Browser) -> None:
+    async with Reader.start(browser, city, None) as reader:
+        await reader.context.route("**/assets/SignInDialog*.js", lambda _route: asyncio.sleep(0))
+        page = (await reader.open("/city/general")).page
+        opener = page.get_by_role("button", name="Sign in", exact=True).first
+        await opener.click()
+        await page.get_by_role("dialog", name="Loading…").wait_for()
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+        await expect(opener).to_be_focused()

@@ -167,3 +167,27 @@ async def test_mention_from_agent_page_is_prefilled(city: InProcessCity, page: P
     await page.keyboard.type("where is the market?")
     await expect(field).to_have_value("@daarwizz where is the market?")
     await field.fill("")
+
+
+async def test_wide_markup_scrolls_within_itself_on_a_phone(city: InProcessCity, page: Page) -> None:
+    await page.set_viewport_size({"width": 390, "height": 844})
+    words = [f"найдовша{number}колонка" for number in range(8)]
+    table = "\n".join(["|".join(words), "|".join(["---"] * 8), "|".join(words)])
+    row = await shown(city, page, f"{table}\n\n```\n{'код ' * 80}\n```\n\n`{'довгийкод' * 20}`\n\n{'слово' * 60}")
+    scrolls = "node => getComputedStyle(node).overflowX === 'auto' && node.scrollWidth > node.clientWidth"
+    assert await row.locator("div:has(> table)").evaluate(scrolls)
+    assert await row.locator("pre").evaluate(scrolls)
+    lines = """node => {
+        const range = document.createRange();
+        range.selectNodeContents(node);
+        return range.getClientRects().length;
+    }"""
+    for cell in await row.locator("td").all():
+        assert await cell.evaluate(lines) == 1, "a word is not broken while the table can scroll"
+    sizes = await row.locator("pre code, p code").evaluate_all(
+        "codes => codes.map((code) => getComputedStyle(code).fontSize)"
+    )
+    assert sizes == ["13.6px", "13.6px"]
+    assert await page.evaluate("document.documentElement.scrollWidth") == 390
+    log = page.get_by_role("log")
+    assert await log.evaluate("node => node.scrollWidth === node.clientWidth")

@@ -1,12 +1,17 @@
 import { lazy, useEffect, useState, type ComponentType } from "react";
 import { Problem } from "../api/problem";
-import { ErrorBoundary } from "./ui/ErrorBoundary";
+import { ErrorBoundary, type Frame } from "./ui/ErrorBoundary";
 import { setSessionItem, getSessionItem } from "../lib/storage";
 
 type Load = () => Promise<{ default: ComponentType }>;
 
 /** A component with a function that loads its module in advance, so that it renders at once; the rendering reports a failure. */
-export type LazyPage = ComponentType & { preload: () => Promise<void> };
+export type LazyPage = ComponentType<PageProps> & { preload: () => Promise<void> };
+
+interface PageProps {
+  /** Renders the notice of a failure; by default the notice is a page. */
+  frame?: Frame;
+}
 
 const preloads: LazyPage["preload"][] = [];
 
@@ -41,7 +46,7 @@ export function lazyPage(load: Load): LazyPage {
     hasFailed = false;
     Loaded = lazy(tryLoad);
   };
-  function Page() {
+  function Page({ frame }: PageProps) {
     const [Shown, setShown] = useState(() => Ready ?? Loaded);
     const retry = () => {
       renew();
@@ -55,7 +60,7 @@ export function lazyPage(load: Load): LazyPage {
       [],
     );
     return (
-      <ErrorBoundary onRetry={retry}>
+      <ErrorBoundary onRetry={retry} {...(frame && { frame })}>
         <Shown />
       </ErrorBoundary>
     );

@@ -16,7 +16,11 @@ function setRegistration(registration: object | undefined): void {
   });
 }
 
+let held: { name: string }[] = [];
+
 beforeEach(() => {
+  held = [];
+  Object.defineProperty(navigator, "locks", { configurable: true, value: { query: () => Promise.resolve({ held }) } });
   byWorker.mockClear();
   byPage.mockClear();
   vi.stubGlobal("Notification", byPage);
@@ -29,6 +33,13 @@ describe("a notification", () => {
     const options = { body: "ходи сюди", tag: "city_general", icon: "/link-preview.png", data: "/city/general/m1" };
     expect(byWorker).toHaveBeenCalledWith("Тарас", options);
     expect(byPage).not.toHaveBeenCalled();
+  });
+
+  it("is not shown while another tab is visible", async () => {
+    setRegistration({ active: {}, showNotification: byWorker });
+    held = [{ name: "city.shown" }];
+    await showNotification(MESSAGE, () => undefined);
+    expect(byWorker).not.toHaveBeenCalled();
   });
 
   it.each([undefined, { active: null, showNotification: byWorker }])(

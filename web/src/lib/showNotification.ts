@@ -1,4 +1,5 @@
 import { plainName } from "./names";
+import { isAnyTabShown } from "./shownTabs";
 
 interface Message {
   title: string;
@@ -10,10 +11,13 @@ interface Message {
 }
 
 /**
- * Show a notification by the service worker, which opens the message on a click. Without a worker the page shows it, and calls
+ * Show a notification, unless another tab of the pages is visible: its reader sees the new count there.
+ *
+ * It is shown by the service worker, which opens the message on a click. Without a worker the page shows it, and calls
  * `onClick`. Chrome on Android refuses the notifications of pages. Loaded on demand.
  */
 export async function showNotification({ title, body, tag, path }: Message, onClick: () => void): Promise<void> {
+  if (await isAnyTabShown()) return;
   const options = { body, tag, icon: "/link-preview.png", data: path };
   const registration = await serviceWorker();
   if (registration) await registration.showNotification(plainName(title), options);

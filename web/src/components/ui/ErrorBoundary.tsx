@@ -2,9 +2,14 @@ import { Component, useEffect, type ReactNode } from "react";
 import { Problem } from "../../api/problem";
 import { ProblemNotice } from "./Notice";
 
+/** Renders what is around a notice. */
+export type Frame = (notice: ReactNode) => ReactNode;
+
 interface Props {
   /** Called before the children are rendered again. */
   onRetry?: () => void;
+  /** Renders the notice; by default the notice is a page. */
+  frame?: Frame;
   children: ReactNode;
 }
 
@@ -19,7 +24,7 @@ export class ErrorBoundary extends Component<Props, { error: unknown }> {
   override render(): ReactNode {
     const { error } = this.state;
     if (error === null) return this.props.children;
-    return <Failed error={error} onRetry={this.retry} />;
+    return <Failed error={error} onRetry={this.retry} frame={this.props.frame} />;
   }
 
   private readonly retry = (): void => {
@@ -28,12 +33,19 @@ export class ErrorBoundary extends Component<Props, { error: unknown }> {
   };
 }
 
-function Failed({ error, onRetry }: { error: unknown; onRetry: () => void }) {
+interface FailedProps {
+  error: unknown;
+  onRetry: () => void;
+  frame: Frame | undefined;
+}
+
+function Failed({ error, onRetry, frame }: FailedProps) {
   const isMissing = error instanceof Problem && error.code === "page_missing";
   useEffect(() => {
     if (!isMissing) return undefined;
     addEventListener("online", onRetry);
     return () => removeEventListener("online", onRetry);
   }, [isMissing, onRetry]);
+  if (frame) return frame(<ProblemNotice error={error} onRetry={onRetry} />);
   return <ProblemNotice isPage error={error} onRetry={onRetry} />;
 }

@@ -1,12 +1,11 @@
 import { useQuery } from "@tanstack/react-query";
-import { Suspense, useEffect, useState } from "react";
+import { useEffect, useState } from "react";
 import { Route, Routes, useLocation, useNavigate, useParams } from "react-router";
 import { queries } from "../../api/queries";
 import type { Room } from "../../api/types";
 import { Button, buttonClass } from "../../components/ui/Button";
-import { DialogLoading } from "../../components/ui/DialogLoading";
 import { Dialog } from "../../components/ui/Dialog";
-import { lazyPage } from "../../components/lazyPage";
+import { lazyDialog } from "../../components/lazyDialog";
 import { Notice } from "../../components/ui/Notice";
 import { useLiveQueries } from "../../hooks/useLiveQueries";
 import { usePageTitle } from "../../hooks/usePageTitle";
@@ -24,7 +23,7 @@ import { applyAccent, embedParameters } from "./parameters";
 import { listenForToken, openSignInWindow, signInPath } from "./signInWindow";
 import { SignInWindow } from "./SignInWindow";
 
-const ProfileCard = lazyPage(() => import("../people/ProfileCard"));
+const ProfileCard = lazyDialog(() => import("../people/ProfileCard"));
 
 /** The highest count on the button of `widget.js`. */
 const MAX_COUNT = 99;
@@ -64,7 +63,7 @@ function Chat() {
     <div className={styles.chat}>
       {isShown && <EmbedRoom key={slug} slug={slug} onClose={host && (() => host.close())} />}
       <SignIn />
-      <Suspense fallback={<DialogLoading />}>{cardOf !== null && <ProfileCard />}</Suspense>
+      {cardOf !== null && <ProfileCard onClose={useProfileCard.getState().hide} />}
     </div>
   );
 }

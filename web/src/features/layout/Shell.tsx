@@ -1,8 +1,8 @@
 import { Suspense, useEffect, useRef, type ReactNode } from "react";
 import { useTranslation } from "../../lib/i18n";
 import { matchPath, NavLink, useLocation, useMatch } from "react-router";
+import { lazyDialog } from "../../components/lazyDialog";
 import { lazyPage } from "../../components/lazyPage";
-import { DialogLoading } from "../../components/ui/DialogLoading";
 import { Icon, type IconName } from "../../components/ui/Icon";
 import { Skeleton } from "../../components/ui/Notice";
 import { useUnreadNotifications } from "../../hooks/useUnreadNotifications";
@@ -30,11 +30,13 @@ const PAGES = [
   { to: "/secondme", key: "secondMe", icon: "me" },
 ] as const satisfies { to: string; key: string; icon: IconName }[];
 
-const Palette = lazyPage(() => import("../palette/PaletteOutlet"));
-const ProfileCard = lazyPage(() => import("../people/ProfileCard"));
+const Palette = lazyDialog(() => import("../palette/PaletteOutlet"));
+const ProfileCard = lazyDialog(() => import("../people/ProfileCard"));
 const RoomsPane = lazyPage(() => import("../city/rooms/RoomsPane"));
-const OwnProfile = lazyPage(() => import("../people/OwnProfile"));
-const SignInDialog = lazyPage(() => import("../session/SignInDialog").then(({ SignInDialog: Dialog }) => ({ default: Dialog })));
+const OwnProfile = lazyDialog(() => import("../people/OwnProfile"));
+const SignInDialog = lazyDialog(() =>
+  import("../session/SignInDialog").then(({ SignInDialog: Dialog }) => ({ default: Dialog })),
+);
 
 /** From this width on, the list of rooms is beside each page of the rooms. */
 const HAS_PANE = "(width >= 1100px)";
@@ -48,7 +50,7 @@ export async function preloadPane(pathname: string): Promise<void> {
 export function Shell({ children }: { children: ReactNode }) {
   const { t } = useTranslation();
   const site = useSite();
-  const { isSignInOpen: isAsking, session } = useSession();
+  const { isSignInOpen: isAsking, setSignInOpen, session } = useSession();
   const { pathname } = useLocation();
   const isPaletteOpen = usePalette((state) => state.isOpen);
   const isOwnProfileOpen = useOwnProfile((state) => state.isOpen) && session !== null;
@@ -98,12 +100,10 @@ export function Shell({ children }: { children: ReactNode }) {
       <main id="main" ref={main} className={styles.main} tabIndex={-1}>
         {children}
       </main>
-      <Suspense fallback={<DialogLoading />}>
-        {isAsking && <SignInDialog />}
-        {isPaletteOpen && <Palette />}
-        {cardOf !== null && <ProfileCard />}
-        {isOwnProfileOpen && <OwnProfile />}
-      </Suspense>
+      {isAsking && <SignInDialog onClose={() => setSignInOpen(false)} />}
+      {isPaletteOpen && <Palette onClose={usePalette.getState().hide} />}
+      {cardOf !== null && <ProfileCard onClose={useProfileCard.getState().hide} />}
+      {isOwnProfileOpen && <OwnProfile onClose={useOwnProfile.getState().hide} />}
     </div>
   );
 }

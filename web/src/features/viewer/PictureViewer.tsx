@@ -3,6 +3,7 @@ import type { Media } from "../../api/types";
 import { buttonClass, IconButton } from "../../components/ui/Button";
 import { Icon } from "../../components/ui/Icon";
 import { Name } from "../../components/ui/Name";
+import { useObjectUrl } from "../../hooks/useObjectUrl";
 import { useMediaUrl } from "../../hooks/useMediaUrl";
 import { useTranslation } from "../../lib/i18n";
 import { plainName } from "../../lib/names";
@@ -16,6 +17,8 @@ export default function PictureViewer() {
   const { pictures, index, close } = usePictureViewer();
   const dialog = useRef<HTMLDialogElement>(null);
   const shown = pictures[index];
+  const localUrl = useObjectUrl(shown?.file ?? null);
+  const url = shown?.file ? localUrl : shown?.url;
   const { t } = useTranslation();
   // A layout effect is cleaned up before the dialog leaves the document; a dialog that has left it does not return the focus.
   useLayoutEffect(() => {
@@ -25,7 +28,7 @@ export default function PictureViewer() {
   }, []);
   return (
     <dialog ref={dialog} className={styles.viewer} aria-label={t("viewer.label")} onClose={close}>
-      {shown?.url && <Stage media={shown} url={shown.url} />}
+      {shown && url && <Stage media={shown} url={url} />}
     </dialog>
   );
 }

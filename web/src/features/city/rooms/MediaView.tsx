@@ -6,7 +6,7 @@ import { Name } from "../../../components/ui/Name";
 import { useMediaUrl } from "../../../hooks/useMediaUrl";
 import { plainName } from "../../../lib/names";
 import { formatBytes } from "../../../lib/formatBytes";
-import { usePictureViewer } from "../../../stores/pictureViewer";
+import { usePictureViewer, type Picture as ShownPicture } from "../../../stores/pictureViewer";
 import styles from "./MediaView.module.css";
 import { useConversation } from "./useRoom";
 import { VoiceMessage } from "./VoiceMessage";
@@ -22,7 +22,7 @@ const SHOWN_TYPES: Record<string, RegExp> = {
 };
 
 /** The file of a message. */
-export function MediaView({ media, msgtype }: { media: Media; msgtype: string }) {
+export function MediaView({ media, msgtype }: { media: ShownPicture; msgtype: string }) {
   const { t } = useTranslation();
   const { url } = media;
   const [brokenUrl, setBrokenUrl] = useState<string | null>(null);
@@ -44,7 +44,7 @@ export function MediaView({ media, msgtype }: { media: Media; msgtype: string })
 }
 
 interface ShownProps {
-  media: Media;
+  media: ShownPicture;
   url: string;
   onBroken: () => void;
 }
@@ -65,7 +65,8 @@ function Picture({ media, url, onBroken }: ShownProps) {
   const open = () => {
     const pictures = picturesOf(conversation.store.getState().timeline.messages);
     const index = pictures.findIndex((each) => each.url === url);
-    usePictureViewer.getState().open(index < 0 ? [media] : pictures, Math.max(0, index));
+    // A picture that is being sent is behind those of the messages.
+    usePictureViewer.getState().open(index < 0 ? [...pictures, media] : pictures, index < 0 ? pictures.length : index);
   };
   return (
     <button type="button" className={styles.opener} aria-label={t("room.imageOpen", { name })} onClick={open}>

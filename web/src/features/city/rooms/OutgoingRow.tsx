@@ -57,7 +57,7 @@ export function OutgoingRow({ outgoing, isFirst }: { outgoing: OutgoingMessage; 
 function UploadedMedia({ media, file }: { media: Media; file: File | null }) {
   const localUrl = useObjectUrl(file);
   if (file && !localUrl) return null;
-  const shown = localUrl ? { ...media, url: localUrl, thumbnail_url: null } : media;
+  const shown = file && localUrl ? { ...media, url: localUrl, thumbnail_url: null, file } : media;
   return <MediaView media={shown} msgtype={media.mimetype.startsWith("image/") ? "m.image" : "m.file"} />;
 }
 

@@ -1,9 +1,7 @@
-import { Suspense } from "react";
 import { useTranslation } from "../../../lib/i18n";
 import type { DirectChat, Room } from "../../../api/types";
-import { lazyPage } from "../../../components/lazyPage";
+import { lazyDialog } from "../../../components/lazyDialog";
 import { Button, ButtonLink, IconButton } from "../../../components/ui/Button";
-import { DialogLoading } from "../../../components/ui/DialogLoading";
 import { Icon } from "../../../components/ui/Icon";
 import { Name } from "../../../components/ui/Name";
 import { mayModerate, useOpenRoom } from "../../../stores/openRoom";
@@ -59,20 +57,13 @@ export function RoomHeader({ room, chat, showsMembers, onMembers }: Props) {
   );
 }
 
-const RoomSettings = lazyPage(() => import("./RoomSettings"));
+const RoomSettings = lazyDialog(() => import("./RoomSettings"));
 
 /** The settings dialog that the menu opens: outside of the menu, so that it stays when the menu closes. */
 function OpenedSettings() {
   const rights = useRoomState((state) => state.rights);
   const isOpen = useOpenRoom((state) => state.showsSettings);
-  return (
-    mayModerate(rights) &&
-    isOpen && (
-      <Suspense fallback={<DialogLoading />}>
-        <RoomSettings />
-      </Suspense>
-    )
-  );
+  return mayModerate(rights) && isOpen && <RoomSettings onClose={() => useOpenRoom.setState({ showsSettings: false })} />;
 }
 
 /** A button to join the room. It is optional: sending a message joins the room, too. */

@@ -1,4 +1,4 @@
-import { renderHook } from "@testing-library/react";
+import { act, renderHook } from "@testing-library/react";
 import { afterEach, describe, expect, it } from "vitest";
 import type { Action, Entry } from "../../../outbox/entry";
 import { message } from "../../../testing/samples";
@@ -55,5 +55,33 @@ describe("a draft sent by another tab", () => {
     expect(draftOf(KEY).editing?.text).toBe("changed");
     sent({ kind: "edit", messageId: "m1", body: "changed" });
     expect(draftOf(KEY)).toEqual({ text: "new", replyTo: null, editing: null, mentions: {} });
+  });
+});
+
+describe("a draft that another tab changes", () => {
+  const storedElsewhere = (text: string | null) => {
+    const value = text === null ? null : JSON.stringify({ text });
+    if (value === null) localStorage.removeItem(`city.draft.${KEY}`);
+    else localStorage.setItem(`city.draft.${KEY}`, value);
+    dispatchEvent(new StorageEvent("storage", { key: `city.draft.${KEY}`, newValue: value }));
+  };
+
+  it.each([
+    ["changed", "hello there", "hello there"],
+    ["removed", null, ""],
+  ])("is %s in this tab, too", (_what, stored, shown) => {
+    draftActions(KEY).write("hello");
+    const { result } = renderHook(() => useDraft(KEY));
+    act(() => storedElsewhere(stored));
+    expect(result.current.text).toBe(shown);
+    expect(draftOf(KEY).text).toBe(shown);
+  });
+
+  it("leaves the drafts of other rooms alone", () => {
+    const other = draftKey("u_1", "science");
+    draftActions(other).write("stays");
+    localStorage.clear();
+    act(() => storedElsewhere("hello"));
+    expect(draftOf(other).text).toBe("stays");
   });
 });

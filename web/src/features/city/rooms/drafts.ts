@@ -107,6 +107,14 @@ function isDraftOf(key: string, { owner, room, action }: Entry): boolean {
 
 outbox.subscribe({ onAddedInOtherTab: clearSentDraft });
 
+// What is written, discarded or put back in another tab is shown in this one, too: nobody writes in two at the same time.
+addEventListener("storage", ({ key }) => {
+  if (key !== null && !key.startsWith(KEY)) return;
+  useDrafts.setState(({ drafts }) => ({
+    drafts: Object.fromEntries(Object.entries(drafts).filter(([each]) => key !== null && key !== KEY + each)),
+  }));
+});
+
 /** The actions of the composer: a new message, a reply or an edit. */
 export function draftActions(key: string) {
   const { change } = useDrafts.getState();
