@@ -150,7 +150,8 @@ class MessageEdits:
         Raises:
             NotFound: The room or the message does not exist.
             Forbidden: Another author's message, without ``may_moderate`` or the power level to redact it.
-            Conflict: The room is archived or encrypted.
+            Conflict: The room is archived or encrypted, or the author sent the message on Matrix in a chat whose agent cannot
+                redact.
         """
         async with self._store.transaction() as tx:
             room, message = await find_writable_message(tx, room_id, message_id, author, self._permissions)
@@ -160,6 +161,7 @@ class MessageEdits:
                 raise Forbidden("not_yours", "only the author of a message or a moderator may delete it")
             if message.deleted:
                 return message
+            self._permissions.check_is_redactable(room, message.author, author)
             event, *thread_events = await self._delete(tx, message, author, self._now_ms())
             # The ghost cannot redact a message that its person sent on Matrix, but the bot can.
             kind = OutboxKind.DELETE if is_own else OutboxKind.REMOVE

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import orjson
 
-from ..errors import Forbidden
+from ..errors import Conflict, Forbidden
 from .agents import AgentDirectory
 from .citizen_pairs import CitizenChat
 from .history_visibility import EVERYTHING, PUBLIC, ReadableRanges
@@ -42,6 +42,20 @@ class RoomPermissions:
     def may_redact(self, room: Room, author: Author) -> bool:
         """Return whether the author's power level allows to redact events of others."""
         return may_redact(room.power_levels, self._user(author))
+
+    def check_is_redactable(self, room: Room, sender: Author, author: Author) -> None:
+        """Raise Conflict unless the service can redact an event of ``sender``, who is ``author`` by another subject.
+
+        The ghost of a linked person cannot redact what the person sent on Matrix. In a room the bot can; in a chat that was
+        opened on Matrix the agent, if the power levels allow it: clients give it a level with ``trusted_private_chat`` only.
+        """
+        if room.agent is None or sender.subject == author.subject:
+            return
+        if not may_redact(room.power_levels, self._identities.service_user(room)):
+            raise Conflict(
+                "sent_on_matrix",
+                "the agent of this chat may not redact it: use the Matrix client that you sent it with",
+            )
 
     async def moderation_rights(self, tx: CityTransaction, room: Room, author: Author) -> ModerationRights:
         """Return what the room's power levels, as the city stores them, allow the author as a moderator."""

@@ -111,7 +111,8 @@ class Polls:
 
         Raises:
             NotFound: The room, the message or the poll does not exist.
-            Conflict: The message is deleted, or the room archived or encrypted.
+            Conflict: The message is deleted, the room archived or encrypted, or the author started the poll on Matrix in a
+                chat whose agent cannot redact: Matrix clients ignore its end.
             Forbidden: The author may not end the poll.
         """
         async with self._store.transaction() as tx:
@@ -124,6 +125,7 @@ class Polls:
             readable = await self._permissions.readable_ranges(tx, room, author)
             if message.poll_results is not None and message.poll_results.ended_at_ms is not None:
                 return as_seen(message, room, readable)
+            self._permissions.check_is_redactable(room, message.author, author)
             end = PollResponse(self._new_id(), message.id, author, PollResponseKind.END, (), self._now_ms())
             await tx.poll_responses.add(end)
             message, happened = await self._counted(tx, message, author)

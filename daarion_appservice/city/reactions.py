@@ -87,7 +87,7 @@ class Reactions:
 
         Raises:
             NotFound: The room or the message does not exist.
-            Conflict: The room is archived or encrypted.
+            Conflict: The room is archived or encrypted, or the author reacted on Matrix in a chat whose agent cannot redact.
         """
         async with self._store.transaction() as tx:
             room, message = await find_writable_message(tx, room_id, message_id, author, self._permissions)
@@ -96,6 +96,7 @@ class Reactions:
             if not own:
                 return as_seen(message, room, readable)
             for each in own:
+                self._permissions.check_is_redactable(room, each.author, author)
                 # The row with the event id remains until the outbox has redacted the event.
                 await tx.reactions.mark_removed(each.id)
                 await tx.outbox.add(OutboxKind.UNREACT, message.id, room.id, txn_id=self._new_id(), reaction=each.id)

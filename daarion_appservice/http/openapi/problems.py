@@ -200,7 +200,7 @@ PROBLEMS: Final = (
     Problem(
         409,
         "sent_on_matrix",
-        "the author sent the message on Matrix",
+        "the author sent the message or reaction on Matrix, and only a Matrix client can change it",
         "edit this message in the Matrix client that you sent it with",
     ),
     Problem(

@@ -285,11 +285,12 @@ class MessageRoutes:
         access=Access.ACTORS,
         summary="Delete a message",
         response=schemas.Message,
-        errors=(*_MESSAGE_ERRORS, "not_yours"),
+        errors=(*_MESSAGE_ERRORS, "not_yours", "sent_on_matrix"),
     )
     async def delete_message(self, call: Call[NoBody, NoQuery]) -> schemas.Message:
         """For the author of the message, and for citizens with the admin claim. On Matrix the message is redacted. Returns what
-        remains of the message; deleting it again returns the same.
+        remains of the message; deleting it again returns the same. In a direct chat that was opened on Matrix, a message that the
+        linked account sent can be deleted if the power levels let the agent redact.
         """
         author = await self.authors.with_avatar(call.principal)
         return self._message(
@@ -336,10 +337,12 @@ class MessageRoutes:
         access=Access.ACTORS,
         summary="Remove a reaction",
         response=schemas.Message,
-        errors=_MESSAGE_ERRORS,
+        errors=(*_MESSAGE_ERRORS, "sent_on_matrix"),
     )
     async def remove_reaction(self, call: Call[NoBody, NoQuery]) -> schemas.Message:
-        """Removes the client's own reaction; if there is none, the message is returned unchanged."""
+        """Removes the client's own reaction; if there is none, the message is returned unchanged. In a direct chat that was
+        opened on Matrix, a reaction of the linked account can be removed if the power levels let the agent redact.
+        """
         author, path = await self.authors.with_avatar(call.principal), call.path
         return self._message(await self.reactions.remove(author, path["room_id"], path["message_id"], path["emoji"]))
 

@@ -80,7 +80,7 @@ class PollRoutes:
         access=Access.ACTORS,
         summary="End a poll",
         response=schemas.Message,
-        errors=(*_WRITE_ERRORS, "not_yours"),
+        errors=(*_WRITE_ERRORS, "not_yours", "sent_on_matrix"),
     )
     async def end_poll(self, call: Call[NoBody, NoQuery]) -> schemas.Message:
         """For the author of the poll, for those whose power level on Matrix allows to redact messages of others, and for

@@ -66,6 +66,7 @@ export default {
     invite_only: "This room is by invitation only.",
     room_archived: "The room is archived: it can only be read.",
     room_encrypted: "The room is encrypted: you can only write from a Matrix client.",
+    sent_on_matrix: "You sent this on Matrix: change or delete it in your Matrix client.",
     no_such_message: "This message is no longer here.",
     no_such_room: "There is no such room.",
     no_such_agent: "There is no such agent.",
