@@ -72,7 +72,7 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
   const newest = useNewestOfOthers(rows);
   const [active, setActive] = useState<string | null>(null);
   const [flashed, setFlashed] = useState<string | null>(null);
-  const { isAtBottom, newBelow, look, beforeJump, toBottom } = useAutoScroll(
+  const { isAtBottom, newBelow, look, beforeJump, toBottom, endSettling } = useAutoScroll(
     scroller,
     rows,
     outbox.length,
@@ -95,6 +95,7 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
   const heldRef = useRef<string | null>(null);
   const release = () => {
     heldRef.current = null;
+    endSettling();
   };
   const toNewest = () => {
     release();

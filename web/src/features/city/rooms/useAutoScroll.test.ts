@@ -32,7 +32,7 @@ function following() {
 
 const isAtEnd = (list: HTMLElement) => list.scrollTop + list.clientHeight === list.scrollHeight;
 
-beforeEach(() => void vi.useFakeTimers({ toFake: ["performance"] }));
+beforeEach(() => void vi.useFakeTimers({ toFake: ["performance", "setTimeout", "clearTimeout"] }));
 afterEach(() => void vi.useRealTimers());
 
 describe("useAutoScroll", () => {
@@ -83,5 +83,41 @@ describe("useAutoScroll", () => {
     scroll({ top: 2_000, height: 5_000 });
     expect(list.scrollTop).toBe(2_000);
     expect(result.current.isAtBottom).toBe(false);
+  });
+
+  it("does not begin near the end of rows that are not measured yet", () => {
+    const { list, result, scroll, grow } = following();
+    result.current.beforeJump();
+    scroll({ top: 590, height: 1_000 });
+    grow(3_000);
+    scroll({ top: 700, height: 3_000 });
+    act(() => void vi.advanceTimersByTime(150));
+    scroll({ top: 500, height: 2_500 });
+    expect(list.scrollTop).toBe(500);
+    act(() => void vi.advanceTimersByTime(1_000));
+    expect(list.scrollTop).toBe(500);
+    expect(result.current.isAtBottom).toBe(false);
+  });
+
+  it("begins at the end that a jump reaches, once the list has settled", () => {
+    const { list, result, scroll, arrive, grow } = following();
+    result.current.beforeJump();
+    scroll({ top: 590, height: 1_000 });
+    act(() => void vi.advanceTimersByTime(1_000));
+    expect(result.current.isAtBottom).toBe(true);
+    grow(1_200);
+    arrive(3);
+    scroll({ top: 590, height: 1_200 });
+    expect(isAtEnd(list)).toBe(true);
+  });
+
+  it("begins at once when the reader scrolls to the end", () => {
+    const { result, scroll } = following();
+    result.current.beforeJump();
+    scroll({ top: 100, height: 1_000 });
+    expect(result.current.isAtBottom).toBe(false);
+    result.current.endSettling();
+    scroll({ top: 600, height: 1_000 });
+    expect(result.current.isAtBottom).toBe(true);
   });
 });
