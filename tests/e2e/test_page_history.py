@@ -85,3 +85,30 @@ async def scroll_to(page: Page, line: Locator) -> None:
             return
         await page.evaluate("() => new Promise(requestAnimationFrame)")
     await expect(line).to_be_visible()
+
+
+async def test_link_stays_at_its_message_in_a_short_history_of_tall_ones(city: InProcessCity, page: Page) -> None:
+    answer = await city.call("POST", "/city/rooms", {"name": "Tall", "slug": "tall"}, token=DANA)
+    assert answer.status == 201, answer
+    ids = []
+    for number in range(20):
+        message = {"body": f"лист {number}\n\n" + "рядок листа\n" * 7}
+        said = await city.call("POST", "/city/rooms/tall/messages", message, token=DANA)
+        ids.append(said.content["id"])
+    await page.goto(f"http://{HOST}:{city.city.settings.api.port}/city/tall/{ids[3]}")
+    linked = page.locator(f"[data-message='{ids[3]}']")
+    await expect(linked).to_be_in_viewport()
+    # Before rows are measured, their estimated heights place it near the end.
+    is_in_sight = """(id) => new Promise((resolve) => {
+        const seen = [];
+        const look = () => {
+            const shown = document.querySelector(`[data-message="${id}"]`);
+            seen.push(shown !== null && shown.getBoundingClientRect().top < innerHeight);
+            if (seen.length === 15) resolve(seen.every(Boolean));
+            else setTimeout(look, 100);
+        };
+        look();
+    })"""
+    assert await page.evaluate(is_in_sight, ids[3])
+    await expect(page.get_by_role("button", name="To the bottom")).to_be_visible()
+
