@@ -111,4 +111,3 @@ async def test_link_stays_at_its_message_in_a_short_history_of_tall_ones(city: I
     })"""
     assert await page.evaluate(is_in_sight, ids[3])
     await expect(page.get_by_role("button", name="To the bottom")).to_be_visible()
-
