@@ -7,6 +7,7 @@ failure"), such as a message from a user who was banned in the meantime. No clie
     sender on this homeserver            ─► handled: it was checked against the current state when it was sent
     other message, reaction, redaction   ─► GET /rooms/{id}/event/{id}   found ─► handled   else ─► again, then dropped
     other state event                    ─► GET /rooms/{id}/state/…      the current event of that key is handled instead
+    redaction of an unknown event        ─► GET /rooms/{id}/event/{id}   of a state event: as the one above, of any sender
 
 An event that is not shown blocks no other: it is requested again after ``_RETRY_DELAYS_MS``, and then dropped. An invitation
 of an agent to a room that is not the city's needs no confirmation: the agent's attempt to join is one.
@@ -17,7 +18,8 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -35,7 +37,9 @@ from ..client.homeserver import Homeserver
 from ..client.inbox_events import inbox_event
 from ..client.refusals import is_transient
 from .current_state import RoomNotVisible, StateKey, is_absent, key_of, may_change_other_state, read_state
+from .redacted_state import is_target_unknown, may_redact_state, redacted_states
 from .state_differences import StoredState, differences, read_stored_state
+from .unconfirmed_rows import UnconfirmedRows
 
 _RETRY_DELAYS_MS: Final = (2_000, 8_000)
 """Milliseconds from each failed request for an event to the next; after the last one the event is dropped. A soft
@@ -81,20 +85,6 @@ class ConfirmationResult:
 class _Retry:
     attempts: int
     due_ms: int
-
-
-@dataclass(slots=True)
-class _UnconfirmedRows:
-    """Rows of one room with events of other servers."""
-
-    room: Room
-    viewers: Sequence[UserId]
-    timeline: list[tuple[InboxRow, Event]] = field(default_factory=list)
-    states: list[tuple[InboxRow, StateKey, Event]] = field(default_factory=list)
-
-    @property
-    def row_ids(self) -> list[int]:
-        return [*(row.id for row, _ in self.timeline), *(row.id for row, _, _ in self.states)]
 
 
 class Confirmation:
@@ -185,18 +175,14 @@ class Confirmation:
 
     # --- events to confirm ------------------------------------------------------------------------------------
 
-    async def _unconfirmed_rows(self, rows: Sequence[InboxRow]) -> dict[MatrixRoomId, _UnconfirmedRows]:
+    async def _unconfirmed_rows(self, rows: Sequence[InboxRow]) -> dict[MatrixRoomId, UnconfirmedRows]:
         events: defaultdict[MatrixRoomId, list[tuple[InboxRow, Event]]] = defaultdict(list)
         for row in rows:
             event = read_row(row)
-            is_visible = row.is_confirmed and key_of(event) is None
-            if (
-                (type_of(event) in self._types or is_message(event))
-                and not is_visible
-                and not self._is_local(sender_of(event))
-            ):
+            is_handled = type_of(event) in self._types or is_message(event)
+            if is_handled and (not self._is_confirmed(row, event) or may_redact_state(self._identities, event)):
                 events[MatrixRoomId(row.matrix_room_id)].append((row, event))
-        found: dict[MatrixRoomId, _UnconfirmedRows] = {}
+        found: dict[MatrixRoomId, UnconfirmedRows] = {}
         if events:
             async with self._database.read_only() as tx:
                 for matrix_room, of_room in events.items():
@@ -206,18 +192,23 @@ class Confirmation:
 
     async def _unconfirmed_rows_of(
         self, tx: Transaction, matrix_room: MatrixRoomId, events: Iterable[tuple[InboxRow, Event]]
-    ) -> _UnconfirmedRows | None:
+    ) -> UnconfirmedRows | None:
         room = await tx.rooms.by_matrix_id(matrix_room) or await tx.rooms.by_former_id(matrix_room)
         if room is None:
             return None
-        unconfirmed = _UnconfirmedRows(room, await self._viewers(tx, room))
+        unconfirmed = UnconfirmedRows(room, ())
         for row, event in events:
             key = key_of(event)
-            if key is None:
+            if key is not None:
+                if room.agent is None or not self._invites_agent(event):
+                    unconfirmed.states.append((row, key, event))
+                continue
+            if not self._is_confirmed(row, event):
                 unconfirmed.timeline.append((row, event))
-            elif room.agent is None or not self._invites_agent(event):
-                unconfirmed.states.append((row, key, event))
-        return unconfirmed
+            is_possible = room.matrix_room_id == matrix_room and room.agent is None
+            if is_possible and may_redact_state(self._identities, event) and await is_target_unknown(tx, event):
+                unconfirmed.redactions.append((row, event))
+        return replace(unconfirmed, viewers=await self._viewers(tx, room)) if unconfirmed.row_ids else None
 
     async def _viewers(self, tx: Transaction, room: Room) -> list[UserId]:
         """Return the users to send requests as: the room's service user, and ghosts in case it was kicked or banned."""
@@ -233,15 +224,20 @@ class Confirmation:
         is_invitation = text(content_of(event), "membership") == "invite"
         return is_invitation and self._identities.is_ours(UserId(text(event, "state_key")))
 
+    def _is_confirmed(self, row: InboxRow, event: Event) -> bool:
+        return (row.is_confirmed and key_of(event) is None) or self._is_local(sender_of(event))
+
     def _is_local(self, user: UserId) -> bool:
         return user.partition(":")[2] == self._identities.domain
 
     # --- requests ---------------------------------------------------------------------------------------------
 
-    async def _confirm_room(self, matrix_room: MatrixRoomId, unconfirmed: _UnconfirmedRows) -> _RoomResult:
+    async def _confirm_room(self, matrix_room: MatrixRoomId, unconfirmed: UnconfirmedRows) -> _RoomResult:
         found = _RoomResult()
         try:
             found.visible = await self._visible_rows(matrix_room, unconfirmed)
+            find = partial(self._find_event, matrix_room, viewers=unconfirmed.viewers)
+            unconfirmed.states += await redacted_states(unconfirmed, found.visible, find, self._types)
             if unconfirmed.states:
                 found.current_states = await self._current_states(matrix_room, unconfirmed)
         except RoomNotVisible:
@@ -271,7 +267,7 @@ class Confirmation:
         self._pauses_ms.pop(matrix_room, None)
         return found
 
-    async def _visible_rows(self, matrix_room: MatrixRoomId, unconfirmed: _UnconfirmedRows) -> set[int]:
+    async def _visible_rows(self, matrix_room: MatrixRoomId, unconfirmed: UnconfirmedRows) -> set[int]:
         ids: set[str] = set()
         if len(unconfirmed.timeline) >= _MIN_EVENTS_FOR_PAGE:
             ids = await self._ids_in_history(matrix_room, len(unconfirmed.timeline), unconfirmed.viewers[0])
@@ -298,17 +294,20 @@ class Confirmation:
         return {event_id_of(event) for event in page}
 
     async def _is_visible(self, matrix_room: MatrixRoomId, event: EventId, viewers: Sequence[UserId]) -> bool:
+        return await self._find_event(matrix_room, event, viewers) is not None
+
+    async def _find_event(self, matrix_room: MatrixRoomId, event: EventId, viewers: Sequence[UserId]) -> Event | None:
         for viewer in viewers:
             try:
-                if await self._homeserver.event(matrix_room, event, as_user=viewer) is not None:
-                    return True
+                if (found := await self._homeserver.event(matrix_room, event, as_user=viewer)) is not None:
+                    return found
             except HomeserverRefused as error:
                 if error.status != 403:
                     raise
-        return False
+        return None
 
     async def _current_states(
-        self, matrix_room: MatrixRoomId, unconfirmed: _UnconfirmedRows
+        self, matrix_room: MatrixRoomId, unconfirmed: UnconfirmedRows
     ) -> dict[int, list[ConfirmedState]]:
         """Return the current state events of the rows' keys, and of keys that the rows may have changed, by row id."""
         may_change_more = any(may_change_other_state(event) for _, _, event in unconfirmed.states)

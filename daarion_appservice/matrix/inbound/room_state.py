@@ -44,8 +44,9 @@ class RoomStateEvents:
 
     async def topic(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         topic = topic_text(content_of(event), "topic")
-        if topic is None or not _is_state(event):
+        if not _is_state(event) or is_absent(event):
             return []
+        topic = topic or ""  # A topic that was redacted has no text.
         if not self._is_sent_by_service(event):
             return await self._rooms.receive(tx, room, description=topic)
         return [] if topic == room.description else await self._handle_overtaken_change(tx, room, topic=topic)

@@ -98,7 +98,7 @@ def _is_name_stored(room: Room, event: Event) -> bool:
 
 
 def _is_topic_stored(room: Room, event: Event) -> bool:
-    return topic_text(content_of(event), "topic") in {None, room.description}
+    return is_absent(event) or (topic_text(content_of(event), "topic") or "") == room.description
 
 
 def _are_power_levels_stored(room: Room, event: Event) -> bool:

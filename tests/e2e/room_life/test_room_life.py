@@ -8,7 +8,9 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
+from daarion_appservice.city.types import RoomId, UserId
 from daarion_appservice.config import loading as config_file
+from daarion_appservice.storage.database import Database
 from daarion_appservice.wiring import build_city
 from tests.parts.city import eventually
 from tests.parts.room_life import ALICE, BOT, OKSANA, RoomLifeHarness
@@ -259,3 +261,31 @@ async def test_encrypted_room_is_reported_and_not_sent_to(harness: RoomLifeHarne
     cipher = {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "…"}
     await harness.call("PUT", f"/rooms/{quote(room)}/send/m.room.encrypted/1", cipher)
     await harness.expect_messages("secret", "in the open")
+
+
+async def test_redacted_topic_and_profile_disappear(harness: RoomLifeHarness) -> None:
+    room = await harness.open("redacted")
+    await harness.give_power(room, ALICE, 50)
+    await harness.set_state(room, "m.room.topic", {"topic": "rude"})
+    profile = f"/rooms/{quote(room)}/state/m.room.member/{quote(ALICE)}"
+    await harness.call("PUT", profile, {"membership": "join", "displayname": "Rude"})
+    await harness.wait_for_room("redacted", description="rude")
+
+    database = Database(harness.city.database_url)
+
+    async def is_named_rudely() -> bool:
+        async with database.read_only() as tx:
+            member = await tx.members.get(RoomId("city_redacted"), UserId(ALICE))
+        return member is not None and member.display_name == "Rude"
+
+    await eventually(is_named_rudely)
+    for event in (*await harness.events(room, "m.room.topic"), *await harness.events(room, "m.room.member")):
+        if event["sender"] == ALICE:
+            await harness.call("PUT", f"/rooms/{quote(room)}/redact/{quote(event['event_id'])}/{event['event_id']}", {})
+    await harness.wait_for_room("redacted", description="")
+
+    async def has_no_name() -> bool:
+        return not await is_named_rudely()
+
+    await eventually(has_no_name)
+    await database.close()

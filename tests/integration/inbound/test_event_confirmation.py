@@ -111,3 +111,44 @@ async def test_state_always_refused_becomes_dead_letter(harness: InboundHarness,
 
     assert [row.event_id for row in await harness.dead()] == ["$1"]
     assert (await harness.bodies(), await harness.bodies("builders")) == (["$2"], ["$3"])
+
+
+@pytest.mark.parametrize("sender", [ALICE, FAY])
+async def test_redacted_state_is_read_again(harness: InboundHarness, sender: str) -> None:
+    before = [
+        state_event("$topic", "m.room.topic", {"topic": "rude"}),
+        state_event("$picture", "m.room.avatar", {"url": "mxc://city.localhost/rude"}),
+        member_event("$member", ALICE, displayname="Rude", avatar_url="mxc://city.localhost/rude"),
+    ]
+    await harness.store(*before)
+    await harness.handle_all()
+    assert (await harness.room()).description == "rude"
+
+    for event in before:
+        redacted = event | {"content": {"membership": "join"} if event["type"] == "m.room.member" else {}}
+        if sender == FAY:
+            harness.homeserver.next("event", Reply(200, {}))  # the redaction itself
+        harness.homeserver.next("event", Reply(200, redacted))
+        route = "member" if event["type"] == "m.room.member" else "state"
+        harness.homeserver.next(route, Reply(200, redacted))
+        redaction = {"type": "m.room.redaction", "redacts": event["event_id"], "content": {}, "sender": sender}
+        await harness.store(message_event(f"$no-{event['event_id'][1:]}") | redaction)
+        await harness.handle_all()
+
+    room = await harness.room()
+    assert (room.description, room.avatar_url) == ("", None)
+    async with harness.database.read_only() as tx:
+        (member,) = await tx.members.of_room(room.id)
+    assert (member.user_id, member.display_name, member.avatar_url) == (ALICE, None, None)
+    assert not await harness.dead()
+
+
+async def test_redaction_of_a_message_requests_nothing(harness: InboundHarness) -> None:
+    redaction = message_event("$redaction") | {"type": "m.room.redaction", "redacts": "$1", "content": {}}
+    await harness.store(message_event("$1"))
+    await harness.handle_all()
+    await harness.store(redaction)
+    await harness.handle_all()
+
+    assert await harness.bodies() == [""]
+    assert harness.homeserver.requests == []
