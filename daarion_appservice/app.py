@@ -243,6 +243,7 @@ def _leader_tasks(city: City) -> dict[str, Work]:
         "reconciler": city.reconciler.run,
         "erasures": city.erasures.run,
         "retention": city.retention.run,
+        "room_deletions": city.room_deletions.run,
         "observer": city.observer.run,
         "receipt_observer": city.receipt_observer.run,
         "remote_receipts": city.remote_receipts.run,

@@ -83,6 +83,10 @@ class RemovedRoomStore(Protocol):
         """Delete some of a room's messages and events; return whether there may be more."""
         ...
 
+    async def begin(self, room: RoomId) -> None:
+        """Store that a room is to be removed, until ``add``."""
+        ...
+
     async def add(self, room: Room) -> None: ...
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import dataclass, replace
 from typing import Final
@@ -15,7 +14,6 @@ from .slugs import MAX_LENGTH, RESERVED, slug_of
 from .text_sanitizing import MAX_TOPIC_CHARS, one_line, storable
 from .types import Author, HistoryVisibility, MatrixRoomId, MatrixStatus, Room, RoomId
 
-_PAUSE_S: Final = 0.02
 """The pause between two transactions of a removal, in which other writers have the database."""
 _SLUG: Final = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{MAX_LENGTH - 1}}}")
 
@@ -163,31 +161,32 @@ class Rooms:
         publish_all(self._publish, [*events, RegistryChanged()] if events else [])
         return changed
 
-    async def remove(self, id_or_slug: str) -> Room:
-        """Remove a room with all its messages; the reconciler leaves its Matrix room. Returns the removed room.
+    async def remove(self, id_or_slug: str) -> bool:
+        """Remove a room with all its messages, or begin to; the reconciler leaves its Matrix room.
 
-        A large room takes several transactions, so that other writers do not wait; from the first one on it is archived. A
-        removal that is interrupted leaves an archived room, and can be repeated.
+        A large room takes several transactions, so that other writers do not wait. The first one archives it and stores that
+        it is to be removed; `RoomDeletions` does the rest.
+
+        Returns:
+            Whether the room is removed; False if that was begun.
 
         Raises:
             NotFound: The room does not exist.
         """
-        while True:
-            async with self._store.transaction() as tx:
-                room = await tx.rooms.lock(id_or_slug)
-                if room is None:
-                    raise NotFound("no_such_room", f"there is no room {id_or_slug!r}")
-                events: list[CityEvent]
-                if is_unfinished := await tx.removed_rooms.delete_portion(room.id):
-                    events = await self._change(tx, room, replace(room, archived=True))
-                    await tx.rooms.mark_history_changed(room.id)
-                else:
-                    await tx.removed_rooms.add(room)
-                    events = [RoomRemoved(room.id)]
-            publish_all(self._publish, [*events, RegistryChanged()] if events else [])
-            if not is_unfinished:
-                return room
-            await asyncio.sleep(_PAUSE_S)
+        async with self._store.transaction() as tx:
+            room = await tx.rooms.lock(id_or_slug)
+            if room is None:
+                raise NotFound("no_such_room", f"there is no room {id_or_slug!r}")
+            events: list[CityEvent]
+            if is_unfinished := await tx.removed_rooms.delete_portion(room.id):
+                await tx.removed_rooms.begin(room.id)
+                events = await self._change(tx, room, replace(room, archived=True))
+                await tx.rooms.mark_history_changed(room.id)
+            else:
+                await tx.removed_rooms.add(room)
+                events = [RoomRemoved(room.id)]
+        publish_all(self._publish, [*events, RegistryChanged()] if events else [])
+        return not is_unfinished
 
     async def receive(
         self, tx: CityTransaction, room: Room, *, name: str | None = None, description: str | None = None

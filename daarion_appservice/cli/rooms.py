@@ -16,6 +16,7 @@ from ..clock import new_id, now_ms
 from ..config import loading as config_file
 from ..errors import Conflict, ExitCode, HomeserverRefused, HomeserverUnavailable, NotFound, StartError
 from ..http.views import optional_timestamp, timestamp
+from ..realtime.room_deletions import RoomDeletions
 from ..storage.database import Database
 from .context import with_city, with_migrated_database
 from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, confirm, print_json, report, show_fields, show_table, warn
@@ -185,8 +186,8 @@ def remove(
             room = await _room(database, slug)
             return room, await tx.rooms.message_count(room.id)
 
-    async def work(database: Database) -> Room:
-        return await _rooms(database).remove(slug)
+    async def work(database: Database) -> None:
+        await RoomDeletions(database, _rooms(database)).delete(slug)
 
     room, messages = with_migrated_database(config, look)
     confirm(f"Remove the room {room.slug} ({room.name}) with its {messages} messages, for ever?", yes=yes)

@@ -21,6 +21,7 @@ _ACCOUNTS: Final = "accounts_version"
 _PRESENCE_TIMEOUT: Final = "presence_timeout_ms:"
 _WRITE_PROBE: Final = "write_probe"
 _RETENTION: Final = "unfinished_retention:"
+_DELETION: Final = "unfinished_deletion:"
 _SEARCH_POSITION: Final = "search_position"
 _KEY_LENGTH: Final = 64
 
@@ -91,18 +92,27 @@ class KeyValueRepository(Repository):
 
     async def unfinished_retentions(self) -> set[RoomId]:
         """Return the rooms of which old messages were deleted without a ``resync`` event for their clients yet."""
-        found = await self._connection.scalars(
-            select(key_values.c.value).where(key_values.c.key.startswith(_RETENTION, autoescape=True))
-        )
-        return set(map(RoomId, found))
+        return await self._rooms(_RETENTION)
 
     async def begin_retention(self, room: RoomId) -> None:
         """Store that a room loses old messages."""
-        await self._put(_retention_key(room), room)
+        await self._put(_room_key(_RETENTION, room), room)
 
     async def end_retention(self, room: RoomId) -> None:
         """Store that the clients of a room got `city.room.resync`."""
-        await self._connection.execute(delete(key_values).where(key_values.c.key == _retention_key(room)))
+        await self._delete(_room_key(_RETENTION, room))
+
+    async def unfinished_deletions(self) -> set[RoomId]:
+        """Return the rooms that are to be removed."""
+        return await self._rooms(_DELETION)
+
+    async def begin_deletion(self, room: RoomId) -> None:
+        """Store that a room is to be removed."""
+        await self._put(_room_key(_DELETION, room), room)
+
+    async def end_deletion(self, room: RoomId) -> None:
+        """Store that a room is removed."""
+        await self._delete(_room_key(_DELETION, room))
 
     async def put_removal_version(self, version: int) -> None:
         """Store the registry version of the last removal of an agent."""
@@ -112,6 +122,13 @@ class KeyValueRepository(Repository):
         """Write a row without meaning, to find out whether the database accepts writes."""
         await self._put(_WRITE_PROBE, "1")
 
+    async def _rooms(self, prefix: str) -> set[RoomId]:
+        named = key_values.c.key.startswith(prefix, autoescape=True)
+        return set(map(RoomId, await self._connection.scalars(select(key_values.c.value).where(named))))
+
+    async def _delete(self, key: str) -> None:
+        await self._connection.execute(delete(key_values).where(key_values.c.key == key))
+
     async def _put(self, key: str, value: str) -> None:
         statement = insert(self._connection, key_values).values(key=key, value=value)
         await self._connection.execute(
@@ -119,9 +136,9 @@ class KeyValueRepository(Repository):
         )
 
 
-def _retention_key(room: RoomId) -> str:
+def _room_key(prefix: str, room: RoomId) -> str:
     # A room id may be longer than a key.
-    return _RETENTION + hashlib.sha256(room.encode()).hexdigest()[:32]
+    return prefix + hashlib.sha256(room.encode()).hexdigest()[:32]
 
 
 def _presence_timeout_key(software: str) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import delete, insert, select
 
 from ..city.types import MatrixRoomId, Room, RoomId
-from .key_values import registry_changed
+from .key_values import KeyValueRepository, registry_changed
 from .repository import Repository
 from .tables import feed, former_matrix_rooms, messages, outbox, removed_rooms, room_events, rooms
 
@@ -46,12 +46,24 @@ class RemovedRoomRepository(Repository):
         events = delete(room_events).where(table.room_id == room, table.seq.in_(some))
         return (await self._connection.execute(events)).rowcount == PORTION
 
+    async def begin(self, room: RoomId) -> None:
+        """Store that a room is to be removed, until `add` or `end`."""
+        await KeyValueRepository(self._connection).begin_deletion(room)
+
+    async def end(self, room: RoomId) -> None:
+        await KeyValueRepository(self._connection).end_deletion(room)
+
+    async def unfinished(self) -> set[RoomId]:
+        """Return the rooms that are to be removed."""
+        return await KeyValueRepository(self._connection).unfinished_deletions()
+
     async def add(self, room: Room) -> None:
         """Delete a room with everything in it, and store its Matrix rooms, former ones included.
 
         Foreign keys delete its messages, events, members, feed entries and receipts.
         """
         await registry_changed(self._connection)
+        await self.end(room.id)
         former = await self._connection.scalars(
             select(former_matrix_rooms.c.matrix_room_id).where(former_matrix_rooms.c.room_id == room.id)
         )

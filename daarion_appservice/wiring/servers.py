@@ -249,7 +249,7 @@ def _people_routes(city: City, parts: _HttpParts) -> list[object]:
             parts.readers,
             lambda: city.second_me.is_available,
         ),
-        CitizenRoutes(city.citizen_names),
+        CitizenRoutes(city.citizen_names, city.database, city.identities, city.online_members, city.person_presence),
         PushRoutes(city.database, city.settings.push, city.vapid_key.public_key, now_ms),
         ProfileCardRoutes(
             city.database,

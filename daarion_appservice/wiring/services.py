@@ -54,6 +54,7 @@ from ..realtime.receipt_writer import ReceiptWriter
 from ..realtime.redis_client import connect
 from ..realtime.redis_sessions import RedisSessions
 from ..realtime.retention import Retention
+from ..realtime.room_deletions import RoomDeletions
 from ..realtime.room_streams import RoomStreams
 from ..realtime.room_typing import RoomTypingState
 from ..realtime.room_updates import RoomUpdates
@@ -164,6 +165,7 @@ class CityServices:
         self.stream = PresenceStream(self.person_presence.state, steady_ms, faces=self.faces, seq=self.presence.seq)
         self.agent_faces = Worker("agent_faces", idle_s=None)
         self.search_indexer = SearchIndexer(self.database)
+        self.room_deletions = RoomDeletions(self.database, self.rooms)
         self.retention = Retention(self.database, self.settings.retention, self.identities, self.bus.publish, now_ms)
         self.feed_writer = AgentFeedWriter(self.database, self.agents, now_ms, new_id)
 

@@ -9,7 +9,7 @@ import pytest
 
 from daarion_appservice.city.linked_accounts import LinkedAccount
 from daarion_appservice.city.types import CitizenId, HistoryVisibility, Member, RoomId, UserId
-from tests.parts.city import citizen_token
+from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
 
 OKSANA, TARAS = citizen_token("u_1", "Оксана"), citizen_token("u_2", "Тарас")
@@ -93,3 +93,36 @@ async def test_agent_has_its_registered_name(city: InProcessCity) -> None:
 @pytest.mark.parametrize("subject", ["u_999", "agent:nobody", "@nobody:hs", "@", "agent:", "%00", "x" * 300])
 async def test_unknown_people_are_404(city: InProcessCity, subject: str) -> None:
     assert (await city.call("GET", f"/city/people/{subject}", token=OKSANA)).status in {404, 422}
+
+
+async def test_citizen_without_public_room_is_unknown_to_visitors(city: InProcessCity) -> None:
+    """Ids of citizens can be guessed: only inhabitants of the city learn who has which."""
+    agent = await city.agent_token("scribe")
+
+    async def status(token: str | None, subject: str = "u_2") -> int:
+        (named,) = (await city.get(f"/city/citizens?ids={subject}", token=token))["citizens"]
+        found = (await city.call("GET", f"/city/people/{subject}", token=token)).status
+        assert named["display_name"] == ("Тарас" if found == 200 else None), "both routes know the same citizens"
+        return found
+
+    assert [await status(token) for token in (OKSANA, TARAS, agent, ADMIN_TOKEN)] == [200] * 4
+    assert await status(None) == 404
+    await city.call("POST", "/city/direct", {"with": "citizen:u_2"}, token=OKSANA)
+    assert await status(None) == 404, "a direct chat is private"
+    # The presence of all is public, with their names.
+    await city.call("POST", "/api/v1/presence/heartbeat", {"session_id": "a"}, token=TARAS)
+    assert await status(None) == 200
+    await city.call("POST", "/api/v1/presence/heartbeat", {"session_id": "a", "status": "offline"}, token=TARAS)
+    assert await status(None) == 404
+    assert (await city.call("POST", "/city/rooms/general/join", token=TARAS)).status == 200
+    assert await status(None) == 200
+    assert (await card(city, "u_2", None))["may_message"] is False
+
+
+async def test_linked_person_without_public_room_is_unknown_to_visitors(city: InProcessCity) -> None:
+    async with city.city.database.transaction() as tx:
+        await tx.accounts.link(LinkedAccount(CitizenId("u_2"), ALICE, "Alice"), now_ms=1)
+    await city.city.account_cache.load()
+    for subject in ("u_2", ALICE):
+        assert (await city.call("GET", f"/city/people/{subject}")).status == 404
+        assert (await card(city, subject))["display_name"] == "Alice"

@@ -27,6 +27,7 @@ from ...errors import NotFound
 from ...storage.database import Database, Transaction
 from .. import schemas
 from ..auth.principals import Access, Citizen, Principal, author_of
+from ..known_citizens import knows_by_id
 from ..media_urls import MediaUrls
 from ..routing import Call, NoBody, NoQuery, endpoint
 from ..views import presence_fields
@@ -55,13 +56,16 @@ class ProfileCardRoutes:
     )
     async def get_person(self, call: Call[NoBody, NoQuery]) -> schemas.ProfileCard:
         """Returns the name, avatar, presence and rooms of a citizen, a Matrix user or an agent. A Matrix user is known to the
-        client by a room whose new messages the client may read.
+        client by a room whose new messages the client may read. So is a citizen to clients without a token, unless the
+        citizen is online; citizens and agents know all citizens.
         """
         named = SubjectId(call.path["subject"])
         person = self.identities.accounts.canonical_subject(named)
         async with self.database.read_only() as tx:
             rooms = await self._rooms(tx, call.principal, person)
-            author = await self._author(tx, person, rooms)
+            author = await self._author(
+                tx, person, rooms, knows_citizens=knows_by_id(call.principal, person, self.person_presence)
+            )
             if author is None:
                 raise NotFound("no_such_person", f"there is nobody with the id {named!r}")
             blocked = await self._blocked(tx, call.principal)
@@ -93,7 +97,9 @@ class ProfileCardRoutes:
         ]
         return sorted(known, key=lambda room: room.name.casefold())
 
-    async def _author(self, tx: Transaction, person: SubjectId, rooms: list[Room]) -> Author | None:
+    async def _author(
+        self, tx: Transaction, person: SubjectId, rooms: list[Room], *, knows_citizens: bool
+    ) -> Author | None:
         """Return a person with name and avatar; None for an unknown one."""
         kind, name = author_key(person)
         if kind is AuthorKind.AGENT:
@@ -105,8 +111,8 @@ class ProfileCardRoutes:
         member = await self._member(tx, self.identities.user(person), rooms)
         citizen = self._citizen(person)
         names = await tx.citizens.names([citizen]) if citizen is not None else {}
-        is_known = member is not None or citizen in names or self._is_linked(person)
-        if not is_known:
+        is_citizen = citizen in names or self._is_linked(person)
+        if member is None and not (is_citizen and knows_citizens):
             return None
         own_name = names.get(citizen) if citizen is not None and kind is AuthorKind.CITIZEN else None
         display_name = own_name or (member and member.display_name) or name

@@ -28,7 +28,7 @@ from ..id_lists import MAX_CHARS
 from ..media_urls import MediaUrls
 from ..room_lists import RoomLists
 from ..room_responses import CachedRoomResponses, RoomPageResponse
-from ..routing import Body, Call, NoBody, NoContent, NoQuery, Query, endpoint
+from ..routing import Body, Call, NoBody, NoContent, NoQuery, Query, ResponseSpec, endpoint
 from ..views import presence_fields, room_view, seen_room_view
 from .moderation import CHANGE_ERRORS
 
@@ -207,17 +207,19 @@ class RoomRoutes:
         status=204,
         summary="Delete a room",
         response=NoContent,
+        other_statuses={202: "The room has many messages: it is archived, and being deleted."},
         errors=("no_such_room",),
     )
-    async def delete_room(self, call: Call[NoBody, NoQuery]) -> None:
+    async def delete_room(self, call: Call[NoBody, NoQuery]) -> ResponseSpec:
         """Deletes the room with its messages, for ever; to keep them, archive it. A room with many messages is archived first
-        and deleted in portions; if the request is interrupted, repeat it.
+        and deleted in portions, newest first, within seconds or minutes, also after a restart.
 
         Within seconds the Matrix room loses its alias and its entries in directory and space, and all ghosts and the bot leave
         it; if the city created it, it is read-only for the people who stay. A room in the configuration is created again, empty,
         at the next start.
         """
-        await self.rooms.remove(call.path["room_id"])
+        is_removed = await self.rooms.remove(call.path["room_id"])
+        return ResponseSpec(None, status=204 if is_removed else 202)
 
     @endpoint(
         "GET",
