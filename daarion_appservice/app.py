@@ -172,16 +172,15 @@ async def _seed_agents(city: City) -> None:
 
 
 async def _add_second_me(city: City, tx: Transaction) -> None:
-    for agent in await tx.agents.all():
-        if agent.slug == SECOND_ME.slug:
-            return
-        if agent.id == SECOND_ME.id:
-            log.warning(
-                "second_me_missing",
-                agent=agent.slug,
-                help=f"this agent has the id {agent.id}: give it another id, so that Second Me is reachable on Matrix",
-            )
-            return
+    if await tx.agents.by_slug(SECOND_ME.slug) is not None:
+        return
+    if (other := await tx.agents.slug_of_id(SECOND_ME.id)) is not None:
+        log.warning(
+            "second_me_missing",
+            agent=other,
+            help=f"this agent has the id {SECOND_ME.id}: give it another id, so that Second Me is reachable on Matrix",
+        )
+        return
     await tx.agents.put(SECOND_ME, now_ms=now_ms())
 
 

@@ -109,7 +109,7 @@ class RegistryEditor:
                     f"no_such_{kind}", f"the registry has no description of a {PLACE_LABELS[kind]} {place_id!r}"
                 )
             left = [place for place in places if (place.kind, place.id) != (kind, place_id)]
-            _check_empty(kind, [place_id], await tx.agents.all(), left)
+            _check_empty(kind, [place_id], await tx.agents.of_places({kind: [place_id]}), left)
             await tx.places.remove(kind, [place_id])
 
 
@@ -121,6 +121,7 @@ class _Part(Generic[T]):
     """One section of the registry before the change and as described, by name."""
 
     known: Mapping[str, T]
+    """Of agents those that are described only: a registry may have a hundred thousand."""
     described: Mapping[str, T]
     removed: list[str]
 
@@ -144,24 +145,9 @@ class _Part(Generic[T]):
         )
 
 
-def _part(
-    known: Iterable[T],
-    described: Iterable[T] | None,
-    name: Callable[[T], str],
-    *,
-    remove_missing: bool,
-    protected: Set[str] = frozenset(),
-) -> _Part[T]:
-    known_by_name, described_by_name = (
-        {name(each): each for each in known},
-        {name(each): each for each in described or ()},
-    )
-    removes_missing = remove_missing and described is not None
-    return _Part(
-        known_by_name,
-        described_by_name,
-        sorted(known_by_name.keys() - described_by_name.keys() - protected) if removes_missing else [],
-    )
+def _part(known: Iterable[T], described: Mapping[str, T], name: Callable[[T], str], *, removable: Set[str]) -> _Part[T]:
+    """Return a section; of the ``removable`` names those are removed that it does not describe."""
+    return _Part({name(each): each for each in known}, described, sorted(removable - described.keys()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,35 +161,30 @@ class _Plan:
             name: self.places[kind].difference for kind, name in SECTIONS.items()
         }
 
-    def check(self) -> None:
-        """Raise Conflict if a place to be removed is in use."""
-        agents = self.agents.after.values()
+    def check(self, users: Iterable[Agent]) -> None:
+        """Raise Conflict if a place to be removed is in use; ``users`` are the agents of these places before the change."""
+        gone = set(self.agents.removed)
+        after = {agent.slug: agent for agent in users if agent.slug not in gone} | dict(self.agents.described)
+        agents = after.values()
         places = [place for part in self.places.values() for place in part.after.values()]
         for kind, part in self.places.items():
             _check_empty(kind, part.removed, agents, places)
 
 
 async def _plan(tx: CityTransaction, described: Description, *, remove_missing: bool) -> _Plan:
-    places = await tx.places.all()
-    plan = _Plan(
-        _part(
-            await tx.agents.all(),
-            None if described.agents is None else map(_named_agent, described.agents),
-            _slug,
-            remove_missing=remove_missing,
-            protected={SECOND_ME.slug},  # no registry describes it: every city has it
-        ),
-        {
-            kind: _part(
-                [place for place in places if place.kind is kind],
-                map(_named_place, described.places[kind]) if kind in described.places else None,
-                _id,
-                remove_missing=remove_missing,
-            )
-            for kind in PlaceKind
-        },
-    )
-    plan.check()
+    agents: dict[str, Agent] = {agent.slug: _named_agent(agent) for agent in described.agents or ()}
+    removes_agents = remove_missing and described.agents is not None
+    # No registry describes Second Me: every city has it.
+    slugs = await tx.agents.all_slugs() - {SECOND_ME.slug} if removes_agents else frozenset[AgentSlug]()
+    stored = await tx.places.all()
+    places: dict[PlaceKind, _Part[Place]] = {}
+    for kind in PlaceKind:
+        known = [place for place in stored if place.kind is kind]
+        removable = {place.id for place in known} if remove_missing and kind in described.places else frozenset[str]()
+        named = {place.id: _named_place(place) for place in described.places.get(kind, ())}
+        places[kind] = _part(known, named, _id, removable=removable)
+    plan = _Plan(_part(await tx.agents.by_slugs(agents), agents, _slug, removable=slugs), places)
+    plan.check(await tx.agents.of_places({kind: part.removed for kind, part in places.items()}))
     return plan
 
 

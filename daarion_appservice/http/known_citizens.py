@@ -1,7 +1,7 @@
 """Who may know a citizen by the id alone, without a room in common.
 
 Ids of citizens can be guessed. Inhabitants (citizens and agents) and admins may know all citizens, with whom they can begin a
-direct chat. A visitor knows those whose presence everyone sees, and the members of rooms that everyone may read.
+direct chat. A visitor knows those whose presence everyone sees, and the members and authors of rooms that everyone may read.
 """
 
 from __future__ import annotations

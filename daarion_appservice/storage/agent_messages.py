@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-from sqlalchemy import ColumnElement, literal_column, not_, select
+from sqlalchemy import ColumnElement, func, literal_column, not_, select
 
 from ..city.history_visibility import ReadableRanges
-from ..city.types import AgentSlug, Message, RoomId
+from ..city.types import AgentSlug, AuthorKind, Message, RoomId
 from .message_rows import read_message
 from .readable import message_is_readable_in, room_is_listed
 from .repository import Repository
@@ -15,6 +16,9 @@ from .tables import messages, rooms
 
 # A literal instead of a parameter: only then is the index of the messages of agents used.
 _BY_AGENTS: ColumnElement[bool] = messages.c.author_kind == literal_column("'agent'")
+
+_MOST_MESSAGES: Final = 20_000
+"""The number of newest messages of a room among which its writers are found."""
 
 
 class AgentMessageRepository(Repository):
@@ -41,3 +45,25 @@ class AgentMessageRepository(Repository):
             .limit(limit)
         )
         return [read_message(row) for row in await self._connection.execute(statement)]
+
+    async def writers_first(self, room: RoomId, agents: Sequence[AgentSlug]) -> list[AgentSlug]:
+        """Return agents in another order: first those who wrote in a room, the one with the newest message first.
+
+        Args:
+            room: The room, of which the newest `_MOST_MESSAGES` messages are read.
+            agents: The agents; those who wrote nothing keep their order.
+        """
+        table = messages.c
+        newest = (
+            select(table.author_kind, table.author_id, table.seq)
+            .where(table.room_id == room)
+            .order_by(table.seq.desc())
+            .limit(_MOST_MESSAGES)
+            .subquery()
+        )
+        last = func.max(newest.c.seq)
+        statement = select(newest.c.author_id).where(newest.c.author_kind == AuthorKind.AGENT)
+        found = await self._connection.scalars(statement.group_by(newest.c.author_id).order_by(last.desc()))
+        known = set(agents)
+        writers = [AgentSlug(slug) for slug in found if slug in known]
+        return list(dict.fromkeys([*writers, *agents]))

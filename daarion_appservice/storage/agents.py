@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import bindparam, delete, select, update
 
 from ..city.erased_people import digest_of
+from ..city.places import PlaceKind
 from ..city.types import Agent, AgentSlug, agent_subject
 from ..errors import Conflict
 from .key_values import agents_removed, registry_changed
@@ -70,12 +71,45 @@ class TokenOfAgent:
 _agent: Final = RowMapper(Agent, rooms=lambda row: tuple(orjson.loads(row.rooms)))
 
 
+_HOMES: Final = {
+    PlaceKind.NODE: agents.c.node_id,
+    PlaceKind.MICRODAO: agents.c.microdao,
+    PlaceKind.DISTRICT: agents.c.district,
+}
+"""The column with the place of each kind."""
+
+
 class AgentRepository(Repository):
     """The tables ``agents`` and ``agent_tokens``."""
 
     async def all(self) -> list[Agent]:
         rows = await self._connection.execute(select(agents).order_by(agents.c.slug))
         return [_agent(row) for row in rows]
+
+    async def by_slugs(self, slugs: Collection[str]) -> list[Agent]:
+        """Return those of the agents that exist, in no order."""
+        found: list[Agent] = []
+        for part in parts(list(slugs)):
+            rows = await self._connection.execute(select(agents).where(agents.c.slug.in_(part)))
+            found += map(_agent, rows)
+        return found
+
+    async def all_slugs(self) -> set[AgentSlug]:
+        return {AgentSlug(slug) for slug in await self._connection.scalars(select(agents.c.slug))}
+
+    async def of_places(self, places: Mapping[PlaceKind, Collection[str]]) -> list[Agent]:
+        """Return the agents of any of these places, which are ids by kind."""
+        found: dict[str, Agent] = {}
+        for kind, ids in places.items():
+            for part in parts(list(ids)):
+                rows = await self._connection.execute(select(agents).where(_HOMES[kind].in_(part)))
+                found |= {agent.slug: agent for agent in map(_agent, rows)}
+        return list(found.values())
+
+    async def slug_of_id(self, agent_id: str) -> AgentSlug | None:
+        """Return the slug of the agent with an id; None if there is none."""
+        slug = await self._connection.scalar(select(agents.c.slug).where(agents.c.id == agent_id))
+        return AgentSlug(slug) if slug is not None else None
 
     async def by_slug(self, slug: str) -> Agent | None:
         row = (await self._connection.execute(select(agents).where(agents.c.slug == slug))).first()

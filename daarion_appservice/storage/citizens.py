@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, exists, func, not_, select
 
+from ..city.history_visibility import PUBLIC
 from ..city.linked_accounts import OwnProfile
-from ..city.types import CitizenId
+from ..city.types import AuthorKind, CitizenId
 from .key_values import KeyValueRepository, accounts_changed
 from .media import note_avatars
 from .parameter_lists import parts
+from .readable import message_is_readable
 from .repository import Repository
-from .tables import citizens
+from .tables import citizens, messages
 from .upsert import insert
 
 
@@ -48,6 +50,16 @@ class CitizenRepository(Repository):
             found = await self._connection.execute(select(citizens.c.id, name).where(citizens.c.id.in_(part)))
             names |= {CitizenId(citizen): display_name for citizen, display_name in found}
         return names
+
+    async def public_authors(self, ids: Collection[CitizenId]) -> set[CitizenId]:
+        """Return those of the citizens who wrote a message that everyone may read."""
+        table, found = messages.c, set[CitizenId]()
+        written = (table.author_kind == AuthorKind.CITIZEN, table.author_id == citizens.c.id, not_(table.deleted))
+        is_author = exists().where(*written, message_is_readable(PUBLIC))
+        for part in parts(ids):
+            rows = await self._connection.scalars(select(citizens.c.id).where(citizens.c.id.in_(part), is_author))
+            found |= {CitizenId(citizen) for citizen in rows}
+        return found
 
     async def profile(self, citizen: CitizenId) -> OwnProfile | None:
         """Return the profile that a citizen has chosen; None for a citizen without a stored name."""

@@ -173,7 +173,7 @@ class MatrixParts(MatrixRoomsAndEvents):
             room_removal=RoomRemoval(
                 self.homeserver, self.monitor, self.database, self.identities, self.space, self.bus.publish
             ),
-            writing_agents=WritingAgents(self.homeserver, self.identities, self.agents),
+            writing_agents=WritingAgents(self.homeserver, self.identities, self.agents, self.database),
             ghosts=self.ghosts,
             roles=roles,
             drawn_avatars=self.drawn_avatars,

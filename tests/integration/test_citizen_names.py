@@ -25,7 +25,7 @@ async def call(city: InProcessCity, method: str, path: str, token: str | None = 
 
 
 async def names(city: InProcessCity, ids: str) -> dict[str, str | None]:
-    status, answer = await call(city, "GET", f"/city/citizens?ids={ids}")
+    status, answer = await call(city, "GET", f"/city/citizens?ids={ids}", citizen_token("u_9"))
     assert status == 200, answer
     return {each["id"]: each["display_name"] for each in answer["citizens"]}
 

@@ -118,7 +118,7 @@ async def test_picture_is_public_and_can_be_removed(media: MediaHarness) -> None
     async with city.session.get(f"http://{HOST}:{city.city.settings.api.port}{url}") as picture:
         assert (picture.status, picture.content_type) == (200, "image/png")
     assert (await city.get("/city/rooms/general"))["messages"][0]["author"]["avatar_url"] == url
-    assert (await city.get("/city/people/u_1"))["avatar_url"] == url
+    assert (await city.get("/city/people/u_1", token=OKSANA))["avatar_url"] == url
     await changed(city, avatar=None)
     assert (await city.get("/city/rooms/general"))["messages"][0]["author"]["avatar_url"] is None
 
@@ -149,7 +149,7 @@ async def test_status_text_lasts_longer_than_session(city: InProcessCity) -> Non
 
 async def test_status_text_brings_nobody_online(city: InProcessCity) -> None:
     await changed(city, status_text="пишу літопис")
-    assert (await city.get("/city/people/u_1"))["presence"] == "offline"
+    assert (await city.get("/city/people/u_1", token=OKSANA))["presence"] == "offline"
 
 
 async def test_erased_citizen_who_comes_back_has_no_profile(city: InProcessCity) -> None:

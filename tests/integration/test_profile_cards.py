@@ -116,6 +116,10 @@ async def test_citizen_without_public_room_is_unknown_to_visitors(city: InProces
     assert await status(None) == 404
     assert (await city.call("POST", "/city/rooms/general/join", token=TARAS)).status == 200
     assert await status(None) == 200
+    assert (await city.call("POST", "/city/rooms/general/leave", token=TARAS)).status == 200
+    assert await status(None) == 404
+    await city.call("POST", "/city/rooms/general/messages", {"body": "for all"}, token=TARAS)
+    assert await status(None) == 200, "the author of a public message"
     assert (await card(city, "u_2", None))["may_message"] is False
 
 

@@ -113,6 +113,10 @@ def test_creator_gets_no_level() -> None:
     assert content["users"] == CONTENT["users"] | {GUARD: 49}
 
 
+UNUSED: Any = None
+"""The database, which is read only for more agents than get a level."""
+
+
 class OneRoom(Homeserver):
     """A homeserver with the power levels of one room."""
 
@@ -142,7 +146,7 @@ def room_with(content: Any, **more: Any) -> Room:
 async def update(homeserver: OneRoom, room: Room, *slugs: str) -> None:
     agents = AgentDirectory()
     agents.replace([Agent(slug, AgentSlug(slug), slug, rooms=("news",)) for slug in slugs])
-    await WritingAgents(homeserver, Identities("city.localhost", "city"), agents).update([room])
+    await WritingAgents(homeserver, Identities("city.localhost", "city"), agents, UNUSED).update([room])
 
 
 async def test_agent_that_came_later_may_write() -> None:

@@ -48,7 +48,8 @@ class CitizenRoutes:
     )
     async def get_citizen_names(self, call: Call[NoBody, CitizenQuery]) -> schemas.CitizenNames:
         """Returns the name that each citizen has chosen, else that of the last token, for clients that know ids from presence
-        events. Citizens who have joined no room have a name as well; clients without a token get it only while these are online.
+        events. Citizens who have joined no room have a name as well; clients without a token get
+        it only of those who are online, in a room that everyone may read, or authors of a message there.
         """
         ids = [CitizenId(each) for each in split_ids(call.query.ids)]
         if not ids or len(ids) > _MAX_IDS:
@@ -57,7 +58,7 @@ class CitizenRoutes:
         return {"citizens": [{"id": each, "display_name": names.get(each)} for each in ids]}
 
     async def _known(self, principal: Principal, ids: list[CitizenId]) -> list[CitizenId]:
-        """Return those of the citizens whom the principal may know: by the id alone, or as members of public rooms."""
+        """Return those of the citizens whom the principal may know: by the id alone, or from public rooms."""
         persons = {each: self.identities.accounts.canonical_subject(citizen_subject(each)) for each in ids}
         unknown = [each for each, person in persons.items() if not knows_by_id(principal, person, self.person_presence)]
         if not unknown:
@@ -65,6 +66,7 @@ class CitizenRoutes:
         rooms_of = {each: self.online_members.rooms_of_person(persons[each]) for each in unknown}
         async with self.database.read_only() as tx:
             rooms = await tx.rooms.by_ids({room for rooms in rooms_of.values() for room in rooms})
+            authors = await tx.citizens.public_authors(unknown)
         public = {room.id for room in rooms if is_readable_by_all(room) and not room.archived}
-        hidden = {each for each in unknown if public.isdisjoint(rooms_of[each])}
+        hidden = {each for each in unknown if each not in authors and public.isdisjoint(rooms_of[each])}
         return [each for each in ids if each not in hidden]

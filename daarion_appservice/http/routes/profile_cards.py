@@ -56,8 +56,8 @@ class ProfileCardRoutes:
     )
     async def get_person(self, call: Call[NoBody, NoQuery]) -> schemas.ProfileCard:
         """Returns the name, avatar, presence and rooms of a citizen, a Matrix user or an agent. A Matrix user is known to the
-        client by a room whose new messages the client may read. So is a citizen to clients without a token, unless the
-        citizen is online; citizens and agents know all citizens.
+        client by a room whose new messages the client may read. So is a citizen to clients without a token, or by a
+        message that everyone may read, or while online; citizens and agents know all citizens.
         """
         named = SubjectId(call.path["subject"])
         person = self.identities.accounts.canonical_subject(named)
@@ -112,6 +112,8 @@ class ProfileCardRoutes:
         citizen = self._citizen(person)
         names = await tx.citizens.names([citizen]) if citizen is not None else {}
         is_citizen = citizen in names or self._is_linked(person)
+        if member is None and is_citizen and not knows_citizens and citizen is not None:
+            knows_citizens = citizen in await tx.citizens.public_authors([citizen])
         if member is None and not (is_citizen and knows_citizens):
             return None
         own_name = names.get(citizen) if citizen is not None and kind is AuthorKind.CITIZEN else None

@@ -16,7 +16,14 @@ from ...city.agents import AgentDirectory
 from ...city.events import RoomChanged, RoomCheckRequested
 from ...city.identity import MAX_USER_ID_BYTES, Identities, is_citizen_id, is_user_id
 from ...city.message_lookup import find_message
-from ...city.moderation_rights import ModerationRights, Writers, may_remove, with_writers, writers_of
+from ...city.moderation_rights import (
+    MAX_WRITING_AGENTS,
+    ModerationRights,
+    Writers,
+    may_remove,
+    with_writers,
+    writers_of,
+)
 from ...city.pictures import find_picture
 from ...city.ports import Publish, publish_all
 from ...city.power_levels import RoomPowerLevels
@@ -136,7 +143,7 @@ class RoomModeration:
     async def set_writers(self, author: Author, room_id: str, writers: Writers, *, is_admin: bool) -> None:
         """Set who may send messages in a room; an equal value changes nothing."""
         moderator = await self.check(author, room_id, lambda rights: rights.set_writers, is_admin=is_admin)
-        agents = [self.identities.agent(slug) for slug in self.agents.of_room(moderator.room)]
+        agents = await self._writing_agents(moderator.room)
 
         def change(powers: RoomPowerLevels) -> dict[str, Any]:
             if writers_of(powers) is writers:
@@ -149,6 +156,14 @@ class RoomModeration:
                     self.homeserver, moderator.matrix_room, moderator.powers, change, as_user=user
                 )
             )
+
+    async def _writing_agents(self, room: Room) -> list[UserId]:
+        """Return the ghosts of a room's agents; of more than get a level, those who wrote last come first."""
+        slugs = self.agents.of_room(room)
+        if len(slugs) > MAX_WRITING_AGENTS:
+            async with self.database.read_only() as tx:
+                slugs = await tx.agent_messages.writers_first(room.id, slugs)
+        return [self.identities.agent(slug) for slug in slugs]
 
     async def set_avatar(self, author: Author, room_id: str, mxc: str | None, *, is_admin: bool) -> None:
         """Set the picture of a room; an equal value changes nothing.

@@ -14,10 +14,11 @@ import structlog
 from ...city.agents import AgentDirectory
 from ...city.event_fields import Event
 from ...city.identity import Identities
-from ...city.moderation_rights import MODERATOR_LEVEL, Writers, with_writing_agents, writers_of
+from ...city.moderation_rights import MAX_WRITING_AGENTS, MODERATOR_LEVEL, Writers, with_writing_agents, writers_of
 from ...city.power_levels import RoomPowerLevels
-from ...city.types import Room, UserId
+from ...city.types import AgentSlug, Room, UserId
 from ...errors import HomeserverRefused
+from ...storage.database import Database
 from ..client.homeserver import Homeserver
 from ..client.room_rules import change_levels
 from .room_store import matrix_room_of
@@ -32,6 +33,7 @@ class WritingAgents:
     homeserver: Homeserver
     identities: Identities
     agents: AgentDirectory
+    database: Database
 
     async def update(self, rooms: Iterable[Room]) -> None:
         """Give the level to the agents of linked rooms that have none; log a refusal.
@@ -47,8 +49,17 @@ class WritingAgents:
             if writers_of(powers) is Writers.MODERATORS:
                 await self._update(room, powers)
 
+    def _has_change(self, powers: RoomPowerLevels, slugs: Iterable[AgentSlug]) -> bool:
+        agents = [self.identities.agent(slug) for slug in slugs]
+        return with_writing_agents(powers, agents, is_agent=self.identities.is_agent) != powers.content
+
     async def _update(self, room: Room, powers: RoomPowerLevels) -> None:
-        agents = [self.identities.agent(slug) for slug in self.agents.of_room(room)]
+        slugs = self.agents.of_room(room)
+        if len(slugs) > MAX_WRITING_AGENTS and self._has_change(powers, slugs):
+            # Not all get a level: those who wrote last do.
+            async with self.database.read_only() as tx:
+                slugs = await tx.agent_messages.writers_first(room.id, slugs)
+        agents = [self.identities.agent(slug) for slug in slugs]
         # Among them are creators of the room, for which no level may be set; the stored levels contain them.
         agents = [agent for agent in agents if powers.of(agent) < MODERATOR_LEVEL]
 
