@@ -131,7 +131,8 @@ class ReplyWorker:
     async def _reply(self, reply: PendingReply) -> None:
         async with self._database.read_only() as tx:
             request = await read_pending_request(tx, self._agents, reply)
-        if request is None:
+            is_requested = request is not None and await self._watcher.is_requested(tx, request)
+        if request is None or not is_requested:
             await self._withdraw(reply)
         elif (failure := request.reply.failure) is not None:
             await self._poster.post_notice(request, failure)

@@ -14,7 +14,7 @@ from ..city.events import RoomEventStored
 from ..city.pending_replies import ReplyId
 from ..city.types import MessageId
 from ..errors import DatabaseError
-from ..storage.database import Database
+from ..storage.database import Database, Transaction
 from .pending_request import PendingRequest
 
 _CHECK_INTERVAL_S: Final = 2.0
@@ -51,6 +51,13 @@ class RequestWatcher:
         for message_id, changed in self._watched.values():
             if message is not None and message.id == message_id:
                 changed.set()
+
+    async def is_requested(self, tx: Transaction, request: PendingRequest) -> bool:
+        """Return whether the message still requests the reply: an edit may have ended that while the reply was waiting."""
+        if request.message.edited_at_ms is None:
+            return True
+        requested = await self._agent_replies.requested_agents(tx, request.room, request.message)
+        return request.reply.agent in requested
 
     async def cancel_on_change(self, request: PendingRequest, work: Coroutine[Any, Any, T]) -> T:
         """Return the result of ``work``, or cancel it when the request changes.

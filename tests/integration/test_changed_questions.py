@@ -156,6 +156,23 @@ async def test_question_edited_to_ask_another_ends_the_call(harness: AgentReplyH
     assert (second.author.id, second.body) == ("varta", "Я тут")
 
 
+@pytest.mark.parametrize("body", ["уже знаю", "@varta, а ти знаєш?"])
+async def test_waiting_question_edited_to_ask_no_more_is_not_asked(harness: AgentReplyHarness, body: str) -> None:
+    """The agent replies to the questions of a room one at a time: the second one changes while it waits."""
+    is_first_answered = asyncio.Event()
+    harness.core.next(after(is_first_answered, says("Перша")))
+    await harness.messaging.post(OKSANA, "general", "@scribe, перше?")
+    waiting = await harness.messaging.post(OKSANA, "general", "@scribe, друге?")
+    async with harness.running_worker():
+        await is_requested(harness)
+        await harness.messaging.message_edits.edit(OKSANA, "general", waiting.id, body)
+        is_first_answered.set()
+        is_for_other = body.startswith("@")
+        replies = await harness.replies(2 if is_for_other else 1)
+    assert {each.author.id for each in replies} == ({"scribe", "varta"} if is_for_other else {"scribe"})
+    assert len(harness.core.requests) == len(replies)
+
+
 async def test_question_edited_again_and_again_is_answered(harness: AgentReplyHarness) -> None:
     harness.core.next(*[after(asyncio.Event(), says("…"))] * 5, says("Так"))
     question = await harness.messaging.post(OKSANA, "general", "@scribe, 0")
