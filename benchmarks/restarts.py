@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 import orjson
-from sqlalchemy import update
+from sqlalchemy import insert, select, update
 
+from daarion_appservice.city.avatars import agent_avatar, key_of
+from daarion_appservice.city.types import Agent, AgentSlug
 from daarion_appservice.demo.child_processes import Child
 from daarion_appservice.storage import tables
 from daarion_appservice.storage.database import Database
+from daarion_appservice.storage.ghosts import DRAWN
 from daarion_appservice.storage.key_values import registry_changed
 from tests.parts.ports import HOST, free_port
 from tests.parts.postgres import Postgres
+from tests.parts.synapse import SERVER_NAME
 
 from . import rooms_reads
 from .contenders import City, slug
@@ -29,6 +33,8 @@ from .processes import CpuClock, listening, program
 
 _SET_UP_S: Final = 3600.0
 _READY_S: Final = 300.0
+_SET_UP: Final = 200
+"""The service sets up so many agents; the others are added to the tables as the service would leave them there."""
 _STORM_S: Final = 10.0
 """For how long requests to the homeserver are counted after the process is ready, in seconds."""
 
@@ -64,11 +70,12 @@ async def _measure(postgres_url: str, agents: int, rooms: int, plan: Plan, direc
     home = directory / f"{agents}-{rooms}"
     home.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    city = City(home, agents=agents, homeserver=port, postgres_url=postgres_url)
+    first = min(agents, _SET_UP)
+    city = City(home, agents=first, homeserver=port, postgres_url=postgres_url)
     await city.prepare()
     # The stub keeps no keys: the ghosts would get new devices at each start.
     city.configure({"encryption.pickle_key": ""})
-    await _insert(city, agents, rooms)
+    await _insert_rooms(city, first, rooms)
     delay = home / "delay_ms"
     delay.write_text("")
     arguments = (port, city.matrix_port, city.hs_token, delay)
@@ -77,6 +84,8 @@ async def _measure(postgres_url: str, agents: int, rooms: int, plan: Plan, direc
     try:
         await listening(homeserver, port)
         await _run_until_set_up(city, port)
+        if agents > first:
+            await _add_agents(city, port, range(first, agents), rooms)
         delay.write_text(str(plan.answer_ms))
         starts = [await _start(city, port) for _ in range(plan.starts)]
     finally:
@@ -86,18 +95,83 @@ async def _measure(postgres_url: str, agents: int, rooms: int, plan: Plan, direc
     return {"who": city.key, "agents": agents, "rooms": rooms} | fastest
 
 
-async def _insert(city: City, agents: int, rooms: int) -> None:
+async def _insert_rooms(city: City, agents: int, rooms: int) -> None:
     database = Database(city.database_url)
     try:
         await rooms_reads.insert_rows(database, rooms_reads.Plan(rooms=rooms, messages=20))
         async with database.transaction() as tx:
             for number in range(agents):
                 of_agent = update(tables.agents).where(tables.agents.c.slug == slug(number))
-                room = orjson.dumps([rooms_reads.slug(number % rooms)]).decode()
-                await tx.connection.execute(of_agent.values(rooms=room))
+                await tx.connection.execute(of_agent.values(rooms=_rooms_of(number, rooms)))
             await registry_changed(tx.connection)
     finally:
         await database.close()
+
+
+async def _add_agents(city: City, port: int, numbers: range, rooms: int) -> None:
+    """Add agents with their ghosts and memberships, as if the service had set them up."""
+    database = Database(city.database_url)
+    try:
+        async with database.transaction() as tx:
+            avatars = await tx.drawn_avatars.current()
+            ghost = (
+                await tx.connection.execute(select(tables.ghosts).where(tables.ghosts.c.user_id == _user(0)))
+            ).one()
+            made = [agent for agent in await tx.agents.all() if agent.slug == slug(0)]
+            rows = [_ghost(number, made[0], ghost, avatars) for number in numbers]
+            drawn = {row["avatar_mxc"]: row["avatar_source"].removeprefix(DRAWN) for row in rows}
+            new = [{"mxc": mxc, "key": key} for mxc, key in drawn.items() if key not in avatars]
+            if new:
+                await tx.connection.execute(insert(tables.drawn_avatars), new)
+            await tx.connection.execute(insert(tables.agents), [_agent(number, rooms) for number in numbers])
+            await tx.connection.execute(insert(tables.ghosts), rows)
+            await tx.connection.execute(insert(tables.members), [_member(number, rooms) for number in numbers])
+            await registry_changed(tx.connection)
+    finally:
+        await database.close()
+    joined = {f"#city:{SERVER_NAME}": [_user(number) for number in numbers]}
+    for number in numbers:
+        joined.setdefault(f"!{number % rooms:043}", []).append(_user(number))
+    async with aiohttp.ClientSession() as session, session.post(f"http://{HOST}:{port}/joined", json=joined) as answer:
+        answer.raise_for_status()
+
+
+def _agent(number: int, rooms: int) -> dict[str, Any]:
+    name = slug(number)
+    return {
+        "id": name,
+        "slug": name,
+        "display_name": _name(number),
+        "rooms": _rooms_of(number, rooms),
+        "created_at_ms": 0,
+    }
+
+
+def _ghost(number: int, example: Agent, ghost: Any, avatars: dict[str, str]) -> dict[str, Any]:
+    """Return the row of a ghost; agents with the same initial and color share a drawn avatar."""
+    key = key_of(agent_avatar(replace(example, slug=AgentSlug(slug(number)), display_name=_name(number))))
+    shown = {"avatar_source": f"{DRAWN}{key}", "avatar_mxc": avatars.get(key, f"mxc://{SERVER_NAME}/{key}")}
+    return dict(ghost._mapping) | {"user_id": _user(number), "display_name": _name(number)} | shown  # noqa: SLF001 -- public, in spite of its name
+
+
+def _member(number: int, rooms: int) -> dict[str, Any]:
+    return {
+        "room_id": f"city_{rooms_reads.slug(number % rooms)}",
+        "user_id": _user(number),
+        "display_name": _name(number),
+    }
+
+
+def _rooms_of(number: int, rooms: int) -> str:
+    return orjson.dumps([rooms_reads.slug(number % rooms)]).decode()
+
+
+def _name(number: int) -> str:
+    return f"Agent {number}"
+
+
+def _user(number: int) -> str:
+    return f"@agent_{slug(number)}:{SERVER_NAME}"
 
 
 async def _run_until_set_up(city: City, port: int) -> None:

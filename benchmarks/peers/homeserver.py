@@ -1,7 +1,8 @@
 """A homeserver without storage for the start of the service: it answers that everything is as the service wants it.
 
 Arguments: its port, the port of the service, the `hs_token`, and the file with the delay of each answer in milliseconds (empty:
-none). `GET /requests` returns the number of requests so far.
+none). `GET /requests` returns the number of requests so far; `POST /joined` adds members, as users by
+the alias or id of a room.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Homeserver:
     def app(self) -> web.Application:
         @web.middleware
         async def delayed(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if request.path != "/requests":
+            if request.path.startswith("/_matrix/"):
                 self._count += 1
                 await asyncio.sleep(float(self._delay.read_text() or 0) / 1000)
             return await handler(request)
@@ -57,6 +58,7 @@ class Homeserver:
         state = _CLIENT + "/rooms/{room}/state/{type}/{key:.*}"
         for method, path, handler in (
             ("GET", "/requests", self._requests),
+            ("POST", "/joined", self._add_members),
             ("GET", "/_matrix/client/versions", self._fixed({"versions": ["v1.17"]})),
             ("GET", _CLIENT + "/account/whoami", self._fixed({"user_id": _BOT})),
             ("POST", _CLIENT + "/appservice/{id}/ping", self._ping),
@@ -88,6 +90,11 @@ class Homeserver:
 
     async def _requests(self, _request: web.Request) -> web.Response:
         return web.json_response({"count": self._count})
+
+    async def _add_members(self, request: web.Request) -> web.Response:
+        for room, users in (await request.json()).items():
+            self._members[self._aliases.get(room, room)] |= {user: {} for user in users}
+        return web.json_response({})
 
     async def _ping(self, request: web.Request) -> web.Response:
         headers = {"Authorization": f"Bearer {self._hs_token}"}
