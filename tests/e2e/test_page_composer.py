@@ -274,6 +274,8 @@ async def test_picture_in_viewer_stays_when_its_message_is_sent(page: Page, city
         await route.continue_()
 
     await page.route("**/city/rooms/*/messages", hold)
+    # Other tests count the pictures of General.
+    await page.goto(f"{city.api_url}/city/welcome")
     await page.locator("input[type=file]").first.set_input_files(tmp_path / "нова.png")
     await page.get_by_role("button", name="Send").click()
     await log_of(page).get_by_role("button", name="Show нова.png larger").press("Enter")
@@ -288,6 +290,30 @@ async def test_picture_in_viewer_stays_when_its_message_is_sent(page: Page, city
     assert await (await download.value).failure() is None
     await page.keyboard.press("Escape")
     await expect(viewer).to_have_count(0)
+    await page.goto(f"{city.api_url}/city/general")
+    await field_of(page).wait_for()
+
+
+async def test_message_is_sent_once_its_file_is_uploaded(page: Page, alice: MatrixUser, tmp_path: Path) -> None:
+    (tmp_path / "звіт.txt").write_text("слова")
+    is_free = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await is_free.wait()
+        await route.continue_()
+
+    await page.route("**/city/media**", hold)
+    await page.locator("input[type=file]").first.set_input_files(tmp_path / "звіт.txt")
+    await page.get_by_role("progressbar").wait_for()
+    await field_of(page).fill("ось звіт")
+    await field_of(page).press("Enter")
+    await expect(page.get_by_role("button", name="Sending", exact=True)).to_be_disabled()
+    await expect(field_of(page)).to_have_value("ось звіт")
+    is_free.set()
+    await event_of(alice, msgtype="m.file", body="ось звіт")
+    await expect(field_of(page)).to_have_value("")
+    await expect(page.get_by_role("button", name="Send", exact=True)).to_be_disabled()
+    await page.unroute("**/city/media**")
 
 
 async def test_draft_is_not_shown_to_the_next_person(page: Page, city: RunningCity) -> None:

@@ -113,6 +113,8 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
   const [isPolling, setPolling] = useState(false);
   const [isPreview, setPreview] = useState(false);
   const [isRecording, setRecording] = useState(false);
+  /** The number of files whose upload the reader's Enter waits for. */
+  const [waitingFiles, setWaitingFiles] = useState(0);
   const me = useSession((state) => state.session?.userId ?? null);
   const lastOwn = useLastOwn();
   const hasText = text.trim() !== "";
@@ -172,10 +174,20 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
   };
   const addFile = useEffectEvent((file: File) => files.add([file]));
   useEffect(() => room.listenForFiles((file) => addFile(file)), [room]);
+  /** The text is sent with the first file. */
+  const say = (body: string): boolean => {
+    const [first, ...others] = files.chosen;
+    if (!room.send(body, replyTo?.id ?? null, first ?? null)) return false;
+    return others.every((other) => room.send("", null, other));
+  };
   /** Send the message or edit. The field keeps a text that the outbox does not accept. */
   const submit = () => {
     const body = withIds(text.trim(), mentions);
-    if (!isReady || files.isUploading) return;
+    if (!isReady) return;
+    if (files.isUploading && !editing) {
+      setWaitingFiles(files.chosen.length);
+      return;
+    }
     if (editing) {
       if (body !== editing.message.body && !room.edit(editing.message, body)) return;
     } else {
@@ -187,12 +199,15 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
     resetCompletion();
     field.current?.focus();
   };
-  /** The text is sent with the first file. */
-  const say = (body: string): boolean => {
-    const [first, ...others] = files.chosen;
-    if (!room.send(body, replyTo?.id ?? null, first ?? null)) return false;
-    return others.every((other) => room.send("", null, other));
-  };
+  const isWaiting = waitingFiles > 0 && !editing;
+  const submitUploaded = useEffectEvent(() => {
+    setWaitingFiles(0);
+    // A file that was removed, or that the city refused, changes the message: its author sends it again.
+    if (files.chosen.length === waitingFiles) submit();
+  });
+  useEffect(() => {
+    if (waitingFiles > 0 && !files.isUploading) queueMicrotask(() => submitUploaded());
+  }, [waitingFiles, files.isUploading]);
   const onKeyDown = (event: KeyboardEvent) => {
     if (isComposing(event)) return;
     if (trigger && completion.current?.press(event)) {
@@ -310,10 +325,10 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
             variant="main"
             type="submit"
             className={styles.send ?? ""}
-            aria-label={t(editing ? "room.save" : "room.send")}
-            disabled={!isReady || files.isUploading}
+            aria-label={t(isWaiting ? "room.sending" : editing ? "room.save" : "room.send")}
+            disabled={!isReady || isWaiting}
           >
-            <Icon name={editing ? "check" : "send"} />
+            <Icon name={isWaiting ? "clock" : editing ? "check" : "send"} />
           </Button>
         </div>
       </form>
