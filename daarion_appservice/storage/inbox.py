@@ -116,11 +116,6 @@ _MARK_PROCESSED: Final = (
     .values(state=InboxState.DONE, event="", error=None)
 )
 
-_EARLIER: Final = inbox.alias("earlier")
-_MARK_FIRST_PROCESSED: Final = _MARK_PROCESSED.where(
-    ~exists().where(_EARLIER.c.state == InboxState.NEW, _EARLIER.c.id < bindparam("first"))
-)
-
 
 class InboxRepository(Repository):
     """The table ``inbox``."""
@@ -219,11 +214,6 @@ class InboxRepository(Repository):
             False if some of them no longer wait; the caller must then roll back.
         """
         done = await self._connection.execute(_MARK_PROCESSED, {"ids": ids})
-        return done.rowcount == len(ids)
-
-    async def mark_first_processed(self, ids: list[int]) -> bool:
-        """Do the same with the lowest ids that wait: return False also if an event with a lower id waits."""
-        done = await self._connection.execute(_MARK_FIRST_PROCESSED, {"ids": ids, "first": min(ids)})
         return done.rowcount == len(ids)
 
     async def record_failure(self, row_id: int, error: str, *, retry_at_ms: int | None) -> None:

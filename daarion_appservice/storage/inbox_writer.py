@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -32,22 +31,14 @@ class ReceivedTransaction:
     received_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class StoredTransaction:
-    """A transaction that was stored now."""
-
-    row_ids: Mapping[str, int]
-    """The rows of the inbox by event id, of those events that were new."""
-
-
 class InboxWriter(Protocol):
     """Stores transactions; there is one implementation for each database."""
 
-    async def store(self, transaction: ReceivedTransaction) -> StoredTransaction | None:
+    async def store(self, transaction: ReceivedTransaction) -> bool:
         """Store the transaction and those of its events that are new; both are on the disk when this method returns.
 
         Returns:
-            None if the transaction is stored already; nothing is inserted then.
+            False if the transaction is stored already; nothing is inserted then.
 
         Raises:
             DatabaseError: the database cannot store it.
@@ -68,9 +59,8 @@ WITH locked AS MATERIALIZED (
     WHERE EXISTS (SELECT FROM new)
     ORDER BY place
     ON CONFLICT (event_id) DO NOTHING
-    RETURNING id, event_id
 )
-SELECT NULL AS id, NULL AS event_id FROM new UNION ALL SELECT id, event_id FROM stored
+SELECT EXISTS (SELECT FROM new)
 """
 
 
@@ -81,15 +71,11 @@ class PostgresInboxWriter:
         self._connection = connection
         self._availability = availability
 
-    async def store(self, transaction: ReceivedTransaction) -> StoredTransaction | None:
+    async def store(self, transaction: ReceivedTransaction) -> bool:
         columns = zip(*map(_values, transaction.events), strict=True) if transaction.events else ((),) * 5
         named = (transaction.txn_id, transaction.body_sha256, transaction.received_at_ms)
         with self._availability.observe():
-            rows = await self._connection.fetch_rows(_POSTGRES, (*named, *map(list, columns), INBOX_ORDER_LOCK))
-        # The first row is that of a new transaction, the others are its events.
-        return (
-            StoredTransaction({row["event_id"]: row["id"] for row in rows if row["id"] is not None}) if rows else None
-        )
+            return bool(await self._connection.fetch_value(_POSTGRES, (*named, *map(list, columns), INBOX_ORDER_LOCK)))
 
 
 _SQLITE_TRANSACTION: Final = """
@@ -97,7 +83,7 @@ INSERT INTO transactions (txn_id, body_sha256, received_at_ms) VALUES (?, ?, ?) 
 """
 _SQLITE_EVENT: Final = """
 INSERT INTO inbox (event_id, matrix_room_id, event, state, error, received_at_ms) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (event_id) DO NOTHING RETURNING id
+ON CONFLICT (event_id) DO NOTHING
 """
 
 
@@ -112,23 +98,21 @@ class SqliteInboxWriter:
         self._writing = writing
         self._availability = availability
 
-    async def store(self, transaction: ReceivedTransaction) -> StoredTransaction | None:
+    async def store(self, transaction: ReceivedTransaction) -> bool:
         with self._availability.observe():
             async with self._writing:
                 return await self._connection.run(partial(_stored, transaction))
 
 
-def _stored(transaction: ReceivedTransaction, connection: sqlite3.Connection) -> StoredTransaction | None:
+def _stored(transaction: ReceivedTransaction, connection: sqlite3.Connection) -> bool:
     received_at_ms = transaction.received_at_ms
     connection.execute("BEGIN IMMEDIATE")
     with connection:
         named = (transaction.txn_id, transaction.body_sha256, received_at_ms)
         is_new = connection.execute(_SQLITE_TRANSACTION, named).rowcount > 0
-        row_ids: dict[str, int] = {}
-        for event in transaction.events if is_new else ():
-            for (row_id,) in connection.execute(_SQLITE_EVENT, (*_values(event), received_at_ms)).fetchall():
-                row_ids[event.event_id] = row_id
-    return StoredTransaction(row_ids) if is_new else None
+        if is_new:
+            connection.executemany(_SQLITE_EVENT, [(*_values(event), received_at_ms) for event in transaction.events])
+    return is_new
 
 
 def _values(event: ReceivedEvent) -> tuple[str, str, str, str, str | None]:

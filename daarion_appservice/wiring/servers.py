@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 from ..city.events import InboxChanged
 from ..city.reader_memberships import ReaderMemberships
@@ -75,7 +74,6 @@ from ..matrix.moderation.acting_moderator import Moderators
 from ..matrix.moderation.room_moderation import RoomModeration
 from ..matrix.presence.user_presence import UserPresenceQuery
 from ..matrix.reconcile.queries import CityQueries
-from ..storage.inbox import InboxRow
 from .city import City
 
 
@@ -324,12 +322,6 @@ def _streaming_routes(city: City, parts: _HttpParts) -> list[Streaming]:
     ]
 
 
-def _hand_over(city: City, rows: list[InboxRow]) -> None:
-    """Have the stored rows handled: here if this process leads, else by the leader, which reads them."""
-    city.inbound.offer(rows)
-    city.bus.publish(InboxChanged())
-
-
 def build_matrix_server(city: City) -> Listener:
     """Build the matrix listener, which serves the homeserver and trusted services."""
     settings = city.settings
@@ -338,7 +330,7 @@ def build_matrix_server(city: City) -> Listener:
         CityQueries(city.agents, city.ghosts, city.matrix_rooms, city.identities),
         hs_token=settings.appservice.hs_token.get_secret_value(),
         now_ms=now_ms,
-        on_stored=partial(_hand_over, city),
+        on_stored=lambda: city.bus.publish(InboxChanged()),
         on_ephemeral=city.user_presence.apply_events,
     )
     user_presence_query = UserPresenceQuery(

@@ -101,7 +101,7 @@ async def open_transactions(database_url: str) -> AsyncIterator[TransactionHarne
         names,
         hs_token=HS_TOKEN,
         now_ms=now_ms,
-        on_stored=lambda _rows: woken.append(None),
+        on_stored=lambda: woken.append(None),
         on_ephemeral=people.apply_events,
     )
     connections = TcpConnections("matrix", ListenerLimits(), Addresses(()))

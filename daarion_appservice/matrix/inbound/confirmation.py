@@ -115,10 +115,6 @@ class Confirmation:
             registry=registry,
         )
 
-    def is_needed(self, rows: Sequence[InboxRow]) -> bool:
-        """Return whether a row may have an event of another server."""
-        return not all(self._is_local(sender_of(read_row(row))) for row in rows)
-
     def due_ms(self, row: InboxRow) -> int:
         """Return the time of a row's next confirmation, on the clock of ``now_ms``; 0 if it is due."""
         retry = self._retries.get(row.event_id)

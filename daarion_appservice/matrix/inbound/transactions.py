@@ -23,13 +23,12 @@ from ...city.text_sanitizing import storable
 from ...compressed_body import read_unpacked
 from ...realtime.message_steps import STORED_EVENTS
 from ...storage.database import Database
-from ...storage.inbox import InboxRow, ReceivedEvent
+from ...storage.inbox import ReceivedEvent
 from ...storage.inbox_writer import ReceivedTransaction
 from ..client.inbox_events import inbox_event
 from ..client.json_parsing import loads
 from .authentication import HomeserverToken, matrix_error
 from .metrics import TransactionMeasurement, TransactionResult, measured_transaction
-from .offered_rows import waiting_rows
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 """Enough for 100 events of 64 KiB, 100 EDUs and to-device messages. Synapse would repeat a larger body forever."""
@@ -55,7 +54,7 @@ class EntityQueries(Protocol):
 class TransactionReceiver:
     """The handlers of the application service API's routes.
 
-    ``on_stored`` gets the rows of the events that were committed; ``on_ephemeral`` gets the EDUs, which are not stored.
+    ``on_stored`` is called after events were committed; ``on_ephemeral`` gets the EDUs, which are not stored.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class TransactionReceiver:
         *,
         hs_token: str,
         now_ms: NowMs,
-        on_stored: Callable[[list[InboxRow]], None],
+        on_stored: Callable[[], None],
         on_ephemeral: Callable[[list[Any]], Awaitable[object]],
     ) -> None:
         self._database = database
@@ -108,16 +107,17 @@ class TransactionReceiver:
         self, txn_id: str, body: bytes, events: list[ReceivedEvent], measurement: TransactionMeasurement
     ) -> bool:
         """Store the events; return False if the transaction was stored before."""
-        received = ReceivedTransaction(txn_id, hashlib.sha256(body).hexdigest(), events, self._now_ms())
-        stored = await self._database.inbox_writer.store(received)
-        if stored is None:
+        body_sha256 = hashlib.sha256(body).hexdigest()
+        if not await self._database.inbox_writer.store(
+            ReceivedTransaction(txn_id, body_sha256, events, self._now_ms())
+        ):
             return False
         measurement.record_stored()
         for event in events:
             STORED_EVENTS.begin(event.event_id)
             if event.error:
                 log.warning("event_unreadable", event_id=event.event_id, error=event.error)
-        self._on_stored(waiting_rows(received, stored))
+        self._on_stored()
         return True
 
     async def _ping(self, request: web.Request) -> web.Response:

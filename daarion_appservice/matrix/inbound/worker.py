@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import chain
 from typing import Final
@@ -37,7 +37,6 @@ from ..client.monitor import HomeserverMonitor
 from .confirmation import Confirmation, ConfirmationResult, read_row
 from .dispatch import EventHandlers
 from .metrics import DELAY_SECONDS, FAILURES, FailureResult, HandlerTimes
-from .offered_rows import OfferedRows
 
 MAX_ATTEMPTS: Final = 6
 _MIN_RETRY_MS: Final = 250
@@ -90,7 +89,6 @@ class InboundWorker:
         self._on_event = on_event
         self._inbox_lock = gap_backfill.inbox_lock
         self._paused_rooms: Counter[str] = Counter()
-        self._offered = OfferedRows()
         self._worker = Worker("inbound", idle_s=_MAX_WAIT_MS / 1000, monitor=monitor)
         self._pruned_at_ms = 0
         self._keep_done_ms = keep_days * 24 * 3_600_000
@@ -102,10 +100,6 @@ class InboundWorker:
     def wake(self) -> None:
         """Have the worker read the inbox now."""
         self._worker.wake()
-
-    def offer(self, rows: list[InboxRow]) -> None:
-        """Hand over rows that this process has just stored, before `wake`: they are handled before the inbox is read."""
-        self._offered.add(rows)
 
     @asynccontextmanager
     async def paused(self, matrix_room: MatrixRoomId) -> AsyncIterator[None]:
@@ -140,11 +134,7 @@ class InboundWorker:
     async def run(self) -> None:
         """Process the inbox until cancelled; each call fills gaps first, as another leader may have missed events."""
         self._backfilled_absence, self._is_backfilled = None, False
-        self._offered.open()
-        try:
-            await self._worker.run(self._process)
-        finally:
-            self._offered.close()
+        await self._worker.run(self._process)
 
     async def _process(self) -> float:
         """Fill gaps, and handle the events that are due; return the longest time until the next step, in seconds."""
@@ -174,7 +164,6 @@ class InboundWorker:
 
     async def _handle_due(self) -> int | None:
         """Handle all events that are due; return the time of the next retry in milliseconds, or None without one."""
-        await self._handle_offered()
         after_id = 0
         retry_at_by_room: dict[str, int] = {}
         while True:
@@ -185,7 +174,6 @@ class InboundWorker:
             if not rows:
                 return min(retry_at_by_room.values(), default=None)
             after_id = rows[-1].id
-            self._offered.forget(up_to=after_id)
             now_ms = self._now_ms()
             for row in rows:
                 if row.retry_at_ms > now_ms:
@@ -199,15 +187,6 @@ class InboundWorker:
             if _are_all(rows) and not batch.current_states:
                 # Events that are stored meanwhile wake the worker again, except those that a confirmation stores.
                 return min(retry_at_by_room.values(), default=None)
-
-    async def _handle_offered(self) -> None:
-        """Handle rows that were just stored; if others wait before them or one fails, they are read from the inbox."""
-        rows = self._offered.take()
-        if not rows or self._paused_rooms or self._may_have_gaps or self._confirmation.is_needed(rows):
-            return
-        batch = ConfirmationResult(rows)
-        async with self._parsed(batch):
-            await self._handle_batch(batch, _mark_first_done)
 
     async def _confirm(self, rows: list[InboxRow], retry_at_by_room: dict[str, int]) -> ConfirmationResult:
         """Return the events of the batch to handle now; one whose confirmation is due later does not block its room."""
@@ -226,14 +205,9 @@ class InboundWorker:
             self._confirmation.log_dropped(row)
 
     async def _handle_all(self, batch: ConfirmationResult, retry_at_by_room: dict[str, int]) -> None:
-        if batch.rows:
-            async with self._parsed(batch):
-                if not await self._handle_batch(batch, _mark_done):
-                    await self._handle_each(batch, retry_at_by_room)
-
-    @asynccontextmanager
-    async def _parsed(self, batch: ConfirmationResult) -> AsyncIterator[None]:
         """Parse the texts of a batch before its transaction, so that no other one waits for the parsing."""
+        if not batch.rows:
+            return
         events = [read_row(row) for row in batch.rows if row.id not in batch.current_states]
         await self._handlers.receive_keys(events)
         edited_early = {row.event_id for row in batch.rows if row.is_edited_early}
@@ -244,13 +218,14 @@ class InboundWorker:
             async with self._database.read_only() as tx:
                 texts = await self._handlers.texts.of_all(tx, events, edited_early)
         async with parsed_ahead(texts, is_short=is_short):
-            yield
+            if not await self._handle_batch(batch):
+                await self._handle_each(batch, retry_at_by_room)
 
-    async def _handle_batch(self, batch: ConfirmationResult, mark_done: _MarkDone) -> bool:
+    async def _handle_batch(self, batch: ConfirmationResult) -> bool:
         """Handle a batch in one transaction; return False, after a rollback, if an event fails."""
         try:
             async with self._database.transaction() as tx:
-                await mark_done(tx, batch.rows)
+                await _mark_done(tx, batch.rows)
                 city_events = [event for row in batch.rows for event in await self._handle(tx, row, batch)]
         except Exception:  # noqa: BLE001 -- handling one by one finds the failing event, or that the database is down
             return False
@@ -336,15 +311,6 @@ async def _mark_done(tx: Transaction, rows: list[InboxRow]) -> None:
     """Mark rows as done before they are handled: of two processes that read the same row only one succeeds."""
     if not await tx.inbox.mark_processed([row.id for row in rows]):
         raise _RowsChanged
-
-
-async def _mark_first_done(tx: Transaction, rows: list[InboxRow]) -> None:
-    """Do the same with rows that were not read: no other one may wait before them."""
-    if not await tx.inbox.mark_first_processed([row.id for row in rows]):
-        raise _RowsChanged
-
-
-_MarkDone = Callable[[Transaction, list[InboxRow]], Awaitable[None]]
 
 
 def _record_delays(rows: list[InboxRow]) -> None:
