@@ -171,6 +171,7 @@ async def test_mention_from_agent_page_is_prefilled(city: InProcessCity, page: P
 
 async def test_wide_markup_scrolls_within_itself_on_a_phone(city: InProcessCity, page: Page) -> None:
     await page.set_viewport_size({"width": 390, "height": 844})
+    await page.goto(f"http://{HOST}:{city.city.settings.api.port}/city/general")
     words = [f"найдовша{number}колонка" for number in range(8)]
     table = "\n".join(["|".join(words), "|".join(["---"] * 8), "|".join(words)])
     row = await shown(city, page, f"{table}\n\n```\n{'код ' * 80}\n```\n\n`{'довгийкод' * 20}`\n\n{'слово' * 60}")

@@ -26,7 +26,8 @@ export function useAutoScroll(
   startsElsewhere = false,
 ) {
   const [startsAtEnd] = useState(() => !startsElsewhere && !rows.some(({ kind }) => kind === "unread"));
-  const [isNearBottom, setAtBottom] = useState(startsAtEnd);
+  // A room with unread messages is read when it is opened: its reader may leave before the list has settled.
+  const [isNearBottom, setAtBottom] = useState(!startsElsewhere);
   const isAtBottom = isNearBottom && !hasNewer;
   const [seenKey, setSeenKey] = useState<string | null>(null);
   const [said, setSaid] = useState(outgoing);
