@@ -14,7 +14,6 @@ from .slugs import MAX_LENGTH, RESERVED, slug_of
 from .text_sanitizing import MAX_TOPIC_CHARS, one_line, storable
 from .types import Author, HistoryVisibility, MatrixRoomId, MatrixStatus, Room, RoomId
 
-"""The pause between two transactions of a removal, in which other writers have the database."""
 _SLUG: Final = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{MAX_LENGTH - 1}}}")
 
 
@@ -161,21 +160,26 @@ class Rooms:
         publish_all(self._publish, [*events, RegistryChanged()] if events else [])
         return changed
 
-    async def remove(self, id_or_slug: str) -> bool:
+    async def remove(self, id_or_slug: str, *, is_continued: bool = False) -> bool:
         """Remove a room with all its messages, or begin to; the reconciler leaves its Matrix room.
 
         A large room takes several transactions, so that other writers do not wait. The first one archives it and stores that
         it is to be removed; `RoomDeletions` does the rest.
 
+        Args:
+            id_or_slug: The room's id or slug.
+            is_continued: Whether to go on with a removal only. Another process may have removed the room meanwhile, and
+                somebody have opened another one with the same id, which stays.
+
         Returns:
             Whether the room is removed; False if that was begun.
 
         Raises:
-            NotFound: The room does not exist.
+            NotFound: The room does not exist, or its removal, which is to go on, was not begun.
         """
         async with self._store.transaction() as tx:
             room = await tx.rooms.lock(id_or_slug)
-            if room is None:
+            if room is None or (is_continued and not await tx.removed_rooms.is_begun(room.id)):
                 raise NotFound("no_such_room", f"there is no room {id_or_slug!r}")
             events: list[CityEvent]
             if is_unfinished := await tx.removed_rooms.delete_portion(room.id):

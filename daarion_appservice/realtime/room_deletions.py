@@ -46,20 +46,29 @@ class RoomDeletions:
             unfinished = await tx.removed_rooms.unfinished()
         for room in sorted(unfinished):
             with isolated("room_deletions", room):
-                await self._finish(room)
+                await self._finish_begun(room)
 
     async def delete(self, id_or_slug: str) -> None:
         """Delete a room, in as many portions as that takes. Raises NotFound."""
-        is_removed = await self.rooms.remove(id_or_slug)
-        while not is_removed:
-            await asyncio.sleep(_PAUSE_S)
-            is_removed = await self.rooms.remove(id_or_slug)
+        if not await self.rooms.remove(id_or_slug):
+            await self._finish(id_or_slug)
 
-    async def _finish(self, room: RoomId) -> None:
-        try:
-            await self.delete(room)
-        except NotFound:
-            # Another process was faster.
-            async with self.database.transaction() as tx:
+    async def _finish_begun(self, room: RoomId) -> None:
+        if await self._finish(room):
+            log.info("room_deleted", room=room)
+            return
+        async with self.database.transaction() as tx:
+            # A process of an earlier release removes a room and leaves the note.
+            if await tx.rooms.get(room) is None:
                 await tx.removed_rooms.end(room)
-        log.info("room_deleted", room=room)
+
+    async def _finish(self, id_or_slug: str) -> bool:
+        """Delete the rest of a room; return False if another process was faster."""
+        is_removed = False
+        try:
+            while not is_removed:
+                await asyncio.sleep(_PAUSE_S)
+                is_removed = await self.rooms.remove(id_or_slug, is_continued=True)
+        except NotFound:
+            return False
+        return True

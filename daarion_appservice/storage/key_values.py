@@ -106,6 +106,11 @@ class KeyValueRepository(Repository):
         """Return the rooms that are to be removed."""
         return await self._rooms(_DELETION)
 
+    async def is_deletion_unfinished(self, room: RoomId) -> bool:
+        """Return whether a room is to be removed."""
+        of_room = select(key_values.c.key).where(key_values.c.key == _room_key(_DELETION, room))
+        return (await self._connection.execute(of_room)).first() is not None
+
     async def begin_deletion(self, room: RoomId) -> None:
         """Store that a room is to be removed."""
         await self._put(_room_key(_DELETION, room), room)

@@ -50,6 +50,10 @@ class RemovedRoomRepository(Repository):
         """Store that a room is to be removed, until `add` or `end`."""
         await KeyValueRepository(self._connection).begin_deletion(room)
 
+    async def is_begun(self, room: RoomId) -> bool:
+        """Return whether a room is to be removed."""
+        return await KeyValueRepository(self._connection).is_deletion_unfinished(room)
+
     async def end(self, room: RoomId) -> None:
         await KeyValueRepository(self._connection).end_deletion(room)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from copy import copy
 from typing import Any
 
 import pytest
 
 from daarion_appservice.city.presence import PresenceState, RemotePresence, Status
 from daarion_appservice.city.restrictions import Restriction, RestrictionKind
-from daarion_appservice.city.rooms import RoomUpdate
+from daarion_appservice.city.rooms import Rooms, RoomUpdate
 from daarion_appservice.city.types import (
     Author,
     AuthorKind,
@@ -330,3 +331,44 @@ async def test_deletion_of_large_room_may_be_repeated(city: InProcessCity, monke
     await city.city.room_deletions.step()
     async with city.city.database.read_only() as tx:
         assert await tx.removed_rooms.unfinished() == set()
+
+
+async def test_room_opened_after_deletion_by_another_process_stays(
+    city: InProcessCity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        await post_message(city, str(number), room="builders")
+    monkeypatch.setattr(removed_rooms, "PORTION", 2)
+    assert (await city.call("DELETE", "/city/rooms/builders", token=ADMIN_TOKEN)).status == 202
+    deletions = RoomDeletions(city.city.database, city.city.rooms)
+    unfinished = RemovedRoomRepository.unfinished
+
+    async def overtaken(repository: RemovedRoomRepository) -> set[RoomId]:
+        found = await unfinished(repository)
+        await deletions.delete("builders")
+        await city.city.rooms.open("Builders")
+        return found
+
+    monkeypatch.setattr(RemovedRoomRepository, "unfinished", overtaken)
+    await deletions.step()
+    room = await city.get("/city/rooms/builders")
+    assert (room["slug"], room["archived"]) == ("builders", False)
+
+
+async def test_command_ends_when_the_service_deletes_the_rest(
+    city: InProcessCity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        await post_message(city, str(number), room="builders")
+    monkeypatch.setattr(removed_rooms, "PORTION", 2)
+    remove, service = Rooms.remove, city.city.room_deletions
+
+    async def overtaken(rooms: Rooms, room: str, **options: bool) -> bool:
+        is_removed = await remove(rooms, room, **options)
+        if rooms is not service.rooms:
+            await service.step()
+        return is_removed
+
+    monkeypatch.setattr(Rooms, "remove", overtaken)
+    await RoomDeletions(city.city.database, copy(service.rooms)).delete("builders")
+    assert (await city.call("GET", "/city/rooms/builders")).status == 404
