@@ -25,7 +25,7 @@ from .citizen_chats import CitizenChatRepository
 from .citizens import CitizenRepository
 from .database_url import cannot_use, described, driver_url, postgres_options, sqlite_path
 from .dedicated_connection import PostgresDedicatedConnection, SqliteDedicatedConnection
-from .deferred_writes import defer_writes
+from .deferred_writes import WITHOUT_TRANSACTION, defer_writes
 from .direct_chats import DirectChatRepository
 from .drawn_avatars import DrawnAvatarRepository
 from .driver_errors import translate_driver_errors
@@ -183,7 +183,7 @@ class Database:
         # PostgreSQL shows each statement everything committed before it, in a transaction or not; BEGIN and COMMIT
         # would cost two more round trips. SQLite without a transaction does the same.
         options: dict[str, str] = {BEGIN: ""} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
-        self._reading = self._engine.execution_options(**options)
+        self._reading = self._engine.execution_options(**options, **WITHOUT_TRANSACTION)
         # SQLite allows one writer at a time; this lock is fair and cheap, SQLite's own waiting is neither.
         self._writing = asyncio.Lock() if self.is_sqlite else None
         self._lock: ServiceLock | None = None
@@ -231,7 +231,7 @@ class Database:
     async def dedicated(self) -> AsyncConnection:
         """Return a connection in autocommit mode that is not shared until it is closed."""
         connection = await self._engine.connect()
-        return await connection.execution_options(isolation_level="AUTOCOMMIT")
+        return await connection.execution_options(isolation_level="AUTOCOMMIT", **WITHOUT_TRANSACTION)
 
     async def check(self) -> None:
         """Check that the service can use the database.

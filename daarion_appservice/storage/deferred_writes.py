@@ -26,6 +26,9 @@ _PARAMETER: Final = re.compile(r"\$(\d+)")
 DEFERRED: Final[dict[str, bool]] = {_OPTION: True}
 """The execution option of a deferred write: an INSERT (``inline``), UPDATE or DELETE of a single row."""
 
+WITHOUT_TRANSACTION: Final[dict[str, bool]] = {"daarion_without_transaction": True}
+"""The execution option of connections without transactions, whose end would forget a deferred write."""
+
 _MERGED: Final = {"daarion_merged": True}
 
 
@@ -36,8 +39,17 @@ class _Write(NamedTuple):
 
 
 def is_deferred(context: Any) -> bool:
-    """Return whether the statement of an execution context is a deferred write."""
-    return bool(context.execution_options.get(_OPTION))
+    """Return whether the statement of an execution context is a deferred write.
+
+    Raises:
+        RuntimeError: it is one, and the connection has no transaction that would execute it.
+    """
+    options = context.execution_options
+    if not options.get(_OPTION):
+        return False
+    if options.keys() & WITHOUT_TRANSACTION:
+        raise RuntimeError("a deferred write needs a transaction")
+    return True
 
 
 def is_merged(context: Any) -> bool:

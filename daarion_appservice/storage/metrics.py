@@ -11,12 +11,15 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool
 
+from .deferred_writes import is_deferred
+
 _OPERATIONS: Final = ("select", "insert", "update", "delete", "other")
 _BEGAN_S: Final = "daarion_began_s"
 
 STATEMENT_SECONDS: Final = Histogram(
     "daarion_database_statement_seconds",
-    "Duration of the statements of pooled connections, by `operation`: `select`, `insert`, `update`, `delete`, `other`.",
+    "Duration of the statements of pooled connections, by `operation`: `select`, `insert`, `update`, `delete`, `other`. A "
+    "write that waits for the next statement of its transaction counts as a part of that.",
     ("operation",),
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10),
     registry=None,
@@ -56,7 +59,11 @@ def measure_statements(engine: Engine) -> None:
         connection.info[_BEGAN_S] = time.perf_counter()
 
     @event.listens_for(engine, "after_cursor_execute")
-    def _end(connection: Any, _cursor: object, statement: str, *_: object) -> None:
+    def _end(
+        connection: Any, _cursor: object, statement: str, _parameters: object, context: Any, _is_many: bool
+    ) -> None:
+        if is_deferred(context):
+            return  # It was not executed yet.
         took_s = time.perf_counter() - connection.info[_BEGAN_S]
         _BY_OPERATION.get(statement[:6].lower(), _OTHER).observe(took_s)
 

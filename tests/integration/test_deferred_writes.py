@@ -13,6 +13,7 @@ from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.deferred_writes import joined
 from daarion_appservice.storage.tables import outbox
+from tests.parts.metrics import Moves
 from tests.parts.round_trips import counted_round_trips
 
 
@@ -74,6 +75,22 @@ async def test_error_of_a_write_fails_the_commit(database: Database) -> None:
             await join(tx, "once")
     async with database.transaction() as tx:
         assert await txn_ids(tx) == ["once"]
+
+
+async def test_write_without_transaction_is_refused(database: Database) -> None:
+    """Nothing would commit it: the connection of a read forgets it."""
+    with pytest.raises(RuntimeError, match="transaction"):
+        async with database.read_only() as tx:
+            await join(tx, "lost")
+
+
+async def test_write_is_measured_once_it_is_executed(database: Database) -> None:
+    moves = Moves()
+    async with database.transaction() as tx:
+        await join(tx, "measured")
+        assert moves.of("daarion_database_statement_seconds_count") == 0
+        await txn_ids(tx)
+        assert moves.of("daarion_database_statement_seconds_count") == 1
 
 
 async def test_transaction_without_statement_needs_no_round_trip(database: Database) -> None:

@@ -314,7 +314,8 @@ async def test_hanging_examination_is_not_ready(sqlite_city: InProcessCity, monk
 async def test_statements_and_waits_are_measured(city: InProcessCity) -> None:
     moves = Moves()
     await city.call("POST", "/city/rooms/general/messages", {"body": "hello"}, token=citizen_token("u_1"))
-    for operation in ("select", "insert", "update"):
+    # Its inserts are parts of other statements.
+    for operation in ("select", "update"):
         assert moves.of("daarion_database_statement_seconds_count", operation=operation) > 0, operation
     assert moves.of("daarion_database_wait_seconds_count") > 0
     before, moves = await scrape(city), Moves()
