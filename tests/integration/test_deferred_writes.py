@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 
 from daarion_appservice.city.types import OutboxKind
-from daarion_appservice.errors import ConstraintViolated
+from daarion_appservice.errors import ConstraintViolated, DatabaseUnavailable
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.deferred_writes import joined
@@ -75,6 +75,24 @@ async def test_error_of_a_write_fails_the_commit(database: Database) -> None:
             await join(tx, "once")
     async with database.transaction() as tx:
         assert await txn_ids(tx) == ["once"]
+
+
+async def test_connection_lost_before_the_commit_fails_the_transaction(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    try:
+        await migrate.upgrade(database)
+        with pytest.raises(DatabaseUnavailable):  # noqa: PT012 -- the commit raises
+            async with database.transaction() as tx:
+                backend = await tx.connection.scalar(text("SELECT pg_backend_pid()"))
+                await join(tx, "lost")
+                async with database.read_only() as other:
+                    await other.connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": backend})
+        async with database.transaction() as tx:
+            await join(tx, "next")
+        async with database.read_only() as tx:
+            assert await txn_ids(tx) == ["next"]
+    finally:
+        await database.close()
 
 
 async def test_write_without_transaction_is_refused(database: Database) -> None:
