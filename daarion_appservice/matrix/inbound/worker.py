@@ -166,6 +166,7 @@ class InboundWorker:
         """Handle all events that are due; return the time of the next retry in milliseconds, or None without one."""
         after_id = 0
         retry_at_by_room: dict[str, int] = {}
+        skipped_rooms: set[str] = set()
         while True:
             if self._may_have_gaps:
                 return self._now_ms()
@@ -178,9 +179,9 @@ class InboundWorker:
             for row in rows:
                 if row.retry_at_ms > now_ms:
                     retry_at_by_room.setdefault(row.matrix_room_id, row.retry_at_ms)
-            ready = [
-                row for row in rows if row.matrix_room_id not in self._paused_rooms.keys() | retry_at_by_room.keys()
-            ]
+            # A pause may end while a batch is handled: what was skipped has to be handled before the rest of the room.
+            skipped_rooms |= self._paused_rooms.keys()
+            ready = [row for row in rows if row.matrix_room_id not in skipped_rooms | retry_at_by_room.keys()]
             batch = await self._confirm(ready, retry_at_by_room)
             await self._drop(batch.dropped)
             await self._handle_all(batch, retry_at_by_room)
