@@ -194,6 +194,8 @@ def _remove_room(city: City, removed: RoomRemoved) -> None:
     for subject in set(city.online_members.members_of(removed.room_id)):
         # In this process only: the others get the removal itself.
         city.bus.publish_remote(MembershipChanged(removed.room_id, subject, joined=False))
+    # A room with the same id may have been opened since, whose members are in the database.
+    city.memberships.on_bus_events_lost()
     # Clients drop the room from their lists when they read these again.
     city.room_updates.on_bus_events_lost()
 

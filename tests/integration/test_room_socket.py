@@ -14,7 +14,7 @@ import pytest
 from daarion_appservice.city.events import BusEventsLost, MessagePosted, RoomRemoved, TypingChanged
 from daarion_appservice.city.types import MatrixRoomId, Member, Message, RoomId, SubjectId, UserId
 from daarion_appservice.realtime import room_replay
-from tests.parts.city import citizen_token
+from tests.parts.city import citizen_token, eventually
 from tests.parts.in_process_city import SERVICE_TOKEN, InProcessCity, in_process_city
 from tests.parts.ports import HOST
 from tests.parts.waiting import WAIT_S
@@ -367,3 +367,21 @@ async def test_deletion_of_room_ends_its_sockets(city: InProcessCity) -> None:
         assert (event["event"], event["code"]) == ("error", "no_such_room")
         assert not city.city.room_streams._streams
         assert not city.city.online_members.members_of(GENERAL)
+
+
+async def test_late_removal_leaves_the_members_of_a_room_that_was_opened_again(city: InProcessCity) -> None:
+    """The leader finds the removed room after another one with its id was opened."""
+    await member(city, ALICE, joins=True)
+    members = set(city.city.online_members.members_of(GENERAL))
+    assert members
+    running = asyncio.create_task(city.city.memberships.run())
+    try:
+        city.city.bus.publish(RoomRemoved(GENERAL))
+
+        async def are_there() -> bool:
+            return set(city.city.online_members.members_of(GENERAL)) == members
+
+        await eventually(are_there)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
