@@ -76,8 +76,10 @@ async def test_historical_users_are_mentioned(exchange: MessageExchange, user: s
 async def test_capitals_in_ids_of_own_homeserver_are_ignored(exchange: MessageExchange) -> None:
     message = await exchange.messaging.post(OKSANA, "general", "@Citizen_U_1:city.localhost сама")
     assert message.mentions == ("u_1",)
-    typed = await exchange.messaging.post(OKSANA, "general", "@Alice:City.Localhost, привіт")
+    typed = await exchange.messaging.post(OKSANA, "general", "@alice:City.Localhost, привіт")
     assert typed.mentions == (ALICE,)
+    unknown = await exchange.messaging.post(OKSANA, "general", "@Alice:City.Localhost, привіт")
+    assert unknown.mentions == ()
 
 
 @pytest.mark.parametrize("msgtype", ["m.emote", "m.notice"])
