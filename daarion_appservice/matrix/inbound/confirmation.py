@@ -46,7 +46,7 @@ _RETRY_DELAYS_MS: Final = (2_000, 8_000)
 failure is final: the retries are for a Synapse worker that is behind, and for a redaction that arrives before its
 target."""
 _MIN_PAUSE_MS: Final = 2_000
-_MAX_PAUSE_MS: Final = 60_000
+_MAX_PAUSE_MS: Final = 15_000
 """Longest pause in milliseconds of a room whose events cannot be confirmed; the pause doubles each time."""
 _MIN_EVENTS_FOR_PAGE: Final = 5
 """From this number of events of one room on, a page of its history is requested first."""

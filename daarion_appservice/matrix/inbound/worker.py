@@ -95,6 +95,8 @@ class InboundWorker:
         self._backfilled_absence: int | None = None
         """The count of the homeserver's absences up to which all gaps are filled; None before the first backfill."""
         self._is_backfilled = False
+        self._unconfirmed_until_ms: dict[str, int] = {}
+        """The rooms whose events cannot be confirmed now, with the time of the next attempt in milliseconds."""
         monitor.on_return(self.wake)
 
     def wake(self) -> None:
@@ -161,11 +163,17 @@ class InboundWorker:
             await self._gap_backfill.run(Missed.ABSENCE if self._is_backfilled else Missed.START)
             self._is_backfilled = True
             self._backfilled_absence = absence
+            # What was wrong with the homeserver may be over.
+            self._unconfirmed_until_ms.clear()
 
     async def _handle_due(self) -> int | None:
         """Handle all events that are due; return the time of the next retry in milliseconds, or None without one."""
         after_id = 0
-        retry_at_by_room: dict[str, int] = {}
+        now_ms = self._now_ms()
+        self._unconfirmed_until_ms = {
+            room: at_ms for room, at_ms in self._unconfirmed_until_ms.items() if at_ms > now_ms
+        }
+        retry_at_by_room = dict(self._unconfirmed_until_ms)
         skipped_rooms: set[str] = set()
         while True:
             if self._may_have_gaps:
@@ -194,6 +202,7 @@ class InboundWorker:
         now_ms = self._now_ms()
         due = {row.id: self._confirmation.due_ms(row) for row in rows}
         batch = await self._confirmation.confirm([row for row in rows if due[row.id] <= now_ms])
+        self._unconfirmed_until_ms |= batch.paused_until_ms
         retry_at_by_room |= batch.paused_until_ms
         return batch
 

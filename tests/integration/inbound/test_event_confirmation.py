@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from daarion_appservice.errors import HomeserverUnavailable
 from daarion_appservice.matrix.inbound import confirmation as confirmation_module
 from daarion_appservice.matrix.inbound.worker import MAX_ATTEMPTS
+from tests.parts.city import eventually
 from tests.parts.inbound_harness import (
     ALICE,
     BUILDERS,
@@ -95,6 +97,28 @@ async def test_refused_confirmation_pauses_its_room_only(
 
     assert await harness.bodies() == ["$1", "$2"]
     assert await harness.bodies("builders") == ["$3"]
+
+
+async def test_paused_room_is_not_confirmed_before_its_time(harness: InboundHarness) -> None:
+    harness.homeserver.next("event", refused(429, "M_LIMIT_EXCEEDED", retry_after_ms=60_000))
+    await harness.store(message_event("$1", sender=FAY), message_event("$2"))
+    async with harness.running():
+
+        async def is_requested() -> bool:
+            return bool(harness.homeserver.all("event"))
+
+        await eventually(is_requested)
+        await harness.store(message_event("$3", room=BUILDERS))
+        await eventually(harness.has_tried("$3"))
+        await harness.store(message_event("$4", room=BUILDERS))
+        await eventually(harness.has_tried("$4"))
+        assert len(harness.homeserver.all("event")) == 1
+        assert await harness.bodies() == []
+        # What was wrong with the homeserver may be over when it returns.
+        harness.inbound._monitor.report_unavailable(HomeserverUnavailable("gone"))
+        harness.inbound._monitor.mark_up()
+        await eventually(harness.is_empty)
+    assert await harness.bodies() == ["$1", "$2"]
 
 
 @pytest.mark.parametrize("answer", [refused(400, "M_INVALID_PARAM"), refused(413, "M_TOO_LARGE"), Reply(200, [])])
