@@ -1,4 +1,4 @@
-"""Protocols of the stores of citizens: read marks, mentions, direct chats, restrictions, names; and of the search."""
+"""Protocols of the stores of citizens: links, read marks, mentions, direct chats, restrictions, names; and of the search."""
 
 from __future__ import annotations
 
@@ -6,10 +6,24 @@ from collections.abc import Collection
 from typing import Protocol
 
 from .citizen_pairs import CitizenChat
-from .linked_accounts import OwnProfile
+from .linked_accounts import LinkedAccount, OwnProfile
 from .restrictions import Restriction
 from .types import CitizenId, Message, RoomId, SubjectId, UserId
 from .unread import NotificationMode, ReadMark
+
+
+class AccountStore(Protocol):
+    """Links between Matrix accounts and citizens."""
+
+    async def lock(self) -> None: ...
+    async def link(self, account: LinkedAccount, *, now_ms: int) -> bool: ...
+    async def get_or_link(self, account: LinkedAccount, *, now_ms: int) -> CitizenId: ...
+    async def set_profile(self, user: UserId, display_name: str | None, avatar_url: str | None) -> bool: ...
+    async def unlink(self, citizen: CitizenId) -> None: ...
+    async def of(self, citizen: CitizenId) -> UserId | None: ...
+    async def citizen_of(self, user: UserId) -> CitizenId | None: ...
+    async def use(self, digest: str, *, until_ms: int) -> bool: ...
+    async def forget_uses(self, *, before_ms: int) -> None: ...
 
 
 class ReadMarkStore(Protocol):
