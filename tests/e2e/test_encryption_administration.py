@@ -57,11 +57,13 @@ class Chat:
         )
 
     async def new_device(self, before: Identity) -> Identity:
-        """Wait until the agent has another device than before, and no second one."""
+        """Wait until the agent has another device than before, and no second one, and the person's client knows it."""
 
         async def found() -> Identity | None:
             now = self.identity()
-            return now if len(now.devices) == 1 and now.devices != before.devices else None
+            # A question sent earlier would be encrypted for the former device alone.
+            is_known = set(now.devices) <= set(self.person.client.device_store[DAARWIZZ])
+            return now if len(now.devices) == 1 and now.devices != before.devices and is_known else None
 
         now = await eventually(
             found, explain=lambda: f"{before} {self.identity()}\n{self.city.explain(self.person, self.room_id)}"
