@@ -7,13 +7,14 @@ the same, so the text is parsed too. Names in code, quotations and links mention
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from .agents import AgentDirectory
 from .background_parsing import prose_of
+from .identity import Identities
 from .markdown import MAX_MENTIONS, without_spaced_ids
-from .types import AgentSlug, UserId
+from .types import AgentSlug
 
 _MAX_NAME_CHARS: Final = 80
 """The longest display name that is compared, in characters."""
@@ -26,12 +27,11 @@ _NAME_TERMINATORS: Final = frozenset("\n,:;!?，：；！？、")
 
 
 class AgentMentions:
-    """Finds agent mentions in texts. ``user_of`` returns the Matrix user id of an agent's ghost."""
+    """Finds agent mentions in texts."""
 
-    def __init__(self, agents: AgentDirectory, user_of: Callable[[AgentSlug], UserId]) -> None:
+    def __init__(self, agents: AgentDirectory, identities: Identities) -> None:
         self._agents = agents
-        self._user_of = user_of
-        self._domain = user_of(AgentSlug("any")).partition(":")[2]
+        self._identities = identities
 
     def mentioned_agents(self, body: str) -> list[AgentSlug]:
         """Return the agents that a text mentions, each once, in the order of the text."""
@@ -54,7 +54,7 @@ class AgentMentions:
         if "@" not in body:
             return
         found = 0
-        for text in (without_spaced_ids(each, self._domain) for each in prose_of(body)):
+        for text in (without_spaced_ids(each, self._identities.domain) for each in prose_of(body)):
             for at in _AT.finditer(text):
                 if (slug := self._agent_after_at(text, at.end())) is not None and not _is_in_url(text, at.start()):
                     yield slug
@@ -74,7 +74,7 @@ class AgentMentions:
     def _agent_of_user(self, localpart: str, user: str) -> AgentSlug | None:
         """Return the agent with this Matrix user id."""
         agent = self._agents.get(AgentSlug(localpart.lower().partition("_")[2]))
-        return agent.slug if agent and self._user_of(agent.slug).lower() == f"@{user.lower()}" else None
+        return agent.slug if agent and self._identities.agent(agent.slug).lower() == f"@{user.lower()}" else None
 
     def _agent_by_name(self, name: str) -> AgentSlug | None:
         agent = self._agents.get(AgentSlug(name.lower())) or self._agents.by_name(name)

@@ -7,7 +7,6 @@ from typing import Final
 
 from ..errors import Forbidden, InvalidInput, NotFound
 from .agent_replies import AgentReplies
-from .arrivals import Received
 from .background_parsing import parsed_ahead, prose_ahead
 from .delivery_errors import DeliveryError, most_specific_error
 from .events import CityEvent, MessagePosted, OutboxChanged, RepliesPending, RoomEventStored
@@ -23,6 +22,7 @@ from .message_size import check_body_size, check_content
 from .permissions import RoomPermissions, permitted_mentions
 from .polls import START_TYPE
 from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, publish_all
+from .received_messages import ReceivedMessage
 from .redelivery import redeliver
 from .room_entry import enter_room
 from .room_events import RoomEventKind
@@ -268,7 +268,7 @@ class Messages:
         visibility: HistoryVisibility | None = None,
         before: MessageId | None = None,
         is_new: bool = False,
-    ) -> Received:
+    ) -> ReceivedMessage:
         """Store a message that was written on Matrix, inside the caller's transaction.
 
         Args:
@@ -286,7 +286,7 @@ class Messages:
             is_new: Whether the caller knows that the message does not exist.
         """
         if not is_new and await tx.messages.by_event_id(event_id):
-            return Received()
+            return ReceivedMessage()
         # The sender's server sets the time. A clock that is ahead must not put the message on top of every list.
         created_at_ms = plausible_ms(created_at_ms, self._now_ms())
         replied_to = await find_message_of_event(tx, reply_to) if reply_to else None
@@ -316,13 +316,13 @@ class Messages:
         )
         if message.visibility not in (room.history_visibility, HistoryVisibility.WORLD_READABLE):
             await tx.rooms.mark_private(room.id)
-        awaited = await tx.messages.add(message)
+        early = await tx.messages.add(message)
         await tx.search.add([message])
         thread_events = await update_threads(
-            tx, message, self._now_ms(), has_replies=awaited.replies, is_history=is_history
+            tx, message, self._now_ms(), has_replies=early.has_replies, is_history=is_history
         )
         if is_history:
-            return Received((MessagePosted(message),), awaited.edits)
+            return ReceivedMessage((MessagePosted(message),), early.has_edits)
         moved = [await add_resync_event(tx, message, position.moved, self._now_ms())] if position.moved else []
         mentioned = await self._record_unread(tx, message, replied_to)
         await self._add_to_feed(tx, room, message)
@@ -330,7 +330,7 @@ class Messages:
         is_recent = self._now_ms() - created_at_ms < _MAX_REQUEST_AGE_MS
         is_pending = is_recent and await self._agent_replies.add(tx, room, message)
         pending = [RepliesPending()] if is_pending else []
-        return Received((*moved, MessagePosted(message, mentioned), *thread_events, *pending), awaited.edits)
+        return ReceivedMessage((*moved, MessagePosted(message, mentioned), *thread_events, *pending), early.has_edits)
 
     async def _record_unread(
         self, tx: CityTransaction, message: Message, replied_to: Message | None

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from .arrivals import Awaited
 from .citizen_stores import (
     AccountStore,
     CitizenChatStore,
@@ -24,6 +23,7 @@ from .pending_replies import PendingReply
 from .places import Place, PlaceKind
 from .poll_responses import PollResponse
 from .presence import Heartbeat, PresenceState, RemotePresence
+from .received_messages import EarlyEvents
 from .room_events import RoomEvent
 from .types import (
     Agent,
@@ -103,7 +103,7 @@ class MatrixRoomStore(Protocol):
 class MessageStore(Protocol):
     """Messages and the states of their deliveries."""
 
-    async def add(self, message: Message) -> Awaited: ...
+    async def add(self, message: Message) -> EarlyEvents: ...
     async def get(self, message: MessageId) -> Message | None: ...
     async def by_client_id(self, author: Author, room: RoomId, client_id: str) -> Message | None: ...
     async def by_event_id(self, event: EventId) -> Message | None: ...

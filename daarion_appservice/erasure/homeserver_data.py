@@ -154,8 +154,7 @@ class HomeserverDataErasure:
     async def _former_rooms(self, room: MatrixRoomId) -> list[MatrixRoomId]:
         async with self._database.read_only() as tx:
             of_city = await tx.rooms.by_matrix_id(room)
-            former = await tx.matrix_rooms.former_ids()
-        return [each for each, room_id in former if of_city is not None and room_id == of_city.id]
+            return [] if of_city is None else await tx.matrix_rooms.former_of(of_city.id)
 
     async def _moderator(self, room: MatrixRoomId) -> UserId:
         """Return the user who redacts events of others in a room: the bot, or the agent of a direct chat."""

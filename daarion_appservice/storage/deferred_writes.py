@@ -1,9 +1,11 @@
-"""Writes whose results nobody reads: they wait for the next statement of their transaction, and share its round trip.
+"""Deferred writes: INSERT, UPDATE and DELETE statements that are sent with the next statement of their transaction.
 
-    INSERT … DEFERRED ─► kept      SELECT … ─► the kept writes, then SELECT      commit ─► the kept writes, then COMMIT
+Their results are not read, so that they need no round trip to the database of their own.
 
-Every later statement of the transaction finds what was written before it, as if each write had been executed at once. An
-error of a kept write is raised by the statement that it was sent with, or by the commit.
+    INSERT … DEFERRED ─► deferred     SELECT … ─► deferred writes, then SELECT     commit ─► deferred writes, then COMMIT
+
+Every later statement of the transaction sees what was written before it, as if each write had been executed at once. An
+error of a deferred write is raised by the statement that it was sent with, or by the commit.
 
 On SQLite the thread of the connection executes all of them in one call (`sqlite_engine`). PostgreSQL executes several writes
 as one statement, of which all but the last are common table expressions. These do not see each other's rows, so a second
@@ -58,23 +60,23 @@ def is_merged(context: Any) -> bool:
 
 
 def defer_writes(engine: Engine) -> None:
-    """Keep the deferred writes of a PostgreSQL engine until the next statement or the commit."""
-    kept = _KeptWrites()
-    event.listen(engine, "do_execute", kept.execute)
-    event.listen(engine, "do_executemany", kept.send_before_many)
-    event.listen(engine, "do_execute_no_params", kept.send_before_plain)
-    event.listen(engine, "commit", kept.send_before_commit)
-    event.listen(engine, "rollback", kept.forget)
+    """Have a PostgreSQL engine execute deferred writes with the next statement or the commit."""
+    pending = _PendingWrites()
+    event.listen(engine, "do_execute", pending.execute)
+    event.listen(engine, "do_executemany", pending.send_before_many)
+    event.listen(engine, "do_execute_no_params", pending.send_before_plain)
+    event.listen(engine, "commit", pending.send_before_commit)
+    event.listen(engine, "rollback", pending.forget)
 
 
-class _KeptWrites:
+class _PendingWrites:
     """The deferred writes of the transactions of an engine, as listeners of its events."""
 
     def __init__(self) -> None:
         self._writes: WeakKeyDictionary[Connection, list[_Write]] = WeakKeyDictionary()
 
     def execute(self, cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
-        """Keep a deferred write, and return True; return False, to have SQLAlchemy execute it, for another statement."""
+        """Store a deferred write and return True; for another statement return False, so that SQLAlchemy executes it."""
         if not is_deferred(context):
             self._send(cursor, context)
             return False

@@ -23,10 +23,10 @@ from sqlalchemy import (
     update,
 )
 
-from ..city.arrivals import Awaited
 from ..city.history_visibility import PUBLIC, ReadableRanges
 from ..city.media import media_uris
 from ..city.message_kinds import PollResults
+from ..city.received_messages import EarlyEvents
 from ..city.types import (
     Author,
     AuthorKind,
@@ -83,17 +83,17 @@ _ADD_RECEIVED: Final = insert(messages).returning(
 class MessageRepository(Repository):
     """The table ``messages``."""
 
-    async def add(self, message: Message) -> Awaited:
+    async def add(self, message: Message) -> EarlyEvents:
         """Store a message; return what arrived before it that is about it, which only a message from Matrix has."""
-        awaited = Awaited()
+        early = EarlyEvents()
         if message.matrix_event_id is None:
             await self._write(_ADD, _values(message))
         else:
             its = {"its_event": message.matrix_event_id, "its_room": message.room_id}
             row = (await self._connection.execute(_ADD_RECEIVED, _values(message) | its)).one()
-            awaited = Awaited(bool(row.replies), bool(row.edits))
+            early = EarlyEvents(bool(row.replies), bool(row.edits))
         await add_shown(self._connection, message.id, media_uris(message.media, message.formatted_body))
-        return awaited
+        return early
 
     async def get(self, message: MessageId) -> Message | None:
         row = (await self._connection.execute(_GET, {"message": message})).first()

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 
-from ..city.arrivals import Arrival
+from ..city.received_messages import EventLookup
 from ..city.types import EventId, HistoryVisibility, MatrixRoomId, Member, Message, MessageId, Room, RoomId, UserId
 from . import room_statements as statements
 from .key_values import registry_changed
@@ -193,7 +193,7 @@ class RoomRepository(RoomColumns):
 
     async def of_message(
         self, matrix_room: MatrixRoomId, sender: UserId, event: EventId
-    ) -> tuple[Room | None, Arrival | None]:
+    ) -> tuple[Room | None, EventLookup | None]:
         """Return the room with this Matrix room, and what the city has of an event of a message in it."""
         values = {"matrix_room": matrix_room, "sender": sender, "event": event}
         row = (await self._connection.execute(statements.OF_MESSAGE, values)).first()
@@ -201,7 +201,7 @@ class RoomRepository(RoomColumns):
             return None, None
         user, name, avatar, is_stored = row[statements.ROOM_COLUMNS :]
         room = room_of(row)
-        return room, Arrival(Member(room.id, UserId(user), name, avatar) if user else None, bool(is_stored))
+        return room, EventLookup(Member(room.id, UserId(user), name, avatar) if user else None, bool(is_stored))
 
     async def by_former_id(self, matrix_room: MatrixRoomId) -> Room | None:
         """Return the room that had this Matrix room before an upgrade."""

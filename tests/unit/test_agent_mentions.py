@@ -26,7 +26,7 @@ USER = "@agent_scribe:city.localhost"
 def addressing() -> AgentMentions:
     agents = AgentDirectory()
     agents.replace(Agent(slug, AgentSlug(slug), name) for slug, name in AGENTS)
-    return AgentMentions(agents, IDENTITIES.agent)
+    return AgentMentions(agents, IDENTITIES)
 
 
 @pytest.mark.parametrize(

@@ -67,5 +67,5 @@ async def test_id_with_spaces_mentions_nobody(text: str, mentioned: list[str]) -
     agents = AgentDirectory()
     agents.replace([Agent("john", AgentSlug("john"), "John")])
     assert await mentions(text, agents=agents) == tuple(mentioned)
-    found = AgentMentions(agents, IDENTITIES.agent).mentioned_agents(text)
+    found = AgentMentions(agents, IDENTITIES).mentioned_agents(text)
     assert found == [each.removeprefix("agent:") for each in mentioned if each.startswith("agent:")]

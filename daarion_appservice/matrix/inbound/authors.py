@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ...city.arrivals import Arrival
 from ...city.event_fields import Event, event_id_of, room_of, sender_of, time_ms, type_of
 from ...city.identity import Identities, ServiceUser
+from ...city.received_messages import EventLookup
 from ...city.types import Author, AuthorKind, MatrixRoomId, Room, UserId
 from ...storage.database import Transaction
 from ...storage.people.erasures import PendingRedaction
@@ -17,7 +17,7 @@ async def read_author(
     event: Event,
     *,
     with_service_users: bool = False,
-    arrival: Arrival | None = None,
+    lookup: EventLookup | None = None,
 ) -> Author | None:
     """Return the author of an event.
 
@@ -26,7 +26,7 @@ async def read_author(
         identities: the names of the city's users.
         room: the room of the event.
         event: the event.
-        arrival: what the city has of the event; None to read the sender's membership.
+        lookup: what is stored about the event; None to read the sender's membership.
         with_service_users: also return service users, which write no messages, and erased persons.
 
     Returns:
@@ -41,7 +41,7 @@ async def read_author(
     kind, author_id = identity
     if room.agent is not None:
         return Author(kind, author_id, await tx.direct_chats.display_name(room.id, user) or author_id)
-    member = arrival.sender if arrival is not None else await tx.members.get(room.id, user)
+    member = lookup.sender if lookup is not None else await tx.members.get(room.id, user)
     return Author(kind, author_id, (member and member.display_name) or author_id, member.avatar_url if member else None)
 
 

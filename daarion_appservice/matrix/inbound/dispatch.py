@@ -131,8 +131,8 @@ class EventHandlers:
         if handler is None or not has_sender_and_id(event):
             return []
         if handler == self._messages.message:
-            room, arrival = await tx.rooms.of_message(matrix_room, UserId(sender_of(event)), event_id_of(event))
-            handler = partial(self._messages.message, before=before, arrival=arrival)
+            room, lookup = await tx.rooms.of_message(matrix_room, UserId(sender_of(event)), event_id_of(event))
+            handler = partial(self._messages.message, before=before, lookup=lookup)
         else:
             room = await tx.rooms.by_matrix_id(matrix_room)
         if room is None and (former := await tx.rooms.by_former_id(matrix_room)):

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from ...city.arrivals import Arrival
 from ...city.event_fields import (
     EDIT_ID,
     MESSAGE_ID,
@@ -29,6 +28,7 @@ from ...city.message_lookup import find_message_of_event
 from ...city.messages import Messages
 from ...city.power_levels import may_notify_room
 from ...city.reactions import Reactions
+from ...city.received_messages import EventLookup
 from ...city.types import (
     Author,
     Content,
@@ -89,7 +89,7 @@ class MessageEvents:
         event: Event,
         *,
         before: MessageId | None = None,
-        arrival: Arrival | None = None,
+        lookup: EventLookup | None = None,
     ) -> list[CityEvent]:
         """Handle a message or an edit (``is_message``): see ``handle``."""
         content, is_sent_by_service = content_of(event), self._identities.is_ours(sender_of(event))
@@ -103,7 +103,7 @@ class MessageEvents:
         if room.archived:
             # An archived room is read-only, from the city and from Matrix.
             return []
-        return await self.handle(tx, room, event, before=before, arrival=arrival)
+        return await self.handle(tx, room, event, before=before, lookup=lookup)
 
     async def handle(
         self,
@@ -114,7 +114,7 @@ class MessageEvents:
         is_history: bool = False,
         visibility: HistoryVisibility | None = None,
         before: MessageId | None = None,
-        arrival: Arrival | None = None,
+        lookup: EventLookup | None = None,
     ) -> list[CityEvent]:
         """Store a message of a Matrix user; ignore it if it has no displayable content or is already stored.
 
@@ -125,7 +125,7 @@ class MessageEvents:
             is_history: the event is part of a backfill of the room's history.
             visibility: the room's history visibility at the event, if it differs from the current one.
             before: the message to insert this one before; None for the end of the room.
-            arrival: what the city has of the event; None to read it.
+            lookup: what is stored about the event; None to read it.
 
         Returns:
             The city events to publish after the commit.
@@ -133,9 +133,9 @@ class MessageEvents:
         content = content_of(event)
         if self._retention_ms and time_ms(event) < now_ms() - self._retention_ms:
             return []  # It would be deleted within the hour.
-        if arrival is not None and arrival.is_stored:
+        if lookup is not None and lookup.is_stored:
             return []
-        author = await self._author(tx, room, event, arrival=arrival)
+        author = await self._author(tx, room, event, lookup=lookup)
         # An edit repeats the whole message: as a new message it would appear twice.
         is_new = author is not None and not replaced(content)
         parsed = self._content(room, event, content) if is_new else None
@@ -153,11 +153,11 @@ class MessageEvents:
             is_history=is_history,
             visibility=visibility,
             before=before,
-            is_new=arrival is not None,
+            is_new=lookup is not None,
         )
         if not received.events:
             return []
-        early = await tx.revisions.take_early(event_id_of(event)) if received.has_edits else []
+        early = await tx.revisions.take_early(event_id_of(event)) if received.has_early_edits else []
         return [*received.events, *await self._apply_pending_edits(tx, room, event, early, visibility)]
 
     async def _apply_pending_edits(
@@ -355,10 +355,10 @@ class MessageEvents:
         event: Event,
         *,
         with_service_users: bool = False,
-        arrival: Arrival | None = None,
+        lookup: EventLookup | None = None,
     ) -> Author | None:
         return await read_author(
-            tx, self._identities, room, event, with_service_users=with_service_users, arrival=arrival
+            tx, self._identities, room, event, with_service_users=with_service_users, lookup=lookup
         )
 
 

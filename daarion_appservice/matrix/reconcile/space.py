@@ -111,7 +111,7 @@ class CitySpace:
 
     async def _remove_former_children(self, room: Room, space: MatrixRoomId) -> None:
         async with self.store.database.read_only() as tx:
-            former = [matrix_room for matrix_room, of_room in await tx.matrix_rooms.former_ids() if of_room == room.id]
+            former = await tx.matrix_rooms.former_of(room.id)
         for each in former:
             if await self.homeserver.state(space, "m.space.child", each, as_user=self.identities.bot):
                 await self._remove_child(space, each)
