@@ -16,7 +16,7 @@ import aiohttp
 import orjson
 from sqlalchemy import insert, select, update
 
-from daarion_appservice.city.avatars import agent_avatar, key_of
+from daarion_appservice.city.avatars import agent_avatar, avatar_key
 from daarion_appservice.city.types import Agent, AgentSlug
 from daarion_appservice.demo.child_processes import Child
 from daarion_appservice.storage import tables
@@ -149,7 +149,7 @@ def _agent(number: int, rooms: int) -> dict[str, Any]:
 
 def _ghost(number: int, example: Agent, ghost: Any, avatars: dict[str, str]) -> dict[str, Any]:
     """Return the row of a ghost; agents with the same initial and color share a drawn avatar."""
-    key = key_of(agent_avatar(replace(example, slug=AgentSlug(slug(number)), display_name=_name(number))))
+    key = avatar_key(agent_avatar(replace(example, slug=AgentSlug(slug(number)), display_name=_name(number))))
     shown = {"avatar_source": f"{DRAWN}{key}", "avatar_mxc": avatars.get(key, f"mxc://{SERVER_NAME}/{key}")}
     return dict(ghost._mapping) | {"user_id": _user(number), "display_name": _name(number)} | shown  # noqa: SLF001 -- public, in spite of its name
 

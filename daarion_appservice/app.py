@@ -134,7 +134,6 @@ async def _wait_for_stop_signal() -> None:
 
 async def load(city: City) -> None:
     """Migrate the database, add configured rooms and agents, and load the caches that stay in memory."""
-    await city.database.check()
     await migrate.upgrade(city.database)
     settings = city.settings
     await city.rooms.open_missing([(room.slug, room.name, room.description) for room in settings.city.rooms])
@@ -243,8 +242,10 @@ def _leader_tasks(city: City) -> dict[str, Work]:
         "erasures": city.erasures.run,
         "retention": city.retention.run,
         "room_deletions": city.room_deletions.run,
+        "message_removals": city.message_removals.run,
         "observer": city.observer.run,
         "receipt_observer": city.receipt_observer.run,
+        "chat_receipts": city.chat_receipts.run,
         "remote_receipts": city.remote_receipts.run,
         "typing_sender": city.typing_sender.run,
         "receipt_sender": city.receipt_sender.run,
@@ -264,7 +265,7 @@ def process_tasks(city: City, manager: ServiceManager) -> dict[str, Work]:
         "presence": city.presence.run,
         "registry": city.registry.run,
         "accounts": city.account_cache.run,
-        "agent_faces": city.run_agent_faces,
+        "agent_profiles": city.run_agent_profiles,
         "memberships": city.memberships.run,
         "receipt_writer": city.receipt_writer.run,
         "read_mark_writer": city.read_mark_writer.run,

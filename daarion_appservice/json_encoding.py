@@ -8,6 +8,9 @@ import orjson
 
 from .city.text_sanitizing import storable
 
+JSON = dict[str, Any]
+"""A JSON object."""
+
 
 def encode_json(content: Any) -> bytes:
     """Encode ``content`` as JSON in UTF-8.

@@ -9,9 +9,9 @@ import orjson
 from aiohttp import web
 
 from daarion_appservice.http.openapi.document import Route, described_routes, openapi_document
-from daarion_appservice.http.openapi.problems import PROBLEMS, problems_of
+from daarion_appservice.http.openapi.error_codes import ERROR_CODES, error_codes_of
 from daarion_appservice.http.servers import Listener
-from daarion_appservice.http.views import JSON
+from daarion_appservice.json_encoding import JSON
 from daarion_appservice.wiring.city import City
 from daarion_appservice.wiring.servers import build_city_server, build_matrix_server
 
@@ -38,7 +38,7 @@ def page(city: City) -> str:
             "\n## Error codes\n\nThe codes of the city listener, with the status of the response.\n",
             table(
                 ("status", "code", "condition"),
-                ((str(each.status), code(each.code), each.condition) for each in PROBLEMS),
+                ((str(each.status), code(each.code), each.condition) for each in ERROR_CODES),
             ),
             f"\n## Matrix listener\n{introduction('matrix-listener')}",
             *(_section(tag, matrix, matrix_app, operations) for tag in matrix["tags"]),
@@ -124,8 +124,8 @@ def _parameter(parameter: JSON) -> tuple[str, str, str]:
 
 
 def _errors(route: Route) -> str:
-    problems = sorted(problems_of(route.description.errors), key=lambda each: (each.status, each.code))
-    listed = ", ".join(f"{each.status} {code(each.code)}" for each in problems)
+    codes = sorted(error_codes_of(route.description.errors), key=lambda each: (each.status, each.code))
+    listed = ", ".join(f"{each.status} {code(each.code)}" for each in codes)
     return f"\nErrors: {listed}.\n" if listed else ""
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from daarion_appservice.storage.people.export import field_name
-from daarion_appservice.storage.people.holdings import HOLDINGS, IMPERSONAL, Holding
+from daarion_appservice.storage.personal_data.export import field_name
+from daarion_appservice.storage.personal_data.holdings import HOLDINGS, IMPERSONAL, Holding
 
 from .markdown import code, header, table
 
-_SOURCE: Final = "daarion_appservice/storage/people/holdings.py"
+_SOURCE: Final = "daarion_appservice/storage/personal_data/holdings.py"
 
 
 def page() -> str:

@@ -28,7 +28,7 @@ from ..config import AgentsCoreSettings
 from ..errors import CircuitOpen, CoreBusy, CoreError, CoreFailed, CoreNotConfigured, CoreTimeout
 from .breaker import Breakers
 from .dialects import InvalidResponse, dialect_of
-from .metrics import CallTimer, CoreMetrics, Outcome
+from .metrics import CallOutcome, CallTimer, CoreMetrics
 from .reasoning_filter import Thinking
 from .request import AgentRequest, RequestKind
 from .response_stream import ResponseParser
@@ -130,13 +130,13 @@ class AgentsCore:
         try:
             await stack.enter_async_context(self._slots.acquired(request.agent_id))
         except LimitReached as error:
-            self._metrics.count(request.kind, Outcome.BUSY)
+            self._metrics.count(request.kind, CallOutcome.BUSY)
             raise CoreBusy(retry_after_s=_SLOT_TIMEOUT_S) from error
         if not self._breakers.admit(request.agent_id):
             raise self._circuit_open(request.agent_id, request.kind)
 
     def _circuit_open(self, agent_id: str, kind: RequestKind) -> CircuitOpen:
-        self._metrics.count(kind, Outcome.CIRCUIT_OPEN)
+        self._metrics.count(kind, CallOutcome.CIRCUIT_OPEN)
         return CircuitOpen(retry_after_s=self._breakers.wait_ms(agent_id) / 1000)
 
     async def _chunks(self, request: AgentRequest, timer: CallTimer) -> AsyncGenerator[str, None]:
@@ -146,10 +146,10 @@ class AgentsCore:
                     yield chunk
         except (CoreTimeout, InvalidResponse, aiohttp.ClientError, OSError) as error:
             core_error = _core_error(error)
-            timer.end(Outcome.TIMEOUT if isinstance(core_error, CoreTimeout) else Outcome.FAILED)
+            timer.end(CallOutcome.TIMEOUT if isinstance(core_error, CoreTimeout) else CallOutcome.FAILED)
             self._record_failure(request, core_error, error)
             raise core_error from error
-        timer.end(Outcome.SUCCEEDED)
+        timer.end(CallOutcome.SUCCEEDED)
         self._record_success(request)
 
     async def _post(self, request: AgentRequest) -> AsyncGenerator[str, None]:
@@ -196,7 +196,10 @@ class AgentsCore:
             agent, has_opened = request.agent_id, self._breakers.record_failure(request.agent_id)
         if has_opened:
             log.warning(
-                "core_circuit_open", agent=agent, failures=_MAX_FAILURES, help="it is tried again every 30 seconds"
+                "core_circuit_open",
+                agent=agent,
+                failures=_MAX_FAILURES,
+                help="one request every 30 seconds tries it again",
             )
 
     def _record_success(self, request: AgentRequest) -> None:

@@ -19,10 +19,9 @@ from typing import Any, Final, Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from ..config import AgentsCoreSettings
+from ..json_encoding import JSON
 from .prompt import text_of
 from .request import AgentRequest, Attachment
-
-JSON = dict[str, Any]
 
 _MAX_ID: Final = 255
 _COMPLETIONS: Final = "/chat/completions"

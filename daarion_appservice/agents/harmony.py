@@ -116,7 +116,10 @@ class HarmonyFilter:
 
 
 class BareHarmonyFilter:
-    """Does the same without special tokens. A reply without a final channel is shown unchanged."""
+    """Removes the reasoning from a reply in the harmony format of a server that omits the special tokens.
+
+    A reply without a final channel is shown unchanged.
+    """
 
     def __init__(self) -> None:
         self._held: str | None = ""

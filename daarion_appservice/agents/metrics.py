@@ -37,7 +37,7 @@ for _outcome in (REPLIED, *ReplyFailure, ABANDONED):
     REPLIES.labels(_outcome)
 
 
-class Outcome(StrEnum):
+class CallOutcome(StrEnum):
     """How a call ended, with the value of the metric's label."""
 
     SUCCEEDED = "answered"
@@ -79,7 +79,7 @@ class CoreMetrics:
         )
         for kind in RequestKind:
             self._seconds.labels(kind)
-            for outcome in Outcome:
+            for outcome in CallOutcome:
                 self._calls.labels(kind, outcome)
 
     def watch_breaker(self, is_open: Callable[[], bool]) -> None:
@@ -95,10 +95,10 @@ class CoreMetrics:
         finally:
             self._in_flight.dec()
             self.count(kind, timer.outcome)
-            if timer.outcome is Outcome.SUCCEEDED:
+            if timer.outcome is CallOutcome.SUCCEEDED:
                 self._seconds.labels(kind).observe(timer.duration_s)
 
-    def count(self, kind: RequestKind, outcome: Outcome) -> None:
+    def count(self, kind: RequestKind, outcome: CallOutcome) -> None:
         """Count a call, sent or not."""
         self._calls.labels(kind, outcome).inc()
 
@@ -108,9 +108,9 @@ class CallTimer:
 
     def __init__(self) -> None:
         self._started_s = time.monotonic()
-        self.outcome = Outcome.CANCELLED
+        self.outcome = CallOutcome.CANCELLED
         self.duration_s = 0.0
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, outcome: CallOutcome) -> None:
         self.outcome = outcome
         self.duration_s = time.monotonic() - self._started_s

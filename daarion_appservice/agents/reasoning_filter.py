@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, Literal, Protocol
 
 from .harmony import BareHarmonyFilter, HarmonyFilter, begins_bare_harmony, begins_harmony
-from .reasoning_tags import Kind, Tag, next_tag, tags, unfinished_from
+from .reasoning_tags import Tag, TagKind, next_tag, tags, unfinished_from
 
 Thinking = Literal["hide", "hide_until_end_tag", "show"]
 
@@ -113,7 +113,7 @@ class TagFilter:
         # Positions instead of slices: a megabyte of tags would be copied once for each tag.
         while (tag := next_tag(self._rest, at)) is not None:
             after = self._rest[tag.end : tag.end + 1]
-            if tag.kind is Kind.END and not after and not is_end:
+            if tag.kind is TagKind.END and not after and not is_end:
                 # The next character decides whether the tag is in code.
                 self._text(self._rest[at : tag.begin], shown)
                 self._rest = self._rest[tag.begin :]
@@ -130,10 +130,10 @@ class TagFilter:
         before, self._before = self._before, written[-1]
         if self._block is not None:
             # An end tag may follow code; only one between two backticks is code itself.
-            is_code = before == _TICK and (tag.kind is not Kind.END or after == _TICK)
+            is_code = before == _TICK and (tag.kind is not TagKind.END or after == _TICK)
             self._tag_in_block(self._block, tag, written, is_code=is_code)
             return
-        if tag.kind is Kind.FENCE:
+        if tag.kind is TagKind.FENCE:
             self._in_fence = not self._in_fence
             self._text(written, shown)
         elif self._in_fence or _is_mentioned(tag, before, after):
@@ -150,13 +150,13 @@ class TagFilter:
 
     def _tag_in_text(self, tag: Tag, written: str, shown: list[str]) -> None:
         self._note(tag)
-        if tag.kind is Kind.START:
+        if tag.kind is TagKind.START:
             self._block = _Block(tag.name, written)
-        elif tag.kind is Kind.END:
+        elif tag.kind is TagKind.END:
             self._text(written, shown)
 
     def _note(self, tag: Tag) -> None:
-        self.has_unopened_end_tag |= tag.kind is Kind.END and not self._has_tag
+        self.has_unopened_end_tag |= tag.kind is TagKind.END and not self._has_tag
         self._has_tag = True
 
     def _text(self, text: str, shown: list[str]) -> None:
@@ -192,14 +192,14 @@ class _Block:
 
     def tag(self, tag: Tag, written: str) -> bool:
         """Process a tag; return whether it ends the block."""
-        is_of_block = tag.name == self._name or (self._is_prompted and tag.kind is not Kind.FENCE)
-        if is_of_block and tag.kind is Kind.START and not (self._is_prompted and self._is_blank):
+        is_of_block = tag.name == self._name or (self._is_prompted and tag.kind is not TagKind.FENCE)
+        if is_of_block and tag.kind is TagKind.START and not (self._is_prompted and self._is_blank):
             # A start tag in both the prompt and the reply opens one block.
             self._depth += 1
-        elif is_of_block and tag.kind is Kind.END:
+        elif is_of_block and tag.kind is TagKind.END:
             self._depth -= 1
         self.hold(written)
-        if is_of_block and tag.kind is Kind.END:
+        if is_of_block and tag.kind is TagKind.END:
             self._answer_from = len(self._held)
         return self._depth == 0
 
@@ -214,15 +214,15 @@ def _ends_what_prompt_opened(text: str) -> bool:
     """Return whether the first tag outside of code is an end tag."""
     in_fence = False
     for tag in tags(text):
-        if tag.kind is Kind.FENCE:
+        if tag.kind is TagKind.FENCE:
             in_fence = not in_fence
         elif not in_fence and not _is_mentioned(tag, text[tag.begin - 1 : tag.begin], text[tag.end : tag.end + 1]):
-            return tag.kind is Kind.END
+            return tag.kind is TagKind.END
     return False
 
 
 def _is_mentioned(tag: Tag, before: str, after: str) -> bool:
     """Return whether the text only mentions a tag: in code, or an end tag between spaces."""
-    if tag.kind is Kind.END:
+    if tag.kind is TagKind.END:
         return _TICK in {before, after} or before == after == " "
     return before == _TICK

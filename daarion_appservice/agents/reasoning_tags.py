@@ -51,7 +51,7 @@ _LONGEST: Final = max(map(len, _LITERALS)) + _MAX_ATTRIBUTES + 1
 _UNFINISHED: Final = re.compile(rf"</?(?:{'|'.join(_NAMES)}){_ATTRIBUTES}\Z", _FLAGS)
 
 
-class Kind(Enum):
+class TagKind(Enum):
     """Kinds of tags."""
 
     FENCE = "fence"
@@ -64,9 +64,9 @@ class Kind(Enum):
 class Tag(NamedTuple):
     """A tag and its position in the text."""
 
-    kind: Kind
+    kind: TagKind
     name: str
-    """The same for a start tag and its end tag."""
+    """The name of the element, which a start tag and its end tag have in common."""
     begin: int
     end: int
 
@@ -78,13 +78,13 @@ def next_tag(text: str, at: int) -> Tag | None:
         return None
     begin, end = found.span()
     if found["fence"]:
-        return Tag(Kind.FENCE, _FENCE, begin, end)
+        return Tag(TagKind.FENCE, _FENCE, begin, end)
     if found["name"]:
-        kind = Kind.END if found["slash"] else Kind.EMPTY if found[0].endswith("/>") else Kind.START
+        kind = TagKind.END if found["slash"] else TagKind.EMPTY if found[0].endswith("/>") else TagKind.START
         return Tag(kind, found["name"].lower(), begin, end)
     if found["start"]:
-        return Tag(Kind.START, found["start"].lower(), begin, end)
-    return Tag(Kind.END, _STARTS_OF[found["end"].lower()], begin, end)
+        return Tag(TagKind.START, found["start"].lower(), begin, end)
+    return Tag(TagKind.END, _STARTS_OF[found["end"].lower()], begin, end)
 
 
 def tags(text: str) -> Iterator[Tag]:

@@ -65,7 +65,7 @@ class CoreReplies:
         self._images = images
 
     async def check(self, request: PendingRequest) -> None:
-        """Check that an agents core is configured; these agents reply in every room."""
+        """Check that an agents core is configured: every room is allowed."""
         if not self._core.is_configured:
             raise CannotReply(ReplyFailure.NO_CORE)
 
@@ -75,4 +75,4 @@ class CoreReplies:
             yield chunks
 
     async def check_readers(self, request: PendingRequest) -> None:
-        """Do nothing: these replies are for all readers of the room."""
+        """Allow every reader: the replies are for all readers of the room."""

@@ -104,13 +104,25 @@ class ReplyPoster:
             REPLIES.labels(failure).inc()
 
     async def withdraw(self, reply: PendingReply) -> None:
-        """Abandon a pending reply without a notice, and delete the partial reply."""
+        """Abandon a pending reply without a notice, and delete the partial reply.
+
+        If the request was edited meanwhile so that it requests the reply again, that is pending under a new id.
+        """
         author = Author(AuthorKind.AGENT, reply.agent, reply.agent)
         async with self._database.read_only() as tx:
             is_pending = await tx.agent_replies.get_pending(reply.id) is not None
             partial = await tx.messages.by_client_id(author, reply.room_id, _client_id(reply)) if is_pending else None
+            message = await tx.messages.get(reply.request_id)
         await self._delete(author, partial)
-        await self.abandon(reply)
+        async with parsed_ahead(prose_ahead(message.body) if message else []), self._database.transaction() as tx:
+            # An edit locks the room, too: it comes before this check, or it finds the reply abandoned.
+            room, message = await tx.rooms.lock_any(reply.room_id), await tx.messages.get(reply.request_id)
+            is_new = await tx.agent_replies.mark_abandoned(reply.id)
+            renewed = await self._agent_replies.renew(tx, room, message, reply) if is_new and room and message else []
+        if renewed:
+            self._publish(RepliesPending())
+        elif is_new:
+            REPLIES.labels(ABANDONED).inc()
 
     async def abandon(self, reply: PendingReply) -> None:
         """Mark a pending reply as abandoned, and post nothing."""

@@ -25,7 +25,7 @@ _COMPRESSION: Final = 3
 """Level of gzip. Higher ones take twice the time for a few percent."""
 
 
-class Kind(StrEnum):
+class DatabaseKind(StrEnum):
     """The kind of database; the value is the name of its copy in the archive."""
 
     SQLITE = "database.sqlite3"
@@ -33,7 +33,7 @@ class Kind(StrEnum):
 
     @property
     def product(self) -> str:
-        return "SQLite" if self is Kind.SQLITE else "PostgreSQL"
+        return "SQLite" if self is DatabaseKind.SQLITE else "PostgreSQL"
 
 
 class Manifest(BaseModel):
@@ -42,7 +42,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     format: Literal[1] = 1
-    kind: Kind
+    kind: DatabaseKind
     revision: str
     """The revision of the database schema."""
     version: str

@@ -19,7 +19,7 @@ from ..storage import migrate
 from ..storage.database import Database
 from ..storage.sqlite_file import check_exists
 from . import archive, postgres_programs, sqlite_copy
-from .archive import Kind, Manifest
+from .archive import DatabaseKind, Manifest
 
 _PICKLE_KEY: Final = ("encryption", "pickle_key")
 
@@ -118,7 +118,7 @@ def _writable(directory: Path) -> Path:
     return directory
 
 
-async def _identify(url: str, config: Path) -> tuple[Kind, str]:
+async def _identify(url: str, config: Path) -> tuple[DatabaseKind, str]:
     """Return the kind of a database and its revision."""
     database = Database(url)
     try:
@@ -134,7 +134,7 @@ async def _identify(url: str, config: Path) -> tuple[Kind, str]:
             "There is nothing to back up before the first start of the service. Is database.url right?",
             ExitCode.DATABASE,
         )
-    return (Kind.SQLITE if database.is_sqlite else Kind.POSTGRESQL), revision
+    return (DatabaseKind.SQLITE if database.is_sqlite else DatabaseKind.POSTGRESQL), revision
 
 
 def _copy(database: Database, target: Path) -> Path:

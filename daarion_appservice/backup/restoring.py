@@ -32,7 +32,7 @@ from ..storage.database_url import cannot_use
 from ..storage.leader_lock import is_led
 from ..storage.sqlite_file import ServiceLock, linked_file
 from . import archive, postgres_programs, sqlite_copy
-from .archive import Kind, Manifest
+from .archive import DatabaseKind, Manifest
 
 _SKIPPED_NUMBERS: Final = 1_000_000
 """How far the sequence numbers of a room are raised: more than a room counts between a backup and its restore."""
@@ -162,7 +162,7 @@ async def _restore(
 ) -> tuple[Path | None, StoredKeys]:
     database = Database(settings.database.url)
     try:
-        if database.is_sqlite != (manifest.kind is Kind.SQLITE):
+        if database.is_sqlite != (manifest.kind is DatabaseKind.SQLITE):
             raise StartError(
                 f"The backup is of {manifest.kind.product}, and database.url names {database.described}.",
                 f"Name a database of {manifest.kind.product} in database.url.",
@@ -210,7 +210,7 @@ async def _restore_sqlite(
 
 
 def _check_links(file: Path) -> None:
-    """Refuse a symbolic link by which another user would have this user, often root, write into somebody else's directory.
+    """Refuse a symbolic link by which another user would have this user, often root, write into the directory of another user.
 
     Raises:
         StartError: the owner of a link is neither this user nor root, and does not own the directory to which it leads; or

@@ -19,7 +19,7 @@ from .polls import with_results
 from .ports import CityStore, CityTransaction, NowMs, Publish
 from .room_sequence import record_resync
 from .sign_in_nonces import SignInNonces
-from .types import Author, AuthorKind, CitizenId, SubjectId, UserId, citizen_subject, person_subject
+from .types import Author, AuthorKind, CitizenId, SubjectId, UserId, citizen_subject, user_subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,6 @@ class Accounts:
         """Link a citizen with the owner of an OpenID token, in place of the account linked before.
 
         Args:
-            citizen: The citizen.
             token: The OpenID token.
             server: The name of the homeserver that issued it.
             nonce: The nonce that the city issued for this request.
@@ -159,7 +158,7 @@ class Accounts:
         """Return the subject of a Matrix user: the linked citizen, or the user itself."""
         async with self._store.read_only() as tx:
             citizen = await tx.accounts.citizen_of(user)
-        return citizen_subject(citizen) if citizen else person_subject(user)
+        return citizen_subject(citizen) if citizen else user_subject(user)
 
     async def _account(self, user: UserId, citizen: CitizenId) -> LinkedAccount:
         profile = await self._check.profile_of(user)
@@ -169,7 +168,7 @@ class Accounts:
     async def _record_resyncs(self, tx: CityTransaction, citizen: CitizenId) -> None:
         """Make the clients of the citizen's rooms load them again, also those that come back later: the authors have changed.
 
-        Connected clients are told as soon as their process has loaded the links: see ``RoomStreams``.
+        Connected clients receive the link as soon as their process has loaded the links: see ``RoomStreams``.
         """
         identities = self._departures.identities
         service = Author(AuthorKind.MATRIX, identities.bot, identities.bot)

@@ -94,7 +94,7 @@ def _is_word_character(character: str) -> bool:
 
 
 def _is_in_url(text: str, at: int) -> bool:
-    """Whether the word around ``at`` is a URL."""
+    """Return whether the word around ``at`` is a URL."""
     before = text[max(0, at - _MAX_URL_CHARS) : at]
     word = re.split(r"\s", before)[-1]
     return "://" in word

@@ -3,7 +3,7 @@
 A message requests a reply of an agent if it mentions the agent, begins with its name, or replies to it; in a direct
 chat of one person and one agent every message does. In a direct chat only its own agents reply. The pending reply is
 stored in the transaction of the message, once for each message and agent, so no request is lost, and none gets two
-replies.
+replies. One that an edit withdrew is stored again if a later edit requests it.
 
 Agents may request replies of agents by mentions, with two limits: a chain has at most MAX_DEPTH links, and a room has a
 limit of agents' requests per minute. Other authors have a limit per minute too, because a bot that replies to an agent
@@ -49,11 +49,10 @@ class AgentReplies:
         Args:
             tx: The transaction.
             room: The room of the message.
-            message: The message.
             depth: The number of agents that replied before in this chain of agents.
 
         Returns:
-            The pending replies, at most `_MAX_AGENTS`.
+            The pending replies that were stored, at most `_MAX_AGENTS`.
         """
         # Notices are messages of machines; a reply to a notice could start an endless exchange between machines.
         if message.msgtype == "m.notice" or depth >= MAX_DEPTH:
@@ -77,6 +76,23 @@ class AgentReplies:
             requested = [slug for slug in requested if slug not in requested_before]
         return await self._add(tx, room, after, requested, 0)
 
+    async def renew(
+        self, tx: CityTransaction, room: Room, message: Message, abandoned: PendingReply
+    ) -> list[PendingReply]:
+        """Store a reply that was abandoned in this transaction again, if an edit has requested it meanwhile.
+
+        Args:
+            tx: The transaction, in which the room's row is locked.
+            room: The room of the message.
+            message: The message as it is now.
+            abandoned: The reply.
+
+        Returns:
+            The new pending reply; nothing if none is requested, or the reply was renewed too often.
+        """
+        is_requested = not message.deleted and abandoned.agent in await self.requested_agents(tx, room, message)
+        return await self._add(tx, room, message, [abandoned.agent], abandoned.depth) if is_requested else []
+
     async def _add(
         self, tx: CityTransaction, room: Room, message: Message, agents: list[AgentSlug], depth: int
     ) -> list[PendingReply]:
@@ -91,8 +107,7 @@ class AgentReplies:
             PendingReply(ReplyId(self._new_id()), message.id, room.id, slug, depth, now_ms, failure=failure)
             for slug in agents[: min(_MAX_AGENTS, max(1, remaining))]
         ]
-        await tx.agent_replies.add(pending, requester=message.author.subject)
-        return pending
+        return await tx.agent_replies.add(pending, requester=message.author.subject)
 
     async def requested_agents(self, tx: CityTransaction, room: Room, message: Message) -> list[AgentSlug]:
         """Return the agents whose replies a message requests, each once."""
@@ -101,7 +116,7 @@ class AgentReplies:
             chat = await tx.citizen_chats.of_room(room.id) if author.kind is not AuthorKind.AGENT else None
             return [chat.agent] if chat is not None and chat.agent is not None and self._agents.get(chat.agent) else []
         if room.agent is not None and not room.is_group:
-            return [room.agent] if author.kind is not AuthorKind.AGENT else []
+            return [room.agent] if author.kind is not AuthorKind.AGENT and self._agents.get(room.agent) else []
         requested = dict.fromkeys([*self._mentioned(message), *await self._agents_replied_to(tx, message)])
         requested = requested or dict.fromkeys(await self._agents_of_thread(tx, message))
         if author.kind is AuthorKind.AGENT:

@@ -105,7 +105,7 @@ class AgentDirectory:
         return self._by_slug.get(slug) if slug != subject else None
 
     def is_assigned_to(self, who: Author, room: Room) -> bool:
-        """Whether the author is an agent, and the room one of its rooms in the registry."""
+        """Return whether the author is an agent, and the room one of its rooms in the registry."""
         agent = self.get(AgentSlug(who.id)) if who.kind is AuthorKind.AGENT else None
         return agent is not None and room.slug in agent.rooms
 

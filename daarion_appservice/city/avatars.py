@@ -71,7 +71,7 @@ def room_avatar(slug: str) -> HouseAvatar:
     return HouseAvatar(color_of(slug), hash_of(slug) % ROOFS)
 
 
-def key_of(avatar: DrawnAvatar) -> str:
+def avatar_key(avatar: DrawnAvatar) -> str:
     """Return 32 hexadecimal digits that identify what an avatar shows."""
     described = repr((DRAWING, type(avatar).__name__, *map(str, astuple(avatar))))
     return hashlib.sha256(described.encode()).hexdigest()[:32]

@@ -82,7 +82,7 @@ async def parsed_ahead(calls: Iterable[Callable[[], object]], *, is_short: bool 
 
 
 def prose_ahead(*bodies: str) -> list[Callable[[], object]]:
-    """Return calls for `parsed_ahead` that parse what `AgentMentions` reads of long texts."""
+    """Return the calls that `parsed_ahead` makes for long messages: they parse the text in which `AgentMentions` searches."""
     return [partial(prose_of, body) for body in bodies if "@" in body and len(body) > MAX_INLINE_CHARS]
 
 

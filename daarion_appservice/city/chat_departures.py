@@ -21,7 +21,6 @@ class ChatDepartures:
 
         Args:
             tx: The transaction that ends the link.
-            citizen: The citizen.
 
         Returns:
             Whether there are any.
@@ -37,7 +36,6 @@ class ChatDepartures:
 
         Args:
             tx: The transaction that ends the chat.
-            chat: The chat.
         """
         for user in sorted(await tx.membership_periods.joined_users(chat)):
             match self.identities.describe(user):

@@ -43,7 +43,7 @@ def agent_slug_of(subject: SubjectId) -> AgentSlug | None:
 
 
 def is_chat_id(room: RoomId) -> bool:
-    """Whether a room may be a direct chat: no other room has such an id."""
+    """Return whether a room may be a direct chat: no other room has such an id."""
     return room.startswith(_PREFIX)
 
 

@@ -67,7 +67,7 @@ class ErasedId:
         return self.generation == 0 or self.erased_at_ms is None
 
     def covers(self, at_ms: int) -> bool:
-        """Whether something that the erased id did at a time has no effect any more."""
+        """Return whether something that the erased id did at a time has no effect any more."""
         return self.generation == 0 or self.erased_at_ms is None or at_ms <= self.erased_at_ms
 
 
@@ -82,7 +82,7 @@ class ErasedIds:
         self._by_digest = found
 
     def is_equal(self, found: Mapping[str, ErasedId]) -> bool:
-        """Whether exactly these ids are erased."""
+        """Return whether exactly these ids are erased."""
         return self._by_digest == found
 
     def get(self, name: str) -> ErasedId | None:
@@ -91,12 +91,12 @@ class ErasedIds:
         return self._by_digest.get(digest_of(name)) if self._by_digest else None
 
     def covers(self, name: str, at_ms: int) -> bool:
-        """Whether something that a subject or Matrix user did at a time has no effect any more."""
+        """Return whether something that a subject or Matrix user did at a time has no effect any more."""
         erased = self.get(name)
         return erased is not None and erased.covers(at_ms)
 
     def is_closed(self, name: str) -> bool:
-        """Whether nothing that a subject or Matrix user does has an effect now."""
+        """Return whether nothing that a subject or Matrix user does has an effect now."""
         erased = self.get(name)
         return erased is not None and erased.is_closed
 

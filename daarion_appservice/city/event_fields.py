@@ -81,12 +81,12 @@ def inner(content: Event, key: str) -> Event:
 
 
 def is_message(event: Event) -> bool:
-    """Whether the event becomes a message in the city: one of `MESSAGES`, or an unknown kind that has a fallback text."""
+    """Return whether the event becomes a message in the city: one of `MESSAGES`, or an unknown kind that has a fallback text."""
     return type_of(event) in MESSAGES or _is_unknown_message(event)
 
 
 def is_message_or_change(event: Event) -> bool:
-    """Whether the event is a message or changes one (`MESSAGES_AND_CHANGES`)."""
+    """Return whether the event is a message or changes one (`MESSAGES_AND_CHANGES`)."""
     return type_of(event) in MESSAGES_AND_CHANGES or _is_unknown_message(event)
 
 
@@ -144,7 +144,7 @@ def event_id_of(event: Event) -> EventId:
 
 
 def has_sender_and_id(event: Event) -> bool:
-    """Whether the event has a sender and an id. Every real event has both, but the code must not fail without them."""
+    """Return whether the event has a sender and an id. Every real event has both, but the code must not fail without them."""
     return is_user_id(text(event, "sender")) and 0 < len(text(event, "event_id")) <= _MAX_ID_CHARS
 
 

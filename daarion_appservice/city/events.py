@@ -146,6 +146,11 @@ class InboxChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageRemovalStored:
+    """A user was banned or kicked together with all messages; their removal was stored for `MessageRemovals`."""
+
+
+@dataclass(frozen=True, slots=True)
 class OutboxChanged:
     """A change was stored in the outbox for the outbound worker."""
 
@@ -163,7 +168,7 @@ class ChatReadersChanged:
 
     room_id: RoomId
     readers: frozenset[SubjectId] = frozenset()
-    """The citizens who read it now; empty if nobody reads it who did not before."""
+    """The citizens who may read it now; empty if no citizen gained access by the change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +243,7 @@ CityEvent = (
     | NotificationModeChanged
     | ReceiptsChanged
     | InboxChanged
+    | MessageRemovalStored
     | OutboxChanged
     | RepliesPending
     | DirectChatChanged

@@ -171,7 +171,7 @@ def normalize_type(text: str) -> str:
 
 
 def is_executable(mimetype: str) -> bool:
-    """Whether a browser that opens a file of this type may run scripts in it or show it as a page."""
+    """Return whether a browser that opens a file of this type may run scripts in it or show it as a page."""
     return (
         mimetype.endswith(("html", "xml", "javascript", "ecmascript", "/wasm", "/jscript", "/livescript", "/hta"))
         or mimetype.startswith(("multipart/", "message/", "text/xsl", "text/css", "text/cache-manifest"))
@@ -188,7 +188,7 @@ def _same_media_kind(declared: str, detected: tuple[str, ...]) -> str | None:
 
 
 def _contradicts(declared: str, detected: tuple[str, ...]) -> bool:
-    """Whether the declared type contradicts a detected one. Many document formats are archives inside."""
+    """Return whether the declared type contradicts a detected one. Many document formats are archives inside."""
     return bool(detected) and (detected[0] in DISPLAYED_TYPES or declared.startswith(("text/", *_MEDIA)))
 
 

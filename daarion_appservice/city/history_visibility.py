@@ -85,17 +85,17 @@ class ReadableRanges:
         return self.joined
 
     def may_read(self, visibility: HistoryVisibility, seq: int) -> bool:
-        """Whether the reader may read an event with this visibility and number."""
+        """Return whether the reader may read an event with this visibility and number."""
         return any(start <= seq and (end is None or seq <= end) for start, end in self.ranges(visibility))
 
     def may_read_message(self, message: Message) -> bool:
-        """Whether the reader may read a message as it is now: both at its first version and at its newest edit."""
+        """Return whether the reader may read a message as it is now: both at its first version and at its newest edit."""
         return self.may_read(message.visibility, message.seq) and (
             message.edit_seq is None or self.may_read(message.edit_visibility, message.edit_seq)
         )
 
     def may_read_event(self, event: RoomEvent) -> bool:
-        """Whether the reader may read an event of the room's history and the message that it carries."""
+        """Return whether the reader may read an event of the room's history and the message that it carries."""
         return self.may_read(event.visibility, event.seq) and (
             event.message is None or self.may_read_message(event.message)
         )
@@ -150,17 +150,17 @@ def readable_ranges(periods: Iterable[MembershipPeriod]) -> ReadableRanges:
 
 
 def is_readable_by_all(room: Room) -> bool:
-    """Whether new messages of the room are world-readable, which a chat with an agent never is in the pages."""
+    """Return whether new messages of the room are world-readable, which a chat with an agent never is in the pages."""
     return room.agent is None and room.history_visibility is HistoryVisibility.WORLD_READABLE
 
 
 def is_listed(room: Room) -> bool:
-    """Whether the room, its name and description are public: users can join, knock, or read it without membership."""
+    """Return whether the room, its name and description are public: users can join, knock, or read it without membership."""
     return room.agent is None and (room.join_rule in OPEN_RULES or is_readable_by_all(room))
 
 
 def is_known_to(room: Room, readable: ReadableRanges, *, is_admin: bool = False) -> bool:
-    """Whether a reader may know that the room exists.
+    """Return whether a reader may know that the room exists.
 
     A room that once was public remains known, but not its present name. An admin of the city knows of all rooms, and of
     no chats with agents.
@@ -171,7 +171,7 @@ def is_known_to(room: Room, readable: ReadableRanges, *, is_admin: bool = False)
 
 
 def may_see_room(room: Room, readable: ReadableRanges) -> bool:
-    """Whether a reader may know the room's present name, description and picture.
+    """Return whether a reader may know the room's present name, description and picture.
 
     Former members may not, unless the room is listed: these may be newer than their leave.
     """
@@ -179,8 +179,13 @@ def may_see_room(room: Room, readable: ReadableRanges) -> bool:
 
 
 def may_see_activity(room: Room, readable: ReadableRanges) -> bool:
-    """Whether a reader may know when something last happened in the room, how much, and how many members are online."""
+    """Return whether a reader may know when something last happened in the room, how much, and how many members are online."""
     return is_listed(room) or readable.is_member
+
+
+def are_all_of_member(ranges: Iterable[ReadableRanges]) -> bool:
+    """Return whether a reader is a member of every room that these are the ranges of: no order of rooms hides activity."""
+    return all(each.is_member for each in ranges)
 
 
 def room_as_seen(room: Room, readable: ReadableRanges, *, is_admin: bool = False) -> Room:
@@ -198,7 +203,7 @@ def room_as_seen(room: Room, readable: ReadableRanges, *, is_admin: bool = False
 
 
 def may_subscribe(room: Room, readable: ReadableRanges) -> bool:
-    """Whether a reader may read new messages of the room."""
+    """Return whether a reader may read new messages of the room."""
     return is_readable_by_all(room) or readable.is_member
 
 
@@ -225,12 +230,11 @@ def history_visibility(value: object) -> HistoryVisibility:
 
 
 def may_be_repeated(message: Message, now: HistoryVisibility, newest_join_seq: int) -> bool:
-    """Whether an agent's reply may repeat a message in its room, where every present reader reads the reply.
+    """Return whether an agent's reply may repeat a message in its room, where every present reader reads the reply.
 
     Only such messages are part of an agent's context.
 
     Args:
-        message: The message.
         now: The room's present history visibility.
         newest_join_seq: The number of the newest join among the present members.
     """

@@ -32,7 +32,7 @@ from .types import (
     agent_subject,
     citizen_subject,
     is_person,
-    person_subject,
+    user_subject,
 )
 
 PROTOCOL: Final = "daarion"
@@ -177,7 +177,7 @@ class Identities:
         return None
 
     def is_agent(self, user: UserId) -> bool:
-        """Whether this is the ghost of an agent, also of one that was removed."""
+        """Return whether this is the ghost of an agent, also of one that was removed."""
         return self.agent_slug(user) is not None
 
     def _citizen_of(self, localpart: str) -> Inhabitant | ServiceUser:
@@ -195,15 +195,15 @@ class Identities:
                 return agent_subject(AgentSlug(slug))
             case AuthorKind.CITIZEN, citizen:
                 return citizen_subject(CitizenId(citizen))
-        return person_subject(user)
+        return user_subject(user)
 
     def is_ours(self, user: UserId) -> bool:
-        """Whether the application service creates this user: bot, observer, or the ghost of an agent or citizen."""
+        """Return whether the application service creates this user: bot, observer, or the ghost of an agent or citizen."""
         who = self.describe(user)
         return who is not ServiceUser.INVALID_NAME and not self.is_person(user)
 
     def is_person(self, user: UserId) -> bool:
-        """Whether this is a Matrix user outside the namespace."""
+        """Return whether this is a Matrix user outside the namespace."""
         who = self.describe(user)
         return isinstance(who, tuple) and who[0] is AuthorKind.MATRIX
 
@@ -241,11 +241,13 @@ def is_user_id(text: str) -> bool:
 
 
 def is_citizen_id(text: str) -> bool:
-    """Whether a citizen may have this id: 1 to 200 printable characters, not an id of an agent, Matrix user or deleted account.
+    """Return whether a citizen may have this id: 1 to 200 printable characters, not of an agent, Matrix user or deleted account.
 
-    Applies to the ``sub`` of a JWT and to the localpart of a ghost.
+    Applies to the ``sub`` of a JWT and to the localpart of a ghost. A space at either end is refused: such an id looks like
+    another one, or like none.
     """
-    return 0 < len(text) <= _MAX_CITIZEN_ID_CHARS and text.isprintable() and not text.startswith(_NO_CITIZENS)
+    is_readable = text.isprintable() and text == text.strip()
+    return 0 < len(text) <= _MAX_CITIZEN_ID_CHARS and is_readable and not text.startswith(_NO_CITIZENS)
 
 
 def _escape(text: str) -> str:

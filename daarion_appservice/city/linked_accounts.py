@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from .types import Author, AuthorKind, CitizenId, SubjectId, UserId, citizen_subject, person_subject
+from .types import Author, AuthorKind, CitizenId, SubjectId, UserId, citizen_subject, user_subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class LinkedAccounts:
         """
         before = self._by_citizen
         self._by_citizen = {citizen_subject(account.citizen): account for account in accounts}
-        self._by_user = {person_subject(account.user): account for account in self._by_citizen.values()}
+        self._by_user = {user_subject(account.user): account for account in self._by_citizen.values()}
         if before == self._by_citizen:
             return []
         self.version += 1
@@ -107,20 +107,20 @@ class LinkedAccounts:
 
     def of_user(self, user: UserId) -> LinkedAccount | None:
         """Return the link of a Matrix user."""
-        return self._by_user.get(person_subject(user))
+        return self._by_user.get(user_subject(user))
 
     def canonical_subject(self, subject: SubjectId) -> SubjectId:
         """Return the Matrix user of a linked citizen, and any other subject unchanged."""
         account = self._by_citizen.get(subject)
-        return subject if account is None else person_subject(account.user)
+        return subject if account is None else user_subject(account.user)
 
     def subjects_of(self, subject: SubjectId) -> tuple[SubjectId, ...]:
         """Return all subjects of the same person, the canonical one first."""
         account = self._by_citizen.get(subject) or self._by_user.get(subject)
-        return (subject,) if account is None else (person_subject(account.user), citizen_subject(account.citizen))
+        return (subject,) if account is None else (user_subject(account.user), citizen_subject(account.citizen))
 
     def is_same_person(self, subject: SubjectId, other: SubjectId) -> bool:
-        """Whether two subjects have the same canonical subject."""
+        """Return whether two subjects have the same canonical subject."""
         return self.canonical_subject(subject) == self.canonical_subject(other)
 
     def canonical_subjects(self, subjects: Iterable[SubjectId]) -> tuple[SubjectId, ...]:

@@ -52,15 +52,15 @@ def mention_names(body: str) -> list[str]:
 def without_spaced_ids(text: str, domain: str) -> str:
     """Return the text without the ``@`` of historical user ids that contain spaces, such as ``@John Smith:example.org``.
 
-    The first word of such an id is no name. The text has the same length.
+    The first word of such an id is no name. The text has the same length. After the first space, ``#``, ``!`` and ``$`` are in no
+    such id: they begin the id of a room or event, as in ``@scribe see #general:example.org``.
 
     Args:
-        text: the text.
         domain: the server name of the ids: that of the city's homeserver.
     """
     if domain.lower() not in text.lower():
         return text
-    spaced_id = rf"(?<![\w@/+=])@(?=[^@:\s]{{1,255}}[^\S\n][^@:\n]{{0,255}}:{re.escape(domain)}(?![\w-]))"
+    spaced_id = rf"(?<![\w@/+=])@(?=[^@:\s]{{1,255}}[^\S\n][^@:#!$\n]{{0,255}}:{re.escape(domain)}(?![\w-]))"
     return re.sub(spaced_id, " ", text, flags=re.IGNORECASE)
 
 

@@ -124,5 +124,5 @@ _INVISIBLE_CATEGORIES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def is_allowed(mimetype: str, allowed: Iterable[str]) -> bool:
-    """Whether a type matches one of ``allowed``: types, ``image/*`` and ``*/*``."""
+    """Return whether a type matches one of ``allowed``: types, ``image/*`` and ``*/*``."""
     return not {mimetype, mimetype.partition("/")[0] + "/*", "*/*"}.isdisjoint(allowed)

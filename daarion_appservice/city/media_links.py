@@ -44,7 +44,7 @@ class MediaLinks:
         return f"expires={expires}&signature={self._signature(mxc, expires)}"
 
     def is_good(self, mxc: str, expires: str, signature: str) -> bool:
-        """Whether `query` made this signature for the file, and it has not expired."""
+        """Return whether `query` made this signature for the file, and it has not expired."""
         if not (expires.isascii() and expires.isdecimal() and len(expires) <= len(str(1 << 53))):
             return False
         expected = self._signature(mxc, expires)

@@ -89,7 +89,6 @@ class MemberLog:
 
         Args:
             tx: The caller's transaction.
-            room: The room.
             members: All joined members on Matrix.
             moving: Users whose joins or leaves were pending when the list was requested; their membership does not
                 change.

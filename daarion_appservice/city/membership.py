@@ -11,6 +11,7 @@ from .member_log import MemberLog
 from .message_lookup import lock_writable_room, may_know_room
 from .permissions import RoomPermissions
 from .ports import CityStore, NewId, Publish, publish_all
+from .room_deletions import check_not_being_deleted
 from .room_entry import enter_room
 from .types import Author, OutboxKind, Room
 
@@ -63,12 +64,13 @@ class Membership:
 
         Raises:
             NotFound: The room does not exist.
-            Conflict: The registry lists the room among the agent's rooms.
+            Conflict: The registry lists the room among the agent's rooms, or the room is being deleted.
         """
         async with self._store.transaction() as tx:
             room = await tx.rooms.lock(room_id)
             if room is None or not await may_know_room(tx, room, author, self._permissions):
                 raise NotFound("no_such_room", f"there is no room {room_id!r}")
+            await check_not_being_deleted(tx, room)
             if self._agents.is_assigned_to(author, room):
                 raise Conflict(
                     "room_assigned_to_agent",

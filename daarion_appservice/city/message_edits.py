@@ -305,7 +305,8 @@ class MessageEdits:
     async def _delete(self, tx: CityTransaction, message: Message, by: Author, at_ms: int) -> list[RoomEventStored]:
         """Delete what the message contains. Returns the deletion and the change of its thread's summary."""
         await tx.messages.delete(message.id)
-        await tx.reactions.delete_all_of(message.id)
+        # Matrix clients hide the reactions to a redacted event, but one that its author removed is to be redacted, too.
+        await tx.reactions.delete_given(message.id)
         await tx.revisions.delete_all_of(message.id)
         await tx.poll_responses.delete_all_of(message.id)
         if message.matrix_event_id is not None:

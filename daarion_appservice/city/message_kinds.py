@@ -91,7 +91,6 @@ def count_votes(poll: Poll, votes: Iterable[Iterable[str]], *, ended_at_ms: int 
     """Count the newest vote of each voter.
 
     Args:
-        poll: The poll.
         votes: The selections of each voter.
         ended_at_ms: The time of the poll's end; None while it is open.
     """

@@ -6,6 +6,7 @@ from ..errors import Conflict, NotFound
 from .history_visibility import PUBLIC, ReadableRanges, is_known_to
 from .permissions import RoomPermissions
 from .ports import CityTransaction
+from .room_deletions import check_not_being_deleted
 from .types import Author, EventId, Message, MessageId, Room, RoomId
 
 
@@ -16,7 +17,7 @@ async def find_writable_message(
 
     Raises:
         NotFound: The room or message does not exist, or the author may not read it.
-        Conflict: The room is archived or encrypted.
+        Conflict: The room is archived, encrypted or being deleted.
     """
     room = await lock_writable_room(tx, room_id, author, permissions)
     message = await find_message(tx, room, message_id)
@@ -30,11 +31,12 @@ async def lock_writable_room(tx: CityTransaction, room_id: str, author: Author, 
 
     Raises:
         NotFound: The room does not exist, or the author may not know of it.
-        Conflict: The room is archived or encrypted.
+        Conflict: The room is archived, encrypted or being deleted.
     """
     room = await tx.rooms.lock(room_id) or await _lock_direct_chat(tx, room_id)
     if room is None or not await may_know_room(tx, room, author, permissions):
         raise NotFound("no_such_room", f"there is no room {room_id!r}")
+    await check_not_being_deleted(tx, room)
     if room.archived:
         raise Conflict("room_archived", f"the room {room.slug} is archived: it can be read, but not written to")
     # In an encrypted direct chat the outbound worker encrypts, or refuses to send.
@@ -53,7 +55,7 @@ async def _lock_direct_chat(tx: CityTransaction, room_id: str) -> Room | None:
 
 
 async def may_know_room(tx: CityTransaction, room: Room, author: Author, permissions: RoomPermissions) -> bool:
-    """Whether the author may know that the room exists; an agent knows of its direct chats."""
+    """Return whether the author may know that the room exists; an agent knows of its direct chats."""
     return is_known_to(room, PUBLIC) or is_known_to(room, await permissions.readable_ranges(tx, room, author))
 
 

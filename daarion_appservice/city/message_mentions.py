@@ -15,7 +15,6 @@ async def mentioned_in(tx: CityTransaction, message: Message, replied_to: Author
 
     Args:
         tx: The transaction.
-        message: The message.
         replied_to: The author of the message that it replies to.
 
     Returns:

@@ -112,7 +112,6 @@ class Messages:
         """Store a message of a citizen or agent together with its outbox entry.
 
         Args:
-            author: The author.
             room_id: Id or slug of the room; an agent may name its direct chats by id.
             draft: The message.
             requests_replies: False for the beginning of a message that its author continues by edits: agents that it
@@ -273,7 +272,6 @@ class Messages:
 
         Args:
             tx: The caller's transaction.
-            room: The room.
             author: The sender.
             content: The message's content.
             event_id: The message's event.

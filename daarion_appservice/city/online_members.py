@@ -99,7 +99,7 @@ class OnlineMembers:
         return subject in self._members_of.get(room, ())
 
     def has_person(self, room: RoomId, subject: SubjectId) -> bool:
-        """Whether the person of ``subject`` is a member, by any subject."""
+        """Return whether the person of ``subject`` is a member, by any subject."""
         return self._canonical_subjects.get(subject, subject) in self._persons_in.get(room, ())
 
     def rooms_of_person(self, person: SubjectId) -> Set[RoomId]:

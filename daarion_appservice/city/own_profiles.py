@@ -69,7 +69,6 @@ class OwnProfiles:
         """Change the profile of a citizen, and return the new one.
 
         Args:
-            citizen: The citizen.
             token_name: The name in the citizen's token, which is shown if the citizen chooses none.
             change: The changed fields.
 

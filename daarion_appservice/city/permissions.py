@@ -72,7 +72,6 @@ class RoomPermissions:
 
         Args:
             tx: The transaction.
-            room: The room.
             author: The citizen or agent.
             powers: The room's power levels.
 
@@ -101,7 +100,7 @@ class RoomPermissions:
         return CitizenId(citizens[0]) if citizens else None
 
     def is_same_person(self, author: Author, other: Author) -> bool:
-        """Whether two authors are the same person."""
+        """Return whether two authors are the same person."""
         return self._identities.accounts.is_same_person(author.subject, other.subject)
 
     async def check_may_join(self, tx: CityTransaction, room: Room, author: Author) -> None:

@@ -64,7 +64,7 @@ def main_role(agent: Agent) -> str:
 
 
 def has_role(agent: Agent, role: str) -> bool:
-    """Whether an agent has this role on its node or in its microDAO."""
+    """Return whether an agent has this role on its node or in its microDAO."""
     return role in {agent.role, agent.node_role, agent.microdao_role}
 
 

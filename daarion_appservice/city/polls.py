@@ -134,7 +134,7 @@ class Polls:
         return as_seen(message, room, readable)
 
     def _may_end(self, room: Room, message: Message, author: Author) -> bool:
-        """Whether the author may end a poll that another subject started."""
+        """Return whether the author may end a poll that another subject started."""
         is_own = self._permissions.is_same_person(message.author, author)
         return is_own or self._permissions.may_redact(room, author)
 
@@ -145,7 +145,6 @@ class Polls:
 
         Args:
             tx: The caller's transaction, which has locked the room.
-            room: The room.
             message: The message, which need not be a poll.
             response: The vote or end, with its event; its id is replaced, its time limited to the present.
             is_history: Whether it is imported with the room's earlier history: then it is no event of its own.

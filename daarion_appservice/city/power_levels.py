@@ -54,13 +54,12 @@ class RoomPowerLevels:
 
 
 def may_send(power_levels: str, user: UserId, event_type: str) -> bool:
-    """Whether ``user`` may send message events of a type.
+    """Return whether ``user`` may send message events of a type.
 
     Room creators, who have infinite power since room version 12, are ignored: no ghost creates rooms.
 
     Args:
         power_levels: The content of ``m.room.power_levels`` as JSON; it may be malformed.
-        user: The user.
         event_type: The type of the event.
     """
     powers = _powers(power_levels)
@@ -68,19 +67,19 @@ def may_send(power_levels: str, user: UserId, event_type: str) -> bool:
 
 
 def may_redact(power_levels: str, user: UserId) -> bool:
-    """Whether ``user`` may redact events of others; see `may_send`."""
+    """Return whether ``user`` may redact events of others; see `may_send`."""
     powers = _powers(power_levels)
     return powers.of(user) >= powers.default("redact")
 
 
 def may_invite(power_levels: str, user: UserId) -> bool:
-    """Whether ``user`` may invite others; see `may_send`."""
+    """Return whether ``user`` may invite others; see `may_send`."""
     powers = _powers(power_levels)
     return powers.of(user) >= powers.default("invite")
 
 
 def may_notify_room(power_levels: str, user: UserId) -> bool:
-    """Whether ``user`` may mention all members of a room by ``@room``; see `may_send`."""
+    """Return whether ``user`` may mention all members of a room by ``@room``; see `may_send`."""
     powers = _powers(power_levels)
     return powers.of(user) >= level_of(inner(powers.content, "notifications").get("room"), _DEFAULT_NOTIFY)
 

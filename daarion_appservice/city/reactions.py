@@ -124,7 +124,6 @@ class Reactions:
 
         Args:
             tx: The caller's transaction.
-            message: The message.
             author: The sender.
             key: The key as the client sent it.
             event_id: The reaction's event.

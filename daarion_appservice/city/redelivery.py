@@ -18,7 +18,6 @@ async def redeliver(
 
     Args:
         tx: The transaction, in which the room's row is locked.
-        message: The message.
         by: The author of the request.
         now_ms: The time in milliseconds since 1970.
 

@@ -136,7 +136,6 @@ async def record_resync(tx: CityTransaction, room: RoomId, who: Author, at_ms: i
 
     Args:
         tx: The transaction of the change.
-        room: The room.
         who: Who is stored as the author of the event.
         at_ms: The time in milliseconds since 1970.
 

@@ -10,6 +10,7 @@ from ..errors import Conflict, InvalidInput, NotFound
 from .events import CityEvent, RegistryChanged, RoomChanged, RoomRemoved
 from .feed import FeedWriter
 from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, publish_all
+from .room_deletions import check_not_being_deleted
 from .slugs import MAX_LENGTH, RESERVED, slug_of
 from .text_sanitizing import MAX_TOPIC_CHARS, one_line, storable
 from .types import Author, HistoryVisibility, MatrixRoomId, MatrixStatus, Room, RoomId
@@ -43,6 +44,18 @@ class RoomUpdate:
 
 def room_id_of(slug: str) -> RoomId:
     return RoomId(f"city_{slug}")
+
+
+def name_from_matrix(name: str, slug: str) -> str:
+    """Return the city's name of a room whose Matrix room has the name ``name``.
+
+    Matrix clients show a room without a name by its alias ``#city_<slug>``, and the city by its slug.
+
+    Args:
+        name: The name in ``m.room.name``; empty if there is none, or it was redacted.
+        slug: The room's slug.
+    """
+    return one_line(name) or slug
 
 
 def check_slug(slug: str) -> None:
@@ -149,12 +162,14 @@ class Rooms:
 
         Raises:
             NotFound: The room does not exist.
+            Conflict: The room is being deleted.
             InvalidInput: The name is empty.
         """
         async with self._store.transaction() as tx:
             room = await tx.rooms.lock(id_or_slug)
             if room is None:
                 raise NotFound("no_such_room", f"there is no room {id_or_slug!r}")
+            await check_not_being_deleted(tx, room)
             changed = change.of(room)
             events = await self._change(tx, room, changed)
         publish_all(self._publish, [*events, RegistryChanged()] if events else [])
@@ -168,8 +183,8 @@ class Rooms:
 
         Args:
             id_or_slug: The room's id or slug.
-            is_continued: Whether to go on with a removal only. Another process may have removed the room meanwhile, and
-                somebody have opened another one with the same id, which stays.
+            is_continued: Whether to go on with a removal only. Another process may have removed the room meanwhile, and a
+                citizen may have opened another one with the same id, which stays.
 
         Returns:
             Whether the room is removed; False if that was begun.
@@ -195,11 +210,14 @@ class Rooms:
     async def receive(
         self, tx: CityTransaction, room: Room, *, name: str | None = None, description: str | None = None
     ) -> list[CityEvent]:
-        """Apply a name or topic that was set on Matrix. Returns the events to publish after the commit."""
+        """Apply a name or topic that was set on Matrix, or taken away (an empty string).
+
+        Returns the events to publish after the commit.
+        """
         # The room's row is locked and read again, because a citizen may change the room at the same time.
         room = await tx.rooms.lock(room.id) or room
         # Names are compared as the city shows them: a difference in form on Matrix remains there.
-        name = one_line(name) or room.name if name is not None else None
+        name = name_from_matrix(name, room.slug) if name is not None else None
         description = storable(description)[:MAX_TOPIC_CHARS] if description is not None else None
         await tx.matrix_rooms.set_applied_text(room.id, name=name, topic=description)
         name = room.name if name is None else name

@@ -24,7 +24,7 @@ SECOND_ME: Final = Agent(
 
 
 def is_second_me(slug: AgentSlug | None) -> bool:
-    """Whether the agent is Second Me, which uses the requester's private history and so never replies in public."""
+    """Return whether the agent is Second Me, which uses the requester's private history and so never replies in public."""
     return slug == SECOND_ME.slug
 
 

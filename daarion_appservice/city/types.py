@@ -37,7 +37,7 @@ def citizen_subject(citizen: CitizenId) -> SubjectId:
     return SubjectId(citizen)
 
 
-def person_subject(user: UserId) -> SubjectId:
+def user_subject(user: UserId) -> SubjectId:
     return SubjectId(user)
 
 
@@ -46,7 +46,7 @@ def is_agent(subject: SubjectId) -> bool:
 
 
 def is_person(subject: SubjectId) -> bool:
-    """Whether the subject is a Matrix user, whose presence comes from the homeserver."""
+    """Return whether the subject is a Matrix user, whose presence comes from the homeserver."""
     return subject.startswith("@")
 
 

@@ -7,14 +7,15 @@ from .events import LocalUserRead, LocalUserTyping
 from .message_lookup import find_message, may_know_room
 from .permissions import RoomPermissions
 from .ports import CityStore, CityTransaction, Publish
+from .room_deletions import check_not_being_deleted
 from .types import Author, Room
 
 
 class TypingAndReceipts:
     """Publishes typing and read receipts.
 
-    Both methods raise NotFound for an unknown room, and Forbidden for a banned or kicked author; `set_typing` also for an
-    author who may not send messages.
+    Both methods raise NotFound for an unknown room, Conflict for one that is being deleted, and Forbidden for a banned or
+    kicked author; `set_typing` also for an author who may not send messages.
     """
 
     def __init__(self, store: CityStore, publish: Publish, permissions: RoomPermissions) -> None:
@@ -44,5 +45,6 @@ class TypingAndReceipts:
         room = await tx.rooms.find_shown(room_id)
         if room is None or not await may_know_room(tx, room, author, self._permissions):
             raise NotFound("no_such_room", f"there is no room {room_id!r}")
+        await check_not_being_deleted(tx, room)
         await self._permissions.check_not_removed(tx, room, author)
         return room

@@ -64,7 +64,7 @@ class RoomMarks:
     threads: Mapping[MessageId, int] = field(default_factory=dict)
 
     def is_read(self, seq: int, thread_root: MessageId | None) -> bool:
-        """Whether a message is read: by its thread's mark, or by that of the main timeline."""
+        """Return whether a message is read: by its thread's mark, or by that of the main timeline."""
         if self.main is not None and seq <= self.main:
             return True
         return thread_root is not None and seq <= self.threads.get(thread_root, seq - 1)
@@ -96,7 +96,6 @@ def mentioned_people(message: Message, replied_to: Author | None) -> frozenset[S
     """Return the citizens and Matrix users that a message mentions, with the author of the message that it replies to.
 
     Args:
-        message: The message.
         replied_to: The author of the message that it replies to.
 
     Returns:

@@ -17,7 +17,7 @@ from ..city.tokens import NewToken, new_token
 from ..city.types import Agent, AgentSlug
 from ..clock import new_id, now_ms
 from ..config import loading as config_file
-from ..config.registry_file import RegistryErrors, agent_of, description_of, read
+from ..config.registry_file import RegistryErrors, agent_of, entry_description_of, read
 from ..errors import ExitCode, InvalidInput, NotFound, StartError
 from ..storage.database import Database, Transaction
 from .context import with_migrated_database
@@ -333,7 +333,7 @@ def _described(file: Path) -> Description:
     except RegistryErrors as error:
         errors = "".join(f"\n  {where}: {what}" for where, what in error.errors.items())
         raise InvalidInput("registry_wrong", f"{file} has errors:{errors}") from error
-    described = description_of(registry)
+    described = entry_description_of(registry)
     if described.agents is None:
         return described
     return replace(

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from ..city.timestamps import timestamp
 from ..errors import NotFound
-from ..http.views import timestamp
 from ..storage.database import Database
 from ..storage.inbox import InboxRow
 from .context import with_migrated_database

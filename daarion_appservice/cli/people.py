@@ -11,16 +11,16 @@ from typing import Annotated, Any, BinaryIO, Final
 
 import typer
 
+from ..city.data_subjects import DataSubject, find_data_subject
 from ..city.identity import Identities
-from ..city.people import Person, find_person
 from ..clock import new_id, now_ms
 from ..config import loading as config_file
 from ..errors import ExitCode, NotFound, StartError
 from ..private_file import OWNER_ONLY
 from ..storage.database import Database
-from ..storage.people.erasures import StoredErasure
-from ..storage.people.export import count_rows, export_lines, has_data
-from ..storage.people.requests import request_erasure
+from ..storage.personal_data.erasures import StoredErasure
+from ..storage.personal_data.export import count_rows, export_lines, has_data
+from ..storage.personal_data.requests import request_erasure
 from .context import with_migrated_database
 from .terminal import DEFAULT_CONFIG, AsJson, ConfigPath, confirm, note, print_json, report, show_table
 
@@ -55,9 +55,9 @@ def export(
     identities = _identities(config)
 
     async def write(database: Database) -> int:
-        person = await _person(database, identities, person_id)
+        data_subject = await _data_subject(database, identities, person_id)
         with _opened(output) as file:
-            return await _write_lines(file, export_lines(database, person, now_ms=now_ms()))
+            return await _write_lines(file, export_lines(database, data_subject, now_ms=now_ms()))
 
     lines = with_migrated_database(config, write)
     if output is not None:
@@ -78,19 +78,19 @@ def erase(
     """
     identities = _identities(config)
 
-    async def count(database: Database) -> tuple[Person, dict[str, int]]:
-        person = await _person(database, identities, person_id)
-        return person, await count_rows(database, person)
+    async def count(database: Database) -> tuple[DataSubject, dict[str, int]]:
+        data_subject = await _data_subject(database, identities, person_id)
+        return data_subject, await count_rows(database, data_subject)
 
-    person, counts = with_migrated_database(config, count)
+    data_subject, counts = with_migrated_database(config, count)
     if dry_run:
         _show_counts(counts, as_json=as_json)
         return
-    names = ", ".join((*person.subjects, *person.ghosts))
+    names = ", ".join((*data_subject.subjects, *data_subject.ghosts))
     confirm(f"Erase {names}: {sum(counts.values())} rows, and their events on Matrix?", yes=yes)
 
     async def request(database: Database) -> StoredErasure:
-        return await request_erasure(database, person, new_id, now_ms)
+        return await request_erasure(database, data_subject, new_id, now_ms)
 
     erasure = with_migrated_database(config, request)
     report(
@@ -122,14 +122,14 @@ def erasures(as_json: AsJson = False, config: ConfigPath = DEFAULT_CONFIG) -> No
             note(f"{erasure.id}: the {each.kind} {each.name} remains: {each.reason}")
 
 
-async def _person(database: Database, identities: Identities, person_id: str) -> Person:
+async def _data_subject(database: Database, identities: Identities, person_id: str) -> DataSubject:
     async with database.read_only() as tx:
         # A citizen who came back after an erasure has another ghost.
         identities.erased.replace(await tx.erasures.erased_ids())
-        person = await find_person(tx.accounts, identities, person_id)
-    if not await has_data(database, person):
+        data_subject = await find_data_subject(tx.accounts, identities, person_id)
+    if not await has_data(database, data_subject):
         raise NotFound("no_such_person", f"the city has no data of {person_id}")
-    return person
+    return data_subject
 
 
 def _identities(config: Path) -> Identities:

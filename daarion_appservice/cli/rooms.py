@@ -11,11 +11,11 @@ import typer
 from ..city.history_visibility import is_readable_by_all
 from ..city.identity import Identities
 from ..city.rooms import Rooms, RoomUpdate
+from ..city.timestamps import optional_timestamp, timestamp
 from ..city.types import MatrixStatus, Room
 from ..clock import new_id, now_ms
 from ..config import loading as config_file
 from ..errors import Conflict, ExitCode, HomeserverRefused, HomeserverUnavailable, NotFound, StartError
-from ..http.views import optional_timestamp, timestamp
 from ..realtime.room_deletions import RoomDeletions
 from ..storage.database import Database
 from .context import with_city, with_migrated_database

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from ..city.timestamps import optional_timestamp, timestamp
 from ..city.types import AgentSlug
 from ..errors import NotFound
-from ..http.views import optional_timestamp, timestamp
 from ..storage.agents import TokenOfAgent
 from ..storage.database import Database
 from .context import with_migrated_database

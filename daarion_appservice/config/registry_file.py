@@ -92,7 +92,7 @@ def read(content: Any, *, files: bool = True) -> RegistryFile:
     return registry
 
 
-def description_of(registry: RegistryFile) -> Description:
+def entry_description_of(registry: RegistryFile) -> Description:
     """Convert a document into a description of the registry; parts that the document lacks are None or missing."""
     given = registry.model_fields_set
     places = {

@@ -17,7 +17,7 @@ _LISTEN: Final = "0A"
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
+class DemoListener:
     """A future listener on a port; ``option`` is the command line option that chooses another one."""
 
     name: str
@@ -33,7 +33,7 @@ def any_free() -> int:
         return port
 
 
-def check_free(listeners: Sequence[Listener]) -> None:
+def check_free(listeners: Sequence[DemoListener]) -> None:
     """Raise StartError that names every listener whose port is in use, and the process that uses it."""
     for index, listener in enumerate(listeners):
         for other in listeners[:index]:

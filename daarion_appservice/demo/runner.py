@@ -26,7 +26,7 @@ from .child_processes import Child, ChildExited, Children, python
 from .console import DemoConsole
 from .files import SERVER_NAME, Credentials, DemoFiles, Ports
 from .local_synapse import LocalSynapse
-from .ports import Listener, any_free, check_free
+from .ports import DemoListener, any_free, check_free
 from .sample_data import AGENTS, ROOMS
 from .signals import on_signals
 from .synapse_config import SynapseSetup
@@ -62,9 +62,9 @@ async def demo(data: Path, ports: Ports, *, agents: bool = True, agents_core: st
     local_synapse.check_installed()
     check_free(
         [
-            Listener("city listener", "--port", ports.city),
-            Listener("matrix listener", "--matrix-port", ports.matrix),
-            Listener("homeserver", "--homeserver-port", ports.homeserver),
+            DemoListener("city listener", "--port", ports.city),
+            DemoListener("matrix listener", "--matrix-port", ports.matrix),
+            DemoListener("homeserver", "--homeserver-port", ports.homeserver),
         ]
     )
     ports = replace(ports, agents=any_free()) if agents else ports

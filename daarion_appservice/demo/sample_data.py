@@ -28,7 +28,7 @@ AGENTS: Final = (
     AgentSeed(
         slug="daarwizz",
         display_name="DAARWIZZ",
-        title="Оркестратор microDAO · Orchestrator",
+        title="Оркестратор microDAO",
         kind="orchestrator",
         color="#7c3aed",
         microdao=MICRODAO.id,
@@ -38,7 +38,7 @@ AGENTS: Final = (
     AgentSeed(
         slug="varta",
         display_name="Varta",
-        title="Вартовий вузла node-1 · Guardian",
+        title="Вартовий вузла node-1",
         kind="guardian",
         color="#0f766e",
         node_id=NODE.id,
@@ -49,7 +49,7 @@ AGENTS: Final = (
     AgentSeed(
         slug="hospodar",
         display_name="Hospodar",
-        title="Господар вузла node-1 · Steward",
+        title="Господар вузла node-1",
         kind="steward",
         color="#b45309",
         node_id=NODE.id,
@@ -60,7 +60,7 @@ AGENTS: Final = (
     AgentSeed(
         slug="litopys",
         display_name="Litopys",
-        title="Літописець міста · Scribe",
+        title="Літописець міста",
         kind="assistant",
         color="#1d4ed8",
         microdao=MICRODAO.id,
@@ -70,7 +70,7 @@ AGENTS: Final = (
     AgentSeed(
         slug="providnyk",
         display_name="Providnyk",
-        title="Провідник для новоприбулих · Guide",
+        title="Провідник для новоприбулих",
         kind="assistant",
         color="#be185d",
         microdao=MICRODAO.id,

@@ -84,7 +84,7 @@ async def _who_is_online(city: CityClient, request: Request) -> Bilingual:
 
 async def _people_online(city: CityClient, author: str) -> list[str]:
     found = {}
-    # Whoever asks is online, but becomes a member of the room only when Matrix confirms the join of the ghost.
+    # The author is online, but becomes a member of the room only when Matrix confirms the join of the ghost.
     asking = await city.person(author) if author else None
     if asking is not None and asking["kind"] != "agent":
         found[asking["id"]] = asking["display_name"]

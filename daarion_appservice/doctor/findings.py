@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Status(StrEnum):
+class CheckStatus(StrEnum):
     """The result of a check."""
 
     PASS = "pass"  # noqa: S105 -- not a password
@@ -22,25 +22,25 @@ class Status(StrEnum):
 class Finding:
     """What a check found. ``advice`` is empty unless the status is WARN or FAIL."""
 
-    status: Status
+    status: CheckStatus
     summary: str
     advice: str = ""
 
 
 def passed(summary: str) -> Finding:
-    return Finding(Status.PASS, summary)
+    return Finding(CheckStatus.PASS, summary)
 
 
 def warning(summary: str, advice: str) -> Finding:
-    return Finding(Status.WARN, summary, advice)
+    return Finding(CheckStatus.WARN, summary, advice)
 
 
 def failed(summary: str, advice: str) -> Finding:
-    return Finding(Status.FAIL, summary, advice)
+    return Finding(CheckStatus.FAIL, summary, advice)
 
 
 def skipped(summary: str) -> Finding:
-    return Finding(Status.SKIP, summary)
+    return Finding(CheckStatus.SKIP, summary)
 
 
 def listed(items: list[str], most: int = 3) -> str:

@@ -79,7 +79,10 @@ async def presence(installation: Installation) -> Finding:
     )
 
 
-@check(needs=("presence", "database_schema"), symptoms=("Agents go on and off in Element although they are online.",))
+@check(
+    needs=("presence", "database_schema"),
+    symptoms=("Agents alternate between online and offline in Element although they send heartbeats.",),
+)
 async def presence_timeout(installation: Installation) -> Finding:
     """Synapse holds a presence at least for the 30 seconds of its default without a refresh.
 

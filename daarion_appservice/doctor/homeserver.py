@@ -72,7 +72,7 @@ async def homeserver(installation: Installation) -> Finding:
 
 @check(
     needs=("homeserver", "tokens"),
-    symptoms=("Nothing gets to Matrix, and the log says token_refused.",),
+    symptoms=("Nothing is sent to Matrix, and the log says token_refused.",),
 )
 async def as_token(installation: Installation) -> Finding:
     """The homeserver accepts the `as_token`."""
@@ -160,7 +160,7 @@ async def _is_outside(installation: Installation, user: UserId) -> bool:
 
 @check(
     needs=("namespaces",),
-    symptoms=("Messages crawl, and agents go on and off.", "The log says rate_limited."),
+    symptoms=("Messages are slow, and agents alternate between online and offline.", "The log says rate_limited."),
 )
 async def rate_limits(installation: Installation) -> Finding:
     """Synapse does not limit the service's requests.
@@ -238,7 +238,10 @@ async def room_version(installation: Installation) -> Finding:
 
 @check(
     needs=("homeserver",),
-    symptoms=("Messages of the future or of the past.", "People who have just signed in are refused with 401."),
+    symptoms=(
+        "Messages have times in the future, or too far in the past.",
+        "People who have just signed in are refused with 401.",
+    ),
 )
 async def homeserver_clock(installation: Installation) -> Finding:
     """The clocks of this machine and of the homeserver agree.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..clock import now_ms
-from ..storage.people.erasures import ErasureState
+from ..storage.personal_data.erasures import ErasureState
 from .checks import check
 from .findings import Finding, passed, warning
 from .installation import Installation

@@ -27,7 +27,10 @@ async def registration(installation: Installation) -> Finding:
 
 @check(
     needs=("config", "tokens"),
-    symptoms=("Messages crawl, and agents go on and off.", "No message arrives from Matrix, or none gets there."),
+    symptoms=(
+        "Messages are slow, and agents alternate between online and offline.",
+        "No message arrives from Matrix, or none is sent to Matrix.",
+    ),
 )
 async def synapse_registration(installation: Installation) -> Finding:
     """Synapse's copy of the registration file matches the configuration.

@@ -7,19 +7,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from .. import __version__
-from .findings import Status
+from .findings import CheckStatus
 from .runner import CheckResult
 
 FORMAT: Final = 1
 """The version of the JSON. Fields and checks may be added to it; names and meanings stay the same."""
 
-_STYLES: Final = {Status.PASS: "green", Status.WARN: "yellow", Status.FAIL: "red", Status.SKIP: "dim"}
+_STYLES: Final = {
+    CheckStatus.PASS: "green",
+    CheckStatus.WARN: "yellow",
+    CheckStatus.FAIL: "red",
+    CheckStatus.SKIP: "dim",
+}
 
 
 def exit_code(results: Sequence[CheckResult]) -> int:
     """Return 2 if a check failed, 1 if one warns, otherwise 0."""
     statuses = {result.finding.status for result in results}
-    return 2 if Status.FAIL in statuses else 1 if Status.WARN in statuses else 0
+    return 2 if CheckStatus.FAIL in statuses else 1 if CheckStatus.WARN in statuses else 0
 
 
 def as_json(results: Sequence[CheckResult], groups: Mapping[str, str]) -> dict[str, Any]:
@@ -34,7 +39,7 @@ def as_json(results: Sequence[CheckResult], groups: Mapping[str, str]) -> dict[s
         "format": FORMAT,
         "version": __version__,
         "exit_code": exit_code(results),
-        "counts": {status.value: counts[status] for status in Status},
+        "counts": {status.value: counts[status] for status in CheckStatus},
         "checks": [
             {
                 "name": result.name,
@@ -69,5 +74,5 @@ def as_lines(results: Sequence[CheckResult], groups: Mapping[str, str]) -> list[
         if finding.advice:
             lines.append((f"  {' ' * len(status)}  -> {finding.advice}", None))
     counts = Counter(result.finding.status for result in results)
-    lines.append((", ".join(f"{counts[status]} {status.value}" for status in Status), "bold"))
+    lines.append((", ".join(f"{counts[status]} {status.value}" for status in CheckStatus), "bold"))
     return lines

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import DaarionError, DatabaseError, HomeserverError, StartError
 from .checks import Check
-from .findings import Finding, Status, failed, skipped
+from .findings import CheckStatus, Finding, failed, skipped
 from .installation import Installation
 from .secrets import Secrets
 
@@ -33,7 +33,7 @@ async def run_checks(checks: Sequence[Check], installation: Installation) -> lis
 
     async def run(each: Check) -> CheckResult:
         needed = [await tasks[name] for name in each.needs]
-        missing = [result.name for result in needed if result.finding.status in {Status.FAIL, Status.SKIP}]
+        missing = [result.name for result in needed if result.finding.status in {CheckStatus.FAIL, CheckStatus.SKIP}]
         began_s = time.monotonic()
         finding = skipped(f"needs {', '.join(missing)}") if missing else await _finding_of(each, installation)
         return CheckResult(each.name, secrets.removed_from(finding), time.monotonic() - began_s)

@@ -42,7 +42,7 @@ def device_signature_upload(row: AccountRow, key: PickleKey) -> dict[str, Any]:
 
 
 def has_identity(query_response: Json, row: AccountRow, key: PickleKey) -> bool:
-    """Whether a response to ``POST /keys/query`` has the ghost's own master and self-signing keys.
+    """Return whether a response to ``POST /keys/query`` has the ghost's own master and self-signing keys.
 
     Args:
         query_response: The response; any JSON object.
@@ -64,7 +64,7 @@ def has_identity(query_response: Json, row: AccountRow, key: PickleKey) -> bool:
 
 
 def has_device(query_response: Json, row: AccountRow) -> bool | None:
-    """Whether a response to ``POST /keys/query`` has the ghost's device with the account's keys.
+    """Return whether a response to ``POST /keys/query`` has the ghost's device with the account's keys.
 
     Args:
         query_response: The response; any JSON object.

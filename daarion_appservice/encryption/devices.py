@@ -56,7 +56,6 @@ def verify_devices(query_response: Json, *, user: UserId, known: Mapping[str, De
     Args:
         query_response: The response; any JSON object. The caller must not ask for users whose homeserver is listed under
             ``failures``: they would lose their devices.
-        user: The user.
         known: The stored devices of the user by device id.
 
     Returns:
@@ -114,10 +113,10 @@ def _cross_signing_key(query_response: Json, field: str, user: UserId) -> tuple[
         raise InvalidContent(f"not the {usage} key of {user}")
     keys = object_field(content, "keys")
     if len(keys) != 1:
-        raise InvalidContent(f"the {usage} key of {user} is not one key")
+        raise InvalidContent(f"{user} has {len(keys)} {usage} keys, not one")
     public = normalized_key(next(iter(keys.values())))
     if keys.get(f"ed25519:{public}") is None:
-        raise InvalidContent(f"the {usage} key of {user} is not named by itself")
+        raise InvalidContent(f"the id of the {usage} key of {user} is not the key")
     return content, public
 
 

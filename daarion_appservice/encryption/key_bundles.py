@@ -39,10 +39,8 @@ class ImportedBundle:
     """The sessions of a bundle, to be merged with stored ones (`inbound_sessions.merge`)."""
 
     sessions: tuple[InboundSessionRow, ...]
-    unknown_identity_keys: frozenset[str]
-    """Identity keys that no known device has. Import again after the devices of the room's members are known."""
     refused: int
-    """Entries that are malformed, of another room, or beyond `MAX_SESSIONS`."""
+    """Entries that are malformed, of another room, of no known device, or beyond `MAX_SESSIONS`."""
 
 
 def parse_bundle_event(event: OlmEvent) -> BundleReference:
@@ -79,7 +77,6 @@ def import_bundle(
     if not isinstance(entries, list):
         raise InvalidContent("the key bundle has no room_keys")
     sessions: list[InboundSessionRow] = []
-    unknown: set[str] = set()
     refused = max(len(entries) - MAX_SESSIONS, 0)
     for entry in entries[:MAX_SESSIONS]:
         try:
@@ -88,8 +85,7 @@ def import_bundle(
             if id_field(content, "room_id") != room:
                 raise InvalidContent("a key of another room")
             if (owner := owners.get(curve25519)) is None:
-                unknown.add(curve25519)
-                continue
+                raise InvalidContent("no known device has the sender_key")
             receiver = MegolmReceiver.from_exported_key(text_field(content, "session_key"))
             sessions.append(
                 read_session(
@@ -98,4 +94,4 @@ def import_bundle(
             )
         except EncryptionError:
             refused += 1
-    return ImportedBundle(tuple(sessions), frozenset(unknown), refused)
+    return ImportedBundle(tuple(sessions), refused)

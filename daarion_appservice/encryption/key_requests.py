@@ -89,7 +89,7 @@ def retry_request(row: KeyRequestRow, *, request_id: str, now_ms: int) -> KeyReq
 
 
 def is_exhausted(row: KeyRequestRow) -> bool:
-    """Whether a request has no further attempt."""
+    """Return whether a request has no further attempt."""
     return row.attempts > len(RETRY_AFTER_MS)
 
 
@@ -136,7 +136,7 @@ def parse_request(event: Json) -> IncomingRequest | RequestCancellation:
 
 
 def is_answer_due(last_answer_ms: int | None, *, now_ms: int) -> bool:
-    """Whether a device may get another answer about the same session."""
+    """Return whether a device may get another answer about the same session."""
     return last_answer_ms is None or now_ms - last_answer_ms >= ANSWER_INTERVAL_MS
 
 
@@ -146,7 +146,6 @@ def answer_request(
     """Return the content of the ``m.forwarded_room_key`` that answers a request.
 
     Args:
-        request: The request.
         session: The inbound copy of the ghost's own session.
         shared: The row that says that the device got the session.
         account: The account of the ghost.

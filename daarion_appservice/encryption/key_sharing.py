@@ -26,18 +26,12 @@ class KeyShare:
     shared: tuple[SharedRow, ...]
     messages: Messages
     """Contents of type ``m.room.encrypted``, or ``m.room_key.withheld``."""
-    devices_without_session: tuple[DeviceRow, ...]
-    """Devices without an Olm session: claim their keys, or send ``m.no_olm`` if they have none.
-
-    A device that already got ``m.no_olm`` for this session is not among them: its client starts an Olm session.
-    """
 
 
 def share_session(
     session: OutboundSessionRow,
     *,
     recipients: Iterable[DeviceRow],
-    shared: Iterable[SharedRow],
     olm_sessions: Mapping[str, OlmSessionRow],
     account: AccountRow,
     own_device_keys: Json,
@@ -47,8 +41,7 @@ def share_session(
 
     Args:
         session: The outbound session.
-        recipients: The devices that lack the key.
-        shared: The devices that got the session or a withheld code before.
+        recipients: The devices that lack the key; those without an Olm session do not get it.
         olm_sessions: The Olm session for each device by its identity key (`olm_sessions.newest_session`).
         account: The account of the ghost.
         own_device_keys: The result of `accounts.device_keys`.
@@ -64,19 +57,11 @@ def share_session(
         "session_key": MegolmSender.from_pickle(session.pickle, key).session_key,
     }
     current = dict(olm_sessions)
-    refused = {
-        (row.user, row.device_id)
-        for row in shared
-        if row.session_id == session.session_id and row.withheld == WithheldCode.NO_OLM
-    }
     rows: list[SharedRow] = []
     messages: Messages = {}
-    without: list[DeviceRow] = []
     for device in recipients:
         olm_session = current.get(device.curve25519)
         if olm_session is None:
-            if (device.user, device.device_id) not in refused:
-                without.append(device)
             continue
         encrypted = encrypt_to_device(
             olm_session,
@@ -91,7 +76,7 @@ def share_session(
         messages.setdefault(device.user, {})[device.device_id] = encrypted.content
         rows.append(SharedRow(session.session_id, device.user, device.device_id, device.curve25519, session.sent))
     used = {row.curve25519 for row in rows}
-    return KeyShare(tuple(current[curve25519] for curve25519 in sorted(used)), tuple(rows), messages, tuple(without))
+    return KeyShare(tuple(current[curve25519] for curve25519 in sorted(used)), tuple(rows), messages)
 
 
 def withhold_session(
@@ -101,7 +86,6 @@ def withhold_session(
 
     Args:
         session: The outbound session.
-        devices: The devices.
         code: The reason.
         account: The account of the ghost.
 
@@ -116,4 +100,4 @@ def withhold_session(
         rows.append(
             SharedRow(session.session_id, device.user, device.device_id, device.curve25519, session.sent, code.value)
         )
-    return KeyShare((), tuple(rows), messages, ())
+    return KeyShare((), tuple(rows), messages)

@@ -93,8 +93,9 @@ def decrypt_olm_event(
         The event and the rows to store.
 
     Raises:
-        UnknownSession: No session fits and the event starts none; `olm_sessions.is_recovery_due` decides what follows.
-        Undecryptable: The event was decrypted before, is damaged, or uses a one-time key that is gone. The same follows.
+        UnknownSession: No session fits and the event starts none; `olm_sessions.is_recovery_due` says whether to recover.
+        Undecryptable: The event was decrypted before, is damaged, or uses a one-time key that is gone;
+            `olm_sessions.is_recovery_due` says whether to recover.
         WrongContext: The event was encrypted by or for another device.
         InvalidContent: The plaintext is not an event.
     """

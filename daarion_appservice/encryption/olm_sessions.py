@@ -52,7 +52,7 @@ def superfluous_sessions(sessions: Sequence[OlmSessionRow]) -> tuple[OlmSessionR
 
 
 def is_recovery_due(last_recovery_ms: int | None, *, now_ms: int) -> bool:
-    """Whether a device whose Olm message was undecryptable gets a new session and an ``m.dummy``.
+    """Return whether a device whose Olm message was undecryptable gets a new session and an ``m.dummy``.
 
     Args:
         last_recovery_ms: The time of the last recovery for this device; None if there was none.

@@ -132,7 +132,6 @@ def plan_outbound(
     Args:
         session: The stored session of the ghost in the room.
         account: The account of the ghost.
-        room: The room.
         policy: The rules of the room.
         devices: The devices of all members who may read the event.
         shared: The devices that got the stored session or a withheld code.

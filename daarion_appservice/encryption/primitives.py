@@ -60,7 +60,7 @@ class PickleKey:
 
 
 def is_valid_signature(public_key: str, message: bytes, signature: str) -> bool:
-    """Whether an Ed25519 signature in base64 is that of the key for the message; False for malformed ones."""
+    """Return whether an Ed25519 signature in base64 is that of the key for the message; False for malformed ones."""
     try:
         with _raising(InvalidContent, "the signature is invalid"):
             key = vodozemac.Ed25519PublicKey.from_base64(normalized_key(public_key))
@@ -121,7 +121,7 @@ class OlmSession:
         return self._native.session_id
 
     def is_started_by(self, message: OlmMessage) -> bool:
-        """Whether a pre-key message belongs to this session."""
+        """Return whether a pre-key message belongs to this session."""
         with _raising(InvalidContent, "not a pre-key message"):
             return self._native.session_matches(message.native_pre_key())
 

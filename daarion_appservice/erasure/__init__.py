@@ -1,1 +1,1 @@
-"""Erasure of persons: first the data of the city, then that of the homeserver."""
+"""Erasure of data subjects: first the data of the city, then that of the homeserver."""

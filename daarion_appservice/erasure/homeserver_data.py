@@ -1,7 +1,7 @@
 """The second part of an erasure: the homeserver's data.
 
     pictures of rooms    ─► replaced by the houses that the city draws
-    events of the person ─► redacted, by their ghost or by the bot
+    events of the data subject ─► redacted, by their ghost or by the bot
     the ghost   ─► leaves, loses name and avatar, is deactivated with ``erase``
     Matrix user ─► removed from the city's rooms; agents leave the direct chats
                    what the user does from the end of the first part on is a new person's, and stays
@@ -16,15 +16,15 @@ from collections.abc import Iterable
 from math import inf
 from typing import Any, Final
 
+from ..city.data_subjects import DataSubject
 from ..city.event_fields import content_of, event_id_of, sender_of, text, time_ms, type_of
 from ..city.identity import Identities
-from ..city.people import Person
-from ..city.types import EventId, MatrixRoomId, UserId, person_subject
+from ..city.types import EventId, MatrixRoomId, UserId, user_subject
 from ..errors import HomeserverRefused
 from ..matrix.client.homeserver import Homeserver
 from ..matrix.client.refusals import is_transient, is_unregistered
 from ..storage.database import Database
-from ..storage.people.erasures import PendingRedaction, Plan, Remains, StoredErasure
+from ..storage.personal_data.erasures import PendingRedaction, Plan, Remains, StoredErasure
 
 _PAGE: Final = 100
 _REASON: Final = "account erased"
@@ -36,7 +36,7 @@ _KEPT_TYPES: Final = frozenset({"m.room.redaction", "m.room.create"})
 
 
 class HomeserverDataErasure:
-    """Erases the homeserver's data of persons.
+    """Erases the homeserver's data of data subjects.
 
     All methods raise HomeserverUnavailable, and HomeserverRefused if the refusal is transient.
     """
@@ -51,20 +51,20 @@ class HomeserverDataErasure:
         self._database = database
         self._identities = identities
 
-    async def run(self, erasure: StoredErasure, person: Person) -> None:
+    async def run(self, erasure: StoredErasure, data_subject: DataSubject) -> None:
         """Erase everything on Matrix. Can be repeated."""
         # Before the redactions: a redacted event has no picture, and the city would not receive its removal.
-        await self._remove_pictures(erasure, person)
-        joined = {ghost: await self._joined_rooms(ghost) for ghost in person.ghosts}
+        await self._remove_pictures(erasure, data_subject)
+        joined = {ghost: await self._joined_rooms(ghost) for ghost in data_subject.ghosts}
         await self.redact_stored(erasure.id, {ghost for ghost, rooms in joined.items() if rooms})
         for ghost, rooms in joined.items():
             await self._redact_all(erasure, ghost, {*erasure.plan.rooms, *rooms}, as_self=rooms)
             await self._deactivate(erasure, ghost, rooms)
-        if person.user is not None:
-            until_ms = await self._closed_at_ms(person.user)
-            await self._redact_all(erasure, person.user, erasure.plan.rooms, as_self=(), until_ms=until_ms)
-            await self._remove_from_rooms(erasure, person.user, until_ms)
-            await self._note(erasure, [Remains("account", person.user, "the account belongs to the person")])
+        if data_subject.user is not None:
+            until_ms = await self._closed_at_ms(data_subject.user)
+            await self._redact_all(erasure, data_subject.user, erasure.plan.rooms, as_self=(), until_ms=until_ms)
+            await self._remove_from_rooms(erasure, data_subject.user, until_ms)
+            await self._note(erasure, [Remains("account", data_subject.user, "the account belongs to the person")])
         await self._leave_chats(erasure.plan)
 
     async def redact_stored(self, erasure: str, active: Iterable[UserId] = ()) -> None:
@@ -164,10 +164,10 @@ class HomeserverDataErasure:
 
     # --- pictures of rooms ----------------------------------------------------------------------------
 
-    async def _remove_pictures(self, erasure: StoredErasure, person: Person) -> None:
-        """Remove the pictures of rooms that the person set or uploaded; the reconciler sets the houses that the city draws."""
-        users, files = set(person.users), {each.name for each in erasure.remains if each.kind == "file"}
-        until_ms = inf if person.user is None else await self._closed_at_ms(person.user)
+    async def _remove_pictures(self, erasure: StoredErasure, data_subject: DataSubject) -> None:
+        """Remove the pictures of rooms that are files of the data subject; the reconciler sets those that the city draws."""
+        users, files = set(data_subject.users), {each.name for each in erasure.remains if each.kind == "file"}
+        until_ms = inf if data_subject.user is None else await self._closed_at_ms(data_subject.user)
         for room in erasure.plan.rooms:
             moderator = await self._moderator(room)
             try:
@@ -204,9 +204,9 @@ class HomeserverDataErasure:
             await self._note(erasure, [Remains("account", ghost, str(error))])
 
     async def _closed_at_ms(self, user: UserId) -> float:
-        """Return the time from which on what a Matrix user does is that of a new person; infinity if there is none yet."""
+        """Return the time after which events of a Matrix user are those of a new person; infinity before that."""
         async with self._database.read_only() as tx:
-            erased = await tx.erasures.erased(person_subject(user))
+            erased = await tx.erasures.erased(user_subject(user))
         return inf if erased is None or erased.erased_at_ms is None else erased.erased_at_ms
 
     async def _remove_from_rooms(self, erasure: StoredErasure, user: UserId, until_ms: float) -> None:
@@ -232,7 +232,7 @@ class HomeserverDataErasure:
                 _raise_transient(error)  # Otherwise the user is not in the chat.
 
     async def _is_new_chat(self, room: MatrixRoomId) -> bool:
-        """Whether the bot was invited to the room again: the chats of the first life are not stored any more."""
+        """Return whether the bot was invited to the room again: the chats of the first life are not stored any more."""
         async with self._database.read_only() as tx:
             return await tx.bot_chats.get(room) is not None
 

@@ -1,11 +1,11 @@
-"""The erasure worker: carries out erasures of persons, as a task of the leader.
+"""The erasure worker: carries out erasures of data subjects, as a task of the leader.
 
     requested ─► city's data ─► 10 s ─► city's data again ─► closed ─► homeserver's data ─► done
                  (`city_data`)                                          (`homeserver_data`)
 
 The pause is for requests that were accepted before all processes knew of the erasure, and for messages that were being sent.
-Until the second pass ends, tokens of the person are refused and events of the person are ignored; afterwards the person may come
-back as a new one. The homeserver may be unavailable for any time: the second part waits for it, the first does not.
+Until the second pass ends, the service refuses the tokens of the data subject and ignores its events; afterwards a person may
+come back as a new one. The homeserver may be unavailable for any time: the second part waits for it, the first does not.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Final
 
 import structlog
 
+from ..city.data_subjects import DataSubject
 from ..city.events import AccountsChanged, CityEvent
-from ..city.people import Person
 from ..city.ports import NowMs, PresenceStore
 from ..city.presence import PresenceState, RemotePresence
-from ..city.types import person_subject
+from ..city.types import user_subject
 from ..errors import HomeserverRefused, HomeserverUnavailable
 from ..matrix.client.monitor import HomeserverMonitor
 from ..matrix.ghosts.ghosts import Ghosts
@@ -27,12 +27,12 @@ from ..matrix.presence.user_presence import MATRIX_SESSION
 from ..realtime.isolation import isolated
 from ..realtime.worker import Worker
 from ..storage.database import Database
-from ..storage.people.erasures import ErasureState, StoredErasure
+from ..storage.personal_data.erasures import ErasureState, StoredErasure
 from .city_data import CityDataErasure
 from .homeserver_data import HomeserverDataErasure
 
 SETTLING_MS: Final = 10_000
-"""Milliseconds after which every process knows of an erasure and has ended the requests of the person."""
+"""Milliseconds after which every process knows of an erasure and has ended the requests of the data subject."""
 _POLL_S: Final = 5.0
 _RETRY_MS: Final = 30_000
 
@@ -79,7 +79,7 @@ class ErasureWorker:
         await self._worker.run(self.step)
 
     async def step(self) -> float:
-        """Advance every unfinished erasure; return the seconds until the next look."""
+        """Advance every unfinished erasure; return the seconds until the next step."""
         async with self._database.read_only() as tx:
             unfinished = await tx.erasures.unfinished()
         for erasure in unfinished:
@@ -89,24 +89,24 @@ class ErasureWorker:
         return min(_POLL_S, self._settling_ms / 1000) if unfinished else _POLL_S
 
     async def _advance(self, erasure: StoredErasure) -> None:
-        if erasure.state is ErasureState.CITY and erasure.person is not None:
-            await self._erase_in_city(erasure, erasure.person)
+        if erasure.state is ErasureState.CITY and erasure.data_subject is not None:
+            await self._erase_in_city(erasure, erasure.data_subject)
             return
         if not self._monitor.is_up:
             return
         try:
-            if erasure.person is None:
+            if erasure.data_subject is None:
                 await self._homeserver_data.redact_stored(erasure.id)
             else:
-                await self._homeserver_data.run(erasure, erasure.person)
-                await self._finish(erasure, erasure.person)
+                await self._homeserver_data.run(erasure, erasure.data_subject)
+                await self._finish(erasure, erasure.data_subject)
         except HomeserverUnavailable as error:
             self._monitor.report_unavailable(error)
             await self._delay(erasure, error)
         except HomeserverRefused as error:
             await self._delay(erasure, error)
 
-    async def _erase_in_city(self, erasure: StoredErasure, person: Person) -> None:
+    async def _erase_in_city(self, erasure: StoredErasure, data_subject: DataSubject) -> None:
         is_last = self._now_ms() >= erasure.requested_at_ms + self._settling_ms
         if not is_last and erasure.id in self._passed:
             return
@@ -118,19 +118,19 @@ class ErasureWorker:
             return
         async with self._database.transaction() as tx:
             await tx.accounts.lock()
-            await tx.erasing.unlink(person)
+            await tx.erasing.unlink(data_subject)
             await tx.erasures.close_city(erasure.id, now_ms=self._now_ms())
         self._passed.discard(erasure.id)
         await self._changed()
         log.info("erasure_city_done", erasure=erasure.id)
         self._worker.wake()
 
-    async def _finish(self, erasure: StoredErasure, person: Person) -> None:
-        if person.user is not None:
-            offline = RemotePresence(person_subject(person.user), PresenceState(), MATRIX_SESSION)
+    async def _finish(self, erasure: StoredErasure, data_subject: DataSubject) -> None:
+        if data_subject.user is not None:
+            offline = RemotePresence(user_subject(data_subject.user), PresenceState(), MATRIX_SESSION)
             await self._presence.set_remote([offline])
-        await self._city_data.finish(erasure.id, person)
-        for ghost in person.ghosts:
+        await self._city_data.finish(erasure.id, data_subject)
+        for ghost in data_subject.ghosts:
             await self._ghosts.forget(ghost)
         async with self._database.transaction() as tx:
             await tx.erasures.finish(erasure.id, now_ms=self._now_ms())

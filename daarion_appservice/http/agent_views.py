@@ -12,7 +12,7 @@ from ..city.presence import PresenceState
 from ..city.types import Agent, UserId, agent_subject
 from . import schemas
 from .agent_avatars import AgentAvatars
-from .views import presence_fields
+from .presence_views import presence_fields
 
 
 @dataclass(frozen=True, slots=True)

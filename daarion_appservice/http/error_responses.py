@@ -12,7 +12,7 @@ from aiohttp import ClientConnectionError, web
 from aiohttp.typedefs import Handler, Middleware
 
 from ..errors import CityError, DatabaseUnavailable, TooManyRequests, Unavailable
-from .errors import DATABASE_UNAVAILABLE
+from .database_errors import DATABASE_UNAVAILABLE
 from .routing import json_response
 from .validation import ValidationErrors
 

@@ -13,7 +13,7 @@ from .auth.principals import Principal, author_of, is_admin
 
 
 def knows_by_id(principal: Principal, person: SubjectId, presence: PersonPresence) -> bool:
-    """Whether a principal may know a citizen who is in no room that the principal may read.
+    """Return whether a principal may know a citizen who is in no room that the principal may read.
 
     Args:
         principal: the reader.

@@ -26,7 +26,7 @@ from ..errors import CityError
 from .agent_avatars import AgentAvatars
 from .compressed_file import CompressedFile
 from .content_coding import gzip
-from .errors import translate_database_errors
+from .database_errors import translate_database_errors
 from .media_urls import media_path
 from .room_responses import CachedRoomResponses
 from .validation import check_text

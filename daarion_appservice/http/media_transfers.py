@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Final
 
 import structlog
 from aiohttp import web
 
 from ..concurrency import ConcurrencyLimit, LimitReached
-from ..errors import (
-    CityError,
-    HomeserverRateLimited,
-    HomeserverRefused,
-    HomeserverUnavailable,
-    InvalidInput,
-    TooManyRequests,
-    Unavailable,
-)
+from ..errors import CityError, HomeserverRefused, InvalidInput, Unavailable
+from ..matrix.client.error_translation import RETRY_S, translate_homeserver_errors
 from .auth.principals import Principal
 from .limits.metrics import count_hit
 from .limits.request_limits import RequestLimits
 
-RETRY_S: Final = 5.0
 _CLIENT_SHARE: Final = 4
 """One client may have at most a quarter of the concurrent transfers."""
 _WAIT_S: Final = 15.0
@@ -70,30 +62,17 @@ class MediaTransfers:
             ) from error
 
 
-@contextmanager
-def translate_homeserver_errors(refusal: Callable[[HomeserverRefused], CityError]) -> Iterator[None]:
-    """Translate errors of the homeserver that are raised in the block.
-
-    Args:
-        refusal: returns the error for a refusal that is not a fault of a server.
+def translate_transfer_errors(refusal: Callable[[HomeserverRefused], CityError]) -> AbstractContextManager[None]:
+    """Translate errors of the homeserver that are raised in the block; ``refusal`` translates one that is no rate limit.
 
     Raises:
         CityError: the translated error.
     """
-    try:
-        yield
-    except HomeserverUnavailable as error:
-        raise Unavailable(
-            "homeserver_unavailable",
-            "the homeserver, which stores the files, does not respond; try again",
-            retry_after_s=RETRY_S,
-        ) from error
-    except HomeserverRateLimited as error:
-        raise TooManyRequests(
-            "the homeserver limits the rate of file transfers", retry_after_s=error.retry_after_ms / 1000
-        ) from error
-    except HomeserverRefused as error:
-        raise refusal(error) from error
+    return translate_homeserver_errors(
+        refusal,
+        unavailable="the homeserver, which stores the files, does not respond; try again",
+        rate_limited="the homeserver limits the rate of file transfers",
+    )
 
 
 def is_server_fault(error: HomeserverRefused) -> bool:

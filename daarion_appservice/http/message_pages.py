@@ -97,7 +97,6 @@ async def read_messages(
 
     Args:
         tx: the transaction to read in.
-        room: the room.
         position: the position of the page in the room's history.
         limit: the maximum number of messages.
         readable: the ranges that the reader may read.

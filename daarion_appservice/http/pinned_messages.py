@@ -11,8 +11,9 @@ from ..city.types import EventId, Message
 from ..storage.database import Database, Transaction
 from . import schemas
 from .auth.principals import Principal
+from .message_views import message_view
 from .room_responses import CachedRoomResponses
-from .views import message_view, pinned_events
+from .room_views import pinned_events
 
 
 @dataclass(frozen=True, slots=True)

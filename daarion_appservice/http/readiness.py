@@ -128,7 +128,7 @@ class ReadinessProbe:
         return _ok("answers") if self.monitor.is_up else _failed(f"away: {self.monitor.reason}")
 
     def _callback(self) -> Part:
-        """Whether the homeserver reaches this service."""
+        """Return whether the homeserver reaches this service."""
         if self.monitor.unreached:
             return _failed(self.monitor.unreached)
         if self.monitor.last_ping_s is None:
@@ -166,7 +166,7 @@ class ReadinessProbe:
         return _ok() if state == "ok" else _warning(state)
 
     def _encryption(self) -> Part:
-        """Whether agents read and write encrypted chats; city and rooms do without it."""
+        """Return whether agents read and write encrypted chats; city and rooms do without it."""
         if self.encryption.state is SupportState.REFUSED:
             return _warning(f"the homeserver takes no keys of ghosts: {self.encryption.refusal}")
         return _ok(str(self.encryption.state))

@@ -22,7 +22,7 @@ _SECTION: Final = "/city/"
 
 @dataclass(frozen=True, slots=True)
 class ReservedRooms:
-    """Redirects browsers, which ask for a page; clients of the API are not affected."""
+    """Redirects requests for such a page (``Accept: text/html``); requests of API clients pass unchanged."""
 
     rooms: CachedRoomResponses
     limits: RequestLimits

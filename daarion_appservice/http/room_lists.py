@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from ..city.history_visibility import ReadableRanges
+from ..city.history_visibility import ReadableRanges, are_all_of_member
 from ..city.identity import Identities
 from ..city.online_members import OnlineMembers
 from ..city.reader_memberships import ReaderMemberships
@@ -61,7 +61,7 @@ class RoomLists:
 
         Args:
             principal: the reader.
-            sort: a key of ``storage.rooms.ORDERS``.
+            sort: a key of ``storage.room_orders.ORDERS``.
             limit: the number of rooms.
             offset: the number of rooms to skip.
         """
@@ -114,7 +114,13 @@ class RoomLists:
             ranges = await self.readers.ranges_by_room(tx, author)
             reader = ListReader(await self.readers.users(tx, author), is_admin(principal), ranges)
             page = await tx.rooms.page_versions(
-                sort=sort, limit=limit, offset=offset, ids=ids, users=reader.users, is_admin=reader.is_admin
+                sort=sort,
+                limit=limit,
+                offset=offset,
+                ids=ids,
+                users=reader.users,
+                is_admin=reader.is_admin,
+                has_left=not are_all_of_member(ranges.values()),
             )
             seen = await self.view_cache.views(tx, page, reader)
             if author is not None:

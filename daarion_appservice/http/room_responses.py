@@ -20,7 +20,7 @@ from . import schemas
 from .auth.principals import Principal, author_of, is_admin
 from .encoded_response import Encoded
 from .message_pages import NotReadable, PagePosition, read_messages
-from .views import message_view
+from .message_views import message_view
 
 _ROOM_BYTES = 1024
 _RANGES_BYTES = 512

@@ -13,8 +13,8 @@ from ..city.types import Room, RoomId, UserId
 from ..storage.database import Transaction
 from ..storage.rooms import ListedVersions
 from . import schemas
+from .room_views import room_view
 from .unread_views import optional_last_message_view
-from .views import room_view
 
 _MAX_ROOMS: Final = 2000
 """The size of the cache in rooms, about 4 KiB each: four times as many as the longest page of a list has."""

@@ -18,7 +18,7 @@
 ``summary``         its effect, in a few words
 ``response``        the response model in ``schemas/`` (or a ``list[…]`` of one); ``NoContent`` for an empty response
 ``other_statuses``  further statuses with the same response, and when they occur: ``{200: "The same `client_id` again."}``
-``errors``          its own error codes (``openapi/problems.py``); authentication and validation add theirs to all routes
+``errors``          its own error codes (``openapi/error_codes.py``); authentication and validation add theirs to all routes
 docstring           the description of the operation
 fields              of body, query and response: ``description`` and ``examples``; path parameters are in ``openapi/document.py``
 
@@ -183,7 +183,7 @@ def described(description: EndpointDescription) -> Callable[[H], H]:
     return decorate
 
 
-def description_of(handler: object) -> EndpointDescription | None:
+def route_description_of(handler: object) -> EndpointDescription | None:
     """Return the description of a handler, or None if it has none."""
     description: EndpointDescription | None = getattr(handler, _DESCRIPTION, None)
     return description

@@ -6,10 +6,11 @@ from typing import Final
 
 from ..city.excerpts import excerpt
 from ..city.identity import Identities
+from ..city.timestamps import timestamp
 from ..city.types import Message
 from ..city.unread import RoomUnread
 from . import schemas
-from .views import author_view, timestamp
+from .author_views import author_view
 
 _MAX_EXCERPT_CHARS: Final = 140
 _MAX_PARSED_CHARS: Final = 4_000

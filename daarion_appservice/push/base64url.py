@@ -16,7 +16,6 @@ def decode_base64url(text: str, length: int) -> bytes:
     """Return the bytes of a text, which may have padding.
 
     Args:
-        text: The text.
         length: The number of bytes that it must have.
 
     Raises:

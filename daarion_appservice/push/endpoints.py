@@ -73,7 +73,7 @@ class PublicResolver(AbstractResolver):
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address, or the IPv4 address within it, belongs to the internet."""
+    """Return whether an IP address, or the IPv4 address within it, belongs to the internet."""
     found = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
         inner = found.ipv4_mapped or found.sixtofour

@@ -8,7 +8,7 @@ from typing import Final
 from prometheus_client import Counter
 
 
-class Outcome(StrEnum):
+class PushOutcome(StrEnum):
     """How a push ended, with the value of the metric's label."""
 
     SENT = "sent"
@@ -30,5 +30,5 @@ PUSHES: Final = Counter(
 )
 METRICS: Final = (PUSHES,)
 
-for _outcome in Outcome:
+for _outcome in PushOutcome:
     PUSHES.labels(_outcome)

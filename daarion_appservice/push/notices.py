@@ -39,7 +39,7 @@ _TOPIC_CHARS: Final = 32
 
 
 def may_notify(posted: MessagePosted) -> bool:
-    """Whether a message mentions a user or may belong to a direct chat, without a query."""
+    """Return whether a message mentions a user or may belong to a direct chat, without a query."""
     return bool(posted.mentioned) or is_chat_id(posted.message.room_id)
 
 

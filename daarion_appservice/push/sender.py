@@ -21,7 +21,7 @@ from ..city.types import MessageId
 from ..errors import DatabaseError
 from ..storage.database import Database
 from .client import Push, PushResult
-from .metrics import PUSHES, Outcome
+from .metrics import PUSHES, PushOutcome
 from .notices import PushNotices, may_notify
 
 _DELAY_S: Final = 2.0
@@ -100,7 +100,7 @@ class PushSender:
             try:
                 pushes = await self._notices.of(posted)
             except DatabaseError as error:
-                PUSHES.labels(Outcome.DROPPED).inc()
+                PUSHES.labels(PushOutcome.DROPPED).inc()
                 log.debug("push_dropped", error=str(error))
                 continue
             for push in pushes:
@@ -132,19 +132,19 @@ class PushSender:
     async def _record(self, push: Push, result: PushResult) -> None:
         endpoint = push.subscription.endpoint
         if result is PushResult.ACCEPTED:
-            PUSHES.labels(Outcome.SENT).inc()
+            PUSHES.labels(PushOutcome.SENT).inc()
             if push.subscription.failures:
                 async with self._database.transaction() as tx:
                     await tx.push_subscriptions.record_success(endpoint)
             return
         async with self._database.transaction() as tx:
             is_removed = await tx.push_subscriptions.record_failure(endpoint, is_gone=result is PushResult.GONE)
-        PUSHES.labels(Outcome.REMOVED if is_removed else Outcome.FAILED).inc()
+        PUSHES.labels(PushOutcome.REMOVED if is_removed else PushOutcome.FAILED).inc()
 
 
 def _put(queue: asyncio.Queue[_T], item: _T) -> None:
     try:
         queue.put_nowait(item)
     except asyncio.QueueFull:
-        PUSHES.labels(Outcome.DROPPED).inc()
+        PUSHES.labels(PushOutcome.DROPPED).inc()
         log.debug("push_dropped", error="the queue is full")

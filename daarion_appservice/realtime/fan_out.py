@@ -19,7 +19,7 @@ from .listeners import report_failure
 
 SLICE_S: Final = 0.005
 _CALLS: Final = 32
-"""Calls between two looks at the clock."""
+"""The number of calls between two reads of the clock."""
 _TURN: Final = 0.618
 """Which part of the receivers the beginning moves on with each delivery, so that none of them is always among the last."""
 _MAX_WAITING: Final = 16

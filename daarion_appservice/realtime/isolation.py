@@ -49,4 +49,9 @@ def isolated(task: str, unit: str) -> Iterator[None]:
         raise
     except Exception:
         UNITS_FAILED.labels(task).inc()
-        log.exception("unit_failed", task=task, unit=unit, help="trying again with the next look; the others go on")
+        log.exception(
+            "unit_failed",
+            task=task,
+            unit=unit,
+            help="the task tries it again in its next step, and continues",
+        )

@@ -61,11 +61,7 @@ def measured_step(step: Step) -> Iterator[None]:
 
 
 class BegunSteps:
-    """The times at which a step began, by the id of its event or message.
-
-    Args:
-        step: the step.
-    """
+    """The times at which a step began, by the id of its event or message."""
 
     def __init__(self, step: Step) -> None:
         self._step = step

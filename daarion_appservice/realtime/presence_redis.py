@@ -25,7 +25,7 @@ from ..city.presence import Heartbeat, KeepCurrent, PresenceState, RemotePresenc
 from ..city.types import SubjectId, is_person
 from .presence_replica import ChangesMissing, PresenceReplica
 from .redis_client import REDIS_ERRORS, raise_if_cancelled
-from .redis_sessions import BATCH, RedisSessions, SessionUpdate, UpdateResult
+from .redis_sessions import BATCH, RedisSessions, SessionUpdate, SessionUpdateResult
 from .tasks import run_until_first_exit
 
 _BLOCK_MS: Final = 1000
@@ -57,7 +57,7 @@ class _Request:
 @dataclass(frozen=True, slots=True)
 class _Response:
     request: _Request
-    results: list[UpdateResult]
+    results: list[SessionUpdateResult]
 
     @property
     def seq(self) -> int:
@@ -152,7 +152,7 @@ class RedisPresence:
             await asyncio.sleep(_RETRY_S)
 
     async def expire(self) -> int | None:
-        """Expire every session whose deadline has passed; return when to look again, in milliseconds from now."""
+        """Expire every session whose deadline has passed; return the milliseconds until the next deadline."""
         result = await self._sessions.expire()
         if self._data_id is not None and result.data_id != self._data_id:
             raise _DataLost
@@ -192,7 +192,7 @@ class RedisPresence:
             self._queued.clear()
         return batch
 
-    async def _send(self, updates: list[SessionUpdate]) -> list[UpdateResult]:
+    async def _send(self, updates: list[SessionUpdate]) -> list[SessionUpdateResult]:
         now_ms = self._now_ms()
         ages = [0 if now_ms - each.at_ms < _NO_DELAY_MS else now_ms - each.at_ms for each in updates]
         return await self._sessions.apply(updates, ages, self._predict_status)
@@ -201,7 +201,7 @@ class RedisPresence:
         known = self._replica.state(update.subject).status
         return update.status if known is Status.OFFLINE else known
 
-    def _match_results(self, batch: list[_Request], results: list[UpdateResult]) -> None:
+    def _match_results(self, batch: list[_Request], results: list[SessionUpdateResult]) -> None:
         start = 0
         for request in batch:
             own = results[start : start + len(request.updates)]

@@ -22,7 +22,7 @@ from ..city.presence import PresenceState, Status, Transition
 from ..city.types import SubjectId, is_agent
 from ..json_encoding import encode_json
 from .fan_out import FanOut, Send
-from .presence_faces import NO_FACE, Face
+from .presence_profiles import NO_PROFILE, ShownProfile
 
 TICK_S: Final = 0.05
 SNAPSHOT_MS: Final = 1000
@@ -31,9 +31,9 @@ SNAPSHOT_SHARE: Final = 20
 """A snapshot is reused, with the changes since, for this many times the time that it took to encode. Thousands of
 clients that connect at the same time, each with a change of its own, then do not cost a snapshot each.
 """
-FACES_S: Final = 1.0
+PROFILES_S: Final = 1.0
 """Longest time for which changes wait for names that are read for the first time; they are sent without names then."""
-_FACES_AT_ONCE: Final = 500
+_PROFILES_AT_ONCE: Final = 500
 """Agents whose names are compared without a pause."""
 HISTORY: Final = 20_000
 """Changes in the history: at 500 a second the last 40 s, in quiet times those of days."""
@@ -81,7 +81,7 @@ class InitialData:
     """The number of changes without a number of their own until then."""
 
 
-class Listener(Protocol):
+class PresenceListener(Protocol):
     """A connection that receives presence changes."""
 
     def presence(self, changes: Changes) -> None:
@@ -118,24 +118,24 @@ def _as_changes(changes: Changes) -> tuple[Changes]:
     return (changes,)
 
 
-class Faces(Protocol):
-    """Names and avatars of subjects: see ``presence_faces``."""
+class ProfileSource(Protocol):
+    """Names and avatars of subjects: see ``presence_profiles``."""
 
-    def of(self, subject: SubjectId, /) -> Face | None: ...
+    def of(self, subject: SubjectId, /) -> ShownProfile | None: ...
     def load(self, subjects: Iterable[SubjectId], then: Callable[[], None], /) -> None: ...
 
 
-class NoFaces:
-    """Faces of a stream without names."""
+class NoProfiles:
+    """Profiles of a stream without names."""
 
-    def of(self, _subject: SubjectId, /) -> Face:
-        return NO_FACE
+    def of(self, _subject: SubjectId, /) -> ShownProfile:
+        return NO_PROFILE
 
     def load(self, subjects: Iterable[SubjectId], then: Callable[[], None], /) -> None:
         """Load nothing."""
 
 
-class SubjectPresence(TypedDict):
+class EncodedPresence(TypedDict):
     user_id: str
     status: Status
     status_msg: str | None
@@ -144,7 +144,7 @@ class SubjectPresence(TypedDict):
     avatar_url: NotRequired[str | None]
 
 
-def encode_presence(subject: SubjectId, shown: PresenceState, now_ms: int) -> SubjectPresence:
+def encode_presence(subject: SubjectId, shown: PresenceState, now_ms: int) -> EncodedPresence:
     """Return a subject's presence as snapshots and updates show it."""
     return {
         "user_id": subject,
@@ -160,7 +160,7 @@ class PresenceStream:
     Args:
         shown: returns the current presence of a subject.
         seq: the number at which the presence store begins.
-        faces: the names and avatars of subjects.
+        profiles: the names and avatars of subjects.
         tick_s: the shortest time between two writes, in seconds.
         history: the maximum number of changes that can be replayed.
     """
@@ -170,14 +170,14 @@ class PresenceStream:
         shown: Callable[[SubjectId], PresenceState],
         now_ms: NowMs,
         *,
-        faces: Faces | None = None,
+        profiles: ProfileSource | None = None,
         seq: int = 0,
         tick_s: float = TICK_S,
         history: int = HISTORY,
     ) -> None:
         self._shown = shown
         self._now_ms = now_ms
-        self._faces = faces or NoFaces()
+        self._profiles = profiles or NoProfiles()
         self._tick_s = tick_s
         self.seq = seq
         """The number of the newest change that was sent."""
@@ -190,9 +190,9 @@ class PresenceStream:
         self._history: deque[Change] = deque()
         self._history_bytes = 0
         self._history_size = history
-        self._online: dict[SubjectId, Face] = {}
+        self._online: dict[SubjectId, ShownProfile] = {}
         """The subjects who are not offline, with the names and avatars that clients have."""
-        self._is_waiting_for_faces = False
+        self._is_waiting_for_profiles = False
         self._pending: dict[SubjectId, PresenceChanged] = {}
         self._listeners: dict[Form, dict[object, Send]] = {}
         """Which function of each listener is called, by the form of the changes."""
@@ -224,13 +224,13 @@ class PresenceStream:
         self._unnumbered += 1
         self._snapshot = None
 
-    def on_faces_changed(self, subjects: Iterable[SubjectId]) -> None:
+    def on_profiles_changed(self, subjects: Iterable[SubjectId]) -> None:
         """Send the presence of those who have another name or avatar than clients know.
 
         Like changes of canonical subjects, these have no number of their own.
         """
-        changed = [each for each in subjects if each in self._online and self._faces.of(each) != self._online[each]]
-        waiting = [each for each in changed if self._faces.of(each) is not None and each not in self._pending]
+        changed = [each for each in subjects if each in self._online and self._profiles.of(each) != self._online[each]]
+        waiting = [each for each in changed if self._profiles.of(each) is not None and each not in self._pending]
         if not waiting:
             return
         seq = max([self.seq, *(change.seq for change in self._pending.values())])
@@ -240,11 +240,11 @@ class PresenceStream:
         self._begin_unnumbered(seq)
         self._flush_if_idle()
 
-    async def check_faces_of_agents(self) -> None:
+    async def check_profiles_of_agents(self) -> None:
         """Send the presence of agents whose names have changed in the registry, without holding the event loop."""
         online = [subject for subject in self._online if is_agent(subject)]
-        for begin in range(0, len(online), _FACES_AT_ONCE):
-            self.on_faces_changed(online[begin : begin + _FACES_AT_ONCE])
+        for begin in range(0, len(online), _PROFILES_AT_ONCE):
+            self.on_profiles_changed(online[begin : begin + _PROFILES_AT_ONCE])
             await asyncio.sleep(0)
 
     def renumber(self, renumbered: PresenceRenumbered) -> None:
@@ -262,7 +262,7 @@ class PresenceStream:
         """The connections that receive changes."""
         return [listener for listeners in self._listeners.values() for listener in listeners]
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: PresenceListener) -> None:
         self.listen_to(_as_changes, listener, listener.presence)
 
     def listen_to(self, form: Form, listener: object, send: Send) -> None:
@@ -310,7 +310,7 @@ class PresenceStream:
             shown = self._shown(subject)
             # A subject that went offline within this tick stays in the set until its end.
             if shown.status is not Status.OFFLINE:
-                users.append({**encode_presence(subject, shown, now_ms), **self._face(subject)._asdict()})
+                users.append({**encode_presence(subject, shown, now_ms), **self._profile(subject)._asdict()})
         return encode_json({"event": "presence.snapshot", "users": users, "seq": self.seq})
 
     def since(self, seq: int) -> list[Change] | None:
@@ -339,11 +339,11 @@ class PresenceStream:
         Args:
             is_due: Whether changes are sent without names that are not loaded yet.
         """
-        self._tick, self._is_waiting_for_faces = None, False
+        self._tick, self._is_waiting_for_profiles = None, False
         if not self._pending:
             return
-        if not is_due and (unknown := [each for each in self._pending if self._faces.of(each) is None]):
-            self._wait_for_faces(unknown)
+        if not is_due and (unknown := [each for each in self._pending if self._profiles.of(each) is None]):
+            self._wait_for_profiles(unknown)
             return
         now_ms = self._now_ms()
         changes = Changes([self._encode(change, now_ms) for change in self._pending.values()])
@@ -363,31 +363,31 @@ class PresenceStream:
         if self._tick is None and not self._fan_out.is_running:
             self._flush()
 
-    def _wait_for_faces(self, subjects: list[SubjectId]) -> None:
+    def _wait_for_profiles(self, subjects: list[SubjectId]) -> None:
         """Load names before the pending changes are sent, all of them: their numbers must go up."""
-        self._is_waiting_for_faces = True
-        self._tick = asyncio.get_running_loop().call_later(FACES_S, partial(self._flush, is_due=True))
-        self._faces.load(subjects, partial(self._on_faces_loaded, subjects))
+        self._is_waiting_for_profiles = True
+        self._tick = asyncio.get_running_loop().call_later(PROFILES_S, partial(self._flush, is_due=True))
+        self._profiles.load(subjects, partial(self._on_profiles_loaded, subjects))
 
-    def _on_faces_loaded(self, subjects: list[SubjectId]) -> None:
-        if self._is_waiting_for_faces:
+    def _on_profiles_loaded(self, subjects: list[SubjectId]) -> None:
+        if self._is_waiting_for_profiles:
             if self._tick is not None:
                 self._tick.cancel()
-            # A face that is still unknown is sent without a name: the database is unavailable, or too many names were read.
-            self._flush(is_due=any(self._faces.of(each) is None for each in subjects))
-        self.on_faces_changed(subjects)
+            # A profile that is still unknown is sent without a name: the database is unavailable, or too many names were read.
+            self._flush(is_due=any(self._profiles.of(each) is None for each in subjects))
+        self.on_profiles_changed(subjects)
 
-    def _face(self, subject: SubjectId) -> Face:
-        return self._faces.of(subject) or NO_FACE
+    def _profile(self, subject: SubjectId) -> ShownProfile:
+        return self._profiles.of(subject) or NO_PROFILE
 
     def _encode(self, change: PresenceChanged, now_ms: int) -> Change:
         subject, shown = change.transition.subject, change.transition.after
-        face = self._face(subject)
+        profile = self._profile(subject)
         if shown.status is Status.OFFLINE:
             self._online.pop(subject, None)
         else:
-            self._online[subject] = face
-        update = encode_json({**encode_presence(subject, shown, now_ms), **face._asdict(), "seq": change.seq})
+            self._online[subject] = profile
+        update = encode_json({**encode_presence(subject, shown, now_ms), **profile._asdict(), "seq": change.seq})
         return Change(change.seq, subject, update[1:-1])
 
     def _append_history(self, changes: Changes) -> None:

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import structlog
 
+from ..city.citizen_pairs import is_chat_id
 from ..city.events import LocalUserRead, ReceiptsChanged
 from ..city.identity import Identities
-from ..city.online_members import OnlineMembers
+from ..city.member_lookup import MemberLookup
 from ..city.ports import NowMs, Publish
 from ..city.receipts import NamedReceipt, ReadPosition, Receipt, ReceiptKey
 from ..city.types import Author, Member, RoomId, SubjectId, author_key
@@ -45,7 +46,7 @@ class ReceiptWriter:
         self,
         database: Database,
         identities: Identities,
-        online_members: OnlineMembers,
+        members: MemberLookup,
         publish: Publish,
         now_ms: NowMs,
         *,
@@ -53,7 +54,7 @@ class ReceiptWriter:
     ) -> None:
         self._database = database
         self._identities = identities
-        self._online_members = online_members
+        self._members = members
         self._publish = publish
         self._now_ms = now_ms
         self._tick_s = tick_s
@@ -62,9 +63,9 @@ class ReceiptWriter:
         self._worker = Worker("receipt_writer", idle_s=None)
 
     def on_local_read(self, event: LocalUserRead) -> None:
-        """Store the receipt of a citizen or agent who is a member of the room."""
+        """Store the receipt of a citizen or agent, if that is a member of the room."""
         reader = event.author.subject
-        if self._online_members.has_person(event.room_id, reader):
+        if self._members.may_be_member(event.room_id, reader):
             key = ReceiptKey(event.room_id, reader, event.thread_root)
             self.add(key, ReadPosition(event.message_id, event.seq, self._now_ms()))
 
@@ -87,7 +88,7 @@ class ReceiptWriter:
             await asyncio.sleep(self._tick_s)
             batch = self._next_batch()
             async with self._database.transaction() as tx:
-                stored = await tx.receipts.advance(batch)
+                stored = await tx.receipts.advance(await self._of_members(tx, batch))
                 changes = await self._changes(tx, stored)
             for key, position in batch.items():
                 if self._pending.get(key) is position:
@@ -109,13 +110,21 @@ class ReceiptWriter:
     async def _changes(self, tx: Transaction, stored: Iterable[Receipt]) -> list[ReceiptsChanged]:
         by_room: defaultdict[RoomId, list[Receipt]] = defaultdict(list)
         for receipt in stored:
-            # A reader may have left while the receipt was waiting.
-            if self._online_members.has_person(receipt.key.room, receipt.key.reader):
-                by_room[receipt.key.room].append(receipt)
+            by_room[receipt.key.room].append(receipt)
         return [
             ReceiptsChanged(room, tuple(await named_receipts(tx, room, receipts, self._identities)))
             for room, receipts in by_room.items()
         ]
+
+    async def _of_members(
+        self, tx: Transaction, batch: Mapping[ReceiptKey, ReadPosition]
+    ) -> dict[ReceiptKey, ReadPosition]:
+        """Return the receipts of readers who are members now: a reader may have left while the receipt was waiting."""
+        readers: defaultdict[RoomId, set[SubjectId]] = defaultdict(set)
+        for key in batch:
+            readers[key.room].add(key.reader)
+        present = {room: await self._members.persons_in(tx, room, of_room) for room, of_room in readers.items()}
+        return {key: position for key, position in batch.items() if key.reader in present[key.room]}
 
 
 async def named_receipts(
@@ -125,6 +134,9 @@ async def named_receipts(
     receipts = list(receipts)
     users = {receipt.key.reader: identities.user(receipt.key.reader) for receipt in receipts}
     members = {member.user_id: member for member in await tx.members.some(room, list(users.values()))}
+    if is_chat_id(room):
+        for user in {*users.values()} - members.keys():
+            members[user] = Member(room, user, await tx.direct_chats.display_name(room, user) or "")
     return [
         NamedReceipt(receipt, _author(receipt.key.reader, members.get(users[receipt.key.reader])))
         for receipt in receipts

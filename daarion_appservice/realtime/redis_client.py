@@ -170,7 +170,6 @@ async def response_of(command: Awaitable[T], *, is_blocking: bool = False) -> T:
     """Return the response of Redis to one command. Every command goes through this function.
 
     Args:
-        command: the command.
         is_blocking: whether Redis waits for data before it responds, so that the duration says nothing.
     """
     began_s = time.perf_counter()

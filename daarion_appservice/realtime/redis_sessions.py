@@ -55,7 +55,7 @@ class SessionUpdate:
 
 
 @dataclass(frozen=True, slots=True)
-class UpdateResult:
+class SessionUpdateResult:
     """The presence after an update; ``seq`` is the number of the change that it caused, None if there was none."""
 
     status: Status
@@ -97,11 +97,10 @@ class RedisSessions:
 
     async def apply(
         self, updates: Sequence[SessionUpdate], ages_ms: Sequence[int], predict: Callable[[SessionUpdate], Status]
-    ) -> list[UpdateResult]:
+    ) -> list[SessionUpdateResult]:
         """Apply updates in one round trip.
 
         Args:
-            updates: the updates.
             ages_ms: how long ago each update was made.
             predict: predicts the resulting status, so that the keys for other services are set in the same round trip; a
                 wrong prediction is corrected in a second one.
@@ -217,8 +216,8 @@ def _item(update: SessionUpdate, age_ms: int) -> list[Any]:
     ]
 
 
-def _result(seq: str, status: str, status_msg: str | None = None) -> UpdateResult:
-    return UpdateResult(Status(status), status_msg, int(seq) if seq else None)
+def _result(seq: str, status: str, status_msg: str | None = None) -> SessionUpdateResult:
+    return SessionUpdateResult(Status(status), status_msg, int(seq) if seq else None)
 
 
 def _change(entry_id: str, fields: dict[str, str]) -> SharedChange:

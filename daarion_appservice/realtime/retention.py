@@ -109,7 +109,6 @@ class Retention:
         """Delete the old messages and events of one room; return the number of messages.
 
         Args:
-            room: the room.
             before_ms: older messages and events are deleted, in milliseconds since 1970.
             is_unfinished: whether an earlier run was interrupted, so that clients still have deleted messages.
         """

@@ -7,7 +7,7 @@ from typing import Final
 from ..city.room_events import RoomEvent, RoomEventKind
 from ..city.types import MessageId
 from ..errors import CityError
-from .room_stream import Frames
+from .room_stream import RoomStreamFrames
 from .room_subscription import RoomStreamReader, RoomSubscription
 
 MAX_REPLAY: Final = 1000
@@ -21,7 +21,9 @@ _MAX_BUFFER_BYTES: Final = 64 * 1024
 class Replay:
     """Sends one listener every sequence number after ``seq``, and each message once in its newest state."""
 
-    def __init__(self, frames: Frames, listener: RoomStreamReader, subscription: RoomSubscription, seq: int) -> None:
+    def __init__(
+        self, frames: RoomStreamFrames, listener: RoomStreamReader, subscription: RoomSubscription, seq: int
+    ) -> None:
         self.seq = seq
         """The newest number that was sent."""
         self._frames = frames
@@ -31,7 +33,7 @@ class Replay:
         self._sent_bytes = 0
 
     def is_possible(self, newest_seq: int) -> bool:
-        """Whether the events up to ``newest_seq`` are few enough; False also if ``seq`` is not below it."""
+        """Return whether the events up to ``newest_seq`` are few enough; False also if ``seq`` is not below it."""
         return 0 < newest_seq - self.seq <= MAX_REPLAY
 
     def deliver(self, events: list[RoomEvent]) -> bool:

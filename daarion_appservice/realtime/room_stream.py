@@ -24,7 +24,7 @@ from ..errors import CityError, DatabaseError
 from ..storage.database import Database
 from .fan_out import FanOut
 from .listeners import notify_all
-from .room_subscription import Listener, RoomSubscription, members_only
+from .room_subscription import RoomListener, RoomSubscription, members_only
 
 _BATCH: Final = 200
 """Events that one query reads."""
@@ -34,7 +34,7 @@ _MEMBERSHIP_EVENTS: Final = frozenset({RoomEventKind.JOIN, RoomEventKind.LEAVE})
 log = structlog.get_logger()
 
 
-class Frames(Protocol):
+class RoomStreamFrames(Protocol):
     """Encodes events as frames; each frame is encoded once for all listeners."""
 
     def event(self, event: RoomEvent, *, with_message: bool = True) -> bytes: ...
@@ -54,14 +54,14 @@ class RoomStream:
         seq: the newest number of the room; events up to it are not sent.
     """
 
-    def __init__(self, room_id: RoomId, seq: int, database: Database, frames: Frames) -> None:
+    def __init__(self, room_id: RoomId, seq: int, database: Database, frames: RoomStreamFrames) -> None:
         self.id = room_id
         self.seq = seq
         """The newest number that was sent."""
-        self.listeners: dict[Listener, RoomSubscription] = {}
-        self.replaying: dict[Listener, RoomSubscription] = {}
+        self.listeners: dict[RoomListener, RoomSubscription] = {}
+        self.replaying: dict[RoomListener, RoomSubscription] = {}
         """Listeners whose replay is running: they receive unnumbered frames only."""
-        self._fan_out = FanOut[Listener]("RoomFrame")
+        self._fan_out = FanOut[RoomListener]("RoomFrame")
         self._database = database
         self._frames = frames
         self._read_task: asyncio.Task[None] | None = None
@@ -213,14 +213,14 @@ class RoomStream:
         for subscription in (*self.replaying.values(), *self.listeners.values()):
             subscription.apply(event)
 
-    def _deliver(self, listeners: Iterable[Listener], frame: bytes) -> None:
+    def _deliver(self, listeners: Iterable[RoomListener], frame: bytes) -> None:
         receivers = {listener: listener.write for listener in listeners}
         self._fan_out.deliver(receivers, frame, is_listening=self._is_listening)
 
-    def _is_listening(self, listener: Listener) -> bool:
+    def _is_listening(self, listener: RoomListener) -> bool:
         return listener in self.listeners or listener in self.replaying
 
-    def _disconnect(self, listeners: Collection[Listener], error: CityError) -> None:
+    def _disconnect(self, listeners: Collection[RoomListener], error: CityError) -> None:
         """End the connections of listeners with an error, after the frames that they may still read."""
         if listeners:
             self.finish_sending()

@@ -26,8 +26,8 @@ from ..errors import CityError, DatabaseError, NotFound, Unavailable
 from ..storage.database import Database
 from .message_steps import Step, measured_step
 from .room_replay import Replay, ReplayBuffer
-from .room_stream import Frames, RoomStream
-from .room_subscription import Identify, Listener, RoomStreamReader, RoomSubscription, members_only
+from .room_stream import RoomStream, RoomStreamFrames
+from .room_subscription import Identify, RoomListener, RoomStreamReader, RoomSubscription, members_only
 from .room_typing import RoomTypingState
 
 _REPLAY_BATCH: Final = 20
@@ -46,7 +46,7 @@ class RoomStreams:
     """Streams of the rooms that have listeners; other rooms cost nothing."""
 
     def __init__(
-        self, database: Database, online_members: OnlineMembers, typing: RoomTypingState, frames: Frames
+        self, database: Database, online_members: OnlineMembers, typing: RoomTypingState, frames: RoomStreamFrames
     ) -> None:
         self._database = database
         self._online_members = online_members
@@ -164,7 +164,7 @@ class RoomStreams:
     async def subscribe(
         self,
         room_id: RoomId,
-        since: int | None,
+        since: int,
         listener: RoomStreamReader,
         identify: Identify,
         *,
@@ -173,7 +173,7 @@ class RoomStreams:
         """Send ``listener`` the events after ``since``, or a resync if there are too many; then all later events.
 
         Args:
-            since: sequence number of the last event that the client has; None for no replay.
+            since: sequence number of the last event that the client has.
             identify: returns subjects and readable ranges of the listener.
             is_batched: send the presence changes of one tick in one frame.
 
@@ -188,8 +188,7 @@ class RoomStreams:
         subscription = stream.replaying[buffer] = RoomSubscription(identify, is_batched=is_batched)
         try:
             await self._identify(stream, subscription)
-            if since is not None:
-                await self._replay(stream, since, listener, subscription)
+            await self._replay(stream, since, listener, subscription)
             buffer.check_connected()
         except BaseException:
             stream.replaying.pop(buffer, None)
@@ -206,12 +205,12 @@ class RoomStreams:
         stream.replaying.pop(buffer, None)
         stream.listeners[listener] = subscription
 
-    def unsubscribe(self, room_id: RoomId, listener: Listener) -> None:
+    def unsubscribe(self, room_id: RoomId, listener: RoomListener) -> None:
         if stream := self._streams.get(room_id):
             stream.listeners.pop(listener, None)
             self._close_if_unused(stream)
 
-    async def identify_again(self, room_id: RoomId, listener: Listener) -> None:
+    async def identify_again(self, room_id: RoomId, listener: RoomListener) -> None:
         """Identify a listener again after its principal has changed, and disconnect it if it may not read the room."""
         stream = self._streams.get(room_id)
         if stream is not None and (subscription := stream.listeners.get(listener)) is not None:

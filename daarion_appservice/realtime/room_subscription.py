@@ -16,7 +16,7 @@ from ..errors import CityError, Forbidden
 from ..storage.database import Transaction
 
 
-class Listener(Protocol):
+class RoomListener(Protocol):
     """A connection that receives the frames of a room."""
 
     def write(self, frames: bytes) -> None:
@@ -26,7 +26,7 @@ class Listener(Protocol):
         """End the connection with an error, because it may no longer read the room. Return at once and never raise."""
 
 
-class RoomStreamReader(Listener, Protocol):
+class RoomStreamReader(RoomListener, Protocol):
     """A listener that receives its replay as fast as it reads."""
 
     @property
@@ -77,14 +77,14 @@ class RoomSubscription:
         return self._readable is not None and not self._readable.is_member
 
     def has_subject(self, subject: SubjectId) -> bool:
-        """Whether this is a subject of the listener, as of its last identification."""
+        """Return whether this is a subject of the listener, as of its last identification."""
         return subject in self._subjects
 
     def may_read(self, event: RoomEvent) -> bool:
         return self._readable is not None and self._readable.may_read_event(event)
 
     def may_know_of(self, receipt: Receipt) -> bool:
-        """Whether the listener may read the message of a receipt."""
+        """Return whether the listener may read the message of a receipt."""
         return self._readable is not None and self._readable.may_read(receipt.visibility, receipt.position.seq)
 
     def reset_reading(self) -> None:

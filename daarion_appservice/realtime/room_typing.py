@@ -13,7 +13,7 @@ NOTICE_LIFETIME_S: Final = 10.0
 """Lifetime of a typing notice of a citizen or agent in seconds; the client repeats it within this time."""
 
 
-class Publish(Protocol):
+class PublishTyping(Protocol):
     """Sends the subjects that are typing to the clients of a room."""
 
     def __call__(self, room: RoomId, typing: frozenset[SubjectId], /) -> None: ...
@@ -26,7 +26,7 @@ class RoomTypingState:
         self._matrix_users: dict[RoomId, frozenset[SubjectId]] = {}
         self._local_users: defaultdict[RoomId, dict[SubjectId, asyncio.TimerHandle]] = defaultdict(dict)
         self._published: dict[RoomId, frozenset[SubjectId]] = {}
-        self.publish: Publish = _ignore
+        self.publish: PublishTyping = _ignore
 
     def of(self, room: RoomId) -> frozenset[SubjectId]:
         """Return the subjects that are typing in a room."""

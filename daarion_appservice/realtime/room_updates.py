@@ -32,7 +32,7 @@ _AT_ONCE: Final = 200
 log = structlog.get_logger()
 
 
-class Listener(Protocol):
+class RoomUpdateListener(Protocol):
     """A connection that receives changes of rooms."""
 
     @property
@@ -43,7 +43,7 @@ class Listener(Protocol):
         """Send a frame to the client. Return at once and never raise."""
 
 
-class Frames(Protocol):
+class RoomUpdateFrames(Protocol):
     """Encodes changes of rooms as frames."""
 
     def rooms(self, rooms: Sequence[Room], last: Mapping[RoomId, Message]) -> bytes: ...
@@ -54,21 +54,21 @@ class RoomUpdates:
     """Sends changed rooms to listeners; without listeners it does nothing."""
 
     def __init__(
-        self, database: Database, online_members: OnlineMembers, frames: Frames, *, tick_s: float = TICK_S
+        self, database: Database, online_members: OnlineMembers, frames: RoomUpdateFrames, *, tick_s: float = TICK_S
     ) -> None:
         self._database = database
         self._online_members = online_members
         self._frames = frames
         self._tick_s = tick_s
-        self._listeners: set[Listener] = set()
-        self._fan_out = FanOut[Listener]("RoomUpdate")
+        self._listeners: set[RoomUpdateListener] = set()
+        self._fan_out = FanOut[RoomUpdateListener]("RoomUpdate")
         self._changed: set[RoomId] = set()
         self._task: asyncio.Task[None] | None = None
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: RoomUpdateListener) -> None:
         self._listeners.add(listener)
 
-    def unlisten(self, listener: Listener) -> None:
+    def unlisten(self, listener: RoomUpdateListener) -> None:
         self._listeners.discard(listener)
 
     def on_message_posted(self, posted: MessagePosted) -> None:
@@ -138,7 +138,7 @@ class RoomUpdates:
                 members = [each for each in self._listeners if self._is_member(room, each.subject)]
                 self._send(members, self._frames.rooms([room], last))
 
-    def _send(self, listeners: Iterable[Listener], frame: bytes) -> None:
+    def _send(self, listeners: Iterable[RoomUpdateListener], frame: bytes) -> None:
         receivers = {each: each.rooms for each in listeners}
         self._fan_out.deliver(receivers, frame, is_listening=self._listeners.__contains__)
 

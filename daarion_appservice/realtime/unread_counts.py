@@ -8,7 +8,7 @@ from typing import Final
 
 from ..city.history_visibility import PUBLIC, ReadableRanges, may_subscribe
 from ..city.reader_memberships import ReaderMemberships
-from ..city.types import Author, CitizenId, Room, RoomId, person_subject
+from ..city.types import Author, CitizenId, Room, RoomId, user_subject
 from ..city.unread import MAX_COUNT, Mention, NotificationMode, RoomMarks, RoomUnread
 from ..storage.database import Transaction
 
@@ -38,12 +38,11 @@ async def count_unread(
     Args:
         tx: the transaction to read in.
         readers: finds what the citizen may read.
-        citizen: the citizen.
         among: only these rooms; None for all.
         floors: read marks that are not stored yet.
     """
     users = await readers.users(tx, citizen)
-    account = person_subject(users[1]) if len(users) > 1 else None
+    account = user_subject(users[1]) if len(users) > 1 else None
     name = CitizenId(citizen.id)
     joins = await tx.read_marks.joins(users, among)
     marks = await tx.read_marks.of(name, joins, account, among)
@@ -85,7 +84,7 @@ def _is_open(room: Room, ranges_by_room: Mapping[RoomId, ReadableRanges]) -> boo
 
 
 def _counts_for(mention: Mention, unread: RoomUnread) -> bool:
-    """Whether a mention is unread, and of the citizen: one of all members is of those who are members."""
+    """Return whether a mention is unread, and of the citizen: one of all members is of those who are members."""
     if mention.seq > unread.counted_seq or (mention.is_of_room and not unread.is_joined):
         return False
     return not unread.marks.is_read(mention.seq, mention.thread_root)

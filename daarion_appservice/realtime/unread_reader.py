@@ -23,7 +23,6 @@ class UnreadReader:
     """The rooms of one citizen.
 
     Args:
-        citizen: the citizen.
         subjects: the subjects of the citizen: with a linked account two.
     """
 
@@ -147,7 +146,7 @@ class UnreadReader:
         self._left.add(room)
 
     def may_read(self, message: Message) -> bool:
-        """Whether the citizen may read a message of a room that it reads now."""
+        """Return whether the citizen may read a message of a room that it reads now."""
         return self._readings.get(message.room_id, PUBLIC).may_read_message(message)
 
     def _replace(self, room: RoomId, counted: RoomUnread) -> None:

@@ -48,14 +48,14 @@ _MAX_MENTIONING: Final = 10_000
 log = structlog.get_logger()
 
 
-class Listener(Protocol):
+class UnreadListener(Protocol):
     """A connection of a citizen."""
 
     def unread(self, frame: bytes) -> None:
         """Send a frame to the client. Return at once and never raise."""
 
 
-class Frames(Protocol):
+class UnreadStreamFrames(Protocol):
     """Encodes unread counts as frames."""
 
     def unread_snapshot(self, rooms: Iterable[RoomUnread]) -> bytes: ...
@@ -70,7 +70,7 @@ class UnreadStream:
         database: Database,
         identities: Identities,
         readers: ReaderMemberships,
-        frames: Frames,
+        frames: UnreadStreamFrames,
         *,
         tick_s: float = TICK_S,
     ) -> None:
@@ -83,9 +83,9 @@ class UnreadStream:
         """The unread counts of the connected citizens, by subject."""
         self._by_subject: dict[SubjectId, UnreadReader] = {}
         self._by_room: defaultdict[RoomId, set[UnreadReader]] = defaultdict(set)
-        self._listeners: defaultdict[SubjectId, set[Listener]] = defaultdict(set)
-        self._citizens: dict[Listener, SubjectId] = {}
-        self._new: set[Listener] = set()
+        self._listeners: defaultdict[SubjectId, set[UnreadListener]] = defaultdict(set)
+        self._citizens: dict[UnreadListener, SubjectId] = {}
+        self._new: set[UnreadListener] = set()
         """Listeners that have no snapshot yet."""
         self._touched: set[UnreadReader] = set()
         self._last: dict[RoomId, Message | None] = {}
@@ -99,7 +99,7 @@ class UnreadStream:
 
     # --- listeners --------------------------------------------------------------------------------------------
 
-    def listen(self, listener: Listener, citizen: Author) -> None:
+    def listen(self, listener: UnreadListener, citizen: Author) -> None:
         """Send a citizen's snapshot to a listener, then the changes."""
         subject = citizen.subject
         if subject not in self._readers:
@@ -110,7 +110,7 @@ class UnreadStream:
         self._touch(self._readers[subject])
         self._urgent.set()
 
-    def unlisten(self, listener: Listener) -> None:
+    def unlisten(self, listener: UnreadListener) -> None:
         """Stop sending to a listener. Idempotent."""
         subject = self._citizens.pop(listener, None)
         if subject is None:

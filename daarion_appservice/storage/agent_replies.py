@@ -3,7 +3,7 @@
 A row is written in the transaction of the request, and stays after the reply: this prevents a second reply.
 
     pending ──► posted      a reply, or a notice with the reason for its absence; ``message_id`` is that message
-       │ └────► abandoned   no reply is wanted any more
+       │ └────► abandoned   no reply is wanted any more; pending again, with a new id, if an edit requests it again
        └─────── (failed)    stays pending, and is due again at retry_at_ms
 """
 
@@ -30,16 +30,35 @@ class ReplyState(StrEnum):
     ABANDONED = "abandoned"
 
 
+_MAX_ATTEMPTS: Final = 10
+"""The failed attempts and renewals after which an abandoned reply stays abandoned: edits could renew it without end."""
+
 _pending_reply: Final = RowMapper(PendingReply)
 
 
 class ReplyRepository(Repository):
     """The table ``agent_replies``."""
 
-    async def add(self, pending: list[PendingReply], *, requester: SubjectId) -> None:
-        """Insert pending replies, except those that were requested before."""
-        await self._connection.execute(
-            insert(self._connection, agent_replies).on_conflict_do_nothing(),
+    async def add(self, pending: list[PendingReply], *, requester: SubjectId) -> list[PendingReply]:
+        """Insert pending replies, and return those that were stored.
+
+        Not stored are those that were requested before and not abandoned, or abandoned `_MAX_ATTEMPTS` times.
+        """
+        new = insert(self._connection, agent_replies)
+        # The partial reply that was posted under the former id is deleted, so the row takes the new id.
+        renewed = {name: new.excluded[name] for name in ("id", "depth", "requester", "requested_at_ms", "failure")}
+        stored = await self._connection.execute(
+            new.on_conflict_do_update(
+                index_elements=[agent_replies.c.request_id, agent_replies.c.agent],
+                set_=renewed
+                | {
+                    "state": ReplyState.PENDING,
+                    "attempts": agent_replies.c.attempts + 1,
+                    "retry_at_ms": 0,
+                    "error": None,
+                },
+                where=(agent_replies.c.state == ReplyState.ABANDONED) & (agent_replies.c.attempts < _MAX_ATTEMPTS),
+            ).returning(agent_replies.c.id),
             [
                 {
                     "id": each.id,
@@ -54,6 +73,8 @@ class ReplyRepository(Repository):
                 for each in pending
             ],
         )
+        ids = set(stored.scalars())
+        return [each for each in pending if each.id in ids]
 
     async def count_by_agents(self, room: RoomId, *, since_ms: int) -> int:
         """Return how many replies agents requested in a room since ``since_ms``."""

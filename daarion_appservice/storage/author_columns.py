@@ -18,5 +18,5 @@ def author_values(author: Author) -> dict[str, Any]:
     }
 
 
-def author_of(row: Row[Any]) -> Author:
+def author_in_row(row: Row[Any]) -> Author:
     return Author(AuthorKind(row.author_kind), row.author_id, row.author_name, row.author_avatar)

@@ -43,7 +43,6 @@ class CitizenChatRepository(Repository):
         """Return chats of a citizen with their rooms, the one with the newest event first.
 
         Args:
-            citizen: the citizen.
             limit: the maximum number of chats.
             other: only the chat with this citizen or agent; None for all.
         """

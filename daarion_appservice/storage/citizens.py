@@ -26,7 +26,6 @@ class CitizenRepository(Repository):
         """Store a name, in place of an earlier one; return whether it is another one.
 
         Args:
-            citizen: The citizen.
             display_name: The name in the citizen's token.
             now_ms: Milliseconds since 1970.
         """
@@ -76,7 +75,6 @@ class CitizenRepository(Repository):
         """Store a profile, and increase the version of the accounts.
 
         Args:
-            profile: The profile.
             token_name: The name in the citizen's token.
             now_ms: Milliseconds since 1970.
         """

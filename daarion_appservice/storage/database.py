@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import event, text
-from sqlalchemy.engine import URL
+from sqlalchemy import event, inspect, text
+from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -21,9 +21,10 @@ from .agent_replies import ReplyRepository
 from .agents import AgentRepository
 from .availability import Availability
 from .bot_chats import BotChatRepository
+from .chat_receipts import ChatReceiptRepository
 from .citizen_chats import CitizenChatRepository
 from .citizens import CitizenRepository
-from .database_url import cannot_use, described, driver_url, postgres_options, sqlite_path
+from .database_url import cannot_use, described_url, driver_url, postgres_options, sqlite_path
 from .dedicated_connection import PostgresDedicatedConnection, SqliteDedicatedConnection
 from .deferred_writes import WITHOUT_TRANSACTION, defer_writes
 from .direct_chats import DirectChatRepository
@@ -53,12 +54,13 @@ from .media import MediaRepository
 from .members import MemberRepository
 from .membership_periods import MembershipPeriodRepository
 from .mentions import MentionRepository
+from .message_removals import MessageRemovalRepository
 from .messages import MessageRepository
 from .metrics import WAIT_SECONDS, PoolUsage, measure_statements, pool_usage
 from .outbox import OutboxRepository
-from .people.erasing import ErasingRepository
-from .people.erasures import ErasureRepository
-from .people.retention import RetentionRepository
+from .personal_data.erasing import ErasingRepository
+from .personal_data.erasures import ErasureRepository
+from .personal_data.retention import RetentionRepository
 from .places import PlaceRepository
 from .poll_responses import PollResponseRepository
 from .push_subscriptions import PushSubscriptionRepository
@@ -115,6 +117,7 @@ class Transaction:
     agents = _LazyRepository(AgentRepository)
     agent_messages = _LazyRepository(AgentMessageRepository)
     agent_replies = _LazyRepository(ReplyRepository)
+    message_removals = _LazyRepository(MessageRemovalRepository)
     citizens = _LazyRepository(CitizenRepository)
     citizen_chats = _LazyRepository(CitizenChatRepository)
     invitations = _LazyRepository(InvitationRepository)
@@ -138,6 +141,7 @@ class Transaction:
     search = _LazyRepository(SearchRepository)
     read_marks = _LazyRepository(ReadMarkRepository)
     receipts = _LazyRepository(ReceiptRepository)
+    chat_receipts = _LazyRepository(ChatReceiptRepository)
     threads = _LazyRepository(ThreadRepository)
     poll_responses = _LazyRepository(PollResponseRepository)
     revisions = _LazyRepository(RevisionRepository)
@@ -193,7 +197,7 @@ class Database:
     @property
     def described(self) -> str:
         """The URL for the log, without password."""
-        return described(self.url)
+        return described_url(self.url)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -242,7 +246,8 @@ class Database:
         try:
             async with self.transaction() as tx:
                 if not self.is_sqlite:
-                    await _check_postgres(tx.connection)
+                    await _check_encoding(tx.connection)
+                await tx.connection.run_sync(_check_owner)
         except DatabaseError as error:
             raise cannot_use(self.url, error) from error
 
@@ -307,7 +312,7 @@ def _engine(url: URL, pool_size: int) -> AsyncEngine:
     return sqlite_engine(url) if url.get_backend_name() == "sqlite" else _postgres_engine(url, pool_size)
 
 
-async def _check_postgres(connection: AsyncConnection) -> None:
+async def _check_encoding(connection: AsyncConnection) -> None:
     encoding = (await connection.execute(text("SHOW server_encoding"))).scalar()
     if encoding != "UTF8":
         raise StartError(
@@ -315,12 +320,17 @@ async def _check_postgres(connection: AsyncConnection) -> None:
             "Make one with UTF-8: createdb -E UTF8 -T template0 NAME; then name it in database.url.",
             ExitCode.DATABASE,
         )
+
+
+def _check_owner(connection: Connection) -> None:
     # Synapse records its schema migrations in this table.
-    found = await connection.execute(text("SELECT to_regclass('applied_schema_deltas') IS NOT NULL"))
-    if found.scalar():
+    if inspect(connection).has_table("applied_schema_deltas"):
+        is_sqlite = connection.dialect.name == "sqlite"
         raise StartError(
             "database.url names Synapse's own database.",
-            "Make one for the city beside it: createdb -E UTF8 -T template0 NAME; then name it in database.url.",
+            "Name another file in database.url; it is made at the start."
+            if is_sqlite
+            else "Make one for the city beside it: createdb -E UTF8 -T template0 NAME; then name it in database.url.",
             ExitCode.DATABASE,
         )
 

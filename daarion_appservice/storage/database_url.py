@@ -194,6 +194,8 @@ _BY_SQLSTATE: Final = {
     "3D000": "There is no such database. As PostgreSQL's superuser: createdb -E UTF8 -T template0 -O {user} {name}",
     "42501": "The database belongs to another role. As PostgreSQL's superuser: ALTER DATABASE {name} OWNER TO {user}; in the "
     "database itself also: ALTER SCHEMA public OWNER TO {user}; tables that another role made need ALTER TABLE … OWNER.",
+    "3F000": "The user may use no schema of this database. As PostgreSQL's superuser, in the database itself: "
+    "ALTER SCHEMA public OWNER TO {user}",
     "25006": "This PostgreSQL takes no writes: it is a standby, or default_transaction_read_only is on. Use the primary.",
     "42P07": "Another program keeps its tables in this database. Give the city a database of its own.",
     "53300": "All connections of PostgreSQL are taken: raise max_connections, or end what holds them "
@@ -232,10 +234,12 @@ _BY_SQLITE_MESSAGE: Final = (
 
 def cannot_use(url: URL, error: DatabaseError) -> StartError:
     """Return the StartError for a failed database connection or statement, with the cause and the remedy."""
-    return StartError(f"The database {described(url)} cannot be used: {error}", _advice(url, error), ExitCode.DATABASE)
+    return StartError(
+        f"The database {described_url(url)} cannot be used: {error}", _advice(url, error), ExitCode.DATABASE
+    )
 
 
-def described(url: URL) -> str:
+def described_url(url: URL) -> str:
     """Return a URL for the log, without password."""
     # The query may contain a password.
     return url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)
@@ -244,6 +248,9 @@ def described(url: URL) -> str:
 def _advice(url: URL, error: DatabaseError) -> str:
     reason = str(error)
     if url.get_backend_name() == "sqlite":
+        file = sqlite_path(url)
+        if file is not None and file.is_dir():
+            return "database.url names a directory: add the name of a file in it, which is made at the start."
         advice = (text for part, text in _BY_SQLITE_MESSAGE if part in reason)
         return next(advice, "Check that its directory exists and that this user may write to it.")
     code = getattr(getattr(error.__cause__, "orig", error.__cause__), "sqlstate", None)

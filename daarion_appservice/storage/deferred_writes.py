@@ -31,7 +31,8 @@ DEFERRED: Final[dict[str, bool]] = {_OPTION: True}
 WITHOUT_TRANSACTION: Final[dict[str, bool]] = {"daarion_without_transaction": True}
 """The execution option of connections without transactions, whose end would forget a deferred write."""
 
-_MERGED: Final = {"daarion_merged": True}
+MERGED: Final = "daarion_merged"
+"""The execution option of a statement that is made of deferred writes."""
 
 
 class _Write(NamedTuple):
@@ -52,11 +53,6 @@ def is_deferred(context: Any) -> bool:
     if options.keys() & WITHOUT_TRANSACTION:
         raise RuntimeError("a deferred write needs a transaction")
     return True
-
-
-def is_merged(context: Any) -> bool:
-    """Return whether a statement of an execution context is made of deferred writes."""
-    return bool(context.execution_options.get("daarion_merged"))
 
 
 def defer_writes(engine: Engine) -> None:
@@ -95,7 +91,7 @@ class _PendingWrites:
 
     def send_before_commit(self, connection: Connection) -> None:
         if writes := self._writes.pop(connection, None):
-            connection.exec_driver_sql(*_merged(writes), execution_options=_MERGED)
+            connection.exec_driver_sql(*_merged(writes), execution_options={MERGED: True})
 
     def forget(self, connection: Connection) -> None:
         self._writes.pop(connection, None)

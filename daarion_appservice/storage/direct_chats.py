@@ -36,9 +36,10 @@ class DirectChatRepository(RoomColumns):
         is_pending = or_(rooms.c.matrix_status == MatrixStatus.PENDING, _has_invited_agent())
         return await self._open_chats(is_pending & rooms.c.id.not_in(exclude), limit)
 
-    async def linked(self) -> list[Room]:
-        """Return the chats that their agents have joined, oldest first."""
-        return await self._open_chats(rooms.c.matrix_status == MatrixStatus.LINKED, None)
+    async def linked(self, agents: Collection[AgentSlug] | None = None) -> list[Room]:
+        """Return the chats that their agents, or one of ``agents``, have joined, oldest first."""
+        is_linked = rooms.c.matrix_status == MatrixStatus.LINKED
+        return await self._open_chats(is_linked if agents is None else is_linked & rooms.c.agent.in_(agents), None)
 
     async def _open_chats(self, condition: ColumnElement[bool], limit: int | None) -> list[Room]:
         chats = ~IS_CITY_ROOM & ~rooms.c.archived & condition

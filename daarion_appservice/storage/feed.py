@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, select, update
 from ..city.feed_entries import FeedEntry
 from ..city.history_visibility import ReadableRanges
 from ..city.types import MessageId, RoomId
-from .author_columns import author_of, author_values
+from .author_columns import author_in_row, author_values
 from .readable import entry_is_readable
 from .repository import Repository
 from .row_mapper import RowMapper
@@ -23,7 +23,7 @@ _NOBODY: Final = dict.fromkeys(("author_kind", "author_id", "author_name", "auth
 _ADD: Final = insert(feed).inline()
 _entry: Final = RowMapper(
     FeedEntry,
-    actor=lambda row: author_of(row) if row.author_kind else None,
+    actor=lambda row: author_in_row(row) if row.author_kind else None,
     payload=lambda row: orjson.loads(row.payload),
 )
 

@@ -7,6 +7,7 @@ new ──► done      processed; the JSON text is dropped and the id stays, so
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import attrgetter
@@ -114,6 +115,7 @@ _MARK_PROCESSED: Final = (
     update(inbox)
     .where(inbox.c.id.in_(bindparam("ids", expanding=True)), inbox.c.state == InboxState.NEW)
     .values(state=InboxState.DONE, event="", error=None)
+    .returning(inbox.c.id, inbox.c.event_id)
 )
 
 
@@ -207,25 +209,28 @@ class InboxRepository(Repository):
     async def _read(self, statement: Select[Any], values: dict[str, Any] | None = None) -> list[InboxRow]:
         return [_inbox_row(row) for row in await self._connection.execute(statement, values)]
 
-    async def mark_processed(self, ids: list[int]) -> bool:
+    async def mark_processed(self, rows: Sequence[InboxRow]) -> bool:
         """Note events as processed. Wait for other transactions that process or move one of them.
 
         Returns:
-            False if some of them no longer wait; the caller must then roll back.
+            False if some of them no longer wait, or were moved; the caller must then roll back.
         """
-        done = await self._connection.execute(_MARK_PROCESSED, {"ids": ids})
-        return done.rowcount == len(ids)
+        done = await self._connection.execute(_MARK_PROCESSED, {"ids": [row.id for row in rows]})
+        # SQLite gives the id of a row that was moved to another one, so the id alone does not name an event.
+        return {tuple(row) for row in done} == {(row.id, row.event_id) for row in rows}
 
-    async def record_failure(self, row_id: int, error: str, *, retry_at_ms: int | None) -> None:
-        """Record a failed attempt.
+    async def record_failure(self, row: InboxRow, error: str, *, retry_at_ms: int | None) -> None:
+        """Record a failed attempt; one at an event that was moved meanwhile does not count.
 
         Args:
+            row: the row as it was read.
+            error: what failed.
             retry_at_ms: when the event is due again; None makes it a dead letter.
         """
         state = InboxState.DEAD if retry_at_ms is None else InboxState.NEW
         await self._connection.execute(
             update(inbox)
-            .where(inbox.c.id == row_id)
+            .where(inbox.c.id == row.id, inbox.c.event_id == row.event_id)
             .values(state=state, error=error, attempts=inbox.c.attempts + 1, retry_at_ms=retry_at_ms or 0)
         )
 

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Integer, Text, cast, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import MessageId, RoomId
+from ..city.types import MessageId, RoomId, UserId
 from .repository import Repository
 from .tables import key_values
 from .upsert import insert
@@ -22,6 +22,7 @@ _PRESENCE_TIMEOUT: Final = "presence_timeout_ms:"
 _WRITE_PROBE: Final = "write_probe"
 _RETENTION: Final = "unfinished_retention:"
 _DELETION: Final = "unfinished_deletion:"
+_MESSAGE_REMOVAL: Final = "message_removal:"
 _SEARCH_POSITION: Final = "search_position"
 _KEY_LENGTH: Final = 64
 
@@ -119,6 +120,25 @@ class KeyValueRepository(Repository):
         """Store that a room is removed."""
         await self._delete(_room_key(_DELETION, room))
 
+    async def unfinished_message_removals(self) -> set[str]:
+        """Return the removals of messages that are not finished, as they were stored."""
+        return await self._values(_MESSAGE_REMOVAL)
+
+    async def message_removal(self, room: RoomId, user: UserId) -> str | None:
+        """Return the removal of a user's messages from a room, as it was stored; None if there is none."""
+        key = message_removal_key(room, user)
+        value: str | None = await self._connection.scalar(select(key_values.c.value).where(key_values.c.key == key))
+        return value
+
+    async def begin_message_removal(self, room: RoomId, user: UserId, removal: str) -> None:
+        """Store a removal of a user's messages, in place of an earlier one of the same user in the same room."""
+        await self._put(message_removal_key(room, user), removal)
+
+    async def end_message_removal(self, room: RoomId, user: UserId, removal: str) -> None:
+        """Store that a removal is finished, unless another one has taken its place."""
+        key = message_removal_key(room, user)
+        await self._connection.execute(delete(key_values).where(key_values.c.key == key, key_values.c.value == removal))
+
     async def put_removal_version(self, version: int) -> None:
         """Store the registry version of the last removal of an agent."""
         await self._put(_REMOVALS, str(version))
@@ -128,8 +148,11 @@ class KeyValueRepository(Repository):
         await self._put(_WRITE_PROBE, "1")
 
     async def _rooms(self, prefix: str) -> set[RoomId]:
+        return set(map(RoomId, await self._values(prefix)))
+
+    async def _values(self, prefix: str) -> set[str]:
         named = key_values.c.key.startswith(prefix, autoescape=True)
-        return set(map(RoomId, await self._connection.scalars(select(key_values.c.value).where(named))))
+        return set(await self._connection.scalars(select(key_values.c.value).where(named)))
 
     async def _delete(self, key: str) -> None:
         await self._connection.execute(delete(key_values).where(key_values.c.key == key))
@@ -141,7 +164,12 @@ class KeyValueRepository(Repository):
         )
 
 
-def _room_key(prefix: str, room: RoomId) -> str:
+def message_removal_key(room: str, user: str) -> str:
+    """Return the key under which the removal of a user's messages from a room is stored."""
+    return _room_key(_MESSAGE_REMOVAL, f"{room} {user}")
+
+
+def _room_key(prefix: str, room: str) -> str:
     # A room id may be longer than a key.
     return prefix + hashlib.sha256(room.encode()).hexdigest()[:32]
 

@@ -25,7 +25,7 @@ from ..city.types import (
     RoomId,
     ThreadSummary,
 )
-from .author_columns import author_of
+from .author_columns import author_in_row
 from .content_columns import details_of, media_of, mentions_of, results_of
 
 _NONE: Final = "[]"
@@ -63,7 +63,7 @@ def read_message(row: Row[Any]) -> Message:
         id=MessageId(row.id),
         room_id=RoomId(row.room_id),
         seq=row.seq,
-        author=author_of(row),
+        author=author_in_row(row),
         body=row.body,
         formatted_body=row.formatted_body,
         msgtype=row.msgtype,

@@ -57,6 +57,7 @@ async def upgrade(database: Database, to: str = "head") -> tuple[str | None, str
     Raises:
         StartError: a newer version wrote the database, or it cannot be used.
     """
+    await database.check()
     try:
         async with database.transaction() as transaction:
             if not database.is_sqlite:

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Row
 from ..city.message_kinds import Poll, PollResults, count_votes
 from ..city.poll_responses import PollResponse, PollResponseKind
 from ..city.types import Author, CitizenId, EventId, MessageId, UserId
-from .author_columns import author_of, author_values
+from .author_columns import author_in_row, author_values
 from .canonical_subjects import both_acted_on, canonical_subject, with_account
 from .repository import Repository
 from .row_mapper import RowMapper
@@ -25,7 +25,7 @@ def _selections(row: Row[Any]) -> tuple[str, ...]:
     return tuple(orjson.loads(row.selections))
 
 
-_response: Final = RowMapper(PollResponse, author=author_of, selections=_selections)
+_response: Final = RowMapper(PollResponse, author=author_in_row, selections=_selections)
 
 
 class PollResponseRepository(Repository):

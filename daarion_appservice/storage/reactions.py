@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import delete, func, insert, select, update
 
 from ..city.types import Author, CitizenId, EventId, MessageId, Reaction, ReactionCount, ReactionId, SubjectId, UserId
-from .author_columns import author_of, author_values
+from .author_columns import author_in_row, author_values
 from .canonical_subjects import both_acted_on, canonical_subject, with_account
 from .repository import Repository
 from .row_mapper import RowMapper
@@ -17,7 +17,7 @@ _NAMED: Final = 20
 """Maximum number of authors that are listed with each key."""
 
 
-_reaction: Final = RowMapper(Reaction, author=author_of)
+_reaction: Final = RowMapper(Reaction, author=author_in_row)
 
 
 class ReactionRepository(Repository):
@@ -97,7 +97,7 @@ class ReactionRepository(Repository):
         counts: dict[str, int] = {}
         shortcodes: dict[str, str | None] = {}
         for row in rows:
-            named.setdefault(row.key, []).append(author_of(row).subject)
+            named.setdefault(row.key, []).append(author_in_row(row).subject)
             counts[row.key] = row.of_all
             shortcodes[row.key] = shortcodes.get(row.key) or row.shortcode
         return tuple(ReactionCount(key, counts[key], tuple(by), shortcodes[key]) for key, by in named.items())
@@ -119,8 +119,10 @@ class ReactionRepository(Repository):
     async def delete(self, reaction: ReactionId) -> None:
         await self._connection.execute(delete(reactions).where(reactions.c.id == reaction))
 
-    async def delete_all_of(self, message: MessageId) -> None:
-        await self._connection.execute(delete(reactions).where(reactions.c.message_id == message))
+    async def delete_given(self, message: MessageId) -> None:
+        """Delete the reactions to a message, but not those that were removed and whose redaction is pending."""
+        given = delete(reactions).where(reactions.c.message_id == message, ~reactions.c.removed)
+        await self._connection.execute(given)
 
     async def _one(self, *conditions: Any) -> Reaction | None:
         row = (await self._connection.execute(select(reactions).where(*conditions))).first()

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any, Final
 
-from sqlalchemy import and_, delete, func, select
+from sqlalchemy import ColumnElement, and_, case, delete, func, select
 
 from ..city.types import CitizenId, MessageId, RoomId, SubjectId, UserId
 from ..city.unread import NotificationMode, ReadMark, RoomMarks
 from .repository import Repository
 from .tables import membership_periods, messages, notification_modes, read_marks, read_receipts, rooms
 from .upsert import Insert, for_both, insert
+
+
+def last_seq_before_join() -> ColumnElement[int]:
+    """Return the number up to which a member has read a room by joining it, of a membership period with its room.
+
+    It is that of the join. In a chat that was opened on Matrix no join is an event: the next message has the number of the join.
+    """
+    joined = membership_periods.c.joined_seq
+    return case((rooms.c.agent.is_not(None), joined - 1), else_=joined)
 
 
 class ReadMarkRepository(Repository):
@@ -21,7 +30,6 @@ class ReadMarkRepository(Repository):
         """Move read marks forward. An older mark changes nothing, nor does one of a room that was removed.
 
         Args:
-            marks: the marks.
             are_rooms_locked: whether the transaction has locked the rooms of all marks, so that they exist.
         """
         names = {mark.room for mark in marks}
@@ -46,23 +54,22 @@ class ReadMarkRepository(Repository):
         """Delete the read marks of citizens who left a room.
 
         Args:
-            room: the room.
-            citizens: the citizens.
             up_to: leaves marks at higher sequence numbers; None deletes all.
         """
         of_citizens = delete(read_marks).where(read_marks.c.room_id == room, read_marks.c.citizen_id.in_(citizens))
         await self._connection.execute(of_citizens if up_to is None else of_citizens.where(read_marks.c.seq <= up_to))
 
-    async def joins(self, users: Collection[UserId], rooms: Collection[RoomId] | None = None) -> dict[RoomId, int]:
-        """Return the rooms that one of these users is a member of, with the number of the newest join."""
+    async def joins(self, users: Collection[UserId], among: Collection[RoomId] | None = None) -> dict[RoomId, int]:
+        """Return the rooms that one of these users is a member of, with the number that the newest join reads up to."""
         table = membership_periods.c
-        rows = await self._connection.execute(
-            select(table.room_id, func.max(table.joined_seq).label("seq"))
+        found = await self._connection.execute(
+            select(table.room_id, func.max(last_seq_before_join()).label("seq"))
+            .join(rooms, rooms.c.id == table.room_id)
             .where(table.user_id.in_(users), table.end_seq.is_(None), table.joined_seq.is_not(None))
-            .where(*_among(table.room_id, rooms))
+            .where(*_among(table.room_id, among))
             .group_by(table.room_id)
         )
-        return {RoomId(row.room_id): row.seq for row in rows}
+        return {RoomId(row.room_id): row.seq for row in found}
 
     async def of(
         self,

@@ -2,7 +2,7 @@
 
 Of direct chats that Matrix users opened with agents, the pages show those of one person and one agent, and only to the
 citizen who is linked with that person, as long as the link lasts and the person is joined (``period_counts``). The text of
-encrypted chats is not shown: who controls the homeserver can link a citizen with any account, and must not read it.
+encrypted chats is not shown: the operator of the homeserver can link a citizen with any account, and must not read it.
 
 SQLAlchemy caches up to 750 compiled statements for an engine, one for each number and kind of conditions. A statement with the
 ranges of 400 rooms took 25 MB there, so only those with few conditions are cached.
@@ -40,7 +40,6 @@ def cached_if_few(condition: ColumnElement[bool], number: int) -> ColumnElement[
     """Return a condition that keeps statements out of the cache of compiled statements if it has many parts.
 
     Args:
-        condition: the condition.
         number: the number of its rooms or ranges, which differs between readers.
     """
     return condition if number <= _MOST_CACHED else _NotCached(condition)
@@ -70,7 +69,7 @@ def message_is_readable_in(ranges_by_room: Mapping[RoomId, ReadableRanges]) -> C
 def entry_is_readable(ranges_by_room: Mapping[RoomId, ReadableRanges]) -> ColumnElement[bool]:
     """Return the condition that a feed entry is readable with these readable ranges by room.
 
-    An entry without a number of its own, such as a new name of the room, has the number of the event before it: whoever
+    An entry without a number of its own, such as a new name of the room, has the number of the event before it: a member who
     left with that event may not read it.
     """
     last = case((feed.c.kind.in_(UNNUMBERED), feed.c.seq + 1), else_=feed.c.seq)
@@ -118,7 +117,7 @@ def period_counts() -> ColumnElement[bool]:
     """Return the condition that a membership period, joined with its room, lets its user read in the pages.
 
     In a chat with an agent only the periods of a linked account that is joined now do: neither those of ghosts, nor
-    those of somebody who left.
+    those of an account that left.
     """
     is_own_chat = and_(room_is_shown(), account_is_joined(membership_periods.c.user_id))
     return or_(rooms.c.agent.is_(None), is_own_chat)

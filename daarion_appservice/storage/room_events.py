@@ -14,7 +14,7 @@ from sqlalchemy.engine import Row
 from ..city.restrictions import RestrictionKind
 from ..city.room_events import Removal, RoomEvent, RoomEventKind
 from ..city.types import Author, AuthorKind, HistoryVisibility, Message, RoomId
-from .author_columns import author_of, author_values
+from .author_columns import author_in_row, author_values
 from .messages import MessageRepository
 from .repository import Repository
 from .tables import room_events, rooms
@@ -83,7 +83,7 @@ def _event(row: Row[Any], message: Message | None) -> RoomEvent:
         RoomEventKind(row.kind),
         row.at_ms,
         message=message,
-        who=author_of(row),
+        who=author_in_row(row),
         key=row.key,
         added=row.added,
         visibility=HistoryVisibility(row.visibility),

@@ -17,14 +17,9 @@ from .message_rows import read_message
 from .readable import room_is_listed, room_is_shown
 from .renumbering import raise_numbers
 from .room_columns import IS_CITY_ROOM, RoomColumns, room_of, version_columns, visibility_values
+from .room_orders import order_for
 from .tables import feed, former_matrix_rooms, membership_periods, messages, room_events, rooms
 from .upsert import insert
-
-ORDERS: dict[str, tuple[ColumnElement[Any], ...]] = {
-    "popular": (rooms.c.popularity.desc(), rooms.c.slug),
-    "recent": (func.coalesce(rooms.c.last_event_ms, rooms.c.created_at_ms).desc(), rooms.c.slug),
-    "name": (func.lower(rooms.c.name), rooms.c.slug),
-}
 
 _EPOCH_MS: Final = 1_767_225_600_000
 """2026-01-01 in milliseconds since 1970."""
@@ -87,16 +82,20 @@ class RoomRepository(RoomColumns):
         found = await self._connection.execute(select(rooms).where(which).order_by(rooms.c.created_at_ms).limit(limit))
         return [room_of(row) for row in found]
 
-    async def page(self, *, sort: str, limit: int, offset: int, users: Collection[UserId] = ()) -> list[Room]:
+    async def page(
+        self, *, sort: str, limit: int, offset: int, users: Collection[UserId] = (), has_left: bool = True
+    ) -> list[Room]:
         """Return a page of the city rooms that are not archived.
 
         Args:
-            sort: a key of ORDERS.
+            sort: a key of ``room_orders.ORDERS``.
             limit: the number of rooms.
             offset: the number of rooms to skip.
             users: user ids of the reader, who also gets the unlisted rooms of these users' membership periods.
+            has_left: whether there may be rooms that one of the users left.
         """
-        page = select(rooms).where(*_listed(users)).order_by(*ORDERS[sort]).limit(limit).offset(offset)
+        order = order_for(sort, users, has_left=has_left)
+        page = select(rooms).where(*_listed(users)).order_by(*order).limit(limit).offset(offset)
         return [room_of(row) for row in await self._connection.execute(page)]
 
     async def page_versions(
@@ -107,6 +106,7 @@ class RoomRepository(RoomColumns):
         offset: int,
         users: Collection[UserId] = (),
         is_admin: bool = False,
+        has_left: bool = True,
         ids: Collection[str] = (),
     ) -> ListedVersions:
         """Return the versions of the rooms of ``page``, which are cheaper than the rooms.
@@ -117,10 +117,12 @@ class RoomRepository(RoomColumns):
             offset: see ``page``.
             users: see ``page``.
             is_admin: whether the reader gets all rooms.
+            has_left: see ``page``.
             ids: only rooms with these ids or slugs; empty for all.
         """
         statement = select(rooms.c.id, _HAS_UNLISTED, *version_columns(self._connection))
-        page = statement.where(*_listed(users, is_admin=is_admin, ids=ids)).order_by(*ORDERS[sort])
+        order = order_for(sort, users, has_left=has_left and not is_admin)
+        page = statement.where(*_listed(users, is_admin=is_admin, ids=ids)).order_by(*order)
         found = (await self._connection.execute(page.limit(limit).offset(offset))).all()
         is_all = not (found[0][1] if found else await self.has_unlisted())
         return ListedVersions({RoomId(row[0]): tuple(row[2:]) for row in found}, is_all)

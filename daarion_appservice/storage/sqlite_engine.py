@@ -24,7 +24,7 @@ from sqlalchemy.util import EMPTY_DICT, await_only
 
 from .database_url import sqlite_path
 from .deferred_writes import is_deferred
-from .sqlite_file import make_private
+from .sqlite_file import create_private, make_private
 
 BUSY_S: Final = 30
 """How long SQLite waits for the write lock of another process (a command line beside the service), in seconds."""
@@ -145,7 +145,7 @@ def sqlite_engine(url: URL) -> AsyncEngine:
     @event.listens_for(engine.sync_engine, "do_connect")
     def _connect(dialect: Any, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
         if file is not None:
-            make_private(file)
+            create_private(file)
         # aiosqlite's thread outlives a failed open and reports an error if the event loop is closed by then.
         sqlite3.connect(arguments[0], uri=options.get("uri", False)).close()
         opened = dialect.loaded_dbapi.connect(*arguments, **options)
@@ -154,6 +154,8 @@ def sqlite_engine(url: URL) -> AsyncEngine:
     @event.listens_for(engine.sync_engine, "connect")
     def _set_up(dbapi_connection: Any, _record: object) -> None:
         set_up(dbapi_connection)
+        if file is not None:
+            make_private(file)
 
     @event.listens_for(engine.sync_engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -183,9 +185,11 @@ def connect(engine: AsyncEngine) -> sqlite3.Connection:
     arguments, options = engine.dialect.create_connect_args(engine.url)
     file = sqlite_path(engine.url)
     if file is not None:
-        make_private(file)
+        create_private(file)
     connection = sqlite3.connect(arguments[0], timeout=BUSY_S, uri=options.get("uri", False))
     set_up(connection)
+    if file is not None:
+        make_private(file)
     return connection
 
 

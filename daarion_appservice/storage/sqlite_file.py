@@ -17,23 +17,28 @@ _COMPANIONS: Final = ("-wal", "-shm")
 """Files that SQLite creates beside the database in WAL mode, with the mode of the database."""
 
 
-def make_private(file: Path) -> None:
-    """Create the file with mode 600, or remove all permissions of other users from an existing one and its companions.
-
-    The group keeps its permissions: a backup job may depend on them. Failures are ignored, as SQLite then reports a
-    better error.
-    """
-    file = linked_file(file)
+def create_private(file: Path) -> None:
+    """Create a missing file with mode 600. Failures are ignored, as SQLite then reports a better error."""
     # An existing file must not be opened here: closing it would drop all locks that SQLite has on it in this process
     # (POSIX), and the next process that closes its own connection would remove the write-ahead log while this one
     # writes to it.
     with suppress(OSError):
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, OWNER_ONLY))
+        os.close(os.open(linked_file(file), os.O_RDWR | os.O_CREAT | os.O_EXCL, OWNER_ONLY))
+
+
+def make_private(file: Path) -> None:
+    """Remove all permissions of other users from a database and its companions.
+
+    The caller has opened the database: a path that is set by mistake may be that of a directory or of a file of another
+    program, whose permissions stay. The group keeps its permissions, as a backup job may depend on them. Failures are
+    ignored.
+    """
+    file = linked_file(file)
     for each in (file, *(file.with_name(file.name + end) for end in _COMPANIONS)):
         with suppress(OSError):
-            mode = stat.S_IMODE(each.stat().st_mode)
-            if mode & _OTHERS:
-                each.chmod(mode & ~_OTHERS)
+            mode = each.stat().st_mode
+            if stat.S_ISREG(mode) and mode & _OTHERS:
+                each.chmod(stat.S_IMODE(mode) & ~_OTHERS)
 
 
 def check_exists(file: Path | None, config: Path) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import func, not_, select, update
 
 from ..city.history_visibility import ReadableRanges
 from ..city.types import EventId, Message, MessageId, RoomId, ThreadSummary
-from .author_columns import author_of
+from .author_columns import author_in_row
 from .message_rows import read_message
 from .readable import message_is_readable
 from .repository import Repository
@@ -40,7 +40,7 @@ class ThreadRepository(Repository):
                 count = (
                     await self._connection.execute(select(func.count()).select_from(messages).where(*of_thread))
                 ).scalar_one()
-            authors = {author.subject: author for author in map(author_of, newest)}
+            authors = {author.subject: author for author in map(author_in_row, newest)}
             summary = ThreadSummary(
                 count, newest[0].seq, newest[0].created_at_ms, tuple(islice(authors.values(), _MAX_NAMED))
             )
@@ -107,7 +107,6 @@ class ThreadRepository(Repository):
         """Return up to ``limit`` roots of threads that ``readable`` may read, the one with the newest reply first.
 
         Args:
-            room: the room.
             before_last_seq: only threads whose newest reply has a lower sequence number; None for all.
             limit: the maximum number.
             readable: the readable ranges.

@@ -16,7 +16,6 @@ from ..matrix.client.monitor import HomeserverMonitor
 from ..matrix.encryption.chats import EncryptedChats
 from ..matrix.encryption.device_lists import DeviceLists
 from ..matrix.encryption.encrypted_files import Download, EncryptedFiles
-from ..matrix.encryption.encrypted_rooms import EncryptedRooms
 from ..matrix.encryption.ghost_devices import GhostDevices
 from ..matrix.encryption.key_answers import KeyAnswers
 from ..matrix.encryption.key_bundles import KeyBundles
@@ -26,6 +25,7 @@ from ..matrix.encryption.metrics import EncryptionMetrics
 from ..matrix.encryption.olm_sender import OlmSender
 from ..matrix.encryption.room_decryptor import RoomDecryptor
 from ..matrix.encryption.room_encryptor import RoomEncryptor
+from ..matrix.encryption.room_readers import RoomReadersCache
 from ..matrix.encryption.service import EncryptionService
 from ..matrix.encryption.support import EncryptionSupport
 from ..matrix.encryption.to_device import ToDeviceReader
@@ -68,7 +68,7 @@ class EncryptionParts:
         self._locks = GhostLocks()
         self.devices = GhostDevices(homeserver, database, self.support, self._locks, metrics)
         self._device_lists = DeviceLists(homeserver, database, now_ms)
-        self._rooms = EncryptedRooms(homeserver, identities.is_ours)
+        self._rooms = RoomReadersCache(homeserver, identities.is_ours)
         self._sender = OlmSender(homeserver, database, self.support, metrics, now_ms, new_id)
         bundles = KeyBundles(
             database,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ..city.types import person_subject
+from ..city.types import user_subject
 from ..clock import new_id, now_ms, steady_ms
 from ..config import Settings
 from ..erasure.city_data import CityDataErasure
@@ -13,11 +13,13 @@ from ..erasure.worker import ErasureWorker
 from ..matrix.ghosts.profile_fields import RoleFieldWriter, StatusTextWriter
 from ..matrix.inbound.undecrypted import UndecryptedWorker
 from ..matrix.outbound.delivery import OutboxDelivery
+from ..matrix.outbound.former_rooms import FormerRooms
 from ..matrix.outbound.receipts import ReceiptSender
 from ..matrix.outbound.rendering import OutboxRenderer
 from ..matrix.outbound.typing import TypingSender
 from ..matrix.outbound.verification_declines import VerificationDeclines
 from ..matrix.outbound.worker import OutboundWorker
+from ..matrix.presence.chat_receipts import ChatReceipts
 from ..matrix.presence.event_times import EventTimes
 from ..matrix.presence.observer import Observer
 from ..matrix.presence.observer_coverage import ObserverCoverage
@@ -68,6 +70,7 @@ class MatrixParts(MatrixRoomsAndEvents):
         )
 
     def _build_outbound(self) -> None:
+        self.former_rooms = FormerRooms(self.database, self.homeserver, self.identities)
         delivery = OutboxDelivery(
             self.database,
             self.homeserver,
@@ -77,6 +80,7 @@ class MatrixParts(MatrixRoomsAndEvents):
             OutboxRenderer(self.messages, self.room_members, self.identities),
             self.identities,
             self.encryption.encryptor,
+            self.former_rooms,
             self.bus.publish,
             steady_ms,
             on_new_ghost=self.presence_sender.on_ghost_ready,
@@ -107,20 +111,23 @@ class MatrixParts(MatrixRoomsAndEvents):
             self.presence,
             self.identities,
             steady_ms,
-            is_member=lambda user: bool(self.online_members.rooms_of(person_subject(user))),
+            is_member=lambda user: bool(self.online_members.rooms_of(user_subject(user))),
         )
         self.observer_coverage = ObserverCoverage(self.online_members)
         self.typing = RemoteTyping(self.identities, self.bus.publish)
         self.remote_receipts = RemoteReceipts(
             self.database,
             self.identities,
-            self.online_members,
-            EventTimes(self.homeserver, self.monitor, self.database, self.identities.observer),
+            self.member_lookup,
+            EventTimes(self.homeserver, self.monitor, self.database),
             self.receipt_writer.add,
             now_ms,
         )
         self.receipt_observer = ReceiptObserver(
             self.homeserver, self.monitor, self.identities.observer, self.remote_receipts
+        )
+        self.chat_receipts = ChatReceipts(
+            self.homeserver, self.monitor, self.database, self.identities, self.remote_receipts, now_ms
         )
         self.observer = Observer(
             self.homeserver,

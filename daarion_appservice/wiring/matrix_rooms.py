@@ -16,7 +16,7 @@ from ..matrix.backfill.room_history import RoomHistories
 from ..matrix.backfill.sweeper import Sweeper
 from ..matrix.encryption.metrics import EncryptionMetrics
 from ..matrix.ghosts.ghosts import Ghosts
-from ..matrix.ghosts.media import MediaRepository
+from ..matrix.ghosts.media import HomeserverMedia
 from ..matrix.ghosts.profiles import Profiles
 from ..matrix.inbound.bot_chats import BotChatHandlers
 from ..matrix.inbound.confirmation import Confirmation
@@ -31,13 +31,13 @@ from ..matrix.reconcile.adoption import Adoption
 from ..matrix.reconcile.citizen_chats import CitizenChatRooms
 from ..matrix.reconcile.power_notices import PowerNotices
 from ..matrix.reconcile.read_only_rooms import ReadOnlyRooms
+from ..matrix.reconcile.reconciled_rooms import ReconciledRooms
 from ..matrix.reconcile.room_admins import RoomAdmins
 from ..matrix.reconcile.room_appearance import RoomAppearance
 from ..matrix.reconcile.room_creation import RoomCreator
 from ..matrix.reconcile.room_creators import RoomCreators
 from ..matrix.reconcile.room_links import RoomLinks
 from ..matrix.reconcile.room_metadata import RoomMetadata
-from ..matrix.reconcile.room_store import RoomStore
 from ..matrix.reconcile.rooms import MatrixRooms
 from ..matrix.reconcile.space import CitySpace
 from ..matrix.reconcile.upgrades import RoomUpgrades
@@ -74,7 +74,7 @@ class MatrixRoomsAndEvents(CityServices):
             Profiles(settings.city.name, DisplayNameTemplate(settings.city.agent_display_name)),
             on_registered=self.encryption.on_registered,
         )
-        self.media = MediaRepository(self.homeserver, self.monitor, self.ghosts)
+        self.media = HomeserverMedia(self.homeserver, self.monitor, self.ghosts)
         self._build_inbound()
         self._build_rooms()
 
@@ -109,7 +109,7 @@ class MatrixRoomsAndEvents(CityServices):
             now_ms,
         )
         self.sweeper = Sweeper(
-            self.gap_backfill, self.monitor, self.agents, self.identities, every_s=self.settings.homeserver.sweep_s
+            self.gap_backfill, self.monitor, self.agents, steady_ms, every_s=self.settings.homeserver.sweep_s
         )
         self.federated_histories = FederatedHistoryChecks(
             histories,
@@ -148,7 +148,7 @@ class MatrixRoomsAndEvents(CityServices):
 
     def _build_rooms(self) -> None:
         settings = self.settings.city
-        store = RoomStore(self.database, self.bus.publish)
+        store = ReconciledRooms(self.database, self.bus.publish)
         creator = RoomCreator(
             self.homeserver,
             self.identities,

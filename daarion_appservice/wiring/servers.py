@@ -163,7 +163,13 @@ def _room_routes(city: City, parts: _HttpParts) -> list[object]:
     )
     moderators = Moderators(city.database, city.homeserver, city.identities, city.permissions)
     moderation = RoomModeration(
-        city.database, city.homeserver, city.identities, city.agents, moderators, city.bus.publish
+        city.database,
+        city.homeserver,
+        city.identities,
+        city.agents,
+        moderators,
+        city.former_rooms,
+        city.bus.publish,
     )
     pinned = PinnedMessages(city.database, parts.pages, city.identities)
     return [
@@ -193,7 +199,7 @@ def _room_routes(city: City, parts: _HttpParts) -> list[object]:
         SearchRoutes(city.database, parts.readers, city.identities),
         PollRoutes(city.polls, parts.authors, city.identities),
         UnreadRoutes(city.database, parts.readers),
-        ReceiptRoutes(city.database, parts.readers, city.online_members, city.identities),
+        ReceiptRoutes(city.database, parts.readers, city.member_lookup, city.identities),
         DirectChatRoutes(
             city.database,
             city.citizen_chats,

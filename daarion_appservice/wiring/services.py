@@ -9,6 +9,7 @@ from ..city.citizen_chats import CitizenChats
 from ..city.identity import Identities
 from ..city.media_links import MediaLinks
 from ..city.member_log import MemberLog
+from ..city.member_lookup import MemberLookup
 from ..city.membership import Membership
 from ..city.message_edits import MessageEdits
 from ..city.message_formatting import MessageFormatter
@@ -45,8 +46,9 @@ from ..realtime.bus import Bus
 from ..realtime.citizen_names import CitizenNames
 from ..realtime.directory_cache import DirectoryCache
 from ..realtime.feed_writer import AgentFeedWriter
-from ..realtime.presence_faces import PresenceFaces
+from ..realtime.message_removals import MessageRemovals
 from ..realtime.presence_memory import MemoryPresence
+from ..realtime.presence_profiles import PresenceProfiles
 from ..realtime.presence_redis import RedisPresence
 from ..realtime.presence_stream import PresenceStream
 from ..realtime.read_mark_writer import ReadMarkWriter
@@ -111,6 +113,7 @@ class CityServices:
         self.presence = self._presence_store()
         self.person_presence = PersonPresence(self.identities.accounts, self.presence.state)
         self.online_members = OnlineMembers()
+        self.member_lookup = MemberLookup(self.online_members, self.identities)
         self.online_counts = OnlineCounts(self.online_members)
         self.memberships = MembershipCache(self.database, self.bus.publish_remote, self.online_members, self.identities)
         self.citizen_names = CitizenNames(self.database, self.identities, self.bus.publish, now_ms)
@@ -149,7 +152,7 @@ class CityServices:
         frames = RoomFrames(self.person_presence, self.online_members, self.identities, steady_ms)
         self.room_typing = RoomTypingState()
         self.receipt_writer = ReceiptWriter(
-            self.database, self.identities, self.online_members, self.bus.publish, now_ms
+            self.database, self.identities, self.member_lookup, self.bus.publish, now_ms
         )
         self.room_streams = RoomStreams(self.database, self.online_members, self.room_typing, frames)
         self.room_updates = RoomUpdates(self.database, self.online_members, frames)
@@ -157,13 +160,24 @@ class CityServices:
         self.unread_stream = UnreadStream(
             self.database, self.identities, ReaderMemberships(self.identities), UnreadFrames(self.identities)
         )
-        self.faces = PresenceFaces(
+        self.profiles = PresenceProfiles(
             self.database, self.agents, self.identities, MediaUrls(self.identities.media_links).url
         )
-        self.stream = PresenceStream(self.person_presence.state, steady_ms, faces=self.faces, seq=self.presence.seq)
-        self.agent_faces = Worker("agent_faces", idle_s=None)
+        self.stream = PresenceStream(
+            self.person_presence.state, steady_ms, profiles=self.profiles, seq=self.presence.seq
+        )
+        self.agent_profiles = Worker("agent_profiles", idle_s=None)
         self.search_indexer = SearchIndexer(self.database)
         self.room_deletions = RoomDeletions(self.database, self.rooms)
+        self.message_removals = MessageRemovals(
+            self.database,
+            self.identities,
+            self.room_members,
+            self.message_edits,
+            self.reactions,
+            self.polls,
+            self.bus.publish,
+        )
         self.retention = Retention(self.database, self.settings.retention, self.identities, self.bus.publish, now_ms)
         self.feed_writer = AgentFeedWriter(self.database, self.agents, now_ms, new_id)
 
@@ -174,14 +188,14 @@ class CityServices:
         notices = PushNotices(self.database, self.identities, ReaderMemberships(self.identities))
         self.push_sender = PushSender(self.database, notices, self.push_client, now_ms)
 
-    async def run_agent_faces(self) -> None:
+    async def run_agent_profiles(self) -> None:
         """Send the names of agents that change in the registry, until cancelled."""
-        await self.agent_faces.run(self.stream.check_faces_of_agents, waits_first=True)
+        await self.agent_profiles.run(self.stream.check_profiles_of_agents, waits_first=True)
 
     async def close(self) -> None:
         """Close streams, connections and the database, in this order."""
         self.stream.close()
-        await self.faces.close()
+        await self.profiles.close()
         await self.room_streams.close()
         await self.room_updates.close()
         await self.unread_stream.close()

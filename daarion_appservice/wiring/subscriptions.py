@@ -19,6 +19,7 @@ from ..city.events import (
     MemberChanged,
     MembershipChanged,
     MessagePosted,
+    MessageRemovalStored,
     NotificationModeChanged,
     OutboxChanged,
     PresenceChanged,
@@ -47,17 +48,13 @@ def subscribe(city: City) -> None:
     below, after that one. Frames with member counts are encoded after the counts have changed: either at the end of their
     tick, or for an event that the publisher sends after the change of membership (``city/member_log``).
     """
+    _wake_workers(city)
     city.bus.subscribe(AccountsChanged, lambda _: city.account_cache.wake())
     city.bus.subscribe(BusEventsLost, lambda _: city.account_cache.wake())
     city.bus.subscribe(AccountsChanged, lambda _: city.erasures.wake())
-    city.bus.subscribe(OutboxChanged, lambda _: city.outbound.wake())
     city.bus.subscribe(InboxChanged, lambda _: _inbox_filled(city))
     city.bus.subscribe(BusEventsLost, lambda _: _inbox_filled(city))
     city.bus.subscribe(BusEventsLost, lambda _: city.outbound.wake())
-    city.bus.subscribe(BotChatChanged, lambda _: city.bot_chats.wake())
-    city.bus.subscribe(DirectChatChanged, city.direct_chats.wake)
-    city.bus.subscribe(InvitationRejected, lambda _: city.invitation_decliner.wake())
-    city.bus.subscribe(RepliesPending, lambda _: city.reply_worker.wake())
     city.bus.subscribe(RoomEventStored, city.request_watcher.on_room_event)
     city.bus.subscribe(BusEventsLost, lambda _: city.room_streams.on_bus_events_lost())
     city.bus.subscribe(RegistryChanged, lambda _: city.reconciler.wake())
@@ -100,12 +97,22 @@ def subscribe(city: City) -> None:
     _subscribe_unread(city)
 
 
+def _wake_workers(city: City) -> None:
+    """Wake the workers for which an event says that there is something to do."""
+    city.bus.subscribe(OutboxChanged, lambda _: city.outbound.wake())
+    city.bus.subscribe(MessageRemovalStored, lambda _: city.message_removals.wake())
+    city.bus.subscribe(BotChatChanged, lambda _: city.bot_chats.wake())
+    city.bus.subscribe(DirectChatChanged, city.direct_chats.wake)
+    city.bus.subscribe(InvitationRejected, lambda _: city.invitation_decliner.wake())
+    city.bus.subscribe(RepliesPending, lambda _: city.reply_worker.wake())
+
+
 def _subscribe_profiles(city: City) -> None:
     city.bus.subscribe(CanonicalSubjectChanged, partial(_change_canonical_subject, city))
     city.bus.subscribe(ProfileChanged, partial(_change_profile, city))
-    city.bus.subscribe(MemberChanged, lambda change: _read_face(city, change.member.subject))
+    city.bus.subscribe(MemberChanged, lambda change: _read_profile(city, change.member.subject))
     city.bus.subscribe(MembershipChanged, partial(_name_member, city))
-    city.bus.subscribe(RegistryChanged, lambda _: city.agent_faces.wake())
+    city.bus.subscribe(RegistryChanged, lambda _: city.agent_profiles.wake())
     city.bus.subscribe(ProfileChanged, city.citizen_ghosts.on_profile_changed)
 
 
@@ -114,7 +121,17 @@ def _check_room(city: City, requested: RoomCheckRequested) -> None:
     city.citizen_chat_rooms.wake()
 
 
+def _subscribe_chat_receipts(city: City) -> None:
+    city.bus.subscribe(MessagePosted, city.chat_receipts.on_message_posted)
+    city.bus.subscribe(LocalUserRead, city.chat_receipts.on_local_read)
+    city.bus.subscribe(ReceiptsChanged, city.chat_receipts.on_receipts_changed)
+    city.bus.subscribe(ChatReadersChanged, lambda _: city.chat_receipts.wake())
+    city.bus.subscribe(CanonicalSubjectChanged, lambda _: city.chat_receipts.on_links_changed())
+    city.bus.subscribe(BusEventsLost, lambda _: city.chat_receipts.on_links_changed())
+
+
 def _subscribe_unread(city: City) -> None:
+    _subscribe_chat_receipts(city)
     city.bus.subscribe(ChatReadersChanged, city.room_streams.on_chat_readers_changed)
     city.bus.subscribe_local(LocalUserRead, city.read_mark_writer.on_local_read)
     city.bus.subscribe(MembershipChanged, city.read_mark_writer.on_membership_changed)
@@ -173,19 +190,19 @@ def _change_profile(city: City, change: ProfileChanged) -> None:
             city.room_streams.on_member_changed(MemberChanged(room, member))
 
     person = city.identities.accounts.canonical_subject(change.citizen)
-    city.stream.on_faces_changed([person])
-    _read_face(city, change.citizen)
+    city.stream.on_profiles_changed([person])
+    _read_profile(city, change.citizen)
 
 
 def _name_member(city: City, change: MembershipChanged) -> None:
     """Read the name of a Matrix user whose first public room this is."""
-    if change.joined and city.faces.is_nameless(change.subject):
-        _read_face(city, change.subject)
+    if change.joined and city.profiles.is_nameless(change.subject):
+        _read_profile(city, change.subject)
 
 
-def _read_face(city: City, subject: SubjectId) -> None:
-    city.faces.reload(
-        [subject], partial(city.stream.on_faces_changed, [city.identities.accounts.canonical_subject(subject)])
+def _read_profile(city: City, subject: SubjectId) -> None:
+    city.profiles.reload(
+        [subject], partial(city.stream.on_profiles_changed, [city.identities.accounts.canonical_subject(subject)])
     )
 
 

@@ -1,14 +1,19 @@
-"""Makes the screenshots of the README: the city by day, a room by day, and the room on a phone in the evening.
+"""Makes the screenshots of the README and the manifest: the city by day, a room by day, the room on a phone in the evening.
 
-PYTHONPATH=. .venv/bin/python docs/images/make_screenshots.py
+PYTHONPATH=. .venv/bin/python docs/images/make_screenshots.py [name of a file …]
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
+from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from daarion_appservice.city.types import EventId, MatrixRoomId, MatrixStatus, MessageId, RoomId, SubjectId
 from daarion_appservice.demo.sample_data import AGENTS
@@ -19,6 +24,7 @@ from tests.parts.page_appearance import stable_screenshot
 from tests.parts.ports import HOST
 
 HERE = Path(__file__).parent
+ICONS = HERE.parents[1] / "web" / "public" / "icons"
 PEOPLE = {"u_1": "Оксана", "u_2": "Тарас", "u_3": "Марія"}
 TALK = [
     ("varta", "Вітаю, місто! Сьогодні всі вузли здорові."),
@@ -29,10 +35,16 @@ TALK = [
     ("litopys", "За сьогодні в General: 12 повідомлень, 3 нові сусіди, одна липа."),
 ]
 PICTURES = [
-    ("city-home", "/", "light", 1440, 900),
-    ("city-room", "/city/general", "light", 1440, 900),
-    ("city-room-phone", "/city/general", "dark", 390, 844),
+    (HERE / "city-home.png", "/", "light", 1440, 900),
+    (HERE / "city-room.png", "/city/general", "light", 1440, 900),
+    (HERE / "city-room-phone.png", "/city/general", "dark", 390, 844),
+    (ICONS / "home-wide.webp", "/", "light", 1280, 900),
+    (ICONS / "room-narrow.webp", "/city/general", "dark", 390, 844),
 ]
+HOURS = {"light": 13, "dark": 20}
+"""The hour of the pictures in each theme: the pages greet by the time of day."""
+QUALITY = 84
+"""The quality of WebP pictures, in percent."""
 
 
 async def main() -> None:
@@ -84,10 +96,12 @@ async def _take(city: InProcessCity) -> None:
     entry = {"name": "city.session", "value": citizen_token("u_1", "Оксана")}
     stored: Any = {"cookies": [], "origins": [{"origin": origin, "localStorage": [entry]}]}
     async with start_browser() as browser:
-        for name, path, theme, width, height in PICTURES:
+        for file, path, theme, width, height in PICTURES:
+            if sys.argv[1:] and file.name not in sys.argv[1:]:
+                continue
             profile = await browser.other_profile(
                 locale="uk-UA",
-                timezone_id="Europe/Kyiv",
+                timezone_id=_timezone(HOURS[theme]),
                 color_scheme=theme,
                 viewport={"width": width, "height": height},
                 storage_state=stored,
@@ -96,7 +110,17 @@ async def _take(city: InProcessCity) -> None:
             page = (await profile.open(origin + path)).page
             await page.get_by_role("heading", level=1).first.wait_for()
             await page.wait_for_timeout(3_000)
-            (HERE / f"{name}.png").write_bytes(await stable_screenshot(page))
+            taken = await stable_screenshot(page)
+            if file.suffix == ".png":
+                file.write_bytes(taken)
+            else:
+                Image.open(BytesIO(taken)).save(file, quality=QUALITY, method=6)
+
+
+def _timezone(hour: int) -> str:
+    """Return a time zone in which it is this hour of the day now. The names have the sign of what is added to get UTC."""
+    ahead = (hour - datetime.now(UTC).hour + 12) % 24 - 12
+    return f"Etc/GMT{-ahead:+d}"
 
 
 asyncio.run(main())

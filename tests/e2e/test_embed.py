@@ -99,13 +99,13 @@ async def test_button_opens_chat_and_counts_while_closed(city: InProcessCity, br
     await page.keyboard.press("Enter")
     await chat.get_by_role("article").get_by_text("Вітаю у дворі").wait_for()
     assert await page.locator("iframe").get_attribute("title") == "General"
-    assert await page.evaluate("document.activeElement.shadowRoot.activeElement.localName") == "iframe"
+    await until_true(page, "document.activeElement.shadowRoot?.activeElement.localName === 'iframe'")
     assert await _axe(tab) == []
 
     await chat.get_by_role("log").press("Escape")
     await expect(page.locator("iframe")).to_be_hidden()
-    assert await page.evaluate("document.activeElement.shadowRoot.activeElement.localName") == "button"
-    assert await button.locator("b").text_content() == ""
+    await until_true(page, "document.activeElement.shadowRoot?.activeElement.localName === 'button'")
+    await expect(button.locator("b")).to_have_text("")
 
     await _post(city, "Хто тут?")
     asked = page.get_by_role("button", name="Open the chat: General, 1 new message")
@@ -194,8 +194,7 @@ async def test_chat_follows_attributes_of_script(city: InProcessCity, browser: B
 
 async def test_site_that_is_not_allowed_has_no_button(city: InProcessCity, browser: Browser, site: str) -> None:
     tab = await _visit(browser, city, site.replace("localhost", "other.localhost"))
-    await tab.page.wait_for_load_state("networkidle")
-    assert any("frame-ancestors http://localhost:*" in error for error in tab.errors), tab.errors
+    await tab.has_error("frame-ancestors http://localhost:*")
     await expect(tab.page.get_by_role("button")).to_have_count(1)
 
 
@@ -205,5 +204,4 @@ async def test_other_pages_are_in_no_frame(city: InProcessCity, browser: Browser
     await tab.page.evaluate(
         "url => (document.body.appendChild(document.createElement('iframe')).src = url)", _origin(city)
     )
-    await tab.page.wait_for_load_state("networkidle")
-    assert any("frame-ancestors 'none'" in error for error in tab.errors), tab.errors
+    await tab.has_error("frame-ancestors 'none'")

@@ -13,9 +13,9 @@ import nio
 import pytest
 
 from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
+from tests.parts.frames import next_frame
 from tests.parts.matrix_user import Arrive, MatrixUser
 from tests.parts.redis import RedisServer
-from tests.parts.waiting import WAIT_S
 
 OKSANA = citizen_token("u_1", "Оксана")
 OKSANAS_GHOST = "@citizen_u_1:city.localhost"
@@ -41,7 +41,7 @@ class Page:
                 return known
         while True:
             try:
-                each: dict[str, Any] = await self.socket.receive_json(timeout=WAIT_S)
+                each: dict[str, Any] = await next_frame(self.socket)
             except TimeoutError:
                 raise AssertionError(f"no such {event}; told: {self.received}") from None
             self.received.append(each)

@@ -89,7 +89,9 @@ async def test_poll_of_matrix_is_voted_in_on_the_page(
 
     shown = page.get_by_role("group", name="Where to?")
     await expect(shown.get_by_text("1 vote", exact=True)).to_be_visible()
-    await shown.get_by_role("radio", name="Obolon").check()
+    # The list may move between the press and the release of a mouse button.
+    await shown.get_by_role("radio", name="Obolon").press("Space")
+    await expect(shown.get_by_role("radio", name="Obolon")).to_be_checked()
     vote = await alice.wait_for_event(lambda event: is_from_oksana(event, f"{UNSTABLE}response"))
     assert vote["content"][f"{UNSTABLE}response"] == {"answers": ["obolon"]}
     assert vote["content"]["m.relates_to"] == reference["m.relates_to"]

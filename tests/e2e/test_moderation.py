@@ -16,7 +16,9 @@ from playwright.async_api import expect
 
 from tests.parts.browser import start_browser
 from tests.parts.city import ADMIN_TOKEN, RunningCity, citizen_token, eventually, shared_city
+from tests.parts.frames import next_frame
 from tests.parts.matrix_user import MatrixUser
+from tests.parts.message_rows import click_action
 from tests.parts.moderated_room import (
     Room,
     looked_after,
@@ -26,7 +28,6 @@ from tests.parts.moderated_room import (
     state_as_bot,
     state_of,
 )
-from tests.parts.waiting import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -154,7 +155,7 @@ async def test_matrix_profile_change_updates_city_member(room: Room) -> None:
     seq = (await room.city.get(room.path))["last_seq"]
     async with room.city.session.ws_connect(f"{room.city.api_url}/ws/city/rooms/{room.slug}?since={seq}") as socket:
         await room.olena.client.set_displayname("Олена Пчілка")
-        while (frame := await socket.receive_json(timeout=WAIT_S))["event"] != "city.room.member":
+        while (frame := await next_frame(socket))["event"] != "city.room.member":
             continue
     assert (frame["member"]["id"], frame["member"]["display_name"]) == ("@olena:city.localhost", "Олена Пчілка")
 
@@ -193,7 +194,7 @@ async def test_citizen_read_mark_is_seen_on_matrix(room: Room) -> None:
         await socket.send_json({"event": "city.room.read", "message_id": messages[0]["id"]})
         await room.olena.wait_for(lambda: (room.ghost, first, "main") in seen)
         await socket.send_json({"event": "city.room.read", "message_id": "nothing"})
-        while (frame := await socket.receive_json(timeout=WAIT_S))["event"] != "error":
+        while (frame := await next_frame(socket))["event"] != "error":
             continue
         assert frame["code"] == "no_such_message"
     read = {"message_id": messages[1]["id"]}
@@ -222,7 +223,7 @@ async def test_join_during_outage_is_sent_after_it(room: Room) -> None:
     assert "@citizen_u_brief:city.localhost" not in await room.members()
     url = f"{room.city.api_url}/ws/city/rooms/{room.slug}?since=0"
     async with room.city.session.ws_connect(url) as socket:
-        frame = [await socket.receive_json(timeout=WAIT_S) for _ in range(6)]
+        frame = [await next_frame(socket) for _ in range(6)]
     came = [each["member"]["id"] for each in frame if each["event"] == "city.room.join"]
     assert came.count(f"u_{room.slug}") == 1, "it was written down once"
 
@@ -246,8 +247,7 @@ async def test_moderator_works_in_the_pages(room: Room, petro: MatrixUser) -> No
         log = page.get_by_role("main").get_by_role("log")
         row = log.get_by_role("article").filter(has_text="слонів")
         pins = page.get_by_role("region", name="Закріплені повідомлення")
-        await row.hover()
-        await row.get_by_role("button", name="Закріпити").click()
+        await click_action(row, "Закріпити")
         await expect(pins.get_by_text("купуйте слонів")).to_be_visible()
         assert await pinned_in(room) == [advert]
         await room.sets("m.room.pinned_events", {"pinned": []})
@@ -255,8 +255,7 @@ async def test_moderator_works_in_the_pages(room: Room, petro: MatrixUser) -> No
         await room.sets("m.room.pinned_events", {"pinned": [advert]})
         await expect(pins).to_be_visible()
 
-        await row.hover()
-        await row.get_by_role("button", name="Видалити").click()
+        await click_action(row, "Видалити")
         await page.get_by_role("dialog").get_by_role("button", name="Видалити").click()
         await expect(pins).to_be_hidden()
         await petro.wait_for_event(lambda event: event["type"] == "m.room.redaction" and event["redacts"] == advert)

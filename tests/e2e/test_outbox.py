@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, Route, expect
 
-from tests.parts.browser import Browser, start_browser
+from tests.parts.browser import SAVE_DATA, Browser, start_browser
 from tests.parts.city import citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.page_reader import ANN, MESSAGES, Reader, address, holds, message_bodies, open_city, say
@@ -160,7 +160,7 @@ async def test_refused_edit_keeps_its_text(city: InProcessCity, browser: Browser
     async with Reader.start(browser, city) as reader:
         page = await reader.room()
         await say(page, "to be changed")
-        await holds(city, ("u_ann", "to be changed"))
+        await expect(page.locator("[data-message]").filter(has_text="to be changed")).to_be_visible()
         problem = json.dumps({"status": 413, "code": "message_too_long", "detail": "too long"})
         await page.route(
             f"{MESSAGES}/*",
@@ -206,9 +206,7 @@ async def test_file_that_waits_survives_a_reload(city: InProcessCity, browser: B
 async def test_failed_page_load_on_click_keeps_document(city: InProcessCity, browser: Browser) -> None:
     async with Reader.start(browser, city) as reader:
         # Nothing is loaded ahead here: that is what a click in the first seconds meets.
-        await reader.context.add_init_script(
-            "Object.defineProperty(navigator, 'connection', {value: {saveData: true}})"
-        )
+        await reader.context.add_init_script(SAVE_DATA)
         page = await reader.room()
         await page.evaluate("window.isSame = true")
         await reader.context.set_offline(True)
@@ -226,9 +224,7 @@ async def test_failed_page_load_on_click_keeps_document(city: InProcessCity, bro
 
 async def test_new_build_reloads_page_with_missing_parts(city: InProcessCity, browser: Browser) -> None:
     async with Reader.start(browser, city) as reader:
-        await reader.context.add_init_script(
-            "Object.defineProperty(navigator, 'connection', {value: {saveData: true}})"
-        )
+        await reader.context.add_init_script(SAVE_DATA)
         page = await reader.room()
         await page.evaluate("window.isSame = true")
 

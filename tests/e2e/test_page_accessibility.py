@@ -15,9 +15,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from tests.parts.browser import Browser, start_browser
+from tests.parts.browser import Browser, start_browser, until_no_overlay
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import AGENTS, InProcessCity, in_process_city
+from tests.parts.message_rows import click_action
 from tests.parts.ports import HOST
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -56,13 +57,11 @@ def button(name: str, *, of: str = "main") -> Opens:
 
 
 async def message_menu(page: Page) -> None:
-    await page.get_by_role("log").get_by_role("article").filter(has_text="Добрий вечір").hover()
-    await page.get_by_role("button", name="Add a reaction").click()
+    await click_action(page.get_by_role("log").get_by_role("article").filter(has_text="Добрий вечір"), "Add a reaction")
 
 
 async def deletion(page: Page) -> None:
-    await page.get_by_role("log").get_by_role("article").filter(has_text="Добрий вечір").hover()
-    await page.get_by_role("log").get_by_role("button", name="Delete").click()
+    await click_action(page.get_by_role("log").get_by_role("article").filter(has_text="Добрий вечір"), "Delete")
 
 
 async def card(page: Page) -> None:
@@ -206,6 +205,7 @@ async def test_dialogs_and_menus_are_accessible(city: InProcessCity, browser: Br
             while await page.locator(OPEN).count():
                 await page.keyboard.press("Escape")
                 await page.wait_for_timeout(50)
+            await until_no_overlay(page)
     assert not faults, "\n".join(faults)
 
 

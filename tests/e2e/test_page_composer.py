@@ -15,9 +15,10 @@ import pytest_asyncio
 from PIL import Image
 from playwright.async_api import Locator, Page, Route, expect
 
-from tests.parts.browser import start_browser, until_true
-from tests.parts.city import RunningCity, citizen_token, shared_city
+from tests.parts.browser import start_browser, until_no_overlay, until_true
+from tests.parts.city import RunningCity, citizen_token, eventually, shared_city
 from tests.parts.matrix_user import MatrixUser
+from tests.parts.message_rows import click_action
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -104,11 +105,11 @@ async def test_emoji_is_found_in_both_languages(page: Page, alice: MatrixUser) -
 async def test_any_emoji_can_be_a_reaction(page: Page, alice: MatrixUser, city: RunningCity) -> None:
     sent = await alice.send_text(await alice.join("#city_general:city.localhost"), "Котик прийшов")
     row = log_of(page).get_by_role("article").filter(has_text="Котик прийшов")
-    await row.hover()
-    await row.get_by_role("button", name="Add a reaction").click()
+    await click_action(row, "Add a reaction")
     await row.get_by_role("button", name="All emojis").click()
     search = row.get_by_role("searchbox", name="Find an emoji")
     await search.fill("хитр")
+    await expect(row.get_by_role("gridcell", name="fox")).to_be_visible()
     await search.press("ArrowDown")
     await search.press("Enter")
     await expect(row.get_by_role("button", name=": 1 person")).to_be_visible()
@@ -160,6 +161,22 @@ async def test_dropped_files_are_sent_but_removed_ones(page: Page, alice: Matrix
     assert "second.txt" not in str(alice.events)
 
 
+async def play(voice: Locator) -> None:
+    """Play a voice message; once more if it stops before it began, as on a machine that is too busy to open its audio output."""
+    players: list[dict[str, Any]] = []
+
+    async def is_played() -> bool:
+        players[:] = await voice.locator("audio").evaluate_all(
+            """players => players.map(({ currentTime, paused, networkState, readyState, error, src }) =>
+                ({ currentTime, paused, networkState, readyState, error: error?.message, src }))"""
+        )
+        if all(player["paused"] and player["currentTime"] == 0 for player in players):
+            await voice.get_by_role("button", name="Play").click()
+        return any(player["currentTime"] > 0 for player in players)
+
+    await eventually(is_played, explain=lambda: str(players))
+
+
 async def test_voice_message_is_one_on_matrix_and_plays(page: Page, alice: MatrixUser) -> None:
     main = page.get_by_role("main")
     await main.get_by_role("button", name="Record a voice message").click()
@@ -181,12 +198,8 @@ async def test_voice_message_is_one_on_matrix_and_plays(page: Page, alice: Matri
     assert answer.body.startswith(b"OggS")
     assert b"OpusHead" in answer.body[:100]
 
-    row = log_of(page).get_by_role("article").last
-    voice = row.get_by_role("group", name="Voice message")
-    await voice.get_by_role("button", name="Play").click()
-    await until_true(
-        page, "() => [...document.querySelectorAll('[role=log] audio')].some((audio) => audio.currentTime > 0)"
-    )
+    voice = log_of(page).get_by_role("article").last.get_by_role("group", name="Voice message")
+    await play(voice)
 
 
 async def test_cancelled_recording_is_not_sent(page: Page, alice: MatrixUser) -> None:
@@ -237,6 +250,8 @@ async def test_picture_viewer_zooms_and_opens_other_pictures(page: Page, alice: 
     await expect(viewer.get_by_role("button", name="Close")).to_be_focused()
     image = viewer.get_by_role("img")
     width = "node => node.getBoundingClientRect().width"
+    # The picture is loaded after its name is shown.
+    await until_true(page, "() => document.querySelector('dialog img').getBoundingClientRect().width > 0")
     whole = await image.evaluate(width)
     await page.keyboard.press("+")
     await expect(image).to_have_attribute("style", re.compile("scale.1.4."))
@@ -250,7 +265,9 @@ async def test_picture_viewer_zooms_and_opens_other_pictures(page: Page, alice: 
     assert [(fault["id"], [node["html"] for node in fault["nodes"]]) for fault in found["violations"]] == []
     await page.keyboard.press("ArrowLeft")
     await expect(viewer).to_contain_text("перша.png")
-    assert await image.evaluate(width) == whole
+    await until_true(
+        page, "whole => document.querySelector('dialog img').getBoundingClientRect().width === whole", whole
+    )
     following = viewer.get_by_role("button", name="Next picture")
     await following.press("Enter")
     await expect(viewer).to_contain_text("друга.png")
@@ -275,6 +292,7 @@ async def test_picture_in_viewer_stays_when_its_message_is_sent(page: Page, city
 
     await page.route("**/city/rooms/*/messages", hold)
     # Other tests count the pictures of General.
+    await until_no_overlay(page)
     await page.goto(f"{city.api_url}/city/welcome")
     await page.locator("input[type=file]").first.set_input_files(tmp_path / "нова.png")
     await page.get_by_role("button", name="Send").click()
@@ -290,6 +308,7 @@ async def test_picture_in_viewer_stays_when_its_message_is_sent(page: Page, city
     assert await (await download.value).failure() is None
     await page.keyboard.press("Escape")
     await expect(viewer).to_have_count(0)
+    await until_no_overlay(page)
     await page.goto(f"{city.api_url}/city/general")
     await field_of(page).wait_for()
 

@@ -4,123 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, Final
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from PIL import Image
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import expect
 
-from tests.parts.agents_core import ScriptedCore, says
-from tests.parts.browser import Browser, Tab, start_browser
-from tests.parts.city import LONG_PRESENCE, RunningCity, citizen_token, eventually, shared_city
-from tests.parts.matrix_user import MatrixUser
-from tests.parts.page_texts import PageTexts
+from tests.parts.agents_core import says
+from tests.parts.city import eventually
+from tests.parts.page_day import ALICE, LOCALES, NAMES, Day, Days, days_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ALICE: Final = "@alice:city.localhost"
-LOCALES: Final = {"uk": "uk-UA", "en": "en-GB"}
-NAMES: Final = {"uk": ("Оксана", "Аліса"), "en": ("Roxanne", "Alice Liddell")}
-"""The citizen's name, and the one that Alice takes."""
-
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def core() -> AsyncIterator[ScriptedCore]:
-    async with ScriptedCore().serving() as core:
-        yield core
+async def days(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Days]:
+    async with days_in(tmp_path_factory.mktemp("page_day")) as days:
+        yield days
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def city(tmp_path_factory: pytest.TempPathFactory, core: ScriptedCore) -> AsyncIterator[RunningCity]:
-    settings = LONG_PRESENCE | {"agents_core.url": core.url}
-    async with shared_city(tmp_path_factory.mktemp("page_day"), settings=settings) as city:
-        yield city
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def alice(city: RunningCity) -> AsyncIterator[MatrixUser]:
-    person = await MatrixUser.arrive(city.homeserver, "alice")
-    yield person
-    await person.leave()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with start_browser() as browser:
-        yield browser
-
-
-@dataclass(frozen=True)
-class Day:
-    """What the steps of a day share. Texts of messages carry the language, since both days have the same rooms."""
-
-    city: RunningCity
-    core: ScriptedCore
-    alice: MatrixUser
-    room: str
-    """The id of the Matrix room of General."""
-    language: str
-    tab: Tab
-    token: str
-    ghost: str
-
-    @property
-    def page(self) -> Page:
-        return self.tab.page
-
-    @property
-    def t(self) -> PageTexts:
-        return PageTexts(self.language)
-
-    @property
-    def rooms(self) -> Locator:
-        return self.page.get_by_role("navigation", name=self.t("pane.label"))
-
-    @property
-    def field(self) -> Locator:
-        return self.page.get_by_role("textbox", name=self.t("room.inputLabel", room="General"))
-
-    def row(self, body: str) -> Locator:
-        return self.page.get_by_role("log").get_by_role("article").filter(has_text=body)
-
-    async def alice_says(self, words: str, **more: Any) -> str:
-        """Have Alice send a message, whose text is returned."""
-        body = f"{words} [{self.language}]"
-        await self.alice.send_text(self.room, body, more=more)
-        return body
-
-    async def alice_gets(self, body: str) -> dict[str, Any]:
-        """Return the content of the citizen's message with this body, as Matrix delivers it."""
-        event = await self.alice.wait_for_event(
-            lambda each: each["sender"] == self.ghost and each["content"].get("body") == body
-        )
-        return dict(event["content"])
-
-    async def is_online(self, slug: str) -> None:
-        token = await self.city.agent_token(slug)
-        await self.city.post(f"/api/v1/agents/{slug}/heartbeat", {}, token=token)
-
-
-@pytest.mark.parametrize("language", ["uk", "en"])
-async def test_day_in_the_pages(
-    city: RunningCity, core: ScriptedCore, alice: MatrixUser, browser: Browser, language: str
-) -> None:
-    room = await alice.join("#city_general:city.localhost")
-    citizen, name = f"u_day_{language}", NAMES[language][0]
-    token = citizen_token(citizen, name)
-    stored: Any = [{"name": "city.session", "value": token}]
-    profile = await browser.other_profile(
-        locale=LOCALES[language],
-        viewport={"width": 1440, "height": 900},
-        storage_state={"cookies": [], "origins": [{"origin": city.api_url, "localStorage": stored}]},
-        base_url=city.api_url,
-        permissions=["clipboard-read", "clipboard-write"],
-    )
-    tab = await profile.open(city.api_url)
-    day = Day(city, core, alice, room, language, tab, token, f"@citizen_{citizen}:city.localhost")
+@pytest.mark.parametrize("language", LOCALES)
+async def test_day_in_the_pages(days: Days, language: str) -> None:
+    day = await days.begin("day", language)
     for step in (
         _home_shows_what_is_said,
         _three_panes_show_a_room,
@@ -134,7 +41,7 @@ async def test_day_in_the_pages(
         _chat_is_embedded,
     ):
         await step(day)
-    assert tab.errors == []
+    assert day.tab.errors == []
 
 
 async def _home_shows_what_is_said(day: Day) -> None:

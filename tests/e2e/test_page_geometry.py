@@ -14,10 +14,20 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from tests.parts.browser import Browser, start_browser, until_true
+from tests.parts.browser import Browser, start_browser, until_no_overlay, until_true
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
-from tests.parts.page_geometry import EMOJI, LINES_OVER_HOUSES, LONG, LONG_MESSAGES, MEASURE, RTL, SMALL, WORD
+from tests.parts.page_geometry import (
+    BROKEN_LABELS,
+    EMOJI,
+    LINES_OVER_HOUSES,
+    LONG,
+    LONG_MESSAGES,
+    MEASURE,
+    RTL,
+    SMALL,
+    WORD,
+)
 from tests.parts.ports import HOST
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -25,6 +35,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 LOADED_AT: Final = {390: (390, 360), 1280: (1280, 820)}
 """Widths in pixels: each one a page is loaded at, with those it is measured at."""
 HEIGHT: Final = 720
+HEADER_WIDTHS: Final = (320, 390, 560, 759, 760, 820, 900, 999, 1000, 1100, 1280)
 
 ROOMS: Final = {WORD[:60]: LONG, RTL: RTL, EMOJI: EMOJI, "Наука": ""}
 NAMES: Final = {"u_word": WORD[:60], "u_rtl": RTL, "u_emoji": EMOJI}
@@ -128,6 +139,8 @@ async def test_dialog_controls_are_hit_at_centre(city: InProcessCity, browser: B
             for width in widths:
                 faults += await _measure(page, width, f"what {opens} opens")
             await page.keyboard.press("Escape")
+            await expect(page.locator(opened)).to_be_hidden()
+            await until_no_overlay(page)
         await _load(page, city, "/city")
         await page.evaluate("token => localStorage.setItem('city.session', token)", citizen_token("u_rtl", RTL))
         await _load(page, city, "/city")
@@ -194,6 +207,20 @@ async def test_words_of_home_are_not_over_the_street(city: InProcessCity, browse
     assert lines == []
 
 
+@pytest.mark.parametrize("language", ["uk", "en"])
+@pytest.mark.parametrize("token", [None, citizen_token("u_word", NAMES["u_word"])], ids=["visitor", "citizen"])
+async def test_words_of_the_header_are_in_one_line(
+    city: InProcessCity, browser: Browser, language: str, token: str | None
+) -> None:
+    faults = []
+    page = await _visit(city, browser, language, HEADER_WIDTHS[0], token)
+    await _load(page, city, "/")
+    for width in HEADER_WIDTHS:
+        await _resize(page, width)
+        faults += [f"{width} px: {words}" for words in await page.evaluate(BROKEN_LABELS)]
+    assert not faults, "\n".join(faults)
+
+
 def _address(city: InProcessCity) -> str:
     return f"http://{HOST}:{city.city.settings.api.port}"
 
@@ -222,8 +249,12 @@ async def _load(page: Page, city: InProcessCity, path: str) -> None:
 
 
 async def _measure(page: Page, width: int, where: str) -> list[str]:
+    await _resize(page, width)
+    return [f"{where} at {width} px: {fault}" for fault in await page.evaluate(MEASURE)]
+
+
+async def _resize(page: Page, width: int) -> None:
     await page.set_viewport_size({"width": width, "height": HEIGHT})
     await until_true(page, "width => innerWidth === width", width)
     # A frame later media queries and what depends on them have been laid out.
     await page.evaluate("() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
-    return [f"{where} at {width} px: {fault}" for fault in await page.evaluate(MEASURE)]

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from tests.parts.browser import start_browser
+from tests.parts.browser import SAVE_DATA, start_browser
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
@@ -33,9 +33,6 @@ CARDS_PER_COMMIT: Final = 16
 
 FIRST_SCRIPTS: Final = 12
 """How many scripts a first visit loads: on a slow network each costs a response."""
-
-SAVE_DATA: Final = "Object.defineProperty(navigator, 'connection', {value: {saveData: true}})"
-"""With it the pages load no other pages ahead."""
 
 # Types and returns the most items that one commit mounted: an observer is called once for the changes of a task.
 TYPE: Final = """async ([list, item, words, seconds]) => {

@@ -12,9 +12,9 @@ import pytest_asyncio
 from playwright.async_api import FloatRect, Locator, Page, expect
 
 from daarion_appservice.city.receipts import ReadPosition, ReceiptKey
-from daarion_appservice.city.types import Member, MessageId, RoomId, UserId, person_subject
+from daarion_appservice.city.types import Member, MessageId, RoomId, UserId, user_subject
 from daarion_appservice.clock import now_ms
-from tests.parts.browser import start_browser
+from tests.parts.browser import start_browser, until_at_bottom
 from tests.parts.city import citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
@@ -41,7 +41,7 @@ async def say(city: InProcessCity, body: str, *, token: str = DANA, **more: str)
 
 def read(city: InProcessCity, message: dict[str, Any], *names: str) -> None:
     for name in names:
-        key = ReceiptKey(GENERAL, person_subject(user(name)), message["thread_root"])
+        key = ReceiptKey(GENERAL, user_subject(user(name)), message["thread_root"])
         city.city.receipt_writer.add(key, ReadPosition(MessageId(message["id"]), message["seq"], now_ms()))
 
 
@@ -89,6 +89,8 @@ def readers(page: Page, body: str) -> Locator:
 async def test_readers_stand_at_their_last_message(city: InProcessCity, page: Page) -> None:
     first, second = await say(city, "перше слово"), await say(city, "друге слово")
     await expect(row(page, "друге слово")).to_be_visible()
+    await until_at_bottom(page)
+    await row(page, "перше слово").hover(trial=True)  # waits until it rests
     height = await row(page, "перше слово").bounding_box()
     read(city, first, "Аліса", "Борис")
     await expect(readers(page, "перше слово")).to_have_attribute("data-readers", "2")
@@ -96,9 +98,12 @@ async def test_readers_stand_at_their_last_message(city: InProcessCity, page: Pa
     read(city, second, "Борис")
     await expect(readers(page, "друге слово")).to_have_attribute("aria-label", "Read by Борис")
     await expect(readers(page, "перше слово")).to_have_attribute("title", "Read by Аліса")
+
     # Taras has read it, too, as his own receipt shows to others.
-    receipts = await city.get("/city/rooms/general/receipts")
-    assert "u_taras" in {each["user_id"] for each in receipts}
+    async def has_read() -> bool:
+        return "u_taras" in {each["user_id"] for each in await city.get("/city/rooms/general/receipts")}
+
+    await eventually(has_read)
     await page.reload()
     await expect(readers(page, "друге слово")).to_have_attribute("title", "Read by Борис")
 

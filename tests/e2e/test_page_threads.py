@@ -13,6 +13,7 @@ from playwright.async_api import Locator, Page, expect
 from tests.parts.browser import start_browser
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
+from tests.parts.message_rows import click_action
 from tests.parts.ports import HOST
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -73,8 +74,7 @@ def composer(page: Page) -> Locator:
 async def test_reply_in_a_new_thread_is_shown_in_the_panel(city: InProcessCity, page: Page) -> None:
     root = await say(city, "корінь нової гілки")
     row = room_log(page).get_by_role("article").filter(has_text="корінь нової гілки")
-    await row.hover()
-    await row.get_by_role("button", name="Reply in thread").click()
+    await click_action(row, "Reply in thread")
     await expect(composer(page)).to_be_focused()
     await composer(page).fill("моя відповідь")
     await composer(page).press("Enter")

@@ -16,10 +16,11 @@ from playwright.async_api import Page, expect
 from daarion_appservice.city.types import HistoryVisibility
 from daarion_appservice.http.static_pages import DIST
 from daarion_appservice.wiring import servers
-from tests.parts.browser import Browser, start_browser, until_true
+from tests.parts.browser import SAVE_DATA, Browser, start_browser
 from tests.parts.city import citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity
 from tests.parts.restarted_service import Service
+from tests.parts.service_worker import seen_by, settled, until_seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -50,16 +51,6 @@ async def reader(first: Browser) -> AsyncIterator[Browser]:
         yield browser
     finally:
         await browser.kill()
-
-
-async def settled(page: Page) -> None:
-    """The worker of the build that is served is there, and no other is being installed."""
-    await page.evaluate("navigator.serviceWorker.ready.then(registration => registration.update())")
-    await until_true(
-        page,
-        "navigator.serviceWorker.controller !== null"
-        " && navigator.serviceWorker.getRegistration().then(found => found !== undefined && found.installing === null)",
-    )
 
 
 async def open_page(browser: Browser, service: Service, path: str) -> Page:
@@ -147,23 +138,6 @@ async def test_reload_offline_keeps_pending_message(service: Service, browser: B
         await expect(page.get_by_role("log").get_by_text("written offline")).to_be_visible()
 
 
-async def seen_by(page: Page) -> Any:
-    """The readers of the answers that the browser stores."""
-    return await page.evaluate(
-        """() => new Promise((resolve, reject) => {
-            const opening = indexedDB.open("city-seen");
-            opening.onerror = () => reject(opening.error);
-            opening.onsuccess = () => {
-                const reading = opening.result.transaction("answers").objectStore("answers").getAll();
-                reading.onsuccess = () => {
-                    opening.result.close();
-                    resolve([...new Set(reading.result.map(({ reader, name }) => `${reader} ${name}`))]);
-                };
-            };
-        })"""
-    )
-
-
 async def make_private(city: InProcessCity, slug: str) -> None:
     async with city.city.database.transaction() as tx:
         room = await tx.rooms.lock(slug)
@@ -183,11 +157,7 @@ async def test_seen_rooms_are_read_offline_by_their_reader(service: Service, bro
         await page.goto(service.address("/city/builders"))
         said = page.get_by_role("log").get_by_text("between us")
         await said.wait_for()
-
-        async def is_stored() -> bool:
-            return "u_ann room builders" in await seen_by(page)
-
-        await eventually(is_stored)
+        await until_seen(page, "u_ann room builders")
         await page.context.set_offline(True)
         await page.reload()
         await said.wait_for()
@@ -252,7 +222,9 @@ async def page_that_fails(service: Service, browser: Browser, link: str) -> Page
     """Return a tab in which the page behind ``link`` could not be loaded."""
     await service.start()
     person = await browser.other_profile(locale="en-US")
-    page = (await person.open(service.address("/"))).page
+    page = (await person.open("about:blank")).page
+    await page.add_init_script(SAVE_DATA)
+    await page.goto(service.address("/"))
     await page.get_by_role("heading", level=1).wait_for()
     await page.route("**/assets/*", lambda route: route.abort())
     await page.get_by_role("link", name=link).first.click()

@@ -249,6 +249,7 @@ async def test_a_page_whose_line_breaks_misses_nothing(city: RunningCity, chromi
     async with tcp_proxy_to(city.api_port) as relay:
         tab = await chromium.open(frontend)
         assert await open_stream(tab, relay.url) == "open"
+        await in_page(tab, "events.length === 1")
         await daarwizz.beat(status="online")
         await in_page(tab, "events.length === 2")
 

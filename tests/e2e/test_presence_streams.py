@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 
 from tests.parts.city import LONG_PRESENCE, RunningCity, citizen_token, eventually, shared_city
+from tests.parts.frames import next_frame
 from tests.parts.matrix_user import Arrive, arriving, quiet_user, syncing
-from tests.parts.waiting import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -54,7 +54,7 @@ async def presence_socket(city: RunningCity, query: str = "") -> AsyncIterator[a
 
 
 async def next_event(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
-    event: dict[str, Any] = await socket.receive_json(timeout=WAIT_S)
+    event: dict[str, Any] = await next_frame(socket)
     return event
 
 

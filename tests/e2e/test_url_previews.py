@@ -17,7 +17,7 @@ from daarion_appservice.errors import HomeserverRefused
 from daarion_appservice.http.routes.url_previews import THUMBNAIL
 from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from daarion_appservice.matrix.ghosts.ghosts import Ghosts
-from daarion_appservice.matrix.ghosts.media import MediaRepository
+from daarion_appservice.matrix.ghosts.media import HomeserverMedia
 from tests.parts.doctor import expect_finding, write_config
 from tests.parts.media_harness import picture
 from tests.parts.ports import HOST, free_port
@@ -68,7 +68,7 @@ async def test_synapse_previews_page_with_picture(tmp_path: Path, synapse: BootS
         monitor = HomeserverMonitor(homeserver, "daarion")
         monitor.mark_up()
         ghosts = cast("Ghosts", None)  # only uploads need ghosts
-        async with MediaRepository(homeserver, monitor, ghosts).download(preview.image_mxc, THUMBNAIL) as incoming:
+        async with HomeserverMedia(homeserver, monitor, ghosts).download(preview.image_mxc, THUMBNAIL) as incoming:
             head = await incoming.beginning(HEAD_BYTES)
         assert served_type(incoming.content_type, head).startswith("image/")
         assert image_size(head) == (640, 480)

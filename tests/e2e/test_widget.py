@@ -127,8 +127,7 @@ async def test_frame_without_storage_signs_in_and_sends(city: InProcessCity, bro
 
 async def test_frame_of_origin_not_allowed_is_refused(city: InProcessCity, browser: Browser, client: str) -> None:
     tab = await _embed(city, browser, client.replace(HOST, "other.localhost"))
-    await tab.page.wait_for_load_state("networkidle")
-    assert any("frame-ancestors http://localhost:*" in error for error in tab.errors), tab.errors
+    await tab.has_error("frame-ancestors http://localhost:*")
     await expect(tab.page.frame_locator("iframe").get_by_role("heading", level=1)).to_have_count(0)
 
 

@@ -11,12 +11,12 @@ from daarion_appservice.city.types import AuthorKind, RoomId
 from daarion_appservice.storage.database import Database
 from tests.parts.city import RunningCity, StartCity, eventually
 from tests.parts.federation import FederatedCity, StartFederation
+from tests.parts.frames import next_frame
 from tests.parts.http_proxy import HttpProxy
 from tests.parts.matrix_user import Arrive, MatrixUser
 from tests.parts.ports import free_port
 from tests.parts.synapse_workers import BootWorkers, SynapseWorkers
 from tests.parts.two_way_messages import Messages, both_sides_received, numbered_messages, send_as_person
-from tests.parts.waiting import WAIT_S
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -105,9 +105,9 @@ async def test_lost_event_precedes_later_ones(start_city: StartCity, arrive: Arr
     seqs = [each["seq"] for each in messages]
     assert seqs == sorted(seqs)
     async with city.session.ws_connect(f"{city.api_url}/ws/city/rooms/general?since={last['seq']}") as socket:
-        frames = [await socket.receive_json(timeout=WAIT_S)]
+        frames = [await next_frame(socket)]
         while frames[-1]["event"] not in {"city.room.resync", "city.room.message"}:
-            frames.append(await socket.receive_json(timeout=WAIT_S))
+            frames.append(await next_frame(socket))
     assert frames[-1]["event"] == "city.room.resync"
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from daarion_appservice.config import editing as config_edit
 from tests.parts.city import StartCity
+from tests.parts.frames import next_frame
 from tests.parts.matrix_user import Arrive
 from tests.parts.postgres import Postgres
 from tests.parts.two_way_messages import (
@@ -22,7 +23,6 @@ from tests.parts.two_way_messages import (
     post_as_citizen,
     send_as_person,
 )
-from tests.parts.waiting import WAIT_S
 
 ALICE = "@alice:city.localhost"
 
@@ -83,6 +83,6 @@ async def test_restored_city_catches_up_with_homeserver(
 
 
 async def _first_of(socket: aiohttp.ClientWebSocketResponse, *events: str) -> str:
-    while (event := (await socket.receive_json(timeout=WAIT_S))["event"]) not in events:
+    while (event := (await next_frame(socket))["event"]) not in events:
         pass
     return str(event)

@@ -100,7 +100,7 @@ class BackfillHarness:
                 types.append(event["type"])
                 before = MessageId(row.before_message) if row.before_message else None
                 await self.desk.handlers().handle(tx, event, before=before)
-                assert await tx.inbox.mark_processed([row.id])
+                assert await tx.inbox.mark_processed([row])
         return types
 
     async def messages(self) -> list[Message]:

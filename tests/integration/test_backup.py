@@ -34,6 +34,7 @@ from tests.parts.backups import (
     other_config,
 )
 from tests.parts.terminal import Terminal
+from tests.parts.waiting import WAIT_S
 
 
 @pytest.fixture
@@ -146,30 +147,37 @@ def test_backup_of_earlier_revision_is_migrated(city: Terminal, empty_url: str) 
 def test_backup_under_writes_is_one_snapshot(city: Terminal, empty_url: str) -> None:
     """Two rows that only ever change together are equal in the copy."""
 
-    async def write(seconds: float) -> int:
-        database, count = Database(city.database_url), 0
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
-        while loop.time() < deadline:
+    count = 0
+
+    async def write(has_written: asyncio.Event, is_copied: asyncio.Event) -> None:
+        nonlocal count
+        database = Database(city.database_url)
+        while not is_copied.is_set():
+            count += 1
             async with database.transaction() as tx:
                 for slug in ("square", "park"):
                     await tx.connection.execute(
                         text("UPDATE rooms SET description = :count WHERE slug = :slug"),
                         {"count": str(count), "slug": slug},
                     )
-            count += 1
+            has_written.set()
         await database.close()
-        return count
 
     async def both() -> int:
-        writing = asyncio.create_task(write(2))
-        await asyncio.sleep(0.2)
+        """Return how many times the rows were written while they were copied."""
+        has_written, is_copied = asyncio.Event(), asyncio.Event()
+        writing = asyncio.create_task(write(has_written, is_copied))
+        async with asyncio.timeout(WAIT_S):
+            await has_written.wait()
+        before = count
         await asyncio.to_thread(make_backup, CONFIG, Path("copy.tar.gz"))
-        return await writing
+        is_copied.set()
+        await writing
+        return count - before
 
     park = replace(ROOM, id=RoomId("r_2"), slug="park")
     city.with_database(lambda tx: tx.rooms.add(park, created_by=None))
-    assert asyncio.run(both()) > 10, "it was not written meanwhile"
+    assert asyncio.run(both()) > 2, "it was not written meanwhile"
     assert city.type("restore", "copy.tar.gz", "-c", other_config(empty_url)).code == 0
     descriptions = {room.description for room in at(city, empty_url).rooms()}
     assert len(descriptions) == 1

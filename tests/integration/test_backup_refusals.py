@@ -153,7 +153,7 @@ def test_changed_member_is_found_by_its_checksum(city: Terminal, tmp_path: Path)
         opened.extractall(unpacked, filter="data")
     (unpacked / "config.yaml").write_text("other: 1\n")
     with tarfile.open(copy, "w:gz") as changed:
-        for name in ("manifest.json", *archive.Kind, "config.yaml", "registration.yaml"):
+        for name in ("manifest.json", *archive.DatabaseKind, "config.yaml", "registration.yaml"):
             if (unpacked / name).exists():
                 changed.add(unpacked / name, name)
     assert "config.yaml has another checksum" in city.run_refused("restore", str(copy), "--force")

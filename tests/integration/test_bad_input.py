@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tests.parts.city import citizen_token
+from tests.parts.frames import next_frame
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 from tests.parts.raw_http import status_of, websocket
-from tests.parts.waiting import WAIT_S
 
 SURROGATE = "eyJhbGciOiJcdWQ4MDAifQ.e30.eA"
 """A JWT whose header names the algorithm "\\ud800": half of a surrogate pair, which UTF-8 cannot hold."""
@@ -50,11 +50,11 @@ async def test_unencodable_query_token_is_invalid(city: InProcessCity, path: str
 async def test_unencodable_auth_event_gets_error_frame(city: InProcessCity, path: str) -> None:
     async with city.session.ws_connect(f"ws://{HOST}:{ports(city)[0]}{path}") as socket:
         await socket.send_json({"event": "auth", "token": SURROGATE})
-        while (event := await socket.receive_json(timeout=WAIT_S))["event"] != "error":
+        while (event := await next_frame(socket))["event"] != "error":
             pass
         assert event["code"] == "token_invalid"
         await socket.send_json({"event": "nonsense"})
-        assert (await socket.receive_json(timeout=WAIT_S))["code"] == "no_such_event", "the socket goes on"
+        assert (await next_frame(socket))["code"] == "no_such_event", "the socket goes on"
 
 
 @pytest.mark.parametrize("path", SOCKETS)

@@ -137,7 +137,7 @@ async def give_up_one_of_each(forum: AgentReplyHarness) -> None:
         await tx.messages.mark_failed(message.id, "403")
         await tx.inbox.add([inbox_event({"event_id": "$dead", "room_id": "!r"})], now_ms=1)
         for row in await tx.inbox.waiting(after_id=0, limit=9):
-            await tx.inbox.record_failure(row.id, "KeyError", retry_at_ms=None)
+            await tx.inbox.record_failure(row, "KeyError", retry_at_ms=None)
 
 
 async def given_up(forum: AgentReplyHarness) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from daarion_appservice.city.types import (
     Member,
     RoomId,
     UserId,
-    person_subject,
+    user_subject,
 )
 from daarion_appservice.matrix.reconcile.bot_admin_answers import BotAdminAnswers
 from daarion_appservice.matrix.reconcile.bot_answers import BotAnswers
@@ -114,8 +114,8 @@ async def test_answers_name_only_what_the_asker_may_know(forum: AgentReplyHarnes
         )
         for room, user, name in ((GENERAL, ALICE, "Аліса"), (secret.id, UserId("@spy:x.example"), "Шпигун")):
             await tx.members.put([Member(room, user, name)])
-            members.add_membership(room, person_subject(user))
-            members.set_online(person_subject(user))
+            members.add_membership(room, user_subject(user))
+            members.set_online(user_subject(user))
     agents = forum.messaging.agents
     admins = BotAdminAnswers(forum.database, agents, forum.presence, frozenset(), no_problems, lambda: LATER)
     answers = BotAnswers(forum.database, agents, forum.presence, members, IDENTITIES, admins)

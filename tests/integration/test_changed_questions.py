@@ -6,17 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, select, update
 
 from daarion_appservice.agents import request_watcher
+from daarion_appservice.agents.reply_posting import ReplyPoster
+from daarion_appservice.city.pending_replies import PendingReply
 from daarion_appservice.city.second_me import SECOND_ME
 from daarion_appservice.city.types import AuthorKind, RoomId
 from daarion_appservice.storage.tables import agent_replies
 from tests.parts.agent_questions import ALICE, OKSANA, happens, open_quick_replies
-from tests.parts.agent_replies import GENERAL, SCRIBE, AgentReplyHarness
+from tests.parts.agent_replies import GENERAL, SCRIBE, VARTA, AgentReplyHarness
 from tests.parts.agents_core import DONE, after, delta, pauses, says, stalls_after
 from tests.parts.city import eventually
 from tests.parts.messaging import link
+from tests.parts.metrics import Moves
 
 
 @pytest.fixture
@@ -57,6 +60,14 @@ async def nothing_is_posted(harness: AgentReplyHarness, room: RoomId = GENERAL) 
     await eventually(is_gone)
 
 
+async def nothing_is_owed(harness: AgentReplyHarness) -> None:
+    async def is_done() -> bool:
+        async with harness.database.read_only() as tx:
+            return not await tx.agent_replies.due(now_ms=1 << 60, limit=1)
+
+    await eventually(is_done)
+
+
 @pytest.mark.parametrize("is_streamed", [False, True], ids=["not streamed", "streamed"])
 async def test_deleted_question_ends_the_call(harness: AgentReplyHarness, is_streamed: bool) -> None:
     harness.core.next(stalls_after(delta("Поло")) if is_streamed else after(asyncio.Event(), says("Половина")))
@@ -74,7 +85,7 @@ async def test_erasure_of_agent_ends_the_call(harness: AgentReplyHarness) -> Non
     async with harness.running_worker():
         await is_requested(harness)
         async with harness.database.transaction() as tx:
-            await tx.connection.execute(delete(agent_replies))  # as `storage.people.erasing` does
+            await tx.connection.execute(delete(agent_replies))  # as `storage.personal_data.erasing` does
         await nothing_is_posted(harness)
 
 
@@ -192,6 +203,99 @@ async def test_edit_with_new_mention_requests_one_reply(harness: AgentReplyHarne
         (answer,) = await harness.replies()
     assert answer.reply_to == message.id
     assert [received.content["input"] for received in harness.core.requests] == ["@scribe, хто знає?"]
+
+
+@pytest.mark.parametrize("is_begun", [False, True], ids=["waiting", "being answered"])
+async def test_question_that_mentions_the_agent_again_is_answered(harness: AgentReplyHarness, is_begun: bool) -> None:
+    edit = harness.messaging.message_edits.edit
+    if is_begun:
+        harness.core.next(stalls_after(delta("Поло")), says("Так"))
+    else:
+        harness.core.next(says("Так"))
+    question = await harness.messaging.post(OKSANA, "general", "@scribe, обід?")
+    if not is_begun:
+        await edit(OKSANA, "general", question.id, "обід?")
+    async with harness.running_worker():
+        if is_begun:
+            await has_begun(harness)
+            await edit(OKSANA, "general", question.id, "обід?")
+        await nothing_is_owed(harness)
+        await edit(OKSANA, "general", question.id, "@scribe, а вечеря?")
+        replies = [each for each in await harness.replies(2 if is_begun else 1) if not each.deleted]
+        await edit(OKSANA, "general", question.id, "обід?")
+        await edit(OKSANA, "general", question.id, "@scribe, знову?")
+        await nothing_is_owed(harness)
+    assert [(each.body, each.reply_to) for each in replies] == [("Так", question.id)]
+    assert harness.core.requests[-1].content["input"] == "@scribe, а вечеря?"
+
+
+async def test_question_that_mentions_again_while_the_reply_is_withdrawn_is_answered(
+    harness: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit, withdraw = harness.messaging.message_edits.edit, ReplyPoster.withdraw
+
+    async def overtaken(poster: ReplyPoster, reply: PendingReply) -> None:
+        await edit(OKSANA, "general", question.id, "@scribe, а вечеря?")
+        await withdraw(poster, reply)
+
+    monkeypatch.setattr(ReplyPoster, "withdraw", overtaken)
+    question = await harness.messaging.post(OKSANA, "general", "@scribe, обід?")
+    await edit(OKSANA, "general", question.id, "обід?")
+    harness.core.next(says("Так"))
+    async with harness.running_worker():
+        (answer,) = await harness.replies()
+    assert (answer.body, answer.deleted) == ("Так", False)
+
+
+async def test_reply_that_is_renewed_too_often_counts_as_abandoned(
+    harness: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit, withdraw = harness.messaging.message_edits.edit, ReplyPoster.withdraw
+
+    async def overtaken(poster: ReplyPoster, reply: PendingReply) -> None:
+        await edit(OKSANA, "general", question.id, "@scribe, а вечеря?")
+        harness.published.clear()
+        await withdraw(poster, reply)
+
+    monkeypatch.setattr(ReplyPoster, "withdraw", overtaken)
+    question = await harness.messaging.post(OKSANA, "general", "@scribe, обід?")
+    async with harness.database.transaction() as tx:
+        await tx.connection.execute(update(agent_replies).values(attempts=10))
+    await edit(OKSANA, "general", question.id, "обід?")
+    moves = Moves()
+
+    async def is_counted() -> bool:
+        return moves.of("daarion_agent_replies_total", outcome="abandoned") == 1
+
+    async with harness.running_worker():
+        await eventually(is_counted)
+        await nothing_is_owed(harness)
+    assert harness.published == []
+
+
+async def test_reply_of_a_removed_agent_is_not_renewed(harness: AgentReplyHarness) -> None:
+    chat = await harness.create_direct_chat(SCRIBE)
+    await happens(harness, chat.id, {"msgtype": "m.text", "body": "Ти тут?"})
+    harness.messaging.agents.replace([VARTA])
+    async with harness.running_worker():
+        await nothing_is_owed(harness)
+    async with harness.database.read_only() as tx:
+        rows = (await tx.connection.execute(select(agent_replies.c.state, agent_replies.c.attempts))).all()
+    assert [tuple(row) for row in rows] == [("abandoned", 0)]
+
+
+async def test_edits_renew_a_reply_ten_times_at_most(harness: AgentReplyHarness) -> None:
+    edit = harness.messaging.message_edits.edit
+    question = await harness.messaging.post(OKSANA, "general", "@scribe, 0")
+    async with harness.running_worker():
+        for number in range(12):
+            harness.core.next(after(asyncio.Event(), says("…")))
+            await is_requested(harness, min(number, 10) + 1)
+            await edit(OKSANA, "general", question.id, "нічого")
+            await nothing_is_owed(harness)
+            await edit(OKSANA, "general", question.id, f"@scribe, {number}")
+        await nothing_is_owed(harness)
+    assert len(harness.core.requests) == 11
 
 
 async def test_matrix_edit_with_mention_requests_reply(harness: AgentReplyHarness) -> None:

@@ -11,10 +11,10 @@ from daarion_appservice.city.types import CitizenId
 from daarion_appservice.realtime.citizen_names import CitizenNames
 from daarion_appservice.storage.database import Database
 from tests.parts.city import citizen_token
+from tests.parts.frames import next_frame
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.messaging import IDENTITIES
 from tests.parts.ports import HOST
-from tests.parts.waiting import WAIT_S
 
 
 async def call(city: InProcessCity, method: str, path: str, token: str | None = None) -> tuple[int, Any]:
@@ -36,7 +36,7 @@ async def test_name_known_after_heartbeat_by_http_and_socket(database_url: str) 
         url = f"http://{HOST}:{city.city.settings.api.port}/ws/city/presence"
         async with city.session.ws_connect(url, params={"token": citizen_token("u_2", "Тарас")}) as socket:
             await socket.send_json({"event": "presence.heartbeat", "user_id": "u_2"})
-            while (await socket.receive_json(timeout=WAIT_S))["event"] != "presence.update":
+            while (await next_frame(socket))["event"] != "presence.update":
                 pass
         assert await names(city, "u_2,u_1,u_3") == {"u_2": "Тарас", "u_1": "Оксана", "u_3": None}
 

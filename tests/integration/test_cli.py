@@ -258,7 +258,7 @@ def test_dead_letter_list_and_retry(terminal: Terminal) -> None:
     async def die(tx: Transaction) -> None:
         await tx.inbox.add(events, now_ms=1_764_187_200_000)
         for row in await tx.inbox.waiting(after_id=0, limit=9):
-            await tx.inbox.record_failure(row.id, "RuntimeError: too much", retry_at_ms=None)
+            await tx.inbox.record_failure(row, "RuntimeError: too much", retry_at_ms=None)
 
     terminal.with_database(die)
     listed = terminal.run("dead-letter", "list").splitlines()

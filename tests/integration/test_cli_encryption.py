@@ -36,6 +36,7 @@ from tests.parts.encryption_rows import (
     shared_row,
     undecrypted_row,
 )
+from tests.parts.encryption_tables import stored_accounts
 from tests.parts.terminal import Terminal
 
 CONFIG = Path("config.yaml")
@@ -146,7 +147,7 @@ def test_status_says_why_encryption_is_off(city: Terminal) -> None:
 def test_reset_asks_the_leader_for_one_new_device(city: Terminal) -> None:
     create(city, GUIDE, "E2E_2")
     assert "new encryption device" in city.run("encryption", "reset", "scribe")
-    stored = city.with_database(lambda tx: tx.encryption_accounts.all())
+    stored = city.with_database(stored_accounts)
     assert [(each.account.ghost, each.is_reset_requested) for each in stored] == [(GUIDE, False), (SCRIBE, True)]
     assert "scribe\tE2E_1\treset requested" in city.run("encryption", "status")
 
@@ -214,14 +215,14 @@ def test_start_is_allowed_to_end_encryption(city: Terminal, key: str) -> None:
 
 def test_discard_refuses_readable_keys(city: Terminal) -> None:
     assert "so they were not deleted" in city.run_refused("encryption", "discard-keys", "--yes")
-    assert city.with_database(lambda tx: tx.encryption_accounts.count()) == 1
+    assert len(city.with_database(stored_accounts)) == 1
 
 
 def test_discard_asks_first(city: Terminal) -> None:
     config_edit.set_values(CONFIG, {"encryption.pickle_key": OTHER_KEY})
     city.monkeypatch.setattr(sys, "stdin", io.StringIO("n"))
     assert city.type("encryption", "discard-keys").code == ExitCode.FAILED
-    assert city.with_database(lambda tx: tx.encryption_accounts.count()) == 1
+    assert len(city.with_database(stored_accounts)) == 1
 
 
 def test_discard_deletes_unreadable_keys_only(city: Terminal) -> None:

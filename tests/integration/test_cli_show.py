@@ -152,7 +152,7 @@ def test_events_list_and_db_current_as_json(terminal: Terminal) -> None:
     async def die(tx: Transaction) -> None:
         await tx.inbox.add([inbox_event({"event_id": "$1", "room_id": "!r"})], now_ms=1_764_187_200_000)
         for row in await tx.inbox.waiting(after_id=0, limit=9):
-            await tx.inbox.record_failure(row.id, "KeyError: x", retry_at_ms=None)
+            await tx.inbox.record_failure(row, "KeyError: x", retry_at_ms=None)
 
     terminal.with_database(die)
     assert read_json(terminal, "dead-letter", "list") == [

@@ -16,7 +16,7 @@ from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.client.room_rules import RoomRules
 from daarion_appservice.matrix.moderation.acting_moderator import ActingModerator, Moderators
 from daarion_appservice.matrix.reconcile.read_only_rooms import ReadOnlyRooms
-from daarion_appservice.matrix.reconcile.room_store import RoomStore
+from daarion_appservice.matrix.reconcile.reconciled_rooms import ReconciledRooms
 from tests.integration.test_room_moderation import LEVELS, MODERATOR, Moderated, open_room
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.private_room import ALICE, GENERAL, MATRIX_ROOM
@@ -92,7 +92,7 @@ async def test_archive_keeps_levels_set_meanwhile(database_url: str, meanwhile: 
     homeserver = AsyncMock(spec=Homeserver)
     homeserver.state.return_value = meanwhile
     async with in_process_city(database_url) as city:
-        archive = ReadOnlyRooms(homeserver, city.city.identities, RoomStore(city.city.database, lambda _: None))
+        archive = ReadOnlyRooms(homeserver, city.city.identities, ReconciledRooms(city.city.database, lambda _: None))
         async with city.city.database.transaction() as tx:
             await tx.matrix_rooms.link(GENERAL, MatrixRoomId(MATRIX_ROOM))
             await tx.rooms.set_rules(GENERAL, power_levels=orjson.dumps(READ).decode())

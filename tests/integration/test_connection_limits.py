@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from tests.parts.city import eventually
+from tests.parts.frames import next_message
 from tests.parts.in_process_city import InProcessCity
 from tests.parts.limits import (
     HOME,
@@ -25,7 +26,6 @@ from tests.parts.limits import (
     socket,
 )
 from tests.parts.ports import HOST
-from tests.parts.waiting import WAIT_S
 
 STREAM = "/api/v1/presence/stream"
 
@@ -113,7 +113,7 @@ async def test_flooded_websocket_is_closed(limited: Open, what: str) -> None:
         for _ in range(41):
             await send()
         refusals = []
-        while (message := await opened.receive(timeout=WAIT_S)).type is aiohttp.WSMsgType.TEXT:
+        while (message := await next_message(opened)).type is aiohttp.WSMsgType.TEXT:
             event = message.json()
             if event.get("code") == "too_many_requests":
                 refusals.append(event["retry_after_ms"])
@@ -132,7 +132,7 @@ async def test_too_large_event_closes_websocket(limited: Open, path: str, at_mos
         await opened.send_str("x" * (at_most - 1))
         assert (await next_of(opened, "error"))["code"] == "not_json"
         await opened.send_str("x" * (at_most + 1))
-        while (await opened.receive(timeout=WAIT_S)).type is aiohttp.WSMsgType.TEXT:
+        while (await next_message(opened)).type is aiohttp.WSMsgType.TEXT:
             pass
         assert opened.close_code == 1009
 

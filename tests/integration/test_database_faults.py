@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 from structlog.testing import capture_logs
 
 from daarion_appservice.errors import DatabaseUnavailable, ExitCode, StartError
@@ -109,23 +109,66 @@ async def test_read_only_postgres_is_reported(postgres: Postgres, postgres_url: 
 # --- a database that is not ours ----------------------------------------------------------------------
 
 
-async def test_latin1_database_refused(postgres: Postgres) -> None:
-    postgres.execute("CREATE DATABASE latin1 TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
-    database = Database(postgres.url("latin1"))
-    with pytest.raises(StartError, match="LATIN1") as raised:
-        await database.check()
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "WIN1251", "EUC_JP"])
+async def test_database_without_utf8_refused(postgres: Postgres, encoding: str) -> None:
+    name = encoding.lower()
+    postgres.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
+    database = Database(postgres.url(name))
+    with pytest.raises(StartError, match=encoding) as raised:
+        await migrate.upgrade(database)
     assert raised.value.exit_code == ExitCode.DATABASE
     assert "createdb -E UTF8" in raised.value.help
     await database.close()
-    postgres.drop_database("latin1")
+    postgres.drop_database(name)
 
 
-async def test_synapses_own_database_refused(postgres: Postgres, postgres_url: str) -> None:
-    postgres.execute("CREATE TABLE applied_schema_deltas (version integer)", postgres_url.rpartition("/")[2])
-    database = Database(postgres_url)
+@pytest.mark.parametrize("is_migrated", [False], ids=["empty"])
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+async def test_synapses_own_database_refused(
+    request: pytest.FixtureRequest, tmp_path: Path, backend: str, is_migrated: bool
+) -> None:
+    assert not is_migrated
+    url = f"sqlite:///{tmp_path / 'homeserver.db'}" if backend == "sqlite" else request.getfixturevalue("postgres_url")
+    database = Database(url)
+    async with database.transaction() as tx:
+        await tx.connection.execute(text("CREATE TABLE applied_schema_deltas (version integer)"))
     with pytest.raises(StartError, match="Synapse's own database"):
-        await database.check()
+        await migrate.upgrade(database)
+    async with database.read_only() as tx:
+        assert await tx.connection.run_sync(lambda each: inspect(each).get_table_names()) == ["applied_schema_deltas"]
     await database.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [(None, "names a directory"), (b"password: secret\n", "no SQLite database")],
+    ids=["dir", "text"],
+)
+async def test_path_set_by_mistake_keeps_its_permissions(tmp_path: Path, content: bytes | None, advice: str) -> None:
+    path = tmp_path / "of_others"
+    path.mkdir() if content is None else path.write_bytes(content)
+    path.chmod(0o755)
+    database = Database(f"sqlite:///{path}")
+    with pytest.raises(StartError) as raised:
+        await migrate.upgrade(database)
+    assert advice in raised.value.help
+    await database.close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
+    assert content is None or path.read_bytes() == content
+
+
+@pytest.mark.parametrize("is_migrated", [False], ids=["empty"])
+async def test_user_without_a_schema_gets_advice(postgres: Postgres, postgres_url: str, is_migrated: bool) -> None:
+    assert not is_migrated
+    name = postgres_url.rpartition("/")[2]
+    postgres.execute("CREATE ROLE homeless LOGIN")
+    postgres.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC", name)
+    database = Database(postgres_url.replace("postgres@", "homeless@"))
+    with pytest.raises(StartError) as raised:
+        await migrate.upgrade(database)
+    assert "ALTER SCHEMA public OWNER TO homeless" in raised.value.help
+    await database.close()
+    postgres.execute("DROP ROLE homeless")
 
 
 @pytest.mark.parametrize("is_migrated", [False], ids=["empty"])

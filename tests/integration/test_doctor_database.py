@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
-from daarion_appservice.city.people import Person
+from daarion_appservice.city.data_subjects import DataSubject
 from daarion_appservice.city.types import UserId
 from daarion_appservice.clock import now_ms
 from daarion_appservice.config import editing as config_edit
@@ -244,7 +244,7 @@ async def test_rejected_message_is_named(config: Path, database_url: str) -> Non
 async def test_stuck_erasure_is_named(config: Path, database_url: str) -> None:
     database = Database(database_url)
     async with database.transaction() as tx:
-        await tx.erasures.add("01E", Person(user=UserId("@a:b")), now_ms=now_ms())
+        await tx.erasures.add("01E", DataSubject(user=UserId("@a:b")), now_ms=now_ms())
     await expect_finding("erasures", config, "pass", "not done: 1")
     async with database.transaction() as tx:
         await tx.erasures.update("01E", requested_at_ms=now_ms() - 2 * 3_600_000, error="403 M_FORBIDDEN")

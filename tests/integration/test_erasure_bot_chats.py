@@ -13,7 +13,7 @@ from daarion_appservice.clock import now_ms
 from daarion_appservice.erasure.homeserver_data import HomeserverDataErasure
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.storage import tables
-from daarion_appservice.storage.people.erasures import ErasureState, StoredErasure
+from daarion_appservice.storage.personal_data.erasures import ErasureState, StoredErasure
 from tests.parts.city import ADMIN_TOKEN
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.person_rows import CITIZEN, USER, add_person
@@ -59,14 +59,14 @@ def homeserver_data(city: InProcessCity) -> tuple[HomeserverDataErasure, Any]:
 async def test_chat_of_returned_person_stays(database_url: str, room: MatrixRoomId) -> None:
     async with in_process_city(database_url) as city:
         erasure = await erase_in_city(city)
-        assert erasure.person is not None
+        assert erasure.data_subject is not None
         assert await bot_chats(city) == set()
         assert (OLD, city.city.identities.bot) in erasure.plan.chats
         await invite(city, room, city.city.identities.bot, now_ms() + MINUTE_MS)
         assert await bot_chats(city) == {room}
         data, homeserver = homeserver_data(city)
-        await data.run(erasure, erasure.person)
-        await city.city.erasures._finish(erasure, erasure.person)
+        await data.run(erasure, erasure.data_subject)
+        await city.city.erasures._finish(erasure, erasure.data_subject)
         assert await bot_chats(city) == {room}
         left = {call.args[0] for call in homeserver.leave.call_args_list}
         assert (OLD in left, NEW in left) == (room == NEW, False)

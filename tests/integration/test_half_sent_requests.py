@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from daarion_appservice.matrix.inbound import transactions
 from tests.parts.city import citizen_token, eventually
+from tests.parts.frames import next_frame
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.media_harness import PNG, media_harness
 from tests.parts.ports import HOST
@@ -237,7 +238,7 @@ async def test_long_lived_websocket_holds_only_its_head(city: InProcessCity) -> 
     async with city.session.ws_connect(url, headers={"Authorization": f"Bearer {TOKEN}"}) as socket:
         for number in range(10):
             await socket.send_json({"event": "city.room.send", "body": f"{number} {'ї' * 5000}"})
-            while (await socket.receive_json(timeout=WAIT_S))["event"] != "city.room.message":
+            while (await next_frame(socket))["event"] != "city.room.message":
                 pass
         await holds(city, 1, 2 * KIB)
     await holds(city, 0, 0)
@@ -265,7 +266,10 @@ async def test_pipelined_bodies_count(city: InProcessCity) -> None:
 async def test_refused_complete_request_keeps_connection(city: InProcessCity) -> None:
     kept = await half_sent(city, 200 * KIB, HOSTILE)
     await holds(city, 200 * KIB, 210 * KIB)
-    peer = await half_sent(city, 300 * KIB, HOSTILE)
+    # A request that is refused before its handler has begun is answered, too, but its connection is closed.
+    peer = await half_sent(city, 10 * KIB, HOSTILE)
+    await holds(city, 210 * KIB, 220 * KIB)
+    peer.writer.write(b" " * (290 * KIB))
     assert (await peer.answer()).status == 429
     peer.writer.write(b" " * (600 * KIB) + head_of("GET", "/city/rooms", None, X_Forwarded_For=HOSTILE))
     assert (await peer.answer()).status == 200

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import WSServerHandshakeError
 
 from tests.parts.city import ADMIN_TOKEN
+from tests.parts.frames import next_frame, next_message
 from tests.parts.matrix_chat import (
     ADMIN,
     ALICE,
@@ -25,9 +26,7 @@ from tests.parts.matrix_chat import (
     matrix_chat,
     outbox,
 )
-from tests.parts.presence_socket import connected, until
 from tests.parts.scripted_homeserver import NOT_IN_ROOM
-from tests.parts.waiting import WAIT_S
 
 LEVELS = {"users": {ALICE: 100}, "invite": 50}
 ENCRYPTION = {"algorithm": "m.megolm.v1.aes-sha2"}
@@ -287,25 +286,6 @@ async def test_joined_ghost_writes_without_invitation(chat: MatrixChat) -> None:
     assert (await chat.listed())[0]["read_only"] == "not_invited"
 
 
-async def test_answers_count_as_unread_until_read(chat: MatrixChat) -> None:
-    await chat.link()
-    posted = await chat.post("Нагадай", await chat.city.agent_token("scribe"))
-    (listed,) = await chat.listed()
-    assert (listed["unread"], listed["mentions"], listed["joined"]) == (1, 1, True)
-    read = f"/city/rooms/{await chat.id()}/read"
-    answer = await chat.city.call("PUT", read, {"message_id": posted.content["id"]}, token=OKSANA)
-    assert answer.status == 204
-    (listed,) = await chat.listed()
-    assert (listed["unread"], listed["mentions"]) == (0, 0)
-
-
-async def test_own_message_on_matrix_reads_the_chat(chat: MatrixChat) -> None:
-    await chat.link()
-    await chat.post("Нагадай", await chat.city.agent_token("scribe"))
-    await chat.say("Дякую")
-    assert (await chat.listed())[0]["unread"] == 0
-
-
 async def test_opening_returns_the_chat_on_matrix(chat: MatrixChat) -> None:
     await chat.link()
     opened = await chat.city.call("POST", "/city/direct", {"with": "agent:scribe"}, token=OKSANA)
@@ -360,36 +340,14 @@ async def test_socket_ends_when_the_account_is_gone(chat: MatrixChat, *, by_unli
         await chat.say("Чуєш?")
         received: list[Any] = []
         while "Чуєш?" not in str(received):
-            received.append(await socket.receive_json(timeout=WAIT_S))
+            received.append(await next_frame(socket))
         await (chat.unlink() if by_unlinking else chat.member(ALICE, "leave"))
-        ended = [await socket.receive(timeout=WAIT_S)]
+        ended = [await next_message(socket)]
         while not socket.closed:
-            ended.append(await socket.receive(timeout=WAIT_S))
+            ended.append(await next_message(socket))
         await chat.say("таємно")
         assert "таємно" not in str(ended)
         assert "no_such_room" in str(ended) or "members_only" in str(ended)
     with pytest.raises(WSServerHandshakeError) as refused:
         await session.ws_connect(address)
     assert refused.value.status == 404
-
-
-async def test_unread_stream_tells_of_the_chat(chat: MatrixChat) -> None:
-    await chat.link()
-    room = await chat.id()
-    agent = await chat.city.agent_token("scribe")
-    async with connected(chat.city, "?unread=1&rooms=1", OKSANA) as socket:
-        await until(lambda: any(event["event"] == "city.unread.snapshot" for event in socket.events))
-        await chat.post("Нагадую", agent)
-
-        def told() -> list[Any]:
-            found = [each for event in socket.events if event["event"] == "city.unread" for each in event["rooms"]]
-            return [each for each in found if each["room_id"] == room]
-
-        await until(lambda: any(each["unread"] == 1 for each in told()))
-        assert told()[-1]["last_message"]["text"] == "Нагадую"
-        await chat.member(ALICE, "leave")
-        await until(lambda: told()[-1]["unread"] == 0)
-        await chat.post("після виходу", agent)
-        await chat.member(BOB, "join")
-        assert "після виходу" not in str(socket.events)
-        assert room not in str([event for event in socket.events if event["event"] == "city.rooms.updated"])

@@ -23,6 +23,7 @@ from daarion_appservice.city.types import (
 from daarion_appservice.errors import Conflict, NotFound
 from daarion_appservice.storage.tables import rooms as room_table
 from tests.parts.city import citizen_token
+from tests.parts.frames import next_frame
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.memberships import (
     ALICE,
@@ -177,6 +178,6 @@ async def test_the_routes_of_members(sqlite_url: str) -> None:
 async def _beat(city: InProcessCity, token: str) -> None:
     url = f"http://127.0.0.1:{city.city.settings.api.port}/ws/city/presence?token={token}"
     async with city.session.ws_connect(url) as socket:
-        await socket.receive_json()
+        await next_frame(socket)
         await socket.send_json({"event": "presence.heartbeat", "user_id": "u_1"})
-        assert (await socket.receive_json())["status"] == "online"
+        assert (await next_frame(socket))["status"] == "online"

@@ -7,6 +7,7 @@ import pytest
 from daarion_appservice.realtime import message_steps
 from daarion_appservice.realtime.message_steps import STORED_EVENTS, BegunSteps, Step
 from tests.parts.city import citizen_token, eventually
+from tests.parts.frames import next_frame
 from tests.parts.in_process_city import InProcessCity, push
 from tests.parts.inbound_harness import inbound_harness, message_event
 from tests.parts.metrics import Moves
@@ -62,7 +63,7 @@ async def test_frame_of_message_is_measured(sqlite_city: InProcessCity) -> None:
 
         await eventually(is_subscribed)
         await sqlite_city.call("POST", path, {"body": "seen"}, token=citizen_token("u_1"))
-        while (await socket.receive_json(timeout=WAIT_S))["event"] != "city.room.message":
+        while (await next_frame(socket))["event"] != "city.room.message":
             pass
     assert count(moves, Step.WRITTEN) == 1
 

@@ -12,9 +12,9 @@ import pytest
 from daarion_appservice.city.rooms import RoomUpdate
 from daarion_appservice.http.message_pages import MAX_PAGE_BYTES
 from tests.parts.city import ADMIN_TOKEN, citizen_token
+from tests.parts.frames import next_frame
 from tests.parts.in_process_city import SERVICE_TOKEN, HttpResponse, InProcessCity, in_process_city
 from tests.parts.ports import HOST
-from tests.parts.waiting import WAIT_S
 
 MESSAGES = "/city/rooms/general/messages"
 OKSANA = citizen_token("u_1", "Оксана")
@@ -129,13 +129,13 @@ async def test_changes_are_sent_and_replayed_on_websocket(city: InProcessCity) -
     async with city.session.ws_connect(url) as socket:
         message = await post(city, "раз", client_id="c1")
         # The replay may be read after the message, and would tell what it has become meanwhile.
-        received = [await socket.receive_json(timeout=WAIT_S)]
+        received = [await next_frame(socket)]
         path = f"{MESSAGES}/{message['id']}"
         edited = (await city.call("PATCH", path, {"body": "два"}, token=OKSANA)).content
         reacted = (await city.call("PUT", f"{path}/reactions/{THUMB}", token=TARAS)).content
         back = (await city.call("DELETE", f"{path}/reactions/{THUMB}", token=TARAS)).content
         deleted = (await city.call("DELETE", path, token=ADMIN)).content
-        received += [await socket.receive_json(timeout=WAIT_S) for _ in range(4)]
+        received += [await next_frame(socket) for _ in range(4)]
     assert [(each["event"], each["seq"], each["message"]) for each in received] == [
         ("city.room.message", 1, message),
         ("city.room.message.updated", 2, edited),
@@ -146,7 +146,7 @@ async def test_changes_are_sent_and_replayed_on_websocket(city: InProcessCity) -
     assert [each["by"]["id"] for each in received[1:]] == ["u_1", "u_2", "u_2", "u_9"]
     assert [(each["emoji"], each["added"]) for each in received[2:4]] == [("👍", True), ("👍", False)]
     async with city.session.ws_connect(url) as socket:
-        again = [await socket.receive_json(timeout=WAIT_S) for _ in range(5)]
+        again = [await next_frame(socket) for _ in range(5)]
     assert [each["seq"] for each in again] == [1, 2, 3, 4, 5]
     # Each message once, in its current state; deleted content is not repeated.
     assert [each["message"] for each in again] == [deleted, None, None, None, None]

@@ -15,7 +15,7 @@ from daarion_appservice.city.events import CityEvent, MembershipChanged, TypingC
 from daarion_appservice.city.member_log import MemberLog
 from daarion_appservice.city.online_members import OnlineMembers
 from daarion_appservice.city.rooms import room_id_of
-from daarion_appservice.city.types import MatrixRoomId, UserId, person_subject
+from daarion_appservice.city.types import MatrixRoomId, UserId, user_subject
 from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.errors import HomeserverUnavailable
 from daarion_appservice.matrix.avatars.drawn_avatars import DrawnAvatars
@@ -133,9 +133,7 @@ async def test_unreadable_sync_is_repeated(database: Database, monkeypatch: pyte
         async with observing(homeserver, database, published):
 
             async def alice_types() -> bool:
-                return any(
-                    isinstance(each, TypingChanged) and person_subject(ALICE) in each.typing for each in published
-                )
+                return any(isinstance(each, TypingChanged) and user_subject(ALICE) in each.typing for each in published)
 
             await eventually(alice_types, explain=lambda: str(published))
 
@@ -171,7 +169,7 @@ async def test_refused_presence_delays_no_other_user(database: Database, answer:
 
             await eventually(polls)
             for user in users:
-                observer_coverage.on_membership_changed(MembershipChanged(GENERAL, person_subject(user), joined=True))
+                observer_coverage.on_membership_changed(MembershipChanged(GENERAL, user_subject(user), joined=True))
 
             async def all_are_requested() -> bool:
                 return [request.path["user"] for request in homeserver.all("presence_of")] == users

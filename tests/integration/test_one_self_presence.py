@@ -15,11 +15,11 @@ from daarion_appservice.city.receipts import ReadPosition, ReceiptKey
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.storage import tables
 from tests.parts.city import citizen_token, eventually
+from tests.parts.frames import next_frame
 from tests.parts.in_process_city import in_process_city
 from tests.parts.linked_person import FACE, ROOM, Town, open_town
 from tests.parts.ports import HOST
 from tests.parts.private_room import ALICE, GENERAL, OKSANA, OKSANA_GHOST, TARAS
-from tests.parts.waiting import WAIT_S
 
 
 @pytest.fixture
@@ -68,18 +68,18 @@ async def test_presence_socket_names_only_the_person(town: Town) -> None:
     url = f"ws://{HOST}:{town.city.city.settings.api.port}/ws/city/presence?token={OKSANA}"
     await town.beat()
     async with town.city.session.ws_connect(url) as socket:
-        first = await socket.receive_json(timeout=WAIT_S)
+        first = await next_frame(socket)
         # The first change of a subject waits until the subject's name is read: it follows the snapshot then.
-        users = first["users"] or [await socket.receive_json(timeout=WAIT_S)]
+        users = first["users"] or [await next_frame(socket)]
         assert [each["user_id"] for each in users] == ["u_1"]
         await town.link()
-        updates = [await socket.receive_json(timeout=WAIT_S) for _ in range(2)]
+        updates = [await next_frame(socket) for _ in range(2)]
         assert {(each["user_id"], each["status"]) for each in updates} == {("u_1", "offline"), (ALICE, "online")}
         await town.beat("away")
-        update = await socket.receive_json(timeout=WAIT_S)
+        update = await next_frame(socket)
         assert (update["user_id"], update["status"]) == (ALICE, "away")
     async with town.city.session.ws_connect(url) as socket:
-        assert [each["user_id"] for each in (await socket.receive_json(timeout=WAIT_S))["users"]] == [ALICE]
+        assert [each["user_id"] for each in (await next_frame(socket))["users"]] == [ALICE]
 
 
 async def test_room_socket_names_only_the_person(town: Town) -> None:
@@ -88,7 +88,7 @@ async def test_room_socket_names_only_the_person(town: Town) -> None:
     async with town.city.session.ws_connect(url) as socket:
         await town.city.call("PUT", f"{ROOM}/typing", {"typing": True}, token=OKSANA)
         await town.post("привіт")
-        frames = [await socket.receive_json(timeout=WAIT_S) for _ in range(3)]
+        frames = [await next_frame(socket) for _ in range(3)]
     assert OKSANA_GHOST not in json.dumps(frames)
     assert '"u_1"' not in json.dumps(frames)
     assert {"event": "city.room.typing", "room_id": "city_general", "typing": [ALICE]} in frames

@@ -12,10 +12,10 @@ import pytest
 from daarion_appservice.city.linked_accounts import LinkedAccount
 from daarion_appservice.city.types import CitizenId, UserId
 from tests.parts.city import citizen_token
+from tests.parts.frames import next_frame
 from tests.parts.in_process_city import HttpResponse, InProcessCity, in_process_city
 from tests.parts.media_harness import OKSANA, TARAS, MediaHarness, media_harness
 from tests.parts.ports import HOST
-from tests.parts.waiting import WAIT_S
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ async def connected(city: InProcessCity, path: str) -> AsyncIterator[aiohttp.Cli
 async def until(socket: aiohttp.ClientWebSocketResponse, event: str) -> dict[str, Any]:
     """Return the next frame of an event."""
     while True:
-        frame: dict[str, Any] = await socket.receive_json(timeout=WAIT_S)
+        frame: dict[str, Any] = await next_frame(socket)
         if frame["event"] == event:
             return frame
 

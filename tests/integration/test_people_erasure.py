@@ -18,10 +18,10 @@ from daarion_appservice.erasure.homeserver_data import HomeserverDataErasure
 from daarion_appservice.errors import DatabaseError
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.outbound.rendering import OutboxRenderer
-from daarion_appservice.realtime.presence_faces import NO_FACE
+from daarion_appservice.realtime.presence_profiles import NO_PROFILE
 from daarion_appservice.storage.key_values import accounts_changed
-from daarion_appservice.storage.people import holdings
-from daarion_appservice.storage.people.erasures import ErasureState, PendingRedaction, StoredErasure
+from daarion_appservice.storage.personal_data import holdings
+from daarion_appservice.storage.personal_data.erasures import ErasureState, PendingRedaction, StoredErasure
 from daarion_appservice.storage.tables import erasures, metadata
 from tests.parts import messaging
 from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
@@ -86,7 +86,9 @@ async def erased_on_matrix(city: InProcessCity) -> StoredErasure:
     return erasure
 
 
-LEFT_FOR_MATRIX = {holding.table.name for holding in holdings.HOLDINGS if holding.erasure is holdings.Erasure.LAST}
+LEFT_FOR_MATRIX = {
+    holding.table.name for holding in holdings.HOLDINGS if holding.erasure is holdings.ErasureAction.LAST
+}
 
 
 async def test_city_has_no_trace_of_erased_person(city: InProcessCity) -> None:
@@ -100,8 +102,8 @@ async def test_finished_erasure_leaves_no_trace_at_all(city: InProcessCity) -> N
     await erase_in_city(city)
     async with city.city.database.read_only() as tx:
         (erasure,) = await tx.erasures.unfinished()
-    assert erasure.person is not None
-    await city.city.erasures._finish(erasure, erasure.person)
+    assert erasure.data_subject is not None
+    await city.city.erasures._finish(erasure, erasure.data_subject)
     assert await traces(city, "zebra", "quokka") == []
     finished = await city.get(f"{path_of(CITIZEN)}/erasure", token=ADMIN_TOKEN)
     assert (finished["state"], finished["subjects"]) == ("done", [])
@@ -173,16 +175,16 @@ async def test_citizen_who_comes_back_starts_empty(city: InProcessCity) -> None:
 
 
 async def test_erased_citizen_has_no_name_in_presence(city: InProcessCity) -> None:
-    faces, subject = city.city.faces, SubjectId(CITIZEN)
-    await faces._load([subject], lambda: None)
-    assert faces.of(subject) not in {None, NO_FACE}
+    profiles, subject = city.city.profiles, SubjectId(CITIZEN)
+    await profiles._load([subject], lambda: None)
+    assert profiles.of(subject) not in {None, NO_PROFILE}
     await request(city)
     await city.city.account_cache.load()
-    assert faces.of(subject) == NO_FACE
+    assert profiles.of(subject) == NO_PROFILE
     await erase_in_city(city)
-    assert faces.of(subject) is None, "a citizen who comes back may have another name"
-    await faces._load([subject], lambda: None)
-    assert faces.of(subject) == NO_FACE
+    assert profiles.of(subject) is None, "a citizen who comes back may have another name"
+    await profiles._load([subject], lambda: None)
+    assert profiles.of(subject) == NO_PROFILE
 
 
 async def test_presence_history_forgets_erased_name(city: InProcessCity) -> None:
@@ -314,7 +316,7 @@ async def test_erased_picture_of_room_is_removed(
     city: InProcessCity, sender: str, url: str, is_new: bool, is_removed: bool
 ) -> None:
     erasure = await erased_on_matrix(city)
-    assert erasure.person is not None
+    assert erasure.data_subject is not None
     async with city.city.database.read_only() as tx:
         erased = await tx.erasures.erased(USER)
     assert erased is not None
@@ -326,7 +328,7 @@ async def test_erased_picture_of_room_is_removed(
     homeserver.state_event.side_effect = lambda room, event_type, *_, **__: (
         picture if event_type == "m.room.avatar" else None
     )
-    await HomeserverDataErasure(homeserver, city.city.database, city.city.identities).run(erasure, erasure.person)
+    await HomeserverDataErasure(homeserver, city.city.database, city.city.identities).run(erasure, erasure.data_subject)
     emptied = [call.args for call in homeserver.set_state.call_args_list]
     assert (("!general", "m.room.avatar", {}) in emptied) is is_removed
 
@@ -351,7 +353,7 @@ async def test_new_events_of_returned_matrix_user_stay(city: InProcessCity) -> N
     erasure = await erased_on_matrix(city)
     async with city.city.database.read_only() as tx:
         erased = await tx.erasures.erased(USER)
-    assert erasure.person is not None
+    assert erasure.data_subject is not None
     assert erased is not None
     assert erased.erased_at_ms is not None
     times = {"$old": erased.erased_at_ms, "$new": erased.erased_at_ms + 1}
@@ -365,11 +367,11 @@ async def test_new_events_of_returned_matrix_user_stay(city: InProcessCity) -> N
     homeserver.state_event.return_value = member
     homeserver.events_by.side_effect = lambda room, sender, *args, **more: (events if sender == USER else [], None)
     data = HomeserverDataErasure(homeserver, city.city.database, city.city.identities)
-    await data.run(erasure, erasure.person)
+    await data.run(erasure, erasure.data_subject)
     redacted = {call.args[1] for call in homeserver.redact.call_args_list}
     assert "$old" in redacted
     assert "$new" not in redacted
     homeserver.kick.assert_not_called()
     homeserver.state_event.return_value = member | {"origin_server_ts": times["$old"]}
-    await data.run(erasure, erasure.person)
+    await data.run(erasure, erasure.data_subject)
     homeserver.kick.assert_called()

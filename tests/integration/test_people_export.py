@@ -9,8 +9,8 @@ from urllib.parse import quote
 import orjson
 import pytest
 
-from daarion_appservice.storage.people import export as people_export
-from daarion_appservice.storage.people.holdings import HOLDINGS
+from daarion_appservice.storage.personal_data import export as people_export
+from daarion_appservice.storage.personal_data.holdings import HOLDINGS
 from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.person_rows import CITIZEN, NAME, OF_AGENTS_ONLY, SPARROW, TEXT, USER, add_person

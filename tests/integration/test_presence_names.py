@@ -15,6 +15,7 @@ from daarion_appservice.city.linked_accounts import LinkedAccount
 from daarion_appservice.city.presence import Heartbeat, Status
 from daarion_appservice.city.types import CitizenId, HistoryVisibility, Member, RoomId, SubjectId, UserId
 from tests.parts.city import citizen_token
+from tests.parts.frames import next_frame
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 from tests.parts.waiting import WAIT_S
@@ -41,7 +42,7 @@ async def listening(city: InProcessCity, query: str = "") -> AsyncIterator[aioht
 
 async def until(socket: aiohttp.ClientWebSocketResponse, condition: Callable[[Frame], bool]) -> Frame:
     while True:
-        frame: Frame = await socket.receive_json(timeout=WAIT_S)
+        frame: Frame = await next_frame(socket)
         if condition(frame):
             return frame
 
@@ -68,7 +69,7 @@ async def test_citizen_has_name_in_update_and_snapshot(city: InProcessCity) -> N
         frame = await until(socket, names("u_1", "Оксана"))
         assert (frame["event"], frame["avatar_url"]) == ("presence.update", None)
     async with listening(city) as socket:
-        (user,) = (await socket.receive_json(timeout=WAIT_S))["users"]
+        (user,) = (await next_frame(socket))["users"]
         assert (user["user_id"], user["display_name"], user["avatar_url"]) == ("u_1", "Оксана", None)
 
 

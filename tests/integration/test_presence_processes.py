@@ -19,7 +19,7 @@ from daarion_appservice.realtime import redis_client
 from daarion_appservice.realtime.presence_redis import RedisPresence
 from daarion_appservice.realtime.presence_stream import PresenceStream
 from daarion_appservice.realtime.redis_client import connect
-from daarion_appservice.realtime.redis_sessions import _KEYS, BATCH, RedisSessions, SessionUpdate, UpdateResult
+from daarion_appservice.realtime.redis_sessions import _KEYS, BATCH, RedisSessions, SessionUpdate, SessionUpdateResult
 from tests.parts.city import eventually
 from tests.parts.redis import RedisServer
 
@@ -339,7 +339,9 @@ async def test_large_restore_is_sent_in_batches(replicas: list[Replica], monkeyp
     """While a script runs, Redis serves no other client, and the other processes would consider it lost."""
     say, sizes = RedisSessions.apply, list[int]()
 
-    async def counted(sessions: RedisSessions, update: Sequence[SessionUpdate], *more: Any) -> list[UpdateResult]:
+    async def counted(
+        sessions: RedisSessions, update: Sequence[SessionUpdate], *more: Any
+    ) -> list[SessionUpdateResult]:
         sizes.append(len(update))
         return await say(sessions, update, *more)
 
@@ -369,18 +371,18 @@ async def test_first_restored_process_ends_no_other_session(tmp_path: Path, monk
     """After an outage in which all sessions expired, as when Redis and a process were on one machine."""
     server = RedisServer(tmp_path / "redis", keep=True)
     server.start()
-    one = await Replica.start(server, ttl_ms=6_000)
+    one = await Replica.start(server, ttl_ms=12_000)
     beating = asyncio.create_task(_keep_beating(one.store, OKSANA))
     await one.shows(OKSANA, ONLINE)
     server.kill()
     await gone(one)
     monkeypatch.setattr(redis_presence_module, "_RETRY_S", 1.5)
-    await asyncio.sleep(7)
+    await asyncio.sleep(13)
     server.start()
-    new = await Replica.start(server, ttl_ms=6_000)
+    new = await Replica.start(server, ttl_ms=12_000)
     for replica in (new, one):
         await back(replica)
-    await asyncio.sleep(7)
+    await asyncio.sleep(13)
     assert one.published_states() == new.published_states() == [(OKSANA, "online")]
     beating.cancel()
     for replica in (one, new):

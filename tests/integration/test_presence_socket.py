@@ -21,12 +21,14 @@ from daarion_appservice.city.presence import PresenceState, Status, Transition
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.errors import DatabaseUnavailable
 from daarion_appservice.http.auth.authenticator import TokenPrincipals
+from daarion_appservice.http.routes import presence as presence_routes
 from daarion_appservice.http.websocket import presence, route, socket_writer
 from daarion_appservice.http.websocket.frames import close_frame
 from daarion_appservice.http.websocket.presence import PATH
 from daarion_appservice.realtime.presence_stream import InitialData
 from daarion_appservice.wiring import servers
 from tests.parts.city import JWT_SECRET, citizen_token, eventually
+from tests.parts.frames import next_frame, next_message
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 from tests.parts.waiting import WAIT_S
@@ -82,14 +84,14 @@ async def connected(
 
 
 async def next_event(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
-    event: dict[str, Any] = await socket.receive_json(timeout=WAIT_S)
+    event: dict[str, Any] = await next_frame(socket)
     return event
 
 
 async def last_words(socket: aiohttp.ClientWebSocketResponse) -> tuple[str, str, int | None]:
     """Event and code of the last event, and what the socket is closed with."""
     frame: dict[str, Any] = {}
-    while (message := await socket.receive(timeout=WAIT_S)).type is aiohttp.WSMsgType.TEXT:
+    while (message := await next_message(socket)).type is aiohttp.WSMsgType.TEXT:
         frame = json.loads(message.data)
     assert message.type is aiohttp.WSMsgType.CLOSE, "nothing but frames comes over an upgraded connection"
     return frame["event"], frame["code"], socket.close_code
@@ -146,7 +148,7 @@ async def test_internal_error_closes_websocket(
     async with connected(city, f"?token={citizen_token('u_1')}") as socket:
         assert (await next_event(socket))["event"] == "presence.snapshot"
         await socket.send_json(HEARTBEAT)
-        message = await socket.receive(timeout=WAIT_S)
+        message = await next_message(socket)
         assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1011)
 
     async def is_logged() -> bool:
@@ -325,11 +327,11 @@ async def test_listening_peer_with_pongs_stays(city: InProcessCity, monkeypatch:
     monkeypatch.setattr(route, "_PING_S", 0.05)
     async with connected(city, autoping=False) as socket:
         for _ in range(3):
-            while (message := await socket.receive(timeout=WAIT_S)).type is not aiohttp.WSMsgType.PING:
+            while (message := await next_message(socket)).type is not aiohttp.WSMsgType.PING:
                 assert message.type is aiohttp.WSMsgType.TEXT
             await socket.pong(message.data)
         await socket.ping(b"are you there?")
-        while (message := await socket.receive(timeout=WAIT_S)).type is not aiohttp.WSMsgType.PONG:
+        while (message := await next_message(socket)).type is not aiohttp.WSMsgType.PONG:
             assert message.type is aiohttp.WSMsgType.PING
             await socket.pong(message.data)
         assert message.data == b"are you there?"
@@ -372,3 +374,23 @@ async def test_slow_reader_is_closed_1013(city: InProcessCity, monkeypatch: pyte
 
     await eventually(is_left)
     peer.close()
+
+
+async def test_disconnected_event_stream_frees_its_place_at_once(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Neither a comment nor a change is written, to which the server could notice that nobody reads.
+    monkeypatch.setattr(presence_routes, "_COMMENT_S", 3600.0)
+    async with in_process_city(sqlite_url, limits={"sockets_per_subject": 1}) as city:
+        url = f"http://{HOST}:{city.city.settings.api.port}{STREAM}"
+        headers = {"Authorization": f"Bearer {citizen_token('u_1')}"}
+        async with city.session.get(url, headers=headers) as opened:
+            await opened.content.readany()
+            async with city.session.get(url, headers=headers) as refused:
+                assert refused.status == 429
+
+        async def is_open() -> bool:
+            async with city.session.get(url, headers=headers) as again:
+                return again.status == 200
+
+        await eventually(is_open)

@@ -15,6 +15,7 @@ from daarion_appservice.city.types import (
     OutboxKind,
 )
 from daarion_appservice.errors import InvalidInput
+from daarion_appservice.storage.outbox import OutboxRow
 from tests.parts.message_exchange import (
     ALICE,
     BOB,
@@ -22,6 +23,7 @@ from tests.parts.message_exchange import (
     OKSANA,
     OKSANA_GHOST,
     SCRIBE,
+    TARAS,
     MessageExchange,
 )
 
@@ -67,6 +69,47 @@ async def test_removed_reaction_is_redacted_on_matrix(exchange: MessageExchange)
 
     again = await exchange.messaging.reactions.add(OKSANA, "general", message.id, "👍")
     assert [tally.count for tally in again.reactions] == [1], "and can be given again"
+
+
+@pytest.mark.parametrize("is_deleted_on_matrix", [False, True], ids=["in the city", "on Matrix"])
+@pytest.mark.parametrize("is_sent", [False, True], ids=["sent before the deletion", "sent after it"])
+async def test_removed_reaction_is_redacted_also_if_its_message_is_deleted(
+    exchange: MessageExchange, is_sent: bool, is_deleted_on_matrix: bool
+) -> None:
+    event_id = await exchange.receive_text("Хто за?")
+    message, renderer = await exchange.message(event_id), exchange.messaging.renderer
+    for key in ("👍", "🎉"):
+        await exchange.messaging.reactions.add(OKSANA, "general", message.id, key)
+    reacts = await exchange.outbox()
+    if is_sent:
+        await _send(exchange, reacts[0], "$reaction")
+    await exchange.messaging.reactions.remove(OKSANA, "general", message.id, "👍")
+    if is_deleted_on_matrix:
+        await exchange.receive_redaction(event_id)
+    else:
+        await exchange.messaging.message_edits.delete(TARAS, "general", message.id, may_moderate=True)
+    assert (await exchange.message(event_id)).reactions == ()
+
+    if not is_sent:
+        await _send(exchange, reacts[0], "$reaction")
+    rows = await exchange.outbox()
+    async with exchange.database.read_only() as tx:
+        rendered = {row.kind: await renderer.render(tx, row) for row in rows}
+    assert rendered[OutboxKind.REACT] is None, "nobody sees 🎉 below a deleted message"
+    unreact = rendered[OutboxKind.UNREACT]
+    assert unreact is not None
+    assert (unreact.sender, unreact.redacts) == (OKSANA, "$reaction")
+    await _send(exchange, next(row for row in rows if row.kind is OutboxKind.UNREACT), "$gone")
+    async with exchange.database.read_only() as tx:
+        assert await tx.reactions.by_event_id(EventId("$reaction")) is None
+    await exchange.receive_redaction("$reaction", sender=OKSANA_GHOST)  # the echo
+
+
+async def _send(exchange: MessageExchange, row: OutboxRow, event_id: str) -> None:
+    async with exchange.database.transaction() as tx:
+        assert await exchange.messaging.renderer.render(tx, row) is not None
+        await exchange.messaging.renderer.record_sent(tx, row, EventId(event_id))
+        await tx.outbox.delete(row.id)
 
 
 async def test_forms_of_one_emoji_count_until_all_are_removed(exchange: MessageExchange) -> None:

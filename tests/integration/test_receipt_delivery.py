@@ -147,10 +147,10 @@ async def test_malformed_room_loses_no_receipts_of_others(harness: ReceiptHarnes
     }
     city = harness.room.city.city
     both = {MatrixRoomId("!other"): RoomId("city_builders"), MatrixRoomId(MATRIX_ROOM): GENERAL}
-    await city.remote_receipts.apply_sync({"rooms": {"join": rooms}}, both)
+    await city.remote_receipts.apply_sync({"rooms": {"join": rooms}}, both, observer=city.identities.observer)
     await harness.until_listed(alice=await harness.message_id(event))
     for response in ({"rooms": None}, {"rooms": {"join": None}}, {}):
-        await city.remote_receipts.apply_sync(response, both)
+        await city.remote_receipts.apply_sync(response, both, observer=city.identities.observer)
 
 
 async def test_many_receipts_leave_the_loop_to_others(harness: ReceiptHarness) -> None:

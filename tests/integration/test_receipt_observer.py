@@ -17,6 +17,7 @@ from daarion_appservice.matrix.presence import receipt_observer as observer_modu
 from daarion_appservice.matrix.presence.receipt_observer import ReceiptObserver
 from tests.parts.city import eventually
 from tests.parts.messaging import IDENTITIES
+from tests.parts.running_tasks import running_tasks
 from tests.parts.scripted_homeserver import Reply, ScriptedHomeserver, refused
 
 GENERAL = {MatrixRoomId("!general"): RoomId("city_general")}
@@ -29,7 +30,8 @@ class RecordingReceipts:
     def __init__(self) -> None:
         self.applied: list[tuple[str, int]] = []
 
-    async def apply_sync(self, response: Any, rooms: Any) -> None:
+    async def apply_sync(self, response: Any, rooms: Any, *, observer: str) -> None:
+        assert observer == IDENTITIES.observer
         if response["next_batch"] == "broken":
             raise TypeError("an invalid response")
         self.applied.append((response["next_batch"], len(rooms)))
@@ -60,12 +62,9 @@ async def harness(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ObserverHarn
         client = Homeserver(homeserver.url, "token")
         monitor = HomeserverMonitor(client, "daarion")
         observer = ReceiptObserver(client, monitor, IDENTITIES.observer, receipts, pause_s=0)  # type: ignore[arg-type]
-        running = asyncio.create_task(observer.run())
-        monitor.mark_up()
-        yield ObserverHarness(observer, homeserver, monitor, receipts)
-        assert not running.done()
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        async with running_tasks(observer.run):
+            monitor.mark_up()
+            yield ObserverHarness(observer, homeserver, monitor, receipts)
         await client.close()
 
 

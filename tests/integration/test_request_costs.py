@@ -123,7 +123,7 @@ async def test_heartbeats_need_no_statement(city: InProcessCity, monkeypatch: py
     await city.call("POST", "/api/v1/agents/heartbeats", beats, token=SERVICE_TOKEN)
 
     async def are_named() -> bool:
-        return all(city.city.faces.of(SubjectId(f"agent:{slug}")) is not None for slug in ("scribe", "daarwizz"))
+        return all(city.city.profiles.of(SubjectId(f"agent:{slug}")) is not None for slug in ("scribe", "daarwizz"))
 
     await eventually(are_named)  # the names of agents are read once, before their first change is sent
     with counted(city, monkeypatch) as costs:

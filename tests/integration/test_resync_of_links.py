@@ -9,10 +9,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.parts.frames import next_frame
 from tests.parts.in_process_city import in_process_city
 from tests.parts.linked_person import ROOM, Town, open_town
 from tests.parts.ports import HOST
-from tests.parts.waiting import WAIT_S
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ async def room_socket(city: Any, query: str = "") -> AsyncIterator[aiohttp.Clien
 
 async def resync(socket: aiohttp.ClientWebSocketResponse) -> int:
     """Receive frames until a resync and return its number."""
-    while (frame := await socket.receive_json(timeout=WAIT_S))["event"] != "city.room.resync":
+    while (frame := await next_frame(socket))["event"] != "city.room.resync":
         pass
     return int(frame["seq"])
 
@@ -50,7 +50,7 @@ async def test_client_that_returns_after_link_loads_room_again(town: Town, chang
     # With the state of the resync the client misses nothing: the next frame is the next message.
     async with room_socket(town.city, f"?since={newest}") as socket:
         posted = await town.post("after")
-        frame = await socket.receive_json(timeout=WAIT_S)
+        frame = await next_frame(socket)
         assert (frame["event"], frame["message"]["id"]) == ("city.room.message", posted["id"])
 
 
@@ -58,13 +58,13 @@ async def test_connected_client_gets_one_resync(town: Town) -> None:
     await town.join()
     async with room_socket(town.city) as socket:
         await town.post("before")
-        await socket.receive_json(timeout=WAIT_S)
+        await next_frame(socket)
         await town.link()
         await resync(socket)
         await town.post("after")
-        frames = [await socket.receive_json(timeout=WAIT_S)]
+        frames = [await next_frame(socket)]
         while frames[-1].get("message", {}).get("body") != "after":
-            frames.append(await socket.receive_json(timeout=WAIT_S))
+            frames.append(await next_frame(socket))
         assert "city.room.resync" not in {frame["event"] for frame in frames}
         assert frames[-1]["message"]["author"]["kind"] == "matrix"
 

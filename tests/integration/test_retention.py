@@ -12,8 +12,9 @@ from daarion_appservice.city.types import MatrixRoomId, RoomId
 from daarion_appservice.clock import now_ms
 from daarion_appservice.errors import DatabaseUnavailable
 from daarion_appservice.storage import tables as t
-from daarion_appservice.storage.people import retention
+from daarion_appservice.storage.personal_data import retention
 from tests.parts.city import citizen_token
+from tests.parts.frames import next_frame
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.messaging import link
 
@@ -201,7 +202,7 @@ async def test_client_from_before_loads_room_again(city: InProcessCity) -> None:
     await city.city.retention.step()
     url = f"http://{city.city.settings.api.host}:{city.city.settings.api.port}/ws/city/rooms/general?since=5&token={READER}"
     async with city.session.ws_connect(url) as socket:
-        assert (await socket.receive_json())["event"] == "city.room.resync"
+        assert (await next_frame(socket))["event"] == "city.room.resync"
 
 
 async def test_old_event_from_matrix_is_not_imported(city: InProcessCity) -> None:

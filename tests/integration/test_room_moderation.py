@@ -11,11 +11,12 @@ from urllib.parse import quote
 import pytest
 
 from daarion_appservice.city.types import MatrixRoomId, MatrixStatus
+from daarion_appservice.storage import tables
 from tests.parts.city import ADMIN_TOKEN
 from tests.parts.in_process_city import in_process_city
 from tests.parts.linked_person import ROOM, Town
 from tests.parts.private_room import ADMIN, ALICE, GENERAL, MATRIX_ROOM, OKSANA, OKSANA_GHOST, TARAS, TARAS_GHOST
-from tests.parts.scripted_homeserver import HANG_UP, NOT_IN_ROOM, ReceivedRequest, ScriptedHomeserver, refused
+from tests.parts.scripted_homeserver import HANG_UP, NOT_IN_ROOM, ReceivedRequest, Reply, ScriptedHomeserver, refused
 
 BOT = "@city:city.localhost"
 SCRIBE = "@agent_scribe:city.localhost"
@@ -277,6 +278,28 @@ async def test_pin_of_unsent_message_conflicts(sqlite_town: Moderated) -> None:
     sent = await town.sent_message("надіслане", "$sent")
     town.matrix.states[PINS] = {"pinned": [f"${number}" for number in range(100)]}
     assert await town.ask("PUT", f"/pins/{sent['id']}") == (409, "too_many_pins")
+
+
+async def test_message_from_before_an_upgrade_is_not_pinned(town: Moderated) -> None:
+    """Clients find the events of ``m.room.pinned_events`` in the room itself."""
+    early, late = await town.sent_message("раніше", "$early"), await town.sent_message("пізніше", "$late")
+    async with town.city.city.database.transaction() as tx:
+        former = tables.former_matrix_rooms.insert()
+        await tx.connection.execute(former.values(matrix_room_id="!former:city.localhost", room_id=GENERAL))
+    missing, found = refused(404, "M_NOT_FOUND"), Reply(200, {"event_id": "$found"})
+    town.matrix.next("event", missing, found, found)
+    for _ in range(2):
+        assert await town.ask("PUT", f"/pins/{early['id']}") == (409, "message_in_former_room")
+    assert await town.ask("PUT", f"/pins/{late['id']}") == (204, "")
+    asked = [(each.path["room"], each.path["event"]) for each in town.matrix.all("event")]
+    assert asked == [
+        (MATRIX_ROOM, "$early"),
+        ("!former:city.localhost", "$early"),
+        (MATRIX_ROOM, "$late"),
+    ], "each event is requested once"
+    assert await town.ask("PUT", f"/pins/{late['id']}") == (204, "")
+    assert await town.ask("DELETE", f"/pins/{early['id']}") == (204, "")
+    assert len(town.matrix.all("event")) == 3
 
 
 async def test_pins_are_not_shown_to_strangers(sqlite_town: Moderated) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.city.avatars import key_of, room_avatar
+from daarion_appservice.city.avatars import avatar_key, room_avatar
 from daarion_appservice.city.events import CityEvent
 from daarion_appservice.city.power_levels import RoomPowerLevels
 from daarion_appservice.city.types import Author, AuthorKind, HistoryVisibility, Media
 from daarion_appservice.matrix.client.room_rules import RoomRules
-from daarion_appservice.matrix.reconcile.room_store import RoomStore
+from daarion_appservice.matrix.reconcile.reconciled_rooms import ReconciledRooms
 from tests.integration.test_room_moderation import MODERATOR, Moderated, open_room
 from tests.parts.city import ADMIN_TOKEN
 from tests.parts.linked_person import ROOM
@@ -76,7 +76,7 @@ async def test_malformed_picture_is_none(sqlite_town: Moderated, content: Any) -
 
 async def test_drawn_picture_is_none(sqlite_town: Moderated) -> None:
     async with sqlite_town.city.city.database.transaction() as tx:
-        await tx.drawn_avatars.add(key_of(room_avatar("general")), MXC)
+        await tx.drawn_avatars.add(avatar_key(room_avatar("general")), MXC)
     await sqlite_town.receive(AVATAR, {"url": MXC}, state_key="")
     assert await picture(sqlite_town) is None
 
@@ -144,7 +144,7 @@ async def test_picture_needs_its_own_level(sqlite_town: Moderated) -> None:
 async def test_reconciler_leaves_newer_state(town: Moderated) -> None:
     """The reconciler reads the row of a room, then its state on Matrix; an event is handled in between."""
     published: list[CityEvent] = []
-    store = RoomStore(town.city.city.database, published.append)
+    store = ReconciledRooms(town.city.city.database, published.append)
     async with store.database.read_only() as tx:
         read = await tx.rooms.find(GENERAL)
     assert read is not None

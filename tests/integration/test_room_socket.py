@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -14,13 +13,12 @@ import pytest
 from daarion_appservice.city.events import BusEventsLost, MessagePosted, RoomRemoved, TypingChanged
 from daarion_appservice.city.types import MatrixRoomId, Member, Message, RoomId, SubjectId, UserId
 from daarion_appservice.realtime import room_replay
-from tests.parts.city import citizen_token, eventually
+from tests.parts.city import eventually
 from tests.parts.in_process_city import SERVICE_TOKEN, InProcessCity, in_process_city
-from tests.parts.ports import HOST
+from tests.parts.room_socket import OKSANA, looked_on, looking_on, say
 from tests.parts.waiting import WAIT_S
 
 GENERAL = RoomId("city_general")
-OKSANA = citizen_token("u_1", "Оксана")
 ALICE = UserId("@alice:city.localhost")
 
 
@@ -28,47 +26,6 @@ ALICE = UserId("@alice:city.localhost")
 async def city(database_url: str) -> AsyncIterator[InProcessCity]:
     async with in_process_city(database_url) as city:
         yield city
-
-
-class Socket:
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket = socket
-
-    async def next(self) -> dict[str, Any]:
-        event: dict[str, Any] = await self._socket.receive_json(timeout=WAIT_S)
-        return event
-
-    async def send(self, **event: Any) -> None:
-        await self._socket.send_json(event)
-
-    async def bodies(self, count: int) -> list[tuple[int, str]]:
-        """Number and text of the next so many messages."""
-        events = [await self.next() for _ in range(count)]
-        assert {event["event"] for event in events} == {"city.room.message"}
-        return [(event["seq"], event["message"]["body"]) for event in events]
-
-
-@asynccontextmanager
-async def looking_on(city: InProcessCity, query: str = "", room: str = "general") -> AsyncIterator[Socket]:
-    url = f"http://{HOST}:{city.city.settings.api.port}/ws/city/rooms/{room}{query}"
-    async with city.session.ws_connect(url) as socket:
-        yield Socket(socket)
-
-
-async def looked_on(city: InProcessCity, count: int = 1) -> None:
-    """Wait until the rooms have this number of listeners."""
-    async with asyncio.timeout(WAIT_S):
-        while sum(len(room.listeners) for room in city.city.room_streams._streams.values()) < count:
-            await asyncio.sleep(0.005)
-
-
-async def say(city: InProcessCity, *bodies: str) -> list[dict[str, Any]]:
-    posted = []
-    for body in bodies:
-        answer = await city.call("POST", "/city/rooms/general/messages", {"body": body}, token=OKSANA)
-        assert answer.status == 201
-        posted.append(answer.content)
-    return posted
 
 
 async def member(city: InProcessCity, user: UserId, *, joins: bool) -> None:

@@ -237,8 +237,31 @@ async def test_matrix_name_and_topic_are_bounded(harness: RoomStateHarness) -> N
     async with harness.database.read_only() as tx:
         applied = await tx.matrix_rooms.applied_state(room.id)
     assert (applied.name, applied.topic) == (room.name, room.description), "nothing is to be told to Matrix"
-    await harness.receive("m.room.name", {"name": "\u202e"})
-    assert (await harness.room()).name == room.name
+
+
+@pytest.mark.parametrize("content", [{}, {"name": ""}, {"name": None}, {"name": 7}, {"name": "\u202e"}])
+@pytest.mark.parametrize("is_named_by_city", [False, True])
+async def test_room_without_name_on_matrix_has_its_slug_as_name(
+    harness: RoomStateHarness, content: Any, is_named_by_city: bool
+) -> None:
+    """As in an adopted room: Matrix clients show the alias, which the slug is a part of."""
+    sender = IDENTITIES.bot if is_named_by_city and "name" not in content else ALICE  # Redacted: the content is empty.
+    (changed,) = await harness.receive("m.room.name", content, sender=sender)
+    assert isinstance(changed, RoomChanged)
+    assert changed.room.name == (await harness.room()).name == "hall"
+    async with harness.database.read_only() as tx:
+        applied = await tx.matrix_rooms.applied_state(changed.room.id)
+    assert applied.name == "hall", "nothing is to be sent to Matrix"
+    assert await harness.receive("m.room.name", content, sender=sender) == []
+    await harness.receive("m.room.name", {"name": "Зал"})
+    assert (await harness.room()).name == "Зал"
+
+
+async def test_redacted_topic_of_the_city_is_not_sent_again(harness: RoomStateHarness) -> None:
+    await harness.receive("m.room.topic", {"topic": "Усе"})
+    (changed,) = await harness.receive("m.room.topic", {}, sender=IDENTITIES.bot)
+    assert isinstance(changed, RoomChanged)
+    assert changed.room.description == (await harness.room()).description == ""
 
 
 @pytest.mark.parametrize("content", [{}, {"url": 7}, {"url": "https://example.org/a.png"}])

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, cast
 
 import pytest
 
 from daarion_appservice.city.events import BusEventsLost, RoomChanged
 from daarion_appservice.city.types import HistoryVisibility, RoomId
 from daarion_appservice.errors import DatabaseUnavailable
+from daarion_appservice.http.websocket import presence
+from daarion_appservice.http.websocket.socket_writer import SocketWriter
 from tests.parts.city import ADMIN_TOKEN, citizen_token
+from tests.parts.frames import next_frame
 from tests.parts.in_process_city import InProcessCity, in_process_city
+from tests.parts.ports import HOST
 from tests.parts.presence_socket import Socket, connected, until
 
 TARAS, DANA = citizen_token("u_taras", "Тарас"), citizen_token("u_dana", "Дана")
@@ -50,6 +55,40 @@ async def test_message_update_matches_room_list(city: InProcessCity) -> None:
         assert room is not None
         assert room.keys() == listed.keys()
         assert other.room("general") is None
+
+
+async def test_change_before_the_end_of_the_snapshot_follows_it(
+    city: InProcessCity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client reads the list of rooms once it is connected; a slow one has the snapshot long after."""
+    waiting, sent = asyncio.Event(), asyncio.Event()
+    send = SocketWriter.send
+
+    async def send_late(writer: SocketWriter, frames: Iterable[bytes]) -> None:
+        waiting.set()
+        await sent.wait()
+        await send(writer, frames)
+
+    monkeypatch.setattr(SocketWriter, "send", send_late)
+    monkeypatch.setattr(presence, "_MAX_WAITING_FRAMES", 1)
+    url = f"http://{HOST}:{city.city.settings.api.port}{presence.PATH}?batch=1&rooms=1"
+
+    async def first_events(*bodies: str) -> list[str]:
+        async with city.session.ws_connect(url) as socket:
+            await waiting.wait()
+            (session,) = cast("set[Any]", city.city.room_updates._listeners)
+            for body in bodies:
+                await ok(city, "POST", f"{GENERAL}/messages", {"body": body})
+                before = list(session._waiting_frames)
+                await until(lambda before=before: session._waiting_frames != before)  # type: ignore[misc]
+            sent.set()
+            return [(await next_frame(socket))["event"] for _ in range(2)]
+
+    assert await first_events("1") == ["presence.snapshot", "city.rooms.updated"]
+    await until(lambda: not city.city.room_updates._listeners)
+    waiting.clear()
+    sent.clear()
+    assert await first_events("2", "3") == ["presence.snapshot", "city.rooms.resync"]
 
 
 async def test_members_online_follows_joins_and_presence(city: InProcessCity) -> None:

@@ -307,7 +307,7 @@ async def test_interrupted_deletion_of_large_room_goes_on(city: InProcessCity, m
     left = [each["body"] for each in await city.get("/city/rooms/builders/messages")]
     assert left == ["0"]
     late = await city.call("POST", "/city/rooms/builders/messages", {"body": "late"}, token=OKSANA)
-    assert problem_of(late) == (409, "room_archived")
+    assert problem_of(late) == (409, "room_being_deleted")
     # As another process would after a restart: only the database tells what is left to do.
     await RoomDeletions(city.city.database, city.city.rooms).step()
     assert portions == 4

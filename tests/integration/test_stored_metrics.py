@@ -56,7 +56,7 @@ async def test_oldest_row_that_waits_is_read(database: Database) -> None:
         for event_id, at_ms in (("$dead", 500), ("$1", 1_000), ("$2", 2_000)):
             await tx.inbox.add([inbox_event(message_event(event_id))], now_ms=at_ms)
         rows = await tx.inbox.waiting(after_id=0, limit=3)
-        await tx.inbox.record_failure(rows[0].id, "too much", retry_at_ms=None)
+        await tx.inbox.record_failure(rows[0], "too much", retry_at_ms=None)
         waiting = await read_queue_depths(tx)
         entries = await tx.outbox.waiting(limit=3)
     assert (waiting.inbox.counts, waiting.inbox.oldest_ms) == ({"new": 2, "dead": 1}, 1_000)

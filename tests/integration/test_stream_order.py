@@ -127,7 +127,7 @@ class StreamHarness:
         async with self.database.read_only() as tx:
             rows = await tx.inbox.waiting(after_id=0, limit=number)
         async with self.database.transaction() as tx:
-            assert await tx.inbox.mark_processed([row.id for row in rows])
+            assert await tx.inbox.mark_processed(rows)
             for row in rows:
                 before = MessageId(row.before_message) if row.before_message else None
                 await self.desk.handlers().handle(tx, orjson.loads(row.event), before=before)

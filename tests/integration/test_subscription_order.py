@@ -19,9 +19,9 @@ from daarion_appservice.city.types import Member, RoomId, SubjectId, UserId
 from daarion_appservice.realtime.bus import Bus
 from daarion_appservice.wiring import services
 from tests.parts.city import citizen_token, eventually
+from tests.parts.frames import next_frame
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
-from tests.parts.waiting import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -73,7 +73,7 @@ async def _is_subscribed(city: InProcessCity) -> bool:
 async def receive(socket: aiohttp.ClientWebSocketResponse, event: str, **fields: str) -> dict[str, Any]:
     """Receive frames up to the next one with this ``event`` and these ``fields``."""
     while True:
-        frame: dict[str, Any] = await socket.receive_json(timeout=WAIT_S)
+        frame: dict[str, Any] = await next_frame(socket)
         if frame["event"] == event and frame.items() >= fields.items():
             return frame
 
@@ -110,7 +110,7 @@ async def test_online_counts_of_frames_include_the_change(city: InProcessCity) -
 async def test_room_list_counts_include_the_change(city: InProcessCity) -> None:
     url = f"http://{HOST}:{city.city.settings.api.port}/ws/city/presence?batch=1&rooms=1"
     async with city.session.ws_connect(url) as socket:
-        await socket.receive_json(timeout=WAIT_S)
+        await next_frame(socket)
         await set_presence(city, "u_2", Status.ONLINE)
         assert (await city.call("POST", "/city/rooms/general/join", token=TARAS)).status == 200
         rooms = (await receive(socket, "city.rooms.updated"))["rooms"]
@@ -150,6 +150,6 @@ async def test_posting_ends_typing(city: InProcessCity) -> None:
         assert answer.status == 200, answer
         assert (await receive(socket, "city.room.typing"))["typing"] == ["u_1"]
         assert (await city.call("POST", "/city/rooms/general/messages", {"body": "x"}, token=OKSANA)).status == 201
-        frames = {(await socket.receive_json(timeout=WAIT_S))["event"] for _ in range(2)}
+        frames = {(await next_frame(socket))["event"] for _ in range(2)}
         assert frames == {"city.room.message", "city.room.typing"}
         assert city.city.room_typing.of(GENERAL) == frozenset()

@@ -19,6 +19,7 @@ from daarion_appservice.errors import TaskFailedRepeatedly
 from daarion_appservice.ops.service_manager import ServiceManager
 from daarion_appservice.realtime.supervisor import Supervisor
 from tests.parts.city import citizen_token, eventually
+from tests.parts.frames import next_frame
 from tests.parts.in_process_city import SERVICE_TOKEN, HttpResponse, InProcessCity, in_process_city
 from tests.parts.ports import HOST
 from tests.parts.raw_http import websocket
@@ -85,7 +86,7 @@ async def test_auth_event_with_long_citizen_id_gets_error(sqlite_city: InProcess
 
 
 async def next_code(socket: aiohttp.ClientWebSocketResponse) -> str:
-    while (event := await socket.receive_json(timeout=WAIT_S))["event"] != "error":
+    while (event := await next_frame(socket))["event"] != "error":
         pass
     code: str = event["code"]
     return code

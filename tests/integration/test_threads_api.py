@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.parts.city import citizen_token
+from tests.parts.frames import next_frame
 from tests.parts.in_process_city import InProcessCity
 from tests.parts.ports import HOST
-from tests.parts.waiting import WAIT_S
 
 MESSAGES = "/city/rooms/general/messages"
 THREADS = "/city/rooms/general/threads"
@@ -92,7 +92,7 @@ async def test_websocket_carries_reply_and_root(city: InProcessCity) -> None:
     url = f"http://{HOST}:{city.city.settings.api.port}/ws/city/rooms/general?token={TARAS}"
     async with city.session.ws_connect(url) as socket:
         await socket.send_json({"event": "city.room.send", "body": "я", "thread_root": root["id"]})
-        first, second = [await socket.receive_json(timeout=WAIT_S) for _ in range(2)]
+        first, second = [await next_frame(socket) for _ in range(2)]
     assert (first["event"], second["event"]) == ("city.room.message", "city.room.message.updated")
     reply, update = first["message"], second["message"]
     assert reply["thread_root"] == root["id"]

@@ -34,7 +34,7 @@ async def failing_city(database_url: str) -> AsyncIterator[InProcessCity]:
             events = [inbox_event({"event_id": f"${number}", "room_id": "!r"}) for number in range(2)]
             await tx.inbox.add(events, now_ms=1_764_187_200_000)
             for row in await tx.inbox.waiting(after_id=0, limit=9):
-                await tx.inbox.record_failure(row.id, "KeyError: x", retry_at_ms=None)
+                await tx.inbox.record_failure(row, "KeyError: x", retry_at_ms=None)
         yield city
 
 

@@ -14,12 +14,13 @@ from daarion_appservice.city.push_subscriptions import MAX_FAILURES, MAX_SUBSCRI
 from daarion_appservice.city.types import CitizenId, RoomId
 from daarion_appservice.clock import now_ms
 from daarion_appservice.push.client import PushClient
-from daarion_appservice.push.metrics import PUSHES, Outcome
+from daarion_appservice.push.metrics import PUSHES, PushOutcome
 from daarion_appservice.push.notices import PushNotices
 from tests.parts.city import citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 from tests.parts.push_service import Browser, PushService, push_service
+from tests.parts.running_tasks import running_tasks
 
 OKSANA, TARAS, MARIA = citizen_token("u_1", "Оксана"), citizen_token("u_2", "Тарас"), citizen_token("u_3", "Марія")
 
@@ -78,10 +79,8 @@ async def harness(database_url: str, tmp_path: Path) -> AsyncIterator[Harness]:
         sender._client, sender._notices, sender._delay_s, sender._retry_s = client, notices, 0.05, 0.01
         for token in (OKSANA, TARAS, MARIA):
             assert (await city.call("POST", "/city/rooms/general/join", token=token)).status == 200
-        running = asyncio.create_task(sender.run())
-        yield Harness(city, service)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        async with running_tasks(sender.run):
+            yield Harness(city, service)
         await client.close()
 
 
@@ -282,7 +281,7 @@ async def test_accepted_push_ends_failures(harness: Harness) -> None:
 
 
 async def test_overloaded_push_service_is_asked_again(harness: Harness) -> None:
-    sent = PUSHES.labels(Outcome.SENT)._value.get()
+    sent = PUSHES.labels(PushOutcome.SENT)._value.get()
     browser = await harness.subscribe("one", OKSANA)
     harness.service.statuses["/one"] = [503]
     await harness.say(to("u_1", "раз"))
@@ -290,7 +289,7 @@ async def test_overloaded_push_service_is_asked_again(harness: Harness) -> None:
     assert await harness.texts(browser, "раз") == ["раз", "раз"]
 
     async def is_counted() -> bool:
-        return bool(PUSHES.labels(Outcome.SENT)._value.get() == sent + 1)
+        return bool(PUSHES.labels(PushOutcome.SENT)._value.get() == sent + 1)
 
     await eventually(is_counted)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -52,6 +51,7 @@ from daarion_appservice.storage.direct_chats import ChatAgentState
 from tests.parts.agents_core import ScriptedCore
 from tests.parts.city import eventually
 from tests.parts.messaging import IDENTITIES, MessagingHarness, messaging_harness
+from tests.parts.running_tasks import running_tasks
 
 LATER: Final = 1 << 60
 """A time (ms) after all postponed replies are due."""
@@ -155,13 +155,10 @@ class AgentReplyHarness:
             steady_ms,
             patience_ms=self.patience_ms,
         )
-        task = asyncio.create_task(reply_worker.run())
         try:
-            yield
-            assert not task.done(), "no response of the core may end the worker"
+            async with running_tasks(reply_worker.run):
+                yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
             await core.close()
 
     async def set_presence(self, *agents: Agent, status: Status = Status.ONLINE) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import aiohttp
 import nio
+import pytest
 from playwright.async_api import Locator, Page
 
 from tests.parts.agents_core import ScriptedCore
@@ -26,6 +27,17 @@ OKSANA_GHOST: Final = "@citizen_u_1:city.localhost"
 TARAS: Final = citizen_token("u_2", "Тарас")
 TARAS_GHOST: Final = "@citizen_u_2:city.localhost"
 GENERAL: Final = "/city/rooms/general"
+IN_ONE_CITY: Final = (
+    pytest.mark.asyncio(loop_scope="module"),
+    # What clients show does not depend on the database.
+    pytest.mark.parametrize(
+        "module_database_url",
+        ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)],
+        indirect=True,
+        scope="module",
+    ),
+)
+"""The marks of a module whose tests share a city."""
 
 
 @dataclass

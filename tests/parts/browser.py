@@ -20,6 +20,9 @@ from tests.parts.waiting import WAIT_MS
 
 playwright.expect.set_options(timeout=WAIT_MS)
 
+SAVE_DATA: Final = "Object.defineProperty(navigator, 'connection', {value: {saveData: true}})"
+"""An init script with which the pages load no other pages ahead, as they otherwise do seconds after their start."""
+
 _ARGUMENTS: Final = [
     "--no-sandbox",
     "--disable-gpu",
@@ -37,7 +40,7 @@ _ARGUMENTS: Final = [
 
 _AT_BOTTOM: Final = """() => {
   const log = document.querySelector("[role=log]");
-  return log.scrollHeight - log.scrollTop - log.clientHeight < 2;
+  return log !== null && log.scrollHeight - log.scrollTop - log.clientHeight < 2;
 }"""
 
 
@@ -61,6 +64,14 @@ class Tab:
     async def run(self, script: str, argument: Any = None) -> Any:
         """The result of a JavaScript expression, or of a function called with ``argument``."""
         return await self.page.evaluate(script, argument)
+
+    async def has_error(self, part: str) -> None:
+        """Wait for an error of the page's console that has this part."""
+
+        async def is_there() -> bool:
+            return any(part in error for error in self.errors)
+
+        await eventually(is_there, explain=lambda: "\n".join(self.errors))
 
     async def close(self) -> None:
         """Close the tab as a user does: the page gets ``pagehide`` and may send a last request."""
@@ -138,6 +149,14 @@ async def until_true(page: playwright.Page | playwright.Frame, script: str, argu
     from the second time on.
     """
     await eventually(lambda: page.evaluate(script, argument))
+
+
+async def until_no_overlay(page: playwright.Page) -> None:
+    """Wait until the current history entry is that of a page.
+
+    Overlays that were closed leave their entries a while later, and a navigation that begins meanwhile may be ended by that.
+    """
+    await until_true(page, "!history.state?.overlays")
 
 
 async def until_at_bottom(page: playwright.Page) -> None:

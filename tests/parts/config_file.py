@@ -16,7 +16,7 @@ from daarion_appservice.config.pickle_key import new_pickle_key
 from daarion_appservice.config.render import render_example
 from daarion_appservice.errors import ExitCode
 from daarion_appservice.matrix.client.registration_differences import TOKENS
-from daarion_appservice.matrix.client.registration_file import new_token
+from daarion_appservice.matrix.client.registration_file import new_registration_token
 
 ROOT = Path(__file__).parents[2]
 SECRET = "a secret of more than 32 characters"
@@ -41,7 +41,7 @@ def write_config(config: Path, values: Mapping[str, Any]) -> None:
 
 def new_tokens() -> dict[str, str]:
     """Return the tokens that ``registration generate`` writes, by dotted key."""
-    return {f"appservice.{name}": new_token() for name in TOKENS}
+    return {f"appservice.{name}": new_registration_token() for name in TOKENS}
 
 
 def secrets_of(config: Path) -> dict[str, str]:

@@ -41,6 +41,7 @@ from daarion_appservice.wiring import encryption as wiring
 from daarion_appservice.wiring.encryption import EncryptionParts
 from tests.parts.clock import MillisecondsClock
 from tests.parts.encryption_peer import KEY, ROOM, Peer
+from tests.parts.encryption_tables import undecrypted_of
 from tests.parts.key_homeserver import KeyHomeserver
 from tests.parts.messaging import IDENTITIES, messaging_harness
 
@@ -201,7 +202,7 @@ class EncryptionHarness:
 
     async def waiting(self) -> list[UndecryptedRow]:
         async with self.database.read_only() as tx:
-            return await tx.undecrypted.of_room(ROOM)
+            return await undecrypted_of(tx, ROOM)
 
     async def account(self, ghost: UserId = SCRIBE) -> StoredAccount | None:
         async with self.database.read_only() as tx:

@@ -214,18 +214,25 @@ class Peer:
             share = key_sharing.share_session(
                 outbound,
                 recipients=recipients,
-                shared=self.store.shared.values(),
                 olm_sessions=self.newest(),
                 account=self.account,
                 own_device_keys=accounts.device_keys(self.account, KEY),
                 key=KEY,
             )
             self.keep_share(share, "m.room.encrypted", is_lost=is_key_lost)
-            if not share.devices_without_session:
+            recipients = self._without_session(recipients)
+            if not recipients:
                 return
-            recipients = share.devices_without_session
             claimed = self.claim(recipients)
             self.withhold(claimed.without, withheld.WithheldCode.NO_OLM)
+
+    def _without_session(self, recipients: tuple[DeviceRow, ...]) -> tuple[DeviceRow, ...]:
+        """Return the devices without an Olm session; one that got ``m.no_olm`` starts an Olm session itself."""
+        assert self.store.outbound is not None
+        known, shared = self.newest(), self.store.shared
+        names = {device: (self.store.outbound.session_id, device.user, device.device_id) for device in recipients}
+        refused = {name for name, row in shared.items() if row.withheld == withheld.WithheldCode.NO_OLM}
+        return tuple(each for each in recipients if each.curve25519 not in known and names[each] not in refused)
 
     def withhold(self, recipients: tuple[DeviceRow, ...], code: withheld.WithheldCode) -> None:
         assert self.store.outbound is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,7 @@ from daarion_appservice.storage.inbox import InboxRow
 from tests.parts.city import eventually
 from tests.parts.messaging import IDENTITIES, MessagingHarness, link, messaging_harness
 from tests.parts.no_encryption import no_encryption
+from tests.parts.running_tasks import running_tasks
 from tests.parts.scripted_homeserver import ScriptedHomeserver
 
 GENERAL, BUILDERS = MatrixRoomId("!general"), MatrixRoomId("!builders")
@@ -93,14 +94,8 @@ class InboundHarness:
             await tx.inbox.add(rows, now_ms=now_ms())
         self.inbound.wake()
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.inbound.run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return running_tasks(self.inbound.run)
 
     async def handle_all(self) -> None:
         """Run the worker until the inbox is empty and the changes are published."""

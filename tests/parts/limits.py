@@ -9,9 +9,9 @@ from typing import Any
 import aiohttp
 
 from tests.parts.city import citizen_token
+from tests.parts.frames import next_frame
 from tests.parts.in_process_city import HttpResponse, InProcessCity, in_process_city
 from tests.parts.ports import HOST
-from tests.parts.waiting import WAIT_S
 
 OKSANA, IVAN = citizen_token("u_1", "Оксана"), citizen_token("u_2", "Іван")
 MESSAGES = "/city/rooms/general/messages"
@@ -39,7 +39,7 @@ async def socket(city: InProcessCity, path: str, token: str = "", address: str =
 async def next_of(opened: aiohttp.ClientWebSocketResponse, *events: str) -> dict[str, Any]:
     """The next of these events."""
     while True:
-        event: dict[str, Any] = await opened.receive_json(timeout=WAIT_S)
+        event: dict[str, Any] = await next_frame(opened)
         if event["event"] in events:
             return event
 

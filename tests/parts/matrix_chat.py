@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
 from daarion_appservice.city.linked_accounts import LinkedAccount
 from daarion_appservice.city.types import CitizenId, RoomId, UserId
 from daarion_appservice.clock import now_ms
-from tests.parts.city import ADMIN_TOKEN, citizen_token
+from daarion_appservice.storage.outbox import OutboxRow
+from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
 from tests.parts.in_process_city import AGENTS, HttpResponse, InProcessCity, in_process_city
 from tests.parts.scripted_homeserver import ReceivedRequest, Reply, ScriptedHomeserver
 
@@ -141,9 +143,12 @@ async def deliver(chat: MatrixChat) -> None:
     city.monitor.mark_up()
     async with city.database.read_only() as tx:
         rows = await tx.outbox.waiting(limit=99)
+
+    async def is_sent(row: OutboxRow) -> bool:
+        return await city.outbound._delivery.deliver(row) is None
+
     for row in rows:
-        while await city.outbound._delivery.deliver(row) is not None:
-            pass
+        await eventually(partial(is_sent, row), explain=partial(str, row), interval_s=0)
 
 
 async def is_hidden(chat: MatrixChat, token: str | None) -> bool:

@@ -24,15 +24,17 @@ class Moves:
         """Return the sum of the moves of a metric's samples that have these labels."""
         return sum(
             value - self._before.get(sample, 0.0)
-            for sample, value in self._values().items()
-            if sample[0] == name and set(labels.items()) <= sample[1]
+            for sample, value in self._values(name).items()
+            if set(labels.items()) <= sample[1]
         )
 
-    def _values(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    def _values(self, name: str | None = None) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        # The process has more series with each city of a test, and tests read a value in a loop until it has moved.
         return {
             (sample.name, frozenset(sample.labels.items())): sample.value
             for family in self._registry.collect()
             for sample in family.samples
+            if name in (None, sample.name)
         }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -30,9 +29,9 @@ from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from daarion_appservice.matrix.ghosts.ghosts import Ghosts
 from daarion_appservice.matrix.ghosts.profiles import Profiles
-from daarion_appservice.matrix.outbound import delivery as delivery_module
-from daarion_appservice.matrix.outbound import failures as failures_module
+from daarion_appservice.matrix.outbound import retry_delays
 from daarion_appservice.matrix.outbound.delivery import OutboxDelivery
+from daarion_appservice.matrix.outbound.former_rooms import FormerRooms
 from daarion_appservice.matrix.outbound.worker import OutboundWorker
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
@@ -40,6 +39,7 @@ from daarion_appservice.storage.tables import rooms as room_table
 from tests.parts.city import eventually
 from tests.parts.messaging import IDENTITIES, MessagingHarness, link, messaging_harness
 from tests.parts.no_encryption import no_encryption
+from tests.parts.running_tasks import running_tasks
 from tests.parts.scripted_homeserver import (
     ScriptedHomeserver,
 )
@@ -107,8 +107,8 @@ async def outbound_harness(
     """Run the outbound worker with short retry delays; ``client_timeout_s`` is the timeout of its requests."""
     monkeypatch.setattr(homeserver_transport, "_TIMEOUT", aiohttp.ClientTimeout(total=client_timeout_s))
     monkeypatch.setattr(monitor_module, "_MIN_RETRY_S", 0.01)
-    monkeypatch.setattr(delivery_module, "_RETRY_MS", 2)
-    monkeypatch.setattr(failures_module, "_REFUSED_RETRY_MS", 20)
+    monkeypatch.setattr(retry_delays, "FIRST_MS", 2)
+    monkeypatch.setattr(retry_delays, "REFUSED_MS", 20)
     database, online_members = Database(sqlite_url), OnlineMembers()
     await migrate.upgrade(database)
 
@@ -146,18 +146,15 @@ async def outbound_harness(
         messaging.renderer,
         IDENTITIES,
         no_encryption(database).encryptor,
+        FormerRooms(database, client, IDENTITIES),
         publish,
         steady_ms,
         on_new_ghost=lambda _: None,
         on_activity=lambda _: None,
     )
     worker = OutboundWorker(database, monitor, delivery, steady_ms)
-    tasks = [asyncio.create_task(each) for each in (monitor.run(), worker.run())]
-    yield OutboundHarness(database, messaging, worker)
-    assert not any(task.done() for task in tasks), "no response of a homeserver ends the worker"
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    async with running_tasks(monitor.run, worker.run):
+        yield OutboundHarness(database, messaging, worker)
     await client.close()
     await database.close()
 

@@ -99,3 +99,17 @@ LINES_OVER_HOUSES: Final = r"""(hero) => {
   }
   return [...found];
 }"""
+
+# The words of the header's links and buttons that are in several lines, or cut.
+BROKEN_LABELS: Final = r"""() => {
+  const range = document.createRange();
+  const texts = document.createTreeWalker(document.querySelector("header"), NodeFilter.SHOW_TEXT);
+  const found = [];
+  while (texts.nextNode()) {
+    const {data, parentElement} = texts.currentNode;
+    range.selectNodeContents(texts.currentNode);
+    const isCut = parentElement.scrollWidth > parentElement.clientWidth && getComputedStyle(parentElement).overflow !== "visible";
+    if (data.trim() && (new Set([...range.getClientRects()].map(({top}) => top)).size > 1 || isCut)) found.push(data);
+  }
+  return found;
+}"""

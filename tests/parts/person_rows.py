@@ -9,6 +9,7 @@ from sqlalchemy import Table, insert, update
 
 from daarion_appservice.storage import tables as t
 from daarion_appservice.storage.database import Database
+from daarion_appservice.storage.key_values import message_removal_key
 
 CITIZEN: Final = "u_zebra"
 USER: Final = "@zebra:city.localhost"
@@ -45,6 +46,11 @@ def _json(value: Any) -> str:
 def _event(event_id: str) -> Values:
     content = {"msgtype": "m.text", "body": TEXT}
     return {"event_id": event_id, "room_id": "!general", "type": "m.room.message", "sender": USER, "content": content}
+
+
+def _removal(user: str, by: str) -> Values:
+    value = {"room": GENERAL, "user": user, "by": by, "last_seq": 0, "at_ms": 1}
+    return {"key": message_removal_key(GENERAL, user), "value": _json(value)}
 
 
 ROWS: Final[list[tuple[Table, list[Values]]]] = [
@@ -157,6 +163,7 @@ ROWS: Final[list[tuple[Table, list[Values]]]] = [
             },
         ],
     ),
+    (t.key_values, [_removal(GHOST, "@sparrow:city.localhost"), _removal("@sparrow:city.localhost", USER)]),
     (t.feed, [{"id": "f1", "kind": "member_joined", "created_at_ms": 1, "room_id": GENERAL, **_author()}]),
     (
         t.interactions,
@@ -373,10 +380,7 @@ ROWS: Final[list[tuple[Table, list[Values]]]] = [
             }
         ],
     ),
-    (
-        t.erasure_redactions,
-        [{"event_id": "$late", "erasure_id": "e0", "matrix_room_id": "!general", "sender": USER}],
-    ),
+    (t.erasure_redactions, [{"event_id": "$late", "erasure_id": "e0", "matrix_room_id": "!general", "sender": USER}]),
     (t.encryption_tracked_users, [{"user_id": USER, "is_stale": False}]),
 ]
 """The rows by table, in an order that the foreign keys permit."""

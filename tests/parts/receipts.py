@@ -22,6 +22,7 @@ from tests.parts.private_room import (
     PrivateRoom,
     private_room,
 )
+from tests.parts.running_tasks import running_tasks
 from tests.parts.scripted_homeserver import ScriptedHomeserver
 
 BORYS = "@borys:city.localhost"
@@ -43,7 +44,10 @@ class ReceiptHarness:
 
     async def apply(self, ephemeral: Any) -> None:
         response = {"rooms": {"join": {MATRIX_ROOM: {"ephemeral": ephemeral}}}}
-        await self.room.city.city.remote_receipts.apply_sync(response, {MatrixRoomId(MATRIX_ROOM): GENERAL})
+        city = self.room.city.city
+        await city.remote_receipts.apply_sync(
+            response, {MatrixRoomId(MATRIX_ROOM): GENERAL}, observer=city.identities.observer
+        )
 
     @property
     def writer(self) -> ReceiptWriter:
@@ -135,11 +139,9 @@ async def open_receipts(database_url: str, monkeypatch: pytest.MonkeyPatch) -> A
         monkeypatch.setattr(city.receipt_writer, "_tick_s", 0.02)
         for user in (ALICE, BORYS, OKSANA_GHOST):
             await room.member(user, "join")
-        running = [asyncio.create_task(work()) for work in (city.receipt_writer.run, city.remote_receipts.run)]
         harness = ReceiptHarness(room, homeserver)
-        async with listening(harness, harness.frames):
+        async with (
+            running_tasks(city.receipt_writer.run, city.remote_receipts.run),
+            listening(harness, harness.frames),
+        ):
             yield harness
-        for task in running:
-            assert not task.done()
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import event
 
 from daarion_appservice.storage.database import Database
-from daarion_appservice.storage.deferred_writes import is_merged
+from daarion_appservice.storage.deferred_writes import MERGED
 
 
 @dataclass
@@ -39,7 +39,7 @@ def statement_log(database: Database) -> Iterator[StatementLog]:
     engine = database._engine.sync_engine
 
     def executed(_connection: Any, _cursor: Any, statement: str, _parameters: Any, context: Any, _many: bool) -> None:
-        if not statement.startswith("BEGIN") and not is_merged(context):
+        if not statement.startswith("BEGIN") and not context.execution_options.get(MERGED):
             log.statements.append(" ".join(statement.split()))
 
     def committed(_connection: Any) -> None:

@@ -18,8 +18,8 @@ from daarion_appservice.city.avatars import (
     HouseAvatar,
     LetterAvatar,
     agent_avatar,
+    avatar_key,
     initials,
-    key_of,
     room_avatar,
 )
 from daarion_appservice.city.colors import color_of, hash_of, is_light
@@ -103,8 +103,8 @@ def test_key_changes_with_what_is_shown() -> None:
         Agent("1", AgentSlug("scribe"), "Писар", color="#123456"),
         Agent("1", AgentSlug("scribe2"), "Писар"),
     ]
-    keys = [key_of(agent_avatar(agent)) for agent in agents]
+    keys = [avatar_key(agent_avatar(agent)) for agent in agents]
     assert len(set(keys)) == len(keys)
-    assert key_of(agent_avatar(agents[0])) == keys[0]
-    assert key_of(agent_avatar(Agent("2", AgentSlug("scribe"), "Петро", title="x"))) == keys[0], "it shows the same"
-    assert key_of(room_avatar("general")) != key_of(room_avatar("welcome"))
+    assert avatar_key(agent_avatar(agents[0])) == keys[0]
+    assert avatar_key(agent_avatar(Agent("2", AgentSlug("scribe"), "Петро", title="x"))) == keys[0], "it shows the same"
+    assert avatar_key(room_avatar("general")) != avatar_key(room_avatar("welcome"))

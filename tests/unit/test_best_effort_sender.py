@@ -13,7 +13,7 @@ from daarion_appservice.city.identity import Identities
 from daarion_appservice.city.online_members import OnlineMembers
 from daarion_appservice.city.types import RoomId, UserId
 from daarion_appservice.errors import DatabaseUnavailable, HomeserverRefused, HomeserverUnavailable
-from daarion_appservice.matrix.outbound.best_effort import BestEffortSender, Timeline
+from daarion_appservice.matrix.outbound.best_effort import BestEffortSender, GhostTimeline
 
 GENERAL, BUILDERS = RoomId("city_general"), RoomId("city_builders")
 GHOST, UNREGISTERED = UserId("@agent_scribe:city.localhost"), UserId("@citizen_u_1:city.localhost")
@@ -49,14 +49,14 @@ class NumberSender(BestEffortSender[int]):
     def _reset(self) -> None:
         self.sent: list[tuple[RoomId, int]] = []
 
-    async def _send(self, key: Timeline, value: int) -> None:
+    async def _send(self, key: GhostTimeline, value: int) -> None:
         self.sent.append((key.room, value))
         await self.gate.wait()
         if self.error is not None:
             raise self.error
 
     def offer(self, value: int, room: RoomId = GENERAL, user: UserId = GHOST) -> None:
-        if self._accepts(key := Timeline(room, user)):
+        if self._accepts(key := GhostTimeline(room, user)):
             self._put(key, value)
 
 

@@ -18,7 +18,7 @@ from daarion_appservice.doctor.catalogue import CHECKS, GROUPS
 from daarion_appservice.doctor.checks import check
 from daarion_appservice.doctor.configuration import judge_public_address, judge_sign_in
 from daarion_appservice.doctor.encryption import judge_encryption
-from daarion_appservice.doctor.findings import Finding, Status, failed, passed, warning
+from daarion_appservice.doctor.findings import CheckStatus, Finding, failed, passed, warning
 from daarion_appservice.doctor.host import judge_disk, judge_open_files, judge_python
 from daarion_appservice.doctor.installation import Installation
 from daarion_appservice.doctor.report import exit_code
@@ -97,7 +97,7 @@ async def test_secrets_are_removed_from_findings(tmp_path: Path) -> None:
     ("findings", "code"),
     [
         ([passed("")], 0),
-        ([passed(""), Finding(Status.SKIP, "")], 0),
+        ([passed(""), Finding(CheckStatus.SKIP, "")], 0),
         ([passed(""), warning("", "")], 1),
         ([warning("", ""), failed("", ""), passed("")], 2),
     ],

@@ -61,6 +61,8 @@ def test_any_citizen_id_has_a_ghost(citizen: str, user: str) -> None:
         "@citizen_=FF:daarion.space",
         "@citizen_" + "=ff" * 60 + ":daarion.space",
         "@citizen_:daarion.space",
+        "@citizen_=20:daarion.space",
+        "@citizen_u_1=20:daarion.space",
         "@citizen_u_1=00:daarion.space",
         "@citizen_=e2=80=ae:daarion.space",  # U+202E, which reverses the direction of text
         "@citizen_" + "x" * 201 + ":daarion.space",

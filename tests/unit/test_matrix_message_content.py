@@ -30,7 +30,7 @@ from daarion_appservice.matrix.client.message_content import (
     shortcode_of,
     with_location,
 )
-from daarion_appservice.matrix.client.polls import poll_text
+from daarion_appservice.matrix.client.polls import poll_event_text
 from daarion_appservice.matrix.outbound.rendering import edit_content, message_content
 
 IDENTITIES = Identities("city.localhost", "daarion_bot")
@@ -188,7 +188,7 @@ def test_shortcode_is_read_for_pictures_only(key: str, more: dict[str, Any], exp
     ],
 )
 def test_poll_is_read_as_question_and_options(content: dict[str, Any], expected: str | None) -> None:
-    assert poll_text(content) == expected
+    assert poll_event_text(content) == expected
 
 
 # --- to Matrix ----------------------------------------------------------------------------------------

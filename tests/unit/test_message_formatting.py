@@ -61,6 +61,13 @@ async def test_id_without_capitals_never_means_another() -> None:
         ("@john meet at 12:30", ["agent:john"]),
         ("@john ask @alice:city.example", ["agent:john", "@alice:City.Example"]),
         ("@john Smith:elsewhere.example", ["agent:john"]),
+        ("@john see #general:city.example", ["agent:john"]),
+        ("@john 🌻 (#general:city.example)", ["agent:john"]),
+        ("@john see matrix.to/#/#general:city.example", ["agent:john"]),
+        ("@john see !abc:city.example", ["agent:john"]),
+        ("@john see $abc:city.example", ["agent:john"]),
+        ("#general:city.example, @john", ["agent:john"]),
+        ("@john! Smith:city.example", []),
     ],
 )
 async def test_id_with_spaces_mentions_nobody(text: str, mentioned: list[str]) -> None:

@@ -21,7 +21,7 @@ from daarion_appservice.city.message_kinds import (
     valid_selections,
 )
 from daarion_appservice.city.types import Content, Media
-from daarion_appservice.http.views import media_view, poll_view
+from daarion_appservice.http.message_views import media_view, poll_view
 from daarion_appservice.matrix.client.message_content import read_message_content
 from daarion_appservice.matrix.client.polls import read_poll, read_selections
 from daarion_appservice.matrix.outbound.kind_content import location_content, media_content, poll_content

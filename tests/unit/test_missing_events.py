@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from daarion_appservice.city.types import MessageId, UserId
-from daarion_appservice.matrix.backfill.federated_history import CheckResult, compare_history
+from daarion_appservice.matrix.backfill.federated_history import HistoryCheckResult, compare_history
 from daarion_appservice.matrix.backfill.missing_events import InboxChanges, after_oldest_known, plan_changes
 from daarion_appservice.storage.inbox import InboxState, StoredEvent
 
@@ -164,18 +164,18 @@ MINUTES = 60_000
 
 def test_complete_point_advances_to_stable_history() -> None:
     first = compare_history(["$1", "$2"], None, 0, 10, has_point=True)
-    assert first == CheckResult(None, ["$1", "$2"], 10)
+    assert first == HistoryCheckResult(None, ["$1", "$2"], 10)
     soon = compare_history(["$1", "$2", "$3"], first.seen, first.seen_at_ms, 1 * MINUTES, has_point=True)
     assert soon == first
     later = compare_history(["$1", "$2", "$3", "$4"], soon.seen, soon.seen_at_ms, 6 * MINUTES, has_point=True)
-    assert later == CheckResult("$2", ["$3", "$4"], 6 * MINUTES)
+    assert later == HistoryCheckResult("$2", ["$3", "$4"], 6 * MINUTES)
 
 
 def test_complete_point_stays_at_backfilled_history() -> None:
     repeated = compare_history(["$1", "$late", "$2"], ["$1", "$2"], 0, 6 * MINUTES, has_point=True)
-    assert repeated == CheckResult(None, ["$1", "$late", "$2"], 6 * MINUTES)
+    assert repeated == HistoryCheckResult(None, ["$1", "$late", "$2"], 6 * MINUTES)
 
 
 def test_first_complete_point_is_oldest_event() -> None:
-    assert compare_history(["$1", "$2"], None, 0, 10, has_point=False) == CheckResult("$1", ["$2"], 10)
-    assert compare_history([], None, 0, 10, has_point=False) == CheckResult(None, [], 10)
+    assert compare_history(["$1", "$2"], None, 0, 10, has_point=False) == HistoryCheckResult("$1", ["$2"], 10)
+    assert compare_history([], None, 0, 10, has_point=False) == HistoryCheckResult(None, [], 10)

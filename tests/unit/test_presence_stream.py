@@ -13,7 +13,7 @@ from daarion_appservice.city.events import PresenceChanged, PresenceRenumbered
 from daarion_appservice.city.presence import PresenceState, Status, Transition
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.realtime import presence_stream
-from daarion_appservice.realtime.presence_faces import Face
+from daarion_appservice.realtime.presence_profiles import ShownProfile
 from daarion_appservice.realtime.presence_stream import Changes, PresenceStream
 from tests.parts.waiting import WAIT_S
 
@@ -295,93 +295,93 @@ async def test_history_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> N
     stream.close()
 
 
-class SlowFaces:
+class SlowProfiles:
     """Names that are loaded when the test says so."""
 
     def __init__(self) -> None:
-        self.known: dict[SubjectId, Face] = {}
+        self.known: dict[SubjectId, ShownProfile] = {}
         self.waiting: list[Callable[[], None]] = []
 
-    def of(self, subject: SubjectId, /) -> Face | None:
+    def of(self, subject: SubjectId, /) -> ShownProfile | None:
         return self.known.get(subject)
 
     def load(self, _subjects: Iterable[SubjectId], then: Callable[[], None], /) -> None:
         self.waiting.append(then)
 
     def loaded(self, **names: str) -> None:
-        self.known |= {SubjectId(subject): Face(name) for subject, name in names.items()}
+        self.known |= {SubjectId(subject): ShownProfile(name) for subject, name in names.items()}
         waiting, self.waiting = self.waiting, []
         for then in waiting:
             then()
 
 
 @pytest.fixture
-def faces() -> SlowFaces:
-    return SlowFaces()
+def profiles() -> SlowProfiles:
+    return SlowProfiles()
 
 
-def stream_with(faces: SlowFaces) -> PresenceStream:
+def stream_with(profiles: SlowProfiles) -> PresenceStream:
     online = PresenceState(Status.ONLINE)
-    return PresenceStream(lambda _: online, lambda: START_MS, faces=faces, seq=FIRST_SEQ, tick_s=TICK_S)
+    return PresenceStream(lambda _: online, lambda: START_MS, profiles=profiles, seq=FIRST_SEQ, tick_s=TICK_S)
 
 
-async def test_changes_wait_for_names_in_order(faces: SlowFaces) -> None:
-    stream, listener = stream_with(faces), Listener()
+async def test_changes_wait_for_names_in_order(profiles: SlowProfiles) -> None:
+    stream, listener = stream_with(profiles), Listener()
     stream.listen(listener)
-    faces.known[SubjectId("u_2")] = Face("Taras")
+    profiles.known[SubjectId("u_2")] = ShownProfile("Taras")
     change(stream, "u_1")
     change(stream, "u_2")
     assert listener.ticks == []
-    faces.loaded(u_1="Oksana")
+    profiles.loaded(u_1="Oksana")
     sent = await listener.next_tick()
     assert [(each["user_id"], each["display_name"]) for each in sent] == [("u_1", "Oksana"), ("u_2", "Taras")]
     assert sent[0]["seq"] < sent[1]["seq"]
     stream.close()
 
 
-async def test_changes_go_without_names_after_a_while(faces: SlowFaces, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presence_stream, "FACES_S", TICK_S)
-    stream, listener = stream_with(faces), Listener()
+async def test_changes_go_without_names_after_a_while(profiles: SlowProfiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence_stream, "PROFILES_S", TICK_S)
+    stream, listener = stream_with(profiles), Listener()
     stream.listen(listener)
     change(stream, "u_1")
     assert [each["display_name"] for each in await listener.next_tick()] == [None]
-    faces.loaded(u_1="Oksana")
+    profiles.loaded(u_1="Oksana")
     assert [each["display_name"] for each in await listener.next_tick()] == ["Oksana"]
     stream.close()
 
 
-async def test_names_that_are_not_kept_are_read_once(faces: SlowFaces) -> None:
-    stream, listener = stream_with(faces), Listener()
+async def test_names_that_are_not_kept_are_read_once(profiles: SlowProfiles) -> None:
+    stream, listener = stream_with(profiles), Listener()
     stream.listen(listener)
-    faces.known[SubjectId("u_0")] = Face("Petro")
+    profiles.known[SubjectId("u_0")] = ShownProfile("Petro")
     for subject in ("u_0", "u_1", "u_2"):
         change(stream, subject)
     async with asyncio.timeout(WAIT_S):
-        while not faces.waiting:
+        while not profiles.waiting:
             await asyncio.sleep(TICK_S)
     # As if the names of so many subjects were read that the first ones are dropped again.
-    faces.loaded(u_2="Taras")
-    assert not faces.waiting
+    profiles.loaded(u_2="Taras")
+    assert not profiles.waiting
     assert [each["display_name"] for each in listener.ticks[-1]] == [None, "Taras"]
     stream.close()
 
 
-async def test_renumbering_sends_changes_that_wait(faces: SlowFaces) -> None:
-    stream, listener = stream_with(faces), Listener()
+async def test_renumbering_sends_changes_that_wait(profiles: SlowProfiles) -> None:
+    stream, listener = stream_with(profiles), Listener()
     stream.listen(listener)
     change(stream, "u_1")
     stream.renumber(PresenceRenumbered(FIRST_SEQ + 1000))
     assert [each["user_id"] for each in listener.ticks[0]] == ["u_1"]
-    faces.loaded(u_1="Oksana")
+    profiles.loaded(u_1="Oksana")
     stream.close()
 
 
-async def test_unchanged_name_is_not_sent_again(faces: SlowFaces) -> None:
-    stream, listener = stream_with(faces), Listener()
+async def test_unchanged_name_is_not_sent_again(profiles: SlowProfiles) -> None:
+    stream, listener = stream_with(profiles), Listener()
     stream.listen(listener)
-    faces.known[SubjectId("u_1")] = Face("Oksana")
+    profiles.known[SubjectId("u_1")] = ShownProfile("Oksana")
     change(stream, "u_1")
-    stream.on_faces_changed([SubjectId("u_1"), SubjectId("u_2")])
+    stream.on_profiles_changed([SubjectId("u_1"), SubjectId("u_2")])
     stream._flush()
     assert len(listener.ticks) == 1
     stream.close()

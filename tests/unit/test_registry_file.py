@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from daarion_appservice.city.places import Place, PlaceDirectory, PlaceKind
-from daarion_appservice.config.registry_file import RegistryErrors, description_of, read
+from daarion_appservice.config.registry_file import RegistryErrors, entry_description_of, read
 
 EXAMPLE = Path(__file__).parents[2] / "examples/registry.yaml"
 
@@ -22,7 +22,7 @@ def errors_of(content: Any, *, files: bool = True) -> dict[str, str]:
 
 
 def test_example_names_guardians_and_stewards() -> None:
-    described = description_of(read(YAML(typ="safe").load(EXAMPLE), files=False))
+    described = entry_description_of(read(YAML(typ="safe").load(EXAMPLE), files=False))
     assert described.agents is not None
     places = PlaceDirectory()
     places.replace([place for part in described.places.values() for place in part], described.agents)
@@ -33,9 +33,9 @@ def test_example_names_guardians_and_stewards() -> None:
 
 
 def test_omitted_section_differs_from_empty_one() -> None:
-    nothing = description_of(read({}))
+    nothing = entry_description_of(read({}))
     assert (nothing.agents, dict(nothing.places)) == (None, {})
-    some = description_of(read({"agents": [], "nodes": [{"id": "n"}]}))
+    some = entry_description_of(read({"agents": [], "nodes": [{"id": "n"}]}))
     assert some.agents == ()
     assert dict(some.places) == {PlaceKind.NODE: (Place(PlaceKind.NODE, "n", "n"),)}
 

@@ -77,7 +77,7 @@ async def test_frame_during_replay_reaches_new_subscriber(stream: RoomStream, mo
     monkeypatch.setattr(streams, "_open", opened)
     monkeypatch.setattr(streams, "_identify", identify)
     late = Reader()
-    await streams.subscribe(ROOM, None, late, anybody)
+    await streams.subscribe(ROOM, stream.seq, late, anybody)
     stream.send(b"3")
     stream.finish_sending()
     assert b"".join(late.frames) == b"0123"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daarion_appservice.storage.sqlite_file import make_private
+from daarion_appservice.storage.sqlite_file import create_private, make_private
 
 
 @pytest.mark.parametrize("is_link", [False, True])
@@ -16,8 +16,17 @@ def test_new_database_is_private_behind_a_link_too(tmp_path: Path, is_link: bool
     if is_link:
         database = tmp_path / "linked.db"
         database.symlink_to(real)
-    make_private(database)
+    create_private(database)
     assert stat.S_IMODE(real.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+def test_directory_keeps_its_permissions(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(mode)
+    create_private(tmp_path / "data")
+    make_private(tmp_path / "data")
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == mode
 
 
 def test_log_behind_a_link_loses_permissions_of_others(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from daarion_appservice.matrix.inbound.current_state import (
     CurrentState,
     StateKey,
     is_absent,
-    key_of,
     may_change_other_state,
+    state_event_key,
 )
 from daarion_appservice.matrix.inbound.state_differences import StoredState, differences
 
@@ -75,7 +75,7 @@ def changed_keys(
         frozenset({DRAWN}),
     )
     current = CurrentState(MATRIX_ROOM, events, is_whole=True)
-    found = {key_of(event) for event in differences(IDENTITIES, room, stored, current)}
+    found = {state_event_key(event) for event in differences(IDENTITIES, room, stored, current)}
     return {key for key in found if key is not None and key[0] != "m.room.tombstone"}
 
 
@@ -106,8 +106,10 @@ def test_pictures_are_compared_without_drawn_ones() -> None:
     assert changed_keys(drawn, room=replace(ROOM, avatar_url="mxc://city.localhost/chosen")) == set(drawn)
 
 
-def test_name_without_text_is_no_difference() -> None:
-    assert changed_keys({("m.room.name", ""): {"name": ""}}) == set()
+@pytest.mark.parametrize("content", [{}, {"name": ""}, {"name": 7}])
+def test_missing_name_is_the_slug(content: dict[str, Any]) -> None:
+    assert changed_keys({("m.room.name", ""): content}) == {("m.room.name", "")}
+    assert changed_keys({("m.room.name", ""): content}, room=replace(ROOM, name="general")) == set()
 
 
 def test_missing_encryption_event_is_a_difference() -> None:

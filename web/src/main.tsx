@@ -1,9 +1,9 @@
 import { notifyManager, QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode, Suspense } from "react";
 import { createRoot } from "react-dom/client";
-import { BrowserRouter } from "react-router";
 import { Problem } from "./api/problem";
 import { App, preloadPage } from "./App";
+import { PageRouter } from "./components/PageRouter";
 import { initI18n } from "./lib/i18n";
 import { preventDropNavigation } from "./lib/dragAndDrop";
 import { lazyPage, reloadIfOutdated } from "./components/lazyPage";
@@ -61,7 +61,7 @@ if (!root) throw new Error("index.html has no #root");
 createRoot(root).render(
   <StrictMode>
     <QueryClientProvider client={queryClient}>
-      <BrowserRouter>
+      <PageRouter hasOverlayEntries={!isEmbedded}>
         <ErrorBoundary>
           {isEmbedded ? (
             <Suspense>
@@ -71,7 +71,7 @@ createRoot(root).render(
             <App />
           )}
         </ErrorBoundary>
-      </BrowserRouter>
+      </PageRouter>
     </QueryClientProvider>
   </StrictMode>,
 );

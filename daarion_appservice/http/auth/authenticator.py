@@ -17,7 +17,7 @@ from ...city.types import AgentSlug
 from ...config import Settings, is_loopback
 from ...errors import CityError, Unauthenticated
 from ...realtime.directory_cache import DirectoryCache
-from ..errors import translate_database_errors
+from ..database_errors import translate_database_errors
 from ..limits.request_limits import RequestLimits
 from .hosts import host_of
 from .jwt_check import JwtCheck

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -27,6 +28,8 @@ _HOST: Final = re.compile(
 )
 _MAX_PORT: Final = 65_535
 _MAX_LOGGED_CHARS: Final = 255
+_CACHE_SIZE: Final = 256
+"""Host names whose check is remembered: a client sends the same one with each request."""
 
 log = structlog.get_logger()
 
@@ -92,6 +95,7 @@ def _host_name(address: str) -> str:
     return (host or "").lower().removesuffix(".")
 
 
+@lru_cache(_CACHE_SIZE)
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)

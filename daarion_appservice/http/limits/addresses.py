@@ -41,11 +41,12 @@ class Addresses:
         Each proxy appends its peer to ``X-Forwarded-For``. Entries to the left may be forged, so the rightmost entry that is
         not a trusted proxy counts.
         """
-        peer = _parse_address(request.remote or "")
+        remote = request.remote or ""
+        if _FORWARDED not in request.headers:
+            return _limit_key_of_text(remote)
+        peer = _parse_address(remote)
         if peer is None:
             return None
-        if _FORWARDED not in request.headers:
-            return _limit_key(peer)
         if not self._is_trusted(peer):
             self._warn_untrusted(peer)
             return _limit_key(peer)
@@ -93,6 +94,12 @@ def _parse_address(text: str) -> Address | None:
         return None
     # A dual-stack socket reports IPv4 peers as IPv4-mapped IPv6 addresses.
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+@lru_cache(_CACHE_SIZE)
+def _limit_key_of_text(text: str) -> str | None:
+    address = _parse_address(text)
+    return None if address is None else _limit_key(address)
 
 
 def _limit_key(address: Address) -> str | None:

@@ -40,6 +40,9 @@ def enforce_limits(connections: TcpConnections) -> Middleware:
         if connection is None:
             return await handler(request)
         connections.check_request(connection)
+        if connection.is_body_complete:
+            # The handler may have changed something, so a refusal does not interrupt it.
+            return await handler(request)
         return await _interruptible(connection, request, handler)
 
     return enforce

@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from ..routing import description_of
+from ..routing import route_description_of
 from .rates import Rate
 
 ROUTE_RATES: Final = {
@@ -47,7 +47,7 @@ def rate_of(request: web.Request) -> Rate:
         return rate
     if request.method in _READING:
         return Rate.READS
-    description = description_of(request.match_info.handler)
+    description = route_description_of(request.match_info.handler)
     takes_json = description is None or description.request_type == "application/json"
     return Rate.CHANGES if takes_json else Rate.UPLOADS
 
@@ -61,5 +61,5 @@ def is_unauthenticated(request: web.Request) -> bool:
     """Return whether no handler authenticates a request: its route is public or unknown."""
     if request.match_info.http_exception is not None:
         return True
-    description = description_of(request.match_info.handler)
+    description = route_description_of(request.match_info.handler)
     return description is not None and description.access is None

@@ -63,6 +63,7 @@ class TcpConnection(asyncio.Protocol):
         "holder",
         "is_chunked",
         "is_counted",
+        "on_lost",
         "peer",
         "refusal",
         "timer",
@@ -98,6 +99,8 @@ class TcpConnection(asyncio.Protocol):
         """The timeout around the handler of the request in progress, by which a refusal interrupts it."""
         self.close_websocket: Callable[[CityError], None] | None = None
         """Closes the WebSocket of the connection with an error; None without a WebSocket."""
+        self.on_lost: Callable[[], None] | None = None
+        """Called when the connection is lost during the request in progress."""
 
     # --- callbacks of asyncio ---------------------------------------------------------------------------------
 
@@ -138,6 +141,8 @@ class TcpConnection(asyncio.Protocol):
         self._is_over = True
         self._owner.closed(self)
         self._inner.connection_lost(exc)
+        if self.on_lost is not None:
+            self.on_lost()
 
     # --- closing ----------------------------------------------------------------------------------------------
 
@@ -183,7 +188,7 @@ class TcpConnection(asyncio.Protocol):
 
     def end_request(self) -> None:
         self.timer.request_ended(self._owner.now_s())
-        self.close_websocket = None
+        self.close_websocket = self.on_lost = None
         size = self.head_size + (self.body.total_bytes if self.body is not None else 0)
         self._release(lambda: self.held.end_request(size, is_chunked=self.is_chunked))
         if self.is_body_complete:

@@ -41,7 +41,6 @@ class TokenGuesses:
 
         Args:
             key: the key of the address.
-            token: the token.
             error: why it is wrong.
 
         Raises:

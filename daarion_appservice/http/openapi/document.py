@@ -15,13 +15,13 @@ from aiohttp import web
 
 from ... import __version__
 from ...config import LimitsSettings
+from ...json_encoding import JSON
 from .. import schemas
 from ..auth.principals import Access, Admin, AgentPrincipal, Citizen, Principal, ServicePrincipal, principal_types
-from ..routing import EndpointDescription, NoBody, NoContent, description_of
-from ..views import JSON
+from ..routing import EndpointDescription, NoBody, NoContent, route_description_of
+from .error_code import ErrorCode
+from .error_codes import error_codes_of
 from .models import Mode, Models, query_parameters
-from .problem import Problem
-from .problems import problems_of
 from .sockets import described_sockets
 
 
@@ -160,7 +160,7 @@ def openapi_document(app: web.Application, *, anonymous_read: bool) -> JSON:
 def described_routes(app: web.Application) -> Iterator[Route]:
     """Yield the routes with a description, in the order of their addition."""
     for route in app.router.routes():
-        description = description_of(route.handler)
+        description = route_description_of(route.handler)
         if description is None or route.resource is None or route.method in {"HEAD", "OPTIONS"}:
             continue
         text = (inspect.getdoc(route.handler) or "").replace("``", "`")
@@ -226,8 +226,8 @@ class _Operations:
             return {"schema": schema}
 
     def _errors(self, route: Route) -> JSON:
-        problems = sorted(problems_of(self._codes(route)), key=_status)
-        return {str(status): _error(status, list(group)) for status, group in groupby(problems, _status)}
+        codes = sorted(error_codes_of(self._codes(route)), key=_status)
+        return {str(status): _error(status, list(group)) for status, group in groupby(codes, _status)}
 
     def _codes(self, route: Route) -> Iterator[str]:
         """Yield the error codes of the route itself and of its authentication and validation."""
@@ -280,25 +280,23 @@ def tag_of(path: str) -> str:
     return next(name for beginning, name, _ in TAGS if path.startswith(beginning))
 
 
-def _status(problem: Problem) -> int:
-    return problem.status
+def _status(error: ErrorCode) -> int:
+    return error.status
 
 
-def _error(status: int, problems: list[Problem]) -> JSON:
+def _error(status: int, codes: list[ErrorCode]) -> JSON:
     response: JSON = {
-        "description": "\n".join(f"- `{problem.code}`: {problem.condition}" for problem in problems),
+        "description": "\n".join(f"- `{each.code}`: {each.condition}" for each in codes),
         "content": {
             "application/problem+json": {
                 "schema": {
                     "$ref": "#/components/schemas/Problem",
                     "properties": {
                         "status": {"const": status},
-                        "code": {"enum": [problem.code for problem in problems]},
+                        "code": {"enum": [each.code for each in codes]},
                     },
                 },
-                "examples": {
-                    problem.code: {"summary": problem.condition, "value": problem.example} for problem in problems
-                },
+                "examples": {each.code: {"summary": each.condition, "value": each.example} for each in codes},
             }
         },
     }

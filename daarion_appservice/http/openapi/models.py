@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from ..views import JSON
+from ...json_encoding import JSON
 
 Mode = Literal["validation", "serialization"]
 """The schema of requests and of responses, in pydantic's terms."""

@@ -16,7 +16,7 @@ import nh3
 import orjson
 import pyromark
 
-from ..views import JSON
+from ...json_encoding import JSON
 
 _STYLE: Final = files(__package__).joinpath("page.css").read_text()
 _STYLE_SHA256: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()

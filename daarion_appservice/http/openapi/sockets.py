@@ -13,7 +13,7 @@ _MEMBER: Final = {
     "avatar_url": None,
 }
 _MESSAGE: Final = {"id": "01M80JJAXFTK9TPCTY26E2R4Y5", "seq": 1024, "body": "Добрий вечір, Подоле!"}
-_FACE: Final = {"display_name": "Оксана", "avatar_url": "/city/media/daarion.space/oksana"}
+_PROFILE: Final = {"display_name": "Оксана", "avatar_url": "/city/media/daarion.space/oksana"}
 _ROOM: Final = {
     "id": "city_podil",
     "slug": "podil",
@@ -83,7 +83,8 @@ _ROOM_DESCRIPTION: Final = f"""\
 Events with a `seq` are the room's history, in which `seq` increases by one. `?since=` replays the events after that number; if
 these are more than 1,000 events or 512 KiB, or the client may not read all of them, `city.room.resync` is sent instead, possibly
 after some of them. It is also sent when the homeserver delivered a message late, so that it and the messages after it have new
-numbers. Without `since` the first event is the next one; `last_seq` of the room is the number before it.
+numbers. Without `since` all events after the response to the request are sent, or all after `auth` where reading needs a token;
+`last_seq` of the room, read before the request, is the `since` that misses none.
 
 `message` is as in `GET /city/rooms/{{room_id}}/messages`, here shortened. A replay contains each message once, in its current
 state, in the first event about it; later events have its `message_id`, and `message` is `null`.
@@ -262,7 +263,7 @@ SOCKETS: Final = (
                             "status": "online",
                             "status_msg": None,
                             "last_active_ago_ms": 812,
-                            **_FACE,
+                            **_PROFILE,
                         }
                     ],
                     "seq": 1795317512345680,
@@ -276,7 +277,7 @@ SOCKETS: Final = (
                     "status": "away",
                     "status_msg": None,
                     "last_active_ago_ms": 61200,
-                    **_FACE,
+                    **_PROFILE,
                     "seq": 1795317512345681,
                 },
             ),
@@ -290,7 +291,7 @@ SOCKETS: Final = (
                             "status": "away",
                             "status_msg": None,
                             "last_active_ago_ms": 61200,
-                            **_FACE,
+                            **_PROFILE,
                             "seq": 1795317512345681,
                         }
                     ],

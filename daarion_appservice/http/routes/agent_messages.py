@@ -15,13 +15,13 @@ from ...city.reader_memberships import ReaderMemberships
 from ...storage.database import Database
 from .. import schemas
 from ..auth.principals import Access, author_of
+from ..message_views import message_view
 from ..routing import Call, NoBody, Query, endpoint
-from ..views import message_view
 
 _EXCERPT_CHARS: Final = 280
 
 
-class AgentMessageList(Query):
+class AgentMessageListQuery(Query):
     limit: int = Field(5, ge=1, le=50, description="The maximum number of messages.", examples=[5])
 
 
@@ -36,12 +36,12 @@ class AgentMessageRoutes:
         "GET",
         "/api/v1/agents/{agent_id}/messages",
         access=Access.READERS,
-        query=AgentMessageList,
+        query=AgentMessageListQuery,
         summary="List the newest messages of an agent",
         response=list[schemas.AgentMessage],
         errors=("no_such_agent",),
     )
-    async def list_agent_messages(self, call: Call[NoBody, AgentMessageList]) -> list[schemas.AgentMessage]:
+    async def list_agent_messages(self, call: Call[NoBody, AgentMessageListQuery]) -> list[schemas.AgentMessage]:
         """Returns messages of listed rooms that the client may read, the newest first; none of direct chats."""
         agent = self.agents.find(call.path["agent_id"])
         async with self.database.read_only() as tx:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...city.ports import NewId, NowMs
+from ...city.timestamps import optional_timestamp, timestamp
 from ...city.tokens import new_token
 from ...city.types import Agent
 from ...errors import NotFound
@@ -14,7 +15,6 @@ from ...storage.database import Database
 from .. import schemas
 from ..auth.principals import Access
 from ..routing import Call, NoBody, NoContent, NoQuery, endpoint
-from ..views import optional_timestamp, timestamp
 
 
 @dataclass(frozen=True, slots=True)

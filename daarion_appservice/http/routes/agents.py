@@ -24,7 +24,7 @@ from ..routing import Body, Call, NoBody, NoQuery, Query, endpoint
 _MAX_IDS: Final = 500
 
 
-class AgentList(Query):
+class AgentListQuery(Query):
     ids: str = Field(
         "",
         max_length=MAX_CHARS,
@@ -109,11 +109,11 @@ class AgentRoutes:
         "GET",
         "/api/v1/agents",
         access=Access.READERS,
-        query=AgentList,
+        query=AgentListQuery,
         summary="List agents",
         response=list[schemas.Agent],
     )
-    async def list_agents(self, call: Call[NoBody, AgentList]) -> list[schemas.Agent]:
+    async def list_agents(self, call: Call[NoBody, AgentListQuery]) -> list[schemas.Agent]:
         """Returns agents with their presence, ordered by slug. Filters are combined with AND."""
         query = call.query
         wanted = AgentFilter(query.node_id, query.microdao, query.role, query.q, query.kind)
@@ -210,7 +210,7 @@ class AgentRoutes:
             raise InvalidInput("invalid", f"ids: must be up to {_MAX_IDS} ids", status=422)
         return (agent for agent in self.agents.all() if agent.slug in wanted or agent.id in wanted)
 
-    def _is_wanted(self, agent: Agent, wanted: AgentFilter, query: AgentList) -> bool:
+    def _is_wanted(self, agent: Agent, wanted: AgentFilter, query: AgentListQuery) -> bool:
         return (
             wanted.matches(agent)
             and query.district in {"", self.places.district_of(agent)}

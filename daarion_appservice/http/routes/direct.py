@@ -15,6 +15,7 @@ from ...city.history_visibility import PUBLIC, room_as_seen
 from ...city.identity import Identities, is_citizen_id
 from ...city.permissions import RoomPermissions
 from ...city.reader_memberships import ReaderMemberships
+from ...city.timestamps import optional_timestamp, timestamp
 from ...city.types import (
     AgentSlug,
     Author,
@@ -34,9 +35,9 @@ from ...storage.database import Database, Transaction
 from .. import schemas
 from ..auth.actors import ActorDirectory
 from ..auth.principals import Access, Principal
+from ..author_views import author_view
 from ..routing import Body, Call, NoBody, NoContent, NoQuery, Query, ResponseSpec, endpoint
 from ..unread_views import optional_last_message_view, unread_view
-from ..views import author_view, optional_timestamp, timestamp
 
 _BLOCK: Final = "/city/me/blocks/{citizen_id}"
 _MAX_OFFSET: Final = 1_000_000
@@ -64,7 +65,7 @@ class NewDirectChat(Body):
         return AuthorKind(kind), name
 
 
-class DirectChatList(Query):
+class DirectChatListQuery(Query):
     limit: int = Field(100, ge=1, le=500, description="The maximum number of chats.", examples=[100])
     offset: int = Field(0, ge=0, le=_MAX_OFFSET, description="The number of chats to skip.", examples=[0])
 
@@ -98,11 +99,11 @@ class DirectChatRoutes:
         "GET",
         "/city/direct",
         access=Access.CITIZENS_ONLY,
-        query=DirectChatList,
+        query=DirectChatListQuery,
         summary="List direct chats",
         response=list[schemas.DirectChat],
     )
-    async def list_direct_chats(self, call: Call[NoBody, DirectChatList]) -> list[schemas.DirectChat]:
+    async def list_direct_chats(self, call: Call[NoBody, DirectChatListQuery]) -> list[schemas.DirectChat]:
         """Returns the client's direct chats with other citizens and with agents, the one with the newest event first. The chat
         with a citizen who was erased stays, read-only and with a deleted account; a citizen who comes back has a new chat.
 
@@ -240,7 +241,7 @@ class DirectChatRoutes:
         ids = [chat.room.id for chat in chats if chat.room.agent is None or not chat.room.encrypted]
         last = await tx.last_messages.of(ids, ranges_by_room)
         counted = await count_unread(tx, self.readers, citizen, among=ids)
-        others = await self._others(tx, [chat.other for chat in chats])
+        others = await self._others(tx, chats)
         blocked = await tx.citizen_chats.blocked_by(name)
         views: list[schemas.DirectChat] = []
         for chat in chats:
@@ -267,11 +268,12 @@ class DirectChatRoutes:
             )
         return views
 
-    async def _others(self, tx: Transaction, subjects: list[SubjectId]) -> dict[SubjectId, Author]:
+    async def _others(self, tx: Transaction, chats: list[_Chat]) -> dict[SubjectId, Author]:
         """Return the others of chats as authors: citizens, also erased ones, and agents."""
+        subjects = [chat.other for chat in chats]
         slugs = [slug for subject in subjects if (slug := agent_slug_of(subject)) is not None]
         avatars = await tx.ghosts.own_avatars([self.identities.agent(slug) for slug in slugs])
-        names = await tx.citizens.names([CitizenId(each) for each in subjects if agent_slug_of(each) is None])
+        names = await self._citizen_names(tx, [chat for chat in chats if agent_slug_of(chat.other) is None])
         authors = {}
         for subject in subjects:
             if (slug := agent_slug_of(subject)) is not None:
@@ -283,3 +285,18 @@ class DirectChatRoutes:
                 name = DELETED_ACCOUNT if is_deleted else names.get(CitizenId(subject), subject)
                 authors[subject] = Author(AuthorKind.CITIZEN, subject, name)
         return authors
+
+    async def _citizen_names(self, tx: Transaction, chats: list[_Chat]) -> dict[CitizenId, str]:
+        """Return the names of citizens as messages show them; of one who uses the API alone, the name as a member.
+
+        Only heartbeats store the name of a token.
+        """
+        names = await tx.citizens.names([CitizenId(chat.other) for chat in chats])
+        ghosts = {chat: self.identities.user(chat.other) for chat in chats if CitizenId(chat.other) not in names}
+        public = await tx.members.public_profiles(ghosts.values())
+        for chat, ghost in ghosts.items():
+            member = await tx.members.get(chat.room.id, ghost)
+            for name in (member.display_name if member is not None else None, public.get(ghost, (None, None))[0]):
+                if name and name != chat.other:
+                    names.setdefault(CitizenId(chat.other), name)
+        return names

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...city.identity import Identities
+from ...city.timestamps import optional_timestamp
 from ...config import EncryptionSettings
 from ...matrix.encryption.agent_devices import AgentDevice, agent_devices, request_reset
 from ...storage.database import Database
@@ -13,7 +14,6 @@ from ...storage.encryption.overview import EncryptionTotals
 from .. import schemas
 from ..auth.principals import Access
 from ..routing import Call, NoBody, NoContent, NoQuery, endpoint
-from ..views import optional_timestamp
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,24 +10,26 @@ from pydantic import Field
 
 from ...city.feed import front_page
 from ...city.feed_entries import FeedEntry
-from ...city.history_visibility import PUBLIC, ReadableRanges, may_see_room
+from ...city.history_visibility import PUBLIC, ReadableRanges, are_all_of_member, may_see_room
 from ...city.identity import Identities
 from ...city.online_counts import OnlineCounts
 from ...city.online_members import OnlineMembers
 from ...city.reader_memberships import ReaderMemberships
+from ...city.timestamps import timestamp
 from ...city.types import RoomId
 from ...storage.database import Database, Transaction
 from .. import schemas
 from ..auth.principals import Access, author_of
+from ..author_views import author_view
+from ..room_views import seen_room_view
 from ..routing import Call, NoBody, Query, endpoint
-from ..views import author_view, seen_room_view, timestamp
 
 _HOME_ENTRIES: Final = 3
 _LATEST: Final = 30
 """The number of latest entries from which City Home is selected."""
 
 
-class FeedPage(Query):
+class FeedPageQuery(Query):
     limit: int = Field(20, ge=1, le=100, description="The maximum number of entries.", examples=[20])
     before: str | None = Field(
         None,
@@ -37,7 +39,7 @@ class FeedPage(Query):
     )
 
 
-class HomePage(Query):
+class HomePageQuery(Query):
     feed: int = Field(_HOME_ENTRIES, ge=1, le=30, description="The maximum number of feed entries.", examples=[12])
 
 
@@ -54,11 +56,11 @@ class FeedRoutes:
         "GET",
         "/city/feed",
         access=Access.READERS,
-        query=FeedPage,
+        query=FeedPageQuery,
         summary="List feed entries",
         response=list[schemas.FeedEntry],
     )
-    async def list_feed(self, call: Call[NoBody, FeedPage]) -> list[schemas.FeedEntry]:
+    async def list_feed(self, call: Call[NoBody, FeedPageQuery]) -> list[schemas.FeedEntry]:
         """Returns entries of the rooms that the client may read, newest first. The next page is the one with `before` = the `id`
         of the last entry; an empty list is the end. The entry of a deleted message is removed.
         """
@@ -72,11 +74,11 @@ class FeedRoutes:
         "GET",
         "/city/home",
         access=Access.READERS,
-        query=HomePage,
+        query=HomePageQuery,
         summary="Get the content of City Home",
         response=schemas.CityHome,
     )
-    async def get_home(self, call: Call[NoBody, HomePage]) -> schemas.CityHome:
+    async def get_home(self, call: Call[NoBody, HomePageQuery]) -> schemas.CityHome:
         """Returns the online counts, `feed` feed entries and the three most popular rooms."""
         async with self.database.read_only() as tx:
             ranges_by_room = await self.readers.ranges_by_room(tx, author_of(call.principal))
@@ -84,7 +86,8 @@ class FeedRoutes:
             entries = front_page(latest, call.query.feed)
             entry_rooms = await self._rooms_of(tx, entries, ranges_by_room)
             users = await self.readers.users(tx, author_of(call.principal))
-            rooms = await tx.rooms.page(sort="popular", limit=_HOME_ENTRIES, offset=0, users=users)
+            has_left = not are_all_of_member(ranges_by_room.values())
+            rooms = await tx.rooms.page(sort="popular", limit=_HOME_ENTRIES, offset=0, users=users, has_left=has_left)
         return {
             "online": self.online_counts.summary()["online"],
             "feed": [self._entry(entry, entry_rooms) for entry in entries],

@@ -18,8 +18,8 @@ from ...matrix.presence.user_presence import UserPresenceQuery
 from .. import schemas
 from ..auth.principals import Access
 from ..id_lists import split_ids
+from ..presence_views import user_presence
 from ..routing import Body, Call, NoBody, NoQuery, Query, endpoint
-from ..views import user_presence
 
 _MAX_USERS: Final = 500
 _CONCURRENT_REQUESTS: Final = 16

@@ -18,7 +18,7 @@ from ...city.identity import Identities
 from ...city.media import Method, Thumbnail, mxc_uri, nearest_thumbnail
 from ...city.reader_memberships import ReaderMemberships
 from ...errors import CityError, HomeserverRefused, NotFound
-from ...matrix.ghosts.media import MediaRepository
+from ...matrix.ghosts.media import HomeserverMedia
 from ...storage.database import Database
 from ..auth.actors import ActorDirectory
 from ..auth.authenticator import CityAuthenticator
@@ -29,7 +29,7 @@ from ..media_transfers import (
     MediaTransfers,
     is_server_fault,
     media_unavailable,
-    translate_homeserver_errors,
+    translate_transfer_errors,
 )
 from ..media_urls import ONE, THUMBNAIL
 from ..routing import EndpointDescription, Query, described, read_query
@@ -55,7 +55,7 @@ class ThumbnailQuery(Query):
 @dataclass(frozen=True, slots=True)
 class MediaDownload:
     database: Database
-    repository: MediaRepository
+    repository: HomeserverMedia
     transfers: MediaTransfers
     authors: ActorDirectory
     identities: Identities
@@ -128,7 +128,7 @@ class MediaDownload:
         async with self.transfers.slot(request, principal):
             if request.transport is None or request.transport.is_closing():
                 raise ConnectionResetError("the client has disconnected")
-            with translate_homeserver_errors(_download_refused):
+            with translate_transfer_errors(_download_refused):
                 async with self.repository.download(file.mxc, thumbnail) as incoming:
                     return await self.sender.send(request, incoming, headers, is_thumbnail=thumbnail is not None)
 
@@ -170,7 +170,7 @@ class _File:
 
 
 def _etag(mxc: str, thumbnail: Thumbnail | None) -> str:
-    """Return an ETag made of the address alone: the content of an address never changes."""
+    """Return an ETag made of the URI alone: the content of an ``mxc://`` URI never changes."""
     return hashlib.sha256(f"{mxc} {thumbnail}".encode()).hexdigest()[:32]
 
 

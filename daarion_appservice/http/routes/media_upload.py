@@ -22,7 +22,7 @@ from ...city.ports import NowMs
 from ...city.types import Author, Media
 from ...config import MediaSettings
 from ...errors import CityError, Forbidden, HomeserverRefused, InvalidInput, Unavailable
-from ...matrix.ghosts.media import MediaRepository
+from ...matrix.ghosts.media import HomeserverMedia
 from ...storage.database import Database
 from .. import schemas
 from ..auth.actors import ActorDirectory
@@ -35,11 +35,11 @@ from ..media_transfers import (
     is_server_fault,
     media_too_large,
     media_unavailable,
-    translate_homeserver_errors,
+    translate_transfer_errors,
 )
 from ..media_urls import PATH
+from ..message_views import media_view
 from ..routing import EndpointDescription, Query, described, json_response, read_query
-from ..views import media_view
 
 _CHUNK_BYTES: Final = 64 * 1024
 _MAX_PAUSE_S: Final = 30.0
@@ -55,7 +55,7 @@ class NewFile(Query):
 @dataclass(frozen=True, slots=True)
 class MediaUpload:
     database: Database
-    repository: MediaRepository
+    repository: HomeserverMedia
     transfers: MediaTransfers
     authors: ActorDirectory
     identities: Identities
@@ -106,7 +106,7 @@ class MediaUpload:
         return json_response(media_view(media), status=201)
 
     async def _store(self, request: web.Request, author: Author, filename: str | None) -> Media:
-        with translate_homeserver_errors(_upload_refused):
+        with translate_transfer_errors(_upload_refused):
             size = await self._checked_size(request)
         body = UploadBody(request)
         try:
@@ -119,7 +119,7 @@ class MediaUpload:
                     )
                 filename = sanitize_filename(filename, mimetype)
                 width, height = image_size(head) or (None, None)
-                with translate_homeserver_errors(_upload_refused):
+                with translate_transfer_errors(_upload_refused):
                     mxc = await self.repository.upload(
                         body, size=size, mimetype=mimetype, filename=filename, by=self.identities.author(author)
                     )

@@ -62,7 +62,7 @@ class MemberRoutes:
         access=Access.ACTORS,
         summary="Join a room",
         response=schemas.Membership,
-        errors=("no_such_room", "room_archived", "banned", "invite_only"),
+        errors=("no_such_room", "room_archived", "room_being_deleted", "banned", "invite_only"),
     )
     async def join_room(self, call: Call[NoBody, NoQuery]) -> schemas.Membership:
         """The client is a member at once; its ghost joins on Matrix as soon as the homeserver is available, before any later
@@ -80,7 +80,7 @@ class MemberRoutes:
         access=Access.ACTORS,
         summary="Leave a room",
         response=schemas.Membership,
-        errors=("no_such_room", "room_assigned_to_agent"),
+        errors=("no_such_room", "room_being_deleted", "room_assigned_to_agent"),
     )
     async def leave_room(self, call: Call[NoBody, NoQuery]) -> schemas.Membership:
         """Leaving a room without being a member changes nothing. An agent cannot leave the rooms that the registry assigns to
@@ -96,7 +96,7 @@ class MemberRoutes:
         body=TypingNotification,
         summary="Set the typing notification",
         response=schemas.TypingResult,
-        errors=("no_such_room", *_REMOVED, "invite_only", "muted"),
+        errors=("no_such_room", "room_being_deleted", *_REMOVED, "invite_only", "muted"),
     )
     async def set_typing(self, call: Call[TypingNotification, NoQuery]) -> schemas.TypingResult:
         """The notification ends after `expires_in_ms` unless it is sent again, with `false`, or with a message. Matrix users see
@@ -114,7 +114,7 @@ class MemberRoutes:
         status=204,
         summary="Send a read receipt",
         response=NoContent,
-        errors=("no_such_room", "no_such_message", *_REMOVED),
+        errors=("no_such_room", "no_such_message", "room_being_deleted", *_REMOVED),
     )
     async def send_read_receipt(self, call: Call[ReadReceipt, NoQuery]) -> None:
         """Moves the read mark of a citizen forward, on all devices, also in a room without being a member: a message of the main
@@ -135,7 +135,7 @@ class MemberRoutes:
         body=NotificationChoice,
         summary="Choose which messages of a room notify",
         response=schemas.NotificationSetting,
-        errors=("no_such_room",),
+        errors=("no_such_room", "room_being_deleted"),
     )
     async def set_notifications(self, call: Call[NotificationChoice, NoQuery]) -> schemas.NotificationSetting:
         """The choice holds on all devices of the citizen."""

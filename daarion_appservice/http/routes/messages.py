@@ -19,15 +19,15 @@ from .. import schemas
 from ..auth.actors import ActorDirectory
 from ..auth.principals import Access, is_admin
 from ..message_pages import PagePosition
+from ..message_views import message_view
 from ..room_responses import CachedRoomResponses, RoomPageResponse
 from ..routing import Body, Call, NoBody, NoQuery, Query, ResponseSpec, endpoint
-from ..views import message_view
 
 _MESSAGES: Final = "/city/rooms/{room_id}/messages"
 _MESSAGE: Final = _MESSAGES + "/{message_id}"
 _REACTION: Final = _MESSAGE + "/reactions/{emoji}"
 
-_MESSAGE_ERRORS: Final = ("no_such_room", "no_such_message", "room_archived")
+_MESSAGE_ERRORS: Final = ("no_such_room", "no_such_message", "room_archived", "room_being_deleted")
 _WRITE_ERRORS: Final = (*_MESSAGE_ERRORS, "banned", "kicked", "muted", "invite_only", "room_encrypted")
 _TEXT_ERRORS: Final = ("message_empty", "message_too_long")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,7 +35,7 @@ _MAX_OPTION_CHARS: Final = 340
 """Characters of a question or an option: as many as Element accepts of a question."""
 
 
-class MessagePage(Query):
+class MessagePageQuery(Query):
     """The position of a page of messages."""
 
     before: int | None = Field(
@@ -223,12 +223,12 @@ class MessageRoutes:
         "GET",
         _MESSAGES,
         access=Access.READERS,
-        query=MessagePage,
+        query=MessagePageQuery,
         summary="List messages of a room",
         response=list[schemas.Message],
         errors=("no_such_room", "no_such_message"),
     )
-    async def list_messages(self, call: Call[NoBody, MessagePage]) -> ResponseSpec:
+    async def list_messages(self, call: Call[NoBody, MessagePageQuery]) -> ResponseSpec:
         """Returns messages that the client may read, oldest first; by default the newest. At most one of `before`, `after`,
         `around` and `around_time` is allowed.
 

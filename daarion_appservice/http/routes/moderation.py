@@ -16,9 +16,9 @@ from ...storage.database import Database, Transaction
 from .. import schemas
 from ..auth.actors import ActorDirectory
 from ..auth.principals import Access, is_admin
+from ..author_views import author_view
 from ..pinned_messages import PinnedMessages
 from ..routing import Body, Call, NoBody, NoContent, NoQuery, endpoint
-from ..views import author_view
 
 _ROOM: Final = "/city/rooms/{room_id}"
 _BAN: Final = _ROOM + "/bans/{subject}"
@@ -27,6 +27,7 @@ _PIN: Final = _ROOM + "/pins/{message_id}"
 CHANGE_ERRORS: Final = (
     "power_too_low",
     "room_archived",
+    "room_being_deleted",
     "room_not_linked",
     "homeserver_refused",
     "homeserver_unavailable",
@@ -165,7 +166,14 @@ class ModerationRoutes:
         status=204,
         summary="Pin a message",
         response=NoContent,
-        errors=(*_ROOM_ERRORS, "no_such_message", "message_deleted", "message_not_sent", "too_many_pins"),
+        errors=(
+            *_ROOM_ERRORS,
+            "no_such_message",
+            "message_deleted",
+            "message_not_sent",
+            "message_in_former_room",
+            "too_many_pins",
+        ),
     )
     async def pin_message(self, call: Call[NoBody, NoQuery]) -> None:
         """The message is pinned on Matrix. The client needs the power level for `m.room.pinned_events`. Pinning it again changes

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
+from ...city.data_subjects import DataSubject, find_data_subject
 from ...city.events import AccountsChanged
 from ...city.identity import Identities
-from ...city.people import Person, find_person
 from ...city.ports import NewId, NowMs, Publish
+from ...city.timestamps import optional_timestamp, timestamp
 from ...errors import NotFound
 from ...storage.database import Database
-from ...storage.people.erasures import StoredErasure
-from ...storage.people.export import count_rows
-from ...storage.people.requests import find_erasure, request_erasure
+from ...storage.personal_data.erasures import StoredErasure
+from ...storage.personal_data.export import count_rows
+from ...storage.personal_data.requests import find_erasure, request_erasure
 from .. import schemas
 from ..auth.principals import Access
 from ..routing import Call, NoBody, NoQuery, Query, ResponseSpec, endpoint
-from ..views import optional_timestamp, timestamp
 
 _LISTED = 100
 
@@ -54,16 +54,16 @@ class PeopleRoutes:
         repeated request returns the same erasure until it is done. From the response on, the person's tokens are refused, in
         other processes within two seconds. How messages are shown afterwards, and what remains: docs/how-to/people-data.md.
         """
-        person = await self._person(call.path["person_id"])
-        known = await find_erasure(self.database, person)
-        counts = await count_rows(self.database, person)
+        data_subject = await self._data_subject(call.path["person_id"])
+        known = await find_erasure(self.database, data_subject)
+        counts = await count_rows(self.database, data_subject)
         if call.query.dry_run and counts:
-            return ResponseSpec(_dry_run(person, counts), 200)
+            return ResponseSpec(_dry_run(data_subject, counts), 200)
         if not counts:
             if known is None:
                 raise _unknown(call.path["person_id"])
             return ResponseSpec(erasure_view(known), 202)
-        erasure = await request_erasure(self.database, person, self.new_id, self.now_ms)
+        erasure = await request_erasure(self.database, data_subject, self.new_id, self.now_ms)
         await self.reload()
         self.publish(AccountsChanged())
         return ResponseSpec(erasure_view(erasure), 202)
@@ -78,7 +78,7 @@ class PeopleRoutes:
     )
     async def get_erasure(self, call: Call[NoBody, NoQuery]) -> schemas.Erasure:
         """Finds the erasure by a digest of the person's id, also after the erasure is done."""
-        found = await find_erasure(self.database, await self._person(call.path["person_id"]))
+        found = await find_erasure(self.database, await self._data_subject(call.path["person_id"]))
         if found is None:
             raise _unknown(call.path["person_id"])
         return erasure_view(found)
@@ -95,9 +95,9 @@ class PeopleRoutes:
         async with self.database.read_only() as tx:
             return [erasure_view(each) for each in await tx.erasures.all(limit=_LISTED)]
 
-    async def _person(self, name: str) -> Person:
+    async def _data_subject(self, name: str) -> DataSubject:
         async with self.database.read_only() as tx:
-            return await find_person(tx.accounts, self.identities, name)
+            return await find_data_subject(tx.accounts, self.identities, name)
 
 
 def erasure_view(erasure: StoredErasure) -> schemas.Erasure:
@@ -105,7 +105,7 @@ def erasure_view(erasure: StoredErasure) -> schemas.Erasure:
     return {
         "id": erasure.id,
         "state": erasure.state,
-        "subjects": [] if erasure.person is None else list(erasure.person.subjects),
+        "subjects": [] if erasure.data_subject is None else list(erasure.data_subject.subjects),
         "requested_at": timestamp(erasure.requested_at_ms),
         "finished_at": optional_timestamp(erasure.finished_at_ms),
         "error": erasure.error,
@@ -114,11 +114,11 @@ def erasure_view(erasure: StoredErasure) -> schemas.Erasure:
     }
 
 
-def _dry_run(person: Person, counts: dict[str, int]) -> schemas.Erasure:
+def _dry_run(data_subject: DataSubject, counts: dict[str, int]) -> schemas.Erasure:
     return {
         "id": None,
         "state": None,
-        "subjects": list(person.subjects),
+        "subjects": list(data_subject.subjects),
         "requested_at": None,
         "finished_at": None,
         "error": None,

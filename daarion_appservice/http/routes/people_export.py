@@ -8,15 +8,15 @@ from typing import Annotated, Final
 from aiohttp import web
 from pydantic import Field
 
+from ...city.data_subjects import DataSubject, find_data_subject
 from ...city.identity import Identities
-from ...city.people import Person, find_person
 from ...city.ports import NowMs, PresenceStore
 from ...errors import NotFound
 from ...storage.database import Database
-from ...storage.people.export import export_lines, has_data, presence_record
+from ...storage.personal_data.export import export_lines, has_data, presence_record
 from ..auth.authenticator import CityAuthenticator
 from ..auth.principals import Access, check
-from ..errors import translate_database_errors
+from ..database_errors import translate_database_errors
 from ..routing import EndpointDescription, described
 from ..validation import check_text
 
@@ -55,7 +55,7 @@ class PeopleExport:
         check(Access.ADMINS, await self.authenticator.principal(request), anonymous_read=False)
         check_text(dict(request.match_info))
         with translate_database_errors():
-            person = await self._person(request.match_info["person_id"])
+            data_subject = await self._data_subject(request.match_info["person_id"])
         response = web.StreamResponse(
             headers={
                 "Content-Type": "application/x-ndjson",
@@ -63,16 +63,16 @@ class PeopleExport:
                 "Cache-Control": "no-store",
             }
         )
-        presence = [presence_record(subject, self.presence.state(subject)) for subject in person.subjects]
+        presence = [presence_record(subject, self.presence.state(subject)) for subject in data_subject.subjects]
         await response.prepare(request)
-        async for line in export_lines(self.database, person, presence, now_ms=self.now_ms()):
+        async for line in export_lines(self.database, data_subject, presence, now_ms=self.now_ms()):
             await response.write(line)
         await response.write_eof()
         return response
 
-    async def _person(self, name: str) -> Person:
+    async def _data_subject(self, name: str) -> DataSubject:
         async with self.database.read_only() as tx:
-            person = await find_person(tx.accounts, self.identities, name)
-        if not await has_data(self.database, person):
+            data_subject = await find_data_subject(tx.accounts, self.identities, name)
+        if not await has_data(self.database, data_subject):
             raise NotFound("no_such_person", f"the city has no data of {name}")
-        return person
+        return data_subject

@@ -12,14 +12,15 @@ from ...city.polls import Polls
 from .. import schemas
 from ..auth.actors import ActorDirectory
 from ..auth.principals import Access, is_admin
+from ..message_views import message_view
 from ..routing import Body, Call, NoBody, NoQuery, endpoint
-from ..views import message_view
 
 _POLL: Final = "/city/rooms/{room_id}/messages/{message_id}"
 _READ_ERRORS: Final = ("no_such_room", "no_such_message", "no_such_poll", "message_deleted")
 _WRITE_ERRORS: Final = (
     *_READ_ERRORS,
     "room_archived",
+    "room_being_deleted",
     "banned",
     "kicked",
     "muted",

@@ -23,6 +23,7 @@ from ...realtime.presence_stream import Change, Changes, PresenceStream, Snapsho
 from .. import schemas
 from ..auth.authenticator import CityAuthenticator, TokenEnded
 from ..auth.principals import Access, Citizen, Principal, check, own_subject
+from ..disconnects import call_on_disconnect
 from ..id_lists import split_ids
 from ..limits.metrics import SLOW_EVENT_STREAM
 from ..metrics import PRESENCE_EVENTS
@@ -202,6 +203,8 @@ class PresenceEvents:
 
     async def _stream_to(self, request: web.Request, principal: Principal) -> web.StreamResponse:
         queue = _Queue()
+        # Else the stream would count as open, and against the client's limit, until the next comment is written.
+        call_on_disconnect(request, queue.end)
         self._open.add(queue)
         PRESENCE_EVENTS.open += 1
         try:

@@ -29,8 +29,8 @@ from .. import schemas
 from ..auth.principals import Access, Citizen, Principal, author_of
 from ..known_citizens import knows_by_id
 from ..media_urls import MediaUrls
+from ..presence_views import presence_fields
 from ..routing import Call, NoBody, NoQuery, endpoint
-from ..views import presence_fields
 
 _MAX_ROOMS: Final = 100
 """The number of rooms of a person that are listed."""

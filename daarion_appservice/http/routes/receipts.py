@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ...city.history_visibility import is_known_to, may_subscribe
 from ...city.identity import Identities
-from ...city.online_members import OnlineMembers
+from ...city.member_lookup import MemberLookup
 from ...city.reader_memberships import ReaderMemberships
 from ...city.receipts import Receipt
 from ...city.types import MessageId, SubjectId
@@ -18,13 +18,13 @@ from ...realtime.receipt_writer import named_receipts
 from ...storage.database import Database
 from .. import schemas
 from ..auth.principals import Access, author_of, is_admin
+from ..author_views import receipt_view
 from ..routing import Call, NoBody, Query, endpoint
-from ..views import receipt_view
 
 _MAX: Final = 500
 
 
-class ReceiptList(Query):
+class ReceiptListQuery(Query):
     """The timeline and the number of receipts."""
 
     thread_root: str | None = Field(
@@ -40,19 +40,19 @@ class ReceiptList(Query):
 class ReceiptRoutes:
     database: Database
     readers: ReaderMemberships
-    online_members: OnlineMembers
+    members: MemberLookup
     identities: Identities
 
     @endpoint(
         "GET",
         "/city/rooms/{room_id}/receipts",
         access=Access.READERS,
-        query=ReceiptList,
+        query=ReceiptListQuery,
         summary="List read receipts of a room",
         response=list[schemas.Receipt],
         errors=("no_such_room",),
     )
-    async def list_receipts(self, call: Call[NoBody, ReceiptList]) -> list[schemas.Receipt]:
+    async def list_receipts(self, call: Call[NoBody, ReceiptListQuery]) -> list[schemas.Receipt]:
         """Returns the last message that each member has read in the main timeline or in a thread: of citizens and agents by
         `PUT …/read`, of Matrix users by their public receipts (`m.read`; `m.read.private` is never shown). The newest messages
         come first. A message counts as read by its author, without a receipt.
@@ -71,8 +71,8 @@ class ReceiptRoutes:
                 return []
             root = MessageId(query.thread_root) if query.thread_root else None
             receipts = await tx.receipts.of_room(room.id, root, limit=_MAX, readable=readable)
-            present = [each for each in receipts if self.online_members.has_person(room.id, each.key.reader)]
-            newest = self._one_by_person(present)[: query.limit]
+            present = await self.members.persons_in(tx, room.id, (each.key.reader for each in receipts))
+            newest = self._one_by_person([each for each in receipts if each.key.reader in present])[: query.limit]
             named = await named_receipts(tx, room.id, newest, self.identities)
         return [receipt_view(each, self.identities) for each in named]
 

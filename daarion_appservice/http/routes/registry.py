@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter
 from ...city.agents import AgentDirectory
 from ...city.registry import Description, Difference
 from ...city.types import Agent, AgentSlug
-from ...config.registry_file import RegistryErrors, description_of, read
+from ...config.registry_file import RegistryErrors, entry_description_of, read
 from ...config.values import Color, Mxc, Slug
 from .. import schemas
 from ..agent_views import AgentViews
@@ -204,7 +204,9 @@ class RegistryRoutes:
             raise ValidationErrors(
                 [{"field": where, "message": what} for where, what in error.errors.items()]
             ) from error
-        differences = await self.registry.merge(description_of(registry), remove_missing=call.query.remove_missing)
+        differences = await self.registry.merge(
+            entry_description_of(registry), remove_missing=call.query.remove_missing
+        )
         return {
             "agents": _counts(differences["agents"]),
             "nodes": _counts(differences["nodes"]),

@@ -26,10 +26,11 @@ from ..auth.principals import Access, Citizen, Principal, author_of, is_admin
 from ..encoded_response import Encoded
 from ..id_lists import MAX_CHARS
 from ..media_urls import MediaUrls
+from ..presence_views import presence_fields
 from ..room_lists import RoomLists
 from ..room_responses import CachedRoomResponses, RoomPageResponse
+from ..room_views import room_view, seen_room_view
 from ..routing import Body, Call, NoBody, NoContent, NoQuery, Query, ResponseSpec, endpoint
-from ..views import presence_fields, room_view, seen_room_view
 from .moderation import CHANGE_ERRORS
 
 _LAST_MESSAGES: Final = 50
@@ -38,7 +39,7 @@ _MAX_ONLINE_MEMBERS: Final = 200
 _MAX_IDS: Final = 100
 
 
-class RoomList(Query):
+class RoomListQuery(Query):
     sort: Literal["popular", "recent", "name"] = Field(
         "popular",
         description="`popular`: most messages first, messages of a week ago count half; `recent`: last event first; `name`: "
@@ -117,11 +118,11 @@ class RoomRoutes:
         "GET",
         "/city/rooms",
         access=Access.READERS,
-        query=RoomList,
+        query=RoomListQuery,
         summary="List rooms",
         response=list[schemas.Room],
     )
-    async def list_rooms(self, call: Call[NoBody, RoomList]) -> Encoded:
+    async def list_rooms(self, call: Call[NoBody, RoomListQuery]) -> Encoded:
         """Returns rooms that are not archived. Rooms that can neither be read nor joined from outside are listed only for clients
         who are, were or may become members, and for admins; former members see them as `GET /city/rooms/{room_id}` shows them.
 
@@ -212,7 +213,8 @@ class RoomRoutes:
     )
     async def delete_room(self, call: Call[NoBody, NoQuery]) -> ResponseSpec:
         """Deletes the room with its messages, for ever; to keep them, archive it. A room with many messages is archived first
-        and deleted in portions, newest first, within seconds or minutes, also after a restart.
+        and deleted in portions, newest first, within seconds or minutes, also after a restart. Meanwhile it can be read, and a
+        change of it is 409 `room_being_deleted`.
 
         Within seconds the Matrix room loses its alias and its entries in directory and space, and all ghosts and the bot leave
         it; if the city created it, it is read-only for the people who stay. A room in the configuration is created again, empty,

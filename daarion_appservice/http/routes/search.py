@@ -20,8 +20,8 @@ from ...storage.database import Database, Transaction
 from ...storage.search import Found, SearchFilter
 from .. import schemas
 from ..auth.principals import Access, Principal, author_of
+from ..message_views import message_view
 from ..routing import Call, NoBody, Query, endpoint
-from ..views import message_view
 
 _TIMEOUT_S: Final = 5.0
 """How long one search may take, in seconds."""

@@ -17,6 +17,7 @@ from ...agents.second_me import SecondMe
 from ...city.excerpts import excerpt
 from ...city.markdown_rendering import render_markdown
 from ...city.second_me import Interaction
+from ...city.timestamps import timestamp
 from ...city.types import SubjectId
 from ...json_encoding import encode_json
 from .. import schemas
@@ -36,7 +37,6 @@ from ..routing import (
     json_response,
     read_body,
 )
-from ..views import timestamp
 
 _HISTORY: Final = "/secondme/history"
 _EVENTS: Final = "text/event-stream"

@@ -11,6 +11,7 @@ from ...city.accounts import Accounts
 from ...city.display_names import MAX_CHARS, citizen_name
 from ...city.ports import NewId
 from ...city.sign_in_nonces import SignInNonces
+from ...city.timestamps import timestamp
 from ...city.types import CitizenId
 from ...config import SignInSettings
 from ...errors import Forbidden
@@ -18,7 +19,6 @@ from .. import schemas
 from ..auth.jwt_issue import JwtIssue
 from ..auth.principals import Access
 from ..routing import Body, Call, NoBody, NoQuery, endpoint
-from ..views import timestamp
 from .me import PROOF_ERRORS, OpenIdToken
 
 _RAW_CHARS: Final = 4 * MAX_CHARS

@@ -11,13 +11,13 @@ from .. import schemas
 from ..auth.principals import Access
 from ..room_responses import CachedRoomResponses
 from ..routing import Call, NoBody, Query, ResponseSpec, endpoint
-from .messages import MessagePage, page_links
+from .messages import MessagePageQuery, page_links
 
 _THREADS: Final = "/city/rooms/{room_id}/threads"
 _THREAD: Final = _THREADS + "/{message_id}"
 
 
-class ThreadPage(Query):
+class ThreadPageQuery(Query):
     """The position of a page of threads."""
 
     before: int | None = Field(
@@ -38,12 +38,12 @@ class ThreadRoutes:
         "GET",
         _THREADS,
         access=Access.READERS,
-        query=ThreadPage,
+        query=ThreadPageQuery,
         summary="List threads of a room",
         response=list[schemas.Message],
         errors=("no_such_room",),
     )
-    async def list_threads(self, call: Call[NoBody, ThreadPage]) -> ResponseSpec:
+    async def list_threads(self, call: Call[NoBody, ThreadPageQuery]) -> ResponseSpec:
         """Returns the roots of the threads, the one with the newest reply first; none to a client that may not read the room's
         new messages.
 
@@ -59,12 +59,12 @@ class ThreadRoutes:
         "GET",
         _THREAD,
         access=Access.READERS,
-        query=MessagePage,
+        query=MessagePageQuery,
         summary="List replies of a thread",
         response=list[schemas.Message],
         errors=("no_such_room", "no_such_message"),
     )
-    async def list_replies(self, call: Call[NoBody, MessagePage]) -> ResponseSpec:
+    async def list_replies(self, call: Call[NoBody, MessagePageQuery]) -> ResponseSpec:
         """Returns the replies in the thread of a message, oldest first and without that message; by default the newest. The pages
         are those of `GET /city/rooms/{room_id}/messages`. A message without a thread has no replies.
         """

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ...city.ports import NowMs
 from ...city.redelivery import redeliver_all
+from ...city.timestamps import timestamp
 from ...city.types import MessageId
 from ...storage.database import Database
 from ...storage.inbox import InboxRow
@@ -16,17 +17,16 @@ from ...storage.outbox import OutboxState, UndeliveredRow
 from .. import schemas
 from ..auth.principals import Access
 from ..routing import Body, Call, NoBody, NoQuery, Query, endpoint
-from ..views import timestamp
 
 _MAX_IDS = 1000
 
 
-class DeliveryList(Query):
+class DeliveryListQuery(Query):
     failed: bool = Field(False, description="Whether to return only changes that were given up.", examples=[True])
     limit: int = Field(100, ge=1, le=1000, description="The maximum number of changes.", examples=[100])
 
 
-class DeadLetterList(Query):
+class DeadLetterListQuery(Query):
     limit: int = Field(100, ge=1, le=1000, description="The maximum number of events.", examples=[100])
 
 
@@ -61,11 +61,11 @@ class UndeliveredRoutes:
         "GET",
         "/api/v1/deliveries",
         access=Access.ADMINS,
-        query=DeliveryList,
+        query=DeliveryListQuery,
         summary="List changes that are not on Matrix",
         response=list[schemas.UndeliveredChange],
     )
-    async def list_deliveries(self, call: Call[NoBody, DeliveryList]) -> list[schemas.UndeliveredChange]:
+    async def list_deliveries(self, call: Call[NoBody, DeliveryListQuery]) -> list[schemas.UndeliveredChange]:
         """Returns messages, edits, deletions and reactions that wait or were given up, oldest first, without their texts."""
         async with self.database.read_only() as tx:
             rows = await tx.outbox.undelivered(is_failed=call.query.failed, limit=call.query.limit)
@@ -91,11 +91,11 @@ class UndeliveredRoutes:
         "GET",
         "/api/v1/dead-letters",
         access=Access.ADMINS,
-        query=DeadLetterList,
+        query=DeadLetterListQuery,
         summary="List Matrix events that could not be processed",
         response=list[schemas.DeadLetter],
     )
-    async def list_dead_letters(self, call: Call[NoBody, DeadLetterList]) -> list[schemas.DeadLetter]:
+    async def list_dead_letters(self, call: Call[NoBody, DeadLetterListQuery]) -> list[schemas.DeadLetter]:
         """Returns events whose processing failed repeatedly, oldest first, without their contents."""
         async with self.database.read_only() as tx:
             rows = await tx.inbox.dead_letters(limit=call.query.limit)

@@ -23,7 +23,7 @@ _MAX_COUNT: Final = 100
 _MAX_SEQ: Final = 1 << 62
 
 
-class ReadMarks(Query):
+class ReadMarksQuery(Query):
     since: str = Field(
         max_length=MAX_CHARS,
         description="1 to 100 rooms as `<room_id>:<seq>`, separated by commas; `seq` is that of the last message read.",
@@ -40,11 +40,11 @@ class UnreadRoutes:
         "GET",
         "/city/me/unread",
         access=Access.READERS,
-        query=ReadMarks,
+        query=ReadMarksQuery,
         summary="Count unread messages",
         response=list[schemas.UnreadCount],
     )
-    async def count_unread(self, call: Call[NoBody, ReadMarks]) -> list[schemas.UnreadCount]:
+    async def count_unread(self, call: Call[NoBody, ReadMarksQuery]) -> list[schemas.UnreadCount]:
         """Counts messages of other authors that the client may read, in the order of the request. Joins, reactions, edits and
         deleted messages do not count. Unknown rooms are omitted.
         """

@@ -18,7 +18,7 @@ from ...city.url_previews import MAX_URL_CHARS, UrlPreview, public_url
 from ...config import MediaSettings
 from ...errors import CityError, HomeserverRefused, NotFound
 from ...matrix.client.url_previews import UrlPreviews
-from ...matrix.ghosts.media import MediaRepository
+from ...matrix.ghosts.media import HomeserverMedia
 from .. import schemas
 from ..auth.authenticator import CityAuthenticator
 from ..auth.principals import Access, Principal, author_of, check
@@ -28,7 +28,7 @@ from ..media_transfers import (
     MediaTransfers,
     is_server_fault,
     media_unavailable,
-    translate_homeserver_errors,
+    translate_transfer_errors,
 )
 from ..routing import Call, EndpointDescription, NoBody, Query, described, endpoint, read_query
 
@@ -73,7 +73,7 @@ class FoundPreviews:
         assert author is not None
         if not self.settings.url_previews:
             raise NotFound("no_preview", "media.url_previews is off in this city")
-        with translate_homeserver_errors(_refused):
+        with translate_transfer_errors(_refused):
             preview = await self.previews.find(url, author.subject)
         if preview is None:
             raise NotFound("no_preview", "this page has no preview")
@@ -113,7 +113,7 @@ class UrlPreviewRoutes:
 @dataclass(frozen=True, slots=True)
 class UrlPreviewImage:
     found: FoundPreviews
-    repository: MediaRepository
+    repository: HomeserverMedia
     transfers: MediaTransfers
     authenticator: CityAuthenticator
     sender: MediaSender
@@ -145,7 +145,7 @@ class UrlPreviewImage:
         if any(each.value in {etag, "*"} for each in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
         async with self.transfers.slot(request, principal):
-            with translate_homeserver_errors(_image_refused):
+            with translate_transfer_errors(_image_refused):
                 async with self.repository.download(mxc, THUMBNAIL) as incoming:
                     return await self.sender.send(request, incoming, headers, is_thumbnail=True)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from ...storage.people.erasures import ErasureState
+from ...storage.personal_data.erasures import ErasureState
 from .types import Count, Timestamp
 
 

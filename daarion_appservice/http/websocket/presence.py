@@ -32,6 +32,9 @@ PATH: Final = "/ws/city/presence"
 _MAX_MESSAGE_BYTES: Final = 16 * 1024
 _BATCH_SIZE: Final = 200
 """The number of changes in one batch of a replay."""
+_MAX_WAITING_FRAMES: Final = 60
+"""Frames of room updates that wait until a slow client has read the snapshot: those of a minute."""
+_ROOMS_RESYNC: Final = text_frame(b'{"event":"city.rooms.resync"}')
 
 
 class HeartbeatEvent(Body):
@@ -107,6 +110,8 @@ class _Session(WebSocketSession):
         self._form = _together if is_batched else _singly
         self._session = f"ws-{uuid4()}"
         self._writer: SocketWriter | None = None
+        self._waiting_frames: list[bytes] | None = []
+        """Room updates that wait for the end of the snapshot, which is one message of many frames; None after it."""
 
     async def start(self, writer: SocketWriter) -> None:
         """Send a snapshot or a replay as fast as the client reads, then the live changes.
@@ -114,6 +119,9 @@ class _Session(WebSocketSession):
         No change is lost in between: there is no await between the last read of missed changes and the subscription.
         """
         self._writer = writer
+        if self._room_updates is not None:
+            # A client reads the list of rooms once it is connected, which may be long before it has the snapshot.
+            self._room_updates.listen(self)
         seq, unnumbered = self.since, None
         while (beginning := self._stream.initial_data(seq, unnumbered)).snapshot is not None or beginning.missed:
             if beginning.snapshot is not None:
@@ -126,8 +134,9 @@ class _Session(WebSocketSession):
                 await writer.send([frames])
                 seq = batch[-1].seq
         self._stream.listen_to(self._form, self, writer.write)
-        if self._room_updates is not None:
-            self._room_updates.listen(self)
+        for frame in self._waiting_frames or ():
+            writer.write(frame)
+        self._waiting_frames = None
         self._listen_to_unread()
 
     async def principal_changed(self) -> None:
@@ -149,7 +158,12 @@ class _Session(WebSocketSession):
 
     def rooms(self, frame: bytes) -> None:
         assert self._writer is not None
-        self._writer.write(frame)
+        if self._waiting_frames is None:
+            self._writer.write(frame)
+        elif len(self._waiting_frames) < _MAX_WAITING_FRAMES:
+            self._waiting_frames.append(frame)
+        else:
+            self._waiting_frames = [_ROOMS_RESYNC]
 
     def unread(self, frame: bytes) -> None:
         assert self._writer is not None

@@ -93,6 +93,8 @@ class _Session(WebSocketSession):
         self._room_name = room_name
         self._parts = parts
         self._room: RoomId | None = None
+        self._last_seq = 0
+        """The newest number of the room when it was found: before the upgrade, if the client may read."""
         self._is_for_members = False
         self._writer: SocketWriter | None = None
 
@@ -103,7 +105,7 @@ class _Session(WebSocketSession):
                 identity = await self._identify(tx, room) if room else None
             if room is None or identity is None or not self._is_known(room, identity.readable):
                 raise NotFound("no_such_room", f"there is no room {self._room_name!r}")
-            self._room = room.id
+            self._room, self._last_seq = room.id, room.last_seq
             self._is_for_members = not may_subscribe(room, identity.readable)
         return self._room
 
@@ -127,7 +129,9 @@ class _Session(WebSocketSession):
     async def start(self, writer: SocketWriter) -> None:
         self._writer = writer
         room = await self.find_room()
-        await self._parts.streams.subscribe(room, self.since, writer, self._identify, is_batched=self._is_batched)
+        # A client relies on the events after the response to its request, though the subscription takes a while.
+        since = self._last_seq if self.since is None else self.since
+        await self._parts.streams.subscribe(room, since, writer, self._identify, is_batched=self._is_batched)
 
     async def principal_changed(self) -> None:
         if self._room is not None and self._writer is not None:

@@ -12,11 +12,14 @@ from ...city.person_presence import PersonPresence
 from ...city.ports import NowMs
 from ...city.receipts import NamedReceipt
 from ...city.room_events import Removal, RoomEvent, RoomEventKind
+from ...city.timestamps import timestamp
 from ...city.types import Author, Message, Room, RoomId, SubjectId
-from ...json_encoding import encode_json
-from ...realtime.presence_stream import SubjectPresence, encode_presence
+from ...json_encoding import JSON, encode_json
+from ...realtime.presence_stream import EncodedPresence, encode_presence
+from ..author_views import author_view, receipt_view
+from ..message_views import message_view
+from ..room_views import room_view
 from ..unread_views import optional_last_message_view
-from ..views import JSON, author_view, message_view, receipt_view, room_view, timestamp
 from .frames import text_frame
 
 
@@ -33,7 +36,6 @@ class RoomFrames:
         """Encode an event of a room.
 
         Args:
-            event: the event.
             with_message: include the message, not only its id. A replay with several events of one message includes it once.
         """
         content: JSON = {"event": event.kind, "room_id": event.room_id, "seq": event.seq}
@@ -97,7 +99,7 @@ class RoomFrames:
     def _presence_fields(self, event: str, room: RoomId) -> JSON:
         return {"event": event, "room_id": room, "members_online": self.online_members.members_online(room)}
 
-    def _presence_of(self, subject: SubjectId) -> SubjectPresence:
+    def _presence_of(self, subject: SubjectId) -> EncodedPresence:
         return encode_presence(subject, self.person_presence.state(subject), self.now_ms())
 
     def typing(self, room: RoomId, subjects: frozenset[SubjectId]) -> bytes:
@@ -112,7 +114,6 @@ class RoomFrames:
         """Encode rooms in the form of ``GET /city/rooms``.
 
         Args:
-            rooms: the rooms.
             last: the last messages of the rooms that everyone may read.
         """
         views = []

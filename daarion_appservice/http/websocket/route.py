@@ -14,7 +14,7 @@ from ...errors import CityError, InvalidInput, TooManyRequests
 from ..auth.authenticator import CityAuthenticator, TokenEnded
 from ..auth.origins import Origins
 from ..auth.principals import Access, Anonymous, Principal, check
-from ..errors import translate_database_errors
+from ..database_errors import translate_database_errors
 from ..limits.connections import ConnectionLease
 from ..limits.leaky_bucket import LeakyBucket
 from ..limits.metrics import count_hit

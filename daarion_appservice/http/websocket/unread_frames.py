@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from ...city.identity import Identities
 from ...city.types import Message, RoomId
 from ...city.unread import RoomUnread
-from ...json_encoding import encode_json
+from ...json_encoding import JSON, encode_json
 from ..unread_views import optional_last_message_view, unread_view
-from ..views import JSON
 from .frames import fragments, text_frame
 
 
@@ -29,7 +28,6 @@ class UnreadFrames:
         """Encode changed rooms.
 
         Args:
-            rooms: the rooms.
             last: the last message of each room in which it changed, as far as the citizen may read it.
         """
         views = []

@@ -21,7 +21,7 @@ from typing import Final
 import structlog
 from mautrix.api import Method
 
-from ...city.avatars import DrawnAvatar, key_of
+from ...city.avatars import DrawnAvatar, avatar_key
 from ...city.media import split_mxc
 from ...city.types import UserId
 from ...errors import HomeserverRefused, HomeserverUnavailable
@@ -74,7 +74,7 @@ class DrawnAvatars:
         Returns:
             The URI, or None if there is none for now; ``is_incomplete`` is then set if a later call may succeed.
         """
-        key = key_of(avatar)
+        key = avatar_key(avatar)
         mxc = self.uploaded.get(key)
         if mxc is not None and mxc == current:
             return mxc

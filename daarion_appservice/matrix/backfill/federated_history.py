@@ -69,7 +69,7 @@ class _CheckedRoom:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckResult:
+class HistoryCheckResult:
     """The result of a check of a room's history."""
 
     point: str | None
@@ -80,7 +80,7 @@ class CheckResult:
 
 def compare_history(
     events: list[str], seen: list[str] | None, seen_at_ms: int, now_ms: int, *, has_point: bool
-) -> CheckResult:
+) -> HistoryCheckResult:
     """Decide whether a room's complete point moves.
 
     Args:
@@ -91,14 +91,14 @@ def compare_history(
         has_point: whether the room has a complete point.
     """
     if not has_point:
-        return CheckResult(events[0] if events else None, events[1:], now_ms)
+        return HistoryCheckResult(events[0] if events else None, events[1:], now_ms)
     if seen is None or events[: len(seen)] != seen:
-        return CheckResult(None, events, now_ms)
+        return HistoryCheckResult(None, events, now_ms)
     if not seen:
-        return CheckResult(None, events, now_ms)
+        return HistoryCheckResult(None, events, now_ms)
     if now_ms - seen_at_ms < _STABLE_MS:
-        return CheckResult(None, seen, seen_at_ms)
-    return CheckResult(seen[-1], events[len(seen) :], now_ms)
+        return HistoryCheckResult(None, seen, seen_at_ms)
+    return HistoryCheckResult(seen[-1], events[len(seen) :], now_ms)
 
 
 class FederatedHistoryChecks:
@@ -115,7 +115,11 @@ class FederatedHistoryChecks:
         refresh_state: Callable[[Room], Awaitable[None]],
         now_ms: NowMs,
     ) -> None:
-        """``refresh_state`` reads the current state of a room and applies it to the city's room."""
+        """Create the checker.
+
+        Args:
+            refresh_state: reads the current state of a Matrix room and applies it to the city room.
+        """
         self._refresh_state = refresh_state
         self._histories = histories
         self._gap_backfill = gap_backfill

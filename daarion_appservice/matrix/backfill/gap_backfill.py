@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,7 +28,7 @@ from ...city.event_fields import Event
 from ...city.events import CityEvent, InboxChanged, RoomCheckRequested
 from ...city.identity import Identities
 from ...city.ports import NowMs, Publish, publish_all
-from ...city.types import MatrixRoomId, UserId
+from ...city.types import AgentSlug, MatrixRoomId, UserId
 from ...errors import HomeserverRefused
 from ...realtime.isolation import isolated
 from ...realtime.listeners import notify_all
@@ -43,6 +43,8 @@ from .room_history import MAX_PAGES, HistoryRange, RoomHistories, SyncedHistory
 
 _CONCURRENCY: Final = 4
 """Agents whose ``/sync`` runs at the same time, to limit the load of the homeserver."""
+_MAX_NAMED_AGENTS: Final = 1_000
+"""The agents that one SQL statement names; for more, it reads the chats of all."""
 _POLL_S: Final = 0.05
 _DELIVERY_TIMEOUT_S: Final = 2.0
 """Seconds without a delivery after which events that ``/sync`` has returned count as missing."""
@@ -113,15 +115,17 @@ class GapBackfill:
         async with self._sweep_lock:
             return await self._sweep_city(reason)
 
-    async def sweep_agents(self, agents: Iterable[UserId], reason: Missed) -> int:
+    async def sweep_agents(self, agents: Collection[AgentSlug], reason: Missed) -> int:
         """Sweep the direct chats and invitations of ``agents``; return the number of missing events and invitations.
 
         Raises HomeserverUnavailable.
         """
         async with self._sweep_lock:
-            chats = {reader.user: reader for reader in await self._chat_readers()}
+            chats = await self._chat_readers(agents if len(agents) <= _MAX_NAMED_AGENTS else None)
+            readers = {reader.user: reader for reader in chats}
+            ghosts = map(self._identities.agent, agents)
             return await self._sweep_readers(
-                [chats.get(agent) or _Reader(agent, frozenset(), is_filtered=True) for agent in agents], reason
+                [readers.get(ghost) or _Reader(ghost, frozenset(), is_filtered=True) for ghost in ghosts], reason
             )
 
     async def _sweep_city(self, reason: Missed) -> int:
@@ -134,9 +138,9 @@ class GapBackfill:
         missing, seen = await self._sweep_isolated(reader, reason)
         return missing + await self._read_unjoined(linked - seen, reason)
 
-    async def _chat_readers(self) -> list[_Reader]:
+    async def _chat_readers(self, agents: Collection[AgentSlug] | None = None) -> list[_Reader]:
         async with self._database.read_only() as tx:
-            chats = await tx.direct_chats.linked()
+            chats = await tx.direct_chats.linked(agents)
         by_agent: defaultdict[UserId, set[MatrixRoomId]] = defaultdict(set)
         for chat in chats:
             if chat.matrix_room_id is not None:

@@ -12,7 +12,8 @@ from typing import Any, Final
 from mautrix.api import Method, Path
 
 from ...city.types import MatrixRoomId, UserId
-from .transport import JSON, HomeserverTransport
+from ...json_encoding import JSON
+from .transport import HomeserverTransport
 
 _NOTHING: Final[JSON] = {"types": []}
 _TO_DEVICE_ONLY: Final = json.dumps({"room": {"rooms": []}, "presence": _NOTHING, "account_data": _NOTHING})

@@ -8,7 +8,8 @@ import orjson
 from mautrix.api import Method, Path
 
 from ...city.types import EventId, MatrixRoomId, UserId
-from .transport import CLIENT_V1, JSON, HomeserverTransport
+from ...json_encoding import JSON
+from .transport import CLIENT_V1, HomeserverTransport
 from .user_requests import CITY_DEVICE
 
 _MAX_EDITS: Final = 500

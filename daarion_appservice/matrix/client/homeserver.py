@@ -9,10 +9,11 @@ from mautrix.api import Method, Path
 
 from ...city.types import MatrixRoomId, UserId
 from ...errors import HomeserverRefused, HomeserverUnreachable
+from ...json_encoding import JSON
 from .encryption_requests import EncryptionRequests
 from .event_requests import EventRequests
 from .room_requests import RoomRequests
-from .transport import CLIENT_V1, JSON, MEDIA_V3
+from .transport import CLIENT_V1, MEDIA_V3
 from .user_requests import UserRequests
 
 _NOTHING: Final[JSON] = {"types": []}

@@ -18,7 +18,6 @@ def restriction_after(event: Event, user: UserId, before: Restriction | None) ->
 
     Args:
         event: the ``m.room.member`` event with the user as its state key.
-        user: the user.
         before: the user's restriction before the event.
 
     Returns:

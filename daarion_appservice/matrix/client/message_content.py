@@ -17,7 +17,7 @@ from ...city.message_kinds import Details, Location, parse_geo_uri
 from ...city.reply_fallback import strip_reply_fallback
 from ...city.text_sanitizing import one_line, strip_bidi_controls
 from ...city.types import Content, EventId, Media, SubjectId, UserId
-from .polls import poll_text, read_poll
+from .polls import poll_event_text, read_poll
 
 _LINK: Final = re.compile(r"""https://matrix\.to/#/((?:@|%40)[^"'?<>\s]{1,768})""")
 HTML_FORMAT: Final = "org.matrix.custom.html"
@@ -135,7 +135,7 @@ def msgtype_of_file(content: Event) -> str | None:
 
 
 def _read_poll(content: Event, identities: Identities) -> Content | None:
-    body = poll_text(content)
+    body = poll_event_text(content)
     if not body:
         return None
     return Content(

@@ -41,7 +41,7 @@ _PING_INTERVAL_S: Final = 60.0
 _MAX_FAILED_PINGS: Final = 2
 """The number of consecutive failed pings after which the service is not ready. One also fails while Synapse starts."""
 _MAX_UNANSWERED_PINGS: Final = 4
-"""The same for pings without an answer: an overloaded Synapse is late, too."""
+"""The number of consecutive pings without an answer after which the service is not ready: an overloaded Synapse is late."""
 
 _WRONG_REGISTRATION: Final = (
     "messages from Matrix wait in Synapse: it has another hs_token than this service; compare with `daarion-appservice "

@@ -23,7 +23,7 @@ _MAX_OPTIONS: Final = 20
 _MAX_CHARS: Final = 1000
 
 
-def poll_text(content: Event) -> str | None:
+def poll_event_text(content: Event) -> str | None:
     """Return the question and the options, one per line; without a poll the event's fallback text, or None."""
     for key, text_key in _FORMS:
         poll = inner(content, key)

@@ -49,13 +49,13 @@ class Generated:
         ]
 
 
-def new_token() -> str:
+def new_registration_token() -> str:
     """Return a random token, safe in URLs."""
     return secrets.token_urlsafe(TOKEN_BYTES)
 
 
 def generate(
-    settings: Settings, config: Path, *, force: bool = False, token: Callable[[], str] = new_token
+    settings: Settings, config: Path, *, force: bool = False, token: Callable[[], str] = new_registration_token
 ) -> Generated:
     """Write the registration file, and write missing tokens to the configuration.
 

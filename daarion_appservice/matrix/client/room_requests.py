@@ -7,7 +7,8 @@ from urllib.parse import quote
 from mautrix.api import Method, Path, PathBuilder
 
 from ...city.types import MatrixRoomId, UserId
-from .transport import JSON, HomeserverTransport
+from ...json_encoding import JSON
+from .transport import HomeserverTransport
 
 
 class RoomRequests(HomeserverTransport):
@@ -62,7 +63,7 @@ class RoomRequests(HomeserverTransport):
         """Return all state events of a room: the current ones, or those at the time when ``as_user`` left it."""
         response = await self.request(Method.GET, Path.v3.rooms[room].state, as_user=as_user)
         if not isinstance(response, list):
-            raise self._invalid_response("no list")
+            raise self._invalid_response("the response is not a list")
         return [event for event in response if isinstance(event, dict)]
 
     async def set_state(
@@ -77,7 +78,7 @@ class RoomRequests(HomeserverTransport):
         response = await self.request_object(Method.GET, Path.v3.rooms[room].joined_members, as_user=as_user)
         joined = response.get("joined")
         if not isinstance(joined, dict):
-            raise self._invalid_response("no joined")
+            raise self._invalid_response("the response has no field joined")
         return {UserId(user): profile for user, profile in joined.items() if isinstance(profile, dict)}
 
     async def joined_rooms(self, *, as_user: UserId) -> set[MatrixRoomId]:

@@ -87,11 +87,10 @@ async def change_levels(
 ) -> RoomPowerLevels:
     """Change ``m.room.power_levels``, whose content is replaced as a whole; return the levels after that.
 
-    A change is computed again on the levels of this moment: somebody may have set others since ``powers`` were read, and they
+    A change is computed again on the levels of this moment: a client may have set others since ``powers`` were read, and they
     must not be undone.
 
     Args:
-        homeserver: the homeserver.
         room: the Matrix room or the space.
         powers: its power levels, as read before.
         change: returns the content with the change; an equal content sends no event.

@@ -28,10 +28,10 @@ from ...errors import (
     HomeserverUnreachable,
     InvalidHomeserverResponse,
 )
+from ...json_encoding import JSON
 from .json_parsing import loads
 from .metrics import measured
 
-JSON = dict[str, Any]
 CLIENT_V1: Final = PathBuilder("_matrix/client/v1")
 MEDIA_V3: Final = PathBuilder("_matrix/media/v3")
 
@@ -274,12 +274,12 @@ class HomeserverTransport:
     def _required_text(self, response: Any, key: str) -> str:
         if isinstance(response, dict) and isinstance(value := response.get(key), str):
             return value
-        raise self._invalid_response(f"no {key}")
+        raise self._invalid_response(f"the response has no field {key}")
 
     def _required_list(self, response: JSON, key: str) -> list[Any]:
         if isinstance(value := response.get(key), list):
             return value
-        raise self._invalid_response(f"no {key}")
+        raise self._invalid_response(f"the response has no field {key}")
 
     def _invalid_response(self, problem: str) -> InvalidHomeserverResponse:
         return InvalidHomeserverResponse(self._not_matrix(problem))

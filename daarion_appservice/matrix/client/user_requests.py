@@ -9,8 +9,9 @@ from mautrix.api import Method, Path, PathBuilder
 
 from ...city.types import UserId
 from ...errors import HomeserverRefused, HomeserverUnavailable
+from ...json_encoding import JSON
 from .json_parsing import loads
-from .transport import JSON, MEDIA_V3, HomeserverTransport
+from .transport import MEDIA_V3, HomeserverTransport
 
 CITY_DEVICE: Final = "CITY"
 """The device id of every ghost. Synapse stores the transaction ids of a device's events in its database (MSC4190)."""

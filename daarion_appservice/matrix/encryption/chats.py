@@ -76,7 +76,6 @@ class EncryptedChats:
         """Receive the to-device events of a chat's agents, and import the key bundles that came for it.
 
         Args:
-            chat: the chat.
             sessions: the sessions that are wanted, by room and session id: once they are there, no other agent receives.
                 None of them stands for all agents.
 

@@ -19,7 +19,7 @@ from ...errors import HomeserverRefused, HomeserverUnavailable
 from ...storage.database import Database
 from .device_lists import DeviceLists
 from .encrypted_files import Download
-from .encrypted_rooms import EncryptedRooms
+from .room_readers import RoomReadersCache
 from .support import EncryptionSupport
 
 _MAX_BYTES: Final = 8 * 1024 * 1024
@@ -45,7 +45,7 @@ class KeyBundles:
         database: Database,
         support: EncryptionSupport,
         device_lists: DeviceLists,
-        rooms: EncryptedRooms,
+        rooms: RoomReadersCache,
         download: Download,
         now_ms: NowMs,
         *,

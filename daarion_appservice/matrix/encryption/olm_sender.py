@@ -55,7 +55,7 @@ class OlmSender:
         self._now_ms = now_ms
         self._new_id = new_id
         self.started_at_ms = now_ms()
-        """The begin of this run, in milliseconds since 1970."""
+        """The start of this run, in milliseconds since 1970."""
 
     def begin_run(self) -> None:
         """Use no session of an earlier run, of this process or another one, for encryption."""

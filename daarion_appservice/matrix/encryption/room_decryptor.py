@@ -22,8 +22,8 @@ from ...storage.encryption.undecrypted import UndecryptedRow
 from ..client.inbox_events import inbox_event
 from .device_lists import DeviceLists
 from .encrypted_files import with_file_keys
-from .encrypted_rooms import EncryptedRooms
 from .metrics import EncryptionMetrics, GivenUp, ReadAt
+from .room_readers import RoomReadersCache
 from .support import EncryptionSupport
 
 FIRST_RETRY_MS: Final = 1_000
@@ -57,7 +57,7 @@ class RoomDecryptor:
         database: Database,
         support: EncryptionSupport,
         device_lists: DeviceLists,
-        rooms: EncryptedRooms,
+        rooms: RoomReadersCache,
         metrics: EncryptionMetrics,
         now_ms: NowMs,
         pull: Pull,

@@ -28,10 +28,10 @@ from ...storage.encryption.encrypted_entries import EncryptedEntry
 from .content_size import fitting_content
 from .device_lists import DeviceLists
 from .encrypted_files import EncryptedFiles
-from .encrypted_rooms import EncryptedRooms
 from .locks import GhostLocks
 from .metrics import EncryptionMetrics
 from .olm_sender import OlmSender
+from .room_readers import RoomReadersCache
 from .support import EncryptionSupport
 from .to_device import ToDeviceReader
 
@@ -61,7 +61,7 @@ class RoomEncryptor:
         locks: GhostLocks,
         reader: ToDeviceReader,
         device_lists: DeviceLists,
-        rooms: EncryptedRooms,
+        rooms: RoomReadersCache,
         sender: OlmSender,
         files: EncryptedFiles,
         metrics: EncryptionMetrics,
@@ -118,7 +118,7 @@ class RoomEncryptor:
         content = fitting_content(clear)
         plan = await self._plan(account, event.room)
         olm, claimed, without = await self._olm_sessions(account, plan)
-        share = await self._share(account, plan, olm)
+        share = self._share(account, plan, olm)
         encrypted = encrypt_event(plan.session, account=account, event_type=event.type, content=content, key=key)
         room, session_id = plan.session.room, plan.session.session_id
         entry = EncryptedEntry(event.txn_id, event.ghost, room, session_id, encode_json(encrypted.content))
@@ -172,14 +172,11 @@ class RoomEncryptor:
         sessions |= {row.curve25519: row for row in claimed.sessions}
         return sessions, claimed.sessions, list(claimed.without)
 
-    async def _share(self, account: AccountRow, plan: OutboundPlan, olm: dict[str, OlmSessionRow]) -> KeyShare:
-        async with self._database.read_only() as tx:
-            shared = await tx.megolm_sessions.shared(plan.session.session_id)
+    def _share(self, account: AccountRow, plan: OutboundPlan, olm: dict[str, OlmSessionRow]) -> KeyShare:
         key = self._support.key
         return share_session(
             plan.session,
             recipients=plan.recipients,
-            shared=shared,
             olm_sessions=olm,
             account=account,
             own_device_keys=device_keys(account, key),

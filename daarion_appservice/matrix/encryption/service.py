@@ -19,9 +19,9 @@ from ...realtime.worker import Worker
 from ...storage.database import Database
 from ..client.monitor import HomeserverMonitor
 from .chats import EncryptedChats
-from .encrypted_rooms import EncryptedRooms
 from .ghost_devices import GhostDevices
 from .olm_sender import OlmSender
+from .room_readers import RoomReadersCache
 from .support import EncryptionSupport, SupportState
 
 _STEP_S: Final = 5.0
@@ -49,7 +49,7 @@ class EncryptionService:
         monitor: HomeserverMonitor,
         support: EncryptionSupport,
         devices: GhostDevices,
-        rooms: EncryptedRooms,
+        rooms: RoomReadersCache,
         sender: OlmSender,
         chats: EncryptedChats,
         now_ms: NowMs,

@@ -275,7 +275,9 @@ class ToDeviceReader:
         except HomeserverRefused as error:
             if not is_key_clash(error):
                 raise
-            log.warning("encryption_devices_lost", ghost=account.ghost, error=str(error), help="it gets a new device")
+            log.warning(
+                "encryption_devices_lost", ghost=account.ghost, error=str(error), help="the ghost gets a new device"
+            )
             await self._devices.replace_lost_locked(account.ghost)
             return False
         async with self._database.transaction() as tx:

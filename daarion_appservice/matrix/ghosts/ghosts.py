@@ -18,7 +18,7 @@ from typing import Final
 
 import structlog
 
-from ...city.avatars import DrawnAvatar, key_of
+from ...city.avatars import DrawnAvatar, avatar_key
 from ...city.event_fields import content_of, time_ms
 from ...city.identity import Identities
 from ...city.member_log import MemberLog
@@ -347,7 +347,7 @@ class Ghosts:
 
     async def _set_drawn_avatar(self, ghost: Ghost, drawn: DrawnAvatar) -> None:
         mxc = await self._drawn_avatars.address(drawn, current=ghost.avatar_mxc)
-        source = DRAWN + key_of(drawn)
+        source = DRAWN + avatar_key(drawn)
         if mxc is not None and (ghost.avatar_source, ghost.avatar_mxc) != (source, mxc):
             await self._set_avatar(ghost, source, mxc)
         elif mxc is None and ghost.own_avatar is not None:

@@ -69,7 +69,7 @@ class Incoming:
             raise HomeserverUnavailable(f"the homeserver stopped in the middle of a file: {error}") from error
 
 
-class MediaRepository:
+class HomeserverMedia:
     """The homeserver's media repository. All methods raise HomeserverUnavailable or HomeserverRefused."""
 
     def __init__(self, homeserver: Homeserver, monitor: HomeserverMonitor, ghosts: Ghosts) -> None:

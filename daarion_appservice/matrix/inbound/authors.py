@@ -7,7 +7,7 @@ from ...city.identity import Identities, ServiceUser
 from ...city.received_messages import EventLookup
 from ...city.types import Author, AuthorKind, MatrixRoomId, Room, UserId
 from ...storage.database import Transaction
-from ...storage.people.erasures import PendingRedaction
+from ...storage.personal_data.erasures import PendingRedaction
 
 
 async def read_author(
@@ -25,7 +25,6 @@ async def read_author(
         tx: the caller's transaction.
         identities: the names of the city's users.
         room: the room of the event.
-        event: the event.
         lookup: what is stored about the event; None to read the sender's membership.
         with_service_users: also return service users, which write no messages, and erased persons.
 

@@ -48,7 +48,7 @@ class BotChatHandlers:
         if not room.startswith("!") or len(room) > _MAX_ID_CHARS:
             return False
         if await tx.bot_chats.count_unchecked(inviter) >= _MAX_PENDING_CHATS:
-            log.warning("invitation_ignored", by=inviter, help="it invites the bot to more chats than it can follow")
+            log.warning("invitation_ignored", by=inviter, help="the user sends too many invitations")
             return False
         await tx.bot_chats.put(BotChat(room, inviter))
         # The bot begins with the list of its commands: it does not see what was written before it joined.

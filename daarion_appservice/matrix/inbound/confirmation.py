@@ -36,7 +36,7 @@ from ...storage.inbox import InboxRow
 from ..client.homeserver import Homeserver
 from ..client.inbox_events import inbox_event
 from ..client.refusals import is_transient
-from .current_state import RoomNotVisible, StateKey, is_absent, key_of, may_change_other_state, read_state
+from .current_state import RoomNotVisible, StateKey, is_absent, may_change_other_state, read_state, state_event_key
 from .redacted_state import is_target_unknown, may_redact_state, redacted_states
 from .state_differences import StoredState, differences, read_stored_state
 from .unconfirmed_rows import UnconfirmedRows
@@ -194,7 +194,7 @@ class Confirmation:
             return None
         unconfirmed = UnconfirmedRows(room, ())
         for row, event in events:
-            key = key_of(event)
+            key = state_event_key(event)
             if key is not None:
                 if room.agent is None or not self._invites_agent(event):
                     unconfirmed.states.append((row, key, event))
@@ -221,7 +221,7 @@ class Confirmation:
         return is_invitation and self._identities.is_ours(UserId(text(event, "state_key")))
 
     def _is_confirmed(self, row: InboxRow, event: Event) -> bool:
-        return (row.is_confirmed and key_of(event) is None) or self._is_local(sender_of(event))
+        return (row.is_confirmed and state_event_key(event) is None) or self._is_local(sender_of(event))
 
     def _is_local(self, user: UserId) -> bool:
         return user.partition(":")[2] == self._identities.domain
@@ -333,7 +333,9 @@ class Confirmation:
                 other_events.append((rows_of_key[-1], event))
         if stored is not None:
             changed = differences(self._identities, unconfirmed.room, stored, current)
-            other_events += [(unconfirmed.states[-1][0], event) for event in changed if key_of(event) not in rows]
+            other_events += [
+                (unconfirmed.states[-1][0], event) for event in changed if state_event_key(event) not in rows
+            ]
         handled = await self._handled_before([event for _, event in other_events])
         for row, event in other_events:
             if event_id_of(event) in handled:

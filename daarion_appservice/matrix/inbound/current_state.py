@@ -53,7 +53,7 @@ class CurrentState:
         }
 
 
-def key_of(event: Event) -> StateKey | None:
+def state_event_key(event: Event) -> StateKey | None:
     """Return type and state key of a state event; None for other events."""
     return (type_of(event), text(event, "state_key")) if isinstance(event.get("state_key"), str) else None
 
@@ -120,7 +120,7 @@ async def _read_as(
 def _by_key(room: MatrixRoomId, events: Iterable[Any]) -> dict[StateKey, Event]:
     found: dict[StateKey, Event] = {}
     for event in events:
-        key = key_of(event) if isinstance(event, dict) else None
+        key = state_event_key(event) if isinstance(event, dict) else None
         if key is not None:
             found[key] = {**event, "room_id": room}
     return found

@@ -31,6 +31,7 @@ from ...storage.direct_chats import ChatAgentState
 from ...storage.invitations import Invitation
 from ..encryption import verification
 from ..encryption.support import UNREADABLE
+from .message_removals import begin_message_removal
 
 _MAX_ID_CHARS: Final = 255
 _MAX_NAMES: Final = 500
@@ -80,7 +81,12 @@ class DirectChatHandlers:
             return await self.decline_invitation(tx, event)
         inviter = sender_of(event)
         if await tx.direct_chats.count_pending(inviter) >= _MAX_PENDING_CHATS:
-            log.warning("invitation_ignored", agent=agent, by=inviter, help="it invites more than agents can follow")
+            log.warning(
+                "invitation_ignored",
+                agent=agent,
+                by=inviter,
+                help="the user sends too many invitations",
+            )
             return await self._decline(tx, event, TOO_MANY)
         chat_id = f"direct_{self._new_id()}"
         chat = Room(
@@ -125,7 +131,7 @@ class DirectChatHandlers:
         return await self._decline(tx, event, reason, after_ms=after_ms) if reason else []
 
     def _is_declinable(self, user: UserId) -> bool:
-        """Whether this is a user of the application service, or one whose id differs from such an id by capitals only.
+        """Return whether this is a user of the application service, or one whose id differs from such an id by capitals only.
 
         Synapse lets an application service register ids with capitals, so that their invitations can be declined.
         """
@@ -155,7 +161,7 @@ class DirectChatHandlers:
     async def _decline(self, tx: Transaction, event: Event, reason: str, *, after_ms: int = 0) -> list[CityEvent]:
         inviter, user = sender_of(event), UserId(text(event, "state_key"))
         if await tx.invitations.count_pending(inviter) >= _MAX_PENDING_DECLINES:
-            log.warning("invitation_ignored", user=user, by=inviter, help="it invites more than can be declined")
+            log.warning("invitation_ignored", user=user, by=inviter, help="the user sends too many invitations")
             return []
         await tx.invitations.add(Invitation(user, room_of(event), inviter, reason, self._now_ms() + after_ms))
         return [InvitationRejected()]
@@ -196,7 +202,12 @@ class DirectChatHandlers:
             return []  # Only an invitation of an agent opens it again.
         # A user who joins can read later messages at once, so the chat counts as shared before it is reconciled.
         await tx.direct_chats.mark_pending(chat.id, is_group=True if membership == "join" else None)
-        return [DirectChatChanged(chat.id), ChatReadersChanged(chat.id)]
+        removals = (
+            await begin_message_removal(tx, chat, user, event, now_ms=self._now_ms())
+            if membership in {"leave", "ban"}
+            else []
+        )
+        return [DirectChatChanged(chat.id), ChatReadersChanged(chat.id), *removals]
 
     async def _is_of_member(self, tx: Transaction, chat: Room, citizen: CitizenId) -> bool:
         """Return whether a citizen is linked with a Matrix user who is joined to the chat."""
@@ -262,7 +273,6 @@ class DirectChatHandlers:
 
         Args:
             tx: the transaction that marks the event as done.
-            chat: the chat.
             is_open: everyone may join or read the room now, so that the chat counts as shared before it is reconciled.
         """
         if chat.archived:

@@ -195,7 +195,6 @@ class EventHandlers:
 
         Args:
             tx: the transaction that marks the event as done.
-            chat: the chat.
             event: the decrypted event.
             before: the message to insert it before; None for the end of the chat.
 

@@ -18,6 +18,7 @@ from ...city.room_events import Removal
 from ...city.types import AuthorKind, Member, Room, RoomId, UserId
 from ...storage.database import Transaction
 from ..client.membership_events import moderation_reason, restriction_after
+from .message_removals import begin_message_removal
 
 
 class MemberEvents:
@@ -50,7 +51,8 @@ class MemberEvents:
         is_removed = membership == "ban" or (sender_of(event) != user and membership != "invite" and not was_handled)
         if is_removed:
             removal = await self._removal(tx, room.id, event)
-            return [*await self._members.record_removal(tx, room.id, user, removal), *unban_events]
+            removed = [*await self._members.record_removal(tx, room.id, user, removal), *unban_events]
+            return [*removed, *await begin_message_removal(tx, room, user, event, now_ms=self._now_ms())]
         if content.get("membership") == "invite":
             return await self._members.record_invitation(tx, room.id, user)
         return await self._members.leave(tx, room.id, [user])

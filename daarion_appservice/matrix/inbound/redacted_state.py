@@ -12,7 +12,7 @@ from ...city.identity import Identities
 from ...city.types import EventId
 from ...storage.database import Transaction
 from ...storage.inbox import InboxRow
-from .current_state import StateKey, key_of
+from .current_state import StateKey, state_event_key
 from .messages import redacted_by
 from .unconfirmed_rows import UnconfirmedRows
 
@@ -50,7 +50,7 @@ async def redacted_states(
         if row.id in to_confirm and row.id not in visible:
             continue
         redacted = await find(redacted_by(redaction))
-        key = key_of(redacted) if redacted is not None else None
+        key = state_event_key(redacted) if redacted is not None else None
         if key is not None and key[0] in types:
             found.append((row, key, redaction))
     return found

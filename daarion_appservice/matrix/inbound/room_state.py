@@ -35,10 +35,10 @@ class RoomStateEvents:
         """Matrix rooms with a tombstone, whose power levels and join rules no longer apply to the city's rooms."""
 
     async def name(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        name = name_text(content_of(event), "name")
-        if not name or not _is_state(event):
+        if not _is_state(event) or is_absent(event):
             return []
-        if not self._is_sent_by_service(event):
+        name = name_text(content_of(event), "name") or ""  # A name that was redacted has no text.
+        if not self._is_set_by_service(event, "name"):
             return await self._rooms.receive(tx, room, name=name)
         return [] if name == room.name else await self._handle_overtaken_change(tx, room, name=name)
 
@@ -47,7 +47,7 @@ class RoomStateEvents:
         if not _is_state(event) or is_absent(event):
             return []
         topic = topic or ""  # A topic that was redacted has no text.
-        if not self._is_sent_by_service(event):
+        if not self._is_set_by_service(event, "topic"):
             return await self._rooms.receive(tx, room, description=topic)
         return [] if topic == room.description else await self._handle_overtaken_change(tx, room, topic=topic)
 
@@ -159,6 +159,10 @@ class RoomStateEvents:
 
     def _is_in_force(self, event: Event) -> bool:
         return _is_state(event) and room_of(event) not in self._replaced_rooms
+
+    def _is_set_by_service(self, event: Event, key: str) -> bool:
+        """Return whether the value of a state event is the service's own: a redaction removes the value."""
+        return self._is_sent_by_service(event) and key in content_of(event)
 
     def _is_sent_by_service(self, event: Event) -> bool:
         return self._identities.is_ours(sender_of(event))

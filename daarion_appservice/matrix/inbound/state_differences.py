@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ...city.avatars import key_of, room_avatar
+from ...city.avatars import avatar_key, room_avatar
 from ...city.event_fields import Event, content_of, name_text, sender_of, topic_text
 from ...city.identity import Identities
 from ...city.restrictions import Restriction, RestrictionKind
+from ...city.rooms import name_from_matrix
 from ...city.types import Member, Room, UserId
 from ...storage.database import Transaction
 from ..client.room_rules import avatar_in, is_encryption, join_rule, pinned_json, stored_json, visibility_in
@@ -37,7 +38,7 @@ async def read_stored_state(tx: Transaction, room: Room) -> StoredState:
         members,
         await tx.restrictions.of_room(room.id),
         frozenset(await tx.outbox.pending_moves(room.id)),
-        frozenset(await tx.drawn_avatars.with_key(key_of(room_avatar(room.slug)))),
+        frozenset(await tx.drawn_avatars.with_key(avatar_key(room_avatar(room.slug)))),
     )
 
 
@@ -94,7 +95,7 @@ def _is_ban_stored(restriction: Restriction | None, _user: UserId, event: Event)
 
 
 def _is_name_stored(room: Room, event: Event) -> bool:
-    return name_text(content_of(event), "name") in {None, "", room.name}
+    return is_absent(event) or name_from_matrix(name_text(content_of(event), "name") or "", room.slug) == room.name
 
 
 def _is_topic_stored(room: Room, event: Event) -> bool:

@@ -30,7 +30,6 @@ class TextsAhead:
 
         Args:
             tx: the connection to read with.
-            events: the events.
             edited_early: the ids of events whose edits arrived before them; None if that is not known.
         """
         messages = self._messages(events)

@@ -2,6 +2,8 @@
 
     1 s ─► 5 s: key request ─► 20 s ─► 60 s: a notice in the chat ─► 3 min ─► … every hour ─► given up after a day
 
+While encryption is off nothing is retried, but events are given up after a day, too: no row stays for ever.
+
 A key that comes meanwhile, by whatever pull, makes the events of its session due at once. They are inserted before the
 messages that came after them.
 """
@@ -87,16 +89,18 @@ class UndecryptedWorker:
         await self._worker.run(self._retry_due)
 
     async def _retry_due(self) -> float:
-        if not self._decryptor.is_active:
-            return _IDLE_S
+        is_active = self._decryptor.is_active
         async with self._database.read_only() as tx:
-            rows = await tx.undecrypted.due(self._now_ms(), _BATCH)
+            rows = await (tx.undecrypted.due(self._now_ms(), _BATCH) if is_active else self._expired(tx))
         rows.sort(key=lambda row: (row.room, row.number))
         for _, of_room in groupby(rows, key=lambda row: row.room):
-            await self._retry_room(list(of_room))
+            handle = self._retry_room if is_active else self._give_up
+            await handle(list(of_room))
         async with self._database.read_only() as tx:
             next_ms, count = await tx.undecrypted.next_try_ms(), await tx.undecrypted.count()
         self._metrics.set_waiting(count)
+        if not is_active:
+            return 0.0 if len(rows) == _BATCH else _IDLE_S
         return _IDLE_S if next_ms is None else min(_IDLE_S, max(0.0, (next_ms - self._now_ms()) / 1000))
 
     async def _retry_room(self, rows: Sequence[UndecryptedRow]) -> None:
@@ -185,11 +189,7 @@ class UndecryptedWorker:
         """Ask for the key, say that it is missing, or give the event up, and store the time of the next attempt."""
         now_ms, attempts = self._now_ms(), row.attempts + 1
         if now_ms - row.received_at_ms >= _GIVE_UP_MS:
-            async with self._database.read_only() as tx:
-                withheld = await tx.withheld_keys.find(row.room, row.session_id, row.sender)
-            self._metrics.count_given_up(GivenUp.WITHHELD if withheld else GivenUp.NO_KEY)
-            log.warning("event_given_up", event_id=row.event_id, room=row.room, error="no key came within a day")
-            await self._delete([row])
+            await self._give_up([row])
             return
         if row.attempts >= _REQUEST_AFTER and type_of(orjson.loads(row.event)) == ENCRYPTED:
             await self._request_key(chat, row)
@@ -198,6 +198,18 @@ class UndecryptedWorker:
             await tx.undecrypted.reschedule(
                 row.event_id, attempts=attempts, next_try_ms=now_ms + _delay_ms(attempts), is_announced=is_announced
             )
+
+    async def _expired(self, tx: Transaction) -> list[UndecryptedRow]:
+        return await tx.undecrypted.received_until(self._now_ms() - _GIVE_UP_MS, _BATCH)
+
+    async def _give_up(self, rows: Sequence[UndecryptedRow]) -> None:
+        """Delete events whose key did not come within a day."""
+        for row in rows:
+            async with self._database.read_only() as tx:
+                withheld = await tx.withheld_keys.find(row.room, row.session_id, row.sender)
+            self._metrics.count_given_up(GivenUp.WITHHELD if withheld else GivenUp.NO_KEY)
+            log.warning("event_given_up", event_id=row.event_id, room=row.room, error="no key came within a day")
+        await self._delete(rows)
 
     async def _request_key(self, chat: Room, row: UndecryptedRow) -> None:
         reference: MegolmReference = reference_of(row)[1]

@@ -67,7 +67,6 @@ class InboundWorker:
         """Build the worker.
 
         Args:
-            database: the database.
             handlers: handle the events.
             monitor: the state of the homeserver.
             gap_backfill: fetches missing events.
@@ -209,8 +208,12 @@ class InboundWorker:
     async def _drop(self, rows: list[InboxRow]) -> None:
         if not rows:
             return
-        async with self._database.transaction() as tx:
-            await tx.inbox.mark_processed([row.id for row in rows])
+        try:
+            async with self._database.transaction() as tx:
+                await _mark_done(tx, rows)
+        except _RowsChanged:
+            log.debug("inbox_changed", event_id=rows[0].event_id)
+            return
         for row in rows:
             self._confirmation.log_dropped(row)
 
@@ -284,7 +287,7 @@ class InboundWorker:
         retry_at_ms = None if attempts >= MAX_ATTEMPTS else self._now_ms() + _MIN_RETRY_MS * 2 ** (attempts - 1)
         # If the database is down, this raises as well, and the attempt is not counted.
         async with self._database.transaction() as tx:
-            await tx.inbox.record_failure(row.id, reason, retry_at_ms=retry_at_ms)
+            await tx.inbox.record_failure(row, reason, retry_at_ms=retry_at_ms)
         FAILURES.labels(FailureResult.DEAD if retry_at_ms is None else FailureResult.RETRY).inc()
         if retry_at_ms is None:
             log.error(
@@ -319,7 +322,7 @@ def _are_all(rows: list[InboxRow]) -> bool:
 
 async def _mark_done(tx: Transaction, rows: list[InboxRow]) -> None:
     """Mark rows as done before they are handled: of two processes that read the same row only one succeeds."""
-    if not await tx.inbox.mark_processed([row.id for row in rows]):
+    if not await tx.inbox.mark_processed(rows):
         raise _RowsChanged
 
 

@@ -8,8 +8,8 @@ account.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,25 +20,21 @@ from ...city.message_lookup import may_know_room
 from ...city.moderation_rights import ALL_RIGHTS, ModerationRights, rights_of
 from ...city.permissions import RoomPermissions
 from ...city.power_levels import RoomPowerLevels
+from ...city.room_deletions import check_not_being_deleted
 from ...city.types import Author, MatrixRoomId, MatrixStatus, Room, UserId
 from ...errors import (
     CityError,
     Conflict,
     Forbidden,
-    HomeserverRateLimited,
     HomeserverRefused,
-    HomeserverUnavailable,
     NotFound,
-    TooManyRequests,
     Unavailable,
 )
 from ...storage.database import Database
+from ..client.error_translation import RETRY_S, translate_homeserver_errors
 from ..client.homeserver import Homeserver
 from ..client.refusals import is_transient
 from ..client.room_rules import read_rules
-
-RETRY_S = 5
-"""``Retry-After`` when the homeserver does not respond, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,7 @@ class ActingModerator:
         Raises:
             CityError: the homeserver refuses the request, or does not respond.
         """
-        with translate_homeserver_errors():
+        with translate_moderation_errors():
             for user in self.users:
                 try:
                     await request(user)
@@ -96,13 +92,13 @@ class Moderators:
 
         Raises:
             NotFound: there is no such room, or the author may not know of it.
-            Conflict: the room is archived, or not linked with a Matrix room.
+            Conflict: the room is archived, being deleted, or not linked with a Matrix room.
             Forbidden: the author is not a member, or the room is a direct chat.
             CityError: the homeserver refuses the request, or does not respond.
         """
         room = await self._room(author, room_id, is_admin=is_admin)
         assert room.matrix_room_id is not None
-        with translate_homeserver_errors():
+        with translate_moderation_errors():
             rules = await read_rules(self.homeserver, room.matrix_room_id, as_user=self.identities.bot)
         async with self.database.read_only() as tx:
             own = await self.permissions.moderator_level(tx, room, author, rules.powers)
@@ -132,6 +128,8 @@ class Moderators:
         if room.is_direct or not (is_admin or is_member):
             raise power_too_low(room)
         if room.archived:
+            async with self.database.read_only() as tx:
+                await check_not_being_deleted(tx, room)
             raise Conflict("room_archived", f"the room {room.slug} is archived: restore it first")
         if room.matrix_room_id is None or room.matrix_status is not MatrixStatus.LINKED:
             raise Conflict("room_not_linked", f"the room {room.slug} is not linked with its Matrix room yet; try again")
@@ -142,21 +140,13 @@ def power_too_low(room: Room) -> Forbidden:
     return Forbidden("power_too_low", f"your power level in the room {room.slug} does not allow this")
 
 
-@contextmanager
-def translate_homeserver_errors() -> Iterator[None]:
+def translate_moderation_errors() -> AbstractContextManager[None]:
     """Translate the errors of the homeserver that are raised in the block into errors of the city."""
-    try:
-        yield
-    except HomeserverUnavailable as error:
-        raise Unavailable(
-            "homeserver_unavailable", "the homeserver does not respond; try again", retry_after_s=RETRY_S
-        ) from error
-    except HomeserverRateLimited as error:
-        raise TooManyRequests(
-            "the homeserver limits the rate of changes", retry_after_s=error.retry_after_ms / 1000
-        ) from error
-    except HomeserverRefused as error:
-        raise _refused(error) from error
+    return translate_homeserver_errors(
+        _refused,
+        unavailable="the homeserver does not respond; try again",
+        rate_limited="the homeserver limits the rate of changes",
+    )
 
 
 def _refused(error: HomeserverRefused) -> CityError:

@@ -46,7 +46,8 @@ from ...errors import Conflict, NotFound
 from ...storage.database import Database
 from ..client.homeserver import Homeserver
 from ..client.room_rules import MAX_PINS, change_levels, pinned_ids
-from .acting_moderator import ActingModerator, Moderators, power_too_low, translate_homeserver_errors
+from ..outbound.former_rooms import FormerRooms
+from .acting_moderator import ActingModerator, Moderators, power_too_low, translate_moderation_errors
 
 MAX_REASON_CHARS: Final = 500
 _RIGHTS_BYTES: Final = 256
@@ -67,6 +68,7 @@ class RoomModeration:
     identities: Identities
     agents: AgentDirectory
     moderators: Moderators
+    former_rooms: FormerRooms
     publish: Publish
     locks: defaultdict[RoomId, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     """One lock by room: a change of its state is read, changed and written."""
@@ -199,7 +201,8 @@ class RoomModeration:
 
         Raises:
             NotFound: the room has no such message that the author may read.
-            Conflict: the message is deleted or not on Matrix yet, or the room has `MAX_PINS` pinned messages.
+            Conflict: the message is deleted, not on Matrix yet or from before an upgrade of the Matrix room, or the room has
+                `MAX_PINS` pinned messages.
         """
         moderator = await self.check(author, room_id, lambda rights: rights.pin, is_admin=is_admin)
         message = await self._message(moderator.room, message_id, author)
@@ -207,6 +210,13 @@ class RoomModeration:
             raise Conflict("message_deleted", "the message is deleted and cannot be pinned")
         if message.matrix_event_id is None:
             raise Conflict("message_not_sent", "the message is not on Matrix yet; try again")
+        with translate_moderation_errors():
+            former = await self.former_rooms.former_room_of(moderator.room, message.matrix_event_id)
+        if former is not None:
+            raise Conflict(
+                "message_in_former_room",
+                "the message is in the Matrix room from before the upgrade: Matrix clients find no pinned message there",
+            )
         await self._change_pins(moderator, add=message.matrix_event_id)
 
     async def unpin(self, author: Author, room_id: str, message_id: str, *, is_admin: bool) -> None:
@@ -221,7 +231,7 @@ class RoomModeration:
     ) -> None:
         room, bot = moderator.matrix_room, self.identities.bot
         async with self.locks[moderator.room.id]:
-            with translate_homeserver_errors():
+            with translate_moderation_errors():
                 before = pinned_ids(await self.homeserver.state(room, _PINS, as_user=bot) or {})
             after = [each for each in before if each != remove]
             if add is not None and add not in before:

@@ -22,7 +22,7 @@ from ..client.monitor import HomeserverMonitor
 from ..ghosts.ghosts import Ghosts
 
 
-class Timeline(NamedTuple):
+class GhostTimeline(NamedTuple):
     """A timeline of a room that a ghost types in or reads."""
 
     room: RoomId
@@ -65,7 +65,7 @@ class BestEffortSender(ABC, Generic[_Value]):
         self._ghosts = ghosts
         self._online_members = online_members
         self._on_activity = on_activity
-        self._pending: dict[Timeline, _Value] = {}
+        self._pending: dict[GhostTimeline, _Value] = {}
         """The values to send; the newest wins."""
         self._worker = Worker(type(self).__name__, idle_s=None)
         self._is_running = False
@@ -91,16 +91,16 @@ class BestEffortSender(ABC, Generic[_Value]):
             if newer != value:
                 self._pending[key] = newer  # Reinsert it behind the others.
 
-    def _accepts(self, key: Timeline) -> bool:
+    def _accepts(self, key: GhostTimeline) -> bool:
         """Return whether a value can be sent now: the ghost is registered, and the queue has a place for it."""
         has_place = key in self._pending or len(self._pending) < self.max_pending
         return self._is_running and self._monitor.is_up and self._ghosts.is_known(key.ghost) and has_place
 
-    def _put(self, key: Timeline, value: _Value) -> None:
+    def _put(self, key: GhostTimeline, value: _Value) -> None:
         self._pending[key] = value
         self._worker.wake()
 
-    async def _try_send(self, key: Timeline, value: _Value) -> None:
+    async def _try_send(self, key: GhostTimeline, value: _Value) -> None:
         try:
             await self._send(key, value)
         except HomeserverUnavailable as error:
@@ -113,5 +113,5 @@ class BestEffortSender(ABC, Generic[_Value]):
         """Drop the state of an earlier run."""
 
     @abstractmethod
-    async def _send(self, key: Timeline, value: _Value) -> None:
+    async def _send(self, key: GhostTimeline, value: _Value) -> None:
         """Send a value, unless the room is not on Matrix."""

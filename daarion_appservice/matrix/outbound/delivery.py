@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
@@ -32,17 +32,11 @@ from ..encryption.room_encryptor import ClearEvent, RoomEncryptor, is_to_be_encr
 from ..ghosts.chat_joins import ChatJoins
 from ..ghosts.ghosts import Ghosts
 from ..ghosts.profiles import Profile, citizen_profile
+from . import retry_delays
 from .failures import FailureExamination
 from .former_rooms import FormerRooms
 from .metrics import COUNTERS, DELAY_SECONDS, SECONDS, SendResult
 from .rendering import OutboxRenderer, OutgoingEvent
-
-MAX_ATTEMPTS: Final = 8
-_RETRY_MS: Final = 500
-"""The base of the retry delays: the first retry is immediate, the second comes after this delay, and each further one
-after about twice the previous one: an entry is given up after a minute. Attempts during an outage do not count."""
-_UNLINKED_RETRY_MS: Final = 1_000
-"""The delay of an entry whose room is not linked yet."""
 
 log = structlog.get_logger()
 
@@ -64,6 +58,7 @@ class OutboxDelivery:
         renderer: OutboxRenderer,
         identities: Identities,
         encryptor: RoomEncryptor,
+        former_rooms: FormerRooms,
         publish: Publish,
         now_ms: NowMs,
         *,
@@ -82,7 +77,7 @@ class OutboxDelivery:
         self._now_ms = now_ms
         self._on_new_ghost = on_new_ghost
         self._on_activity = on_activity
-        self._former_rooms = FormerRooms(database, homeserver, identities)
+        self._former_rooms = former_rooms
         self._chat_joins = ChatJoins(database, homeserver, identities)
         self._failures = FailureExamination(homeserver, ghosts, identities)
         self._repaired: set[int] = set()
@@ -112,7 +107,7 @@ class OutboxDelivery:
         if is_departure and room.matrix_room_id is None:
             return await self._drop(entry, event, DeliveryError.CHAT_OVER)
         if room.matrix_room_id is None or (room.matrix_status is not MatrixStatus.LINKED and not is_departure):
-            return self._now_ms() + _UNLINKED_RETRY_MS
+            return self._now_ms() + retry_delays.UNLINKED_MS
         return await self._send(entry, event, room)
 
     async def _send(self, entry: OutboxRow, event: OutgoingEvent, room: Room) -> int | None:
@@ -276,10 +271,8 @@ class OutboxDelivery:
 
     async def _record_failure(self, entry: OutboxRow, error: HomeserverError, *, retry: bool) -> int | None:
         """Record a failed attempt; return the time of the next one (ms since 1970), or None if there is none."""
-        attempts = entry.attempts + 1
-        retry_at_ms = (
-            self._now_ms() + _RETRY_MS * (2 ** (attempts - 1) - 1) if retry and attempts < MAX_ATTEMPTS else None
-        )
+        delay_ms = retry_delays.attempt_delay_ms(entry.attempts + 1) if retry else None
+        retry_at_ms = None if delay_ms is None else self._now_ms() + delay_ms
         async with self._database.transaction() as tx:
             # Lock the room first: every writer of a room locks it before it changes the outbox.
             changes = (

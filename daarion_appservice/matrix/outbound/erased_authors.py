@@ -6,7 +6,7 @@ from ...city.events import CityEvent
 from ...city.identity import Identities
 from ...city.types import EventId, Message
 from ...storage.database import Transaction
-from ...storage.people.erasures import PendingRedaction
+from ...storage.personal_data.erasures import PendingRedaction
 
 
 async def redact_sent(
@@ -28,7 +28,7 @@ async def redact_sent(
     await tx.messages.mark_sent(message.id, event_id)
     await tx.rooms.mark_history_changed(message.room_id)
     if room is not None and room.matrix_room_id is not None:
-        ghosts = stored.person.ghosts if stored is not None and stored.person is not None else ()
+        ghosts = stored.data_subject.ghosts if stored is not None and stored.data_subject is not None else ()
         sender = next(iter(ghosts), identities.service_user(room))
         await tx.erasures.add_redactions(erasure, [PendingRedaction(event_id, room.matrix_room_id, sender)])
     return []

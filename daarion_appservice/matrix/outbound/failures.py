@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import structlog
 
@@ -14,15 +13,8 @@ from ...errors import HomeserverRateLimited, HomeserverRefused, HomeserverUnavai
 from ..client.homeserver import Homeserver
 from ..client.refusals import UNKNOWN_DEVICE, is_unregistered
 from ..ghosts.ghosts import REMOVED_BY_MODERATOR, Ghosts
+from . import retry_delays
 from .rendering import OutgoingEvent
-
-_BROKEN_LINK_RETRY_MS: Final = 1_000
-"""The delay until the reconciler has corrected the link of the room."""
-_UNAVAILABLE_RETRY_MS: Final = 1_000
-"""The delay after an entry that got no response; while the homeserver counts as lost, lanes wait in any case."""
-_REFUSED_RETRY_MS: Final = 10_000
-_MIN_RATE_LIMIT_MS: Final = 1_000
-"""The minimum delay after a 429 response, which `rate_limited: false` in the registration prevents."""
 
 log = structlog.get_logger()
 
@@ -39,10 +31,10 @@ class FailureExamination:
         """Return the delay (ms) for a refusal that concerns the service or the whole room; 0 for one of the entry."""
         if error.status == 401:
             log.error("token_refused", error=str(error), help="see `daarion-appservice registration check`")
-            return _REFUSED_RETRY_MS
+            return retry_delays.REFUSED_MS
         if isinstance(error, HomeserverRateLimited):
-            return max(_MIN_RATE_LIMIT_MS, error.retry_after_ms)
-        return _BROKEN_LINK_RETRY_MS if error.status == 403 and await self._is_link_broken(room) else 0
+            return max(retry_delays.MIN_RATE_LIMITED_MS, error.retry_after_ms)
+        return retry_delays.BROKEN_LINK_MS if error.status == 403 and await self._is_link_broken(room) else 0
 
     async def room_delay_ms(self, room: Room) -> int:
         """Return the delay (ms) for a failure of the homeserver if another request for the room fails too; 0 otherwise.
@@ -53,9 +45,9 @@ class FailureExamination:
         try:
             await self.homeserver.joined_members(room.matrix_room_id, as_user=self.identities.service_user(room))
         except HomeserverUnavailable:
-            return _UNAVAILABLE_RETRY_MS
+            return retry_delays.UNAVAILABLE_MS
         except HomeserverRefused:
-            return _REFUSED_RETRY_MS
+            return retry_delays.REFUSED_MS
         return 0
 
     async def repair(self, event: OutgoingEvent, room: Room, error: HomeserverRefused) -> bool:

@@ -7,7 +7,7 @@ therefore sent to the room that has the event. After an upgrade, members without
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ...city.event_fields import inner, optional_text
@@ -21,6 +21,8 @@ from .rendering import OutgoingEvent
 
 _CHANGES: Final = frozenset({"m.replace", "m.annotation", "m.reference"})
 _THREAD: Final = "m.thread"
+_MAX_EVENTS: Final = 5_000
+"""The number of events whose room is remembered, 0.3 KiB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class FormerRooms:
     database: Database
     homeserver: Homeserver
     identities: Identities
+    rooms_of_events: dict[EventId, MatrixRoomId] = field(default_factory=dict)
+    """The Matrix rooms of events that were requested, the oldest first: an event stays in its room."""
 
     async def find(self, room: Room, event: OutgoingEvent) -> MatrixRoomId | None:
         """Return the former Matrix room that has the event which ``event`` changes; None for any other event.
@@ -41,7 +45,7 @@ class FormerRooms:
         relation = inner(event.content, "m.relates_to")
         related = optional_text(relation, "event_id") if relation.get("rel_type") in _CHANGES else None
         changed = event.redacts or (EventId(related) if related else None)
-        return await self._find_event(room, changed) if changed is not None else None
+        return await self.former_room_of(room, changed) if changed is not None else None
 
     async def without_lost_thread(self, room: Room, content: dict[str, Any]) -> dict[str, Any]:
         """Return the content of a message without its thread, if the root is in a former room.
@@ -50,7 +54,7 @@ class FormerRooms:
         """
         relation = inner(content, "m.relates_to")
         root = optional_text(relation, "event_id") if relation.get("rel_type") == _THREAD else None
-        if root is None or await self._find_event(room, EventId(root)) is None:
+        if root is None or await self.former_room_of(room, EventId(root)) is None:
             return content
         return {key: value for key, value in content.items() if key != "m.relates_to"}
 
@@ -61,7 +65,6 @@ class FormerRooms:
 
         Args:
             former: the former room.
-            event: the event.
             txn_id: the transaction id.
             users: who tries, in this order.
             edits_by: the user whose edits are redacted as well.
@@ -87,13 +90,27 @@ class FormerRooms:
                     raise
         return await self.homeserver.redact(former, event, txn_id, as_user=last, with_device=False)
 
-    async def _find_event(self, room: Room, event: EventId) -> MatrixRoomId | None:
+    async def former_room_of(self, room: Room, event: EventId) -> MatrixRoomId | None:
+        """Return the former Matrix room that has an event; None for one of the present room, or of none.
+
+        Raises:
+            HomeserverUnavailable: the homeserver does not answer.
+            HomeserverRefused: the homeserver limits the rate of requests, or fails.
+        """
         async with self.database.read_only() as tx:
             former = await tx.matrix_rooms.former_of(room.id)
-        if not former or room.matrix_room_id is None or await self._has(room.matrix_room_id, event):
+        if not former or room.matrix_room_id is None:
             return None
-        for each in former:
+        if (found := self.rooms_of_events.get(event)) is None:
+            found = await self._request_room(event, [room.matrix_room_id, *former])
+        return found if found in former else None
+
+    async def _request_room(self, event: EventId, matrix_rooms: list[MatrixRoomId]) -> MatrixRoomId | None:
+        for each in matrix_rooms:
             if await self._has(each, event):
+                self.rooms_of_events[event] = each
+                if len(self.rooms_of_events) > _MAX_EVENTS:
+                    del self.rooms_of_events[next(iter(self.rooms_of_events))]
                 return each
         return None
 

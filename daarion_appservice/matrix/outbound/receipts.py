@@ -12,7 +12,7 @@ from typing import Final
 from ...city.events import LocalUserRead
 from ...city.types import MessageId
 from ..client.event_requests import MAIN_TIMELINE
-from .best_effort import BestEffortSender, Timeline
+from .best_effort import BestEffortSender, GhostTimeline
 
 _MAX_SENT: Final = 10_000
 """The number of timelines whose last receipt is stored. For an evicted one an older receipt may be sent
@@ -26,12 +26,12 @@ class ReceiptSender(BestEffortSender[tuple[int, MessageId]]):
     failure_event = "receipt_not_sent"
 
     def _reset(self) -> None:
-        self._sent: OrderedDict[Timeline, int] = OrderedDict()
+        self._sent: OrderedDict[GhostTimeline, int] = OrderedDict()
         """The sequence number of the last sent receipt, latest last."""
 
     def on_local_read(self, event: LocalUserRead) -> None:
         """Queue the receipt of a citizen or agent, unless it is outdated or cannot be sent now."""
-        key = Timeline(event.room_id, self._identities.author(event.author), event.thread_root)
+        key = GhostTimeline(event.room_id, self._identities.author(event.author), event.thread_root)
         if (
             self._accepts(key)
             and event.seq > self._last_seq(key)
@@ -39,12 +39,12 @@ class ReceiptSender(BestEffortSender[tuple[int, MessageId]]):
         ):
             self._put(key, (event.seq, event.message_id))
 
-    def _last_seq(self, key: Timeline) -> float:
+    def _last_seq(self, key: GhostTimeline) -> float:
         if key in self._pending:
             return self._pending[key][0]
         return self._sent.get(key, float("-inf"))
 
-    async def _send(self, key: Timeline, value: tuple[int, MessageId]) -> None:
+    async def _send(self, key: GhostTimeline, value: tuple[int, MessageId]) -> None:
         seq, message_id = value
         async with self._database.read_only() as tx:
             room, message = await tx.rooms.find(key.room), await tx.messages.get(message_id)
@@ -60,7 +60,7 @@ class ReceiptSender(BestEffortSender[tuple[int, MessageId]]):
         self._remember(key, seq)
         self._on_activity(key.ghost)
 
-    def _remember(self, key: Timeline, seq: int) -> None:
+    def _remember(self, key: GhostTimeline, seq: int) -> None:
         self._sent[key] = seq
         self._sent.move_to_end(key)
         if len(self._sent) > _MAX_SENT:

@@ -71,7 +71,6 @@ class OutboxRenderer:
 
         Args:
             tx: the transaction or connection to read with.
-            entry: the entry.
             room: the entry's room; None to read it where the event depends on it.
             message: the entry's message; None to read it.
         """
@@ -262,7 +261,6 @@ def message_content(
     """Return the content of the Matrix event for a message.
 
     Args:
-        message: the message.
         reply_target: the message that it replies to.
         identities: names its users.
         thread: the position in the thread that it belongs to; None in the main timeline.

@@ -7,7 +7,7 @@ from typing import Final
 from ...city.citizen_pairs import is_chat_id
 from ...city.events import LocalUserTyping, MessagePosted
 from ...city.types import AuthorKind, RoomId, UserId, is_agent
-from .best_effort import BestEffortSender, Timeline
+from .best_effort import BestEffortSender, GhostTimeline
 
 _TIMEOUT_MS: Final = 12_000
 """The timeout of a typing notification: slightly longer than the city waits for the author's next typing event."""
@@ -20,7 +20,7 @@ class TypingSender(BestEffortSender[bool]):
     failure_event = "typing_not_sent"
 
     def _reset(self) -> None:
-        self._typing: set[Timeline] = set()
+        self._typing: set[GhostTimeline] = set()
         """The ghosts that type according to the last request, with their room."""
 
     def on_local_typing(self, event: LocalUserTyping) -> None:
@@ -34,11 +34,11 @@ class TypingSender(BestEffortSender[bool]):
             self._change(posted.message.room_id, self._identities.author(author), typing=False)
 
     def _change(self, room: RoomId, user: UserId, *, typing: bool) -> None:
-        key = Timeline(room, user)
+        key = GhostTimeline(room, user)
         if self._accepts(key) and self._may_type(room, user) and (typing or self._types(key)):
             self._put(key, typing)
 
-    def _types(self, key: Timeline) -> bool:
+    def _types(self, key: GhostTimeline) -> bool:
         return key in self._typing or key in self._pending
 
     def _may_type(self, room: RoomId, user: UserId) -> bool:
@@ -52,7 +52,7 @@ class TypingSender(BestEffortSender[bool]):
             return False
         return is_agent(subject) or is_chat_id(room) or self._online_members.is_member(room, subject)
 
-    async def _send(self, key: Timeline, value: bool) -> None:
+    async def _send(self, key: GhostTimeline, value: bool) -> None:
         async with self._database.read_only() as tx:
             room = await tx.rooms.get(key.room)
             if room is None or room.matrix_room_id is None:

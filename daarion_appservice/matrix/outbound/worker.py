@@ -21,12 +21,10 @@ from ...realtime.worker import Worker
 from ...storage.database import Database
 from ...storage.outbox import OutboxRow
 from ..client.monitor import HomeserverMonitor
+from . import retry_delays
 from .delivery import OutboxDelivery
 
 _BATCH_SIZE: Final = 200
-_UNAVAILABLE_RETRY_MS: Final = 1_000
-_ERROR_RETRY_MS: Final = 10_000
-"""The delay of a room after an unexpected error."""
 _MAX_WAIT_MS: Final = 2_000
 """The maximum time between two reads of the outbox: another process may store an entry and fail to signal it."""
 
@@ -97,14 +95,14 @@ class OutboundWorker:
                     return
         except HomeserverUnavailable as error:
             self._monitor.report_unavailable(error)
-            self._retry_at_ms[room] = self._now_ms() + _UNAVAILABLE_RETRY_MS
+            self._retry_at_ms[room] = self._now_ms() + retry_delays.UNAVAILABLE_MS
         except DatabaseUnavailable as error:
             # One series for all rooms: an outage is logged once. A refused statement concerns its room only, see below.
             self._retry_at_ms[room] = self._now_ms() + int(self._database_retry.record_failure(error) * 1000)
         except Exception:
             # An unexpected error delays this room only.
             log.exception("room_delivery_failed", room=room)
-            self._retry_at_ms[room] = self._now_ms() + _ERROR_RETRY_MS
+            self._retry_at_ms[room] = self._now_ms() + retry_delays.UNEXPECTED_ERROR_MS
         finally:
             self._busy.discard(room)
             self._worker.wake()

@@ -21,40 +21,40 @@ _MAX_MS: Final = 1 << 53
 
 
 class EventTimes:
-    """Returns the times of events, and remembers them.
+    """Returns the times of events, and remembers them."""
 
-    Args:
-        user: the user who makes the requests; it has joined the rooms.
-    """
-
-    def __init__(self, homeserver: Homeserver, monitor: HomeserverMonitor, database: Database, user: UserId) -> None:
+    def __init__(self, homeserver: Homeserver, monitor: HomeserverMonitor, database: Database) -> None:
         self._homeserver = homeserver
         self.monitor = monitor
         self._database = database
-        self._user = user
         self._cached: OrderedDict[EventId, int | None] = OrderedDict()
 
-    async def of(self, room: MatrixRoomId, event: EventId) -> int | None:
+    async def of(self, room: MatrixRoomId, event: EventId, *, as_user: UserId) -> int | None:
         """Return the time of an event in milliseconds since 1970; None if it does not exist or may not be read.
+
+        Args:
+            room: the event's room.
+            event: the event.
+            as_user: the user who makes a request for it; it has joined the room.
 
         Raises:
             HomeserverUnavailable: the homeserver did not respond.
         """
         if event not in self._cached:
-            self._cached[event] = await self._find(room, event)
+            self._cached[event] = await self._find(room, event, as_user)
         self._cached.move_to_end(event)
         if len(self._cached) > _MAX_CACHED:
             self._cached.popitem(last=False)
         return self._cached[event]
 
-    async def _find(self, room: MatrixRoomId, event: EventId) -> int | None:
+    async def _find(self, room: MatrixRoomId, event: EventId, as_user: UserId) -> int | None:
         async with self._database.read_only() as tx:
             edited_at_ms = await tx.receipts.edited_at(event)
-        return await self._request(room, event) if edited_at_ms is None else edited_at_ms
+        return await self._request(room, event, as_user) if edited_at_ms is None else edited_at_ms
 
-    async def _request(self, room: MatrixRoomId, event: EventId) -> int | None:
+    async def _request(self, room: MatrixRoomId, event: EventId, as_user: UserId) -> int | None:
         try:
-            found = await self._homeserver.event(room, event, as_user=self._user)
+            found = await self._homeserver.event(room, event, as_user=as_user)
         except HomeserverRefused:
             return None
         at_ms = found.get("origin_server_ts") if found is not None else None

@@ -19,11 +19,11 @@ import structlog
 from ...city.identity import Identities
 from ...city.types import MatrixRoomId, RoomId, UserId
 from ...errors import HomeserverRefused, HomeserverTimeout, HomeserverUnavailable
+from ...json_encoding import JSON
 from ...realtime.isolation import isolated
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
 from ..client.refusals import is_transient, is_unregistered
-from ..client.transport import JSON
 from ..ghosts.ghosts import Ghosts
 from .observer_coverage import ObserverCoverage
 from .sync_response import presence_events

@@ -23,7 +23,7 @@ from typing import Final
 
 from ...city.events import MembershipChanged
 from ...city.online_members import OnlineMembers
-from ...city.types import RoomId, UserId, person_subject
+from ...city.types import RoomId, UserId, user_subject
 
 SETTLE_TIME_S: Final = 1.0
 """Seconds between a join or leave and the request for the user's presence."""
@@ -49,7 +49,7 @@ class ObserverCoverage:
             self._is_complete
             and user not in self._pending
             and user != self._requested
-            and not self._rooms.isdisjoint(self._online_members.rooms_of(person_subject(user)))
+            and not self._rooms.isdisjoint(self._online_members.rooms_of(user_subject(user)))
         )
 
     def begin_sync(self) -> None:

@@ -13,19 +13,18 @@ its token, so that the receipts of that time are received.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from ...city.types import MatrixRoomId, RoomId, UserId
 from ...errors import HomeserverRefused, HomeserverTimeout, HomeserverUnavailable
+from ...json_encoding import JSON
 from ...realtime.isolation import isolated
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
-from ..client.transport import JSON
-from .receipts import RemoteReceipts
+from .receipts import RECEIPT_FILTER, RemoteReceipts
 
 _POLL_MS: Final = 25_000
 _POLL_MARGIN_S: Final = 10.0
@@ -33,21 +32,6 @@ _POLL_MARGIN_S: Final = 10.0
 _PAUSE_S: Final = 0.5
 """The pause after each poll, in seconds: receipts of this time are received together."""
 _REFUSED_PAUSE_S: Final = 10.0
-
-_NOTHING: Final[dict[str, Any]] = {"types": [], "limit": 0}
-_FILTER: Final = json.dumps(
-    {
-        "presence": _NOTHING,
-        "account_data": _NOTHING,
-        "room": {
-            "account_data": _NOTHING,
-            "ephemeral": {"types": ["m.receipt"]},
-            "state": _NOTHING | {"lazy_load_members": True},
-            "timeline": _NOTHING,
-        },
-    },
-    separators=(",", ":"),
-)
 
 log = structlog.get_logger()
 
@@ -115,14 +99,14 @@ class ReceiptObserver:
         # Rooms that were added during the poll need an initial sync.
         is_continued = rooms.keys() >= self._rooms.keys()
         self._since = str(response["next_batch"]) if is_continued else None
-        await self._receipts.apply_sync(response, rooms)
+        await self._receipts.apply_sync(response, rooms, observer=self._user)
 
     async def _poll(self, since: str | None) -> JSON:
         timeout_ms = _POLL_MS if since is not None else 0
         try:
             async with asyncio.timeout(timeout_ms / 1000 + _POLL_MARGIN_S):
                 return await self._homeserver.sync(
-                    since=since, filter_json=_FILTER, timeout_ms=timeout_ms, as_user=self._user
+                    since=since, filter_json=RECEIPT_FILTER, timeout_ms=timeout_ms, as_user=self._user
                 )
         except TimeoutError as error:
             raise HomeserverTimeout(f"{self._homeserver.address} did not end the poll for receipts") from error

@@ -12,6 +12,7 @@ message, such as a reaction, an edit or a state event.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import nlargest
@@ -21,10 +22,10 @@ from typing import Any, Final, NamedTuple, TypeGuard
 import structlog
 
 from ...city.identity import Identities, is_user_id
-from ...city.online_members import OnlineMembers
+from ...city.member_lookup import MemberLookup
 from ...city.ports import NowMs
 from ...city.receipts import MAIN_THREAD_ID, ReadPosition, ReceiptKey, timelines_of
-from ...city.types import EventId, MatrixRoomId, MessageId, RoomId, UserId, person_subject
+from ...city.types import EventId, MatrixRoomId, MessageId, RoomId, UserId, user_subject
 from ...realtime.worker import Worker
 from ...storage.database import Database, Transaction
 from ...storage.receipts import MessagePlace
@@ -46,10 +47,26 @@ _MAX_REQUESTS: Final = 20
 """Receipts of one step that may need a request."""
 _MAX_EVENT_ID_CHARS: Final = 255
 
+_NOTHING: Final[dict[str, Any]] = {"types": [], "limit": 0}
+RECEIPT_FILTER: Final = json.dumps(
+    {
+        "presence": _NOTHING,
+        "account_data": _NOTHING,
+        "room": {
+            "account_data": _NOTHING,
+            "ephemeral": {"types": ["m.receipt"]},
+            "state": _NOTHING | {"lazy_load_members": True},
+            "timeline": _NOTHING,
+        },
+    },
+    separators=(",", ":"),
+)
+"""The filter of a ``/sync`` that brings receipts alone."""
+
 log = structlog.get_logger()
 
 
-class Timeline(NamedTuple):
+class ReceiptTimeline(NamedTuple):
     """What a receipt of a user marks as read."""
 
     room: RoomId
@@ -61,7 +78,7 @@ class Timeline(NamedTuple):
 class RemoteReceipt(NamedTuple):
     """A receipt of a Matrix user."""
 
-    timeline: Timeline
+    timeline: ReceiptTimeline
     event: EventId
     at_ms: int
     """When the user read the event, according to the user's homeserver, in milliseconds since 1970."""
@@ -71,6 +88,8 @@ class RemoteReceipt(NamedTuple):
 class _Pending:
     receipt: RemoteReceipt
     matrix_room: MatrixRoomId
+    observer: UserId
+    """The user whose ``/sync`` had the receipt, and who may read its event."""
     since_s: float
     """The event loop's time of the receipt's arrival, in seconds."""
 
@@ -86,7 +105,7 @@ class RemoteReceipts:
         self,
         database: Database,
         identities: Identities,
-        online_members: OnlineMembers,
+        members: MemberLookup,
         event_times: EventTimes,
         add: Callable[[ReceiptKey, ReadPosition], None],
         now_ms: NowMs,
@@ -95,20 +114,23 @@ class RemoteReceipts:
     ) -> None:
         self._database = database
         self._identities = identities
-        self._online_members = online_members
+        self._members = members
         self._event_times = event_times
         self._add = add
         self._now_ms = now_ms
         self._patience_s = patience_s
-        self._pending: dict[Timeline, _Pending] = {}
+        self._pending: dict[ReceiptTimeline, _Pending] = {}
         self._worker = Worker("remote_receipts", idle_s=None, monitor=event_times.monitor)
 
-    async def apply_sync(self, response: Mapping[str, Any], rooms: Mapping[MatrixRoomId, RoomId]) -> None:
+    async def apply_sync(
+        self, response: Mapping[str, Any], rooms: Mapping[MatrixRoomId, RoomId], *, observer: UserId
+    ) -> None:
         """Take the receipts of a sync.
 
         Args:
             response: the response to ``/sync``.
             rooms: the city room of each observed Matrix room; other rooms are ignored.
+            observer: the user whose sync it is, joined to these rooms.
         """
         now_s = asyncio.get_running_loop().time()
         for matrix_room, update in joined_rooms(response):
@@ -116,7 +138,7 @@ class RemoteReceipts:
             if room is not None:
                 found = read_receipts(update, room, self._identities, self._now_ms())
                 for receipt in await _newest(found):
-                    self._put(_Pending(receipt, MatrixRoomId(matrix_room), now_s))
+                    self._put(_Pending(receipt, MatrixRoomId(matrix_room), observer, now_s))
 
     async def run(self) -> None:
         """Find the messages of the receipts until cancelled."""
@@ -137,7 +159,7 @@ class RemoteReceipts:
             places = await self._places(tx, batch)
             for pending in batch:
                 place = places.get(pending.receipt.event)
-                if place is not None and self._is_member(pending.receipt.timeline):
+                if place is not None and await self._is_member(tx, pending.receipt.timeline):
                     await self._add_message(tx, pending.receipt, place)
                     self._finish(pending)
                 else:
@@ -154,9 +176,9 @@ class RemoteReceipts:
             places |= await tx.receipts.places(room, of_room)
         return places
 
-    def _is_member(self, timeline: Timeline) -> bool:
+    async def _is_member(self, tx: Transaction, timeline: ReceiptTimeline) -> bool:
         """Return whether the city knows the user as a member; the join may arrive after the receipt, like the event."""
-        return self._online_members.is_member(timeline.room, person_subject(timeline.user))
+        return await self._members.is_joined(tx, timeline.room, timeline.user)
 
     async def _add_message(self, tx: Transaction, receipt: RemoteReceipt, place: MessagePlace) -> None:
         room, _, thread_id = receipt.timeline
@@ -169,8 +191,7 @@ class RemoteReceipts:
         now_s = asyncio.get_running_loop().time()
         overdue = [pending for pending in unknown if now_s - pending.since_s >= self._patience_s]
         for pending in overdue[:_MAX_REQUESTS]:
-            if self._is_member(pending.receipt.timeline):
-                await self._add_by_time(pending)
+            await self._add_by_time(pending)
             self._finish(pending)
         for pending in unknown:
             # Behind the others, so that the next step begins with receipts that were not looked at yet.
@@ -179,7 +200,10 @@ class RemoteReceipts:
 
     async def _add_by_time(self, pending: _Pending) -> None:
         receipt = pending.receipt
-        at_ms = await self._event_times.of(pending.matrix_room, receipt.event)
+        async with self._database.read_only() as tx:
+            if not await self._is_member(tx, receipt.timeline):
+                return
+        at_ms = await self._event_times.of(pending.matrix_room, receipt.event, as_user=pending.observer)
         if at_ms is None:
             return
         room, _, thread_id = receipt.timeline
@@ -195,7 +219,7 @@ class RemoteReceipts:
 
     def _add_shown(self, receipt: RemoteReceipt, root: MessageId | None, shown: MessagePlace | None) -> None:
         if shown is not None:
-            key = ReceiptKey(receipt.timeline.room, person_subject(receipt.timeline.user), root)
+            key = ReceiptKey(receipt.timeline.room, user_subject(receipt.timeline.user), root)
             self._add(key, ReadPosition(shown.id, shown.seq, receipt.at_ms))
 
     def _finish(self, pending: _Pending) -> None:
@@ -227,7 +251,9 @@ def read_receipts(
     for event_id, users in _readers(update):
         for user, receipt in users.items():
             if identities.is_person(UserId(user)) and is_user_id(user) and isinstance(receipt, dict):
-                yield RemoteReceipt(Timeline(room, UserId(user), _thread_id(receipt)), event_id, _time(receipt, now_ms))
+                yield RemoteReceipt(
+                    ReceiptTimeline(room, UserId(user), _thread_id(receipt)), event_id, _time(receipt, now_ms)
+                )
 
 
 def _readers(update: Mapping[str, Any]) -> Iterator[tuple[EventId, dict[str, Any]]]:

@@ -31,7 +31,7 @@ from ..client.monitor import HomeserverMonitor
 from ..client.refusals import is_unregistered
 from ..ghosts.ghosts import Ghosts
 from ..ghosts.profile_fields import StatusTextWriter
-from .metrics import DELAY_SECONDS, REFRESHES, RESULTS, UpdateResult
+from .metrics import DELAY_SECONDS, REFRESHES, RESULTS, PresenceUpdateOutcome
 from .queue import OFFLINE, DesiredPresence, PresenceQueue
 from .rate import AdaptiveRateLimiter
 from .shutdown import set_all_offline
@@ -309,12 +309,12 @@ class PresenceSender:
             result = await transport.send(updates)
         except HomeserverRateLimited as error:
             self._slow_down(error)
-            RESULTS[UpdateResult.RATE_LIMITED].inc(len(users))
+            RESULTS[PresenceUpdateOutcome.RATE_LIMITED].inc(len(users))
             for user in users:
                 self._queue.mark_rate_limited(user)
         except HomeserverError as error:
             self._report(error)
-            RESULTS[UpdateResult.FAILED].inc(len(users))
+            RESULTS[PresenceUpdateOutcome.FAILED].inc(len(users))
             self._renewal_due_s = _clock_s() + _RENEWAL_RETRY_S
             if isinstance(error, HomeserverRefused):
                 self._transport = None  # The homeserver may have another version or configuration now: choose again.
@@ -332,7 +332,7 @@ class PresenceSender:
     async def _record_result(self, sent: dict[UserId, DesiredPresence], result: PresenceUpdateResult) -> None:
         for user, presence in sent.items():
             if user in result.refused:
-                RESULTS[UpdateResult.REFUSED].inc()
+                RESULTS[PresenceUpdateOutcome.REFUSED].inc()
                 await self._record_refusal(user, result.refused[user])
             else:
                 _record_accepted(self._queue.mark_sent(user, presence, self._now_ms()))
@@ -378,7 +378,7 @@ class PresenceSender:
 
 def _record_accepted(delay_ms: int | None) -> None:
     """Record an accepted update; ``delay_ms`` is the time since the change, None for a refresh."""
-    RESULTS[UpdateResult.ACCEPTED].inc()
+    RESULTS[PresenceUpdateOutcome.ACCEPTED].inc()
     if delay_ms is None:
         REFRESHES.inc()
     else:

@@ -185,4 +185,4 @@ class PresenceTimeoutProbe:
             async with self._database.transaction() as tx:
                 await tx.key_values.put_presence_timeout_ms(self._homeserver.software, timeout_ms)
         except DatabaseError as error:
-            log.debug("presence_timeout_not_kept", error=str(error))
+            log.debug("presence_timeout_not_stored", error=str(error))

@@ -8,7 +8,7 @@ from typing import Any, Final
 from ...city.events import MembershipChanged, TypingChanged
 from ...city.identity import Identities, is_user_id
 from ...city.ports import Publish
-from ...city.types import MatrixRoomId, RoomId, SubjectId, UserId, person_subject
+from ...city.types import MatrixRoomId, RoomId, SubjectId, UserId, user_subject
 from ...city.typing_state import TypingState
 from .sync_response import ephemeral_events, joined_rooms
 
@@ -66,7 +66,7 @@ class RemoteTyping:
     def _subjects(self, users: list[Any]) -> Iterator[SubjectId]:
         for user in users[:_MAX_TYPING]:
             if isinstance(user, str) and self._identities.is_person(UserId(user)) and is_user_id(user):
-                yield person_subject(UserId(user))
+                yield user_subject(UserId(user))
 
     def _publish_all(self, changes: Iterable[TypingChanged]) -> None:
         for change in changes:

@@ -10,11 +10,11 @@ from ...city.identity import Identities, is_user_id
 from ...city.ports import NowMs, PresenceStore
 from ...city.presence import PresenceState, RemotePresence, Status
 from ...city.text_sanitizing import one_line
-from ...city.types import UserId, person_subject
+from ...city.types import UserId, user_subject
 from ...errors import HomeserverError
+from ...json_encoding import JSON
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
-from ..client.transport import JSON
 from .observer_coverage import ObserverCoverage
 
 MATRIX_SESSION: Final = "matrix"
@@ -174,4 +174,4 @@ class UserPresence:
 
 
 def _remote_presence(user: UserId, state: PresenceState) -> RemotePresence:
-    return RemotePresence(person_subject(user), state, MATRIX_SESSION)
+    return RemotePresence(user_subject(user), state, MATRIX_SESSION)

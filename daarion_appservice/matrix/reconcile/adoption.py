@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...city.identity import Identities
-from ...city.rooms import Rooms, check_slug
-from ...city.text_sanitizing import MAX_TOPIC_CHARS, one_line, storable
+from ...city.rooms import Rooms, check_slug, name_from_matrix
+from ...city.text_sanitizing import MAX_TOPIC_CHARS, storable
 from ...city.types import MatrixRoomId, Room
 from ...errors import Conflict, HomeserverRefused, NotFound
 from ...storage.database import Database
@@ -56,7 +56,7 @@ class Adoption:
         topic = await self._homeserver.state(matrix_room, "m.room.topic", as_user=bot) or {}
         rules = await read_rules(self._homeserver, matrix_room, as_user=bot)
         room = await self._rooms.open(
-            one_line(str(name.get("name") or "")) or slug,
+            name_from_matrix(str(name.get("name") or ""), slug),
             storable(str(topic.get("topic", "")))[:MAX_TOPIC_CHARS],
             slug=slug,
             matrix_room=matrix_room,

@@ -96,7 +96,7 @@ class GhostRemoval:
         try:
             await self._leave(user, rooms, unsent)
             if not unsent:
-                # Nobody encrypts for it any more, and its keys are of no use to who may read the database later.
+                # No client encrypts for it any more, and its keys must not be of use to a later reader of the database.
                 await self._delete_encryption_device(user)
         except HomeserverRefused as error:
             if not is_unregistered(error):

@@ -34,7 +34,12 @@ class CityQueries:
                 try:
                     await self._ghosts.ensure(user, self._ghosts.profiles.agent(agent))
                 except HomeserverError as error:
-                    log.warning("ghost_setup_failed", agent=slug, error=str(error), help="asked for by the homeserver")
+                    log.warning(
+                        "ghost_setup_failed",
+                        agent=slug,
+                        error=str(error),
+                        help="a query of the homeserver asked for it",
+                    )
                     return False
                 return True
             case AuthorKind.CITIZEN, _:
@@ -46,5 +51,7 @@ class CityQueries:
         try:
             return await self._rooms.alias_exists(alias)
         except HomeserverError as error:
-            log.warning("room_reconcile_failed", alias=alias, error=str(error), help="asked for by the homeserver")
+            log.warning(
+                "room_reconcile_failed", alias=alias, error=str(error), help="a query of the homeserver asked for it"
+            )
             return False

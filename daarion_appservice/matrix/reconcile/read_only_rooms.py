@@ -14,7 +14,7 @@ from ...city.types import Room
 from ..client.homeserver import Homeserver
 from ..client.room_rules import RoomRules, change_levels, stored_json
 from .power_notices import missing_power
-from .room_store import RoomStore, matrix_room_of
+from .reconciled_rooms import ReconciledRooms, matrix_room_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class ReadOnlyRooms:
 
     homeserver: Homeserver
     identities: Identities
-    store: RoomStore
+    store: ReconciledRooms
 
     async def update(self, room: Room, rules: RoomRules) -> None:
         """Set or restore the power levels of a linked room; do nothing if the bot has not the power for it.
@@ -63,7 +63,7 @@ class ReadOnlyRooms:
             await self._store_levels_before(room, rules.powers)
         await change_levels(self.homeserver, matrix_room_of(room), rules.powers, change, as_user=bot)
         if is_first and seen.content != rules.powers.content:
-            # Somebody has set others since they were read.
+            # A Matrix client has set others since they were read.
             await self._store_levels_before(room, seen)
 
     async def _store_levels_before(self, room: Room, powers: RoomPowerLevels) -> None:

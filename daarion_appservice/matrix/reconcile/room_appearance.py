@@ -53,7 +53,7 @@ class RoomAppearance:
         return None
 
     async def update_service_members(self, room: MatrixRoomId, powers: RoomPowerLevels) -> None:
-        """Set the service members.
+        """Name the bot and the observer as service members, which clients leave out of the name of a room.
 
         Raises:
             HomeserverUnavailable, HomeserverRefused: a request to the homeserver failed.

@@ -17,8 +17,8 @@ from ...city.types import MatrixRoomId, Room
 from ...errors import HomeserverRefused, RoomLinkBroken
 from ..client.homeserver import Homeserver
 from ..client.room_rules import read_rules
+from .reconciled_rooms import ReconciledRooms, matrix_room_of
 from .room_creation import RoomCreator
-from .room_store import RoomStore, matrix_room_of
 from .upgrades import RoomUpgrades
 
 log = structlog.get_logger()
@@ -33,7 +33,7 @@ class RoomLinks:
     members: MemberLog
     creator: RoomCreator
     upgrades: RoomUpgrades
-    store: RoomStore
+    store: ReconciledRooms
     slugs_being_resolved: set[str] = field(default_factory=set)
     """Rooms whose alias the city is looking up. The homeserver may send such a look-up back as a query."""
 

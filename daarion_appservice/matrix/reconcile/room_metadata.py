@@ -11,7 +11,7 @@ from ...city.identity import Identities
 from ...city.types import Room, UserId
 from ...errors import HomeserverRefused
 from ..client.homeserver import Homeserver
-from .room_store import RoomStore, matrix_room_of
+from .reconciled_rooms import ReconciledRooms, matrix_room_of
 
 log = structlog.get_logger()
 
@@ -22,7 +22,7 @@ class RoomMetadata:
 
     homeserver: Homeserver
     identities: Identities
-    store: RoomStore
+    store: ReconciledRooms
     is_directory_warning_logged: bool = False
 
     async def update_name_and_topic(self, room: Room) -> None:

@@ -1,6 +1,6 @@
 """Reconciles city rooms with their Matrix rooms.
 
-    link (room_links) ─► rules (room_store) ─► members ─► name, topic, directory (room_metadata)
+    link (room_links) ─► rules (reconciled_rooms) ─► members ─► name, topic, directory (room_metadata)
                                                 ─► child of the space (space) ─► read-only or not (read_only_rooms)
                                                 ─► admins (room_admins), avatar (room_appearance)
 
@@ -32,12 +32,12 @@ from ..client.room_rules import RoomRules, pinned_json, read_rules
 from ..inbound.members import read_member
 from .power_notices import PowerNotices, missing_power, power_advice
 from .read_only_rooms import ReadOnlyRooms
+from .reconciled_rooms import ReconciledRooms, matrix_room_of
 from .room_admins import RoomAdmins
 from .room_appearance import RoomAppearance
 from .room_creators import RoomCreators
 from .room_links import RoomLinks
 from .room_metadata import RoomMetadata
-from .room_store import RoomStore, matrix_room_of
 from .space import CitySpace
 
 _UNBAN_AND_INVITE: Final = "lift its ban, if it is banned, invite it there and give it power level 100"
@@ -55,7 +55,7 @@ class MatrixRooms:
     homeserver: Homeserver
     identities: Identities
     members: MemberLog
-    store: RoomStore
+    store: ReconciledRooms
     links: RoomLinks
     metadata: RoomMetadata
     space: CitySpace

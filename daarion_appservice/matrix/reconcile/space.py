@@ -12,10 +12,10 @@ from ...city.types import MatrixRoomId, Room
 from ...errors import HomeserverRefused
 from ..client.homeserver import Homeserver
 from ..client.room_rules import read_rules
+from .reconciled_rooms import ReconciledRooms, matrix_room_of
 from .room_admins import RoomAdmins
 from .room_appearance import RoomAppearance
 from .room_creation import RoomCreator
-from .room_store import RoomStore, matrix_room_of
 
 log = structlog.get_logger()
 
@@ -27,7 +27,7 @@ class CitySpace:
     homeserver: Homeserver
     identities: Identities
     creator: RoomCreator
-    store: RoomStore
+    store: ReconciledRooms
     admins: RoomAdmins
     appearance: RoomAppearance
     is_set_up: bool = False

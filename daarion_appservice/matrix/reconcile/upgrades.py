@@ -146,7 +146,7 @@ class RoomUpgrades:
         name = await self._homeserver.state(successor, "m.room.name", as_user=bot) or {}
         topic = await self._homeserver.state(successor, "m.room.topic", as_user=bot) or {}
         return (
-            optional_text(name, "name") or None if applied.name in {None, room.name} else None,
+            optional_text(name, "name") or "" if applied.name in {None, room.name} else None,
             optional_text(topic, "topic") if applied.topic in {None, room.description} else None,
         )
 

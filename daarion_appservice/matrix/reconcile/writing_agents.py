@@ -21,7 +21,7 @@ from ...errors import HomeserverRefused
 from ...storage.database import Database
 from ..client.homeserver import Homeserver
 from ..client.room_rules import change_levels
-from .room_store import matrix_room_of
+from .reconciled_rooms import matrix_room_of
 
 log = structlog.get_logger()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.engine import Row
 
 from ...city.types import UserId
@@ -39,10 +39,6 @@ class EncryptionAccountRepository(Repository):
         """Return the account of a ghost."""
         row = (await self._connection.execute(select(accounts).where(accounts.c.ghost == ghost))).first()
         return _stored(row) if row else None
-
-    async def all(self) -> list[StoredAccount]:
-        """Return all accounts, ordered by ghost."""
-        return [_stored(row) for row in await self._connection.execute(select(accounts).order_by(accounts.c.ghost))]
 
     async def ghosts(self, *, is_uploaded: bool | None = None, is_reset_requested: bool | None = None) -> list[UserId]:
         """Return the ghosts with an account, in order, without the keys.
@@ -81,10 +77,6 @@ class EncryptionAccountRepository(Repository):
     async def delete(self, ghost: UserId) -> None:
         """Delete the account of a ghost with its state; its sessions stay."""
         await self._connection.execute(delete(accounts).where(accounts.c.ghost == ghost))
-
-    async def count(self) -> int:
-        """Return the number of accounts."""
-        return int(await self._connection.scalar(select(func.count()).select_from(accounts)) or 0)
 
     async def any_account(self) -> AccountRow | None:
         """Return the keys of one ghost, always the same one; None if there is no account."""

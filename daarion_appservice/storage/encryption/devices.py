@@ -47,7 +47,6 @@ class EncryptionDeviceRepository(Repository):
         """Replace all devices of a user and mark the user as up to date.
 
         Args:
-            user: The user.
             new: All devices that the user has now.
             changes: The number that `changes` returned before ``POST /keys/query``; `add_stale` makes the user tracked
                 before. If the devices changed during the request, the user is stale again. None marks the user as up to

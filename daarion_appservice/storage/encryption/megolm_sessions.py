@@ -166,7 +166,6 @@ class MegolmSessionRepository(Repository):
         """Delete the outbound sessions of a ghost that a device got, so that new ones take their place.
 
         Args:
-            ghost: The ghost.
             curve25519: The identity key of the device.
         """
         was_given = exists().where(shared.c.session_id == outbound.c.session_id, shared.c.curve25519 == curve25519)

@@ -37,7 +37,6 @@ class OlmSessionRepository(Repository):
         """Return the sessions of a ghost with each of these devices, the one used last first.
 
         Args:
-            ghost: The ghost.
             curves: The identity keys of the devices. Those without a session have an empty list.
         """
         found: dict[str, list[OlmSessionRow]] = {curve25519: [] for curve25519 in curves}

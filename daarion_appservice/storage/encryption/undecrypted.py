@@ -71,13 +71,14 @@ class UndecryptedRepository(Repository):
             .limit(limit)
         )
 
-    async def of_session(self, room: MatrixRoomId, session_id: str) -> list[UndecryptedRow]:
-        """Return the events that wait for one session, in the order of arrival."""
-        return await self._in_order(*_of_session(room, session_id))
-
-    async def of_room(self, room: MatrixRoomId) -> list[UndecryptedRow]:
-        """Return the events of a room, in the order of arrival."""
-        return await self._in_order(undecrypted.c.matrix_room_id == room)
+    async def received_until(self, at_ms: int, limit: int) -> list[UndecryptedRow]:
+        """Return events that came at ``at_ms`` or before, in milliseconds since 1970, at most ``limit``, the oldest first."""
+        return await self._read(
+            select(undecrypted)
+            .where(undecrypted.c.received_at_ms <= at_ms)
+            .order_by(undecrypted.c.received_at_ms)
+            .limit(limit)
+        )
 
     async def waiting_sessions(self, sessions: Collection[SessionName]) -> set[SessionName]:
         """Return those of the sessions for whose key an event waits."""
@@ -95,7 +96,6 @@ class UndecryptedRepository(Repository):
         """Put events behind a message that was inserted late.
 
         Args:
-            room: The room.
             old: The message before the inserted one; None if there was none.
             new: The inserted message.
             later_than: The number of the event that became the message: only later events are behind it.
@@ -140,7 +140,7 @@ class UndecryptedRepository(Repository):
 
     async def wake_session(self, room: MatrixRoomId, session_id: str, now_ms: int) -> None:
         """Make the events of a session due, for example when its key came."""
-        await self._wake(now_ms, *_of_session(room, session_id))
+        await self._wake(now_ms, undecrypted.c.matrix_room_id == room, undecrypted.c.session_id == session_id)
 
     async def wake_room(self, room: MatrixRoomId, now_ms: int) -> None:
         """Make all events of a room due."""
@@ -160,29 +160,10 @@ class UndecryptedRepository(Repository):
         """Delete the events of a room whose chat ends."""
         await self._connection.execute(delete(undecrypted).where(undecrypted.c.matrix_room_id == room))
 
-    async def prune(self, before_ms: int) -> int:
-        """Delete events that were received before a time.
-
-        Args:
-            before_ms: Milliseconds since 1970.
-
-        Returns:
-            How many events were deleted.
-        """
-        deleted = await self._connection.execute(delete(undecrypted).where(undecrypted.c.received_at_ms < before_ms))
-        return deleted.rowcount
-
     async def _wake(self, now_ms: int, *which: ColumnElement[bool]) -> None:
         await self._connection.execute(
             update(undecrypted).where(*which, undecrypted.c.next_try_ms > now_ms).values(next_try_ms=now_ms)
         )
 
-    async def _in_order(self, *which: ColumnElement[bool]) -> list[UndecryptedRow]:
-        return await self._read(select(undecrypted).where(*which).order_by(undecrypted.c.number))
-
     async def _read(self, statement: Select[Any]) -> list[UndecryptedRow]:
         return [_event(row) for row in await self._connection.execute(statement)]
-
-
-def _of_session(room: MatrixRoomId, session_id: str) -> tuple[ColumnElement[bool], ...]:
-    return undecrypted.c.matrix_room_id == room, undecrypted.c.session_id == session_id

@@ -27,7 +27,7 @@ from .history import feed, room_events
 from .homeserver import complete_points, drawn_avatars, ghosts, key_values, watermarks
 from .messages import early_edits, media, media_shown, messages, poll_responses, reactions, read_receipts, revisions
 from .metadata import metadata
-from .people import erased_ids, erasure_redactions, erasures
+from .personal_data import erased_ids, erasure_redactions, erasures
 from .push import push_subscriptions
 from .queues import agent_replies, bot_chats, bot_requests, inbox, invitations, outbox, transactions
 from .registry import agent_tokens, agents, districts, microdaos, nodes, removed_agents

@@ -80,7 +80,7 @@ rooms = Table(
     Column("in_directory", Boolean),
     Column("in_space", String(255)),
     Column("applied_archived", Boolean, nullable=False, server_default=text("false")),
-    # The orders of the list of rooms (storage.rooms.ORDERS): a page is read after each message of any room.
+    # The orders of the list of rooms (storage.room_orders.ORDERS): a page is read after each message of any room.
     _order("ix_rooms_by_popularity", "popularity DESC"),
     _order("ix_rooms_by_last_event", "coalesce(last_event_ms, created_at_ms) DESC"),
     _order("ix_rooms_by_name", "lower(name)"),

@@ -16,6 +16,7 @@ from tests.parts.agents_core import answer_to
 from tests.parts.city import eventually
 from tests.parts.encrypted_city import DAARWIZZ, EncryptedCity
 from tests.parts.encrypted_user import EncryptedUser
+from tests.parts.encryption_tables import undecrypted_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -185,7 +186,7 @@ async def test_malformed_and_large_events_are_refused(city: EncryptedCity) -> No
         database = Database(city.city.database_url)
         try:
             async with database.read_only() as tx:
-                return len(await tx.undecrypted.of_room(MatrixRoomId(room)))
+                return len(await undecrypted_of(tx, MatrixRoomId(room)))
         finally:
             await database.close()
 

@@ -13,8 +13,8 @@ from daarion_appservice.config import loading as config_file
 from daarion_appservice.storage.database import Database
 from daarion_appservice.wiring import build_city
 from tests.parts.city import eventually
+from tests.parts.frames import next_frame
 from tests.parts.room_life import ALICE, BOT, OKSANA, RoomLifeHarness
-from tests.parts.waiting import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 async def expect_room_changed(socket: aiohttp.ClientWebSocketResponse, **wanted: Any) -> None:
     """Wait for an event of a room with these fields."""
     while True:
-        event = await socket.receive_json(timeout=WAIT_S)
+        event = await next_frame(socket)
         if event["event"] == "city.room.updated" and all(event["room"][key] == value for key, value in wanted.items()):
             return
 
@@ -263,13 +263,14 @@ async def test_encrypted_room_is_reported_and_not_sent_to(harness: RoomLifeHarne
     await harness.expect_messages("secret", "in the open")
 
 
-async def test_redacted_topic_and_profile_disappear(harness: RoomLifeHarness) -> None:
+async def test_redacted_name_topic_and_profile_disappear(harness: RoomLifeHarness) -> None:
     room = await harness.open("redacted")
     await harness.give_power(room, ALICE, 50)
     await harness.set_state(room, "m.room.topic", {"topic": "rude"})
+    await harness.set_state(room, "m.room.name", {"name": "Rude"})
     profile = f"/rooms/{quote(room)}/state/m.room.member/{quote(ALICE)}"
     await harness.call("PUT", profile, {"membership": "join", "displayname": "Rude"})
-    await harness.wait_for_room("redacted", description="rude")
+    await harness.wait_for_room("redacted", name="Rude", description="rude")
 
     database = Database(harness.city.database_url)
 
@@ -279,10 +280,11 @@ async def test_redacted_topic_and_profile_disappear(harness: RoomLifeHarness) ->
         return member is not None and member.display_name == "Rude"
 
     await eventually(is_named_rudely)
-    for event in (*await harness.events(room, "m.room.topic"), *await harness.events(room, "m.room.member")):
+    types = ("m.room.name", "m.room.topic", "m.room.member")
+    for event in [event for each in types for event in await harness.events(room, each)]:
         if event["sender"] == ALICE:
             await harness.call("PUT", f"/rooms/{quote(room)}/redact/{quote(event['event_id'])}/{event['event_id']}", {})
-    await harness.wait_for_room("redacted", description="")
+    await harness.wait_for_room("redacted", name="redacted", description="")
 
     async def has_no_name() -> bool:
         return not await is_named_rudely()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from daarion_appservice.storage.database import Transaction
 from daarion_appservice.storage.encryption.accounts import StoredAccount
 from tests.parts.encryption_rows import EMOJI_DEVICE, GUIDE, SCRIBE, account_row
+from tests.parts.encryption_tables import stored_accounts
 
 
 async def test_new_account_has_no_state(tx: Transaction) -> None:
@@ -37,7 +38,7 @@ async def test_state_of_account_can_be_withdrawn(tx: Transaction) -> None:
 
 async def test_reset_without_account_is_refused(tx: Transaction) -> None:
     assert not await tx.encryption_accounts.request_reset(SCRIBE)
-    assert await tx.encryption_accounts.count() == 0
+    assert await tx.encryption_accounts.ghosts() == []
 
 
 async def test_state_changes_only_for_named_ghost(tx: Transaction) -> None:
@@ -47,7 +48,7 @@ async def test_state_changes_only_for_named_ghost(tx: Transaction) -> None:
     await accounts.set_since(SCRIBE, "s1")
     await accounts.set_uploaded(SCRIBE, is_uploaded=True)
     await accounts.request_reset(SCRIBE)
-    assert await accounts.all() == [
+    assert await stored_accounts(tx) == [
         StoredAccount(account_row(GUIDE), None, False, False),
         StoredAccount(account_row(SCRIBE), "s1", True, True),
     ]
@@ -57,7 +58,7 @@ async def test_deleted_account_leaves_others(tx: Transaction) -> None:
     accounts = tx.encryption_accounts
     for ghost in (SCRIBE, GUIDE):
         await accounts.save(account_row(ghost))
-    assert await accounts.count() == 2
+    assert await accounts.ghosts() == [GUIDE, SCRIBE]
     await accounts.delete(SCRIBE)
     assert await accounts.get(SCRIBE) is None
-    assert await accounts.count() == 1
+    assert len(await accounts.ghosts()) == 1

@@ -26,6 +26,7 @@ from tests.parts.encryption_rows import (
     outbound_row,
     undecrypted_row,
 )
+from tests.parts.encryption_tables import stored_accounts, undecrypted_of
 
 Write = Callable[[Transaction], Awaitable[object]]
 _WAIT_S = 0.2
@@ -63,7 +64,7 @@ async def test_later_save_of_account_wins(database: Database) -> None:
         database, lambda tx: tx.encryption_accounts.save(first), lambda tx: tx.encryption_accounts.save(second)
     )
     async with database.read_only() as tx:
-        assert [stored.account for stored in await tx.encryption_accounts.all()] == [second]
+        assert [stored.account for stored in await stored_accounts(tx)] == [second]
 
 
 async def test_later_outbound_session_wins(database: Database) -> None:
@@ -113,7 +114,7 @@ async def test_event_of_two_transactions_is_stored_once(database: Database) -> N
         database, lambda tx: tx.undecrypted.add(undecrypted_row()), lambda tx: tx.undecrypted.add(undecrypted_row())
     )
     async with database.read_only() as tx:
-        assert await tx.undecrypted.of_room(ROOM) == [undecrypted_row()]
+        assert await undecrypted_of(tx, ROOM) == [undecrypted_row()]
 
 
 async def test_opposite_orders_of_rows_do_not_deadlock(database: Database) -> None:

@@ -58,12 +58,10 @@ QUERIES: dict[str, Query] = {
     "to-device messages": lambda tx: tx.to_device_outbox.waiting(SCRIBE),
     "undecrypted event": lambda tx: tx.undecrypted.get(EventId("$1")),
     "due events": lambda tx: tx.undecrypted.due(NOW_MS, 50),
+    "expired events": lambda tx: tx.undecrypted.received_until(NOW_MS, 50),
     "next attempt": lambda tx: tx.undecrypted.next_try_ms(),
-    "undecrypted events of a session": lambda tx: tx.undecrypted.of_session(ROOM, SESSION),
-    "undecrypted events of a room": lambda tx: tx.undecrypted.of_room(ROOM),
     "wake session": lambda tx: tx.undecrypted.wake_session(ROOM, SESSION, NOW_MS),
     "wake room": lambda tx: tx.undecrypted.wake_room(ROOM, NOW_MS),
-    "prune undecrypted events": lambda tx: tx.undecrypted.prune(NOW_MS),
     "ciphertext": lambda tx: tx.encrypted_entries.get("txn-1"),
 }
 

@@ -24,6 +24,7 @@ from tests.parts.encryption_rows import (
     entry,
     undecrypted_row,
 )
+from tests.parts.encryption_tables import undecrypted_of
 
 MESSAGES: dict[str, dict[str, Any]] = {ALICE: {EMOJI_DEVICE: {"body": "Привіт 😀\0", "number": 2**53}}}
 ENCRYPTED = "m.room.encrypted"
@@ -106,8 +107,8 @@ async def test_undecrypted_events_keep_order_of_arrival(tx: Transaction) -> None
     rows = [undecrypted_row("$c"), undecrypted_row("$b", session_id=OTHER_SESSION), undecrypted_row("$a")]
     for row in (*rows, undecrypted_row("$d", room=OTHER_ROOM)):
         await tx.undecrypted.add(row)
-    assert await tx.undecrypted.of_session(ROOM, SESSION) == [rows[0], rows[2]]
-    assert await tx.undecrypted.of_room(ROOM) == rows
+    assert await undecrypted_of(tx, ROOM) == rows
+    assert await tx.undecrypted.due(NOW_MS, 9) == [*rows, undecrypted_row("$d", room=OTHER_ROOM)]
 
 
 async def test_rescheduled_event_keeps_its_content(tx: Transaction) -> None:
@@ -137,19 +138,11 @@ async def test_woken_events_are_due_now(tx: Transaction, scope: str, woken: set[
     assert {row.event_id: row.next_try_ms for row in due} == {"$overdue": NOW_MS - 1} | dict.fromkeys(woken, NOW_MS)
 
 
-async def test_old_undecrypted_events_are_pruned(tx: Transaction) -> None:
-    new = undecrypted_row("$2")
-    for row in (undecrypted_row("$1", received_at_ms=NOW_MS - 1), new):
-        await tx.undecrypted.add(row)
-    assert await tx.undecrypted.prune(NOW_MS) == 1
-    assert await tx.undecrypted.of_room(ROOM) == [new]
-
-
 async def test_deleted_event_waits_no_more(tx: Transaction) -> None:
     for event_id in ("$1", "$2"):
         await tx.undecrypted.add(undecrypted_row(event_id))
     await tx.undecrypted.delete(EventId("$1"))
-    assert await tx.undecrypted.of_room(ROOM) == [undecrypted_row("$2")]
+    assert await undecrypted_of(tx, ROOM) == [undecrypted_row("$2")]
 
 
 # --- ciphertexts --------------------------------------------------------------------------------------

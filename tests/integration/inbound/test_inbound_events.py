@@ -140,8 +140,6 @@ async def test_name_and_topic_follow_matrix(harness: InboundHarness) -> None:
     await harness.store(
         state_event("$1", "name", {"name": "Майдан"}),
         state_event("$2", "topic", {"topic": "Усе\0"}),
-        state_event("$3", "name", {"name": ""}),
-        state_event("$4", "name", {"name": 5}),
         state_event("$5", "name", {"name": "ours"}, sender=IDENTITIES.bot),
         state_event("$6", "name", {"name": "not the room's"}, state_key="x"),
         message_event("$7", type="m.room.name", content={"name": "no state at all"}),

@@ -11,7 +11,7 @@ from daarion_appservice.city.types import (
 )
 from daarion_appservice.clock import now_ms
 from daarion_appservice.errors import Forbidden
-from daarion_appservice.matrix.outbound import delivery as delivery_module
+from daarion_appservice.matrix.outbound import retry_delays
 from tests.parts.city import eventually
 from tests.parts.messaging import link
 from tests.parts.outbound import (
@@ -55,7 +55,7 @@ async def test_join_message_and_leave_keep_their_order(
 async def test_join_while_message_waits_is_repeated(
     outbound: OutboundHarness, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery_module, "_UNLINKED_RETRY_MS", 20)
+    monkeypatch.setattr(retry_delays, "UNLINKED_MS", 20)
     await outbound.unlink_general()
     await outbound.post("said", author=OKSANA)
     await outbound.messaging.membership.join(OKSANA, "general")
@@ -150,7 +150,7 @@ async def test_kicked_author_may_join_again(outbound: OutboundHarness, homeserve
 async def test_waiting_message_of_banned_author_fails(
     outbound: OutboundHarness, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery_module, "_UNLINKED_RETRY_MS", 20)
+    monkeypatch.setattr(retry_delays, "UNLINKED_MS", 20)
     await outbound.unlink_general()
     await outbound.post("too late", author=OKSANA)
     async with outbound.database.transaction() as tx:

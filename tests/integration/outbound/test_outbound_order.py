@@ -11,10 +11,9 @@ from daarion_appservice.city.types import (
     Delivery,
     EventId,
 )
-from daarion_appservice.matrix.outbound import delivery as delivery_module
-from daarion_appservice.matrix.outbound import failures as failures_module
+from daarion_appservice.matrix.outbound import retry_delays
 from daarion_appservice.matrix.outbound import worker as worker_module
-from daarion_appservice.matrix.outbound.delivery import MAX_ATTEMPTS
+from daarion_appservice.matrix.outbound.retry_delays import MAX_ATTEMPTS
 from tests.parts.city import eventually
 from tests.parts.messaging import link
 from tests.parts.outbound import (
@@ -66,7 +65,7 @@ async def test_order_of_each_room_survives_failures(outbound: OutboundHarness, h
 async def test_message_waits_during_outage(
     outbound: OutboundHarness, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(failures_module, "_UNAVAILABLE_RETRY_MS", 20)
+    monkeypatch.setattr(retry_delays, "UNAVAILABLE_MS", 20)
     outage = [HANG_UP] * (MAX_ATTEMPTS + 1)
     for what in ("send", "members"):
         homeserver.next(what, *outage)
@@ -78,7 +77,7 @@ async def test_message_waits_during_outage(
 async def test_message_waits_for_link_of_its_room(
     outbound: OutboundHarness, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery_module, "_UNLINKED_RETRY_MS", 600_000)
+    monkeypatch.setattr(retry_delays, "UNLINKED_MS", 600_000)
     await outbound.unlink_general()
     await outbound.post("early")
     await asyncio.sleep(0.05)

@@ -10,7 +10,7 @@ from daarion_appservice.city.types import (
     Delivery,
 )
 from daarion_appservice.clock import now_ms
-from daarion_appservice.matrix.outbound import delivery as delivery_module
+from daarion_appservice.matrix.outbound import retry_delays
 from tests.parts.messaging import link
 from tests.parts.outbound import (
     GENERAL,
@@ -44,7 +44,7 @@ async def test_refused_message_has_error_until_retried(
     refusal: Reply,
     error: str,
 ) -> None:
-    monkeypatch.setattr(delivery_module, "_UNLINKED_RETRY_MS", 20)
+    monkeypatch.setattr(retry_delays, "UNLINKED_MS", 20)
     await outbound.unlink_general()
     message = await outbound.post("just before", author=OKSANA)
     if error == "invite_only":
@@ -72,7 +72,7 @@ async def test_refused_message_has_error_until_retried(
 async def test_invited_author_may_send_to_private_room(
     outbound: OutboundHarness, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch, visibility: str
 ) -> None:
-    monkeypatch.setattr(delivery_module, "_UNLINKED_RETRY_MS", 20)
+    monkeypatch.setattr(retry_delays, "UNLINKED_MS", 20)
     await outbound.unlink_general()
     await outbound.post("just before", author=OKSANA)
     await make_private(outbound, history_visibility=visibility)

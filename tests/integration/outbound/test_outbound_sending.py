@@ -11,8 +11,8 @@ from daarion_appservice.city.types import (
     Delivery,
 )
 from daarion_appservice.clock import steady_ms
-from daarion_appservice.matrix.outbound import failures as failures_module
-from daarion_appservice.matrix.outbound.delivery import MAX_ATTEMPTS
+from daarion_appservice.matrix.outbound import retry_delays
+from daarion_appservice.matrix.outbound.retry_delays import MAX_ATTEMPTS
 from tests.parts.outbound import (
     GENERAL,
     OKSANA,
@@ -147,7 +147,7 @@ async def test_unregistrable_ghost_delays_no_other(outbound: OutboundHarness, ho
 async def test_rate_limited_message_waits_retry_delay(
     outbound: OutboundHarness, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(failures_module, "_MIN_RATE_LIMIT_MS", 1)
+    monkeypatch.setattr(retry_delays, "MIN_RATE_LIMITED_MS", 1)
     homeserver.next("send", refused(429, "M_LIMIT_EXCEEDED", retry_after_ms=300))
     await outbound.post("перше", author=OKSANA)
     began_ms = steady_ms()

@@ -16,9 +16,10 @@ export const polls = {
   /** Returns question, answers, votes by voter, results by answer, and whether the poll has ended. */
   async poll(current, { room_id, event_id, timeout_ms }) {
     const poll = await current.until(() => current.room(room_id).polls.get(event_id), timeout_ms, `poll ${event_id}`);
-    const responses = await poll.getResponses();
-    // It returns the first page of responses, and goes on loading the others.
+    // It returns the first page of responses and goes on loading the others; nothing while the SDK loads them for an event.
+    await poll.getResponses();
     await current.until(() => !poll.isFetchingResponses, timeout_ms, `responses to poll ${event_id}`);
+    const responses = await poll.getResponses();
     const { question, answers, kind, maxSelections } = poll.pollEvent;
     const byVoter = votes(poll, responses);
     const count = (id) => Object.values(byVoter).filter((chosen) => chosen.includes(id)).length;

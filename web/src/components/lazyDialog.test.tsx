@@ -13,6 +13,19 @@ describe("a dialog whose module is loaded late", () => {
     expect(onClose).toHaveBeenCalledOnce();
   });
 
+  it("has a part of its own until then", () => {
+    const Card = lazyDialog(
+      () => new Promise(() => undefined),
+      () => (
+        <p>
+          <input aria-label="early" />
+        </p>
+      ),
+    );
+    render(<Card onClose={vi.fn()} />);
+    expect(document.activeElement).toBe(screen.getByLabelText("early"));
+  });
+
   it("says in a dialog that it cannot be loaded, and is loaded again", async () => {
     const load = vi.fn().mockRejectedValueOnce(new TypeError("offline"));
     load.mockResolvedValue({ default: () => <p>loaded</p> });

@@ -13,9 +13,9 @@ interface Props {
  * A dialog whose module is loaded when it first opens.
  *
  * On a slow network a click shows at once that it worked: until the module is loaded, and if it cannot be loaded, another dialog
- * is in its place, which closes as every dialog does.
+ * is in its place, which closes as every dialog does. `Early` is what it has above the placeholder.
  */
-export function lazyDialog(load: () => Promise<{ default: ComponentType }>): ComponentType<Props> {
+export function lazyDialog(load: () => Promise<{ default: ComponentType }>, Early?: ComponentType): ComponentType<Props> {
   const Content = lazyPage(load);
   return function LazyDialog({ onClose }: Props) {
     const { t } = useTranslation();
@@ -25,7 +25,15 @@ export function lazyDialog(load: () => Promise<{ default: ComponentType }>): Com
       </Dialog>
     );
     return (
-      <Suspense fallback={frame(t("common.loading"), <Skeleton heights={[2, 5, 3]} />)}>
+      <Suspense
+        fallback={frame(
+          t("common.loading"),
+          <>
+            {Early && <Early />}
+            <Skeleton heights={[2, 5, 3]} />
+          </>,
+        )}
+      >
         <Content frame={(notice) => frame(t("problem.title"), notice)} />
       </Suspense>
     );

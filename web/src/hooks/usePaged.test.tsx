@@ -1,5 +1,6 @@
-import { fireEvent, render, screen, waitFor } from "@testing-library/react";
+import { cleanup, fireEvent, render, screen, waitFor } from "@testing-library/react";
 import { useDeferredValue, useLayoutEffect, useState } from "react";
+import { MemoryRouter } from "react-router";
 import { beforeEach, describe, expect, it } from "vitest";
 import { MOUNTED_AT_ONCE, usePaged } from "./usePaged";
 
@@ -13,7 +14,7 @@ function List() {
   const [searchText, setSearchText] = useState("");
   const filter = useDeferredValue(searchText);
   const found = ITEMS.filter(({ id }) => id.includes(filter));
-  const { shown, hidden, showMore } = usePaged(found, filter, PAGE);
+  const { shown, hidden, showMore } = usePaged("items", found, filter, PAGE);
   useLayoutEffect(() => {
     commits.push(ids());
   });
@@ -46,7 +47,8 @@ function search(words: string): void {
 describe("a paged list", () => {
   beforeEach(() => {
     commits = [];
-    render(<List />);
+    sessionStorage.clear();
+    render(<List />, { wrapper: MemoryRouter });
   });
 
   it("shows its first page in the first commit", () => {
@@ -68,6 +70,14 @@ describe("a paged list", () => {
     await waitFor(() => expect(ids()).toHaveLength(2 * PAGE));
     expect(mostAdded()).toBe(MOUNTED_AT_ONCE);
     expect(screen.getByRole("button").textContent).toBe(String(ITEMS.length - 2 * PAGE));
+  });
+
+  it("has as many pages after it was left", async () => {
+    fireEvent.click(screen.getByRole("button"));
+    await waitFor(() => expect(ids()).toHaveLength(2 * PAGE));
+    cleanup();
+    render(<List />, { wrapper: MemoryRouter });
+    expect(ids()).toHaveLength(2 * PAGE);
   });
 
   it("appends pages at its end", async () => {

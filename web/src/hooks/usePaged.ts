@@ -1,4 +1,5 @@
 import { startTransition, useEffect, useState } from "react";
+import { useEntryState } from "./useEntryState";
 
 interface Paged<Item> {
   /** The items to render now; the rest of the page follows in later commits. */
@@ -15,12 +16,18 @@ interface Paged<Item> {
 export const MOUNTED_AT_ONCE = 16;
 
 /**
- * The first `size` of many items, and as many more with each `showMore`.
+ * The first `size` of many items, and as many more with each `showMore`; as many again after Back.
  *
+ * @param name - the name of the list, unique among those that are shown together.
  * @param key - the filter of the items: another one shows the first page again.
  */
-export function usePaged<Item extends { id: string }>(items: readonly Item[], key: string, size: number): Paged<Item> {
-  const [asked, setAsked] = useState({ key, pages: 1 });
+export function usePaged<Item extends { id: string }>(
+  name: string,
+  items: readonly Item[],
+  key: string,
+  size: number,
+): Paged<Item> {
+  const [asked, setAsked] = useEntryState(`${name}.pages`, { key, pages: 1 });
   const pages = asked.key === key ? asked.pages : 1;
   const page = items.slice(0, pages * size);
   return {

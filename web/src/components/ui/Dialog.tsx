@@ -1,4 +1,5 @@
 import { useEffect, useId, useLayoutEffect, useRef, type ReactNode } from "react";
+import { useOverlay } from "../../hooks/useOverlay";
 import { useTranslation } from "../../lib/i18n";
 import { Button, IconButton } from "./Button";
 import styles from "./Dialog.module.css";
@@ -16,6 +17,7 @@ export function Dialog({ title, look, onClose, children }: Props) {
   const { t } = useTranslation();
   const dialog = useRef<HTMLDialogElement>(null);
   const titleId = useId();
+  useOverlay(onClose);
 
   // A layout effect is cleaned up before the dialog leaves the document; a dialog that has left it does not return the focus.
   useLayoutEffect(() => {

@@ -1,4 +1,5 @@
 import { useId, useLayoutEffect, useRef, useState, type ReactNode } from "react";
+import { useOverlay } from "../../hooks/useOverlay";
 import styles from "./Menu.module.css";
 
 /** The attributes of the button that opens a menu. */
@@ -19,7 +20,10 @@ const GAP_PX = 6;
 export function Menu({ button, children, label }: Props) {
   const id = useId();
   const [isOpen, setOpen] = useState(false);
+  /** Whether the menu is open or opens: the event "toggle" comes in a task after it is shown, when the reader may have gone back. */
+  const [isOverlay, setOverlay] = useState(false);
   const menu = useRef<HTMLDivElement>(null);
+  useOverlay(() => menu.current?.hidePopover(), isOverlay);
   useLayoutEffect(() => {
     const shown = menu.current;
     if (!isOpen || !shown) return undefined;
@@ -44,7 +48,12 @@ export function Menu({ button, children, label }: Props) {
         role="group"
         aria-label={label}
         className={styles.menu}
-        onToggle={({ newState }) => setOpen(newState === "open")}
+        onBeforeToggle={({ newState }) => newState === "open" && setOverlay(true)}
+        onToggle={({ newState }) => {
+          setOverlay(newState === "open");
+          // Not before: what is not shown yet cannot have the focus.
+          setOpen(newState === "open");
+        }}
       >
         {isOpen && children(() => document.getElementById(id)?.hidePopover())}
       </div>

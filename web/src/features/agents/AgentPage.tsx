@@ -120,10 +120,12 @@ function Facts({ agent }: { agent: Agent }) {
   const roleName = useRoleName();
   const districtName = useDistrictName(agent.district);
   const { data: rooms } = useQuery(queries.roomsOf(agent.rooms));
+  const role = agent.role && roleName(agent.role);
+  const isRoleInTitle = role && agent.title?.toLowerCase().includes(role.toLowerCase());
   const nameOf = (slug: string) => rooms?.find((room) => room.slug === slug)?.name ?? slug;
   return (
     <dl className={styles.facts}>
-      <Fact name={t("agents.role")}>{agent.role && roleName(agent.role)}</Fact>
+      <Fact name={t("agents.role")}>{!isRoleInTitle && role}</Fact>
       <Fact name={t("agents.node")}>
         {agent.node_id && <Link to={`/nodes/${encodeURIComponent(agent.node_id)}`}>{agent.node_id}</Link>}
       </Fact>

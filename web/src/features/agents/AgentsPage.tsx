@@ -1,11 +1,12 @@
 import { useQuery } from "@tanstack/react-query";
-import { useDeferredValue, useState } from "react";
+import { useDeferredValue } from "react";
 import { useTranslation } from "../../lib/i18n";
 import { queries } from "../../api/queries";
 import type { Agent } from "../../api/types";
 import { MoreButton } from "../../components/ui/MoreButton";
 import { Notice, ProblemNotice, Skeleton } from "../../components/ui/Notice";
 import { Chips, SearchField, ListToolbar } from "../../components/ui/ListToolbar";
+import { useEntryState } from "../../hooks/useEntryState";
 import { usePaged } from "../../hooks/usePaged";
 import { usePageTitle } from "../../hooks/usePageTitle";
 import { useSubjectsHere } from "../../hooks/useSubjectsHere";
@@ -39,16 +40,16 @@ function Found({ agents }: { agents: Agent[] }) {
   const { t } = useTranslation();
   const roleName = useRoleName();
   const here = useSubjectsHere();
-  const [searchText, setSearchText] = useState("");
+  const [searchText, setSearchText] = useEntryState("agents.search", "");
   // The search field shows a key stroke before the matching cards are rendered.
   const filter = useDeferredValue(searchText);
-  const [chosen, setChosen] = useState(ALL);
+  const [chosen, setChosen] = useEntryState("agents.chosen", ALL);
   const roles = [...new Set(agents.flatMap(({ role }) => role ?? []))].sort();
   const isHere = (agent: Agent) => here.has(agentSubject(agent.slug));
   const found = agents.filter(
     (agent) => (chosen === ALL || (chosen === HERE ? isHere(agent) : agent.role === chosen)) && isLike(agent, filter),
   );
-  const { shown, hidden, showMore } = usePaged(found, `${chosen} ${filter}`, PAGE);
+  const { shown, hidden, showMore } = usePaged("agents", found, `${chosen} ${filter}`, PAGE);
   if (!agents.length) return <Notice icon="agents" title={t("agents.empty")} />;
   return (
     <>

@@ -3,6 +3,7 @@ import { useTranslation } from "../../lib/i18n";
 import { matchPath, NavLink, useLocation, useMatch } from "react-router";
 import { lazyDialog } from "../../components/lazyDialog";
 import { lazyPage } from "../../components/lazyPage";
+import { TextField } from "../../components/ui/Field";
 import { Icon, type IconName } from "../../components/ui/Icon";
 import { Skeleton } from "../../components/ui/Notice";
 import { useUnreadNotifications } from "../../hooks/useUnreadNotifications";
@@ -13,6 +14,7 @@ import { useOwnFace } from "../../hooks/useOwnFace";
 import { usePresenceHeartbeat } from "../../hooks/usePresenceHeartbeat";
 import { useSite } from "../../hooks/useSite";
 import icon from "../../icon.svg";
+import { isComposing } from "../../lib/keys";
 import { usePalette, usePaletteKey } from "../../stores/palette";
 import { useOwnProfile } from "../../stores/ownProfile";
 import { useProfileCard } from "../../stores/profileCard";
@@ -21,6 +23,7 @@ import { useSession } from "../../stores/session";
 import { ConnectionBanner } from "./ConnectionBanner";
 import { OutboxBanner } from "./OutboxBanner";
 import { Preferences } from "./Preferences";
+import { usePagePosition } from "./usePagePosition";
 import styles from "./Shell.module.css";
 
 const PAGES = [
@@ -30,7 +33,7 @@ const PAGES = [
   { to: "/secondme", key: "secondMe", icon: "me" },
 ] as const satisfies { to: string; key: string; icon: IconName }[];
 
-const Palette = lazyDialog(() => import("../palette/PaletteOutlet"));
+const Palette = lazyDialog(() => import("../palette/PaletteOutlet"), EarlyPaletteField);
 const ProfileCard = lazyDialog(() => import("../people/ProfileCard"));
 const RoomsPane = lazyPage(() => import("../city/rooms/RoomsPane"));
 const OwnProfile = lazyDialog(() => import("../people/OwnProfile"));
@@ -59,6 +62,7 @@ export function Shell({ children }: { children: ReactNode }) {
   const isInRooms = useMatch("/city/*") !== null;
   const hasPane = useMediaQuery(HAS_PANE) && isInRooms;
   const main = useFocusOnArrival(pathname);
+  usePagePosition(main);
   usePresenceHeartbeat(site.heartbeat_ms, site.away_after_ms);
   useLiveQueries();
   useOwnFace();
@@ -123,6 +127,22 @@ function PaletteButton() {
   );
 }
 
+/** Takes what is typed until the module of the palette is loaded. */
+function EarlyPaletteField() {
+  const { t } = useTranslation();
+  const { early, typeEarly, enterEarly } = usePalette();
+  return (
+    <TextField
+      label={t("palette.title")}
+      value={early}
+      onChange={({ target }) => typeEarly(target.value)}
+      onKeyDown={(event) => {
+        if (event.key === "Enter" && !isComposing(event)) enterEarly();
+      }}
+    />
+  );
+}
+
 function PaneLoading() {
   return (
     <div className={styles.paneLoading}>
@@ -131,7 +151,7 @@ function PaneLoading() {
   );
 }
 
-/** Move the focus and the scroll position to the beginning of a page after a navigation, also for keyboard and screen reader. */
+/** Move the focus to the beginning of a page after a navigation, for keyboard and screen reader. */
 function useFocusOnArrival(pathname: string) {
   const main = useRef<HTMLElement>(null);
   const shown = useRef(pathname);
@@ -139,8 +159,6 @@ function useFocusOnArrival(pathname: string) {
     if (shown.current === pathname) return;
     shown.current = pathname;
     main.current?.focus({ preventScroll: true });
-    main.current?.scrollTo(0, 0);
-    scrollTo(0, 0);
   }, [pathname]);
   return main;
 }

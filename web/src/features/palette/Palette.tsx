@@ -1,15 +1,18 @@
 import { useQuery } from "@tanstack/react-query";
-import { useDeferredValue, useEffect, useId, useMemo, useRef, useState, type KeyboardEvent } from "react";
+import { useDeferredValue, useEffect, useEffectEvent, useId, useMemo, useRef, useState, type KeyboardEvent } from "react";
 import { useNavigate } from "react-router";
 import { queries } from "../../api/queries";
 import { Avatar } from "../../components/ui/Avatar";
+import { IconButton } from "../../components/ui/Button";
 import { Icon, type IconName } from "../../components/ui/Icon";
 import { Name } from "../../components/ui/Name";
 import { useCitizenNames } from "../../hooks/useCitizenNames";
+import { useOverlay } from "../../hooks/useOverlay";
 import { useSubjectsHere } from "../../hooks/useSubjectsHere";
 import { useTranslation } from "../../lib/i18n";
 import { isComposing } from "../../lib/keys";
 import { kindOf } from "../../lib/subjects";
+import { usePalette } from "../../stores/palette";
 import { useStatus } from "../../stores/presence";
 import { useProfileCard } from "../../stores/profileCard";
 import { useProfile } from "../../hooks/useProfile";
@@ -25,16 +28,23 @@ const GROUPS = ["rooms", "people", "agents", "pages", "messages"] as const;
 export default function Palette({ onClose }: { onClose: () => void }) {
   const { t } = useTranslation();
   const dialog = useRef<HTMLDialogElement>(null);
-  const [query, setQuery] = useState("");
+  useOverlay(onClose);
+  const [query, setQuery] = useState(() => usePalette.getState().early);
   const [chosen, setChosen] = useState(0);
+  const [isEntered, setEntered] = useState(() => usePalette.getState().isEnteredEarly);
   const listId = useId();
   const searchText = useDeferredValue(query);
-  const sources = useSources();
+  const { sources, isComingBefore } = useSources();
   const named = useMemo(() => paletteItems(searchText, sources), [searchText, sources]);
   const { items: messages, isSearching } = useFoundMessages(searchText);
   const items = useMemo(() => [...named, ...messages], [named, messages]);
   const open = useOpen(onClose);
   const at = Math.min(chosen, items.length - 1);
+  const item = items[at];
+  const isFound = searchText === query && !(item ? isComingBefore(item.group) : isSearching || isComingBefore("messages"));
+  const openChosen = useEffectEvent(() => {
+    if (item) open(item);
+  });
 
   useEffect(() => {
     const shown = dialog.current;
@@ -45,8 +55,14 @@ export default function Palette({ onClose }: { onClose: () => void }) {
     document.getElementById(`${listId}-${at}`)?.scrollIntoView({ block: "nearest" });
   }, [listId, at]);
 
+  // Enter follows the last letter sooner than what is found for it.
+  useEffect(() => {
+    if (isEntered && isFound) openChosen();
+  }, [isEntered, isFound]);
+
   const onKeyDown = (event: KeyboardEvent) => {
     if (isComposing(event)) return;
+    setEntered(event.key === "Enter" && !isFound);
     const next = { ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + 8, PageUp: at - 8 }[event.key];
     if (next !== undefined) {
       event.preventDefault();
@@ -54,13 +70,12 @@ export default function Palette({ onClose }: { onClose: () => void }) {
       setChosen(isPage ? Math.max(0, Math.min(items.length - 1, next)) : (next + items.length) % Math.max(1, items.length));
     } else if (event.key === "Enter") {
       event.preventDefault();
-      const item = items[at];
-      if (item) open(item);
+      if (item && isFound) open(item);
     }
   };
 
   return (
-    // A click on the backdrop closes the dialog with a mouse; Escape works for everybody.
+    // A click on the backdrop closes the dialog with a mouse; Escape and the button work for everybody.
     // eslint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/no-noninteractive-element-interactions
     <dialog
       ref={dialog}
@@ -89,10 +104,12 @@ export default function Palette({ onClose }: { onClose: () => void }) {
           onChange={({ target }) => {
             setQuery(target.value);
             setChosen(0);
+            setEntered(false);
           }}
           onKeyDown={onKeyDown}
         />
         <kbd aria-hidden="true">Esc</kbd>
+        <IconButton icon="close" label={t("common.close")} className={styles.close ?? ""} onClick={onClose} />
       </div>
       <div id={listId} role="listbox" aria-label={t("palette.found")} className={styles.list}>
         {GROUPS.map((group) => {
@@ -168,13 +185,15 @@ function Face({ subject, name }: { subject: string; name: string }) {
 /** The data that the palette searches: data that the pages have already, and lists that are loaded when it opens. */
 function useSources() {
   const { t } = useTranslation();
-  const { data: rooms = [] } = useQuery(queries.rooms("recent"));
-  const { data: agents = [] } = useQuery(queries.agents);
+  const roomsQuery = useQuery(queries.rooms("recent"));
+  const agentsQuery = useQuery(queries.agents);
+  const { data: rooms } = roomsQuery;
+  const { data: agents } = agentsQuery;
   const here = useSubjectsHere();
   const profiles = useProfiles((state) => state.profiles);
   const online = useMemo(() => [...here], [here]);
   useCitizenNames(online);
-  return useMemo(() => {
+  const sources = useMemo(() => {
     const people = Object.entries(profiles)
       .filter(([subject]) => kindOf(subject) !== "agent")
       .map(([subject, { name }]) => ({ subject, name }));
@@ -186,8 +205,19 @@ function useSources() {
       { name: t("places.title"), path: "/places" },
       { name: t("search.title"), path: "/search" },
     ];
-    return { pages, rooms, agents, people };
+    return { pages, rooms: rooms ?? [], agents: agents ?? [], people };
   }, [rooms, agents, profiles, t]);
+  const areRoomsComing = isComing(roomsQuery);
+  const areAgentsComing = isComing(agentsQuery);
+  /** Whether a result may still come before those of a group, so that the first result is not the final one. */
+  const isComingBefore = (group: PaletteItem["group"]) =>
+    areRoomsComing || (areAgentsComing && group !== "rooms" && group !== "people");
+  return { sources, isComingBefore };
+}
+
+/** Whether a list may come soon: after a failure nobody waits for it. */
+function isComing(query: { isPending: boolean; failureCount: number }): boolean {
+  return query.isPending && query.failureCount === 0;
 }
 
 function useOpen(onClose: () => void): (item: PaletteItem) => void {

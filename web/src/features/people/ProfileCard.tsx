@@ -137,7 +137,8 @@ function Actions({ subject, matrixId, citizenId, mayMessage, isBlocked, onClose 
           <Button
             onClick={() => {
               onClose();
-              void navigate({ search: `?mention=${encodeURIComponent(mention)}` });
+              // Back leads to the page before the room: the parameter is removed once it is read.
+              void navigate({ search: `?mention=${encodeURIComponent(mention)}` }, { replace: true });
             }}
           >
             {t("card.mention")}

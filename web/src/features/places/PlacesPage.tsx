@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { Fragment, useMemo, useState } from "react";
+import { Fragment, useMemo } from "react";
 import { Link } from "react-router";
 import { queries } from "../../api/queries";
 import type { Agent, District } from "../../api/types";
@@ -7,6 +7,7 @@ import { ListToolbar, SearchField } from "../../components/ui/ListToolbar";
 import { Name } from "../../components/ui/Name";
 import { Notice, ProblemNotice, Skeleton } from "../../components/ui/Notice";
 import { PresenceDot } from "../../components/ui/PresenceDot";
+import { useEntryState } from "../../hooks/useEntryState";
 import { usePageTitle } from "../../hooks/usePageTitle";
 import { useTranslation } from "../../lib/i18n";
 import { microDaoPath, nodePath, roomPath } from "../../lib/paths";
@@ -24,7 +25,7 @@ export default function PlacesPage() {
   const microDaos = useQuery(queries.microDaos);
   const districts = useQuery(queries.districts);
   const { data: agents } = useQuery(queries.agents);
-  const [searchText, setSearchText] = useState("");
+  const [searchText, setSearchText] = useEntryState("places.search", "");
   usePageTitle(t("places.title"));
   const lists = [nodes, microDaos, districts];
   const groups = useMemo(() => {

@@ -172,7 +172,7 @@ function Results({ search }: { search: MessageSearch }) {
         {results.length === 0
           ? t("search.none")
           : t(found.hasNextPage ? "search.countMore" : "search.count", { count: results.length })}
-        {isPartial && ` ${t("search.partial")}`}
+        {isPartial && `${results.length ? " ·" : ""} ${t("search.partial")}`}
       </p>
       <ol className={styles.results}>
         {results.map((result) => (

@@ -5,6 +5,7 @@ import { Icon } from "../../components/ui/Icon";
 import { Name } from "../../components/ui/Name";
 import { useObjectUrl } from "../../hooks/useObjectUrl";
 import { useMediaUrl } from "../../hooks/useMediaUrl";
+import { useOverlay } from "../../hooks/useOverlay";
 import { useTranslation } from "../../lib/i18n";
 import { plainName } from "../../lib/names";
 import { usePictureViewer } from "../../stores/pictureViewer";
@@ -16,6 +17,7 @@ import { WHOLE } from "./zoom";
 export default function PictureViewer() {
   const { pictures, index, close } = usePictureViewer();
   const dialog = useRef<HTMLDialogElement>(null);
+  useOverlay(close);
   const shown = pictures[index];
   const localUrl = useObjectUrl(shown?.file ?? null);
   const url = shown?.file ? localUrl : shown?.url;

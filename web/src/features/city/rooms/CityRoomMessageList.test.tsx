@@ -1,6 +1,7 @@
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { act, render } from "@testing-library/react";
 import { Profiler } from "react";
+import { MemoryRouter } from "react-router";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { city } from "../../../api/city";
 import { FakeEnvironment } from "../../../testing/fakeSockets";
@@ -34,11 +35,13 @@ async function show(opened: ReturnType<typeof room>) {
   model.start();
   await settled();
   render(
-    <RoomContext value={model}>
-      <Profiler id="list" onRender={drawn}>
-        <CityRoomMessageList roomName="General" />
-      </Profiler>
-    </RoomContext>,
+    <MemoryRouter>
+      <RoomContext value={model}>
+        <Profiler id="list" onRender={drawn}>
+          <CityRoomMessageList roomName="General" />
+        </Profiler>
+      </RoomContext>
+    </MemoryRouter>,
   );
   drawn.mockClear();
 }

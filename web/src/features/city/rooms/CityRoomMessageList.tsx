@@ -1,6 +1,7 @@
 import {
   useCallback,
   useEffect,
+  useEffectEvent,
   useLayoutEffect,
   useMemo,
   useRef,
@@ -29,6 +30,7 @@ import { OutgoingRow } from "./OutgoingRow";
 import { rowsOf, type Row } from "./rows";
 import { useAutoScroll } from "./useAutoScroll";
 import { outgoingChanges, outgoingMessages, visibleTimeline, withChanges, type Timeline } from "./timeline";
+import { useListPlace } from "./useListPlace";
 import { useLongPress } from "./useLongPress";
 import { useReaders } from "./useReaders";
 import { useConversation, useConversationState, useRoomOutbox, useRoomState } from "./useRoom";
@@ -72,15 +74,18 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
   const newest = useNewestOfOthers(rows);
   const [active, setActive] = useState<string | null>(null);
   const [flashed, setFlashed] = useState<string | null>(null);
+  // A reader who comes back to the room sees what they left, instead of the linked or the first unread message.
+  const place = useListPlace(scroller, threadRoot);
+  const left = place === "end" ? undefined : place;
   const { isAtBottom, newBelow, look, beforeJump, toBottom, endSettling } = useAutoScroll(
     scroller,
     rows,
     outbox.length,
     timeline.hasNewer,
-    target !== undefined,
+    left !== undefined || (target !== undefined && place === undefined),
   );
 
-  useStartAt(handle, rows, target);
+  useStartAt(handle, rows, left === undefined, place === undefined ? target : undefined);
   useReading(isAtBottom && !isCovered);
   useFilled(scroller, timeline);
 
@@ -91,8 +96,8 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
     if (below < FETCH_WITHIN_PX) void model.loadNewer();
   };
   const returnsRef = useRef(false);
-  /** The message that stays in the middle while the pages around it are loaded, until the reader scrolls. */
-  const heldRef = useRef<string | null>(null);
+  /** The message that stays in its place while the pages around it are loaded, until the reader scrolls. */
+  const heldRef = useRef<HeldRow | null>(left ?? null);
   const release = () => {
     heldRef.current = null;
     endSettling();
@@ -113,28 +118,38 @@ export function CityRoomMessageList({ roomName, label, isCovered = false, target
   const jump = useCallback(
     async (messageId: string) => {
       if (!(await model.loadAround(messageId))) return;
-      heldRef.current = messageId;
+      heldRef.current = { messageId };
       setFlashed(messageId);
       setTimeout(() => setFlashed(null), FLASH_MS);
     },
     [model],
   );
   const onJump = useCallback((messageId: string) => void jump(messageId), [jump]);
-  const shownTarget = useRef<string | undefined>(undefined);
+  const shownTarget = useRef(place && { target, shownAt });
   useEffect(() => {
-    if (target === undefined || (shownAt === undefined && shownTarget.current === target)) return undefined;
+    if (target === undefined || (shownTarget.current?.target === target && shownTarget.current.shownAt === shownAt))
+      return undefined;
     const frame = requestAnimationFrame(() => {
-      shownTarget.current = target;
+      shownTarget.current = { target, shownAt };
       onJump(target);
     });
     return () => cancelAnimationFrame(frame);
   }, [target, shownAt, onJump]);
+  // The message may have gone meanwhile, or cannot be loaded now.
+  const giveUpPlace = useEffectEvent((isLoaded: boolean) => !isLoaded && toNewest());
+  useEffect(() => {
+    if (left) void model.loadAround(left.messageId, { isQuiet: true }).then(giveUpPlace);
+  }, [model, left]);
 
   useLayoutEffect(() => {
-    const index = heldRef.current === null ? -1 : indexOf(rows, heldRef.current);
+    const held = heldRef.current;
+    const index = held === null ? -1 : indexOf(rows, held.messageId);
     if (index < 0) return;
     beforeJump();
-    handle.current?.scrollToIndex(index, { align: "center" });
+    const top = held?.top;
+    // The positions of virtua begin below the padding of the list.
+    const padding = scroller.current ? parseFloat(getComputedStyle(scroller.current).paddingTop) || 0 : 0;
+    handle.current?.scrollToIndex(index, top === undefined ? { align: "center" } : { align: "start", offset: padding - top });
     // Runs after a jump to a message, and when rows are added before and after the message at once: virtua does not keep the position then.
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [flashed, rows]);
@@ -314,18 +329,29 @@ function NewAloud() {
   );
 }
 
+/** A message that stays in the middle of the list, or `top` pixels below the top of the list. */
+interface HeldRow {
+  messageId: string;
+  top?: number;
+}
+
 /** Start at the linked message, else at the first unread one, else at the end. */
-function useStartAt(handle: { current: VirtualizerHandle | null }, rows: Row[], target: string | undefined): void {
+function useStartAt(
+  handle: { current: VirtualizerHandle | null },
+  rows: Row[],
+  starts: boolean,
+  target: string | undefined,
+): void {
   const isStarted = useRef(false);
   useLayoutEffect(() => {
-    if (isStarted.current || rows.length < 2) return;
+    if (!starts || isStarted.current || rows.length < 2) return;
     isStarted.current = true;
     const linked = target === undefined ? -1 : indexOf(rows, target);
     const unread = rows.findIndex(({ kind }) => kind === "unread");
     if (linked >= 0) handle.current?.scrollToIndex(linked, { align: "center" });
     else if (unread >= 0) handle.current?.scrollToIndex(unread, { align: "start" });
     else handle.current?.scrollToIndex(rows.length - 1, { align: "end" });
-  }, [handle, rows, target]);
+  }, [handle, rows, starts, target]);
 }
 
 /** Mark the room as read while the page is visible and the list is at the bottom. */

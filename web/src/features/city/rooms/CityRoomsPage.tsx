@@ -8,6 +8,7 @@ import { Icon } from "../../../components/ui/Icon";
 import { MoreButton } from "../../../components/ui/MoreButton";
 import { Notice, ProblemNotice, Skeleton } from "../../../components/ui/Notice";
 import { Chips, SearchField, ListToolbar } from "../../../components/ui/ListToolbar";
+import { useEntryState } from "../../../hooks/useEntryState";
 import { usePaged } from "../../../hooks/usePaged";
 import { useUnread } from "../../../hooks/useUnread";
 import { usePageTitle } from "../../../hooks/usePageTitle";
@@ -28,8 +29,8 @@ export default function CityRoomsPage() {
   const { t } = useTranslation();
   const { session, setSignInOpen: ask } = useSession();
   const [isCreating, setCreating] = useState(false);
-  const [sort, setSort] = useState<(typeof SORTS)[number]>("popular");
-  const [searchText, setSearchText] = useState("");
+  const [sort, setSort] = useEntryState<(typeof SORTS)[number]>("rooms.sort", "popular");
+  const [searchText, setSearchText] = useEntryState("rooms.search", "");
   // The search field shows a key stroke before the matching cards are rendered.
   const filter = useDeferredValue(searchText);
   const rooms = useQuery(queries.rooms(sort));
@@ -67,7 +68,7 @@ export default function CityRoomsPage() {
 const Rooms = memo(function Rooms({ rooms, searchText }: { rooms: Room[]; searchText: string }) {
   const { t } = useTranslation();
   const found = useMemo(() => filterRooms(rooms, searchText), [rooms, searchText]);
-  const { shown, hidden, showMore } = usePaged(found, searchText, PAGE);
+  const { shown, hidden, showMore } = usePaged("rooms", found, searchText, PAGE);
   const unread = useUnread(rooms);
   if (!found.length) return <Notice icon="rooms" title={t(rooms.length ? "rooms.none" : "rooms.empty")} />;
   return (

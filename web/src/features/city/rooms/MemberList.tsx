@@ -6,6 +6,7 @@ import { IconButton } from "../../../components/ui/Button";
 import { Name } from "../../../components/ui/Name";
 import { kindOf } from "../../../lib/subjects";
 import { useThrottledStore } from "../../../hooks/useThrottledStore";
+import { useOverlay } from "../../../hooks/useOverlay";
 import { useProfile } from "../../../hooks/useProfile";
 import { byKindAndName, useProfiles } from "../../../stores/profiles";
 import { onlineSubjects, usePresence } from "../../../stores/presence";
@@ -30,6 +31,7 @@ export function MemberList({ isOver, ...props }: Props & { isOver: boolean }) {
 function MemberDrawer(props: Props) {
   const { t } = useTranslation();
   const drawer = useRef<HTMLDialogElement>(null);
+  useOverlay(props.onClose);
   useEffect(() => {
     const shown = drawer.current;
     if (shown && !shown.open) shown.showModal();

@@ -5,13 +5,12 @@ import { Button, ButtonLink, IconButton } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
 import { Name } from "../../../components/ui/Name";
 import { mayModerate, useOpenRoom } from "../../../stores/openRoom";
-import { useSession } from "../../../stores/session";
 import styles from "./CityRoomView.module.css";
 import { NotificationMenu } from "./NotificationMenu";
 import { RoomIcon } from "./RoomIcon";
 import { RoomMenu } from "./RoomMenu";
 import { ThreadsButton } from "./ThreadsButton";
-import { useRoom, useRoomState } from "./useRoom";
+import { useMembership, useRoom, useRoomState } from "./useRoom";
 
 interface Props {
   room: Room;
@@ -66,13 +65,15 @@ function OpenedSettings() {
   return mayModerate(rights) && isOpen && <RoomSettings onClose={() => useOpenRoom.setState({ showsSettings: false })} />;
 }
 
-/** A button to join the room. It is optional: sending a message joins the room, too. */
+/**
+ * A button to join the room; in a narrow window the room's menu has it, and the name has its space.
+ *
+ * It is optional: sending a message joins the room, too.
+ */
 function JoinButton() {
   const { t } = useTranslation();
   const room = useRoom();
-  const me = useSession((state) => state.subject);
-  const isMember = useRoomState(({ members }) => me !== null && members.has(me));
-  if (me === null || isMember) return null;
+  if (useMembership() !== "joinable") return null;
   return (
     <Button className={styles.join ?? ""} onClick={() => void room.join()}>
       {t("room.join")}

@@ -5,17 +5,15 @@ import { useSite } from "../../../hooks/useSite";
 import { useTranslation } from "../../../lib/i18n";
 import { roomLink } from "../../../lib/matrixLinks";
 import { mayModerate, useOpenRoom } from "../../../stores/openRoom";
-import { useSession } from "../../../stores/session";
 import styles from "./RoomMenu.module.css";
-import { useRoom, useRoomState } from "./useRoom";
+import { useMembership, useRoom, useRoomState } from "./useRoom";
 
 /** The rare actions of a room: its settings for moderators, the room on Matrix, and joining or leaving it. */
 export function RoomMenu({ alias }: { alias: string }) {
   const { t } = useTranslation();
   const room = useRoom();
   const { matrix } = useSite();
-  const me = useSession((state) => state.subject);
-  const isMember = useRoomState(({ members }) => me !== null && members.has(me));
+  const membership = useMembership();
   const rights = useRoomState((state) => state.rights);
   const label = t("room.more");
   return (
@@ -42,15 +40,27 @@ export function RoomMenu({ alias }: { alias: string }) {
           >
             <Icon name="elsewhere" /> {t("common.openInElement")}
           </a>
-          {me !== null && (
+          {membership === "member" && (
             <Button
               variant="bare"
               onClick={() => {
                 close();
-                void (isMember ? room.leave() : room.join());
+                void room.leave();
               }}
             >
-              <Icon name={isMember ? "out" : "plus"} /> {t(isMember ? "room.leave" : "room.join")}
+              <Icon name="out" /> {t("room.leave")}
+            </Button>
+          )}
+          {membership === "joinable" && (
+            <Button
+              variant="bare"
+              className={styles.join ?? ""}
+              onClick={() => {
+                close();
+                void room.join();
+              }}
+            >
+              <Icon name="plus" /> {t("room.join")}
             </Button>
           )}
         </div>

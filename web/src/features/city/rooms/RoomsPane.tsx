@@ -86,7 +86,7 @@ const RoomLinks = memo(function RoomLinks({ rooms, searchText }: { rooms: Room[]
   const isUnread = ({ id }: Room) => (unread.get(id) ?? 0) > 0 || (known[id]?.mentions ?? 0) > 0;
   // The first page includes the last room with unread messages, and the room that is open.
   const size = Math.max(PAGE, found.findLastIndex((room) => isShown(room) || isUnread(room)) + 1);
-  const { shown: page, hidden, showMore } = usePaged(found, searchText, size);
+  const { shown: page, hidden, showMore } = usePaged("pane", found, searchText, size);
   const now = useNow();
   useRoomKeys(rooms, unread);
   if (!found.length) return <p className={styles.none}>{t(rooms.length ? "rooms.none" : "rooms.empty")}</p>;

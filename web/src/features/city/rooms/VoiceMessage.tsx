@@ -1,4 +1,4 @@
-import { useRef, useState } from "react";
+import { useEffect, useEffectEvent, useRef, useState } from "react";
 import { useTranslation } from "../../../lib/i18n";
 import type { Media } from "../../../api/types";
 import { IconButton } from "../../../components/ui/Button";
@@ -20,10 +20,19 @@ export function VoiceMessage({ media, src, onError }: Props) {
   const [isPlaying, setPlaying] = useState(false);
   const [at, setAt] = useState(0);
   const [length, setLength] = useState((media.duration_ms ?? 0) / 1_000);
+  /** Whether the reader wants it to be played: the file may be loaded twice before it can be. */
+  const isWanted = useRef(false);
+  const play = () => void audio.current?.play().catch(() => setPlaying(false));
   const toggle = () => {
+    isWanted.current = !isPlaying;
     if (isPlaying) audio.current?.pause();
-    else void audio.current?.play().catch(() => setPlaying(false));
+    else play();
   };
+  const playWanted = useEffectEvent(() => {
+    if (isWanted.current) play();
+  });
+  // The file comes from another URL if the city refuses it without a token.
+  useEffect(() => playWanted(), [src]);
   const seek = (seconds: number) => {
     setAt(seconds);
     if (audio.current) audio.current.currentTime = seconds;
@@ -39,7 +48,10 @@ export function VoiceMessage({ media, src, onError }: Props) {
         onError={onError}
         onPlay={() => setPlaying(true)}
         onPause={() => setPlaying(false)}
-        onEnded={() => setAt(0)}
+        onEnded={() => {
+          isWanted.current = false;
+          setAt(0);
+        }}
         onTimeUpdate={({ currentTarget }) => setAt(currentTarget.currentTime)}
         onDurationChange={({ currentTarget: { duration } }) => {
           // Recordings made by browsers have a finite duration only at their end.

@@ -192,8 +192,8 @@ export abstract class Conversation {
     if (this.live) this.setTimeline({ ...this.live, grewAt: "newer" });
   }
 
-  /** Show a message and the messages around it. False when it cannot be loaded; `problem` says why. */
-  async loadAround(messageId: string): Promise<boolean> {
+  /** Show a message and the messages around it. False when it cannot be loaded; `problem` says why, unless `isQuiet`. */
+  async loadAround(messageId: string, { isQuiet = false } = {}): Promise<boolean> {
     if (this.loadedMessage(messageId)) return true;
     try {
       const page = await this.fetchPage({ around: messageId }, PAGE_SIZE);
@@ -201,7 +201,7 @@ export abstract class Conversation {
       this.setTimeline(timelineAround(page, this.live ?? this.store.getState().timeline));
       return true;
     } catch (problem) {
-      this.setState({ problem });
+      if (!isQuiet) this.setState({ problem });
       return false;
     }
   }

@@ -60,6 +60,20 @@ export function useRoomState<Part>(select: (state: RoomState) => Part): Part {
   return useStore(useRoom().store, select);
 }
 
+/**
+ * Whether the reader is a member of the room, may join by a button, or neither.
+ *
+ * Who was kicked or banned is told in place of the composer, with a button to join again after a kick.
+ */
+export function useMembership(): "member" | "joinable" | "none" {
+  const me = useSession((state) => state.subject);
+  return useRoomState(({ members, removal }) => {
+    if (me === null) return "none";
+    if (members.has(me)) return "member";
+    return removal === null ? "joinable" : "none";
+  });
+}
+
 /** The conversation that a component belongs to. */
 export function useConversation(): Conversation {
   const thread = useContext(ThreadContext);

@@ -1,4 +1,4 @@
-import { useEffect, useEffectEvent } from "react";
+import { useEffectEvent, useLayoutEffect } from "react";
 import { useMatch, useNavigate } from "react-router";
 import type { Room } from "../../../api/types";
 import { neighbour } from "./roomFilter";
@@ -15,7 +15,7 @@ export function useRoomKeys(rooms: readonly Room[], unread: ReadonlyMap<string, 
     event.preventDefault();
     if (next && next.slug !== slug) void navigate(`/city/${next.slug}`);
   });
-  useEffect(() => {
+  useLayoutEffect(() => {
     const listener = (event: KeyboardEvent) => onKeyDown(event);
     addEventListener("keydown", listener);
     return () => removeEventListener("keydown", listener);
