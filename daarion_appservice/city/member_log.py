@@ -83,23 +83,31 @@ class MemberLog:
         return self._author(known[0] if known else Member(room, user))
 
     async def replace_members(
-        self, tx: CityTransaction, room: RoomId, members: list[Member], *, moving: Collection[UserId] = ()
+        self,
+        tx: CityTransaction,
+        room: RoomId,
+        members: list[Member],
+        *,
+        before: Collection[Member] | None = None,
+        moving: Collection[UserId] = (),
     ) -> list[CityEvent]:
         """Replace the room's members with a list from Matrix.
 
         Args:
             tx: The caller's transaction.
             members: All joined members on Matrix.
+            before: The stored members when the list was requested: an event that changed one since may be newer than the
+                list, so what it stored stays. None if no event can have come in between.
             moving: Users whose joins or leaves were pending when the list was requested; their membership does not
                 change.
         """
         await tx.rooms.lock(room)
-        pending = {*moving, *await tx.outbox.pending_moves(room)}
-        before = await tx.members.of_room(room)
-        now = {member.user_id for member in members}
-        known = set(before)
-        joined = [member for member in members if member not in known and member.user_id not in pending]
-        left = [each.user_id for each in before if each.user_id not in now and each.user_id not in pending]
+        stored = await tx.members.of_room(room)
+        known, now = set(stored), {member.user_id for member in members}
+        changed = {member.user_id for member in known.symmetric_difference(known if before is None else before)}
+        kept = {*changed, *moving, *await tx.outbox.pending_moves(room)}
+        joined = [member for member in members if member not in known and member.user_id not in kept]
+        left = [each.user_id for each in stored if each.user_id not in now and each.user_id not in kept]
         return [*await self._record_joins(tx, room, joined), *await self._record_leaves(tx, room, left)]
 
     async def _pending_moves(

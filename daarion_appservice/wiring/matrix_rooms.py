@@ -29,6 +29,7 @@ from ..matrix.inbound.room_state import RoomStateEvents
 from ..matrix.inbound.worker import InboundWorker
 from ..matrix.reconcile.adoption import Adoption
 from ..matrix.reconcile.citizen_chats import CitizenChatRooms
+from ..matrix.reconcile.matrix_members import MatrixMembers
 from ..matrix.reconcile.power_notices import PowerNotices
 from ..matrix.reconcile.read_only_rooms import ReadOnlyRooms
 from ..matrix.reconcile.reconciled_rooms import ReconciledRooms
@@ -176,7 +177,7 @@ class MatrixRoomsAndEvents(CityServices):
         self.matrix_rooms = MatrixRooms(
             self.homeserver,
             self.identities,
-            self.room_members,
+            MatrixMembers(self.homeserver, self.database, self.identities, self.room_members, self.bus.publish),
             store,
             self.room_links,
             RoomMetadata(self.homeserver, self.identities, store),

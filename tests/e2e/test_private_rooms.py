@@ -45,8 +45,11 @@ async def test_private_matrix_room_is_private_in_city(start_city: StartCity, arr
     await alice.wait_for(lambda: "@citizen_u_1:city.localhost" in alice.client.rooms[room].users)
     await alice.send_text(room, "for all")
 
+    seen: list[str] = []
+
     async def says(*bodies: str, token: str | None = None) -> bool:
-        return await city.bodies("rada", token=token) == list(bodies)
+        seen[:] = await city.bodies("rada", token=token)
+        return seen == list(bodies)
 
     await eventually(lambda: says("for all"))
     for event_type, content in (
@@ -80,5 +83,5 @@ async def test_private_matrix_room_is_private_in_city(start_city: StartCity, arr
         return (await city.call("POST", "/city/rooms/rada/join", token=bohdan))[0] == 200
 
     await eventually(bohdan_comes)
-    await eventually(lambda: says("before the city came", "for all", "for all members", token=bohdan))
+    await eventually(lambda: says("before the city came", "for all", "for all members", token=bohdan), explain=lambda: str(seen))
     assert await says("before the city came", "for all", "for us", token=OKSANA)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -21,6 +23,8 @@ from daarion_appservice.city.types import (
     UserId,
 )
 from daarion_appservice.errors import Conflict, NotFound
+from daarion_appservice.matrix.client.homeserver import Homeserver
+from daarion_appservice.matrix.reconcile.matrix_members import MatrixMembers
 from daarion_appservice.storage.tables import rooms as room_table
 from tests.parts.city import citizen_token
 from tests.parts.frames import next_frame
@@ -38,6 +42,9 @@ from tests.parts.memberships import (
     MembershipHarness,
     open_memberships,
 )
+from tests.parts.messaging import IDENTITIES
+
+BOB, EVE = UserId("@bob:city.localhost"), UserId("@eve:city.localhost")
 
 
 @pytest.fixture
@@ -106,6 +113,33 @@ async def test_member_list_does_not_remove_pending_join(harness: MembershipHarne
     async with harness.database.transaction() as tx:
         await harness.desk.members.replace_members(tx, GENERAL, members)
     assert GHOST not in await harness.members()
+
+
+async def test_events_handled_after_request_of_members_win(harness: MembershipHarness) -> None:
+    await harness.set_columns(matrix_room_id="!general")
+    for user in (ALICE, BOB, "@dara:city.localhost"):
+        await harness.receive_member(user, "join", displayname="Old")
+    homeserver = AsyncMock(spec=Homeserver)
+
+    async def answers(*_: Any, **__: Any) -> dict[str, Any]:
+        # The events come after the list was made, and are handled before it is stored.
+        await harness.receive_member(ALICE, "leave")
+        await harness.receive_member(BOB, "join", displayname="New")
+        await harness.receive_member(GHOST, "join", displayname="Оксана")
+        return {ALICE: {"display_name": "Old"}, BOB: {"display_name": "Old"}, EVE: {"display_name": "Eve"}}
+
+    homeserver.joined_members.side_effect = answers
+    members = MatrixMembers(homeserver, harness.database, IDENTITIES, harness.desk.members, harness.published.append)
+    async with harness.database.read_only() as tx:
+        room = await tx.rooms.get(GENERAL)
+    assert room is not None
+    await members.update(room)
+    assert await harness.members() == {BOB: "New", GHOST: "Оксана", EVE: "Eve"}, "and the member without an event left"
+
+    homeserver.joined_members.side_effect = None
+    homeserver.joined_members.return_value = {GHOST: {"display_name": "Оксана"}}
+    await members.update(room)
+    assert await harness.members() == {GHOST: "Оксана"}, "nothing has changed since this request"
 
 
 async def test_agent_leaves_unassigned_rooms_only(harness: MembershipHarness) -> None:

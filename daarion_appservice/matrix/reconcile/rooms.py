@@ -1,6 +1,6 @@
 """Reconciles city rooms with their Matrix rooms.
 
-    link (room_links) ─► rules (reconciled_rooms) ─► members ─► name, topic, directory (room_metadata)
+    link (room_links) ─► rules (reconciled_rooms) ─► members (matrix_members) ─► name, topic, directory (room_metadata)
                                                 ─► child of the space (space) ─► read-only or not (read_only_rooms)
                                                 ─► admins (room_admins), avatar (room_appearance)
 
@@ -19,17 +19,14 @@ from functools import partial
 from typing import Final
 
 from ...city.avatars import room_avatar
-from ...city.events import MembershipChanged
 from ...city.identity import Identities
-from ...city.member_log import MemberLog
-from ...city.ports import publish_all
 from ...city.power_levels import RoomPowerLevels
 from ...city.types import MatrixStatus, Room, UserId
 from ...errors import HomeserverRefused, RoomLinkBroken
 from ..client.homeserver import Homeserver
 from ..client.refusals import advice
 from ..client.room_rules import RoomRules, pinned_json, read_rules
-from ..inbound.members import read_member
+from .matrix_members import MatrixMembers
 from .power_notices import PowerNotices, missing_power, power_advice
 from .read_only_rooms import ReadOnlyRooms
 from .reconciled_rooms import ReconciledRooms, matrix_room_of
@@ -54,7 +51,7 @@ class MatrixRooms:
 
     homeserver: Homeserver
     identities: Identities
-    members: MemberLog
+    members: MatrixMembers
     store: ReconciledRooms
     links: RoomLinks
     metadata: RoomMetadata
@@ -103,7 +100,7 @@ class MatrixRooms:
         except HomeserverRefused as refused:
             failure = explain(refused, self.identities.bot, _GIVE_POWER)
         steps: list[Callable[[Room], Awaitable[None]]] = [
-            self._take_over_members,
+            self.members.update,
             self._take_over_pins,
             self.metadata.update_name_and_topic,
             self.metadata.update_directory,
@@ -148,25 +145,6 @@ class MatrixRooms:
             # also cause it, so the alias is set if the room is known.
             return await self.links.restore_alias(room)
         return (await self.reconcile(room)).matrix_status is MatrixStatus.LINKED
-
-    async def _take_over_members(self, room: Room) -> None:
-        """Make the members of the Matrix room those of the city room, with joins and leaves that no event reported."""
-        async with self.store.database.read_only() as tx:
-            moving = await tx.outbox.pending_moves(room.id)
-        joined = await self.homeserver.joined_members(matrix_room_of(room), as_user=self.identities.bot)
-        current = [
-            read_member(room.id, user, profile, name="display_name")
-            for user, profile in joined.items()
-            if self.identities.subject(user)
-        ]
-        async with self.store.database.transaction() as tx:
-            events = await self.members.replace_members(tx, room.id, current, moving=moving)
-            members = await tx.members.of_room(room.id)
-        publish_all(self.store.publish, events)
-        # The command line may have stored them, without an event in this process.
-        for member in members:
-            if subject := self.identities.subject(member.user_id):
-                self.store.publish(MembershipChanged(room.id, subject, joined=True))
 
     async def _take_over_pins(self, room: Room) -> None:
         """Read the pinned events of a Matrix room that was linked, whose earlier state events were never delivered."""
