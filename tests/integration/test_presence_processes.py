@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,60 +13,55 @@ import pytest
 from daarion_appservice.city.events import PresenceChanged, PresenceRenumbered
 from daarion_appservice.city.presence import Heartbeat, PresenceState, RemotePresence, Status
 from daarion_appservice.city.types import SubjectId
-from daarion_appservice.clock import new_id, now_ms
+from daarion_appservice.clock import now_ms
 from daarion_appservice.realtime import presence_redis as redis_presence_module
 from daarion_appservice.realtime import redis_client
-from daarion_appservice.realtime.presence_redis import RedisPresence
 from daarion_appservice.realtime.presence_stream import PresenceStream
 from daarion_appservice.realtime.redis_client import connect
 from daarion_appservice.realtime.redis_sessions import _KEYS, BATCH, RedisSessions, SessionUpdate, SessionUpdateResult
 from tests.parts.city import eventually
+from tests.parts.presence_replica import TTL_MS, Replica, back, gone
 from tests.parts.redis import RedisServer
 
 ONLINE, AWAY, OFFLINE = Status.ONLINE, Status.AWAY, Status.OFFLINE
 OKSANA = SubjectId("u_123")
 ALICE = SubjectId("@alice:city.localhost")
 SCRIBE = SubjectId("agent:писар")
-TTL_MS = 40_000
 
 
-@dataclass
-class Replica:
-    """One process's store, on Redis's own clock."""
-
-    store: RedisPresence
-    events: list[Any]
-    _client: Any
-    _running: asyncio.Task[None]
-
-    @classmethod
-    async def start(cls, server: RedisServer, ttl_ms: int = TTL_MS) -> Replica:
-        client, events = connect(server.url, cluster=False), list[Any]()
-        store = RedisPresence(RedisSessions(client, name=new_id(), ttl_ms=ttl_ms), events.append, now_ms, ttl_ms=ttl_ms)
-        return cls(store, events, client, asyncio.create_task(store.run()))
-
-    async def stop(self) -> None:
-        self._running.cancel()
-        await asyncio.wait([self._running])
-        await self._client.aclose()
-
-    def published_states(self) -> list[tuple[str, str]]:
-        changes = [event.transition for event in self.events if isinstance(event, PresenceChanged)]
-        return [(change.subject, change.after.status.value) for change in changes]
-
-    async def shows(self, subject: SubjectId, status: Status) -> None:
-        async def is_so() -> bool:
-            return self.store.state(subject).status is status
-
-        await eventually(is_so, explain=lambda: f"{subject}: {self.store.state(subject)}")
+StartReplica = Callable[..., Awaitable[Replica]]
+StartRedis = Callable[..., RedisServer]
 
 
 @pytest.fixture
-async def replicas(redis: RedisServer) -> AsyncIterator[list[Replica]]:
-    both = [await Replica.start(redis) for _ in range(2)]
-    yield both
-    for replica in both:
-        await replica.stop()
+def start_redis(tmp_path: Path) -> Iterator[StartRedis]:
+    """Starts a Redis that the test may kill and start again."""
+    with ExitStack() as stack:
+
+        def start(*, keep: bool = False) -> RedisServer:
+            server = RedisServer(tmp_path / "redis", keep=keep)
+            stack.callback(server.kill)
+            server.start()
+            return server
+
+        yield start
+
+
+@pytest.fixture
+async def start_replica(start_redis: StartRedis) -> AsyncIterator[StartReplica]:
+    async with AsyncExitStack() as stack:
+
+        async def start(server: RedisServer, ttl_ms: int = TTL_MS) -> Replica:
+            replica = await Replica.start(server, ttl_ms)
+            stack.push_async_callback(replica.stop)
+            return replica
+
+        yield start
+
+
+@pytest.fixture
+async def replicas(redis: RedisServer, start_replica: StartReplica) -> list[Replica]:
+    return [await start_replica(redis) for _ in range(2)]
 
 
 async def test_two_processes_publish_each_change_once(replicas: list[Replica]) -> None:
@@ -91,13 +86,14 @@ async def test_two_processes_publish_each_change_once(replicas: list[Replica]) -
     assert numbers[0] == numbers[1], "both give the same change the same number"
 
 
-async def test_late_process_loads_presence(replicas: list[Replica], redis: RedisServer) -> None:
+async def test_late_process_loads_presence(
+    replicas: list[Replica], redis: RedisServer, start_replica: StartReplica
+) -> None:
     await replicas[0].store.record_heartbeat([Heartbeat(SCRIBE, AWAY, "думаю")])
-    late = await Replica.start(redis)
+    late = await start_replica(redis)
     await late.shows(SCRIBE, AWAY)
     assert late.store.state(SCRIBE).status_msg == "думаю"
     assert isinstance(late.events[0], PresenceRenumbered)
-    await late.stop()
 
 
 async def test_session_is_shared_between_processes(replicas: list[Replica]) -> None:
@@ -140,25 +136,12 @@ async def test_activity_of_other_process_is_read(replicas: list[Replica], monkey
     await eventually(is_learnt)
 
 
-async def gone(replica: Replica) -> None:
-    async def is_gone() -> bool:
-        return replica.store.reason is not None
-
-    await eventually(is_gone)
-
-
-async def back(replica: Replica) -> None:
-    async def is_back() -> bool:
-        return replica.store.reason is None
-
-    await eventually(is_back)
-
-
 @pytest.mark.parametrize("forgets", [True, False], ids=["forgets", "remembers"])
-async def test_redis_outage_keeps_sessions_online(tmp_path: Path, forgets: bool) -> None:
-    server = RedisServer(tmp_path / "redis", keep=not forgets)
-    server.start()
-    one, other = [await Replica.start(server, ttl_ms=4_000) for _ in range(2)]
+async def test_redis_outage_keeps_sessions_online(
+    start_redis: StartRedis, start_replica: StartReplica, forgets: bool
+) -> None:
+    server = start_redis(keep=not forgets)
+    one, other = [await start_replica(server, ttl_ms=4_000) for _ in range(2)]
     stays, comes, leaves = OKSANA, SCRIBE, SubjectId("u_7")
     await one.store.record_heartbeat([Heartbeat(stays), Heartbeat(leaves)])
     await other.shows(leaves, ONLINE)
@@ -172,7 +155,7 @@ async def test_redis_outage_keeps_sessions_online(tmp_path: Path, forgets: bool)
         await one.store.record_heartbeat([Heartbeat(stays), Heartbeat(comes, AWAY)])
         await asyncio.sleep(1)
     told_alone = [each.published_states() for each in (one, other)]
-    beating = asyncio.create_task(_keep_beating(one.store, stays, comes))
+    one.keep_beating(Heartbeat(stays), Heartbeat(comes, AWAY))
     server.start()
 
     for replica in (one, other):
@@ -184,24 +167,12 @@ async def test_redis_outage_keeps_sessions_online(tmp_path: Path, forgets: bool)
         after = replica.published_states()[len(before) :]
         assert (leaves, "offline") in after
         assert [change for change in after if change[0] != leaves] in ([], [(comes, "away")]), "nobody flapped"
-    beating.cancel()
-    for replica in (one, other):
-        await replica.stop()
-    server.kill()
-
-
-async def _keep_beating(store: RedisPresence, *subjects: SubjectId) -> None:
-    while True:
-        await store.record_heartbeat(
-            [Heartbeat(subject, AWAY if subject == SCRIBE else ONLINE) for subject in subjects]
-        )
-        await asyncio.sleep(0.5)
 
 
 @pytest.mark.parametrize("redis_timeout_s", [redis_client.TIMEOUT_S])
-async def test_frozen_redis_keeps_sessions_online(redis: RedisServer) -> None:
-    one, other = [await Replica.start(redis, ttl_ms=4_000) for _ in range(2)]
-    beating = asyncio.create_task(_keep_beating(one.store, OKSANA))
+async def test_frozen_redis_keeps_sessions_online(redis: RedisServer, start_replica: StartReplica) -> None:
+    one, other = [await start_replica(redis, ttl_ms=4_000) for _ in range(2)]
+    one.keep_beating(Heartbeat(OKSANA))
     await other.shows(OKSANA, ONLINE)
     redis.freeze()
     for replica in (one, other):
@@ -212,9 +183,6 @@ async def test_frozen_redis_keeps_sessions_online(redis: RedisServer) -> None:
         await back(replica)
     await asyncio.sleep(1)
     assert one.published_states() == other.published_states() == [(OKSANA, "online")]
-    beating.cancel()
-    for replica in (one, other):
-        await replica.stop()
 
 
 async def test_changes_that_were_missed_are_made_good(replicas: list[Replica], redis: RedisServer) -> None:
@@ -293,11 +261,12 @@ async def _stream_of(replica: Replica) -> PresenceStream:
     return stream
 
 
-async def test_heartbeat_during_restore_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_heartbeat_during_restore_is_kept(
+    start_redis: StartRedis, start_replica: StartReplica, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Between the upload of new subjects to Redis and its response with all subjects."""
-    server = RedisServer(tmp_path / "redis")
-    server.start()
-    replica = await Replica.start(server)
+    server = start_redis()
+    replica = await start_replica(server)
     await back(replica)
     server.kill()
     await gone(replica)
@@ -318,8 +287,6 @@ async def test_heartbeat_during_restore_is_kept(tmp_path: Path, monkeypatch: pyt
     assert await client.get(f"presence:{OKSANA}") == "online"
     assert replica.published_states() == [(OKSANA, "online")]
     await client.aclose()
-    await replica.stop()
-    server.kill()
 
 
 async def test_heartbeat_after_expiry_revives_nothing(replicas: list[Replica], redis: RedisServer) -> None:
@@ -355,8 +322,8 @@ async def test_large_restore_is_sent_in_batches(replicas: list[Replica], monkeyp
     assert [subject for subject, _ in replicas[1].published_states()] == everybody
 
 
-async def test_updates_during_outage_expire(redis: RedisServer) -> None:
-    replica = await Replica.start(redis, ttl_ms=200)
+async def test_updates_during_outage_expire(redis: RedisServer, start_replica: StartReplica) -> None:
+    replica = await start_replica(redis, ttl_ms=200)
     await back(replica)
     redis.kill()
     await gone(replica)
@@ -364,27 +331,23 @@ async def test_updates_during_outage_expire(redis: RedisServer) -> None:
         await replica.store.record_heartbeat([Heartbeat(OKSANA, session=str(number))])
         await asyncio.sleep(0.01)
     assert len(replica.store._local_updates) < 50
-    await replica.stop()
 
 
-async def test_first_restored_process_ends_no_other_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_first_restored_process_ends_no_other_session(
+    start_redis: StartRedis, start_replica: StartReplica, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After an outage in which all sessions expired, as when Redis and a process were on one machine."""
-    server = RedisServer(tmp_path / "redis", keep=True)
-    server.start()
-    one = await Replica.start(server, ttl_ms=12_000)
-    beating = asyncio.create_task(_keep_beating(one.store, OKSANA))
+    server = start_redis(keep=True)
+    one = await start_replica(server, ttl_ms=12_000)
+    one.keep_beating(Heartbeat(OKSANA))
     await one.shows(OKSANA, ONLINE)
     server.kill()
     await gone(one)
     monkeypatch.setattr(redis_presence_module, "_RETRY_S", 1.5)
     await asyncio.sleep(13)
     server.start()
-    new = await Replica.start(server, ttl_ms=12_000)
+    new = await start_replica(server, ttl_ms=12_000)
     for replica in (new, one):
         await back(replica)
     await asyncio.sleep(13)
     assert one.published_states() == new.published_states() == [(OKSANA, "online")]
-    beating.cancel()
-    for replica in (one, new):
-        await replica.stop()
-    server.kill()
