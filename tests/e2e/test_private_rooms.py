@@ -83,5 +83,7 @@ async def test_private_matrix_room_is_private_in_city(start_city: StartCity, arr
         return (await city.call("POST", "/city/rooms/rada/join", token=bohdan))[0] == 200
 
     await eventually(bohdan_comes)
-    await eventually(lambda: says("before the city came", "for all", "for all members", token=bohdan), explain=lambda: str(seen))
+    await eventually(
+        lambda: says("before the city came", "for all", "for all members", token=bohdan), explain=lambda: str(seen)
+    )
     assert await says("before the city came", "for all", "for us", token=OKSANA)
