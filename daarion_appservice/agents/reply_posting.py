@@ -58,16 +58,16 @@ class ReplyPoster:
     async def complete(self, request: PendingRequest, message: Message) -> None:
         """Mark the reply as posted, and store the replies that it requests from other agents.
 
-        A reply whose request was deleted meanwhile is withdrawn.
+        A reply whose request was withdrawn meanwhile is deleted.
         """
         async with parsed_ahead(prose_ahead(message.body)), self._database.transaction() as tx:
             requested: list[PendingReply] = []
             request_message = await tx.messages.get(request.message.id)
-            is_deleted = request_message is None or request_message.deleted
-            is_new = not is_deleted and await tx.agent_replies.mark_posted(request.reply.id, message.id)
+            is_withdrawn = await self._agent_replies.is_withdrawn(tx, request.room, request_message)
+            is_new = not is_withdrawn and await tx.agent_replies.mark_posted(request.reply.id, message.id)
             if is_new:
                 requested = await self._agent_replies.add(tx, request.room, message, depth=request.reply.depth + 1)
-        if is_deleted:
+        if is_withdrawn:
             await self.withdraw(request.reply)
         if is_new:
             REPLIES.labels(REPLIED).inc()
@@ -87,7 +87,8 @@ class ReplyPoster:
         async with self._database.read_only() as tx:
             partial = await tx.messages.by_client_id(request.author, request.room.id, _client_id(request.reply))
             request_message = await tx.messages.get(request.message.id)
-        if request_message is None or request_message.deleted:
+            is_withdrawn = await self._agent_replies.is_withdrawn(tx, request.room, request_message)
+        if is_withdrawn:
             await self.withdraw(request.reply)
             return
         await self._delete(request.author, partial)

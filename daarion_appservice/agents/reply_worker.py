@@ -29,7 +29,7 @@ from .edit_throttle import EditThrottle
 from .pending_request import PendingRequest, read_pending_request
 from .reply_kinds import CannotReply, NotReady, ReplyKind
 from .reply_posting import ReplyPoster
-from .request_watcher import RequestDeleted, RequestEdited, RequestWatcher
+from .request_watcher import RequestWithdrawn, RequestEdited, RequestWatcher
 from .second_me import AnotherRequestRunning
 from .typing_notice import typing
 
@@ -147,7 +147,7 @@ class ReplyWorker:
             self._check_online(request)
             async with typing(self._publish, request.room.id, request.author):
                 message = await self._watcher.cancel_on_change(request, self._post_chunks(kind, request))
-        except RequestDeleted:
+        except RequestWithdrawn:
             await self._withdraw(request.reply)
         except RequestEdited:
             # The reply stays pending; the request is read again at once.

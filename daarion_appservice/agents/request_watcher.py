@@ -1,4 +1,4 @@
-"""Cancels the generation of a reply when its request is deleted or edited."""
+"""Cancels the generation of a reply when its request is withdrawn or edited."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 
-class RequestDeleted(Exception):
-    """The author deleted the request, or edited it so that it no longer mentions the agent."""
+class RequestWithdrawn(Exception):
+    """The message was deleted or no longer mentions the agent, or a moderator kicked or banned its author."""
 
 
 class RequestEdited(Exception):
@@ -46,14 +46,16 @@ class RequestWatcher:
         self._restarts: dict[ReplyId, int] = {}
 
     def on_room_event(self, stored: RoomEventStored) -> None:
-        """Check the requests whose message changed in this event."""
-        message = stored.event.message
+        """Check the requests whose message changed in this event, or whose author it may have removed from the room."""
+        message, is_removal = stored.event.message, stored.event.removal is not None
         for message_id, changed in self._watched.values():
-            if message is not None and message.id == message_id:
+            if is_removal or (message is not None and message.id == message_id):
                 changed.set()
 
     async def is_requested(self, tx: Transaction, request: PendingRequest) -> bool:
-        """Return whether the message still requests the reply: an edit may have ended that while the reply was waiting."""
+        """Return whether the message still requests the reply: an edit or a ban may have ended that while it was waiting."""
+        if await self._agent_replies.is_withdrawn(tx, request.room, request.message):
+            return False
         if request.message.edited_at_ms is None:
             return True
         requested = await self._agent_replies.requested_agents(tx, request.room, request.message)
@@ -67,7 +69,7 @@ class RequestWatcher:
             work: runs as a task of its own.
 
         Raises:
-            RequestDeleted, RequestEdited: the request has changed.
+            RequestWithdrawn, RequestEdited: the request has changed.
         """
         changed = asyncio.Event()
         self._watched[request.reply.id] = request.message.id, changed
@@ -93,24 +95,25 @@ class RequestWatcher:
         self._restarts.pop(reply, None)
 
     async def _check(self, request: PendingRequest) -> None:
-        """Raise RequestDeleted or RequestEdited if the request has changed."""
+        """Raise RequestWithdrawn or RequestEdited if the request has changed."""
         agent, seen = request.reply.agent, request.message
         try:
             async with self._database.read_only() as tx:
                 message = await tx.messages.get(seen.id)
                 is_pending = await tx.agent_replies.get_pending(request.reply.id) is not None
+                is_withdrawn = await self._agent_replies.is_withdrawn(tx, request.room, message)
                 is_requested = message is not None and agent in await self._agent_replies.requested_agents(
                     tx, request.room, message
                 )
         except DatabaseError as error:
             log.error("replies_unavailable", error=str(error), help="the database does not answer; trying again")
             return
-        if message is None or message.deleted or not is_pending:  # The erasure of the agent ends the request.
-            raise RequestDeleted
+        if message is None or is_withdrawn or not is_pending:  # The erasure of the agent ends the request.
+            raise RequestWithdrawn
         if message.body == seen.body and message.media == seen.media:
             return
         if not is_requested:
-            raise RequestDeleted
+            raise RequestWithdrawn
         restarts = self._restarts.get(request.reply.id, 0)
         if restarts < _MAX_RESTARTS:
             self._restarts[request.reply.id] = restarts + 1

@@ -18,6 +18,7 @@ from typing import Final
 from .agent_mentions import AgentMentions
 from .agents import AgentDirectory
 from .pending_replies import PendingReply, ReplyFailure, ReplyId
+from .permissions import RoomPermissions
 from .ports import CityTransaction, NewId, NowMs
 from .types import AgentSlug, Author, AuthorKind, Message, Room
 
@@ -37,9 +38,17 @@ _MAX_EDIT_AGE_MS: Final = 3_600_000
 class AgentReplies:
     """Creates pending replies for messages and edits."""
 
-    def __init__(self, agents: AgentDirectory, mentions: AgentMentions, now_ms: NowMs, new_id: NewId) -> None:
+    def __init__(
+        self,
+        agents: AgentDirectory,
+        mentions: AgentMentions,
+        permissions: RoomPermissions,
+        now_ms: NowMs,
+        new_id: NewId,
+    ) -> None:
         self._agents = agents
         self._mentions = mentions
+        self._permissions = permissions
         self._now_ms = now_ms
         self._new_id = new_id
 
@@ -90,8 +99,17 @@ class AgentReplies:
         Returns:
             The new pending reply; nothing if none is requested, or the reply was renewed too often.
         """
-        is_requested = not message.deleted and abandoned.agent in await self.requested_agents(tx, room, message)
+        if await self.is_withdrawn(tx, room, message):
+            return []
+        is_requested = abandoned.agent in await self.requested_agents(tx, room, message)
         return await self._add(tx, room, message, [abandoned.agent], abandoned.depth) if is_requested else []
+
+    async def is_withdrawn(self, tx: CityTransaction, room: Room, message: Message | None) -> bool:
+        """Return whether a message requests no replies any more, whatever it mentions.
+
+        It was deleted, or a moderator kicked or banned its author. An author who left gets the replies.
+        """
+        return message is None or message.deleted or await self._permissions.is_removed(tx, room, message.author)
 
     async def _add(
         self, tx: CityTransaction, room: Room, message: Message, agents: list[AgentSlug], depth: int

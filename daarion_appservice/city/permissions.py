@@ -78,9 +78,7 @@ class RoomPermissions:
         Returns:
             The level; None for a direct chat, and for a person who is not a member, was kicked or is banned.
         """
-        restriction = await self._readers.restriction(tx, room.id, author)
-        is_removed = restriction is not None and restriction.kind is not RestrictionKind.INVITED
-        if is_removed or room.is_direct or room.agent is not None:
+        if room.is_direct or room.agent is not None or await self.is_removed(tx, room, author):
             return None
         users = await self._readers.users(tx, author)
         levels = [powers.of(user) for user in users if await tx.members.get(room.id, user) is not None]
@@ -112,6 +110,11 @@ class RoomPermissions:
     async def check_not_removed(self, tx: CityTransaction, room: Room, author: Author) -> None:
         """Raise Forbidden if the author is banned or was kicked."""
         _check_not_removed(room, await self._readers.restriction(tx, room.id, author))
+
+    async def is_removed(self, tx: CityTransaction, room: Room, author: Author) -> bool:
+        """Return whether the author is banned, or was kicked and has not joined again."""
+        restriction = await self._readers.restriction(tx, room.id, author)
+        return restriction is not None and restriction.kind is not RestrictionKind.INVITED
 
     async def end_kick(self, tx: CityTransaction, room: Room, author: Author) -> None:
         """End the kicks of an author who joins again."""

@@ -134,7 +134,9 @@ class CityServices:
         self.rooms = Rooms(database, publish, now_ms, new_id)
         self.room_members = MemberLog(self.identities, now_ms, new_id)
         self.membership = Membership(database, publish, self.room_members, permissions, self.agents, new_id)
-        self.agent_replies = AgentReplies(self.agents, AgentMentions(self.agents, self.identities), now_ms, new_id)
+        self.agent_replies = AgentReplies(
+            self.agents, AgentMentions(self.agents, self.identities), permissions, now_ms, new_id
+        )
         self.messages = Messages(
             database, publish, formatter, permissions, self.room_members, self.agent_replies, now_ms, new_id
         )

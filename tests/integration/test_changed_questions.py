@@ -1,4 +1,4 @@
-"""Tests of questions to agents that are edited or deleted while the agent answers."""
+"""Tests of questions to agents that change while the agent answers: edited, deleted, or their author kicked or banned."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from daarion_appservice.agents.reply_posting import ReplyPoster
 from daarion_appservice.city.pending_replies import PendingReply
 from daarion_appservice.city.second_me import SECOND_ME
 from daarion_appservice.city.types import AuthorKind, RoomId
-from daarion_appservice.storage.tables import agent_replies
+from daarion_appservice.storage.tables import agent_replies, rooms
 from tests.parts.agent_questions import ALICE, OKSANA, happens, open_quick_replies
 from tests.parts.agent_replies import GENERAL, SCRIBE, VARTA, AgentReplyHarness
 from tests.parts.agents_core import DONE, after, delta, pauses, says, stalls_after
 from tests.parts.city import eventually
 from tests.parts.messaging import link
 from tests.parts.metrics import Moves
+
+MODERATOR, OKSANAS_GHOST = "@moderator:city.localhost", "@citizen_u_1:city.localhost"
 
 
 @pytest.fixture
@@ -142,6 +144,77 @@ async def test_complete_reply_to_deleted_request_is_deleted(
         gate.set()
         (begun,) = await harness.replies()
     assert begun.deleted
+
+
+# --- authors who are removed ---------------------------------------------------------------------------
+
+REMOVALS = [{"membership": "ban"}, {"membership": "leave"}]
+
+
+async def moderate(harness: AgentReplyHarness, content: dict[str, str]) -> None:
+    """Handle a membership event of Oksana's ghost in General."""
+    async with harness.database.transaction() as tx:
+        await tx.connection.execute(update(rooms).values(matrix_room_id="!general"))
+        general = await tx.rooms.get(GENERAL)
+    assert general is not None
+    await harness.receive(general, "m.room.member", content, sender=MODERATOR, state_key=OKSANAS_GHOST)
+
+
+@pytest.mark.parametrize("content", REMOVALS, ids=["ban", "kick"])
+async def test_removed_author_gets_no_reply(harness: AgentReplyHarness, content: dict[str, str]) -> None:
+    await harness.messaging.membership.join(OKSANA, "general")
+    await harness.messaging.post(OKSANA, "general", "@scribe?")
+    await moderate(harness, content)
+    async with harness.running_worker():
+        await harness.replies(0)
+    assert harness.core.requests == []
+
+
+@pytest.mark.parametrize("content", REMOVALS, ids=["ban", "kick"])
+@pytest.mark.parametrize("is_streamed", [False, True], ids=["not streamed", "streamed"])
+async def test_removal_of_author_ends_the_call(
+    harness: AgentReplyHarness, content: dict[str, str], is_streamed: bool
+) -> None:
+    harness.core.next(stalls_after(delta("Поло")) if is_streamed else after(asyncio.Event(), says("Половина")))
+    await harness.messaging.membership.join(OKSANA, "general")
+    await harness.messaging.post(OKSANA, "general", "@scribe?")
+    async with harness.running_worker():
+        await (has_begun(harness) if is_streamed else is_requested(harness))
+        await moderate(harness, content)
+        await nothing_is_posted(harness)
+
+
+@pytest.mark.parametrize("end", [b"data: {nonsense\n\n", DONE], ids=["failed", "complete"])
+async def test_reply_that_ends_as_its_author_is_removed_is_deleted(
+    harness: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch, end: bytes
+) -> None:
+    monkeypatch.setattr(request_watcher, "_CHECK_INTERVAL_S", 60.0)
+    gate = asyncio.Event()
+    harness.core.next(pauses(gate, delta("Поло"), delta("вина"), end))
+    await harness.messaging.membership.join(OKSANA, "general")
+    await harness.messaging.post(OKSANA, "general", "@scribe?")
+    async with harness.running_worker():
+        await has_begun(harness)
+        await moderate(harness, REMOVALS[0])
+        gate.set()
+        (begun,) = await harness.replies()
+    assert begun.deleted
+
+
+async def test_author_who_left_gets_the_reply(harness: AgentReplyHarness) -> None:
+    gate = asyncio.Event()
+    harness.core.next(pauses(gate, delta("Поло"), delta("вина"), DONE))
+    await harness.messaging.membership.join(OKSANA, "general")
+    await harness.messaging.post(OKSANA, "general", "@scribe?")
+    async with harness.running_worker():
+        await has_begun(harness)
+        await harness.messaging.membership.leave(OKSANA, "general")
+        gate.set()
+        (reply,) = await harness.replies()
+    assert (reply.body, reply.deleted) == ("Половина", False)
+
+
+# --- edited questions ----------------------------------------------------------------------------------
 
 
 async def test_edited_request_is_answered_as_edited(harness: AgentReplyHarness) -> None:

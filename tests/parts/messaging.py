@@ -69,7 +69,7 @@ class MessagingHarness:
 def messaging_harness(database: Database, publish: Publish) -> MessagingHarness:
     agents = AgentDirectory()
     formatter, permissions = MessageFormatter(agents, IDENTITIES), RoomPermissions(IDENTITIES, agents)
-    agent_replies = AgentReplies(agents, AgentMentions(agents, IDENTITIES), now_ms, new_id)
+    agent_replies = AgentReplies(agents, AgentMentions(agents, IDENTITIES), permissions, now_ms, new_id)
     members = MemberLog(IDENTITIES, now_ms, new_id)
     messages = Messages(database, publish, formatter, permissions, members, agent_replies, now_ms, new_id)
     changes = MessageEdits(database, publish, formatter, permissions, agent_replies, now_ms, new_id)
