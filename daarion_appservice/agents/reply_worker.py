@@ -29,7 +29,7 @@ from .edit_throttle import EditThrottle
 from .pending_request import PendingRequest, read_pending_request
 from .reply_kinds import CannotReply, NotReady, ReplyKind
 from .reply_posting import ReplyPoster
-from .request_watcher import RequestWithdrawn, RequestEdited, RequestWatcher
+from .request_watcher import RequestEdited, RequestWatcher, RequestWithdrawn
 from .second_me import AnotherRequestRunning
 from .typing_notice import typing
 

@@ -6,6 +6,7 @@ import unicodedata
 from typing import Final
 
 from ..errors import InvalidInput
+from .text_sanitizing import has_blank_letter, is_blank
 
 MAX_CHARS: Final = 60
 
@@ -21,11 +22,11 @@ def citizen_name(name: str) -> str:
             could change the direction of the text around it or make two names look the same.
     """
     name = " ".join(unicodedata.normalize("NFC", name).split())
-    if not name.strip(_JOINERS):
+    if is_blank(name):
         raise InvalidInput("name_required", "the name is empty; send a name", status=422)
     if len(name) > MAX_CHARS:
         raise InvalidInput("name_invalid", f"a name may have {MAX_CHARS} characters at most", status=422)
-    if not all(_is_seen(character) for character in name):
+    if has_blank_letter(name) or not all(_is_seen(character) for character in name):
         raise InvalidInput("name_invalid", "a name may not contain invisible characters", status=422)
     return name
 

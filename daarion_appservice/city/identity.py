@@ -21,6 +21,7 @@ from .erased_people import DELETED_CITIZEN, ErasedIds
 from .linked_accounts import LinkedAccounts
 from .media_links import MediaLinks
 from .slugs import SLUG_PATTERN
+from .text_sanitizing import has_blank_letter, is_blank
 from .types import (
     AgentSlug,
     Author,
@@ -243,11 +244,12 @@ def is_user_id(text: str) -> bool:
 def is_citizen_id(text: str) -> bool:
     """Return whether a citizen may have this id: 1 to 200 printable characters, not of an agent, Matrix user or deleted account.
 
-    Applies to the ``sub`` of a JWT and to the localpart of a ghost. A space at either end is refused: such an id looks like
-    another one, or like none.
+    Applies to the ``sub`` of a JWT and to the localpart of a ghost. A space at either end and letters without ink are
+    refused: such an id looks like another one, or like none.
     """
-    is_readable = text.isprintable() and text == text.strip()
-    return 0 < len(text) <= _MAX_CITIZEN_ID_CHARS and is_readable and not text.startswith(_NO_CITIZENS)
+    if len(text) > _MAX_CITIZEN_ID_CHARS or text.startswith(_NO_CITIZENS):
+        return False
+    return text.isprintable() and text == text.strip() and not is_blank(text) and not has_blank_letter(text)
 
 
 def _escape(text: str) -> str:

@@ -28,6 +28,10 @@ _INVISIBLE: Final = re.compile(
 """Characters without ink: white space, Unicode's Default_Ignorable_Code_Point and the empty Braille pattern. A name of
 these alone would be an empty place on the page.
 """
+_BLANK: Final = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0]")
+"""Characters without ink that ``str.isprintable`` accepts and no script or emoji needs: fillers of Hangul and Khmer, the
+combining grapheme joiner and the empty Braille pattern.
+"""
 _BREAKING: Final = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]+")
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
@@ -45,6 +49,16 @@ def strip_bidi_controls(text: str) -> str:
     return _TURNING.sub("", text)
 
 
+def is_blank(text: str) -> bool:
+    """Return whether no character of ``text`` is visible."""
+    return _INVISIBLE.fullmatch(text) is not None
+
+
+def has_blank_letter(text: str) -> bool:
+    """Return whether ``text`` has a letter, mark or symbol without ink, by which it looks like another text."""
+    return _BLANK.search(text) is not None
+
+
 def one_line(text: str, most_chars: int = MAX_NAME_CHARS) -> str:
     """Return a name or another short text as one line of at most ``most_chars`` characters.
 
@@ -53,4 +67,4 @@ def one_line(text: str, most_chars: int = MAX_NAME_CHARS) -> str:
     # The text is cut first, because the steps below take time linear in its length.
     text = _BREAKING.sub(" ", text[: 4 * most_chars].replace("\0", _REPLACEMENT))
     text = storable(strip_bidi_controls(text)).strip()[:most_chars].rstrip()
-    return "" if _INVISIBLE.fullmatch(text) else text
+    return "" if is_blank(text) else text

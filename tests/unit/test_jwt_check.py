@@ -132,7 +132,22 @@ async def test_invalid_token_is_refused(token: str) -> None:
 
 @pytest.mark.parametrize(
     "sub",
-    ["", " ", "   ", " u_1", "u_1 ", "agent:daarwizz", "@alice:daarion.space", "u_\0", "u_\n", "\ud800", "x" * 201],
+    [
+        "",
+        " ",
+        "   ",
+        " u_1",
+        "u_1 ",
+        "agent:daarwizz",
+        "@alice:daarion.space",
+        "u_\0",
+        "u_\n",
+        "\ud800",
+        "\u2800",
+        "u_\u3164",
+        "\ufe0f",
+        "x" * 201,
+    ],
 )
 async def test_token_with_reserved_id_is_refused(sub: str) -> None:
     assert "sub" in await refusal(BY_SECRET, by_hand({"alg": "HS256"}, claims(sub=sub), SECRET))
