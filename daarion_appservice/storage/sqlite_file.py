@@ -70,12 +70,14 @@ class ServiceLock:
 
     def __init__(self, file: Path) -> None:
         # Beside the database itself, as services may open it by different symbolic links.
-        database = linked_file(file)
-        self._file = database.with_name(f"{database.name}.lock")
+        self._database = linked_file(file)
+        self._file = self._database.with_name(f"{self._database.name}.lock")
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
         """Take the lock. Raise StartError if another process holds it."""
+        if self._database.exists() and not self._database.is_file():
+            return  # a directory or device by mistake: the database reports it, and no file of ours stays beside it
         try:
             descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
         except OSError:

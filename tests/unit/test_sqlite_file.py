@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daarion_appservice.storage.sqlite_file import create_private, make_private
+from daarion_appservice.storage.sqlite_file import ServiceLock, create_private, make_private
 
 
 @pytest.mark.parametrize("is_link", [False, True])
@@ -39,3 +39,9 @@ def test_log_behind_a_link_loses_permissions_of_others(tmp_path: Path) -> None:
         file.chmod(0o664)
     make_private(database)
     assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o660] * 3
+
+
+def test_directory_gets_no_lock_file(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    ServiceLock(tmp_path / "data").acquire()
+    assert [each.name for each in tmp_path.iterdir()] == ["data"]
