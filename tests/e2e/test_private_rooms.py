@@ -84,6 +84,7 @@ async def test_private_matrix_room_is_private_in_city(start_city: StartCity, arr
 
     await eventually(bohdan_comes)
     await eventually(
-        lambda: says("before the city came", "for all", "for all members", token=bohdan), explain=lambda: str(seen)
+        lambda: says("before the city came", "for all", "for all members", token=bohdan),
+        explain=lambda: "\n".join([str(seen), *city.service.last_lines(40)]),
     )
     assert await says("before the city came", "for all", "for us", token=OKSANA)
