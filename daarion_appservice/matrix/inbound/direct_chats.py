@@ -261,8 +261,16 @@ class DirectChatHandlers:
         else:
             await tx.membership_periods.end_periods(chat.id, [user], chat.last_seq)
 
-    async def encryption(self, tx: Transaction, chat: Room, _event: Event) -> list[CityEvent]:
-        """Handle ``m.room.encryption`` and ``m.room.encrypted``: have the agent send its notice once."""
+    async def unreadable(self, tx: Transaction, chat: Room) -> list[CityEvent]:
+        """Have the agent of an encrypted chat say once that it cannot read it: encryption is off, or refused by the homeserver.
+
+        Args:
+            tx: the transaction that stores the request.
+            chat: the chat; nothing happens if it is archived.
+
+        Returns:
+            The city events to publish after the commit.
+        """
         assert chat.agent is not None
         if await tx.messages.by_client_id(Author(AuthorKind.AGENT, chat.agent, ""), chat.id, UNREADABLE):
             return []

@@ -21,7 +21,7 @@ from ...city.event_fields import (
     type_of,
 )
 from ...city.events import BotChatChanged, ChatReadersChanged, CityEvent, KeysChanged
-from ...city.types import HistoryVisibility, MessageId, Room, UserId
+from ...city.types import HistoryVisibility, MatrixRoomId, MessageId, Room, UserId
 from ...storage.database import Transaction
 from ..client.message_content import replaced
 from ..client.room_rules import is_encryption, join_rule, visibility_in
@@ -208,11 +208,24 @@ class EventHandlers:
             handler = partial(self._messages.message, before=before)
         return [*await handler(tx, chat, event), *self._direct_chats.verification(chat, event)]
 
+    async def handle_unreadable(self, tx: Transaction, matrix_room: MatrixRoomId) -> list[CityEvent]:
+        """Have the agent of a chat whose encrypted events wait say once that it cannot read them.
+
+        Args:
+            tx: the transaction that stores the request.
+            matrix_room: the room of the events; nothing happens if it is no direct chat any more.
+
+        Returns:
+            The city events to publish after the commit.
+        """
+        chat = await tx.rooms.by_matrix_id(matrix_room)
+        return [] if chat is None or chat.agent is None else await self._direct_chats.unreadable(tx, chat)
+
     async def _encrypted(
         self, tx: Transaction, chat: Room, event: Event, *, before: MessageId | None = None
     ) -> list[CityEvent]:
         if not self._decryptor.is_active:
-            return await self._direct_chats.encryption(tx, chat, event)
+            return await self._direct_chats.unreadable(tx, chat)
         if chat.archived or self._decryptor.is_own(event):
             return []
         # A chat of an earlier version of the service: what the agents send waits until its state was read again.
@@ -231,7 +244,7 @@ class EventHandlers:
         if not is_encryption(content_of(event)):
             return []
         await tx.rooms.set_encrypted(chat.id)
-        notice = [] if self._decryptor.is_active else await self._direct_chats.encryption(tx, chat, event)
+        notice = [] if self._decryptor.is_active else await self._direct_chats.unreadable(tx, chat)
         return [*notice, ChatReadersChanged(chat.id)]
 
     async def _chat_power_levels(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:

@@ -2,7 +2,8 @@
 
     1 s ─► 5 s: key request ─► 20 s ─► 60 s: a notice in the chat ─► 3 min ─► … every hour ─► given up after a day
 
-While encryption is off nothing is retried, but events are given up after a day, too: no row stays for ever.
+While encryption is off nothing is retried, and the agent says at once that it cannot read the chat. Events are given up
+after a day, too: no row stays for ever.
 
 A key that comes meanwhile, by whatever pull, makes the events of its session due at once. They are inserted before the
 messages that came after them.
@@ -78,6 +79,8 @@ class UndecryptedWorker:
         self._metrics = metrics
         self._publish = publish
         self._now_ms = now_ms
+        self._unreadable: set[MatrixRoomId] = set()
+        """The rooms whose agent was told that encryption is off."""
         self._worker = Worker("undecrypted", idle_s=_IDLE_S, monitor=monitor)
 
     def wake(self) -> None:
@@ -90,6 +93,8 @@ class UndecryptedWorker:
 
     async def _retry_due(self) -> float:
         is_active = self._decryptor.is_active
+        if not is_active:
+            await self._request_notices()
         async with self._database.read_only() as tx:
             rows = await (tx.undecrypted.due(self._now_ms(), _BATCH) if is_active else self._expired(tx))
         rows.sort(key=lambda row: (row.room, row.number))
@@ -102,6 +107,16 @@ class UndecryptedWorker:
         if not is_active:
             return 0.0 if len(rows) == _BATCH else _IDLE_S
         return _IDLE_S if next_ms is None else min(_IDLE_S, max(0.0, (next_ms - self._now_ms()) / 1000))
+
+    async def _request_notices(self) -> None:
+        """Have the agents of chats with waiting events say once that they cannot read them: nobody answers those events."""
+        async with self._database.read_only() as tx:
+            rooms = await tx.undecrypted.rooms()
+        for room in rooms - self._unreadable:
+            async with self._database.transaction() as tx:
+                city_events = await self._handlers.handle_unreadable(tx, room)
+            publish_all(self._publish, city_events)
+            self._unreadable.add(room)
 
     async def _retry_room(self, rows: Sequence[UndecryptedRow]) -> None:
         async with self._database.read_only() as tx:

@@ -80,6 +80,11 @@ class UndecryptedRepository(Repository):
             .limit(limit)
         )
 
+    async def rooms(self) -> set[MatrixRoomId]:
+        """Return the rooms with events that wait."""
+        rows = await self._connection.execute(select(undecrypted.c.matrix_room_id).distinct())
+        return {MatrixRoomId(row.matrix_room_id) for row in rows}
+
     async def waiting_sessions(self, sessions: Collection[SessionName]) -> set[SessionName]:
         """Return those of the sessions for whose key an event waits."""
         found: set[SessionName] = set()

@@ -11,7 +11,6 @@ from daarion_appservice.city.types import Message
 from daarion_appservice.clock import now_ms
 from daarion_appservice.encryption.outbound_sessions import RotationPolicy
 from daarion_appservice.encryption.withheld import WithheldCode
-from daarion_appservice.errors import HomeserverRefused
 from tests.parts.encryption_harness import ALICE, CHAT, SCRIBE, EncryptionHarness
 from tests.parts.encryption_peer import ROOM
 from tests.parts.scripted_homeserver import refused
@@ -221,34 +220,6 @@ async def test_an_event_is_given_up_after_a_day(on_each: EncryptionHarness) -> N
 
     await send_keys(on_each, late)
     assert "late" not in await on_each.bodies()
-
-
-async def test_events_are_given_up_after_a_day_while_encryption_is_off(on_each: EncryptionHarness) -> None:
-    old = await receive_late(on_each, "old")
-    await retry_for(on_each, 2 * HOUR)
-    young = await receive_late(on_each, "young")
-    on_each.start(is_enabled=False)
-    await on_each.retry(after_ms=21 * HOUR)
-    assert len(await on_each.waiting()) == 2
-
-    await on_each.retry(after_ms=1 * HOUR)
-    assert [row.event_id for row in await on_each.waiting()] == [young.event["event_id"]]
-    assert on_each.run.count("events_given_up", reason="no_key") == 1
-    assert on_each.run.count("events_waiting") == 1
-
-    on_each.start()
-    await send_keys(on_each, old, young)
-    assert [body for body in await on_each.bodies() if body in ("old", "young")] == ["young"]
-
-
-async def test_events_are_given_up_while_the_homeserver_takes_no_keys(harness: EncryptionHarness) -> None:
-    await receive_late(harness)
-    harness.start()
-    assert harness.parts.support.record_refusal(HomeserverRefused(404, "M_UNRECOGNIZED", "unknown"))
-
-    await harness.retry(after_ms=24 * HOUR)
-
-    assert await harness.waiting() == []
 
 
 async def test_a_withheld_event_is_given_up_as_such(harness: EncryptionHarness) -> None:
