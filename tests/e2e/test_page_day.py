@@ -117,7 +117,7 @@ async def _message_has_code_picture_and_reaction(day: Day) -> None:
     await day.field.fill(code)
     await day.field.press("Enter")
     assert (await day.alice_gets(code))["format"] == "org.matrix.custom.html"
-    await log.get_by_role("button", name=t("code.copy")).last.click()
+    await log.get_by_role("button", name=t("code.copy")).last.press("Enter")
     await expect(log.get_by_role("button", name=t("session.copied"))).to_be_visible()
     assert await day.tab.run("navigator.clipboard.readText()") == f"language = '{day.language}'"
 
@@ -131,7 +131,7 @@ async def _message_has_code_picture_and_reaction(day: Day) -> None:
     related = {"rel_type": "m.annotation", "event_id": event["event_id"], "key": "🏡"}
     await day.alice.client.room_send(day.room, "m.reaction", {"m.relates_to": related})
     await expect(log.get_by_role("button", name=t("room.reactionLabel_one", emoji="🏡", count=1)).last).to_be_visible()
-    await log.get_by_role("button", name=t("room.imageOpen", name=name)).click()
+    await log.get_by_role("button", name=t("room.imageOpen", name=name)).press("Enter")
     viewer = page.get_by_role("dialog", name=t("viewer.label"))
     await expect(viewer.get_by_role("img")).to_be_visible()
     await viewer.press("Escape")
