@@ -161,6 +161,11 @@ async def test_dropped_files_are_sent_but_removed_ones(page: Page, alice: Matrix
     assert "second.txt" not in str(alice.events)
 
 
+def voices_of(alice: MatrixUser) -> int:
+    """The number of audio messages that a person on Matrix has received."""
+    return sum(event["content"].get("msgtype") == "m.audio" for event in alice.events)
+
+
 async def play(voice: Locator) -> None:
     """Play a voice message; once more if it stops before it began, as on a machine that is too busy to open its audio output."""
     players: list[dict[str, Any]] = []
@@ -204,7 +209,7 @@ async def test_voice_message_is_one_on_matrix_and_plays(page: Page, alice: Matri
 
 async def test_cancelled_recording_is_not_sent(page: Page, alice: MatrixUser) -> None:
     main = page.get_by_role("main")
-    voices = sum(event["content"].get("msgtype") == "m.audio" for event in alice.events)
+    voices = voices_of(alice)
     await main.get_by_role("button", name="Record a voice message").click()
     recorder = main.get_by_role("group", name="Recording of a voice message")
     await recorder.get_by_role("button", name="Stop recording").press("Escape")
@@ -213,7 +218,30 @@ async def test_cancelled_recording_is_not_sent(page: Page, alice: MatrixUser) ->
     await field_of(page).fill("без голосу")
     await field_of(page).press("Enter")
     await event_of(alice, body="без голосу")
-    assert sum(event["content"].get("msgtype") == "m.audio" for event in alice.events) == voices
+    assert voices_of(alice) == voices
+
+
+async def test_recording_that_the_microphone_ended_can_be_sent(page: Page, alice: MatrixUser) -> None:
+    """As when a headset is switched off: the recording stops by itself, and what was said until then is there."""
+    main = page.get_by_role("main")
+    await page.evaluate("""() => {
+        const ask = MediaDevices.prototype.getUserMedia;
+        navigator.mediaDevices.getUserMedia = async function (wanted) {
+            return (window.microphone = await ask.call(this, wanted));
+        };
+    }""")
+    await main.get_by_role("button", name="Record a voice message").click()
+    recorder = main.get_by_role("group", name="Recording of a voice message")
+    await expect(recorder.get_by_role("timer")).to_have_text("0:01")
+    voices = voices_of(alice)
+    await page.evaluate("microphone.getTracks().forEach(track => track.stop())")
+    await expect(recorder.get_by_role("button", name="Play")).to_be_visible()
+    await recorder.get_by_role("button", name="Send the voice message").click()
+
+    async def is_sent() -> bool:
+        return voices_of(alice) > voices
+
+    await eventually(is_sent)
 
 
 async def test_long_message_and_code_from_matrix(page: Page, alice: MatrixUser) -> None:

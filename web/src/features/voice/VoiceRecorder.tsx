@@ -29,9 +29,22 @@ export default function VoiceRecorder({ onSend, onDone }: Props) {
   const running = useRef<RunningRecording | null>(null);
   const elapsed = useElapsed(state === "recording");
 
+  const stop = async (): Promise<VoiceRecording | null> => {
+    const recording = running.current;
+    if (!recording) return finished;
+    running.current = null;
+    setState("stopping");
+    const made = await recording.stop(t("voice.filename"));
+    setFinished(made);
+    return made;
+  };
+  const stopAtEnd = useEffectEvent(() => void stop());
   useEffect(() => {
     let isGone = false;
-    RunningRecording.start((values) => setLoudness(values.slice(-SHOWN_BARS))).then(
+    RunningRecording.start({
+      onSample: (values) => setLoudness(values.slice(-SHOWN_BARS)),
+      onEnd: () => stopAtEnd(),
+    }).then(
       (started) => {
         if (isGone) {
           started.cancel();
@@ -49,16 +62,6 @@ export default function VoiceRecorder({ onSend, onDone }: Props) {
     };
   }, []);
 
-  const stop = async (): Promise<VoiceRecording | null> => {
-    const recording = running.current;
-    if (!recording) return finished;
-    running.current = null;
-    setState("stopping");
-    const made = await recording.stop(t("voice.filename"));
-    setFinished(made);
-    return made;
-  };
-  const stopAtEnd = useEffectEvent(() => void stop());
   const isTooLong = elapsed >= MAX_MS;
   useEffect(() => {
     if (isTooLong) stopAtEnd();

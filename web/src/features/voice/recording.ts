@@ -17,18 +17,27 @@ const MAX_LOUDNESS = 1024;
 const WAVEFORM_VALUES = 64;
 const BITS_PER_SECOND = 32_000;
 
-/** A running recording of the microphone. Exactly one of `stop` and `cancel` ends it. */
+/** What happens to a recording while it runs. */
+interface Listeners {
+  /** Called with the loudness of each sample so far. */
+  onSample: (loudness: readonly number[]) => void;
+  /** Called if the recording ends by itself: the microphone was unplugged, or the page may no longer use it. */
+  onEnd: () => void;
+}
+
+/** A running recording of the microphone. Exactly one of `stop` and `cancel` ends it; `stop` also after it ended by itself. */
 export class RunningRecording {
   private readonly chunks: Blob[] = [];
   private readonly loudness: number[] = [];
   private readonly timer: ReturnType<typeof setInterval>;
+  /** Resolves with the length in milliseconds once all chunks are there. */
+  private readonly ended: Promise<number>;
 
   private constructor(
     private readonly stream: MediaStream,
     private readonly recorder: MediaRecorder,
     private readonly context: AudioContext,
-    private readonly startedAt: number,
-    onSample: (loudness: readonly number[]) => void,
+    { onSample, onEnd }: Listeners,
   ) {
     const analyser = context.createAnalyser();
     context.createMediaStreamSource(stream).connect(analyser);
@@ -38,27 +47,35 @@ export class RunningRecording {
       this.loudness.push(loudnessOf(samples));
       onSample(this.loudness);
     }, SAMPLE_MS);
+    const startedAt = performance.now();
     recorder.ondataavailable = ({ data }) => this.chunks.push(data);
+    this.ended = new Promise((resolve) => {
+      recorder.onstop = () => {
+        resolve(Math.round(performance.now() - startedAt));
+        onEnd();
+      };
+    });
     recorder.start();
   }
 
   /** Ask for the microphone and start. Rejects with a DOMException if there is none, or the page may not use it. */
-  static async start(onSample: (loudness: readonly number[]) => void): Promise<RunningRecording> {
+  static async start(listeners: Listeners): Promise<RunningRecording> {
     const stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: true, noiseSuppression: true } });
-    const mimeType = FORMATS.find((format) => MediaRecorder.isTypeSupported(format)) ?? "";
-    const recorder = new MediaRecorder(stream, { mimeType, audioBitsPerSecond: BITS_PER_SECOND });
-    return new RunningRecording(stream, recorder, new AudioContext(), performance.now(), onSample);
+    try {
+      const mimeType = FORMATS.find((format) => MediaRecorder.isTypeSupported(format)) ?? "";
+      const recorder = new MediaRecorder(stream, { mimeType, audioBitsPerSecond: BITS_PER_SECOND });
+      return new RunningRecording(stream, recorder, new AudioContext(), listeners);
+    } catch (error) {
+      release(stream);
+      throw error;
+    }
   }
 
   async stop(name: string): Promise<VoiceRecording> {
-    const durationMs = Math.round(performance.now() - this.startedAt);
-    const type = this.recorder.mimeType.split(";")[0] ?? "";
-    const stopped = new Promise((resolve) => {
-      this.recorder.onstop = resolve;
-    });
-    this.recorder.stop();
-    await stopped;
+    if (this.recorder.state !== "inactive") this.recorder.stop();
+    const durationMs = await this.ended;
     this.release();
+    const type = this.recorder.mimeType.split(";")[0] ?? "";
     const file = await withoutContainerOfBrowser(new Blob(this.chunks, { type }), name);
     return { file, voice: { duration_ms: durationMs, waveform: waveformOf(this.loudness) } };
   }
@@ -71,9 +88,14 @@ export class RunningRecording {
 
   private release(): void {
     clearInterval(this.timer);
-    for (const track of this.stream.getTracks()) track.stop();
+    release(this.stream);
     void this.context.close();
   }
+}
+
+/** Give the microphone back to the browser. */
+function release(stream: MediaStream): void {
+  for (const track of stream.getTracks()) track.stop();
 }
 
 /** The loudness of samples from -1 to 1, as 0 to 1024. */
