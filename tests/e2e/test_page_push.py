@@ -16,7 +16,11 @@ from tests.parts.ports import HOST
 OKSANA = citizen_token("u_1", "Оксана")
 SHOWN = """navigator.serviceWorker.ready
     .then(registration => registration.getNotifications())
-    .then(shown => shown.map(({ title, body, tag, data }) => ({ title, body, tag, data })))"""
+    .then(shown => shown.map(({ title, body, tag, data, icon }) => ({ title, body, tag, data, icon })))"""
+SIDES = """async address => {
+    const { width, height } = await createImageBitmap(await (await fetch(address)).blob());
+    return [width, height];
+}"""
 PUSH = {
     "kind": "mention",
     "language": "en",
@@ -47,9 +51,16 @@ async def test_push_becomes_a_notification(tmp_path: Path) -> None:
         async def shown() -> Any:
             return await page.evaluate(SHOWN)
 
-        assert await eventually(shown) == [
-            {"title": "Тарас · General", "body": "come here", "tag": "city_general", "data": "/city/general/m1"}
-        ]
+        [notification] = await eventually(shown)
+        # Browsers fit icons into a square.
+        width, height = await page.evaluate(SIDES, notification.pop("icon"))
+        assert width == height
+        assert notification == {
+            "title": "Тарас · General",
+            "body": "come here",
+            "tag": "city_general",
+            "data": "/city/general/m1",
+        }
 
 
 def address(city: InProcessCity, path: str) -> str:

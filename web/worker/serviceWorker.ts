@@ -164,7 +164,7 @@ async function showPush(data: PushMessageData | null): Promise<void> {
     body: push.text || NEW_MESSAGE[push.language],
     lang: push.language,
     tag: push.room_id,
-    icon: "/link-preview.png",
+    icon: "/icons/icon-192.png",
     data: push.url,
   });
 }

@@ -30,7 +30,7 @@ describe("a notification", () => {
   it("is shown by the service worker, which opens its message", async () => {
     setRegistration({ active: {}, showNotification: byWorker });
     await showNotification(MESSAGE, () => undefined);
-    const options = { body: "ходи сюди", tag: "city_general", icon: "/link-preview.png", data: "/city/general/m1" };
+    const options = { body: "ходи сюди", tag: "city_general", icon: "/icons/icon-192.png", data: "/city/general/m1" };
     expect(byWorker).toHaveBeenCalledWith("Тарас", options);
     expect(byPage).not.toHaveBeenCalled();
   });

@@ -18,7 +18,7 @@ interface Message {
  */
 export async function showNotification({ title, body, tag, path }: Message, onClick: () => void): Promise<void> {
   if (await isAnyTabShown()) return;
-  const options = { body, tag, icon: "/link-preview.png", data: path };
+  const options = { body, tag, icon: "/icons/icon-192.png", data: path };
   const registration = await serviceWorker();
   if (registration) await registration.showNotification(plainName(title), options);
   else showByPage(plainName(title), options, onClick);
