@@ -58,8 +58,8 @@ async def city(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) 
         yield city
 
 
-async def _post(city: InProcessCity, body: str) -> str:
-    answer = await city.call("POST", ROOM, {"body": body}, token=DANA)
+async def _post(city: InProcessCity, body: str, **more: str) -> str:
+    answer = await city.call("POST", ROOM, {"body": body, **more}, token=DANA)
     assert answer.status == 201, answer
     return str(answer.content["id"])
 
@@ -173,6 +173,27 @@ async def test_links_of_chat_open_in_new_tab(city: InProcessCity, browser: Brows
         await chat.get_by_role("link", name="Open in the city").click()
     assert (await opening.value).url.endswith("/city/general")
     await chat.get_by_role("log").wait_for()
+
+
+async def test_chat_leaves_the_history_of_the_site_alone(city: InProcessCity, browser: Browser, site: str) -> None:
+    """A thread neither adds an entry to it, nor goes back in it when it closes."""
+    root = await _post(city, "Хто за гілку?")
+    await _post(city, "Я за", thread_root=root)
+    tab = await _visit(browser, city, site)
+    page, chat = tab.page, _chat(tab.page)
+    await page.get_by_role("button", name="Open the chat: General").click()
+    asked = chat.get_by_role("article").filter(has_text="Хто за гілку?")
+    await asked.wait_for()
+    length = await page.evaluate("history.length")
+    panel = chat.get_by_role("complementary", name="Thread", exact=True)
+    await asked.get_by_role("button", name="1 reply").click()
+    await panel.get_by_text("Я за").wait_for()
+    assert await page.evaluate("history.length") == length
+    await page.evaluate("history.pushState(null, '', '?page=2')")
+    await panel.get_by_role("button", name="Close").click()
+    await expect(panel).to_be_hidden()
+    assert page.url.endswith("?page=2")
+    assert tab.errors == []
 
 
 async def test_chat_follows_attributes_of_script(city: InProcessCity, browser: Browser, site: str) -> None:

@@ -4,6 +4,7 @@ import { createRoot } from "react-dom/client";
 import { Problem } from "./api/problem";
 import { App, preloadPage } from "./App";
 import { PageRouter } from "./components/PageRouter";
+import { isEmbedded } from "./lib/embedded";
 import { initI18n } from "./lib/i18n";
 import { preventDropNavigation } from "./lib/dragAndDrop";
 import { lazyPage, reloadIfOutdated } from "./components/lazyPage";
@@ -39,8 +40,6 @@ const queryClient = new QueryClient({
 // A chunk that another one needs cannot be loaded: after an upgrade the old chunks are gone.
 addEventListener("vite:preloadError", () => void reloadIfOutdated());
 
-/** Whether this is the document of a frame on another site: it shows one room, and no other page. */
-const isEmbedded = location.pathname.startsWith("/embed/");
 const EmbedApp = lazyPage(() => import("./features/embed/EmbedApp"));
 
 if (!isEmbedded) chooseTheme(chosenTheme());
@@ -61,7 +60,7 @@ if (!root) throw new Error("index.html has no #root");
 createRoot(root).render(
   <StrictMode>
     <QueryClientProvider client={queryClient}>
-      <PageRouter hasOverlayEntries={!isEmbedded}>
+      <PageRouter hasEntries={!isEmbedded}>
         <ErrorBoundary>
           {isEmbedded ? (
             <Suspense>

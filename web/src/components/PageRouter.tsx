@@ -4,8 +4,8 @@ import { ensureEntryKey } from "../lib/entryKeys";
 import { overlayEntries } from "../lib/overlayEntries";
 
 interface Props {
-  /** Whether open overlays have history entries. A frame has none: its history is that of the page around it. */
-  hasOverlayEntries: boolean;
+  /** Whether navigations and open overlays have history entries. Those of a frame have none: its history is that of the site. */
+  hasEntries: boolean;
   children: ReactNode;
 }
 
@@ -13,7 +13,7 @@ interface Props {
  * The `BrowserRouter` of react-router, with three additions: navigations begin at the entry of the page instead of that of an
  * overlay, a second click on a link or "close" does nothing more than the first, and each entry has its own key.
  */
-export function PageRouter({ hasOverlayEntries, children }: Props) {
+export function PageRouter({ hasEntries, children }: Props) {
   const [history] = useState(() => {
     ensureEntryKey(window.history);
     return createBrowserHistory({ v5Compat: true });
@@ -37,7 +37,7 @@ export function PageRouter({ hasOverlayEntries, children }: Props) {
       overlayEntries.navigate(() => {
         // As browsers do for links: the second click of a double click comes before the page is rendered.
         const isHere = history.createURL(to).href === window.location.href;
-        history[isHere ? "replace" : "push"](to, state);
+        history[isHere || !hasEntries ? "replace" : "push"](to, state);
       }),
     replace: (to, state) => overlayEntries.navigate(() => history.replace(to, state)),
   }));
@@ -49,7 +49,7 @@ export function PageRouter({ hasOverlayEntries, children }: Props) {
   }, []);
   useLayoutEffect(() => {
     const stop = history.listen((next) => startTransition(() => setState(next)));
-    if (!hasOverlayEntries) return stop;
+    if (!hasEntries) return stop;
     // Added after the listener of the router, which must see the event before a navigation that waits for it.
     const onPopState = () => overlayEntries.onPopState();
     addEventListener("popstate", onPopState);
@@ -58,7 +58,7 @@ export function PageRouter({ hasOverlayEntries, children }: Props) {
       stop();
       removeEventListener("popstate", onPopState);
     };
-  }, [history, hasOverlayEntries]);
+  }, [history, hasEntries]);
   return (
     <Router navigator={navigator} location={location} navigationType={action}>
       {children}

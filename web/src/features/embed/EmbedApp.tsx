@@ -28,6 +28,8 @@ const ProfileCard = lazyDialog(() => import("../people/ProfileCard"));
 /** The highest count on the button of `widget.js`. */
 const MAX_COUNT = 99;
 
+/** The room of the frame. */
+const home = location.pathname;
 /** The parameters of the first URL: later URLs of the document, as of a thread, do not contain them. */
 const parameters = embedParameters(location.href);
 const host = parameters.hostOrigin !== null && parent !== window ? new Host(parameters.hostOrigin) : null;
@@ -164,7 +166,7 @@ function Outside() {
         <a className={buttonClass("main")} href={pathname + search} target="_blank" rel="noopener">
           {t("embed.openCity")}
         </a>
-        <Button onClick={() => void navigate(-1)}>{t("embed.back")}</Button>
+        <Button onClick={() => void navigate(home)}>{t("embed.back")}</Button>
       </Notice>
     </main>
   );

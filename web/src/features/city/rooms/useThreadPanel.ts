@@ -1,5 +1,6 @@
 import { useCallback, useMemo } from "react";
 import { useLocation, useNavigate, useSearchParams } from "react-router";
+import { isEmbedded } from "../../../lib/embedded";
 
 const THREAD = "thread";
 const LIST = "threads";
@@ -12,7 +13,7 @@ export function useThreadPanel() {
   const rootId = search.get(THREAD);
   const isList = search.has(LIST);
   const isOpen = rootId !== null || isList;
-  const isOpenedHere = state?.isOpenedHere === true;
+  const isOpenedHere = !isEmbedded && state?.isOpenedHere === true;
 
   const change = useCallback(
     (edit: (now: URLSearchParams) => void) =>
