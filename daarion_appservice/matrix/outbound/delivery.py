@@ -27,7 +27,7 @@ from ...storage.database import Database, Transaction
 from ...storage.outbox import DELETIONS, OutboxRow
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
-from ..client.refusals import UNKNOWN_DEVICE, delivery_error
+from ..client.refusals import UNKNOWN_DEVICE, advice, delivery_error
 from ..encryption.room_encryptor import ClearEvent, RoomEncryptor, is_to_be_encrypted
 from ..ghosts.chat_joins import ChatJoins
 from ..ghosts.ghosts import Ghosts
@@ -286,12 +286,14 @@ class OutboxDelivery:
             self._repaired.discard(entry.id)
         COUNTERS[entry.kind, SendResult.GIVEN_UP if retry_at_ms is None else SendResult.RETRY].inc()
         level = log.error if retry_at_ms is None else log.warning
+        help_ = advice(error)
         level(
             "message_not_sent",
             message_id=entry.message_id,
             what=entry.kind,
             error=str(error),
             given_up=retry_at_ms is None,
+            **({"help": help_} if help_ else {}),
         )
         return retry_at_ms
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from daarion_appservice.city.event_fields import MESSAGE_ID
 from daarion_appservice.city.types import (
@@ -141,7 +142,10 @@ async def test_unregistrable_ghost_delays_no_other(outbound: OutboundHarness, ho
     homeserver.next("register", refused(400, "M_EXCLUSIVE", "not in your namespace"))
     await outbound.post("refused", author=OKSANA)
     await outbound.post("accepted")
-    assert await outbound.deliveries_when_done() == [("refused", Delivery.FAILED), ("accepted", Delivery.SENT)]
+    with capture_logs() as logs:
+        assert await outbound.deliveries_when_done() == [("refused", Delivery.FAILED), ("accepted", Delivery.SENT)]
+    (failure,) = [entry for entry in logs if entry["event"] == "message_not_sent"]
+    assert failure["help"].startswith("another application service of this homeserver owns this name")
 
 
 async def test_rate_limited_message_waits_retry_delay(
