@@ -177,7 +177,9 @@ class MatrixRoomsAndEvents(CityServices):
         self.matrix_rooms = MatrixRooms(
             self.homeserver,
             self.identities,
-            MatrixMembers(self.homeserver, self.database, self.identities, self.room_members, self.bus.publish),
+            MatrixMembers(
+                self.homeserver, self.database, self.identities, self.ghosts, self.room_members, self.bus.publish
+            ),
             store,
             self.room_links,
             RoomMetadata(self.homeserver, self.identities, store),

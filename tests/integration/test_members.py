@@ -22,8 +22,9 @@ from daarion_appservice.city.types import (
     OutboxKind,
     UserId,
 )
-from daarion_appservice.errors import Conflict, NotFound
+from daarion_appservice.errors import Conflict, HomeserverRefused, NotFound
 from daarion_appservice.matrix.client.homeserver import Homeserver
+from daarion_appservice.matrix.ghosts.ghosts import Ghosts
 from daarion_appservice.matrix.reconcile.matrix_members import MatrixMembers
 from daarion_appservice.storage.tables import rooms as room_table
 from tests.parts.city import citizen_token
@@ -45,6 +46,7 @@ from tests.parts.memberships import (
 from tests.parts.messaging import IDENTITIES
 
 BOB, EVE = UserId("@bob:city.localhost"), UserId("@eve:city.localhost")
+TARAS_GHOST = UserId("@citizen_u_2:city.localhost")
 
 
 @pytest.fixture
@@ -115,6 +117,35 @@ async def test_member_list_does_not_remove_pending_join(harness: MembershipHarne
     assert GHOST not in await harness.members()
 
 
+def matrix_members(harness: MembershipHarness, homeserver: AsyncMock, ghosts: AsyncMock) -> MatrixMembers:
+    return MatrixMembers(
+        homeserver, harness.database, IDENTITIES, ghosts, harness.desk.members, harness.published.append
+    )
+
+
+async def test_ghosts_left_behind_by_an_upgrade_stay_members(harness: MembershipHarness) -> None:
+    await harness.set_columns(matrix_room_id="!upgraded")
+    for user in (GHOST, TARAS_GHOST, SCRIBES_GHOST):
+        await harness.receive_member(user, "join", displayname="Ghost")
+    homeserver, ghosts = AsyncMock(spec=Homeserver), AsyncMock(spec=Ghosts)
+    homeserver.joined_members.return_value = {ALICE: {"display_name": "Alice"}}
+    # Taras left, in a way that no event reported; the others never were in the new room.
+    ghosts.is_newcomer.side_effect = lambda user, _: user != TARAS_GHOST
+    ghosts.join.side_effect = HomeserverRefused(403, "M_FORBIDDEN", "You don't have permission to invite users")
+    members = matrix_members(harness, homeserver, ghosts)
+    async with harness.database.read_only() as tx:
+        room = await tx.rooms.get(GENERAL)
+    assert room is not None
+
+    await members.update(room)
+    assert set(await harness.members()) == {ALICE, GHOST, SCRIBES_GHOST}
+    assert ghosts.join.await_count == 1, "the bot may invite none of them"
+
+    ghosts.join.side_effect = None
+    await members.update(room)
+    assert {call.args for call in ghosts.join.await_args_list} == {(GHOST, "!upgraded"), (SCRIBES_GHOST, "!upgraded")}
+
+
 async def test_events_handled_after_request_of_members_win(harness: MembershipHarness) -> None:
     await harness.set_columns(matrix_room_id="!general")
     for user in (ALICE, BOB, "@dara:city.localhost"):
@@ -129,7 +160,7 @@ async def test_events_handled_after_request_of_members_win(harness: MembershipHa
         return {ALICE: {"display_name": "Old"}, BOB: {"display_name": "Old"}, EVE: {"display_name": "Eve"}}
 
     homeserver.joined_members.side_effect = answers
-    members = MatrixMembers(homeserver, harness.database, IDENTITIES, harness.desk.members, harness.published.append)
+    members = matrix_members(harness, homeserver, AsyncMock(spec=Ghosts))
     async with harness.database.read_only() as tx:
         room = await tx.rooms.get(GENERAL)
     assert room is not None

@@ -246,6 +246,11 @@ class Ghosts:
             await self._homeserver.invite(room, user, as_user=self._identities.bot)
             await self._homeserver.join(room, as_user=user)
 
+    async def is_newcomer(self, user: UserId, room: MatrixRoomId) -> bool:
+        """Return whether a ghost never was in a Matrix room: a member of the city room has not come along to an upgraded one."""
+        event = await self._homeserver.state_event(room, "m.room.member", user, as_user=self._identities.bot)
+        return event is None or content_of(event).get("membership") == "invite"
+
     async def is_removed(self, user: UserId, room: Room) -> bool:
         """Return whether a refused request of a ghost would be refused again.
 

@@ -20,12 +20,23 @@ from ...city.events import (
     DirectChatChanged,
     InvitationRejected,
     OutboxChanged,
+    RoomCheckRequested,
     VerificationRequested,
 )
 from ...city.identity import Identities, ServiceUser, is_user_id
 from ...city.ports import NewId, NowMs
 from ...city.text_sanitizing import one_line
-from ...city.types import AgentSlug, Author, AuthorKind, CitizenId, HistoryVisibility, Room, RoomId, UserId
+from ...city.types import (
+    AgentSlug,
+    Author,
+    AuthorKind,
+    CitizenId,
+    HistoryVisibility,
+    MatrixRoomId,
+    Room,
+    RoomId,
+    UserId,
+)
 from ...storage.database import Transaction
 from ...storage.direct_chats import ChatAgentState
 from ...storage.invitations import Invitation
@@ -41,8 +52,9 @@ _MAX_PENDING_CHATS: Final = 20
 
 _MAX_PENDING_DECLINES: Final = 100
 """Maximum number of one Matrix user's invitations that wait to be declined."""
-_ADOPTION_WINDOW_MS: Final = 3_600_000
-"""Milliseconds for which an invitation of the bot stays open, so that the room can be adopted (``room adopt``)."""
+_OPEN_MS: Final = 3_600_000
+"""Milliseconds for which an invitation stays open where the room may become the city's: the bot's, so that the room can be
+adopted (``room adopt``), and all of a room that replaces one of the city, so that the city can follow the upgrade."""
 
 NO_CHAT: Final = "I look after the city's rooms and do not chat. / Я дбаю про кімнати міста і не спілкуюся."
 BOT_IN_DIRECT_CHATS: Final = (
@@ -125,10 +137,28 @@ class DirectChatHandlers:
         if not is_user_id(user) or not self._is_declinable(user) or self._identities.is_ours(sender_of(event)):
             return []
         reason = self._decline_reason(user, agents_only=agents_only)
+        if reason is None:
+            return []
+        upgraded = await self._upgraded_room(tx, event)
         # Only a room with a name is likely to be adopted.
         may_be_adopted = user == self._identities.bot and not _is_direct(event) and _has_name(event)
-        after_ms = _ADOPTION_WINDOW_MS if may_be_adopted else 0
-        return await self._decline(tx, event, reason, after_ms=after_ms) if reason else []
+        is_kept_open = may_be_adopted or upgraded is not None
+        declined = await self._decline(tx, event, reason, after_ms=_OPEN_MS if is_kept_open else 0)
+        if upgraded is None or user != self._identities.bot:
+            return declined
+        # The bot can join now, so that the city can follow the upgrade.
+        return [*declined, RoomCheckRequested(upgraded.id)]
+
+    async def _upgraded_room(self, tx: Transaction, event: Event) -> Room | None:
+        """Return the city room which an invitation's room claims to replace; None if the inviter is no member of it.
+
+        Whoever upgrades a room that needs an invitation invites its members, before the city follows the upgrade. A ghost
+        whose invitation is declined could not come back, because the bot may have no power in the new room.
+        """
+        room = await tx.rooms.by_matrix_id(MatrixRoomId(_predecessor(event)))
+        if room is None or room.agent is not None or await tx.members.get(room.id, sender_of(event)) is None:
+            return None
+        return room
 
     def _is_declinable(self, user: UserId) -> bool:
         """Return whether this is a user of the application service, or one whose id differs from such an id by capitals only.
@@ -345,6 +375,14 @@ def _is_direct(event: Event) -> bool:
 def _has_name(event: Event) -> bool:
     """Return whether the invitation includes the name of its room (client-server API, "Stripped state")."""
     return any(type_of(each) == "m.room.name" and text(content_of(each), "name") for each in _invite_state(event))
+
+
+def _predecessor(event: Event) -> str:
+    """Return the id of the room which the invitation's room claims to replace, or an empty text."""
+    for each in _invite_state(event):
+        if type_of(each) == "m.room.create" and text(each, "state_key") == "":
+            return text(inner(content_of(each), "predecessor"), "room_id")
+    return ""
 
 
 def _invite_state(event: Event) -> list[Event]:

@@ -8,7 +8,7 @@ import structlog
 
 from ...city.event_fields import text
 from ...city.identity import Identities
-from ...city.types import AuthorKind, OutboxKind, Room
+from ...city.types import AuthorKind, OutboxKind, Room, UserId
 from ...errors import HomeserverRateLimited, HomeserverRefused, HomeserverUnavailable
 from ..client.homeserver import Homeserver
 from ..client.refusals import UNKNOWN_DEVICE, is_unregistered
@@ -68,8 +68,31 @@ class FailureExamination:
             return True
         elif event.membership is OutboxKind.JOIN or await self.ghosts.is_removed(user, room):
             return False
+        return await self._correct_membership(user, room)
+
+    async def _correct_membership(self, user: UserId, room: Room) -> bool:
+        """Join a ghost that has not come along to an upgraded room, or record that a ghost is no member.
+
+        Returns:
+            False if the room refuses the ghost, because the bot may not invite it: it stays a member of the city room, and
+            `MatrixMembers` tries again.
+        """
+        assert room.matrix_room_id is not None
+        if self.ghosts.is_known(user) and self.ghosts.is_in(user, room) and await self._is_newcomer(user, room):
+            try:
+                await self.ghosts.join(user, room.matrix_room_id)
+            except HomeserverRefused:
+                return False
+            return True
         await self.ghosts.not_joined(user, room)
         return True
+
+    async def _is_newcomer(self, user: UserId, room: Room) -> bool:
+        assert room.matrix_room_id is not None
+        try:
+            return await self.ghosts.is_newcomer(user, room.matrix_room_id)
+        except HomeserverRefused:
+            return False
 
     async def _is_link_broken(self, room: Room) -> bool:
         """Return whether the bot is not in the room, or the room was replaced; the reconciler corrects both."""

@@ -25,7 +25,7 @@ from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
 from ..client.refusals import is_unregistered
 from ..ghosts.ghosts import Ghosts
-from ..inbound.direct_chats import DirectChatHandlers
+from ..inbound.direct_chats import NO_SUCH_AGENT, DirectChatHandlers
 
 _BATCH: Final = 50
 _POLL_S: Final = 10.0
@@ -86,6 +86,9 @@ class InvitationDecliner:
 
     async def _decline(self, invitation: Invitation) -> None:
         """Decline one invitation, or store its next attempt. Raises HomeserverUnavailable and database errors."""
+        if await self._is_of_city(invitation):
+            await self._delete(invitation)
+            return
         try:
             # Synapse accepts invitations of users that are not registered, but no request as such a user.
             await self._ghosts.ensure_registered(invitation.user_id)
@@ -104,6 +107,15 @@ class InvitationDecliner:
             await self._postpone(invitation, error)
             return
         log.info("invitation_declined", user=invitation.user_id, by=invitation.inviter)
+        await self._delete(invitation)
+
+    async def _is_of_city(self, invitation: Invitation) -> bool:
+        """Return whether the room has become the city's since, where only unknown agents' invitations are declined."""
+        async with self._database.read_only() as tx:
+            room = await tx.rooms.by_matrix_id(invitation.matrix_room_id)
+        return room is not None and room.agent is None and invitation.reason != NO_SUCH_AGENT
+
+    async def _delete(self, invitation: Invitation) -> None:
         async with self._database.transaction() as tx:
             await tx.invitations.delete(invitation.user_id, invitation.matrix_room_id)
 

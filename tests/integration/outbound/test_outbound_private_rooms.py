@@ -21,6 +21,7 @@ from tests.parts.outbound import (
     make_private,
 )
 from tests.parts.scripted_homeserver import (
+    NOT_IN_ROOM,
     Reply,
     ScriptedHomeserver,
     refused,
@@ -82,3 +83,25 @@ async def test_invited_author_may_send_to_private_room(
         )
         await link(tx, room_id_of("general"), GENERAL)
     assert await outbound.deliveries_when_done() == [("just before", Delivery.SENT)]
+
+
+@pytest.mark.parametrize("may_invite", [True, False])
+async def test_member_left_behind_by_an_upgrade_is_invited(
+    outbound: OutboundHarness, homeserver: ScriptedHomeserver, may_invite: bool
+) -> None:
+    await outbound.post("before", author=OKSANA)
+    await outbound.deliveries_when_done()
+    await make_private(outbound)
+    # The new room has no membership of the ghost: the check for a removal reads it, and the one for a newcomer.
+    homeserver.next("member", *[refused(404, "M_NOT_FOUND")] * 2)
+    homeserver.next("send", NOT_IN_ROOM)
+    homeserver.next("join", NOT_INVITED)
+    if not may_invite:
+        homeserver.next("invite", refused(403, "M_FORBIDDEN", "You don't have permission to invite users"))
+
+    await outbound.post("after", author=OKSANA)
+
+    expected = Delivery.SENT if may_invite else Delivery.FAILED
+    assert (await outbound.deliveries_when_done())[-1] == ("after", expected)
+    async with outbound.database.read_only() as tx:
+        assert await tx.members.get(room_id_of("general"), OKSANAS_GHOST) is not None
