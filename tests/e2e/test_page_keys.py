@@ -101,6 +101,11 @@ async def test_letters_typed_before_the_palette_is_loaded_count(
     await page.keyboard.press("Control+k")
     await page.keyboard.type("нау")
     await expect(page.get_by_role("dialog").get_by_role("textbox")).to_have_value("нау")
+    gap = """dialog => {
+        const [field, placeholder] = ["input", "[role=status]"].map(each => dialog.querySelector(each));
+        return placeholder.getBoundingClientRect().top - field.getBoundingClientRect().bottom;
+    }"""
+    assert await page.get_by_role("dialog").evaluate(gap) >= 8, "the ring of the focused field is not covered"
     if is_entered:
         await page.keyboard.press("Enter")
     is_typed.set()

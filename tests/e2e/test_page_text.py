@@ -178,6 +178,11 @@ async def test_wide_markup_scrolls_within_itself_on_a_phone(city: InProcessCity,
     scrolls = "node => getComputedStyle(node).overflowX === 'auto' && node.scrollWidth > node.clientWidth"
     assert await row.locator("div:has(> table)").evaluate(scrolls)
     assert await row.locator("pre").evaluate(scrolls)
+    beside = """pre => {
+        const { right, top } = pre.getBoundingClientRect();
+        return [1, 20].map(pixels => document.elementFromPoint(right - pixels, top + 20).closest("button") !== null);
+    }"""
+    assert await row.locator("pre").evaluate(beside) == [True, True], "no letters are beside the button to copy"
     lines = """node => {
         const range = document.createRange();
         range.selectNodeContents(node);

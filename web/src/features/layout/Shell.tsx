@@ -132,14 +132,16 @@ function EarlyPaletteField() {
   const { t } = useTranslation();
   const { early, typeEarly, enterEarly } = usePalette();
   return (
-    <TextField
-      label={t("palette.title")}
-      value={early}
-      onChange={({ target }) => typeEarly(target.value)}
-      onKeyDown={(event) => {
-        if (event.key === "Enter" && !isComposing(event)) enterEarly();
-      }}
-    />
+    <div className={styles.early}>
+      <TextField
+        label={t("palette.title")}
+        value={early}
+        onChange={({ target }) => typeEarly(target.value)}
+        onKeyDown={(event) => {
+          if (event.key === "Enter" && !isComposing(event)) enterEarly();
+        }}
+      />
+    </div>
   );
 }
 
