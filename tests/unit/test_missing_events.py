@@ -8,7 +8,7 @@ import pytest
 
 from daarion_appservice.city.types import MessageId, UserId
 from daarion_appservice.matrix.backfill.federated_history import HistoryCheckResult, compare_history
-from daarion_appservice.matrix.backfill.missing_events import InboxChanges, after_oldest_known, plan_changes
+from daarion_appservice.matrix.backfill.missing_events import InboxChanges, plan_changes, since_received
 from daarion_appservice.storage.inbox import InboxState, StoredEvent
 
 NEW, DONE, DEAD = InboxState.NEW, InboxState.DONE, InboxState.DEAD
@@ -155,8 +155,18 @@ def test_relation_before_its_message_is_retried(about: dict[str, Any]) -> None:
 def test_history_before_oldest_event_is_ignored() -> None:
     events = [message_event("$x"), message_event("$y"), message_event("$a"), message_event("$z")]
     known = {"$a": StoredEvent(DONE, 1)}
-    assert after_oldest_known(events, known) == events[2:]
-    assert after_oldest_known(events, {}) == []
+    assert since_received(events, known, _is_ours) == events[2:]
+    assert since_received(events, {}, _is_ours) == []
+
+
+def test_history_before_first_own_membership_is_ignored() -> None:
+    bot, citizen = (state(f"${name}", "m.room.member", f"@{name}:city.localhost") for name in ("bot", "citizen_u"))
+    bob = state("$bob", "m.room.member", BOB)
+    # The message was read when the city followed the upgrade of its room.
+    events = [bob, message_event("$read"), state("$name", "m.room.name"), bot, message_event("$x"), citizen]
+    assert since_received(events, {"$read": StoredEvent(DONE, 1)}, _is_ours) == events[3:]
+    assert since_received(events, {"$x": StoredEvent(DONE, 1)}, _is_ours) == events[4:]
+    assert since_received(events, {}, _is_ours) == []
 
 
 MINUTES = 60_000

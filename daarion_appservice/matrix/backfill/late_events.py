@@ -19,7 +19,7 @@ from ...storage.database import Database, Transaction
 from ...storage.inbox import InboxState, StoredEvent
 from ...storage.inbox_order import DifferentRows
 from .metrics import Missed, MissedEvents
-from .missing_events import InboxChanges, after_oldest_known, plan_changes
+from .missing_events import InboxChanges, plan_changes, since_received
 from .room_history import HistoryRange
 from .stream_order import Place, PositionNeighbours
 
@@ -59,7 +59,7 @@ class LateEventWriter:
         self._now_ms = now_ms
 
     async def unknown(self, ranges: Iterable[HistoryRange]) -> set[str]:
-        """Return the ids of the events that are not in the inbox, without those from before its oldest known event."""
+        """Return the ids of the events that are not in the inbox, without those from before the city received events."""
         async with self._database.read_only() as tx:
             return {each for history in ranges for each in await self._unknown(tx, history)}
 
@@ -73,7 +73,7 @@ class LateEventWriter:
         known = await tx.inbox.find_stored(history.ids)
         if not history.is_first:
             return history, known
-        events = after_oldest_known(history.events, known)
+        events = since_received(history.events, known, self._identities.is_ours)
         ordered_from = max(0, history.in_stream_order_from - len(history.events) + len(events))
         return replace(history, events=events, in_stream_order_from=ordered_from), known
 

@@ -94,10 +94,26 @@ def plan_changes(
     return InboxChanges(pending, done, repeated, missing, found.moves, misordered)
 
 
-def after_oldest_known(events: Sequence[Event], known: Mapping[str, StoredEvent]) -> list[Event]:
-    """Return the events from the oldest known one on: earlier ones precede the city's time in the room."""
-    first = next((index for index, event in enumerate(events) if event_id_of(event) in known), len(events))
-    return list(events[first:])
+def since_received(
+    events: Sequence[Event], known: Mapping[str, StoredEvent], is_ours: Callable[[UserId], bool]
+) -> list[Event]:
+    """Return the events from those on that the homeserver delivers: earlier ones precede the city's time in the room.
+
+    It delivers events since the first invitation or join of a user of the service. An earlier event may be known, as the city
+    reads the messages of a room that it begins to use by an upgrade.
+
+    Args:
+        events: the first range of a room's history, oldest first.
+        known: the inbox state of those events that the inbox has, by event id.
+        is_ours: whether a user id belongs to the application service.
+    """
+    first_known = next((index for index, event in enumerate(events) if event_id_of(event) in known), len(events))
+    own = (index for index, event in enumerate(events) if _is_membership_of(event, is_ours))
+    return list(events[max(first_known, next(own, 0)) :])
+
+
+def _is_membership_of(event: Event, is_ours: Callable[[UserId], bool]) -> bool:
+    return type_of(event) == "m.room.member" and is_ours(UserId(text(event, "state_key")))
 
 
 def _in_stream_order(events: Sequence[Event], known: Mapping[str, StoredEvent], end: int) -> list[Event]:
