@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from tests.parts.browser import Browser, start_browser
+from tests.parts.browser import Browser, start_browser, until_true
 from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
@@ -128,6 +128,13 @@ async def test_search_finds_highlights_and_pages(city: InProcessCity, browser: B
     await expect(results).to_have_count(26)
     await expect(main.get_by_role("status")).to_contain_text("26 messages")
     assert await _axe(page) == []
+    position = "document.scrollingElement.scrollTop + document.querySelector('main').scrollTop"
+    await results.last.scroll_into_view_if_needed()
+    left = await page.evaluate(position)
+    assert left > 0
+    await page.reload()
+    await expect(results).to_have_count(26)
+    await until_true(page, f"{position} === {left}")
 
     await main.get_by_label("From", exact=True).select_option("Тарас")
     await expect(results).to_have_count(1)

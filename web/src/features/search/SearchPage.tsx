@@ -1,4 +1,4 @@
-import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { useInfiniteQuery, useQuery, type InfiniteData, type UseInfiniteQueryResult } from "@tanstack/react-query";
 import { useEffect, useId, useMemo, useState, type ReactNode } from "react";
 import { Link, useSearchParams } from "react-router";
 import { city } from "../../api/city";
@@ -10,6 +10,7 @@ import { TextField } from "../../components/ui/Field";
 import { Name } from "../../components/ui/Name";
 import { Notice, ProblemNotice, Skeleton } from "../../components/ui/Notice";
 import { useNow } from "../../hooks/useNow";
+import { useEntryState } from "../../hooks/useEntryState";
 import { usePageTitle } from "../../hooks/usePageTitle";
 import { useProfile } from "../../hooks/useProfile";
 import { formatDateTime, localDate, relativeTime } from "../../lib/formatTime";
@@ -161,6 +162,7 @@ function Results({ search }: { search: MessageSearch }) {
     getNextPageParam: ({ next_cursor: next }) => next,
     retry: false,
   });
+  const showMore = useShownPages(JSON.stringify(search), found);
   const results = useMemo(() => found.data?.pages.flatMap((page) => page.results) ?? [], [found.data]);
   useEffect(() => useProfiles.getState().addAuthors(results.map(({ message }) => message.author)), [results]);
   if (found.isPending) return <Skeleton heights={[5, 5, 5]} />;
@@ -181,13 +183,32 @@ function Results({ search }: { search: MessageSearch }) {
       </ol>
       {found.hasNextPage && (
         <p className={styles.more}>
-          <Button disabled={found.isFetchingNextPage} onClick={() => void found.fetchNextPage()}>
+          <Button disabled={found.isFetchingNextPage} onClick={showMore}>
             {t("search.more")}
           </Button>
         </p>
       )}
     </>
   );
+}
+
+type Pages = Pick<
+  UseInfiniteQueryResult<InfiniteData<unknown>>,
+  "data" | "fetchNextPage" | "hasNextPage" | "isFetching" | "isFetchNextPageError"
+>;
+
+/** Load as many pages of a search as the reader has seen at this history entry. Returns what shows one more. */
+function useShownPages(key: string, { data, fetchNextPage, hasNextPage, isFetching, isFetchNextPageError }: Pages): () => void {
+  const [asked, setAsked] = useEntryState("search.pages", { key, pages: 1 });
+  const loaded = data?.pages.length ?? 0;
+  const isNext = loaded > 0 && asked.key === key && asked.pages > loaded && hasNextPage && !isFetching && !isFetchNextPageError;
+  useEffect(() => {
+    if (isNext) void fetchNextPage();
+  }, [isNext, loaded, fetchNextPage]);
+  return () => {
+    setAsked({ key, pages: loaded + 1 });
+    void fetchNextPage();
+  };
 }
 
 function Result({ result, now, language }: { result: SearchResult; now: number; language: string }) {
