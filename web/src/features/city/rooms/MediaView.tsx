@@ -55,6 +55,8 @@ const MAX_WIDTH_PX = 352;
 const MAX_HEIGHT_PX = 320;
 const MAX_STICKER_PX = 192;
 const UNKNOWN_STICKER_PX = 128;
+/** The least width and height of what is shown: the announced size may be wrong, and nobody finds a speck. */
+const MIN_PX = 32;
 
 function Picture({ media, url, onBroken }: ShownProps) {
   const { t } = useTranslation();
@@ -86,8 +88,11 @@ export function picturesOf(messages: readonly Message[]): Media[] {
 /** The size of a picture, reserved before it is loaded, so that nothing moves. */
 function placeOf({ width, height }: Media): CSSProperties {
   if (!width || !height) return { height: UNKNOWN_HEIGHT_PX };
-  const scale = Math.min(1, MAX_WIDTH_PX / width, MAX_HEIGHT_PX / height);
-  return { width: width * scale, aspectRatio: `${width} / ${height}` };
+  return scaled(width, height, Math.min(1, MAX_WIDTH_PX / width, MAX_HEIGHT_PX / height));
+}
+
+function scaled(width: number, height: number, scale: number): CSSProperties {
+  return { width: width * scale, aspectRatio: `${width} / ${height}`, minWidth: MIN_PX, minHeight: MIN_PX };
 }
 
 /** A sticker has its own size up to a maximum, and does not open the viewer. */
@@ -95,7 +100,7 @@ function Sticker({ media, url, onBroken }: ShownProps) {
   const shown = useMediaUrl(url, onBroken);
   const { width, height } = media;
   const scale = width && height ? Math.min(1, MAX_STICKER_PX / width, MAX_STICKER_PX / height) : 1;
-  const place = width && height ? { width: width * scale, aspectRatio: `${width} / ${height}` } : { height: UNKNOWN_STICKER_PX };
+  const place = width && height ? scaled(width, height, scale) : { height: UNKNOWN_STICKER_PX };
   return (
     <img {...shown} className={styles.sticker} style={place} alt={plainName(media.filename)} title={plainName(media.filename)} />
   );

@@ -134,6 +134,20 @@ describe("other kinds of messages", () => {
     expect(shown.textContent).toContain("here");
   });
 
+  it.each([
+    ["m.image", "image/png", 1, 1, "1px"],
+    ["m.image", "image/png", 1_000_000_000, 1, "352px"],
+    ["m.image", "image/png", 900, 1600, "180px"],
+    ["m.video", "video/mp4", 1, 1, "1px"],
+    ["m.sticker", "image/png", 1, 1, "1px"],
+  ])("shows a %s of %s that is announced as %i × %i larger than a speck", (kind, mimetype, width, height, shownWidth) => {
+    const sticker = kind === "m.sticker";
+    const media = { ...FILE, mimetype, filename: "speck", voice: false, sticker, width, height };
+    const container = show({ msgtype: sticker ? "m.image" : kind, body: "", media });
+    const style = container.querySelector<HTMLElement>("article img, article video")?.style;
+    expect([style?.width, style?.minWidth, style?.minHeight]).toEqual([shownWidth, "32px", "32px"]);
+  });
+
   it("shows a sticker at its size, without its name", () => {
     const media = { ...FILE, mimetype: "image/png", filename: "wave", voice: false, sticker: true, width: 512, height: 256 };
     const shown = show({ media, msgtype: "m.image", body: "wave" });
