@@ -1,8 +1,25 @@
-import { cleanup, fireEvent, render, screen } from "@testing-library/react";
+import { act, cleanup, fireEvent, render, screen, waitFor } from "@testing-library/react";
+import { useEffect, useState } from "react";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { Dialog } from "./Dialog";
 
 afterEach(cleanup);
+
+let load: (parts: number) => void;
+
+/** A content that renders by itself. */
+function Late() {
+  const [parts, setParts] = useState(0);
+  useEffect(() => {
+    load = setParts;
+  }, []);
+  return (
+    <div>
+      {parts > 0 && <input aria-label="Name" />}
+      {parts > 1 && <input aria-label="Topic" />}
+    </div>
+  );
+}
 
 describe("a dialog", () => {
   it("stays open when a dialog inside it is cancelled", () => {
@@ -31,5 +48,21 @@ describe("a dialog", () => {
       </Dialog>,
     );
     expect(document.activeElement).toBe(screen.getByRole("textbox", { name: "Name" }));
+  });
+
+  it("focuses the first field of a content that is loaded within it, once", async () => {
+    render(
+      <Dialog title="settings" onClose={() => undefined}>
+        <Late />
+      </Dialog>,
+    );
+    screen.getByRole("button").focus();
+    act(() => load(1));
+    const name = screen.getByRole("textbox", { name: "Name" });
+    await waitFor(() => expect(document.activeElement).toBe(name));
+    screen.getByRole("button").focus();
+    act(() => load(2));
+    await Promise.resolve();
+    expect(document.activeElement).toBe(screen.getByRole("button"));
   });
 });

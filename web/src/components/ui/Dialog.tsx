@@ -1,4 +1,4 @@
-import { useEffect, useId, useLayoutEffect, useRef, type ReactNode } from "react";
+import { useEffect, useEffectEvent, useId, useLayoutEffect, useRef, type ReactNode } from "react";
 import { useOverlay } from "../../hooks/useOverlay";
 import { useTranslation } from "../../lib/i18n";
 import { Button, IconButton } from "./Button";
@@ -25,9 +25,8 @@ export function Dialog({ title, look, onClose, children }: Props) {
     if (shown && !shown.open) shown.showModal();
     return () => shown?.close();
   }, []);
-  // Runs after each render, as the content may be loaded only after the dialog opened.
   const hasFocused = useRef(false);
-  useEffect(() => {
+  const onContent = useEffectEvent(() => {
     const shown = dialog.current;
     const first = shown && firstOf(shown);
     if (!first) return;
@@ -35,6 +34,15 @@ export function Dialog({ title, look, onClose, children }: Props) {
     if (isLost || !hasFocused.current) first.focus();
     hasFocused.current = true;
   });
+  useEffect(() => onContent());
+  useEffect(() => {
+    const shown = dialog.current;
+    if (!shown) return undefined;
+    // The content may be loaded after the dialog opened, and then renders without the dialog.
+    const content = new MutationObserver(() => onContent());
+    content.observe(shown, { childList: true, subtree: true });
+    return () => content.disconnect();
+  }, []);
 
   return (
     // A click on the backdrop closes the dialog with a mouse; Escape and the button work for everybody.
