@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 import pytest_asyncio
@@ -40,6 +41,22 @@ async def test_phone_shows_name_of_a_room_to_join(city: InProcessCity, browser: 
     await page.get_by_role("button", name="Join", exact=True).click()
     await page.get_by_role("main").get_by_role("button", name="More about the room").click()
     await expect(page.get_by_role("button", name="Leave the room", exact=True)).to_be_visible()
+
+
+HEIGHTS_WITH_AND_WITHOUT_PEOPLE: Final = """bar => {
+    const full = bar.offsetHeight;
+    for (const each of bar.querySelectorAll("ul, span:first-child")) each.replaceChildren();
+    return [full, bar.offsetHeight];
+}"""
+
+
+@pytest.mark.parametrize("width", [PHONE["width"], 1280])
+async def test_rooms_stay_in_place_as_people_come(city: InProcessCity, browser: Browser, width: int) -> None:
+    page = await visit(city, browser, "/city", viewport={"width": width, "height": 844})
+    bar = page.get_by_role("region", name="Who is in the city now")
+    await expect(bar.get_by_role("listitem").first).to_be_visible()
+    full, empty = await bar.evaluate(HEIGHTS_WITH_AND_WITHOUT_PEOPLE)
+    assert full == empty
 
 
 @pytest.mark.parametrize("width", [PHONE["width"], 599, 600, 1280])

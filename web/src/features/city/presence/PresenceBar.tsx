@@ -16,7 +16,10 @@ import styles from "./PresenceBar.module.css";
 
 const SHOWN = 24;
 
-/** The subjects who are online, with their avatars. Memoized for pages that render on each key stroke. */
+/**
+ * The subjects who are online, with their avatars. Its height is the same before they are known and when nobody is online: what is
+ * below it must not move under the pointer. Memoized for pages that render on each key stroke.
+ */
 export const PresenceBar = memo(function PresenceBar() {
   const { t } = useTranslation();
   const here = useSubjectsHere();
@@ -25,12 +28,15 @@ export const PresenceBar = memo(function PresenceBar() {
   const subjects = useMemo(() => [...here].sort(byKindAndName(profiles)), [here, profiles]);
   useCitizenNames(subjects);
   const isAnyoneActive = usePresence(({ online }) => Object.values(online).some(({ status }) => status === "online"));
-  if (!isKnown) return null;
   return (
-    <section className={styles.bar} aria-label={t("presence.label")}>
+    <section className={styles.bar} aria-label={t("presence.label")} aria-busy={!isKnown}>
       <span className={styles.now}>
-        <PresenceDot state={isAnyoneActive ? "online" : subjects.length ? "away" : "offline"} isSilent />
-        {subjects.length ? `${t("presence.now")}: ${subjects.length}` : t("presence.nobody")}
+        {isKnown && (
+          <>
+            <PresenceDot state={isAnyoneActive ? "online" : subjects.length ? "away" : "offline"} isSilent />
+            {subjects.length ? `${t("presence.now")}: ${subjects.length}` : t("presence.nobody")}
+          </>
+        )}
       </span>
       {/* The list scrolls, so it must be reachable by keyboard. */}
       {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex */}
