@@ -30,7 +30,7 @@ def make_private(file: Path) -> None:
     """Remove all permissions of other users from a database and its companions.
 
     The caller has opened the database: a path that is set by mistake may be that of a directory or of a file of another
-    program, whose permissions stay. The group keeps its permissions, as a backup job may depend on them. Failures are
+    program, whose permissions must not change. The group keeps its permissions, as a backup job may depend on them. Failures are
     ignored.
     """
     file = linked_file(file)

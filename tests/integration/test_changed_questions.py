@@ -10,6 +10,7 @@ from sqlalchemy import delete, select, update
 
 from daarion_appservice.agents import request_watcher
 from daarion_appservice.agents.reply_posting import ReplyPoster
+from daarion_appservice.city.events import RoomEventStored
 from daarion_appservice.city.pending_replies import PendingReply
 from daarion_appservice.city.second_me import SECOND_ME
 from daarion_appservice.city.types import AuthorKind, RoomId
@@ -146,8 +147,6 @@ async def test_complete_reply_to_deleted_request_is_deleted(
     assert begun.deleted
 
 
-# --- authors who are removed ---------------------------------------------------------------------------
-
 REMOVALS = [{"membership": "ban"}, {"membership": "leave"}]
 
 
@@ -157,7 +156,9 @@ async def moderate(harness: AgentReplyHarness, content: dict[str, str]) -> None:
         await tx.connection.execute(update(rooms).values(matrix_room_id="!general"))
         general = await tx.rooms.get(GENERAL)
     assert general is not None
-    await harness.receive(general, "m.room.member", content, sender=MODERATOR, state_key=OKSANAS_GHOST)
+    for event in await harness.receive(general, "m.room.member", content, sender=MODERATOR, state_key=OKSANAS_GHOST):
+        if isinstance(event, RoomEventStored):
+            harness.watcher.on_room_event(event)
 
 
 @pytest.mark.parametrize("content", REMOVALS, ids=["ban", "kick"])
@@ -173,8 +174,10 @@ async def test_removed_author_gets_no_reply(harness: AgentReplyHarness, content:
 @pytest.mark.parametrize("content", REMOVALS, ids=["ban", "kick"])
 @pytest.mark.parametrize("is_streamed", [False, True], ids=["not streamed", "streamed"])
 async def test_removal_of_author_ends_the_call(
-    harness: AgentReplyHarness, content: dict[str, str], is_streamed: bool
+    harness: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch, content: dict[str, str], is_streamed: bool
 ) -> None:
+    monkeypatch.setattr(request_watcher, "_CHECK_INTERVAL_S", 600.0)  # The event ends it.
+    harness.core_timeout_s = 600
     harness.core.next(stalls_after(delta("Поло")) if is_streamed else after(asyncio.Event(), says("Половина")))
     await harness.messaging.membership.join(OKSANA, "general")
     await harness.messaging.post(OKSANA, "general", "@scribe?")

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Literal
 
 import pytest
@@ -114,6 +115,10 @@ class AgentReplyHarness:
             _no_cache,
         )
 
+    @cached_property
+    def watcher(self) -> RequestWatcher:
+        return RequestWatcher(self.database, self.messaging.agent_replies)
+
     @asynccontextmanager
     async def second_me(self) -> AsyncIterator[SecondMe]:
         settings = AgentsCoreSettings(url=self.core.url, timeout_s=5)
@@ -150,7 +155,7 @@ class AgentReplyHarness:
                 self.published.append,
                 now_ms,
             ),
-            RequestWatcher(self.database, self.messaging.agent_replies),
+            self.watcher,
             self.published.append,
             steady_ms,
             patience_ms=self.patience_ms,
@@ -186,8 +191,8 @@ class AgentReplyHarness:
 
     async def receive(
         self, room: Room, event_type: str, content: Any, *, sender: str, state_key: str | None = None
-    ) -> None:
-        """Handle an event of the room's Matrix room."""
+    ) -> list[CityEvent]:
+        """Handle an event of the room's Matrix room; return the events to publish."""
         event: dict[str, Any] = {
             "type": event_type,
             "room_id": room.matrix_room_id,
@@ -197,7 +202,7 @@ class AgentReplyHarness:
         event |= {"origin_server_ts": now_ms(), "content": content}
         event |= {"state_key": state_key} if state_key is not None else {}
         async with self.database.transaction() as tx:
-            await self.messaging.handlers().handle(tx, event)
+            return await self.messaging.handlers().handle(tx, event)
 
     async def messages(self, room: RoomId = GENERAL) -> list[Message]:
         async with self.database.read_only() as tx:

@@ -80,7 +80,7 @@ class Sweeper:
             self._missing = 0
             try:
                 await self._sweep_city()
-            except BaseException:
+            except Exception:
                 self._city_due_s = float("-inf")
                 raise
         await self._sweep_agents(self._next_agents())

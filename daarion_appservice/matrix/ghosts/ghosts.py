@@ -247,7 +247,7 @@ class Ghosts:
             await self._homeserver.join(room, as_user=user)
 
     async def is_newcomer(self, user: UserId, room: MatrixRoomId) -> bool:
-        """Return whether a ghost never was in a Matrix room: a member of the city room has not come along to an upgraded one."""
+        """Return whether a ghost never joined a Matrix room: a member of the city room has not joined its upgraded one yet."""
         event = await self._homeserver.state_event(room, "m.room.member", user, as_user=self._identities.bot)
         return event is None or content_of(event).get("membership") == "invite"
 

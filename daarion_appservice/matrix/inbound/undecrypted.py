@@ -80,7 +80,7 @@ class UndecryptedWorker:
         self._publish = publish
         self._now_ms = now_ms
         self._unreadable: set[MatrixRoomId] = set()
-        """The rooms whose agent was told that encryption is off."""
+        """The rooms for which a notice was requested since encryption is off."""
         self._worker = Worker("undecrypted", idle_s=_IDLE_S, monitor=monitor)
 
     def wake(self) -> None:

@@ -71,7 +71,7 @@ class FailureExamination:
         return await self._correct_membership(user, room)
 
     async def _correct_membership(self, user: UserId, room: Room) -> bool:
-        """Join a ghost that has not come along to an upgraded room, or record that a ghost is no member.
+        """Join a ghost that has not joined an upgraded room yet, or record that a ghost is no member.
 
         Returns:
             False if the room refuses the ghost, because the bot may not invite it: it stays a member of the city room, and

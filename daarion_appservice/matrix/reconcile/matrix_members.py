@@ -4,9 +4,9 @@
 
 The homeserver may answer before an event that is handled before the transaction: the event is newer than the list.
 
-A ghost that is not in the list and never was in the Matrix room did not leave: the room was upgraded, and the ghost has not
-come along. It joins now. Where that is refused, because the bot may not invite it, it stays a member of the city room, and
-tries again whenever the room is reconciled: also after the bot was given its power level.
+A ghost that is not in the list and never joined the Matrix room did not leave: the room was upgraded, and the ghost has not
+joined the new one yet. It joins now. If the homeserver refuses that, because the bot may not invite it, the ghost remains a
+member of the city room, and each reconciliation tries again: also after the bot was given its power level.
 """
 
 from __future__ import annotations

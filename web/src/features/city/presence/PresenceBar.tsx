@@ -40,7 +40,7 @@ export const PresenceBar = memo(function PresenceBar() {
       </span>
       {/* The list scrolls, so it must be reachable by keyboard. */}
       {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex */}
-      <ul className={styles.faces} tabIndex={0} aria-label={t("presence.label")}>
+      <ul className={styles.faces} tabIndex={subjects.length ? 0 : undefined} aria-label={t("presence.label")}>
         {subjects.slice(0, SHOWN).map((subject) => (
           <li key={subject}>
             <Person subject={subject} />
